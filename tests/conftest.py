@@ -1,0 +1,25 @@
+"""Shared fixtures: where real data lies, and quiet, single-threaded numerics."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("SPIKESIGHT_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A path under the data folder (`SPIKESIGHT_DATA`, default `../shared/data`); skips the test where it is absent."""
+
+    def find(name: str) -> Path:
+        path = DATA / name
+        if not path.exists():
+            pytest.skip(f"no {name} in {os.environ.get('SPIKESIGHT_DATA', '../shared/data')}; set SPIKESIGHT_DATA")
+        return path
+
+    return find
