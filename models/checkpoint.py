@@ -1,0 +1,192 @@
+"""One checkpoint: a folder with `model.safetensors` and `config.json`. Nothing in it is ever executed.
+
+`config.json` holds the network's shape, the event contract (what the network must be fed), the labels, how it was
+trained and what was measured. Loading checks every field and every tensor and refuses what it does not know.
+"""
+
+import json
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from models.resnet import ResNetConfig, SpikingResNet
+
+FORMAT = 1
+MAX_CONFIG_BYTES = 1 << 20
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+T = TypeVar("T")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a network must be fed: it travels with the weights, and every room obeys it or refuses."""
+
+    kind: Literal["events", "image"]
+    channels: int  # of the network's input; events: 2, channel 0 OFF, 1 ON
+    height: int  # of the network's input, pixels
+    width: int
+    steps: int  # T: the window of training, and the read-out's horizon
+    encoding: str  # events: "binary" or "count"; images: a name in encoders.image.IMAGE_ENCODERS
+    sensor_width: int = 0  # events: the sensor of the training recordings, pixels
+    sensor_height: int = 0
+    bin_us: int = 0  # events: one step, microseconds
+    mean: tuple[float, ...] = ()  # images: per channel, of values in [0, 1]
+    std: tuple[float, ...] = ()
+    still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("events", "image"):
+            raise ValueError(f"kind must be 'events' or 'image', not {self.kind!r}")
+        if min(self.channels, self.height, self.width, self.steps) < 1:
+            raise ValueError("channels, height, width and steps must be positive")
+        if max(self.height, self.width) > 2048 or self.steps > 10_000 or self.channels > 64:
+            raise ValueError("height and width up to 2048, steps up to 10000, channels up to 64")
+        if self.kind == "events" and (
+            self.channels != 2 or min(self.sensor_width, self.sensor_height, self.bin_us) < 1
+        ):
+            raise ValueError("an event contract needs 2 channels, a sensor size and bin_us")
+        if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels) or any(s <= 0 for s in self.std):
+            raise ValueError("mean and std need one entry a channel, std positive")
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything a checkpoint says beside its weights."""
+
+    contract: Contract
+    labels: tuple[str, ...]
+    training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
+    metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
+
+
+NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
+    "spiking-resnet": (ResNetConfig, SpikingResNet),
+}
+"""Kinds of network a checkpoint may hold: its configuration and what builds it."""
+
+
+def _kind_of(network: nn.Module) -> str:
+    for name, (config, _) in NETWORK_KINDS.items():
+        if isinstance(getattr(network, "config", None), config):
+            return name
+    raise CheckpointError(f"{type(network).__name__} is not a kind of network that a checkpoint can hold")
+
+
+def _convert(value: Any, wanted: Any, where: str) -> Any:
+    """`value` from JSON as type `wanted`; refuses what does not fit."""
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if wanted is Any:
+        return value
+    if isinstance(wanted, type) and is_dataclass(wanted):
+        return from_json(wanted, value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise CheckpointError(f"{where} must be one of {', '.join(map(str, arguments))}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(value, next(a for a in arguments if a is not type(None)), where)
+    if origin is tuple:
+        if not isinstance(value, list) or len(value) > 10_000:
+            raise CheckpointError(f"{where} must be a list")
+        return tuple(_convert(item, arguments[0], where) for item in value)
+    if origin is dict or wanted is dict:
+        if not isinstance(value, dict):
+            raise CheckpointError(f"{where} must be an object")
+        return value
+    if wanted is float and type(value) in (int, float):
+        return float(value)
+    if type(value) is not wanted:
+        raise CheckpointError(f"{where} must be of type {getattr(wanted, '__name__', wanted)}")
+    return value
+
+
+def from_json(kind: type[T], data: Any, where: str = "config") -> T:
+    """A dataclass from parsed JSON; unknown, missing and ill-typed fields are refused by name."""
+    if not isinstance(data, Mapping):
+        raise CheckpointError(f"{where} must be an object")
+    hints, known = typing.get_type_hints(kind), {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    if unknown := set(data) - set(known):
+        raise CheckpointError(f"{where} has unknown fields: {', '.join(sorted(map(str, unknown)))[:200]}")
+    for name, f in known.items():
+        if name not in data and f.default is MISSING and f.default_factory is MISSING:
+            raise CheckpointError(f"{where} lacks {name}")
+    values = {name: _convert(data[name], hints[name], f"{where}.{name}") for name in data}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from None
+
+
+def save(folder: Path | str, network: nn.Module, card: Card) -> None:
+    """Write the checkpoint; each file is written beside its name and renamed, so none is ever half-written."""
+    kind = _kind_of(network)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": asdict(card)}  # type: ignore[call-overload]
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    partial = folder / f".{WEIGHTS}.{os.getpid()}"
+    save_file(tensors, partial)
+    partial.replace(folder / WEIGHTS)
+    partial = folder / f".{CONFIG}.{os.getpid()}"
+    partial.write_text(json.dumps(document, indent=1) + "\n")
+    partial.replace(folder / CONFIG)
+
+
+def read_config(folder: Path | str) -> tuple[str, Any, Card]:
+    """The kind of network, its configuration and the card, with no weights read."""
+    path = Path(folder) / CONFIG
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise CheckpointError(f"{CONFIG} is larger than {MAX_CONFIG_BYTES} bytes")
+        document = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"no {CONFIG} in {Path(folder).name}: a checkpoint is a folder that has one") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        raise CheckpointError(f"{CONFIG} is not JSON") from None
+    if not isinstance(document, dict) or set(document) != {"format", "kind", "network", "card"}:
+        raise CheckpointError(f"{CONFIG} must have exactly format, kind, network and card")
+    if document["format"] != FORMAT:
+        raise CheckpointError(f"{CONFIG} has format {document['format']!r}; this version reads {FORMAT}")
+    if document["kind"] not in NETWORK_KINDS:
+        raise CheckpointError(f"unknown kind of network; known: {', '.join(NETWORK_KINDS)}")
+    config = from_json(NETWORK_KINDS[document["kind"]][0], document["network"], "network")
+    return document["kind"], config, from_json(Card, document["card"], "card")
+
+
+def load(folder: Path | str) -> tuple[nn.Module, Card]:
+    """The network (in evaluation mode) and its card. Raises CheckpointError; reads safetensors only, never a pickle."""
+    kind, config, card = read_config(folder)
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f"no {WEIGHTS} in {Path(folder).name}: only safetensors weights are read")
+    network = NETWORK_KINDS[kind][1](config)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError):
+        raise CheckpointError(f"{WEIGHTS} is not a safetensors file") from None
+    expected = network.state_dict()
+    if set(tensors) != set(expected):
+        raise CheckpointError(f"{WEIGHTS} does not hold the tensors of the network that {CONFIG} describes")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+            raise CheckpointError(f"{WEIGHTS}: {name} has the wrong shape or type")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{WEIGHTS}: {name} has values that are not finite")
+    network.load_state_dict(tensors)
+    if len(card.labels) != config.classes:
+        raise CheckpointError(f"{len(card.labels)} labels for {config.classes} classes")
+    return network.eval(), card

@@ -1,0 +1,182 @@
+"""Encoder, network and labels as one thing that predicts, step by step, from events or a still image.
+
+A stream is classified statefully: every bin of events is one step of the network, membranes carry on, and the read-out
+is the mean of the logits over the last T steps. The same steps run for a recording, an upload and a live stream, so any
+cutting of a recording into packets gives the same logits, bit for bit.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encoders.dvs import DvsEncoder, StreamBinner
+from encoders.events import SensorSize
+from encoders.image import IMAGE_ENCODERS
+from encoders.still import fit_digit, fit_plain, saccade_events
+from models.checkpoint import Card, Contract, load
+from models.energy import Meter, dense_macs
+from models.neurons import State, split_state, stack_states
+from models.resnet import zero_state
+
+__all__ = ["Classifier", "Prediction", "Readout", "Step", "encoder_for", "split_state", "stack_states"]
+
+
+class Step(NamedTuple):
+    """What one step of a batch of streams gives."""
+
+    logits: Tensor  # [N, K]
+    state: State  # after the step
+    layer_spikes: Tensor  # int64 [N, L]
+    synops: Tensor  # int64 [N]
+    raster: Tensor  # uint8 [N, R]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The running mean of logits over (about) the last `steps` steps: r <- r + (o - r) / min(t, steps). A value."""
+
+    steps: int
+    mean: np.ndarray | None = None  # float64 [K]
+    seen: int = 0
+
+    def push(self, logits: np.ndarray) -> "Readout":
+        """The read-out after one more step; up to `steps` steps it is the exact mean."""
+        new = logits.astype(np.float64)
+        if self.mean is None:
+            return Readout(self.steps, new, 1)
+        seen = self.seen + 1
+        return Readout(self.steps, self.mean + (new - self.mean) / min(seen, self.steps), seen)
+
+    def probabilities(self) -> np.ndarray:
+        """Softmax of the mean, float64 [K]."""
+        if self.mean is None:
+            raise ValueError("no step was read yet")
+        powers = np.exp(self.mean - self.mean.max())
+        return powers / powers.sum()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer after one step."""
+
+    start_us: int
+    end_us: int
+    label: str
+    index: int
+    probabilities: tuple[float, ...]
+    step: int  # 1, 2, ... since the last reset
+    n_events: int  # in this step's bin
+    spikes: int  # of this step
+    synops: int
+    latency_ms: float  # time the step took to compute
+    logits: tuple[float, ...]  # of this step alone
+
+
+def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:
+    """The event encoder that feeds a network of this contract from a sensor of this size."""
+    if contract.kind != "events":
+        raise ValueError("this model takes images, not events")
+    return DvsEncoder(sensor, (contract.height, contract.width), contract.bin_us, contract.steps, contract.encoding)
+
+
+class Classifier:
+    """A network ready to predict. Holds no stream's state; used from one thread at a time."""
+
+    def __init__(self, network: nn.Module, card: Card, name: str = "model") -> None:
+        self.network, self.card, self.name = network.eval(), card, name
+        self.contract, self.labels = card.contract, card.labels
+        shape = (self.contract.channels, self.contract.height, self.contract.width)
+        self._zero = zero_state(self.network, *shape)
+        self.ann_macs = dense_macs(self.network, *shape)
+        self._meter = Meter(self.network)
+        self.layer_names = tuple(self._meter.layer_names)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Classifier":
+        """From a checkpoint folder; its name is the folder's. Raises CheckpointError."""
+        network, card = load(folder)
+        return cls(network, card, Path(folder).resolve().name)
+
+    def initial_state(self, n: int = 1) -> State:
+        """The state of n streams before their first step."""
+        return {key: tensor.expand(n, *tensor.shape[1:]).clone() for key, tensor in self._zero.items()}
+
+    @torch.inference_mode()
+    def step(self, x: Tensor, state: State) -> Step:
+        """One step of N streams: x [N, C, H, W] (uint8 or float) and their states."""
+        logits, after = self.network(x[None].float(), state)
+        counts = self._meter.read()
+        return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.raster)
+
+    def _predict(self, inputs: list[tuple[Tensor, int, int, int, bool]]) -> list[Prediction]:
+        """Run (x [1, C, H, W], start_us, end_us, n_events, reset) one after another."""
+        predictions: list[Prediction] = []
+        state, readout = self.initial_state(), Readout(self.contract.steps)
+        for x, start_us, end_us, n_events, reset in inputs:
+            if reset:
+                state, readout = self.initial_state(), Readout(self.contract.steps)
+            begin = time.perf_counter()
+            result = self.step(x, state)
+            took = time.perf_counter() - begin
+            state, readout = result.state, readout.push(result.logits[0].numpy())
+            predictions.append(self.prediction(result, 0, readout, start_us, end_us, n_events, took * 1e3))
+        return predictions
+
+    def prediction(
+        self, result: Step, n: int, readout: Readout, start_us: int, end_us: int, n_events: int, latency_ms: float
+    ) -> Prediction:
+        """Stream n of a batch's step, with its read-out already pushed, as a Prediction."""
+        probabilities = readout.probabilities()
+        index = int(probabilities.argmax())
+        return Prediction(
+            start_us,
+            end_us,
+            self.labels[index],
+            index,
+            tuple(probabilities.tolist()),
+            readout.seen,
+            n_events,
+            int(result.layer_spikes[n].sum()),
+            int(result.synops[n]),
+            latency_ms,
+            tuple(result.logits[n].tolist()),
+        )
+
+    def predict_events(self, events: np.ndarray, sensor: SensorSize) -> list[Prediction]:
+        """One prediction a bin of the recording, the last one the answer; no events at all give one empty bin.
+
+        `events` are EVENTS sorted by time; raises ValueError for a model that takes images.
+        """
+        encoder = encoder_for(self.contract, sensor)
+        binner = StreamBinner(encoder)
+        bins = [*binner.push(events), *binner.flush()]
+        if not bins:
+            empty = torch.zeros(1, self.contract.channels, self.contract.height, self.contract.width)
+            return self._predict([(empty, 0, self.contract.bin_us, 0, False)])
+        return self._predict([(torch.from_numpy(b.x[None]), b.start_us, b.end_us, b.n_events, b.reset) for b in bins])
+
+    def predict_image(self, image: np.ndarray, *, seed: int = 0) -> list[Prediction]:
+        """One prediction a step for a still image, uint8 [H, W] or [H, W, 3] (RGB); the last one is the answer.
+
+        An event model sees the image moved by saccades through the pixel model; an image model sees its encoding.
+        """
+        if self.contract.kind == "events":
+            sensor = SensorSize(self.contract.sensor_width, self.contract.sensor_height)
+            return self.predict_events(saccade_events(image, sensor, self.contract.still, seed=seed), sensor)
+        return self._predict([(x, t, t + 1, 0, False) for t, x in enumerate(self.encode_image(image, seed=seed))])
+
+    def encode_image(self, image: np.ndarray, *, encoding: str | None = None, seed: int = 0) -> Tensor:
+        """x_seq [T, 1, C, H, W] of a still image by the contract's encoding (or another one), for an image model."""
+        contract = self.contract if encoding is None else replace(self.contract, encoding=encoding)
+        fit = fit_digit if contract.still == "digit" else fit_plain
+        pixels = torch.from_numpy(fit(image, contract.height, contract.width, contract.channels)).float() / 255
+        if contract.mean and contract.encoding == "direct":
+            mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (contract.mean, contract.std))
+            pixels = (pixels - mean) / std
+        encoder = IMAGE_ENCODERS[contract.encoding](contract.steps)
+        return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,210 @@
+"""Spiking residual networks: plain, SEW and MS blocks, with and without a max-pool in the stem.
+
+x_seq [T, N, C, H, W] goes in, logits [T, N, K] come out; convolutions and batch norms see the merged [T N, ...] batch
+(so batch norm takes its statistics over time as well, as tdBN does), neurons walk along T.
+
+    plain   SN(BN(Conv(SN(BN(Conv x)))) + shortcut(x))                 the seed paper's block, ReLU -> SN
+    sew     SN(BN(Conv(SN(BN(Conv x))))) + shortcut(x)                 Fang et al. 2021, element-wise ADD
+    ms      x + BN(Conv(SN(BN(Conv(SN(x))))))                          Hu et al. 2024, membrane shortcut
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.neurons import Neuron, NeuronConfig, State, name_states
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """The shape of a spiking ResNet."""
+
+    block: Literal["plain", "sew", "ms"] = "sew"
+    depths: tuple[int, ...] = (2, 2, 2, 2)  # blocks a stage
+    widths: tuple[int, ...] = (64, 128, 256, 512)  # channels a stage
+    stem: Literal["imagenet", "small"] = "small"  # 7x7 stride 2, or 3x3 stride 1
+    pool: Literal["max", "avg", "none"] = "none"  # in the stem, before its neuron
+    shortcut: Literal["conv", "pad"] = "conv"  # where the shape changes: 1x1 convolution, or strided and zero-padded
+    in_channels: int = 2
+    classes: int = 10
+    neuron: NeuronConfig = field(default_factory=NeuronConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.depths) != len(self.widths) or not self.depths:
+            raise ValueError("depths and widths need one entry a stage")
+        if min(*self.depths, *self.widths, self.in_channels, self.classes) < 1:
+            raise ValueError("depths, widths, in_channels and classes must be positive")
+        if sum(self.depths) > 256 or max(*self.widths, self.in_channels) > 8192 or self.classes > 100_000:
+            raise ValueError("at most 256 blocks, 8192 channels and 100000 classes")
+        for name, value, known in (
+            ("block", self.block, BLOCKS),
+            ("stem", self.stem, ("imagenet", "small")),
+            ("pool", self.pool, ("max", "avg", "none")),
+            ("shortcut", self.shortcut, ("conv", "pad")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+
+
+def per_step(layer: Callable[[Tensor], Tensor], x_seq: Tensor) -> Tensor:
+    """Apply a stateless layer to every step at once: [T, N, ...] through the merged batch [T N, ...]."""
+    return layer(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2])
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """A bias-free convolution that keeps the size (but for its stride), and its batch norm."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+
+
+class PadShortcut(nn.Module):
+    """The parameter-free shortcut of He et al. (2016, option A): every second pixel, zero channels on both sides."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride, before = stride, (outputs - inputs) // 2
+        self.channels = (before, outputs - inputs - before)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.channels))
+
+
+def make_shortcut(inputs: int, outputs: int, stride: int, kind: str) -> nn.Module | None:
+    """None where the shape stays."""
+    if stride == 1 and inputs == outputs:
+        return None
+    return PadShortcut(inputs, outputs, stride) if kind == "pad" else conv_bn(inputs, outputs, 1, stride)
+
+
+class Block(nn.Module):
+    """Two convolutions, their neurons, and a shortcut; the three kinds differ in `forward` alone."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, config: ResNetConfig) -> None:
+        super().__init__()
+        self.conv1, self.neuron1 = conv_bn(inputs, outputs, 3, stride), Neuron(config.neuron)
+        self.conv2, self.neuron2 = conv_bn(outputs, outputs, 3), Neuron(config.neuron)
+        self.shortcut = make_shortcut(inputs, outputs, stride, config.shortcut)
+
+    def carry(self, x_seq: Tensor) -> Tensor:
+        """The shortcut's output."""
+        return x_seq if self.shortcut is None else per_step(self.shortcut, x_seq)
+
+
+class PlainBlock(Block):
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        h = self.neuron1(per_step(self.conv1, x_seq), state)
+        return self.neuron2(per_step(self.conv2, h) + self.carry(x_seq), state)
+
+
+class SewBlock(Block):
+    """Outputs are sums of spikes: 0, 1, 2, ..."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, config: ResNetConfig) -> None:
+        super().__init__(inputs, outputs, stride, config)
+        self.neuron3 = Neuron(config.neuron) if isinstance(self.shortcut, nn.Sequential) else None
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        h = self.neuron1(per_step(self.conv1, x_seq), state)
+        carried = self.carry(x_seq)
+        if self.neuron3 is not None:
+            carried = self.neuron3(carried, state)
+        return self.neuron2(per_step(self.conv2, h), state) + carried
+
+
+class MsBlock(Block):
+    """The shortcut carries currents; both convolutions of the branch see binary spikes."""
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        h = per_step(self.conv1, self.neuron1(x_seq, state))
+        return per_step(self.conv2, self.neuron2(h, state)) + self.carry(x_seq)
+
+
+BLOCKS: dict[str, type[PlainBlock | SewBlock | MsBlock]] = {"plain": PlainBlock, "sew": SewBlock, "ms": MsBlock}
+
+
+class SpikingResNet(nn.Module):
+    """A spiking ResNet with a non-spiking linear read-out. The network keeps no state: it takes and returns it."""
+
+    def __init__(self, config: ResNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.widths[0]
+        self.stem = conv_bn(
+            config.in_channels, width, 7 if config.stem == "imagenet" else 3, 1 + (config.stem == "imagenet")
+        )
+        self.pool = {"max": nn.MaxPool2d(3, 2, 1), "avg": nn.AvgPool2d(3, 2, 1), "none": nn.Identity()}[config.pool]
+        self.neuron = None if config.block == "ms" else Neuron(config.neuron)
+        blocks: list[Block] = []
+        for stage, (depth, outputs) in enumerate(zip(config.depths, config.widths)):
+            for number in range(depth):
+                stride = 2 if stage > 0 and number == 0 else 1
+                blocks.append(BLOCKS[config.block](width, outputs, stride, config))
+                width = outputs
+        self.blocks = nn.ModuleList(blocks)
+        self.last_neuron = Neuron(config.neuron) if config.block == "ms" else None
+        self.readout = nn.Linear(width, config.classes)
+        self._initialise()
+        name_states(self)
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.constant_(module.weight, self.config.neuron.theta)
+        if self.config.block == "ms":  # each block starts as the identity (Hu et al. 2024)
+            for block in self.blocks:
+                nn.init.zeros_(block.conv2[1].weight)  # type: ignore[union-attr, index]
+
+    def features(self, x_seq: Tensor, state: State) -> Tensor:
+        """The last spikes, [T, N, widths[-1], H', W']."""
+        h = per_step(self.pool, per_step(self.stem, x_seq))
+        if self.neuron is not None:
+            h = self.neuron(h, state)
+        for block in self.blocks:
+            h = block(h, state)
+        return h if self.last_neuron is None else self.last_neuron(h, state)
+
+    def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """x_seq [T, N, C, H, W] and the state before it to (logits [T, N, K], the state after it)."""
+        if x_seq.ndim != 5 or x_seq.shape[2] != self.config.in_channels:
+            raise ValueError(f"x_seq must be [T, N, {self.config.in_channels}, H, W], not {tuple(x_seq.shape)}")
+        after = dict(state or {})
+        spikes = self.features(x_seq.to(self.readout.weight.dtype), after)
+        return self.readout(spikes.mean((3, 4))), after
+
+
+def _cifar(depth: int, block: Literal["plain", "sew", "ms"] = "plain") -> ResNetConfig:
+    return ResNetConfig(block, (depth,) * 3, (16, 32, 64), shortcut="pad", in_channels=3)
+
+
+NETWORKS: dict[str, ResNetConfig] = {
+    "event-small": ResNetConfig("ms", (1, 1, 1), (16, 32, 64), pool="max"),
+    "event-medium": ResNetConfig("ms", (2, 2, 2), (16, 32, 64), pool="max"),
+    "resnet18": ResNetConfig("plain", (2, 2, 2, 2), stem="imagenet", pool="max", in_channels=3, classes=1000),
+    "resnet18-nopool": ResNetConfig("plain", (2, 2, 2, 2), stem="imagenet", in_channels=3, classes=1000),
+    "resnet34": ResNetConfig("plain", (3, 4, 6, 3), stem="imagenet", pool="max", in_channels=3, classes=1000),
+    "resnet34-nopool": ResNetConfig("plain", (3, 4, 6, 3), stem="imagenet", in_channels=3, classes=1000),
+    "sew-resnet18": ResNetConfig("sew", (2, 2, 2, 2), stem="imagenet", pool="max", in_channels=3, classes=1000),
+    "sew-resnet34": ResNetConfig("sew", (3, 4, 6, 3), stem="imagenet", pool="max", in_channels=3, classes=1000),
+    "ms-resnet18": ResNetConfig("ms", (2, 2, 2, 2), stem="imagenet", pool="max", in_channels=3, classes=1000),
+    "ms-resnet34": ResNetConfig("ms", (3, 4, 6, 3), stem="imagenet", pool="max", in_channels=3, classes=1000),
+    "cifar-resnet18": ResNetConfig("sew", (2, 2, 2, 2), in_channels=3),
+    "cifar-resnet20": _cifar(3),
+    "cifar-resnet32": _cifar(5),
+    "cifar-resnet44": _cifar(7),
+    "cifar-resnet56": _cifar(9),
+}
+"""Shapes by name; `dataclasses.replace` sets in_channels, classes and the neuron."""
+
+
+def zero_state(network: nn.Module, channels: int, height: int, width: int, batch: int = 1) -> State:
+    """The state before the first step: zeros of every neuron's shape for inputs [batch, channels, height, width]."""
+    with torch.no_grad():
+        was_training = network.training
+        network.eval()
+        _, state = network(torch.zeros(1, batch, channels, height, width), None)
+        network.train(was_training)
+    return {key: torch.zeros_like(tensor) for key, tensor in state.items()}
