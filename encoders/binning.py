@@ -1,0 +1,146 @@
+"""Events in a window -> x_seq [T, 2, H, W]: half-open bins, exact integer arithmetic, no event twice and none lost.
+
+Step k holds the events with start + k·bin <= t < start + (k+1)·bin. Channel 0 is OFF, 1 is ON. A larger sensor is
+brought to the network's size inside the loop: the centre of the sensor with the target's aspect ratio, then
+column = (x - left)·W // crop_width (rows alike).
+"""
+
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import Events, EventsError, SensorSize
+
+NOWHERE = 1 << 30  # a table entry of a column or row that is cropped away; two of them still fit uint32
+CEILINGS = {"binary": 1, "count": 255}
+OUTSIDE, UNSORTED = -1, -2  # what the loops answer when they meet an event they may not use
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where sensor columns and rows land in one H x W plane: uint32 tables, row entries already times W."""
+
+    columns: NDArray[np.uint32]
+    rows: NDArray[np.uint32]
+    height: int
+    width: int
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The compiled loops, or None where numba cannot be imported; the numpy twins then do the same more slowly."""
+    try:
+        from encoders import binning_kernels
+    except ImportError:
+        return None
+    return binning_kernels
+
+
+@lru_cache(maxsize=64)
+def grid_for(sensor: SensorSize, size: tuple[int, int] | None) -> Grid:
+    """The tables that map a sensor to a (height, width) target, centre-cropped to the target's aspect ratio."""
+    height, width = size or (sensor.height, sensor.width)
+    if height < 1 or width < 1:
+        raise EventsError(f"cannot bin events into {height} rows and {width} columns")
+    if sensor.width * height > sensor.height * width:
+        crop_width, crop_height = max(1, sensor.height * width // height), sensor.height
+    else:
+        crop_width, crop_height = sensor.width, max(1, sensor.width * height // width)
+    columns = _table(sensor.width, crop_width, width)
+    rows = _table(sensor.height, crop_height, height)
+    rows[rows != NOWHERE] *= np.uint32(width)
+    columns.flags.writeable = rows.flags.writeable = False
+    return Grid(columns, rows, height, width)
+
+
+def _table(n: int, crop: int, target: int) -> NDArray[np.uint32]:
+    """Entry i is the target of sensor line i, or NOWHERE outside the central `crop` lines."""
+    position = np.arange(n, dtype=np.int64) - (n - crop) // 2
+    kept = (position >= 0) & (position < crop)
+    return np.where(kept, position * target // crop, NOWHERE).astype(np.uint32)
+
+
+def bin_events(
+    events: Events,
+    start_us: int,
+    bin_us: int,
+    steps: int,
+    sensor: SensorSize,
+    size: tuple[int, int] | None = None,
+    *,
+    mode: str = "binary",
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Events sorted by time -> [steps, 2, H, W] for the window [start_us, start_us + steps·bin_us).
+
+    mode   "binary" (a cell is 0 or 1) or "count" (counts that stop at 255); uint8, or the dtype of `out`, which may be
+           float32 (then counts have no ceiling).
+    size   (H, W) of the result; the sensor's own when None.
+    out    a buffer to fill instead of a new array; it is cleared first.
+
+    Raises EventsError for an unknown mode, an event off the sensor, or events that are not sorted.
+    """
+    if mode not in CEILINGS:
+        raise EventsError(f"there is no binning '{mode}'; choose one of {', '.join(CEILINGS)}")
+    if bin_us < 1 or steps < 1:
+        raise EventsError(f"bins need at least one microsecond and one step, not {bin_us} and {steps}")
+    grid = grid_for(sensor, size)
+    shape = (steps, 2, grid.height, grid.width)
+    out = _cleared(out, shape)
+    add_counts(events, start_us, bin_us, grid, mode, out)
+    return out
+
+
+def _cleared(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
+    if out is None:
+        return np.zeros(shape, np.uint8)
+    if out.shape != shape or not out.flags.c_contiguous or out.dtype not in (np.uint8, np.float32):
+        raise EventsError(f"the buffer must be a contiguous uint8 or float32 array of shape {shape}, not {out.shape}")
+    out.fill(0)
+    return out
+
+
+def add_counts(
+    events: Events, start_us: int, bin_us: int, grid: Grid, mode: str, out: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Add the window's events to `out` [T, 2, H, W] as it stands; how many fell in each bin."""
+    ceiling: float = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
+    limit = out.dtype.type(ceiling)
+    totals = np.zeros(len(out), np.int64)
+    compiled = kernels()
+    if compiled is None:
+        fault = _fill_counts(events, start_us, bin_us, grid, limit, out, totals)
+    else:
+        fault = compiled.fill_counts(events, start_us, bin_us, grid.columns, grid.rows, limit, out, totals)
+    if fault == OUTSIDE:
+        raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
+    if fault == UNSORTED:
+        raise EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
+    return totals
+
+
+def _fill_counts(
+    events: Events, start_us: int, bin_us: int, grid: Grid, limit: Any, out: NDArray[Any], totals: NDArray[np.int64]
+) -> int:
+    """The numpy twin of binning_kernels.fill_counts."""
+    steps = len(out)
+    begin, end = np.searchsorted(events["t"], (start_us, start_us + steps * bin_us)).tolist()
+    window = events[begin:end]
+    x, y = window["x"].astype(np.int64), window["y"].astype(np.int64)
+    if len(x) and (x.min() < 0 or y.min() < 0 or x.max() >= len(grid.columns) or y.max() >= len(grid.rows)):
+        return OUTSIDE
+    step = (window["t"] - start_us) // bin_us
+    if len(step) and (step[0] < 0 or step[-1] >= steps or bool((step[1:] < step[:-1]).any())):
+        return UNSORTED
+    inside = grid.columns[x].astype(np.int64) + grid.rows[y]
+    kept = inside < NOWHERE
+    plane = grid.height * grid.width
+    cell = (step[kept] * 2 + window["p"][kept]) * plane + inside[kept]
+    counts = np.bincount(cell, minlength=out.size).reshape(out.shape)
+    out += np.minimum(counts, limit - out.astype(np.int64)).astype(out.dtype)
+    totals += np.bincount(step[kept], minlength=steps)
+    return 0

@@ -1,0 +1,58 @@
+"""The compiled loops of binning. Imported only where numba is present; binning.py holds the same sums in numpy.
+
+Events are read as packed records; `columns` [sensor width] and `rows` [sensor height] are uint32 tables whose sum is
+the cell of one polarity plane, and is >= 2**30 where the event is cropped away. Every coordinate is checked before it is
+used as an index: a bad one ends the loop with OUTSIDE, an event in the wrong bin with UNSORTED.
+"""
+
+import numba
+import numpy as np
+
+OUTSIDE = -1
+UNSORTED = -2
+
+
+@numba.njit(cache=True, nogil=True)
+def first_at_or_after(events, t):
+    """Index of the first event with time >= t, in events sorted by time."""
+    low, high = 0, len(events)
+    while low < high:
+        middle = (low + high) >> 1
+        if events[middle]["t"] < t:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals):
+    """Add each event to its cell of out [T, 2, H, W] unless it has reached `ceiling`, and to totals [T]; 0 if all is well."""
+    steps = out.shape[0]
+    plane = np.uint32(out.shape[2] * out.shape[3])
+    cells = out.reshape(steps, 2 * out.shape[2] * out.shape[3])
+    n_cells = np.uint32(2) * plane
+    width, height = np.uint16(len(columns)), np.uint16(len(rows))
+    begin = first_at_or_after(events, start_us)
+    for step in range(steps):
+        low = start_us + step * bin_us
+        high = low + bin_us
+        end = first_at_or_after(events, high)
+        target = cells[step]
+        total = 0
+        for index in range(np.uint64(begin), np.uint64(end)):  # unsigned: no test for negative indices
+            event = events[index]
+            x, y, t = np.uint16(event["x"]), np.uint16(event["y"]), event["t"]
+            if x >= width or y >= height:
+                return OUTSIDE
+            if t < low or t >= high:
+                return UNSORTED
+            cell = columns[x] + rows[y] + plane * np.uint32(event["p"])
+            if cell >= n_cells:
+                continue
+            value = target[cell]
+            target[cell] = value + (value < ceiling)
+            total += 1
+        totals[step] += total
+        begin = end
+    return 0

@@ -1,0 +1,193 @@
+"""A window of events -> x_seq, whole or as a stream: the same bins however the stream is cut into packets."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.binning import CEILINGS, add_counts, bin_events, grid_for
+from encoders.events import Events, EventsError, SensorSize
+
+BINS_AT_ONCE = 256  # bounds the memory of one long packet
+
+
+@dataclass(frozen=True)
+class DvsEncoder:
+    """Events -> uint8 [T, 1, 2, H, W], T bins of `bin_us` from the first event (or a given start)."""
+
+    sensor: SensorSize
+    size: tuple[int, int]  # (height, width) the network sees
+    bin_us: int = 10_000
+    steps: int = 10
+    mode: str = "binary"
+
+    def __post_init__(self) -> None:
+        if self.mode not in CEILINGS:
+            raise EventsError(f"there is no binning '{self.mode}'; choose one of {', '.join(CEILINGS)}")
+        if self.bin_us < 1 or self.steps < 1:
+            raise EventsError(f"bins need at least one microsecond and one step, not {self.bin_us} and {self.steps}")
+        grid_for(self.sensor, self.size)
+
+    def __call__(self, events: Events, start_us: int | None = None) -> NDArray[np.uint8]:
+        """Events sorted by time -> [T, 1, 2, H, W]; no events give zeros. Raises EventsError (see bin_events)."""
+        if start_us is None:
+            start_us = int(events["t"][0]) if len(events) else 0
+        x = bin_events(events, start_us, self.bin_us, self.steps, self.sensor, self.size, mode=self.mode)
+        return x[:, np.newaxis]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One closed bin: x uint8 [2, H, W] of the half-open [start_us, end_us).
+
+    `n_events` counts the events of the interval that fell on the network's field of view. `reset` says that time
+    jumped before this bin: membranes start anew.
+    """
+
+    x: NDArray[np.uint8]
+    start_us: int
+    end_us: int
+    n_events: int
+    reset: bool
+
+
+class StreamBinner:
+    """Packets in, closed bins out. It holds no clock, no thread and no network state, only the open bin.
+
+    Bins follow each other from the first event. The bins a stream gives depend on its events alone, not on how they
+    were cut into packets, and not on tick(), which only closes bins earlier than the next event would:
+
+    - An event at most `back_us` behind the newest time counts at that newest time (`n_backward` counts them).
+    - One further behind is a clock restart: the open bin closes, and bins begin anew at the event, `reset` set.
+    - After `gap_us` without events no more empty bins are made; the next event begins anew, `reset` set.
+
+    Events outside the sensor are dropped and counted in `n_outside`.
+    """
+
+    def __init__(self, encoder: DvsEncoder, *, gap_us: int = 1_000_000, back_us: int = 100_000) -> None:
+        self.encoder, self.gap_us, self.back_us = encoder, gap_us, back_us
+        self.n_outside = self.n_backward = self.n_restarts = self.n_gaps = 0
+        self._grid = grid_for(encoder.sensor, encoder.size)
+        self._origin: int | None = None  # start of the open bin; None before the first event and while idle
+        self._last = 0  # time of the newest event
+        self._reset = False  # the next bin to close is the first after a jump
+        self._open = self._blank(1)[0]
+        self._n_open = 0
+
+    def push(self, packet: Events) -> list[Bin]:
+        """Take events as they arrived; the bins they close."""
+        packet = self._on_sensor(packet)
+        bins: list[Bin] = []
+        times = np.ascontiguousarray(packet["t"])
+        cuts = self._cuts(times) if len(times) else []
+        for begin, end in zip(cuts, [*cuts[1:], len(times)]):
+            self._begin(int(times[begin]), bins)
+            ordered = np.maximum.accumulate(np.maximum(times[begin:end], self._floor()))
+            late = int(np.count_nonzero(ordered != times[begin:end]))
+            segment = packet[begin:end]
+            if late:
+                self.n_backward += late
+                segment = segment.copy()
+                segment["t"] = ordered
+            self._add(segment, int(ordered[-1]), bins)
+        return bins
+
+    def tick(self, now_us: int) -> list[Bin]:
+        """Close the bins that end by `now_us` on the events' clock, at most `gap_us` beyond the newest event."""
+        bins: list[Bin] = []
+        if self._origin is None:
+            return bins
+        limit = self._last + self.gap_us
+        self._close_until(min(now_us, limit), bins)
+        if now_us > limit:
+            self.n_gaps += 1
+            self._stop(bins)
+        return bins
+
+    def flush(self) -> list[Bin]:
+        """End of the stream: the open bin, if it holds events. A later event begins anew, `reset` set."""
+        bins: list[Bin] = []
+        if self._origin is not None:
+            self._stop(bins)
+        return bins
+
+    def _on_sensor(self, packet: Events) -> Events:
+        x, y = packet["x"], packet["y"]
+        sensor = self.encoder.sensor
+        inside = (x >= 0) & (x < sensor.width) & (y >= 0) & (y < sensor.height)
+        outside = len(packet) - int(np.count_nonzero(inside))
+        self.n_outside += outside
+        return packet[inside] if outside else packet
+
+    def _floor(self) -> int:
+        """The newest time so far: of an event, or of the bins that tick() closed."""
+        return self._last if self._origin is None else max(self._last, self._origin)
+
+    def _cuts(self, times: NDArray[np.int64]) -> list[int]:
+        """Index 0, and where in a packet time jumps: the pieces between are in order but for small steps back."""
+        first, high = int(times[0]), self._floor()
+        if self._origin is None or self._jumps(first, self._last, high):
+            high = first
+        highest = np.maximum.accumulate(np.maximum(times, high))
+        back, ahead = times[1:] < highest[:-1] - self.back_us, times[1:] - highest[:-1] > self.gap_us
+        if not (back | ahead).any():
+            return [0]
+        cuts = [0]
+        for index, t in enumerate(times.tolist()):  # one by one: rare, and each jump changes what follows
+            if index and self._jumps(t, high, high):
+                cuts.append(index)
+                high = t
+            high = max(high, t)
+        return cuts
+
+    def _jumps(self, t: int, newest: int, floor: int) -> bool:
+        return t < floor - self.back_us or t - newest > self.gap_us
+
+    def _begin(self, t: int, bins: list[Bin]) -> None:
+        """Make ready for an event at `t`: go on, or begin anew there after a gap or a clock restart."""
+        if self._origin is not None and self._jumps(t, self._last, self._floor()):
+            if t > self._last:
+                self.n_gaps += 1
+                self._close_until(self._last + self.gap_us, bins)
+            else:
+                self.n_restarts += 1
+            self._stop(bins)
+        if self._origin is None:
+            self._origin = self._last = t
+
+    def _stop(self, bins: list[Bin]) -> None:
+        """Close what is open and wait for an event to begin anew."""
+        if self._n_open:
+            self._close(bins)
+        self._origin, self._reset = None, True
+
+    def _add(self, events: Events, last: int, bins: list[Bin]) -> None:
+        """Bin events whose times never fall, none before the open bin; close all bins before that of `last`."""
+        assert self._origin is not None
+        self._last = max(self._last, last)
+        encoder = self.encoder
+        while True:
+            n = min((last - self._origin) // encoder.bin_us + 1, BINS_AT_ONCE)
+            x = self._open[np.newaxis] if n == 1 else self._blank(n)
+            x[0] = self._open
+            counts = add_counts(events, self._origin, encoder.bin_us, self._grid, encoder.mode, x)
+            counts[0] += self._n_open
+            for step in range(n):
+                self._open, self._n_open = x[step], int(counts[step])
+                if self._origin + encoder.bin_us > last:
+                    return
+                self._close(bins)
+
+    def _close_until(self, end_us: int, bins: list[Bin]) -> None:
+        while self._origin is not None and self._origin + self.encoder.bin_us <= end_us:
+            self._close(bins)
+
+    def _close(self, bins: list[Bin]) -> None:
+        assert self._origin is not None
+        end = self._origin + self.encoder.bin_us
+        bins.append(Bin(self._open, self._origin, end, self._n_open, self._reset))
+        self._origin, self._reset = end, False
+        self._open, self._n_open = self._blank(1)[0], 0
+
+    def _blank(self, n: int) -> NDArray[np.uint8]:
+        return np.zeros((n, 2, self._grid.height, self._grid.width), np.uint8)

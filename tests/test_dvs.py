@@ -1,0 +1,137 @@
+"""dvs: bins of a window, and bins of a stream that do not depend on how it was cut."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoders.dvs import Bin, DvsEncoder, StreamBinner
+from encoders.events import Events, EventsError, SensorSize, empty_events, make_events
+
+SENSOR = SensorSize(13, 7)
+ENCODER = DvsEncoder(SENSOR, (7, 13), bin_us=1000, steps=5, mode="count")
+
+
+def random_events(n: int, span_us: int, seed: int) -> Events:
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.integers(0, span_us, n))
+    return make_events(t, rng.integers(0, 13, n), rng.integers(0, 7, n), rng.integers(0, 2, n))
+
+
+def same(first: list[Bin], second: list[Bin]) -> bool:
+    return len(first) == len(second) and all(
+        np.array_equal(a.x, b.x)
+        and (a.start_us, a.end_us, a.n_events, a.reset) == (b.start_us, b.end_us, b.n_events, b.reset)
+        for a, b in zip(first, second)
+    )
+
+
+def run_stream(encoder: DvsEncoder, packets: list[Events]) -> list[Bin]:
+    binner = StreamBinner(encoder, gap_us=20_000, back_us=3_000)
+    return [bin_ for packet in packets for bin_ in binner.push(packet)] + binner.flush()
+
+
+def test_window_shape_and_start() -> None:
+    events = random_events(300, 5000, 0)
+    x = ENCODER(events)
+    assert x.shape == (5, 1, 2, 7, 13)
+    assert x.dtype == np.uint8
+    assert int(x.sum()) == np.count_nonzero(events["t"] < events["t"][0] + 5000)
+    assert ENCODER(empty_events()).sum() == 0
+    assert ENCODER(events, start_us=10_000).sum() == 0
+
+
+def test_the_stream_gives_the_bins_of_the_window() -> None:
+    events = random_events(2000, 5000, 1)
+    bins = run_stream(ENCODER, [events])
+    assert np.array_equal(np.stack([b.x for b in bins[:5]]), ENCODER(events)[:, 0])
+    assert sum(b.n_events for b in bins) == 2000
+    assert [b.start_us for b in bins] == [int(events["t"][0]) + 1000 * k for k in range(len(bins))]
+    assert not any(b.reset for b in bins)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    cuts=st.lists(st.integers(0, 400), max_size=12),
+    steps=st.lists(st.integers(-9_000, 40_000), min_size=0, max_size=5),
+)
+def test_cutting_changes_nothing(seed: int, cuts: list[int], steps: list[int]) -> None:
+    """Steps back and gaps of every size included: packets may break anywhere."""
+    events = random_events(400, 30_000, seed)
+    rng = np.random.default_rng(seed)
+    for step in steps:
+        events["t"][rng.integers(0, 400) :] += step
+    edges = sorted({0, 400, *cuts})
+    packets = [events[a:b] for a, b in pairwise(edges)]
+    whole = run_stream(ENCODER, [events])
+    assert same(whole, run_stream(ENCODER, packets))
+    assert same(whole, run_stream(ENCODER, [events[k : k + 1] for k in range(400)]))
+    assert sum(b.n_events for b in whole) == 400
+
+
+@given(seed=st.integers(0, 1000), hop=st.integers(100, 30_000))
+def test_ticks_only_close_bins_earlier(seed: int, hop: int) -> None:
+    rng = np.random.default_rng(seed)
+    events = random_events(60, 1000, seed)
+    events["t"] = np.cumsum(rng.choice([0, 10, 700, 19_000, 50_000], 60, p=[0.3, 0.3, 0.2, 0.15, 0.05]))
+    binner = StreamBinner(ENCODER, gap_us=20_000, back_us=3_000)
+    bins: list[Bin] = []
+    times = np.unique(events["t"]).tolist()
+    for t, until in zip(times, [*times[1:], times[-1]]):
+        bins += binner.push(events[events["t"] == t])
+        for now in range(t, until, hop):
+            bins += binner.tick(now)
+    bins += binner.flush()
+    assert same(bins, run_stream(ENCODER, [events]))
+
+
+def test_silence_closes_bins_up_to_the_gap_and_no_further() -> None:
+    binner = StreamBinner(ENCODER, gap_us=10_000)
+    assert binner.tick(5) == []
+    assert binner.push(make_events([0], [1], [1], [1])) == []
+    bins = binner.tick(3_500)
+    assert [b.n_events for b in bins] == [1, 0, 0]
+    assert len(binner.tick(4_000_000_000)) == 7  # not a bin for every millisecond of an hour
+    assert binner.tick(5_000_000_000) == []
+    assert binner.push(make_events([5_000_000_001], [1], [1], [1])) == []
+    (last,) = binner.flush()
+    assert last.reset
+    assert last.start_us == 5_000_000_001
+
+
+def test_a_clock_restart_resets_and_loses_nothing() -> None:
+    early, late = random_events(100, 3000, 3), random_events(100, 3000, 4)
+    late["t"] += 10_000_000
+    bins = run_stream(ENCODER, [late, early])
+    assert sum(b.n_events for b in bins) == 200
+    assert [b.reset for b in bins].count(True) == 1
+    assert next(b for b in bins if b.reset).start_us == int(early["t"][0])
+
+
+def test_events_off_the_sensor_are_counted_and_dropped() -> None:
+    binner = StreamBinner(ENCODER)
+    binner.push(make_events([0, 1, 2], [0, 13, -1], [0, 0, 0], [1, 1, 1]))
+    assert binner.n_outside == 2
+    assert binner.flush()[0].n_events == 1
+    assert binner.push(empty_events()) == []
+
+
+def test_a_long_packet_is_binned_in_pieces() -> None:
+    events = random_events(5000, 900_000, 5)
+    bins = StreamBinner(ENCODER).push(events)
+    assert len(bins) > 800
+    again = StreamBinner(ENCODER)
+    assert same(bins, [b for k in range(0, 5000, 7) for b in again.push(events[k : k + 7])])
+
+
+def test_one_cell_saturates() -> None:
+    events = make_events(np.zeros(1000), np.zeros(1000), np.zeros(1000), np.ones(1000))
+    assert run_stream(ENCODER, [events[k : k + 100] for k in range(0, 1000, 100)])[0].x[1, 0, 0] == 255
+
+
+@pytest.mark.parametrize("bad", [{"mode": "counts"}, {"bin_us": 0}, {"steps": 0}, {"size": (0, 3)}])
+def test_a_wrong_encoder_is_refused(bad: dict[str, int]) -> None:
+    with pytest.raises(EventsError):
+        DvsEncoder(SENSOR, **{"size": (7, 13), **bad})
