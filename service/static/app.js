@@ -1,0 +1,391 @@
+// The page: wires sources (camera, sample, file) to one stream and its answers to the views.
+
+import { Answer } from "./answer.js";
+import { Camera, explain, FRAME } from "./camera.js";
+import { EventView } from "./eventview.js";
+import { Meters, short } from "./meters.js";
+import { Player } from "./player.js";
+import { Raster, Trace } from "./plots.js";
+import { CalmPicture } from "./safety.js";
+import * as server from "./server.js";
+import { copy, snippets } from "./snippets.js";
+import { Stream } from "./stream.js";
+import { exposure, KIND, unpackBits } from "./wire.js";
+
+const $ = (id) => document.getElementById(id);
+const still = () => $("still").checked;
+const PLAY_EVERY_MS = 25;
+
+const page = { source: "none", paused: false, models: [], catalogue: [], name: "", resume: null };
+const camera = new Camera();
+const preview = new CalmPicture($("preview"));
+const events = new EventView($("events"));
+const raster = new Raster($("raster"), $("raster-layers"));
+const trace = new Trace($("trace"), $("trace-legend"));
+const meters = new Meters($("meters"));
+const answer = new Answer({ label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+const stream = new Stream({ state: linkState, ready, prediction, answered, picture: (picture) => page.paused || events.add(picture), bad: (text) => notice("That frame was not understood.", text) });
+let player = null;
+let rasterRows = 0;
+
+// ---- messages to people
+
+function notice(title, text, action = null) {
+  $("notice-title").textContent = title;
+  $("notice-text").textContent = text;
+  $("notice-action").hidden = !action;
+  $("notice-action").textContent = action?.label ?? "";
+  $("notice-action").onclick = action ? () => { hideNotice(); action.run(); } : null;
+  $("notice").hidden = false;
+}
+
+function hideNotice() {
+  $("notice").hidden = true;
+}
+
+const LINK = { idle: "ready", connecting: "connecting…", live: "live", retrying: "reconnecting…", busy: "server busy", refused: "refused" };
+
+function linkState(state, detail = {}) {
+  $("link").dataset.state = state;
+  $("link-text").textContent = LINK[state];
+  if (state === "live") return hideNotice();
+  if (state === "busy") return notice("The server is busy.", "It has no room for another stream just now; this page keeps trying.");
+  if (state === "retrying" && detail.wasReady) return notice("The server is gone.", "Reconnecting by itself as soon as it is back; membranes start anew then.");
+  if (state === "retrying" && detail.attempt === 3) return notice("The server does not answer.", "Is it still running? This page keeps trying.");
+  if (state === "refused") {
+    stop();
+    $("link").dataset.state = state;
+    $("link-text").textContent = LINK[state];
+    return notice("The server refused the stream.", detail.reason || `It closed with code ${detail.code}.`);
+  }
+  return undefined;
+}
+
+// ---- the stream's answers
+
+function ready(message) {
+  answer.setLabels(message.labels);
+  trace.setLabels(message.labels);
+  rasterRows = message.raster_rows;
+  const even = message.layers.map(() => message.raster_rows / message.layers.length);
+  raster.setLayers(message.layers, message.raster_layers ?? even);
+  meters.clear();
+  meters.annMacs = message.ann_macs;
+  if (page.source === "camera") sendSettings();
+}
+
+function prediction(message) {
+  if (page.paused && page.source !== "sample") return;
+  meters.prediction(message, performance.now());
+  raster.push(unpackBits(message.raster, rasterRows), message.reset);
+  trace.push(message.probabilities);
+  page.latest = message;
+}
+
+function answered(message) {
+  meters.answered(message, performance.now(), stream.dropped);
+}
+
+// ---- sources
+
+function show(source, { title = "Camera", note = "", name = "" } = {}) {
+  page.source = document.body.dataset.source = source;
+  page.name = name;
+  page.paused = false;
+  page.latest = null;
+  $("source-title").textContent = title;
+  $("source-note").textContent = note;
+  const live = source === "camera" || source === "sample";
+  $("stop").hidden = source === "none";
+  $("stop").textContent = live ? "Stop" : "Close";
+  for (const id of ["pause", "reset"]) $(id).hidden = !live;
+  $("flip").hidden = source !== "camera";
+  $("preview").classList.toggle("mirror", source === "camera" && $("flip").getAttribute("aria-pressed") === "true");
+  $("pause").setAttribute("aria-pressed", "false");
+  $("step").hidden = true;
+  answer.clear();
+  trace.clear();
+  raster.clear();
+  meters.clear();
+  events.clear();
+  preview.resize(FRAME.width, FRAME.height);
+}
+
+function stop() {
+  camera.stop();
+  stream.close();
+  player = null;
+  $("device-field").hidden = true;
+  show("none");
+  linkState("idle");
+}
+
+function hello(width, height) {
+  return { model: $("model").value || null, token: $("token").value || undefined, width, height, picture: true };
+}
+
+async function startCamera() {
+  stop();
+  hideNotice();
+  $("start").disabled = true;
+  try {
+    await camera.start($("device").value, frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
+    show("camera", { title: "Camera" });
+    await listDevices();
+    stream.open(hello(FRAME.width, FRAME.height));
+    $("stop").focus();
+  } catch (error) {
+    camera.stop();
+    const { title, text } = explain(error);
+    notice(title, text, error.name === "InsecureContext" ? null : { label: "Try again", run: startCamera });
+  } finally {
+    $("start").disabled = false;
+  }
+}
+
+async function listDevices() {
+  const devices = await camera.devices();
+  $("device").replaceChildren(...devices.map((device, i) => new Option(device.label || `Camera ${i + 1}`, device.deviceId)));
+  $("device").value = camera.deviceId;
+  $("device-field").hidden = devices.length < 2;
+}
+
+let previewMs = 0;
+
+async function frame(canvas, captureMs) {
+  if (page.paused) return;
+  if (!still() || captureMs - previewMs >= 1000) {
+    preview.draw(canvas, captureMs);
+    previewMs = captureMs;
+  }
+  const seq = stream.reserve();
+  if (seq === null) {
+    if (stream.ready) stream.dropped++;
+    return;
+  }
+  const jpeg = await camera.jpeg();
+  if (jpeg) stream.send(seq, captureMs, KIND.image, jpeg);
+}
+
+async function playSample(item) {
+  stop();
+  hideNotice();
+  try {
+    const bytes = await server.sample(item.name, $("token").value);
+    show("sample", { title: "Recording", note: `${item.label} · long exposure`, name: item.name });
+    player = new Player(bytes, item.duration_us);
+    drawExposure(bytes, item);
+    page.sample = item;
+    events.resize(item.width, item.height);
+    stream.open(hello(item.width, item.height));
+    $("stop").focus();
+  } catch (error) {
+    notice("The recording did not load.", error.message);
+  }
+}
+
+/** All events of a recording in one still picture. */
+function drawExposure(bytes, { width, height }) {
+  const picture = new OffscreenCanvas(width, height);
+  const context = picture.getContext("2d");
+  const image = context.createImageData(width, height);
+  const { counts, most } = exposure(bytes, width, height);
+  counts.forEach((count, at) => {
+    const grey = 18 + 222 * Math.min(1, count / most) ** 0.7;
+    image.data.set([grey, grey, grey + 6, 255], 4 * at);
+  });
+  context.putImageData(image, 0, 0);
+  preview.show(picture, width, height);
+}
+
+/** Send what became due; a busy stream only makes the next packet longer. */
+let playedMs = 0;
+function play(nowMs, us = (nowMs - playedMs) * 1000) {
+  playedMs = nowMs;
+  if (!stream.free) return;
+  const { packet, restarted } = player.advance(us);
+  if (restarted) stream.command({ type: "reset" });
+  if (packet) stream.send(stream.reserve(), nowMs, KIND.t64, packet);
+}
+
+setInterval(() => {
+  const nowMs = performance.now();
+  if (player && stream.ready && !page.paused) play(nowMs);
+  else playedMs = nowMs;
+}, PLAY_EVERY_MS);
+
+async function openFile(file) {
+  if (!file) return;
+  stop();
+  hideNotice();
+  show("file", { title: "File", note: file.name, name: file.name });
+  $("link-text").textContent = "reading…";
+  try {
+    if (file.type.startsWith("image/")) await drawImage(file);
+    const result = await server.predict(file, $("model").value, $("token").value);
+    showResult(result);
+  } catch (error) {
+    stop();
+    notice("No prediction for this file.", error.message);
+  }
+  $("link-text").textContent = LINK.idle;
+}
+
+async function drawImage(file) {
+  const image = await createImageBitmap(file).catch(() => null);
+  if (!image) return;
+  const scale = Math.min(1, 640 / Math.max(image.width, image.height));
+  preview.show(image, Math.round(image.width * scale), Math.round(image.height * scale));
+}
+
+function showResult(result) {
+  const labels = Object.keys(result.probabilities);
+  answer.setLabels(labels);
+  answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now());
+  trace.setLabels(labels);
+  if (result.steps) trace.show(result.steps.map((step) => step.probabilities));
+  meters.write("events", short(result.n_events));
+  meters.annMacs = (currentModel()?.ann_macs ?? 0) * result.step;
+  meters.costs(result.spikes, result.synops, `in ${result.step} steps`);
+  meters.write("latency", result.latency_ms.toFixed(0), "ms");
+}
+
+// ---- one paint loop
+
+let paintedMs = 0;
+function paint(nowMs) {
+  requestAnimationFrame(paint);
+  if (still() && nowMs - paintedMs < 1000) return;
+  paintedMs = nowMs;
+  if (page.source === "none") return;
+  if (!page.paused) events.draw(nowMs);
+  else events.lastMs = nowMs;
+  raster.draw();
+  trace.draw();
+  if (page.source === "file") return;
+  if (page.latest) answer.show(page.latest.probabilities, page.latest.steady, nowMs);
+  meters.draw(nowMs);
+}
+requestAnimationFrame(paint);
+
+// ---- controls
+
+function currentModel() {
+  return page.models.find((model) => model.name === $("model").value);
+}
+
+function restart() {
+  if (page.source === "camera") stream.open(hello(FRAME.width, FRAME.height));
+  if (page.source === "sample") playSample(page.sample);
+  updateCode();
+}
+
+function sendSettings() {
+  stream.command({ type: "settings", threshold: Number($("threshold").value), noise_hz: Number($("noise").value) });
+}
+
+function updateCode() {
+  const path = page.name || "digit.png";
+  const { curl, python } = snippets(location.origin, $("model").value, path);
+  $("curl-text").textContent = curl;
+  $("python-text").textContent = python;
+}
+
+function togglePause() {
+  page.paused = !page.paused;
+  $("pause").setAttribute("aria-pressed", String(page.paused));
+  $("step").hidden = !(page.paused && page.source === "sample");
+}
+
+$("start").addEventListener("click", startCamera);
+$("stop").addEventListener("click", () => { stop(); $("start").focus(); });
+$("pause").addEventListener("click", togglePause);
+$("step").addEventListener("click", () => play(performance.now(), 10_000));
+$("reset").addEventListener("click", () => stream.command({ type: "reset" }));
+$("flip").addEventListener("click", () => {
+  const on = $("flip").getAttribute("aria-pressed") !== "true";
+  $("flip").setAttribute("aria-pressed", String(on));
+  $("preview").classList.toggle("mirror", on);
+});
+$("device").addEventListener("change", startCamera);
+$("model").addEventListener("change", restart);
+$("file").addEventListener("change", () => { openFile($("file").files[0]); $("file").value = ""; });
+$("notice-close").addEventListener("click", hideNotice);
+$("settings-open").addEventListener("click", () => $("settings").showModal());
+for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button, $(button.dataset.copy).textContent));
+
+const FORMATS = { threshold: (v) => v.toFixed(2), noise: (v) => `${v} Hz`, decay: (v) => `${(v / 1000).toFixed(1)} s` };
+for (const [id, format] of Object.entries(FORMATS)) {
+  $(id).addEventListener("input", () => {
+    $(`${id}-value`).textContent = format(Number($(id).value));
+    if (id === "decay") events.decayMs = Number($(id).value);
+    else sendSettings();
+  });
+}
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+$("still").checked = calm.matches;
+calm.addEventListener("change", () => ($("still").checked = calm.matches));
+
+let dragDepth = 0;
+addEventListener("dragenter", (event) => { event.preventDefault(); dragDepth++; $("drop").hidden = false; });
+addEventListener("dragleave", () => { if (--dragDepth <= 0) $("drop").hidden = true; });
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  dragDepth = 0;
+  $("drop").hidden = true;
+  openFile(event.dataTransfer.files[0]);
+});
+
+// A hidden page must not watch: the camera's light goes off, and comes back with the page.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && page.source === "camera") {
+    stop();
+    page.resume = startCamera;
+  } else if (!document.hidden && page.resume) {
+    const resume = page.resume;
+    page.resume = null;
+    resume();
+  }
+});
+
+async function loadModels() {
+  try {
+    const list = await server.models($("token").value);
+    page.models = list.models;
+    $("model").replaceChildren(...list.models.map((model) => new Option(model.name, model.name)));
+    $("model").value = list.default;
+    $("model").disabled = !list.models.length;
+    if (!list.models.length) notice("No model is loaded.", "Start the server with one: spikesight serve --model FOLDER.");
+  } catch (error) {
+    const asks = error.status === 401;
+    notice(asks ? "This server asks for a token." : "No models.", asks ? "Enter it in the settings." : error.message, asks ? { label: "Settings", run: () => $("settings").showModal() } : { label: "Try again", run: load });
+  }
+}
+
+async function loadSamples() {
+  page.catalogue = await server.samples($("token").value);
+  $("samples").replaceChildren(...page.catalogue.map((item) => {
+    const entry = document.createElement("li"), button = document.createElement("button");
+    button.type = "button";
+    button.textContent = item.label;
+    button.setAttribute("aria-label", `Play the recording ${item.label}`);
+    button.addEventListener("click", () => playSample(item));
+    entry.append(button);
+    return entry;
+  }));
+  $("samples").previousElementSibling.hidden = !page.catalogue.length;
+}
+
+async function load() {
+  hideNotice();
+  await Promise.all([loadModels(), loadSamples()]);
+  updateCode();
+}
+
+$("token").addEventListener("change", load);
+if (!window.isSecureContext) {
+  const { title, text } = explain({ name: "InsecureContext" });
+  notice(title, text);
+}
+load();

@@ -1,0 +1,82 @@
+// The webcam: opening it with friendly failures, and a JPEG of each frame that the stream can take.
+
+export const FRAME = { width: 320, height: 240 };
+const JPEG_QUALITY = 0.8;
+
+/** What a failure means to the person in front of the camera: {title, text}. */
+export function explain(error) {
+  const reasons = {
+    NotAllowedError: ["Camera permission denied.", "Allow the camera for this page (the icon beside the address), then start again."],
+    NotFoundError: ["No camera found.", "Plug one in and start again, or play a recording, or drop a file."],
+    OverconstrainedError: ["That camera is not there any more.", "Choose another one and start again."],
+    NotReadableError: ["The camera is busy.", "Another program is using it: close that program and start again."],
+    AbortError: ["The camera stopped.", "Start it again."],
+    InsecureContext: [
+      "This address is not secure, so the browser hides the camera.",
+      "Open the page as https:// or on localhost. The server can do it: spikesight serve --self-signed, or --ssl-certfile and --ssl-keyfile.",
+    ],
+  };
+  const [title, text] = reasons[error?.name] ?? ["The camera did not start.", "Start it again, or play a recording."];
+  return { title, text };
+}
+
+export class Camera {
+  constructor() {
+    this.video = document.createElement("video");
+    this.video.muted = true;
+    this.video.playsInline = true;
+    this.canvas = document.createElement("canvas");
+    Object.assign(this.canvas, FRAME);
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.media = null;
+  }
+
+  /** onFrame(canvas, captureMs) for each new frame; onEnd() when the device goes away. */
+  async start(deviceId, onFrame, onEnd) {
+    if (!window.isSecureContext || !navigator.mediaDevices) throw Object.assign(new Error(), { name: "InsecureContext" });
+    this.stop();
+    const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
+    if (deviceId) video.deviceId = { exact: deviceId };
+    const media = await navigator.mediaDevices.getUserMedia({ video, audio: false });
+    this.media = media;
+    media.getVideoTracks()[0].addEventListener("ended", () => this.media === media && onEnd());
+    this.video.srcObject = media;
+    await this.video.play();
+    const next = (callback) => ("requestVideoFrameCallback" in this.video ? this.video.requestVideoFrameCallback(callback) : requestAnimationFrame(callback));
+    const tick = () => {
+      if (this.media !== media) return;
+      this.draw();
+      onFrame(this.canvas, performance.now());
+      next(tick);
+    };
+    next(tick);
+  }
+
+  /** The middle of the frame, cut to 4:3. */
+  draw() {
+    const { videoWidth: w, videoHeight: h } = this.video;
+    if (!w) return;
+    const cut = Math.min(w / FRAME.width, h / FRAME.height);
+    const [cw, ch] = [cut * FRAME.width, cut * FRAME.height];
+    this.context.drawImage(this.video, (w - cw) / 2, (h - ch) / 2, cw, ch, 0, 0, FRAME.width, FRAME.height);
+  }
+
+  jpeg() {
+    return new Promise((resolve) => this.canvas.toBlob(async (blob) => resolve(blob && (await blob.arrayBuffer())), "image/jpeg", JPEG_QUALITY));
+  }
+
+  get deviceId() {
+    return this.media?.getVideoTracks()[0]?.getSettings().deviceId ?? "";
+  }
+
+  async devices() {
+    const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+    return all.filter((device) => device.kind === "videoinput");
+  }
+
+  stop() {
+    this.media?.getTracks().forEach((track) => track.stop());
+    this.media = null;
+    this.video.srcObject = null;
+  }
+}

@@ -1,0 +1,93 @@
+// The meters: rates over the last second, costs smoothed over a few steps.
+
+const WINDOW_MS = 1000;
+const SMOOTH = 0.12;
+
+const METERS = {
+  events: "Events", spikes: "Spikes", synops: "Synaptic operations", step: "Step time", latency: "Latency, end to end",
+  rate: "Frames answered", dropped: "Frames dropped",
+};
+
+/** 1234567 -> "1.23 M" */
+export function short(value) {
+  if (!Number.isFinite(value)) return "–";
+  for (const [limit, unit] of [[1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
+    if (value >= limit) return `${(value / (unit === "k" ? 1e3 : limit)).toPrecision(3)} ${unit}`;
+  }
+  return value >= 100 || Number.isInteger(value) ? String(Math.round(value)) : value.toPrecision(2);
+}
+
+export class Meters {
+  constructor(list) {
+    this.cells = Object.fromEntries(Object.entries(METERS).map(([key, title]) => {
+      const cell = document.createElement("div"), term = document.createElement("dt"), value = document.createElement("dd");
+      term.textContent = title;
+      value.dataset.meter = key;
+      cell.append(term, value);
+      list.append(cell);
+      return [key, { cell, term, value }];
+    }));
+    this.clear();
+  }
+
+  clear() {
+    this.answers = [];
+    this.bins = [];
+    this.mean = {};
+    this.annMacs = 0;
+    this.dropped = 0;
+    Object.keys(METERS).forEach((key) => this.write(key, "–"));
+  }
+
+  smooth(key, value) {
+    this.mean[key] = this.mean[key] === undefined ? value : this.mean[key] + SMOOTH * (value - this.mean[key]);
+  }
+
+  prediction(p, nowMs) {
+    this.bins.push({ nowMs, events: p.n_events, us: p.end_us - p.start_us });
+    this.smooth("spikes", p.spikes);
+    this.smooth("synops", p.synops);
+    this.smooth("step", p.step_ms);
+  }
+
+  answered(message, nowMs, dropped) {
+    this.answers.push({ nowMs, seq: message.seq });
+    this.smooth("latency", nowMs - message.t);
+    this.dropped = dropped + (message.dropped ?? 0);
+  }
+
+  get framesPerSecond() {
+    return new Set(this.answers.map(({ seq }) => seq)).size * (1000 / WINDOW_MS);
+  }
+
+  draw(nowMs) {
+    this.answers = this.answers.filter((item) => nowMs - item.nowMs < WINDOW_MS);
+    this.bins = this.bins.filter((item) => nowMs - item.nowMs < WINDOW_MS);
+    const us = this.bins.reduce((sum, bin) => sum + bin.us, 0);
+    if (us) this.write("events", short((1e6 * this.bins.reduce((sum, bin) => sum + bin.events, 0)) / us), "/s");
+    if (this.mean.spikes !== undefined) this.costs(this.mean.spikes, this.mean.synops, "a step");
+    if (this.mean.step !== undefined) this.write("step", this.mean.step.toFixed(1), "ms");
+    if (this.mean.latency !== undefined) this.write("latency", this.mean.latency.toFixed(0), "ms");
+    this.write("rate", this.framesPerSecond.toFixed(0), "/s");
+    this.write("dropped", String(this.dropped));
+  }
+
+  costs(spikes, synops, unit) {
+    this.write("spikes", short(Math.round(spikes)), unit);
+    const share = this.annMacs ? `${((100 * synops) / this.annMacs).toPrecision(2)} % of an ANN` : "";
+    this.write("synops", short(Math.round(synops)), share);
+  }
+
+  write(key, text, unit = "") {
+    const { value } = this.cells[key];
+    const line = `${text}|${unit}`;
+    if (value.dataset.line === line) return;
+    value.dataset.line = line;
+    value.replaceChildren(text);
+    if (unit) {
+      const small = document.createElement("small");
+      small.textContent = unit;
+      value.append(small);
+    }
+  }
+}

@@ -1,0 +1,180 @@
+// Two scrolling plots: the spike raster by layer, and the evidence of the leading classes.
+
+const COLUMN = 2; // CSS pixels of one step in the raster
+const LAYER_COLOURS = ["--p1", "--p2", "--p3", "--p4", "--p5", "--p6"];
+const HISTORY = 300; // steps kept for the evidence plot
+const LEADERS = 4;
+
+const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** Make the backing store fit the element; true when it changed (and so is empty). */
+function fit(canvas) {
+  const ratio = window.devicePixelRatio || 1;
+  const width = Math.max(1, Math.round(canvas.clientWidth * ratio)), height = Math.max(1, Math.round(canvas.clientHeight * ratio));
+  if (canvas.width === width && canvas.height === height) return false;
+  Object.assign(canvas, { width, height });
+  return true;
+}
+
+export class Raster {
+  constructor(canvas, names) {
+    this.canvas = canvas;
+    this.names = names;
+    this.context = canvas.getContext("2d");
+    this.pending = [];
+    this.rows = [];
+  }
+
+  /** rowsOf: how many of the raster's rows belong to each layer, in order. */
+  setLayers(layers, rowsOf) {
+    this.names.replaceChildren(...layers.map((name, i) => {
+      const label = document.createElement("span");
+      label.textContent = name;
+      label.dataset.tone = String((i % LAYER_COLOURS.length) + 1);
+      return label;
+    }));
+    this.names.dataset.count = String(layers.length);
+    this.rows = [];
+    rowsOf.forEach((count, layer) => {
+      for (let i = 0; i < count; i++) this.rows.push({ layer, y: (layer + (0.06 + 0.88 * (i + 0.5) / count)) / rowsOf.length });
+    });
+    this.dot = Math.max(1, 0.7 * 190 / Math.max(1, this.rows.length));
+    this.clear();
+  }
+
+  clear() {
+    this.pending = [];
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  push(bits, reset) {
+    this.pending.push({ bits, reset });
+    if (this.pending.length > 400) this.pending.shift();
+  }
+
+  draw() {
+    fit(this.canvas);
+    const columns = this.pending.splice(0);
+    if (!columns.length) return;
+    const { context, canvas } = this;
+    const ratio = window.devicePixelRatio || 1;
+    const step = Math.round(COLUMN * ratio);
+    const shift = Math.min(canvas.width, columns.length * step);
+    context.globalCompositeOperation = "copy";
+    context.drawImage(canvas, -shift, 0);
+    context.globalCompositeOperation = "source-over";
+    const colours = LAYER_COLOURS.map(token);
+    const size = Math.max(step - 0.25, Math.min(2.6, this.dot) * ratio);
+    columns.forEach(({ bits, reset }, i) => {
+      const x = canvas.width - (columns.length - i) * step;
+      if (reset) {
+        context.fillStyle = token("--line");
+        context.fillRect(x, 0, 1, canvas.height);
+      }
+      for (let row = 0; row < this.rows.length; row++) {
+        if (!bits[row]) continue;
+        const { layer, y } = this.rows[row];
+        context.fillStyle = colours[layer % colours.length];
+        context.fillRect(x, y * canvas.height - size / 2, step - 0.25, size);
+      }
+    });
+  }
+}
+
+/** Probabilities over steps: scrolling while live, the whole run for a file. */
+export class Trace {
+  constructor(canvas, legend) {
+    this.canvas = canvas;
+    this.legend = legend;
+    this.context = canvas.getContext("2d");
+    this.clear();
+  }
+
+  clear() {
+    this.history = [];
+    this.labels = [];
+    this.tones = new Map(); // class -> one of six tones, kept as long as the class leads
+    this.span = HISTORY;
+    this.changed = true;
+    this.legend.replaceChildren();
+    this.legend.dataset.key = "";
+  }
+
+  setLabels(labels) {
+    this.clear();
+    this.labels = labels;
+  }
+
+  push(probabilities) {
+    this.history.push(probabilities);
+    if (this.history.length > HISTORY) this.history.shift();
+    this.span = HISTORY;
+    this.changed = true;
+  }
+
+  /** All steps at once. */
+  show(steps) {
+    this.history = steps;
+    this.span = Math.max(2, steps.length);
+    this.changed = true;
+  }
+
+  leaders() {
+    const recent = this.history.slice(-60);
+    const mean = this.labels.map((_, k) => recent.reduce((sum, row) => sum + row[k], 0));
+    return mean.map((value, k) => [value, k]).sort((a, b) => b[0] - a[0]).slice(0, LEADERS).map(([, k]) => k);
+  }
+
+  colour(leaders) {
+    for (const k of this.tones.keys()) if (!leaders.includes(k)) this.tones.delete(k);
+    const used = new Set(this.tones.values());
+    const free = [1, 2, 3, 4, 5, 6].filter((tone) => !used.has(tone));
+    for (const k of leaders) if (!this.tones.has(k)) this.tones.set(k, free.shift());
+  }
+
+  draw() {
+    if (!fit(this.canvas) && !this.changed) return;
+    this.changed = false;
+    const { context, canvas, history } = this;
+    const { width, height } = canvas;
+    const ratio = window.devicePixelRatio || 1;
+    const top = 6 * ratio, bottom = height - 16 * ratio, left = 34 * ratio;
+    context.clearRect(0, 0, width, height);
+    context.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    context.textBaseline = "middle";
+    context.lineWidth = ratio;
+    for (const level of [0, 0.5, 1]) {
+      const y = bottom - (bottom - top) * level;
+      context.strokeStyle = token("--line");
+      context.beginPath();
+      context.moveTo(left, y);
+      context.lineTo(width, y);
+      context.stroke();
+      context.fillStyle = token("--ink-2");
+      context.fillText(`${100 * level} %`, 0, y);
+    }
+    if (!history.length) return;
+    const x = (i) => left + ((width - left - 2 * ratio) * (this.span - history.length + i)) / (this.span - 1);
+    const leaders = this.leaders();
+    this.colour(leaders);
+    context.lineWidth = 2 * ratio;
+    context.lineJoin = "round";
+    for (const k of [...leaders].reverse()) {
+      context.strokeStyle = token(`--p${this.tones.get(k)}`);
+      context.beginPath();
+      history.forEach((row, i) => context.lineTo(x(i), bottom - (bottom - top) * row[k]));
+      context.stroke();
+    }
+    const key = leaders.join();
+    if (this.legend.dataset.key !== key) {
+      this.legend.dataset.key = key;
+      this.legend.replaceChildren(...leaders.map((k) => {
+        const item = document.createElement("span");
+        const swatch = document.createElement("i");
+        swatch.dataset.tone = String(this.tones.get(k));
+        item.append(swatch, this.labels[k]);
+        return item;
+      }));
+    }
+  }
+}

@@ -1,0 +1,40 @@
+// The plain HTTP calls of the page. Every failure is one sentence a person can act on.
+
+async function call(path, options = {}, token = "") {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers: { ...headers, ...options.headers } });
+  } catch {
+    throw Object.assign(new Error("The server does not answer. Is it still running?"), { status: 0 });
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  const sentence = typeof body.error === "string" ? body.error : `The server answered ${response.status}.`;
+  throw Object.assign(new Error(sentence), { status: response.status });
+}
+
+export const models = async (token) => (await call("v1/models", {}, token)).json();
+
+/** Shipped recordings; a server without any is no error. */
+export async function samples(token) {
+  try {
+    const list = await (await call("samples", {}, token)).json();
+    return Array.isArray(list) ? list : (list.samples ?? []);
+  } catch {
+    return [];
+  }
+}
+
+export async function sample(name, token) {
+  const response = await call(`samples/${encodeURIComponent(name)}`, {}, token);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+export async function predict(file, model, token) {
+  const body = new FormData();
+  body.append("file", file, file.name);
+  const query = new URLSearchParams({ steps: "1" });
+  if (model) query.set("model", model);
+  return (await call(`v1/predict?${query}`, { method: "POST", body }, token)).json();
+}
