@@ -53,7 +53,7 @@ class FastSigmoid:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """k p (1 - p) with p = sigmoid(k x); area 1. This form stays finite where exp(-k x) would overflow."""
+    """k p (1 - p) with p = sigmoid(k x); area 1. As sigmoid(k x) sigmoid(-k x): finite and even for every finite x."""
 
     slope: float = 4.0
 
@@ -62,8 +62,7 @@ class Sigmoid:
         return self.slope / 4
 
     def derivative(self, x: Tensor) -> Tensor:
-        p = torch.sigmoid(self.slope * x)
-        return self.slope * p * (1 - p)
+        return self.slope * torch.sigmoid(self.slope * x) * torch.sigmoid(-self.slope * x)
 
 
 @dataclass(frozen=True)

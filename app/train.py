@@ -1,0 +1,79 @@
+"""`spikesight train` and `train-dvs`: train a spiking classifier, on a GPU when there is one."""
+
+import argparse
+import json
+import os
+import signal
+from dataclasses import fields
+from pathlib import Path
+
+DESCRIPTION = """\
+Train a spiking classifier on event recordings and report its accuracy.
+
+  train-dvs --data nmnist --root data                    N-MNIST in data/ (Train/<digit>/*.bin, Test/<digit>/*.bin)
+  train-dvs --data my_recordings                         a folder laid out <class>/<file>
+  train-dvs --data nmnist --emulated mnist               with emulated events of MNIST images joined to the training set
+  train-dvs --resume runs/nmnist-event-medium            go on after a stop
+
+The model is chosen on a validation split of the training recordings; the test split is read once, at the end.
+Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and model/, which `spikesight serve --model`
+takes. Ctrl-C saves a checkpoint first."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from training.config import TrainConfig, add_fields, field_comments
+
+    parser.add_argument("--config", metavar="FILE.yaml", help="settings to start from; flags override them")
+    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved settings and stop")
+    parser.add_argument("--dry-run", action="store_true", help="one batch through the whole path, then stop")
+    parser.add_argument("--json", action="store_true", help="one line of JSON with the result at the end")
+    add_fields(parser, TrainConfig, field_comments(TrainConfig))
+
+
+def _resumed(args: argparse.Namespace, output: str) -> Path:
+    if args.resume != "auto":
+        return Path(args.resume)
+    found = sorted(Path(output).glob("*/checkpoints/last.safetensors"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise ValueError(f"nothing to resume in {output}: no run there has a checkpoint")
+    return found[-1].parent.parent
+
+
+def run(args: argparse.Namespace) -> int:
+    from training.config import TrainConfig, from_mapping, read_yaml, resolve, to_yaml
+    from training.loop import TrainingError, dry_run, fit, run_folder
+
+    names = [f.name for f in fields(TrainConfig)]
+    config = resolve(args, names)
+    folder = None
+    if args.resume:
+        folder = _resumed(args, config.output)
+        if not (folder / "checkpoints" / "last.safetensors").is_file():
+            raise ValueError(f"{folder} has no checkpoint to resume from")
+        config = from_mapping(TrainConfig(), read_yaml(folder / "config.yaml"), "config.yaml")
+    if args.print_config:
+        print(to_yaml(config), end="")
+        return 0
+    if args.dry_run:
+        print(f"one batch went through; loss {dry_run(config):.4f}")
+        return 0
+    folder = folder or run_folder(config)
+    print(f"run folder: {folder}", flush=True)
+    try:
+        metrics = fit(config, folder, resume=bool(args.resume))
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: train-dvs --resume {folder}")
+        return 128 + signal.SIGINT
+    except TrainingError as error:
+        print(f"train-dvs: {error}")
+        return 1
+    test, (low, high) = metrics["test"], metrics["test"]["interval"]
+    print(
+        f"test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['count']}, "
+        f"95 % interval {low:.4f} to {high:.4f}); model in {folder / 'model'}"
+    )
+    print(f"serve it with: spikesight serve --model {folder / 'model'}")
+    if args.json:
+        print(json.dumps({"run": os.fspath(folder), **metrics}))
+    return 0

@@ -1,0 +1,92 @@
+"""Checkpoints: what is saved is loaded, and everything else is refused in one sentence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.checkpoint import CONFIG, WEIGHTS, Card, CheckpointError, Contract, load, save
+from models.resnet import ResNetConfig, SpikingResNet
+
+CONTRACT = Contract("events", 2, 8, 9, 4, "binary", 16, 18, 10_000)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    network = SpikingResNet(ResNetConfig("ms", (1, 1), (4, 8), in_channels=2, classes=2))
+    save(tmp_path / "m", network, Card(CONTRACT, ("a", "b"), {"seed": 0}, {"accuracy": 0.5}))
+    return tmp_path / "m"
+
+
+def edit(folder: Path, change: Any) -> None:
+    document = json.loads((folder / CONFIG).read_text())
+    change(document)
+    (folder / CONFIG).write_text(json.dumps(document))
+
+
+def test_saved_and_loaded_are_identical(folder: Path) -> None:
+    network, card = load(folder)
+    assert card == Card(CONTRACT, ("a", "b"), {"seed": 0}, {"accuracy": 0.5})
+    save(folder.parent / "again", network, card)
+    again, _ = load(folder.parent / "again")
+    x = torch.rand(3, 1, 2, 8, 9)
+    with torch.no_grad():
+        assert torch.equal(network(x)[0], again(x)[0])
+    assert sorted(p.name for p in folder.iterdir()) == [CONFIG, WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(format=2), "format"),
+        (lambda d: d.update(kind="os.system"), "kind of network"),
+        (lambda d: d.update(extra=1), "exactly"),
+        (lambda d: d["network"].update(code="import os"), "unknown fields: code"),
+        (lambda d: d["network"].update(block="../../x"), "must be one of"),
+        (lambda d: d["network"].update(widths=[10**9, 1]), "8192 channels"),
+        (lambda d: d["network"].pop("block") and d["network"].update(depths="no"), "must be a list"),
+        (lambda d: d["card"]["contract"].pop("steps"), "lacks steps"),
+        (lambda d: d["card"]["contract"].update(steps="4"), "must be of type int"),
+        (lambda d: d["card"]["contract"].update(height=10**9), "up to 2048"),
+        (lambda d: d["card"].update(labels=["a"]), "1 labels for 2 classes"),
+    ],
+)
+def test_bad_configurations_are_refused_by_name(folder: Path, change: Any, message: str) -> None:
+    edit(folder, change)
+    with pytest.raises(CheckpointError, match=message):
+        load(folder)
+
+
+def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    name = "readout.weight"
+    for bad, message in [
+        ({**tensors, "extra": torch.zeros(1)}, "does not hold the tensors"),
+        ({**tensors, name: torch.zeros(3, 3)}, "wrong shape"),
+        ({**tensors, name: tensors[name].double()}, "wrong shape or type"),
+        ({**tensors, name: torch.full_like(tensors[name], float("nan"))}, "not finite"),
+    ]:
+        save_file(bad, folder / WEIGHTS)
+        with pytest.raises(CheckpointError, match=message):
+            load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 100, (1 << 62).to_bytes(8, "little") + b"{}"])
+def test_files_that_are_not_safetensors_are_refused(folder: Path, content: bytes) -> None:
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        load(folder)
+
+
+def test_missing_and_broken_files_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        load(tmp_path / "nothing")
+    (folder / CONFIG).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="not JSON"):
+        load(folder)
+    (folder / CONFIG).write_bytes(b" " * (2 << 20))
+    with pytest.raises(CheckpointError, match="larger"):
+        load(folder)

@@ -1,0 +1,158 @@
+"""Neurons: golden spike trains, parity with snnTorch and SpikingJelly, state as a value."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from models.neurons import IF, PAPER_LIF, PLIF, Neuron, NeuronConfig, split_state, stack_states, step
+
+VARYING = [0.625, 1.125, 0.125, 0.875, -0.375, 1.75, 0, 0.75, 2.25, 0.375, 1, 0.125]
+NOW = replace(PAPER_LIF, delay=False)
+ZERO = replace(NOW, reset="zero")
+INCLUSIVE = {"delay": replace(PAPER_LIF, inclusive=True), "now": replace(NOW, inclusive=True)}
+SPIKINGJELLY = replace(ZERO, inclusive=True, scale_input=True)
+
+CONSTANT = [  # beta, X, steps, then: paper, delay >=, now >, now >=, zero >, zero >=, zero >= with g = 1 - beta
+    (0.5, 0.75, "010010010010", "010010010010", *["010101010101"] * 4, "0" * 12),
+    (0.5, 0.8, "0100101001", "0101001010", *["0101010101"] * 4, "0" * 10),
+    (0.75, 0.5, "001001001001", "001001001001", *["001001001010"] * 2, *["001001001001"] * 2, "0" * 12),
+    (0.75, 1.25, *["1" * 12] * 6, "000001000001"),
+    (1, 0.5, "00101010", "01010101", "00101010", "01010101", "00100100", "01010101", "0" * 8),
+    (1, 0.375, *["001001001010", "001001010010"] * 2, *["001001001001"] * 2, "0" * 12),
+]
+CONFIGS = [PAPER_LIF, INCLUSIVE["delay"], NOW, INCLUSIVE["now"], ZERO, replace(ZERO, inclusive=True), SPIKINGJELLY]
+
+
+def train(config: NeuronConfig, currents: list[float]) -> str:
+    """The spike train of one neuron as a string of 0 and 1."""
+    spikes = Neuron(config)(torch.tensor(currents).view(-1, 1), {})
+    return "".join(str(int(s)) for s in spikes)
+
+
+@pytest.mark.parametrize("row", CONSTANT, ids=lambda r: f"beta={r[0]}-X={r[1]}")
+def test_golden_constant_input(row: tuple[Any, ...]) -> None:
+    beta, x, *trains = row
+    for config, expected in zip(CONFIGS, trains):
+        assert train(replace(config, beta=float(beta)), [x] * len(expected)) == expected, config
+
+
+@pytest.mark.parametrize(
+    ("beta", "paper", "now", "now_ge", "zero", "zero_ge"),
+    [
+        (1, "010101101111", "010101101111", "010101101111", "010001001010", "010101001010"),
+        (7 / 8, "010101011110", "010101011110", "010101011110", "010001001010", "010001001010"),
+        (1 / 2, "010001001010", "010101001110", "010101001110", "010001001010", "010001001010"),
+    ],
+)
+def test_golden_varying_input(beta: float, paper: str, now: str, now_ge: str, zero: str, zero_ge: str) -> None:
+    configs = [PAPER_LIF, NOW, INCLUSIVE["now"], ZERO, replace(ZERO, inclusive=True)]
+    for config, expected in zip(configs, [paper, now, now_ge, zero, zero_ge]):
+        assert train(replace(config, beta=beta), VARYING) == expected, config
+
+
+def test_golden_potentials() -> None:
+    v, potentials = torch.zeros(1), []
+    for _ in range(6):
+        _, v = step(torch.tensor([0.75]), v, PAPER_LIF)
+        potentials.append(float(v))
+    assert potentials == [0.75, 1.125, 0.3125, 0.90625, 1.203125, 0.3515625]
+
+
+def test_zero_reset_is_the_same_delayed_or_not() -> None:
+    x = torch.randn(50, 200, generator=torch.Generator().manual_seed(0)) + 0.5
+    assert torch.equal(Neuron(ZERO)(x, {}), Neuron(replace(ZERO, delay=True))(x, {}))
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.75, 0.9])
+@pytest.mark.parametrize("case", ["delayed", "now", "zero"])
+def test_equals_snntorch(beta: float, case: str) -> None:
+    snntorch = pytest.importorskip("snntorch")
+    options = {"delayed": {}, "now": {"reset_delay": False}, "zero": {"reset_mechanism": "zero"}}[case]
+    config = replace({"delayed": PAPER_LIF, "now": NOW, "zero": ZERO}[case], beta=beta)
+    leaky = snntorch.Leaky(beta=beta, **options)
+    x = torch.randn(100, 128, generator=torch.Generator().manual_seed(1)) * 0.7 + 0.4
+    if case == "now":  # snnTorch resets a second time where U > 2 theta
+        x = x.clamp_max(0.95)
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    membrane, expected = torch.zeros(128), []
+    for current in theirs:
+        spikes, membrane = leaky(current, membrane)
+        expected.append(spikes)
+    got = Neuron(config)(mine, {})
+    assert torch.equal(got, torch.stack(expected))
+    if case == "delayed":
+        weight = torch.randn(100, 128, generator=torch.Generator().manual_seed(2))
+        (got * weight).sum().backward()
+        (torch.stack(expected) * weight).sum().backward()
+        assert mine.grad is not None
+        torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.75, 0.9])
+@pytest.mark.parametrize("decay_input", [True, False])
+@pytest.mark.parametrize("v_reset", [0.0, None])
+def test_equals_spikingjelly(beta: float, decay_input: bool, v_reset: float | None) -> None:
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    node = neuron.LIFNode(tau=1 / (1 - beta), decay_input=decay_input, v_reset=v_reset, step_mode="m")
+    config = NeuronConfig(
+        beta, reset="subtract" if v_reset is None else "zero", delay=False, inclusive=True, scale_input=decay_input,
+        detach_reset=False, surrogate="sigmoid", slope=4,
+    )  # fmt: skip
+    x = torch.randn(100, 128, generator=torch.Generator().manual_seed(3)) * (2 if decay_input else 0.7) + 0.4
+    assert torch.equal(Neuron(config)(x, {}), node(x))
+
+
+@pytest.mark.parametrize("config", [PAPER_LIF, IF, PLIF, ZERO, SPIKINGJELLY], ids=str)
+def test_any_chunking_gives_the_same_spikes(config: NeuronConfig) -> None:
+    x = torch.randn(20, 3, 5, generator=torch.Generator().manual_seed(4)) + 0.3
+    layer, state, parts = Neuron(config), {}, []
+    whole_state: dict[str, torch.Tensor] = {}
+    whole = layer(x, whole_state)
+    for chunk in x.split([1, 4, 7, 8]):
+        parts.append(layer(chunk, state))
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(state[""], whole_state[""])
+
+
+def test_plif_learns_its_leak() -> None:
+    layer = Neuron(PLIF)
+    layer(torch.rand(5, 4) * 2, {}).sum().backward()
+    assert layer.w.grad is not None
+    assert layer.w.grad.abs() > 0
+    with torch.no_grad():
+        assert 0 < float(layer.beta()) < 1
+
+
+def test_detached_reset_changes_the_gradient_but_not_the_spikes() -> None:
+    x = torch.rand(6, 50, generator=torch.Generator().manual_seed(5)) * 1.5
+    gradients, trains = [], []
+    for detach in (True, False):
+        leaf = x.clone().requires_grad_()
+        trains.append(Neuron(replace(PAPER_LIF, detach_reset=detach))(leaf, {}))
+        trains[-1].sum().backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(*trains)
+    assert not torch.allclose(*gradients)
+
+
+def test_a_state_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="state of"):
+        Neuron()(torch.zeros(1, 2, 3), {"": torch.zeros(1, 3)})
+
+
+def test_states_stack_and_split() -> None:
+    states = [{"a": torch.full((1, 2), i), "b": torch.full((1,), i)} for i in range(3)]
+    joined = stack_states(states)
+    assert joined["a"].shape == (3, 2)
+    for got, expected in zip(split_state(joined), states):
+        assert all(torch.equal(got[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{"beta": 1.5}, {"theta": 0}, {"surrogate": "no"}, {"reset": "no"}, {"beta": 1, "learn_beta": True}]
+)
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        NeuronConfig(**options)

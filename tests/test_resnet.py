@@ -1,0 +1,135 @@
+"""Spiking ResNets: parameter counts, binary inputs, chunking, gradients, equality with the ANN's arithmetic."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.neurons import Neuron
+from models.resnet import NETWORKS, PadShortcut, ResNetConfig, SpikingResNet, zero_state
+
+TINY = ResNetConfig("ms", (1, 1), (4, 8), pool="max", in_channels=2, classes=3)
+BLOCKS = pytest.mark.parametrize("block", ["plain", "sew", "ms"])
+
+
+def tiny(block: str = "ms", **options: object) -> SpikingResNet:
+    """A small network with weights large enough to fire."""
+    torch.manual_seed(0)
+    network = SpikingResNet(replace(TINY, block=block, **options))  # type: ignore[arg-type]
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -0.2, 0.8)
+    return network.eval()
+
+
+def events(steps: int = 6, batch: int = 2, height: int = 12, width: int = 15) -> Tensor:
+    return (torch.rand(steps, batch, 2, height, width, generator=torch.Generator().manual_seed(7)) < 0.3).float()
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "neurons"),
+    [
+        ("resnet18", 11.69, 17), ("resnet34", 21.80, 33), ("sew-resnet18", 11.69, 20), ("ms-resnet18", 11.69, 17),
+        ("cifar-resnet18", 11.17, 20), ("cifar-resnet20", 0.27, 19), ("cifar-resnet32", 0.46, 31),
+        ("cifar-resnet44", 0.66, 43), ("cifar-resnet56", 0.85, 55),
+    ],
+)  # fmt: skip
+def test_parameters_and_neuron_layers(name: str, millions: float, neurons: int) -> None:
+    with torch.device("meta"):
+        network = SpikingResNet(NETWORKS[name])
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.006)
+    assert sum(isinstance(m, Neuron) for m in network.modules()) == neurons
+
+
+@BLOCKS
+@pytest.mark.parametrize("pool", ["max", "avg", "none"])
+@pytest.mark.parametrize("stem", ["imagenet", "small"])
+def test_shapes_and_gradient_to_the_first_layer(block: str, pool: str, stem: str) -> None:
+    network = tiny(block, pool=pool, stem=stem).train()
+    logits, state = network(events(3, height=17, width=22))
+    assert logits.shape == (3, 2, 3)
+    assert all(v.shape[0] == 2 for v in state.values())
+    logits.sum().backward()
+    gradient = network.stem[0].weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+
+
+@BLOCKS
+def test_steps_with_carried_state_equal_the_whole_sequence(block: str) -> None:
+    network, x, state, parts = tiny(block), events(), None, []
+    with torch.no_grad():
+        whole, whole_state = network(x)
+        for chunk in x.split([1, 2, 3]):
+            logits, state = network(chunk, state)
+            parts.append(logits)
+    assert state is not None
+    torch.testing.assert_close(torch.cat(parts), whole)
+    for key, tensor in whole_state.items():
+        torch.testing.assert_close(state[key], tensor)
+
+
+def test_the_network_keeps_no_state() -> None:
+    network, x = tiny(), events()
+    with torch.no_grad():
+        first, state = network(x)
+        before = {k: v.clone() for k, v in state.items()}
+        again, _ = network(x)
+        network(x, state)
+    assert torch.equal(first, again)
+    assert all(torch.equal(before[k], state[k]) for k in state)
+
+
+def test_both_branch_convolutions_of_ms_see_binary_spikes() -> None:
+    network, seen = tiny("ms"), []
+    for block in network.blocks:
+        for conv in (block.conv1[0], block.conv2[0]):  # type: ignore[union-attr, index]
+            conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(events())
+    assert len(seen) == 4
+    assert all(set(x.unique().tolist()) <= {0.0, 1.0} for x in seen)
+    assert any(x.any() for x in seen)
+
+
+def test_sew_outputs_are_sums_of_spikes() -> None:
+    out = tiny("sew").features(events(), {})
+    assert set(out.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
+    assert out.max() >= 1
+
+
+def test_max_pool_before_a_relu_equals_max_pool_after_it() -> None:
+    z = torch.randn(2, 3, 9, 9)
+    pool = nn.MaxPool2d(3, 2, 1)
+    assert torch.equal(pool(z).relu(), pool(z.relu()))
+
+
+def test_pad_shortcut_takes_every_second_pixel_and_pads_both_sides() -> None:
+    x = torch.arange(2 * 16.0).view(1, 2, 4, 4)
+    y = PadShortcut(2, 6, 2)(x)
+    assert y.shape == (1, 6, 2, 2)
+    assert torch.equal(y[:, 2:4], x[:, :, ::2, ::2])
+    assert not y[:, :2].any()
+    assert not y[:, 4:].any()
+
+
+def test_zero_state_has_the_shapes_of_a_run() -> None:
+    network = tiny()
+    zeros = zero_state(network, 2, 12, 15, batch=2)
+    _, state = network(events())
+    assert {k: v.shape for k, v in zeros.items()} == {k: v.shape for k, v in state.items()}
+    assert not any(v.any() for v in zeros.values())
+
+
+@pytest.mark.parametrize(
+    "options", [{"depths": (1,)}, {"widths": (0, 1)}, {"block": "no"}, {"pool": "no"}, {"widths": (4, 99999)}]
+)
+def test_impossible_shapes_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        replace(TINY, **options)  # type: ignore[arg-type]
+
+
+def test_input_of_the_wrong_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="x_seq must be"):
+        tiny()(torch.zeros(1, 3, 8, 8))

@@ -1,0 +1,68 @@
+"""A run's resume state: one safetensors file, tensors and JSON together, so that it is whole or absent.
+
+All randomness of a run follows from its seed, its epoch and its step, so the state is the weights, the optimiser's
+moments, the carried membranes and a few counters: resuming is exact to the bit.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+def save_progress(
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    extra: dict[str, dict[str, Tensor]],
+    counters: dict[str, Any],
+) -> None:
+    """Write weights, optimiser moments, further named groups of tensors and JSON-able counters; renamed into place."""
+    groups = {"network": network.state_dict(), "optimiser": _moments(optimiser), **extra}
+    tensors = {
+        f"{group}/{name}": tensor.detach().cpu().contiguous().clone()
+        for group, items in groups.items()
+        for name, tensor in items.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(tensors, partial, {"counters": json.dumps(counters)})
+    partial.replace(path)
+
+
+def load_progress(
+    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Put weights and moments back; the further groups of tensors and the counters."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    with safe_open(path, "pt") as file:
+        counters = json.loads(file.metadata()["counters"])
+        for key in file.keys():  # noqa: SIM118 - a safetensors handle is not iterable
+            group, _, name = key.partition("/")
+            groups.setdefault(group, {})[name] = file.get_tensor(key)
+    network.load_state_dict(groups.pop("network"))
+    _restore_moments(optimiser, groups.pop("optimiser", {}))
+    return groups, counters
+
+
+def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}/{name}": value
+        for index, values in state.items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _restore_moments(optimiser: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    document = optimiser.state_dict()
+    document["state"] = {}
+    for key, tensor in moments.items():
+        index, _, name = key.partition("/")
+        document["state"].setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict(document)

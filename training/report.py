@@ -1,0 +1,200 @@
+"""What a run leaves behind: metrics files, environment, curves, confusion matrix, model card and the model itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from models.checkpoint import load, save
+from models.classifier import Classifier
+from training.config import TrainConfig, to_yaml
+from training.data import Data, read_item
+from training.evaluate import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from training.loop import Run
+
+
+def wilson(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson 1927).
+
+    >>> [round(v, 4) for v in wilson(98, 100)]
+    [0.93, 0.9945]
+    """
+    share = correct / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write beside the name, then rename."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """metrics.csv and metrics.jsonl, one row an epoch."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "metrics.csv", table.getvalue())
+    write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _git_commit() -> str:
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
+    """config.yaml, split.json and env.json: what is needed to run the same again."""
+    write_whole(folder / "config.yaml", to_yaml(config))
+    write_whole(folder / "split.json", json.dumps(data.split, indent=1) + "\n")
+    environment = {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "commit": _git_commit(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": {name: version(name) for name in ("spikesight", "torch", "numpy", "tonic", "numba")},
+    }
+    write_whole(folder / "env.json", json.dumps(environment, indent=1) + "\n")
+
+
+def stream_accuracy(model: Path, data: Data) -> dict[str, float]:
+    """Test recordings as one endless stream: each read at its end with the membranes of the one before carried over.
+
+    `fresh` starts every recording from zero state, as an upload does; `carried` never resets.
+    """
+    classifier = Classifier.load(model)
+    random = np.random.default_rng(0)
+    fresh = carried = 0
+    order = random.permutation(len(data.test_items))
+    streams = [read_item(data.test_items[index]) for index in order]
+    previous: np.ndarray | None = None
+    for index, (events, sensor) in zip(order, streams):
+        label = data.test_items[index].label
+        fresh += classifier.predict_events(events, sensor)[-1].index == label
+        stream = events if previous is None else _one_after_another(previous, events, classifier.contract.bin_us)
+        carried += classifier.predict_events(stream, sensor)[-1].index == label
+        previous = events
+    return {"fresh": fresh / len(order), "carried": carried / len(order)}
+
+
+def _one_after_another(first: np.ndarray, second: np.ndarray, bin_us: int) -> np.ndarray:
+    """`second` moved in time so that it begins on the bin after `first` ends."""
+    if not len(first) or not len(second):
+        return second
+    bins = (int(first["t"][-1]) - int(first["t"][0])) // bin_us + 1
+    later = second.copy()
+    later["t"] += int(first["t"][0]) + bins * bin_us - int(second["t"][0])
+    return np.concatenate([first, later])
+
+
+def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tuple[str, ...]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    curves, matrix = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    for name in ("train_accuracy", "val_accuracy"):
+        curves.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
+    curves.set(xlabel="epoch", ylabel="accuracy", title="Chosen on validation")
+    curves.legend()
+    image = matrix.imshow(test.confusion, cmap="Blues")
+    ticks = range(len(labels)) if len(labels) <= 30 else []
+    matrix.set(xlabel="predicted", ylabel="truth", title=f"Test, {test.count} samples")
+    matrix.set_xticks(ticks, [labels[i] for i in ticks], rotation=90)
+    matrix.set_yticks(ticks, [labels[i] for i in ticks])
+    figure.colorbar(image, ax=matrix)
+    figure.savefig(folder / "report.png", dpi=110)
+
+
+def _card_text(run: Run, metrics: dict[str, Any]) -> str:
+    t, s = metrics["test"], metrics["samples"]
+    low, high = t["interval"]
+    rates = "\n".join(f"| {name} | {rate:.4f} |" for name, rate in t["firing_rates"].items())
+    stream = metrics["stream"]
+    own = "the data set's own test split" if run.data.split["official_test"] else "a seeded split set aside"
+    return f"""---
+license: apache-2.0
+tags: [spiking-neural-network, event-camera]
+metrics: [accuracy]
+---
+# {run.folder.name}
+
+Spiking network `{run.config.network}` trained by `train-dvs` on {run.data.split["data"]}.
+
+| | |
+|---|---|
+| test accuracy | {t["accuracy"]:.4f} ({t["correct"]} of {t["count"]}; 95 % interval {low:.4f} to {high:.4f}) |
+| test data | {own}, read once |
+| validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {run.config.epochs}) |
+| streamed, zero state / membranes carried over | {stream["fresh"]:.4f} / {stream["carried"]:.4f} |
+| samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
+| of the training samples, emulated | {metrics["emulated"]} |
+| T, bin | {run.config.steps} steps of {run.config.bin_us} us |
+| parameters | {metrics["parameters"]} |
+| synaptic operations a sample | {t["synops"]:.0f} |
+| multiply-adds of the same ANN a sample | {metrics["ann_macs"] * run.config.steps} |
+| seed | {run.config.seed} |
+
+Firing rates (spikes a neuron a step, on the test split):
+
+| layer | rate |
+|---|---|
+{rates}
+"""
+
+
+def write_report(run: Run) -> dict[str, Any]:
+    """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md."""
+    network, card = load(run.folder / "checkpoints" / "best")
+    test = evaluate(network, run.data.test, len(run.data.labels), torch.device("cpu"))
+    correct = int(np.trace(test.confusion))
+    model = run.folder / "model"
+    metrics: dict[str, Any] = {
+        "val_accuracy": run.progress.best_val,
+        "best_epoch": run.progress.best_epoch + 1,
+        "test": {
+            "accuracy": test.accuracy,
+            "correct": correct,
+            "count": test.count,
+            "interval": wilson(correct, test.count),
+            "accuracy_by_step": test.accuracy_by_step,
+            "synops": test.synops,
+            "firing_rates": test.firing_rates,
+        },
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "samples": card.training["samples"],
+        "emulated": len(run.data.train) - run.data.recorded,
+    }
+    save(model, network, run.card(metrics))
+    metrics["stream"] = stream_accuracy(model, run.data)
+    metrics["ann_macs"] = Classifier.load(model).ann_macs
+    save(model, network, run.card(metrics))
+    rows = [",".join(["truth", *run.data.labels])]
+    rows += [",".join([label, *map(str, row)]) for label, row in zip(run.data.labels, test.confusion.tolist())]
+    write_whole(run.folder / "confusion.csv", "\n".join(rows) + "\n")
+    _plot(run.folder, run.progress.rows, test, run.data.labels)
+    write_whole(model / "README.md", _card_text(run, metrics))
+    write_whole(run.folder / "result.json", json.dumps(metrics, indent=1) + "\n")
+    return metrics
