@@ -24,16 +24,12 @@ class Counts(NamedTuple):
 
 
 def reach(conv: nn.Conv2d, height: int, width: int) -> Tensor:
-    """How many output positions each input pixel feeds, float32 [height, width]."""
+    """How many output positions each input pixel feeds, float32 [height, width]: the transposed window count."""
     ones = torch.ones(1, 1, *conv.kernel_size)
-    shape = nn.functional.conv2d(
-        torch.zeros(1, 1, height, width), ones, None, conv.stride, conv.padding, conv.dilation
-    ).shape
-    with torch.enable_grad():
-        x = torch.zeros(1, 1, height, width, requires_grad=True)
-        y = nn.functional.conv2d(x, ones, None, conv.stride, conv.padding, conv.dilation)
-        (gradient,) = torch.autograd.grad(y, x, torch.ones(shape))
-    return gradient[0, 0]
+    options = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation}
+    outputs = torch.ones_like(nn.functional.conv2d(torch.zeros(1, 1, height, width), ones, **options))
+    fed = nn.functional.conv_transpose2d(outputs, ones, **options)
+    return nn.functional.pad(fed, (0, width - fed.shape[3], 0, height - fed.shape[2]))[0, 0]
 
 
 class Meter:

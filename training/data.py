@@ -176,7 +176,9 @@ def _cached(
         partial = folder / f".{digest}.{os.getpid()}.npy"
         array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, *shape))
         try:
-            for index, sample in enumerate(tqdm(samples, what, count, unit="sample", leave=False, mininterval=1)):
+            for index, sample in enumerate(
+                tqdm(samples, what, count, unit="sample", leave=False, mininterval=1, disable=None)
+            ):
                 array[index] = sample
             array.flush()
             partial.replace(path)

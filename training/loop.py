@@ -197,7 +197,7 @@ class Run:
         saved = time.monotonic()
         bar = tqdm(
             total=self.steps_an_epoch, initial=p.batch, desc=f"epoch {p.epoch + 1}/{config.epochs}", leave=False,
-            mininterval=1,
+            mininterval=1, disable=None,
         )  # fmt: skip
         with bar:
             while p.batch < self.steps_an_epoch:
