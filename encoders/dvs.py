@@ -51,6 +51,17 @@ class Bin:
     reset: bool
 
 
+@dataclass(frozen=True)
+class OpenBin:
+    """All that a StreamBinner carries from packet to packet (its counters apart)."""
+
+    origin: int | None  # start of the open bin; None before the first event and while idle
+    last: int  # time of the newest event
+    reset: bool  # the next bin to close is the first after a jump
+    n_open: int  # events in the open bin
+    open: NDArray[np.uint8]  # [2, H, W]
+
+
 class StreamBinner:
     """Packets in, closed bins out. It holds no clock, no thread and no network state, only the open bin.
 
@@ -110,6 +121,15 @@ class StreamBinner:
         if self._origin is not None:
             self._stop(bins)
         return bins
+
+    def snapshot(self) -> OpenBin:
+        """What is carried on, as a value."""
+        return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy())
+
+    def restore(self, carried: OpenBin) -> None:
+        """Go on from a snapshot of a binner with the same encoder."""
+        self._origin, self._last, self._reset = carried.origin, carried.last, carried.reset
+        self._n_open, self._open = carried.n_open, carried.open.copy()
 
     def _on_sensor(self, packet: Events) -> Events:
         x, y = packet["x"], packet["y"]
