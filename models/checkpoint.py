@@ -22,6 +22,7 @@ from models.resnet import ResNetConfig, SpikingResNet
 FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+SHIPPED = Path(__file__).parent / "shipped"
 T = TypeVar("T")
 
 
@@ -75,6 +76,23 @@ NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
     "spiking-resnet": (ResNetConfig, SpikingResNet),
 }
 """Kinds of network a checkpoint may hold: its configuration and what builds it."""
+
+
+def shipped() -> dict[str, Path]:
+    """Folders of the models inside the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(SHIPPED.glob(f"*/{CONFIG}"))}
+
+
+def find(wanted: str) -> Path:
+    """The folder of a shipped model's name, or the folder itself. Raises CheckpointError."""
+    known = shipped()
+    if wanted in known:
+        return known[wanted]
+    if (Path(wanted) / CONFIG).is_file():
+        return Path(wanted)
+    raise CheckpointError(
+        f"no model {wanted!r}: give a folder with {CONFIG}, or a shipped name ({', '.join(known) or 'none'})"
+    )
 
 
 def _kind_of(network: nn.Module) -> str:

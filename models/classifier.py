@@ -6,6 +6,7 @@ cutting of a recording into packets gives the same logits, bit for bit.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,17 @@ from models.energy import Meter, dense_macs
 from models.neurons import State, split_state, stack_states
 from models.resnet import zero_state
 
-__all__ = ["Classifier", "Prediction", "Readout", "Step", "encoder_for", "split_state", "stack_states"]
+__all__ = ["Classifier", "Input", "Prediction", "Readout", "Step", "encoder_for", "split_state", "stack_states"]
+
+
+class Input(NamedTuple):
+    """What one step of one stream is fed."""
+
+    x: np.ndarray  # [C, H, W], uint8 or float32
+    start_us: int
+    end_us: int
+    n_events: int
+    reset: bool  # start from zero state
 
 
 class Step(NamedTuple):
@@ -113,62 +124,69 @@ class Classifier:
         counts = self._meter.read()
         return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.raster)
 
-    def _predict(self, inputs: list[tuple[Tensor, int, int, int, bool]]) -> list[Prediction]:
-        """Run (x [1, C, H, W], start_us, end_us, n_events, reset) one after another."""
+    def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
+        """Run the inputs of one stream one after another, from zero state; one prediction each."""
         predictions: list[Prediction] = []
         state, readout = self.initial_state(), Readout(self.contract.steps)
-        for x, start_us, end_us, n_events, reset in inputs:
-            if reset:
+        for number, item in enumerate(inputs):
+            if item.reset and number:
                 state, readout = self.initial_state(), Readout(self.contract.steps)
             begin = time.perf_counter()
-            result = self.step(x, state)
+            result = self.step(torch.from_numpy(item.x[None]), state)
             took = time.perf_counter() - begin
             state, readout = result.state, readout.push(result.logits[0].numpy())
-            predictions.append(self.prediction(result, 0, readout, start_us, end_us, n_events, took * 1e3))
+            predictions.append(self.prediction(result, 0, readout, item, took * 1e3))
         return predictions
 
-    def prediction(
-        self, result: Step, n: int, readout: Readout, start_us: int, end_us: int, n_events: int, latency_ms: float
-    ) -> Prediction:
+    def prediction(self, result: Step, n: int, readout: Readout, item: Input, latency_ms: float) -> Prediction:
         """Stream n of a batch's step, with its read-out already pushed, as a Prediction."""
         probabilities = readout.probabilities()
         index = int(probabilities.argmax())
         return Prediction(
-            start_us,
-            end_us,
+            item.start_us,
+            item.end_us,
             self.labels[index],
             index,
             tuple(probabilities.tolist()),
             readout.seen,
-            n_events,
+            item.n_events,
             int(result.layer_spikes[n].sum()),
             int(result.synops[n]),
             latency_ms,
             tuple(result.logits[n].tolist()),
         )
 
-    def predict_events(self, events: np.ndarray, sensor: SensorSize) -> list[Prediction]:
-        """One prediction a bin of the recording, the last one the answer; no events at all give one empty bin.
+    def event_inputs(self, events: np.ndarray, sensor: SensorSize) -> list[Input]:
+        """The bins of a recording (EVENTS sorted by time); one empty bin when it has no events.
 
-        `events` are EVENTS sorted by time; raises ValueError for a model that takes images.
+        Raises ValueError for a model that takes images.
         """
-        encoder = encoder_for(self.contract, sensor)
-        binner = StreamBinner(encoder)
+        contract = self.contract
+        binner = StreamBinner(encoder_for(contract, sensor))
         bins = [*binner.push(events), *binner.flush()]
         if not bins:
-            empty = torch.zeros(1, self.contract.channels, self.contract.height, self.contract.width)
-            return self._predict([(empty, 0, self.contract.bin_us, 0, False)])
-        return self._predict([(torch.from_numpy(b.x[None]), b.start_us, b.end_us, b.n_events, b.reset) for b in bins])
+            empty = np.zeros((contract.channels, contract.height, contract.width), np.uint8)
+            return [Input(empty, 0, contract.bin_us, 0, False)]
+        return [Input(b.x, b.start_us, b.end_us, b.n_events, b.reset) for b in bins]
 
-    def predict_image(self, image: np.ndarray, *, seed: int = 0) -> list[Prediction]:
-        """One prediction a step for a still image, uint8 [H, W] or [H, W, 3] (RGB); the last one is the answer.
+    def image_inputs(self, image: np.ndarray, *, seed: int = 0) -> list[Input]:
+        """The steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
 
         An event model sees the image moved by saccades through the pixel model; an image model sees its encoding.
         """
         if self.contract.kind == "events":
             sensor = SensorSize(self.contract.sensor_width, self.contract.sensor_height)
-            return self.predict_events(saccade_events(image, sensor, self.contract.still, seed=seed), sensor)
-        return self._predict([(x, t, t + 1, 0, False) for t, x in enumerate(self.encode_image(image, seed=seed))])
+            return self.event_inputs(saccade_events(image, sensor, self.contract.still, seed=seed), sensor)
+        x_seq = self.encode_image(image, seed=seed).numpy()[:, 0]
+        return [Input(x, t, t + 1, 0, False) for t, x in enumerate(x_seq)]
+
+    def predict_events(self, events: np.ndarray, sensor: SensorSize) -> list[Prediction]:
+        """One prediction a bin of a recording, the last one the answer."""
+        return self.predict(self.event_inputs(events, sensor))
+
+    def predict_image(self, image: np.ndarray, *, seed: int = 0) -> list[Prediction]:
+        """One prediction a step for a still image, the last one the answer."""
+        return self.predict(self.image_inputs(image, seed=seed))
 
     def encode_image(self, image: np.ndarray, *, encoding: str | None = None, seed: int = 0) -> Tensor:
         """x_seq [T, 1, C, H, W] of a still image by the contract's encoding (or another one), for an image model."""
