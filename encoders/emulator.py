@@ -1,0 +1,304 @@
+"""An event camera in numbers: grey frames -> events (the pixel model), and still images moved by saccades -> events.
+
+The pixel model is that of v2e (Hu et al., CVPRW 2021) with the reference always moved by whole thresholds:
+every pixel holds a log intensity; each time the light is one threshold above (ON) or below (OFF) it, an event fires and the
+held value moves by that threshold. Event times are interpolated between frames.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
+
+Floats = NDArray[np.float32]
+LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with each other
+
+
+@cache
+def engine() -> ModuleType:
+    """The compiled loops, or their numpy twins where numba cannot be imported."""
+    try:
+        from encoders import emulator_kernels
+    except ImportError:
+        from encoders import emulator_plain
+
+        return emulator_plain
+    return emulator_kernels
+
+
+@dataclass(frozen=True)
+class PixelModel:
+    """What the pixels of an event camera are like. Thresholds are steps of log intensity."""
+
+    threshold_on: float = 0.2
+    threshold_off: float = 0.2
+    sigma: float = 0.03  # spread of the thresholds from pixel to pixel
+    linear_below: float = 20.0  # grey values up to this are linear, above logarithmic
+    refractory_us: int = 0  # a pixel is silent this long after an event
+    leak_hz: float = 0.1  # ON events of a pixel in the dark of the lens cap
+    noise_hz: float = 0.0  # shot noise events of a dark pixel a second; bright pixels have a quarter
+    cutoff_hz: float = 0.0  # bandwidth of the photoreceptor; 0: none
+    steady: bool = False  # take out what all pixels share: auto-exposure and lamp flicker
+    max_events: int = 0  # of one frame; what is over comes with the next. 0: four a pixel
+
+    def __post_init__(self) -> None:
+        if min(self.threshold_on, self.threshold_off) < 0.01:
+            raise EventsError(f"thresholds must be at least 0.01, not {self.threshold_on} and {self.threshold_off}")
+        if min(self.sigma, self.refractory_us, self.leak_hz, self.noise_hz, self.cutoff_hz, self.max_events) < 0:
+            raise EventsError("spread, refractory time, leak, noise, cut-off and the event limit cannot be negative")
+        if self.linear_below < 1:
+            raise EventsError(f"the linear part must reach to a grey value of 1 or more, not {self.linear_below}")
+
+
+CLEAN = PixelModel(leak_hz=0.0)
+NOISY = PixelModel(sigma=0.05, noise_hz=5.0, cutoff_hz=30.0, refractory_us=1_000)
+
+
+def log_levels(linear_below: float) -> Floats:
+    """[256] float32: ln I for grey values I above `linear_below`, a straight line from 0 to there (v2e, lin-log)."""
+    grey = np.arange(256, dtype=np.float64)
+    line = grey * (math.log(linear_below) / linear_below)
+    return np.where(grey <= linear_below, line, np.log(np.maximum(grey, 1))).astype(np.float32)
+
+
+def thresholds(mean: float, sigma: float, shape: tuple[int, int], generator: np.random.Generator) -> Floats:
+    """A threshold for every pixel: normal, never below 0.01."""
+    return np.maximum(generator.normal(mean, sigma, shape), 0.01).astype(np.float32)
+
+
+@dataclass
+class PixelState:
+    """All that an emulator remembers from one frame to the next; arrays are [H, W]."""
+
+    reference: Floats  # log intensity at the last event
+    last: Floats  # log intensity now
+    free_us: NDArray[np.int64]  # end of the refractory time
+    t_us: int
+    draw: int  # random draws so far
+    shift: float  # log intensity taken out as common to all pixels
+
+    def copy(self) -> "PixelState":
+        return replace(self, reference=self.reference.copy(), last=self.last.copy(), free_us=self.free_us.copy())
+
+
+class Emulator:
+    """A stream of grey frames -> events. The same seed and frames give the same events, wherever the stream is cut.
+
+    `state` is None before the first frame; copy() it to go back to later.
+    """
+
+    def __init__(self, size: SensorSize, params: PixelModel | None = None, seed: int = 0) -> None:
+        self.size, self.seed = size, seed
+        self.state: PixelState | None = None
+        self.n_waiting = 0  # pixels whose events did not fit the limit of the last frame
+        self.retune(params or PixelModel())
+
+    def retune(self, params: PixelModel) -> None:
+        """Other pixels from the next frame on; what each remembers stays."""
+        shape = (self.size.height, self.size.width)
+        generator = np.random.default_rng(self.seed)
+        self.params = params
+        self._on = thresholds(params.threshold_on, params.sigma, shape, generator)
+        self._off = thresholds(params.threshold_off, params.sigma, shape, generator)
+        self._start = (generator.uniform(-0.5, 0.5, shape) * np.minimum(self._on, self._off)).astype(np.float32)
+        self._levels = log_levels(params.linear_below)
+        self._limit = params.max_events or 4 * shape[0] * shape[1]
+        room = self._limit + shape[0] * shape[1]  # one noise event a pixel at most
+        self._offsets, self._words = np.empty(room, np.uint32), np.empty(room, np.uint32)
+
+    def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
+        """The events between the frame before and this one (uint8 [H, W], captured at `t_us`), sorted.
+
+        The first frame, and one that is not later than the frame before or more than ten seconds after it, gives none:
+        pixels start anew from it. Raises EventsError for another size or dtype.
+        """
+        if grey.shape != (self.size.height, self.size.width) or grey.dtype != np.uint8:
+            raise EventsError(f"expected a uint8 frame of {self.size}, got {grey.dtype} {grey.shape[::-1]}")
+        state = self.state
+        if state is None or not 0 < t_us - state.t_us <= LONGEST_INTERVAL_US:
+            self._begin(grey, t_us)
+            return empty_events()
+        params, dt = self.params, t_us - state.t_us
+        seconds = dt * 1e-6
+        if params.steady:
+            sample = np.s_[:: max(1, self.size.height // 60), :: max(1, self.size.width // 60)]
+            change = self._levels[grey[sample]] - np.float32(state.shift) - state.last[sample]
+            state.shift += float(np.median(change))
+        shots = params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)
+        alpha = 1 - math.exp(-2 * math.pi * params.cutoff_hz * seconds) if params.cutoff_hz else 1.0
+        n, self.n_waiting = engine().frame_events(
+            np.ascontiguousarray(grey),
+            self._levels - np.float32(state.shift),
+            shots.astype(np.float32),
+            self._on,
+            self._off,
+            state.reference,
+            state.last,
+            state.free_us,
+            state.t_us,
+            np.float32(dt),
+            np.float32(alpha),
+            np.float32(params.leak_hz * seconds),
+            params.refractory_us,
+            np.uint32(self.seed & 0xFFFFFFFF),
+            np.uint32(state.draw & 0xFFFFFFFF),
+            self._limit,
+            self._offsets,
+            self._words,
+        )
+        events = np.empty(n, EVENTS)
+        engine().sorted_events(self._offsets, self._words, n, state.t_us, dt, events)
+        state.t_us, state.draw = t_us, state.draw + 2
+        return events
+
+    def _begin(self, grey: NDArray[np.uint8], t_us: int) -> None:
+        last = self._levels[grey]
+        draw = self.state.draw if self.state else 0
+        self.state = PixelState(last + self._start, last, np.full(grey.shape, -(2**62), np.int64), t_us, draw, 0.0)
+
+
+@dataclass(frozen=True)
+class Saccades:
+    """How a still image is moved before the camera, and what the camera is like; the defaults are those of N-MNIST.
+
+    Fitted here to N-MNIST recordings and the MNIST images they were made from (Orchard et al. 2015 give only the idea:
+    three eye movements along a triangle, 100 ms each). `path_px`: where the left upper corner of a 28 x 28 image lies on
+    the 34 x 34 sensor at the corners of the triangle; larger sensors scale it. A movement has the speed profile
+    1 - cos. `inverted`: the recordings look as if the digits had been dark on a bright screen.
+    """
+
+    path_px: tuple[tuple[float, float], ...] = ((-0.39, 1.66), (2.15, 7.36), (5.96, 1.26), (0.48, 0.99))
+    starts_ms: tuple[float, ...] = (0.3, 97.7, 209.3)
+    lengths_ms: tuple[float, ...] = (93.8, 99.4, 87.8)
+    total_ms: float = 310.0
+    threshold_on: float = 0.379
+    threshold_off: float = 0.301
+    sigma: float = 0.03
+    floor: float = 21.8  # stray light, in grey values
+    blur_px: float = 0.46
+    cutoff_hz: float = 60.0
+    refractory_us: float = 1550.0
+    noise_hz: float = 0.4
+    noise_on: float = 0.97  # part of the noise that is ON
+    inverted: bool = True
+    step_us: int = 1000
+
+
+NMNIST = Saccades()
+NMNIST_SENSOR = SensorSize(34, 34)
+
+
+def saccades(
+    image: NDArray[np.uint8], sensor: SensorSize = NMNIST_SENSOR, *, movement: Saccades = NMNIST, seed: int = 0
+) -> Events:
+    """Events of a camera that looks at a still grey image (uint8 [H, W]) while it makes three saccades, about 0.3 s.
+
+    An image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34 stays as
+    it is). The same seed gives the same pixels and noise. Raises EventsError for a wrong image.
+    """
+    if image.ndim != 2 or image.dtype != np.uint8 or 0 in image.shape:
+        raise EventsError(f"expected a grey uint8 image [H, W], got {image.dtype} {image.shape}")
+    unit = min(sensor.width, sensor.height) / 34
+    image = _fitted(image, max(2, round(28 * unit)))
+    x, y = _path(movement, unit)
+    x = x + (sensor.width - 34 * unit) / 2 + (28 * unit - image.shape[1]) / 2
+    y = y + (sensor.height - 34 * unit) / 2 + (28 * unit - image.shape[0]) / 2
+    generator = np.random.default_rng(seed)
+    shape = (sensor.height, sensor.width)
+    on = thresholds(movement.threshold_on, movement.sigma, shape, generator)
+    off = thresholds(movement.threshold_off, movement.sigma, shape, generator)
+    start = generator.uniform(-0.5, 0.5, shape).astype(np.float32) * np.minimum(on, off)
+    padded, columns, rows, weights = _views(_log_image(image, movement), x, y, shape)
+    noise = _noise(movement, shape, generator)
+    room = 40 * on.size + len(noise[0])
+    offsets, words = np.empty(room, np.uint32), np.empty(room, np.uint32)
+    alpha = 1 - math.exp(-2e-6 * math.pi * movement.cutoff_hz * movement.step_us) if movement.cutoff_hz else 1.0
+    n = engine().moving_image(
+        padded,
+        columns,
+        rows,
+        weights,
+        np.float32(movement.step_us),
+        on,
+        off,
+        start,
+        np.float32(alpha),
+        np.float32(movement.refractory_us),
+        offsets[: 40 * on.size],
+        words[: 40 * on.size],
+    )
+    total = n + len(noise[0])
+    offsets[n:total], words[n:total] = noise
+    events = np.empty(total, EVENTS)
+    engine().sorted_events(offsets, words, total, 0, round(movement.total_ms * 1000) + movement.step_us, events)
+    return events
+
+
+def _fitted(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The image scaled so that its longer side is `side` pixels."""
+    height, width = image.shape
+    if max(height, width) == side:
+        return image
+    import cv2
+
+    scale = side / max(height, width)
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, target, interpolation=method), np.uint8)
+
+
+@cache
+def _path(movement: Saccades, unit: float) -> NDArray[np.float64]:
+    """[2, steps]: x and y of the image's corner at each step, in sensor pixels."""
+    t = np.arange(0, movement.total_ms, movement.step_us / 1000)
+    corners = np.asarray(movement.path_px) * unit
+    position = np.repeat(corners[:1].T, len(t), axis=1)
+    for index, (begin, length) in enumerate(zip(movement.starts_ms, movement.lengths_ms)):
+        part = np.clip((t - begin) / length, 0, 1)
+        part = part - np.sin(2 * np.pi * part) / (2 * np.pi)
+        position += (corners[index + 1] - corners[index])[:, np.newaxis] * part
+    return position
+
+
+def _log_image(image: NDArray[np.uint8], movement: Saccades) -> Floats:
+    """Log intensity of the image as the lens shows it, with a border of three pixels for the blur."""
+    light = np.pad(image.astype(np.float32), 3)
+    if movement.blur_px > 0:
+        taps = np.exp(-0.5 * (np.arange(-2, 3) / movement.blur_px) ** 2)
+        taps = (taps / taps.sum()).astype(np.float32)
+        for _ in range(2):  # rows, then columns
+            wide = np.pad(light, ((0, 0), (2, 2)))
+            light = sum((tap * wide[:, k : k + light.shape[1]] for k, tap in enumerate(taps)), np.zeros_like(light)).T
+    return np.log((255 - light if movement.inverted else light) + np.float32(movement.floor)).astype(np.float32)
+
+
+def _views(
+    light: Floats, x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int]
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64], Floats]:
+    """A canvas around the image, and for each step where the sensor lies on it: column, row and bilinear weights."""
+    left, top = math.ceil(x.max()) + 4, math.ceil(y.max()) + 4  # canvas place of the sensor's corner when x = y = 0
+    u, v = left - x, top - y
+    columns, rows = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
+    height = max(shape[0] + int(rows.max()) + 2, top + light.shape[0])
+    width = max(shape[1] + int(columns.max()) + 2, left + light.shape[1])
+    canvas = np.full((height, width), light[0, 0], np.float32)
+    canvas[top - 3 : top - 3 + light.shape[0], left - 3 : left - 3 + light.shape[1]] = light
+    right, below = (u - columns).astype(np.float32), (v - rows).astype(np.float32)
+    weights = [(1 - right) * (1 - below), right * (1 - below), (1 - right) * below, right * below]
+    return canvas, columns, rows, np.stack(weights, axis=1)
+
+
+def _noise(
+    movement: Saccades, shape: tuple[int, int], generator: np.random.Generator
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Noise events anywhere, at any time: their offsets in us and their words x << 17 | y << 1 | p."""
+    n = int(generator.poisson(movement.noise_hz * movement.total_ms / 1000 * shape[0] * shape[1]))
+    times = generator.integers(0, round(movement.total_ms * 1000), n).astype(np.uint32)
+    x, y = (generator.integers(0, side, n).astype(np.uint32) for side in (shape[1], shape[0]))
+    polarity = (generator.random(n) < movement.noise_on).astype(np.uint32)
+    return times, x << np.uint32(17) | y << np.uint32(1) | polarity
