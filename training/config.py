@@ -24,6 +24,7 @@ class TrainConfig:
     emulated: Literal["", "mnist"] = ""  # images that join the training set as emulated events
     emulated_root: str = ""  # where those images lie (default: root)
     emulated_count: int = 10_000  # how many of them
+    repeat: int = 1  # how often each recording stands in the training set beside emulated ones
     cache: str = ".cache"  # folder of binned frames
     # the event contract
     steps: int = 10  # T, bins of a window

@@ -235,22 +235,28 @@ def _find_idx(root: Path, stem: str) -> Path:
     raise DataError(f"no {stem}(.gz) in {root} or {root}/mnist: MNIST's four IDX files are needed")
 
 
-def emulate_mnist(config: TrainConfig, sensor: SensorSize) -> Frames:
-    """The first `emulated_count` MNIST training images, moved by saccades before the emulated sensor."""
+def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int]) -> Frames:
+    """The first `emulated_count` MNIST training images but those left out, moved by saccades before the sensor."""
     root = Path(config.emulated_root or config.root)
     images_path = _find_idx(root, "train-images-idx3-ubyte")
     labels = read_idx(_find_idx(root, "train-labels-idx1-ubyte"))
-    images = read_idx(images_path)[: config.emulated_count]
+    images = read_idx(images_path)
+    chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
     encoder = _encoder(config, sensor)
 
     def samples() -> Iterator[np.ndarray]:
-        for index, image in enumerate(images):
-            yield encoder(saccade_events(image, sensor, "digit", seed=index))[:, 0]
+        for index in chosen:
+            yield encoder(saccade_events(images[index], sensor, "digit", seed=index))[:, 0]
 
     stat = images_path.stat()
-    key = {"mnist": [stat.st_size, len(images)], "sensor": str(sensor), "contract": _contract_key(config)}
-    frames = _cached(Path(config.cache), key, len(images), _frame_shape(config), samples(), "emulating MNIST")
-    return Frames(frames, labels[: len(images)].astype(np.int64))
+    key = {"mnist": [stat.st_size, chosen], "sensor": str(sensor), "contract": _contract_key(config)}
+    frames = _cached(Path(config.cache), key, len(chosen), _frame_shape(config), samples(), "emulating MNIST")
+    return Frames(frames, labels[chosen].astype(np.int64))
+
+
+def shown_images(items: Sequence[Item]) -> frozenset[int]:
+    """The MNIST images that N-MNIST recordings show: recording 00001.bin is image 0."""
+    return frozenset(int(item.path.stem) - 1 for item in items if item.path.stem.isdigit())
 
 
 def load_data(config: TrainConfig) -> Data:
@@ -266,10 +272,11 @@ def load_data(config: TrainConfig) -> Data:
     train = bin_items(train_items, config, "binning train")
     recorded = len(train)
     if config.emulated:
-        extra = emulate_mnist(config, listing.sensor)
         if tuple(listing.labels) != tuple("0123456789"):
             raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
-        train = _join(train, extra, Path(config.cache))
+        # The same handwriting must not be trained on as an emulation and validated on as a recording.
+        extra = emulate_mnist(config, listing.sensor, shown_images(val_items))
+        train = _join([*[train] * config.repeat, extra], Path(config.cache))
     names = {
         "train": [_name(i) for i in train_items],
         "val": [_name(i) for i in val_items],
@@ -291,16 +298,10 @@ def _name(item: Item) -> str:
     return f"{item.path.parent.name}/{item.path.name}"
 
 
-def _join(first: Frames, second: Frames, cache: Path) -> Frames:
-    """Two sets as one memory-mapped array."""
-    shape = first.frames.shape[1:]
-    count = len(first) + len(second)
-    key = {"join": [str(getattr(f.frames, "filename", "")) for f in (first, second)]}
-
-    def samples() -> Iterator[np.ndarray]:
-        yield from first.frames
-        yield from second.frames
-
-    return Frames(
-        _cached(cache, key, count, shape, samples(), "joining"), np.concatenate([first.labels, second.labels])
-    )
+def _join(sets: Sequence[Frames], cache: Path) -> Frames:
+    """Several sets as one memory-mapped array."""
+    key = {"join": [str(getattr(f.frames, "filename", "")) for f in sets]}
+    samples = (frame for frames in sets for frame in frames.frames)
+    count = sum(map(len, sets))
+    joined = _cached(cache, key, count, sets[0].frames.shape[1:], samples, "joining")
+    return Frames(joined, np.concatenate([f.labels for f in sets]))

@@ -150,7 +150,7 @@ Spiking network `{run.config.network}` trained by `train-dvs` on {run.data.split
 | validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {run.config.epochs}) |
 | streamed, zero state / membranes carried over | {stream["fresh"]:.4f} / {stream["carried"]:.4f} |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
-| of the training samples, emulated | {metrics["emulated"]} |
+| different recordings among the training samples | {metrics["recorded"]} |
 | T, bin | {run.config.steps} steps of {run.config.bin_us} us |
 | parameters | {metrics["parameters"]} |
 | synaptic operations a sample | {t["synops"]:.0f} |
@@ -185,7 +185,7 @@ def write_report(run: Run) -> dict[str, Any]:
         },
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
-        "emulated": len(run.data.train) - run.data.recorded,
+        "recorded": run.data.recorded,
     }
     save(model, network, run.card(metrics))
     metrics["stream"] = stream_accuracy(model, run.data)
