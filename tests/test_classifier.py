@@ -1,0 +1,150 @@
+"""The classifier: one answer a step, the same whatever way a recording is cut, and images seen through saccades."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from encoders.dvs import StreamBinner
+from encoders.events import SensorSize, empty_events, make_events
+from models.checkpoint import Card, Contract, save
+from models.classifier import Classifier, Readout, encoder_for, split_state, stack_states
+from models.resnet import ResNetConfig, SpikingResNet
+
+SENSOR = SensorSize(22, 16)  # not square, and not the network's size
+CONTRACT = Contract("events", 2, 8, 11, 4, "binary", SENSOR.width, SENSOR.height, 10_000)
+
+
+def make_classifier(contract: Contract = CONTRACT) -> Classifier:
+    """Random weights, large enough to fire."""
+    torch.manual_seed(0)
+    network = SpikingResNet(ResNetConfig("ms", (1, 1), (4, 8), pool="max", in_channels=contract.channels, classes=3))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 1, 2)
+            nn.init.uniform_(module.bias, 0, 1)
+    return Classifier(network, Card(contract, ("a", "b", "c")))
+
+
+CLASSIFIER = make_classifier()
+
+
+def recording(n: int = 400, seed: int = 0, span_us: int = 95_000) -> np.ndarray:
+    """Random events, sorted."""
+    random = np.random.default_rng(seed)
+    t = np.sort(random.integers(5_000, 5_000 + span_us, n))
+    return make_events(
+        t, random.integers(0, SENSOR.width, n), random.integers(0, SENSOR.height, n), random.random(n) < 0.5
+    )
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 400), max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_any_cutting_into_packets_gives_bit_identical_logits(seed: int, cuts: list[int]) -> None:
+    events = recording(seed=seed)
+    offline = [p.logits for p in CLASSIFIER.predict_events(events, SENSOR)]
+    binner = StreamBinner(encoder_for(CONTRACT, SENSOR))
+    edges = [0, *sorted(cuts), len(events)]
+    bins = [b for begin, end in pairwise(edges) for b in binner.push(events[begin:end])] + binner.flush()
+    state, live = CLASSIFIER.initial_state(), []
+    for b in bins:
+        result = CLASSIFIER.step(torch.from_numpy(b.x[None]), state)
+        state = result.state
+        live.append(tuple(result.logits[0].tolist()))
+    assert live == offline
+
+
+def test_one_prediction_a_bin_with_the_bins_own_times() -> None:
+    events = recording()
+    predictions = CLASSIFIER.predict_events(events, SENSOR)
+    start = int(events["t"][0])
+    assert [p.start_us for p in predictions] == [start + 10_000 * n for n in range(len(predictions))]
+    assert [p.step for p in predictions] == list(range(1, len(predictions) + 1))
+    assert sum(p.n_events for p in predictions) == len(events)
+    assert sum(predictions[-1].probabilities) == pytest.approx(1)
+    assert predictions[-1].spikes > 0
+    assert 0 < predictions[-1].synops < CLASSIFIER.ann_macs
+
+
+def test_a_window_in_one_batch_agrees_with_the_steps() -> None:
+    events = recording(span_us=39_000)
+    x_seq = encoder_for(CONTRACT, SENSOR)(events)
+    with torch.no_grad():
+        logits, _ = CLASSIFIER.network(torch.from_numpy(x_seq).float())
+    predictions = CLASSIFIER.predict_events(events, SENSOR)
+    torch.testing.assert_close(torch.tensor([p.logits for p in predictions]), logits[: len(predictions), 0])
+
+
+def test_no_events_are_a_prediction_like_any_other() -> None:
+    (only,) = CLASSIFIER.predict_events(empty_events(), SENSOR)
+    assert only.n_events == 0
+    assert sum(only.probabilities) == pytest.approx(1)
+
+
+def test_streams_in_a_batch_step_as_if_alone() -> None:
+    xs = [torch.randint(0, 2, (1, 2, 8, 11), dtype=torch.uint8) for _ in range(3)]
+    states = [CLASSIFIER.initial_state() for _ in xs]
+    for _ in range(3):
+        together = CLASSIFIER.step(torch.cat(xs), stack_states(states))
+        alone = [CLASSIFIER.step(x, s) for x, s in zip(xs, states)]
+        for n, one in enumerate(alone):
+            torch.testing.assert_close(together.logits[n], one.logits[0])
+            assert torch.equal(together.layer_spikes[n], one.layer_spikes[0])
+        states = split_state(together.state)
+
+
+def test_state_is_a_value() -> None:
+    state = CLASSIFIER.initial_state()
+    before = {k: v.clone() for k, v in state.items()}
+    CLASSIFIER.step(torch.ones(1, 2, 8, 11), state)
+    assert all(torch.equal(before[k], state[k]) for k in state)
+
+
+def test_readout_is_the_mean_at_first_and_forgets_later() -> None:
+    readout = Readout(4)
+    values = np.random.default_rng(0).normal(size=(8, 3))
+    for n, value in enumerate(values[:4], 1):
+        readout = readout.push(value)
+        assert readout.mean is not None
+        np.testing.assert_allclose(readout.mean, values[:n].mean(0))
+    for value in [np.array([9.0, 0, 0])] * 30:
+        readout = readout.push(value)
+    assert readout.probabilities()[0] > 0.99
+    with pytest.raises(ValueError, match="no step"):
+        Readout(4).probabilities()
+
+
+@pytest.mark.parametrize("still", ["digit", "plain"])
+@pytest.mark.parametrize("shape", [(28, 28), (60, 90, 3)])
+def test_an_event_model_sees_a_still_image_through_saccades(still: str, shape: tuple[int, ...]) -> None:
+    image = np.zeros(shape, np.uint8)
+    image[8:20, 12:16] = 250
+    classifier = make_classifier(replace(CONTRACT, still=still))  # type: ignore[arg-type]
+    first, again = classifier.predict_image(image), classifier.predict_image(image)
+    assert [p.logits for p in first] == [p.logits for p in again]
+    assert sum(p.n_events for p in first) > 20
+
+
+@pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
+def test_an_image_model_steps_through_its_encoding(encoding: str) -> None:
+    contract = Contract("image", 3, 8, 8, 5, encoding, mean=(0.5,) * 3, std=(0.2,) * 3)
+    predictions = make_classifier(contract).predict_image(np.full((20, 30, 3), 128, np.uint8))
+    assert [p.step for p in predictions] == [1, 2, 3, 4, 5]
+    with pytest.raises(ValueError, match="images, not events"):
+        make_classifier(contract).predict_events(empty_events(), SENSOR)
+
+
+def test_loaded_from_a_folder_it_answers_the_same(tmp_path: Path) -> None:
+    save(tmp_path / "mine", CLASSIFIER.network, CLASSIFIER.card)
+    loaded = Classifier.load(tmp_path / "mine")
+    events = recording()
+    assert loaded.name == "mine"
+    assert [p.logits for p in loaded.predict_events(events, SENSOR)] == [
+        p.logits for p in CLASSIFIER.predict_events(events, SENSOR)
+    ]
