@@ -1,8 +1,8 @@
 """An event camera in numbers: grey frames -> events (the pixel model), and still images moved by saccades -> events.
 
 The pixel model is that of v2e (Hu et al., CVPRW 2021) with the reference always moved by whole thresholds:
-every pixel holds a log intensity; each time the light is one threshold above (ON) or below (OFF) it, an event fires and the
-held value moves by that threshold. Event times are interpolated between frames.
+every pixel holds a log intensity; each time the light is one threshold above (ON) or below (OFF) it, an event fires
+and the held value moves by that threshold. Event times are interpolated between frames.
 """
 
 import math
@@ -167,8 +167,8 @@ class Saccades:
     """How a still image is moved before the camera, and what the camera is like; the defaults are those of N-MNIST.
 
     Fitted here to N-MNIST recordings and the MNIST images they were made from (Orchard et al. 2015 give only the idea:
-    three eye movements along a triangle, 100 ms each). `path_px`: where the left upper corner of a 28 x 28 image lies on
-    the 34 x 34 sensor at the corners of the triangle; larger sensors scale it. A movement has the speed profile
+    three eye movements along a triangle, 100 ms each). `path_px`: where the left upper corner of a 28 x 28 image lies
+    on the 34 x 34 sensor at the corners of the triangle; larger sensors scale it. A movement has the speed profile
     1 - cos. `inverted`: the recordings look as if the digits had been dark on a bright screen.
     """
 
@@ -198,8 +198,8 @@ def saccades(
 ) -> Events:
     """Events of a camera that looks at a still grey image (uint8 [H, W]) while it makes three saccades, about 0.3 s.
 
-    An image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34 stays as
-    it is). The same seed gives the same pixels and noise. Raises EventsError for a wrong image.
+    An image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34
+    stays as it is). The same seed gives the same pixels and noise. Raises EventsError for a wrong image.
     """
     if image.ndim != 2 or image.dtype != np.uint8 or 0 in image.shape:
         raise EventsError(f"expected a grey uint8 image [H, W], got {image.dtype} {image.shape}")

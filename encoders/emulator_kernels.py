@@ -22,8 +22,8 @@ def uniform(seed, draw, pixel):
 def sorted_events(offsets, words, n, t0, span, out):
     """Put n events in time order into `out` (dtype EVENTS): a stable counting sort by microsecond.
 
-    offsets uint32 in [0, span]; words x << 17 | y << 1 | p. Above 65536 us a bucket holds several microseconds and is put
-    in order by insertion.
+    offsets uint32 in [0, span]; words x << 17 | y << 1 | p. Above 65536 us a bucket holds several microseconds and is
+    put in order by insertion.
     """
     width = span // 65536 + 1
     n_buckets = span // width + 1
@@ -79,9 +79,9 @@ def frame_events(
 ):
     """One frame interval [t0, t0 + dt] of the pixel model, row by row; (events written, pixels left waiting).
 
-    levels [256] is log intensity by grey value, shots [256] the chance of a noise event in this interval; reference, last
-    and free_us [H, W] are the state and are changed in place. Crossings beyond `limit` stay in the reference. offsets and words hold at least
-    limit + H·W.
+    levels [256] is log intensity by grey value, shots [256] the chance of a noise event in this interval; reference,
+    last and free_us [H, W] are the state and are changed in place. Crossings beyond `limit` stay in the reference.
+    offsets and words hold at least limit + H·W.
     """
     height, width = grey.shape
     n = waiting = crossings = 0

@@ -50,9 +50,9 @@ def frame_events(
 ) -> tuple[int, int]:
     """One frame interval of the pixel model; see emulator_kernels.frame_events."""
     before = last.copy()
-    level = levels[grey]
+    level = np.asarray(levels[grey], np.float32)
     if alpha < 1:
-        level = before + alpha * (level - before)
+        level = np.asarray(before + alpha * (level - before), np.float32)
     last[:] = level
     if leak > 0:
         reference -= leak * on

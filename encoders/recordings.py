@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,8 @@ def read_recording(path: Path | str) -> Recording:
         warnings.append(f"{counters.n_outside} events outside the {size} sensor were dropped")
     if counters.n_backward:
         warnings.append(
-            f"time steps back {counters.n_backward} times ({counters.n_restarts} clock restarts); events were put in order"
+            f"time steps back {counters.n_backward} times ({counters.n_restarts} clock restarts); "
+            "events were put in order"
         )
     if not len(kept):
         raise RecordingError(f"no event of {path} lies on its {size} sensor")
@@ -148,5 +150,5 @@ def packets(path: Path | str, packet_us: int = 10_000) -> Iterator[Events]:
     events = read_recording(path).events
     number = (events["t"] - events["t"][0]) // packet_us
     cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(events)]
-    for begin, end in zip(cuts, cuts[1:]):
+    for begin, end in pairwise(cuts):
         yield events[begin:end] if end > begin else empty_events()
