@@ -13,7 +13,7 @@ export function explain(error) {
     AbortError: ["The camera stopped.", "Start it again."],
     InsecureContext: [
       "This address is not secure, so the browser hides the camera.",
-      "Open the page as https:// or on localhost. The server can do it: spikesight serve --self-signed, or --ssl-certfile and --ssl-keyfile.",
+      "Open the page as https:// or on localhost. The server can do it: spikesight serve --ssl-certfile FILE --ssl-keyfile FILE.",
     ],
   };
   const [title, text] = reasons[error?.name] ?? ["The camera did not start.", "Start it again, or play a recording."];

@@ -5,6 +5,13 @@ const LAYER_COLOURS = ["--p1", "--p2", "--p3", "--p4", "--p5", "--p6"];
 const HISTORY = 300; // steps kept for the evidence plot
 const LEADERS = 4;
 
+/** "blocks.0.neuron2" -> "block 1 b"; other names lose their underscores. */
+export function layerTitle(name) {
+  const block = /^blocks?\.(\d+)(?:\.\D*(\d*))?/.exec(name);
+  if (block) return `block ${Number(block[1]) + 1}${block[2] ? ` ${String.fromCharCode(96 + Number(block[2]))}` : ""}`;
+  return name.replace(/[._]?neuron/, "").replaceAll(/[._]/g, " ") || name;
+}
+
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** Make the backing store fit the element; true when it changed (and so is empty). */
@@ -29,7 +36,8 @@ export class Raster {
   setLayers(layers, rowsOf) {
     this.names.replaceChildren(...layers.map((name, i) => {
       const label = document.createElement("span");
-      label.textContent = name;
+      label.textContent = layerTitle(name);
+    label.title = name;
       label.dataset.tone = String((i % LAYER_COLOURS.length) + 1);
       return label;
     }));

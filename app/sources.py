@@ -1,0 +1,111 @@
+"""What the desktop demo looks at: a camera, a video, a recording or a shipped sample, as glimpses in order of time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from encoders.events import SensorSize
+from encoders.recordings import RecordingError, detect_format, read_recording
+from service import demos
+from service.messages import EVENTS_T64
+from service.packets import PacketDecoder
+
+PERIOD_US = 33_333  # of the packets a recording is cut into
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".y4m", ".m4v", ".mpg"})
+
+
+class SourceError(ValueError):
+    """A source that cannot be opened, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What a source saw lately: a frame, or a packet of events."""
+
+    t_us: int  # since the source began
+    frame: np.ndarray | None = None  # RGB uint8 [H, W, 3]
+    packet: np.ndarray | None = None  # EVENTS
+
+
+@dataclass(frozen=True)
+class Source:
+    """Glimpses in order of time. `live` ones come when they come; others may be read faster than they happened."""
+
+    name: str
+    glimpses: Iterator[Glimpse]
+    live: bool
+    sensor: SensorSize | None = None  # of packets
+
+
+def open_source(text: str) -> Source:
+    """`0` a camera, a video file, a recording, or the name of a shipped sample. Raises SourceError."""
+    if text.isdecimal():
+        return Source(f"camera {text}", _frames(_capture(int(text), f"camera {text}"), live=True), live=True)
+    path = Path(text)
+    if path.is_file():
+        return _file(path)
+    names = [sample.name for sample in demos.listing()]
+    if text in names:
+        sample = next(sample for sample in demos.listing() if sample.name == text)
+        events = PacketDecoder().decode(EVENTS_T64, demos.t64_of(text), 0)
+        return _recording(text, events, SensorSize(sample.width, sample.height))
+    raise SourceError(f"no source {text!r}: give a camera number, a video, a recording, or one of {', '.join(names)}")
+
+
+def _file(path: Path) -> Source:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return Source(path.name, _frames(_capture(str(path), path.name), live=False), live=False)
+    try:
+        detect_format(path)
+        recording = read_recording(path)
+    except RecordingError as error:
+        raise SourceError(f"{error} (videos: {', '.join(sorted(VIDEO_SUFFIXES))})") from None
+    return _recording(path.name, recording.events, recording.size)
+
+
+def _recording(name: str, events: np.ndarray, size: SensorSize) -> Source:
+    return Source(name, _packets(events), live=False, sensor=size)
+
+
+def _packets(events: np.ndarray) -> Iterator[Glimpse]:
+    """The events in pieces of PERIOD_US, the last one to its end; times begin near 0."""
+    shifted = events.copy()
+    shifted["t"] -= events["t"][0]
+    ends = range(PERIOD_US, int(shifted["t"][-1]) + PERIOD_US + 1, PERIOD_US)
+    begin = 0
+    for end_us in ends:
+        end = int(np.searchsorted(shifted["t"], end_us))
+        yield Glimpse(end_us, packet=shifted[begin:end])
+        begin = end
+
+
+def _capture(target: int | str, name: str) -> cv2.VideoCapture:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what goes wrong is said below, once
+    capture = cv2.VideoCapture(target)
+    if not capture.isOpened():
+        hint = "plug one in, or try --source digit-3" if isinstance(target, int) else "is it a video?"
+        raise SourceError(f"{name} does not open: {hint}")
+    if isinstance(target, int):
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not a queue of old ones
+    return capture
+
+
+def _frames(capture: cv2.VideoCapture, *, live: bool) -> Iterator[Glimpse]:
+    """Frames until the source ends; a camera's times are the clock's, a video's follow from its frame rate."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    period_us = 1e6 / rate if 1 <= rate <= 1000 else PERIOD_US
+    begin = cv2.getTickCount()
+    number = 0
+    try:
+        while True:
+            good, frame = capture.read()
+            if not good:
+                return
+            number += 1
+            elapsed = (cv2.getTickCount() - begin) / cv2.getTickFrequency() * 1e6
+            yield Glimpse(round(elapsed if live else number * period_us), frame=cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    finally:
+        capture.release()

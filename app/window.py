@@ -1,0 +1,58 @@
+"""A window that shows pictures and hears keys: pygame-ce, which brings its own display libraries."""
+
+import os
+from types import TracebackType
+
+import numpy as np
+
+KEYS = {" ": "pause", "r": "reset", "m": "mirror", "+": "less events", "-": "more events", "q": "quit", "\x1b": "quit"}
+HINTS = "space pause    r reset membranes    m mirror    + - contrast threshold    q quit"
+
+
+class NoDisplay(ValueError):
+    """There is nowhere to show a window."""
+
+
+class Window:
+    """Open it, `show` pictures, ask for `actions`. Use as a context manager."""
+
+    def __init__(self, title: str) -> None:
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+        import pygame  # only a window needs it
+
+        self.pygame = pygame
+        try:
+            pygame.display.init()
+        except pygame.error:
+            raise NoDisplay("there is no display here: use --no-window, or the page of `spikesight serve`") from None
+        pygame.display.set_caption(title)
+        self.screen: pygame.Surface | None = None
+
+    def show(self, picture: np.ndarray) -> None:
+        """Show RGB uint8 [H, W, 3]; it is scaled when the window was resized."""
+        pygame = self.pygame
+        size = (picture.shape[1], picture.shape[0])
+        if self.screen is None:
+            self.screen = pygame.display.set_mode(size, pygame.RESIZABLE)
+        surface = pygame.image.frombuffer(np.ascontiguousarray(picture).tobytes(), size, "RGB")
+        if self.screen.get_size() != size:
+            surface = pygame.transform.smoothscale(surface, self.screen.get_size())
+        self.screen.blit(surface, (0, 0))
+        pygame.display.flip()
+
+    def actions(self) -> list[str]:
+        """What was asked for since the last call, in the words of KEYS."""
+        asked = []
+        for event in self.pygame.event.get():
+            if event.type == self.pygame.QUIT:
+                asked.append("quit")
+            elif event.type == self.pygame.KEYDOWN:
+                key = event.unicode or ("\x1b" if event.key == self.pygame.K_ESCAPE else "")
+                asked.extend([KEYS[key.lower()]] if key.lower() in KEYS else [])
+        return asked
+
+    def __enter__(self) -> "Window":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.pygame.display.quit()

@@ -1,0 +1,115 @@
+"""Draws the shipped recordings: digits seen in three saccades and shapes in motion, through our own pixel model.
+
+`python service/samples/draw.py` writes NAME.t64 (13 bytes an event) and index.json beside this file; the same code and
+seeds give the same bytes.
+"""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from encoders.emulator import Emulator, PixelModel
+from encoders.events import EVENTS, SensorSize
+from encoders.still import saccade_events
+from service.packets import encode_t64
+
+HERE = Path(__file__).resolve().parent
+DIGIT_SENSOR = SensorSize(34, 34)
+SHAPE_SENSOR = SensorSize(64, 64)
+FRAME_US = 4_000
+
+DIGITS: dict[str, list[list[tuple[float, float]]]] = {
+    "0": [
+        [(0.5, 0.05), (0.3, 0.1), (0.17, 0.32), (0.17, 0.64), (0.3, 0.88), (0.5, 0.95)],
+        [(0.5, 0.95), (0.7, 0.88), (0.83, 0.64), (0.83, 0.32), (0.7, 0.1), (0.5, 0.05)],
+    ],
+    "2": [
+        [(0.2, 0.26), (0.4, 0.07), (0.72, 0.12), (0.78, 0.36), (0.5, 0.66), (0.18, 0.9)],
+        [(0.18, 0.9), (0.84, 0.88)],
+    ],
+    "3": [
+        [(0.2, 0.16), (0.5, 0.05), (0.78, 0.2), (0.66, 0.42), (0.42, 0.47)],
+        [(0.42, 0.47), (0.74, 0.56), (0.8, 0.8), (0.5, 0.95), (0.18, 0.84)],
+    ],
+    "4": [[(0.36, 0.08), (0.24, 0.34), (0.2, 0.56), (0.82, 0.54)], [(0.72, 0.1), (0.68, 0.5), (0.64, 0.94)]],
+    "5": [
+        [(0.8, 0.08), (0.3, 0.1)],
+        [(0.3, 0.1), (0.24, 0.44), (0.56, 0.42), (0.8, 0.62), (0.68, 0.88), (0.4, 0.94), (0.18, 0.84)],
+    ],
+    "7": [[(0.16, 0.12), (0.84, 0.1)], [(0.84, 0.1), (0.62, 0.46), (0.44, 0.94)]],
+}
+"""Strokes through points (x, y) of the unit square; smooth inside a stroke, sharp where a new one starts."""
+
+SHAPES: dict[str, tuple[str, int]] = {"circle, to the right": ("circle", 1), "square, to the left": ("square", -1)}
+
+
+def smooth(points: list[tuple[float, float]], n: int = 24) -> np.ndarray:
+    """float64 [m, 2]: a Catmull-Rom curve through the points."""
+    p = np.array([points[0], *points, points[-1]])
+    t = np.linspace(0, 1, n, endpoint=False)[:, None]
+    parts = [
+        0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+        for a, b, c, d in zip(p, p[1:], p[2:], p[3:])
+    ]
+    return np.concatenate([*parts, p[-1:]])
+
+
+def digit(name: str) -> np.ndarray:
+    """uint8 [160, 160]: white strokes on black, a little slanted like handwriting."""
+    image = np.zeros((160, 160), np.uint8)
+    for stroke in DIGITS[name]:
+        points = smooth(stroke)
+        points = np.stack([30 + 100 * (points[:, 0] + 0.12 * (0.5 - points[:, 1])), 20 + 120 * points[:, 1]], 1)
+        cv2.polylines(image, [np.round(points * 16).astype(np.int32)], False, 255, 13, cv2.LINE_AA, 4)
+    return cv2.GaussianBlur(image, (0, 0), 2)
+
+
+def shape_frame(kind: str, x: float, y: float) -> np.ndarray:
+    """uint8 [64, 64]: one bright shape on grey, placed to a fraction of a pixel."""
+    image = np.full((256, 256), 60, np.uint8)
+    centre = (round(4 * x), round(4 * y))
+    if kind == "circle":
+        cv2.circle(image, centre, 44, 200, -1, cv2.LINE_AA)
+    else:
+        cv2.rectangle(image, (centre[0] - 40, centre[1] - 40), (centre[0] + 40, centre[1] + 40), 200, -1, cv2.LINE_AA)
+    return cv2.resize(image, (SHAPE_SENSOR.width, SHAPE_SENSOR.height), interpolation=cv2.INTER_AREA)
+
+
+def shape(kind: str, direction: int, seconds: float = 0.8, seed: int = 0) -> np.ndarray:
+    """EVENTS of a shape that crosses the picture."""
+    emulator = Emulator(SHAPE_SENSOR, PixelModel(), seed=seed)
+    packets = []
+    for n in range(round(seconds * 1e6 / FRAME_US)):
+        t_us = n * FRAME_US
+        along = t_us / (seconds * 1e6)
+        x = 12 + 40 * (along if direction > 0 else 1 - along)
+        packets.append(emulator.push(shape_frame(kind, x, 32 + 3 * np.sin(5 * along)), t_us))
+    return np.concatenate(packets)
+
+
+def write(name: str, label: str, size: SensorSize, events: np.ndarray) -> dict[str, object]:
+    """One recording and its line of the index; times start at 0."""
+    events = events[np.argsort(events["t"], kind="stable")].astype(EVENTS)
+    events["t"] -= events["t"][0]
+    (HERE / f"{name}.t64").write_bytes(encode_t64(events))
+    duration_us = int(events["t"][-1]) + 1
+    return {"name": name, "width": size.width, "height": size.height, "label": label, "duration_us": duration_us}
+
+
+def main() -> None:
+    """Write all recordings and the index."""
+    index = [
+        write(
+            f"digit-{name}", f"digit {name}", DIGIT_SENSOR, saccade_events(digit(name), DIGIT_SENSOR, "digit", seed=1)
+        )
+        for name in DIGITS
+    ]
+    for label, (kind, direction) in SHAPES.items():
+        index.append(write(f"{kind}", label, SHAPE_SENSOR, shape(kind, direction)))
+    (HERE / "index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
