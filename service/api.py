@@ -1,0 +1,160 @@
+"""The routes of the service. `create_app(settings)` builds everything; nothing is built at import."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Path, Query, Request, Response, WebSocket
+from fastapi.responses import JSONResponse
+
+from models.classifier import Classifier
+from service import demos, errors, pages, protocol_v2
+from service.messages import ErrorBody, ModelsBody, PredictBody, SampleBody
+from service.metrics import CONTENT_TYPE
+from service.observer import Observer
+from service.predict import Options, predict, read_body
+from service.runtime import Runtime
+from service.security import Gate
+from service.settings import Settings
+from service.streams import stream
+
+DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
+
+Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, described in docs/http.md."""
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorBody, "description": text}
+    for code, text in {
+        400: "the sample is empty, damaged or not what the model takes",
+        401: "the token is missing or wrong",
+        404: "no such model",
+        413: "too large",
+        415: "not an image or a recording",
+        429: "too many requests",
+        503: "the queue is full, or the service is shutting down: try again after Retry-After seconds",
+        504: "not answered before the deadline",
+    }.items()
+}
+SAMPLE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+            **{
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
+            },
+        },
+    }
+}
+
+
+def create_app(settings: Settings | None = None, classifiers: tuple[Classifier, ...] = ()) -> FastAPI:
+    """The application. Models come from the settings when it starts, or are given in memory."""
+    settings = settings or Settings()
+    runtime = Runtime(settings, classifiers)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await runtime.start()
+        yield
+        await runtime.stop()
+
+    app = FastAPI(
+        title="Spikesight",
+        version=runtime.version,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers=errors.HANDLERS,
+    )
+    app.state.runtime = runtime
+    app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining)
+    app.add_middleware(Observer, metrics=runtime.metrics)
+    add_health(app, runtime)
+    add_v1(app, runtime)
+    app.include_router(protocol_v2.router(runtime))
+    pages.add(app)
+    return app
+
+
+def add_health(app: FastAPI, runtime: Runtime) -> None:
+    """Liveness, readiness and metrics."""
+
+    @app.get("/health/live", tags=["health"], summary="The process is up")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        summary="Requests are being taken",
+        responses={503: {"description": "starting, or shutting down"}},
+    )
+    async def ready() -> JSONResponse:
+        good = runtime.ready and not runtime.draining
+        return JSONResponse({"ready": good}, 200 if good else 503)
+
+    @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(runtime.metrics.text(), media_type=CONTENT_TYPE)
+
+
+def add_v1(app: FastAPI, runtime: Runtime) -> None:
+    """Prediction, models, samples and the stream."""
+
+    @app.post(
+        "/v1/predict",
+        tags=["predict"],
+        summary="Classify one image or recording",
+        response_model=PredictBody,
+        response_model_exclude_none=True,
+        responses=REFUSALS,
+        openapi_extra=SAMPLE_BODY,
+    )
+    async def post_predict(
+        request: Request,
+        model: Annotated[str | None, Query(description="its name; the default model without")] = None,
+        logits: Annotated[bool, Query(description="add the logits")] = False,
+        steps: Annotated[bool, Query(description="add the answer after every step")] = False,
+        confidence: Annotated[float | None, Query(gt=0, lt=1, description="stop once this sure")] = None,
+        name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
+    ) -> Response:
+        del name  # read with the body
+        served = runtime.registry.get(model)
+        served.scheduler.check_room()
+        data, filename = await read_body(request)
+        body = await predict(runtime, served, data, filename, Options(logits, steps, confidence))
+        return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
+
+    @app.get("/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody)
+    async def get_models() -> ModelsBody:
+        return runtime.registry.body()
+
+    @app.get("/samples", tags=["samples"], summary="Recordings to try", response_model=list[SampleBody])
+    async def get_samples() -> list[SampleBody]:
+        return list(demos.listing())
+
+    @app.get(
+        "/samples/{name}",
+        tags=["samples"],
+        summary="One recording's events, 13 bytes each: t u64, x u16, y u16, on u8, little-endian",
+        response_class=Response,
+        responses={
+            200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+            404: {"model": ErrorBody, "description": "no such recording"},
+        },
+    )
+    async def get_sample(name: Annotated[str, Path(max_length=64)]) -> Response:
+        return Response(demos.t64_of(name), media_type="application/octet-stream")
+
+    @app.websocket("/v1/stream")
+    async def ws_stream(socket: WebSocket) -> None:
+        await stream(socket, runtime)

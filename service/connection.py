@@ -1,0 +1,247 @@
+"""The HTTP server: uvicorn with the deadlines, caps and JSON refusals it lacks, and an orderly end."""
+
+import asyncio
+import socket
+from collections import Counter
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from service.logs import event
+from service.settings import Settings
+
+MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
+ABORT_S = 2.0  # what a closing connection gets to read its last bytes
+
+REFUSALS = {
+    400: (b"Bad Request", b'{"error": "this is not HTTP"}'),
+    408: (b"Request Timeout", b'{"error": "the request took too long to arrive"}'),
+    431: (b"Request Header Fields Too Large", b'{"error": "the headers are too large"}'),
+    503: (b"Service Unavailable", b'{"error": "too many connections: try again later"}'),
+}
+
+
+def refusal_bytes(status: int) -> bytes:
+    """A complete answer that closes the connection."""
+    phrase, body = REFUSALS[status]
+    retry = b"retry-after: 1\r\n" if status == 503 else b""
+    return (
+        b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"
+        % (status, phrase, len(body), retry, body)
+    )
+
+
+class Caps:
+    """Open connections, in all and of each address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.by_client: Counter[str] = Counter()
+
+    def enter(self, client: str) -> bool:
+        """Count one more; False when it is one too many."""
+        self.by_client[client] += 1
+        total, own = self.by_client.total(), self.by_client[client]
+        return total <= self.settings.max_connections and own <= self.settings.max_connections_per_client
+
+    def leave(self, client: str) -> None:
+        """Count one less."""
+        self.by_client[client] -= 1
+        if not self.by_client[client]:
+            del self.by_client[client]
+
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """One HTTP connection: a deadline for each request to arrive, a cap on raw header bytes, caps on connections."""
+
+    settings: Settings
+    caps: Caps
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head = 0  # raw bytes since the request began; -1 once its headers are complete
+        self._refused = False
+        self._counted: str | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._counted = self.client[0] if self.client else ""
+        self._arm()
+        if not self.caps.enter(self._counted):
+            self._refuse(503)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        self._uncount()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._head >= 0:
+            self._head += len(data)
+            begun = self._head
+        else:
+            begun = 0
+        super().data_received(data)
+        if begun > MAX_HEAD and self._head > MAX_HEAD:
+            self._refuse(431)
+
+    def on_message_begin(self) -> None:
+        self._head = max(self._head, 0)
+        self._arm()
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields = getattr(self, "_fields", 0) + len(name) + len(value) + 4
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        size, self._fields, self._head = getattr(self, "_fields", 0), 0, -1
+        if size > MAX_HEAD or len(self.url) > MAX_HEAD:
+            self._refuse(431)
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._disarm()
+        self._head = 0
+        if not self._refused:
+            super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        if self._refused:
+            return
+        self._disarm()
+        self._uncount_later()
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        del msg  # uvicorn's text; the answer is ours
+        if not self._refused:
+            self._refuse(400)
+
+    def _arm(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.settings.receive_s, self._late)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self._deadline = None
+        answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if answered:
+            self.transport.abort()
+        else:
+            self._refuse(408)
+
+    def _refuse(self, status: int) -> None:
+        """Answer and close; a client that does not read is cut off."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._disarm()
+        self.transport.write(refusal_bytes(status))
+        self.transport.close()
+        self.loop.call_later(ABORT_S, self.transport.abort)
+
+    def _uncount(self) -> None:
+        if self._counted is not None:
+            self.caps.leave(self._counted)
+            self._counted = None
+
+    def _uncount_later(self) -> None:
+        """The stream protocol counts the connection from here on."""
+        client, self._counted = self._counted, None
+        if client is not None:
+            StreamProtocol.inherited[self.transport] = (self.caps, client)
+
+
+class StreamProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket: a client that does not read is cut off when the connection closes."""
+
+    inherited: dict[Any, tuple[Caps, str]] = {}  # noqa: RUF012 - connections on their way from the HTTP protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._place = self.inherited.pop(transport, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._place is not None:
+            caps, client = self._place
+            caps.leave(client)
+            self._place = None
+        super().connection_lost(exc)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.loop.call_later(ABORT_S, self.transport.abort)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(ABORT_S, self.transport.abort)
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        if self.transport.is_closing():
+            self.loop.call_later(ABORT_S, self.transport.abort)
+
+
+class Server(uvicorn.Server):
+    """Readiness goes first, then the listening socket, then what runs; a hard end after the drain time."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGINT or SIGTERM."""
+        self._app.state.runtime.draining = True
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()  # an orderly end is exit code 0, not death by the signal
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        event("shutting down")
+        await super().shutdown(sockets)
+
+
+def server(app: FastAPI, settings: Settings, certificate: str | None = None, key: str | None = None) -> Server:
+    """The server of an app; `serve` runs it."""
+    protocol = type("Protocol", (DeadlineProtocol,), {"settings": settings, "caps": Caps(settings)})
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws=StreamProtocol,
+        ws_max_size=settings.max_message,
+        ws_per_message_deflate=False,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        timeout_graceful_shutdown=int(settings.drain_s) or 1,
+        timeout_keep_alive=30,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+    return Server(config, app)
+
+
+def serve(app: FastAPI, sock: socket.socket, settings: Settings, certificate: str | None, key: str | None) -> int:
+    """Run until a signal; the exit code."""
+    running = server(app, settings, certificate, key)
+    running.run(sockets=[sock])
+    return 0 if running.started else 1

@@ -1,0 +1,100 @@
+"""One request's way through the scheduler: admitted, decoded, stepped with whatever else runs, answered in time."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.registry import Model
+from service.scheduler import Expired
+from service.session import Answer, Input, Outcome, Track
+
+
+class Mailbox:
+    """Calls from the models' threads to the event loop: one wake-up a tick, however many streams it served."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Deliver into this loop from now on."""
+        self._loop = loop
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have `call` run in the loop after this tick. From any thread."""
+        self._calls.append(call)
+
+    def flush(self) -> None:
+        """End of a tick: wake the loop if anything was posted."""
+        if self._calls and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        while self._calls:
+            self._calls.popleft()()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A request's answers, one a step."""
+
+    answers: list[Answer]
+    logits: list[float]  # the read-out's mean after the last step
+    queue_ms: float
+    infer_ms: float
+    early: bool
+    tick: int  # the scheduler's step that finished it
+
+
+class Job:
+    """The receiver of a request's steps. Stops early once the confidence is reached."""
+
+    def __init__(self, track: Track, steps: int, confidence: float | None, mailbox: Mailbox) -> None:
+        self._track, self._steps, self._confidence, self._mailbox = track, steps, confidence, mailbox
+        self._answers: list[Answer] = []
+        self._queue_ms = 0.0
+        self._begun = 0.0
+        self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+        """One step was made."""
+        if not self._answers:
+            self._queue_ms, self._begun = queue_ms, time.perf_counter() - outcome.step_ms / 1e3
+        answer = self._track.read(given, outcome)
+        self._answers.append(answer)
+        sure = self._confidence is not None and max(answer.prediction.probabilities) > self._confidence
+        if len(self._answers) < self._steps and not sure:
+            return False
+        infer_ms = (time.perf_counter() - self._begun) * 1e3
+        mean = self._track.readout.mean
+        logits = [] if mean is None else mean.tolist()
+        early = len(self._answers) < self._steps
+        result = Result(self._answers, logits, self._queue_ms, infer_ms, early, outcome.tick)
+        self._mailbox.post(lambda: None if self.future.done() else self.future.set_result(result))
+        return True
+
+    def failed(self, error: Exception) -> None:
+        """No further step comes."""
+        self._mailbox.post(lambda: None if self.future.done() else self.future.set_exception(error))
+
+
+async def run(
+    model: Model, inputs: list[Input], mailbox: Mailbox, *, deadline: float, confidence: float | None = None
+) -> Result:
+    """Step the inputs in the company of everything else. `deadline` is on time.monotonic().
+
+    Raises Expired, Broken, Stopped, or SessionError when the values overflow the network.
+    """
+    job = Job(Track(model.classifier), len(inputs), confidence, mailbox)
+    lane = model.scheduler.open(job, request=True, deadline=deadline)
+    try:
+        model.scheduler.submit(lane, inputs)
+        return await asyncio.wait_for(job.future, max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise Expired from None
+    finally:
+        model.scheduler.close(lane)

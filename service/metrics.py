@@ -1,0 +1,54 @@
+"""Prometheus metrics, one registry an app."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from service.scheduler import Tick
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """What the service counts about itself."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter("spikesight_requests_total", "HTTP requests", ["route", "status"], registry=registry)
+        self.request_s = Histogram(
+            "spikesight_request_seconds", "request to answer", ["route"], registry=registry, buckets=SECONDS
+        )
+        self.queue_s = Histogram(
+            "spikesight_queue_seconds", "input to step", ["model"], registry=registry, buckets=SECONDS
+        )
+        self.step_s = Histogram(
+            "spikesight_step_seconds", "one step of a batch", ["model"], registry=registry, buckets=SECONDS
+        )
+        self.decode_s = Histogram(
+            "spikesight_decode_seconds", "bytes to input", ["model"], registry=registry, buckets=SECONDS
+        )
+        self.batch = Histogram("spikesight_batch_size", "streams a step", ["model"], registry=registry, buckets=BATCH)
+        self.steps = Counter("spikesight_steps_total", "steps of streams and requests", ["model"], registry=registry)
+        self.synops = Counter("spikesight_synops_total", "synaptic operations", ["model"], registry=registry)
+        self.spikes = Counter("spikesight_spikes_total", "spikes", ["model"], registry=registry)
+        self.sessions = Gauge("spikesight_sessions", "live streams", ["model"], registry=registry)
+        self.depth = Gauge("spikesight_queue_depth", "requests waiting or running", ["model"], registry=registry)
+        self.dropped = Counter(
+            "spikesight_dropped_steps_total", "inputs of streams that were skipped", ["model"], registry=registry
+        )
+        self.refused = Counter("spikesight_refused_total", "requests refused", ["reason"], registry=registry)
+
+    def tick(self, model: str, tick: Tick) -> None:
+        """One step of a batch."""
+        self.batch.labels(model).observe(tick.batch)
+        self.step_s.labels(model).observe(tick.step_s)
+        self.steps.labels(model).inc(tick.batch)
+        self.synops.labels(model).inc(tick.synops)
+        self.spikes.labels(model).inc(tick.spikes)
+        queue_s = self.queue_s.labels(model)
+        for seconds in tick.queue_s:
+            queue_s.observe(seconds)
+
+    def text(self) -> bytes:
+        """The exposition."""
+        return generate_latest(self.registry)

@@ -1,0 +1,115 @@
+"""One image or recording -> one answer: the work behind POST /v1/predict."""
+
+import time
+from dataclasses import dataclass
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from service.images import UploadError
+from service.jobs import Result, run
+from service.messages import PredictBody, StepBody
+from service.registry import Model
+from service.runtime import Runtime
+from service.session import Answer, Input
+from service.uploads import Kind, event_inputs, image_inputs, kind_of, read_upload
+
+RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/bmp", "image/x-ms-bmp", "")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller wants beside the label."""
+
+    logits: bool = False
+    steps: bool = False
+    confidence: float | None = None  # stop at the first step that is surer than this
+
+
+async def read_body(request: Request) -> tuple[bytes, str]:
+    """The sample's bytes and its file name, from a multipart field `file` or the raw body. Raises UploadError."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        if kind not in RAW_TYPES:
+            raise UploadError(
+                415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream"
+            )
+        return await request.body(), request.query_params.get("name", "")
+    async with request.form(max_files=1, max_fields=0) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise UploadError(400, "the form needs one file in the field 'file'")
+        return await file.read(), file.filename or ""
+
+
+async def predict(runtime: Runtime, model: Model, data: bytes, name: str, options: Options) -> PredictBody:
+    """Decode, step and answer. Raises UploadError, Overloaded, Expired."""
+    deadline = runtime.deadline()
+    begin = time.perf_counter()
+    with runtime.place(model):
+        kind, inputs = await decode(runtime, model, data, name)
+        decoded = time.perf_counter()
+        result = await run(model, inputs, runtime.mailbox, deadline=deadline, confidence=options.confidence)
+    body = answer_body(model, kind, result, options)
+    runtime.metrics.decode_s.labels(model.name).observe(decoded - begin)
+    model.statistics.success(
+        1,
+        ticks={result.tick},
+        queue_s=result.queue_ms / 1e3,
+        input_s=decoded - begin,
+        infer_s=result.infer_ms / 1e3,
+        output_s=max(0.0, time.perf_counter() - decoded - (result.queue_ms + result.infer_ms) / 1e3),
+    )
+    return body
+
+
+async def decode(runtime: Runtime, model: Model, data: bytes, name: str) -> tuple[Kind, list[Input]]:
+    """What the upload is, and its steps."""
+    kind, settings, classifier = kind_of(data, name), runtime.settings, model.classifier
+    if kind == "image":
+        return kind, await runtime.apart(lambda: image_inputs(classifier, data, settings.max_pixels))
+    if classifier.contract.kind != "events":
+        raise UploadError(400, f"the model {model.name} takes images: send one, or name another model")
+    events, sensor = await read_upload(data, name)
+    return kind, await runtime.apart(lambda: event_inputs(classifier, events, sensor, settings.max_recording_steps))
+
+
+def answer_body(model: Model, kind: Kind, result: Result, options: Options) -> PredictBody:
+    """The answer as the wire has it: the last step speaks for the sample."""
+    last = result.answers[-1].prediction
+    answers = result.answers
+    return PredictBody(
+        model=model.name,
+        kind=kind,
+        label=last.label,
+        index=last.index,
+        probabilities=dict(zip(model.classifier.labels, last.probabilities)),
+        confidence=last.probabilities[last.index],
+        step=len(answers),
+        steps=[step_body(answer, options.logits) for answer in answers] if options.steps else None,
+        logits=result.logits if options.logits else None,
+        spikes=sum(answer.prediction.spikes for answer in answers),
+        synops=sum(answer.prediction.synops for answer in answers),
+        n_events=sum(answer.prediction.n_events for answer in answers),
+        early=result.early,
+        latency_ms=round(result.infer_ms, 3),
+        queue_ms=round(result.queue_ms, 3),
+    )
+
+
+def step_body(answer: Answer, logits: bool) -> StepBody:
+    """One step of the answer."""
+    prediction = answer.prediction
+    return StepBody(
+        step=prediction.step,
+        start_us=prediction.start_us,
+        end_us=prediction.end_us,
+        label=prediction.label,
+        index=prediction.index,
+        confidence=prediction.probabilities[prediction.index],
+        probabilities=list(prediction.probabilities),
+        n_events=prediction.n_events,
+        spikes=prediction.spikes,
+        synops=prediction.synops,
+        logits=list(prediction.logits) if logits else None,
+    )

@@ -1,0 +1,148 @@
+"""The models of a service: found on disk, loaded, warmed up, looked up by name, replaced while running."""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+import models
+from models.checkpoint import CheckpointError
+from models.classifier import Classifier
+from service.logs import event
+from service.messages import ModelBody, ModelsBody
+from service.metrics import Metrics
+from service.scheduler import Scheduler, Tick
+from service.settings import Settings
+from service.statistics import Statistics
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+SHIPPED = Path(models.__file__).parent / "shipped"
+
+
+class UnknownModel(LookupError):
+    """No model of that name is served."""
+
+
+def shipped() -> dict[str, Path]:
+    """Folders of the models inside the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(SHIPPED.glob("*/config.json"))}
+
+
+def find(wanted: str) -> Path:
+    """The folder of a shipped model's name, or the folder itself. Raises CheckpointError."""
+    known = shipped()
+    if wanted in known:
+        return known[wanted]
+    folder = Path(wanted)
+    if (folder / "config.json").is_file():
+        return folder
+    names = ", ".join(known) or "none"
+    raise CheckpointError(f"no model {wanted!r}: give a folder with config.json, or a shipped name ({names})")
+
+
+class Model:
+    """One model being served: a classifier and the thread that steps it."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        settings: Settings,
+        metrics: Metrics,
+        after_tick: Callable[[], None] | None = None,
+    ) -> None:
+        self.classifier, self.name = classifier, classifier.name
+        self.statistics, self.steps_statistics = Statistics(), Statistics()
+        self._metrics = metrics
+        first = classifier.step(torch.zeros(1, *shape_of(classifier)), classifier.initial_state(1))
+        self.raster_rows = int(first.raster.shape[1])
+        self.scheduler = Scheduler(
+            classifier,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            on_tick=self._tick,
+            after_tick=after_tick,
+        )
+
+    def _tick(self, tick: Tick) -> None:
+        self._metrics.tick(self.name, tick)
+
+    def body(self) -> ModelBody:
+        """What clients see of it."""
+        card = self.classifier.card
+        return ModelBody(
+            name=self.name,
+            labels=list(self.classifier.labels),
+            contract=asdict(card.contract),
+            metrics=dict(card.metrics),
+            layers=list(self.classifier.layer_names),
+        )
+
+
+def shape_of(classifier: Classifier) -> tuple[int, int, int]:
+    """The network's input, (C, H, W)."""
+    contract = classifier.contract
+    return contract.channels, contract.height, contract.width
+
+
+class Registry:
+    """Models by name; the first is the default."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, after_tick: Callable[[], None] | None = None) -> None:
+        self._settings, self._metrics, self._after_tick = settings, metrics, after_tick
+        self._models: dict[str, Model] = {}
+
+    def load(self) -> None:
+        """Load every model of the settings from disk, warm it up and start it. Raises CheckpointError; slow.
+
+        A second call replaces the models: streams and requests that run finish on the old ones.
+        """
+        wanted = self._settings.models or tuple(shipped())
+        if not wanted:
+            raise CheckpointError("no model to serve: name a folder with --model FOLDER (train one with train-dvs)")
+        fresh: dict[str, Model] = {}
+        for name in wanted:
+            classifier = Classifier.load(find(name))
+            if not NAME.match(classifier.name) or classifier.name in fresh:
+                raise CheckpointError(
+                    f"the model folder {classifier.name!r} needs another name: letters, digits, . _ -"
+                )
+            model = Model(classifier, self._settings, self._metrics, self._after_tick)
+            model.scheduler.warm_up()
+            fresh[model.name] = model
+        for model in fresh.values():
+            model.scheduler.start()
+        old, self._models = self._models, fresh
+        for model in old.values():
+            model.scheduler.retire()
+        event("models loaded", models=",".join(fresh))
+
+    def serve(self, classifier: Classifier) -> Model:
+        """Add one classifier that is already in memory."""
+        model = Model(classifier, self._settings, self._metrics, self._after_tick)
+        model.scheduler.warm_up()
+        model.scheduler.start()
+        self._models[model.name] = model
+        return model
+
+    def get(self, name: str | None) -> Model:
+        """By name; None is the default. Raises UnknownModel."""
+        if name is None:
+            return next(iter(self._models.values()))
+        if name not in self._models:
+            raise UnknownModel
+        return self._models[name]
+
+    def all(self) -> list[Model]:
+        """Every model, the default first."""
+        return list(self._models.values())
+
+    def body(self) -> ModelsBody:
+        """The answer of GET /v1/models."""
+        return ModelsBody(default=self.get(None).name, models=[model.body() for model in self.all()])
+
+    def stop(self) -> None:
+        """End every model's thread."""
+        for model in self.all():
+            model.scheduler.stop()

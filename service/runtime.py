@@ -1,0 +1,112 @@
+"""What one running service holds: its models, pools, limits and whether it is shutting down."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
+
+import torch
+
+from models.checkpoint import CheckpointError
+from models.classifier import Classifier
+from service.jobs import Mailbox
+from service.logs import event, log
+from service.metrics import Metrics
+from service.registry import Model, Registry
+from service.sequences import Sequences
+from service.settings import Settings
+
+T = TypeVar("T")
+
+
+def package_version() -> str:
+    """Of the installed distribution."""
+    try:
+        return version("spikesight")
+    except PackageNotFoundError:
+        return "0"
+
+
+class Runtime:
+    """Made with the app, started and stopped with it."""
+
+    def __init__(self, settings: Settings, classifiers: tuple[Classifier, ...] = ()) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.mailbox = Mailbox()
+        self.registry = Registry(settings, self.metrics, self.mailbox.flush)
+        self.pool = ThreadPoolExecutor(1, "decode")
+        self.draining = False
+        self.ready = False
+        self.sessions = 0
+        self.sequences = Sequences(settings.max_sequences, settings.idle_s)
+        self.version = package_version()
+        self._classifiers = classifiers
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+
+    async def start(self) -> None:
+        """Load and warm up the models; take SIGHUP as the wish to load them again."""
+        loop = asyncio.get_running_loop()
+        self.mailbox.attach(loop)
+        torch.set_num_threads(self.settings.threads)
+        await asyncio.to_thread(self._load)
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
+            loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self.ready = True
+
+    def _load(self) -> None:
+        for classifier in self._classifiers:
+            self.registry.serve(classifier)
+        if not self._classifiers:
+            self.registry.load()
+
+    def reload(self) -> None:
+        """Load the models from disk again, in the background; on failure the old ones stay."""
+
+        def load() -> None:
+            try:
+                self.registry.load()
+            except CheckpointError as error:
+                event("models not reloaded", reason=str(error))
+            except Exception:
+                log.exception("models not reloaded")
+
+        self.pool.submit(load)
+
+    def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Run `close` before the models stop."""
+        self._closers.append(close)
+
+    async def stop(self) -> None:
+        """End every thread."""
+        self.draining, self.ready = True, False
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        for close in self._closers:
+            await close()
+        await asyncio.to_thread(self.registry.stop)
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Run `work` in the decoding thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+
+    def deadline(self, wanted_s: float | None = None) -> float:
+        """When a request that arrives now must be answered, on time.monotonic(); the client can only shorten it."""
+        limit = self.settings.deadline_s
+        return time.monotonic() + (limit if wanted_s is None else min(limit, wanted_s))
+
+    @contextmanager
+    def place(self, model: Model, n: int = 1) -> Iterator[None]:
+        """n places in a model's queue. Raises Overloaded."""
+        model.scheduler.admit(n)
+        try:
+            self.metrics.depth.labels(model.name).set(model.scheduler.depth)
+            yield
+        finally:
+            model.scheduler.leave(n)
+            self.metrics.depth.labels(model.name).set(model.scheduler.depth)

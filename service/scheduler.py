@@ -1,0 +1,385 @@
+"""Continuous batching: one thread owns the network and steps every stream and request that waits, together.
+
+Each tick takes what is there the moment the network is free: live streams whose bin is complete, by turns, and requests
+(images, recordings), oldest first; neither can crowd out the other. Membranes are gathered into one batch, stepped once
+and scattered. Nothing waits for company.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from models.classifier import Classifier, Step
+from models.neurons import State
+from service.rows import Row, gather, row_of, scatter
+from service.session import Input, Outcome
+
+
+class Overloaded(Exception):
+    """The queue of requests is full."""
+
+
+class Expired(Exception):
+    """The deadline passed before the answer."""
+
+
+class Broken(Exception):
+    """The network failed on this input."""
+
+
+class Stopped(Exception):
+    """The scheduler has ended."""
+
+
+class Receiver(Protocol):
+    """Whoever waits for a lane's outcomes. Called in the model's thread: be quick."""
+
+    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+        """One step was made; True when no further step is wanted."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """The lane is closed; no outcome will follow."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """One stream or request: its membranes and the inputs that wait."""
+
+    receiver: Receiver
+    request: bool  # a request is served oldest first; a stream by turns
+    quantum: int  # steps after which a long request lets others pass
+    deadline: float  # time.monotonic() after which nothing is computed; inf for streams
+    row: Row | None = None  # None: fresh membranes
+    waiting: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
+    queued: bool = False  # in a queue, or being stepped
+    closed: bool = False
+    forget: bool = False  # the next input starts with fresh membranes
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick did."""
+
+    batch: int
+    step_s: float
+    queue_s: list[float]
+    synops: int
+    spikes: int
+
+
+class Scheduler:
+    """The network's queue and its thread."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        max_batch: int = 32,
+        max_queue: int = 32,
+        on_tick: Callable[[Tick], None] | None = None,
+        after_tick: Callable[[], None] | None = None,
+    ) -> None:
+        self.classifier, self.max_batch, self.max_queue = classifier, max_batch, max_queue
+        self._on_tick, self._after_tick = on_tick, after_tick
+        self._zero: State = classifier.initial_state(1)
+        contract = classifier.contract
+        self._shape = (contract.channels, contract.height, contract.width)
+        self._wake = threading.Condition()
+        self._streams: deque[Lane] = deque()
+        self._requests: deque[Lane] = deque()
+        self._chores: deque[Callable[[], None]] = deque()  # what touches membranes is done by the model's thread
+        self._admitted = 0
+        self._stopping = self._retiring = False
+        self._open = 0  # lanes not yet closed
+        self._ticks = 0
+        self._thread = threading.Thread(target=self._run, name=f"model {classifier.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to step."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10) -> None:
+        """End the thread; lanes that still wait fail with Stopped."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def retire(self) -> None:
+        """End as soon as every open lane is closed and every admitted request has left."""
+        with self._wake:
+            self._retiring = True
+            self._wake.notify()
+
+    def warm_up(self) -> None:
+        """Step batches of 1, 2, 4, ... once, so that the first client does not pay for it. Before `start` only."""
+        sizes = [1 << n for n in range(self.max_batch.bit_length())]
+        for n in sizes:
+            self.classifier.step(torch.zeros(n, *self._shape), self.classifier.initial_state(n))
+
+    @property
+    def depth(self) -> int:
+        """Requests admitted and not yet answered."""
+        return self._admitted
+
+    def check_room(self) -> None:
+        """Raise Overloaded when the queue is full now: worth asking before a body is read."""
+        if self._admitted >= self.max_queue:
+            raise Overloaded
+
+    def admit(self, n: int = 1) -> None:
+        """Take n places in the queue, before anything is decoded. Raises Overloaded."""
+        with self._wake:
+            if self._stopping:
+                raise Stopped
+            if self._admitted + n > self.max_queue:
+                raise Overloaded
+            self._admitted += n
+
+    def leave(self, n: int = 1) -> None:
+        """Give the places back."""
+        with self._wake:
+            self._admitted -= n
+            if self._retiring:
+                self._wake.notify()
+
+    def open(self, receiver: Receiver, *, request: bool, deadline: float = float("inf")) -> Lane:
+        """A lane with fresh membranes. Raises Stopped."""
+        with self._wake:
+            if self._stopping:
+                raise Stopped
+            self._open += 1
+        return Lane(receiver, request, self.classifier.contract.steps, deadline)
+
+    def submit(self, lane: Lane, inputs: Iterable[Input]) -> None:
+        """Add inputs of one lane, in order. Raises ValueError for a shape the network does not take."""
+        now = time.perf_counter()
+        items = [(check(given, self._shape), now) for given in inputs]
+        if not items:
+            return
+        with self._wake:
+            if self._stopping:
+                raise Stopped
+            if lane.closed:
+                return
+            if lane.forget and not lane.waiting:
+                items[0] = (replace(items[0][0], reset=True), now)
+                lane.forget = False
+            lane.waiting.extend(items)
+            if not lane.queued:
+                lane.queued = True
+                (self._requests if lane.request else self._streams).append(lane)
+                self._wake.notify()
+
+    def drop_waiting(self, lane: Lane) -> list[Input]:
+        """Forget the inputs of a lane that wait; these. A reset among them passes on to the next input."""
+        with self._wake:
+            dropped = [given for given, _ in lane.waiting]
+            lane.waiting.clear()
+            lane.forget |= any(given.reset for given in dropped)
+            return dropped
+
+    def close(self, lane: Lane) -> None:
+        """The lane is wanted no more: what waits is never computed."""
+        with self._wake:
+            self._end(lane)
+            if not lane.queued:
+                self._chore(lambda: release(lane))
+
+    def snapshot(self, lane: Lane, take: Callable[[State], None]) -> None:
+        """Hand a copy of a resting lane's membranes (batch size 1) to `take`, in the model's thread."""
+
+        def copy() -> None:
+            state = self._zero if lane.row is None else lane.row.state()
+            take({key: tensor.clone() for key, tensor in state.items()})
+
+        with self._wake:
+            self._chore(copy)
+
+    def restore(self, lane: Lane, state: State) -> None:
+        """Give a new lane the membranes of a snapshot. Raises ValueError unless they fit this network."""
+        if state.keys() != self._zero.keys() or any(
+            state[key].shape != tensor.shape or state[key].dtype != tensor.dtype or not state[key].isfinite().all()
+            for key, tensor in self._zero.items()
+        ):
+            raise ValueError("the snapshot is not of this model")
+        lane.row = row_of(state)
+
+    def _end(self, lane: Lane) -> None:
+        """Mark a lane as closed; with the lock held."""
+        if not lane.closed:
+            lane.closed = True
+            self._open -= 1
+        lane.waiting.clear()
+
+    def _chore(self, chore: Callable[[], None]) -> None:
+        self._chores.append(chore)
+        self._wake.notify()
+
+    # The model's thread from here on.
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._requests or self._streams or self._chores or self._over()):
+                    self._wake.wait()
+                if self._over():
+                    self._stopping = True
+                    lanes = [*self._requests, *self._streams]
+                    break
+                chores = list(self._chores)
+                self._chores.clear()
+                taken = self._take()
+            for chore in chores:
+                chore()
+            if taken:
+                self._tick(taken)
+            if self._after_tick is not None:
+                self._after_tick()
+        for lane in lanes:
+            with self._wake:
+                self._fail(lane, Stopped())
+        if self._after_tick is not None:
+            self._after_tick()
+
+    def _over(self) -> bool:
+        return self._stopping or (self._retiring and not (self._open or self._admitted))
+
+    def _take(self) -> list[tuple[Lane, Input, float]]:
+        """The lanes of one tick: half of the places for each kind where both wait."""
+        for_requests = min(len(self._requests), max(self.max_batch // 2, self.max_batch - len(self._streams)))
+        taken = self._take_from(self._requests, for_requests)
+        return taken + self._take_from(self._streams, self.max_batch - len(taken))
+
+    def _take_from(self, queue: "deque[Lane]", places: int) -> list[tuple[Lane, Input, float]]:
+        taken: list[tuple[Lane, Input, float]] = []
+        now = time.monotonic()
+        while queue and len(taken) < places:
+            lane = queue.popleft()
+            if lane.closed or not lane.waiting:
+                lane.queued = False
+                if lane.closed:
+                    release(lane)
+                continue
+            if lane.deadline < now:
+                self._fail(lane, Expired())
+                continue
+            given, arrived = lane.waiting.popleft()
+            if given.reset and lane.row is not None:
+                release(lane)
+            taken.append((lane, given, arrived))
+        return taken
+
+    def _tick(self, taken: list[tuple[Lane, Input, float]]) -> None:
+        taken.sort(key=position)  # streams that stepped together stay together: nothing is copied
+        begin = time.perf_counter()
+        try:
+            result = self._step(taken)
+        except Exception:
+            self._singly(taken)
+            return
+        took = time.perf_counter() - begin
+        queue_s = [begin - arrived for _, _, arrived in taken]
+        spikes, synops = self._scatter(taken, result, queue_s, took)
+        if self._on_tick is not None:
+            self._on_tick(Tick(len(taken), took, queue_s, synops, spikes))
+
+    def _step(self, taken: list[tuple[Lane, Input, float]]) -> Step:
+        x = torch.from_numpy(np.stack([given.x for _, given, _ in taken]))
+        fresh: Row | None = None
+        rows: list[Row] = []
+        for lane, _, _ in taken:
+            if lane.row is None and fresh is None:
+                fresh = row_of(self._zero)
+            rows.append(lane.row or fresh)  # type: ignore[arg-type]
+        return self.classifier.step(x, gather(rows))
+
+    def _singly(self, taken: list[tuple[Lane, Input, float]]) -> None:
+        """A batch failed: each of its items gets one more try alone, so that one bad item does not fail the others."""
+        for item in taken:
+            begin = time.perf_counter()
+            try:
+                result = self._step([item])
+            except Exception as error:
+                with self._wake:
+                    self._fail(item[0], Broken(type(error).__name__))
+                continue
+            self._scatter([item], result, [begin - item[2]], time.perf_counter() - begin)
+
+    def _scatter(
+        self, taken: list[tuple[Lane, Input, float]], result: Step, queue_s: list[float], took: float
+    ) -> tuple[int, int]:
+        """New membranes to their lanes, outcomes to their receivers; total spikes and synaptic operations."""
+        logits, raster = result.logits.float().numpy(), result.raster.numpy()
+        layer_spikes, synops = result.layer_spikes.tolist(), result.synops.tolist()
+        self._ticks += 1
+        rows = scatter(result.state, len(taken))
+        finished: list[bool] = []
+        for n, (lane, given, _) in enumerate(taken):
+            if lane.row is not None:
+                lane.row.release()
+            lane.row = rows[n]
+            outcome = Outcome(logits[n], layer_spikes[n], synops[n], raster[n], took * 1e3, self._ticks)
+            finished.append(self._hand_over(lane, given, outcome, queue_s[n] * 1e3))
+        with self._wake:
+            going_on = [lane for (lane, _, _), done in zip(taken, finished) if self._goes_on(lane, done)]
+            first = [lane for lane in going_on if lane.request and lane.steps % lane.quantum]
+            self._requests.extendleft(reversed(first))
+            self._requests.extend(lane for lane in going_on if lane.request and not lane.steps % lane.quantum)
+            self._streams.extend(lane for lane in going_on if not lane.request)
+        return sum(map(sum, layer_spikes)), sum(synops)
+
+    def _hand_over(self, lane: Lane, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+        if lane.closed:
+            return True
+        try:
+            return lane.receiver.outcome(given, outcome, queue_ms)
+        except Exception as error:
+            lane.receiver.failed(error)
+            return True
+
+    def _goes_on(self, lane: Lane, finished: bool) -> bool:
+        """Whether a lane that was just stepped has more to do."""
+        lane.steps += 1
+        if finished:
+            self._end(lane)
+        if lane.closed:
+            release(lane)
+        lane.queued = bool(lane.waiting)
+        return lane.queued
+
+    def _fail(self, lane: Lane, error: Exception) -> None:
+        self._end(lane)
+        lane.queued = False
+        release(lane)
+        lane.receiver.failed(error)
+
+
+def release(lane: Lane) -> None:
+    """Give a lane's membranes up."""
+    if lane.row is not None:
+        lane.row.release()
+        lane.row = None
+
+
+def position(item: tuple[Lane, Input, float]) -> tuple[int, int]:
+    """Where a lane's membranes lie; fresh ones first."""
+    row = item[0].row
+    return (0, 0) if row is None else (id(row.batch), row.index)
+
+
+def check(given: Input, shape: tuple[int, int, int]) -> Input:
+    """The input itself, or ValueError: one bad item must never join a batch."""
+    if given.x.shape != shape or given.x.dtype not in (np.uint8, np.float32):
+        raise ValueError(f"an input must be uint8 or float32 {list(shape)}")
+    return given

@@ -1,0 +1,317 @@
+"""Who may ask, how much and how often: one ASGI layer in front of every route, answering in JSON.
+
+Order: host, origin, size of the request, token, rate, shutdown. Nothing is decided on `request.url`, which a forged
+Host can bend; only on `scope["path"]`.
+"""
+
+import hmac
+import ipaddress
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from service.settings import Settings
+
+PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; "
+        b"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"camera=(self), microphone=()"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+OPEN_PREFIXES = ("/health/", "/v2/health/")  # answered without a token
+GUARDED_PREFIXES = ("/v1/", "/v2", "/metrics", "/openapi.json", "/docs")  # everything else is the page's own files
+MAX_PATH = 4096  # bytes
+MAX_CLIENTS = 4096  # addresses whose rate is remembered
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that ends a request before its route."""
+
+    status: int
+    error: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass
+class TokenBucket:
+    """At most `rate` a second, with bursts of one second's worth (at least 1)."""
+
+    rate: float
+    level: float
+    at: float
+
+    @classmethod
+    def full(cls, rate: float, now: float) -> "TokenBucket":
+        """A bucket that has not been used."""
+        return cls(rate, max(1.0, rate), now)
+
+    def take(self, now: float) -> bool:
+        """Whether one more is allowed at `now` (seconds, any steady clock)."""
+        self.level = min(max(1.0, self.rate), self.level + (now - self.at) * self.rate)
+        self.at = now
+        if self.level < 1:
+            return False
+        self.level -= 1
+        return True
+
+
+class RateLimit:
+    """A token bucket for each client; the least recent is forgotten."""
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate, self._clock = rate, clock
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def allows(self, client: str) -> bool:
+        """Whether this client may ask now."""
+        if not self.rate:
+            return True
+        now = self._clock()
+        bucket = self._buckets.pop(client, None) or TokenBucket.full(self.rate, now)
+        self._buckets[client] = bucket
+        if len(self._buckets) > MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        return bucket.take(now)
+
+
+def same_secret(given: str, expected: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
+
+
+class Hosts:
+    """The Host header's allow-list: this machine's names, any literal address, and what the settings add.
+
+    A page that rebinds its own DNS name to this address still sends that name, so names must be known; a literal
+    address cannot be rebound.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.names = {"localhost", settings.host.lower(), *(host.lower() for host in settings.allowed_hosts)}
+
+    def allow(self, host: str) -> bool:
+        """Whether a Host header (with or without a port) is ours."""
+        name = host_name(host)
+        if name is None:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in self.names
+        return True
+
+
+def host_name(host: str) -> str | None:
+    """The lower-case name of a Host header; None when it is malformed.
+
+    >>> host_name("LocalHost:8000"), host_name("[::1]:80"), host_name("x/?"), host_name("a:b")
+    ('localhost', '::1', None, None)
+    """
+    name, port = host.lower(), ""
+    if host.startswith("["):
+        name, bracket, port = name[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            return None
+        port = port[1:]
+    elif ":" in host:
+        name, _, port = name.partition(":")
+    if (port and not port.isascii()) or (port and not port.isdigit()):
+        return None
+    good = name and all(c.isascii() and (c.isalnum() or c in "-._:") for c in name)
+    return name if good else None
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Headers by lower-case name; of repeated ones the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def bearer(headers: dict[str, str]) -> str | None:
+    """The token of the Authorization header."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+class Gate:
+    """The layer. `draining` is asked at every request."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, draining: Callable[[], bool]) -> None:
+        self.app, self.settings, self.draining = app, settings, draining
+        self.hosts = Hosts(settings)
+        self.rate = RateLimit(settings.requests_per_s)
+        self.token = None if settings.token is None else settings.token.get_secret_value()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        headers = headers_of(scope)
+        refusal = self.refusal(scope, headers)
+        if scope["type"] == "websocket":
+            if refusal is None:
+                await self.app(scope, receive, send)
+            else:
+                await deny(scope, receive, send, refusal)
+            return
+        origin = headers.get("origin")
+        shared = origin is not None and origin in self.settings.allowed_origins
+        limited = Limited(receive, send, self.settings.max_body, cors(origin) if shared else ())
+        if refusal is not None:
+            await answer(limited.send, refusal)
+            return
+        length = headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length[:18]) > self.settings.max_body:
+            await answer(limited.send, self.too_large())
+            return
+        try:
+            await self.app(scope, limited.receive, limited.send)
+        except TooLarge:
+            if not limited.started:
+                await answer(limited.send, self.too_large())
+
+    def too_large(self) -> Refusal:
+        """413."""
+        return Refusal(413, f"the request is larger than {self.settings.max_body} bytes", ((b"connection", b"close"),))
+
+    def refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
+        """Why this request is not let in, or None."""
+        path: str = scope["path"]
+        if not self.hosts.allow(headers.get("host", "")):
+            return Refusal(400, "this service does not answer to that host name: add it with --allow-host")
+        if len(path) > MAX_PATH:
+            return Refusal(414, "the path is too long")
+        if scope["type"] == "websocket" and not self.origin_allowed(headers):
+            return Refusal(403, "streams are open to this service's own page and to allowed origins only")
+        if scope["type"] == "http":
+            refusal = self.http_refusal(scope, headers)
+            if refusal is not None:
+                return refusal
+        open_path = path.startswith(OPEN_PREFIXES)
+        if not open_path and path.startswith(GUARDED_PREFIXES) and not self.token_good(scope, headers):
+            return Refusal(
+                401, "a valid token is needed: send Authorization: Bearer TOKEN", ((b"www-authenticate", b"Bearer"),)
+            )
+        client = scope["client"][0] if scope.get("client") else ""
+        if not open_path and not self.rate.allows(client):
+            return Refusal(429, "too many requests: slow down", ((b"retry-after", b"1"),))
+        if not open_path and self.draining():
+            return Refusal(503, "the service is shutting down", ((b"retry-after", b"5"), (b"connection", b"close")))
+        return None
+
+    def http_refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
+        """Preflights, and bodies in an encoding that hides their size."""
+        if scope["method"] == "OPTIONS":
+            if "access-control-request-method" in headers and headers.get("origin") in self.settings.allowed_origins:
+                return Refusal(204, "", ((b"access-control-max-age", b"600"),))
+            return Refusal(400, "requests from other origins are not allowed")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            return Refusal(415, "compressed bodies are not accepted: send the body as it is")
+        return None
+
+    def token_good(self, scope: Scope, headers: dict[str, str]) -> bool:
+        """Whether the token is right. A stream that brings none may still bring it in its hello."""
+        if self.token is None:
+            return True
+        given = bearer(headers)
+        if given is None:
+            return scope["type"] == "websocket" and "authorization" not in headers
+        return same_secret(given, self.token)
+
+    def origin_allowed(self, headers: dict[str, str]) -> bool:
+        """A browser's stream comes from our own page or an allowed origin; other clients send no Origin."""
+        origin = headers.get("origin")
+        if origin is None or origin in self.settings.allowed_origins:
+            return True
+        parts = urlsplit(origin)
+        return parts.scheme in ("http", "https") and parts.netloc.lower() == headers.get("host", "").lower()
+
+
+class TooLarge(Exception):
+    """The body outgrew the limit while it was read."""
+
+
+class Limited:
+    """A request's receive and send: counts the body, adds the headers of every answer."""
+
+    def __init__(self, receive: Receive, send: Send, limit: int, extra: tuple[tuple[bytes, bytes], ...]) -> None:
+        self._receive, self._send, self._limit = receive, send, limit
+        self._extra = (*PAGE_HEADERS, *extra)
+        self._size = 0
+        self.started = False
+
+    async def receive(self) -> Message:
+        """The next part of the body. Raises TooLarge."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            if self._size > self._limit:
+                raise TooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass on, with the headers."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            message["headers"] = [*message.get("headers", ()), *self._extra]
+        await self._send(message)
+
+
+def cors(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that open an answer to one origin; never `*`, never credentials."""
+    assert origin is not None
+    return (
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-allow-headers", b"authorization, content-type, inference-header-content-length"),
+        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-expose-headers", b"inference-header-content-length, retry-after"),
+        (b"vary", b"origin"),
+    )
+
+
+def json_body(refusal: Refusal) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The refusal's body and headers."""
+    body = b"" if refusal.status == 204 else json.dumps({"error": refusal.error}).encode()
+    kind = [] if refusal.status == 204 else [(b"content-type", b"application/json")]
+    return body, [*kind, (b"content-length", str(len(body)).encode()), *refusal.headers]
+
+
+async def answer(send: Send, refusal: Refusal) -> None:
+    """Send a refusal."""
+    body, headers = json_body(refusal)
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def deny(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+    """Refuse a WebSocket in its handshake."""
+    await receive()  # websocket.connect
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body, headers = json_body(refusal)
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+async def deny_open(socket: WebSocket, refusal: Refusal) -> None:
+    """Refuse a WebSocket that the routes already have."""
+    body, headers = json_body(refusal)
+    if "websocket.http.response" not in socket.scope.get("extensions", {}):
+        await socket.close(1013, refusal.error)
+        return
+    response = Response(body, refusal.status)
+    response.raw_headers = headers
+    await socket.send_denial_response(response)

@@ -1,0 +1,72 @@
+"""Every knob of the service, in one place: flags of `spikesight serve`, `SPIKESIGHT_*` variables, or code."""
+
+import ipaddress
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 2**20
+
+
+class SettingsError(ValueError):
+    """The settings contradict each other or a rule of safety."""
+
+
+class Settings(BaseSettings):
+    """How the service runs. Environment variables carry the prefix SPIKESIGHT_; flags win over them."""
+
+    model_config = SettingsConfigDict(env_prefix="SPIKESIGHT_", frozen=True, extra="forbid", protected_namespaces=())
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    models: tuple[str, ...] = Field(default=(), description="shipped names or folders; the first is the default")
+    token: SecretStr | None = Field(default=None, description="bearer token that every request must carry")
+    insecure: bool = Field(default=False, description="allow listening beyond this machine without a token")
+    allowed_hosts: tuple[str, ...] = Field(default=(), description="further host names this service answers to")
+    allowed_origins: tuple[str, ...] = Field(default=(), description="pages of other origins that may use the service")
+    cameras: tuple[str, ...] = Field(default=(), description="event sources the service opens itself")
+
+    max_body: int = Field(default=16 * MIB, ge=1, description="bytes of one request")
+    max_message: int = Field(default=2 * MIB, ge=64, description="bytes of one WebSocket message")
+    max_pixels: int = Field(default=2**24, ge=1, description="pixels of one image, checked before it is decoded")
+    max_recording_steps: int = Field(default=3000, ge=1, description="steps of one uploaded recording")
+    max_connections: int = Field(default=512, ge=1, description="open connections in all")
+    max_connections_per_client: int = Field(default=128, ge=1, description="open connections of one address")
+    max_sessions: int = Field(default=64, ge=1, description="live streams")
+    max_sequences: int = Field(default=64, ge=1, description="Open Inference Protocol sequences that keep their state")
+    max_queue: int = Field(default=32, ge=1, description="requests waiting or running; more are refused with 503")
+    max_batch: int = Field(default=32, ge=1, description="streams and images stepped together")
+    max_pending: int = Field(default=64, ge=1, description="steps one stream may have waiting")
+    requests_per_s: float = Field(default=0, ge=0, description="requests a second of one client; 0 sets no limit")
+    messages_per_s: float = Field(default=1000, gt=0, description="WebSocket messages a second of one stream")
+
+    receive_s: float = Field(default=10, gt=0, description="seconds a client may take to send one request")
+    hello_s: float = Field(default=5, gt=0, description="seconds a stream may take to say hello")
+    idle_s: float = Field(default=60, gt=0, description="seconds of silence after which a stream or sequence is closed")
+    deadline_s: float = Field(default=10, gt=0, description="seconds an answer may take; over it 504")
+    drain_s: float = Field(default=10, gt=0, description="seconds running requests get at shutdown")
+    threads: int = Field(default=1, ge=1, description="threads of the model")
+    log_format: str = Field(default="text", pattern="^(text|json)$", description="text or json")
+
+    def check(self) -> None:
+        """Raise SettingsError where the service would be open to the network without a token."""
+        if not is_loopback(self.host) and self.token is None and not self.insecure:
+            raise SettingsError(
+                f"listening on {self.host} lets other machines in: set SPIKESIGHT_TOKEN, or say --insecure"
+            )
+        if self.token is not None and len(self.token.get_secret_value()) < 16:
+            raise SettingsError("the token is shorter than 16 characters: take a longer one")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`.
+
+    >>> [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "example.org")]
+    [True, True, True, False, False]
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,446 @@
+"""A live stream over a WebSocket: hello, then frames and packets in, one prediction a step out."""
+
+import asyncio
+import base64
+import json
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+from fastapi import WebSocket
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from encoders.events import SensorSize
+from service.images import UploadError, decode
+from service.logs import event
+from service.messages import (
+    CONTROL,
+    IMAGE,
+    Frame,
+    Hello,
+    MessageError,
+    ResetMessage,
+    SettingsMessage,
+    pack_picture,
+    parse_frame,
+)
+from service.packets import PacketDecoder, PacketError
+from service.registry import Model, UnknownModel
+from service.runtime import Runtime
+from service.scheduler import Stopped
+from service.security import Refusal, TokenBucket, bearer, deny_open, same_secret
+from service.session import Answer, Input, Outcome, Session, SessionError, pieces
+from service.snapshots import SnapshotError, pack, unpack
+from service.steady import Steady
+
+INLINE_BYTES = 65536  # larger payloads are decoded apart from the event loop
+CLOSED = {
+    1001: "no message for too long",
+    1008: "the stream broke a rule",
+    1012: "the service restarts",
+    1013: "the service is busy",
+}
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """Which message an input belongs to."""
+
+    seq: int
+    t_ms: float
+    last: bool = False  # of its message
+    picture: bytes | None = None  # sent after the last answer
+
+
+class Ended(Exception):
+    """The stream is over, with a close code."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason or CLOSED.get(code, "")
+
+
+async def stream(socket: WebSocket, runtime: Runtime) -> None:
+    """The whole life of one connection."""
+    if runtime.sessions >= runtime.settings.max_sessions:
+        await deny_open(socket, Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),)))
+        return
+    runtime.sessions += 1
+    try:
+        await socket.accept()
+        try:
+            await converse(socket, runtime)
+        except Ended as end:
+            await close(socket, end)
+        except (WebSocketDisconnect, RuntimeError):
+            return
+    finally:
+        runtime.sessions -= 1
+
+
+async def close(socket: WebSocket, end: Ended) -> None:
+    """Close with a code, unless the client has gone."""
+    if socket.application_state == WebSocketState.CONNECTED:
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await socket.close(end.code, end.reason)
+
+
+async def converse(socket: WebSocket, runtime: Runtime) -> None:
+    """Hello, then the stream itself. Raises Ended."""
+    hello = await greeting(socket, runtime)
+    try:
+        model = runtime.registry.get(hello.model)
+    except UnknownModel:
+        raise Ended(1008, "no model of that name") from None
+    gauge = runtime.metrics.sessions.labels(model.name)
+    gauge.inc()
+    begin = time.monotonic()
+    live = Live(socket, runtime, model, hello)
+    event("stream opened", model=model.name)
+    try:
+        await live.run()
+    finally:
+        gauge.dec()
+        model.scheduler.close(live.lane)
+        event("stream closed", model=model.name, steps=live.lane.steps, seconds=round(time.monotonic() - begin, 1))
+
+
+async def greeting(socket: WebSocket, runtime: Runtime) -> Hello:
+    """The client's hello. Raises Ended 1008."""
+    try:
+        message = await asyncio.wait_for(socket.receive(), runtime.settings.hello_s)
+    except TimeoutError:
+        raise Ended(1008, "no hello in time") from None
+    if message["type"] != "websocket.receive":
+        raise WebSocketDisconnect(message.get("code", 1006))
+    try:
+        hello = Hello.model_validate_json(message.get("text") or "")
+    except ValidationError:
+        raise Ended(1008, "the first message must be a hello of protocol 1") from None
+    token = runtime.settings.token
+    if token is not None:
+        given = hello.token or bearer(dict(socket.headers)) or ""
+        if not same_secret(given, token.get_secret_value()):
+            raise Ended(1008, "the token is missing or wrong")
+    return hello
+
+
+class Live:
+    """A stream's two ends: a reader that turns messages into inputs, and a writer of answers."""
+
+    def __init__(self, socket: WebSocket, runtime: Runtime, model: Model, hello: Hello) -> None:
+        self.socket, self.runtime, self.model, self.hello = socket, runtime, model, hello
+        self.settings = runtime.settings
+        sensor = None
+        if hello.width and hello.height:
+            try:
+                sensor = SensorSize(hello.width, hello.height)
+            except ValueError:
+                raise Ended(1008, "a sensor of that size is not supported") from None
+        self.session = Session(model.classifier, sensor, Steady(hello.smoothing, hello.margin))
+        self.packets = PacketDecoder()
+        self.bucket = TokenBucket.full(self.settings.messages_per_s, time.monotonic())
+        self.dropped = 0
+        self.unsent = 0  # inputs submitted whose answers are not yet sent
+        self.outbox: deque[tuple[str | bytes, int]] = deque()  # with the inputs it settles
+        self.wake = asyncio.Event()
+        self.room = asyncio.Event()
+        self.turn = asyncio.Lock()  # the session is pushed by one at a time
+        self.end: Ended | None = None
+        self.heard = time.monotonic()
+        self.last = Ticket(0, 0.0)
+        self.last_us: tuple[int, float] | None = None  # the newest event's time, and when it came
+        self.lane = model.scheduler.open(self, request=False)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Until the client leaves or breaks a rule. Raises Ended."""
+        if self.hello.restore is not None:
+            self.restore(self.hello.restore)
+        self.tasks = [asyncio.create_task(self.write()), asyncio.create_task(self.watch())]
+        if self.hello.live and self.session.binner is not None:
+            self.tasks.append(asyncio.create_task(self.tick()))
+        reader = asyncio.create_task(self.read_all())
+        self.say(self.ready())
+        try:
+            done, _ = await asyncio.wait([reader, *self.tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (reader, *self.tasks):
+                task.cancel()
+            await asyncio.gather(reader, *self.tasks, return_exceptions=True)
+        if self.end is not None:
+            raise self.end
+
+    def ready(self) -> str:
+        """The server's answer to hello."""
+        classifier = self.model.classifier
+        return json.dumps(
+            {
+                "type": "ready",
+                "model": self.model.name,
+                "labels": list(classifier.labels),
+                "layers": list(classifier.layer_names),
+                "raster_rows": self.model.raster_rows,
+                "step_us": classifier.contract.bin_us,
+                "steps": classifier.contract.steps,
+                "ann_macs": classifier.ann_macs,
+            }
+        )
+
+    # Reading.
+
+    async def read_all(self) -> None:
+        """Take message after message, in order."""
+        while True:
+            message = await self.socket.receive()
+            if message["type"] != "websocket.receive":
+                return
+            self.heard = time.monotonic()
+            if not self.bucket.take(self.heard):
+                raise Ended(1008, "too many messages a second")
+            data = message.get("bytes")
+            if data is None:
+                await self.control(message.get("text") or "")
+                continue
+            try:
+                frame = parse_frame(data)
+            except MessageError as error:
+                raise Ended(error.code, str(error)) from None
+            async with self.turn:
+                await self.take(frame)
+
+    async def control(self, text: str) -> None:
+        """A text message. Raises Ended 1003 when it is none of the stream's."""
+        try:
+            message = CONTROL.validate_json(text)
+        except ValidationError:
+            raise Ended(1003, "a text message must be reset, settings or snapshot") from None
+        async with self.turn:
+            if isinstance(message, ResetMessage):
+                self.session.reset()
+            elif isinstance(message, SettingsMessage):
+                self.session.settings(message.threshold, message.noise_hz)
+            else:
+                await self.snapshot()
+
+    async def take(self, frame: Frame) -> None:
+        """One frame or packet: its inputs to the scheduler, or an ack, or what is wrong with it."""
+        ticket = self.last = Ticket(frame.seq, frame.t_ms)
+        try:
+            if frame.kind == IMAGE:
+                inputs = await self.runtime.apart(lambda: self.see(frame))
+                self.picture(ticket)
+                await self.submit(ticket, inputs)
+            else:
+                await self.take_events(frame, ticket)
+        except (UploadError, PacketError, SessionError) as error:
+            self.say(json.dumps({"type": "error", "seq": frame.seq, "error": str(error)}))
+
+    def see(self, frame: Frame) -> list[Input]:
+        """A camera frame's inputs; in the decoding thread."""
+        pixels = decode(frame.payload, self.settings.max_pixels)
+        return self.session.frame(pixels, round(frame.t_ms * 1e3))
+
+    async def take_events(self, frame: Frame, ticket: Ticket) -> None:
+        """A packet's inputs, piece by piece where it spans many bins."""
+        if len(frame.payload) <= INLINE_BYTES:
+            events = self.packets.decode(frame.kind, frame.payload, round(frame.t_ms * 1e3))
+        else:
+            events = await self.runtime.apart(
+                lambda: self.packets.decode(frame.kind, frame.payload, round(frame.t_ms * 1e3))
+            )
+        if len(events):
+            self.last_us = (int(events["t"][-1]), time.monotonic())
+        self.picture(ticket, events)
+        parts = list(pieces(events, self.session, self.settings.max_pending))
+        for number, part in enumerate(parts):
+            inputs = await self.push(part)
+            await self.submit(ticket, inputs, last=number == len(parts) - 1)
+
+    async def push(self, events: NDArray) -> list[Input]:
+        """Into the session: at once when it is small."""
+        if events.nbytes <= INLINE_BYTES:
+            return self.session.push(events)
+        return await self.runtime.apart(lambda: self.session.push(events))
+
+    def picture(self, ticket: Ticket, events: NDArray | None = None) -> None:
+        """Keep the message's events for the viewer."""
+        if self.hello.picture:
+            seen = self.session.seen if events is None else events
+            sensor = self.session.sensor
+            inside = (seen["x"] >= 0) & (seen["x"] < sensor.width) & (seen["y"] >= 0) & (seen["y"] < sensor.height)
+            ticket.picture = pack_picture(
+                ticket.seq, self.session.track.readout.seen, sensor.width, sensor.height, seen[inside]
+            )
+
+    async def submit(self, ticket: Ticket, inputs: list[Input], *, last: bool = True) -> None:
+        """Inputs of one message to the scheduler; an ack where there are none."""
+        if not inputs:
+            if last:
+                self.acknowledge(ticket)
+            return
+        tagged = [replace(given, tag=ticket) for given in inputs]
+        if last:
+            tagged[-1] = replace(tagged[-1], tag=replace(ticket, last=True))
+        if self.hello.mode == "freshest":
+            self.drop(self.model.scheduler.drop_waiting(self.lane))
+            if self.unsent + len(tagged) > self.settings.max_pending:  # the client does not read
+                self.drop(tagged, submitted=False)
+                return
+        while self.unsent and self.unsent + len(tagged) > self.settings.max_pending:
+            self.room.clear()
+            await self.room.wait()
+        self.unsent += len(tagged)
+        try:
+            self.model.scheduler.submit(self.lane, tagged)
+        except Stopped:
+            raise Ended(1012) from None
+
+    def drop(self, inputs: list[Input], *, submitted: bool = True) -> None:
+        """Count inputs that are skipped; a message all of whose answers are gone still gets its ack."""
+        self.dropped += len(inputs)
+        self.runtime.metrics.dropped.labels(self.model.name).inc(len(inputs))
+        self.unsent -= len(inputs) if submitted else 0
+        for given in inputs:
+            ticket = given.tag
+            if isinstance(ticket, Ticket) and ticket.last:
+                self.acknowledge(ticket)
+
+    async def tick(self) -> None:
+        """For live sources: when no events come, close bins by the clock, a bin behind it."""
+        assert self.session.binner is not None
+        bin_us = self.session.binner.encoder.bin_us
+        while True:
+            await asyncio.sleep(max(bin_us / 1e6, 0.01))
+            if self.last_us is None:
+                continue
+            newest_us, at = self.last_us
+            now_us = newest_us + int((time.monotonic() - at) * 1e6) - 2 * bin_us
+            if now_us > newest_us:
+                async with self.turn:
+                    inputs = self.session.tick(now_us)
+                    if inputs:
+                        await self.submit(Ticket(self.last.seq, self.last.t_ms), inputs)
+
+    async def watch(self) -> None:
+        """End a stream that has gone silent, or whose model has."""
+        while True:
+            left = self.heard + self.settings.idle_s - time.monotonic()
+            if left <= 0:
+                raise Ended(1001)
+            await asyncio.sleep(left)
+
+    # Answers; the first two are called in the model's thread.
+
+    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+        """One step was made."""
+        answer = self.session.read(given, outcome)
+        self.runtime.mailbox.post(lambda: self.answered(given, answer, queue_ms))
+        return False
+
+    def failed(self, error: Exception) -> None:
+        """The lane is closed."""
+        end = Ended(1012) if isinstance(error, Stopped) else Ended(1011, "the model failed on this stream")
+        self.runtime.mailbox.post(lambda: self.finish(end))
+
+    def finish(self, end: Ended) -> None:
+        """Close after what is already in the outbox."""
+        self.end = self.end or end
+        self.wake.set()
+
+    def answered(self, given: Input, answer: Answer, queue_ms: float) -> None:
+        """Put the prediction, and the picture after a message's last one, into the outbox."""
+        ticket = given.tag
+        assert isinstance(ticket, Ticket)
+        self.say(prediction_text(ticket, answer, queue_ms, self.dropped), settles=1)
+        if ticket.last and ticket.picture is not None:
+            self.say(ticket.picture)
+
+    def acknowledge(self, ticket: Ticket) -> None:
+        """A message that closed no bin."""
+        self.say(json.dumps({"type": "ack", "seq": ticket.seq, "t": ticket.t_ms, "dropped": self.dropped}))
+        if ticket.picture is not None:
+            self.say(ticket.picture)
+
+    def say(self, message: str | bytes, settles: int = 0) -> None:
+        """Queue a message to the client; `settles` inputs are done with it."""
+        self.outbox.append((message, settles))
+        self.wake.set()
+
+    async def write(self) -> None:
+        """Send what the outbox holds; blocks while the client does not read."""
+        while True:
+            await self.wake.wait()
+            self.wake.clear()
+            while self.outbox:
+                message, settles = self.outbox.popleft()
+                if isinstance(message, bytes):
+                    await self.socket.send_bytes(message)
+                else:
+                    await self.socket.send_text(message)
+                if settles:
+                    self.unsent -= settles
+                    self.room.set()
+            if self.end is not None:
+                return
+
+    # Snapshots.
+
+    async def snapshot(self) -> None:
+        """Send the session's state, once every step that was submitted has been answered."""
+        while self.unsent:
+            self.room.clear()
+            await self.room.wait()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes] = loop.create_future()
+        self.model.scheduler.snapshot(
+            self.lane, lambda state: self.runtime.mailbox.post(lambda: future.set_result(pack(self.session, state)))
+        )
+        state = base64.b64encode(await future).decode()
+        self.say(json.dumps({"type": "snapshot", "model": self.model.name, "state": state}))
+
+    def restore(self, text: str) -> None:
+        """Go on from a snapshot. Raises Ended 1008 when it is not one of this model."""
+        try:
+            state = unpack(self.session, base64.b64decode(text, validate=True))
+            self.model.scheduler.restore(self.lane, state)
+        except (SnapshotError, ValueError):
+            raise Ended(1008, "the snapshot is not of this model and sensor") from None
+
+
+def prediction_text(ticket: Ticket, answer: Answer, queue_ms: float, dropped: int) -> str:
+    """One prediction as JSON."""
+    prediction = answer.prediction
+    return json.dumps(
+        {
+            "type": "prediction",
+            "seq": ticket.seq,
+            "t": ticket.t_ms,
+            "step": prediction.step,
+            "start_us": prediction.start_us,
+            "end_us": prediction.end_us,
+            "label": prediction.label,
+            "index": prediction.index,
+            "probabilities": prediction.probabilities,
+            "confidence": prediction.probabilities[prediction.index],
+            "steady": answer.steady,
+            "n_events": prediction.n_events,
+            "spikes": prediction.spikes,
+            "layer_spikes": answer.layer_spikes,
+            "synops": prediction.synops,
+            "total_spikes": answer.total_spikes,
+            "total_synops": answer.total_synops,
+            "raster": base64.b64encode(np.packbits(answer.raster).tobytes()).decode(),
+            "logits": prediction.logits,
+            "queue_ms": round(queue_ms, 3),
+            "step_ms": round(prediction.latency_ms, 3),
+            "dropped": dropped,
+            "reset": answer.reset,
+        }
+    )
