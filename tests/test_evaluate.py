@@ -1,0 +1,63 @@
+"""Evaluation: accuracy, loss, rates and operations against a plain recomputation."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.neurons import Neuron
+from models.resnet import ResNetConfig, SpikingResNet
+from training.data import Frames
+from training.evaluate import evaluate
+
+T, COUNT = 4, 9
+
+
+@pytest.fixture
+def network() -> SpikingResNet:
+    torch.manual_seed(0)
+    return SpikingResNet(ResNetConfig("sew", (1,), (4,), in_channels=2, classes=3)).eval()
+
+
+@pytest.fixture
+def frames() -> Frames:
+    random = np.random.default_rng(0)
+    return Frames((random.random((COUNT, T, 2, 9, 8)) < 0.4).astype(np.uint8), random.integers(0, 3, COUNT))
+
+
+def keep(name: str, spikes: dict[str, torch.Tensor]) -> Any:
+    def hook(_: torch.nn.Module, __: Any, out: torch.Tensor) -> None:
+        spikes[name] = out
+
+    return hook
+
+
+def test_against_a_plain_pass(network: SpikingResNet, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    spikes: dict[str, torch.Tensor] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, Neuron):
+            module.register_forward_hook(keep(name, spikes))
+    with torch.no_grad():
+        logits, _ = network(torch.from_numpy(frames.frames).transpose(0, 1).float())
+    labels = torch.from_numpy(frames.labels)
+    rates = {name: float((s != 0).float().mean()) for name, s in spikes.items()}
+    monkeypatch.setattr("training.evaluate.EVALUATION_BATCH", 4)  # an uneven last batch
+    result = evaluate(network, frames, 3, torch.device("cpu"))
+    correct = logits.mean(0).argmax(1) == labels
+    assert result.accuracy == pytest.approx(float(correct.float().mean()))
+    assert result.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits.mean(0), labels)), rel=1e-5)
+    assert result.count == COUNT
+    assert result.confusion.sum() == COUNT
+    assert result.confusion.sum(1).tolist() == np.bincount(frames.labels, minlength=3).tolist()
+    for name, rate in rates.items():
+        assert result.firing_rates[name] == pytest.approx(rate)
+    first = (logits[0].argmax(1) == labels).float().mean()
+    assert result.accuracy_by_step[0] == pytest.approx(float(first))
+    assert result.accuracy_by_step[-1] == pytest.approx(result.accuracy)
+    assert result.synops > 0
+
+
+def test_hooks_are_taken_off(network: SpikingResNet, frames: Frames) -> None:
+    evaluate(network, frames, 3, torch.device("cpu"))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
