@@ -172,17 +172,17 @@ class Saccades:
     1 - cos. `inverted`: the recordings look as if the digits had been dark on a bright screen.
     """
 
-    path_px: tuple[tuple[float, float], ...] = ((-0.39, 1.66), (2.15, 7.36), (5.96, 1.26), (0.48, 0.99))
-    starts_ms: tuple[float, ...] = (0.3, 97.7, 209.3)
-    lengths_ms: tuple[float, ...] = (93.8, 99.4, 87.8)
+    path_px: tuple[tuple[float, float], ...] = ((-0.30, 1.54), (2.15, 7.54), (5.85, 1.09), (0.42, 1.03))
+    starts_ms: tuple[float, ...] = (0.9, 96.2, 210.2)
+    lengths_ms: tuple[float, ...] = (91.8, 100.5, 87.2)
     total_ms: float = 310.0
-    threshold_on: float = 0.379
-    threshold_off: float = 0.301
-    sigma: float = 0.03
-    floor: float = 21.8  # stray light, in grey values
+    threshold_on: float = 0.344
+    threshold_off: float = 0.340
+    sigma: float = 0.023
+    floor: float = 21.5  # stray light, in grey values
     blur_px: float = 0.46
-    cutoff_hz: float = 60.0
-    refractory_us: float = 1550.0
+    cutoff_hz: float = 40.0
+    refractory_us: float = 1170.0
     noise_hz: float = 0.4
     noise_on: float = 0.97  # part of the noise that is ON
     inverted: bool = True
