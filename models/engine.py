@@ -1,0 +1,160 @@
+"""Event-driven inference on the CPU: the same logits as the network, from its spikes alone.
+
+Convolutions visit only non-zero inputs where these are few and multiply densely where they are many; both orders of
+work add the same terms in the same order, so the choice, made for every layer and frame from the events counted in it,
+never changes a bit. Nor does the company: a stream alone, in a batch, or cut into other batches gives the same logits,
+bit for bit. Counts of spikes and synaptic operations fall out of the same pass.
+"""
+
+import ctypes
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.engine_library import build, library
+from models.engine_plan import NativeBuffer, NativeLayer, NativeRun, make_plan, padded
+from models.neurons import State
+from models.resnet import SpikingResNet
+
+MEMBRANES = "membranes"
+SCATTER_DENSITY = 0.45  # of a convolution's multiply-adds that meet an event: below it, visiting events is faster
+CHOICES = {"auto": 0, "events": 1, "dense": 2}
+
+
+class EngineResult(NamedTuple):
+    """What a run gives; counts are summed over its steps."""
+
+    logits: Tensor  # [T, N, K]
+    state: State
+    layer_spikes: Tensor  # int64 [N, L]
+    synops: Tensor  # int64 [N]
+    raster: Tensor  # uint8 [N, R]
+
+
+class LayerUse(NamedTuple):
+    """What a convolution met since the last look."""
+
+    name: str
+    density: float  # of its multiply-adds, those that met a non-zero input
+    event_driven: float  # share of the frames that were event-driven
+
+
+def engine_status() -> str:
+    """One line on the native kernels for a person: which are in use, or why none are."""
+    made = build()
+    if made.library is None:
+        return f"native kernels: none ({made.reason}); the plain network runs instead, slower, with the same results"
+    return f"native kernels: {made.isa}, {made.reason}"
+
+
+def can_run(network: nn.Module) -> bool:
+    """Whether `Engine` takes this network on this machine."""
+    if not isinstance(network, SpikingResNet) or library() is None:
+        return False
+    return all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
+
+
+class Engine:
+    """A network compiled for inputs of one size. It keeps no stream's state; used from one thread at a time.
+
+    The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
+    benchmarks, since "auto" gives the same bits. Raises RuntimeError where `can_run` says no.
+    """
+
+    def __init__(self, network: nn.Module, height: int, width: int, *, choice: str = "auto") -> None:
+        lib = library()
+        if lib is None:
+            raise RuntimeError(engine_status())
+        if not isinstance(network, SpikingResNet) or not can_run(network):
+            raise RuntimeError(
+                f"the engine runs spiking ResNets in float32 on the CPU, not this {type(network).__name__}"
+            )
+        self._force, self._library = CHOICES[choice], lib
+        self._plan = make_plan(network, height, width, SCATTER_DENSITY)
+        self.shape = (network.config.in_channels, height, width)
+        self.classes, self.state_size = network.config.classes, self._plan.state_size
+        layers = (NativeLayer * len(self._plan.layers))(*self._plan.layers)
+        buffers = (NativeBuffer * len(self._plan.buffers))(*self._plan.buffers)
+        self._handle = lib.engine_plan(
+            ctypes.addressof(buffers),
+            len(buffers),
+            ctypes.addressof(layers),
+            len(layers),
+            ctypes.addressof(self._plan.readout),
+        )
+        weakref.finalize(self, lib.engine_free, self._handle)
+
+    def initial_state(self, n: int = 1) -> State:
+        """The state of n streams before their first step."""
+        return {MEMBRANES: torch.zeros(n, self.state_size)}
+
+    def run(self, x_seq: Tensor, state: State | None = None) -> EngineResult:
+        """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros)."""
+        steps, streams = x_seq.shape[:2]
+        if tuple(x_seq.shape[2:]) != self.shape or min(steps, streams) < 1:
+            raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.shape))}], not {list(x_seq.shape)}")
+        before = (self.initial_state(streams) if state is None else state)[MEMBRANES]
+        if before.shape != (streams, self.state_size) or before.dtype != torch.float32:
+            raise ValueError(f"the state must be float32 [{streams}, {self.state_size}], not {list(before.shape)}")
+        x = (x_seq if x_seq.dtype == torch.uint8 else x_seq.float()).contiguous()
+        before = before.contiguous()
+        after, logits = torch.empty_like(before), torch.empty(steps, streams, self.classes)
+        layers, rows = len(self._plan.neurons), self._plan.raster_rows
+        layer_spikes = torch.empty(streams, layers, dtype=torch.int64)
+        synops = torch.empty(streams, dtype=torch.int64)
+        raster = torch.empty(streams, rows, dtype=torch.uint8)
+        offsets = np.arange(streams, dtype=np.uint64) * np.uint64(self.state_size * 4)
+        sources, targets = offsets + np.uint64(before.data_ptr()), offsets + np.uint64(after.data_ptr())
+        call = NativeRun(
+            steps,
+            streams,
+            x.data_ptr(),
+            int(x.dtype != torch.uint8),
+            sources.ctypes.data,
+            targets.ctypes.data,
+            logits.data_ptr(),
+            layer_spikes.data_ptr(),
+            synops.data_ptr(),
+            raster.data_ptr(),
+            layers,
+            rows,
+            self._force,
+        )
+        if self._library.engine_run(self._handle, ctypes.addressof(call)):
+            raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
+        return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster)
+
+    def uses(self) -> list[LayerUse]:
+        """Density and kernel of each convolution since the last call."""
+        names = self._plan.names
+        counts = np.zeros((len(names), 2, 4), dtype=np.int64)
+        self._library.engine_statistics(self._handle, counts.ctypes.data)
+        uses: list[LayerUse] = []
+        for name, by_input in zip(names, counts):
+            for (reached, possible, scattered, frames), suffix in zip(by_input.tolist(), ("", " shortcut")):
+                if frames:
+                    uses.append(LayerUse(name + suffix, reached / possible, scattered / frames))
+        return uses
+
+    def to_network_state(self, state: State) -> State:
+        """The engine's state as the plain network's: a float32 [N, C, H, W] for each neuron layer."""
+        flat = state[MEMBRANES]
+        parts: State = {}
+        for name, (first, channels, height, width) in self._plan.neurons.items():
+            size = height * width * padded(channels)
+            maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
+            parts[name] = maps[..., :channels].permute(0, 3, 1, 2).contiguous()
+        return parts
+
+    def from_network_state(self, state: State) -> State:
+        """The inverse of `to_network_state`."""
+        streams = next(iter(state.values())).shape[0]
+        flat = torch.zeros(streams, self.state_size)
+        for name, (first, channels, height, width) in self._plan.neurons.items():
+            size = height * width * padded(channels)
+            maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
+            maps[..., :channels] = state[name].permute(0, 2, 3, 1)
+        return {MEMBRANES: flat}

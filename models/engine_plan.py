@@ -1,0 +1,320 @@
+"""A spiking ResNet as a list of native layers: batch norms folded, neurons and shortcuts fused into their convolution.
+
+The structures mirror those of native/engine.cpp field by field.
+"""
+
+import ctypes
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from models.energy import RASTER_ROWS_A_LAYER, reach
+from models.neurons import Neuron
+from models.resnet import Block, MsBlock, PadShortcut, PlainBlock, SewBlock, SpikingResNet
+
+NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
+POOLS = {"max": 1, "avg": 2}
+
+
+class NativeBuffer(ctypes.Structure):
+    _fields_ = [(n, NUMBER) for n in ("is_float", "height", "width", "channels", "binary")]
+
+
+class NativeCarry(ctypes.Structure):
+    _fields_ = [*((n, NUMBER) for n in ("buffer", "stride", "first", "channels")), ("scale", REAL)]
+
+
+class NativeConvolution(ctypes.Structure):
+    _fields_ = [
+        *((n, NUMBER) for n in ("buffer", "kernel", "stride", "pad")),
+        *((n, POINTER) for n in ("by_channel", "by_tap", "reach")),
+        ("fan_out", NUMBER),
+        ("density", REAL),
+    ]
+
+
+class NativeLayer(ctypes.Structure):
+    _fields_ = [
+        ("pool", NUMBER),
+        ("main", NativeConvolution),
+        ("side", NativeConvolution),
+        *((n, NUMBER) for n in ("height", "width", "channels", "chunk")),
+        ("bias", POINTER),
+        ("before", NativeCarry),
+        ("after", NativeCarry),
+        *((n, NUMBER) for n in ("current", "spikes", "neuron", "delay", "zero", "inclusive")),
+        *((n, REAL) for n in ("beta", "theta", "gain")),
+        ("state", NUMBER),
+        ("raster", POINTER),
+        ("raster_rows", NUMBER),
+        ("raster_first", NUMBER),
+    ]
+
+
+class NativeReadout(ctypes.Structure):
+    _fields_ = [*((n, NUMBER) for n in ("buffer", "classes", "padded")), ("weight", POINTER), ("bias", POINTER)]
+
+
+class NativeRun(ctypes.Structure):
+    _fields_ = [
+        ("steps", NUMBER),
+        ("streams", NUMBER),
+        ("x", POINTER),
+        ("x_is_float", NUMBER),
+        *((n, POINTER) for n in ("before", "after", "logits", "layer_spikes", "synops", "raster")),
+        *((n, NUMBER) for n in ("spike_layers", "raster_rows", "force")),
+    ]
+
+
+NO_CARRY = (-1, 1, 0, 0, 1.0)
+
+
+def padded(channels: int) -> int:
+    """Channels as the engine lays them out: a multiple of 16."""
+    return -(-channels // 16) * 16
+
+
+def fold(conv_bn: nn.Sequential) -> tuple[Tensor, Tensor, nn.Conv2d]:
+    """Weight and bias of a convolution with its batch norm (running statistics) folded in, float64 inside."""
+    conv, norm = conv_bn[0], conv_bn[1]
+    assert isinstance(conv, nn.Conv2d)
+    weight = conv.weight.detach().double()
+    bias = torch.zeros(weight.shape[0], dtype=torch.float64) if conv.bias is None else conv.bias.detach().double()
+    if isinstance(norm, nn.BatchNorm2d):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight.detach().double() / (norm.running_var.double() + norm.eps).sqrt()
+        weight = weight * scale[:, None, None, None]
+        bias = (bias - norm.running_mean.double()) * scale + norm.bias.detach().double()
+    return weight.float(), bias.float(), conv
+
+
+def pack(weight: Tensor, inputs: int, chunk: int) -> tuple[Tensor, Tensor]:
+    """[Co, Ci, K, K] to the two layouts of the kernels: [chunk][Ci][K K][CH] and [chunk][K K][Ci][CH]."""
+    outputs, channels, kernel, _ = weight.shape
+    full = torch.zeros(padded(outputs), inputs, kernel * kernel)
+    full[:outputs, :channels] = weight.flatten(2)
+    parts = full.unflatten(0, (-1, chunk))
+    return parts.permute(0, 2, 3, 1).contiguous(), parts.permute(0, 3, 2, 1).contiguous()
+
+
+def outputs_of(block: Block) -> int:
+    """Channels of a block's output."""
+    return cast(nn.Conv2d, block.conv1[0]).out_channels
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A buffer between layers: its number, true channels and size."""
+
+    number: int
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass
+class Plan:
+    """Everything the native side needs, and the tensors that its pointers lead to."""
+
+    layers: list[NativeLayer] = field(default_factory=list)
+    buffers: list[NativeBuffer] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # of the layers
+    neurons: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # name: state offset, channels, H, W
+    keep: list[Tensor] = field(default_factory=list)
+    readout: NativeReadout = field(default_factory=NativeReadout)
+    state_size: int = 0
+    raster_rows: int = 0
+
+    def hold(self, tensor: Tensor) -> int:
+        """Keep the tensor alive; its address."""
+        tensor = tensor.contiguous()
+        self.keep.append(tensor)
+        return tensor.data_ptr()
+
+
+class Planner:
+    """Walks a SpikingResNet in the order of its forward pass and writes the plan."""
+
+    def __init__(self, network: SpikingResNet, height: int, width: int, density: float) -> None:
+        self.network, self.density, self.plan = network, density, Plan()
+        self.names = {id(module): name for name, module in network.named_modules()}
+        self.slots = [name for name, module in network.named_modules() if isinstance(module, Neuron)]
+        self.input = self.buffer(network.config.in_channels, height, width, binary=False, laid_out=False)
+
+    def buffer(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        *,
+        is_float: bool = False,
+        binary: bool = True,
+        laid_out: bool = True,
+    ) -> Maps:
+        """A new buffer."""
+        shape = (height, width, padded(channels) if laid_out else channels)
+        self.plan.buffers.append(NativeBuffer(int(is_float), *shape, int(binary)))
+        return Maps(len(self.plan.buffers) - 1, channels, height, width)
+
+    def convolution(self, source: Maps, weight: Tensor, conv: nn.Conv2d, chunk: int) -> NativeConvolution:
+        """A convolution of `source`."""
+        laid_out = self.plan.buffers[source.number].channels
+        by_channel, by_tap = pack(weight, laid_out, chunk)
+        kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
+        return NativeConvolution(
+            source.number,
+            kernel,
+            stride,
+            pad,
+            self.plan.hold(by_channel),
+            self.plan.hold(by_tap),
+            self.plan.hold(reach(conv, source.height, source.width).to(torch.int32)),
+            conv.out_channels,
+            self.density,
+        )
+
+    def layer(self, name: str, channels: int, height: int, width: int, bias: Tensor | None) -> NativeLayer:
+        """A new layer with these outputs; what it fills, carries and fires comes later."""
+        laid_out = padded(channels)
+        layer = NativeLayer(0, height=height, width=width, channels=laid_out, chunk=self.chunk(channels))
+        layer.main.buffer = layer.side.buffer = layer.current = layer.spikes = -1
+        layer.before, layer.after = NativeCarry(*NO_CARRY), NativeCarry(*NO_CARRY)
+        if bias is not None:
+            layer.bias = self.plan.hold(nn.functional.pad(bias, (0, laid_out - channels)))
+        self.plan.layers.append(layer)
+        self.plan.names.append(name)
+        return layer
+
+    @staticmethod
+    def chunk(channels: int) -> int:
+        """Output channels that a kernel handles together."""
+        return 32 if padded(channels) % 32 == 0 else 16
+
+    def conv_layer(
+        self, conv_bn: nn.Sequential, source: Maps, side: tuple[nn.Sequential, Maps] | None = None
+    ) -> NativeLayer:
+        """conv_bn(source), plus the shortcut convolution `side` if there is one."""
+        weight, bias, conv = fold(conv_bn)
+        kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
+        height, width = ((size + 2 * pad - kernel) // stride + 1 for size in (source.height, source.width))
+        extra = None
+        if side is not None:
+            extra = fold(side[0])
+            bias = bias + extra[1]
+        layer = self.layer(self.names[id(conv_bn)], conv.out_channels, height, width, bias)
+        layer.main = self.convolution(source, weight, conv, layer.chunk)
+        if side is not None and extra is not None:
+            layer.side = self.convolution(side[1], extra[0], extra[2], layer.chunk)
+        return layer
+
+    def keep_current(self, layer: NativeLayer, channels: int) -> Maps:
+        """Let the layer write its sums."""
+        out = self.buffer(channels, layer.height, layer.width, is_float=True, binary=False)
+        layer.current = out.number
+        return out
+
+    def fire(self, layer: NativeLayer, neuron: Neuron, channels: int, *, binary: bool = True) -> Maps:
+        """Let the layer's sums drive `neuron`; its spikes."""
+        plan, config, name = self.plan, neuron.config, self.names[id(neuron)]
+        out = self.buffer(channels, layer.height, layer.width, binary=binary)
+        leak = neuron.beta()
+        beta = float(leak.detach()) if isinstance(leak, Tensor) else leak
+        layer.spikes, layer.neuron = out.number, self.slots.index(name) + 1
+        layer.delay, layer.zero, layer.inclusive = config.delay, config.reset == "zero", config.inclusive
+        layer.beta, layer.theta, layer.gain = beta, config.theta, 1 - beta if config.scale_input else 1.0
+        layer.state = plan.state_size
+        plan.neurons[name] = (plan.state_size, channels, layer.height, layer.width)
+        plan.state_size += layer.height * layer.width * layer.channels
+        total = channels * layer.height * layer.width
+        layer.raster_rows = min(RASTER_ROWS_A_LAYER, total)
+        chosen = torch.arange(layer.raster_rows) * total // layer.raster_rows
+        pixels = layer.height * layer.width
+        layer.raster = plan.hold((chosen % pixels * layer.channels + chosen // pixels).to(torch.int32))
+        return out
+
+    def carry(self, source: Maps, shortcut: PadShortcut | None) -> NativeCarry:
+        """The shortcut without weights from `source`."""
+        if shortcut is None:
+            return NativeCarry(source.number, 1, 0, padded(source.channels), 1.0)
+        return NativeCarry(source.number, shortcut.stride, shortcut.channels[0], source.channels, 1.0)
+
+    def stem(self, first: Neuron) -> tuple[Maps, Maps]:
+        """The stem's current and the spikes of the neuron after it (the first block's own one in an MS network)."""
+        network, pool = self.network, self.network.config.pool
+        layer, channels = self.conv_layer(network.stem, self.input), network.config.widths[0]
+        if pool != "none":
+            current = self.keep_current(layer, channels)
+            height, width = ((size + 2 - 3) // 2 + 1 for size in (current.height, current.width))
+            layer = self.layer("pool", channels, height, width, None)
+            layer.pool, layer.main.buffer = POOLS[pool], current.number
+        current = self.keep_current(layer, channels) if network.config.block == "ms" else self.input
+        return current, self.fire(layer, first, channels)
+
+    def plain(self, block: Block, x: Maps) -> Maps:
+        h = self.fire(self.conv_layer(block.conv1, x), block.neuron1, outputs_of(block))
+        side = (block.shortcut, x) if isinstance(block.shortcut, nn.Sequential) else None
+        layer = self.conv_layer(block.conv2, h, side)
+        if side is None:
+            layer.before = self.carry(x, cast(PadShortcut | None, block.shortcut))
+        return self.fire(layer, block.neuron2, h.channels)
+
+    def sew(self, block: SewBlock, x: Maps) -> Maps:
+        h = self.fire(self.conv_layer(block.conv1, x), block.neuron1, outputs_of(block))
+        carried, shortcut = x, block.shortcut
+        if block.neuron3 is not None:
+            assert isinstance(shortcut, nn.Sequential)
+            carried, shortcut = self.fire(self.conv_layer(shortcut, x), block.neuron3, h.channels), None
+        layer = self.conv_layer(block.conv2, h)
+        layer.after = self.carry(carried, cast(PadShortcut | None, shortcut))
+        return self.fire(layer, block.neuron2, h.channels, binary=False)
+
+    def ms(self, block: Block, x: Maps, spikes: Maps, following: Neuron, *, last: bool) -> tuple[Maps, Maps]:
+        h = self.fire(self.conv_layer(block.conv1, spikes), block.neuron2, outputs_of(block))
+        side = (block.shortcut, x) if isinstance(block.shortcut, nn.Sequential) else None
+        layer = self.conv_layer(block.conv2, h, side)
+        if side is None:
+            layer.before = self.carry(x, cast(PadShortcut | None, block.shortcut))
+        current = x if last else self.keep_current(layer, h.channels)
+        return current, self.fire(layer, following, h.channels)
+
+    def read_out(self, spikes: Maps) -> None:
+        linear = self.network.readout
+        classes, wide = linear.out_features, padded(linear.out_features)
+        weight = torch.zeros(padded(spikes.channels), wide)
+        weight[: spikes.channels, :classes] = linear.weight.detach().T
+        bias = nn.functional.pad(linear.bias.detach(), (0, wide - classes))
+        held = self.plan.hold(weight), self.plan.hold(bias)
+        self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
+
+    def number_rasters(self) -> None:
+        """Rows of the raster in the order of the network's neurons, not of the pass."""
+        by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
+        for layer in by_slot:
+            layer.raster_first = self.plan.raster_rows
+            self.plan.raster_rows += layer.raster_rows
+
+    def make(self) -> Plan:
+        """The plan of the whole network."""
+        network, blocks = self.network, cast(list[Block], list(self.network.blocks))
+        if network.config.block == "ms":
+            following = [block.neuron1 for block in blocks[1:]] + [cast(Neuron, network.last_neuron)]
+            current, spikes = self.stem(blocks[0].neuron1)
+            for number, (block, neuron) in enumerate(zip(blocks, following)):
+                assert isinstance(block, MsBlock)
+                current, spikes = self.ms(block, current, spikes, neuron, last=number == len(blocks) - 1)
+        else:
+            _, spikes = self.stem(cast(Neuron, network.neuron))
+            for block in blocks:
+                assert isinstance(block, PlainBlock | SewBlock)
+                spikes = self.sew(block, spikes) if isinstance(block, SewBlock) else self.plain(block, spikes)
+        self.read_out(spikes)
+        self.number_rasters()
+        return self.plan
+
+
+def make_plan(network: SpikingResNet, height: int, width: int, density: float) -> Plan:
+    """The native plan of an evaluated SpikingResNet for inputs [*, *, C, height, width]."""
+    return Planner(network, height, width, density).make()

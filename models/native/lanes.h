@@ -1,0 +1,61 @@
+// Vectors of the widest kind the compiler was told about: 16 floats with AVX-512, 8 with AVX2, else 4 (SSE2, NEON).
+// Built with -ffp-contract=off, so a multiply-add is fused only where `fma_` says so: sums come out the same in every
+// kernel that adds the same numbers in the same order.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+constexpr int SCATTER_SUMS = 18;  // accumulators a scatter may hold in registers
+constexpr int TILE = 12;          // output pixels of a dense tile, two vectors each
+#elif defined(__AVX2__)
+constexpr int LANES = 8;
+constexpr int SCATTER_SUMS = 12;
+constexpr int TILE = 6;
+#else
+constexpr int LANES = 4;
+constexpr int SCATTER_SUMS = 12;
+constexpr int TILE = 6;
+#endif
+
+typedef float Floats __attribute__((vector_size(LANES * 4)));
+typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+
+static inline Floats load(const float* p) {
+    Floats v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void store(float* p, Floats v) { memcpy(p, &v, sizeof v); }
+static inline Floats all(float x) { return Floats{} + x; }
+
+static inline Floats fma_(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+    return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+static inline Floats load_bytes(const uint8_t* p) {  // small counts as floats
+    Bytes b;
+    memcpy(&b, p, sizeof b);
+    return __builtin_convertvector(__builtin_convertvector(b, Ints), Floats);
+}
+static inline void store_bytes(uint8_t* p, Ints v) {
+    Bytes b = __builtin_convertvector(v, Bytes);
+    memcpy(p, &b, sizeof b);
+}
+static inline Floats masked(Ints mask, Floats v) { return (Floats)(mask & (Ints)v); }  // v where the mask is set, else 0
+static inline int64_t total(Ints v) {
+    int64_t sum = 0;
+    for (int i = 0; i < LANES; ++i) sum += v[i];
+    return sum;
+}

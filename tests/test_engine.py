@@ -1,0 +1,200 @@
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.energy import Meter
+from models.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status
+from models.engine_library import library, supported_isas
+from models.neurons import IF, PLIF, NeuronConfig, State
+from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+
+native = pytest.mark.skipif(library() is None, reason=engine_status())
+EVENT = replace(NETWORKS["event-medium"], depths=(1, 1), widths=(16, 32))
+
+
+def lively(config: ResNetConfig, seed: int = 0) -> SpikingResNet:
+    """A network whose batch norms have something to fold and whose neurons fire."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    network = SpikingResNet(config).eval()
+
+    def between(low: float, high: float, like: Tensor) -> Tensor:
+        return torch.rand(like.shape, generator=generator) * (high - low) + low
+
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.copy_(between(-0.3, 0.3, module.running_mean))
+                module.running_var.copy_(between(0.5, 1.5, module.running_var))
+                module.weight.copy_(between(0.6, 1.4, module.weight))
+                module.bias.copy_(between(-0.4, 0.4, module.bias))
+    return network
+
+
+def inputs(
+    steps: int, streams: int, channels: int = 2, density: float = 0.1, size: tuple[int, int] = (17, 13)
+) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return (torch.rand(steps, streams, channels, *size, generator=generator) < density).to(torch.uint8)
+
+
+def assert_equal_to_network(network: SpikingResNet, x_seq: Tensor) -> None:
+    """Logits to 1e-4, spikes, operations and raster equal; no threshold tie in these seeded inputs."""
+    meter = Meter(network)
+    with torch.inference_mode():
+        logits, after = network(x_seq.float(), None)
+        counts = meter.read()
+    meter.close()
+    engine = Engine(network, *x_seq.shape[3:])
+    result = engine.run(x_seq)
+    assert (result.logits - logits).abs().max() < 1e-4
+    assert torch.equal(result.layer_spikes, counts.layer_spikes)
+    assert torch.equal(result.synops, counts.synops)
+    assert torch.equal(result.raster, counts.raster)
+    state = engine.to_network_state(result.state)
+    assert state.keys() == after.keys()
+    assert all((state[key] - after[key]).abs().max() < 1e-3 for key in after)
+
+
+def assert_same(a: EngineResult, b: EngineResult) -> None:
+    assert torch.equal(a.logits, b.logits)
+    assert torch.equal(a.state[MEMBRANES], b.state[MEMBRANES])
+    assert torch.equal(a.layer_spikes, b.layer_spikes)
+    assert torch.equal(a.synops, b.synops)
+    assert torch.equal(a.raster, b.raster)
+
+
+@native
+@pytest.mark.parametrize("block", ["plain", "sew", "ms"])
+@pytest.mark.parametrize(("pool", "stem"), [("none", "small"), ("max", "small"), ("avg", "imagenet")])
+@pytest.mark.parametrize("shortcut", ["conv", "pad"])
+def test_equals_the_network(block: str, pool: str, stem: str, shortcut: str) -> None:
+    config = ResNetConfig(block, (1, 2), (16, 24), stem, pool, shortcut, classes=7)  # type: ignore[arg-type]
+    assert_equal_to_network(lively(config), inputs(4, 3))
+
+
+@native
+@pytest.mark.parametrize(
+    ("reset", "delay", "inclusive", "scale_input"), list(itertools.product(("subtract", "zero"), *[(False, True)] * 3))
+)
+def test_neuron_options(reset: str, delay: bool, inclusive: bool, scale_input: bool) -> None:
+    neuron = NeuronConfig(0.75, 0.5, reset, delay, inclusive, scale_input)  # type: ignore[arg-type]
+    assert_equal_to_network(lively(replace(EVENT, neuron=neuron)), inputs(4, 2))
+
+
+@native
+@pytest.mark.parametrize("neuron", [IF, PLIF])
+def test_named_neurons(neuron: NeuronConfig) -> None:
+    network = lively(replace(EVENT, neuron=neuron))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith(".w"):
+                parameter.fill_(-0.4)
+    assert_equal_to_network(network, inputs(4, 2))
+
+
+@native
+def test_images_and_counts_go_in_as_they_are() -> None:
+    network = lively(replace(EVENT, in_channels=3))
+    generator = torch.Generator().manual_seed(3)
+    assert_equal_to_network(network, torch.randn(3, 2, 3, 17, 13, generator=generator))
+    assert_equal_to_network(network, torch.randint(0, 4, (3, 2, 3, 17, 13), generator=generator).to(torch.uint8))
+
+
+@native
+@pytest.mark.parametrize("config", [EVENT, replace(EVENT, block="sew"), replace(EVENT, block="plain", shortcut="pad")])
+def test_every_kernel_and_company_gives_the_same_bits(config: ResNetConfig) -> None:
+    network, x_seq = lively(config), inputs(5, 4, density=0.2)
+    whole = Engine(network, 17, 13).run(x_seq)
+    assert_same(whole, Engine(network, 17, 13, choice="events").run(x_seq))
+    assert_same(whole, Engine(network, 17, 13, choice="dense").run(x_seq))
+    engine = Engine(network, 17, 13)
+    for stream in range(4):
+        state, logits = engine.initial_state(), []
+        for x in x_seq:
+            result = engine.run(x[None, stream : stream + 1].float(), state)
+            state = result.state
+            logits.append(result.logits)
+        assert torch.equal(torch.cat(logits)[:, 0], whole.logits[:, stream])
+        assert torch.equal(state[MEMBRANES][0], whole.state[MEMBRANES][stream])
+
+
+@native
+def test_state_is_a_value_and_converts() -> None:
+    network, x_seq = lively(EVENT), inputs(3, 2)
+    engine = Engine(network, 17, 13)
+    state = engine.run(x_seq).state
+    kept = state[MEMBRANES].clone()
+    engine.run(x_seq, state)
+    assert torch.equal(state[MEMBRANES], kept)
+    assert torch.equal(engine.from_network_state(engine.to_network_state(state))[MEMBRANES], kept)
+    with torch.inference_mode():
+        logits, _ = network(x_seq.float(), engine.to_network_state(state))
+    assert (engine.run(x_seq, state).logits - logits).abs().max() < 1e-4
+
+
+@native
+def test_uses_tell_density_and_kernel() -> None:
+    engine = Engine(lively(EVENT), 17, 13)
+    engine.run(inputs(2, 2))
+    by_name = {use.name: use for use in engine.uses()}
+    assert 0 < by_name["stem"].density < 0.2
+    assert by_name["stem"].event_driven == 1
+    assert by_name["blocks.1.conv2 shortcut"].event_driven == 0  # currents: nearly all non-zero
+    assert engine.uses() == []
+
+
+@native
+def test_wrong_shapes_are_refused() -> None:
+    engine = Engine(lively(EVENT), 17, 13)
+    with pytest.raises(ValueError, match="x_seq must be"):
+        engine.run(inputs(1, 1, size=(13, 17)))
+    state: State = {MEMBRANES: torch.zeros(2, 3)}
+    with pytest.raises(ValueError, match="state must be"):
+        engine.run(inputs(1, 2), state)
+
+
+def in_fresh_process(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+STATUS = "from models.engine import engine_status; print(engine_status())"
+SUM = """
+import sys; sys.path.insert(0, "tests")
+from test_engine import EVENT, inputs, lively, assert_equal_to_network
+assert_equal_to_network(lively(EVENT), inputs(3, 2))
+print("same")
+"""
+
+
+def test_it_can_be_switched_off_and_says_so() -> None:
+    assert "SPIKESIGHT_NATIVE=0" in in_fresh_process(STATUS, SPIKESIGHT_NATIVE="0")
+
+
+def test_no_compiler_is_one_clear_line(tmp_path: object) -> None:
+    line = in_fresh_process(STATUS, SPIKESIGHT_NATIVE="1", CXX="no-such-compiler", SPIKESIGHT_CACHE=str(tmp_path))
+    assert "no C++ compiler" in line
+    assert "\n" not in line
+
+
+@native
+@pytest.mark.parametrize("isa", supported_isas()[1:])
+def test_narrower_instruction_sets(isa: str) -> None:
+    assert in_fresh_process(SUM, SPIKESIGHT_ISA=isa) == "same"
+
+
+def test_only_what_the_engine_knows_is_taken() -> None:
+    assert not can_run(nn.Linear(2, 2))
+    assert can_run(lively(EVENT)) == (library() is not None)
