@@ -21,6 +21,7 @@ from encoders.image import IMAGE_ENCODERS
 from encoders.still import fit_digit, fit_plain, saccade_events
 from models.checkpoint import Card, Contract, load
 from models.energy import Meter, dense_macs
+from models.engine import Engine, can_run
 from models.neurons import State, split_state, stack_states
 from models.resnet import zero_state
 
@@ -102,7 +103,8 @@ class Classifier:
         self.network, self.card, self.name = network.eval(), card, name
         self.contract, self.labels = card.contract, card.labels
         shape = (self.contract.channels, self.contract.height, self.contract.width)
-        self._zero = zero_state(self.network, *shape)
+        self._engine = Engine(self.network, *shape[1:]) if can_run(self.network) else None
+        self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self.ann_macs = dense_macs(self.network, *shape)
         self._meter = Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
@@ -119,7 +121,19 @@ class Classifier:
 
     @torch.inference_mode()
     def step(self, x: Tensor, state: State) -> Step:
-        """One step of N streams: x [N, C, H, W] (uint8 or float) and their states."""
+        """One step of N streams: x [N, C, H, W] (uint8 or float) and their states.
+
+        A stream's results are the same, bit for bit, alone and in any company.
+        """
+        if self._engine is not None:
+            result = self._engine.run(x[None], state)
+            return Step(result.logits[0], *result[1:])
+        steps = [self._plain_step(x[n : n + 1], one) for n, one in enumerate(split_state(state))]
+        logits, after, *counts = zip(*steps)
+        return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, counts))
+
+    def _plain_step(self, x: Tensor, state: State) -> Step:
+        """One step of one stream by the network itself: dense kernels may sum otherwise in other batch sizes."""
         logits, after = self.network(x[None].float(), state)
         counts = self._meter.read()
         return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.raster)
@@ -188,13 +202,15 @@ class Classifier:
         """One prediction a step for a still image, the last one the answer."""
         return self.predict(self.image_inputs(image, seed=seed))
 
-    def encode_image(self, image: np.ndarray, *, encoding: str | None = None, seed: int = 0) -> Tensor:
-        """x_seq [T, 1, C, H, W] of a still image by the contract's encoding (or another one), for an image model."""
+    def encode_image(
+        self, image: np.ndarray, *, encoding: str | None = None, steps: int | None = None, seed: int = 0
+    ) -> Tensor:
+        """x_seq [T, 1, C, H, W] of a still image by the contract's code and steps, or others; for image models."""
         contract = self.contract if encoding is None else replace(self.contract, encoding=encoding)
         fit = fit_digit if contract.still == "digit" else fit_plain
         pixels = torch.from_numpy(fit(image, contract.height, contract.width, contract.channels)).float() / 255
         if contract.mean and contract.encoding == "direct":
             mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (contract.mean, contract.std))
             pixels = (pixels - mean) / std
-        encoder = IMAGE_ENCODERS[contract.encoding](contract.steps)
+        encoder = IMAGE_ENCODERS[contract.encoding](steps or contract.steps)
         return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))
