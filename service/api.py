@@ -8,7 +8,7 @@ from fastapi import FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
 from models.classifier import Classifier
-from service import demos, errors, pages, protocol_v2
+from service import demos, encodings, errors, pages, protocol_v2
 from service.messages import ErrorBody, ModelsBody, PredictBody, SampleBody
 from service.metrics import CONTENT_TYPE
 from service.observer import Observer
@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None, classifiers: tuple[Classifier, 
     app.add_middleware(Observer, metrics=runtime.metrics)
     add_health(app, runtime)
     add_v1(app, runtime)
+    encodings.add(app, runtime)
     app.include_router(protocol_v2.router(runtime))
     pages.add(app)
     return app
