@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from encoders.dvs import DvsEncoder
+from encoders.emulator import NMNIST
 from encoders.events import SensorSize
 from encoders.recordings import RecordingError, read_recording
 from encoders.still import saccade_events
@@ -249,7 +250,7 @@ def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[i
             yield encoder(saccade_events(images[index], sensor, "digit", seed=index))[:, 0]
 
     stat = images_path.stat()
-    key = {"mnist": [stat.st_size, chosen], "sensor": str(sensor), "contract": _contract_key(config)}
+    key = {"mnist": [stat.st_size, chosen], "emulator": [str(NMNIST), str(sensor)], "contract": _contract_key(config)}
     frames = _cached(Path(config.cache), key, len(chosen), _frame_shape(config), samples(), "emulating MNIST")
     return Frames(frames, labels[chosen].astype(np.int64))
 
