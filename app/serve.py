@@ -93,5 +93,5 @@ def run(args: argparse.Namespace) -> int:
         find(name)
     configure_logs(settings.log_format)
     url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)
-    print(f"Spikesight: open {url}  (Ctrl-C stops)", flush=True)
-    return serve(create_app(settings), sock, settings, args.ssl_certfile, args.ssl_keyfile)
+    greeting = f"Spikesight: open {url}  (Ctrl-C stops)"
+    return serve(create_app(settings), sock, settings, args.ssl_certfile, args.ssl_keyfile, greeting)

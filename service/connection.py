@@ -201,9 +201,15 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 class Server(uvicorn.Server):
     """Readiness goes first, then the listening socket, then what runs; a hard end after the drain time."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, greeting: str = "") -> None:
         super().__init__(config)
-        self._app = app
+        self._app, self._greeting = app, greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the models, listen, and then say so."""
+        await super().startup(sockets)
+        if self._greeting and self.started:
+            print(self._greeting, flush=True)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGINT or SIGTERM."""
@@ -216,7 +222,9 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server(app: FastAPI, settings: Settings, certificate: str | None = None, key: str | None = None) -> Server:
+def server(
+    app: FastAPI, settings: Settings, certificate: str | None = None, key: str | None = None, greeting: str = ""
+) -> Server:
     """The server of an app; `serve` runs it."""
     protocol = type("Protocol", (DeadlineProtocol,), {"settings": settings, "caps": Caps(settings)})
     config = uvicorn.Config(
@@ -237,11 +245,13 @@ def server(app: FastAPI, settings: Settings, certificate: str | None = None, key
         ssl_certfile=certificate,
         ssl_keyfile=key,
     )
-    return Server(config, app)
+    return Server(config, app, greeting)
 
 
-def serve(app: FastAPI, sock: socket.socket, settings: Settings, certificate: str | None, key: str | None) -> int:
-    """Run until a signal; the exit code."""
-    running = server(app, settings, certificate, key)
+def serve(
+    app: FastAPI, sock: socket.socket, settings: Settings, certificate: str | None, key: str | None, greeting: str
+) -> int:
+    """Run until a signal; the exit code. `greeting` is printed once requests are taken."""
+    running = server(app, settings, certificate, key, greeting)
     running.run(sockets=[sock])
     return 0 if running.started else 1

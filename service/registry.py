@@ -5,17 +5,22 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 
 import models
+from encoders.events import make_events
 from models.checkpoint import CheckpointError
 from models.classifier import Classifier
 from service.logs import event
 from service.messages import ModelBody, ModelsBody
 from service.metrics import Metrics
 from service.scheduler import Scheduler, Tick
+from service.session import Session
 from service.settings import Settings
 from service.statistics import Statistics
+from service.uploads import image_inputs
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 SHIPPED = Path(models.__file__).parent / "shipped"
@@ -68,6 +73,19 @@ class Model:
     def _tick(self, tick: Tick) -> None:
         self._metrics.tick(self.name, tick)
 
+    def warm_up(self) -> None:
+        """Do everything once: compiled kernels are loaded before the first client, not while it waits."""
+        self.scheduler.warm_up()
+        session = Session(self.classifier)
+        width, height = session.sensor.width, session.sensor.height
+        if session.takes_events:
+            t = np.arange(0, 4 * self.classifier.contract.bin_us, 1000)
+            session.push(make_events(t, t % width, t % height, t % 2))
+            session = Session(self.classifier)
+        for n in range(3):
+            session.frame(np.full((height, width, 3), 80 * n, np.uint8), (n + 1) * 33_000)
+        image_inputs(self.classifier, cv2.imencode(".png", np.eye(32, dtype=np.uint8) * 255)[1].tobytes(), 2**20)
+
     def body(self) -> ModelBody:
         """What clients see of it."""
         card = self.classifier.card
@@ -109,7 +127,7 @@ class Registry:
                     f"the model folder {classifier.name!r} needs another name: letters, digits, . _ -"
                 )
             model = Model(classifier, self._settings, self._metrics, self._after_tick)
-            model.scheduler.warm_up()
+            model.warm_up()
             fresh[model.name] = model
         for model in fresh.values():
             model.scheduler.start()
@@ -121,7 +139,7 @@ class Registry:
     def serve(self, classifier: Classifier) -> Model:
         """Add one classifier that is already in memory."""
         model = Model(classifier, self._settings, self._metrics, self._after_tick)
-        model.scheduler.warm_up()
+        model.warm_up()
         model.scheduler.start()
         self._models[model.name] = model
         return model

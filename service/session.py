@@ -150,7 +150,7 @@ class Session:
         if size != self.sensor:
             self.sensor = size
             self.binner = StreamBinner(encoder_for(self.classifier.contract, size))
-            self._emulator, self._reset = None, self._frames > 0
+            self._emulator, self._reset = None, self.track.readout.seen > 0
         if self._emulator is None:
             self._emulator = Emulator(size, self.pixels)
         self._frames += 1

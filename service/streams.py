@@ -53,7 +53,7 @@ class Ticket:
     seq: int
     t_ms: float
     last: bool = False  # of its message
-    picture: bytes | None = None  # sent after the last answer
+    picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, shown after the last answer
 
 
 class Ended(Exception):
@@ -275,9 +275,7 @@ class Live:
             seen = self.session.seen if events is None else events
             sensor = self.session.sensor
             inside = (seen["x"] >= 0) & (seen["x"] < sensor.width) & (seen["y"] >= 0) & (seen["y"] < sensor.height)
-            ticket.picture = pack_picture(
-                ticket.seq, self.session.track.readout.seen, sensor.width, sensor.height, seen[inside]
-            )
+            ticket.picture = seen[inside], sensor
 
     async def submit(self, ticket: Ticket, inputs: list[Input], *, last: bool = True) -> None:
         """Inputs of one message to the scheduler; an ack where there are none."""
@@ -359,14 +357,19 @@ class Live:
         ticket = given.tag
         assert isinstance(ticket, Ticket)
         self.say(prediction_text(ticket, answer, queue_ms, self.dropped), settles=1)
-        if ticket.last and ticket.picture is not None:
-            self.say(ticket.picture)
+        if ticket.last:
+            self.show(ticket, answer.prediction.step)
+
+    def show(self, ticket: Ticket, step: int = 0) -> None:
+        """The picture of a message's events, if the client wants pictures."""
+        if ticket.picture is not None:
+            seen, sensor = ticket.picture
+            self.say(pack_picture(ticket.seq, step, sensor.width, sensor.height, seen))
 
     def acknowledge(self, ticket: Ticket) -> None:
         """A message that closed no bin."""
         self.say(json.dumps({"type": "ack", "seq": ticket.seq, "t": ticket.t_ms, "dropped": self.dropped}))
-        if ticket.picture is not None:
-            self.say(ticket.picture)
+        self.show(ticket, self.session.track.readout.seen)
 
     def say(self, message: str | bytes, settles: int = 0) -> None:
         """Queue a message to the client; `settles` inputs are done with it."""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +11,7 @@ from serving import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, picture, settings, t
 from encoders.events import SensorSize, make_events
 from models.checkpoint import save
 from service.api import create_app
+from service.images import decode
 
 
 def nmnist_bytes(events: np.ndarray) -> bytes:
@@ -67,7 +67,7 @@ def test_raw_body_equals_form(client: TestClient) -> None:
 def test_image_answer_equals_the_classifiers_own(client: TestClient) -> None:
     classifier = tiny(IMAGE_CONTRACT, "pixels")
     data = picture()
-    pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    pixels = decode(data, 2**20)
     expected = classifier.predict_image(pixels)
     body = client.post("/v1/predict?model=pixels&steps=1&logits=1", files={"file": data}).json()
     assert [step["logits"] for step in body["steps"]] == [list(p.logits) for p in expected]
