@@ -7,7 +7,9 @@ One update rule with five options covers the seed paper's LIF and IF and those o
     immediate reset    U[t] = beta V[t-1] + g X[t],  then  V[t] = U[t] - theta S[t]  or  (1 - S[t]) U[t]
     in both            S[t] = 1 if U[t] > theta (or >=) else 0             (Eq. 2)
 
-The state is one tensor: U[t] with the delayed reset (S[t] follows from it), V[t] with the immediate one.
+The state is one tensor: U[t] with the delayed reset (S[t] follows from it), V[t] with the immediate one. Two further
+kinds stand beside the rule, both causal: CLIF, whose reset grows with recent firing, and the sliding PSN, a filter of
+the last inputs with no reset.
 """
 
 import math
@@ -36,6 +38,8 @@ class NeuronConfig:
     learn_beta: bool = False  # PLIF (Fang et al. 2021): beta = 1 - sigmoid(w), one w a layer
     surrogate: str = "arctan"
     slope: float | None = None  # the surrogate's parameter; None takes its default
+    kind: Literal["lif", "clif", "psn"] = "lif"
+    taps: int = 4  # psn: inputs that a spike depends on, the newest among them
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 1:
@@ -48,6 +52,12 @@ class NeuronConfig:
             raise ValueError(f"unknown surrogate {self.surrogate!r}; known: {', '.join(SURROGATES)}")
         if self.learn_beta and not 0 < self.beta < 1:
             raise ValueError("a learnable beta must start strictly between 0 and 1")
+        if self.kind not in NEURONS:
+            raise ValueError(f"kind must be one of {', '.join(NEURONS)}, not {self.kind!r}")
+        if self.kind == "clif" and (self.delay or self.reset != "subtract"):
+            raise ValueError("CLIF has an immediate subtracting reset: delay=False, reset='subtract'")
+        if not 1 <= self.taps <= 64:
+            raise ValueError(f"taps must lie in 1 to 64, not {self.taps}")
 
     def spike_function(self) -> Surrogate:
         """The surrogate with its parameter."""
@@ -55,15 +65,10 @@ class NeuronConfig:
         return kind() if self.slope is None else kind(self.slope)
 
 
-PAPER_LIF = NeuronConfig()
-IF = NeuronConfig(beta=1.0)
-PLIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True, learn_beta=True)
-
-
 def step(x: Tensor, v: Tensor, config: NeuronConfig, beta: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
     """One step of every neuron: input current x and state v, both [N, ...], to (spikes in {0, 1}, new state).
 
-    `beta` replaces the configured leak (PLIF's learnt one).
+    `beta` replaces the configured leak (PLIF's learnt one). Kind "lif" only.
 
     >>> current, potential, train = torch.tensor([0.75]), torch.zeros(1), ""
     >>> for _ in range(6):
@@ -93,9 +98,9 @@ def step(x: Tensor, v: Tensor, config: NeuronConfig, beta: float | Tensor | None
 class Neuron(nn.Module):
     """A layer of neurons: x_seq [T, N, ...] to spikes of the same shape, its state read from and written to `state`."""
 
-    def __init__(self, config: NeuronConfig = PAPER_LIF) -> None:
+    def __init__(self, config: NeuronConfig | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config or PAPER_LIF
         self.key = ""  # the state's name, given by the network that owns the layer
         if config.learn_beta:
             self.w = nn.Parameter(torch.tensor(math.log((1 - config.beta) / config.beta)))
@@ -104,20 +109,85 @@ class Neuron(nn.Module):
         """The leak: PLIF's 1 - sigmoid(w) or the configured one."""
         return 1 - torch.sigmoid(self.w) if self.config.learn_beta else self.config.beta
 
+    def read(self, state: State, x_seq: Tensor, part: str = "") -> Tensor:
+        """This layer's part of the state, zeros before the first step; membranes are at least float32."""
+        key = self.key + part
+        if key not in state:
+            return torch.zeros_like(x_seq[0], dtype=torch.promote_types(x_seq.dtype, torch.float32))
+        if state[key].shape != x_seq.shape[1:]:
+            shapes = f"{tuple(state[key].shape)}, input needs {tuple(x_seq.shape[1:])}"
+            raise ValueError(f"state of {key or 'neuron'} is {shapes}")
+        return state[key]
+
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
-        v = state.get(self.key)
-        if v is None:
-            v = torch.zeros_like(x_seq[0])
-        elif v.shape != x_seq.shape[1:]:
-            raise ValueError(
-                f"state of {self.key or 'neuron'} is {tuple(v.shape)}, input needs {tuple(x_seq.shape[1:])}"
-            )
+        v = self.read(state, x_seq)
         beta, spikes = self.beta(), []
         for x in x_seq:
             s, v = step(x, v, self.config, beta)
             spikes.append(s)
         state[self.key] = v
-        return torch.stack(spikes)
+        return torch.stack(spikes).to(x_seq.dtype)
+
+
+class ComplementaryNeuron(Neuron):
+    """CLIF (Huang et al., ICML 2024): a second potential m counts recent spikes and deepens the reset.
+
+    U[t] = beta V[t-1] + g X[t];  S[t] = 1 if U[t] > theta;  m[t] = m[t-1] sigmoid((1 - beta) U[t]) + S[t];
+    V[t] = U[t] - S[t] (theta + sigmoid(m[t])). State: V, and m under the key with ".m".
+    """
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        config, beta, surrogate = self.config, self.beta(), self.config.spike_function()
+        v, m, spikes = self.read(state, x_seq), self.read(state, x_seq, ".m"), []
+        for x in x_seq:
+            u = beta * v + (x * (1 - beta) if config.scale_input else x)
+            s = spike(u - config.theta, surrogate, inclusive=config.inclusive)
+            fired = s.detach() if config.detach_reset else s
+            m = m * torch.sigmoid((1 - beta) * u) + fired
+            v = u - fired * (config.theta + torch.sigmoid(m))
+            spikes.append(s)
+        state[self.key], state[self.key + ".m"] = v, m
+        return torch.stack(spikes).to(x_seq.dtype)
+
+
+class SlidingNeuron(Neuron):
+    """Sliding PSN (Fang et al., NeurIPS 2023): S[t] = 1 if sum_i w_i X[t-i] + b >= 0, w and b learnt, one set a layer.
+
+    w starts at 1, 1/2, 1/4, ... (newest first), b at -theta. State: the last inputs, X[t-1] under the key, X[t-2] under
+    the key with ".2", and so on.
+    """
+
+    def __init__(self, config: NeuronConfig | None = None) -> None:
+        super().__init__(config)
+        self.weight = nn.Parameter(0.5 ** torch.arange(self.config.taps))
+        self.bias = nn.Parameter(torch.tensor(-float(self.config.theta)))
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        parts = [""] if self.config.taps == 1 else ["", *(f".{i}" for i in range(2, self.config.taps))]
+        past = [self.read(state, x_seq, part) for part in reversed(parts)]
+        inputs = torch.cat([torch.stack(past), x_seq])  # X[t - len(past)] ... X[t]
+        y, steps = self.bias, len(x_seq)
+        for i, w in enumerate(self.weight):
+            begin = len(past) - i
+            y = y + w * inputs[begin : begin + steps]
+        for i, part in enumerate(parts, 1):
+            state[self.key + part] = inputs[-i]
+        return spike(y, self.config.spike_function(), inclusive=True).to(x_seq.dtype)
+
+
+NEURONS: dict[str, type[Neuron]] = {"lif": Neuron, "clif": ComplementaryNeuron, "psn": SlidingNeuron}
+"""Kinds of neuron layer by the name in NeuronConfig."""
+
+PAPER_LIF = NeuronConfig()
+IF = NeuronConfig(beta=1.0)
+PLIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True, learn_beta=True)
+CLIF = NeuronConfig(kind="clif", delay=False, detach_reset=False)
+SLIDING_PSN = NeuronConfig(kind="psn")
+
+
+def make_neuron(config: NeuronConfig) -> Neuron:
+    """The layer that a configuration asks for."""
+    return NEURONS[config.kind](config)
 
 
 def name_states(network: nn.Module) -> None:

@@ -1,12 +1,26 @@
 """Neurons: golden spike trains, parity with snnTorch and SpikingJelly, state as a value."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from models.neurons import IF, PAPER_LIF, PLIF, Neuron, NeuronConfig, split_state, stack_states, step
+from models.neurons import (
+    CLIF,
+    IF,
+    NEURONS,
+    PAPER_LIF,
+    PLIF,
+    SLIDING_PSN,
+    Neuron,
+    NeuronConfig,
+    make_neuron,
+    split_state,
+    stack_states,
+    step,
+)
 
 VARYING = [0.625, 1.125, 0.125, 0.875, -0.375, 1.75, 0, 0.75, 2.25, 0.375, 1, 0.125]
 NOW = replace(PAPER_LIF, delay=False)
@@ -104,16 +118,101 @@ def test_equals_spikingjelly(beta: float, decay_input: bool, v_reset: float | No
     assert torch.equal(Neuron(config)(x, {}), node(x))
 
 
-@pytest.mark.parametrize("config", [PAPER_LIF, IF, PLIF, ZERO, SPIKINGJELLY], ids=str)
+KINDS = [PAPER_LIF, IF, PLIF, ZERO, SPIKINGJELLY, CLIF, SLIDING_PSN, replace(SLIDING_PSN, taps=1)]
+
+
+@pytest.mark.parametrize("config", KINDS, ids=str)
 def test_any_chunking_gives_the_same_spikes(config: NeuronConfig) -> None:
     x = torch.randn(20, 3, 5, generator=torch.Generator().manual_seed(4)) + 0.3
-    layer, state, parts = Neuron(config), {}, []
+    layer, state, parts = make_neuron(config), {}, []
     whole_state: dict[str, torch.Tensor] = {}
     whole = layer(x, whole_state)
     for chunk in x.split([1, 4, 7, 8]):
         parts.append(layer(chunk, state))
     assert torch.equal(torch.cat(parts), whole)
-    assert torch.equal(state[""], whole_state[""])
+    assert set(state) == set(whole_state)
+    assert all(torch.equal(state[key], whole_state[key]) for key in state)
+    single, steps = {}, []
+    for chunk in x.split(1):
+        steps.append(layer(chunk, single))
+    assert torch.equal(torch.cat(steps), whole)
+
+
+@pytest.mark.parametrize("config", KINDS, ids=str)
+def test_every_kind_spikes_learns_and_keeps_its_input(config: NeuronConfig) -> None:
+    x = (torch.randn(9, 4, 6, generator=torch.Generator().manual_seed(6)) + 0.4).requires_grad_()
+    before, layer, state = x.detach().clone(), make_neuron(config), {}
+    spikes = layer(x, state)
+    assert set(spikes.unique().tolist()) == {0.0, 1.0}
+    assert all(v.shape == (4, 6) for v in state.values())
+    spikes.sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert x.grad.any()
+    assert all(p.grad is not None for p in layer.parameters())
+    assert torch.equal(x.detach(), before)
+
+
+@pytest.mark.parametrize("config", [PAPER_LIF, CLIF, SLIDING_PSN], ids=["lif", "clif", "psn"])
+def test_bfloat16_currents_keep_float32_membranes(config: NeuronConfig) -> None:
+    x, state = torch.rand(5, 2, 8, generator=torch.Generator().manual_seed(8)) * 2, {}
+    x = x.bfloat16()
+    spikes = make_neuron(config)(x, state)
+    assert spikes.dtype == torch.bfloat16
+    if config.kind != "psn":
+        assert all(v.dtype == torch.float32 for v in state.values())
+    assert torch.equal(spikes.float(), make_neuron(config)(x.float(), {}))
+
+
+def test_clif_by_hand() -> None:
+    """Equations of the paper, written once more in plain numbers."""
+    v = m = 0.0
+    expected, currents = [], [0.75, 1.5, 0.2, 1.3, 1.9, 0.1, 2.5, 0.4]
+    for x in currents:
+        u = 0.5 * v + x
+        s = float(u > 1)
+        m = m / (1 + math.exp(-0.5 * u)) + s
+        v = u - s * (1 + 1 / (1 + math.exp(-m)))
+        expected.append(s)
+    assert make_neuron(CLIF)(torch.tensor(currents).view(-1, 1), {}).flatten().tolist() == expected
+    assert 0 < sum(expected) < len(expected)
+
+
+def test_clif_without_spikes_is_the_lif() -> None:
+    x = torch.rand(10, 5, generator=torch.Generator().manual_seed(2)) * 0.45
+    states: list[dict[str, torch.Tensor]] = [{}, {}]
+    make_neuron(CLIF)(x, states[0])
+    make_neuron(NOW)(x, states[1])
+    torch.testing.assert_close(states[0][""], states[1][""])
+
+
+def test_sliding_psn_is_a_causal_filter_of_its_inputs() -> None:
+    layer = make_neuron(SLIDING_PSN)
+    assert layer.get_parameter("weight").tolist() == [1, 0.5, 0.25, 0.125]
+    x = torch.randn(12, 7, generator=torch.Generator().manual_seed(1))
+    padded = torch.cat([torch.zeros(3, 7), x])
+    y = torch.stack([0.5**i * padded[3 - i : 15 - i] for i in range(4)]).sum(0) - 1
+    assert torch.equal(layer(x, {}), y.ge(0).float())
+    later = x.clone()
+    later[6:] += 1
+    assert torch.equal(layer(later, {})[:6], layer(x, {})[:6])
+
+
+def test_equals_spikingjelly_sliding_psn() -> None:
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    node = neuron.SlidingPSN(k=4, step_mode="m")
+    layer = make_neuron(SLIDING_PSN)
+    with torch.no_grad():  # theirs holds the oldest tap first
+        layer.get_parameter("weight").copy_(node.weight.flatten().flip(0))
+        layer.get_parameter("bias").copy_(node.bias.flatten()[0])
+    x = torch.randn(30, 20, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(layer(x, {}), node(x))
+
+
+def test_the_registry_holds_every_kind() -> None:
+    for kind, layer in NEURONS.items():
+        config = replace(CLIF, kind=kind)  # type: ignore[arg-type]
+        assert type(make_neuron(config)) is layer
 
 
 def test_plif_learns_its_leak() -> None:
@@ -151,8 +250,12 @@ def test_states_stack_and_split() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"beta": 1.5}, {"theta": 0}, {"surrogate": "no"}, {"reset": "no"}, {"beta": 1, "learn_beta": True}]
-)
+        "options",
+    [
+        {"beta": 1.5}, {"theta": 0}, {"surrogate": "no"}, {"reset": "no"}, {"beta": 1, "learn_beta": True},
+        {"kind": "no"}, {"kind": "clif"}, {"kind": "psn", "taps": 0},
+    ],
+)  # fmt: skip
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         NeuronConfig(**options)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.neurons import Neuron
+from models.neurons import CLIF, PLIF, SLIDING_PSN, Neuron, NeuronConfig
 from models.resnet import NETWORKS, PadShortcut, ResNetConfig, SpikingResNet, zero_state
 
 TINY = ResNetConfig("ms", (1, 1), (4, 8), pool="max", in_channels=2, classes=3)
@@ -33,7 +33,9 @@ def events(steps: int = 6, batch: int = 2, height: int = 12, width: int = 15) ->
     [
         ("resnet18", 11.69, 17), ("resnet34", 21.80, 33), ("sew-resnet18", 11.69, 20), ("ms-resnet18", 11.69, 17),
         ("cifar-resnet18", 11.17, 20), ("cifar-resnet20", 0.27, 19), ("cifar-resnet32", 0.46, 31),
-        ("cifar-resnet44", 0.66, 43), ("cifar-resnet56", 0.85, 55),
+        ("cifar-resnet44", 0.66, 43), ("cifar-resnet56", 0.85, 55), ("resnet50", 25.56, 49),
+        ("sew-resnet50", 25.56, 53), ("ms-resnet50", 25.56, 49), ("max-resnet18", 11.17, 17),
+        ("cifar-resnet19", 12.57, 17),
     ],
 )  # fmt: skip
 def test_parameters_and_neuron_layers(name: str, millions: float, neurons: int) -> None:
@@ -52,7 +54,7 @@ def test_shapes_and_gradient_to_the_first_layer(block: str, pool: str, stem: str
     assert logits.shape == (3, 2, 3)
     assert all(v.shape[0] == 2 for v in state.values())
     logits.sum().backward()
-    gradient = network.stem[0].weight.grad
+    gradient = network.get_parameter("stem.0.weight").grad
     assert gradient is not None
     assert gradient.abs().sum() > 0
 
@@ -69,6 +71,53 @@ def test_steps_with_carried_state_equal_the_whole_sequence(block: str) -> None:
     torch.testing.assert_close(torch.cat(parts), whole)
     for key, tensor in whole_state.items():
         torch.testing.assert_close(state[key], tensor)
+
+
+@BLOCKS
+@pytest.mark.parametrize("options", [{"bottleneck": True}, {"downsample": "max"}, {"tdbn": True}], ids=str)
+@pytest.mark.parametrize("size", [(12, 15), (9, 7)], ids=str)
+def test_variants_step_like_they_run_and_learn(block: str, options: dict[str, object], size: tuple[int, int]) -> None:
+    network, x, state, parts = tiny(block, **options), events(4, height=size[0], width=size[1]), None, []
+    with torch.no_grad():
+        whole, _ = network(x)
+        for chunk in x.split([1, 3]):
+            logits, state = network(chunk, state)
+            parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts), whole)
+    network.train()(x)[0].sum().backward()
+    gradient = network.get_parameter("stem.0.weight").grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("neuron", [CLIF, SLIDING_PSN, PLIF], ids=lambda n: n.kind)
+def test_every_neuron_works_in_a_network(neuron: NeuronConfig) -> None:
+    network, x, state, parts = tiny("ms", neuron=neuron), events(), None, []
+    with torch.no_grad():
+        whole, whole_state = network(x)
+        for chunk in x.split([1, 2, 3]):
+            logits, state = network(chunk, state)
+            parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts), whole)
+    assert {k: v.shape for k, v in zero_state(network, 2, 12, 15, 2).items()} == {
+        k: v.shape for k, v in whole_state.items()
+    }
+
+
+def test_tdbn_starts_summed_branches_lower() -> None:
+    torch.manual_seed(0)
+    state = SpikingResNet(replace(TINY, block="sew", tdbn=True)).state_dict()
+    weights = [float(state[f"blocks.1.{name}.1.weight"][0]) for name in ("conv1", "conv2", "shortcut")]
+    assert weights == pytest.approx([1, 0.5**0.5, 0.5**0.5])
+
+
+def test_a_max_pooled_stage_keeps_spikes_binary() -> None:
+    network, seen = tiny("plain", downsample="max"), []
+    for block in network.blocks:
+        block.get_submodule("conv1").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(events())
+    assert all(set(x.unique().tolist()) <= {0.0, 1.0} for x in seen)
+    assert seen[1].shape[2:] == (3, 4)
 
 
 def test_the_network_keeps_no_state() -> None:
@@ -123,7 +172,16 @@ def test_zero_state_has_the_shapes_of_a_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"depths": (1,)}, {"widths": (0, 1)}, {"block": "no"}, {"pool": "no"}, {"widths": (4, 99999)}]
+    "options",
+    [
+        {"depths": (1,)},
+        {"widths": (0, 1)},
+        {"block": "no"},
+        {"pool": "no"},
+        {"widths": (4, 99999)},
+        {"downsample": "no"},
+        {"bottleneck": True, "widths": (4, 6)},
+    ],
 )
 def test_impossible_shapes_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r".+"):
