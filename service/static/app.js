@@ -3,9 +3,11 @@
 import { Answer } from "./answer.js";
 import { Camera, explain, FRAME } from "./camera.js";
 import { EventView } from "./eventview.js";
-import { Meters, short } from "./meters.js";
+import { FileMode } from "./filemode.js";
+import { Meters } from "./meters.js";
 import { Player } from "./player.js";
 import { Raster, Trace } from "./plots.js";
+import { LineRecorder, VideoRecorder } from "./record.js";
 import { CalmPicture } from "./safety.js";
 import * as server from "./server.js";
 import { copy, snippets } from "./snippets.js";
@@ -16,7 +18,7 @@ const $ = (id) => document.getElementById(id);
 const still = () => $("still").checked;
 const PLAY_EVERY_MS = 25;
 
-const page = { source: "none", paused: false, models: [], catalogue: [], name: "", resume: null };
+const page = { source: "none", paused: false, models: [], catalogue: [], name: "", resume: null, annMacs: {} };
 const camera = new Camera();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
@@ -25,7 +27,9 @@ const trace = new Trace($("trace"), $("trace-legend"));
 const meters = new Meters($("meters"));
 const answer = new Answer({ label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
 const stream = new Stream({ state: linkState, ready, prediction, answered, picture: (picture) => page.paused || events.add(picture), bad: (text) => notice("That frame was not understood.", text) });
+const files = new FileMode({ answer, trace, meters }, () => ({ model: $("model").value, token: $("token").value }), (error) => notice("No spike train for this file.", error.message));
 let player = null;
+let recorder = null;
 let rasterRows = 0;
 
 // ---- messages to people
@@ -70,7 +74,7 @@ function ready(message) {
   const even = message.layers.map(() => message.raster_rows / message.layers.length);
   raster.setLayers(message.layers, message.raster_layers ?? even);
   meters.clear();
-  meters.annMacs = message.ann_macs;
+  meters.annMacs = page.annMacs[message.model] = message.ann_macs;
   if (page.source === "camera") sendSettings();
 }
 
@@ -79,6 +83,7 @@ function prediction(message) {
   meters.prediction(message, performance.now());
   raster.push(unpackBits(message.raster, rasterRows), message.reset);
   trace.push(message.probabilities);
+  recorder?.prediction(message);
   page.latest = message;
 }
 
@@ -100,18 +105,27 @@ function show(source, { title = "Camera", note = "", name = "" } = {}) {
   $("stop").textContent = live ? "Stop" : "Close";
   for (const id of ["pause", "reset"]) $(id).hidden = !live;
   $("flip").hidden = source !== "camera";
+  $("record").hidden = !live;
+  $("speed-field").hidden = source !== "sample";
+  $("events-title").textContent = source === "file" ? "Spike train" : "Events";
+  $("raster-title").textContent = source === "file" ? "Input spikes" : "Spikes";
+  $("raster-note").textContent = "each dot a spike, each row a neuron, by layer";
+  $("raster-layers").replaceChildren();
+  meters.clear();
+  meters.annMacs = source === "file" ? (page.annMacs[$("model").value] ?? 0) : 0;
   $("preview").classList.toggle("mirror", source === "camera" && $("flip").getAttribute("aria-pressed") === "true");
   $("pause").setAttribute("aria-pressed", "false");
   $("step").hidden = true;
   answer.clear();
   trace.clear();
   raster.clear();
-  meters.clear();
   events.clear();
   preview.resize(FRAME.width, FRAME.height);
 }
 
 function stop() {
+  stopRecording();
+  files.close();
   camera.stop();
   stream.close();
   player = null;
@@ -174,6 +188,7 @@ async function playSample(item) {
     const bytes = await server.sample(item.name, $("token").value);
     show("sample", { title: "Recording", note: `${item.label} · long exposure`, name: item.name });
     player = new Player(bytes, item.duration_us);
+    $("speed").value = item.duration_us < 500_000 ? "0.25" : "0.5";
     drawExposure(bytes, item);
     page.sample = item;
     events.resize(item.width, item.height);
@@ -186,10 +201,14 @@ async function playSample(item) {
 
 /** All events of a recording in one still picture. */
 function drawExposure(bytes, { width, height }) {
+  const { counts, most } = exposure(bytes, width, height);
+  drawCounts(counts, most, width, height);
+}
+
+function drawCounts(counts, most, width, height) {
   const picture = new OffscreenCanvas(width, height);
   const context = picture.getContext("2d");
   const image = context.createImageData(width, height);
-  const { counts, most } = exposure(bytes, width, height);
   counts.forEach((count, at) => {
     const grey = 18 + 222 * Math.min(1, count / most) ** 0.7;
     image.data.set([grey, grey, grey + 6, 255], 4 * at);
@@ -200,7 +219,7 @@ function drawExposure(bytes, { width, height }) {
 
 /** Send what became due; a busy stream only makes the next packet longer. */
 let playedMs = 0;
-function play(nowMs, us = (nowMs - playedMs) * 1000) {
+function play(nowMs, us = (nowMs - playedMs) * 1000 * Number($("speed").value)) {
   playedMs = nowMs;
   if (!stream.free) return;
   const { packet, restarted } = player.advance(us);
@@ -219,16 +238,19 @@ async function openFile(file) {
   stop();
   hideNotice();
   show("file", { title: "File", note: file.name, name: file.name });
+  page.file = file;
+  updateCode();
   $("link-text").textContent = "reading…";
   try {
     if (file.type.startsWith("image/")) await drawImage(file);
-    const result = await server.predict(file, $("model").value, $("token").value);
-    showResult(result);
+    await files.open(file, page.models);
+    if (!file.type.startsWith("image/") && files.train) drawSum(files.train);
+    $("stop").focus();
   } catch (error) {
     stop();
-    notice("No prediction for this file.", error.message);
+    notice("No prediction for this file.", error.message, error.status === 503 ? { label: "Try again", run: () => openFile(file) } : null);
   }
-  $("link-text").textContent = LINK.idle;
+  if (page.source === "file") $("link-text").textContent = LINK.idle;
 }
 
 async function drawImage(file) {
@@ -238,16 +260,11 @@ async function drawImage(file) {
   preview.show(image, Math.round(image.width * scale), Math.round(image.height * scale));
 }
 
-function showResult(result) {
-  const labels = Object.keys(result.probabilities);
-  answer.setLabels(labels);
-  answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now());
-  trace.setLabels(labels);
-  if (result.steps) trace.show(result.steps.map((step) => step.probabilities));
-  meters.write("events", short(result.n_events));
-  meters.annMacs = (currentModel()?.ann_macs ?? 0) * result.step;
-  meters.costs(result.spikes, result.synops, `in ${result.step} steps`);
-  meters.write("latency", result.latency_ms.toFixed(0), "ms");
+/** All events of a recording that the server read, in one still picture. */
+function drawSum({ data, pixels, width, height, steps, channels }) {
+  const counts = new Uint32Array(width * height);
+  for (let i = 0; i < steps * pixels; i++) counts[(i % pixels) % counts.length] += data[i] ? 1 : 0;
+  drawCounts(counts, Math.max(1, ...counts) / channels, width, height);
 }
 
 // ---- one paint loop
@@ -258,11 +275,12 @@ function paint(nowMs) {
   if (still() && nowMs - paintedMs < 1000) return;
   paintedMs = nowMs;
   if (page.source === "none") return;
-  if (!page.paused) events.draw(nowMs);
+  if (!page.paused && page.source !== "file") events.draw(nowMs);
   else events.lastMs = nowMs;
-  raster.draw();
   trace.draw();
   if (page.source === "file") return;
+  raster.draw();
+  recorder?.draw();
   if (page.latest) answer.show(page.latest.probabilities, page.latest.steady, nowMs);
   meters.draw(nowMs);
 }
@@ -270,13 +288,10 @@ requestAnimationFrame(paint);
 
 // ---- controls
 
-function currentModel() {
-  return page.models.find((model) => model.name === $("model").value);
-}
-
 function restart() {
   if (page.source === "camera") stream.open(hello(FRAME.width, FRAME.height));
   if (page.source === "sample") playSample(page.sample);
+  if (page.source === "file") openFile(page.file);
   updateCode();
 }
 
@@ -297,6 +312,21 @@ function togglePause() {
   $("step").hidden = !(page.paused && page.source === "sample");
 }
 
+function startRecording() {
+  const wanted = $("record-kind").value;
+  recorder = wanted === "video" && VideoRecorder.possible ? new VideoRecorder($("preview"), $("events")) : new LineRecorder();
+  $("record").setAttribute("aria-pressed", "true");
+  $("record").textContent = "Stop and save";
+}
+
+function stopRecording() {
+  recorder?.stop();
+  recorder = null;
+  $("record").setAttribute("aria-pressed", "false");
+  $("record").textContent = "Record";
+}
+
+$("record").addEventListener("click", () => (recorder ? stopRecording() : startRecording()));
 $("start").addEventListener("click", startCamera);
 $("stop").addEventListener("click", () => { stop(); $("start").focus(); });
 $("pause").addEventListener("click", togglePause);
@@ -307,6 +337,7 @@ $("flip").addEventListener("click", () => {
   $("flip").setAttribute("aria-pressed", String(on));
   $("preview").classList.toggle("mirror", on);
 });
+addEventListener("resize", () => page.source === "file" && files.train && files.paint(files.step));
 $("device").addEventListener("change", startCamera);
 $("model").addEventListener("change", restart);
 $("file").addEventListener("change", () => { openFile($("file").files[0]); $("file").value = ""; });

@@ -72,6 +72,16 @@ export class Meters {
     this.write("dropped", String(this.dropped));
   }
 
+  /** The sums of one whole sample. */
+  file(result) {
+    const us = result.steps.at(-1).end_us - result.steps[0].start_us;
+    this.write("events", short(result.n_events), result.n_events ? `in ${(us / 1e6).toFixed(2)} s` : "");
+    this.annMacs *= result.step;
+    this.costs(result.spikes, result.synops, `in ${result.step} steps`);
+    this.write("step", (result.latency_ms / result.step).toFixed(1), "ms");
+    this.write("latency", result.latency_ms.toFixed(0), "ms");
+  }
+
   costs(spikes, synops, unit) {
     this.write("spikes", short(Math.round(spikes)), unit);
     const share = this.annMacs ? `${((100 * synops) / this.annMacs).toPrecision(2)} % of an ANN` : "";

@@ -101,6 +101,7 @@ export class Trace {
   clear() {
     this.history = [];
     this.labels = [];
+    this.pointed = null;
     this.tones = new Map(); // class -> one of six tones, kept as long as the class leads
     this.span = HISTORY;
     this.changed = true;
@@ -124,6 +125,12 @@ export class Trace {
   show(steps) {
     this.history = steps;
     this.span = Math.max(2, steps.length);
+    this.changed = true;
+  }
+
+  /** Point at one step of what is shown; null for none. */
+  point(step) {
+    this.pointed = step;
     this.changed = true;
   }
 
@@ -165,6 +172,10 @@ export class Trace {
     const x = (i) => left + ((width - left - 2 * ratio) * (this.span - history.length + i)) / (this.span - 1);
     const leaders = this.leaders();
     this.colour(leaders);
+    if (this.pointed !== null) {
+      context.fillStyle = token("--accent-soft");
+      context.fillRect(x(this.pointed) - 4 * ratio, top, 8 * ratio, bottom - top);
+    }
     context.lineWidth = 2 * ratio;
     context.lineJoin = "round";
     for (const k of [...leaders].reverse()) {

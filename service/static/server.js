@@ -31,10 +31,15 @@ export async function sample(name, token) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-export async function predict(file, model, token) {
+async function upload(path, file, query, token) {
   const body = new FormData();
   body.append("file", file, file.name);
-  const query = new URLSearchParams({ steps: "1" });
-  if (model) query.set("model", model);
-  return (await call(`v1/predict?${query}`, { method: "POST", body }, token)).json();
+  return (await call(`${path}?${new URLSearchParams(query)}`, { method: "POST", body }, token)).json();
 }
+
+export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", ...(model && { model }) }, token);
+
+/** The input of every step, as a code turns the sample into spikes. */
+export const encode = (file, model, encoding, steps, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }) }, token);
+
+export const encodings = async (token) => (await call("v1/encodings", {}, token)).json();

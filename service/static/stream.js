@@ -77,17 +77,19 @@ export class Stream {
     if (this.ready && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(text));
   }
 
-  closed({ code, reason }) {
-    const wasReady = this.ready;
+  async closed({ code, reason }) {
+    const wasReady = this.ready, { hello } = this;
     this.ready = false;
     this.inFlight = null;
-    if (!this.hello) return;
+    if (!hello) return;
     if ([1002, 1003, 1007, 1008, 1009].includes(code)) {
       this.hello = null;
       this.handlers.state("refused", { code, reason });
       return;
     }
-    const busy = code === 1013;
+    // A handshake that is refused looks like a dead server; one that is alive has no room for another stream.
+    const busy = code === 1013 || (!wasReady && (await alive()));
+    if (this.hello !== hello) return;
     const wait = BACKOFF_MS[Math.min(this.attempt, BACKOFF_MS.length - 1)] * (0.8 + 0.4 * Math.random()) * (busy ? 2 : 1);
     this.attempt++;
     this.handlers.state(busy ? "busy" : "retrying", { code, reason, wasReady, attempt: this.attempt });
@@ -104,3 +106,5 @@ export class Stream {
     socket?.close();
   }
 }
+
+const alive = () => fetch("health/ready").then(({ ok }) => ok, () => false);
