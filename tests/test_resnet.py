@@ -113,8 +113,8 @@ def test_tdbn_starts_summed_branches_lower() -> None:
 
 def test_a_max_pooled_stage_keeps_spikes_binary() -> None:
     network, seen = tiny("plain", downsample="max"), []
-    for block in network.blocks:
-        block.get_submodule("conv1").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for n in range(len(network.blocks)):
+        network.get_submodule(f"blocks.{n}.conv1").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network(events())
     assert all(set(x.unique().tolist()) <= {0.0, 1.0} for x in seen)
     assert seen[1].shape[2:] == (3, 4)

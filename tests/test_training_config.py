@@ -46,7 +46,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("values", "text"),
-    [({"epochs": 1.5}, "epochs must be of type int"), ({"lr": "x"}, "lr"), ({"flip": 1}, "flip"), ({"data": 3}, "data")],
+    [({"epochs": 1.5}, "epochs must be of type"), ({"lr": "x"}, "lr"), ({"flip": 1}, "flip"), ({"data": 3}, "data")],
 )  # fmt: skip
 def test_ill_typed_settings_are_refused(values: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
