@@ -54,6 +54,9 @@ def can_run(network: nn.Module) -> bool:
     """Whether `Engine` takes this network on this machine."""
     if not isinstance(network, SpikingResNet) or library() is None:
         return False
+    config = network.config
+    if config.neuron.kind != "lif" or config.bottleneck or config.downsample != "stride":
+        return False
     return all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
 
 

@@ -16,10 +16,20 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # what the native structures are made of
 SOURCES = Path(__file__).parent / "native"
 COMPILERS = ("g++", "clang++", "c++")
 COMPILE_SECONDS = 120
-FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = (
+    "-O3",
+    "-std=c++17",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+)
 ISA_FLAGS: dict[str, tuple[str, ...]] = {  # widest first
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mbmi2", "-mpopcnt"),
     "avx2": ("-mavx2", "-mfma", "-mbmi2", "-mpopcnt"),
@@ -132,9 +142,10 @@ def library() -> ctypes.CDLL | None:
 
 
 def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    lib.engine_plan.argtypes, lib.engine_plan.restype = [pointer, number, pointer, number, pointer], pointer
-    lib.engine_free.argtypes, lib.engine_free.restype = [pointer], None
-    lib.engine_run.argtypes, lib.engine_run.restype = [pointer, pointer], number
-    lib.engine_statistics.argtypes, lib.engine_statistics.restype = [pointer, pointer], None
+    lib.engine_plan.argtypes, lib.engine_plan.restype = [POINTER, NUMBER, POINTER, NUMBER, POINTER], POINTER
+    lib.engine_free.argtypes, lib.engine_free.restype = [POINTER], None
+    lib.engine_run.argtypes, lib.engine_run.restype = [POINTER, POINTER], NUMBER
+    lib.engine_statistics.argtypes, lib.engine_statistics.restype = [POINTER, POINTER], None
+    lib.neurons_forward.argtypes, lib.neurons_forward.restype = [POINTER] * 5, None
+    lib.neurons_backward.argtypes, lib.neurons_backward.restype = [POINTER] * 7, REAL
     return lib

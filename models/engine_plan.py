@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from models.energy import RASTER_ROWS_A_LAYER, reach
+from models.engine_library import NUMBER, POINTER, REAL
 from models.neurons import Neuron
 from models.resnet import Block, MsBlock, PadShortcut, PlainBlock, SewBlock, SpikingResNet
 
-NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 POOLS = {"max": 1, "avg": 2}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.energy import Meter
 from models.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status
 from models.engine_library import library, supported_isas
-from models.neurons import IF, PLIF, NeuronConfig, State
+from models.neurons import CLIF, IF, PLIF, NeuronConfig, State
 from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
@@ -197,4 +197,5 @@ def test_narrower_instruction_sets(isa: str) -> None:
 
 def test_only_what_the_engine_knows_is_taken() -> None:
     assert not can_run(nn.Linear(2, 2))
+    assert not can_run(SpikingResNet(replace(EVENT, neuron=CLIF)))
     assert can_run(lively(EVENT)) == (library() is not None)

@@ -44,6 +44,21 @@ static inline Floats fma_(Floats a, Floats b, Floats c) {
 #endif
 }
 
+static inline void stream(float* p, Floats v) {  // past the caches; p aligned to the vector
+#if defined(__AVX512F__)
+    _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__)
+    _mm256_stream_ps(p, (__m256)v);
+#else
+    store(p, v);
+#endif
+}
+static inline void streamed() {  // after the last `stream`
+#if defined(__AVX2__) || defined(__AVX512F__)
+    _mm_sfence();
+#endif
+}
+
 static inline Floats load_bytes(const uint8_t* p) {  // small counts as floats
     Bytes b;
     memcpy(&b, p, sizeof b);
@@ -54,6 +69,12 @@ static inline void store_bytes(uint8_t* p, Ints v) {
     memcpy(p, &b, sizeof b);
 }
 static inline Floats masked(Ints mask, Floats v) { return (Floats)(mask & (Ints)v); }  // v where the mask is set, else 0
+static inline Floats magnitude(Floats v) { return (Floats)((Ints)v & 0x7fffffff); }
+static inline float total(Floats v) {
+    float sum = 0;
+    for (int i = 0; i < LANES; ++i) sum += v[i];
+    return sum;
+}
 static inline int64_t total(Ints v) {
     int64_t sum = 0;
     for (int i = 0; i < LANES; ++i) sum += v[i];

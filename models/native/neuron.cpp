@@ -1,0 +1,227 @@
+// T steps of a layer of neurons at once, forward and backward, for training.
+//
+// The rule and its options are those of models/neurons.py, operation for operation, so spikes and states have the plain
+// loop's bits. The backward pass keeps nothing but the input: it walks a block of neurons forward again, into buffers
+// that fit the cache, and then back through time. Arrays are [T][M]: time, then neurons in any order.
+#include "lanes.h"
+
+#include <algorithm>
+#include <thread>
+#include <vector>
+
+extern "C" {
+
+struct Neurons {
+    int64_t steps, count;                            // T, M
+    int64_t delay, zero, inclusive, detach, scaled;  // scaled: the input gain is 1 - beta and beta has a gradient
+    int64_t surrogate;                               // in the order of models/surrogate.py
+    double beta, theta, gain, slope;
+    int64_t threads, stream;  // stream: write past the caches
+};
+}
+
+namespace {
+
+constexpr int64_t FORWARD_BLOCK = 1024, BACKWARD_BLOCK = 512;  // neurons; their buffers stay in the nearest cache
+
+template <typename Work>
+void spread(int64_t blocks, int64_t threads, const Work& work) {
+    threads = std::clamp<int64_t>(threads, 1, blocks);
+    std::vector<std::thread> others;
+    for (int64_t i = 1; i < threads; ++i) others.emplace_back([&, i] { work(i * blocks / threads, (i + 1) * blocks / threads); });
+    work(0, blocks / threads);
+    for (auto& other : others) other.join();
+}
+
+// A vector of n <= LANES floats; whole ones at full speed.
+inline Floats load_some(const float* p, int64_t n) {
+    if (n >= LANES) return load(p);
+    Floats v{};
+    memcpy(&v, p, n * 4);
+    return v;
+}
+inline void store_some(float* p, Floats v, int64_t n, bool past) {
+    if (n >= LANES) past ? stream(p, v) : store(p, v);
+    else memcpy(p, &v, n * 4);
+}
+
+template <bool DELAY, bool ZERO, bool INCLUSIVE>
+inline void advance(Floats x, Floats& v, Floats& u, Ints& spike, Floats beta, Floats theta, Floats gain) {
+    const Floats current = x * gain;
+    if constexpr (DELAY) {
+        const Ints fired = INCLUSIVE ? v >= theta : v > theta;
+        u = ZERO ? masked(~fired, beta * v) + current : beta * v + current - masked(fired, theta);
+        spike = INCLUSIVE ? u >= theta : u > theta;
+        v = u;
+    } else {
+        u = beta * v + current;
+        spike = INCLUSIVE ? u >= theta : u > theta;
+        v = ZERO ? masked(~spike, u) : u - masked(spike, theta);
+    }
+}
+
+template <bool DELAY, bool ZERO, bool INCLUSIVE>
+void forward(const Neurons& n, const float* x, const float* before, float* spikes, float* after) {
+    const Floats beta = all(float(n.beta)), theta = all(float(n.theta)), gain = all(float(n.gain)), one = all(1.0f);
+    const int64_t blocks = (n.count + FORWARD_BLOCK - 1) / FORWARD_BLOCK;
+    const bool past = n.stream && n.count % LANES == 0 && reinterpret_cast<uintptr_t>(spikes) % (LANES * 4) == 0;
+    spread(blocks, n.threads, [&](int64_t begin, int64_t end) {
+        alignas(64) float v[FORWARD_BLOCK];
+        for (int64_t b = begin; b < end; ++b) {
+            const int64_t at = b * FORWARD_BLOCK, size = std::min(FORWARD_BLOCK, n.count - at);
+            for (int64_t i = 0; i < size; i += LANES) store(v + i, before ? load_some(before + at + i, size - i) : Floats{});
+            for (int64_t t = 0; t < n.steps; ++t) {
+                const float* from = x + t * n.count + at;
+                float* to = spikes + t * n.count + at;
+                for (int64_t i = 0; i < size; i += LANES) {
+                    Floats state = load(v + i), u;
+                    Ints spike;
+                    advance<DELAY, ZERO, INCLUSIVE>(load_some(from + i, size - i), state, u, spike, beta, theta, gain);
+                    store(v + i, state);
+                    store_some(to + i, masked(spike, one), size - i, past);
+                }
+            }
+            for (int64_t i = 0; i < size; i += LANES) store_some(after + at + i, load(v + i), size - i, false);
+        }
+        streamed();
+    });
+}
+
+// exp(-x) for x >= 0, to 2e-7 of itself; 0 beyond 87.
+inline Floats decay(Floats x) {
+    x = -(x < 87.0f ? x : all(87.0f));
+    const Ints n = __builtin_convertvector(x * 1.44269504f - 0.5f, Ints);
+    const Floats whole = __builtin_convertvector(n, Floats);
+    const Floats r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    Floats p = all(1.3888889e-3f);
+    for (float c : {8.3333333e-3f, 4.1666667e-2f, 1.6666667e-1f, 0.5f, 1.0f, 1.0f}) p = p * r + c;
+    return p * (Floats)((n + 127) << 23);
+}
+
+template <int KIND>
+void derivative(float* x, int64_t n, float slope) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        const Floats u = load(x + i), a = magnitude(u);
+        Floats d;
+        if constexpr (KIND == 0) {  // arctan
+            const Floats q = u * (1.57079633f * slope);
+            d = slope / 2 / (1.0f + q * q);
+        } else if constexpr (KIND == 1) {  // fast sigmoid
+            const Floats q = 1.0f + slope * a;
+            d = 1.0f / (q * q);
+        } else if constexpr (KIND == 2) {  // sigmoid
+            const Floats e = decay(slope * a), q = 1.0f + e;
+            d = slope * e / (q * q);
+        } else if constexpr (KIND == 3) {  // triangular
+            const Floats rest = slope - a;
+            d = masked(rest > 0.0f, rest) / (slope * slope);
+        } else {  // rectangular
+            d = masked(a < 0.5f / slope, all(slope));
+        }
+        store(x + i, d);
+    }
+}
+
+void derivatives(int64_t kind, float* x, int64_t n, float slope) {
+    if (kind == 0) derivative<0>(x, n, slope);
+    else if (kind == 1) derivative<1>(x, n, slope);
+    else if (kind == 2) derivative<2>(x, n, slope);
+    else if (kind == 3) derivative<3>(x, n, slope);
+    else derivative<4>(x, n, slope);
+}
+
+// dx, dbefore (unless null) and the gradient of beta from dspikes and dafter (either may be null: zero).
+template <bool DELAY, bool ZERO, bool DETACH>
+double backward(const Neurons& n, const float* x, const float* before, const float* dspikes, const float* dafter, float* dx, float* dbefore) {
+    const Floats beta = all(float(n.beta)), theta = all(float(n.theta)), gain = all(float(n.gain));
+    const int64_t blocks = (n.count + BACKWARD_BLOCK - 1) / BACKWARD_BLOCK, row = BACKWARD_BLOCK, steps = n.steps;
+    const bool past = n.stream && n.count % LANES == 0 && reinterpret_cast<uintptr_t>(dx) % (LANES * 4) == 0;
+    std::vector<double> of_beta(blocks);  // summed in order at the end: the same for any number of threads
+    spread(blocks, n.threads, [&](int64_t begin, int64_t end) {
+        // Row t + 1 holds step t, row 0 the state before the first: potentials U (with immediate reset, V before the
+        // step as well), and the surrogate's derivative at U - theta.
+        std::vector<float> memory(3 * (steps + 1) * row + 16);
+        float* potential = memory.data() + (16 - reinterpret_cast<uintptr_t>(memory.data()) / 4 % 16) % 16;
+        float* slope = potential + (steps + 1) * row;
+        float* state = slope + (steps + 1) * row;
+        alignas(64) float carry[BACKWARD_BLOCK];
+        for (int64_t b = begin; b < end; ++b) {
+            const int64_t at = b * row, size = std::min(row, n.count - at);
+            for (int64_t i = 0; i < size; i += LANES) {
+                const Floats v = before ? load_some(before + at + i, size - i) : Floats{};
+                store(potential + i, v), store(state + i, v), store(slope + i, v - theta);
+                store(carry + i, dafter ? load_some(dafter + at + i, size - i) : Floats{});
+            }
+            for (int64_t t = 0; t < steps; ++t) {
+                const float *from = x + t * n.count + at, *old = DELAY ? potential + t * row : state + t * row;
+                for (int64_t i = 0; i < size; i += LANES) {
+                    Floats v = load(old + i), u;
+                    Ints spike;
+                    const Floats value = load_some(from + i, size - i);
+                    if (n.inclusive) advance<DELAY, ZERO, true>(value, v, u, spike, beta, theta, gain);
+                    else advance<DELAY, ZERO, false>(value, v, u, spike, beta, theta, gain);
+                    store(potential + (t + 1) * row + i, u);
+                    store(slope + (t + 1) * row + i, u - theta);
+                    if (!DELAY) store(state + (t + 1) * row + i, v);
+                }
+            }
+            for (int64_t t = DELAY && !DETACH ? 0 : 1; t <= steps; ++t) derivatives(n.surrogate, slope + t * row, (size + LANES - 1) / LANES * LANES, float(n.slope));
+            Floats gradient{};
+            for (int64_t t = steps; t-- > 0;) {
+                const float* ds = dspikes ? dspikes + t * n.count + at : nullptr;
+                for (int64_t i = 0; i < size; i += LANES) {
+                    const Floats g = ds ? load_some(ds + i, size - i) : Floats{}, s = load(slope + (t + 1) * row + i);
+                    const Floats u = load(potential + (t + 1) * row + i), c = load(carry + i);
+                    Floats du, to_old;
+                    if constexpr (DELAY) {
+                        const Floats v = load(potential + t * row + i);
+                        const Ints fired = n.inclusive ? v >= theta : v > theta;
+                        du = c + g * s;
+                        const Floats kept = ZERO ? masked(~fired, du) : du;  // what U[t-1] gave through its leak
+                        to_old = beta * kept;
+                        if constexpr (!DETACH) to_old -= du * (ZERO ? beta * v : theta) * load(slope + t * row + i);
+                        gradient += kept * v;
+                    } else {
+                        const Ints fired = n.inclusive ? u >= theta : u > theta;
+                        Floats through = g;
+                        if constexpr (!DETACH) through -= c * (ZERO ? u : theta);
+                        du = through * s + (ZERO ? masked(~fired, c) : c);
+                        to_old = beta * du;
+                        gradient += du * load(state + t * row + i);
+                    }
+                    if (n.scaled) gradient -= du * load_some(x + t * n.count + at + i, size - i);
+                    store(carry + i, to_old);
+                    store_some(dx + t * n.count + at + i, du * gain, size - i, past);
+                }
+            }
+            of_beta[b] = total(gradient);
+            if (dbefore)
+                for (int64_t i = 0; i < size; i += LANES) store_some(dbefore + at + i, load(carry + i), size - i, false);
+        }
+        streamed();
+    });
+    double sum = 0;
+    for (double part : of_beta) sum += part;
+    return sum;
+}
+
+}  // namespace
+
+extern "C" {
+
+void neurons_forward(const Neurons* n, const float* x, const float* before, float* spikes, float* after) {
+    using Pass = void (*)(const Neurons&, const float*, const float*, float*, float*);
+    static const Pass passes[8] = {forward<false, false, false>, forward<false, false, true>, forward<false, true, false>,
+                                   forward<false, true, true>,   forward<true, false, false>, forward<true, false, true>,
+                                   forward<true, true, false>,   forward<true, true, true>};
+    passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->inclusive ? 1 : 0)](*n, x, before, spikes, after);
+}
+
+double neurons_backward(const Neurons* n, const float* x, const float* before, const float* dspikes, const float* dafter, float* dx, float* dbefore) {
+    using Pass = double (*)(const Neurons&, const float*, const float*, const float*, const float*, float*, float*);
+    static const Pass passes[8] = {backward<false, false, false>, backward<false, false, true>, backward<false, true, false>,
+                                   backward<false, true, true>,   backward<true, false, false>, backward<true, false, true>,
+                                   backward<true, true, false>,   backward<true, true, true>};
+    return passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->detach ? 1 : 0)](*n, x, before, dspikes, dafter, dx, dbefore);
+}
+}
