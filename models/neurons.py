@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from models.fused import can_fuse, fused_steps
 from models.surrogate import SURROGATES, Surrogate, spike
 
 State = dict[str, Tensor]
@@ -120,6 +121,10 @@ class Neuron(nn.Module):
         return state[key]
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        if can_fuse(x_seq):
+            before = self.read(state, x_seq) if self.key in state else None
+            spikes, state[self.key] = fused_steps(x_seq, before, self.config, self.beta())
+            return spikes
         v = self.read(state, x_seq)
         beta, spikes = self.beta(), []
         for x in x_seq:
