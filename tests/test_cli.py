@@ -1,0 +1,62 @@
+"""The command line: help that teaches, usage errors in one sentence, documented exit codes."""
+
+import argparse
+import sys
+from types import ModuleType
+
+import pytest
+
+from app import cli
+
+ALL = pytest.mark.parametrize("name", cli.COMMANDS)
+
+
+@ALL
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"spikesight {name}" in capsys.readouterr().out
+
+
+def test_no_command_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("arguments", [["no-such-command"], ["predict"], ["train", "--epochs", "many"]])
+def test_wrong_usage_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(ValueError("no such thing"), 2, "no such thing"), (OSError("disk full"), 2, "disk full"),
+     (KeyboardInterrupt(), 130, "stopped")],
+)  # fmt: skip
+def test_errors_become_exit_codes(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_: argparse.Namespace) -> int:
+        raise error
+
+    module = ModuleType("broken_command")
+    module.configure, module.run = lambda _: None, run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "broken_command", module)
+    monkeypatch.setitem(cli.COMMANDS, "broken", ("broken_command", "fails"))
+    assert cli.main(["broken"]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_train_dvs_is_spikesight_train(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.train_dvs(["--print-config", "--epochs", "3"]) == 0
+    mine = capsys.readouterr().out
+    assert cli.main(["train", "--print-config", "--epochs", "3"]) == 0
+    assert capsys.readouterr().out == mine
+    assert "epochs: 3" in mine

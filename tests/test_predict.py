@@ -1,0 +1,61 @@
+"""`spikesight predict`: one line a file, broken files told apart, JSON for programs."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from app.cli import main
+from models.checkpoint import Card, Contract, save
+from models.resnet import ResNetConfig, SpikingResNet
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    torch.manual_seed(0)
+    network = SpikingResNet(ResNetConfig("ms", (1,), (4,), in_channels=2, classes=2))
+    contract = Contract("events", 2, 34, 34, 10, "binary", 34, 34, 31_000, still="digit")
+    save(tmp_path / "model", network, Card(contract, ("cat", "dog")))
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    image = np.zeros((28, 28), np.uint8)
+    image[5:23, 12:16] = 255
+    cv2.imwrite(str(tmp_path / "digit.png"), image)
+    return str(tmp_path / "digit.png")
+
+
+def test_one_line_a_file_and_every_step_on_request(
+    model: str, picture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "--model", model, picture]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{picture}: ")
+    assert main(["predict", "--model", model, "--steps", picture]) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 10
+
+
+def test_broken_files_do_not_stop_the_others(
+    model: str, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    empty = tmp_path / "empty.bin"
+    empty.write_bytes(b"")
+    assert main(["predict", "--json", "--model", model, str(broken), str(empty), picture, "nowhere.jpg"]) == 2
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    assert answer["file"] == picture
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    assert len(captured.err.splitlines()) == 3
+    assert "Traceback" not in captured.err
+
+
+def test_an_unknown_model_is_one_sentence(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--model", "nothing", picture]) == 2
+    assert "no model 'nothing'" in capsys.readouterr().err
