@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("app.train", "train a spiking classifier on recordings or images"),
     "predict": ("app.predict", "classify images and recordings"),
     "webcam": ("app.webcam", "live predictions from a webcam, a video or a recording"),
+    "doctor": ("app.doctor", "look at this installation and say how to mend what is missing"),
 }
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 

@@ -1,0 +1,33 @@
+"""`spikesight doctor`: every check answers, and a fault comes with its remedy."""
+
+import socket
+
+import pytest
+
+from app import doctor
+from app.cli import main
+
+
+def test_every_check_says_something() -> None:
+    for check in doctor.CHECKS:
+        findings = list(check())
+        assert findings, check.__name__
+        assert all(f.text for f in findings)
+
+
+def test_a_taken_port_is_a_note_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(doctor, "SERVICE_PORT", taken.getsockname()[1])
+        (finding,) = doctor.check_port()
+    assert finding.state == "note"
+    assert "--port" in finding.text
+
+
+def test_a_fault_is_exit_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([doctor.Finding("FIX", "disk", "full: delete something")]),))
+    assert main(["doctor"]) == 1
+    assert "full: delete something" in capsys.readouterr().out
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([doctor.Finding("ok", "disk", "empty")]),))
+    assert main(["doctor"]) == 0
