@@ -12,19 +12,9 @@ from typing import Literal
 DESCRIPTION = """\
 Look at the environment and say what works, what is missing and how to mend it.
 
-Each line is 'ok', 'note' (works, could be better) or 'FIX' (broken, with what to do). Exit code 1 when a FIX is there."""
+Each line is 'ok', 'note' (works, could be better) or 'FIX' (broken, and what to do). Exit code 1 for any FIX."""
 
-CORE = (
-    "torch",
-    "numpy",
-    "numba",
-    "eventcv",
-    "opencv-python-headless",
-    "fastapi",
-    "starlette",
-    "uvicorn",
-    "safetensors",
-)
+CORE = ("torch", "numpy", "numba", "eventcv", "opencv-python-headless", "fastapi", "starlette", "uvicorn")
 EXTRAS = {
     "cameras": ("dv-processing", "network cameras and further iniVation devices"),
     "es": ("faery", ".es recordings"),
