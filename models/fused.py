@@ -26,7 +26,10 @@ class NativeNeurons(ctypes.Structure):
     """`Neurons` of native/neuron.cpp."""
 
     _fields_ = [
-        *((n, NUMBER) for n in ("steps", "count", "delay", "zero", "inclusive", "detach", "scaled", "surrogate")),
+        *(
+            (n, NUMBER)
+            for n in ("steps", "count", "delay", "zero", "inclusive", "detach", "learns", "scaled", "surrogate")
+        ),
         *((n, REAL) for n in ("beta", "theta", "gain", "slope")),
         ("threads", NUMBER),
         ("stream", NUMBER),
@@ -45,7 +48,7 @@ def can_fuse(x_seq: Tensor) -> bool:
     )
 
 
-def _describe(config: "NeuronConfig", beta: float, x_seq: Tensor) -> NativeNeurons:
+def _describe(config: "NeuronConfig", beta: float, learns: bool, x_seq: Tensor) -> NativeNeurons:
     elements = x_seq.numel()
     return NativeNeurons(
         x_seq.shape[0],
@@ -54,6 +57,7 @@ def _describe(config: "NeuronConfig", beta: float, x_seq: Tensor) -> NativeNeuro
         config.reset == "zero",
         config.inclusive,
         config.detach_reset,
+        learns,
         config.scale_input,
         list(SURROGATES).index(config.surrogate),
         beta,
@@ -76,7 +80,8 @@ class _Fused(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         lib = library()
         assert lib is not None
-        call = _describe(config, config.beta if beta is None else float(beta), x_seq)
+        leak = config.beta if beta is None else float(beta)
+        call = _describe(config, leak, beta is not None, x_seq)
         spikes, after = torch.empty_like(x_seq), torch.empty_like(x_seq[0])
         lib.neurons_forward(
             ctypes.addressof(call), x_seq.data_ptr(), _address(before), spikes.data_ptr(), after.data_ptr()

@@ -13,7 +13,8 @@ extern "C" {
 
 struct Neurons {
     int64_t steps, count;                            // T, M
-    int64_t delay, zero, inclusive, detach, scaled;  // scaled: the input gain is 1 - beta and beta has a gradient
+    int64_t delay, zero, inclusive, detach;
+    int64_t learns, scaled;  // beta has a gradient; the input gain is 1 - beta
     int64_t surrogate;                               // in the order of models/surrogate.py
     double beta, theta, gain, slope;
     int64_t threads, stream;  // stream: write past the caches
@@ -22,7 +23,8 @@ struct Neurons {
 
 namespace {
 
-constexpr int64_t FORWARD_BLOCK = 1024, BACKWARD_BLOCK = 512;  // neurons; their buffers stay in the nearest cache
+// Neurons walked through time together: long runs of memory for the prefetcher, buffers small enough for the cache.
+constexpr int64_t FORWARD_BLOCK = 4096, BACKWARD_BLOCK = 2048, BACKWARD_FLOATS = 1 << 17;
 
 template <typename Work>
 void spread(int64_t blocks, int64_t threads, const Work& work) {
@@ -98,6 +100,16 @@ inline Floats decay(Floats x) {
     return p * (Floats)((n + 127) << 23);
 }
 
+inline Floats reciprocal(Floats x) {  // to the last bit or two; 1e-30 for all beyond 1e30
+#if defined(__AVX512F__)
+    x = x < 1e30f ? x : all(1e30f);
+    const Floats r = (Floats)_mm512_rcp14_ps((__m512)x);
+    return r + r * fma_(-x, r, all(1.0f));
+#else
+    return 1.0f / x;
+#endif
+}
+
 template <int KIND>
 void derivative(float* x, int64_t n, float slope) {
     for (int64_t i = 0; i < n; i += LANES) {
@@ -105,16 +117,16 @@ void derivative(float* x, int64_t n, float slope) {
         Floats d;
         if constexpr (KIND == 0) {  // arctan
             const Floats q = u * (1.57079633f * slope);
-            d = slope / 2 / (1.0f + q * q);
+            d = slope / 2 * reciprocal(1.0f + q * q);
         } else if constexpr (KIND == 1) {  // fast sigmoid
             const Floats q = 1.0f + slope * a;
-            d = 1.0f / (q * q);
+            d = reciprocal(q * q);
         } else if constexpr (KIND == 2) {  // sigmoid
             const Floats e = decay(slope * a), q = 1.0f + e;
-            d = slope * e / (q * q);
+            d = slope * e * reciprocal(q * q);
         } else if constexpr (KIND == 3) {  // triangular
             const Floats rest = slope - a;
-            d = masked(rest > 0.0f, rest) / (slope * slope);
+            d = masked(rest > 0.0f, rest) * (1.0f / (slope * slope));
         } else {  // rectangular
             d = masked(a < 0.5f / slope, all(slope));
         }
@@ -134,7 +146,8 @@ void derivatives(int64_t kind, float* x, int64_t n, float slope) {
 template <bool DELAY, bool ZERO, bool DETACH>
 double backward(const Neurons& n, const float* x, const float* before, const float* dspikes, const float* dafter, float* dx, float* dbefore) {
     const Floats beta = all(float(n.beta)), theta = all(float(n.theta)), gain = all(float(n.gain));
-    const int64_t blocks = (n.count + BACKWARD_BLOCK - 1) / BACKWARD_BLOCK, row = BACKWARD_BLOCK, steps = n.steps;
+    const int64_t steps = n.steps, fitting = BACKWARD_FLOATS / (2 * steps + 2) / 128 * 128;
+    const int64_t row = std::clamp<int64_t>(fitting, 128, BACKWARD_BLOCK), blocks = (n.count + row - 1) / row;
     const bool past = n.stream && n.count % LANES == 0 && reinterpret_cast<uintptr_t>(dx) % (LANES * 4) == 0;
     std::vector<double> of_beta(blocks);  // summed in order at the end: the same for any number of threads
     spread(blocks, n.threads, [&](int64_t begin, int64_t end) {
@@ -145,6 +158,7 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
         float* slope = potential + (steps + 1) * row;
         float* state = slope + (steps + 1) * row;
         alignas(64) float carry[BACKWARD_BLOCK];
+        const int64_t ring = n.learns;  // V of every step for the leak's gradient, else the last one alone
         for (int64_t b = begin; b < end; ++b) {
             const int64_t at = b * row, size = std::min(row, n.count - at);
             for (int64_t i = 0; i < size; i += LANES) {
@@ -153,7 +167,7 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
                 store(carry + i, dafter ? load_some(dafter + at + i, size - i) : Floats{});
             }
             for (int64_t t = 0; t < steps; ++t) {
-                const float *from = x + t * n.count + at, *old = DELAY ? potential + t * row : state + t * row;
+                const float *from = x + t * n.count + at, *old = DELAY ? potential + t * row : state + ring * t * row;
                 for (int64_t i = 0; i < size; i += LANES) {
                     Floats v = load(old + i), u;
                     Ints spike;
@@ -162,7 +176,7 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
                     else advance<DELAY, ZERO, false>(value, v, u, spike, beta, theta, gain);
                     store(potential + (t + 1) * row + i, u);
                     store(slope + (t + 1) * row + i, u - theta);
-                    if (!DELAY) store(state + (t + 1) * row + i, v);
+                    if (!DELAY) store(state + ring * (t + 1) * row + i, v);
                 }
             }
             for (int64_t t = DELAY && !DETACH ? 0 : 1; t <= steps; ++t) derivatives(n.surrogate, slope + t * row, (size + LANES - 1) / LANES * LANES, float(n.slope));
@@ -180,16 +194,16 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
                         const Floats kept = ZERO ? masked(~fired, du) : du;  // what U[t-1] gave through its leak
                         to_old = beta * kept;
                         if constexpr (!DETACH) to_old -= du * (ZERO ? beta * v : theta) * load(slope + t * row + i);
-                        gradient += kept * v;
+                        if (n.learns) gradient += kept * v;
                     } else {
                         const Ints fired = n.inclusive ? u >= theta : u > theta;
                         Floats through = g;
                         if constexpr (!DETACH) through -= c * (ZERO ? u : theta);
                         du = through * s + (ZERO ? masked(~fired, c) : c);
                         to_old = beta * du;
-                        gradient += du * load(state + t * row + i);
+                        if (n.learns) gradient += du * load(state + t * row + i);
                     }
-                    if (n.scaled) gradient -= du * load_some(x + t * n.count + at + i, size - i);
+                    if (n.learns && n.scaled) gradient -= du * load_some(x + t * n.count + at + i, size - i);
                     store(carry + i, to_old);
                     store_some(dx + t * n.count + at + i, du * gain, size - i, past);
                 }
