@@ -1,6 +1,9 @@
 """Events as the project sees them: one dtype, one clock (microseconds), one sanitiser at every entrance."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,49 +87,102 @@ def check_events(events: Events, size: SensorSize | None = None) -> Events:
     return events
 
 
+class Sanitiser:
+    """Drop events off the sensor and put time in order, packet after packet; `counters` add up what it met.
+
+    A step back of at most `sort_within_us` is sorted (stably) within a packet; what comes late for a whole packet
+    counts at the newest time. A larger step is a clock restart: what follows is moved so that it goes on from the time
+    before the step, or, with `keep_restarts` (live sources, whose windows must see the restart), stays as it is.
+    Packets that are passed in are never changed.
+    """
+
+    def __init__(self, size: SensorSize, *, sort_within_us: int = SORT_WITHIN_US, keep_restarts: bool = False) -> None:
+        self.size, self.sort_within_us, self.keep_restarts = size, sort_within_us, keep_restarts
+        self.counters = Counters()
+        self._last: int | None = None  # time of the last event, as it came
+        self._high = 0  # highest time since the last restart, as it came
+        self._newest = 0  # newest time handed out
+        self._shift = 0  # what restarts have moved time by
+
+    def push(self, events: Events) -> Events:
+        """The packet's events on the sensor, in order, and (restarts apart) not before those of earlier packets."""
+        n_outside, n_backward = _faults(events, self.size)
+        if n_outside:
+            events = events[_inside(events, self.size)]
+            n_backward = _faults(events, self.size)[1]
+            self.counters += Counters(n_outside)
+        if not len(events):
+            return events
+        first, last = int(events["t"][0]), int(events["t"][-1])
+        behind = self._last is not None and first < self._last
+        if not (n_backward or behind or self._shift) and (self._last is None or first >= self._high):
+            self._last = self._high = self._newest = last
+            return events
+        return self._put_in_order(events, n_backward + behind)
+
+    def _put_in_order(self, events: Events, n_backward: int) -> Events:
+        t = np.ascontiguousarray(events["t"])
+        restarts = _restarts(t, None if self._last is None else self._high, self.sort_within_us)
+        starts = restarts if restarts[:1] == [0] else [0, *restarts]
+        out = events.copy()
+        for begin, end in zip(starts, [*starts[1:], len(t)]):
+            segment = events[begin:end][np.argsort(t[begin:end], kind="stable")]
+            lowest, highest = int(segment["t"][0]), int(segment["t"][-1])
+            if begin in restarts and not self.keep_restarts:
+                self._shift = self._newest - lowest
+            segment["t"] += self._shift
+            if begin not in restarts and self._last is not None:
+                segment["t"] = np.maximum(segment["t"], self._newest)
+                highest = max(highest, self._high)
+            self._high, self._newest, self._last = highest, int(segment["t"][-1]), int(t[end - 1])
+            out[begin:end] = segment
+        self.counters += Counters(0, n_backward, len(restarts))
+        return out
+
+
 def sanitise(
     events: Events, size: SensorSize, *, sort_within_us: int = SORT_WITHIN_US, keep_restarts: bool = False
 ) -> tuple[Events, Counters]:
-    """Drop events off the sensor and put time in order; count both. The input is never changed.
+    """One packet through a Sanitiser of its own; the events and the counters."""
+    sanitiser = Sanitiser(size, sort_within_us=sort_within_us, keep_restarts=keep_restarts)
+    return sanitiser.push(events), sanitiser.counters
 
-    A step back of at most `sort_within_us` is sorted (stably). A larger one is a clock restart: what follows is moved
-    so that it goes on from the time before the step, or, with `keep_restarts` (live sources, whose windows must see the
-    restart), stays as it is, in order on either side of the step.
-    """
-    inside = _inside(events, size)
-    n_outside = len(events) - int(np.count_nonzero(inside))
-    if n_outside:
-        events = events[inside]
-    t = np.ascontiguousarray(events["t"])
-    steps = np.flatnonzero(t[1:] < t[:-1]) + 1
-    if not len(steps):
-        return events, Counters(n_outside)
-    segment_starts = _restarts(t, steps, sort_within_us)
-    out = events.copy()
-    shift = 0
-    for begin, end in zip(segment_starts, [*segment_starts[1:], len(t)]):
-        segment = events[begin:end][np.argsort(t[begin:end], kind="stable")]
-        if begin and not keep_restarts:
-            shift = max(0, int(out["t"][begin - 1]) - int(segment["t"][0]))
-            segment["t"] += shift
-        out[begin:end] = segment
-    return out, Counters(n_outside, len(steps), len(segment_starts) - 1)
+
+@cache
+def _compiled() -> Callable[[Events, int, int], tuple[int, int]] | None:
+    try:
+        from encoders.reading_kernels import faults
+    except ImportError:  # no numba: numpy does the same
+        return None
+    return cast("Callable[[Events, int, int], tuple[int, int]]", faults)
+
+
+def _faults(events: Events, size: SensorSize) -> tuple[int, int]:
+    """How many events lie outside the sensor, and how many times are lower than the one before."""
+    scan = _compiled()
+    if scan is not None:
+        return scan(events, size.width, size.height)
+    t = events["t"]
+    n_outside = len(events) - int(np.count_nonzero(_inside(events, size)))
+    return n_outside, int(np.count_nonzero(t[1:] < t[:-1]))
 
 
 def _inside(events: Events, size: SensorSize) -> NDArray[np.bool_]:
-    x, y = events["x"].view(), events["y"].view()
+    x, y = events["x"], events["y"]
     return (x >= 0) & (x < size.width) & (y >= 0) & (y < size.height)
 
 
-def _restarts(t: NDArray[np.int64], steps: NDArray[np.intp], sort_within_us: int) -> list[int]:
-    """Where segments begin: index 0, and each step that falls more than the limit below the segment's highest time."""
-    starts = [0]
-    high = int(t[0])
+def _restarts(t: NDArray[np.int64], high: int | None, sort_within_us: int) -> list[int]:
+    """Where time falls more than the limit below the highest since the last such place; `high` comes before t."""
+    found: list[int] = []
+    steps = np.flatnonzero(t[1:] < t[:-1]) + 1
     previous = 0
-    for index in steps.tolist():
-        high = max(high, int(t[previous:index].max()))
-        if high - int(t[index]) > sort_within_us:
-            starts.append(index)
+    for index in steps.tolist() if high is None else [0, *steps.tolist()]:
+        if index:
+            before = int(t[previous:index].max())
+            high = before if high is None else max(high, before)
+        if high is not None and high - int(t[index]) > sort_within_us:
+            found.append(index)
             high = int(t[index])
         previous = index
-    return starts
+    return found

@@ -1,19 +1,64 @@
-"""Recordings on disk -> events. The format is told by content; damage becomes a warning or one RecordingError."""
+"""Recordings on disk -> events, and back. The format is told by content; damage is a warning or one RecordingError."""
 
+import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from encoders.events import MAX_SIDE, Events, EventsError, SensorSize, empty_events, make_events, sanitise
+from encoders import inivation, prophesee, tables
+from encoders.events import (
+    EVENTS,
+    MAX_SIDE,
+    Counters,
+    Events,
+    EventsError,
+    Sanitiser,
+    SensorSize,
+    check_events,
+    empty_events,
+)
+from encoders.formats import Format, Opened, RecordingError
 
+__all__ = [
+    "FORMATS",
+    "Recording",
+    "RecordingError",
+    "detect_format",
+    "packets",
+    "read_recording",
+    "read_recording_bytes",
+    "sensor_of",
+    "write_recording",
+]
 
-class RecordingError(ValueError):
-    """A recording that cannot be read or written; the text is one sentence that names the file."""
+FORMATS: dict[str, Format] = {
+    "aedat2": Format((".aedat", ".aedat2"), inivation.open_aedat2, inivation.write_aedat2),
+    "aedat3": Format((".aedat3", ".aedat31", ".aedat"), inivation.open_aedat3, inivation.write_aedat3),
+    "aedat4": Format((".aedat4",), inivation.open_aedat4, inivation.write_aedat4),
+    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee.write_evt2),
+    "evt21": Format((".evt21", ".raw"), prophesee.open_raw, prophesee.write_evt21),
+    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee.write_evt3),
+    "dat": Format((".dat",), prophesee.open_dat, prophesee.write_dat),
+    "hdf5": Format((".h5", ".hdf5"), tables.open_hdf5, tables.write_hdf5),
+    "npz": Format((".npz",), tables.open_npz, tables.write_npz),
+    "csv": Format((".csv", ".txt"), tables.open_csv, tables.write_csv),
+    "nmnist": Format((".bin",), tables.open_nmnist, tables.write_nmnist),
+    "es": Format((".es",), tables.open_es, tables.write_es),
+}
+
+MARKS = {  # how a file of each kind begins
+    inivation.AEDAT4_MARK[:10]: "aedat4",
+    b"#!AER-DAT3": "aedat3",
+    b"#!AER-DAT2": "aedat2",
+    b"\x89HDF\r\n\x1a\n": "hdf5",
+    b"PK\x03\x04": "npz",
+    b"Event Stream": "es",
+}
 
 
 @dataclass(frozen=True)
@@ -26,129 +71,171 @@ class Recording:
     warnings: tuple[str, ...] = ()
 
 
-Decoded = tuple[Events, SensorSize | None]
-"""A reader's answer: events as they lie in the file, and the sensor if the file names it."""
-
-
-def read_nmnist(path: Path) -> Decoded:
-    """N-MNIST and N-Caltech101 .bin (Orchard et al. 2015): 40-bit events, x, y, polarity bit, 23-bit time in us."""
-    raw = np.fromfile(path, np.uint8)
-    records = raw[: len(raw) // 5 * 5].reshape(-1, 5).astype(np.int64)
-    t = (records[:, 2] & 0x7F) << 16 | records[:, 3] << 8 | records[:, 4]
-    overflow = records[:, 1] == 240  # a marker, not an event: the clock has wrapped after 2^13 us
-    t += np.cumsum(overflow) << 13
-    events = make_events(t, records[:, 0], records[:, 1], records[:, 2] >> 7)[~overflow]
-    return events, None
-
-
-def read_eventcv(path: Path) -> Decoded:
-    """Whatever EventCV reads: AEDAT4, AEDAT 2, EVT2, EVT3, DAT, HDF5."""
-    import eventcv  # the only reader of these; imported here so that .bin needs nothing
-
-    stream = eventcv.load(str(path), time_unit="us")
-    table: NDArray[np.uint64] = stream.numpy()
-    width, height = stream.sensor_size
-    size = SensorSize(width, height) if 1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE else None
-    return make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3]), size
-
-
-@dataclass(frozen=True)
-class Format:
-    """One kind of file: the suffix it is known by, and the function that reads it."""
-
-    suffix: str
-    read: Callable[[Path], Decoded]
-
-
-FORMATS: dict[str, Format] = {
-    "nmnist": Format(".bin", read_nmnist),
-    "aedat4": Format(".aedat4", read_eventcv),
-    "evt2": Format(".raw", read_eventcv),
-    "evt3": Format(".raw", read_eventcv),
-    "dat": Format(".dat", read_eventcv),
-}
-
-
 def detect_format(path: Path | str) -> str:
     """The name in FORMATS that the file's content fits. Raises RecordingError where none does."""
     path = Path(path)
     try:
         with path.open("rb") as file:
-            head = file.read(4096)
-        size = path.stat().st_size
+            head = file.read(8192)
+            size = file.seek(0, 2)
     except OSError as error:
         raise RecordingError(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
     if not head:
         raise RecordingError(f"{path} is empty")
-    if head.startswith(b"#!AER-DAT4"):
-        return "aedat4"
+    for mark, name in MARKS.items():
+        if head.startswith(mark):
+            return name
     if head.startswith(b"%"):
-        text = head.decode("latin-1").lower()
-        if "% evt 3" in text or "format evt3" in text:
-            return "evt3"
-        if "% evt 2" in text or "format evt2" in text:
-            return "evt2"
-        return "dat"
-    if path.suffix == ".bin" and size % 5 == 0:
+        return prophesee.raw_format(head) or "dat"
+    first = head.split(b"\n", 1)[0]
+    if tables.csv_row(first) or (b"\0" not in first and tables.named_columns(first)):
+        return "csv"
+    if tables.looks_like_nmnist(head, size):
         return "nmnist"
     raise RecordingError(f"{path} is not a recording of a kind known here ({', '.join(FORMATS)})")
+
+
+@contextmanager
+def _faults_named(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file is read becomes one RecordingError that names it."""
+    try:
+        yield
+    except RecordingError as error:
+        raise RecordingError(f"cannot read {path}: {error}") from error
+    except (ValueError, OSError, RuntimeError, IndexError, KeyError, OverflowError, struct.error) as error:
+        raise RecordingError(f"cannot read {path}: it is damaged ({type(error).__name__})") from error
+    except MemoryError as error:
+        raise RecordingError(f"cannot read {path}: it asks for more memory than there is") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what a fault inside a Rust reader comes as; not an Exception
+            raise
+        raise RecordingError(f"cannot read {path}: it is damaged") from None
+
+
+def _open(path: Path) -> tuple[str, Opened]:
+    name = detect_format(path)
+    with _faults_named(path):
+        return name, FORMATS[name].open(path)
 
 
 def read_recording(path: Path | str) -> Recording:
     """All events of one file. Raises RecordingError: missing, empty, of no known kind, or without a single event."""
     path = Path(path)
-    name = detect_format(path)
-    try:
-        events, size = FORMATS[name].read(path)
-    except (ValueError, OSError, RuntimeError) as error:
-        raise RecordingError(f"{path} is damaged: {error}") from error
-    if not len(events):
+    name, opened = _open(path)
+    with _faults_named(path):
+        parts = [part for part in opened.chunks if len(part)]
+    if not parts:
         raise RecordingError(f"there are no events in {path}")
+    events = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    size = opened.size or _smallest_sensor(events, name)
     if size is None:
-        size = _smallest_sensor(events, name)
-    kept, counters = sanitise(events, size)
-    warnings = []
+        raise RecordingError(f"no event of {path} lies on a sensor of any size")
+    sanitiser = Sanitiser(size)
+    kept = sanitiser.push(events)
+    if not len(kept):
+        raise RecordingError(f"no event of {path} lies on its {size} sensor")
+    return Recording(kept, size, name, (*opened.notes, *_remarks(sanitiser.counters, size)))
+
+
+def _remarks(counters: Counters, size: SensorSize) -> list[str]:
+    remarks = []
     if counters.n_outside:
-        warnings.append(f"{counters.n_outside} events outside the {size} sensor were dropped")
+        remarks.append(f"{counters.n_outside} events outside the {size} sensor were dropped")
     if counters.n_backward:
-        warnings.append(
+        remarks.append(
             f"time steps back {counters.n_backward} times ({counters.n_restarts} clock restarts); "
             "events were put in order"
         )
-    if not len(kept):
-        raise RecordingError(f"no event of {path} lies on its {size} sensor")
-    return Recording(kept, size, name, tuple(warnings))
+    return remarks
 
 
-NMNIST_SENSOR = SensorSize(34, 34)
-
-
-def _smallest_sensor(events: Events, name: str) -> SensorSize:
+def _smallest_sensor(events: Events, name: str) -> SensorSize | None:
     """The sensor of a file that names none: N-MNIST's if everything fits, else the smallest that holds all events."""
-    width, height = int(events["x"].max()) + 1, int(events["y"].max()) + 1
-    if name == "nmnist" and width <= NMNIST_SENSOR.width and height <= NMNIST_SENSOR.height:
-        return NMNIST_SENSOR
-    return SensorSize(min(max(width, 1), MAX_SIDE), min(max(height, 1), MAX_SIDE))
+    usable = events[(events["x"] >= 0) & (events["y"] >= 0) & (events["x"] < MAX_SIDE) & (events["y"] < MAX_SIDE)]
+    if not len(usable):
+        return None
+    width, height = int(usable["x"].max()) + 1, int(usable["y"].max()) + 1
+    if name == "nmnist" and width <= tables.NMNIST_SENSOR.width and height <= tables.NMNIST_SENSOR.height:
+        return tables.NMNIST_SENSOR
+    return SensorSize(width, height)
 
 
 def read_recording_bytes(data: bytes, name: str) -> Recording:
-    """An uploaded recording; `name` gives only the suffix. Raises RecordingError, which names the upload."""
-    suffix = "".join(c for c in Path(name).suffix if c.isalnum() or c == ".")[:10]
+    """An uploaded recording; `name` is for the message. Raises RecordingError."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"upload{suffix}"
+        path = Path(folder) / "upload"
         path.write_bytes(data)
         try:
             return read_recording(path)
         except RecordingError as error:
-            raise RecordingError(str(error).replace(str(path), name or "the upload")) from None
+            raise RecordingError(str(error).replace(str(path), Path(name).name or "the upload")) from None
 
 
-def packets(path: Path | str, packet_us: int = 10_000) -> Iterator[Events]:
-    """The file's events in order, `packet_us` at a time; packets without events are left out."""
+def sensor_of(path: Path | str) -> SensorSize:
+    """The sensor of a file: from its header, or, where that names none, from one pass over its events."""
+    path = Path(path)
+    name, opened = _open(path)
+    if opened.size is not None:
+        return opened.size
+    width = height = 0
+    with _faults_named(path):
+        for chunk in opened.chunks:
+            size = _smallest_sensor(chunk, name)
+            if size is not None:
+                width, height = max(width, size.width), max(height, size.height)
+    if not width:
+        raise RecordingError(f"there are no events in {path}")
+    return SensorSize(width, height)
+
+
+def packets(path: Path | str, packet_us: int = 10_000, size: SensorSize | None = None) -> Iterator[Events]:
+    """The file's events in order, `packet_us` at a time from the first event; packets without events are left out.
+
+    Only a few megabytes of the file are in memory at any time. Raises RecordingError like read_recording.
+    """
+    path = Path(path)
     if packet_us < 1:
         raise EventsError(f"a packet must last at least one microsecond, not {packet_us}")
-    events = read_recording(path).events
-    number = (events["t"] - events["t"][0]) // packet_us
-    cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(events)]
-    for begin, end in pairwise(cuts):
-        yield events[begin:end] if end > begin else empty_events()
+    sanitiser = Sanitiser(size or sensor_of(path))
+    _, opened = _open(path)
+    origin, rest = None, empty_events()
+    with _faults_named(path):
+        for chunk in opened.chunks:
+            events = sanitiser.push(chunk)
+            if not len(events):
+                continue
+            origin = int(events["t"][0]) if origin is None else origin
+            events = np.concatenate([rest, events]) if len(rest) else events
+            number = (events["t"] - origin) // packet_us
+            cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist()]
+            for begin, end in pairwise(cuts):
+                yield events[begin:end]
+            rest = events[cuts[-1] :].copy()
+    if len(rest):
+        yield rest
+    if origin is None:
+        raise RecordingError(f"there are no events in {path}")
+
+
+def write_recording(path: Path | str, events: Events, size: SensorSize, format: str | None = None) -> None:
+    """Write sorted events in the format that the suffix stands for, or in `format`. Raises RecordingError."""
+    path = Path(path)
+    if format is None:
+        format = next((name for name, kind in FORMATS.items() if path.suffix.lower() in kind.suffixes), None)
+    if format not in FORMATS:
+        suffixes = sorted({kind.suffixes[0] for kind in FORMATS.values()})
+        raise RecordingError(f"cannot tell a format from '{path.name}'; end it in one of {', '.join(suffixes)}")
+    write = FORMATS[format].write
+    if write is None:
+        raise RecordingError(f"{format} files can be read but not written")
+    check_events(events, size)
+    if not len(events):
+        raise RecordingError(f"there are no events to write to {path}")
+    if int(events["t"][0]) < 0:
+        raise RecordingError(f"cannot write {path}: times below zero have no place in a file")
+    try:
+        write(path, np.ascontiguousarray(events, EVENTS), size)
+    except RecordingError as error:
+        raise RecordingError(f"cannot write {path}: {error}") from error
+    except OSError as error:
+        raise RecordingError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error

@@ -1,0 +1,369 @@
+"""Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT: headers, decoders and encoders.
+
+Bit layouts after Prophesee's published format descriptions. Time bases wrap (34 bits in EVT2, 24 in EVT3, 32 in DAT)
+and are unwrapped; a smaller step back is left for the sanitiser. Each decoder is a loop in numba and the same in numpy.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events
+from encoders.formats import Decode, Opened, RecordingError, text_header, word_chunks
+
+SENSORS = {  # what a plugin or system name says where the header has no geometry
+    "genx320": SensorSize(320, 320),
+    "gen31": SensorSize(640, 480),
+    "gen3": SensorSize(640, 480),
+    "gen41": SensorSize(1280, 720),
+    "gen4": SensorSize(1280, 720),
+    "imx636": SensorSize(1280, 720),
+    "imx646": SensorSize(1280, 720),
+}
+Words = NDArray[np.unsignedinteger]
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The compiled loops, or None where numba cannot be imported."""
+    try:
+        from encoders import reading_kernels
+    except ImportError:
+        return None
+    return reading_kernels
+
+
+def unwrap(fresh: NDArray[np.int64], bits: int, high: int) -> NDArray[np.int64]:
+    """Times of a clock with `bits` bits, its wraps counted; `high` is the unwrapped time before them, -1 for none.
+
+    A step back of more than half the clock's range is a wrap.
+    """
+    if not len(fresh):
+        return fresh
+    period = 1 << bits
+    begin = int(fresh[0]) if high < 0 else high
+    steps = np.diff(fresh, prepend=begin % period)
+    return fresh + period * (begin // period + np.cumsum(steps < -(period >> 1)))
+
+
+# ----------------------------------------------------------------------------------------------------------- decoders
+
+
+@dataclass
+class Evt2:
+    """uint32 words: kind (28), low time (22), x (11), y (0); kind 0 OFF, 1 ON, 8 the upper 28 bits of time."""
+
+    high: int = -1
+
+    def __call__(self, data: NDArray[np.uint8]) -> Events:
+        words = data.view("<u4")
+        if (loops := kernels()) is not None:
+            out = np.empty(len(words), EVENTS)
+            n, self.high = loops.evt2(words, self.high, out)
+            return out[:n]
+        return self.plain(words)
+
+    def plain(self, words: Words) -> Events:
+        """The numpy twin of reading_kernels.evt2."""
+        kind = words >> np.uint32(28)
+        base, self.high = _bases(kind == 8, (words & np.uint32(0x0FFFFFFF)).astype(np.int64) << 6, 34, self.high)
+        kept = (kind <= 1) & (base >= 0)
+        word = words[kept]
+        events = empty_events(len(word))
+        events["t"] = base[kept] | (word >> np.uint32(22) & np.uint32(0x3F))
+        events["x"] = word >> np.uint32(11) & np.uint32(0x7FF)
+        events["y"] = word & np.uint32(0x7FF)
+        events["p"] = kind[kept] == 1
+        return events
+
+
+def _bases(is_high: NDArray[np.bool_], value: NDArray[np.int64], bits: int, high: int) -> tuple[NDArray[np.int64], int]:
+    """For every word the time base in force, -1 before the first; and the last one."""
+    places = np.flatnonzero(is_high)
+    highs = np.concatenate([[high], unwrap(value[places], bits, high)]).astype(np.int64)
+    return highs[np.cumsum(is_high)], int(highs[-1])
+
+
+@dataclass
+class Evt21:
+    """uint64 words: kind (60), low time (54), base x (43), y (32), one bit for each of 32 pixels (0)."""
+
+    swapped: bool = False  # "legacy" files hold the two halves of a word the other way round
+    high: int = -1
+
+    def __call__(self, data: NDArray[np.uint8]) -> Events:
+        words = data.view("<u8")
+        if self.swapped:
+            words = words >> np.uint64(32) | words << np.uint64(32)
+        loops = kernels()
+        if loops is None:
+            return self.plain(words)
+        parts: list[Events] = []
+        while True:
+            out = np.empty(len(words) + 32, EVENTS)
+            n, used, self.high = loops.evt21(words, self.high, out)
+            parts.append(out[:n])
+            words = words[used:]
+            if not len(words):
+                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def plain(self, words: Words) -> Events:
+        """The numpy twin of reading_kernels.evt21."""
+        kind = words >> np.uint64(60)
+        value = (words >> np.uint64(32) & np.uint64(0x0FFFFFFF)).astype(np.int64) << 6
+        base, self.high = _bases(kind == 8, value, 34, self.high)
+        kept = (kind <= 1) & (base >= 0)
+        word, base, kind = words[kept], base[kept], kind[kept]
+        index, bit = np.nonzero(word[:, np.newaxis] >> np.arange(32, dtype=np.uint64) & np.uint64(1))
+        events = empty_events(len(index))
+        events["t"] = (base | (word >> np.uint64(54) & np.uint64(0x3F)).astype(np.int64))[index]
+        events["x"] = (word >> np.uint64(43) & np.uint64(0x7FF)).astype(np.int64)[index] + bit
+        events["y"] = (word >> np.uint64(32) & np.uint64(0x7FF)).astype(np.int64)[index]
+        events["p"] = (kind == 1)[index]
+        return events
+
+
+@dataclass
+class Evt3:
+    """uint16 words that change one thing each: row, time, base column; an event is a column or a bit of a vector."""
+
+    state: NDArray[np.int64] = field(default_factory=lambda: np.array([-1, 0, 0, 0, 0, 0], np.int64))
+
+    def __call__(self, data: NDArray[np.uint8]) -> Events:
+        words = data.view("<u2")
+        loops = kernels()
+        if loops is None:
+            return self.plain(words)
+        parts: list[Events] = []
+        while True:
+            out = np.empty(len(words) + 12, EVENTS)
+            n, used = loops.evt3(words, self.state, out)
+            parts.append(out[:n])
+            words = words[used:]
+            if not len(words):
+                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def plain(self, words: Words) -> Events:
+        """The numpy twin of reading_kernels.evt3."""
+        kind = words >> np.uint16(12)
+        value = words.astype(np.int64) & 0xFFF
+        high, last_high = _bases(kind == 8, value << 12, 24, int(self.state[0]))
+        low = _held(kind == 6, value, int(self.state[1]))
+        y = _held(kind == 0, value & 0x7FF, int(self.state[2]))
+        polarity = _held(kind == 3, value >> 11, int(self.state[4]))
+        known = np.logical_or.accumulate(kind == 0) | bool(self.state[5])
+        vector = (kind == 4) | (kind == 5)
+        base = _vector_bases(kind, value & 0x7FF, int(self.state[3]))
+        usable = (high >= 0) & known
+        single = np.flatnonzero((kind == 2) & usable)
+        places = np.flatnonzero(vector & usable)
+        bits = np.where(kind[places] == 4, value[places], value[places] & 0xFF)
+        index, bit = np.nonzero(bits[:, np.newaxis] >> np.arange(12) & 1)
+        word = np.concatenate([single, places[index]])
+        x = np.concatenate([value[single] & 0x7FF, base[places][index] + bit])
+        on = np.concatenate([value[single] >> 11 & 1, polarity[places][index]])
+        order = np.argsort(word, kind="stable")
+        word = word[order]
+        events = empty_events(len(word))
+        events["t"], events["x"], events["y"], events["p"] = (high | low)[word], x[order], y[word], on[order]
+        if len(words):
+            after = int(base[-1]) + {4: 12, 5: 8}.get(int(kind[-1]), 0)
+            self.state[:] = last_high, low[-1], y[-1], min(after, 0x7FFF - 12), polarity[-1], known[-1]
+        return events
+
+
+def _held(is_set: NDArray[np.bool_], value: NDArray[np.int64], before: int) -> NDArray[np.int64]:
+    """For every word the value last set, `before` until the first."""
+    return np.concatenate([[before], value[is_set]])[np.cumsum(is_set)]
+
+
+def _vector_bases(kind: Words, value: NDArray[np.int64], before: int) -> NDArray[np.int64]:
+    """For every word the base column in force: the last one set, moved on by the vectors since (8 or 12 each)."""
+    moved = np.cumsum(np.select([kind == 4, kind == 5], [12, 8], 0))
+    is_set = kind == 3
+    anchor = np.concatenate([[before], value[is_set] - moved[is_set]])[np.cumsum(is_set)]
+    moved_before = np.concatenate([[0], moved[:-1]]) if len(moved) else moved
+    return np.minimum(anchor + moved_before * ~is_set + moved * is_set, 0x7FFF - 12)
+
+
+@dataclass
+class Dat:
+    """Two uint32 a record: time; x (0), y (14), polarity (28)."""
+
+    last: int = -1
+
+    def __call__(self, data: NDArray[np.uint8]) -> Events:
+        words = data.view("<u4")
+        if (loops := kernels()) is not None:
+            out = np.empty(len(words) // 2, EVENTS)
+            self.last = loops.dat(words, self.last, out)
+            return out
+        return self.plain(words)
+
+    def plain(self, words: Words) -> Events:
+        """The numpy twin of reading_kernels.dat."""
+        pairs = words.reshape(-1, 2)
+        events = empty_events(len(pairs))
+        t = unwrap(pairs[:, 0].astype(np.int64), 32, self.last)
+        self.last = int(t[-1]) if len(t) else self.last
+        events["t"] = t
+        events["x"] = pairs[:, 1] & np.uint32(0x3FFF)
+        events["y"] = pairs[:, 1] >> np.uint32(14) & np.uint32(0x3FFF)
+        events["p"] = (pairs[:, 1] >> np.uint32(28)) > 0
+        return events
+
+
+# ------------------------------------------------------------------------------------------------------------ headers
+
+
+def open_raw(path: Path) -> Opened:
+    """An EVT 2.0, 2.1 or 3.0 file; the encoding comes from its header."""
+    with path.open("rb") as file:
+        lines = text_header(file, b"%")
+        start = file.tell()
+    header = "\n".join(lines).lower()
+    record, decode = _decoder(header)
+    notes: list[str] = []
+    return Opened(_geometry(header), word_chunks(path, start, record, decode, notes), notes)
+
+
+def raw_format(head: bytes) -> str | None:
+    """evt2, evt21 or evt3, by the first kilobytes of a file; None for anything else."""
+    header = head.decode("latin-1").lower()
+    for pattern, name in ((r"evt ?3", "evt3"), (r"evt ?2\.?1", "evt21"), (r"evt ?2", "evt2")):
+        if re.search(rf"^% (format )?{pattern}\b", header, re.MULTILINE):
+            return name
+    return None
+
+
+def _decoder(header: str) -> tuple[int, Decode]:
+    match raw_format(header.encode("latin-1")):
+        case "evt3":
+            return 2, Evt3()
+        case "evt21":
+            return 8, Evt21(swapped="legacy" in header)
+        case "evt2":
+            return 4, Evt2()
+    raise RecordingError("the header names no encoding that is known here (EVT 2.0, 2.1 and 3.0 are)")
+
+
+def _geometry(header: str) -> SensorSize | None:
+    """The sensor by `geometry 640x480`, by `width=640;height=480`, by Width and Height lines, or by a sensor's name."""
+    width = re.search(r"^% width (\d+)|width=(\d+)", header, re.MULTILINE)
+    height = re.search(r"^% height (\d+)|height=(\d+)", header, re.MULTILINE)
+    pair = re.search(r"^% geometry (\d+)x(\d+)", header, re.MULTILINE)
+    if pair is None and width and height:
+        found = (int(width.group(1) or width.group(2)), int(height.group(1) or height.group(2)))
+    elif pair is not None:
+        found = (int(pair.group(1)), int(pair.group(2)))
+    else:
+        return next((size for name, size in SENSORS.items() if name in header), None)
+    return SensorSize(*found) if all(1 <= side <= MAX_SIDE for side in found) else None
+
+
+def open_dat(path: Path) -> Opened:
+    """A DAT file: text header, two bytes that give kind and size of the records, records of 8 bytes."""
+    with path.open("rb") as file:
+        header = "\n".join(text_header(file, b"%")).lower()
+        kind = file.read(2)
+        start = file.tell()
+    if len(kind) < 2 or kind[1] != 8:
+        raise RecordingError("it has no 8-byte events")
+    notes: list[str] = []
+    return Opened(_geometry(header), word_chunks(path, start, 8, Dat(), notes), notes)
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+def write_evt2(path: Path, events: Events, size: SensorSize) -> None:
+    """EVT 2.0: a time word wherever the upper bits change (every 64 us at the earliest)."""
+    t = events["t"]
+    words = (
+        events["p"].astype(np.uint32) << np.uint32(28)
+        | (t & 0x3F).astype(np.uint32) << np.uint32(22)
+        | events["x"].astype(np.uint32) << np.uint32(11)
+        | events["y"].astype(np.uint32)
+    )
+    high = t >> 6
+    changes = _changes(high)
+    times = np.uint32(8 << 28) | (high[changes] & 0x0FFFFFFF).astype(np.uint32)
+    _save(path, "2.0", "EVT2", size, np.insert(words, changes, times).astype("<u4"))
+
+
+def write_evt21(path: Path, events: Events, size: SensorSize) -> None:
+    """EVT 2.1 with one event a word: valid for every reader, if not the smallest file."""
+    t, x = events["t"], events["x"].astype(np.uint64)
+    words = (
+        events["p"].astype(np.uint64) << np.uint64(60)
+        | (t & 0x3F).astype(np.uint64) << np.uint64(54)
+        | (x & ~np.uint64(31)) << np.uint64(43)
+        | events["y"].astype(np.uint64) << np.uint64(32)
+        | np.uint64(1) << (x & np.uint64(31))
+    )
+    high = t >> 6
+    changes = _changes(high)
+    times = np.uint64(8 << 60) | (high[changes] & 0x0FFFFFFF).astype(np.uint64) << np.uint64(32)
+    _save(path, "2.1", "EVT21", size, np.insert(words, changes, times).astype("<u8"))
+
+
+def write_evt3(path: Path, events: Events, size: SensorSize) -> None:
+    """EVT 3.0 with single events only: row and time words where they change, no vectors.
+
+    Vectors that stand alone are read wrongly by several programs; single events are read by all.
+    """
+    t, y = events["t"], events["y"].astype(np.uint16)
+    high, low = t >> 12 & 0xFFF, (t & 0xFFF).astype(np.uint16)
+    words = np.zeros((len(events), 4), np.uint16)  # time high, time low, row, column
+    words[:, 0] = 0x8000 | high.astype(np.uint16)
+    words[:, 1] = 0x6000 | low
+    words[:, 2] = y
+    words[:, 3] = 0x2000 | events["p"].astype(np.uint16) << 11 | events["x"].astype(np.uint16)
+    wanted = np.ones(words.shape, bool)
+    wanted[1:, 0] = np.diff(t >> 12) != 0
+    wanted[1:, 1] = np.diff(t) != 0
+    wanted[1:, 2] = np.diff(events["y"]) != 0
+    _save(path, "3.0", "EVT3", size, words[wanted].astype("<u2"))
+
+
+def write_dat(path: Path, events: Events, size: SensorSize) -> None:
+    """DAT, version 2."""
+    _check_writable(events, size, 14)
+    pairs = np.empty((len(events), 2), "<u4")
+    pairs[:, 0] = events["t"] & 0xFFFFFFFF
+    pairs[:, 1] = (
+        events["p"].astype(np.uint32) << np.uint32(28)
+        | events["y"].astype(np.uint32) << np.uint32(14)
+        | events["x"].astype(np.uint32)
+    )
+    header = f"% Data file containing CD events.\n% Version 2\n% Height {size.height}\n% Width {size.width}\n"
+    with path.open("wb") as file:
+        file.write(header.encode() + bytes([0x0C, 8]))
+        file.write(pairs.tobytes())
+
+
+def _changes(high: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Where a time word must stand: before the first event and wherever the upper bits differ from the event before."""
+    return np.flatnonzero(np.concatenate([[True], high[1:] != high[:-1]])) if len(high) else np.zeros(0, np.intp)
+
+
+def _save(path: Path, version: str, name: str, size: SensorSize, words: Words) -> None:
+    header = (
+        f"% evt {version}\n% format {name};height={size.height};width={size.width}\n% geometry {size}\n"
+        "% integrator_name spikesight\n% end\n"
+    )
+    with path.open("wb") as file:
+        file.write(header.encode())
+        file.write(words.tobytes())
+
+
+def _check_writable(events: Events, size: SensorSize, bits: int) -> None:
+    if len(events) and int(events["t"][0]) < 0:
+        raise RecordingError("times below zero cannot be written")
+    if max(size.width, size.height) > 1 << bits:
+        raise RecordingError(f"the format holds no more than {1 << bits} columns and rows")

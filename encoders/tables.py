@@ -1,0 +1,337 @@
+"""Formats that are tables (npz, csv, HDF5), the 40-bit files of N-MNIST, and Event Stream (.es) through faery."""
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import MAX_SIDE, Events, SensorSize, make_events
+from encoders.formats import CHUNK_BYTES, Opened, RecordingError, word_chunks
+
+ROWS = 1 << 20  # events read from a table at once
+NAMES = {  # what the columns are called, here and elsewhere
+    "t": ("t", "ts", "time", "timestamp", "timestamps", "time_us", "t_us"),
+    "x": ("x", "xs", "x_coordinates", "u", "col", "column"),
+    "y": ("y", "ys", "y_coordinates", "v", "row"),
+    "p": ("p", "ps", "pol", "polarity", "polarities", "on"),
+}
+
+
+def _columns(names: list[str]) -> dict[str, str] | None:
+    """Which of `names` are t, x, y and p; None unless all four are there."""
+    plain = {name.rsplit("/", 1)[-1].strip().lower(): name for name in names}
+    found = {key: next((plain[word] for word in words if word in plain), "") for key, words in NAMES.items()}
+    return found if all(found.values()) else None
+
+
+def _microseconds(t: NDArray[Any]) -> NDArray[np.int64]:
+    """Whole numbers are microseconds; fractions are seconds."""
+    return np.rint(t * 1e6).astype(np.int64) if np.issubdtype(t.dtype, np.floating) else t.astype(np.int64)
+
+
+def _size(width: Any, height: Any) -> SensorSize | None:
+    sides = [int(np.asarray(side).ravel()[0]) for side in (width, height) if side is not None and np.size(side)]
+    return SensorSize(*sides) if len(sides) == 2 and all(1 <= side <= MAX_SIDE for side in sides) else None
+
+
+# ----------------------------------------------------------------------------------------------------------------- npz
+
+
+@dataclass
+class _Column:
+    """One array of an npz file, read from front to back."""
+
+    file: BinaryIO
+    dtype: np.dtype[np.generic]
+    n: int
+
+    def read(self, n: int) -> NDArray[np.generic]:
+        data = self.file.read(n * self.dtype.itemsize)
+        if len(data) < n * self.dtype.itemsize:
+            raise RecordingError("an array of it ends too early")
+        return np.frombuffer(data, self.dtype)
+
+
+def open_npz(path: Path) -> Opened:
+    """Arrays t, x, y, p of equal length and, if there, width and height; unpacked a piece at a time."""
+    try:
+        archive = zipfile.ZipFile(path)
+        names = _columns([name.removesuffix(".npy") for name in archive.namelist()])
+        if names is None:
+            raise RecordingError("it holds no arrays t, x, y and p")
+        columns = {key: _column(archive, name) for key, name in names.items()}
+        if len({column.n for column in columns.values()}) != 1:
+            raise RecordingError("its arrays t, x, y and p differ in length")
+        sides = [_first(archive, name) for name in ("width", "height")]
+    except (zipfile.BadZipFile, KeyError, NotImplementedError) as error:
+        raise RecordingError("it is no whole npz file") from error
+    return Opened(_size(*sides), _npz_chunks(archive, columns))
+
+
+def _column(archive: zipfile.ZipFile, name: str) -> _Column:
+    file = archive.open(f"{name}.npy")
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if len(shape) != 1 or dtype.hasobject or dtype.itemsize == 0 or dtype.kind not in "biuf":
+        raise RecordingError(f"its array {name} is no flat array of numbers")
+    return _Column(file, dtype, shape[0])  # pyright: ignore[reportArgumentType]
+
+
+def _first(archive: zipfile.ZipFile, name: str) -> object:
+    """The first number of an array, None if there is no such array."""
+    if f"{name}.npy" not in archive.namelist():
+        return None
+    column = _column(archive, name)
+    return column.read(1) if column.n else None
+
+
+def _npz_chunks(archive: zipfile.ZipFile, columns: dict[str, _Column]) -> Iterator[Events]:
+    with archive:
+        left = columns["t"].n
+        while left > 0:
+            n = min(left, ROWS)
+            try:
+                part = {key: column.read(n) for key, column in columns.items()}
+            except (zipfile.BadZipFile, EOFError, zlib_error()) as error:
+                raise RecordingError("it is damaged") from error
+            yield make_events(_microseconds(part["t"]), part["x"], part["y"], part["p"])
+            left -= n
+
+
+def zlib_error() -> type[Exception]:
+    """zlib is optional in Python; without it no packed npz opens in the first place."""
+    try:
+        from zlib import error
+    except ImportError:
+        return EOFError
+    return error
+
+
+def write_npz(path: Path, events: Events, size: SensorSize) -> None:
+    """t int64, x and y uint16, p uint8, width and height: the layout that EventCV writes."""
+    with path.open("wb") as file:
+        np.savez_compressed(
+            file,
+            t=events["t"],
+            x=events["x"].astype(np.uint16),
+            y=events["y"].astype(np.uint16),
+            p=events["p"].astype(np.uint8),
+            width=np.array([size.width], np.uint64),
+            height=np.array([size.height], np.uint64),
+        )
+
+
+# ----------------------------------------------------------------------------------------------------------------- csv
+
+
+def open_csv(path: Path) -> Opened:
+    """Rows of t, x, y, p, by commas or blanks; a header row may name them in another order.
+
+    Whole times are microseconds, fractions seconds.
+    """
+    with path.open("rb") as file:
+        first = file.readline(4096)
+    words = _words(first)
+    names = _columns(words)
+    if names is None and not csv_row(first):
+        raise RecordingError("its first line names no columns t, x, y and p, and is no row of four numbers")
+    order = [words.index(names[key]) for key in "txyp"] if names else [0, 1, 2, 3]
+    return Opened(None, _csv_chunks(path, order, len(words), skip=names is not None))
+
+
+def _words(line: bytes) -> list[str]:
+    return line.decode("latin-1").strip().lstrip("#%").replace(",", " ").replace(";", " ").split()
+
+
+def named_columns(line: bytes) -> bool:
+    """Is this a header that names columns t, x, y and p?"""
+    return _columns(_words(line)) is not None
+
+
+def csv_row(line: bytes) -> bool:
+    """Is this a row of at least four numbers?"""
+    try:
+        return len([float(word) for word in _words(line)]) >= 4
+    except ValueError:
+        return False
+
+
+def _csv_chunks(path: Path, order: list[int], width: int, *, skip: bool) -> Iterator[Events]:
+    with path.open("rb") as file:
+        if skip:
+            file.readline()
+        while lines := file.readlines(CHUNK_BYTES // 4):
+            text = b" ".join(lines).replace(b",", b" ").replace(b";", b" ").strip()
+            fractions = b"." in text or b"e" in text
+            try:
+                numbers = np.array(text.split(), np.float64 if fractions else np.int64)
+            except (ValueError, OverflowError) as error:
+                raise RecordingError("a row of it is no row of numbers") from error
+            if len(numbers) % width or not bool(np.isfinite(numbers).all()):
+                raise RecordingError(f"a row of it has not {width} numbers")
+            t, x, y, p = (numbers.reshape(-1, width)[:, k] for k in order)
+            if fractions and bool((np.abs(t) > 1e12).any()):
+                raise RecordingError("its times are too large for seconds")
+            sides = np.clip([x, y], -1, 1 << 14)
+            yield make_events(_microseconds(t), sides[0], sides[1], p)
+
+
+def write_csv(path: Path, events: Events, size: SensorSize) -> None:  # noqa: ARG001
+    """Header t,x,y,p, then a row an event; p is 0 or 1."""
+    with path.open("wb") as file:
+        file.write(b"t,x,y,p\n")
+        for begin in range(0, len(events), ROWS):
+            part = events[begin : begin + ROWS]
+            table = np.stack([part["t"], part["x"], part["y"], part["p"]], axis=1).tolist()
+            file.write("".join(f"{t},{x},{y},{p}\n" for t, x, y, p in table).encode())
+
+
+# ---------------------------------------------------------------------------------------------------------------- HDF5
+
+
+def open_hdf5(path: Path) -> Opened:
+    """Four arrays t, x, y, p in one group, under their usual names, or one array of records with these fields."""
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+        arrays: dict[str, h5py.Dataset] = {}
+        file.visititems(lambda name, item: arrays.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        sides = [file.attrs.get(name) for name in ("width", "height")]
+    except (OSError, RuntimeError) as error:
+        raise RecordingError("it is no whole HDF5 file") from error
+    return Opened(_size(*sides), _hdf5_chunks(file, arrays))
+
+
+def _hdf5_chunks(file: object, arrays: dict) -> Iterator[Events]:
+    with file:  # pyright: ignore[reportGeneralTypeIssues]
+        groups = {name.rpartition("/")[0] for name in arrays}
+        for group in sorted(groups):
+            names = _columns([name for name in arrays if name.rpartition("/")[0] == group])
+            if names is not None:
+                yield from _hdf5_rows({key: arrays[name] for key, name in names.items()}, None)
+                return
+        for array in arrays.values():
+            fields = _columns(list(array.dtype.names or ()))
+            if fields is not None:
+                yield from _hdf5_rows(dict.fromkeys("txyp", array), fields)
+                return
+    raise RecordingError("it holds no arrays t, x, y and p")
+
+
+def _hdf5_rows(arrays: dict, fields: dict[str, str] | None) -> Iterator[Events]:
+    if len({array.shape for array in arrays.values()}) != 1 or arrays["t"].ndim != 1:
+        raise RecordingError("its arrays t, x, y and p differ in shape")
+    try:
+        for begin in range(0, len(arrays["t"]), ROWS):
+            part = {key: np.asarray(array[begin : begin + ROWS]) for key, array in arrays.items()}
+            if fields is not None:
+                part = {key: records[fields[key]] for key, records in part.items()}
+            yield make_events(_microseconds(part["t"]), part["x"], part["y"], part["p"])
+    except (OSError, RuntimeError, KeyError) as error:
+        raise RecordingError("it is damaged, or packed in a way that needs a plug-in") from error
+
+
+def write_hdf5(path: Path, events: Events, size: SensorSize) -> None:
+    """Group `events` with t, x, y, p, width and height as attributes: the layout that EventCV writes."""
+    import h5py
+
+    kinds = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
+    with h5py.File(path, "w") as file:
+        for name, kind in kinds.items():
+            column = np.ascontiguousarray(events[name]).astype(kind)
+            file.create_dataset(f"events/{name}", data=column, compression="gzip", compression_opts=1, shuffle=True)
+        file.attrs.update({"width": np.uint64(size.width), "height": np.uint64(size.height)})
+        file.attrs["timestamp_scale_ms"] = 0.001
+
+
+# ------------------------------------------------------------------------------------------------------------- N-MNIST
+
+
+@dataclass
+class Nmnist:
+    """40-bit events: column, row, polarity (upper bit) and 23 bits of time, big-endian (Orchard et al. 2015).
+
+    A row of 240 is no event: the camera's clock has gone on by 2^13 us.
+    """
+
+    ahead: int = 0
+
+    def __call__(self, data: NDArray[np.uint8]) -> Events:
+        records = data.reshape(-1, 5).astype(np.int64)
+        t = (records[:, 2] & 0x7F) << 16 | records[:, 3] << 8 | records[:, 4]
+        marks = records[:, 1] == 240
+        if not marks.any():
+            return make_events(t + self.ahead, records[:, 0], records[:, 1], records[:, 2] >> 7)
+        ahead = self.ahead + (np.cumsum(marks) << 13)
+        self.ahead = int(ahead[-1])
+        return make_events(t + ahead, records[:, 0], records[:, 1], records[:, 2] >> 7)[~marks]
+
+
+NMNIST_SENSOR = SensorSize(34, 34)
+
+
+def open_nmnist(path: Path) -> Opened:
+    """A .bin file of N-MNIST or N-Caltech101; it names no sensor."""
+    notes: list[str] = []
+    return Opened(None, word_chunks(path, 0, 5, Nmnist(), notes), notes)
+
+
+def looks_like_nmnist(head: bytes, size: int) -> bool:
+    """There is no mark to go by: whole records, and times that never fall but at the camera's wraps."""
+    records = np.frombuffer(head[: len(head) // 5 * 5], np.uint8)
+    if size < 5 or not len(records):
+        return False
+    t = Nmnist()(records)["t"]
+    return size % 5 == 0 if len(t) < 2 else bool((np.diff(t) >= 0).mean() > 0.99)
+
+
+def write_nmnist(path: Path, events: Events, size: SensorSize) -> None:
+    """Sensors up to 256 x 240 and times below 2^23 us (8.4 s), all that 40 bits hold."""
+    if size.width > 256 or size.height > 240:
+        raise RecordingError(f".bin files hold sensors up to 256x240, not {size}")
+    t = events["t"]
+    if len(t) and (int(t[0]) < 0 or int(t[-1]) >= 1 << 23):
+        raise RecordingError(".bin files hold times from 0 to 8.4 s only; shift or cut the recording")
+    records = np.empty((len(events), 5), np.uint8)
+    records[:, 0], records[:, 1] = events["x"], events["y"]
+    records[:, 2] = events["p"].astype(np.uint8) << 7 | (t >> 16 & 0x7F).astype(np.uint8)
+    records[:, 3], records[:, 4] = t >> 8 & 0xFF, t & 0xFF
+    path.write_bytes(records.tobytes())
+
+
+# ------------------------------------------------------------------------------------------------------------------ ES
+
+ES_HINT = "Event Stream files (.es) need faery: pip install 'spikesight[es]'"
+
+
+def open_es(path: Path) -> Opened:
+    """An Event Stream file, read by faery (extra `es`)."""
+    try:
+        import faery
+    except ImportError as error:
+        raise RecordingError(ES_HINT) from error
+    stream = faery.events_stream_from_file(path)
+    width, height = stream.dimensions()
+    return Opened(_size(width, height), _faery_chunks(stream))
+
+
+def _faery_chunks(stream: object) -> Iterator[Events]:
+    for packet in stream:  # pyright: ignore[reportGeneralTypeIssues]
+        yield make_events(packet["t"].astype(np.int64), packet["x"], packet["y"], packet["on"])
+
+
+def write_es(path: Path, events: Events, size: SensorSize) -> None:
+    """An Event Stream file, written by faery (extra `es`)."""
+    try:
+        import faery
+    except ImportError as error:
+        raise RecordingError(ES_HINT) from error
+    table = np.empty(len(events), faery.EVENTS_DTYPE)
+    table["t"], table["x"], table["y"], table["on"] = (events[name] for name in "txyp")
+    faery.events_stream_from_array(table, (size.width, size.height)).to_file(path, zero_t0=False)
