@@ -1,8 +1,8 @@
 """The compiled loops of binning. Imported only where numba is present; binning.py holds the same sums in numpy.
 
 Events are read as packed records; `columns` [sensor width] and `rows` [sensor height] are uint32 tables whose sum is
-the cell of one polarity plane, and is >= 2**30 where the event is cropped away. Every coordinate is checked before it is
-used as an index: a bad one ends the loop with OUTSIDE, an event in the wrong bin with UNSORTED.
+the cell of one polarity plane, and is >= 2**30 where the event is cropped away. Every coordinate is checked before
+it is used as an index: a bad one ends the loop with OUTSIDE, an event in the wrong bin with UNSORTED.
 """
 
 import numba
@@ -27,7 +27,7 @@ def first_at_or_after(events, t):
 
 @numba.njit(cache=True, nogil=True)
 def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals):
-    """Add each event to its cell of out [T, 2, H, W] unless it has reached `ceiling`, and to totals [T]; 0 if all is well."""
+    """Add each event to its cell of out [T, 2, H, W] unless at `ceiling`, and to totals [T]; 0 if all is well."""
     steps = out.shape[0]
     plane = np.uint32(out.shape[2] * out.shape[3])
     cells = out.reshape(steps, 2 * out.shape[2] * out.shape[3])
