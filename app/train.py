@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     except TrainingError as error:
         print(f"train-dvs: {error}")
         return 1
+    if not metrics:  # not the main one of several processes
+        return 0
     test, (low, high) = metrics["test"], metrics["test"]["interval"]
     print(
         f"test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['count']}, "

@@ -40,6 +40,7 @@ class ResNetConfig:
         False  # blocks of 1x1, 3x3 and 1x1 convolutions; `widths` are their outputs, the middle a quarter
     )
     downsample: Literal["stride", "max"] = "stride"  # where a stage begins
+    spiking_readout: bool = False  # the logits are the spikes of a last neuron layer (for losses on spike counts)
     tdbn: bool = False  # Zheng et al. 2021: norms of summed branches start at theta / sqrt 2, the others at theta
 
     def __post_init__(self) -> None:
@@ -180,7 +181,7 @@ def _scale_norm(branch: nn.Module | None, scale: float) -> None:
 
 
 class SpikingResNet(nn.Module):
-    """A spiking ResNet with a non-spiking linear read-out. The network keeps no state: it takes and returns it."""
+    """A spiking ResNet with a linear read-out. The network keeps no state: it takes and returns it."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
@@ -200,6 +201,7 @@ class SpikingResNet(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.last_neuron = make_neuron(config.neuron) if config.block == "ms" else None
         self.readout = nn.Linear(width, config.classes)
+        self.readout_neuron = make_neuron(config.neuron) if config.spiking_readout else None
         self._initialise()
         name_states(self)
 
@@ -232,7 +234,8 @@ class SpikingResNet(nn.Module):
             raise ValueError(f"x_seq must be [T, N, {self.config.in_channels}, H, W], not {tuple(x_seq.shape)}")
         after = dict(state or {})
         spikes = self.features(x_seq.to(self.readout.weight.dtype), after)
-        return self.readout(spikes.mean((3, 4))), after
+        logits = self.readout(spikes.mean((3, 4)))
+        return logits if self.readout_neuron is None else self.readout_neuron(logits, after), after
 
 
 def _cifar(depth: int, block: Literal["plain", "sew", "ms"] = "plain") -> ResNetConfig:

@@ -96,7 +96,7 @@ def _counters(folder: Path) -> str:
 
 def test_ctrl_c_saves_and_stops(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config(root, save_minutes=99.0)
-    run = Run(config, root / "runs" / "stopped", load_data(config))
+    run = Run(load_data(config), root / "runs" / "stopped")
     step = run.train_batch
 
     def interrupted(indices: object) -> tuple[float, int]:
@@ -114,7 +114,7 @@ def test_ctrl_c_saves_and_stops(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_loss_that_is_not_finite_stops_the_run(root: Path) -> None:
     config = small_config(root)
-    run = Run(config, root / "runs" / "nan", load_data(config))
+    run = Run(load_data(config), root / "runs" / "nan")
     with torch.no_grad():
         run.network.readout.bias.fill_(float("nan"))
     before = {
@@ -173,7 +173,7 @@ def test_run_folders_are_numbered(tmp_path: Path) -> None:
 
 def test_the_optimiser_decays_weights_only(root: Path) -> None:
     config = small_config(root)
-    run = Run(config, root / "runs" / "x", load_data(config))
+    run = Run(load_data(config), root / "runs" / "x")
     decayed, other = run.optimiser.param_groups
     assert decayed["weight_decay"] == config.weight_decay
     assert other["weight_decay"] == 0

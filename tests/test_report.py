@@ -68,7 +68,7 @@ def test_the_settings_written_are_the_settings(finished: tuple[Path, dict[str, o
 def test_streamed_accuracy_is_reported(finished: tuple[Path, dict[str, object]]) -> None:
     stream = finished[1]["stream"]
     assert isinstance(stream, dict)
-    assert set(stream) == {"fresh", "carried"}
+    assert set(stream) == {"fresh", "carried", "count"}
 
 
 @pytest.mark.parametrize(("correct", "count"), [(0, 10), (10, 10), (98, 100), (1, 3)])

@@ -1,42 +1,96 @@
-"""Augmentation of binned windows: one draw a sample, the same for all its steps."""
+"""Augmentation of training samples: one draw a sample, the same for all its steps.
+
+Events are moved by nearest neighbour, so that binary frames stay binary; images by bilinear interpolation.
+"""
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, one_hot
 
 from training.config import TrainConfig
 
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """frames float [N, T, C, H, W] -> the same shape: rotated, shifted, perhaps mirrored, some events dropped."""
-    if config.rotate or config.shift or config.flip:
-        frames = _move(frames, config, generator)
+    """frames float [N, T, C, H, W] of events -> the same shape: moved, perhaps mirrored, some events dropped."""
+    if config.rotate or config.shift or config.flip or config.shear:
+        n, t, c, h, w = frames.shape
+        matrix = motions(n, (h, w), (h, w), config, generator)
+        moved = sample(frames.flatten(1, 2), matrix, (h, w), "nearest")
+        frames = moved.view(n, t, c, h, w)
     return drop_events(frames, config.drop, generator) if config.drop else frames
+
+
+def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """images [N, C, R, R'] in [0, 1] -> [N, C, H, W]: a random crop where they are larger, moved, perhaps mirrored."""
+    n, _, *kept = images.shape
+    larger = tuple(kept) != size
+    if not (config.rotate or config.shift or config.flip or config.shear or config.zoom or larger):
+        return images
+    matrix = motions(n, (kept[0], kept[1]), size, config, generator, zoom=config.zoom, anywhere=larger)
+    return sample(images, matrix, size, "bilinear")
+
+
+def crop_middle(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """images [N, C, R, R'] -> their middle [N, C, H, W]."""
+    top, left = (images.shape[2] - size[0]) // 2, (images.shape[3] - size[1]) // 2
+    return images[:, :, top : top + size[0], left : left + size[1]]
+
+
+def sample(planes: Tensor, matrix: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """planes [N, P, R, R'] read at `matrix` [N, 2, 3] (output to input, both in [-1, 1]) -> [N, P, H, W]."""
+    grid = affine_grid(matrix, [len(planes), planes.shape[1], *size], align_corners=False)
+    return grid_sample(planes, grid.to(planes.device), mode=mode, padding_mode="zeros", align_corners=False)
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     return torch.rand(count, generator=generator) * (high - low) + low
 
 
-def _move(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """Rotate about the centre and shift by whole pixels, nearest neighbour, so that binary frames stay binary."""
-    n, t, c, h, w = frames.shape
+def motions(
+    n: int,
+    kept: tuple[int, int],
+    size: tuple[int, int],
+    config: TrainConfig,
+    generator: torch.Generator,
+    *,
+    zoom: float = 0.0,
+    anywhere: bool = False,
+) -> Tensor:
+    """[n, 2, 3]: rotation and shear about the centre, mirror, whole-pixel shift; crops of the kept picture.
+
+    `anywhere`: the crop lies anywhere in the picture. `zoom`: it has this share of the area or more, at a ratio of
+    sides between 3/4 and 4/3.
+    """
+    r, c = kept
+    h, w = size
     angle = _uniform(n, -config.rotate, config.rotate, generator) * math.pi / 180
-    dx, dy = (torch.randint(-config.shift, config.shift + 1, (n,), generator=generator) for _ in range(2))
+    shear = torch.zeros(n)
+    if config.shear:
+        shear = (_uniform(n, -config.shear, config.shear, generator) * math.pi / 180).tan()
+    dx, dy = (torch.randint(-config.shift, config.shift + 1, (n,), generator=generator).float() for _ in range(2))
     mirror = torch.ones(n)
     if config.flip:
         mirror = 1 - 2 * torch.randint(0, 2, (n,), generator=generator).float()
+    cut_h, cut_w = torch.full((n,), float(h)), torch.full((n,), float(w))
+    if zoom:
+        area = _uniform(n, zoom, 1.0, generator) * r * c
+        ratio = _uniform(n, math.log(3 / 4), math.log(4 / 3), generator).exp()
+        cut_h, cut_w = (area / ratio).sqrt().clamp(max=r), (area * ratio).sqrt().clamp(max=c)
+    if zoom or anywhere:
+        for cut, side, offset in ((cut_h, r, dy), (cut_w, c, dx)):
+            start = _uniform(n, 0.0, 1.0, generator) * (side - cut)
+            offset += (start if zoom else start.round()) - (side - cut) / 2  # whole pixels keep an unscaled crop exact
     cos, sin = angle.cos(), angle.sin()
+    half_h, half_w = cut_h / 2, cut_w / 2  # pixels of the picture that one unit of the output spans
     rows = (
-        torch.stack([mirror * cos, -sin * h / w, 2 * dx / w], 1),
-        torch.stack([mirror * sin * w / h, cos, 2 * dy / h], 1),
+        torch.stack([mirror * cos * half_w, (shear * cos - sin) * half_h, dx], 1) * 2 / c,
+        torch.stack([mirror * sin * half_w, (shear * sin + cos) * half_h, dy], 1) * 2 / r,
     )
-    grid = torch.nn.functional.affine_grid(torch.stack(rows, 1), [n, t * c, h, w], align_corners=False)
-    moved = torch.nn.functional.grid_sample(
-        frames.flatten(1, 2), grid.to(frames.device), mode="nearest", align_corners=False
-    )
-    return moved.view(n, t, c, h, w)
+    return torch.stack(rows, 1)
 
 
 def drop_events(frames: Tensor, highest: float, generator: torch.Generator) -> Tensor:
@@ -60,3 +114,69 @@ def drop_events(frames: Tensor, highest: float, generator: torch.Generator) -> T
             left = int(torch.randint(0, w - columns + 1, (1,), generator=generator))
             keep[i, :, :, top : top + rows, left : left + columns] = False
     return frames * keep.to(frames.device)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A batch after mixing: x_seq [T, N, C, H, W] and the share of each class, float [N, K]."""
+
+    x_seq: Tensor
+    targets: Tensor
+
+
+def mix(x_seq: Tensor, labels: Tensor, classes: int, config: TrainConfig, generator: torch.Generator) -> Mixed:
+    """Mixup (Zhang et al. 2018) and EventMix (Shen et al. 2023): samples blended with, or patched from, another one."""
+    targets = one_hot(labels, classes).float()
+    n = x_seq.shape[1]
+    if config.mixup:
+        order = torch.randperm(n, generator=generator)
+        share = _beta(config.mixup, generator)
+        x_seq = share * x_seq + (1 - share) * x_seq[:, order]
+        targets = share * targets + (1 - share) * targets[order]
+    if config.event_mix:
+        x_seq, targets = _event_mix(x_seq, targets, config.event_mix, generator)
+    return Mixed(x_seq, targets)
+
+
+def fewer_steps(x_seq: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
+    """Time sub-sampling (`keep_steps` of them, in order) and a random length (`random_steps` or more, in one piece)."""
+    steps = len(x_seq)
+    if config.keep_steps and config.keep_steps < steps:
+        chosen = torch.randperm(steps, generator=generator)[: config.keep_steps].sort().values
+        x_seq = x_seq[chosen.to(x_seq.device)]
+    if config.random_steps and config.random_steps < len(x_seq):
+        length = int(torch.randint(config.random_steps, len(x_seq) + 1, (1,), generator=generator))
+        x_seq = x_seq[:length]
+    return x_seq
+
+
+def _beta(a: float, generator: torch.Generator) -> float:
+    """A draw of Beta(a, a) that follows from the generator (torch's own takes none)."""
+    seed = int(torch.randint(0, 2**62, (1,), generator=generator))
+    return float(np.random.default_rng(seed).beta(a, a))
+
+
+def _event_mix(x_seq: Tensor, targets: Tensor, chance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A box in space and time is taken from another sample; labels follow the events each side brought."""
+    t, n, _, h, w = x_seq.shape
+    order = torch.randperm(n, generator=generator)
+    chosen = torch.rand(n, generator=generator) < chance
+    share = torch.rand(n, generator=generator)  # of the volume
+    inside = torch.zeros(t, n, 1, h, w, dtype=torch.bool)
+    for i in range(n):
+        if not chosen[i]:
+            continue
+        edge = float(share[i]) ** (1 / 3)
+        lengths = [max(1, round(edge * side)) for side in (t, h, w)]
+        starts = [
+            int(torch.randint(0, side - length + 1, (1,), generator=generator))
+            for side, length in zip((t, h, w), lengths)
+        ]
+        span = [slice(start, start + length) for start, length in zip(starts, lengths)]
+        inside[span[0], i, :, span[1], span[2]] = True
+    inside = inside.to(x_seq.device)
+    other = x_seq[:, order.to(x_seq.device)]
+    ours, theirs = ((x * m).sum((0, 2, 3, 4)) for x, m in ((x_seq, ~inside), (other, inside)))
+    weight = torch.where(ours + theirs > 0, theirs / (ours + theirs).clamp_min(1e-9), 0.0)[:, None]
+    mixed_targets = (1 - weight) * targets + weight * targets[order.to(targets.device)]
+    return torch.where(inside, other, x_seq), mixed_targets

@@ -19,57 +19,96 @@ class TrainConfig:
     # data
     data: str = "nmnist"  # a data set's name, or a folder laid out <class>/<file> (or train/<class>, test/<class>)
     root: str = "data"  # where named data sets lie
-    val_fraction: float = 0.15  # share of the training recordings that choose the model
+    val_fraction: float = 0.15  # share of the training samples that choose the model
     test_fraction: float = 0.15  # share set aside for the test where the data has no test split of its own
     emulated: Literal["", "mnist"] = ""  # images that join the training set as emulated events
     emulated_root: str = ""  # where those images lie (default: root)
     emulated_count: int = 10_000  # how many of them
     repeat: int = 1  # how often each recording stands in the training set beside emulated ones
     cache: str = ".cache"  # folder of binned frames
-    # the event contract
-    steps: int = 10  # T, bins of a window
-    bin_us: int = 31_000  # one bin, microseconds
-    height: int = 34  # of the network's input, pixels
-    width: int = 34
-    encoding: str = "binary"  # binary or count
+    # the contract of the input; 0 or empty takes what suits the data set
+    steps: int = 0  # T: bins of a window, or times that an image is shown
+    bin_us: int = 0  # one bin, microseconds
+    height: int = 0  # of the network's input, pixels
+    width: int = 0  # likewise
+    channels: int = 0  # of a folder of pictures: 3, or 1 for grey
+    encoding: str = ""  # recordings: binary or count; images: direct, rate or latency
+    resize: int = 0  # pictures on disk: short side they are kept at; training crops at random, evaluation in the middle
     # network
     network: str = "event-medium"  # a name from `spikesight models`
+    neuron: Literal["lif", "if", "plif", "clif", "psn"] = "lif"  # kind of neuron, all causal
     beta: float = 0.5  # leak a step
+    theta: float = 1.0  # firing threshold
+    reset: Literal["subtract", "zero"] = "subtract"  # of lif, if and plif
     surrogate: str = "arctan"  # arctan, fast_sigmoid, sigmoid, triangular, rectangular
+    slope: float = 0.0  # the surrogate's parameter; 0 takes its default
     learn_beta: bool = False  # PLIF: the leak is learnt, one a layer
+    tdbn: bool = False  # batch norms of summed branches start at theta / sqrt 2
+    init_from: str = ""  # start from a model folder, or from the weights file of an ANN of the same shape
     # optimisation
-    epochs: int = 30
-    batch_size: int = 64
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    lr: float = 2e-3  # peak; warm-up, then cosine to 0
-    weight_decay: float = 0.01
-    warmup_epochs: float = 1.0
-    loss: Literal["mean", "tet"] = "tet"  # cross-entropy of the mean logits, or of every step (TET)
-    label_smoothing: float = 0.0
+    epochs: int = 30  # times that the training samples are seen
+    batch_size: int = 64  # of all processes together
+    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd has momentum 0.9
+    lr: float = 2e-3  # peak; warm-up, then the schedule
+    schedule: Literal["cosine", "step", "constant"] = "cosine"  # cosine to 0, or times 0.1 each `step_epochs`
+    step_epochs: int = 30  # of the step schedule
+    weight_decay: float = 0.01  # of weights with more than one axis
+    warmup_epochs: float = 1.0  # of a linear warm-up
+    loss: Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"] = "tet"  # see training/loss.py
+    tet_weight: float = 1e-3  # of TET's pull of all logits towards 1
+    label_smoothing: float = 0.0  # of cross-entropies
+    teacher: str = ""  # distil from this model folder or ANN weights file
+    teacher_weight: float = 0.5  # of the distillation in the loss
+    teacher_temperature: float = 2.0  # softens both sides
     carry: float = 0.0  # chance that a sample starts with the membranes another one left, as in a stream
+    keep_steps: int = 0  # time sub-sampling: each batch keeps this many steps, drawn at random, in order; 0 keeps all
+    random_steps: int = 0  # each batch runs a random number of steps, this or more; 0 is off
+    truncate: int = 0  # truncated back-propagation through time: steps a piece; 0 is off
     spike_penalty: float = 0.0  # weight of the mean firing rate in the loss
     clip_norm: float = 1.0  # gradient norm; 0 is off
     ema: float = 0.0  # decay of the moving average of weights that is evaluated and shipped; 0 is off
-    # augmentation of the training windows
+    # augmentation of the training samples
     shift: int = 2  # pixels, each way
     rotate: float = 10.0  # degrees, each way
-    drop: float = 0.2  # highest share of events dropped from a window
+    shear: float = 0.0  # degrees, each way
+    zoom: float = 0.0  # images: random crops of at least this share of the area (0.08 is usual for ImageNet); 0 is off
     flip: bool = False  # mirror left and right (not for digits or gestures with a direction)
+    drop: float = 0.2  # recordings: highest share of events dropped from a window
+    event_mix: float = 0.0  # recordings: chance that a sample is mixed with another one in a random box (EventMix)
+    mixup: float = 0.0  # Beta(a, a) mixing of samples and labels; 0 is off
     # the run
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0  # of everything drawn
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU when there is one
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, membranes stay float32
+    channels_last: bool = False  # memory layout of the convolutions
+    compile: bool = False  # torch.compile
+    checkpoint_steps: int = 0  # recompute in the backward pass, this many steps a piece: less memory; 0 is off
     threads: int = 0  # torch threads; 0 leaves torch's choice
     output: str = "runs"  # folder of run folders
     name: str = ""  # the run's folder; default: data and network
     save_minutes: float = 2.0  # a checkpoint at least this often, and at every epoch's end
+    log_to: Literal["", "tensorboard"] = ""  # a further log beside metrics.csv; needs the extra
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.bin_us, self.height, self.width, self.epochs, self.batch_size) < 1:
-            raise ValueError("steps, bin_us, height, width, epochs and batch_size must be positive")
+        counts = (self.steps, self.bin_us, self.height, self.width, self.channels, self.resize, self.random_steps)
+        if min(*counts, self.keep_steps, self.truncate, self.checkpoint_steps) < 0:
+            raise ValueError("numbers of steps, pixels, channels and microseconds must not be negative")
+        if min(self.epochs, self.batch_size, self.step_epochs, self.repeat) < 1:
+            raise ValueError("epochs, batch_size, step_epochs and repeat must be positive")
         if not 0 < self.val_fraction < 1 or not 0 < self.test_fraction < 1:
             raise ValueError("val_fraction and test_fraction must lie between 0 and 1")
         if self.lr <= 0 or not 0 <= self.ema < 1 or not 0 <= self.drop < 1 or not 0 <= self.carry <= 1:
             raise ValueError("lr must be positive, ema and drop in [0, 1), carry in [0, 1]")
+        if not 0 <= self.label_smoothing < 1 or not 0 <= self.event_mix <= 1 or not 0 <= self.zoom <= 1:
+            raise ValueError("label_smoothing must lie in [0, 1), event_mix and zoom in [0, 1]")
+        if min(self.mixup, self.spike_penalty, self.clip_norm, self.slope, self.teacher_weight) < 0:
+            raise ValueError("mixup, spike_penalty, clip_norm, slope and teacher_weight must not be negative")
+        if self.truncate and (self.teacher or self.loss in ("mse_rate", "ce_count", "mse_count", "mean")):
+            raise ValueError("--truncate needs a loss that every step has for itself: --loss tet, with no --teacher")
+        if self.truncate and self.checkpoint_steps:
+            raise ValueError("--truncate already bounds memory: use it or --checkpoint-steps, not both")
+        if self.channels not in (0, 1, 3):
+            raise ValueError("channels must be 1 or 3")
 
 
 def _plain_type(hint: Any) -> type:

@@ -1,9 +1,11 @@
-"""fit() and evaluate(): our own loop. The model is chosen on the validation split; the test split is read once."""
+"""fit(): our own loop. The model is chosen on the validation split; the test split is read once."""
 
 import math
 import signal
 import time
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,22 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models.checkpoint import Card, Contract, save
+from models.checkpoint import Card, save
 from models.neurons import State
-from models.resnet import NETWORKS, SpikingResNet
-from training.augment import augment
+from training.augment import fewer_steps, mix
 from training.config import TrainConfig
 from training.data import Data, load_data
-from training.evaluate import evaluate
-from training.loss import LOSSES
+from training.evaluate import Evaluation, evaluate
+from training.inputs import training_input
+from training.loss import total_loss
+from training.optimise import learning_rate, make_optimiser, update_average
+from training.processes import Processes, join_processes
 from training.progress import load_progress, save_progress
-from training.report import write_environment, write_metrics, write_report
+from training.report import MetricsLog, write_environment, write_report
+from training.starting import build_network, load_teacher, start_from
+from training.trainee import Trainee
+
+__all__ = ["Run", "TrainingError", "build_network", "choose_device", "dry_run", "fit", "learning_rate", "run_folder"]
 
 
 class TrainingError(RuntimeError):
@@ -51,27 +59,9 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def build_network(config: TrainConfig, classes: int) -> SpikingResNet:
-    """The network a configuration asks for, seeded."""
-    if config.network not in NETWORKS:
-        raise ValueError(f"unknown network {config.network!r}; known: {', '.join(NETWORKS)}")
-    shape = NETWORKS[config.network]
-    neuron = replace(shape.neuron, beta=config.beta, surrogate=config.surrogate, learn_beta=config.learn_beta)
-    torch.manual_seed(config.seed)
-    return SpikingResNet(replace(shape, in_channels=2, classes=classes, neuron=neuron))
-
-
 def seeded(*numbers: int) -> torch.Generator:
     """A generator that follows from the numbers alone."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
-
-
-def learning_rate(config: TrainConfig, step: int, steps_an_epoch: int) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    warmup, total = config.warmup_epochs * steps_an_epoch, config.epochs * steps_an_epoch
-    if step < warmup:
-        return config.lr * (step + 1) / warmup
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 
 def carried_state(state: State, last: State | None, chance: float, generator: torch.Generator) -> State:
@@ -88,26 +78,28 @@ def carried_state(state: State, last: State | None, chance: float, generator: to
 
 
 class Run:
-    """One training run and its folder."""
+    """One training run and its folder; `data.config` holds the settings, with the data's contract filled in."""
 
-    def __init__(self, config: TrainConfig, folder: Path, data: Data) -> None:
-        self.config, self.folder, self.data = config, folder, data
-        self.device = choose_device(config.device)
-        self.network = build_network(config, len(data.labels)).to(self.device)
+    def __init__(self, data: Data, folder: Path, processes: Processes | None = None) -> None:
+        config = self.config = data.config
+        self.folder, self.data = folder, data
+        self.processes = processes or Processes(choose_device(config.device))
+        self.device = self.processes.device
+        self.network = build_network(config, len(data.labels), data.contract.channels)
+        if config.init_from:
+            start_from(self.network, Path(config.init_from))
+        self.network.to(self.device)
+        if config.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
+        self.teacher = load_teacher(Path(config.teacher), data.contract, self.device) if config.teacher else None
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.ema else None
-        self.optimiser = self._make_optimiser()
+        self.optimiser = make_optimiser(self.network, config)
         self.progress = Progress()
         self.last_state: State | None = None
         self.steps_an_epoch = max(1, len(data.train) // config.batch_size)
         self.stop_asked = False
-
-    def _make_optimiser(self) -> torch.optim.Optimizer:
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        other = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": other, "weight_decay": 0.0}]
-        if self.config.optimiser == "sgd":
-            return torch.optim.SGD(groups, lr=self.config.lr, momentum=0.9)
-        return torch.optim.AdamW(groups, lr=self.config.lr)
+        self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
 
     @property
     def progress_path(self) -> Path:
@@ -119,73 +111,91 @@ class Run:
         if self.average is not None:
             extra["average"] = self.average
         if self.last_state is not None:
-            extra["carry"] = self.last_state
-        save_progress(self.progress_path, self.network, self.optimiser, extra, asdict(self.progress))
+            extra["carry"] = {key: self.processes.gather(tensor) for key, tensor in self.last_state.items()}
+        if self.processes.main:
+            save_progress(self.progress_path, self.network, self.optimiser, extra, asdict(self.progress))
 
     def resume(self) -> None:
         """Go on from the last checkpoint."""
         groups, counters = load_progress(self.progress_path, self.network, self.optimiser)
         self.progress = Progress(**counters)
-        self.average = groups.get("average", self.average)
-        self.last_state = groups.get("carry")
+        self.average = _moved(groups.get("average"), self.device) or self.average
+        carried = _moved(groups.get("carry"), self.device)
+        self.last_state = carried and {key: self.processes.share(tensor) for key, tensor in carried.items()}
 
     def card(self, metrics: dict[str, Any]) -> Card:
         """What the checkpoint says of itself."""
-        c, sensor = self.config, self.data.sensor
-        digits = self.data.labels == tuple("0123456789")
-        contract = Contract(
-            "events", 2, c.height, c.width, c.steps, c.encoding, sensor.width, sensor.height, c.bin_us,
-            still="digit" if digits else "plain",
-        )  # fmt: skip
-        recipe = {
-            k: v for k, v in asdict(c).items() if k not in ("root", "emulated_root", "cache", "output", "threads")
-        }
+        places = ("root", "emulated_root", "cache", "output", "threads", "init_from", "teacher")
+        recipe = {k: v for k, v in asdict(self.config).items() if k not in places}
         recipe["data"] = self.data.split["data"]
+        for name in ("init_from", "teacher"):
+            recipe[name] = Path(getattr(self.config, name)).name
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
-        return Card(contract, self.data.labels, {"recipe": recipe, "samples": counts}, metrics)
+        return Card(self.data.contract, self.data.labels, {"recipe": recipe, "samples": counts}, metrics)
 
-    def train_batch(self, indices: np.ndarray) -> tuple[float, int]:
-        """One optimiser step; (loss, correct)."""
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor, torch.Generator]:
+        """(augmented x_seq [T, n, C, H, W], targets, generator): this process's share of the whole batch's draws."""
         config, generator = self.config, seeded(self.config.seed, 1, self.progress.step)
-        x = torch.from_numpy(np.array(self.data.train.frames[np.sort(indices)])).to(self.device).float()
-        labels = torch.from_numpy(self.data.train.labels[np.sort(indices)]).to(self.device)
-        x = augment(x, config, generator).transpose(0, 1).contiguous()
+        rows = np.sort(rows)
+        stored = torch.from_numpy(np.array(self.data.train.frames[rows])).to(self.device)
+        targets = torch.from_numpy(self.data.train.labels[rows]).to(self.device)
+        x_seq = training_input(stored, config, self.data.contract, generator)
+        x_seq = fewer_steps(x_seq, config, generator)
+        if config.mixup or config.event_mix:
+            mixed = mix(x_seq, targets, len(self.data.labels), config, generator)
+            x_seq, targets = mixed.x_seq, mixed.targets
+        return self.processes.share(x_seq, 1), self.processes.share(targets), generator
+
+    def train_batch(self, rows: np.ndarray) -> tuple[float, int]:
+        """One optimiser step; (loss summed over this process's samples, how many of them were right)."""
+        config, step = self.config, self.progress.step
+        x_seq, targets, generator = self.batch(rows)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config, self.progress.step, self.steps_an_epoch)
-        logits, state = self.network(x, carried_state({}, self.last_state, config.carry, generator))
-        loss = LOSSES[config.loss](logits, labels, config.label_smoothing)
-        value = float(loss.detach())
+            group["lr"] = learning_rate(config, step, self.steps_an_epoch)
+        self.optimiser.zero_grad(set_to_none=True)
+        state = carried_state({}, self.last_state, config.carry, generator)
+        value, logits, state = self._forward_backward(x_seq, targets, state)
         if not math.isfinite(value):
             raise TrainingError(
-                f"the loss became {value} at step {self.progress.step}: lower --lr or set --clip-norm; "
+                f"the loss became {value} at step {step}: lower --lr or set --clip-norm; "
                 f"the last checkpoint is {self.progress_path}"
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
         if config.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         self.optimiser.step()
         if config.carry:
             self.last_state = {key: tensor.detach() for key, tensor in state.items()}
-        self._update_average()
-        return value * len(indices), int((logits.detach().mean(0).argmax(1) == labels).sum())
+        if self.average is not None:
+            update_average(self.average, self.network, config.ema, step)
+        truth = targets if targets.ndim == 1 else targets.argmax(1)
+        return value * len(truth), int((logits.mean(0).argmax(1) == truth).sum())
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.average is None:
-            return
-        decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
-        for name, tensor in self.network.state_dict().items():
-            if tensor.is_floating_point():
-                self.average[name].lerp_(tensor, 1 - decay)
-            else:
-                self.average[name].copy_(tensor)
+    def _forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
+        """(loss, logits [T, n, K], state after); the gradients are in place unless the loss is not finite."""
+        teacher_logits = None
+        if self.teacher is not None:
+            with torch.inference_mode():
+                teacher_logits = self.teacher(x_seq)
+            teacher_logits = teacher_logits.clone()  # an inference tensor cannot be saved for a backward pass
+        total, parts = 0.0, []
+        for piece in x_seq.split(self.config.truncate or len(x_seq)):
+            out = self.trainee(piece, state)
+            loss = total_loss(out.logits, targets, self.config, teacher_logits, out.firing_rate)
+            loss = loss * (len(piece) / len(x_seq))
+            value = float(loss.detach())
+            total += value
+            parts.append(out.logits.detach())
+            if not math.isfinite(value):
+                break
+            self.processes.backward(loss)
+            state = {key: tensor.detach() for key, tensor in out.state.items()}
+        return total, torch.cat(parts), state
 
     def shipped_network(self) -> nn.Module:
         """The network that is evaluated and saved: the moving average where there is one."""
         if self.average is None:
             return self.network
-        network = build_network(self.config, len(self.data.labels)).to(self.device)
+        network = build_network(self.config, len(self.data.labels), self.data.contract.channels).to(self.device)
         network.load_state_dict(self.average)
         return network
 
@@ -197,28 +207,67 @@ class Run:
         saved = time.monotonic()
         bar = tqdm(
             total=self.steps_an_epoch, initial=p.batch, desc=f"epoch {p.epoch + 1}/{config.epochs}", leave=False,
-            mininterval=1, disable=None,
+            mininterval=1, disable=None if self.processes.main else True,
         )  # fmt: skip
         with bar:
             while p.batch < self.steps_an_epoch:
-                indices = order[p.batch * config.batch_size : (p.batch + 1) * config.batch_size]
-                loss, correct = self.train_batch(indices)
-                p.loss_sum, p.correct, p.seen = p.loss_sum + loss, p.correct + correct, p.seen + len(indices)
+                rows = order[p.batch * config.batch_size : (p.batch + 1) * config.batch_size]
+                loss, correct = self.train_batch(rows)
+                p.loss_sum, p.correct, p.seen = p.loss_sum + loss, p.correct + correct, p.seen + len(rows)
                 p.batch, p.step = p.batch + 1, p.step + 1
                 bar.update()
                 bar.set_postfix(loss=f"{p.loss_sum / p.seen:.4f}", accuracy=f"{p.correct / p.seen:.4f}", refresh=False)
-                if self.stop_asked or time.monotonic() - saved > config.save_minutes * 60:
+                due = time.monotonic() - saved > config.save_minutes * 60
+                stop, due = self._agreed(self.stop_asked), self._agreed(due)
+                if stop or due:
+                    self._sum_progress()
                     self.save()
                     saved = time.monotonic()
-                if self.stop_asked:
+                if stop:
                     raise KeyboardInterrupt
+
+    def _agreed(self, wish: bool) -> bool:
+        """Whether any process wishes it."""
+        if self.processes.world == 1:
+            return wish
+        return float(self.processes.sum(torch.tensor(float(wish)))) > 0
+
+    def _sum_progress(self) -> None:
+        """Sums of this process become those of all; afterwards only the main process goes on from them."""
+        if self.processes.world == 1:
+            return
+        p = self.progress
+        sums = self.processes.sum(torch.tensor([p.loss_sum, p.correct], dtype=torch.float64)).tolist()
+        p.loss_sum, p.correct = (sums[0], int(sums[1])) if self.processes.main else (0.0, 0)
 
     def finish_epoch(self, seconds: float) -> None:
         """Validate, keep the best, write metrics and the checkpoint."""
+        p, network = self.progress, self.shipped_network()
+        self._sum_progress()
+        val = evaluate(
+            network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes
+        )  # fmt: skip
+        row = self._row(val, seconds)
+        p.rows.append(row)
+        if (val.accuracy, -val.loss) > (p.best_val, -p.best_loss):
+            p.best_val, p.best_loss, p.best_epoch = val.accuracy, val.loss, p.epoch
+            if self.processes.main:
+                save(self.folder / "checkpoints" / "best", network, self.card({"val_accuracy": val.accuracy}))
+        p.epoch, p.batch, p.loss_sum, p.correct, p.seen = p.epoch + 1, 0, 0.0, 0, 0
+        if self.log is not None:
+            self.log.write(p.rows)
+        self.save()
+        if self.processes.main:
+            words = "".join(f"  WARNING: {warning}" for warning in val.warnings())
+            print(
+                f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
+                f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s){words}",
+                flush=True,
+            )
+
+    def _row(self, val: Evaluation, seconds: float) -> dict[str, Any]:
         p = self.progress
-        network = self.shipped_network()
-        val = evaluate(network, self.data.val, len(self.data.labels), self.device)
-        row = {
+        return {
             "epoch": p.epoch + 1,
             "train_loss": p.loss_sum / p.seen,
             "train_accuracy": p.correct / p.seen,
@@ -227,38 +276,34 @@ class Run:
             "lr": learning_rate(self.config, p.step - 1, self.steps_an_epoch),
             "seconds": round(seconds, 2),
             "synops": val.synops,
-            **{f"rate/{name}": rate for name, rate in val.firing_rates.items()},
+            **{f"rate/{name}": layer.rate for name, layer in val.layers.items()},
+            **{f"dead/{name}": layer.dead for name, layer in val.layers.items()},
+            **{f"saturated/{name}": layer.saturated for name, layer in val.layers.items()},
         }
-        p.rows.append(row)
-        if (val.accuracy, -val.loss) > (p.best_val, -p.best_loss):
-            p.best_val, p.best_loss, p.best_epoch = val.accuracy, val.loss, p.epoch
-            save(self.folder / "checkpoints" / "best", network, self.card({"val_accuracy": val.accuracy}))
-        p.epoch, p.batch, p.loss_sum, p.correct, p.seen = p.epoch + 1, 0, 0.0, 0, 0
-        write_metrics(self.folder, p.rows)
-        self.save()
-        silent = [name for name, rate in val.firing_rates.items() if rate == 0]
-        print(
-            f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
-            f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s)"
-            + (f"  WARNING: silent layers {', '.join(silent)}" if silent else ""),
-            flush=True,
-        )
 
     def train(self) -> None:
         """Every epoch that is left. The first Ctrl-C (or SIGTERM) saves a checkpoint and stops."""
+        with self._stop_on_signals():
+            while self.progress.epoch < self.config.epochs:
+                begin = time.monotonic()
+                self.train_epoch()
+                self.finish_epoch(time.monotonic() - begin)
 
+    @contextmanager
+    def _stop_on_signals(self) -> Iterator[None]:
         def ask(*_: object) -> None:
             self.stop_asked = True
 
         previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            while self.progress.epoch < self.config.epochs:
-                begin = time.monotonic()
-                self.train_epoch()
-                self.finish_epoch(time.monotonic() - begin)
+            yield
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+def _moved(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[str, Tensor] | None:
+    return tensors and {key: tensor.to(device) for key, tensor in tensors.items()}
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -270,22 +315,41 @@ def run_folder(config: TrainConfig) -> Path:
     return folder
 
 
+def load_on_all(config: TrainConfig, processes: Processes) -> Data:
+    """The data; the main process fills the cache while the others wait."""
+    if not processes.main:
+        processes.wait()
+    data = load_data(config)
+    if processes.main:
+        processes.wait()
+    return data
+
+
 def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
-    """Train in `folder` to the end and report; the final metrics. Raises ValueError and TrainingError."""
+    """Train in `folder` to the end and report; the final metrics (empty but in the main process).
+
+    Raises ValueError and TrainingError.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
-    run = Run(config, folder, load_data(config))
-    folder.mkdir(parents=True, exist_ok=True)
+    processes = join_processes(config, choose_device(config.device))
+    run = Run(load_on_all(config, processes), folder, processes)
     if resume:
         run.resume()
-    write_environment(folder, config, run.data)
+    if processes.main:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_environment(folder, run.config, run.data)
     run.train()
-    return write_report(run)
+    metrics = write_report(run) if processes.main else {}
+    processes.close()
+    return metrics
 
 
 def dry_run(config: TrainConfig) -> float:
     """One batch through the whole path, nothing written but the cache; its loss."""
-    run = Run(config, Path(config.output), load_data(config))
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    run = Run(load_data(config), Path(config.output))
     run.network.train()
-    loss, _ = run.train_batch(np.arange(min(config.batch_size, len(run.data.train))))
-    return loss / min(config.batch_size, len(run.data.train))
+    rows = np.arange(min(config.batch_size, len(run.data.train)))
+    return run.train_batch(rows)[0] / len(rows)

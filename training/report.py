@@ -55,6 +55,27 @@ def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
     write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
+class MetricsLog:
+    """metrics.csv and metrics.jsonl always, and TensorBoard where it was asked for."""
+
+    def __init__(self, folder: Path, log_to: str) -> None:
+        self._folder, self._board = folder, None
+        if log_to == "tensorboard":
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ValueError("--log-to tensorboard needs the extra: pip install 'spikesight[logging]'") from None
+            self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """All rows to the files, the newest to TensorBoard."""
+        write_metrics(self._folder, rows)
+        if self._board is not None:
+            for name, value in rows[-1].items():
+                self._board.add_scalar(name, value, rows[-1]["epoch"])
+            self._board.flush()
+
+
 def _git_commit() -> str:
     try:
         command = ["git", "rev-parse", "HEAD"]
@@ -79,15 +100,19 @@ def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
     write_whole(folder / "env.json", json.dumps(environment, indent=1) + "\n")
 
 
+STREAMED = 500  # test recordings at most that are also read as a stream
+
+
 def stream_accuracy(model: Path, data: Data) -> dict[str, float]:
     """Test recordings as one endless stream: each read at its end with the membranes of the one before carried over.
 
-    `fresh` starts every recording from zero state, as an upload does; `carried` never resets.
+    `fresh` starts every recording from zero state, as an upload does; `carried` never resets. Up to 500, in a seeded
+    order.
     """
     classifier = Classifier.load(model)
     random = np.random.default_rng(0)
     fresh = carried = 0
-    order = random.permutation(len(data.test_items))
+    order = random.permutation(len(data.test_items))[:STREAMED]
     streams = [read_item(data.test_items[index]) for index in order]
     previous: np.ndarray | None = None
     for index, (events, sensor) in zip(order, streams):
@@ -96,7 +121,7 @@ def stream_accuracy(model: Path, data: Data) -> dict[str, float]:
         stream = events if previous is None else _one_after_another(previous, events, classifier.contract.bin_us)
         carried += classifier.predict_events(stream, sensor)[-1].index == label
         previous = events
-    return {"fresh": fresh / len(order), "carried": carried / len(order)}
+    return {"fresh": fresh / len(order), "carried": carried / len(order), "count": len(order)}
 
 
 def _one_after_another(first: np.ndarray, second: np.ndarray, bin_us: int) -> np.ndarray:
@@ -132,11 +157,16 @@ def _card_text(run: Run, metrics: dict[str, Any]) -> str:
     t, s = metrics["test"], metrics["samples"]
     low, high = t["interval"]
     rates = "\n".join(f"| {name} | {rate:.4f} |" for name, rate in t["firing_rates"].items())
-    stream = metrics["stream"]
+    c, stream = run.data.contract, metrics["stream"]
+    if c.kind == "events":
+        shown = f"{c.steps} steps of {c.bin_us} us"
+        streamed = f"{stream['fresh']:.4f} / {stream['carried']:.4f} ({stream['count']} recordings)"
+    else:
+        shown, streamed = f"{c.steps} steps, {c.encoding} encoding", "does not apply to images"
     own = "the data set's own test split" if run.data.split["official_test"] else "a seeded split set aside"
     return f"""---
 license: apache-2.0
-tags: [spiking-neural-network, event-camera]
+tags: [spiking-neural-network{", event-camera" if c.kind == "events" else ""}]
 metrics: [accuracy]
 ---
 # {run.folder.name}
@@ -148,10 +178,10 @@ Spiking network `{run.config.network}` trained by `train-dvs` on {run.data.split
 | test accuracy | {t["accuracy"]:.4f} ({t["correct"]} of {t["count"]}; 95 % interval {low:.4f} to {high:.4f}) |
 | test data | {own}, read once |
 | validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {run.config.epochs}) |
-| streamed, zero state / membranes carried over | {stream["fresh"]:.4f} / {stream["carried"]:.4f} |
+| streamed, zero state / membranes carried over | {streamed} |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
-| different recordings among the training samples | {metrics["recorded"]} |
-| T, bin | {run.config.steps} steps of {run.config.bin_us} us |
+| different recordings or images among the training samples | {metrics["recorded"]} |
+| T | {shown} |
 | parameters | {metrics["parameters"]} |
 | synaptic operations a sample | {t["synops"]:.0f} |
 | multiply-adds of the same ANN a sample | {metrics["ann_macs"] * run.config.steps} |
@@ -168,7 +198,7 @@ Firing rates (spikes a neuron a step, on the test split):
 def write_report(run: Run) -> dict[str, Any]:
     """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md."""
     network, card = load(run.folder / "checkpoints" / "best")
-    test = evaluate(network, run.data.test, len(run.data.labels), torch.device("cpu"))
+    test = evaluate(network, run.data.test, len(run.data.labels), torch.device("cpu"), run.data.contract)
     correct = int(np.trace(test.confusion))
     model = run.folder / "model"
     metrics: dict[str, Any] = {
@@ -188,7 +218,7 @@ def write_report(run: Run) -> dict[str, Any]:
         "recorded": run.data.recorded,
     }
     save(model, network, run.card(metrics))
-    metrics["stream"] = stream_accuracy(model, run.data)
+    metrics["stream"] = stream_accuracy(model, run.data) if run.data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs
     save(model, network, run.card(metrics))
     rows = [",".join(["truth", *run.data.labels])]

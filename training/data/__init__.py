@@ -1,0 +1,32 @@
+"""Data sets by name or by folder: recordings become binned uint8 frames in a cache, images stay images."""
+
+from training.data.cache import bin_items, emulate_mnist, shown_images
+from training.data.images import IMAGES, list_pictures, read_idx
+from training.data.load import DATA_NAMES, list_data, load_data, settle
+from training.data.recordings import RECORDED, list_folder, list_nmnist, read_item
+from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, held_out, split_indices
+
+__all__ = [
+    "DATA_NAMES",
+    "IMAGES",
+    "RECORDED",
+    "Data",
+    "DataError",
+    "Frames",
+    "ImageSet",
+    "Item",
+    "Listing",
+    "bin_items",
+    "emulate_mnist",
+    "held_out",
+    "list_data",
+    "list_folder",
+    "list_nmnist",
+    "list_pictures",
+    "load_data",
+    "read_idx",
+    "read_item",
+    "settle",
+    "shown_images",
+    "split_indices",
+]

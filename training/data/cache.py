@@ -1,0 +1,108 @@
+"""Binned recordings on disk: memory-mapped uint8, found again by what went into them, never half-written."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from encoders.dvs import DvsEncoder
+from encoders.events import SensorSize
+from encoders.still import saccade_events
+from training.config import TrainConfig
+from training.data.images import find_idx, read_idx
+from training.data.recordings import read_item
+from training.data.sets import Frames, Item
+
+CACHE_VERSION = 1
+
+
+def cached(
+    folder: Path, key: dict[str, Any], count: int, shape: tuple[int, ...], samples: Iterator[np.ndarray], what: str
+) -> np.ndarray:
+    """uint8 [count, *shape] from `samples`, kept on disk under the hash of `key`; written whole or not at all."""
+    digest = hashlib.sha256(json.dumps([CACHE_VERSION, key], sort_keys=True).encode()).hexdigest()[:20]
+    path = folder / f"{digest}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{digest}.{os.getpid()}.npy"
+        array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, *shape))
+        try:
+            for index, sample in enumerate(
+                tqdm(samples, what, count, unit="sample", leave=False, mininterval=1, disable=None)
+            ):
+                array[index] = sample
+            array.flush()
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return np.load(path, mmap_mode="r")
+
+
+def frame_shape(config: TrainConfig) -> tuple[int, ...]:
+    """Of one sample of recordings."""
+    return (config.steps, 2, config.height, config.width)
+
+
+def encoder(config: TrainConfig, sensor: SensorSize) -> DvsEncoder:
+    """The encoder of a run for recordings of this sensor."""
+    return DvsEncoder(sensor, (config.height, config.width), config.bin_us, config.steps, config.encoding)
+
+
+def _contract_key(config: TrainConfig) -> list[Any]:
+    return [config.steps, config.bin_us, config.height, config.width, config.encoding]
+
+
+def file_stamps(items: Sequence[Item]) -> list[tuple[str, int, int]]:
+    """What tells a file from its successor of the same name."""
+    return [(str(i.path), i.path.stat().st_size, i.path.stat().st_mtime_ns) for i in items]
+
+
+def bin_items(items: Sequence[Item], config: TrainConfig, what: str) -> Frames:
+    """Recordings as frames; every sensor size is brought to the contract's."""
+
+    def samples() -> Iterator[np.ndarray]:
+        for item in items:
+            events, sensor = read_item(item)
+            yield encoder(config, sensor)(events)[:, 0]
+
+    key = {"items": file_stamps(items), "contract": _contract_key(config)}
+    frames = cached(Path(config.cache), key, len(items), frame_shape(config), samples(), what)
+    return Frames(frames, np.array([item.label for item in items], np.int64))
+
+
+def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int]) -> Frames:
+    """The first `emulated_count` MNIST training images but those left out, moved by saccades before the sensor."""
+    root = Path(config.emulated_root or config.root)
+    images_path = find_idx(root, "mnist", "train-images-idx3-ubyte")
+    labels = read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte"))
+    images = read_idx(images_path)
+    chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
+    encode = encoder(config, sensor)
+
+    def samples() -> Iterator[np.ndarray]:
+        for index in chosen:
+            yield encode(saccade_events(images[index], sensor, "digit", seed=index))[:, 0]
+
+    stat = images_path.stat()
+    key = {"mnist": [stat.st_size, chosen], "sensor": str(sensor), "contract": _contract_key(config)}
+    frames = cached(Path(config.cache), key, len(chosen), frame_shape(config), samples(), "emulating MNIST")
+    return Frames(frames, labels[chosen].astype(np.int64))
+
+
+def shown_images(items: Sequence[Item]) -> frozenset[int]:
+    """The MNIST images that N-MNIST recordings show: recording 00001.bin is image 0."""
+    return frozenset(int(item.path.stem) - 1 for item in items if item.path.stem.isdigit())
+
+
+def join(sets: Sequence[Frames], folder: Path) -> Frames:
+    """Several sets as one memory-mapped array."""
+    key = {"join": [str(getattr(f.frames, "filename", "")) for f in sets]}
+    samples = (frame for frames in sets for frame in frames.frames)
+    count = sum(map(len, sets))
+    joined = cached(folder, key, count, sets[0].frames.shape[1:], samples, "joining")
+    return Frames(joined, np.concatenate([f.labels for f in sets]))

@@ -1,0 +1,270 @@
+"""Sets of still images: MNIST and Fashion-MNIST (IDX), CIFAR (binary, Python and JPEG forms), folders of pictures.
+
+All become uint8 [M, 1, C, H, W]; the encoder makes the T steps of them, a batch at a time.
+"""
+
+import gzip
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from encoders.still import fit_plain
+from training.data.recordings import CIFAR10, class_folders, items_of
+from training.data.sets import DataError, Frames, ImageSet, Item
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An IDX file (LeCun), gzipped or not, as uint8."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            magic = file.read(4)
+            if len(magic) != 4 or magic[:3] != b"\x00\x00\x08":
+                raise DataError(f"{path.name} is not an IDX file of bytes")
+            shape = tuple(int.from_bytes(file.read(4), "big") for _ in range(magic[3]))
+            data = np.frombuffer(file.read(), np.uint8)
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path.name} is cut short or not gzip: {error}; download it again") from None
+    if data.size != np.prod(shape):
+        raise DataError(f"{path.name} is cut short: it should hold {np.prod(shape)} bytes, not {data.size}")
+    return data.reshape(shape)
+
+
+IDX_FOLDERS = {
+    "mnist": ("mnist", "MNIST/raw", "MNIST", ""),
+    "fashionmnist": (
+        "fashion-mnist", "fashionmnist", "fashion_mnist", "FashionMNIST/raw", "FashionMNIST", "",
+        "usr/share/datasets/fashion-mnist",
+    ),
+}  # fmt: skip
+"""Where IDX files may lie below the root: plain, as torchvision unpacks them, and as Debian installs them."""
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
+
+
+def find_idx(root: Path, name: str, stem: str) -> Path:
+    """The IDX file `stem`, gzipped or not, of the set `name`."""
+    folders = [root / folder for folder in IDX_FOLDERS[name]]
+    if name == "fashionmnist":
+        folders.append(DEBIAN_FASHION)
+    for folder in folders:
+        for file in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
+            if (folder / file).is_file():
+                return folder / file
+    title, how = {
+        "mnist": ("MNIST", "torchvision.datasets.MNIST"),
+        "fashionmnist": ("Fashion-MNIST", "torchvision.datasets.FashionMNIST"),
+    }[name]
+    also = ", or install Debian's dataset-fashion-mnist" if name == "fashionmnist" else ""
+    raise DataError(
+        f"no {stem}(.gz) in {root} or {root / IDX_FOLDERS[name][0]}: {title}'s four IDX files are needed. "
+        f"Download them with python -c \"import torchvision; {how}('{root}', download=True)\"{also}"
+    )
+
+
+def _idx_split(root: Path, name: str, split: str) -> Frames:
+    images = read_idx(find_idx(root, name, f"{split}-images-idx3-ubyte"))
+    labels = read_idx(find_idx(root, name, f"{split}-labels-idx1-ubyte"))
+    if images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise DataError(f"the {split} images and labels of {name} do not belong together")
+    return Frames(images[:, None, None], labels.astype(np.int64))
+
+
+def list_mnist(root: Path) -> ImageSet:
+    """MNIST (LeCun et al. 1998), 60000 and 10000 images, 28 x 28."""
+    train, test = (_idx_split(root, "mnist", split) for split in ("train", "t10k"))
+    return ImageSet("mnist", tuple("0123456789"), train, test)
+
+
+FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+
+def list_fashionmnist(root: Path) -> ImageSet:
+    """Fashion-MNIST (Xiao et al. 2017), 60000 and 10000 images, 28 x 28."""
+    train, test = (_idx_split(root, "fashionmnist", split) for split in ("train", "t10k"))
+    return ImageSet("fashionmnist", FASHION, train, test)
+
+
+class _Restricted(pickle.Unpickler):
+    """Reads the arrays of the CIFAR files and nothing else: any other name in a pickle is refused."""
+
+    ALLOWED = frozenset({"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"})
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        full = f"{module_name}.{global_name}"
+        if full in self.ALLOWED:
+            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if full in ("numpy.ndarray", "numpy.dtype"):
+            return getattr(np, global_name)
+        if full == "_codecs.encode":
+            import codecs
+
+            return codecs.encode
+        raise DataError(f"a CIFAR file asks for {full}: it is not the published file")
+
+
+def _read_cifar_pickle(path: Path) -> dict[str, Any]:
+    try:
+        values = _Restricted(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        return {k.decode() if isinstance(k, bytes) else str(k): v for k, v in values.items()}
+    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path.name} is damaged: {error}; download it again") from None
+
+
+def _cifar_python(folder: Path, files: Sequence[str], field: str) -> Frames:
+    """torchvision's cifar-10-batches-py and cifar-100-python."""
+    batches = []
+    for name in files:
+        if not (folder / name).is_file():
+            raise DataError(f"{folder.name} lacks {name}: the download is partial; fetch it again")
+        batches.append(_read_cifar_pickle(folder / name))
+    try:
+        images = np.concatenate([np.asarray(b["data"], np.uint8).reshape(-1, 1, 3, 32, 32) for b in batches])
+        labels = np.concatenate([np.asarray(b[field], np.int64) for b in batches])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{folder.name} is not CIFAR as published: {error}") from None
+    return Frames(images, labels)
+
+
+def _cifar_jpeg(path: Path) -> tuple[Frames, tuple[str, ...]]:
+    """JPEG files end to end in one .npz: arrays jpeg (bytes), offsets [M + 1], label [M], classes [K]."""
+    with np.load(path, allow_pickle=False) as file:
+        data, offsets, labels, classes = (file[name] for name in ("jpeg", "offsets", "label", "classes"))
+    images = []
+    for begin, end in pairwise(offsets.tolist()):
+        image = cv2.imdecode(data[begin:end], cv2.IMREAD_COLOR)
+        if image is None or image.shape != (32, 32, 3):
+            raise DataError(f"{path.name} holds pictures that cannot be decoded")
+        images.append(image)
+    frames = np.stack(images)[..., ::-1].transpose(0, 3, 1, 2)[:, None]
+    return Frames(np.ascontiguousarray(frames), labels.astype(np.int64)), tuple(map(str, classes))
+
+
+def list_cifar10(root: Path) -> ImageSet:
+    """CIFAR-10 (Krizhevsky 2009), 50000 and 10000 images, 32 x 32: as torchvision unpacks it, or in its JPEG form."""
+    for folder in (root, root / "cifar10_jpeg"):
+        if (folder / "cifar10_jpeg_train.npz").is_file():
+            train, labels = _cifar_jpeg(folder / "cifar10_jpeg_train.npz")
+            return ImageSet("cifar10-jpeg", labels, train, _cifar_jpeg(folder / "cifar10_jpeg_test.npz")[0])
+    for folder in (root, root / "cifar-10-batches-py", root / "cifar10" / "cifar-10-batches-py"):
+        if (folder / "data_batch_1").is_file():
+            train = _cifar_python(folder, [f"data_batch_{n}" for n in range(1, 6)], "labels")
+            return ImageSet("cifar10", CIFAR10, train, _cifar_python(folder, ["test_batch"], "labels"))
+    raise DataError(
+        f"CIFAR-10 is not in {root}: it needs cifar-10-batches-py/. Download it with "
+        f"python -c \"import torchvision; torchvision.datasets.CIFAR10('{root}', download=True)\""
+    )
+
+
+def list_cifar100(root: Path) -> ImageSet:
+    """CIFAR-100 (Krizhevsky 2009), 50000 and 10000 images, 32 x 32, the 100 fine labels."""
+    for folder in (root, root / "cifar-100-python", root / "cifar100" / "cifar-100-python"):
+        if (folder / "train").is_file():
+            train, test = (_cifar_python(folder, [name], "fine_labels") for name in ("train", "test"))
+            labels = tuple(str(n) for n in range(100))
+            if (folder / "meta").is_file():
+                names = _read_cifar_pickle(folder / "meta")["fine_label_names"]
+                labels = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
+            return ImageSet("cifar100", labels, train, test)
+    raise DataError(
+        f"CIFAR-100 is not in {root}: it needs cifar-100-python/. Download it with "
+        f"python -c \"import torchvision; torchvision.datasets.CIFAR100('{root}', download=True)\""
+    )
+
+
+IMAGES: dict[str, Callable[[Path], ImageSet]] = {
+    "mnist": list_mnist,
+    "fashionmnist": list_fashionmnist,
+    "cifar10": list_cifar10,
+    "cifar100": list_cifar100,
+}
+"""Sets of images by name; `imagenet` and any folder of pictures are read as files."""
+
+
+@dataclass(frozen=True)
+class PictureRows:
+    """Pictures on disk as rows [M, 1, C, H, W], decoded when they are read: for sets too large to keep decoded."""
+
+    paths: tuple[Path, ...]
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.paths), 1, self.channels, self.height, self.width)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        chosen = np.arange(len(self.paths))[rows]
+        with ThreadPoolExecutor(4) as pool:
+            pictures = list(pool.map(self._read, np.atleast_1d(chosen)))
+        out = np.stack(pictures) if pictures else np.zeros((0, *self.shape[1:]), np.uint8)
+        return out if np.ndim(chosen) else out[0]
+
+    def _read(self, row: int) -> np.ndarray:
+        return read_picture(self.paths[row], self.channels, self.height, self.width)[None]
+
+    def only(self, rows: np.ndarray) -> "PictureRows":
+        """Some of the pictures, still on disk."""
+        return PictureRows(tuple(self.paths[i] for i in rows), self.channels, self.height, self.width)
+
+
+def read_picture(path: Path, channels: int, height: int, width: int) -> np.ndarray:
+    """uint8 [channels, height, width]: the centred part of the right shape, resized. Raises DataError."""
+    data = np.fromfile(path, np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if picture is None:
+        raise DataError(f"{path.parent.name}/{path.name} is not a picture that can be decoded")
+    return fit_plain(np.ascontiguousarray(picture[..., ::-1]), height, width, channels)
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether the first file of a folder of classes is a picture."""
+    if not path.is_dir():
+        return False
+    base, _, labels = class_folders(path)
+    first = next((f for label in labels for f in sorted((base / label).rglob("*")) if f.is_file()), None)
+    return first is not None and first.suffix.lower() in PICTURES
+
+
+def list_pictures(path: Path, name: str, height: int, width: int, channels: int) -> ImageSet:
+    """Pictures laid out <class>/<file> or train/<class>/<file> with test/ or val/<class>/<file> (ImageNet's layout)."""
+    base, test, labels = class_folders(path)
+    train = _pictures(items_of(base, labels) if base != path else _items(path, labels))
+    if len(labels) < 2 or not train:
+        raise DataError(f"{path} needs at least two class folders with pictures in them; found {len(labels)}")
+    held = _pictures(items_of(test, labels)) if test else ()
+
+    def frames(items: tuple[Item, ...]) -> Frames:
+        rows = PictureRows(tuple(i.path for i in items), channels, height, width)
+        return Frames(rows, np.array([i.label for i in items], np.int64))
+
+    return ImageSet(name, labels, frames(train), frames(held) if held else None, tuple(i.name for i in train))
+
+
+def _items(path: Path, labels: Sequence[str]) -> tuple[Item, ...]:
+    return tuple(Item(f, n) for n, label in enumerate(labels) for f in sorted((path / label).rglob("*")) if f.is_file())
+
+
+def _pictures(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    return tuple(i for i in items if i.path.suffix.lower() in PICTURES)
+
+
+def find_imagenet(root: Path) -> Path:
+    """ImageNet's folder: train/<wnid>/*.JPEG and val/<wnid>/*.JPEG."""
+    for folder in (root, root / "imagenet", root / "ILSVRC" / "Data" / "CLS-LOC"):
+        if (folder / "train").is_dir():
+            return folder
+    raise DataError(
+        f"ImageNet is not in {root}: it needs train/<wnid>/*.JPEG and val/<wnid>/*.JPEG. Its authors give it out "
+        "after registration; torchvision.datasets.ImageNet sorts their archives into these folders"
+    )

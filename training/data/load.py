@@ -1,0 +1,181 @@
+"""From a configuration to the three splits of a run.
+
+The validation split is drawn from the training samples, stratified and seeded; a set with no test split of its own gets
+one that is the same for every seed. Both are written into the run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.checkpoint import Contract
+from training.config import TrainConfig
+from training.data.cache import bin_items, cached, emulate_mnist, join, shown_images
+from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
+from training.data.recordings import RECORDED, list_folder
+from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
+
+IMAGE_STEPS = 4
+FOLDER_SIDE, IMAGENET_SIDE = 64, 224
+KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
+DATA_NAMES = (*RECORDED, *IMAGES, "imagenet")
+ENCODINGS = {"events": ("binary", "count"), "image": ("direct", "rate", "latency")}
+
+
+def list_data(config: TrainConfig) -> Listing | ImageSet:
+    """The data set of a run: a known name, or a folder of recordings or pictures."""
+    if config.data in RECORDED:
+        return RECORDED[config.data](Path(config.root))
+    if config.data in IMAGES:
+        return IMAGES[config.data](Path(config.root))
+    if config.data == "imagenet":
+        path, side = find_imagenet(Path(config.root)), IMAGENET_SIDE
+    else:
+        path, side = Path(config.data), FOLDER_SIDE
+        if not holds_pictures(path):
+            return list_folder(path, path.resolve().name)
+    height, width = config.height or side, config.width or side
+    if config.resize:  # kept larger, cut when used
+        height, width = config.resize * height // min(height, width), config.resize * width // min(height, width)
+    name = "imagenet" if config.data == "imagenet" else path.resolve().name
+    return list_pictures(path, name, height, width, config.channels or 3)
+
+
+def settle(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
+    """The configuration with the data set's own contract where it asked for none."""
+    kind = "events" if isinstance(listing, Listing) else "image"
+    if isinstance(listing, Listing):
+        window = listing.window
+    else:
+        height, width = listing.train.frames.shape[-2:]
+        if config.resize:
+            height, width = (side * (config.height or IMAGENET_SIDE) // config.resize for side in (height, width))
+        window = Window(IMAGE_STEPS, 0, height, width)
+    encoding = config.encoding or ENCODINGS[kind][0]
+    if encoding not in ENCODINGS[kind]:
+        raise ValueError(f"--encoding for {listing.name} must be one of {', '.join(ENCODINGS[kind])}, not {encoding!r}")
+    return replace(
+        config,
+        steps=config.steps or window.steps,
+        bin_us=config.bin_us or window.bin_us,
+        height=config.height or window.height,
+        width=config.width or window.width,
+        encoding=encoding,
+    )
+
+
+def load_data(config: TrainConfig) -> Data:
+    """The splits of a run, ready to train on. Raises DataError."""
+    listing = list_data(config)
+    settled = settle(config, listing)
+    if isinstance(listing, Listing):
+        return _load_recordings(listing, settled)
+    if config.emulated:
+        raise DataError("--emulated joins emulated events to recordings; this data set holds images")
+    return _load_images(listing, settled)
+
+
+@dataclass(frozen=True)
+class _Split:
+    train: np.ndarray  # rows
+    val: np.ndarray
+    test: np.ndarray  # rows of the training samples; empty where the set has its own test
+
+
+def _split(labels: np.ndarray, names: Sequence[str] | None, config: TrainConfig, own_test: bool) -> _Split:
+    rows, test = np.arange(len(labels)), np.array([], int)
+    if not own_test:
+        rows, test = held_out(names or list(map(str, rows)), labels, config.test_fraction)
+    rest, val = split_indices(labels[rows], config.val_fraction, config.seed)
+    return _Split(rows[rest], rows[val], test)
+
+
+def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
+    names = [item.name for item in listing.train]
+    labels = np.array([item.label for item in listing.train])
+    split = _split(labels, names, config, bool(listing.test))
+    chosen = {part: [listing.train[i] for i in getattr(split, part)] for part in ("train", "val", "test")}
+    test_items: Sequence[Item] = listing.test or chosen["test"]
+    train = bin_items(chosen["train"], config, "binning train")
+    recorded = len(train)
+    if config.emulated:
+        if tuple(listing.labels) != tuple("0123456789"):
+            raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
+        # The same handwriting must not be trained on as an emulation and validated on as a recording.
+        extra = emulate_mnist(config, listing.sensor, shown_images(chosen["val"]))
+        train = join([*[train] * config.repeat, extra], Path(config.cache))
+    contract = Contract(
+        "events", 2, config.height, config.width, config.steps, config.encoding, listing.sensor.width,
+        listing.sensor.height, config.bin_us, still="digit" if listing.labels == tuple("0123456789") else "plain",
+    )  # fmt: skip
+    return Data(
+        train,
+        bin_items(chosen["val"], config, "binning val"),
+        bin_items(test_items, config, "binning test"),
+        listing.labels,
+        contract,
+        _split_record(
+            listing.name, config, bool(listing.test),
+            {"train": [i.name for i in chosen["train"]], "val": [i.name for i in chosen["val"]],
+             "test": [i.name for i in test_items]},
+        ),
+        tuple(test_items),
+        recorded,
+        config,
+    )  # fmt: skip
+
+
+def _load_images(images: ImageSet, config: TrainConfig) -> Data:
+    split = _split(images.train.labels, images.names or None, config, images.test is not None)
+    folder = Path(config.cache)
+    train, val = (_rows(images.train, rows, folder) for rows in (split.train, split.val))
+    test = _rows(images.train, split.test, folder) if images.test is None else _rows(images.test, None, folder)
+    mean, std = _moments(train) if config.encoding == "direct" else ((), ())
+    digits = images.labels == tuple("0123456789")
+    contract = Contract(
+        "image", train.frames.shape[2], config.height, config.width, config.steps, config.encoding,
+        mean=mean, std=std, still="digit" if digits else "plain",
+    )  # fmt: skip
+    parts: dict[str, Any] = {
+        part: [images.names[i] for i in rows] if images.names else rows.tolist()
+        for part, rows in (("train", split.train), ("val", split.val), ("test", split.test))
+    }
+    if images.test is not None:
+        parts["test"] = f"all {len(test)} of the set's own"
+    record = _split_record(images.name, config, images.test is not None, parts)
+    return Data(train, val, test, images.labels, contract, record, (), len(train), config)
+
+
+def _split_record(name: str, config: TrainConfig, own_test: bool, parts: dict[str, Any]) -> dict[str, Any]:
+    return {"data": name, "seed": config.seed, "official_test": own_test, **parts}
+
+
+def _rows(frames: Frames, rows: np.ndarray | None, folder: Path) -> Frames:
+    """Some rows; pictures on disk are decoded once and kept, unless they are too many."""
+    if not isinstance(frames.frames, PictureRows):
+        return frames if rows is None else frames.take(rows)
+    rows = np.arange(len(frames)) if rows is None else rows
+    pictures, labels = frames.frames.only(rows), frames.labels[rows]
+    shape = pictures.shape[1:]
+    if not len(rows) or len(rows) * int(np.prod(shape)) > KEEP_DECODED_BYTES:
+        return Frames(pictures, labels)
+    stamps = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in pictures.paths]
+    key = {"pictures": stamps, "shape": shape}
+    samples = (pictures[n] for n in range(len(rows)))
+    return Frames(cached(folder, key, len(rows), shape, samples, "decoding pictures"), labels)
+
+
+def _moments(frames: Frames, count: int = 5000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation a channel, of values in [0, 1], over up to `count` training images."""
+    rows = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)
+    sums, squares, seen = 0.0, 0.0, 0
+    for part in np.array_split(rows, max(1, len(rows) // 500)):
+        values = np.asarray(frames.frames[part], np.float64) / 255
+        sums, squares = sums + values.sum((0, 1, 3, 4)), squares + (values**2).sum((0, 1, 3, 4))
+        seen += values.size // values.shape[2]
+    mean = sums / seen
+    std = np.sqrt(np.maximum(squares / seen - mean**2, 1e-6))
+    return tuple(round(float(v), 4) for v in np.atleast_1d(mean)), tuple(round(float(v), 4) for v in np.atleast_1d(std))

@@ -1,0 +1,212 @@
+"""Sets of recordings: folders of classes, and the public sets by name, in the layouts in which Tonic unpacks them.
+
+A listing reads no events; it names files, classes and readers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from encoders.events import EVENTS, Events, SensorSize, make_events, sanitise
+from encoders.recordings import RecordingError, read_recording
+from training.data.sets import DataError, Item, Listing, Window
+
+LARGEST_SIDE = 64  # of the network's input, for sensors that say nothing else
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _files(folder: Path, suffix: str = "") -> list[Path]:
+    files = (p for p in folder.rglob(f"*{suffix}") if p.is_file() and not p.name.startswith("."))
+    return sorted(files)
+
+
+def items_of(path: Path, labels: Sequence[str], *, suffix: str = "", reader: str = "recording") -> tuple[Item, ...]:
+    """The files below <path>/<class>/; a class that is not among the labels is refused."""
+    known = {label: index for index, label in enumerate(labels)}
+    items: list[Item] = []
+    for folder in _folders(path):
+        if folder.name not in known:
+            raise DataError(f"class {folder.name!r} of {path.name} is not among the training classes")
+        items += [Item(file, known[folder.name], reader) for file in _files(folder, suffix)]
+    return tuple(items)
+
+
+def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
+    """(training folder, test folder or None, class names) of <class>/ or train/<class>/ with test/ or val/<class>/."""
+    if not path.is_dir():
+        raise DataError(f"no folder {path}: give a folder laid out <class>/<file>, or a data set's name")
+    named = {p.name.lower(): p for p in _folders(path)}
+    train, test = named.get("train"), named.get("test") or named.get("val")
+    base = train or path
+    return base, test, tuple(p.name for p in _folders(base) if p != test)
+
+
+def list_folder(path: Path, name: str = "folder", sensor: SensorSize | None = None) -> Listing:
+    """Recordings laid out <class>/<file>, or train/<class>/<file> and test/<class>/<file> (any capitals)."""
+    base, test, labels = class_folders(path)
+    items = tuple(i for label in labels for i in items_of_class(base / label, labels.index(label)))
+    if len(labels) < 2 or not items:
+        raise DataError(f"{path} needs at least two class folders with recordings in them; found {len(labels)}")
+    if sensor is None:
+        sensor = read_item(items[0])[1]
+    window = _window_for(items, sensor)
+    return Listing(name, labels, items, items_of(test, labels) if test else (), sensor, window)
+
+
+def items_of_class(folder: Path, label: int, suffix: str = "") -> Iterator[Item]:
+    """Every file below one class folder."""
+    return (Item(file, label) for file in _files(folder, suffix))
+
+
+def _window_for(items: Sequence[Item], sensor: SensorSize) -> Window:
+    """Ten bins over the median length of a few recordings, 1 to 200 ms each; the sensor within 64 x 64."""
+    lengths = []
+    for item in items[:: max(1, len(items) // 9)][:9]:
+        events, _ = read_item(item)
+        lengths.append(int(events["t"][-1] - events["t"][0]) + 1)
+    bin_us = int(np.clip(round(float(np.median(lengths)) / 10_000) * 1_000, 1_000, 200_000))
+    scale = min(1.0, LARGEST_SIDE / max(sensor.width, sensor.height))
+    return Window(10, bin_us, max(1, round(sensor.height * scale)), max(1, round(sensor.width * scale)))
+
+
+def _place(root: Path, folders: Sequence[str], holds: Callable[[Path], bool]) -> Path | None:
+    """The first of root, root/<folder> that holds the data."""
+    return next((p for p in (root, *(root / f for f in folders)) if p.is_dir() and holds(p)), None)
+
+
+def _missing(title: str, root: Path, layout: str, tonic_name: str) -> DataError:
+    return DataError(
+        f"{title} is not in {root}: it needs {layout}. Download it with "
+        f"python -c \"import tonic; tonic.datasets.{tonic_name}('{root}')\" or from its authors"
+    )
+
+
+def list_nmnist(root: Path) -> Listing:
+    """N-MNIST (Orchard et al. 2015): Train/<digit>/<id>.bin and Test/<digit>/<id>.bin; 60000 and 10000 recordings."""
+    path = _place(root, ("nmnist", "NMNIST"), lambda p: (p / "Train").is_dir())
+    if path is None:
+        raise _missing("N-MNIST", root, "Train/<digit>/*.bin and Test/<digit>/*.bin", "NMNIST")
+    listing = list_folder(path, "nmnist", SensorSize(34, 34))
+    return replace(listing, window=Window(10, 31_000, 34, 34))
+
+
+GESTURES = (
+    "hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise",
+    "left arm clockwise", "left arm counter-clockwise", "arm roll", "air drums", "air guitar", "other gestures",
+)  # fmt: skip
+
+
+def list_dvsgesture(root: Path) -> Listing:
+    """DVS128 Gesture (Amir et al. 2017) cut: ibmGestureTrain|Test/<user>_<light>/<class>.npy; 1077 and 264."""
+    path = _place(root, ("dvsgesture", "DVSGesture"), lambda p: (p / "ibmGestureTrain").is_dir())
+    if path is None:
+        layout = "ibmGestureTrain/<user>_<light>/<class>.npy and ibmGestureTest/..."
+        raise _missing("DVS128 Gesture", root, layout, "DVSGesture")
+    sets = []
+    for folder in ("ibmGestureTrain", "ibmGestureTest"):
+        files = _files(path / folder, ".npy") if (path / folder).is_dir() else []
+        numbers = [(file, file.stem) for file in files]
+        if odd := [file for file, stem in numbers if not stem.isdigit() or int(stem) >= len(GESTURES)]:
+            raise DataError(f"{odd[0].parent.name}/{odd[0].name}: gestures are named 0.npy to {len(GESTURES) - 1}.npy")
+        sets.append(tuple(Item(file, int(stem), "gesture") for file, stem in numbers))
+    return Listing("dvsgesture", GESTURES, sets[0], sets[1], SensorSize(128, 128), Window(16, 100_000, 64, 64))
+
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def list_cifar10dvs(root: Path) -> Listing:
+    """CIFAR10-DVS (Li et al. 2017): <class>/*.aedat4, 1000 a class; no test split of its own."""
+    path = _place(root, ("cifar10dvs", "CIFAR10DVS"), lambda p: any((p / c).is_dir() for c in CIFAR10))
+    if path is None:
+        raise _missing("CIFAR10-DVS", root, "<class>/*.aedat4 for the ten classes", "CIFAR10DVS")
+    labels = tuple(c for c in CIFAR10 if (path / c).is_dir())
+    items = tuple(i for n, c in enumerate(labels) for i in items_of_class(path / c, n, ".aedat4"))
+    return Listing("cifar10dvs", labels, items, (), SensorSize(128, 128), Window(10, 130_000, 48, 48))
+
+
+def list_ncaltech101(root: Path) -> Listing:
+    """N-Caltech101 (Orchard et al. 2015): Caltech101/<class>/*.bin, 8709 recordings; no test split of its own.
+
+    Recordings differ in size; none is larger than 240 x 180, and each is centred in the contract's shape.
+    """
+    path = _place(root, ("ncaltech101", "NCALTECH101"), lambda p: (p / "Caltech101").is_dir())
+    if path is None:
+        raise _missing("N-Caltech101", root, "Caltech101/<class>/*.bin", "NCALTECH101")
+    labels = tuple(p.name for p in _folders(path / "Caltech101"))
+    items = items_of(path / "Caltech101", labels, suffix=".bin")
+    return Listing("ncaltech101", labels, items, (), SensorSize(240, 180), Window(10, 31_000, 60, 80))
+
+
+def list_asldvs(root: Path) -> Listing:
+    """ASL-DVS (Bi et al. 2019): .../<letter>/*.mat, 100800 recordings; no test split of its own."""
+    path = _place(root, ("asldvs", "ASLDVS"), lambda p: next(p.rglob("*.mat"), None) is not None)
+    if path is None:
+        raise _missing("ASL-DVS", root, "<letter>/*.mat, or Yin*/<letter>/*.mat", "ASLDVS")
+    files = [f for f in _files(path, ".mat") if len(f.parent.name) == 1 and f.parent.name.isalpha()]
+    labels = tuple(sorted({f.parent.name.lower() for f in files}))
+    items = tuple(Item(f, labels.index(f.parent.name.lower()), "asl") for f in files)
+    return Listing("asldvs", labels, items, (), SensorSize(240, 180), Window(10, 15_000, 45, 60))
+
+
+RECORDED: dict[str, Callable[[Path], Listing]] = {
+    "nmnist": list_nmnist,
+    "dvsgesture": list_dvsgesture,
+    "cifar10dvs": list_cifar10dvs,
+    "ncaltech101": list_ncaltech101,
+    "asldvs": list_asldvs,
+}
+"""Sets of recordings by name."""
+
+Read = tuple[Events, SensorSize]
+
+
+def _read_recording(path: Path) -> Read:
+    recording = read_recording(path)
+    return recording.events, recording.size
+
+
+def _read_gesture(path: Path) -> Read:
+    """Columns x, y, polarity, time in milliseconds."""
+    table = np.load(path, allow_pickle=False)
+    if table.ndim != 2 or table.shape[1] != 4:
+        raise ValueError(f"an array [events, 4] is needed, not {table.shape}")
+    t = (table[:, 3].astype(np.float64) * 1000).round().astype(np.int64)
+    return _on_sensor(make_events(t, table[:, 0], table[:, 1], table[:, 2]), SensorSize(128, 128))
+
+
+def _read_asl(path: Path) -> Read:
+    """MATLAB columns ts (microseconds), x, y counted from the bottom, pol."""
+    import scipy.io  # it comes with Tonic
+
+    columns = scipy.io.loadmat(path, variable_names=("ts", "x", "y", "pol"))
+    t, x, y, p = (columns[name].reshape(-1).astype(np.int64) for name in ("ts", "x", "y", "pol"))
+    return _on_sensor(make_events(t, x, 179 - y, p), SensorSize(240, 180))
+
+
+def _on_sensor(events: Events, sensor: SensorSize) -> Read:
+    kept, _ = sanitise(events, sensor)
+    return kept, sensor
+
+
+READERS: dict[str, Callable[[Path], Read]] = {
+    "recording": _read_recording,
+    "gesture": _read_gesture,
+    "asl": _read_asl,
+}
+
+
+def read_item(item: Item) -> Read:
+    """A sample's events and its sensor. Raises DataError, which names the file."""
+    try:
+        events, sensor = READERS[item.reader](item.path)
+    except (RecordingError, ValueError, KeyError, OSError, EOFError, TypeError, NotImplementedError) as error:
+        raise DataError(f"{item.name} cannot be read: {error}") from None
+    if not len(events) or events.dtype != EVENTS:
+        raise DataError(f"{item.name} holds no events")
+    return events, sensor

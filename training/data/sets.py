@@ -1,0 +1,146 @@
+"""What a data set is, before and after binning: listings of files, arrays of frames, and the splits of a run."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from encoders.events import SensorSize
+from models.checkpoint import Contract
+from training.config import TrainConfig
+
+
+class DataError(ValueError):
+    """Data that is missing or broken, and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sample: a file on disk, its class, and the name of its reader in READERS."""
+
+    path: Path
+    label: int
+    reader: str = "recording"
+
+    @property
+    def name(self) -> str:
+        """The file with its class folder: what the split of a run records."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The event contract that suits a data set; a run may choose another."""
+
+    steps: int  # T
+    bin_us: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a set of recordings holds; `test` is empty where the set has no test split of its own."""
+
+    name: str
+    labels: tuple[str, ...]
+    train: tuple[Item, ...]
+    test: tuple[Item, ...]
+    sensor: SensorSize
+    window: Window
+
+
+class Rows(Protocol):
+    """Samples by row: a uint8 array [M, T, C, H, W], memory-mapped or not, or files that are decoded when read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: Any) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Samples: frames uint8 [M, T, C, H, W] (T = 1 for still images) and labels int64 [M]."""
+
+    frames: Any  # Rows
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> "Frames":
+        """Some of the samples."""
+        return Frames(self.frames[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Still images: frames uint8 [M, 1, C, R, R']; `test` is None where the set has no test split of its own."""
+
+    name: str
+    labels: tuple[str, ...]
+    train: Frames
+    test: Frames | None
+    names: tuple[str, ...] = ()  # of the training images, where they are files
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three splits of a run; `split` says which samples went where."""
+
+    train: Frames
+    val: Frames
+    test: Frames
+    labels: tuple[str, ...]
+    contract: Contract
+    split: dict[str, Any]
+    test_items: tuple[Item, ...]  # the recordings of `test`; empty for images
+    recorded: int  # how many of the training samples are different recordings or images
+    config: TrainConfig = field(default_factory=TrainConfig)  # of the run, its contract filled in
+
+    @property
+    def sensor(self) -> SensorSize:
+        """Of the training recordings."""
+        return SensorSize(self.contract.sensor_width, self.contract.sensor_height)
+
+
+def split_indices(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(rest, chosen): about `fraction` of each class chosen, at least one and never all; the same for the same seed.
+
+    >>> rest, chosen = split_indices(np.repeat([0, 1], 10), 0.2, seed=0)
+    >>> len(rest), len(chosen)
+    (16, 4)
+    """
+    random = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        chosen.append(random.permutation(members)[: _share(len(members), fraction)])
+    picked = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), picked), picked
+
+
+def held_out(names: Sequence[str], labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """(rest, test) for a set with no test split: by the SHA-256 of the names, so that it is the same for every seed.
+
+    >>> rest, test = held_out([f"a/{n}" for n in range(10)], np.zeros(10, int), 0.2)
+    >>> len(rest), test.tolist()
+    (8, [1, 7])
+    """
+    keys = np.array([hashlib.sha256(name.encode()).hexdigest() for name in names])
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        chosen.append(members[np.argsort(keys[members], kind="stable")][: _share(len(members), fraction)])
+    picked = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), picked), picked
+
+
+def _share(count: int, fraction: float) -> int:
+    if count < 2:
+        raise DataError("every class needs at least two samples, one to train on and one to choose the model by")
+    return min(count - 1, max(1, round(fraction * count)))

@@ -1,0 +1,41 @@
+"""Optimiser, learning-rate schedule and the moving average of weights."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from training.config import TrainConfig
+
+
+def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Weights decay; biases, norms and the neurons' parameters do not."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    other = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+def learning_rate(config: TrainConfig, step: int, steps_an_epoch: int) -> float:
+    """Linear warm-up; then a cosine to zero, or times 0.1 each `step_epochs`, or constant."""
+    warmup, total = config.warmup_epochs * steps_an_epoch, config.epochs * steps_an_epoch
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "step":
+        return config.lr * 0.1 ** (step // (config.step_epochs * steps_an_epoch))
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+
+
+@torch.no_grad()
+def update_average(average: dict[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
+    """Moving average of weights and statistics; the decay grows from 0.1 while there is little to average."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            average[name].lerp_(tensor, 1 - decay)
+        else:
+            average[name].copy_(tensor)

@@ -1,0 +1,146 @@
+"""One process or many, behind one face: torchrun starts several, Accelerate joins them.
+
+Rule for batch norm: its statistics are those of the whole batch of all processes, so that several processes compute
+what one would.
+"""
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from training.config import TrainConfig
+
+
+class Processes:
+    """A single process: every method is the identity."""
+
+    rank, world = 0, 1
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module whose gradients are averaged over all processes."""
+        return module
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def share(self, batch: Tensor, dim: int = 0) -> Tensor:
+        """This process's part of a batch."""
+        return batch.chunk(self.world, dim)[self.rank]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes."""
+        return tensor
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensors of all processes, joined along the first axis."""
+        return tensor
+
+    def wait(self) -> None:
+        """Until all have come here."""
+
+    def close(self) -> None:
+        """The end of the run."""
+
+
+class ManyProcesses(Processes):
+    """The processes that torchrun started (WORLD_SIZE > 1), joined by Accelerate: NCCL on GPUs, Gloo on CPUs."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
+        kwargs = DistributedDataParallelKwargs(broadcast_buffers=False)  # all processes compute the same statistics
+        self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[kwargs], mixed_precision="no")
+        super().__init__(self._accelerator.device)
+        self.rank, self.world = self._accelerator.process_index, self._accelerator.num_processes
+        if config.batch_size % self.world:
+            raise ValueError(f"--batch-size {config.batch_size} must be a multiple of the {self.world} processes")
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        synchronise_norms(module)
+        return self._accelerator.prepare_model(module)
+
+    def backward(self, loss: Tensor) -> None:
+        self._accelerator.backward(loss)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return self._accelerator.reduce(tensor.to(self.device), "sum")  # type: ignore[return-value]
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        return self._accelerator.gather(tensor.contiguous())  # type: ignore[return-value]
+
+    def wait(self) -> None:
+        self._accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        self._accelerator.end_training()
+
+
+def join_processes(config: TrainConfig, device: torch.device) -> Processes:
+    """All processes of this run."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return ManyProcesses(config, device)
+    return Processes(device)
+
+
+class SyncNorm(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes, with the same tensors, on any device (torch's needs a GPU)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or not dist.is_initialized():
+            return super().forward(input)
+        x = input.float()
+        count = _all_sum(x.new_tensor([x.numel() / x.shape[1]]))
+        mean = _all_sum(x.sum((0, 2, 3))) / count
+        centred = x - mean.view(1, -1, 1, 1)
+        variance = _all_sum(centred.square().sum((0, 2, 3))) / count
+        self._update(mean.detach(), variance.detach(), float(count))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(input.dtype)
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, variance: Tensor, count: float) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
+
+
+class _AllSum(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004
+        out = x.clone()
+        dist.all_reduce(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
+        out = gradients[0].clone()
+        dist.all_reduce(out)
+        return out
+
+
+def _all_sum(x: Tensor) -> Tensor:
+    return _AllSum.apply(x)  # type: ignore[return-value]
+
+
+def synchronise_norms(network: nn.Module) -> None:
+    """Turn every batch norm into a SyncNorm, in place, with the same tensors."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SyncNorm
