@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,24 +22,36 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import uvicorn
 
+from app.overlay import luminance
+from app.serve import listen
 from models.checkpoint import Card, Contract, save
+from models.classifier import Classifier
 from models.resnet import ResNetConfig, SpikingResNet
+from service import demos
+from service.api import create_app
 from service.registry import shipped
+from service.settings import Settings
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
-from playwright.sync_api import BrowserContext, Page, Playwright, WebSocket, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, WebSocket, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("SPIKESIGHT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: install it, or set SPIKESIGHT_CHROMIUM")
 
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 def until(true: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
@@ -71,18 +85,24 @@ class Served:
 
     process: subprocess.Popen[str]
     url: str
+    drain: threading.Thread
 
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.communicate(timeout=20)
+            self.process.wait(timeout=20)
+            self.drain.join()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
 
 
-def serve(model: str, *flags: str, port: int = 0) -> Served:
+def serve(model: str, *flags: str, port: int = 0, **variables: str) -> Served:
     """Start the service as people do; its address is what it prints."""
     command = [sys.executable, "-m", "app.cli", "serve", "--model", model, "--port", str(port), *flags]
     root = Path(__file__).resolve().parent.parent
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root, env=os.environ | variables
+    )
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -92,12 +112,14 @@ def serve(model: str, *flags: str, port: int = 0) -> Served:
             break
     else:
         raise AssertionError("".join(lines))
-    return Served(process, url)
+    drain = threading.Thread(target=process.stdout.read)  # a full pipe would stop the service
+    drain.start()
+    return Served(process, url, drain)
 
 
 @pytest.fixture(scope="module")
 def service(model: str) -> Iterator[Served]:
-    served = serve(model)
+    served = serve(model, "--allow-host", "demo.test")
     yield served
     served.stop()
 
@@ -140,13 +162,17 @@ class Visit:
     pictures: int = 0
 
     def watch(self) -> None:
-        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2].split(":")[0]))
         self.page.on("websocket", self._listen)
 
     def _listen(self, socket: WebSocket) -> None:
         socket.on("framereceived", self._hear)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
 
     def _hear(self, payload: str | bytes) -> None:
         if isinstance(payload, bytes):
@@ -166,7 +192,10 @@ class Visit:
             self.settle(0.02)
             return true()
 
-        until(check, what)
+        try:
+            until(check, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the page says: {self.notice()!r} {self.errors}") from None
 
     def value(self, name: str) -> str:
         return self.page.locator(f"[data-meter={name}]").inner_text()
@@ -189,34 +218,64 @@ class Visit:
 Visitor = Callable[..., Visit]
 
 
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, camera_file: Path) -> Iterator[Browser]:
+    """One browser whose camera shows a digit on paper."""
+    flags = [*QUIET, *FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera_file}"]
+    running = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    yield running
+    running.close()
+
+
+def opened(context: BrowserContext, url: str) -> Visit:
+    seen = Visit(context.new_page())
+    seen.watch()
+    seen.page.goto(url)
+    return seen
+
+
+def has_models(seen: Visit) -> Visit:
+    seen.until(lambda: seen.page.locator("#model").is_enabled(), "the page has its models")
+    return seen
+
+
 @pytest.fixture
-def visit(playwright: Playwright, tmp_path: Path) -> Iterator[Visitor]:
-    """Open the page in a fresh browser with more flags and context options."""
+def visit(browser: Browser, service: Served) -> Iterator[Visitor]:
+    """Open the page in a fresh context, with more options or another address."""
     contexts: list[BrowserContext] = []
 
-    def open_page(url: str, flags: list[str] | None = None, *, goto: bool = True, **options: object) -> Visit:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path / f"profile{len(contexts)}",
-            executable_path=CHROMIUM,
-            headless=True,
-            args=[*QUIET, *(flags or [])],
-            **options,  # type: ignore[arg-type]
-        )
-        contexts.append(context)
-        seen = Visit(context.pages[0])
-        seen.watch()
-        if goto:
-            seen.page.goto(url)
-            seen.until(lambda: seen.page.locator("#model").is_enabled(), "the page has its models")
-        return seen
+    def open_page(url: str = service.url, **options: object) -> Visit:
+        contexts.append(browser.new_context(permissions=["camera"], **options))  # type: ignore[arg-type]
+        return opened(contexts[-1], url)
 
     yield open_page
     for context in contexts:
         context.close()
 
 
-def test_camera_gives_predictions(service: Served, visit: Visitor, camera_file: Path) -> None:
-    seen = visit(service.url, [*FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera_file}"])
+@pytest.fixture
+def launch(playwright: Playwright, service: Served) -> Iterator[Visitor]:
+    """Open the page in a browser of its own, with other flags."""
+    browsers: list[Browser] = []
+
+    def open_page(*flags: str, url: str = service.url) -> Visit:
+        browsers.append(playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags]))
+        return has_models(opened(browsers[-1].new_context(), url))
+
+    yield open_page
+    for running in browsers:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("files") / "digit.png"
+    cv2.imwrite(str(path), cv2.resize(digit_on_paper(0), (160, 120)))
+    return path
+
+
+def test_camera_gives_predictions(visit: Visitor) -> None:
+    seen = has_models(visit())
     seen.click("Start camera")
     seen.until(lambda: len(seen.of("prediction")) > 20, "twenty predictions")
     begin, count = time.monotonic(), len(seen.heard)
@@ -228,12 +287,13 @@ def test_camera_gives_predictions(service: Served, visit: Visitor, camera_file: 
     assert len(frames) >= 2
     assert sum(m["n_events"] for m in seen.of("prediction")) > 1000
     assert seen.pictures > 0
-    assert seen.lit("events") > 20
-    assert seen.lit("preview") > 20
-    assert seen.lit("raster") > 1
+    seen.until(lambda: seen.lit("events") > 4, "an event picture")
+    seen.until(lambda: seen.lit("preview") > 20, "a camera picture")
+    seen.until(lambda: seen.lit("raster") > 1, "spikes")
     assert seen.page.locator("#label").inner_text() in seen.of("ready")[0]["labels"]
     assert seen.page.locator("#classes meter").count() == 10
     assert re.search(r"% of an ANN", seen.value("synops"))
+    seen.until(lambda: seen.page.locator("#live").inner_text().startswith("Prediction: "), "it is said aloud")
     seen.click("Pause")
     seen.settle(0.3)
     count = len(seen.heard)
@@ -245,3 +305,400 @@ def test_camera_gives_predictions(service: Served, visit: Visitor, camera_file: 
     assert seen.page.locator("#start").is_visible()
     assert seen.errors == []
     assert seen.hosts <= {"localhost", ""}, "nothing is fetched from elsewhere"
+
+
+def test_records_a_video_and_the_predictions(visit: Visitor, tmp_path: Path) -> None:
+    seen = has_models(visit())
+    seen.click("Start camera")
+    seen.until(lambda: seen.of("prediction"), "a prediction")
+    for kind in ("video", "predictions"):
+        seen.click("Settings")
+        seen.page.locator("#record-kind").select_option(kind)
+        seen.click("Done")
+        seen.click("Record")
+        count = len(seen.of("prediction"))
+        seen.until(lambda count=count: len(seen.of("prediction")) > count + 20, "more predictions")
+        with seen.page.expect_download() as download:
+            seen.click("Stop and save")
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        if kind == "video":
+            assert path.suffix == ".webm"
+            good, frame = cv2.VideoCapture(str(path)).read()
+            assert good
+            assert frame.shape == (420, 960, 3)
+            assert frame.std() > 5
+        else:
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            assert len(lines) > 10
+            assert {"step", "label", "probabilities", "spikes"} <= set(lines[0])
+    assert seen.errors == []
+
+
+def drop(seen: Visit, path: Path, kind: str) -> None:
+    """Drop a file on the page as a person does."""
+    transfer = seen.page.evaluate_handle(
+        """([bytes, name, type]) => { const transfer = new DataTransfer();
+           transfer.items.add(new File([new Uint8Array(bytes)], name, { type })); return transfer; }""",
+        [list(path.read_bytes()), path.name, kind],
+    )
+    for event in ("dragenter", "dragover", "drop"):
+        seen.page.dispatch_event("body", event, {"dataTransfer": transfer})
+
+
+def test_dropped_image(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+    drop(seen, digit, "image/png")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "the spike train")
+    page = seen.page
+    labels = page.locator("#classes li > span:first-child").all_inner_texts()
+    assert page.locator("#label").inner_text() in labels
+    assert seen.lit("preview") > 5
+    assert seen.lit("events") > 1
+    assert seen.lit("trace") > 3
+    steps = int(page.locator("#at").get_attribute("max") or 0)
+    assert steps > 10
+    page.locator("#at").fill("1")
+    first = page.locator("#classes").inner_text()
+    assert page.locator("#at-value").inner_text() == f"1 / {steps}"
+    page.locator("#at").fill(str(steps))
+    assert page.locator("#classes").inner_text() != first
+    for code in ("rate", "latency", "direct"):
+        page.locator("#encoding").select_option(code)
+        seen.until(lambda: page.locator("#at").get_attribute("max") == "16", f"{code} has 16 steps")
+        seen.until(lambda: page.locator("#train-note").is_visible(), "who reads this code")
+        seen.until(lambda: seen.lit("events") > 1 and seen.lit("raster") > 1, "its spikes")
+    page.locator("#steps").focus()
+    page.keyboard.press("ArrowRight")
+    seen.until(lambda: page.locator("#at").get_attribute("max") == "17", "one step more")
+    seen.click("Play")
+    before = page.locator("#at").input_value()
+    seen.until(lambda: page.locator("#at").input_value() != before, "it walks")
+    seen.click("Close")
+    assert page.locator("#start").is_visible()
+    assert seen.errors == []
+
+
+def test_dropped_recording(visit: Visitor, tmp_path: Path) -> None:
+    raw = np.frombuffer(demos.t64_of("digit-3"), [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
+    t = raw["t"].astype(np.int64)
+    columns = [raw["x"], raw["y"], raw["on"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
+    path = tmp_path / "three.bin"  # N-MNIST: five bytes an event
+    path.write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
+    seen = has_models(visit())
+    drop(seen, path, "application/octet-stream")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "the spike train")
+    assert seen.page.locator("#encoding option").count() == 1
+    assert seen.lit("preview") > 5, "a long exposure"
+    assert "in 0.3" in seen.value("events")
+    assert seen.errors == []
+
+
+def test_sample_plays_without_a_camera(visit: Visitor) -> None:
+    seen = has_models(visit())
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: len(seen.of("prediction")) >= 25, "a whole recording's steps")
+    assert seen.lit("preview") > 5
+    seen.until(lambda: seen.lit("events") > 2, "an event picture")
+    seen.page.locator("#speed").select_option("1")
+    seen.until(lambda: any(m["reset"] for m in seen.of("prediction")), "the next round begins with membranes at rest")
+    rounds = [m["step"] for m in seen.of("prediction")]
+    assert rounds[:25] == list(range(1, 26)), "no step is lost"
+    seen.click("Pause")
+    seen.settle(0.3)
+    count = len(seen.heard)
+    seen.until(lambda: (seen.click("Step"), len(seen.heard) > count)[1], "one step at a time")
+    assert seen.errors == []
+
+
+def test_shown_code_runs(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+    drop(seen, digit, "image/png")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "an answer")
+    label = seen.page.locator("#label").inner_text()
+    code = seen.page.locator("#python-text").text_content() or ""
+    said = subprocess.run([sys.executable, "-c", code], cwd=digit.parent, capture_output=True, text=True, check=True)
+    assert said.stdout.split()[0] == label
+    if curl := shutil.which("curl"):
+        words = seen.page.locator("#curl-text").text_content() or ""
+        command = words.replace("curl", f"{curl} -s", 1)
+        said = subprocess.run(["sh", "-c", command], cwd=digit.parent, capture_output=True, text=True, check=True)
+        assert json.loads(said.stdout)["label"] == label
+
+
+# Safety.
+
+
+def watch(seen: Visit, canvases: list[str], seconds: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What canvases show, at every paint: times [n] in ms and relative luminance [n, 192] of a grid of pixels."""
+    samples = seen.page.evaluate(
+        """async ([ids, ms]) => {
+          const small = document.createElement("canvas"), samples = [];
+          Object.assign(small, { width: 16, height: 12 });
+          const context = small.getContext("2d", { willReadFrequently: true });
+          context.imageSmoothingEnabled = false;
+          const grid = (id) => {
+            context.drawImage(document.getElementById(id), 0, 0, 16, 12);
+            return [...context.getImageData(0, 0, 16, 12).data].filter((_, i) => i % 4 < 3);
+          };
+          const end = performance.now() + ms;
+          while (performance.now() < end) samples.push([await new Promise(requestAnimationFrame), ids.map(grid)]);
+          return samples; }""",
+        [canvases, 1000 * seconds],
+    )
+    times = np.array([now for now, _ in samples])
+    pixels = np.array([grids for _, grids in samples]).reshape(len(samples), len(canvases), -1, 3)
+    return {name: (times, luminance(pixels[:, n])) for n, name in enumerate(canvases)}
+
+
+def swing_times(times: np.ndarray, values: np.ndarray, least: float = 0.1) -> list[float]:
+    """When one pixel's luminance turned by `least` or more against its last turn (WCAG 2.3.1)."""
+    swings, extreme, rising = [], values[0], True
+    for now, value in zip(times, values):
+        if (value > extreme) == rising and value != extreme:
+            extreme = value
+        elif abs(value - extreme) >= least:
+            swings.append(float(now))
+            extreme, rising = value, not rising
+    return swings
+
+
+def most_flashes(times: np.ndarray, light: np.ndarray) -> float:
+    """The most flashes in any second that at least a quarter of the pixels make; one flash is two opposing swings."""
+    every = [np.array(swing_times(times, pixel)) for pixel in light.T]
+    counts = [[np.count_nonzero((s >= now) & (s < now + 1000)) for s in every] for now in times]
+    return max(float(np.quantile(row, 0.75)) for row in counts) / 2
+
+
+def test_no_flashing(launch: Visitor, tmp_path: Path) -> None:
+    frames = [np.full((240, 320, 3), value, np.uint8) for value in (16, 235)] * 15
+    video = mjpeg(tmp_path / "flash.mjpeg", frames)
+    seen = launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}")
+    seen.click("Start camera")
+    seen.until(lambda: len(seen.of("prediction")) > 5, "predictions")
+    for canvas, (times, light) in watch(seen, ["events", "preview"], 3).items():
+        flashes = most_flashes(times, light)
+        print(f"\n{canvas}: at most {flashes} flashes a second in {len(times)} paints of a 15 Hz full-field lamp")
+        assert flashes <= 3
+
+
+def test_flash_counter_counts() -> None:
+    times = np.arange(0, 3000, 1000 / 60)
+    for hertz in (1, 2, 5, 15):
+        lamp = (np.floor(times / 1000 * hertz * 2) % 2)[:, None].repeat(4, 1)
+        assert most_flashes(times, lamp) == pytest.approx(hertz, abs=0.6)
+        assert most_flashes(times, lamp * 0.09) == 0
+
+
+def test_reduced_motion_is_a_still_view(visit: Visitor) -> None:
+    seen = has_models(visit(reduced_motion="reduce"))
+    assert seen.page.locator("#still").is_checked()
+    seen.click("Start camera")
+    seen.until(lambda: seen.of("prediction"), "predictions")
+    _, light = watch(seen, ["events"], 2.5)["events"]
+    changes = np.count_nonzero((np.diff(light, axis=0) != 0).any(1))
+    assert changes <= 3
+    before = len(seen.heard)
+    seen.settle(0.5)
+    assert len(seen.heard) > before, "predictions go on"
+
+
+# For all.
+
+
+def test_keyboard_alone(visit: Visitor) -> None:
+    seen = has_models(visit())
+    page = seen.page
+
+    def focused() -> str:
+        return page.evaluate("document.activeElement.id || document.activeElement.className")
+
+    def walk_to(name: str) -> None:
+        for _ in range(12):
+            if focused() == name:
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not reach {name}, but {focused()}")
+
+    page.keyboard.press("Tab")
+    assert focused() == "skip"
+    walk_to("start")
+    page.keyboard.press("Enter")
+    seen.until(lambda: seen.of("prediction"), "predictions")
+    assert focused() == "stop"
+    walk_to("pause")
+    page.keyboard.press("Space")
+    assert page.locator("#pause").get_attribute("aria-pressed") == "true"
+    page.locator("#settings-open").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#settings").is_visible()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#threshold-value").inner_text() == "0.21"
+    page.keyboard.press("Escape")
+    assert not page.locator("#settings").is_visible()
+    assert focused() == "settings-open"
+    page.locator("#stop").focus()
+    page.keyboard.press("Enter")
+    assert focused() == "start"
+    assert seen.errors == []
+
+
+@pytest.fixture(scope="module")
+def axe(pytestconfig: pytest.Config) -> str:
+    """axe-core's source, fetched once by npm into pytest's cache."""
+    folder = pytestconfig.cache.mkdir("axe-core") if pytestconfig.cache else Path()
+    if not (packed := sorted(folder.glob("axe-core-*.tgz"))):
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("npm is not installed: it fetches axe-core")
+        done = subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=folder, capture_output=True, timeout=60)
+        if done.returncode or not (packed := sorted(folder.glob("axe-core-*.tgz"))):
+            pytest.skip("npm cannot fetch axe-core here")
+    with tarfile.open(packed[-1]) as archive:
+        member = archive.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode()
+
+
+def violations(seen: Visit) -> list[str]:
+    found = seen.page.evaluate("axe.run().then(({ violations }) => violations)")
+    return [f"{v['id']}: {v['help']}: {[node['html'][:120] for node in v['nodes']]}" for v in found]
+
+
+def test_axe_finds_nothing(visit: Visitor, axe: str, digit: Path) -> None:
+    seen = has_models(visit(bypass_csp=True, reduced_motion="reduce"))
+    seen.page.add_script_tag(content=axe)
+
+    def check() -> None:
+        for scheme in ("light", "dark"):
+            seen.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert violations(seen) == []
+
+    check()
+    seen.click("Start camera")
+    seen.until(lambda: len(seen.of("prediction")) > 10, "predictions")
+    seen.click("Pause")
+    check()
+    seen.click("Settings")
+    check()
+    seen.click("Done")
+    drop(seen, digit, "image/png")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "a spike train")
+    check()
+
+
+def test_fits_narrow_screens(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+
+    def check() -> None:
+        for width in (320, 390, 768, 1024):
+            seen.page.set_viewport_size({"width": width, "height": 844})
+            assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        heights = seen.page.evaluate("[...document.querySelectorAll('.controls button')].map((b) => b.offsetHeight)")
+        assert all(height >= 38 for height in heights if height), "large enough for fingers"
+
+    check()
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: seen.of("prediction"), "predictions")
+    check()
+    drop(seen, digit, "image/png")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "a spike train")
+    check()
+
+
+# What goes wrong.
+
+
+def test_camera_denied(launch: Visitor) -> None:
+    seen = launch("--use-fake-device-for-media-stream", "--deny-permission-prompts")
+    seen.click("Start camera")
+    seen.until(lambda: "Camera permission denied." in seen.notice(), "the reason")
+    assert seen.page.locator("#start").is_enabled()
+
+
+def test_no_camera(launch: Visitor) -> None:
+    seen = launch("--use-fake-ui-for-media-stream")
+    seen.click("Start camera")
+    seen.until(lambda: "No camera found." in seen.notice(), "the reason")
+
+
+def test_insecure_address(launch: Visitor, service: Served) -> None:
+    url = service.url.replace("localhost", "demo.test")
+    seen = launch("--host-resolver-rules=MAP demo.test 127.0.0.1", url=url)
+    assert "not secure" in seen.notice()
+    seen.click("Start camera")
+    seen.until(lambda: "https://" in seen.notice(), "the way out")
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: seen.of("prediction"), "recordings play all the same")
+
+
+def test_file_that_is_no_sample(visit: Visitor, tmp_path: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("dear network")
+    seen = has_models(visit())
+    drop(seen, path, "text/plain")
+    seen.until(lambda: "No prediction for this file." in seen.notice(), "the reason")
+    assert "neither an image" in seen.notice()
+    assert seen.page.locator("#start").is_visible()
+
+
+def test_model_gone(visit: Visitor) -> None:
+    seen = has_models(visit())
+    seen.page.evaluate("document.getElementById('model').options[0].value = 'gone'")
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: "no model of that name" in seen.notice(), "the reason")
+    assert seen.page.locator("#link").get_attribute("data-state") == "refused"
+
+
+class Nearby:
+    """The service in a thread of this process: quick to stop and to start anew on its port."""
+
+    def __init__(self, model: str, port: int = 0, **settings: object) -> None:
+        folder = shipped().get(model, Path(model))
+        app = create_app(Settings(**settings), (Classifier.load(folder),))  # type: ignore[arg-type]
+        self.socket = listen("127.0.0.1", port)
+        self.port = self.socket.getsockname()[1]
+        self.url = f"http://localhost:{self.port}/"
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
+        self.thread = threading.Thread(target=self.server.run, args=([self.socket],))
+        self.thread.start()
+        until(lambda: self.server.started, "the service starts")
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.socket.close()
+
+
+def enter_token(page: Page, token: str) -> None:
+    page.locator("#token").fill(token)
+    page.locator("#token").press("Tab")
+    page.get_by_role("button", name="Done").click()
+
+
+def test_token_then_busy_then_gone_then_back(model: str, visit: Visitor) -> None:
+    token = "a-token-for-the-test"
+    served = Nearby(model, max_sessions=1, token=token)
+    try:
+        seen = visit(served.url)
+        seen.until(lambda: "asks for a token" in seen.notice(), "the token is asked for")
+        seen.page.locator("#notice-action").click()
+        enter_token(seen.page, token)
+        has_models(seen)
+        seen.click("Play the recording digit 3")
+        seen.until(lambda: seen.of("prediction"), "predictions")
+        other = seen.page.context.new_page()
+        other.goto(served.url)
+        other.locator("#settings-open").click()
+        enter_token(other, token)
+        other.get_by_role("button", name="Play the recording digit 3").click()
+        seen.until(lambda: "The server is busy." in other.locator("#notice").inner_text(), "no room for another")
+        other.close()
+        served.stop()
+        seen.until(lambda: "The server is gone." in seen.notice(), "the reason")
+        count = len(seen.of("prediction"))
+        served = Nearby(model, served.port, token=token)
+        seen.until(lambda: len(seen.of("prediction")) > count, "it reconnects by itself")
+        assert not seen.page.locator("#notice").is_visible()
+    finally:
+        served.stop()

@@ -52,10 +52,13 @@ const LINK = { idle: "ready", connecting: "connecting…", live: "live", retryin
 function linkState(state, detail = {}) {
   $("link").dataset.state = state;
   $("link-text").textContent = LINK[state];
-  if (state === "live") return hideNotice();
+  if (state === "live") {
+    page.wasLive = true;
+    return hideNotice();
+  }
   if (state === "busy") return notice("The server is busy.", "It has no room for another stream just now; this page keeps trying.");
   if (state === "retrying" && detail.wasReady) return notice("The server is gone.", "Reconnecting by itself as soon as it is back; membranes start anew then.");
-  if (state === "retrying" && detail.attempt === 3) return notice("The server does not answer.", "Is it still running? This page keeps trying.");
+  if (state === "retrying" && detail.attempt === 3 && !page.wasLive) return notice("The server does not answer.", "Is it still running? This page keeps trying.");
   if (state === "refused") {
     stop();
     $("link").dataset.state = state;
@@ -135,6 +138,7 @@ function stop() {
 }
 
 function hello(width, height) {
+  page.wasLive = false;
   return { model: $("model").value || null, token: $("token").value || undefined, width, height, picture: true };
 }
 

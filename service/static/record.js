@@ -1,0 +1,74 @@
+// Recording: the pictures as a video, or the predictions as lines of JSON. Saved by the browser; nothing is uploaded.
+
+const SIZE = { width: 960, height: 420 };
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+const stamp = () => new Date().toISOString().slice(0, 19).replaceAll(":", "-");
+
+/** Predictions, one a line. */
+export class LineRecorder {
+  constructor() {
+    this.lines = [];
+  }
+
+  prediction({ seq, t, step, start_us, end_us, label, steady, probabilities, n_events, spikes, synops, step_ms }) {
+    this.lines.push(JSON.stringify({ seq, t, step, start_us, end_us, label, steady, probabilities, n_events, spikes, synops, step_ms }));
+  }
+
+  draw() {}
+
+  stop() {
+    save(new Blob([this.lines.join("\n"), "\n"], { type: "application/jsonl" }), `spikesight-${stamp()}.jsonl`);
+  }
+}
+
+/** Source, events and label side by side. */
+export class VideoRecorder {
+  constructor(source, events) {
+    Object.assign(this, { source, events });
+    this.canvas = document.createElement("canvas");
+    Object.assign(this.canvas, SIZE);
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    this.label = "";
+    this.parts = [];
+    this.draw();
+    this.media = new MediaRecorder(this.canvas.captureStream(30), { mimeType: "video/webm" });
+    this.media.ondataavailable = (event) => this.parts.push(event.data);
+    this.media.onstop = () => save(new Blob(this.parts, { type: "video/webm" }), `spikesight-${stamp()}.webm`);
+    this.media.start(1000);
+  }
+
+  static get possible() {
+    return "MediaRecorder" in window && MediaRecorder.isTypeSupported("video/webm");
+  }
+
+  prediction({ steady, probabilities, index }) {
+    this.label = `${steady}   ${Math.round(100 * probabilities[index])} %`;
+  }
+
+  draw() {
+    const { context } = this;
+    context.fillStyle = "#10141b";
+    context.fillRect(0, 0, SIZE.width, SIZE.height);
+    for (const [i, view] of [this.source, this.events].entries()) {
+      const scale = Math.min(472 / view.width, 354 / view.height);
+      const [w, h] = [view.width * scale, view.height * scale];
+      context.imageSmoothingEnabled = scale < 3;
+      context.drawImage(view, 4 + i * 480 + (472 - w) / 2, 4 + (354 - h) / 2, w, h);
+    }
+    context.fillStyle = "#e8edf4";
+    context.font = "600 30px system-ui, sans-serif";
+    context.fillText(this.label, 16, 400);
+  }
+
+  stop() {
+    this.media.stop();
+  }
+}
