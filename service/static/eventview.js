@@ -12,7 +12,7 @@ const LEVELS = 64;
 const SAMPLES_X = 32, SAMPLES_Y = 24;
 const DIM_SHARE = 0.22; // strength of the dim colours beside the vivid ones
 const SWING = 0.23; // of a level: about 0.09 in relative luminance
-const SWINGS = 4; // in a second, that make a pixel a flashing one; three flashes are six
+const SWINGS = 5; // in a second, that make a pixel a flashing one; three flashes are six
 const AREA_FREE = 0.08, AREA_FULL = 0.2; // share of flashing pixels in a window; WCAG counts from 0.25 on
 const RELEASE_MS = 2500;
 const AVERAGED = 0.15; // weight of a new event where the picture is dim
