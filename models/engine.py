@@ -40,6 +40,7 @@ class LayerUse(NamedTuple):
     name: str
     density: float  # of its multiply-adds, those that met a non-zero input
     event_driven: float  # share of the frames that were event-driven
+    seconds: float  # of the whole layer, its shortcut's convolution in it; 0 for that shortcut
 
 
 def engine_status() -> str:
@@ -95,14 +96,19 @@ class Engine:
         return {MEMBRANES: torch.zeros(n, self.state_size)}
 
     def run(self, x_seq: Tensor, state: State | None = None) -> EngineResult:
-        """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros)."""
+        """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros).
+
+        A still image expanded along T (stride 0) is convolved once.
+        """
         steps, streams = x_seq.shape[:2]
         if tuple(x_seq.shape[2:]) != self.shape or min(steps, streams) < 1:
             raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.shape))}], not {list(x_seq.shape)}")
         before = (self.initial_state(streams) if state is None else state)[MEMBRANES]
         if before.shape != (streams, self.state_size) or before.dtype != torch.float32:
             raise ValueError(f"the state must be float32 [{streams}, {self.state_size}], not {list(before.shape)}")
-        x = (x_seq if x_seq.dtype == torch.uint8 else x_seq.float()).contiguous()
+        frozen = steps > 1 and x_seq.stride(0) == 0
+        x = x_seq[0] if frozen else x_seq
+        x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
         before = before.contiguous()
         after, logits = torch.empty_like(before), torch.empty(steps, streams, self.classes)
         layers, rows = len(self._plan.neurons), self._plan.raster_rows
@@ -125,6 +131,7 @@ class Engine:
             layers,
             rows,
             self._force,
+            int(frozen),
         )
         if self._library.engine_run(self._handle, ctypes.addressof(call)):
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
@@ -133,13 +140,13 @@ class Engine:
     def uses(self) -> list[LayerUse]:
         """Density and kernel of each convolution since the last call."""
         names = self._plan.names
-        counts = np.zeros((len(names), 2, 4), dtype=np.int64)
+        counts = np.zeros((len(names), 2, 5), dtype=np.int64)
         self._library.engine_statistics(self._handle, counts.ctypes.data)
         uses: list[LayerUse] = []
         for name, by_input in zip(names, counts):
-            for (reached, possible, scattered, frames), suffix in zip(by_input.tolist(), ("", " shortcut")):
+            for (reached, possible, scattered, frames, spent), suffix in zip(by_input.tolist(), ("", " shortcut")):
                 if frames:
-                    uses.append(LayerUse(name + suffix, reached / possible, scattered / frames))
+                    uses.append(LayerUse(name + suffix, reached / possible, scattered / frames, spent / 1e9))
         return uses
 
     def to_network_state(self, state: State) -> State:

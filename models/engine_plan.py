@@ -64,7 +64,7 @@ class NativeRun(ctypes.Structure):
         ("x", POINTER),
         ("x_is_float", NUMBER),
         *((n, POINTER) for n in ("before", "after", "logits", "layer_spikes", "synops", "raster")),
-        *((n, NUMBER) for n in ("spike_layers", "raster_rows", "force")),
+        *((n, NUMBER) for n in ("spike_layers", "raster_rows", "force", "frozen")),
     ]
 
 

@@ -128,6 +128,14 @@ def test_every_kernel_and_company_gives_the_same_bits(config: ResNetConfig) -> N
 
 
 @native
+@pytest.mark.parametrize("config", [EVENT, replace(EVENT, pool="none"), replace(EVENT, block="sew", pool="none")])
+def test_a_still_image_is_convolved_once_with_the_same_bits(config: ResNetConfig) -> None:
+    engine = Engine(lively(replace(config, in_channels=3)), 17, 13)
+    image = torch.randn(1, 2, 3, 17, 13, generator=torch.Generator().manual_seed(5)).expand(4, -1, -1, -1, -1)
+    assert_same(engine.run(image), engine.run(image.contiguous()))
+
+
+@native
 def test_state_is_a_value_and_converts() -> None:
     network, x_seq = lively(EVENT), inputs(3, 2)
     engine = Engine(network, 17, 13)

@@ -12,6 +12,7 @@
 #include "lanes.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <vector>
 
@@ -69,7 +70,8 @@ struct Run {
     int64_t* synops;        // [N]
     uint8_t* raster;        // [N, R]
     int64_t spike_layers, raster_rows;
-    int64_t force;  // 0: choose; 1: always scatter; 2: always dense
+    int64_t force;   // 0: choose; 1: always scatter; 2: always dense
+    int64_t frozen;  // the input is the same in all steps: x is [N, C, H, W], and the first layer sums it once
 };
 }
 
@@ -102,7 +104,7 @@ struct Input {  // one frame, ready for one of the kernels
     const uint16_t* index;  // channels of the non-zero inputs, pixel by pixel, ascending
     const float* value;     // theirs, unless all are 1
     const float* padded;    // [H + 2 pad][W + 2 pad][C]
-    int64_t pad;
+    int64_t pad, reached;   // reached: outputs that meet a non-zero input, over all pixels and channels
 };
 
 int64_t count_bytes(const uint8_t* p, int64_t n) {
@@ -449,7 +451,7 @@ Fire firing(const Layer& n) {
 // ---------------------------------------------------------------------------------------------------- plan
 
 struct Statistics {
-    int64_t reached = 0, possible = 0, scattered = 0, frames = 0;
+    int64_t reached = 0, possible = 0, scattered = 0, frames = 0, nanoseconds = 0;
 };
 
 struct Plan {
@@ -460,9 +462,12 @@ struct Plan {
     Memory main, side, band, scratch;
     std::vector<Input> mains, sides;
     std::vector<Statistics> statistics;
+    int64_t steps = 1;
+    std::vector<bool> frozen;  // buffers that hold one frame a stream for all steps
 
     char* frame(int64_t buffer, int64_t f) {
         const Buffer& b = buffers[buffer];
+        if (frozen[buffer]) f -= f % steps;
         return memory[buffer].data + f * aligned(b.height * b.width * b.channels * (b.is_float ? 4 : 1));
     }
     bool reserve(int64_t frames) {
@@ -478,7 +483,7 @@ void take_input(Plan& plan, const Run& run) {
     Buffer& b = plan.buffers[0];
     const int64_t pixels = b.height * b.width;
     for (int64_t n = 0; n < run.streams; ++n)
-        for (int64_t t = 0; t < run.steps; ++t) {
+        for (int64_t t = 0; t < (run.frozen ? 1 : run.steps); ++t) {
             const int64_t from = (t * run.streams + n) * b.channels * pixels;
             char* to = plan.frame(0, n * run.steps + t);
             for (int64_t c = 0; c < b.channels; ++c)
@@ -502,6 +507,7 @@ void prepare(Plan& plan, const Run& run, const Convolution& conv, const Convolut
     int64_t possible = 0;
     for (int64_t p = 0; p < b.height * b.width; ++p) possible += conv.reach[p];
     possible *= b.channels;
+    out.reached = sum;
     run.synops[f / run.steps] += sum * conv.fan_out;
     out.events = run.force ? run.force == 1 : double(sum) < conv.density * double(possible);
     out.events = out.events && can_scatter(conv) && (!sharing || can_scatter(*sharing));
@@ -583,10 +589,26 @@ void fill(Plan& plan, const Layer& layer, int64_t f, int64_t group_frame, int64_
     }
 }
 
+// Shortcut, neurons and outputs of a band whose sums are there.
+void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
+    const int64_t pixels = (band.last - band.first) * layer.width, at = band.first * layer.width * layer.channels, n = f / run.steps;
+    if (layer.before.buffer >= 0) add_before(plan, layer, f, first, band);
+    if (layer.current >= 0) {
+        auto* current = reinterpret_cast<float*>(plan.frame(layer.current, f)) + at + first;
+        for (int64_t p = 0; p < pixels; ++p) memcpy(current + p * layer.channels, band.sums + p * layer.chunk, layer.chunk * 4);
+    }
+    if (layer.neuron) {
+        float* after = run.state_after[n] + layer.state + at;
+        const float* before = f % run.steps ? after : run.state_before[n] + layer.state + at;
+        auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f)) + at;
+        run.layer_spikes[n * run.spike_layers + layer.neuron - 1] += firing(layer)(layer, band.sums, before, after, out, pixels, first);
+    }
+}
+
 void run_layer(Plan& plan, const Run& run, size_t number) {
     const Layer& layer = plan.layers[number];
     const int64_t frames = run.steps * run.streams;
-    const Fire fire_ = firing(layer);
+    const bool same = plan.frozen[layer.main.buffer] && layer.side.buffer < 0 && layer.before.buffer < 0;  // sums of all steps
     const int64_t rows = std::clamp<int64_t>(32768 / (layer.width * layer.chunk), std::min<int64_t>(layer.height, 4), layer.height);
     auto* sums = reinterpret_cast<float*>(plan.band.get(rows * layer.width * layer.chunk * 4));
     const bool side = layer.side.buffer >= 0 && layer.side.buffer != layer.main.buffer;
@@ -601,6 +623,11 @@ void run_layer(Plan& plan, const Run& run, size_t number) {
         for (int64_t f = begin; f < end && !layer.pool; ++f) {
             const Convolution* sharing = layer.side.buffer == layer.main.buffer ? &layer.side : nullptr;
             Input& in = plan.mains[f - begin];
+            if (f > begin && f % run.steps && plan.frozen[layer.main.buffer]) {
+                in = plan.mains[f - begin - 1];
+                run.synops[f / run.steps] += in.reached * layer.main.fan_out;
+                continue;
+            }
             prepare(plan, run, layer.main, sharing, f, main_memory + (f - begin) * main_bytes, in, plan.statistics[2 * number]);
             Statistics& statistics = plan.statistics[2 * number + 1];
             if (side) prepare(plan, run, layer.side, nullptr, f, side_memory + (f - begin) * side_bytes, plan.sides[f - begin], statistics);
@@ -614,23 +641,13 @@ void run_layer(Plan& plan, const Run& run, size_t number) {
             }
         }
         for (int64_t chunk = 0; chunk < layer.channels / layer.chunk; ++chunk)
-            for (int64_t f = begin; f < end; ++f) {
-                const int64_t n = f / run.steps;
-                float* after = run.state_after[n] + layer.state;
-                const float* before = f % run.steps ? after : run.state_before[n] + layer.state;
+            for (int64_t next, f = begin; f < end; f = next) {  // one stream's frames of the group
+                next = std::min(end, (f / run.steps + 1) * run.steps);
                 for (int64_t y = 0; y < layer.height; y += rows) {
                     const Band band{y, std::min(layer.height, y + rows), layer.width, sums};
-                    const int64_t pixels = (band.last - band.first) * layer.width, first = chunk * layer.chunk;
-                    const int64_t at = y * layer.width * layer.channels;
-                    fill(plan, layer, f, f - begin, chunk, band);
-                    if (layer.before.buffer >= 0) add_before(plan, layer, f, first, band);
-                    if (layer.current >= 0) {
-                        auto* current = reinterpret_cast<float*>(plan.frame(layer.current, f)) + at + first;
-                        for (int64_t p = 0; p < pixels; ++p) memcpy(current + p * layer.channels, sums + p * layer.chunk, layer.chunk * 4);
-                    }
-                    if (layer.neuron) {
-                        auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f)) + at;
-                        run.layer_spikes[n * run.spike_layers + layer.neuron - 1] += fire_(layer, sums, before + at, after + at, out, pixels, first);
+                    for (int64_t g = f; g < next; ++g) {
+                        if (g == f || !same) fill(plan, layer, g, g - begin, chunk, band);
+                        finish_band(plan, run, layer, g, chunk * layer.chunk, band);
                     }
                 }
             }
@@ -688,18 +705,28 @@ int64_t engine_run(void* plan_, const Run* run) {
     memset(run->layer_spikes, 0, run->streams * run->spike_layers * 8);
     memset(run->synops, 0, run->streams * 8);
     memset(run->raster, 0, run->streams * run->raster_rows);
+    plan.steps = run->steps;
+    plan.frozen.assign(plan.buffers.size(), false);
+    plan.frozen[0] = run->frozen;
+    const Layer& stem = plan.layers[0];
+    if (stem.current >= 0 && !stem.neuron) plan.frozen[stem.current] = run->frozen;
     take_input(plan, *run);
-    for (size_t i = 0; i < plan.layers.size(); ++i) run_layer(plan, *run, i);
+    for (size_t i = 0; i < plan.layers.size(); ++i) {
+        const auto begin = std::chrono::steady_clock::now();
+        run_layer(plan, *run, i);
+        plan.statistics[2 * i].nanoseconds += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
+    }
     read_out(plan, *run);
     return 0;
 }
 
-// [layers][main, side][reached, possible, scattered, frames] since the last call.
+// [layers][main, side][reached, possible, scattered, frames, nanoseconds (both, under main)] since the last call.
 void engine_statistics(void* plan_, int64_t* out) {
     auto& plan = *static_cast<Plan*>(plan_);
     for (size_t i = 0; i < plan.statistics.size(); ++i) {
         Statistics& s = plan.statistics[i];
-        out[4 * i] = s.reached, out[4 * i + 1] = s.possible, out[4 * i + 2] = s.scattered, out[4 * i + 3] = s.frames;
+        const int64_t fields[5] = {s.reached, s.possible, s.scattered, s.frames, s.nanoseconds};
+        memcpy(out + 5 * i, fields, sizeof fields);
         s = Statistics{};
     }
 }
