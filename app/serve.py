@@ -82,8 +82,12 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**24))  # before cv2 is imported
     settings = settings_from(args)
     settings.check()
-    sock = listen(settings.host, settings.port)
+    with listen(settings.host, settings.port) as sock:
+        return serve_on(sock, settings, args)
 
+
+def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace) -> int:
+    """Load what serves (slow to import), and serve."""
     from service.api import create_app
     from service.connection import serve
     from service.logs import configure as configure_logs

@@ -73,6 +73,7 @@ def create_app(settings: Settings | None = None, classifiers: tuple[Classifier, 
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime

@@ -192,6 +192,11 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().shutdown()
         self.loop.call_later(ABORT_S, self.transport.abort)
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True  # a refusal is a complete handshake: nothing to log as an error
+
     async def run_asgi(self) -> None:
         await super().run_asgi()
         if self.transport.is_closing():

@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from service.forms import file_of
 from service.images import UploadError
 from service.jobs import Result, run
 from service.messages import PredictBody, StepBody
@@ -28,18 +28,13 @@ class Options:
 
 async def read_body(request: Request) -> tuple[bytes, str]:
     """The sample's bytes and its file name, from a multipart field `file` or the raw body. Raises UploadError."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
-        if kind not in RAW_TYPES:
-            raise UploadError(
-                415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream"
-            )
-        return await request.body(), request.query_params.get("name", "")
-    async with request.form(max_files=1, max_fields=0) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise UploadError(400, "the form needs one file in the field 'file'")
-        return await file.read(), file.filename or ""
+    content_type = request.headers.get("content-type", "")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return file_of(content_type, await request.body())
+    if kind not in RAW_TYPES:
+        raise UploadError(415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream")
+    return await request.body(), request.query_params.get("name", "")
 
 
 async def predict(runtime: Runtime, model: Model, data: bytes, name: str, options: Options) -> PredictBody:

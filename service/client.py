@@ -1,0 +1,313 @@
+"""A small typed client: predictions for files and arrays, and live streams.
+
+    client = Client("http://127.0.0.1:8000")
+    client.predict(Path("seven.png")).label
+    with client.stream(width=346, height=260) as stream:
+        stream.send_events(events)
+        for message in stream.receive():
+            ...
+
+Needs nothing beyond what the service itself needs.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from service.messages import (
+    EVENTS_T64,
+    IMAGE,
+    PICTURE,
+    CameraBody,
+    Frame,
+    ModelsBody,
+    PredictBody,
+    SampleBody,
+)
+from service.packets import encode_t64
+
+
+class ClientError(Exception):
+    """The service refused, in its own sentence; `status` is the HTTP status or the close code, 0 for no answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One step of a stream, as `docs/http.md` describes it."""
+
+    seq: int
+    t: float
+    step: int
+    start_us: int
+    end_us: int
+    label: str
+    index: int
+    probabilities: list[float]
+    confidence: float
+    steady: str
+    n_events: int
+    spikes: int
+    layer_spikes: list[int]
+    synops: int
+    total_spikes: int
+    total_synops: int
+    raster: NDArray[np.uint8]  # one byte a bit, [R]
+    logits: list[float]
+    queue_ms: float
+    step_ms: float
+    dropped: int
+    reset: bool
+
+
+@dataclass(frozen=True)
+class Ack:
+    """A message that closed no bin."""
+
+    seq: int
+    t: float
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A message the service could not use; the stream goes on."""
+
+    seq: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The events of a message, thinned: x, y and polarity."""
+
+    seq: int
+    step: int
+    width: int
+    height: int
+    x: NDArray[np.uint16]
+    y: NDArray[np.uint16]
+    on: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A session's state, for `restore` of another stream."""
+
+    model: str
+    state: str
+
+
+Message = Prediction | Ack | Bad | Picture | Snapshot
+
+
+class Client:
+    """One service. Methods raise ClientError."""
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None, timeout_s: float = 30) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not an http address")
+        self.url, self.token, self.timeout_s = url.rstrip("/"), token, timeout_s
+        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+
+    def models(self) -> ModelsBody:
+        """The models and what they must be fed."""
+        return ModelsBody.model_validate_json(self._ask("GET", "/v1/models"))
+
+    def samples(self) -> list[SampleBody]:
+        """The shipped recordings."""
+        return [SampleBody(**entry) for entry in json.loads(self._ask("GET", "/samples"))]
+
+    def cameras(self) -> list[CameraBody]:
+        """The sources the service opened."""
+        return [CameraBody(**entry) for entry in json.loads(self._ask("GET", "/v1/cameras"))]
+
+    def ready(self) -> bool:
+        """Whether requests are being taken."""
+        try:
+            return bool(json.loads(self._ask("GET", "/health/ready"))["ready"])
+        except ClientError:
+            return False
+
+    def predict(
+        self,
+        sample: Path | bytes,
+        *,
+        model: str | None = None,
+        name: str = "",
+        logits: bool = False,
+        steps: bool = False,
+        confidence: float | None = None,
+    ) -> PredictBody:
+        """The answer to an image or recording, a file or its bytes (then `name` tells N-MNIST's .bin)."""
+        if isinstance(sample, Path):
+            sample, name = sample.read_bytes(), sample.name
+        wanted = {"model": model, "name": name, "confidence": confidence}
+        query = {key: value for key, value in wanted.items() if value not in (None, "")}
+        query |= {key: "1" for key, on in (("logits", logits), ("steps", steps)) if on}
+        path = "/v1/predict" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+        return PredictBody.model_validate_json(self._ask("POST", path, sample, "application/octet-stream"))
+
+    def stream(self, **hello: Any) -> "Stream":
+        """Open a live stream; the keywords are the fields of `service.messages.Hello`."""
+        return Stream(self, hello)
+
+    def _ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
+        headers = {"Content-Type": kind} if kind else {}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
+        connection = (HTTPSConnection if self._secure else HTTPConnection)(
+            self._host, self._port, timeout=self.timeout_s
+        )
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            data = answer.read()
+        except (OSError, HTTPException) as error:
+            raise ClientError(0, f"{self.url} does not answer") from error
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise ClientError(answer.status, sentence(data, answer.status))
+        return data
+
+
+def sentence(data: bytes, status: int) -> str:
+    """The service's own sentence."""
+    try:
+        return str(json.loads(data)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the service answered {status}"
+
+
+class Stream:
+    """A live stream: send frames and packets, receive messages. A context manager."""
+
+    def __init__(self, client: Client, hello: dict[str, Any]) -> None:
+        headers = {} if client.token is None else {"Authorization": f"Bearer {client.token}"}
+        address = "ws" + client.url.removeprefix("http") + "/v1/stream"
+        try:
+            opened = connect(
+                address,
+                additional_headers=headers,
+                compression=None,
+                open_timeout=client.timeout_s,
+                max_size=64 * 2**20,
+                proxy=None,
+            )
+            self._socket: ClientConnection = opened.__enter__()
+        except InvalidStatus as error:
+            raise ClientError(error.response.status_code, sentence(bytes(error.response.body or b""), 0)) from None
+        except OSError as error:
+            raise ClientError(0, f"{client.url} does not answer") from error
+        self.seq = 0
+        self._send(json.dumps({"type": "hello", "protocol": 1, **hello}))
+        self.ready: dict[str, Any] = json.loads(self._receive(client.timeout_s))
+
+    def send_events(self, events: NDArray, t_ms: float | None = None) -> int:
+        """A packet of EVENTS; its number."""
+        return self._frame(EVENTS_T64, encode_t64(events), t_ms)
+
+    def send_image(self, data: bytes, t_ms: float | None = None) -> int:
+        """A camera frame as JPEG, PNG or WebP bytes, captured at `t_ms` (default: now); its number."""
+        return self._frame(IMAGE, data, t_ms)
+
+    def send_payload(self, kind: int, payload: bytes, t_ms: float | None = None) -> int:
+        """A payload in one of the documented layouts; its number."""
+        return self._frame(kind, payload, t_ms)
+
+    def reset(self) -> None:
+        """Forget the membranes."""
+        self._send('{"type": "reset"}')
+
+    def settings(self, threshold: float | None = None, noise_hz: float | None = None) -> None:
+        """The pixel model of this stream's frames."""
+        self._send(json.dumps({"type": "settings", "threshold": threshold, "noise_hz": noise_hz}))
+
+    def snapshot(self) -> None:
+        """Ask for a Snapshot; it comes among the messages, after all answers to what was sent before."""
+        self._send('{"type": "snapshot"}')
+
+    def receive(self, timeout_s: float | None = None) -> Iterator[Message]:
+        """Messages as they come, until none comes for `timeout_s`. Raises ClientError when the stream is closed."""
+        while True:
+            try:
+                data = self._receive(timeout_s)
+            except TimeoutError:
+                return
+            yield parse(data)
+
+    def close(self) -> None:
+        """Say goodbye."""
+        self._socket.close()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _frame(self, kind: int, payload: bytes, t_ms: float | None) -> int:
+        self.seq += 1
+        t_ms = time.monotonic() * 1e3 if t_ms is None else t_ms
+        self._send(Frame(self.seq, t_ms, kind, payload).pack())
+        return self.seq
+
+    def _send(self, message: str | bytes) -> None:
+        try:
+            self._socket.send(message)
+        except ConnectionClosed as error:
+            raise closed(error) from None
+
+    def _receive(self, timeout_s: float | None) -> str | bytes:
+        try:
+            return self._socket.recv(timeout_s)
+        except ConnectionClosed as error:
+            raise closed(error) from None
+
+
+def closed(error: ConnectionClosed) -> ClientError:
+    """Why the service closed the stream."""
+    if error.rcvd is None:
+        return ClientError(1006, "the connection was lost")
+    return ClientError(error.rcvd.code, error.rcvd.reason or "the service closed the stream")
+
+
+def parse(data: str | bytes) -> Message:
+    """A message of the service."""
+    if isinstance(data, bytes):
+        seq, step, n, width, height = PICTURE.unpack_from(data)
+        pairs = np.frombuffer(data, "<u2", 2 * n, PICTURE.size).reshape(n, 2)
+        return Picture(
+            seq, step, width, height, pairs[:, 0], (pairs[:, 1] & 0x7FFF).astype(np.uint16), pairs[:, 1] >= 0x8000
+        )
+    body: dict[str, Any] = json.loads(data)
+    kind = body.pop("type", None)
+    if kind == "prediction":
+        body["raster"] = np.unpackbits(np.frombuffer(base64.b64decode(body["raster"]), np.uint8))
+        return Prediction(**body)
+    if kind == "ack":
+        return Ack(**body)
+    if kind == "error":
+        return Bad(**body)
+    if kind == "snapshot":
+        return Snapshot(**body)
+    raise ClientError(0, f"unknown message {kind!r}")
