@@ -1,7 +1,9 @@
 """The HTTP server: uvicorn with the deadlines, caps and JSON refusals it lacks, and an orderly end."""
 
 import asyncio
+import signal
 import socket
+import time
 from collections import Counter
 from typing import Any
 
@@ -209,6 +211,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI, greeting: str = "") -> None:
         super().__init__(config)
         self._app, self._greeting = app, greeting
+        self._exit_at: float | None = None  # time.monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load the models, listen, and then say so."""
@@ -217,10 +220,20 @@ class Server(uvicorn.Server):
             print(self._greeting, flush=True)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGINT or SIGTERM."""
-        self._app.state.runtime.draining = True
+        """SIGINT ends at once; SIGTERM answers 503 for a moment first, so that balancers look elsewhere."""
+        runtime = self._app.state.runtime
+        if sig == signal.SIGTERM and not runtime.draining and runtime.settings.grace_s:
+            runtime.draining = True
+            self._exit_at = time.monotonic() + runtime.settings.grace_s
+            return
+        runtime.draining = True
         super().handle_exit(sig, frame)
         self._captured_signals.clear()  # an orderly end is exit code 0, not death by the signal
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to end."""
+        ended = await super().on_tick(counter)
+        return ended or (self._exit_at is not None and time.monotonic() >= self._exit_at)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         event("shutting down")

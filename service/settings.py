@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     hello_s: float = Field(default=5, gt=0, description="seconds a stream may take to say hello")
     idle_s: float = Field(default=60, gt=0, description="seconds of silence after which a stream or sequence is closed")
     deadline_s: float = Field(default=10, gt=0, description="seconds an answer may take; over it 504")
+    grace_s: float = Field(default=0.5, ge=0, description="seconds between 'not ready' and closing the port")
     drain_s: float = Field(default=10, gt=0, description="seconds running requests get at shutdown")
     threads: int = Field(default=1, ge=1, description="threads of the model")
     log_format: str = Field(default="text", pattern="^(text|json)$", description="text or json")
