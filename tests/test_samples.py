@@ -1,0 +1,57 @@
+"""The shipped recordings: small, whole, and made by the committed script."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.events import SensorSize, check_events
+from service import demos
+from service.messages import EVENTS_T64
+from service.packets import PacketDecoder
+
+FOLDER = demos.SAMPLES
+NAMES = [sample.name for sample in demos.listing()]
+
+
+def events_of(name: str) -> np.ndarray:
+    return PacketDecoder().decode(EVENTS_T64, demos.t64_of(name), 0)
+
+
+def test_digits_and_shapes_are_shipped() -> None:
+    assert {"digit-3", "digit-7", "circle", "square"} <= set(NAMES)
+    assert {path.stem for path in FOLDER.glob("*.t64")} == set(NAMES)
+    assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file()) < 1_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recording_is_whole(name: str) -> None:
+    sample = next(sample for sample in demos.listing() if sample.name == name)
+    events = events_of(name)
+    check_events(events, SensorSize(sample.width, sample.height))
+    assert events["t"][0] == 0
+    assert events["t"][-1] < sample.duration_us
+    assert 1000 < len(events) < 15_000
+    assert 0.2 < events["p"].mean() < 0.8
+
+
+def test_script_makes_them_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("draw", FOLDER / "draw.py")
+    assert spec is not None
+    assert spec.loader is not None
+    draw = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw)
+    monkeypatch.setattr(draw, "HERE", tmp_path)
+    draw.main()
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in FOLDER.iterdir()} - {"draw.py"}
+    for name in NAMES:
+        made, shipped = ((folder / f"{name}.t64").stat().st_size for folder in (tmp_path, FOLDER))
+        assert made == pytest.approx(shipped, rel=0.02), "run draw.py again"
+
+
+def test_shapes_move_as_their_labels_say() -> None:
+    for name, sign in (("circle", 1), ("square", -1)):
+        events = events_of(name)
+        late = events["t"] > events["t"][-1] // 2
+        assert np.sign(events["x"][late].mean() - events["x"][~late].mean()) == sign
