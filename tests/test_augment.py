@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.augment import augment, drop_events
+from training.augment import augment, crop_middle, drop_events, fewer_steps, mix, move_images
 from training.config import TrainConfig
 
 PLAIN = TrainConfig(shift=0, rotate=0.0, drop=0.0)
@@ -15,6 +15,7 @@ CASES = {
     "shift": replace(PLAIN, shift=3),
     "rotate": replace(PLAIN, rotate=30.0),
     "flip": replace(PLAIN, flip=True),
+    "shear": replace(PLAIN, shear=20.0),
     "drop": replace(PLAIN, drop=0.9),
     "all": TrainConfig(shift=2, rotate=10.0, drop=0.5, flip=True),
 }
@@ -44,7 +45,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
     assert torch.equal(augment(frames(), PLAIN, generator()), frames())
 
 
-@pytest.mark.parametrize("name", ["shift", "rotate", "flip"])
+@pytest.mark.parametrize("name", ["shift", "rotate", "flip", "shear"])
 def test_all_steps_move_alike(name: str) -> None:
     x = frames()[:, :1].expand(-1, 4, -1, -1, -1).contiguous()
     y = augment(x, CASES[name], generator())
@@ -83,3 +84,80 @@ def test_dropping_only_removes_and_keeps_some_samples_whole() -> None:
 @EVERY
 def test_one_step_one_sample_and_empty_frames(config: TrainConfig) -> None:
     assert not augment(torch.zeros(1, 1, 2, 5, 7), config, generator()).any()
+
+
+def images(n: int = 6, side: int = 13) -> Tensor:
+    return torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(2))
+
+
+def test_images_that_need_no_motion_stay_exact() -> None:
+    assert torch.equal(move_images(images(), PLAIN, (13, 13), generator()), images())
+    assert torch.equal(crop_middle(images(), (13, 13)), images())
+    assert torch.equal(crop_middle(images(), (7, 9)), images()[:, :, 3:10, 2:11])
+
+
+def test_random_crops_are_pieces_of_the_picture_from_all_over() -> None:
+    x = images(64)
+    y = move_images(x, PLAIN, (7, 9), generator())
+    places = set()
+    for picture, crop in zip(x, y):
+        found = [
+            (r, c)
+            for r in range(7)
+            for c in range(5)
+            if torch.allclose(picture[:, r : r + 7, c : c + 9], crop, atol=1e-5)
+        ]
+        assert len(found) == 1
+        places.add(found[0])
+    assert len(places) > 20
+    odd = move_images(images(16, 12), PLAIN, (7, 7), generator())
+    inside = [
+        torch.allclose(images(16, 12)[0, :, r : r + 7, c : c + 7], odd[0], atol=1e-5)
+        for r in range(6)
+        for c in range(6)
+    ]
+    assert any(inside)
+
+
+def test_a_zoomed_crop_stays_inside_the_picture() -> None:
+    y = move_images(torch.ones(64, 1, 20, 20), replace(PLAIN, zoom=0.08), (11, 11), generator())
+    assert (y[:, :, 1:-1, 1:-1] > 0.99).all()
+    ramp = torch.arange(20.0).expand(64, 1, 20, 20)
+    widths = move_images(ramp, replace(PLAIN, zoom=0.08), (11, 11), generator())
+    span = widths[:, 0, 5, -2] - widths[:, 0, 5, 1]
+    assert span.min() < 7
+    assert span.max() > 12
+
+
+def test_mixup_blends_samples_and_labels_alike() -> None:
+    x = torch.zeros(3, 8, 2, 4, 4)
+    for n in range(8):
+        x[:, n] = n
+    mixed = mix(x, torch.arange(8), 8, replace(PLAIN, mixup=1.0), generator())
+    assert mixed.targets.sum(1).tolist() == pytest.approx([1.0] * 8)
+    torch.testing.assert_close((mixed.targets * torch.arange(8)).sum(1), mixed.x_seq[0, :, 0, 0, 0])
+    assert not torch.equal(mixed.x_seq, x)
+
+
+def test_event_mix_patches_a_box_and_shares_the_label_by_events() -> None:
+    x = torch.ones(6, 32, 2, 9, 9)
+    labels = torch.arange(32) % 4
+    mixed = mix(x, labels, 4, replace(PLAIN, event_mix=0.5), generator())
+    assert torch.equal(mixed.x_seq, x)
+    assert torch.allclose(mixed.targets.sum(1), torch.ones(32))
+    assert 0 < (mixed.targets.max(1).values < 1).sum() < 32
+    half = torch.zeros(2, 2, 1, 4, 4)
+    half[:, 0] = 1  # the other sample is empty: it brings no events and no label
+    for seed in range(8):
+        targets = mix(half, torch.tensor([0, 1]), 2, replace(PLAIN, event_mix=1.0), generator(seed)).targets
+        assert targets[0].tolist() in ([1.0, 0.0], [0.0, 1.0], pytest.approx([1.0, 0.0]))
+
+
+def test_fewer_steps_keep_their_order() -> None:
+    x = torch.arange(12.0).view(12, 1, 1, 1, 1)
+    kept = fewer_steps(x, replace(PLAIN, keep_steps=8), generator()).flatten().tolist()
+    assert len(kept) == 8
+    assert kept == sorted(kept)
+    lengths = {len(fewer_steps(x, replace(PLAIN, random_steps=3), generator(seed))) for seed in range(60)}
+    assert lengths == set(range(3, 13))
+    assert torch.equal(fewer_steps(x, PLAIN, generator()), x)

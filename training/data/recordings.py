@@ -182,9 +182,12 @@ def _read_gesture(path: Path) -> Read:
 
 def _read_asl(path: Path) -> Read:
     """MATLAB columns ts (microseconds), x, y counted from the bottom, pol."""
-    import scipy.io  # it comes with Tonic
+    from scipy.io.matlab import MatReadError, loadmat  # SciPy comes with Tonic
 
-    columns = scipy.io.loadmat(path, variable_names=("ts", "x", "y", "pol"))
+    try:
+        columns = loadmat(path, variable_names=("ts", "x", "y", "pol"))
+    except MatReadError as error:
+        raise ValueError(str(error)) from None
     t, x, y, p = (columns[name].reshape(-1).astype(np.int64) for name in ("ts", "x", "y", "pol"))
     return _on_sensor(make_events(t, x, 179 - y, p), SensorSize(240, 180))
 
