@@ -8,6 +8,7 @@ from importlib import import_module
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("app.serve", "start the prediction service and the page"),
     "train": ("app.train", "train a spiking classifier on recordings or images"),
+    "convert": ("app.convert", "turn a trained ANN into a spiking network"),
     "predict": ("app.predict", "classify images and recordings"),
     "webcam": ("app.webcam", "live predictions from a webcam, a video or a recording"),
     "doctor": ("app.doctor", "look at this installation and say how to mend what is missing"),

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from models.convert_network import ConvertedConfig, ConvertedNetwork
 from models.resnet import ResNetConfig, SpikingResNet
 
 FORMAT = 1
@@ -74,6 +75,7 @@ class Card:
 
 NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
     "spiking-resnet": (ResNetConfig, SpikingResNet),
+    "converted": (ConvertedConfig, ConvertedNetwork),
 }
 """Kinds of network a checkpoint may hold: its configuration and what builds it."""
 

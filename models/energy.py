@@ -125,3 +125,196 @@ def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> in
     for handle in handles:
         handle.remove()
     return total
+
+
+# --- NeuroBench's definitions (version 2.3), on any network of this project ---
+
+
+class Work(NamedTuple):
+    """Operations of one sample over a whole run, by NeuroBench's definition (synaptic operations, bias ignored)."""
+
+    effective_macs: float  # layers that see anything but -1, 0 and 1
+    effective_acs: float  # layers that see only -1, 0 and 1
+    dense: float  # the same layers with every input and weight counted
+    neuron_updates: float  # membrane updates: NeuroBench counts them apart
+
+
+class Report(NamedTuple):
+    """What a network costs, sample by sample on average."""
+
+    steps: int
+    footprint_bytes: int  # parameters and buffers
+    parameters: int
+    connection_sparsity: float  # share of zero weights
+    activation_sparsity: float  # share of zeros among the outputs of neuron layers
+    spike_rate: float  # spikes a neuron and step
+    spikes: float
+    work: Work
+    by_layer: dict[str, tuple[float, bool]]  # synaptic operations, accumulate-only or not
+
+
+def footprint(network: nn.Module) -> int:
+    """Bytes of parameters and buffers."""
+    return sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
+
+
+def connection_sparsity(network: nn.Module) -> float:
+    """Share of zero weights in convolutions and linear layers."""
+    weights = [m.weight for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    total = sum(w.numel() for w in weights)
+    return 1 - sum(int(w.count_nonzero()) for w in weights) / max(1, total)
+
+
+def layer_operations(layer: nn.Conv2d | nn.Linear, x: Tensor, *, dense: bool = False) -> float:
+    """Synaptic operations of a batch [M, ...]: non-zero inputs times the non-zero weights that they really reach."""
+    active = torch.ones_like(x) if dense else (x != 0).to(x.dtype)
+    weight = torch.ones_like(layer.weight) if dense else (layer.weight != 0).to(x.dtype)
+    if isinstance(layer, nn.Linear):
+        return float(active.sum(0).double() @ weight.sum(0).double())
+    size = (int(x.shape[2]), int(x.shape[3]))
+    if not dense and bool((weight == 1).all()):
+        fan_out = layer.out_channels // layer.groups
+        return float((active.sum((0, 1)).double() * reach(layer, *size).double().to(x.device)).sum()) * fan_out
+    result = nn.functional.conv2d(active, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return float(result.double().sum())
+
+
+@torch.no_grad()
+def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: int | None = None) -> Report:
+    """The cost of running `network` on x_seq [T, N, C, H, W].
+
+    `still` says that the input does not change: x_seq is [1, N, ...], `steps` is T, and what the input alone decides is
+    counted once (a converted network) or T times (any other). An ANN is a network called on [N, C, H, W]: see
+    `measure_ann`.
+    """
+    layers: dict[str, list[float]] = {}
+    accumulate: dict[str, bool] = {}
+    dense = zeros = outputs = spikes = 0.0
+    handles: list[Any] = []
+
+    def conv_hook(name: str) -> Any:
+        def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            nonlocal dense
+            assert isinstance(module, (nn.Conv2d, nn.Linear))
+            x = inputs[0].detach()
+            x = x.flatten(0, -2) if isinstance(module, nn.Linear) else x
+            layers.setdefault(name, []).append(layer_operations(module, x))
+            dense += layer_operations(module, x[:1], dense=True) * len(x)
+            accumulate[name] = accumulate.get(name, True) and bool(((x == 0) | (x.abs() == 1)).all())
+
+        return count
+
+    def neuron_hook(_: nn.Module, __: Any, out: Tensor) -> None:
+        nonlocal zeros, outputs, spikes
+        fired = int(out.count_nonzero())
+        zeros, outputs, spikes = zeros + out.numel() - fired, outputs + out.numel(), spikes + fired
+
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            handles.append(module.register_forward_pre_hook(conv_hook(name)))
+        elif isinstance(module, Neuron):
+            handles.append(module.register_forward_hook(neuron_hook))
+    try:
+        if still:
+            network(x_seq, None, steps)
+        else:
+            network(x_seq, None)
+    finally:
+        for handle in handles:
+            handle.remove()
+    batch, length = x_seq.shape[1], steps or x_seq.shape[0]
+    by_layer = {name: (sum(counts) / batch, accumulate[name]) for name, counts in layers.items()}
+    acs = sum(count for count, only in by_layer.values() if only)
+    macs = sum(count for count, only in by_layer.values() if not only)
+    share = outputs / batch
+    return Report(
+        length,
+        footprint(network),
+        sum(p.numel() for p in network.parameters()),
+        connection_sparsity(network),
+        zeros / max(1.0, outputs),
+        spikes / max(1.0, outputs),
+        spikes / batch,
+        Work(macs, acs, dense / batch, share),
+        by_layer,
+    )
+
+
+# --- energy, estimated ---
+
+PICOJOULES = {  # 45 nm (Horowitz, ISSCC 2014, as the field quotes it): multiply-accumulate, accumulate
+    "fp32": (4.6, 0.9),
+    "fp16": (1.5, 0.4),
+    "int8": (0.23, 0.03),
+}
+PICOJOULES_A_BYTE = 24.96  # 3.12 pJ a bit, moved between memory and the unit that computes
+
+CAVEATS = (
+    "Operation counts times 45 nm constants: an estimate, not a measurement on any chip.",
+    "Bias currents are excluded; membrane updates are in the second estimate, with their traffic.",
+    "A spiking network beats a quantised one of the same bit budget, data movement included, only at low spike rates: "
+    "below about 5.7 % at T = 5 (Yan et al. 2409.08290v4).",
+    "Layers that see anything but -1, 0 and 1 are charged as multiply-accumulates.",
+)
+
+
+class Energy(NamedTuple):
+    """Microjoules a sample."""
+
+    compute: float  # operations alone
+    with_memory: float  # and every operand's way from and to memory
+
+
+def spiking_energy(report: Report, precision: str = "fp32") -> Energy:
+    """E = E_MAC MACs + E_AC ACs; memory: a weight and a partial sum read and written for each, and every membrane."""
+    mac, ac = PICOJOULES[precision]
+    size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
+    work = report.work
+    compute = mac * work.effective_macs + ac * (work.effective_acs + work.neuron_updates)
+    moved = size * (3 * (work.effective_macs + work.effective_acs) + 2 * work.neuron_updates)
+    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * moved) * 1e-6)
+
+
+def ann_energy(macs: float, activations: float, precision: str = "fp32") -> Energy:
+    """The same for an ANN of dense multiply-accumulates: weight read, partial sum read and written, activations."""
+    mac, _ = PICOJOULES[precision]
+    size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
+    compute = mac * macs
+    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * size * (3 * macs + 2 * activations)) * 1e-6)
+
+
+def quantised_energy(macs: float, activations: float, bits: int) -> Energy:
+    """An ANN with n-bit activations and weights: int8's figures times (n / 8)^2 for products and n / 8 for traffic."""
+    share = bits / 8
+    compute = PICOJOULES["int8"][0] * share**2 * macs
+    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * share * (3 * macs + 2 * activations)) * 1e-6)
+
+
+def bit_budget(steps: int) -> int:
+    """Bits of the quantised activation that T steps of a binary neuron amount to: ceil(log2(T + 1)).
+
+    >>> [bit_budget(t) for t in (1, 3, 4, 32)]
+    [1, 2, 3, 6]
+    """
+    return steps.bit_length()
+
+
+def energy_table(report: Report, macs: float, activations: float, name: str = "spiking") -> str:
+    """Markdown: the network, the ANN of the same shape and an ANN quantised to the same bit budget, caveats below."""
+    bits = min(8, max(2, bit_budget(report.steps)))
+    rows = [
+        (f"{name}, T = {report.steps}", report.work.effective_macs, report.work.effective_acs, spiking_energy(report)),
+        ("ANN, fp32", macs, 0.0, ann_energy(macs, activations)),
+        ("ANN, int8", macs, 0.0, ann_energy(macs, activations, "int8")),
+        (f"ANN, {bits} bits (same bit budget)", macs, 0.0, quantised_energy(macs, activations, bits)),
+    ]
+    lines = ["| network | MACs | ACs | compute, uJ | with memory, uJ |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {n} | {m / 1e6:.3f} M | {a / 1e6:.3f} M | {e.compute:.2f} | {e.with_memory:.2f} |" for n, m, a, e in rows
+    ]
+    facts = (
+        f"Spike rate {report.spike_rate:.2%} a neuron and step, T = {report.steps} ({bits} bits), "
+        f"{report.spikes:.0f} spikes, activation sparsity {report.activation_sparsity:.2%}, connection sparsity "
+        f"{report.connection_sparsity:.2%}, footprint {report.footprint_bytes / 1e6:.2f} MB."
+    )
+    return "\n".join([*lines, "", facts, "", *(f"- {c}" for c in CAVEATS)])

@@ -1,0 +1,204 @@
+"""A trained ANN to a spiking network: trace, fold, choose thresholds, calibrate, check.
+
+    network = convert(ann, [images], "ours")             # images [N, C, H, W] without labels
+    logits, state = network(images[None], None, steps=32)
+
+METHODS are the published ways, each one a record of what it does; `convert` runs any of them. Only calibration images
+are needed (QCFS: an ANN trained with its activation).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models import convert_thresholds as thresholds
+from models.convert_calibrate import calibrate_bias
+from models.convert_graph import ConversionError, Node, Traced
+from models.convert_network import ConvertedConfig, ConvertedNetwork, unhooked
+from models.convert_rules import SpikeRule
+from models.convert_trace import trace
+
+TOLERANCE = 1e-3  # of the folded graph's logits against the ANN's, relative to their largest
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of conversion."""
+
+    rule: SpikeRule
+    threshold: Literal["percentile", "ltb", "mmse", "gauss", "spike-norm", "qcfs"]
+    source: str
+    percent: float = 99.9  # percentile: 100 is the maximum
+    channelwise: bool = True
+    passes: int = 40  # ltb: over the calibration data
+    light: bool = False  # bias calibration at the target T
+    streams: bool = True  # can run step by step, and so be served
+
+
+IF_NEAREST = SpikeRule("if", v0=0.5)
+IF_FLOOR = SpikeRule("if", v0=0.0, inclusive=True)
+
+METHODS: dict[str, Method] = {
+    "rueckauer-max": Method(IF_FLOOR, "percentile", "Rueckauer et al. 2017, max-norm", 100.0, False),
+    "rueckauer": Method(IF_FLOOR, "percentile", "Rueckauer et al. 2017, 99.9 percentile", 99.9, False),
+    "hard-reset": Method(
+        replace(IF_FLOOR, reset="zero"), "percentile", "as rueckauer, reset to zero: shown to fail", 99.9, False
+    ),
+    "sengupta": Method(IF_FLOOR, "spike-norm", "Sengupta et al. 2019, spike-norm", channelwise=False),
+    "half": Method(IF_NEAREST, "percentile", "as rueckauer, with v(0) = theta/2", 99.9, False),
+    "ltb": Method(IF_NEAREST, "ltb", "Bu et al., CVPR 2025"),
+    "mmse": Method(IF_NEAREST, "mmse", "Li et al., ICML 2021, thresholds"),
+    "ours": Method(IF_NEAREST, "mmse", "MMSE thresholds and light bias calibration at the target T", light=True),
+    "signed": Method(replace(IF_NEAREST, kind="signed"), "mmse", "SNM, IJCAI 2022, on MMSE thresholds"),
+    "multi": Method(
+        SpikeRule("multi", 4, v0=0.0), "percentile", "DCGS, ICML 2025, 4 signed levels; 99.9 percentile of a channel"
+    ),
+    "multi8": Method(SpikeRule("multi", 8, v0=0.0), "percentile", "as multi, 8 levels"),
+    "multi-diff": Method(
+        SpikeRule("multi", 4, v0=0.0, differential=True), "percentile", "multi with differential coding"
+    ),
+    "multi8-diff": Method(
+        SpikeRule("multi", 8, v0=0.0, differential=True), "percentile", "multi8 with differential coding"
+    ),
+    "dcgs": Method(SpikeRule("multi", 4, v0=0.0), "gauss", "DCGS, ICML 2025, with its Gaussian thresholds"),
+    "cascade": Method(SpikeRule("cascade", 4, v0=0.5), "percentile", "H-MT, AAAI 2026, 4 levels, no pair exchange"),
+    "qcfs": Method(SpikeRule("if", v0=0.5, inclusive=True), "qcfs", "Bu et al., ICLR 2022; needs its training"),
+    "few-spikes": Method(
+        SpikeRule("few", 10, v0=0.0), "percentile", "Stöckl & Maass 2021, K = 10", 100.0, False, streams=False
+    ),
+}
+"""Ways by name. Signed and multi-threshold spikes are not binary: report them in a table of their own."""
+
+
+def shaped(traced: Traced, sample: Tensor) -> ConvertedConfig:
+    """The graph with each neuron's channels and the number of classes, read off one sample [1, C, H, W]."""
+    rule = SpikeRule()
+    loose = [replace(n, shape=(1,)) if n.op == "neuron" else n for n in traced.nodes]
+    network = ConvertedNetwork(ConvertedConfig(tuple(loose), rule, tuple(sample.shape[1:]), 1))
+    channels: dict[str, int] = {}
+
+    def note(node: Node, z: Tensor) -> Tensor:
+        channels[node.name] = z.shape[1]
+        return z
+
+    logits = run_named(network, sample, note)
+    if logits.ndim != 2:
+        raise ConversionError(f"the network's output is {tuple(logits.shape)}: a classifier's is [batch, classes]")
+    nodes = [replace(n, shape=(channels[n.name],)) if n.op == "neuron" else n for n in traced.nodes]
+    return ConvertedConfig(tuple(nodes), rule, tuple(sample.shape[1:]), logits.shape[1])
+
+
+def run_named(network: ConvertedNetwork, x: Tensor, activation: thresholds.Activation) -> Tensor:
+    """`walk`, where a shape that does not fit names its layer."""
+    values: dict[str, Tensor] = {}
+    for node in network.config.nodes:
+        inputs = [values[name] for name in node.inputs]
+        try:
+            if node.op == "input":
+                values[node.name] = x
+            elif node.op == "add":
+                values[node.name] = inputs[0] + inputs[1]
+            elif node.op == "neuron":
+                values[node.name] = activation(node, inputs[0])
+            else:
+                values[node.name] = unhooked(network.layers[node.name], inputs[0])
+        except RuntimeError as error:
+            raise ConversionError(f"layer {node.title} does not take this input: {str(error)[:160]}") from None
+    return values[network.config.nodes[-1].name]
+
+
+def check_images(batches: Sequence[Tensor]) -> None:
+    """Raises where the calibration data are missing or broken."""
+    if not batches or not sum(len(b) for b in batches):
+        raise ConversionError("conversion needs calibration images: a few hundred, unlabelled, prepared as in training")
+    for batch in batches:
+        if not batch.is_floating_point() or batch.ndim not in (2, 4):
+            raise ConversionError(
+                f"calibration images must be float [N, C, H, W], not {batch.dtype} {tuple(batch.shape)}"
+            )
+        if not batch.isfinite().all():
+            raise ConversionError("the calibration images have values that are not finite")
+
+
+@torch.no_grad()
+def build_network(ann: nn.Module, sample: Tensor, rule: SpikeRule) -> tuple[ConvertedNetwork, Traced]:
+    """The ANN's graph with its folded weights and neurons of `rule`, thresholds still 1; checked against the ANN."""
+    traced = trace(ann)
+    config = replace(shaped(traced, sample[:1]), rule=rule)
+    network = ConvertedNetwork(config)
+    for name, (weight, bias) in traced.weights.items():
+        layer = network.layers[name]
+        layer.weight.copy_(weight)  # type: ignore[operator, union-attr]
+        layer.bias.copy_(bias)  # type: ignore[operator, union-attr]
+    return network, traced
+
+
+def graph_of(ann: nn.Module, sample: Tensor) -> ConvertedNetwork:
+    """The ANN's own graph, uncalibrated: what an audit compares with. sample [N, C, H, W]."""
+    return build_network(ann, sample, SpikeRule())[0]
+
+
+@torch.no_grad()
+def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sample: Tensor) -> None:
+    """Raises where the folded graph computes something else than the ANN (a hidden in-place change, say)."""
+    if traced.levels:  # a QCFS network's own activation is not a ReLU
+        return
+    was_training = ann.training
+    expected = ann.eval()(sample)
+    ann.train(was_training)
+    difference = float((thresholds.walk(network, sample) - expected).abs().max())
+    if difference > TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise ConversionError(
+            f"the traced network's logits differ from the ANN's by {difference:.3g}: an operation works in place on a "
+            "value that is read again, or depends on its data"
+        )
+
+
+def set_thresholds(
+    network: ConvertedNetwork, method: Method, batches: Sequence[Tensor], steps: int, traced: Traced, seed: int
+) -> None:
+    """The method's thresholds."""
+    if method.threshold == "percentile":
+        thresholds.by_percentile(network, batches, method.percent, method.channelwise)
+    elif method.threshold == "ltb":
+        thresholds.ltb(network, batches, method.passes)
+    elif method.threshold == "mmse":
+        thresholds.mmse(network, batches, steps)
+    elif method.threshold == "gauss":
+        thresholds.gauss(network, batches, thresholds.effective_levels(method.rule))
+    elif method.threshold == "spike-norm":
+        thresholds.spike_norm(network, batches, min(steps, 32), torch.Generator().manual_seed(seed))
+    else:
+        for node in network.neuron_nodes():
+            if node.name not in traced.levels:
+                raise ConversionError(f"layer {node.title} is not a QCFS activation: train the ANN with QCFS first")
+            thresholds.set_threshold(network, node, traced.levels[node.name])
+
+
+@torch.no_grad()
+def convert(
+    ann: nn.Module, batches: Sequence[Tensor], method: str | Method = "ours", *, steps: int = 32, seed: int = 0
+) -> ConvertedNetwork:
+    """The ANN as a spiking network.
+
+    batches: calibration images, float [N, C, H, W], prepared as for the ANN; steps: the T that thresholds and bias
+    calibration aim at (accuracy is good at other T as well). Raises ConversionError, naming the layer.
+    """
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ConversionError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+        method = METHODS[method]
+    if steps < 1:
+        raise ConversionError("steps must be positive")
+    check_images(batches)
+    network, traced = build_network(ann, batches[0], method.rule)
+    if traced.levels and method.threshold != "qcfs":
+        raise ConversionError("an ANN with QCFS activations is converted by method qcfs")
+    check_against(ann, network, traced, batches[0][:8])
+    set_thresholds(network, method, batches, steps, traced, seed)
+    if method.light:
+        calibrate_bias(network, batches[0][:128], steps)
+    return network

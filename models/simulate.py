@@ -1,0 +1,119 @@
+"""A converted network through time: chunks with membranes carried, what is constant once, every T from one run.
+
+The answer at T is the mean of the logits over the first T steps. A run is exact however it is cut into chunks; memory
+is bounded by one chunk of one batch.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.convert_network import ConvertedNetwork
+from models.neurons import State
+
+BUDGET = 64  # image-steps a chunk: its activations stay in the last-level cache
+
+
+def chunks(network: ConvertedNetwork, images: Tensor, steps: int, chunk: int | None = None) -> Iterator[Tensor]:
+    """Summed logits [t, N, K] of the steps of each chunk, counted from the start; stop iterating to exit early."""
+    if network.config.rule.kind == "few":
+        chunk = steps
+    chunk = chunk or max(1, min(steps, BUDGET // max(1, len(images))))
+    state: State | None = None
+    total = torch.zeros(len(images), network.config.classes, dtype=torch.float64)
+    for start in range(0, steps, chunk):
+        logits, state = network(images[None], state, min(chunk, steps - start))
+        summed = logits.double().cumsum(0) + total
+        total = summed[-1]
+        yield summed
+
+
+class Curve(NamedTuple):
+    """Accuracy at every T of one run."""
+
+    correct: np.ndarray  # int64 [T]: images right when the first t + 1 steps are read
+    images: int
+    exit_steps: dict[float, np.ndarray]  # by confidence: int64 [N], the step at which each image would stop
+    exit_right: dict[float, np.ndarray]  # bool [N]: its answer there
+
+    def accuracy(self, steps: int) -> float:
+        """In per cent, at T = steps."""
+        return 100 * float(self.correct[steps - 1]) / self.images
+
+
+def interval(correct: int, images: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of an accuracy, in per cent.
+
+    >>> tuple(round(v, 1) for v in interval(900, 1000))
+    (88.0, 91.7)
+    """
+    p, zz = correct / images, z * z / images
+    centre, half = (p + zz / 2) / (1 + zz), z * (p * (1 - p) / images + zz / (4 * images)) ** 0.5 / (1 + zz)
+    return 100 * (centre - half), 100 * (centre + half)
+
+
+@torch.no_grad()
+def curve(
+    network: ConvertedNetwork,
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    *,
+    batch: int = 32,
+    chunk: int | None = None,
+    confidences: Sequence[float] = (),
+) -> Curve:
+    """Accuracy at T = 1 ... steps for images [N, C, H, W], labels [N]; and early exit at each confidence.
+
+    An image stops at the first step whose softmax of the mean logits passes the confidence (SEENN-I, on the mean so
+    that the bound does not depend on T); one that never does stops at T.
+    """
+    correct = np.zeros(steps, np.int64)
+    stops = {c: np.full(len(images), steps, np.int64) for c in confidences}
+    right = {c: np.zeros(len(images), bool) for c in confidences}
+    for begin in range(0, len(images), batch):
+        x, y = images[begin : begin + batch], labels[begin : begin + batch]
+        done, where = 0, slice(begin, begin + len(x))
+        open_ = {c: np.ones(len(x), bool) for c in confidences}
+        for summed in chunks(network, x, steps, chunk):
+            hit = summed.argmax(2) == y
+            correct[done : done + len(summed)] += hit.sum(1).numpy()
+            if confidences:
+                ages = torch.arange(done + 1, done + len(summed) + 1)[:, None, None]
+                sure = (summed / ages).softmax(2).amax(2).numpy()
+                for c in confidences:
+                    for t in range(len(summed)):
+                        leaving = open_[c] & ((sure[t] > c) | (done + t + 1 == steps))
+                        stops[c][where][leaving] = done + t + 1
+                        right[c][where][leaving] = hit[t].numpy()[leaving]
+                        open_[c] &= ~leaving
+            done += len(summed)
+    return Curve(correct, len(images), stops, right)
+
+
+@torch.no_grad()
+def until_confident(
+    network: ConvertedNetwork, image: Tensor, steps: int, confidence: float, chunk: int = 4
+) -> tuple[int, int]:
+    """(class, steps used) for one image [C, H, W]: the simulation ends with the chunk in which it is confident."""
+    done, summed = 0, torch.zeros(1, 1, network.config.classes)
+    for summed in chunks(network, image[None], steps, chunk):
+        ages = torch.arange(done + 1, done + len(summed) + 1)[:, None]
+        sure = (summed[:, 0] / ages).softmax(1).amax(1) > confidence
+        if sure.any():
+            first = int(sure.nonzero()[0, 0])
+            return int(summed[first, 0].argmax()), done + first + 1
+        done += len(summed)
+    return int(summed[-1, 0].argmax()), steps
+
+
+def predictions(network: ConvertedNetwork, images: Tensor, steps: int, batch: int = 32) -> Tensor:
+    """Mean logits [N, K] at T = steps."""
+    answers = []
+    for begin in range(0, len(images), batch):
+        *_, summed = chunks(network, images[begin : begin + batch], steps)
+        answers.append(summed[-1] / steps)
+    return torch.cat(answers)
