@@ -1,5 +1,6 @@
-"""What the desktop demo looks at: a camera, a video, a recording or a shipped sample, as glimpses in order of time."""
+"""What the desktop demo looks at: a webcam, an event camera, a video, a recording or a shipped sample, as glimpses."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,18 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from encoders.events import SensorSize
+from encoders.events import SensorSize, empty_events
 from encoders.recordings import RecordingError, detect_format, read_recording
 from service import demos
 from service.messages import EVENTS_T64
 from service.packets import PacketDecoder
+from service.sources import KINDS, SourceError, parse
+from service.sources import Source as Camera
+from service.sources import open_source as open_camera
 
 PERIOD_US = 33_333  # of the packets a recording is cut into
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".y4m", ".m4v", ".mpg"})
-
-
-class SourceError(ValueError):
-    """A source that cannot be opened, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Source:
 
 
 def open_source(text: str) -> Source:
-    """`0` a camera, a video file, a recording, or the name of a shipped sample. Raises SourceError."""
+    """`0` a webcam, a video, a recording, a shipped sample's name, or a live source. Raises SourceError."""
     if text.isdecimal():
         return Source(f"camera {text}", _frames(_capture(int(text), f"camera {text}"), live=True), live=True)
     path = Path(text)
@@ -52,7 +52,14 @@ def open_source(text: str) -> Source:
         sample = next(sample for sample in demos.listing() if sample.name == text)
         events = PacketDecoder().decode(EVENTS_T64, demos.t64_of(text), 0)
         return _recording(text, events, SensorSize(sample.width, sample.height))
-    raise SourceError(f"no source {text!r}: give a camera number, a video, a recording, or one of {', '.join(names)}")
+    if text.partition(":")[0].partition("?")[0] in KINDS:
+        parse(text)
+        camera = open_camera(text)
+        return Source(text, _live(camera), live=True, sensor=camera.size)
+    raise SourceError(
+        f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
+        f"or one of {', '.join(names)}"
+    )
 
 
 def _file(path: Path) -> Source:
@@ -80,6 +87,28 @@ def _packets(events: np.ndarray) -> Iterator[Glimpse]:
         end = int(np.searchsorted(shifted["t"], end_us))
         yield Glimpse(end_us, packet=shifted[begin:end])
         begin = end
+
+
+def _live(camera: Camera) -> Iterator[Glimpse]:
+    """What an event camera sent in every PERIOD_US; times begin near 0 and go on by the clock in silence."""
+    first_us: int | None = None
+    newest_us, heard = 0, time.monotonic()
+    with camera:
+        while camera.running:
+            until = time.monotonic() + PERIOD_US / 1e6
+            packets = []
+            while (left := until - time.monotonic()) > 0 and camera.running:
+                packet = camera.read(left)
+                packets += [] if packet is None else [packet]
+            if packets:
+                events = np.concatenate(packets)
+                first_us = int(events["t"][0]) if first_us is None else first_us
+                events["t"] -= first_us
+                newest_us, heard = int(events["t"][-1]), time.monotonic()
+                yield Glimpse(newest_us, packet=events)
+            elif first_us is not None:
+                silent_us = round((time.monotonic() - heard) * 1e6) - PERIOD_US
+                yield Glimpse(newest_us + max(0, silent_us), packet=empty_events())
 
 
 def _capture(target: int | str, name: str) -> cv2.VideoCapture:

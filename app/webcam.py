@@ -24,6 +24,7 @@ DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipp
   spikesight webcam                          the first camera, in a window
   spikesight webcam --source digit-3         a shipped recording: no camera needed
   spikesight webcam --source clip.mp4 --no-window
+  spikesight webcam --source prophesee       an event camera; also inivation, dv://host:port, udp://host:port
   spikesight webcam --record demo.mp4        and keep what the window shows"""
 
 RECORD_HZ = 30
@@ -35,7 +36,7 @@ LATE_S = 0.1  # further behind than this, pictures are skipped, never prediction
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument("--source", default="0", help="camera number, video, recording or sample name (default: 0)")
+    parser.add_argument("--source", default="0", help="webcam number, video, recording, sample or live source (0)")
     parser.add_argument("--model", default="", help="shipped name or model folder (default: the shipped model)")
     parser.add_argument("--no-window", action="store_true", help="print a line a step instead of showing a window")
     parser.add_argument("--record", type=Path, metavar="FILE.mp4", help="save the pictures as a video")

@@ -1,5 +1,7 @@
 """`spikesight webcam`: every kind of source, lines or a window, and a video of it."""
 
+import socket
+import threading
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ from encoders.events import SensorSize, make_events
 from encoders.recordings import write_recording
 from models.checkpoint import save
 from models.classifier import Classifier
+from service.packets import encode_t64
 
 
 @pytest.fixture
@@ -70,6 +73,35 @@ def test_recording_file(model: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     write_recording(path, events, SensorSize(24, 18))
     assert run("--source", str(path), "--model", str(model), "--no-window", "--seconds", "0.1") == 0
     assert 5 <= len(capsys.readouterr().out.splitlines()) <= 11
+
+
+def test_live_source(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    stop = threading.Event()
+
+    def send() -> None:
+        rng = np.random.default_rng(0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            for n in range(10_000):
+                t = 5_000_000 + n * 5000 + np.sort(rng.integers(0, 5000, 60))
+                events = make_events(t, rng.integers(0, 34, 60), rng.integers(0, 34, 60), rng.random(60) < 0.5)
+                out.sendto(encode_t64(events), ("127.0.0.1", port))
+                if stop.wait(0.005):
+                    return
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        source = f"udp://127.0.0.1:{port}?format=t64&size=34x34"
+        assert run("--source", source, "--model", str(model), "--no-window", "--seconds", "0.3") == 0
+    finally:
+        stop.set()
+        sender.join()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 10
+    assert float(lines[0].split()[0]) < 0.1, "times begin near 0"
 
 
 def test_record_out(model: Path, video: Path, tmp_path: Path) -> None:
@@ -160,7 +192,7 @@ def test_image_model_sees_frames(video: Path) -> None:
     assert EVENT_CONTRACT.kind == "events"
 
 
-@pytest.mark.parametrize("source", ["97", "nothing-of-that-name", __file__])
+@pytest.mark.parametrize("source", ["97", "nothing-of-that-name", "udp://no-port", __file__])
 def test_sources_that_do_not_open(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SourceError) as error:
         open_source(source)
