@@ -109,7 +109,10 @@ def evaluate(
     steps = frames.frames.shape[1] if contract is None or contract.kind == "events" else contract.steps
     confusion = np.zeros((classes, classes), np.int64)
     loss, synops, by_step = 0.0, 0, torch.zeros(steps, dtype=torch.float64)
-    for stored, labels in batches(frames, EVALUATION_BATCH, processes.rank, processes.world):
+    if len(frames) < processes.world:
+        raise ValueError(f"{len(frames)} samples to evaluate are fewer than the {processes.world} processes")
+    size = min(EVALUATION_BATCH, -(-len(frames) // processes.world))  # so that every process has some
+    for stored, labels in batches(frames, size, processes.rank, processes.world):
         stored = stored.to(device)
         x_seq = stored.transpose(0, 1).float() if contract is None else evaluation_input(stored, contract)
         logits, _ = network(x_seq)
