@@ -197,6 +197,12 @@ class Visit:
         except AssertionError as error:
             raise AssertionError(f"{error}; the page says: {self.notice()!r} {self.errors}") from None
 
+    def hears_nothing(self) -> bool:
+        """No message came for half a second."""
+        count = len(self.heard)
+        self.settle(0.5)
+        return len(self.heard) == count
+
     def value(self, name: str) -> str:
         return self.page.locator(f"[data-meter={name}]").inner_text()
 
@@ -292,13 +298,11 @@ def test_camera_gives_predictions(visit: Visitor) -> None:
     seen.until(lambda: seen.lit("raster") > 1, "spikes")
     assert seen.page.locator("#label").inner_text() in seen.of("ready")[0]["labels"]
     assert seen.page.locator("#classes meter").count() == 10
-    assert re.search(r"% of an ANN", seen.value("synops"))
+    seen.until(lambda: "% of an ANN" in seen.value("synops"), "the cost beside an ANN's")
     seen.until(lambda: seen.page.locator("#live").inner_text().startswith("Prediction: "), "it is said aloud")
     seen.click("Pause")
-    seen.settle(0.3)
+    seen.until(seen.hears_nothing, "a paused page sends nothing")
     count = len(seen.heard)
-    seen.settle(0.5)
-    assert len(seen.heard) == count, "a paused page sends nothing"
     seen.click("Pause")
     seen.until(lambda: len(seen.heard) > count, "it goes on")
     seen.click("Stop")
@@ -405,7 +409,7 @@ def test_sample_plays_without_a_camera(visit: Visitor) -> None:
     rounds = [m["step"] for m in seen.of("prediction")]
     assert rounds[:25] == list(range(1, 26)), "no step is lost"
     seen.click("Pause")
-    seen.settle(0.3)
+    seen.until(seen.hears_nothing, "a paused page sends nothing")
     count = len(seen.heard)
     seen.until(lambda: (seen.click("Step"), len(seen.heard) > count)[1], "one step at a time")
     assert seen.errors == []
@@ -499,8 +503,7 @@ def test_reduced_motion_is_a_still_view(visit: Visitor) -> None:
     changes = np.count_nonzero((np.diff(light, axis=0) != 0).any(1))
     assert changes <= 3
     before = len(seen.heard)
-    seen.settle(0.5)
-    assert len(seen.heard) > before, "predictions go on"
+    seen.until(lambda: len(seen.heard) > before, "predictions go on")
 
 
 # For all.
