@@ -92,10 +92,12 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
     from service.connection import serve
     from service.logs import configure as configure_logs
     from service.registry import find
+    from service.sources import open_source
 
     for name in settings.models:
         find(name)
     configure_logs(settings.log_format)
     url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)
     greeting = f"Spikesight: open {url}  (Ctrl-C stops)"
-    return serve(create_app(settings), sock, settings, args.ssl_certfile, args.ssl_keyfile, greeting)
+    sources = tuple(open_source(text) for text in settings.cameras)
+    return serve(create_app(settings, sources=sources), sock, settings, args.ssl_certfile, args.ssl_keyfile, greeting)

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
 from models.classifier import Classifier
-from service import demos, encodings, errors, pages, protocol_v2
+from service import cameras, demos, encodings, errors, pages, protocol_v2
 from service.messages import ErrorBody, ModelsBody, PredictBody, SampleBody
 from service.metrics import CONTENT_TYPE
 from service.observer import Observer
@@ -16,6 +16,7 @@ from service.predict import Options, predict, read_body
 from service.runtime import Runtime
 from service.security import Gate
 from service.settings import Settings
+from service.sources import Source
 from service.streams import stream
 
 DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
@@ -55,10 +56,12 @@ SAMPLE_BODY: dict[str, Any] = {
 }
 
 
-def create_app(settings: Settings | None = None, classifiers: tuple[Classifier, ...] = ()) -> FastAPI:
-    """The application. Models come from the settings when it starts, or are given in memory."""
+def create_app(
+    settings: Settings | None = None, classifiers: tuple[Classifier, ...] = (), sources: tuple[Source, ...] = ()
+) -> FastAPI:
+    """The application. Models and cameras come from the settings when it starts, or are given."""
     settings = settings or Settings()
-    runtime = Runtime(settings, classifiers)
+    runtime = Runtime(settings, classifiers, sources)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -82,6 +85,7 @@ def create_app(settings: Settings | None = None, classifiers: tuple[Classifier, 
     add_health(app, runtime)
     add_v1(app, runtime)
     encodings.add(app, runtime)
+    cameras.add(app, runtime.cameras, lambda: runtime.draining)
     app.include_router(protocol_v2.router(runtime))
     pages.add(app)
     return app

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from service.cameras import UnknownCamera
 from service.demos import UnknownSample
 from service.images import UploadError
 from service.registry import UnknownModel
@@ -63,6 +64,11 @@ async def unknown_sample(_: Request, __: UnknownSample) -> Response:
     return refuse(404, "no recording of that name: GET /samples lists them")
 
 
+async def unknown_camera(_: Request, __: UnknownCamera) -> Response:
+    """No such camera."""
+    return refuse(404, "no camera of that id: GET /v1/cameras lists them")
+
+
 async def overloaded(_: Request, __: Overloaded) -> Response:
     """The queue is full."""
     return refuse(503, "the service is busy: try again in a moment", {"Retry-After": "1"})
@@ -101,6 +107,7 @@ HANDLERS: dict[int | type[Exception], Handler] = {
     SessionError: session,
     UnknownModel: unknown_model,
     UnknownSample: unknown_sample,
+    UnknownCamera: unknown_camera,
     Overloaded: overloaded,
     Stopped: stopped,
     Expired: expired,

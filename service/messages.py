@@ -14,8 +14,6 @@ PROTOCOL = 1
 HEADER = struct.Struct("<IdB3s")  # seq, capture time in ms, kind, reserved
 PICTURE = struct.Struct("<IIIHH")  # seq, step, n, width, height
 PICTURE_EVENTS = 4096  # at most so many events a picture, evenly thinned
-T64 = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])  # 13 bytes an event
-T32 = np.dtype([("t", "<u4"), ("x", "<u2"), ("yp", "<u2")])  # 8 bytes an event: y in bits 15..1, on in bit 0
 
 
 class MessageError(ValueError):

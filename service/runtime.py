@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -13,12 +13,14 @@ import torch
 
 from models.checkpoint import CheckpointError
 from models.classifier import Classifier
+from service.cameras import Cameras
 from service.jobs import Mailbox
 from service.logs import event, log
 from service.metrics import Metrics
 from service.registry import Model, Registry
 from service.sequences import Sequences
 from service.settings import Settings
+from service.sources import Source, open_source
 
 T = TypeVar("T")
 
@@ -34,7 +36,9 @@ def package_version() -> str:
 class Runtime:
     """Made with the app, started and stopped with it."""
 
-    def __init__(self, settings: Settings, classifiers: tuple[Classifier, ...] = ()) -> None:
+    def __init__(
+        self, settings: Settings, classifiers: tuple[Classifier, ...] = (), sources: tuple[Source, ...] = ()
+    ) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.mailbox = Mailbox()
@@ -45,8 +49,8 @@ class Runtime:
         self.sessions = 0
         self.sequences = Sequences(settings.max_sequences, settings.idle_s)
         self.version = package_version()
-        self._classifiers = classifiers
-        self._closers: list[Callable[[], Awaitable[None]]] = []
+        self.cameras = Cameras()
+        self._classifiers, self._sources = classifiers, sources
 
     async def start(self) -> None:
         """Load and warm up the models; take SIGHUP as the wish to load them again."""
@@ -54,6 +58,8 @@ class Runtime:
         self.mailbox.attach(loop)
         torch.set_num_threads(self.settings.threads)
         await asyncio.to_thread(self._load)
+        sources = self._sources or tuple(open_source(text) for text in self.settings.cameras)
+        self.cameras.start(sources, self.registry, self.mailbox, self.settings.max_pending)
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
             loop.add_signal_handler(signal.SIGHUP, self.reload)
         self.ready = True
@@ -77,17 +83,12 @@ class Runtime:
 
         self.pool.submit(load)
 
-    def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
-        """Run `close` before the models stop."""
-        self._closers.append(close)
-
     async def stop(self) -> None:
         """End every thread."""
         self.draining, self.ready = True, False
         with suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
-        for close in self._closers:
-            await close()
+        await asyncio.to_thread(self.cameras.close)
         await asyncio.to_thread(self.registry.stop)
         self.pool.shutdown(wait=False, cancel_futures=True)
 

@@ -6,15 +6,16 @@ import json
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 from fastapi import WebSocket
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from encoders.events import SensorSize
+from service.answers import Ticket, prediction_text
+from service.cameras import UnknownCamera
 from service.images import UploadError, decode
 from service.logs import event
 from service.messages import (
@@ -44,16 +45,6 @@ CLOSED = {
     1012: "the service restarts",
     1013: "the service is busy",
 }
-
-
-@dataclass(eq=False, slots=True)
-class Ticket:
-    """Which message an input belongs to."""
-
-    seq: int
-    t_ms: float
-    last: bool = False  # of its message
-    picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, shown after the last answer
 
 
 class Ended(Exception):
@@ -92,6 +83,9 @@ async def close(socket: WebSocket, end: Ended) -> None:
 async def converse(socket: WebSocket, runtime: Runtime) -> None:
     """Hello, then the stream itself. Raises Ended."""
     hello = await greeting(socket, runtime)
+    if hello.source is not None:
+        await relay(socket, runtime, hello)
+        return
     try:
         model = runtime.registry.get(hello.model)
     except UnknownModel:
@@ -107,6 +101,30 @@ async def converse(socket: WebSocket, runtime: Runtime) -> None:
         gauge.dec()
         model.scheduler.close(live.lane)
         event("stream closed", model=model.name, steps=live.lane.steps, seconds=round(time.monotonic() - begin, 1))
+
+
+async def relay(socket: WebSocket, runtime: Runtime, hello: Hello) -> None:
+    """A camera of the service: its predictions until it ends or the client leaves. Raises Ended."""
+    try:
+        camera = runtime.cameras.get(hello.source or "")
+    except UnknownCamera:
+        raise Ended(1008, "no camera of that name") from None
+    await socket.send_text(ready_text(runtime.registry.get(None)))
+    with camera.viewing() as viewer:
+        leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected
+        try:
+            while not leaving.done():
+                message = await viewer.next(0.5)
+                if isinstance(message, str):
+                    await socket.send_text(message)
+                elif message is not None and hello.picture:
+                    await socket.send_bytes(message)
+                elif message is None and viewer.ended:
+                    raise Ended(1001, "the camera has ended")
+            if leaving.result()["type"] == "websocket.receive":
+                raise Ended(1003, "a camera's stream takes no messages")
+        finally:
+            leaving.cancel()
 
 
 async def greeting(socket: WebSocket, runtime: Runtime) -> Hello:
@@ -165,7 +183,7 @@ class Live:
         if self.hello.live and self.session.binner is not None:
             self.tasks.append(asyncio.create_task(self.tick()))
         reader = asyncio.create_task(self.read_all())
-        self.say(self.ready())
+        self.say(ready_text(self.model))
         try:
             done, _ = await asyncio.wait([reader, *self.tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -176,22 +194,6 @@ class Live:
             await asyncio.gather(reader, *self.tasks, return_exceptions=True)
         if self.end is not None:
             raise self.end
-
-    def ready(self) -> str:
-        """The server's answer to hello."""
-        classifier = self.model.classifier
-        return json.dumps(
-            {
-                "type": "ready",
-                "model": self.model.name,
-                "labels": list(classifier.labels),
-                "layers": list(classifier.layer_names),
-                "raster_rows": self.model.raster_rows,
-                "step_us": classifier.contract.bin_us,
-                "steps": classifier.contract.steps,
-                "ann_macs": classifier.ann_macs,
-            }
-        )
 
     # Reading.
 
@@ -417,33 +419,18 @@ class Live:
             raise Ended(1008, "the snapshot is not of this model and sensor") from None
 
 
-def prediction_text(ticket: Ticket, answer: Answer, queue_ms: float, dropped: int) -> str:
-    """One prediction as JSON."""
-    prediction = answer.prediction
+def ready_text(model: Model) -> str:
+    """The server's answer to hello."""
+    classifier = model.classifier
     return json.dumps(
         {
-            "type": "prediction",
-            "seq": ticket.seq,
-            "t": ticket.t_ms,
-            "step": prediction.step,
-            "start_us": prediction.start_us,
-            "end_us": prediction.end_us,
-            "label": prediction.label,
-            "index": prediction.index,
-            "probabilities": prediction.probabilities,
-            "confidence": prediction.probabilities[prediction.index],
-            "steady": answer.steady,
-            "n_events": prediction.n_events,
-            "spikes": prediction.spikes,
-            "layer_spikes": answer.layer_spikes,
-            "synops": prediction.synops,
-            "total_spikes": answer.total_spikes,
-            "total_synops": answer.total_synops,
-            "raster": base64.b64encode(np.packbits(answer.raster).tobytes()).decode(),
-            "logits": prediction.logits,
-            "queue_ms": round(queue_ms, 3),
-            "step_ms": round(prediction.latency_ms, 3),
-            "dropped": dropped,
-            "reset": answer.reset,
+            "type": "ready",
+            "model": model.name,
+            "labels": list(classifier.labels),
+            "layers": list(classifier.layer_names),
+            "raster_rows": model.raster_rows,
+            "step_us": classifier.contract.bin_us,
+            "steps": classifier.contract.steps,
+            "ann_macs": classifier.ann_macs,
         }
     )
