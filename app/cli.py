@@ -5,9 +5,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from models.engine_library import keep_memory
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("app.serve", "start the prediction service and the page"),
     "train": ("app.train", "train a spiking classifier on recordings or images"),
+    "models": ("app.models", "the networks that training knows, with their parameter counts"),
     "convert": ("app.convert", "turn a trained ANN into a spiking network"),
     "predict": ("app.predict", "classify images and recordings"),
     "webcam": ("app.webcam", "live predictions from a webcam, a video or a recording"),
@@ -28,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
     """Run one command; a mistake of the user's is one sentence and exit code 2, Ctrl-C is 130."""
     module_name, summary = COMMANDS[name]
+    keep_memory()
     module = import_module(module_name)
     parser = argparse.ArgumentParser(
         prog=prog,

@@ -203,6 +203,12 @@ def test_narrower_instruction_sets(isa: str) -> None:
     assert in_fresh_process(SUM, SPIKESIGHT_ISA=isa) == "same"
 
 
+def test_keeping_memory_respects_the_user() -> None:
+    code = "from models.engine_library import keep_memory; print(keep_memory())"
+    assert in_fresh_process(code, MALLOC_ARENA_MAX="2") == "False"
+    assert in_fresh_process(code) in ("True", "False")
+
+
 def test_only_what_the_engine_knows_is_taken() -> None:
     assert not can_run(nn.Linear(2, 2))
     assert not can_run(SpikingResNet(replace(EVENT, neuron=CLIF)))

@@ -609,7 +609,7 @@ void run_layer(Plan& plan, const Run& run, size_t number) {
     const Layer& layer = plan.layers[number];
     const int64_t frames = run.steps * run.streams;
     const bool same = plan.frozen[layer.main.buffer] && layer.side.buffer < 0 && layer.before.buffer < 0;  // sums of all steps
-    const int64_t rows = std::clamp<int64_t>(32768 / (layer.width * layer.chunk), std::min<int64_t>(layer.height, 4), layer.height);
+    const int64_t rows = std::clamp<int64_t>(16384 / (layer.width * layer.chunk), std::min<int64_t>(layer.height, 4), layer.height);
     auto* sums = reinterpret_cast<float*>(plan.band.get(rows * layer.width * layer.chunk * 4));
     const bool side = layer.side.buffer >= 0 && layer.side.buffer != layer.main.buffer;
     const size_t main_bytes = layer.pool ? 0 : input_bytes(plan.buffers[layer.main.buffer], layer.main.pad);
