@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from generated import digit_events, write_nmnist, write_nmnist_file
 
-from training.data.check import EXPECTED, check_data
+from training.data.check import EXPECTED, check_data, check_sets
 from training.data.load import DATA_NAMES
 
 
@@ -51,3 +51,13 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert report.state == "own"
     assert any("no test split" in line for line in report.lines)
     assert any("fewer than two" in line for line in report.lines)
+
+
+def test_all_sets_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.data.images.DEBIAN_FASHION", tmp_path / "none")
+    assert check_sets(tmp_path)[0][:2] == ("data", False)
+    write_nmnist(tmp_path / "nmnist")
+    (name, good, text), *others = check_sets(tmp_path)
+    assert not others
+    assert (name, good) == ("nmnist", True)
+    assert "partial" in text

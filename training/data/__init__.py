@@ -1,6 +1,7 @@
 """Data sets by name or by folder: recordings become binned uint8 frames in a cache, images stay images."""
 
 from training.data.cache import bin_items, emulate_mnist, shown_images
+from training.data.check import DataReport, check_data, check_sets
 from training.data.images import IMAGES, list_pictures, read_idx
 from training.data.load import DATA_NAMES, list_data, load_data, settle
 from training.data.recordings import RECORDED, list_folder, list_nmnist, read_item
@@ -12,11 +13,14 @@ __all__ = [
     "RECORDED",
     "Data",
     "DataError",
+    "DataReport",
     "Frames",
     "ImageSet",
     "Item",
     "Listing",
     "bin_items",
+    "check_data",
+    "check_sets",
     "emulate_mnist",
     "held_out",
     "list_data",

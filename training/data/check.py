@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from training.config import TrainConfig
-from training.data.load import list_data
+from training.data.load import DATA_NAMES, list_data
 from training.data.recordings import read_item
 from training.data.sets import DataError, Frames, ImageSet, Listing
 
@@ -74,6 +74,13 @@ def check_data(data: str, root: str | Path = "data", *, every: bool = False) -> 
     return _report(listing, train, test, labels, broken, opened)
 
 
+def check_sets(root: str | Path) -> list[tuple[str, bool, str]]:
+    """(name, whether a training could start, the report in words) of every known set that lies in `root`."""
+    reports = [check_data(name, root) for name in DATA_NAMES]
+    found = [(r.name, r.usable, "\n".join(r.lines)) for r in reports if r.state != "missing"]
+    return found or [("data", False, f"none of {', '.join(DATA_NAMES)} lies in {root}")]
+
+
 def _absent(text: str) -> bool:
     return any(word in text for word in (" is not in ", "no folder", "needed. Download", "needs at least two class"))
 
@@ -129,4 +136,4 @@ def _report(
     return DataReport(name, state, train, test, classes, opened, tuple(broken[:10]), tuple(lines))
 
 
-__all__ = ["EXPECTED", "DataReport", "check_data"]
+__all__ = ["EXPECTED", "DataReport", "check_data", "check_sets"]
