@@ -16,7 +16,8 @@ from models.convert_graph import ConversionError
 from models.convert_network import ConvertedNetwork
 from models.simulate import curve, interval
 from training.ann import accuracy, prepare
-from training.images import SETS, Images, load_images, pictures_in, read_pictures
+from training.data.images import IMAGES
+from training.images import Images, load_images, pictures_below
 
 DESCRIPTION = """Convert a trained ANN (a state dictionary: .safetensors, .pt, .pth, .th) to a spiking network.
 
@@ -38,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--method", choices=served, default="ours", help="way of conversion (default ours)")
     parser.add_argument("--steps", type=int, default=32, help="T the network is made for (default 32)")
-    parser.add_argument("--data", required=True, help=f"calibration pictures: a folder, or one of {', '.join(SETS)}")
+    parser.add_argument("--data", required=True, help=f"calibration pictures: a folder, or one of {', '.join(IMAGES)}")
     parser.add_argument("--root", type=Path, default=Path("data"), help="where named data sets lie (default data)")
     parser.add_argument("--calibration", type=int, default=CALIBRATION, help=f"how many (default {CALIBRATION})")
     parser.add_argument("--labels", help="class names: a file with one a line, or a,b,c (default: the data set's)")
@@ -65,13 +66,13 @@ def read_data(
     """(calibration pictures, labelled test pictures or None, class names, mean, std)."""
     fits = entry.mean if len(entry.mean) == channels else (sum(entry.mean) / len(entry.mean),) * channels
     spread = entry.std if len(entry.std) == channels else (sum(entry.std) / len(entry.std),) * channels
-    if args.data in SETS:
+    if args.data in IMAGES:
         data = load_images(args.data, args.root)
         if data.train.pixels.shape[1] != channels:
             raise ValueError(f"{args.data} has {data.train.pixels.shape[1]} channels, the network takes {channels}")
         return data.train.some(args.calibration).pixels, data.test, data.classes, data.mean, data.std
-    paths = pictures_in(Path(args.data), args.calibration)
-    return read_pictures(paths, entry.size, entry.size, channels), None, (), fits, spread
+    pixels = pictures_below(Path(args.data), args.calibration, (channels, entry.size, entry.size))
+    return pixels, None, (), fits, spread
 
 
 def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, steps: int) -> dict[str, object]:

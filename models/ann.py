@@ -166,6 +166,7 @@ class AnnEntry:
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 ANNS: dict[str, AnnEntry] = {
+    "cifar-resnet8": AnnEntry(lambda c, k: CifarResNet(1, c, k), 32, 3, *IMAGENET, "linear.weight"),
     "cifar-resnet20": AnnEntry(lambda c, k: CifarResNet(3, c, k), 32, 3, *IMAGENET, "linear.weight"),
     "cifar-resnet32": AnnEntry(lambda c, k: CifarResNet(5, c, k), 32, 3, *IMAGENET, "linear.weight"),
     "cifar-resnet44": AnnEntry(lambda c, k: CifarResNet(7, c, k), 32, 3, *IMAGENET, "linear.weight"),
