@@ -384,11 +384,7 @@ def test_dropped_image(visit: Visitor, digit: Path) -> None:
 
 
 def test_dropped_recording(visit: Visitor, tmp_path: Path) -> None:
-    raw = np.frombuffer(demos.t64_of("digit-3"), [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
-    t = raw["t"].astype(np.int64)
-    columns = [raw["x"], raw["y"], raw["on"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
-    path = tmp_path / "three.bin"  # N-MNIST: five bytes an event
-    path.write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
+    path = nmnist_file(tmp_path / "three.bin", "digit-3")
     seen = has_models(visit())
     drop(seen, path, "application/octet-stream")
     seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "the spike train")
@@ -671,6 +667,29 @@ class Nearby:
         self.server.should_exit = True
         self.thread.join()
         self.socket.close()
+
+
+def nmnist_file(path: Path, name: str) -> Path:
+    """A shipped sample as an N-MNIST file: five bytes an event."""
+    raw = np.frombuffer(demos.t64_of(name), [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
+    t = raw["t"].astype(np.int64)
+    columns = [raw["x"], raw["y"], raw["on"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
+    path.write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
+    return path
+
+
+def test_camera_of_the_server(model: str, visit: Visitor, tmp_path: Path) -> None:
+    served = Nearby(model, cameras=(f"file:{nmnist_file(tmp_path / 'three.bin', 'digit-3')}?loop=1",))
+    try:
+        seen = has_models(visit(served.url))
+        seen.click("Watch file:three.bin")
+        seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
+        seen.until(lambda: seen.lit("events") > 4, "an event picture")
+        assert 0 <= float(seen.value("latency").split()[0].removesuffix("ms")) < 60_000
+        seen.click("Stop")
+        assert seen.errors == []
+    finally:
+        served.stop()
 
 
 def enter_token(page: Page, token: str) -> None:

@@ -18,7 +18,7 @@ const $ = (id) => document.getElementById(id);
 const still = () => $("still").checked;
 const PLAY_EVERY_MS = 25;
 
-const page = { source: "none", paused: false, models: [], catalogue: [], name: "", resume: null, annMacs: {} };
+const page = { source: "none", paused: false, models: [], name: "", resume: null, annMacs: {} };
 const camera = new Camera();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
@@ -59,6 +59,10 @@ function linkState(state, detail = {}) {
   if (state === "busy") return notice("The server is busy.", "It has no room for another stream just now; this page keeps trying.");
   if (state === "retrying" && detail.wasReady) return notice("The server is gone.", "Reconnecting by itself as soon as it is back; membranes start anew then.");
   if (state === "retrying" && detail.attempt === 3 && !page.wasLive) return notice("The server does not answer.", "Is it still running? This page keeps trying.");
+  if (detail.code === 1001 && page.source === "server") {
+    stop();
+    return notice("The camera has ended.", "It was unplugged, or its recording is over.");
+  }
   if (state === "refused") {
     stop();
     $("link").dataset.state = state;
@@ -78,11 +82,12 @@ function ready(message) {
   raster.setLayers(message.layers, message.raster_layers ?? even);
   meters.clear();
   meters.annMacs = page.annMacs[message.model] = message.ann_macs;
+  meters.clockOffset = page.source === "server" ? performance.timeOrigin : 0;
   if (page.source === "camera") sendSettings();
 }
 
 function prediction(message) {
-  if (page.paused && page.source !== "sample") return;
+  if (page.paused && page.source !== "sample") return; // a sample's step is shown while it is paused
   meters.prediction(message, performance.now());
   raster.push(unpackBits(message.raster, rasterRows), message.reset);
   trace.push(message.probabilities);
@@ -103,10 +108,11 @@ function show(source, { title = "Camera", note = "", name = "" } = {}) {
   page.latest = null;
   $("source-title").textContent = title;
   $("source-note").textContent = note;
-  const live = source === "camera" || source === "sample";
+  const live = source === "camera" || source === "sample" || source === "server";
   $("stop").hidden = source === "none";
   $("stop").textContent = live ? "Stop" : "Close";
-  for (const id of ["pause", "reset"]) $(id).hidden = !live;
+  $("pause").hidden = !live;
+  $("reset").hidden = !live || source === "server"; // what all viewers share, no viewer resets
   $("flip").hidden = source !== "camera";
   $("record").hidden = !live;
   $("speed-field").hidden = source !== "sample";
@@ -224,8 +230,8 @@ function drawCounts(counts, most, width, height) {
 /** Send what became due; a busy stream only makes the next packet longer. */
 let playedMs = 0;
 function play(nowMs, us = (nowMs - playedMs) * 1000 * Number($("speed").value)) {
-  playedMs = nowMs;
   if (!stream.free) return;
+  playedMs = nowMs;
   const { packet, restarted } = player.advance(us);
   if (restarted) stream.command({ type: "reset" });
   if (packet) stream.send(stream.reserve(), nowMs, KIND.t64, packet);
@@ -236,6 +242,18 @@ setInterval(() => {
   if (player && stream.ready && !page.paused) play(nowMs);
   else playedMs = nowMs;
 }, PLAY_EVERY_MS);
+
+/** A camera the server opened: its predictions, shared by all viewers. */
+function watchServer(item) {
+  stop();
+  hideNotice();
+  show("server", { name: item.source });
+  $("events-title").textContent = item.source;
+  page.camera = item;
+  events.resize(item.width, item.height);
+  stream.open({ ...hello(item.width, item.height), source: item.id });
+  $("stop").focus();
+}
 
 async function openFile(file) {
   if (!file) return;
@@ -392,29 +410,41 @@ async function loadModels() {
     $("model").value = list.default;
     $("model").disabled = !list.models.length;
     if (!list.models.length) notice("No model is loaded.", "Start the server with one: spikesight serve --model FOLDER.");
+    return true;
   } catch (error) {
     const asks = error.status === 401;
     notice(asks ? "This server asks for a token." : "No models.", asks ? "Enter it in the settings." : error.message, asks ? { label: "Settings", run: () => $("settings").showModal() } : { label: "Try again", run: load });
+    return false;
   }
 }
 
 async function loadSamples() {
-  page.catalogue = await server.samples($("token").value);
-  $("samples").replaceChildren(...page.catalogue.map((item) => {
+  const samples = await server.samples($("token").value);
+  offer($("samples"), samples, (item) => item.label, (item) => `Play the recording ${item.label}`, playSample);
+}
+
+async function loadCameras() {
+  const cameras = await server.cameras($("token").value);
+  offer($("cameras"), cameras, (item) => item.source, (item) => `Watch ${item.source}`, watchServer);
+}
+
+/** A row of buttons; without any, the line above it is hidden too. */
+function offer(list, items, text, name, choose) {
+  list.replaceChildren(...items.map((item) => {
     const entry = document.createElement("li"), button = document.createElement("button");
     button.type = "button";
-    button.textContent = item.label;
-    button.setAttribute("aria-label", `Play the recording ${item.label}`);
-    button.addEventListener("click", () => playSample(item));
+    button.textContent = text(item);
+    button.setAttribute("aria-label", name(item));
+    button.addEventListener("click", () => choose(item));
     entry.append(button);
     return entry;
   }));
-  $("samples").previousElementSibling.hidden = !page.catalogue.length;
+  list.previousElementSibling.hidden = !items.length;
 }
 
 async function load() {
   hideNotice();
-  await Promise.all([loadModels(), loadSamples()]);
+  if (await loadModels()) await Promise.all([loadSamples(), loadCameras()]);
   updateCode();
 }
 

@@ -36,6 +36,7 @@ export class Meters {
     this.mean = {};
     this.annMacs = 0;
     this.dropped = 0;
+    this.clockOffset = 0; // of the messages' times against this page's clock
     Object.keys(METERS).forEach((key) => this.write(key, "–"));
   }
 
@@ -52,7 +53,7 @@ export class Meters {
 
   answered(message, nowMs, dropped) {
     this.answers.push({ nowMs, seq: message.seq });
-    this.smooth("latency", nowMs - message.t);
+    this.smooth("latency", nowMs + this.clockOffset - message.t);
     this.dropped = dropped + (message.dropped ?? 0);
   }
 

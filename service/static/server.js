@@ -17,14 +17,10 @@ async function call(path, options = {}, token = "") {
 export const models = async (token) => (await call("v1/models", {}, token)).json();
 
 /** Shipped recordings; a server without any is no error. */
-export async function samples(token) {
-  try {
-    const list = await (await call("samples", {}, token)).json();
-    return Array.isArray(list) ? list : (list.samples ?? []);
-  } catch {
-    return [];
-  }
-}
+export const samples = (token) => call("samples", {}, token).then((response) => response.json(), () => []);
+
+/** Cameras that the server opened itself. */
+export const cameras = (token) => call("v1/cameras", {}, token).then((response) => response.json(), () => []);
 
 export async function sample(name, token) {
   const response = await call(`samples/${encodeURIComponent(name)}`, {}, token);
