@@ -12,7 +12,7 @@ from generated import digit_events, small_config, write_nmnist, write_nmnist_fil
 from encoders.dvs import DvsEncoder
 from encoders.events import SensorSize
 from encoders.recordings import read_recording
-from training.data import DataError, list_data, list_folder, list_nmnist, load_data, read_idx, split_indices
+from training.data import DataError, list_data, list_folder, list_nmnist, load_data, read_idx, read_item, split_indices
 
 
 @pytest.fixture
@@ -155,6 +155,21 @@ def test_emulated_digits_need_ten_digit_classes(root: Path) -> None:
     write_mnist(root)
     with pytest.raises(DataError, match="ten digits"):
         load_data(replace(small_config(root), emulated="mnist", emulated_count=3))
+
+
+def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:
+    for item in list_nmnist(root).train:
+        assert item.reader == "nmnist"
+        np.testing.assert_array_equal(read_item(item)[0], read_recording(item.path).events)
+    item = list_nmnist(root).train[0]
+    events = read_item(item)[0]
+    late = events.copy()
+    late["t"][10:20] = late["t"][5]  # steps back in time
+    off = events.copy()
+    off["x"][7] = 40
+    for odd in (late, off):
+        write_nmnist_file(item.path, odd)
+        np.testing.assert_array_equal(read_item(item)[0], read_recording(item.path).events)
 
 
 def test_known_names_come_before_folders(root: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from encoders.events import EVENTS, Events, SensorSize, make_events, sanitise
 from encoders.recordings import RecordingError, read_recording
+from training.data.nmnist_kernel import decode
 from training.data.sets import DataError, Item, Listing, Window
 
 LARGEST_SIDE = 64  # of the network's input, for sensors that say nothing else
@@ -46,7 +47,9 @@ def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
     return base, test, tuple(p.name for p in _folders(base) if p != test)
 
 
-def list_folder(path: Path, name: str = "folder", sensor: SensorSize | None = None) -> Listing:
+def list_folder(
+    path: Path, name: str = "folder", sensor: SensorSize | None = None, window: Window | None = None
+) -> Listing:
     """Recordings laid out <class>/<file>, or train/<class>/<file> and test/<class>/<file> (any capitals)."""
     base, test, labels = class_folders(path)
     items = tuple(i for label in labels for i in items_of_class(base / label, labels.index(label)))
@@ -54,7 +57,7 @@ def list_folder(path: Path, name: str = "folder", sensor: SensorSize | None = No
         raise DataError(f"{path} needs at least two class folders with recordings in them; found {len(labels)}")
     if sensor is None:
         sensor = read_item(items[0])[1]
-    window = _window_for(items, sensor)
+    window = window or _window_for(items, sensor)
     return Listing(name, labels, items, items_of(test, labels) if test else (), sensor, window)
 
 
@@ -91,8 +94,9 @@ def list_nmnist(root: Path) -> Listing:
     path = _place(root, ("nmnist", "NMNIST"), lambda p: (p / "Train").is_dir())
     if path is None:
         raise _missing("N-MNIST", root, "Train/<digit>/*.bin and Test/<digit>/*.bin", "NMNIST")
-    listing = list_folder(path, "nmnist", SensorSize(34, 34))
-    return replace(listing, window=Window(10, 31_000, 34, 34))
+    listing = list_folder(path, "nmnist", SensorSize(34, 34), Window(10, 31_000, 34, 34))
+    train, test = (tuple(replace(i, reader="nmnist") for i in items) for items in (listing.train, listing.test))
+    return replace(listing, train=train, test=test)
 
 
 GESTURES = (
@@ -171,6 +175,16 @@ def _read_recording(path: Path) -> Read:
     return recording.events, recording.size
 
 
+def _read_nmnist(path: Path) -> Read:
+    """The common case in one compiled pass; a file with markers, damage or steps back in time is read with care."""
+    raw = np.fromfile(path, np.uint8)
+    if len(raw) and len(raw) % 5 == 0:
+        events = np.empty(len(raw) // 5, EVENTS)
+        if decode(raw.reshape(-1, 5), 34, events):
+            return events, SensorSize(34, 34)
+    return _read_recording(path)
+
+
 def _read_gesture(path: Path) -> Read:
     """Columns x, y, polarity, time in milliseconds."""
     table = np.load(path, allow_pickle=False)
@@ -199,6 +213,7 @@ def _on_sensor(events: Events, sensor: SensorSize) -> Read:
 
 READERS: dict[str, Callable[[Path], Read]] = {
     "recording": _read_recording,
+    "nmnist": _read_nmnist,
     "gesture": _read_gesture,
     "asl": _read_asl,
 }
