@@ -116,6 +116,18 @@ def check_models() -> Iterator[Finding]:
         yield Finding("ok", "models", f"{name}: {len(card.labels)} classes, {card.contract.kind}")
 
 
+def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:
+    """A data set by name or folder, or `all` the named ones below `root`; absent ones are a note."""
+    from training.data.check import EXPECTED, check_data
+
+    for name in EXPECTED if wanted == "all" else [wanted]:
+        report = check_data(name, root)
+        absent = report.state == "missing" and wanted == "all"
+        state = "note" if absent or report.state == "partial" else "ok" if report.usable else "FIX"
+        for line in report.lines[:1] if absent else report.lines:
+            yield Finding(state, "data", line)
+
+
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_python,
     check_packages,
@@ -127,17 +139,18 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", metavar="FOLDER", help="also look at the data sets in this folder")
+    parser.add_argument(
+        "--data", metavar="NAME|FOLDER", help="also look at a data set; 'all': every known one in --root"
+    )
+    parser.add_argument("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
 
 
 def run(args: argparse.Namespace) -> int:
     findings = [finding for check in CHECKS for finding in check()]
+    if args.data:
+        findings += check_data_sets(args.data, args.root)
     for f in findings:
         print(f"{f.state:4}  {f.topic:10} {f.text}")
-    if args.data:
-        from training.data import check_sets
-
-        findings += [Finding("FIX", name, text) for name, good, text in check_sets(args.data) if not good]
     broken = sum(f.state == "FIX" for f in findings)
     print("nothing to mend" if not broken else f"{broken} to mend")
     return 1 if broken else 0

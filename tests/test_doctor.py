@@ -1,6 +1,7 @@
 """`spikesight doctor`: every check answers, and a fault comes with its remedy."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -31,3 +32,12 @@ def test_a_fault_is_exit_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert "full: delete something" in capsys.readouterr().out
     monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([doctor.Finding("ok", "disk", "empty")]),))
     assert main(["doctor"]) == 0
+
+
+def test_data_sets_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = list(doctor.check_data_sets("nmnist", str(tmp_path)))
+    assert missing[0].state == "FIX"
+    every = list(doctor.check_data_sets("all", str(tmp_path)))
+    assert {f.state for f in every} == {"note"}
+    main(["doctor", "--data", "all", "--root", str(tmp_path)])
+    assert "nmnist" in capsys.readouterr().out

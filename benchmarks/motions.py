@@ -1,0 +1,134 @@
+"""How far the motion model carries: drawn motions, their time-shuffled copies, and real video.
+
+    python benchmarks/motions.py                                     drawn motions only
+    python benchmarks/motions.py --videos ../shared/data/videos      real clips as well
+
+On video the truth is the dominant direction of dense optical flow (Farneback) in a window of the model's length; only
+windows that move clearly one way count. The model sees the same frames through the emulated camera.
+"""
+
+import argparse
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from encoders.emulator import Emulator, PixelModel
+from encoders.events import SensorSize
+from encoders.motions import MOTIONS, motion_recording
+from models.checkpoint import find
+from models.classifier import Classifier
+from training.report import wilson
+
+FIRST_TEST_SEED = 1_000_000  # training recordings have seeds below
+STRAIGHT = ("left", "right", "up", "down")
+MIN_FLOW, MIN_COHERENCE = 0.15, 0.6  # heights a second; length of the mean flow over the mean length
+
+
+def shuffled(inputs: list, random: np.random.Generator) -> list:
+    """The same steps in another order: what is left when time says nothing."""
+    return [inputs[i]._replace(reset=n == 0) for n, i in enumerate(random.permutation(len(inputs)))]
+
+
+def drawn(classifier: Classifier, count: int) -> None:
+    """Accuracy on fresh drawings, in order and shuffled in time."""
+    sensor = SensorSize(classifier.contract.sensor_width, classifier.contract.sensor_height)
+    random = np.random.default_rng(0)
+    right = {"in order": 0, "shuffled in time": 0}
+    for index, motion in enumerate(MOTIONS):
+        for n in range(count):
+            inputs = classifier.event_inputs(motion_recording(motion, sensor, seed=FIRST_TEST_SEED + n), sensor)
+            right["in order"] += classifier.predict(inputs)[-1].index == index
+            right["shuffled in time"] += classifier.predict(shuffled(inputs, random))[-1].index == index
+    total = count * len(MOTIONS)
+    for name, correct in right.items():
+        low, high = wilson(correct, total)
+        print(f"drawn, {name:17} {correct}/{total} = {correct / total:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+
+
+def frames_of(path: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """(time in microseconds, centred square grey frame)."""
+    video = cv2.VideoCapture(str(path))
+    rate = video.get(cv2.CAP_PROP_FPS) or 30
+    number = 0
+    while True:
+        ok, picture = video.read()
+        if not ok:
+            return
+        grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+        height, width = grey.shape
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        yield round(number * 1e6 / rate), grey[top : top + side, left : left + side]
+        number += 1
+
+
+def flow_direction(frames: list[tuple[int, np.ndarray]]) -> str | None:
+    """left, right, up or down where the moving pixels of a window agree; else None."""
+    vectors = []
+    for (t0, a), (t1, b) in pairwise(frames):
+        small = [cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA) for f in (a, b)]
+        flow = cv2.calcOpticalFlowFarneback(small[0], small[1], None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
+        speed = flow / 128 / max(1e-6, (t1 - t0) * 1e-6)
+        vectors.append(speed[np.linalg.norm(speed, axis=2) > MIN_FLOW])
+    moving = np.concatenate(vectors) if vectors else np.empty((0, 2))
+    if len(moving) < 0.02 * 128 * 128 * max(1, len(vectors)):
+        return None
+    mean = moving.mean(0)
+    if np.linalg.norm(mean) < MIN_COHERENCE * np.linalg.norm(moving, axis=1).mean():
+        return None
+    x, y = mean
+    if max(abs(x), abs(y)) < 2 * min(abs(x), abs(y)):
+        return None  # a diagonal has no one name
+    return ("right" if x > 0 else "left") if abs(x) > abs(y) else ("down" if y > 0 else "up")
+
+
+def on_video(classifier: Classifier, path: Path) -> list[tuple[str, str]]:
+    """(flow's direction, model's answer) for each clear window of a clip, from zero state."""
+    contract = classifier.contract
+    sensor = SensorSize(contract.sensor_width, contract.sensor_height)
+    camera = Emulator(sensor, PixelModel(steady=True))
+    frames, parts = list(frames_of(path)), []
+    for t, frame in frames:
+        small = cv2.resize(frame, (sensor.width, sensor.height), interpolation=cv2.INTER_AREA)
+        parts.append(camera.push(small.astype(np.uint8), t))
+    events = np.concatenate(parts)
+    window, answers = contract.steps * contract.bin_us, []
+    for start in range(0, frames[-1][0] - window + 1, window // 2):
+        truth = flow_direction([f for f in frames if start <= f[0] < start + window])
+        inside = events[(events["t"] >= start) & (events["t"] < start + window)]
+        if truth is not None and len(inside):
+            answers.append((truth, classifier.predict_events(inside, sensor)[-1].label))
+    return answers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="motions")
+    parser.add_argument("--count", type=int, default=100, help="drawn recordings of each motion")
+    parser.add_argument("--videos", type=Path, help="a folder with *.mkv and *.mp4, searched in depth")
+    args = parser.parse_args()
+    classifier = Classifier.load(find(args.model))
+    drawn(classifier, args.count)
+    if args.videos is None:
+        return
+    every: list[tuple[str, str]] = []
+    for path in sorted([*args.videos.rglob("*.mkv"), *args.videos.rglob("*.mp4")]):
+        answers = on_video(classifier, path)
+        every += answers
+        print(f"{path.name:22} {sum(t == a for t, a in answers)}/{len(answers)} windows that move clearly one way")
+    if every:
+        correct = sum(t == a for t, a in every)
+        low, high = wilson(correct, len(every))
+        print(
+            f"video, all {correct}/{len(every)} = {correct / len(every):.3f}  (95 % interval {low:.3f} to {high:.3f})"
+        )
+        for truth in STRAIGHT:
+            said = [a for t, a in every if t == truth]
+            print(f"  {truth:6}", {label: said.count(label) for label in MOTIONS if label in said})
+
+
+if __name__ == "__main__":
+    main()
