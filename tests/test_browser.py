@@ -679,14 +679,18 @@ def nmnist_file(path: Path, name: str) -> Path:
 
 
 def test_camera_of_the_server(model: str, visit: Visitor, tmp_path: Path) -> None:
-    served = Nearby(model, cameras=(f"file:{nmnist_file(tmp_path / 'three.bin', 'digit-3')}?loop=1",))
+    path = nmnist_file(tmp_path / "three.bin", "digit-3")
+    served = Nearby(model, cameras=(f"file:{path}?loop=1", f"file:{path}?speed=0.1"))
     try:
         seen = has_models(visit(served.url))
-        seen.click("Watch file:three.bin")
+        looped, once = seen.page.get_by_role("button", name="Watch file:three.bin").all()
+        looped.click()
         seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
         seen.until(lambda: seen.lit("events") > 4, "an event picture")
         assert 0 <= float(seen.value("latency").split()[0].removesuffix("ms")) < 60_000
         seen.click("Stop")
+        once.click()
+        seen.until(lambda: "The camera has ended." in seen.notice(), "its end")
         assert seen.errors == []
     finally:
         served.stop()

@@ -2,17 +2,22 @@
 
 import { Answer } from "./answer.js";
 import { Camera, explain, FRAME } from "./camera.js";
+import { offer } from "./choices.js";
+import { dropTarget } from "./drop.js";
 import { EventView } from "./eventview.js";
 import { FileMode } from "./filemode.js";
+import { drawExposure, drawSum } from "./longexposure.js";
 import { Meters } from "./meters.js";
+import { hideNotice, notice } from "./notice.js";
 import { Player } from "./player.js";
 import { Raster, Trace } from "./plots.js";
-import { LineRecorder, VideoRecorder } from "./record.js";
+import { Recording } from "./record.js";
 import { CalmPicture } from "./safety.js";
 import * as server from "./server.js";
+import { settings } from "./settings.js";
 import { copy, snippets } from "./snippets.js";
 import { Stream } from "./stream.js";
-import { exposure, KIND, unpackBits } from "./wire.js";
+import { KIND, unpackBits } from "./wire.js";
 
 const $ = (id) => document.getElementById(id);
 const still = () => $("still").checked;
@@ -28,24 +33,11 @@ const meters = new Meters($("meters"));
 const answer = new Answer({ label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
 const stream = new Stream({ state: linkState, ready, prediction, answered, picture: (picture) => page.paused || events.add(picture), bad: (text) => notice("That frame was not understood.", text) });
 const files = new FileMode({ answer, trace, meters }, () => ({ model: $("model").value, token: $("token").value }), (error) => notice("No spike train for this file.", error.message));
+const recording = new Recording($("record"), $("record-kind"), $("preview"), $("events"));
 let player = null;
-let recorder = null;
 let rasterRows = 0;
 
 // ---- messages to people
-
-function notice(title, text, action = null) {
-  $("notice-title").textContent = title;
-  $("notice-text").textContent = text;
-  $("notice-action").hidden = !action;
-  $("notice-action").textContent = action?.label ?? "";
-  $("notice-action").onclick = action ? () => { hideNotice(); action.run(); } : null;
-  $("notice").hidden = false;
-}
-
-function hideNotice() {
-  $("notice").hidden = true;
-}
 
 const LINK = { idle: "ready", connecting: "connecting…", live: "live", retrying: "reconnecting…", busy: "server busy", refused: "refused" };
 
@@ -56,13 +48,14 @@ function linkState(state, detail = {}) {
     page.wasLive = true;
     return hideNotice();
   }
-  if (state === "busy") return notice("The server is busy.", "It has no room for another stream just now; this page keeps trying.");
-  if (state === "retrying" && detail.wasReady) return notice("The server is gone.", "Reconnecting by itself as soon as it is back; membranes start anew then.");
-  if (state === "retrying" && detail.attempt === 3 && !page.wasLive) return notice("The server does not answer.", "Is it still running? This page keeps trying.");
-  if (detail.code === 1001 && page.source === "server") {
+  if (detail.code === 1001) {
+    if (page.source !== "server") return undefined; // paused for long: it connects anew
     stop();
     return notice("The camera has ended.", "It was unplugged, or its recording is over.");
   }
+  if (state === "busy") return notice("The server is busy.", "It has no room for another stream just now; this page keeps trying.");
+  if (state === "retrying" && detail.wasReady) return notice("The server is gone.", "Reconnecting by itself as soon as it is back; membranes start anew then.");
+  if (state === "retrying" && detail.attempt === 3 && !page.wasLive) return notice("The server does not answer.", "Is it still running? This page keeps trying.");
   if (state === "refused") {
     stop();
     $("link").dataset.state = state;
@@ -91,7 +84,7 @@ function prediction(message) {
   meters.prediction(message, performance.now());
   raster.push(unpackBits(message.raster, rasterRows), message.reset);
   trace.push(message.probabilities);
-  recorder?.prediction(message);
+  recording.prediction(message);
   page.latest = message;
 }
 
@@ -133,7 +126,7 @@ function show(source, { title = "Camera", note = "", name = "" } = {}) {
 }
 
 function stop() {
-  stopRecording();
+  recording.stop();
   files.close();
   camera.stop();
   stream.close();
@@ -199,7 +192,7 @@ async function playSample(item) {
     show("sample", { title: "Recording", note: `${item.label} · long exposure`, name: item.name });
     player = new Player(bytes, item.duration_us);
     $("speed").value = item.duration_us < 500_000 ? "0.25" : "0.5";
-    drawExposure(bytes, item);
+    drawExposure(preview, bytes, item);
     page.sample = item;
     events.resize(item.width, item.height);
     stream.open(hello(item.width, item.height));
@@ -207,24 +200,6 @@ async function playSample(item) {
   } catch (error) {
     notice("The recording did not load.", error.message);
   }
-}
-
-/** All events of a recording in one still picture. */
-function drawExposure(bytes, { width, height }) {
-  const { counts, most } = exposure(bytes, width, height);
-  drawCounts(counts, most, width, height);
-}
-
-function drawCounts(counts, most, width, height) {
-  const picture = new OffscreenCanvas(width, height);
-  const context = picture.getContext("2d");
-  const image = context.createImageData(width, height);
-  counts.forEach((count, at) => {
-    const grey = 18 + 222 * Math.min(1, count / most) ** 0.7;
-    image.data.set([grey, grey, grey + 6, 255], 4 * at);
-  });
-  context.putImageData(image, 0, 0);
-  preview.show(picture, width, height);
 }
 
 /** Send what became due; a busy stream only makes the next packet longer. */
@@ -266,7 +241,7 @@ async function openFile(file) {
   try {
     if (file.type.startsWith("image/")) await drawImage(file);
     await files.open(file, page.models);
-    if (!file.type.startsWith("image/") && files.train) drawSum(files.train);
+    if (!file.type.startsWith("image/") && files.train) drawSum(preview, files.train);
     $("stop").focus();
   } catch (error) {
     stop();
@@ -282,13 +257,6 @@ async function drawImage(file) {
   preview.show(image, Math.round(image.width * scale), Math.round(image.height * scale));
 }
 
-/** All events of a recording that the server read, in one still picture. */
-function drawSum({ data, pixels, width, height, steps, channels }) {
-  const counts = new Uint32Array(width * height);
-  for (let i = 0; i < steps * pixels; i++) counts[(i % pixels) % counts.length] += data[i] ? 1 : 0;
-  drawCounts(counts, Math.max(1, ...counts) / channels, width, height);
-}
-
 // ---- one paint loop
 
 let paintedMs = 0;
@@ -302,7 +270,7 @@ function paint(nowMs) {
   trace.draw();
   if (page.source === "file") return;
   raster.draw();
-  recorder?.draw();
+  recording.draw();
   if (page.latest) answer.show(page.latest.probabilities, page.latest.steady, nowMs);
   meters.draw(nowMs);
 }
@@ -334,21 +302,6 @@ function togglePause() {
   $("step").hidden = !(page.paused && page.source === "sample");
 }
 
-function startRecording() {
-  const wanted = $("record-kind").value;
-  recorder = wanted === "video" && VideoRecorder.possible ? new VideoRecorder($("preview"), $("events")) : new LineRecorder();
-  $("record").setAttribute("aria-pressed", "true");
-  $("record").textContent = "Stop and save";
-}
-
-function stopRecording() {
-  recorder?.stop();
-  recorder = null;
-  $("record").setAttribute("aria-pressed", "false");
-  $("record").textContent = "Record";
-}
-
-$("record").addEventListener("click", () => (recorder ? stopRecording() : startRecording()));
 $("start").addEventListener("click", startCamera);
 $("stop").addEventListener("click", () => { stop(); $("start").focus(); });
 $("pause").addEventListener("click", togglePause);
@@ -367,28 +320,9 @@ $("notice-close").addEventListener("click", hideNotice);
 $("settings-open").addEventListener("click", () => $("settings").showModal());
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button, $(button.dataset.copy).textContent));
 
-const FORMATS = { threshold: (v) => v.toFixed(2), noise: (v) => `${v} Hz`, decay: (v) => `${(v / 1000).toFixed(1)} s` };
-for (const [id, format] of Object.entries(FORMATS)) {
-  $(id).addEventListener("input", () => {
-    $(`${id}-value`).textContent = format(Number($(id).value));
-    if (id === "decay") events.decayMs = Number($(id).value);
-    else sendSettings();
-  });
-}
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
-$("still").checked = calm.matches;
-calm.addEventListener("change", () => ($("still").checked = calm.matches));
+settings({ decay: (ms) => (events.decayMs = ms), emulator: sendSettings });
 
-let dragDepth = 0;
-addEventListener("dragenter", (event) => { event.preventDefault(); dragDepth++; $("drop").hidden = false; });
-addEventListener("dragleave", () => { if (--dragDepth <= 0) $("drop").hidden = true; });
-addEventListener("dragover", (event) => event.preventDefault());
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  dragDepth = 0;
-  $("drop").hidden = true;
-  openFile(event.dataTransfer.files[0]);
-});
+dropTarget($("drop"), openFile);
 
 // A hidden page must not watch: the camera's light goes off, and comes back with the page.
 document.addEventListener("visibilitychange", () => {
@@ -426,20 +360,6 @@ async function loadSamples() {
 async function loadCameras() {
   const cameras = await server.cameras($("token").value);
   offer($("cameras"), cameras, (item) => item.source, (item) => `Watch ${item.source}`, watchServer);
-}
-
-/** A row of buttons; without any, the line above it is hidden too. */
-function offer(list, items, text, name, choose) {
-  list.replaceChildren(...items.map((item) => {
-    const entry = document.createElement("li"), button = document.createElement("button");
-    button.type = "button";
-    button.textContent = text(item);
-    button.setAttribute("aria-label", name(item));
-    button.addEventListener("click", () => choose(item));
-    entry.append(button);
-    return entry;
-  }));
-  list.previousElementSibling.hidden = !items.length;
 }
 
 async function load() {

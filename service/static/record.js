@@ -72,3 +72,36 @@ export class VideoRecorder {
     this.media.stop();
   }
 }
+
+/** The button that starts one of them and saves what it made. */
+export class Recording {
+  constructor(button, kind, source, events) {
+    Object.assign(this, { button, kind, source, events, recorder: null });
+    button.addEventListener("click", () => (this.recorder ? this.stop() : this.start()));
+  }
+
+  start() {
+    const video = this.kind.value === "video" && VideoRecorder.possible;
+    this.recorder = video ? new VideoRecorder(this.source, this.events) : new LineRecorder();
+    this.label(true);
+  }
+
+  prediction(message) {
+    this.recorder?.prediction(message);
+  }
+
+  draw() {
+    this.recorder?.draw();
+  }
+
+  stop() {
+    this.recorder?.stop();
+    this.recorder = null;
+    this.label(false);
+  }
+
+  label(on) {
+    this.button.setAttribute("aria-pressed", String(on));
+    this.button.textContent = on ? "Stop and save" : "Record";
+  }
+}
