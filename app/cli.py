@@ -11,10 +11,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("app.serve", "start the prediction service and the page"),
     "train": ("app.train", "train a spiking classifier on recordings or images"),
     "models": ("app.models", "the networks that training knows, with their parameter counts"),
+    "compare": ("app.compare", "direct training, conversion and STDP side by side: one report"),
     "convert": ("app.convert", "turn a trained ANN into a spiking network"),
     "predict": ("app.predict", "classify images and recordings"),
     "webcam": ("app.webcam", "live predictions from a webcam, a video or a recording"),
     "doctor": ("app.doctor", "look at this installation and say how to mend what is missing"),
+    "info": ("app.info", "what is in a recording of events"),
+    "convert-events": ("app.convert_events", "a recording from one format into another"),
+    "play": ("app.play", "a recording in the terminal, or as a network camera"),
+    "record": ("app.record", "a live event source into a file"),
+    "emulate": ("app.emulate", "images or a video into recordings of events"),
 }
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 

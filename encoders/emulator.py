@@ -7,7 +7,7 @@ and the held value moves by that threshold. Event times are interpolated between
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 
 import numpy as np
@@ -188,15 +188,42 @@ class Saccades:
     inverted: bool = True
     step_us: int = 1000
 
+    def corner(self, unit: float) -> NDArray[np.float64]:
+        """[2, steps]: x and y of a 28-unit image's corner on a 34-unit sensor at each step, in sensor pixels."""
+        t = np.arange(0, self.total_ms, self.step_us / 1000)
+        corners = np.asarray(self.path_px) * unit
+        position = np.repeat(corners[:1].T, len(t), axis=1)
+        for index, (begin, length) in enumerate(zip(self.starts_ms, self.lengths_ms)):
+            part = np.clip((t - begin) / length, 0, 1)
+            part = part - np.sin(2 * np.pi * part) / (2 * np.pi)
+            position += (corners[index + 1] - corners[index])[:, np.newaxis] * part
+        return position
+
+
+@dataclass(frozen=True)
+class Smooth(Saccades):
+    """The same camera and image on a smooth path without pauses: an ellipse around the middle of the sensor."""
+
+    radius_px: float = 3.0
+    period_ms: float = 310.0
+    phase: float = 0.0  # where on the ellipse it begins, in turns
+    roundness: float = 1.0  # height of the ellipse by its width; below 0 it turns the other way
+
+    def corner(self, unit: float) -> NDArray[np.float64]:
+        turns = np.arange(0, self.total_ms, self.step_us / 1000) / self.period_ms + self.phase
+        angle = 2 * np.pi * turns
+        return (3 + self.radius_px * np.stack([np.cos(angle), self.roundness * np.sin(angle)])) * unit
+
 
 NMNIST = Saccades()
+MOVEMENTS: dict[str, type[Saccades]] = {"saccades": Saccades, "smooth": Smooth}
 NMNIST_SENSOR = SensorSize(34, 34)
 
 
 def saccades(
     image: NDArray[np.uint8], sensor: SensorSize = NMNIST_SENSOR, *, movement: Saccades = NMNIST, seed: int = 0
 ) -> Events:
-    """Events of a camera that looks at a still grey image (uint8 [H, W]) while it makes three saccades, about 0.3 s.
+    """Events of a camera that looks at a still grey image (uint8 [H, W]) while it moves: three saccades, about 0.3 s.
 
     An image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34
     stays as it is). The same seed gives the same pixels and noise. Raises EventsError for a wrong image.
@@ -252,17 +279,9 @@ def _fitted(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, target, interpolation=method), np.uint8)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _path(movement: Saccades, unit: float) -> NDArray[np.float64]:
-    """[2, steps]: x and y of the image's corner at each step, in sensor pixels."""
-    t = np.arange(0, movement.total_ms, movement.step_us / 1000)
-    corners = np.asarray(movement.path_px) * unit
-    position = np.repeat(corners[:1].T, len(t), axis=1)
-    for index, (begin, length) in enumerate(zip(movement.starts_ms, movement.lengths_ms)):
-        part = np.clip((t - begin) / length, 0, 1)
-        part = part - np.sin(2 * np.pi * part) / (2 * np.pi)
-        position += (corners[index + 1] - corners[index])[:, np.newaxis] * part
-    return position
+    return movement.corner(unit)
 
 
 def _log_image(image: NDArray[np.uint8], movement: Saccades) -> Floats:

@@ -1,6 +1,6 @@
 """What every file format offers the reader: a header, and events in pieces of bounded size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +35,11 @@ class Format:
 
     suffixes: tuple[str, ...]
     open: Callable[[Path], Opened]
-    write: Callable[[Path, Events, SensorSize], None] | None = None
+    write: Callable[[Path, "Parts", SensorSize], None] | None = None
+
+
+Parts = Iterable[Events]
+"""Events to write, in order, in pieces that fit the memory; each piece holds at least one."""
 
 
 Decode = Callable[[NDArray[np.uint8]], Events]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events, make_events
-from encoders.formats import CHUNK_BYTES, Opened, RecordingError, text_header, word_chunks
+from encoders.formats import CHUNK_BYTES, Opened, Parts, RecordingError, text_header, word_chunks
 from encoders.prophesee import kernels, unwrap
 
 CHIPS = {  # what a header's chip or source name says about the sensor; the longest name that fits counts
@@ -89,25 +89,31 @@ def open_aedat2(path: Path) -> Opened:
     return Opened(CHIPS[chip], word_chunks(path, start, 8, decode, notes), notes)
 
 
-def write_aedat2(path: Path, events: Events, size: SensorSize) -> None:
+def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
     """AEDAT 2.0 as a DVS128 (up to 128 x 128) or a DAVIS (240 x 180, 346 x 260) would; other sensors do not fit."""
     davis = {CHIPS["davis240"]: "Davis240C", CHIPS["davis346"]: "Davis346B"}.get(size)
     if davis is None and (size.width > 128 or size.height > 128):
         raise RecordingError(f"AEDAT 2 holds only sensors up to 128x128, 240x180 and 346x260, not {size}")
+    name = f"eu.seebetter.ini.chips.davis.{davis}" if davis else "ch.unizh.ini.jaer.chip.retina.DVS128"
+    with path.open("wb") as file:
+        file.write(f"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: {name}\r\n".encode())
+        for events in parts:
+            file.write(aedat2_words(events, size if davis else DVS128, davis=davis is not None).tobytes())
+
+
+def aedat2_words(events: Events, size: SensorSize, *, davis: bool) -> NDArray[np.uint32]:
+    """Events as pairs of big-endian uint32: address, time."""
     if len(events) and int(events["t"][-1]) >= 1 << 32:
         raise RecordingError("AEDAT 2 holds times below 2^32 us only; shift the recording to begin at 0")
-    width, height = (size.width, size.height) if davis else (128, 128)
+    width, height = size.width, size.height
     x, y = (width - 1 - events["x"]).astype(np.uint32), (height - 1 - events["y"]).astype(np.uint32)
     p = events["p"].astype(np.uint32)
     pairs = np.empty((len(events), 2), ">u4")
     pairs[:, 0] = y << np.uint32(22) | x << np.uint32(12) | p << np.uint32(11)
-    if davis is None:
+    if not davis:
         pairs[:, 0] = y << np.uint32(8) | x << np.uint32(1) | (p ^ np.uint32(1))
     pairs[:, 1] = events["t"]
-    name = f"eu.seebetter.ini.chips.davis.{davis}" if davis else "ch.unizh.ini.jaer.chip.retina.DVS128"
-    with path.open("wb") as file:
-        file.write(f"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: {name}\r\n".encode())
-        file.write(pairs.tobytes())
+    return pairs
 
 
 # ----------------------------------------------------------------------------------------------------------- AEDAT 3.1
@@ -155,11 +161,19 @@ def _aedat3_events(data: bytes, size: int, overflows: int) -> Events:
     return make_events(t, x, y, word >> np.uint32(1) & np.uint32(1))[(word & np.uint32(1)) == 1]
 
 
-def write_aedat3(path: Path, events: Events, size: SensorSize) -> None:
+def write_aedat3(path: Path, parts: Parts, size: SensorSize) -> None:
     """AEDAT 3.1 in packets of 4096 events; sensors that iniVation made only, for the header names the camera."""
     source = next((name for name, chip in CHIPS.items() if chip == size), None)
     if source is None:
         raise RecordingError(f"AEDAT 3.1 names a camera in place of a size, and none there has {size} pixels")
+    with path.open("wb") as file:
+        file.write(f"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 0: {source.upper()}\r\n#!END-HEADER\r\n".encode())
+        for events in parts:
+            file.writelines(aedat3_packets(events))
+
+
+def aedat3_packets(events: Events) -> Iterator[bytes]:
+    """Events as packets of at most 4096, each with its header; no packet spans an overflow of the clock."""
     word = (
         np.uint32(1)
         | events["p"].astype(np.uint32) << np.uint32(1)
@@ -170,12 +184,9 @@ def write_aedat3(path: Path, events: Events, size: SensorSize) -> None:
     overflow = events["t"] >> 31
     cuts = np.flatnonzero(np.diff(overflow)) + 1
     cuts = np.unique(np.concatenate([np.arange(0, len(events) + 4096, 4096).clip(max=len(events)), cuts, [0]]))
-    with path.open("wb") as file:
-        file.write(f"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 0: {source.upper()}\r\n#!END-HEADER\r\n".encode())
-        for begin, end in pairwise(cuts.tolist()):
-            n = end - begin
-            file.write(PACKET_HEADER.pack(1, 0, 8, 4, int(overflow[begin]), n, n, n))
-            file.write(pairs[begin:end].tobytes())
+    for begin, end in pairwise(cuts.tolist()):
+        n = end - begin
+        yield PACKET_HEADER.pack(1, 0, 8, 4, int(overflow[begin]), n, n, n) + pairs[begin:end].tobytes()
 
 
 # ------------------------------------------------------------------------------------------------------------- AEDAT 4
@@ -375,9 +386,10 @@ def _through_eventcv(head: bytes, batch: list[bytes], notes: list[str]) -> Itera
         yield make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
 
 
-def write_aedat4(path: Path, events: Events, size: SensorSize) -> None:
-    """AEDAT 4 with LZ4, by EventCV."""
+def write_aedat4(path: Path, parts: Parts, size: SensorSize) -> None:
+    """AEDAT 4 with LZ4, by EventCV, which wants all events at once."""
     import eventcv
 
+    events = np.concatenate(list(parts))
     table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
     eventcv.save(eventcv.from_numpy(table, sensor_size=(size.width, size.height), time_unit="us"), str(path))

@@ -5,6 +5,7 @@ and are unwrapped; a smaller step back is left for the sanitiser. Each decoder i
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events
-from encoders.formats import Decode, Opened, RecordingError, text_header, word_chunks
+from encoders.formats import Decode, Opened, Parts, RecordingError, text_header, word_chunks
 
 SENSORS = {  # what a plugin or system name says where the header has no geometry
     "genx320": SensorSize(320, 320),
@@ -281,8 +282,13 @@ def open_dat(path: Path) -> Opened:
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
-def write_evt2(path: Path, events: Events, size: SensorSize) -> None:
+def write_evt2(path: Path, parts: Parts, size: SensorSize) -> None:
     """EVT 2.0: a time word wherever the upper bits change (every 64 us at the earliest)."""
+    _save(path, "2.0", "EVT2", size, map(evt2_words, parts))
+
+
+def evt2_words(events: Events) -> Words:
+    """Events as uint32 words, beginning with a time word."""
     t = events["t"]
     words = (
         events["p"].astype(np.uint32) << np.uint32(28)
@@ -293,11 +299,16 @@ def write_evt2(path: Path, events: Events, size: SensorSize) -> None:
     high = t >> 6
     changes = _changes(high)
     times = np.uint32(8 << 28) | (high[changes] & 0x0FFFFFFF).astype(np.uint32)
-    _save(path, "2.0", "EVT2", size, np.insert(words, changes, times).astype("<u4"))
+    return np.insert(words, changes, times).astype("<u4")
 
 
-def write_evt21(path: Path, events: Events, size: SensorSize) -> None:
+def write_evt21(path: Path, parts: Parts, size: SensorSize) -> None:
     """EVT 2.1 with one event a word: valid for every reader, if not the smallest file."""
+    _save(path, "2.1", "EVT21", size, map(evt21_words, parts))
+
+
+def evt21_words(events: Events) -> Words:
+    """Events as uint64 words, beginning with a time word."""
     t, x = events["t"], events["x"].astype(np.uint64)
     words = (
         events["p"].astype(np.uint64) << np.uint64(60)
@@ -309,14 +320,19 @@ def write_evt21(path: Path, events: Events, size: SensorSize) -> None:
     high = t >> 6
     changes = _changes(high)
     times = np.uint64(8 << 60) | (high[changes] & 0x0FFFFFFF).astype(np.uint64) << np.uint64(32)
-    _save(path, "2.1", "EVT21", size, np.insert(words, changes, times).astype("<u8"))
+    return np.insert(words, changes, times).astype("<u8")
 
 
-def write_evt3(path: Path, events: Events, size: SensorSize) -> None:
+def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
     """EVT 3.0 with single events only: row and time words where they change, no vectors.
 
     Vectors that stand alone are read wrongly by several programs; single events are read by all.
     """
+    _save(path, "3.0", "EVT3", size, map(evt3_words, parts))
+
+
+def evt3_words(events: Events) -> Words:
+    """Events as uint16 words, beginning with time and row."""
     t, y = events["t"], events["y"].astype(np.uint16)
     high, low = t >> 12 & 0xFFF, (t & 0xFFF).astype(np.uint16)
     words = np.zeros((len(events), 4), np.uint16)  # time high, time low, row, column
@@ -328,12 +344,20 @@ def write_evt3(path: Path, events: Events, size: SensorSize) -> None:
     wanted[1:, 0] = np.diff(t >> 12) != 0
     wanted[1:, 1] = np.diff(t) != 0
     wanted[1:, 2] = np.diff(events["y"]) != 0
-    _save(path, "3.0", "EVT3", size, words[wanted].astype("<u2"))
+    return words[wanted].astype("<u2")
 
 
-def write_dat(path: Path, events: Events, size: SensorSize) -> None:
+def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
     """DAT, version 2."""
-    _check_writable(events, size, 14)
+    header = f"% Data file containing CD events.\n% Version 2\n% Height {size.height}\n% Width {size.width}\n"
+    with path.open("wb") as file:
+        file.write(header.encode() + bytes([0x0C, 8]))
+        for events in parts:
+            file.write(dat_words(events).tobytes())
+
+
+def dat_words(events: Events) -> Words:
+    """Events as pairs of uint32."""
     pairs = np.empty((len(events), 2), "<u4")
     pairs[:, 0] = events["t"] & 0xFFFFFFFF
     pairs[:, 1] = (
@@ -341,10 +365,7 @@ def write_dat(path: Path, events: Events, size: SensorSize) -> None:
         | events["y"].astype(np.uint32) << np.uint32(14)
         | events["x"].astype(np.uint32)
     )
-    header = f"% Data file containing CD events.\n% Version 2\n% Height {size.height}\n% Width {size.width}\n"
-    with path.open("wb") as file:
-        file.write(header.encode() + bytes([0x0C, 8]))
-        file.write(pairs.tobytes())
+    return pairs
 
 
 def _changes(high: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -352,18 +373,12 @@ def _changes(high: NDArray[np.int64]) -> NDArray[np.intp]:
     return np.flatnonzero(np.concatenate([[True], high[1:] != high[:-1]])) if len(high) else np.zeros(0, np.intp)
 
 
-def _save(path: Path, version: str, name: str, size: SensorSize, words: Words) -> None:
+def _save(path: Path, version: str, name: str, size: SensorSize, parts: Iterator[Words]) -> None:
     header = (
         f"% evt {version}\n% format {name};height={size.height};width={size.width}\n% geometry {size}\n"
         "% integrator_name spikesight\n% end\n"
     )
     with path.open("wb") as file:
         file.write(header.encode())
-        file.write(words.tobytes())
-
-
-def _check_writable(events: Events, size: SensorSize, bits: int) -> None:
-    if len(events) and int(events["t"][0]) < 0:
-        raise RecordingError("times below zero cannot be written")
-    if max(size.width, size.height) > 1 << bits:
-        raise RecordingError(f"the format holds no more than {1 << bits} columns and rows")
+        for words in parts:
+            file.write(words.tobytes())

@@ -2,8 +2,8 @@
 
 import struct
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,9 @@ __all__ = [
     "FORMATS",
     "Recording",
     "RecordingError",
+    "RecordingReader",
     "detect_format",
+    "format_of",
     "packets",
     "read_recording",
     "read_recording_bytes",
@@ -171,6 +173,42 @@ def read_recording_bytes(data: bytes, name: str) -> Recording:
             raise RecordingError(str(error).replace(str(path), Path(name).name or "the upload")) from None
 
 
+class RecordingReader:
+    """A file open for reading in pieces: `size` and `format` are known, `packets` reads it once from front to back."""
+
+    def __init__(self, path: Path | str, size: SensorSize | None = None) -> None:
+        self.path = Path(path)
+        self.size = size or sensor_of(self.path)
+        self.format, self._opened = _open(self.path)
+        self._sanitiser = Sanitiser(self.size)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What was met so far: all of it once the packets are through."""
+        return (*self._opened.notes, *_remarks(self._sanitiser.counters, self.size))
+
+    def packets(self, packet_us: int = 10_000) -> Iterator[Events]:
+        """See packets()."""
+        if packet_us < 1:
+            raise EventsError(f"a packet must last at least one microsecond, not {packet_us}")
+        origin, rest = None, empty_events()
+        with _faults_named(self.path):
+            for chunk in self._opened.chunks:
+                events = self._sanitiser.push(chunk)
+                if not len(events):
+                    continue
+                origin = int(events["t"][0]) if origin is None else origin
+                events = np.concatenate([rest, events]) if len(rest) else events
+                number = (events["t"] - origin) // packet_us
+                cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist()]
+                for begin, end in pairwise(cuts):
+                    yield events[begin:end]
+                rest = events[cuts[-1] :].copy()
+        if len(rest):
+            yield rest
+        if origin is None:
+            raise RecordingError(f"there are no events in {self.path}")
+
+
 def sensor_of(path: Path | str) -> SensorSize:
     """The sensor of a file: from its header, or, where that names none, from one pass over its events."""
     path = Path(path)
@@ -193,49 +231,65 @@ def packets(path: Path | str, packet_us: int = 10_000, size: SensorSize | None =
 
     Only a few megabytes of the file are in memory at any time. Raises RecordingError like read_recording.
     """
-    path = Path(path)
-    if packet_us < 1:
-        raise EventsError(f"a packet must last at least one microsecond, not {packet_us}")
-    sanitiser = Sanitiser(size or sensor_of(path))
-    _, opened = _open(path)
-    origin, rest = None, empty_events()
-    with _faults_named(path):
-        for chunk in opened.chunks:
-            events = sanitiser.push(chunk)
-            if not len(events):
-                continue
-            origin = int(events["t"][0]) if origin is None else origin
-            events = np.concatenate([rest, events]) if len(rest) else events
-            number = (events["t"] - origin) // packet_us
-            cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist()]
-            for begin, end in pairwise(cuts):
-                yield events[begin:end]
-            rest = events[cuts[-1] :].copy()
-    if len(rest):
-        yield rest
-    if origin is None:
-        raise RecordingError(f"there are no events in {path}")
+    yield from RecordingReader(path, size).packets(packet_us)
 
 
-def write_recording(path: Path | str, events: Events, size: SensorSize, format: str | None = None) -> None:
-    """Write sorted events in the format that the suffix stands for, or in `format`. Raises RecordingError."""
-    path = Path(path)
-    if format is None:
-        format = next((name for name, kind in FORMATS.items() if path.suffix.lower() in kind.suffixes), None)
-    if format not in FORMATS:
+def format_of(path: Path | str) -> str:
+    """The format that a file's name stands for. Raises RecordingError."""
+    suffix = Path(path).suffix.lower()
+    name = next((name for name, kind in FORMATS.items() if suffix in kind.suffixes), None)
+    if name is None:
         suffixes = sorted({kind.suffixes[0] for kind in FORMATS.values()})
-        raise RecordingError(f"cannot tell a format from '{path.name}'; end it in one of {', '.join(suffixes)}")
-    write = FORMATS[format].write
+        raise RecordingError(f"cannot tell a format from '{Path(path).name}'; end it in one of {', '.join(suffixes)}")
+    return name
+
+
+def write_recording(
+    path: Path | str, events: Events | Iterable[Events], size: SensorSize, format: str | None = None
+) -> int:
+    """Write sorted events, an array or pieces in order, in the format that the suffix stands for or in `format`.
+
+    Pieces are written as they come, but for npz, AEDAT 4 and ES, which hold all events first. Returns how many were
+    written. Raises RecordingError; what was at `path` stays until the new file is whole.
+    """
+    path = Path(path)
+    name = format or format_of(path)
+    if name not in FORMATS:
+        raise RecordingError(f"there is no format '{name}'; choose one of {', '.join(FORMATS)}")
+    write = FORMATS[name].write
     if write is None:
-        raise RecordingError(f"{format} files can be read but not written")
-    check_events(events, size)
-    if not len(events):
-        raise RecordingError(f"there are no events to write to {path}")
-    if int(events["t"][0]) < 0:
-        raise RecordingError(f"cannot write {path}: times below zero have no place in a file")
+        raise RecordingError(f"{name} files can be read but not written")
+    counted = _Counted([events] if isinstance(events, np.ndarray) else events, size)
+    unfinished = path.with_name(f".{path.stem}.part{FORMATS[name].suffixes[0]}")
     try:
-        write(path, np.ascontiguousarray(events, EVENTS), size)
-    except RecordingError as error:
+        write(unfinished, counted, size)
+        unfinished.replace(path)
+    except (RecordingError, EventsError) as error:
         raise RecordingError(f"cannot write {path}: {error}") from error
     except OSError as error:
         raise RecordingError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+    return counted.n
+
+
+class _Counted:
+    """Pieces on their way to a file: checked, counted, empty ones left out."""
+
+    def __init__(self, parts: Iterable[Events], size: SensorSize) -> None:
+        self.parts, self.size, self.n = parts, size, 0
+
+    def __iter__(self) -> Iterator[Events]:
+        last = 0
+        for part in self.parts:
+            if not len(part):
+                continue
+            check_events(part, self.size)
+            if int(part["t"][0]) < last:
+                raise RecordingError("times below zero have no place in a file" if not self.n else "time steps back")
+            last = int(part["t"][-1])
+            self.n += len(part)
+            yield np.ascontiguousarray(part, EVENTS)
+        if not self.n:
+            raise RecordingError("there are no events")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.events import MAX_SIDE, Events, SensorSize, make_events
-from encoders.formats import CHUNK_BYTES, Opened, RecordingError, word_chunks
+from encoders.formats import CHUNK_BYTES, Opened, Parts, RecordingError, word_chunks
 
 ROWS = 1 << 20  # events read from a table at once
 NAMES = {  # what the columns are called, here and elsewhere
@@ -112,8 +112,9 @@ def zlib_error() -> type[Exception]:
     return error
 
 
-def write_npz(path: Path, events: Events, size: SensorSize) -> None:
-    """t int64, x and y uint16, p uint8, width and height: the layout that EventCV writes."""
+def write_npz(path: Path, parts: Parts, size: SensorSize) -> None:
+    """t int64, x and y uint16, p uint8, width and height: the layout that EventCV writes. Wants all events at once."""
+    events = np.concatenate(list(parts))
     with path.open("wb") as file:
         np.savez_compressed(
             file,
@@ -181,14 +182,15 @@ def _csv_chunks(path: Path, order: list[int], width: int, *, skip: bool) -> Iter
             yield make_events(_microseconds(t), sides[0], sides[1], p)
 
 
-def write_csv(path: Path, events: Events, size: SensorSize) -> None:  # noqa: ARG001
+def write_csv(path: Path, parts: Parts, size: SensorSize) -> None:  # noqa: ARG001
     """Header t,x,y,p, then a row an event; p is 0 or 1."""
     with path.open("wb") as file:
         file.write(b"t,x,y,p\n")
-        for begin in range(0, len(events), ROWS):
-            part = events[begin : begin + ROWS]
-            table = np.stack([part["t"], part["x"], part["y"], part["p"]], axis=1).tolist()
-            file.write("".join(f"{t},{x},{y},{p}\n" for t, x, y, p in table).encode())
+        for events in parts:
+            for begin in range(0, len(events), ROWS):
+                part = events[begin : begin + ROWS]
+                table = np.stack([part["t"], part["x"], part["y"], part["p"]], axis=1).tolist()
+                file.write("".join(f"{t},{x},{y},{p}\n" for t, x, y, p in table).encode())
 
 
 # ---------------------------------------------------------------------------------------------------------------- HDF5
@@ -237,15 +239,23 @@ def _hdf5_rows(arrays: dict, fields: dict[str, str] | None) -> Iterator[Events]:
         raise RecordingError("it is damaged, or packed in a way that needs a plug-in") from error
 
 
-def write_hdf5(path: Path, events: Events, size: SensorSize) -> None:
+def write_hdf5(path: Path, parts: Parts, size: SensorSize) -> None:
     """Group `events` with t, x, y, p, width and height as attributes: the layout that EventCV writes."""
     import h5py
 
     kinds = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
     with h5py.File(path, "w") as file:
-        for name, kind in kinds.items():
-            column = np.ascontiguousarray(events[name]).astype(kind)
-            file.create_dataset(f"events/{name}", data=column, compression="gzip", compression_opts=1, shuffle=True)
+        columns = {
+            name: file.create_dataset(
+                f"events/{name}", (0,), kind, maxshape=(None,), chunks=(1 << 16,), compression=1, shuffle=True
+            )
+            for name, kind in kinds.items()
+        }
+        for events in parts:
+            for name, column in columns.items():
+                begin = len(column)
+                column.resize((begin + len(events),))
+                column[begin:] = events[name]
         file.attrs.update({"width": np.uint64(size.width), "height": np.uint64(size.height)})
         file.attrs["timestamp_scale_ms"] = 0.001
 
@@ -291,18 +301,25 @@ def looks_like_nmnist(head: bytes, size: int) -> bool:
     return size % 5 == 0 if len(t) < 2 else bool((np.diff(t) >= 0).mean() > 0.99)
 
 
-def write_nmnist(path: Path, events: Events, size: SensorSize) -> None:
+def write_nmnist(path: Path, parts: Parts, size: SensorSize) -> None:
     """Sensors up to 256 x 240 and times below 2^23 us (8.4 s), all that 40 bits hold."""
     if size.width > 256 or size.height > 240:
         raise RecordingError(f".bin files hold sensors up to 256x240, not {size}")
+    with path.open("wb") as file:
+        for events in parts:
+            file.write(nmnist_records(events).tobytes())
+
+
+def nmnist_records(events: Events) -> NDArray[np.uint8]:
+    """Events as [n, 5] bytes."""
     t = events["t"]
-    if len(t) and (int(t[0]) < 0 or int(t[-1]) >= 1 << 23):
+    if len(t) and int(t[-1]) >= 1 << 23:
         raise RecordingError(".bin files hold times from 0 to 8.4 s only; shift or cut the recording")
     records = np.empty((len(events), 5), np.uint8)
     records[:, 0], records[:, 1] = events["x"], events["y"]
     records[:, 2] = events["p"].astype(np.uint8) << 7 | (t >> 16 & 0x7F).astype(np.uint8)
     records[:, 3], records[:, 4] = t >> 8 & 0xFF, t & 0xFF
-    path.write_bytes(records.tobytes())
+    return records
 
 
 # ------------------------------------------------------------------------------------------------------------------ ES
@@ -326,12 +343,13 @@ def _faery_chunks(stream: object) -> Iterator[Events]:
         yield make_events(packet["t"].astype(np.int64), packet["x"], packet["y"], packet["on"])
 
 
-def write_es(path: Path, events: Events, size: SensorSize) -> None:
-    """An Event Stream file, written by faery (extra `es`)."""
+def write_es(path: Path, parts: Parts, size: SensorSize) -> None:
+    """An Event Stream file, written by faery (extra `es`), which wants all events at once."""
     try:
         import faery
     except ImportError as error:
         raise RecordingError(ES_HINT) from error
+    events = np.concatenate(list(parts))
     table = np.empty(len(events), faery.EVENTS_DTYPE)
     table["t"], table["x"], table["y"], table["on"] = (events[name] for name in "txyp")
     faery.events_stream_from_array(table, (size.width, size.height)).to_file(path, zero_t0=False)

@@ -409,7 +409,7 @@ def test_what_cannot_be_written_says_why(
 ) -> None:
     with pytest.raises(RecordingError, match=words):
         write_recording(tmp_path / name, random_events(10, size, first_us=first_us, span_us=3), size)
-    with pytest.raises(RecordingError, match="no events to write"):
+    with pytest.raises(RecordingError, match="there are no events"):
         write_recording(tmp_path / "a.dat", random_events(10, size)[:0], size)
 
 

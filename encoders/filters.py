@@ -1,0 +1,170 @@
+"""Filters of event streams: what they keep does not depend on how the stream is cut into packets.
+
+A filter is an object with state; calling it with a packet (sorted, on the sensor) gives the events it keeps.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import Events, EventsError, SensorSize
+
+NEVER_US = -(2**62)
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The compiled loops, or None where numba cannot be imported."""
+    try:
+        from encoders import filter_kernels
+    except ImportError:
+        return None
+    return filter_kernels
+
+
+class Refractory:
+    """A pixel is silent for `time_us` after an event it passed (either polarity)."""
+
+    def __init__(self, size: SensorSize, time_us: int = 1_000) -> None:
+        self.time_us = _positive("refractory time", time_us)
+        self._last = np.full((size.height, size.width), NEVER_US, np.int64)
+
+    def __call__(self, events: Events) -> Events:
+        keep = np.zeros(len(events), bool)
+        compiled = kernels()
+        loop = _refractory if compiled is None else compiled.refractory
+        loop(events, self._last, self.time_us, keep)
+        return events[keep]
+
+
+class BackgroundActivity:
+    """Keep an event only if one of the eight pixels around it had an event at most `time_us` ago (Delbruck 2008)."""
+
+    def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
+        self.time_us = _positive("correlation time", time_us)
+        self._last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)  # one pixel of border
+
+    def __call__(self, events: Events) -> Events:
+        keep = np.zeros(len(events), bool)
+        compiled = kernels()
+        loop = _background if compiled is None else compiled.background
+        loop(events, self._last, self.time_us, keep)
+        return events[keep]
+
+
+class HotPixels:
+    """Learn for `learn_us` which pixels fire far more than all (above mean + `deviations` standard deviations).
+
+    While it learns everything passes; then the hot pixels are silent. `mask` [H, W] holds them.
+    """
+
+    def __init__(self, size: SensorSize, learn_us: int = 1_000_000, deviations: float = 6.0) -> None:
+        self.learn_us, self.deviations = _positive("learning time", learn_us), deviations
+        self.mask = np.zeros((size.height, size.width), bool)
+        self._counts: NDArray[np.int64] | None = np.zeros(self.mask.shape, np.int64)
+        self._first: int | None = None
+
+    def __call__(self, events: Events) -> Events:
+        if not len(events):
+            return events
+        self._first = int(events["t"][0]) if self._first is None else self._first
+        if self._counts is None:
+            return events[~self.mask[events["y"], events["x"]]]
+        end = int(np.searchsorted(events["t"], self._first + self.learn_us))
+        learned, rest = events[:end], events[end:]
+        np.add.at(self._counts, (learned["y"], learned["x"]), 1)
+        if not len(rest):
+            return events
+        limit = self._counts.mean() + self.deviations * self._counts.std()
+        self.mask, self._counts = self._counts > limit, None
+        return np.concatenate([learned, rest[~self.mask[rest["y"], rest["x"]]]])
+
+
+class Polarity:
+    """Keep ON events only, or OFF events only."""
+
+    def __init__(self, on: bool = True) -> None:
+        self.on = on
+
+    def __call__(self, events: Events) -> Events:
+        return events[events["p"] == self.on]
+
+
+class Region:
+    """Keep the events with x0 <= x < x1 and y0 <= y < y1."""
+
+    def __init__(self, x0: int, y0: int, x1: int, y1: int) -> None:
+        self.box = (x0, y0, x1, y1)
+
+    def __call__(self, events: Events) -> Events:
+        x0, y0, x1, y1 = self.box
+        x, y = events["x"], events["y"]
+        return events[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)]
+
+
+class Mask:
+    """Keep the events of the pixels that are True in `kept` [H, W]."""
+
+    def __init__(self, kept: NDArray[np.bool_]) -> None:
+        self.kept = kept
+
+    def __call__(self, events: Events) -> Events:
+        return events[self.kept[events["y"], events["x"]]]
+
+
+def _positive(what: str, value: int) -> int:
+    if value < 1:
+        raise EventsError(f"the {what} must be at least one microsecond, not {value}")
+    return value
+
+
+def _refractory(events: Events, last: NDArray[np.int64], time_us: int, keep: NDArray[np.bool_]) -> None:
+    """The plain twin of filter_kernels.refractory."""
+    for index, (t, x, y, _) in enumerate(events.tolist()):
+        if t - last[y, x] >= time_us:
+            last[y, x] = t
+            keep[index] = True
+
+
+def _background(events: Events, last: NDArray[np.int64], time_us: int, keep: NDArray[np.bool_]) -> None:
+    """The plain twin of filter_kernels.background."""
+    for index, (t, x, y, _) in enumerate(events.tolist()):
+        around = last[y : y + 3, x : x + 3].copy()
+        around[1, 1] = NEVER_US
+        keep[index] = t - int(around.max()) <= time_us
+        last[y + 1, x + 1] = t
+
+
+Filter = Callable[[Events], Events]
+
+FILTERS: dict[str, Callable[[SensorSize, int | None], Filter]] = {
+    "refractory": lambda size, value: Refractory(size, 1_000 if value is None else value),
+    "background": lambda size, value: BackgroundActivity(size, 10_000 if value is None else value),
+    "hot": lambda size, value: HotPixels(size, 1_000_000 if value is None else value),
+    "on": lambda _size, _value: Polarity(True),
+    "off": lambda _size, _value: Polarity(False),
+}
+"""Filters by name, made for a sensor, with a time in microseconds where they take one."""
+
+
+def parse_filters(words: Iterable[str], size: SensorSize) -> Callable[[Iterable[Events]], Iterator[Events]]:
+    """`["hot", "refractory=2000"]` -> a function that passes packets through all of them. Raises EventsError."""
+    chain: list[Filter] = []
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name not in FILTERS or (equals and not text.isdecimal()):
+            raise EventsError(
+                f"'{word}' is no filter; choose from {', '.join(FILTERS)}, with =MICROSECONDS if you like"
+            )
+        chain.append(FILTERS[name](size, int(text) if equals else None))
+
+    def passed(parts: Iterable[Events]) -> Iterator[Events]:
+        for part in parts:
+            for one in chain:
+                part = one(part)
+            yield part
+
+    return passed

@@ -1,0 +1,111 @@
+"""filters: equal to a plain reference, however a stream is cut; EventCV as a second opinion."""
+
+from collections.abc import Callable
+
+import eventcv
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoders import filters
+from encoders.events import Events, EventsError, SensorSize, make_events
+from encoders.filters import BackgroundActivity, HotPixels, Mask, Polarity, Refractory, Region, parse_filters
+
+SIZE = SensorSize(24, 16)
+
+
+def random_events(n: int, seed: int, span_us: int = 200_000) -> Events:
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.integers(0, span_us, n))
+    return make_events(t, rng.integers(0, 24, n), rng.integers(0, 16, n), rng.integers(0, 2, n))
+
+
+@pytest.fixture(params=["numba", "plain"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "plain":
+        monkeypatch.setattr(filters, "kernels", lambda: None)
+
+
+def refractory(events: Events, time_us: int) -> list[bool]:
+    passed: dict[tuple[int, int], int] = {}
+    keep = []
+    for t, x, y, _ in events.tolist():
+        keep.append(t - passed.get((x, y), -(10**9)) >= time_us)
+        if keep[-1]:
+            passed[x, y] = t
+    return keep
+
+
+def background(events: Events, time_us: int) -> list[bool]:
+    seen: dict[tuple[int, int], int] = {}
+    keep = []
+    for t, x, y, _ in events.tolist():
+        around = [seen.get((x + i, y + j), -(10**9)) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+        keep.append(t - max(around) <= time_us)
+        seen[x, y] = t
+    return keep
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("time_us", [1, 3_000, 100_000])
+def test_they_equal_the_plain_reference(time_us: int) -> None:
+    events = random_events(3000, 1)
+    before = events.copy()
+    assert np.array_equal(Refractory(SIZE, time_us)(events), events[refractory(events, time_us)])
+    assert np.array_equal(BackgroundActivity(SIZE, time_us)(events), events[background(events, time_us)])
+    assert np.array_equal(events, before)
+
+
+MAKERS: dict[str, Callable[[], filters.Filter]] = {
+    "refractory": lambda: Refractory(SIZE, 9_000),
+    "background": lambda: BackgroundActivity(SIZE, 2_000),
+    "hot": lambda: HotPixels(SIZE, 50_000, deviations=1.0),
+    "polarity": lambda: Polarity(False),
+    "region": lambda: Region(3, 2, 20, 12),
+    "mask": lambda: Mask(np.eye(16, 24, dtype=bool)),
+}
+
+
+@pytest.mark.parametrize("name", list(MAKERS))
+@given(cuts=st.lists(st.integers(0, 1500), max_size=6))
+def test_cutting_changes_nothing(name: str, cuts: list[int]) -> None:
+    events = random_events(1500, 2)
+    whole, pieces = MAKERS[name](), MAKERS[name]()
+    edges = [0, *sorted(cuts), 1500]
+    parts = [pieces(events[a:b]) for a, b in zip(edges, edges[1:])]  # noqa: RUF007
+    assert np.array_equal(np.concatenate(parts), whole(events))
+
+
+def test_hot_pixels_are_silenced_after_learning() -> None:
+    events = random_events(4000, 3)
+    events["x"][::4], events["y"][::4] = 5, 6
+    hot = HotPixels(SIZE, 100_000)
+    kept = hot(events)
+    assert np.argwhere(hot.mask).tolist() == [[6, 5]]
+    late = kept[kept["t"] >= events["t"][0] + 100_000]
+    assert not ((late["x"] == 5) & (late["y"] == 6)).any()
+    assert (kept["t"] < 100_000).sum() == (events["t"] < 100_000).sum() or len(late)
+
+
+def test_eventcv_agrees() -> None:
+    events = random_events(3000, 4)
+    table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
+    stream = eventcv.from_numpy(table, sensor_size=(24, 16), time_unit="us")
+    for theirs, ours in (
+        (stream.refractory_filter(5_000), Refractory(SIZE, 5_000)),
+        (stream.background_activity_filter(2_000), BackgroundActivity(SIZE, 2_000)),
+    ):
+        assert np.array_equal(theirs.numpy()[:, 2].astype(np.int64), ours(events)["t"])
+
+
+def test_filters_by_name() -> None:
+    events = random_events(2000, 5)
+    chained = np.concatenate(list(parse_filters(["refractory=5000", "on"], SIZE)([events[:900], events[900:]])))
+    expected = Refractory(SIZE, 5_000)(events)
+    assert np.array_equal(chained, expected[expected["p"]])
+    for word in ("sharpen", "hot=soon", "refractory=-1"):
+        with pytest.raises(EventsError, match="is no filter"):
+            parse_filters([word], SIZE)
+    with pytest.raises(EventsError, match="at least one microsecond"):
+        Refractory(SIZE, 0)

@@ -1,0 +1,109 @@
+"""wire: datagrams of events, against the published byte vectors and EventCV's sender."""
+
+import socket
+
+import eventcv
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoders.events import Events, make_events
+from encoders.wire import RECORD_BYTES, WireDecoder, encode
+
+A, B = (1000, 10, 20, True), (1001, 300, 400, False)
+
+
+def events(*rows: tuple[int, int, int, bool]) -> Events:
+    return make_events(*zip(*rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "big", "expected"),
+    [
+        ("14 80 0a 80 90 01 2c 81", False, [(77, *A[1:]), (77, *B[1:])]),
+        ("14 80 0a 00 e8 03 00 00 90 01 2c 01 e9 03 00 00", False, [A, B]),
+        ("80 0a 80 14", True, [(77, *A[1:])]),
+        ("14 80 0a 80 90 01 2c 01 e9 03 00 00", False, [(77, *A[1:]), B]),  # mixed
+        ("90 01 2c 01 e9 03 00 80", False, [(0x800003E9, *B[1:])]),  # a time with bit 31 set
+    ],
+)
+def test_published_vectors(text: str, big: bool, expected: list[tuple[int, int, int, bool]]) -> None:
+    decoder = WireDecoder("aestream", big_endian=big)
+    assert decoder.decode([bytes.fromhex(text)], 77).tolist() == expected
+    assert decoder.n_bytes_lost == 0
+
+
+def test_a_timed_event_without_its_time_is_lost() -> None:
+    decoder = WireDecoder("aestream")
+    whole = bytes.fromhex("14 80 0a 80")
+    assert len(decoder.decode([bytes.fromhex("90 01 2c 01"), whole], 5)) == 1
+    assert decoder.n_bytes_lost == 4
+
+
+@pytest.mark.parametrize("layout", list(RECORD_BYTES))
+@pytest.mark.parametrize("big", [False, True])
+def test_what_is_sent_is_received(layout: str, big: bool) -> None:
+    rng = np.random.default_rng(0)
+    n = 5000
+    sent = make_events(
+        np.sort(rng.integers(0, 2**31, n)), rng.integers(0, 1280, n), rng.integers(0, 720, n), rng.integers(0, 2, n)
+    )
+    datagrams = list(encode(sent, layout, big_endian=big))
+    assert max(map(len, datagrams)) <= 1472
+    decoder = WireDecoder(layout, big_endian=big)
+    assert np.array_equal(decoder.decode(datagrams, 0), sent)
+    again = WireDecoder(layout, big_endian=big)
+    assert np.array_equal(np.concatenate([again.decode([d], 0) for d in datagrams]), sent)
+
+
+@pytest.mark.parametrize("layout", ["t32", "aestream"])
+def test_32_bit_clocks_wrap(layout: str) -> None:
+    sent = make_events(2**32 - 10 + np.arange(20), np.arange(20), np.arange(20), np.ones(20))
+    decoder = WireDecoder(layout)
+    received = np.concatenate([decoder.decode([d], 0) for d in encode(sent, layout, longest=32)])
+    assert np.array_equal(received["t"], sent["t"])
+    lower = decoder.decode(list(encode(make_events([5_000_000_000 - 2**32], [1], [1], [1]), layout)), 0)
+    assert int(lower["t"][0]) > 0
+
+
+def test_odd_lengths_cost_their_tail_only() -> None:
+    good = next(encode(events(A, B), "t64"))
+    decoder = WireDecoder("t64")
+    assert decoder.decode([good[:-3], b"", good, b"\1\2\3"], 0).tolist() == [A, A, B]
+    assert decoder.n_bytes_lost == 10 + 3
+    assert len(decoder.decode([], 0)) == 0
+
+
+@given(st.sampled_from(sorted(RECORD_BYTES)), st.booleans(), st.lists(st.binary(max_size=70), max_size=6))
+def test_noise_is_decoded_without_a_fault(layout: str, big: bool, datagrams: list[bytes]) -> None:
+    decoder = WireDecoder(layout, big_endian=big)
+    found = decoder.decode(datagrams, 9)
+    used = sum(map(len, datagrams)) - decoder.n_bytes_lost
+    record = RECORD_BYTES[layout]
+    assert used % record == 0
+    if layout == "aestream":
+        assert used // 8 <= len(found) <= used // 4
+    else:
+        assert len(found) == used // record
+
+
+def test_unknown_layouts_are_refused() -> None:
+    with pytest.raises(ValueError, match="no layout 't65'"):
+        WireDecoder("t65")
+    with pytest.raises(ValueError, match="no layout"):
+        next(encode(events(A), "t65"))
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_eventcv_sends_what_we_read(timed: bool) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(2)
+        port = receiver.getsockname()[1]
+        table = np.array([[10, 20, 1000, 1], [300, 400, 1001, 0]], np.int64)
+        sender = eventcv.UdpSender(f"127.0.0.1:{port}", timestamps=timed)
+        sender.send(eventcv.from_numpy(table, sensor_size=(640, 480), time_unit="us"))
+        found = WireDecoder("aestream").decode([receiver.recv(65536)], 5)
+    assert found[["x", "y", "p"]].tolist() == [A[1:], B[1:]]
+    assert found["t"].tolist() == ([1000, 1001] if timed else [5, 5])
