@@ -8,12 +8,17 @@ from dataclasses import fields
 from pathlib import Path
 
 DESCRIPTION = """\
-Train a spiking classifier on event recordings and report its accuracy.
+Train a spiking classifier on event recordings or images and report its accuracy.
 
   train-dvs --data nmnist --root data                    N-MNIST in data/ (Train/<digit>/*.bin, Test/<digit>/*.bin)
   train-dvs --data my_recordings                         a folder laid out <class>/<file>
   train-dvs --data nmnist --emulated mnist               with emulated events of MNIST images joined to the training set
+  train-dvs --data my_pictures --flip                    pictures laid out <class>/<file>
+  train-dvs --config mnist_direct --root data            a recipe by name
   train-dvs --resume runs/nmnist-event-medium            go on after a stop
+
+Data by name: nmnist, dvsgesture, cifar10dvs, ncaltech101, asldvs; mnist, fashionmnist, cifar10, cifar100, imagenet.
+Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...
 
 The model is chosen on a validation split of the training recordings; the test split is read once, at the end.
 Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and model/, which `spikesight serve --model`
@@ -23,7 +28,9 @@ takes. Ctrl-C saves a checkpoint first."""
 def configure(parser: argparse.ArgumentParser) -> None:
     from training.config import TrainConfig, add_fields, field_comments
 
-    parser.add_argument("--config", metavar="FILE.yaml", help="settings to start from; flags override them")
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win"
+    )
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
     parser.add_argument("--print-config", action="store_true", help="print the resolved settings and stop")
     parser.add_argument("--dry-run", action="store_true", help="one batch through the whole path, then stop")
@@ -41,7 +48,7 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
 
 
 def run(args: argparse.Namespace) -> int:
-    from training.config import TrainConfig, from_mapping, read_yaml, resolve, to_yaml
+    from training.config import TrainConfig, resolve, resumed, to_yaml
     from training.loop import TrainingError, dry_run, fit, run_folder
 
     names = [f.name for f in fields(TrainConfig)]
@@ -51,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         folder = _resumed(args, config.output)
         if not (folder / "checkpoints" / "last.safetensors").is_file():
             raise ValueError(f"{folder} has no checkpoint to resume from")
-        config = from_mapping(TrainConfig(), read_yaml(folder / "config.yaml"), "config.yaml")
+        config = resumed(folder, args, names)
     if args.print_config:
         print(to_yaml(config), end="")
         return 0

@@ -67,7 +67,7 @@ def our_step(net: SpikingResNet, x_seq: Tensor, labels: Tensor, **options: objec
 
 
 def spikingjelly_step(x_seq: Tensor, labels: Tensor) -> Step:
-    from spikingjelly.activation_based import functional, neuron, surrogate
+    from spikingjelly.activation_based import functional, layer, neuron, surrogate
     from spikingjelly.activation_based.model import sew_resnet
 
     torch.manual_seed(0)
@@ -75,7 +75,7 @@ def spikingjelly_step(x_seq: Tensor, labels: Tensor) -> Step:
         pretrained=False, cnf="ADD", spiking_neuron=neuron.LIFNode, tau=2.0, detach_reset=True,
         surrogate_function=surrogate.ATan(), num_classes=10,
     )  # fmt: skip
-    net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    net.conv1 = layer.Conv2d(3, 64, 3, padding=1, bias=False)
     net.maxpool = nn.Identity()
     functional.set_step_mode(net, "m")
     net.train()

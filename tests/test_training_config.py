@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.config import TrainConfig, add_fields, field_comments, from_mapping, read_yaml, resolve, to_yaml
+from models.resnet import NETWORKS
+from training.config import (
+    RECIPES,
+    TrainConfig,
+    add_fields,
+    field_comments,
+    from_mapping,
+    read_yaml,
+    resolve,
+    resumed,
+    to_yaml,
+)
+from training.optimise import learning_rate
 
 NAMES = [f.name for f in fields(TrainConfig)]
 
@@ -28,9 +40,7 @@ def test_flags_beat_the_file_and_the_file_beats_the_defaults(tmp_path: Path) -> 
 
 def test_every_field_is_a_flag_with_its_comment_as_help() -> None:
     comments = field_comments(TrainConfig)
-    assert {n for n in NAMES if n not in comments and n not in ("width", "epochs", "batch_size", "optimiser")} <= {
-        "weight_decay", "warmup_epochs", "label_smoothing", "seed", "device"
-    }  # fmt: skip
+    assert set(NAMES) <= set(comments)
     for name in NAMES:
         assert hasattr(parse(), name)
 
@@ -76,3 +86,31 @@ def test_impossible_values_are_refused(options: dict[str, float]) -> None:
 def test_yaml_round_trip() -> None:
     config = TrainConfig(lr=0.125, data="somewhere", flip=True)
     assert from_mapping(TrainConfig(), yaml.safe_load(to_yaml(config)), "here") == config
+
+
+def test_a_recipe_by_name_and_every_recipe_is_valid() -> None:
+    assert resolve(parse("--config", "seed_imagenet"), NAMES).lr == 0.00125
+    recipes = sorted(RECIPES.glob("*.yaml"))
+    assert len(recipes) >= 3
+    for path in recipes:
+        config = resolve(parse("--config", str(path)), NAMES)
+        assert config.network in NETWORKS
+    with pytest.raises(ValueError, match=r"known by name are .*modern_imagenet"):
+        resolve(parse("--config", "nowhere"), NAMES)
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    """Section 3.2: SGD, batch 32, 0.00125 times 0.1 each 30 epochs, 90 epochs, cross-entropy, 224 crops, arctan."""
+    c = resolve(parse("--config", "seed_imagenet"), NAMES)
+    assert (c.optimiser, c.batch_size, c.epochs, c.loss, c.surrogate) == ("sgd", 32, 90, "mean", "arctan")
+    assert (c.height, c.width, c.steps) == (224, 224, 5)
+    rates = [learning_rate(c, epoch * 10, 10) for epoch in (0, 29, 30, 59, 60, 89)]
+    assert rates == pytest.approx([1.25e-3, 1.25e-3, 1.25e-4, 1.25e-4, 1.25e-5, 1.25e-5])
+    assert NETWORKS[c.network].pool == "max"
+
+
+def test_going_on_keeps_what_is_computed(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(to_yaml(TrainConfig(lr=0.25)))
+    assert resumed(tmp_path, parse("--threads", "2"), NAMES) == TrainConfig(lr=0.25, threads=2)
+    with pytest.raises(ValueError, match="--batch-size cannot change"):
+        resumed(tmp_path, parse("--batch-size", "8"), NAMES)

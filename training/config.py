@@ -171,12 +171,45 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def recipe_path(name: str) -> Path:
+    """A settings file, or one of the project's own recipes by name."""
+    path, own = Path(name), RECIPES / f"{Path(name).stem}.yaml"
+    if path.is_file():
+        return path
+    if path.parent == Path() and own.is_file():
+        return own
+    known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+    raise ValueError(f"no file {name}; the recipes known by name are {known}")
+
+
+def given_flags(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """The settings that stand on the command line."""
+    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+
+
 def resolve(args: argparse.Namespace, names: Sequence[str]) -> TrainConfig:
     """Defaults, then the YAML file, then the flags that were given."""
     config = TrainConfig()
     if args.config:
-        config = from_mapping(config, read_yaml(Path(args.config)), Path(args.config).name)
-    return from_mapping(config, {n: getattr(args, n) for n in names if getattr(args, n) is not None}, "flags")
+        path = recipe_path(args.config)
+        config = from_mapping(config, read_yaml(path), path.name)
+    return from_mapping(config, given_flags(args, names), "flags")
+
+
+ON_RESUME = ("root", "emulated_root", "cache", "device", "threads", "output", "save_minutes", "log_to")
+"""What may change when a run goes on: where things lie and run, not what is computed."""
+
+
+def resumed(folder: Path, args: argparse.Namespace, names: Sequence[str]) -> TrainConfig:
+    """The settings of a run to go on with."""
+    flags = given_flags(args, names)
+    if other := [name for name in flags if name not in ON_RESUME]:
+        raise ValueError(f"--{other[0].replace('_', '-')} cannot change when a run goes on; start a new run for it")
+    config = from_mapping(TrainConfig(), read_yaml(folder / "config.yaml"), "config.yaml")
+    return from_mapping(config, flags, "flags")
 
 
 def to_yaml(config: TrainConfig) -> str:

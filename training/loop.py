@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from models.checkpoint import Card, save
 from models.neurons import State
 from training.augment import fewer_steps, mix
+from training.carry import carried_state, seeded
 from training.config import TrainConfig
 from training.data import Data, load_data
 from training.evaluate import Evaluation, evaluate
@@ -24,32 +25,19 @@ from training.inputs import training_input
 from training.loss import total_loss
 from training.optimise import learning_rate, make_optimiser, update_average
 from training.processes import Processes, join_processes
-from training.progress import load_progress, save_progress
+from training.progress import Progress, load_progress, save_progress
 from training.report import MetricsLog, write_environment, write_report
 from training.starting import build_network, load_teacher, start_from
 from training.trainee import Trainee
 
-__all__ = ["Run", "TrainingError", "build_network", "choose_device", "dry_run", "fit", "learning_rate", "run_folder"]
+__all__ = [
+    "Run", "TrainingError", "build_network", "carried_state", "choose_device", "dry_run", "fit", "learning_rate",
+    "run_folder", "seeded",
+]  # fmt: skip
 
 
 class TrainingError(RuntimeError):
     """A run that cannot go on, and why."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands; JSON-able."""
-
-    epoch: int = 0
-    batch: int = 0  # next batch of the epoch
-    step: int = 0  # optimiser steps so far
-    best_val: float = -1.0
-    best_loss: float = math.inf  # decides between equal accuracies
-    best_epoch: int = -1
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def choose_device(name: str) -> torch.device:
@@ -57,24 +45,6 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: no CUDA GPU is available to this PyTorch; use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def seeded(*numbers: int) -> torch.Generator:
-    """A generator that follows from the numbers alone."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
-
-
-def carried_state(state: State, last: State | None, chance: float, generator: torch.Generator) -> State:
-    """For each sample, by chance, the membranes that another sample of the batch before left behind; else zero."""
-    if last is None or not chance:
-        return state
-    batch = next(iter(last.values())).shape[0]
-    keep = torch.rand(batch, generator=generator) < chance
-    order = torch.randperm(batch, generator=generator)
-    return {
-        key: tensor[order.to(tensor.device)] * keep.to(tensor).view(-1, *[1] * (tensor.ndim - 1))
-        for key, tensor in last.items()
-    }
 
 
 class Run:

@@ -5,6 +5,8 @@ moments, the carried membranes and a few counters: resuming is exact to the bit.
 """
 
 import json
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,22 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+
+@dataclass
+class Progress:
+    """Where a run stands; JSON-able."""
+
+    epoch: int = 0
+    batch: int = 0  # next batch of the epoch
+    step: int = 0  # optimiser steps so far
+    best_val: float = -1.0
+    best_loss: float = math.inf  # decides between equal accuracies
+    best_epoch: int = -1
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save_progress(

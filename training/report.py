@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,21 +60,22 @@ class MetricsLog:
     """metrics.csv and metrics.jsonl always, and TensorBoard where it was asked for."""
 
     def __init__(self, folder: Path, log_to: str) -> None:
-        self._folder, self._board = folder, None
-        if log_to == "tensorboard":
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise ValueError("--log-to tensorboard needs the extra: pip install 'spikesight[logging]'") from None
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+        self._folder, self._log_to, self._board = folder, log_to, None
+        if log_to == "tensorboard" and find_spec("tensorboard") is None:
+            raise ValueError("--log-to tensorboard needs the extra: pip install 'spikesight[logging]'")
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """All rows to the files, the newest to TensorBoard."""
         write_metrics(self._folder, rows)
-        if self._board is not None:
-            for name, value in rows[-1].items():
-                self._board.add_scalar(name, value, rows[-1]["epoch"])
-            self._board.flush()
+        if self._log_to != "tensorboard":
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self._board is None:
+            self._board = SummaryWriter(str(self._folder / "tensorboard"))
+        for name, value in rows[-1].items():
+            self._board.add_scalar(name, value, rows[-1]["epoch"])
+        self._board.flush()
 
 
 def _git_commit() -> str:
