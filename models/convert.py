@@ -21,6 +21,7 @@ from models.convert_network import ConvertedConfig, ConvertedNetwork, unhooked
 from models.convert_rules import SpikeRule
 from models.convert_trace import trace
 
+CALIBRATED = 64  # images of the bias calibration
 TOLERANCE = 1e-3  # of the folded graph's logits against the ANN's, relative to their largest
 
 
@@ -51,7 +52,8 @@ METHODS: dict[str, Method] = {
     "half": Method(IF_NEAREST, "percentile", "as rueckauer, with v(0) = theta/2", 99.9, False),
     "ltb": Method(IF_NEAREST, "ltb", "Bu et al., CVPR 2025"),
     "mmse": Method(IF_NEAREST, "mmse", "Li et al., ICML 2021, thresholds"),
-    "ours": Method(IF_NEAREST, "mmse", "MMSE thresholds and light bias calibration at the target T", light=True),
+    "mmse-light": Method(IF_NEAREST, "mmse", "Li et al., ICML 2021, thresholds and light bias calibration", light=True),
+    "ours": Method(IF_NEAREST, "percentile", "channel-wise 99.9 percentile, light bias calibration", light=True),
     "signed": Method(replace(IF_NEAREST, kind="signed"), "mmse", "SNM, IJCAI 2022, on MMSE thresholds"),
     "multi": Method(
         SpikeRule("multi", 4, v0=0.0), "percentile", "DCGS, ICML 2025, 4 signed levels; 99.9 percentile of a channel"
@@ -200,5 +202,5 @@ def convert(
     check_against(ann, network, traced, batches[0][:8])
     set_thresholds(network, method, batches, steps, traced, seed)
     if method.light:
-        calibrate_bias(network, batches[0][:128], steps)
+        calibrate_bias(network, torch.cat(list(batches))[:CALIBRATED], steps)
     return network

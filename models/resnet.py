@@ -275,6 +275,7 @@ NETWORKS: dict[str, ResNetConfig] = {
     "cifar-resnet18": ResNetConfig("sew", in_channels=3),
     "cifar-ms-resnet18": ResNetConfig("ms", in_channels=3),
     "cifar-resnet19": ResNetConfig("plain", (3, 3, 2), (128, 256, 512), in_channels=3, tdbn=True),
+    "cifar-resnet8": _cifar(1),
     "cifar-resnet20": _cifar(3),
     "cifar-resnet32": _cifar(5),
     "cifar-resnet44": _cifar(7),

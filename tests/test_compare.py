@@ -1,0 +1,126 @@
+"""The comparison on a tiny folder of pictures: every road, resuming, and a report that says what was measured."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from app.cli import main
+from training.compare import QUICK, CompareConfig, Comparison, Store
+from training.compare_report import claims, steps_to, to_html, to_markdown, write_report
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes: horizontal and vertical stripes, with noise."""
+    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for part, count in (("train", 48), ("test", 12)):
+        for label in ("across", "down"):
+            (folder / part / label).mkdir(parents=True)
+            for i in range(count):
+                wave = 120 + 90 * np.sin(np.arange(32) * 1.2 + random.random() * 6)
+                picture = np.tile(wave, (32, 1)) + random.normal(0, 25, (32, 32))
+                picture = picture.T if label == "across" else picture
+                cv2.imwrite(str(folder / part / label / f"{i}.png"), picture.clip(0, 255).astype(np.uint8))
+    return folder
+
+
+def tiny(pictures: Path, output: Path) -> CompareConfig:
+    return CompareConfig(
+        data=str(pictures), output=str(output), train_images=90, ann_epochs=3, direct_epochs=1,
+        direct=("direct/arctan/2",),
+        methods=("rueckauer", "ours"), multi=("multi",), steps=12, aim=8, multi_steps=4, images=24, long=("rueckauer",),
+        long_steps=20, long_images=8, calibration=32, stdp_neurons=0, qcfs_epochs=1,
+    )  # fmt: skip
+
+
+def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = tiny(pictures, tmp_path)
+    results = Comparison(config, said.append).run()
+    assert results["ann"]["images"] == 24
+    assert [r["method"] for r in results["binary"]] == ["rueckauer", "ours", "qcfs"]
+    assert len(results["binary"][0]["correct"]) == 12
+    assert len(results["direct"][0]["correct"]) == 2
+    assert results["direct"][0]["work"]["2"]["macs"] > 0
+    assert results["binary"][1]["work"]["8"]["acs"] > 0
+    markdown, page = write_report(results, tmp_path)
+    text = markdown.read_text()
+    assert "# Two roads to a spiking network" in text
+    assert "| ours |" in text
+    assert "45 nm" in text
+    assert (tmp_path / "pictures").is_dir()
+    assert "data:image/png;base64," in page.read_text()
+    said.clear()
+    again = Comparison(config, said.append).run()
+    assert again == results
+    assert all("kept" in line for line in said)
+
+
+def test_store_keeps_results_by_what_decides_them(tmp_path: Path) -> None:
+    store, calls = Store(tmp_path, lambda _: None), []
+
+    def job() -> dict[str, int]:
+        calls.append(1)
+        return {"value": len(calls)}
+
+    first = store.get("a/b", {"x": 1}, job)
+    assert store.get("a/b", {"x": 1}, job) == first
+    assert store.get("a/b", {"x": 2}, job)["value"] == 2
+    assert len(list((tmp_path / "results").glob("a-b-*.json"))) == 2
+
+
+def test_claims_follow_the_numbers() -> None:
+    def curve(name: str, correct: list[int]) -> dict[str, object]:
+        return {"method": name, "correct": correct, "images": 100, "work": {}, "exits": {}}
+
+    slow, fast = curve("rueckauer", [10] * 149 + [90] * 51), curve("ours", [50, 89, 90, 90])
+    results = {
+        "ann": {"accuracy_here": 90.0},
+        "binary": [fast],
+        "multi": [],
+        "long": [slow],
+        "direct": [curve("direct/arctan/2", [60, 80]), curve("direct/arctan/4", [60, 80, 81, 85])],
+    }
+    found = {row[0]: row[1] for row in claims(results)}
+    assert found["more steps raise direct accuracy"] == "holds"
+    assert found["conversion (Rueckauer) needs hundreds of steps"] == "holds"
+    assert found["any conversion needs hundreds of steps"] == "does not hold"
+    assert found["conversion at T = 200 beats direct training"] == "holds"
+    assert found["conversion's latency is two orders of magnitude higher at equal accuracy"] == "does not hold"
+    assert steps_to(slow, 89) == 150  # type: ignore[arg-type]
+    assert steps_to(fast, 95) is None  # type: ignore[arg-type]
+
+
+def test_markdown_and_html_escape() -> None:
+    from training.compare_report import Block
+
+    parts = [Block("h2", "a < b"), Block("table", [["x"], ["<i>"]]), Block("list", ["&"])]
+    assert "<i>" not in to_html(parts, Path())
+    assert to_markdown(parts, "p").startswith("# a < b")
+
+
+def test_command(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--data", str(tmp_path / "none"), "--output", str(tmp_path)]) == 2
+    assert "neither a folder" in capsys.readouterr().err
+    assert main(["compare", "--data", str(pictures), "--output", str(tmp_path), "--methods", "magic"]) == 2
+    assert "unknown method 'magic'" in capsys.readouterr().err
+    words = [
+        "--network",
+        "cifar-resnet8",
+        "--methods",
+        "none",
+        "--multi",
+        "multi",
+        "--long",
+        "none",
+        "--direct",
+        "none",
+    ]
+    sizes = ["--images", "8", "--calibration", "8", "--ann-epochs", "1", "--multi-steps", "2", "--stdp-seeds", "0"]
+    assert main(["compare", "--data", str(pictures), "--output", str(tmp_path), *words, *sizes]) == 0
+    assert "report.html" in capsys.readouterr().out
+    assert json.loads((tmp_path / "results.json").read_text())["binary"] == []
+    assert set(QUICK) <= set(CompareConfig.__dataclass_fields__)
