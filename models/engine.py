@@ -8,6 +8,7 @@ bit for bit. Counts of spikes and synaptic operations fall out of the same pass.
 
 import ctypes
 import weakref
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from models.resnet import SpikingResNet
 
 MEMBRANES = "membranes"
 SCATTER_DENSITY = 0.45  # of a convolution's multiply-adds that meet an event: below it, visiting events is faster
+HANDLED = {"block", "depths", "widths", "stem", "pool", "shortcut", "in_channels", "classes", "neuron", "tdbn"}
+"""Fields of ResNetConfig whose every value the plan knows; the others must have their defaults."""
 CHOICES = {"auto": 0, "events": 1, "dense": 2}
 
 
@@ -56,7 +59,8 @@ def can_run(network: nn.Module) -> bool:
     if not isinstance(network, SpikingResNet) or library() is None:
         return False
     config = network.config
-    if config.neuron.kind != "lif" or config.bottleneck or config.downsample != "stride":
+    others = (f for f in fields(config) if f.name not in HANDLED)
+    if config.neuron.kind != "lif" or any(getattr(config, f.name) != f.default for f in others):
         return False
     return all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
 

@@ -1,0 +1,178 @@
+"""A LIF layer through T = 16 steps, forward and backward: the fused pass against the peers that are installed.
+
+    python -m benchmarks.neurons [--rounds 5] [--small] [--compile]
+
+All with tau 2 and zero reset. SpikingJelly's layer has the same dynamics (its spikes and gradients are compared first);
+snnTorch, Norse and sinabs fire, reset and differentiate otherwise and are compared for speed alone.
+
+Run it twice, with the default allocator and with one that keeps its memory in huge pages, for all alike:
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592
+"""
+
+import argparse
+import logging
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.timing import paired, print_machine, print_table
+from models.engine import engine_status
+from models.fused import fused_steps
+from models.neurons import NeuronConfig, step
+
+Layer = Callable[[Tensor], Tensor]
+LIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
+
+
+def fused(x_seq: Tensor) -> Tensor:
+    return fused_steps(x_seq, None, LIF)[0]
+
+
+def plain_loop(x_seq: Tensor) -> Tensor:
+    v, spikes = torch.zeros_like(x_seq[0]), []
+    for x in x_seq:
+        s, v = step(x, v, LIF)
+        spikes.append(s)
+    return torch.stack(spikes)
+
+
+def spikingjelly(compiled: bool) -> dict[str, Layer]:
+    from spikingjelly.activation_based import functional, neuron, surrogate
+
+    node = neuron.LIFNode(tau=2.0, detach_reset=True, step_mode="m", surrogate_function=surrogate.ATan())
+    single = neuron.LIFNode(tau=2.0, detach_reset=True, step_mode="s", surrogate_function=surrogate.ATan())
+
+    def multi(x_seq: Tensor) -> Tensor:
+        functional.reset_net(node)
+        return node(x_seq)
+
+    def loop(x_seq: Tensor) -> Tensor:
+        functional.reset_net(single)
+        return torch.stack([single(x) for x in x_seq])
+
+    layers: dict[str, Layer] = {"SpikingJelly multi-step": multi, "SpikingJelly step loop": loop}
+    if compiled:
+        fresh = neuron.LIFNode(tau=2.0, detach_reset=True, step_mode="m", surrogate_function=surrogate.ATan())
+
+        def whole(x_seq: Tensor) -> Tensor:
+            functional.reset_net(fresh)
+            return fresh(x_seq)
+
+        layers["SpikingJelly torch.compile"] = torch.compile(whole)
+    return layers
+
+
+def snntorch() -> dict[str, Layer]:
+    import snntorch as snn
+
+    layer = snn.Leaky(beta=0.5, reset_mechanism="zero")
+
+    def loop(x_seq: Tensor) -> Tensor:
+        v, spikes = layer.reset_mem(), []
+        for x in x_seq:
+            s, v = layer(x, v)
+            spikes.append(s)
+        return torch.stack(spikes)
+
+    return {"snnTorch step loop": loop}
+
+
+def norse() -> dict[str, Layer]:
+    from norse.torch import LIFBoxCell, LIFBoxParameters
+
+    cell = LIFBoxCell(LIFBoxParameters(tau_mem_inv=torch.tensor(500.0)))
+
+    def loop(x_seq: Tensor) -> Tensor:
+        state, spikes = None, []
+        for x in x_seq:
+            s, state = cell(x, state)
+            spikes.append(s)
+        return torch.stack(spikes)
+
+    return {"Norse LIFBoxCell loop": loop}
+
+
+def sinabs() -> dict[str, Layer]:
+    import sinabs.layers as layers
+
+    layer = layers.LIF(tau_mem=1.4427, train_alphas=False)
+
+    def whole(x_seq: Tensor) -> Tensor:
+        layer.reset_states()
+        return layer(x_seq.transpose(0, 1)).transpose(0, 1)
+
+    return {"sinabs LIF": whole}
+
+
+PEERS: dict[str, Callable[[], dict[str, Layer]]] = {"snntorch": snntorch, "norse": norse, "sinabs": sinabs}
+
+
+def gather_layers(compiled: bool) -> dict[str, Layer]:
+    """Ours and those of the installed peers."""
+    layers: dict[str, Layer] = {"fused (ours)": fused, "plain loop (ours)": plain_loop}
+    if find_spec("spikingjelly"):
+        layers |= spikingjelly(compiled)
+    for package, make in PEERS.items():
+        try:
+            layers |= make()
+        except ImportError as error:
+            print(f"{package} is not in the table: {error}")
+    return layers
+
+
+def check_same(layer: Layer, shape: tuple[int, ...]) -> str:
+    """How far a peer's spikes and gradients are from ours on a small input."""
+    results = []
+    for run in (fused, layer):
+        x_seq = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 1.5).requires_grad_()
+        spikes = run(x_seq)
+        (gradient,) = torch.autograd.grad((spikes * x_seq.detach()).sum(), x_seq)
+        results.append((spikes.detach(), gradient))
+    different = int((results[0][0] != results[1][0]).sum())
+    gap = (results[0][1] - results[1][1]).abs().max()
+    return f"{different} of {results[0][0].numel()} spikes differ, gradients by {gap:.1e}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--small", action="store_true", help="8 MiB a tensor instead of 128")
+    parser.add_argument("--compile", action="store_true", help="SpikingJelly under torch.compile as well")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    print_machine(engine_status())
+    layers = gather_layers(args.compile)
+    for name in layers:
+        if name.startswith(("plain", "SpikingJelly m", "SpikingJelly t")):
+            print(f"{name}: {check_same(layers[name], (16, 2, 64, 8, 8))}")
+    shape = (16, 8, 16, 32, 32) if args.small else (16, 32, 64, 32, 32)
+    x_seq = (torch.randn(shape) * 1.5).requires_grad_()
+    gradient = torch.randn(shape)
+
+    def train(layer: Layer) -> Callable[[], Any]:
+        def run() -> None:
+            x_seq.grad = None
+            layer(x_seq).backward(gradient)
+
+        return run
+
+    def infer(layer: Layer) -> Callable[[], Any]:
+        def run() -> None:
+            with torch.no_grad():
+                layer(x_seq)
+
+        return run
+
+    base = next((name for name in layers if name.startswith("SpikingJelly m")), "plain loop (ours)")
+    for title, mode in (("forward", infer), ("forward + backward", train)):
+        timings = paired({name: mode(layer) for name, layer in layers.items()}, base, args.rounds)
+        print_table(f"{list(shape)} float32, {title}", timings, base)
+
+
+if __name__ == "__main__":
+    main()
