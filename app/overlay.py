@@ -169,8 +169,9 @@ def draw(
     top = tall + 2 * MARGIN
     _card(canvas, MARGIN, top, width - 2 * MARGIN, STRIP)
     if prediction is not None:
-        _label(canvas, prediction, steady or prediction.label, 2 * MARGIN, top, width // 4)
-        _bars(canvas, prediction, labels, width // 4 + MARGIN, top + 14, width * 7 // 20, STRIP - 28)
+        best = labels.index(steady) if steady in labels else prediction.index
+        _label(canvas, steady or prediction.label, prediction.probabilities[best], 2 * MARGIN, top, width // 4)
+        _bars(canvas, prediction, labels, best, width // 4 + MARGIN, top + 14, width * 7 // 20, STRIP - 28)
     if history is not None and len(history) > 1:
         _traces(canvas, history, width * 5 // 8 + MARGIN, top + 16, width * 3 // 8 - 3 * MARGIN, STRIP - 32)
     _meters(canvas, meters, MARGIN, top + STRIP + MARGIN, width - 2 * MARGIN)
@@ -194,31 +195,38 @@ def _card(canvas: Picture, left: int, top: int, width: int, height: int) -> None
     cv2.rectangle(canvas, (left, top), (left + width, top + height), LINE, 1)
 
 
-def _label(canvas: Picture, prediction: Prediction, steady: str, left: int, top: int, width: int) -> None:
+def _label(canvas: Picture, steady: str, share: float, left: int, top: int, width: int) -> None:
     size = 72 if len(steady) <= 3 else max(22, min(52, int(1.55 * (width - MARGIN) / len(steady))))
     _text(canvas, steady, left, top + 96, size, INK, bold=True)
-    _text(canvas, f"{prediction.probabilities[prediction.index]:.0%} sure", left, top + 134, 19, INK_2)
+    _text(canvas, f"{share:.0%} sure", left, top + 134, 19, INK_2)
 
 
 def _bars(
-    canvas: Picture, prediction: Prediction, labels: Sequence[str], left: int, top: int, width: int, height: int
+    canvas: Picture,
+    prediction: Prediction,
+    labels: Sequence[str],
+    best: int,
+    left: int,
+    top: int,
+    width: int,
+    height: int,
 ) -> None:
-    """A bar a class: all of them up to ten, else the ten most likely."""
+    """A bar a class, the best one in full tone: all of them up to ten, else the ten most likely."""
     order = list(range(len(labels)))
     if len(order) > 10:
         order = sorted(order, key=lambda k: -prediction.probabilities[k])[:10]
     pitch = height / max(len(order), 1)
     name_width = min(width // 3, 10 + max((_width(labels[k], 13) for k in order), default=0))
     for row, k in enumerate(order):
-        best, middle = k == prediction.index, int(top + pitch * (row + 0.5))
+        chosen, middle = k == best, int(top + pitch * (row + 0.5))
         share = prediction.probabilities[k]
         start, length = left + name_width, width - name_width - 52
-        _text(canvas, labels[k], left, middle + 5, 13, INK if best else INK_2, bold=best)
+        _text(canvas, labels[k], left, middle + 5, 13, INK if chosen else INK_2, bold=chosen)
         cv2.rectangle(canvas, (start, middle - 3), (start + length, middle + 3), LINE, -1)
         if share >= 0.005:
-            tone = TONES[0] if best else (64, 100, 140)
+            tone = TONES[0] if chosen else (64, 100, 140)
             cv2.rectangle(canvas, (start, middle - 3), (start + int(length * share), middle + 3), tone, -1)
-        _text(canvas, f"{share:.0%}", start + length + 10, middle + 5, 13, INK if best else INK_2)
+        _text(canvas, f"{share:.0%}", start + length + 10, middle + 5, 13, INK if chosen else INK_2)
 
 
 def _traces(canvas: Picture, history: np.ndarray, left: int, top: int, width: int, height: int) -> None:

@@ -13,8 +13,8 @@ from encoders.recordings import RecordingError, detect_format, read_recording
 from service import demos
 from service.messages import EVENTS_T64
 from service.packets import PacketDecoder
-from service.sources import KINDS, SourceError, parse
 from service.sources import Source as Camera
+from service.sources import SourceError, kinds, parse
 from service.sources import open_source as open_camera
 
 PERIOD_US = 33_333  # of the packets a recording is cut into
@@ -52,7 +52,7 @@ def open_source(text: str) -> Source:
         sample = next(sample for sample in demos.listing() if sample.name == text)
         events = PacketDecoder().decode(EVENTS_T64, demos.t64_of(text), 0)
         return _recording(text, events, SensorSize(sample.width, sample.height))
-    if text.partition(":")[0].partition("?")[0] in KINDS:
+    if text.partition(":")[0].partition("?")[0] in kinds():
         parse(text)
         camera = open_camera(text)
         return Source(text, _live(camera), live=True, sensor=camera.size)

@@ -171,7 +171,7 @@ class Demo:
         return [
             ("Events", f"{sum(n for _, n in self.recent):,} /s"),
             ("Spikes", f"{p.spikes:,} a step"),
-            ("Synaptic operations", f"{p.synops:,}, {share:.0%} of an ANN"),
+            ("Synaptic operations", f"{p.synops / 1e6:.2f} M, {share:.0%} of ANN"),
             ("Step time", f"{p.latency_ms:.1f} ms"),
             ("Threshold", f"{self.threshold:.2f}"),
         ]

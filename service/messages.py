@@ -80,6 +80,7 @@ class ModelBody(Body):
     contract: dict[str, Any]
     metrics: dict[str, Any]
     layers: list[str]
+    ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
 
 
 class ModelsBody(Body):

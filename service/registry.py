@@ -95,6 +95,7 @@ class Model:
             contract=asdict(card.contract),
             metrics=dict(card.metrics),
             layers=list(self.classifier.layer_names),
+            ann_macs=self.classifier.ann_macs,
         )
 
 

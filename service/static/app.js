@@ -23,7 +23,7 @@ const $ = (id) => document.getElementById(id);
 const still = () => $("still").checked;
 const PLAY_EVERY_MS = 25;
 
-const page = { source: "none", paused: false, models: [], name: "", resume: null, annMacs: {} };
+const page = { source: "none", paused: false, models: [], name: "", resume: null };
 const camera = new Camera();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
@@ -74,7 +74,7 @@ function ready(message) {
   const even = message.layers.map(() => message.raster_rows / message.layers.length);
   raster.setLayers(message.layers, message.raster_layers ?? even);
   meters.clear();
-  meters.annMacs = page.annMacs[message.model] = message.ann_macs;
+  meters.annMacs = message.ann_macs;
   meters.clockOffset = page.source === "server" ? performance.timeOrigin : 0;
   if (page.source === "camera") sendSettings();
 }
@@ -114,7 +114,7 @@ function show(source, { title = "Camera", note = "", name = "" } = {}) {
   $("raster-note").textContent = "each dot a spike, each row a neuron, by layer";
   $("raster-layers").replaceChildren();
   meters.clear();
-  meters.annMacs = source === "file" ? (page.annMacs[$("model").value] ?? 0) : 0;
+  meters.annMacs = chosen()?.ann_macs ?? 0;
   $("preview").classList.toggle("mirror", source === "camera" && $("flip").getAttribute("aria-pressed") === "true");
   $("pause").setAttribute("aria-pressed", "false");
   $("step").hidden = true;
@@ -147,7 +147,9 @@ async function startCamera() {
   $("start").disabled = true;
   try {
     await camera.start($("device").value, frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
-    show("camera", { title: "Camera" });
+    const contract = chosen()?.contract ?? {};
+    $("guide").classList.toggle("shown", contract.width === contract.height);
+    show("camera", { note: contract.width === contract.height ? "the network sees the square" : "" });
     await listDevices();
     stream.open(hello(FRAME.width, FRAME.height));
     $("stop").focus();
@@ -277,6 +279,10 @@ function paint(nowMs) {
 requestAnimationFrame(paint);
 
 // ---- controls
+
+function chosen() {
+  return page.models.find(({ name }) => name === $("model").value);
+}
 
 function restart() {
   if (page.source === "camera") stream.open(hello(FRAME.width, FRAME.height));

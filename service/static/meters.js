@@ -22,6 +22,7 @@ export class Meters {
     this.cells = Object.fromEntries(Object.entries(METERS).map(([key, title]) => {
       const cell = document.createElement("div"), term = document.createElement("dt"), value = document.createElement("dd");
       term.textContent = title;
+      cell.classList.toggle("live-only", key === "rate" || key === "dropped");
       value.dataset.meter = key;
       cell.append(term, value);
       list.append(cell);

@@ -1,0 +1,150 @@
+"""Takes the pictures of the documents: the page in light, dark and phone size, a file's spike train, the desktop demo.
+
+`python docs/pictures/take.py [--model NAME|FOLDER]` writes PNG files beside this one. Needs Chromium and playwright.
+"""
+
+import argparse
+import io
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import uvicorn
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from app.sources import open_source
+from app.webcam import Demo, default_model
+from models.classifier import Classifier
+from service.api import create_app
+from service.registry import find
+from service.settings import Settings
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent / "service" / "samples"))
+from draw import digit  # noqa: E402
+
+COLOURS = 256  # of a picture's palette: small files, no visible loss
+
+
+def scene(turn: float, name: str = "3") -> np.ndarray:
+    """A hand-drawn digit on paper that sways a little, BGR uint8 [480, 640, 3]."""
+    y, x = np.mgrid[:480, :640]
+    room = np.stack([70 + x / 16 + y / 24, 62 + x / 18 + y / 20, 60 + x / 14 + y / 22], 2)
+    paper = np.full((320, 260, 3), (226, 232, 236), np.float32)
+    ink = cv2.resize(digit(name), (240, 240)).astype(np.float32)[..., None] / 255
+    paper[40:280, 10:250] = paper[40:280, 10:250] * (1 - ink) + np.array([52, 44, 40]) * ink
+    angle = np.deg2rad(3 * np.sin(turn))
+    move = np.array(
+        [
+            [np.cos(angle), -np.sin(angle), 190 + 16 * np.cos(turn)],
+            [np.sin(angle), np.cos(angle), 80 + 10 * np.sin(2 * turn)],
+        ]
+    )
+    mask = cv2.warpAffine(np.ones((320, 260), np.float32), move, (640, 480))[..., None]
+    picture = room * (1 - mask) + cv2.warpAffine(paper, move, (640, 480)) * mask
+    return cv2.GaussianBlur(picture.astype(np.uint8), (0, 0), 0.8)
+
+
+@contextmanager
+def serving(classifier: Classifier) -> Iterator[str]:
+    """The service on a free port."""
+    server = uvicorn.Server(uvicorn.Config(create_app(Settings(), (classifier,)), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.1)
+    try:
+        yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def save(name: str, png: bytes) -> None:
+    """A small PNG."""
+    image = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(HERE / f"{name}.png", optimize=True)
+    print(f"{name}.png {(HERE / f'{name}.png').stat().st_size / 1024:.0f} KiB")
+
+
+def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Page:
+    context = browser.new_context(
+        permissions=["camera"],
+        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport={"width": size[0], "height": size[1]},
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_timeout(1500)
+    return page
+
+
+def of_the_page(url: str, seconds: float) -> None:
+    """Light, dark and phone with the camera; a sample; a file."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        video = Path(folder) / "camera.mjpeg"
+        frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 60))[1].tobytes() for n in range(60)]
+        video.write_bytes(b"".join(frames))
+        flags = [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+        ]
+        flags.append(f"--use-file-for-fake-video-capture={video}")
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        for name, scheme, size in (
+            ("light", "light", (1320, 850)),
+            ("dark", "dark", (1320, 850)),
+            ("phone", "light", (390, 844)),
+        ):
+            page = visit(browser, url, scheme, size)
+            if name == "light":
+                save("page-start", page.screenshot())
+            page.get_by_role("button", name="Start camera").click()
+            page.wait_for_timeout(seconds * 1000)
+            save(f"page-{name}", page.screenshot())
+            page.context.close()
+        page = visit(browser, url, "light", (1320, 850))
+        picture = Path(folder) / "seven.png"
+        cv2.imwrite(str(picture), digit("7"))
+        page.locator("#file").set_input_files(picture)
+        page.wait_for_timeout(3000)
+        save("page-file", page.screenshot())
+        browser.close()
+
+
+def of_the_desktop(classifier: Classifier) -> None:
+    """The window of `spikesight webcam`, fed with the same scene."""
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "camera.mjpeg"
+        frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 60))[1].tobytes() for n in range(75)]
+        video.write_bytes(b"".join(frames))
+        demo = Demo(classifier, open_source(str(video)))
+        for glimpse in demo.source.glimpses:
+            demo.see(glimpse)
+        save("desktop", cv2.imencode(".png", demo.picture()[..., ::-1])[1].tobytes())
+
+
+def main() -> None:
+    """Take all of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="", help="shipped name or folder (default: the shipped model)")
+    parser.add_argument("--seconds", type=float, default=6, help="how long the camera runs before a picture")
+    args = parser.parse_args()
+    classifier = Classifier.load(find(args.model or default_model()))
+    of_the_desktop(classifier)
+    with serving(classifier) as url:
+        of_the_page(url, args.seconds)
+
+
+if __name__ == "__main__":
+    main()
