@@ -200,7 +200,7 @@ Firing rates (spikes a neuron a step, on the test split):
 def write_report(run: Run) -> dict[str, Any]:
     """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md."""
     network, card = load(run.folder / "checkpoints" / "best")
-    test = evaluate(network, run.data.test, len(run.data.labels), torch.device("cpu"), run.data.contract)
+    test = evaluate(network.to(run.device), run.data.test, len(run.data.labels), run.device, run.data.contract)
     correct = int(np.trace(test.confusion))
     model = run.folder / "model"
     metrics: dict[str, Any] = {
