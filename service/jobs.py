@@ -40,9 +40,13 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class Result:
-    """A request's answers, one a step."""
+    """A request's answers: one a step, or the last one alone."""
 
     answers: list[Answer]
+    steps: int
+    spikes: int
+    synops: int
+    n_events: int
     logits: list[float]  # the read-out's mean after the last step
     queue_ms: float
     infer_ms: float
@@ -53,29 +57,49 @@ class Result:
 class Job:
     """The receiver of a request's steps. Stops early once the confidence is reached."""
 
-    def __init__(self, track: Track, steps: int, confidence: float | None, mailbox: Mailbox) -> None:
-        self._track, self._steps, self._confidence, self._mailbox = track, steps, confidence, mailbox
+    def __init__(
+        self, track: Track, steps: int, mailbox: Mailbox, *, confidence: float | None = None, every: bool = True
+    ) -> None:
+        self._track, self._steps, self._mailbox = track, steps, mailbox
+        self._confidence, self._every = confidence, every
         self._answers: list[Answer] = []
-        self._queue_ms = 0.0
-        self._begun = 0.0
+        self._done = self._spikes = self._synops = self._n_events = 0
+        self._queue_ms = self._begun = 0.0
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
         """One step was made."""
-        if not self._answers:
+        if not self._done:
             self._queue_ms, self._begun = queue_ms, time.perf_counter() - outcome.step_ms / 1e3
-        answer = self._track.read(given, outcome)
-        self._answers.append(answer)
-        sure = self._confidence is not None and max(answer.prediction.probabilities) > self._confidence
-        if len(self._answers) < self._steps and not sure:
-            return False
-        infer_ms = (time.perf_counter() - self._begun) * 1e3
+        self._done += 1
+        self._track.absorb(given, outcome)
+        self._spikes += sum(outcome.layer_spikes)
+        self._synops += outcome.synops
+        self._n_events += given.n_events
+        last = self._done == self._steps
+        if last or self._every or self._confidence is not None:
+            answer = self._track.answer(given, outcome)
+            self._answers.append(answer)
+            last |= self._confidence is not None and max(answer.prediction.probabilities) > self._confidence
+        if last:
+            self._finish(outcome.tick)
+        return last
+
+    def _finish(self, tick: int) -> None:
         mean = self._track.readout.mean
-        logits = [] if mean is None else mean.tolist()
-        early = len(self._answers) < self._steps
-        result = Result(self._answers, logits, self._queue_ms, infer_ms, early, outcome.tick)
+        result = Result(
+            self._answers if self._every else self._answers[-1:],
+            self._done,
+            self._spikes,
+            self._synops,
+            self._n_events,
+            [] if mean is None else mean.tolist(),
+            self._queue_ms,
+            (time.perf_counter() - self._begun) * 1e3,
+            self._done < self._steps,
+            tick,
+        )
         self._mailbox.post(lambda: None if self.future.done() else self.future.set_result(result))
-        return True
 
     def failed(self, error: Exception) -> None:
         """No further step comes."""
@@ -83,13 +107,19 @@ class Job:
 
 
 async def run(
-    model: Model, inputs: list[Input], mailbox: Mailbox, *, deadline: float, confidence: float | None = None
+    model: Model,
+    inputs: list[Input],
+    mailbox: Mailbox,
+    *,
+    deadline: float,
+    confidence: float | None = None,
+    every: bool = True,
 ) -> Result:
-    """Step the inputs in the company of everything else. `deadline` is on time.monotonic().
+    """Step the inputs in the company of everything else. `deadline` is on time.monotonic(); `every`: all answers.
 
     Raises Expired, Broken, Stopped, or SessionError when the values overflow the network.
     """
-    job = Job(Track(model.classifier), len(inputs), confidence, mailbox)
+    job = Job(Track(model.classifier), len(inputs), mailbox, confidence=confidence, every=every)
     lane = model.scheduler.open(job, request=True, deadline=deadline)
     try:
         model.scheduler.submit(lane, inputs)

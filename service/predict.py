@@ -44,7 +44,9 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
     with runtime.place(model):
         kind, inputs = await decode(runtime, model, data, name)
         decoded = time.perf_counter()
-        result = await run(model, inputs, runtime.mailbox, deadline=deadline, confidence=options.confidence)
+        result = await run(
+            model, inputs, runtime.mailbox, deadline=deadline, confidence=options.confidence, every=options.steps
+        )
     body = answer_body(model, kind, result, options)
     runtime.metrics.decode_s.labels(model.name).observe(decoded - begin)
     model.statistics.success(
@@ -80,12 +82,12 @@ def answer_body(model: Model, kind: Kind, result: Result, options: Options) -> P
         index=last.index,
         probabilities=dict(zip(model.classifier.labels, last.probabilities)),
         confidence=last.probabilities[last.index],
-        step=len(answers),
+        step=result.steps,
         steps=[step_body(answer, options.logits) for answer in answers] if options.steps else None,
         logits=result.logits if options.logits else None,
-        spikes=sum(answer.prediction.spikes for answer in answers),
-        synops=sum(answer.prediction.synops for answer in answers),
-        n_events=sum(answer.prediction.n_events for answer in answers),
+        spikes=result.spikes,
+        synops=result.synops,
+        n_events=result.n_events,
         early=result.early,
         latency_ms=round(result.infer_ms, 3),
         queue_ms=round(result.queue_ms, 3),

@@ -276,7 +276,10 @@ async def run_all(
 ) -> list[Result]:
     """Every sample as its own request to the scheduler, all at once."""
     return await asyncio.gather(
-        *(run(found.model, inputs, runtime.mailbox, deadline=deadline, confidence=confidence) for inputs in batch)
+        *(
+            run(found.model, inputs, runtime.mailbox, deadline=deadline, confidence=confidence, every=False)
+            for inputs in batch
+        )
     )
 
 
@@ -348,9 +351,9 @@ def available(found: Endpoint, results: list[Result]) -> dict[str, Output]:
         LABEL: [prediction.label.encode() for prediction in last],
         "probabilities": np.asarray([prediction.probabilities for prediction in last], np.float32),
         "logits": np.asarray([result.logits for result in results], np.float32),
-        "steps": np.asarray([len(result.answers) for result in results], np.int64),
-        "spikes": np.asarray([sum(a.prediction.spikes for a in result.answers) for result in results], np.int64),
-        "synops": np.asarray([sum(a.prediction.synops for a in result.answers) for result in results], np.int64),
+        "steps": np.asarray([result.steps for result in results], np.int64),
+        "spikes": np.asarray([result.spikes for result in results], np.int64),
+        "synops": np.asarray([result.synops for result in results], np.int64),
     }
     shapes = {spec.name: (len(results), *spec.shape[1:]) for spec in found.outputs}
     return {spec.name: Output(spec.name, spec.datatype, shapes[spec.name], values[spec.name]) for spec in found.outputs}

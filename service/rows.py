@@ -29,21 +29,27 @@ class Row:
         """The stream's own state, batch size 1 (a view)."""
         return {key: tensor[self.index : self.index + 1] for key, tensor in self.batch.state.items()}
 
-    def release(self) -> None:
-        """The stream needs this row no more. A batch that is mostly abandoned gives its rows away and is freed."""
-        batch = self.batch
-        batch.rows[self.index] = None
+
+def release(rows: list[Row]) -> None:
+    """These rows are needed no more. A batch that is mostly abandoned gives its last rows away and is freed."""
+    batches: list[Batch] = []
+    for row in rows:
+        batch = row.batch
+        if not batches or batches[-1] is not batch:
+            batches.append(batch)
+        batch.rows[row.index] = None
         batch.live -= 1
+    for batch in batches:
         if 0 < batch.live * 2 < len(batch.rows):
-            for row in [row for row in batch.rows if row is not None]:
-                row.batch = single({key: tensor.clone() for key, tensor in row.state().items()}, row)
-                row.index = 0
-            batch.live = 0
+            scatter_apart(batch)
 
 
-def single(state: State, row: Row) -> Batch:
-    """A batch of one that belongs to `row`."""
-    return Batch(state, [row], 1)
+def scatter_apart(batch: Batch) -> None:
+    """Give every row of a batch that is still needed a copy of its own."""
+    for row in [row for row in batch.rows if row is not None]:
+        row.batch = Batch({key: tensor.clone() for key, tensor in row.state().items()}, [row], 1)
+        row.index = 0
+    batch.live = 0
 
 
 def row_of(state: State) -> Row:

@@ -17,7 +17,7 @@ import torch
 
 from models.classifier import Classifier, Step
 from models.neurons import State
-from service.rows import Row, gather, row_of, scatter
+from service.rows import Row, gather, release, row_of, scatter
 from service.session import Input, Outcome
 
 
@@ -194,7 +194,7 @@ class Scheduler:
         with self._wake:
             self._end(lane)
             if not lane.queued:
-                self._chore(lambda: release(lane))
+                self._chore(lambda: forget(lane))
 
     def snapshot(self, lane: Lane, take: Callable[[State], None]) -> None:
         """Hand a copy of a resting lane's membranes (batch size 1) to `take`, in the model's thread."""
@@ -269,14 +269,14 @@ class Scheduler:
             if lane.closed or not lane.waiting:
                 lane.queued = False
                 if lane.closed:
-                    release(lane)
+                    forget(lane)
                 continue
             if lane.deadline < now:
                 self._fail(lane, Expired())
                 continue
             given, arrived = lane.waiting.popleft()
             if given.reset and lane.row is not None:
-                release(lane)
+                forget(lane)
             taken.append((lane, given, arrived))
         return taken
 
@@ -324,12 +324,12 @@ class Scheduler:
         layer_spikes, synops = result.layer_spikes.tolist(), result.synops.tolist()
         self._ticks += 1
         rows = scatter(result.state, len(taken))
+        finite: list[bool] = np.logical_and.reduce(np.isfinite(logits), axis=1).tolist()
+        release([lane.row for lane, _, _ in taken if lane.row is not None])
         finished: list[bool] = []
         for n, (lane, given, _) in enumerate(taken):
-            if lane.row is not None:
-                lane.row.release()
             lane.row = rows[n]
-            outcome = Outcome(logits[n], layer_spikes[n], synops[n], raster[n], took * 1e3, self._ticks)
+            outcome = Outcome(logits[n], layer_spikes[n], synops[n], raster[n], took * 1e3, self._ticks, finite[n])
             finished.append(self._hand_over(lane, given, outcome, queue_s[n] * 1e3))
         with self._wake:
             going_on = [lane for (lane, _, _), done in zip(taken, finished) if self._goes_on(lane, done)]
@@ -354,21 +354,21 @@ class Scheduler:
         if finished:
             self._end(lane)
         if lane.closed:
-            release(lane)
+            forget(lane)
         lane.queued = bool(lane.waiting)
         return lane.queued
 
     def _fail(self, lane: Lane, error: Exception) -> None:
         self._end(lane)
         lane.queued = False
-        release(lane)
+        forget(lane)
         lane.receiver.failed(error)
 
 
-def release(lane: Lane) -> None:
+def forget(lane: Lane) -> None:
     """Give a lane's membranes up."""
     if lane.row is not None:
-        lane.row.release()
+        release([lane.row])
         lane.row = None
 
 

@@ -4,40 +4,23 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from service.jobs import Mailbox, Result
+from service.jobs import Job, Mailbox, Result
 from service.registry import Model
 from service.scheduler import Expired, Lane, Overloaded
-from service.session import Answer, Input, Outcome, Track
+from service.session import Input, Outcome, Track
 
 
 class SequenceError(ValueError):
     """A sequence that is unknown or busy."""
 
 
-class Steps:
+class Steps(Job):
     """The receiver of one request's steps; the lane stays open for the next request."""
-
-    def __init__(self, track: Track, steps: int, mailbox: Mailbox) -> None:
-        self._track, self._steps, self._mailbox = track, steps, mailbox
-        self._answers: list[Answer] = []
-        self._queue_ms = self._infer_ms = 0.0
-        self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
         """One step was made."""
-        self._queue_ms = self._queue_ms or queue_ms
-        self._infer_ms += outcome.step_ms
-        self._answers.append(self._track.read(given, outcome))
-        if len(self._answers) == self._steps:
-            mean = self._track.readout.mean
-            logits = [] if mean is None else mean.tolist()
-            result = Result(self._answers, logits, self._queue_ms, self._infer_ms, False, outcome.tick)
-            self._mailbox.post(lambda: None if self.future.done() else self.future.set_result(result))
+        super().outcome(given, outcome, queue_ms)
         return False
-
-    def failed(self, error: Exception) -> None:
-        """The lane is closed."""
-        self._mailbox.post(lambda: None if self.future.done() else self.future.set_exception(error))
 
 
 @dataclass(eq=False)
@@ -68,7 +51,7 @@ class Sequences:
         if len(self._open) >= self.limit:
             raise Overloaded
         track = Track(model.classifier)
-        lane = model.scheduler.open(Steps(track, 0, Mailbox()), request=True)
+        lane = model.scheduler.open(Steps(track, 0, Mailbox(), every=False), request=True)
         self._open[key] = Sequence(model, lane, track, time.monotonic())
         return self._open[key]
 
@@ -99,7 +82,7 @@ class Sequences:
         self, sequence: Sequence, identity: int | str, inputs: list[Input], mailbox: Mailbox, deadline: float
     ) -> Result:
         """Step one request's inputs. A sequence that misses its deadline is over: its membranes are not known."""
-        steps = Steps(sequence.track, len(inputs), mailbox)
+        steps = Steps(sequence.track, len(inputs), mailbox, every=False)
         sequence.lane.receiver, sequence.lane.deadline, sequence.busy = steps, deadline, True
         try:
             sequence.model.scheduler.submit(sequence.lane, inputs)

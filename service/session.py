@@ -48,6 +48,7 @@ class Outcome:
     raster: NDArray[np.uint8]  # [R]
     step_ms: float
     tick: int = 0  # which step of the scheduler this was
+    finite: bool = True  # False: the values overflowed the network
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +73,21 @@ class Track:
         self.steady = steady or Steady()
         self.spikes = self.synops = 0
 
-    def read(self, given: Input, outcome: Outcome) -> Answer:
-        """The answer after one step. Raises SessionError when the network overflowed."""
-        if not np.isfinite(outcome.logits).all():
+    def absorb(self, given: Input, outcome: Outcome) -> None:
+        """Take one step into the read-out and the counts. Raises SessionError when the network overflowed."""
+        if not outcome.finite:
             raise SessionError("the values are too large for this model")
         if given.reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.cleared()
             self.spikes = self.synops = 0
         self.readout = self.readout.push(outcome.logits)
+        self.spikes += sum(outcome.layer_spikes)
+        self.synops += outcome.synops
+
+    def answer(self, given: Input, outcome: Outcome) -> Answer:
+        """The answer after the step that was absorbed last."""
         probabilities = self.readout.probabilities()
         self.steady = self.steady.push(probabilities)
-        spikes = sum(outcome.layer_spikes)
-        self.spikes += spikes
-        self.synops += outcome.synops
         index = int(probabilities.argmax())
         prediction = Prediction(
             given.start_us,
@@ -94,13 +97,18 @@ class Track:
             tuple(probabilities.tolist()),
             self.readout.seen,
             given.n_events,
-            spikes,
+            sum(outcome.layer_spikes),
             outcome.synops,
             outcome.step_ms,
             tuple(outcome.logits.tolist()),
         )
         steady = self.labels[self.steady.index or 0]
         return Answer(prediction, steady, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)
+
+    def read(self, given: Input, outcome: Outcome) -> Answer:
+        """Absorb and answer one step."""
+        self.absorb(given, outcome)
+        return self.answer(given, outcome)
 
 
 class Session:

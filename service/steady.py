@@ -21,7 +21,7 @@ class Steady:
 
     def push(self, probabilities: NDArray[np.float64]) -> "Steady":
         """The value after one more step's probabilities [K]."""
-        if self.mean is None:
+        if self.mean is None or not self.smoothing:
             mean = probabilities
         else:
             mean = self.smoothing * self.mean + (1 - self.smoothing) * probabilities

@@ -13,7 +13,7 @@ from serving import tiny
 
 from models.classifier import Classifier, Step
 from models.neurons import State
-from service.rows import gather, row_of, scatter
+from service.rows import gather, release, row_of, scatter
 from service.scheduler import Broken, Expired, Lane, Overloaded, Scheduler, Stopped, Tick
 from service.session import Input, Outcome
 
@@ -336,7 +336,6 @@ def test_rows_gather_without_copying_where_they_lie_together() -> None:
 def test_an_abandoned_batch_is_freed() -> None:
     rows = scatter({"v": rows_of(8)(0)}, 8)
     expected = rows[5].state()["v"].clone()
-    for row in rows[:5] + rows[6:]:
-        row.release()
+    release(rows[:5] + rows[6:])
     assert len(rows[5].batch.rows) == 1
     assert torch.equal(rows[5].state()["v"], expected)
