@@ -107,7 +107,7 @@ async def encode(runtime: Runtime, model: Model, data: bytes, name: str, encodin
         answers = None
         if made.inputs:
             result = await run(model, made.inputs, runtime.mailbox, deadline=deadline, confidence=None)
-            answers = [step_body(answer, False) for answer in result.answers]
+            answers = [step_body(answer, True) for answer in result.answers]
     n, channels, height, width = made.frames.shape
     return EncodeBody(
         encoding=encoding,

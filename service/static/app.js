@@ -28,7 +28,7 @@ const camera = new Camera();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
 const raster = new Raster($("raster"), $("raster-layers"));
-const trace = new Trace($("trace"), $("trace-legend"));
+const trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
 const meters = new Meters($("meters"));
 const answer = new Answer({ label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
 const stream = new Stream({ state: linkState, ready, prediction, answered, picture: (picture) => page.paused || events.add(picture), bad: (text) => notice("That frame was not understood.", text) });
@@ -69,7 +69,7 @@ function linkState(state, detail = {}) {
 
 function ready(message) {
   answer.setLabels(message.labels);
-  trace.setLabels(message.labels);
+  trace.setLabels(message.labels, message.steps);
   rasterRows = message.raster_rows;
   const even = message.layers.map(() => message.raster_rows / message.layers.length);
   raster.setLayers(message.layers, message.raster_layers ?? even);
@@ -83,7 +83,7 @@ function prediction(message) {
   if (page.paused && page.source !== "sample") return; // a sample's step is shown while it is paused
   meters.prediction(message, performance.now());
   raster.push(unpackBits(message.raster, rasterRows), message.reset);
-  trace.push(message.probabilities);
+  trace.push(message);
   recording.prediction(message);
   page.latest = message;
 }

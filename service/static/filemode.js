@@ -33,6 +33,7 @@ export class FileMode {
     const result = await server.predict(file, model, token);
     if (round !== this.round) return;
     this.result = result;
+    this.horizon = contract.steps;
     this.showResult();
     const still = result.kind === "image";
     const codes = still ? encodings : ["dvs"];
@@ -57,8 +58,8 @@ export class FileMode {
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
     answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now());
-    trace.setLabels(labels);
-    trace.show(result.steps.map((step) => step.probabilities));
+    trace.setLabels(labels, this.horizon);
+    trace.show(result.steps);
     meters.file(result);
   }
 
@@ -80,7 +81,7 @@ export class FileMode {
     $("train-note").hidden = !train.note;
     $("train-note").textContent = train.note ? `${train.note}.` : "";
     $("raster-note").textContent = train.values === "intensity" ? "the same value at every step" : `${short(train.n_spikes)} spikes in ${train.steps} steps, each row a pixel`;
-    if (train.answers) this.trace.show(train.answers.map((step) => step.probabilities));
+    if (train.answers) this.trace.show(train.answers);
     $("events-legend").hidden = train.channels !== 2;
     this.paint(train.busiest);
   }

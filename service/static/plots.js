@@ -89,12 +89,14 @@ export class Raster {
   }
 }
 
-/** Probabilities over steps: scrolling while live, the whole run for a file. */
+/** Evidence over steps, as probabilities or as the read-out's membranes: scrolling while live, the whole run for a file. */
 export class Trace {
-  constructor(canvas, legend) {
+  constructor(canvas, legend, what) {
     this.canvas = canvas;
     this.legend = legend;
+    this.what = what; // the <select> of what is shown
     this.context = canvas.getContext("2d");
+    what.addEventListener("change", () => (this.changed = true));
     this.clear();
   }
 
@@ -102,6 +104,7 @@ export class Trace {
     this.history = [];
     this.labels = [];
     this.pointed = null;
+    this.readout = null;
     this.tones = new Map(); // class -> one of six tones, kept as long as the class leads
     this.span = HISTORY;
     this.changed = true;
@@ -109,21 +112,32 @@ export class Trace {
     this.legend.dataset.key = "";
   }
 
-  setLabels(labels) {
+  /** horizon: steps that the read-out's mean is taken over. */
+  setLabels(labels, horizon) {
     this.clear();
     this.labels = labels;
+    this.horizon = horizon;
   }
 
-  push(probabilities) {
-    this.history.push(probabilities);
+  push(step) {
+    this.history.push(this.row(step));
     if (this.history.length > HISTORY) this.history.shift();
     this.span = HISTORY;
     this.changed = true;
   }
 
+  /** r <- r + (o - r) / min(t, T): the read-out's membranes are the running mean of the logits. */
+  row({ step, reset, probabilities, logits }) {
+    if (!logits) return { probability: probabilities, membrane: null };
+    if (reset || step === 1 || !this.readout) this.readout = logits;
+    else this.readout = this.readout.map((mean, k) => mean + (logits[k] - mean) / Math.min(step, this.horizon));
+    return { probability: probabilities, membrane: this.readout };
+  }
+
   /** All steps at once. */
   show(steps) {
-    this.history = steps;
+    this.readout = null;
+    this.history = steps.map((step) => this.row(step));
     this.span = Math.max(2, steps.length);
     this.changed = true;
   }
@@ -136,8 +150,19 @@ export class Trace {
 
   leaders() {
     const recent = this.history.slice(-60);
-    const mean = this.labels.map((_, k) => recent.reduce((sum, row) => sum + row[k], 0));
+    const mean = this.labels.map((_, k) => recent.reduce((sum, row) => sum + row.probability[k], 0));
     return mean.map((value, k) => [value, k]).sort((a, b) => b[0] - a[0]).slice(0, LEADERS).map(([, k]) => k);
+  }
+
+  /** What is drawn: rows of values, their range, and the ticks with their words. */
+  chosen(leaders) {
+    const membrane = this.what.value === "membrane" && this.history.every((row) => row.membrane);
+    const rows = this.history.map((row) => (membrane ? row.membrane : row.probability));
+    if (!membrane || !rows.length) return { rows, low: 0, high: 1, ticks: [[0, "0 %"], [0.5, "50 %"], [1, "100 %"]] };
+    const values = rows.flatMap((row) => leaders.map((k) => row[k]));
+    const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
+    const step = 10 ** Math.floor(Math.log10(Math.max(1e-3, most - least))), low = Math.floor(least / step) * step, high = Math.max(low + step, Math.ceil(most / step) * step);
+    return { rows, low, high, ticks: [...new Set([low, 0, high])].map((value) => [value, String(Number(value.toPrecision(2)))]) };
   }
 
   colour(leaders) {
@@ -152,25 +177,26 @@ export class Trace {
     this.changed = false;
     const { context, canvas, history } = this;
     const { width, height } = canvas;
+    const leaders = this.leaders();
+    const { rows, low, high, ticks } = this.chosen(leaders);
     const ratio = window.devicePixelRatio || 1;
     const top = 6 * ratio, bottom = height - 16 * ratio, left = 34 * ratio;
     context.clearRect(0, 0, width, height);
     context.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
     context.textBaseline = "middle";
     context.lineWidth = ratio;
-    for (const level of [0, 0.5, 1]) {
-      const y = bottom - (bottom - top) * level;
+    const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low);
+    for (const [value, words] of ticks) {
       context.strokeStyle = token("--line");
       context.beginPath();
-      context.moveTo(left, y);
-      context.lineTo(width, y);
+      context.moveTo(left, y(value));
+      context.lineTo(width, y(value));
       context.stroke();
       context.fillStyle = token("--ink-2");
-      context.fillText(`${100 * level} %`, 0, y);
+      context.fillText(words, 0, y(value));
     }
     if (!history.length) return;
     const x = (i) => left + ((width - left - 2 * ratio) * (this.span - history.length + i)) / (this.span - 1);
-    const leaders = this.leaders();
     this.colour(leaders);
     if (this.pointed !== null) {
       context.fillStyle = token("--accent-soft");
@@ -181,7 +207,7 @@ export class Trace {
     for (const k of [...leaders].reverse()) {
       context.strokeStyle = token(`--p${this.tones.get(k)}`);
       context.beginPath();
-      history.forEach((row, i) => context.lineTo(x(i), bottom - (bottom - top) * row[k]));
+      rows.forEach((row, i) => context.lineTo(x(i), y(row[k])));
       context.stroke();
     }
     const key = leaders.join();

@@ -33,7 +33,7 @@ async function upload(path, file, query, token) {
   return (await call(`${path}?${new URLSearchParams(query)}`, { method: "POST", body }, token)).json();
 }
 
-export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", ...(model && { model }) }, token);
+export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", logits: "1", ...(model && { model }) }, token);
 
 /** The input of every step, as a code turns the sample into spikes. */
 export const encode = (file, model, encoding, steps, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }) }, token);
