@@ -50,25 +50,30 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Readout:
-    """The running mean of logits over (about) the last `steps` steps: r <- r + (o - r) / min(t, steps). A value."""
+    """The mean of the logits over the last `steps` steps, so that a stream forgets what came before. A value."""
 
     steps: int
-    mean: np.ndarray | None = None  # float64 [K]
+    recent: np.ndarray | None = None  # float64 [n, K], the newest last, n up to `steps`
     seen: int = 0
 
     def push(self, logits: np.ndarray) -> "Readout":
-        """The read-out after one more step; up to `steps` steps it is the exact mean."""
-        new = logits.astype(np.float64)
-        if self.mean is None:
+        """The read-out after one more step, logits [K]."""
+        new = logits.astype(np.float64)[None]
+        if self.recent is None:
             return Readout(self.steps, new, 1)
-        seen = self.seen + 1
-        return Readout(self.steps, self.mean + (new - self.mean) / min(seen, self.steps), seen)
+        return Readout(self.steps, np.concatenate([self.recent, new])[-self.steps :], self.seen + 1)
+
+    @property
+    def mean(self) -> np.ndarray | None:
+        """Float64 [K]; None before the first step."""
+        return None if self.recent is None else self.recent.mean(0)
 
     def probabilities(self) -> np.ndarray:
         """Softmax of the mean, float64 [K]."""
-        if self.mean is None:
+        mean = self.mean
+        if mean is None:
             raise ValueError("no step was read yet")
-        powers = np.exp(self.mean - self.mean.max())
+        powers = np.exp(mean - mean.max())
         return powers / powers.sum()
 
 

@@ -37,13 +37,13 @@ def pack(session: Session, state: State) -> bytes:
         "synops": track.synops,
         "steady": track.steady.index,
     }
-    for name, mean in (("readout", track.readout.mean), ("steady", track.steady.mean)):
-        if mean is not None:
-            tensors[name] = torch.from_numpy(np.array(mean))
+    for name, kept in (("readout", track.readout.recent), ("steady", track.steady.mean)):
+        if kept is not None:
+            tensors[name] = torch.from_numpy(np.array(kept))
     if session.binner is not None:
-        kept = session.binner.snapshot()
-        tensors["open"] = torch.from_numpy(kept.open.copy())
-        values["binner"] = {"origin": kept.origin, "last": kept.last, "reset": kept.reset, "n_open": kept.n_open}
+        bins = session.binner.snapshot()
+        tensors["open"] = torch.from_numpy(bins.open.copy())
+        values["binner"] = {"origin": bins.origin, "last": bins.last, "reset": bins.reset, "n_open": bins.n_open}
     tensors["values"] = torch.from_numpy(np.frombuffer(json.dumps(values).encode(), np.uint8).copy())
     return save(tensors)
 
@@ -70,8 +70,8 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
         raise ValueError
     classes = len(session.classifier.labels)
     seen, index = whole(values["seen"]), values["steady"]
-    readout = vector(tensors.get("readout"), classes)
-    steady = vector(tensors.get("steady"), classes)
+    readout = finite(tensors.get("readout"), (min(seen, track.readout.steps), classes))
+    steady = finite(tensors.get("steady"), (classes,))
     if (readout is None) != (seen == 0) or (steady is None) != (index is None):
         raise ValueError
     if index is not None and not 0 <= whole(index) < classes:
@@ -97,11 +97,11 @@ def whole(value: Any) -> int:
     return value
 
 
-def vector(tensor: torch.Tensor | None, classes: int) -> np.ndarray | None:
-    """Finite float64 [K]. Raises ValueError."""
+def finite(tensor: torch.Tensor | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Finite float64 of this shape. Raises ValueError."""
     if tensor is None:
         return None
     values = tensor.numpy()
-    if values.shape != (classes,) or values.dtype != np.float64 or not np.isfinite(values).all():
+    if values.shape != shape or values.dtype != np.float64 or not np.isfinite(values).all():
         raise ValueError
     return values
