@@ -12,9 +12,12 @@ import pytest
 import torch
 from generated import small_config
 
+from models.classifier import Classifier
+from models.resnet import SpikingResNet
 from training.config import TrainConfig
 from training.data import IMAGES, DataError, load_data
 from training.inputs import evaluation_input, training_input
+from training.loop import Run
 
 RANDOM = np.random.default_rng(0)
 
@@ -185,6 +188,21 @@ def test_many_pictures_stay_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         _ = load_data(config).train.frames[:]
 
 
+def test_pictures_on_disk_train_like_kept_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path / "imagenet")
+    runs = []
+    for kept in (4 << 30, 0):
+        monkeypatch.setattr("training.data.load.KEEP_DECODED_BYTES", kept)
+        config = image_config(tmp_path, "imagenet", height=12, width=12, resize=16, zoom=0.3, steps=2)
+        run = Run(load_data(config), tmp_path / "runs" / str(kept))
+        run.train_epoch()
+        runs.append(run)
+    assert runs[0]._maker is None
+    assert runs[1]._maker is not None
+    states = [run.network.state_dict() for run in runs]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
 @pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
 def test_every_encoding_gives_steps_of_the_contract(tmp_path: Path, encoding: str) -> None:
     write_idx(tmp_path)
@@ -201,10 +219,6 @@ def test_every_encoding_gives_steps_of_the_contract(tmp_path: Path, encoding: st
 
 
 def test_what_training_evaluates_is_what_the_classifier_sees(tmp_path: Path) -> None:
-    from models.classifier import Classifier
-    from models.resnet import SpikingResNet
-    from training.loop import Run
-
     write_idx(tmp_path)
     data = load_data(image_config(tmp_path, "fashionmnist"))
     run = Run(data, tmp_path / "runs" / "x")
