@@ -1,73 +1,15 @@
 """Still images [N, C, H, W] in [0, 1] -> x_seq [T, N, C, H, W]; dtype and device are kept.
 
-Every encoder is a frozen dataclass called with (images, generator=None); the random ones draw from `generator`.
+Every encoder is a frozen dataclass called with (images, generator=None); the random ones (`random` is True) draw from
+`generator`. Rounding is half to even. Where a code can be read back, `decode` does so.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
-
-
-@dataclass(frozen=True)
-class Direct:
-    """The image at every step: the first convolution and its neurons do the coding (constant current)."""
-
-    random: ClassVar[bool] = False
-    steps: int
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        return images.unsqueeze(0).expand(self.steps, *images.shape)
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A Bernoulli spike each step with p = clamp(gain·x + offset, 0, 1): the mean over steps is p (snnTorch `rate`)."""
-
-    random: ClassVar[bool] = True
-    steps: int
-    gain: float = 1.0
-    offset: float = 0.0
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        p = (self.gain * images + self.offset).clamp(0, 1)
-        drawn = torch.rand((self.steps, *images.shape), generator=generator, dtype=images.dtype, device=images.device)
-        return (drawn < p).to(images.dtype)
-
-
-@dataclass(frozen=True)
-class Latency:
-    """One spike, the earlier the brighter: linear t = (T-1)·(1-x), or "log", the charging time of an RC membrane.
-
-    log: t = ln(x/(x-θ)) with x raised to at least θ + 1e-7, divided by its analytic maximum ln((θ+1e-7)/1e-7), so that
-    a sample's code never depends on its batch (snnTorch `latency` divides by the largest time in the batch).
-    `clip`: an input below θ never fires. Steps are rounded half to even.
-    """
-
-    random: ClassVar[bool] = False
-    steps: int
-    mapping: str = "linear"
-    threshold: float = 0.01
-    clip: bool = False
-
-    def __post_init__(self) -> None:
-        if self.mapping not in ("linear", "log"):
-            raise ValueError(f"there is no latency mapping '{self.mapping}'; choose linear or log")
-
-    def times(self, images: Tensor) -> Tensor:
-        """The spike time of every input in steps, real, in [0, T-1]."""
-        x = images.double()
-        if self.mapping == "linear":
-            return (1 - x) * (self.steps - 1)
-        x = x.clamp(min=self.threshold + EPSILON)
-        longest = torch.log(torch.tensor((self.threshold + EPSILON) / EPSILON, dtype=torch.float64))
-        return torch.log(x / (x - self.threshold)) / longest * (self.steps - 1)
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        spikes = one_spike_at(self.times(images).round(), self.steps, images.dtype)
-        return spikes * (images >= self.threshold) if self.clip else spikes
-
 
 EPSILON = 1e-7
 
@@ -78,4 +20,260 @@ def one_spike_at(step: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     return (clock == step).to(dtype)
 
 
-IMAGE_ENCODERS: dict[str, type] = {"direct": Direct, "rate": Rate, "latency": Latency}
+def first_spike(x_seq: Tensor) -> Tensor:
+    """The step of each input's first spike, T where it has none: int64 [N, C, H, W] from [T, N, C, H, W]."""
+    fired = x_seq > 0
+    return torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), len(x_seq))
+
+
+def _at_least(name: str, value: float, lowest: float) -> None:
+    if not value >= lowest:
+        raise ValueError(f"{name} must be at least {lowest:g}, not {value}")
+
+
+@dataclass(frozen=True)
+class Direct:
+    """The image at every step: the first convolution and its neurons do the coding (constant current)."""
+
+    random: ClassVar[bool] = False
+    steps: int
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
+        return images.unsqueeze(0).expand(self.steps, *images.shape)
+
+    def decode(self, x_seq: Tensor) -> Tensor:
+        """The mean over time."""
+        return x_seq.mean(0)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A Bernoulli spike each step with p = clamp(gain·x + offset, 0, 1) (snnTorch `rate`)."""
+
+    random: ClassVar[bool] = True
+    steps: int
+    gain: float = 1.0
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        p = (self.gain * images + self.offset).clamp(0, 1)
+        drawn = torch.rand((self.steps, *images.shape), generator=generator, dtype=images.dtype, device=images.device)
+        return (drawn < p).to(images.dtype)
+
+    def decode(self, x_seq: Tensor) -> Tensor:
+        """The estimate of x: (mean over time - offset) / gain, right in expectation where p was not clamped."""
+        return (x_seq.mean(0) - self.offset) / self.gain
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One spike, the earlier the brighter; t0 = `first`, τ = T-1-t0.
+
+    linear  t = t0 + τ·(1-x)                                                        (snnTorch, SpikingJelly)
+    log     t = t0 + τ·ln(x/(x-θ)) / ln((θ+ε)/ε), x at least θ+ε, ε = 1e-7: the charging time of an RC membrane, divided
+            by its analytic maximum, so that a sample's code never depends on its batch (snnTorch divides by the largest
+            time in the batch)
+    grow    t = T-1 - ln(α·x + 1), α = e^(T-1) - 1                                  (SpikingJelly `log`)
+
+    `clip`: an input below θ never fires. The three logarithmic codes here and in WeberFechner are different functions.
+    """
+
+    random: ClassVar[bool] = False
+    steps: int
+    mapping: str = "linear"
+    threshold: float = 0.01
+    clip: bool = False
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+        if self.mapping not in ("linear", "log", "grow"):
+            raise ValueError(f"there is no latency mapping '{self.mapping}'; choose linear, log or grow")
+        if not 0 <= self.first < self.steps:
+            raise ValueError(f"the first step must be one of 0 to {self.steps - 1}, not {self.first}")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"the threshold must lie between 0 and 1, not {self.threshold}")
+
+    def times(self, images: Tensor) -> Tensor:
+        """The spike time of every input in steps, real, in [first, T-1]."""
+        x, span = images.double().clamp(0, 1), self.steps - 1 - self.first
+        if self.mapping == "linear":
+            return self.first + (1 - x) * span
+        if self.mapping == "grow":
+            return self.first - torch.log(x * -math.expm1(-span) + math.exp(-span))  # the same, without overflow
+        x = x.clamp(min=self.threshold + EPSILON)
+        longest = math.log((self.threshold + EPSILON) / EPSILON)
+        return self.first + torch.log(x / (x - self.threshold)) / longest * span
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
+        spikes = one_spike_at(self.times(images).round(), self.steps, images.dtype)
+        return spikes * (images >= self.threshold) if self.clip else spikes
+
+    def decode(self, x_seq: Tensor) -> Tensor:
+        """x from the step of the spike, 0 where there is none; exact to half a step of time."""
+        t = (first_spike(x_seq) - self.first).to(x_seq.dtype)
+        span = max(self.steps - 1 - self.first, 1)
+        if self.mapping == "linear":
+            x = 1 - t / span
+        elif self.mapping == "grow":
+            x = (torch.exp(-t) - math.exp(-span)) / -math.expm1(-span)
+        else:
+            grown = torch.exp(t / span * math.log((self.threshold + EPSILON) / EPSILON))
+            x = torch.where(grown > 1, self.threshold * grown / (grown - 1).clamp(min=EPSILON), 1.0)
+        return torch.where((x_seq > 0).any(0), x.clamp(0, 1), 0.0).to(x_seq.dtype)
+
+
+@dataclass(frozen=True)
+class FirstSpike:
+    """Time to first spike: linear latency, and no spike at all below the threshold."""
+
+    random: ClassVar[bool] = False
+    steps: int
+    threshold: float = 0.01
+
+    def __post_init__(self) -> None:
+        Latency(self.steps, threshold=self.threshold)
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        return Latency(self.steps, threshold=self.threshold, clip=True)(images, generator)
+
+    def decode(self, x_seq: Tensor) -> Tensor:
+        """x from the step of the spike, 0 where there is none."""
+        return Latency(self.steps, threshold=self.threshold, clip=True).decode(x_seq)
+
+
+@dataclass(frozen=True)
+class WeberFechner:
+    """One spike at t = (T-1)·ln(1/x)/ln(1/x_min), none below x_min: equal ratios of x give equal delays."""
+
+    random: ClassVar[bool] = False
+    steps: int
+    lowest: float = 2.0**-8
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+        if not 0 < self.lowest < 1:
+            raise ValueError(f"the lowest value must lie between 0 and 1, not {self.lowest}")
+
+    def times(self, images: Tensor) -> Tensor:
+        """The spike time of every input in steps, real; above T-1 where it is below the lowest value."""
+        return -torch.log(images.double().clamp(0, 1)) / -math.log(self.lowest) * (self.steps - 1)
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
+        return one_spike_at(self.times(images).round(), self.steps, images.dtype) * (images >= self.lowest)
+
+    def decode(self, x_seq: Tensor) -> Tensor:
+        """x from the step of the spike, 0 where there is none."""
+        t = first_spike(x_seq).to(x_seq.dtype)
+        return torch.where((x_seq > 0).any(0), self.lowest ** (t / max(self.steps - 1, 1)), 0.0).to(x_seq.dtype)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The bits of x, most significant first: spike k of K weighs 2^-k; x at most 1 - 2^-K; repeats with period K.
+
+    (SpikingJelly `WeightedPhaseEncoder`.)
+    """
+
+    random: ClassVar[bool] = False
+    steps: int
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+        if not 1 <= self.bits <= 24:
+            raise ValueError(f"a phase code has 1 to 24 bits, not {self.bits}")
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
+        whole = (images.double() * 2**self.bits).floor().clamp(0, 2**self.bits - 1).long()
+        shift = self.bits - 1 - torch.arange(self.steps, device=images.device) % self.bits
+        return (whole.unsqueeze(0) >> shift.view(-1, *[1] * images.dim()) & 1).to(images.dtype)
+
+    def decode(self, x_seq: Tensor) -> Tensor:
+        """Σ 2^-k·s_k over the first period: ⌊x·2^K⌋/2^K where a whole period was sent."""
+        first = x_seq[: self.bits]
+        weights = 0.5 ** torch.arange(1, len(first) + 1, dtype=x_seq.dtype, device=x_seq.device)
+        return (first * weights.view(-1, *[1] * (x_seq.dim() - 1))).sum(0)
+
+
+@dataclass(frozen=True)
+class Burst:
+    """⌈N_max·x⌉ spikes, ⌊T_max - (T_max - T_min)·x⌋ steps apart: more and closer for brighter; past T they are lost."""
+
+    random: ClassVar[bool] = False
+    steps: int
+    most: int = 5
+    closest: int = 1
+    widest: int = 0  # steps between spikes of the darkest input; 0: as wide as `most` spikes fit into the time
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+        _at_least("most", self.most, 1)
+        _at_least("closest", self.closest, 1)
+        if self.widest and self.widest < self.closest:
+            raise ValueError(f"the widest interval must be at least the closest, {self.closest}, not {self.widest}")
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
+        x = images.double().clamp(0, 1)
+        widest = self.widest or max(self.closest, (self.steps - 1) // max(self.most - 1, 1))
+        number = torch.ceil(self.most * x)
+        interval = torch.floor(widest - (widest - self.closest) * x)
+        clock = torch.arange(self.steps, device=images.device).view(-1, *[1] * images.dim())
+        return ((clock % interval == 0) & (clock < number * interval)).to(images.dtype)
+
+    def decode(self, x_seq: Tensor) -> Tensor:
+        """The upper end of the values with so many spikes: number / N_max."""
+        return x_seq.sum(0) / self.most
+
+
+@dataclass(frozen=True)
+class Delta:
+    """+1 where an image sequence rises by `threshold` or more from one step to the next, -1 (if wanted) where it falls.
+
+    It takes a sequence [T, N, C, H, W], or images [N, C, H, W], which stand still for all steps. The first step is
+    compared with 0, or with itself when `padding` is on (snnTorch `delta`).
+    """
+
+    random: ClassVar[bool] = False
+    steps: int
+    threshold: float = 0.1
+    falling: bool = True
+    padding: bool = False
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+        if not self.threshold > 0:
+            raise ValueError(f"the threshold must be above 0, not {self.threshold}")
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
+        sequence = images if images.dim() == 5 else images.unsqueeze(0).expand(self.steps, *images.shape)
+        return self.changes(sequence)
+
+    def changes(self, sequence: Tensor) -> Tensor:
+        """The same for any sequence with time first."""
+        before = sequence[:1] if self.padding else torch.zeros_like(sequence[:1])
+        change = sequence - torch.cat([before, sequence[:-1]])
+        rises = (change >= self.threshold).to(sequence.dtype)
+        return rises - (change <= -self.threshold).to(sequence.dtype) if self.falling else rises
+
+    def decode(self, x_seq: Tensor) -> Tensor:
+        """The sum of the changes, each counted as one threshold: what an integrator would hold at the end."""
+        return x_seq.sum(0) * self.threshold
+
+
+IMAGE_ENCODERS: dict[str, type] = {
+    "direct": Direct,
+    "rate": Rate,
+    "latency": Latency,
+    "ttfs": FirstSpike,
+    "weber_fechner": WeberFechner,
+    "phase": Phase,
+    "burst": Burst,
+    "delta": Delta,
+}

@@ -1,0 +1,177 @@
+"""image: golden vectors, the properties of each code, snnTorch and SpikingJelly as oracles."""
+
+import math
+from typing import Any
+
+import pytest
+import snntorch.spikegen as spikegen
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Generator, Tensor
+
+from encoders.image import IMAGE_ENCODERS, Burst, Delta, Direct, FirstSpike, Latency, Phase, Rate, WeberFechner
+
+X = torch.tensor([1, 0.5, 0.25, 0.1, 0.02, 0.011, 0.01, 0.005, 0])
+
+
+def steps_of(x_seq: Tensor) -> list[int | None]:
+    """The step of each input's only spike, None where there is none."""
+    assert bool((x_seq.sum(0) <= 1).all())
+    return [int(column.argmax()) if column.any() else None for column in x_seq.T]
+
+
+def test_golden_latency() -> None:
+    assert steps_of(Latency(10)(X)) == [0, 4, 7, 8, 9, 9, 9, 9, 9]
+    assert steps_of(Latency(10, "log")(X)) == [0, 0, 0, 0, 1, 2, 9, 9, 9]
+    assert steps_of(Latency(10, "log", clip=True)(X))[-2:] == [None, None]
+    assert steps_of(Latency(10, "grow")(X)) == [0, 1, 1, 2, 4, 4, 5, 5, 9]
+    raw = [0.01005, 0.02020, 0.04082, 0.10536, 0.69315, 2.39790, 11.51, 11.51, 11.51]
+    longest = math.log((0.01 + 1e-7) / 1e-7)
+    assert (Latency(10, "log").times(X) * longest / 9).tolist() == pytest.approx(raw, abs=0.005)
+
+
+def test_golden_weber_fechner_and_phase() -> None:
+    x = 2.0 ** -torch.arange(9)
+    assert steps_of(WeberFechner(9)(x)) == list(range(9))
+    assert steps_of(WeberFechner(9)(torch.tensor([2.0**-9, 0.0]))) == [None, None]
+    rows = {
+        0.5: "10000000",
+        0.25: "01000000",
+        0.75: "11000000",
+        1 - 2**-8: "11111111",
+        0.3: "01001100",
+        0.0: "00000000",
+    }
+    for value, bits in rows.items():
+        spikes = Phase(16)(torch.tensor([value]))[:, 0]
+        assert "".join(str(int(bit)) for bit in spikes) == bits * 2
+
+
+def test_golden_delta() -> None:
+    frames = torch.tensor([0, 0.05, 0.2, 0.2, 0.05, -0.1, 0.3]).view(-1, 1)
+    assert Delta(7).changes(frames)[:, 0].tolist() == [0, 0, 1, 0, -1, -1, 1]
+    assert Delta(7, falling=False).changes(frames)[:, 0].tolist() == [0, 0, 1, 0, 0, 0, 1]
+    for falling in (False, True):
+        for padding in (False, True):
+            theirs = spikegen.delta(frames, threshold=0.1, padding=padding, off_spike=falling)
+            assert torch.equal(Delta(7, falling=falling, padding=padding).changes(frames), theirs)
+
+
+def test_snntorch_linear_latency() -> None:
+    theirs = spikegen.latency(X, num_steps=10, normalize=True, linear=True)  # pyright: ignore[reportArgumentType]
+    assert theirs is not None
+    assert torch.equal(Latency(10)(X), theirs)
+
+
+def test_golden_burst() -> None:
+    spikes = Burst(20, most=5, closest=1, widest=4)(torch.tensor([1.0, 0.5, 0.1, 0.0]))
+    trains = ["".join(str(int(bit)) for bit in column) for column in spikes.T]
+    assert trains == ["11111" + "0" * 15, "101010" + "0" * 14, "1" + "0" * 19, "0" * 20]
+    assert Burst(20, most=5).decode(spikes).tolist() == pytest.approx([1.0, 0.6, 0.2, 0.0])
+
+
+MAKERS: dict[str, Any] = {
+    "latency log": lambda steps: Latency(steps, "log"),
+    "latency grow": lambda steps: Latency(steps, "grow"),
+    **IMAGE_ENCODERS,
+}
+
+
+@pytest.mark.parametrize("name", list(MAKERS))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_code_keeps_shape_dtype_and_input(name: str, dtype: torch.dtype) -> None:
+    images = torch.rand((2, 3, 5, 4), generator=Generator().manual_seed(0), dtype=dtype)
+    before = images.clone()
+    encoder = MAKERS[name](6)
+    x_seq = encoder(images, Generator().manual_seed(1))
+    assert x_seq.shape == (6, 2, 3, 5, 4)
+    assert x_seq.dtype == dtype
+    assert torch.equal(images, before)
+    assert torch.equal(x_seq, encoder(images, Generator().manual_seed(1)))
+    allowed = {-1.0, 0.0, 1.0} if name == "delta" else {0.0, 1.0}
+    if name == "direct":
+        assert all(torch.equal(step, images) for step in x_seq)
+    else:
+        assert set(x_seq.unique().tolist()) <= allowed
+    assert encoder.decode(x_seq).shape == images.shape
+    assert encoder(images[:0]).shape == (6, 0, 3, 5, 4)
+
+
+@pytest.mark.parametrize("name", ["latency", "latency log", "latency grow", "ttfs", "weber_fechner"])
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=20), st.integers(1, 40))
+def test_latency_codes(name: str, values: list[float], steps: int) -> None:
+    """At most one spike, never later for a larger input, and the same whatever else is in the batch."""
+    x = torch.tensor(sorted(values))
+    encoder = MAKERS[name](steps)
+    spikes = encoder(x)
+    times = [steps if t is None else t for t in steps_of(spikes)]
+    assert times == sorted(times, reverse=True)
+    assert torch.equal(spikes[:, :1], encoder(x[:1]))
+
+
+def test_latency_from_a_later_step() -> None:
+    assert steps_of(Latency(10, first=4)(torch.tensor([1.0, 0.0]))) == [4, 9]
+    assert steps_of(FirstSpike(10)(torch.tensor([1.0, 0.009]))) == [0, None]
+
+
+def test_equal_ratios_give_equal_delays() -> None:
+    x = torch.tensor([0.9, 0.3, 0.1], dtype=torch.float64)
+    encoder = WeberFechner(30)
+    assert torch.allclose(encoder.times(x / 3) - encoder.times(x), encoder.times(torch.tensor([1 / 3])))
+
+
+@pytest.mark.parametrize("name", ["latency", "latency grow", "weber_fechner", "phase", "burst", "direct"])
+def test_codes_can_be_read_back(name: str) -> None:
+    x = torch.linspace(0.02, 1 - 2**-8, 50)
+    encoder = MAKERS[name](200 if name != "burst" else 30)
+    error = (encoder.decode(encoder(x)) - x).abs()
+    tolerance = {
+        "phase": 2**-8,
+        "burst": 0.2,
+        "latency grow": 1.0,
+        "latency": 0.0026,
+        "weber_fechner": 0.02,
+        "direct": 1e-5,
+    }
+    assert float(error.max()) <= tolerance[name]
+    if name == "phase":
+        assert torch.equal(encoder.decode(encoder(x)), (x * 256).floor() / 256)
+
+
+def test_rate_is_right_in_the_mean() -> None:
+    x = torch.tensor([0.0, 0.1, 0.5, 0.93, 1.0])
+    n = 20_000
+    spikes = Rate(n)(x, Generator().manual_seed(0))
+    bound = 4 * (x * (1 - x) / n).sqrt()
+    assert bool(((spikes.mean(0) - x).abs() <= bound).all())
+    assert float(spikes[:, 0].sum()) == 0
+    assert float(spikes[:, -1].sum()) == n
+    scaled = Rate(n, gain=0.5, offset=0.2)
+    assert torch.allclose(scaled.decode(scaled(x, Generator().manual_seed(0))), x, atol=0.05)
+
+
+def test_delta_of_a_still_image() -> None:
+    images = torch.rand((1, 1, 3, 3), generator=Generator().manual_seed(0))
+    x_seq = Delta(5)(images)
+    assert x_seq[1:].abs().sum() == 0
+    assert torch.equal(Delta(5)(-images), -x_seq)
+    assert Delta(5, padding=True)(images).abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Direct(0),
+        lambda: Latency(4, "cubic"),
+        lambda: Latency(4, first=4),
+        lambda: Latency(4, threshold=0),
+        lambda: WeberFechner(4, 1.0),
+        lambda: Phase(4, 0),
+        lambda: Burst(4, closest=3, widest=2),
+        lambda: Delta(4, 0.0),
+    ],
+)
+def test_impossible_codes_are_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match=r"must|no latency mapping|1 to 24 bits"):
+        make()
