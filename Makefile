@@ -24,7 +24,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev
-	$(BIN)/pyright --warnings
+	$(BIN)/pyright
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
