@@ -69,10 +69,10 @@ function linkState(state, detail = {}) {
 
 function ready(message) {
   answer.setLabels(message.labels);
-  trace.setLabels(message.labels, message.steps);
+  trace.setLabels(message.labels, message.steps, message.step_us);
   rasterRows = message.raster_rows;
   const even = message.layers.map(() => message.raster_rows / message.layers.length);
-  raster.setLayers(message.layers, message.raster_layers ?? even);
+  raster.setLayers(message.layers, message.raster_layers ?? even, message.step_us);
   meters.clear();
   meters.annMacs = message.ann_macs;
   meters.clockOffset = page.source === "server" ? performance.timeOrigin : 0;

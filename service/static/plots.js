@@ -1,8 +1,8 @@
 // Two scrolling plots: the spike raster by layer, and the evidence of the leading classes.
 
-const COLUMN = 2; // CSS pixels of one step in the raster
+const COLUMN_US = 5000; // of a CSS pixel in the raster, and a step has two at least
 const LAYER_COLOURS = ["--p1", "--p2", "--p3", "--p4", "--p5", "--p6"];
-const HISTORY = 300; // steps kept for the evidence plot
+const HISTORY_US = 4_000_000; // shown of the evidence, and 300 steps at most
 const LEADERS = 4;
 
 /** "blocks.0.neuron2" -> "block 1 b"; other names lose their underscores. */
@@ -33,7 +33,8 @@ export class Raster {
   }
 
   /** rowsOf: how many of the raster's rows belong to each layer, in order. */
-  setLayers(layers, rowsOf) {
+  setLayers(layers, rowsOf, stepUs) {
+    this.column = Math.max(2, Math.min(12, Math.round(stepUs / COLUMN_US)));
     this.names.replaceChildren(...layers.map((name, i) => {
       const label = document.createElement("span");
       label.textContent = layerTitle(name);
@@ -66,13 +67,13 @@ export class Raster {
     if (!columns.length) return;
     const { context, canvas } = this;
     const ratio = window.devicePixelRatio || 1;
-    const step = Math.round(COLUMN * ratio);
+    const step = Math.round(this.column * ratio);
     const shift = Math.min(canvas.width, columns.length * step);
     context.globalCompositeOperation = "copy";
     context.drawImage(canvas, -shift, 0);
     context.globalCompositeOperation = "source-over";
     const colours = LAYER_COLOURS.map(token);
-    const size = Math.max(step - 0.25, Math.min(2.6, this.dot) * ratio);
+    const size = Math.max(ratio, Math.min(2.6, this.dot) * ratio);
     columns.forEach(({ bits, reset }, i) => {
       const x = canvas.width - (columns.length - i) * step;
       if (reset) {
@@ -106,23 +107,24 @@ export class Trace {
     this.pointed = null;
     this.readout = null;
     this.tones = new Map(); // class -> one of six tones, kept as long as the class leads
-    this.span = HISTORY;
+    this.span = 2;
     this.changed = true;
     this.legend.replaceChildren();
     this.legend.dataset.key = "";
   }
 
   /** horizon: steps that the read-out's mean is taken over. */
-  setLabels(labels, horizon) {
+  setLabels(labels, horizon, stepUs) {
     this.clear();
+    this.kept = Math.max(60, Math.min(300, Math.round(HISTORY_US / (stepUs || 1e4))));
     this.labels = labels;
     this.horizon = horizon;
   }
 
   push(step) {
     this.history.push(this.row(step));
-    if (this.history.length > HISTORY) this.history.shift();
-    this.span = HISTORY;
+    if (this.history.length > this.kept) this.history.shift();
+    this.span = this.kept;
     this.changed = true;
   }
 
