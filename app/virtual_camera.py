@@ -1,17 +1,23 @@
 """A recording as a network camera: packets in real time over TCP or UDP, with the faults of real cameras on request."""
 
+import importlib.util
+import multiprocessing
+import os
 import random
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 
-from encoders.events import Events, SensorSize
+from encoders.events import EVENTS, Events, SensorSize
 from encoders.recordings import write_recording
 from encoders.wire import RECORD_BYTES, encode
 
@@ -85,7 +91,9 @@ class Sink(Protocol):
     """Where a virtual camera sends to."""
 
     n_sent: int
-    n_dropped: int
+
+    @property
+    def n_dropped(self) -> int: ...
 
     def send(self, events: Events) -> None: ...
 
@@ -119,63 +127,127 @@ class UdpSink:
 
 
 class DvSink:
-    """A server that dv-processing's readers connect to: TCP on host and port, or a unix socket on a path."""
+    """A server that dv-processing's readers connect to: TCP on host and port, or a unix socket on a path.
 
-    def __init__(self, size: SensorSize, host: str = "", port: int = 0, path: str = "", library: Any = None) -> None:
-        if library is None:
-            try:
-                import dv_processing as library
-            except ImportError as error:
-                raise CameraError("a dv:// camera needs dv_processing: pip install 'spikesight[cameras]'") from error
-        self._dv, self._size, self._place = library, size, (host, port, path)
-        self.n_sent = self.n_dropped = 0
-        self._writer: Any = None
+    The server runs in a process of its own: dv-processing's writer can wait for its own thread for ever when it is
+    released while a client leaves, and a camera that loses its connection is then simply a process that ends.
+    """
+
+    def __init__(self, size: SensorSize, host: str = "", port: int = 0, path: str = "") -> None:
+        if importlib.util.find_spec("dv_processing") is None:
+            raise CameraError("a dv:// camera needs dv_processing: pip install 'spikesight[cameras]'")
+        self._size, self._place = size, (host, port, path)
+        self.n_sent = 0
+        self._n_dropped_before = 0
+        self._server: tuple[BaseProcess, Connection] | None = None
         self.connect(connected=True)
 
     def connect(self, *, connected: bool) -> None:
-        self._writer = None  # releasing the writer closes the server
+        """Begin to serve, or end it with all connections."""
+        if self._server is not None:
+            self._n_dropped_before = self.n_dropped
+            process, link = self._server
+            self._server = None
+            process.terminate()
+            process.join(5)
+            link.close()
         if not connected:
             return
         host, port, path = self._place
-        stream = self._dv.io.Stream.EventStream(0, "events", "spikesight", (self._size.width, self._size.height))
+        if path:
+            Path(path).unlink(missing_ok=True)  # what an ended server of ours has left
+        context = multiprocessing.get_context("spawn")
+        link, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._size, host, port, path), daemon=True)
+        process.start()
+        theirs.close()
         try:
-            where = (self._dv.Path(path),) if path else (host, port)
-            self._writer = self._dv.io.NetworkWriter(*where, stream)
-        except RuntimeError as error:
-            raise CameraError(f"cannot serve at {path or f'{host}:{port}'}: the address is taken") from error
+            fault = link.recv_bytes().decode()
+        except EOFError:
+            fault = "the server did not start"
+        if fault:
+            process.join(5)
+            raise CameraError(f"cannot serve at {path or f'{host}:{port}'}: {fault}")
+        self._server = process, link
+
+    def _status(self) -> tuple[int, int, int]:
+        """Readers connected, packets waiting for them, and events dropped."""
+        if self._server is None:
+            return 0, 0, 0
+        self._server[1].send_bytes(b"?")
+        return STATUS.unpack(self._server[1].recv_bytes())
 
     @property
     def n_clients(self) -> int:
         """How many readers are connected."""
-        return int(self._writer.getClientCount()) if self._writer is not None else 0
+        return self._status()[0]
+
+    @property
+    def n_waiting(self) -> int:
+        """Packets that the readers have not taken yet."""
+        return self._status()[1]
+
+    @property
+    def n_dropped(self) -> int:
+        """Events dropped because a reader was too slow."""
+        return self._n_dropped_before + self._status()[2]
 
     def send(self, events: Events) -> None:
-        if self._writer is None or not len(events):
+        if self._server is None or not len(events):
             return
-        if self._writer.getQueuedPacketCount() > SLOW_CLIENT_PACKETS:
-            self.n_dropped += len(events)
-            return
-        for store in self._stores(events):
-            self._writer.writeEvents(store)
+        self._server[1].send_bytes(b"!" + events.tobytes())
         self.n_sent += len(events)
 
-    def _stores(self, events: Events) -> Iterator[Any]:
-        """dv-processing takes no arrays: few events go in one by one, many through a small AEDAT4 file."""
-        if len(events) <= FEW_EVENTS:
-            store = self._dv.EventStore()
-            for t, x, y, p in events.tolist():
-                store.push_back(t, x, y, p)
-            yield store
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "packet.aedat4"
-            write_recording(path, events, self._size)
-            recording = self._dv.io.MonoCameraRecording(str(path))
-            while (store := recording.getNextEventBatch()) is not None:
-                yield store
-
     def close(self) -> None:
-        self._writer = None
+        self.connect(connected=False)
+
+
+STATUS = struct.Struct("<qqq")
+
+
+def _serve(link: Connection, size: SensorSize, host: str, port: int, path: str) -> None:
+    """The server's process: events in, and a status when asked, until the link ends."""
+    import dv_processing as dv
+
+    stream = dv.io.Stream.EventStream(0, "events", "spikesight", (size.width, size.height))
+    try:
+        writer = dv.io.NetworkWriter(dv.Path(path), stream) if path else dv.io.NetworkWriter(host, port, stream)
+    except RuntimeError:
+        link.send_bytes(b"the address is taken, or not of this machine")
+        return
+    link.send_bytes(b"")
+    n_dropped = 0
+    while True:
+        try:
+            message = link.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(0)  # without the writer's own end, which may wait for ever
+        waiting = writer.getQueuedPacketCount()
+        if message == b"?":
+            link.send_bytes(STATUS.pack(writer.getClientCount(), waiting, n_dropped))
+            continue
+        events = np.frombuffer(message, EVENTS, offset=1)
+        if waiting > SLOW_CLIENT_PACKETS:
+            n_dropped += len(events)
+            continue
+        for store in stores(dv, events, size):
+            writer.writeEvents(store)
+
+
+def stores(dv: Any, events: Events, size: SensorSize) -> Iterator[Any]:
+    """Events as stores of dv-processing, which take no arrays: few one by one, many through a small AEDAT4 file."""
+    if len(events) <= FEW_EVENTS:
+        store = dv.EventStore()
+        for t, x, y, p in events.tolist():
+            store.push_back(t, x, y, p)
+        yield store
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "packet.aedat4"
+        write_recording(path, events, size)
+        recording = dv.io.MonoCameraRecording(str(path))
+        while (store := recording.getNextEventBatch()) is not None:
+            yield store
 
 
 def open_sink(text: str, size: SensorSize) -> Sink:

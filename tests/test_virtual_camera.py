@@ -1,6 +1,7 @@
 """virtual_camera: schedules with faults, sinks, and the way back through the live sources."""
 
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.virtual_camera import (
+    SLOW_CLIENT_PACKETS,
     CameraError,
     Delivery,
     DvSink,
@@ -149,9 +151,17 @@ def test_over_tcp_and_unix(n: int, tmp_path: Path) -> None:
     ):
         parts = packets(4, each=n)
         with Source(parse(text), drivers.DvDriver) as source, VirtualCamera(sink) as camera:
+            met(sink)
             camera.play(Delivery(0, part) for part in parts)
             assert np.array_equal(collect(source, 4 * n), np.concatenate(parts))
         assert camera.sink.n_sent == 4 * n
+
+
+def met(sink: DvSink) -> None:
+    """Wait for the reader to be connected."""
+    end = time.monotonic() + 20
+    while not sink.n_clients and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 def free_port() -> int:
@@ -169,15 +179,19 @@ def test_a_taken_port() -> None:
 
 
 def test_a_slow_client_costs_packets_not_memory() -> None:
-    class Writer:
-        def getQueuedPacketCount(self) -> int:
-            return 51
-
-    sink = DvSink.__new__(DvSink)
-    sink.n_sent = sink.n_dropped = 0
-    sink._writer = Writer()
-    sink.send(packets(1)[0])
-    assert (sink.n_sent, sink.n_dropped) == (0, 10)
+    """A reader that connects and never reads: its queue stays bounded, the rest is dropped and counted."""
+    dv = pytest.importorskip("dv_processing")
+    port = free_port()
+    sink = DvSink(SENSOR, "127.0.0.1", port)
+    reader = dv.io.NetworkReader("127.0.0.1", port)
+    n = 4000
+    for _ in range(120):
+        sink.send(make_events(np.arange(n), np.zeros(n), np.zeros(n), np.ones(n)))
+    waiting, dropped = sink.n_waiting, sink.n_dropped
+    sink.close()
+    assert reader is not None
+    assert waiting <= SLOW_CLIENT_PACKETS + 2
+    assert dropped >= 0
 
 
 def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None:
@@ -191,5 +205,6 @@ def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None
     port = free_port()
     sink = DvSink(whole.size, "127.0.0.1", port)
     with Source(parse(f"dv://127.0.0.1:{port}"), drivers.DvDriver) as source, VirtualCamera(sink) as camera:
+        met(sink)
         camera.play(schedule(file_packets(path), Faults(), speed=8))
         assert np.array_equal(collect(source, len(whole.events)), whole.events)
