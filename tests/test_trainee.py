@@ -132,7 +132,7 @@ def test_every_option_trains_an_epoch(name: str, root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")  # torch's own
 def test_compiled_training_gives_the_same_losses(root: Path) -> None:
     losses = []
     for compiled in (False, True):
@@ -150,7 +150,7 @@ def test_truncation_sees_every_step_and_stops_gradients_between_pieces(root: Pat
         for module in run.network.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
-        _, x_seq, targets, _ = run.batch(torch.arange(4).numpy(), 0)
+        _, x_seq, targets, _ = run.batches.make(torch.arange(4).numpy(), 0)
         values.append(run._forward_backward(x_seq, targets, {})[0])
         norms.append(run.network.get_parameter("stem.0.weight").grad)
     assert values[0] == pytest.approx(values[1], rel=1e-6)

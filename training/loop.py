@@ -4,11 +4,10 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +16,11 @@ from tqdm import tqdm
 
 from models.checkpoint import Card, save
 from models.neurons import State
-from training.augment import fewer_steps, mix
+from training.batches import Batches
 from training.carry import carried_state, seeded
 from training.config import TrainConfig
 from training.data import Data, load_data
 from training.evaluate import Evaluation, evaluate
-from training.inputs import training_input
 from training.loss import total_loss
 from training.optimise import learning_rate, make_optimiser, update_average
 from training.processes import Processes, join_processes
@@ -48,15 +46,6 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-class Batch(NamedTuple):
-    """What one optimiser step learns from."""
-
-    step: int
-    x_seq: Tensor  # [T, n, C, H, W], augmented
-    targets: Tensor  # classes [n] or shares of classes [n, K]
-    generator: torch.Generator  # for the draws that follow
-
-
 class Run:
     """One training run and its folder; `data.config` holds the settings, with the data's contract filled in."""
 
@@ -79,10 +68,7 @@ class Run:
         self.last_state: State | None = None
         self.steps_an_epoch = max(1, len(data.train) // config.batch_size)
         self.stop_asked = False
-        slow_rows = self.device.type == "cuda" or not isinstance(data.train.frames, np.ndarray)
-        self._maker = ThreadPoolExecutor(1) if slow_rows else None  # makes the next batch while this one is learnt
-        self._ahead: Future[Batch] | None = None
-        self._upcoming: np.ndarray | None = None
+        self.batches = Batches(data, self.processes)
         self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
 
     @property
@@ -117,34 +103,10 @@ class Run:
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
         return Card(self.data.contract, self.data.labels, {"recipe": recipe, "samples": counts}, metrics)
 
-    def batch(self, rows: np.ndarray, step: int) -> Batch:
-        """This process's share of the augmented batch of a step; the draws follow from seed and step alone."""
-        config, generator = self.config, seeded(self.config.seed, 1, step)
-        rows = np.sort(rows)
-        stored = torch.from_numpy(np.array(self.data.train.frames[rows])).to(self.device)
-        targets = torch.from_numpy(self.data.train.labels[rows]).to(self.device)
-        x_seq = training_input(stored, config, self.data.contract, generator)
-        x_seq = fewer_steps(x_seq, config, generator)
-        if config.mixup or config.event_mix:
-            mixed = mix(x_seq, targets, len(self.data.labels), config, generator)
-            x_seq, targets = mixed.x_seq, mixed.targets
-        return Batch(step, self.processes.share(x_seq, 1), self.processes.share(targets), generator)
-
-    def _prepared(self, rows: np.ndarray) -> Batch:
-        """The batch of this step, made ahead where that pays, and the next one begun."""
-        step, ahead = self.progress.step, self._ahead
-        batch = ahead.result() if ahead is not None else None
-        if batch is None or batch.step != step:
-            batch = self.batch(rows, step)
-        upcoming, self._ahead = self._upcoming, None
-        if self._maker is not None and upcoming is not None:
-            self._ahead = self._maker.submit(self.batch, upcoming, step + 1)
-        return batch
-
     def train_batch(self, rows: np.ndarray) -> tuple[float, int]:
         """One optimiser step; (loss summed over this process's samples, how many of them were right)."""
         config, step = self.config, self.progress.step
-        _, x_seq, targets, generator = self._prepared(rows)
+        _, x_seq, targets, generator = self.batches.take(rows, step)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, step, self.steps_an_epoch)
         self.optimiser.zero_grad(set_to_none=True)
@@ -207,7 +169,7 @@ class Run:
         with bar:
             while p.batch < self.steps_an_epoch:
                 rows, later = (order[n * config.batch_size :][: config.batch_size] for n in (p.batch, p.batch + 1))
-                self._upcoming = later if p.batch + 1 < self.steps_an_epoch else None
+                self.batches.expect(later if p.batch + 1 < self.steps_an_epoch else None)
                 loss, correct = self.train_batch(rows)
                 p.loss_sum, p.correct, p.seen = p.loss_sum + loss, p.correct + correct, p.seen + len(rows)
                 p.batch, p.step = p.batch + 1, p.step + 1
