@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("app.convert", "turn a trained ANN into a spiking network"),
     "predict": ("app.predict", "classify images and recordings"),
     "webcam": ("app.webcam", "live predictions from a webcam, a video or a recording"),
+    "export": ("app.export", "write a checkpoint as ONNX or torch.export, for other runtimes"),
     "doctor": ("app.doctor", "look at this installation and say how to mend what is missing"),
     "info": ("app.info", "what is in a recording of events"),
     "convert-events": ("app.convert_events", "a recording from one format into another"),

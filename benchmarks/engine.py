@@ -118,14 +118,8 @@ def openvino(network: SpikingResNet, x_seq: Tensor, precision: str) -> Callable[
         def forward(self, x: Tensor) -> Tensor:
             return network(x)[0]
 
-    import models.neurons
-
-    fuse, models.neurons.can_fuse = models.neurons.can_fuse, lambda _: False
-    try:
-        model = ov.convert_model(Plain(), example_input=x_seq)
-    finally:
-        models.neurons.can_fuse = fuse
-    model.reshape(x_seq.shape)
+    with torch.no_grad():
+        model = ov.convert_model(torch.export.export(Plain(), (x_seq,)))
     options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
     return lambda: request.infer([x_seq.numpy()])

@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_engine import lively
+from torch import Tensor
+
+from app.cli import main
+from models.checkpoint import Card, Contract, save
+from models.export import FORMATS, ExportError, check_parity, example_inputs, export, start_state
+from models.neurons import CLIF, PLIF, State
+from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+
+CONTRACT = Contract("events", 2, 17, 13, 4, "binary", 34, 26, 10_000)
+CARD = Card(CONTRACT, ("a", "b", "c"))
+CONFIG = replace(NETWORKS["event-small"], depths=(1, 1), widths=(8, 16), classes=3)
+
+
+def require_onnx() -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The one ONNX file of these tests: tracing takes seconds."""
+    require_onnx()
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    parity = export(lively(CONFIG), CARD, "onnx", path)
+    assert parity.steps == 50
+    assert parity.logits < 1e-4
+    assert parity.ties == 0
+    return path
+
+
+def test_onnx_stands_alone(onnx_file: Path) -> None:
+    assert [path.name for path in onnx_file.parent.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, block="sew", neuron=PLIF), replace(CONFIG, neuron=CLIF)])
+def test_torch_export_behaves_as_the_network(config: ResNetConfig, tmp_path: Path) -> None:
+    parity = export(lively(config), CARD, "torch", tmp_path / "model.pt2")
+    assert parity.steps == 50
+    assert parity.logits < 1e-4
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
+
+
+def test_a_window_of_steps(tmp_path: Path) -> None:
+    assert export(lively(CONFIG), CARD, "torch", tmp_path / "w.pt2", window=3).steps == 51
+
+
+def test_the_first_layer_that_differs_is_named() -> None:
+    network = lively(CONFIG)
+
+    def broken(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, after = network(x_seq, state)
+        return logits, {**after, "blocks.0.neuron2": after["blocks.0.neuron2"] + 0.5}
+
+    with pytest.raises(ExportError, match=r"after step 1, \d+ neurons of blocks\.0\.neuron2 differ"):
+        check_parity(network, broken, CONTRACT)
+
+    def wrong_readout(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, after = network(x_seq, state)
+        return logits + 1, after
+
+    with pytest.raises(ExportError, match="logits of the read-out differ"):
+        check_parity(network, wrong_readout, CONTRACT)
+
+
+def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = lively(CONFIG)
+    write, _, ending = FORMATS["torch"]
+
+    def read(_: Path, __: int | None) -> object:
+        return lambda x_seq, state: (network(x_seq, state)[0] + 1, network(x_seq, state)[1])
+
+    monkeypatch.setitem(FORMATS, "torch", (write, read, ending))
+    with pytest.raises(ExportError):
+        export(network, CARD, "torch", tmp_path / "model.pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_onnx_names_metadata_and_a_free_batch(onnx_file: Path) -> None:
+    import onnxruntime
+
+    network = lively(CONFIG)
+    session = onnxruntime.InferenceSession(onnx_file)
+    state = start_state(network, CONTRACT, 1)
+    assert [port.name for port in session.get_inputs()] == ["x", *(f"state.{key}" for key in state)]
+    assert [port.name for port in session.get_outputs()] == ["logits", *(f"after.{key}" for key in state)]
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["spikesight.contract"])["bin_us"] == 10_000
+    assert json.loads(facts["spikesight.labels"]) == ["a", "b", "c"]
+    for streams in (1, 5):
+        x = example_inputs(CONTRACT, 1, streams)
+        feeds = {f"state.{key}": value.numpy() for key, value in start_state(network, CONTRACT, streams).items()}
+        logits = session.run(["logits"], {"x": x[0].numpy(), **feeds})[0]
+        with torch.no_grad():
+            assert np.abs(logits - network(x)[0][0].numpy()).max() < 1e-4
+
+
+def test_eventcv_carries_the_state(onnx_file: Path) -> None:
+    eventcv = pytest.importorskip("eventcv")
+    network = lively(CONFIG)
+    try:
+        model = eventcv.Model(str(onnx_file))
+    except (RuntimeError, OSError, ValueError, NotImplementedError) as error:
+        pytest.skip(f"EventCV has no ONNX runtime here: {error}")
+    keys = start_state(network, CONTRACT, 1)
+    stateful = eventcv.StatefulModel(model, {f"after.{key}": f"state.{key}" for key in keys})
+    x_seq = example_inputs(CONTRACT, 4, 1)
+    with torch.no_grad():
+        expected = network(x_seq)[0].numpy()
+    for x, logits in zip(x_seq, expected):
+        assert np.abs(np.asarray(stateful(x.numpy())) - logits).max() < 1e-4
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "model", lively(CONFIG), CARD)
+    assert main(["export", str(tmp_path / "model"), "--format", "torch", "--out", str(tmp_path / "model.pt2")]) == 0
+    assert "over 50 steps" in capsys.readouterr().out
+    assert (tmp_path / "model.pt2").stat().st_size > 1000
+    assert main(["export", str(tmp_path / "model"), "--format", "torch", "--out", str(tmp_path / "model.onnx")]) == 2
+    assert "must end in .pt2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_registry_network(name: str, tmp_path: Path) -> None:
+    require_onnx()
+    config = replace(NETWORKS[name], classes=3)
+    contract = replace(CONTRACT, kind="image" if config.in_channels == 3 else "events", channels=config.in_channels)
+    card = Card(replace(contract, height=48, width=48), ("a", "b", "c"))
+    assert isinstance(export(SpikingResNet(config), card, "onnx", tmp_path / "m.onnx").logits, float)
