@@ -35,22 +35,15 @@ COLOURS = 256  # of a picture's palette: small files, no visible loss
 
 
 def scene(turn: float, name: str = "3") -> np.ndarray:
-    """A hand-drawn digit on paper that sways a little, BGR uint8 [480, 640, 3]."""
+    """A hand-drawn digit on paper that sways before the camera, BGR uint8 [480, 640, 3]."""
     y, x = np.mgrid[:480, :640]
-    room = np.stack([70 + x / 16 + y / 24, 62 + x / 18 + y / 20, 60 + x / 14 + y / 22], 2)
-    paper = np.full((320, 260, 3), (226, 232, 236), np.float32)
-    ink = cv2.resize(digit(name), (240, 240)).astype(np.float32)[..., None] / 255
-    paper[40:280, 10:250] = paper[40:280, 10:250] * (1 - ink) + np.array([52, 44, 40]) * ink
-    angle = np.deg2rad(3 * np.sin(turn))
-    move = np.array(
-        [
-            [np.cos(angle), -np.sin(angle), 190 + 16 * np.cos(turn)],
-            [np.sin(angle), np.cos(angle), 80 + 10 * np.sin(2 * turn)],
-        ]
-    )
-    mask = cv2.warpAffine(np.ones((320, 260), np.float32), move, (640, 480))[..., None]
-    picture = room * (1 - mask) + cv2.warpAffine(paper, move, (640, 480)) * mask
-    return cv2.GaussianBlur(picture.astype(np.uint8), (0, 0), 0.8)
+    paper = np.stack([196 + x / 40 + y / 60, 204 + x / 36 + y / 60, 210 + x / 34 + y / 60], 2)
+    angle = np.deg2rad(2 * np.sin(turn))
+    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.array([320 + 32 * np.cos(turn), 240 + 20 * np.sin(2 * turn)]) - turned @ np.array([190, 190])
+    mask = cv2.warpAffine(cv2.resize(digit(name), (380, 380)), np.column_stack([turned, middle]), (640, 480))
+    ink = mask.astype(np.float32)[..., None] / 255
+    return cv2.GaussianBlur((paper * (1 - ink) + np.array([72, 50, 38]) * ink).astype(np.uint8), (0, 0), 0.8)
 
 
 @contextmanager
@@ -91,7 +84,7 @@ def of_the_page(url: str, seconds: float) -> None:
     """Light, dark and phone with the camera; a sample; a file."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         video = Path(folder) / "camera.mjpeg"
-        frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 60))[1].tobytes() for n in range(60)]
+        frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 30))[1].tobytes() for n in range(60)]
         video.write_bytes(b"".join(frames))
         flags = [
             "--no-sandbox",
@@ -126,7 +119,7 @@ def of_the_desktop(classifier: Classifier) -> None:
     """The window of `spikesight webcam`, fed with the same scene."""
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "camera.mjpeg"
-        frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 60))[1].tobytes() for n in range(75)]
+        frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 30))[1].tobytes() for n in range(75)]
         video.write_bytes(b"".join(frames))
         demo = Demo(classifier, open_source(str(video)))
         for glimpse in demo.source.glimpses:

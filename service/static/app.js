@@ -22,6 +22,7 @@ import { KIND, unpackBits } from "./wire.js";
 const $ = (id) => document.getElementById(id);
 const still = () => $("still").checked;
 const PLAY_EVERY_MS = 25;
+const PAINT_EVERY_MS = 30, STILL_MS = 1000;
 
 const page = { source: "none", paused: false, models: [], name: "", resume: null };
 const camera = new Camera();
@@ -107,6 +108,7 @@ function show(source, { title = "Camera", note = "", name = "" } = {}) {
   $("pause").hidden = !live;
   $("reset").hidden = !live || source === "server"; // what all viewers share, no viewer resets
   $("flip").hidden = source !== "camera";
+  $("tip").hidden = true;
   $("record").hidden = !live;
   $("speed-field").hidden = source !== "sample";
   $("events-title").textContent = source === "file" ? "Spike train" : "Events";
@@ -147,9 +149,10 @@ async function startCamera() {
   $("start").disabled = true;
   try {
     await camera.start($("device").value, frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
-    const contract = chosen()?.contract ?? {};
-    $("guide").classList.toggle("shown", contract.width === contract.height);
-    show("camera", { note: contract.width === contract.height ? "the network sees the square" : "" });
+    const { width, height, still: way } = chosen()?.contract ?? {};
+    $("guide").classList.toggle("shown", width === height);
+    show("camera", { note: width === height ? "the network sees the square" : "" });
+    $("tip").hidden = way !== "digit";
     await listDevices();
     stream.open(hello(FRAME.width, FRAME.height));
     $("stop").focus();
@@ -173,7 +176,7 @@ let previewMs = 0;
 
 async function frame(canvas, captureMs) {
   if (page.paused) return;
-  if (!still() || captureMs - previewMs >= 1000) {
+  if (!still() || captureMs - previewMs >= STILL_MS) {
     preview.draw(canvas, captureMs);
     previewMs = captureMs;
   }
@@ -264,7 +267,7 @@ async function drawImage(file) {
 let paintedMs = 0;
 function paint(nowMs) {
   requestAnimationFrame(paint);
-  if (still() && nowMs - paintedMs < 1000) return;
+  if (nowMs - paintedMs < (still() ? STILL_MS : PAINT_EVERY_MS)) return;
   paintedMs = nowMs;
   if (page.source === "none") return;
   if (!page.paused && page.source !== "file") events.draw(nowMs);
