@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--allow-host", action="append", metavar="NAME", help="a further host name to answer to")
     add("--allow-origin", action="append", metavar="ORIGIN", help="a page of another origin that may use the service")
     add("--camera", action="append", metavar="SOURCE", help="an event source the service opens; repeat for several")
-    add("--max-batch", type=int, help="streams and images stepped together (32)")
+    add("--max-batch", type=int, help="streams and images stepped together (8)")
     add("--max-queue", type=int, help="requests waiting or running (32)")
     add("--threads", type=int, help="threads of the model (1)")
     add("--log-format", choices=("text", "json"), help="how logs are written (text)")

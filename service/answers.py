@@ -21,9 +21,10 @@ class Ticket:
     picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, shown after the last answer
 
 
-def prediction_text(ticket: Ticket, answer: Answer, queue_ms: float, dropped: int) -> str:
+def prediction_text(ticket: Ticket, answer: Answer, queue_ms: float, dropped: int, *, logits: bool = False) -> str:
     """One prediction as JSON."""
     prediction = answer.prediction
+    extra = {"logits": prediction.logits} if logits else {}
     return json.dumps(
         {
             "type": "prediction",
@@ -44,10 +45,10 @@ def prediction_text(ticket: Ticket, answer: Answer, queue_ms: float, dropped: in
             "total_spikes": answer.total_spikes,
             "total_synops": answer.total_synops,
             "raster": base64.b64encode(np.packbits(answer.raster).tobytes()).decode(),
-            "logits": prediction.logits,
             "queue_ms": round(queue_ms, 3),
             "step_ms": round(prediction.latency_ms, 3),
             "dropped": dropped,
             "reset": answer.reset,
+            **extra,
         }
     )

@@ -68,11 +68,11 @@ class Prediction:
     total_spikes: int
     total_synops: int
     raster: NDArray[np.uint8]  # one byte a bit, [R]
-    logits: list[float]
     queue_ms: float
     step_ms: float
     dropped: int
     reset: bool
+    logits: list[float] | None = None  # with logits=True in the hello
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ class Hello(Body):
     )
     height: int = Field(default=0, ge=0, le=MAX_SIDE)
     picture: bool = False
+    logits: bool = Field(default=False, description="add each step's logits")
     smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the old probabilities in the steady label")
     margin: float = Field(default=0.1, ge=0, le=1, description="lead a new label needs to become the steady one")
     mode: Literal["complete", "freshest"] = "complete"

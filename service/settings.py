@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     max_sessions: int = Field(default=64, ge=1, description="live streams")
     max_sequences: int = Field(default=64, ge=1, description="Open Inference Protocol sequences that keep their state")
     max_queue: int = Field(default=32, ge=1, description="requests waiting or running; more are refused with 503")
-    max_batch: int = Field(default=32, ge=1, description="streams and images stepped together")
+    max_batch: int = Field(default=8, ge=1, description="streams and images stepped together")
     max_pending: int = Field(default=64, ge=1, description="steps one stream may have waiting")
     requests_per_s: float = Field(default=0, ge=0, description="requests a second of one client; 0 sets no limit")
     messages_per_s: float = Field(default=1000, gt=0, description="WebSocket messages a second of one stream")

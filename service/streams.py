@@ -6,7 +6,6 @@ import json
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 
 from fastapi import WebSocket
 from numpy.typing import NDArray
@@ -285,20 +284,21 @@ class Live:
             if last:
                 self.acknowledge(ticket)
             return
-        tagged = [replace(given, tag=ticket) for given in inputs]
+        for given in inputs:
+            given.tag = ticket
         if last:
-            tagged[-1] = replace(tagged[-1], tag=replace(ticket, last=True))
+            inputs[-1].tag = Ticket(ticket.seq, ticket.t_ms, True, ticket.picture)
         if self.hello.mode == "freshest":
             self.drop(self.model.scheduler.drop_waiting(self.lane))
-            if self.unsent + len(tagged) > self.settings.max_pending:  # the client does not read
-                self.drop(tagged, submitted=False)
+            if self.unsent + len(inputs) > self.settings.max_pending:  # the client does not read
+                self.drop(inputs, submitted=False)
                 return
-        while self.unsent and self.unsent + len(tagged) > self.settings.max_pending:
+        while self.unsent and self.unsent + len(inputs) > self.settings.max_pending:
             self.room.clear()
             await self.room.wait()
-        self.unsent += len(tagged)
+        self.unsent += len(inputs)
         try:
-            self.model.scheduler.submit(self.lane, tagged)
+            self.model.scheduler.submit(self.lane, inputs)
         except Stopped:
             raise Ended(1012) from None
 
@@ -358,7 +358,7 @@ class Live:
         """Put the prediction, and the picture after a message's last one, into the outbox."""
         ticket = given.tag
         assert isinstance(ticket, Ticket)
-        self.say(prediction_text(ticket, answer, queue_ms, self.dropped), settles=1)
+        self.say(prediction_text(ticket, answer, queue_ms, self.dropped, logits=self.hello.logits), settles=1)
         if ticket.last:
             self.show(ticket, answer.prediction.step)
 
