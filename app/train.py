@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,8 +27,10 @@ takes. Ctrl-C saves a checkpoint first."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags: its own, and one for each field of the configuration."""
     from training.config import TrainConfig, add_fields, field_comments
 
+    parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
     parser.add_argument(
         "--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win"
     )
@@ -47,7 +50,14 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
     return found[-1].parent.parent
 
 
+def _say(text: str) -> None:
+    """Print, in the first of the processes that torchrun may have started."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
+
+
 def run(args: argparse.Namespace) -> int:
+    """Train, go on, or only show what would be done."""
     from training.config import TrainConfig, resolve, resumed, to_yaml
     from training.loop import TrainingError, dry_run, fit, run_folder
 
@@ -66,16 +76,16 @@ def run(args: argparse.Namespace) -> int:
         print(f"one batch went through; loss {dry_run(config):.4f}")
         return 0
     folder = folder or run_folder(config)
-    print(f"run folder: {folder}", flush=True)
+    _say(f"run folder: {folder}")
     try:
         metrics = fit(config, folder, resume=bool(args.resume))
     except KeyboardInterrupt:
-        print(f"stopped; go on with: train-dvs --resume {folder}")
+        _say(f"stopped; go on with: train-dvs --resume {folder}")
         return 128 + signal.SIGINT
     except TrainingError as error:
-        print(f"train-dvs: {error}")
+        print(f"train-dvs: {error}", file=sys.stderr)
         return 1
-    if not metrics:  # not the main one of several processes
+    if not metrics:  # not the first of several processes
         return 0
     test, (low, high) = metrics["test"], metrics["test"]["interval"]
     print(

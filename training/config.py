@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import inspect
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -117,24 +118,41 @@ def _plain_type(hint: Any) -> type:
 
 
 def add_fields(parser: argparse.ArgumentParser, kind: type, comments: Mapping[str, str]) -> None:
-    """One flag for each field of the dataclass `kind`, without defaults, so that only given flags override."""
-    hints = typing.get_type_hints(kind)
+    """One flag for each field of the dataclass `kind`, without defaults, so that only given flags override.
+
+    Flags stand in the groups that the comment lines between the fields name.
+    """
+    hints, sections = typing.get_type_hints(kind), field_sections(kind)
+    groups: dict[str, argparse._ArgumentGroup] = {}
     for f in fields(kind):
-        flag, help_text = "--" + f.name.replace("_", "-"), f"{comments.get(f.name, '')} (default {f.default!r})"
-        choices = typing.get_args(hints[f.name]) if typing.get_origin(hints[f.name]) is Literal else None
+        title = sections.get(f.name, "settings")
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        add, flag = groups[title].add_argument, "--" + f.name.replace("_", "-")
+        help_text = f"{comments.get(f.name, '')} (default {f.default!r})"
         if hints[f.name] is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
-        else:
-            wanted = _plain_type(hints[f.name])
-            parser.add_argument(
-                flag, type=wanted, choices=choices, default=None, metavar=f.name.upper(), help=help_text
-            )
+            add(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
+            continue
+        choices = typing.get_args(hints[f.name]) if typing.get_origin(hints[f.name]) is Literal else None
+        metavar = "|".join(filter(None, choices)) if choices else f.name.upper()
+        add(flag, type=_plain_type(hints[f.name]), choices=choices, default=None, metavar=metavar, help=help_text)
+
+
+def field_sections(kind: type) -> dict[str, str]:
+    """The comment line above each field's block in the source: the title of its group."""
+    sections, title = {}, "settings"
+    for line in inspect.getsource(kind).splitlines():
+        text = line.strip()
+        if text.startswith("# "):
+            title = text[2:].replace("%", "%%")
+        name, colon, _ = text.partition(":")
+        if colon and name.isidentifier():
+            sections[name] = title
+    return sections
 
 
 def field_comments(kind: type) -> dict[str, str]:
     """The comment behind each field in the source: the help of its flag."""
-    import inspect
-
     comments = {}
     for line in inspect.getsource(kind).splitlines():
         name, colon, rest = line.strip().partition(":")

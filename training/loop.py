@@ -266,7 +266,7 @@ def _moved(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[str,
 
 def run_folder(config: TrainConfig) -> Path:
     """A new folder runs/<name>[-N]."""
-    name = config.name or f"{Path(config.data).name}-{config.network}"
+    name = config.name or f"{Path(config.data).resolve().name}-{config.network}"
     folder, number = Path(config.output) / name, 2
     while folder.exists():
         folder, number = Path(config.output) / f"{name}-{number}", number + 1
