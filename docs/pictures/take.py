@@ -95,8 +95,8 @@ def of_the_page(url: str, seconds: float) -> None:
         flags.append(f"--use-file-for-fake-video-capture={video}")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         for name, scheme, size in (
-            ("light", "light", (1320, 850)),
-            ("dark", "dark", (1320, 850)),
+            ("light", "light", (1320, 890)),
+            ("dark", "dark", (1320, 890)),
             ("phone", "light", (390, 844)),
         ):
             page = visit(browser, url, scheme, size)
@@ -106,7 +106,7 @@ def of_the_page(url: str, seconds: float) -> None:
             page.wait_for_timeout(seconds * 1000)
             save(f"page-{name}", page.screenshot())
             page.context.close()
-        page = visit(browser, url, "light", (1320, 850))
+        page = visit(browser, url, "light", (1320, 890))
         picture = Path(folder) / "seven.png"
         cv2.imwrite(str(picture), digit("7"))
         page.locator("#file").set_input_files(picture)

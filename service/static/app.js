@@ -40,6 +40,7 @@ let rasterRows = 0;
 
 // ---- messages to people
 
+const OVERLOADED_MS = 800; // end to end; the newest frame wins, so that this grows no further
 const LINK = { idle: "ready", connecting: "connecting…", live: "live", retrying: "reconnecting…", busy: "server busy", refused: "refused" };
 
 function linkState(state, detail = {}) {
@@ -278,8 +279,17 @@ function paint(nowMs) {
   recording.draw();
   if (page.latest) answer.show(page.latest.probabilities, page.latest.steady, nowMs);
   meters.draw(nowMs);
+  tellOverload();
 }
 requestAnimationFrame(paint);
+
+/** A server that cannot keep up answers late: the pill beside the model says so. */
+function tellOverload() {
+  if (page.source !== "camera" || !stream.ready) return;
+  const late = meters.mean.latency > OVERLOADED_MS;
+  $("link").dataset.state = late ? "busy" : "live";
+  $("link-text").textContent = late ? "live, overloaded" : LINK.live;
+}
 
 // ---- controls
 
