@@ -167,6 +167,11 @@ def test_imagenet_and_any_folder_of_pictures(tmp_path: Path) -> None:
     assert data.train.frames.shape[1:] == (1, 3, 20, 20)
     assert (data.contract.height, data.contract.width) == (16, 16)
     assert len(data.test) == 16
+    larger = load_data(image_config(tmp_path, str(tmp_path / "imagenet"), resize=80))
+    assert larger.train.frames.shape[-2:] == (80, 80)
+    assert larger.contract.height == 64
+    with pytest.raises(ValueError, match="--resize 20 is smaller"):
+        load_data(image_config(tmp_path, "imagenet", resize=20))
     folder = load_data(image_config(tmp_path, str(write_pictures(tmp_path / "mine", splits=("",))), channels=1))
     assert folder.train.frames.shape[1:] == (1, 1, 64, 64)
     assert len(folder.split["test"]) == 2

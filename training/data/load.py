@@ -4,13 +4,15 @@ The validation split is drawn from the training samples, stratified and seeded; 
 one that is the same for every seed. Both are written into the run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encoders.binning import CEILINGS
+from encoders.image import IMAGE_ENCODERS
 from models.checkpoint import Contract
 from training.config import TrainConfig
 from training.data.cache import bin_items, cached, emulate_mnist, join, shown_images
@@ -22,7 +24,8 @@ IMAGE_STEPS = 4
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
 DATA_NAMES = (*RECORDED, *IMAGES, "imagenet")
-ENCODINGS = {"events": ("binary", "count"), "image": ("direct", "rate", "latency")}
+ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE_ENCODERS}
+"""Names that a run may choose, by kind of data; the first is the default."""
 
 
 def list_data(config: TrainConfig) -> Listing | ImageSet:
@@ -32,16 +35,23 @@ def list_data(config: TrainConfig) -> Listing | ImageSet:
     if config.data in IMAGES:
         return IMAGES[config.data](Path(config.root))
     if config.data == "imagenet":
-        path, side = find_imagenet(Path(config.root)), IMAGENET_SIDE
+        path, name = find_imagenet(Path(config.root)), "imagenet"
     else:
-        path, side = Path(config.data), FOLDER_SIDE
+        path, name = Path(config.data), Path(config.data).resolve().name
         if not holds_pictures(path):
-            return list_folder(path, path.resolve().name)
-    height, width = config.height or side, config.width or side
+            return list_folder(path, name)
+    height, width = picture_size(config)
     if config.resize:  # kept larger, cut when used
-        height, width = config.resize * height // min(height, width), config.resize * width // min(height, width)
-    name = "imagenet" if config.data == "imagenet" else path.resolve().name
+        height, width = (config.resize * side // min(height, width) for side in (height, width))
+    if min(height, width) < min(picture_size(config)):
+        raise ValueError(f"--resize {config.resize} is smaller than the network's input, {picture_size(config)}")
     return list_pictures(path, name, height, width, config.channels or 3)
+
+
+def picture_size(config: TrainConfig) -> tuple[int, int]:
+    """(height, width) of the network's input for pictures on disk."""
+    side = IMAGENET_SIDE if config.data == "imagenet" else FOLDER_SIDE
+    return config.height or side, config.width or side
 
 
 def settle(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
@@ -51,10 +61,10 @@ def settle(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
         window = listing.window
     else:
         height, width = listing.train.frames.shape[-2:]
-        if config.resize:
-            height, width = (side * (config.height or IMAGENET_SIDE) // config.resize for side in (height, width))
+        if isinstance(listing.train.frames, PictureRows):
+            height, width = picture_size(config)
         window = Window(IMAGE_STEPS, 0, height, width)
-    encoding = config.encoding or ENCODINGS[kind][0]
+    encoding = config.encoding or next(iter(ENCODINGS[kind]))
     if encoding not in ENCODINGS[kind]:
         raise ValueError(f"--encoding for {listing.name} must be one of {', '.join(ENCODINGS[kind])}, not {encoding!r}")
     return replace(
