@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.checkpoint import Contract
 from models.neurons import Neuron
 from models.resnet import ResNetConfig, SpikingResNet
 from training.data import Frames
@@ -61,3 +62,36 @@ def test_against_a_plain_pass(network: SpikingResNet, frames: Frames, monkeypatc
 def test_hooks_are_taken_off(network: SpikingResNet, frames: Frames) -> None:
     evaluate(network, frames, 3, torch.device("cpu"))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+
+
+def test_dead_and_saturated_channels_are_counted_and_named(network: SpikingResNet, frames: Frames) -> None:
+    state = network.state_dict()
+    with torch.no_grad():  # the stem's norm: two channels never fire, two always do
+        state["stem.1.weight"].zero_()
+        state["stem.1.bias"].copy_(torch.tensor([-1.0, -1.0, 9.0, 9.0]))
+        state["blocks.0.conv2.1.weight"].zero_()
+        state["blocks.0.conv2.1.bias"].fill_(-1)
+    result = evaluate(network, frames, 3, torch.device("cpu"))
+    stem, last = result.layers["neuron"], result.layers["blocks.0.neuron2"]
+    assert (stem.rate, stem.dead, stem.saturated) == (0.5, 0.5, 0.5)
+    assert (last.rate, last.dead) == (0, 1)
+    assert result.warnings()[0] == "silent layers: blocks.0.neuron2"
+    with torch.no_grad():
+        state["stem.1.bias"].copy_(torch.tensor([-1.0, -1.0, -1.0, 9.0]))
+    again = evaluate(network, frames, 3, torch.device("cpu"))
+    assert "more than half of their channels dead: neuron" in again.warnings()[1]
+
+
+def test_images_are_evaluated_as_their_contract_says() -> None:
+    torch.manual_seed(0)
+    network = SpikingResNet(ResNetConfig("ms", (1,), (4,), in_channels=1, classes=3)).eval()
+    random = np.random.default_rng(0)
+    images = Frames(random.integers(0, 256, (7, 1, 1, 9, 8), np.uint8), random.integers(0, 3, 7))
+    contract = Contract("image", 1, 9, 8, 4, "direct", mean=(0.5,), std=(0.25,))
+    result = evaluate(network, images, 3, torch.device("cpu"), contract)
+    x = (torch.from_numpy(images.frames[:, 0]).float() / 255 - 0.5) / 0.25
+    with torch.no_grad():
+        logits, _ = network(x.expand(4, -1, -1, -1, -1))
+    loss = torch.nn.functional.cross_entropy(logits.mean(0), torch.from_numpy(images.labels))
+    assert result.loss == pytest.approx(float(loss), rel=1e-5)
+    assert len(result.accuracy_by_step) == 4
