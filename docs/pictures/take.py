@@ -31,6 +31,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "service" / "samples"))
 from draw import digit  # noqa: E402
 
+WIDE, PHONE = (1320, 890), (390, 844)
 COLOURS = 256  # of a picture's palette: small files, no visible loss
 
 
@@ -80,6 +81,23 @@ def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Pag
     return page
 
 
+def when_sure(page: Page, label: str, seconds: float) -> bytes:
+    """A screenshot once the page is sure of the label, or when the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        page.wait_for_timeout(40)
+        sure = page.locator("#confidence").inner_text().split()
+        if (
+            page.locator("#label").inner_text() == label
+            and sure
+            and int(sure[0]) >= 90
+            and time.monotonic() > end - seconds + 4
+        ):
+            break
+    page.get_by_role("button", name="Pause").click()
+    return page.screenshot()
+
+
 def of_the_page(url: str, seconds: float) -> None:
     """Light, dark and phone with the camera; a sample; a file."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -94,19 +112,17 @@ def of_the_page(url: str, seconds: float) -> None:
         ]
         flags.append(f"--use-file-for-fake-video-capture={video}")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        for name, scheme, size in (
-            ("light", "light", (1320, 890)),
-            ("dark", "dark", (1320, 890)),
-            ("phone", "light", (390, 844)),
-        ):
+        page = visit(browser, url, "light", WIDE)
+        save("page-start", page.screenshot())
+        page.get_by_role("button", name="Start camera").click()
+        save("page-light", when_sure(page, "3", seconds))
+        page.context.close()
+        for name, scheme, size, digit_name in (("dark", "dark", WIDE, "5"), ("phone", "light", PHONE, "3")):
             page = visit(browser, url, scheme, size)
-            if name == "light":
-                save("page-start", page.screenshot())
-            page.get_by_role("button", name="Start camera").click()
-            page.wait_for_timeout(seconds * 1000)
-            save(f"page-{name}", page.screenshot())
+            page.get_by_role("button", name=f"Play the recording digit {digit_name}").click()
+            save(f"page-{name}", when_sure(page, digit_name, seconds))
             page.context.close()
-        page = visit(browser, url, "light", (1320, 890))
+        page = visit(browser, url, "light", WIDE)
         picture = Path(folder) / "seven.png"
         cv2.imwrite(str(picture), digit("7"))
         page.locator("#file").set_input_files(picture)
@@ -131,7 +147,7 @@ def main() -> None:
     """Take all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="", help="shipped name or folder (default: the shipped model)")
-    parser.add_argument("--seconds", type=float, default=6, help="how long the camera runs before a picture")
+    parser.add_argument("--seconds", type=float, default=60, help="how long to wait for a sure answer")
     args = parser.parse_args()
     classifier = Classifier.load(find(args.model or default_model()))
     of_the_desktop(classifier)
