@@ -37,7 +37,8 @@ def drawn(classifier: Classifier, count: int) -> None:
     sensor = SensorSize(classifier.contract.sensor_width, classifier.contract.sensor_height)
     random = np.random.default_rng(0)
     right = {"in order": 0, "shuffled in time": 0}
-    for index, motion in enumerate(MOTIONS):
+    for motion in MOTIONS:
+        index = classifier.labels.index(motion)
         for n in range(count):
             inputs = classifier.event_inputs(motion_recording(motion, sensor, seed=FIRST_TEST_SEED + n), sensor)
             right["in order"] += classifier.predict(inputs)[-1].index == index

@@ -24,6 +24,7 @@ FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 SHIPPED = Path(__file__).parent / "shipped"
+DEFAULT_MODEL = "nmnist"  # what takes a sample when no model is named
 T = TypeVar("T")
 
 
@@ -81,8 +82,9 @@ NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
 
 
 def shipped() -> dict[str, Path]:
-    """Folders of the models inside the package, by name."""
-    return {path.parent.name: path.parent for path in sorted(SHIPPED.glob(f"*/{CONFIG}"))}
+    """Folders of the models inside the package, by name; the default one first."""
+    found = {path.parent.name: path.parent for path in sorted(SHIPPED.glob(f"*/{CONFIG}"))}
+    return dict(sorted(found.items(), key=lambda item: item[0] != DEFAULT_MODEL))
 
 
 def find(wanted: str) -> Path:
