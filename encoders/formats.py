@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from encoders.events import Events, SensorSize
 
 CHUNK_BYTES = 16 << 20  # what is read from a file at once
+WHOLE_BYTES = 4 * CHUNK_BYTES  # up to here a file is read in one piece: joining pieces costs more than decoding
 
 
 class RecordingError(ValueError):
@@ -49,6 +50,8 @@ Decode = Callable[[NDArray[np.uint8]], Events]
 def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list[str]) -> Iterator[Events]:
     """Events of a file of equal records from byte `start` on; bytes left over at the end are noted."""
     chunk = CHUNK_BYTES // record * record
+    if path.stat().st_size - start <= WHOLE_BYTES:
+        chunk = max(chunk, WHOLE_BYTES // record * record)
     with path.open("rb") as file:
         file.seek(start)
         while True:

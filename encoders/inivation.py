@@ -1,19 +1,21 @@
 """iniVation's formats: AEDAT 2.0 (jAER), AEDAT 3.1 (cAER, DVS Gesture) and AEDAT 4 (DV)."""
 
+import importlib
 import re
 import struct
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events, make_events
-from encoders.formats import CHUNK_BYTES, Opened, Parts, RecordingError, text_header, word_chunks
+from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, make_events
+from encoders.formats import CHUNK_BYTES, WHOLE_BYTES, Opened, Parts, RecordingError, text_header, word_chunks
 from encoders.prophesee import kernels, unwrap
 
 CHIPS = {  # what a header's chip or source name says about the sensor; the longest name that fits counts
@@ -209,7 +211,8 @@ def open_aedat4(path: Path) -> Opened:
     """An AEDAT 4 file. Packets are read and unpacked one by one; zstd ones go through EventCV, a few MB at a time."""
     header = _aedat4_header(path)
     notes: list[str] = []
-    own = header.compression == 0 or (header.compression in (1, 2) and kernels() is not None)
+    unpacks = kernels() is not None or lz4_frame() is not None
+    own = header.compression == 0 or (header.compression in (1, 2) and unpacks)
     chunks = _aedat4_own(path, header, notes) if own else _aedat4_foreign(path, header, notes)
     return Opened(header.size, chunks, notes)
 
@@ -292,42 +295,79 @@ def _aedat4_packets(path: Path, header: Aedat4Header, notes: list[str]) -> Itera
 
 
 def _aedat4_own(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
-    damaged = 0
+    damaged = n = 0
+    waiting: list[NDArray[np.uint8]] = []
     for packet in _aedat4_packets(path, header, notes):
         try:
-            table = np.frombuffer(packet, np.uint8) if header.compression == 0 else _unpack_lz4(packet)
-            yield _packet_events(table)
+            records = _packet_records(_unpacked(packet, header.compression))
         except (RecordingError, struct.error, IndexError):
             damaged += 1
+            continue
+        waiting.append(records)
+        n += records.size
+        if n >= WHOLE_BYTES:
+            yield _record_events(waiting)
+            waiting, n = [], 0
+    if waiting:
+        yield _record_events(waiting)
     if damaged:
         notes.append(f"{damaged} damaged packets were left out")
 
 
-def _packet_events(table: NDArray[np.uint8]) -> Events:
-    """A size-prefixed flatbuffer EventPacket -> its events."""
+def _packet_records(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A size-prefixed flatbuffer EventPacket -> its events as [n, 16] bytes."""
     head = table[: 1 << 10].tobytes()
     root = 4 + struct.unpack_from("<I", head, 4)[0]
     place = _field_place(head, root, 0)
     if not place:
-        return empty_events()
+        return np.zeros((0, 16), np.uint8)
     place += struct.unpack_from("<I", head, place)[0]
     n = struct.unpack_from("<I", head, place)[0]
     records = table[place + 4 : place + 4 + 16 * n]
     if len(records) < 16 * n:
         raise RecordingError("a packet is shorter than it says")
-    records = records.reshape(-1, 16)
-    loops = kernels()
-    if loops is not None:
-        out = np.empty(n, EVENTS)
-        loops.aedat4_events(records, out)
-        return out
+    return records.reshape(-1, 16)
+
+
+def _record_events(parts: list[NDArray[np.uint8]]) -> Events:
+    """16-byte records (time int64, x and y int16, ON uint8, padding) -> events."""
+    events = np.empty(sum(map(len, parts)), EVENTS)
     layout = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
-    found = np.ascontiguousarray(records).view(layout)[:, 0]
-    return make_events(found["t"], found["x"], found["y"], found["p"])
+    loops, end = kernels(), 0
+    for records in parts:
+        begin, end = end, end + len(records)
+        if loops is not None:
+            loops.aedat4_events(records, events[begin:end])
+            continue
+        found = np.ascontiguousarray(records).view(layout)[:, 0]
+        events[begin:end] = make_events(found["t"], found["x"], found["y"], found["p"])
+    return events
+
+
+def _unpacked(packet: bytes, compression: int) -> NDArray[np.uint8]:
+    return np.frombuffer(packet, np.uint8) if compression == 0 else _unpack_lz4(packet)
+
+
+@cache
+def lz4_frame() -> Any:
+    """The lz4 package's frames, None where it is not installed."""
+    try:
+        return importlib.import_module("lz4.frame")
+    except ImportError:
+        return None
 
 
 def _unpack_lz4(data: bytes) -> NDArray[np.uint8]:
-    """An LZ4 frame (lz4 frame format 1.6) without dictionary; checksums are not checked."""
+    """An LZ4 frame (frame format 1.6) without dictionary: by the lz4 package, or by our own slower loop."""
+    if (library := lz4_frame()) is not None:
+        try:
+            unpacker = library.LZ4FrameDecompressor()
+            table = unpacker.decompress(data, max_length=LARGEST_PACKET)
+        except (RuntimeError, ValueError, EOFError) as error:
+            raise RecordingError("a packet is no LZ4 frame") from error
+        if not unpacker.eof:
+            raise RecordingError("a packet is cut short, or larger than any camera makes it")
+        return np.frombuffer(table, np.uint8)
     magic, flags, sizes = struct.unpack_from("<IBB", data)
     code = sizes >> 4 & 7
     if magic != 0x184D2204 or flags >> 6 != 1 or code < 4 or flags & 1:

@@ -10,7 +10,7 @@ import pytest
 import tonic.io
 from numpy.typing import NDArray
 
-from encoders import inivation, prophesee, recordings, tables
+from encoders import formats, inivation, prophesee, tables
 from encoders.events import Events, SensorSize, check_events, make_events
 from encoders.recordings import (
     FORMATS,
@@ -48,8 +48,10 @@ def from_eventcv(path: Path) -> Events:
     return make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
 
 
-@pytest.fixture(params=["numba", "numpy"])
+@pytest.fixture(params=["numba", "numpy", "no lz4"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "numba":
+        monkeypatch.setattr(inivation, "lz4_frame", lambda: None)
     if request.param == "numpy":
         monkeypatch.setattr(prophesee, "kernels", lambda: None)
         monkeypatch.setattr(inivation, "kernels", lambda: None)
@@ -269,8 +271,8 @@ def test_packets_are_the_recording_in_pieces(name: str, tmp_path: Path, monkeypa
     if name == "es":
         pytest.importorskip("faery")
     path, events, _ = written(tmp_path, name)
-    for module, constant in ((recordings.prophesee.word_chunks.__globals__, "CHUNK_BYTES"), (vars(tables), "ROWS")):
-        monkeypatch.setitem(module, constant, 1000)
+    for module, constant in ((formats, "CHUNK_BYTES"), (formats, "WHOLE_BYTES"), (tables, "ROWS")):
+        monkeypatch.setattr(module, constant, 1000)
     parts = list(packets(path, 7_000))
     assert np.array_equal(np.concatenate(parts), events)
     numbers = [(int(part["t"][0]) - int(events["t"][0])) // 7_000 for part in parts]
@@ -278,8 +280,10 @@ def test_packets_are_the_recording_in_pieces(name: str, tmp_path: Path, monkeypa
     assert all((part["t"][-1] - events["t"][0]) // 7_000 == number for part, number in zip(parts, numbers))
 
 
-def test_a_long_file_does_not_sit_in_memory(tmp_path: Path) -> None:
+def test_a_long_file_does_not_sit_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
+
+    monkeypatch.setattr(formats, "WHOLE_BYTES", 1 << 20)  # or this one would not be long
 
     path = tmp_path / "long.dat"
     size = SensorSize(640, 480)

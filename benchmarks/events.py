@@ -1,0 +1,351 @@
+"""Events in: reading, binning, filters, emulation and the network, as ratios to named peers in one run.
+
+    python benchmarks/events.py [reading binning filters emulator udp tcp] [--rounds 7]
+
+One thread. Reading, binning, filters and emulation are timed on the process's CPU clock, the network on the wall clock.
+Variants take turns within a round, and a ratio is the median of the rounds' ratios, with their spread beside it.
+v2e is not on the package index, so its emulator cannot be installed here and is not in the table.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from encoders.binning import bin_events
+from encoders.emulator import CLEAN, Emulator, PixelModel, saccades
+from encoders.events import Events, SensorSize, make_events
+from encoders.filters import BackgroundActivity, HotPixels, Refractory
+from encoders.recordings import read_recording, write_recording
+
+Variant = tuple[str, Callable[[], object]]
+DATA = Path(os.environ.get("SPIKESIGHT_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
+
+
+def compare(title: str, unit: str, amount: float, variants: list[Variant], rounds: int, goal: str = "") -> None:
+    """Print a table: the first variant is ours, and each other one's time is divided by ours."""
+    for _, call in variants:
+        call()
+    taken: list[list[float]] = []
+    for turn in range(rounds):
+        row = [0.0] * len(variants)
+        for index in range(len(variants)) if turn % 2 == 0 else reversed(range(len(variants))):
+            begin = time.process_time()
+            variants[index][1]()
+            row[index] = max(time.process_time() - begin, 1e-7)
+        taken.append(row)
+    print(f"\n{title}{'   goal: ' + goal if goal else ''}")
+    for index, (name, _) in enumerate(variants):
+        speed = amount / statistics.median(row[index] for row in taken)
+        ratios = sorted(row[index] / row[0] for row in taken)
+        spread = f"   ours is {statistics.median(ratios):6.2f} times as fast ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        print(f"  {name:42s} {speed:10.3g} {unit}{spread if index else ''}")
+
+
+def some_events(n: int, size: SensorSize, span_us: int = 1_000_000, seed: int = 0) -> Events:
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.integers(0, span_us, n))
+    return make_events(t, rng.integers(0, size.width, n), rng.integers(0, size.height, n), rng.integers(0, 2, n))
+
+
+def optional(name: str) -> Any:
+    """A peer, if it is installed."""
+    try:
+        return __import__(name)
+    except ImportError:
+        print(f"  ({name} is not installed)")
+        return None
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def reading(rounds: int) -> None:
+    """Whole files into our events, against the readers of other packages into theirs."""
+    size = SensorSize(1280, 720)
+    with tempfile.TemporaryDirectory() as folder:
+        events = some_events(3_000_000, size, 3_000_000)
+        for name, suffix in (("evt2", ".raw"), ("evt3", ".raw"), ("dat", ".dat"), ("aedat4", ".aedat4")):
+            path = Path(folder) / f"{name}{suffix}"
+            write_recording(path, events, size, name)
+            peers = readers(path, name, size)
+            compare(f"read 3 M events, {name}", "Mev/s", 3, [ours(path), *peers], rounds, ">= 0.9 of the fastest")
+        davis = Path(folder) / "davis.aedat"
+        write_recording(davis, some_events(3_000_000, SensorSize(346, 260)), SensorSize(346, 260), "aedat2")
+        compare("read 3 M events, aedat2", "Mev/s", 3, [ours(davis), *readers(davis, "aedat2", size)], rounds, ">= 20")
+    for name in ("evt2.raw", "evt3.raw", "gen4.dat", "davis346.aedat4"):
+        path = DATA / "recordings" / name
+        if path.exists():
+            recording = read_recording(path)
+            peers = readers(path, recording.format, recording.size)
+            millions = len(recording.events) / 1e6
+            compare(f"read {name}, {len(recording.events):,} events", "Mev/s", millions, [ours(path), *peers], rounds)
+
+
+def ours(path: Path) -> Variant:
+    return "spikesight read_recording", lambda: read_recording(path)
+
+
+def readers(path: Path, name: str, size: SensorSize) -> list[Variant]:
+    """The peers that read this format; expelliarmus gets the times of EVT3 wrong and is here for its speed."""
+    import eventcv
+
+    found: list[Variant] = [("eventcv load + numpy()", lambda: eventcv.load(str(path), time_unit="us").numpy())]
+    faery = optional("faery")
+    if faery and name != "aedat2":
+        dimensions = (size.width, size.height)
+        found.append(("faery", lambda: list(faery.events_stream_from_file(path, dimensions_fallback=dimensions))))
+    if (evt3 := optional("evt3")) and name == "evt3":
+        found.append(("evt3", lambda: evt3.decode_file(str(path))))
+    if (expelliarmus := optional("expelliarmus")) and name in ("evt2", "evt3", "dat"):
+        found.append(("expelliarmus", lambda: expelliarmus.Wizard(encoding=name).read(str(path))))
+    if (dv := optional("dv_processing")) and name == "aedat4":
+        found.append(("dv-processing", lambda: dv_read(dv, path)))
+    return found
+
+
+def dv_read(dv: Any, path: Path) -> list[np.ndarray]:
+    recording = dv.io.MonoCameraRecording(str(path))
+    parts = []
+    while (batch := recording.getNextEventBatch()) is not None:
+        parts.append(batch.numpy())
+    return parts
+
+
+# -------------------------------------------------------------------------------------------------------------- binning
+
+
+def binning(rounds: int) -> None:
+    """1e6 events into 10 x 2 x H x W counts; every variant gives the same numbers."""
+    from tonic.functional import to_frame_numpy
+
+    for size, goal in ((SensorSize(128, 128), ">= 20x tonic, >= 100 Mev/s"), (SensorSize(1280, 720), ">= 10x, >= 25")):
+        events = some_events(1_000_000, size)
+        foreign = events.astype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "i1")])
+        shape = (10, 2, size.height, size.width)
+        out = np.zeros(shape, np.uint8)
+
+        def kernel(events: Events = events, size: SensorSize = size, out: np.ndarray = out) -> np.ndarray:
+            return bin_events(events, 0, 100_000, 10, size, mode="count", out=out)
+
+        def tonic(foreign: np.ndarray = foreign, size: SensorSize = size) -> np.ndarray:
+            sensor = (size.width, size.height, 2)
+            return to_frame_numpy(foreign, sensor, time_window=100_000, start_time=0, end_time=1_000_000)
+
+        def bincount(events: Events = events, shape: tuple[int, ...] = shape) -> np.ndarray:
+            step = events["t"] // 100_000
+            cell = ((step * 2 + events["p"]) * shape[2] + events["y"]) * shape[3] + events["x"]
+            return np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape)
+
+        def add_at(events: Events = events, shape: tuple[int, ...] = shape) -> np.ndarray:
+            counts = np.zeros(shape, np.int16)
+            np.add.at(counts, (events["t"] // 100_000, events["p"].astype(int), events["y"], events["x"]), 1)
+            return counts
+
+        assert all(np.array_equal(kernel(), other()) for other in (tonic, bincount, add_at))
+        variants: list[Variant] = [
+            ("spikesight bin_events", kernel),
+            ("tonic to_frame_numpy (safe form)", tonic),
+            ("np.bincount", bincount),
+            ("np.add.at", add_at),
+        ]
+        compare(f"bin 1 M events into 10x2x{size.height}x{size.width}", "Mev/s", 1, variants, rounds, goal)
+
+
+# -------------------------------------------------------------------------------------------------------------- filters
+
+
+def filters(rounds: int) -> None:
+    """1 M events at 640x480 through filters with state, against EventCV's."""
+    import eventcv
+
+    size = SensorSize(640, 480)
+    events = some_events(1_000_000, size)
+    table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
+    stream = eventcv.from_numpy(table, sensor_size=(640, 480), time_unit="us")
+    pairs: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
+        ("refractory", lambda: Refractory(size, 5_000)(events), lambda: stream.refractory_filter(5_000)),
+        (
+            "background activity",
+            lambda: BackgroundActivity(size, 2_000)(events),
+            lambda: stream.background_activity_filter(2_000),
+        ),
+        ("hot pixels", lambda: HotPixels(size, 100_000)(events), lambda: stream.hot_pixel_filter(6.0)),
+    ]
+    for name, mine, theirs in pairs:
+        variants: list[Variant] = [(f"spikesight {name}", mine), (f"eventcv {name}", theirs)]
+        compare(f"{name}, 640x480", "Mev/s", 1, variants, rounds, ">= 30 Mev/s")
+
+
+# ------------------------------------------------------------------------------------------------------------- emulator
+
+
+def video(size: SensorSize, n: int = 24) -> np.ndarray:
+    """A soft pattern that moves two pixels a frame: about 35,000 events a frame at 640x480."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    wide = rng.integers(0, 256, (size.height + 20, size.width + 2 * n)).astype(np.uint8)
+    soft = cv2.normalize(cv2.GaussianBlur(wide, (0, 0), 12), np.empty(0), 0, 255, cv2.NORM_MINMAX)
+    return np.stack([soft[10 : 10 + size.height, 2 * k : 2 * k + size.width] for k in range(n)]).astype(np.uint8)
+
+
+def emulator(rounds: int) -> None:
+    """Frames a second, sorted output; EventCV's simulator is the peer that a package index has."""
+    import eventcv
+
+    for size in (SensorSize(640, 480), SensorSize(346, 260)):
+        frames = video(size)
+
+        def run(params: PixelModel, frames: np.ndarray = frames, size: SensorSize = size) -> int:
+            camera = Emulator(size, params)
+            return sum(len(camera.push(frame, k * 33_333)) for k, frame in enumerate(frames))
+
+        noisy = PixelModel(noise_hz=5, cutoff_hz=30, refractory_us=1000)
+        n = run(CLEAN)
+        variants: list[Variant] = [
+            ("spikesight Emulator, no noise", lambda run=run: run(CLEAN)),
+            ("spikesight Emulator, noise and low-pass", lambda run=run, noisy=noisy: run(noisy)),
+            (
+                "eventcv simulate, upsample none",
+                lambda frames=frames: eventcv.simulate(frames, fps=30, upsample="none"),
+            ),
+        ]
+        title = f"emulate {size}, {n / (len(frames) - 1):,.0f} events a frame"
+        compare(title, "frames/s", len(frames), variants, rounds, "640x480: >= 300, with noise >= 150")
+    digit = np.zeros((28, 28), np.uint8)
+    digit[5:23, 9:13] = digit[5:9, 9:20] = 255
+    compare(
+        "saccades over a 28x28 image", "images/s", 1, [("spikesight saccades", lambda: saccades(digit))], 20 * rounds
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- network
+
+
+def udp(_: int) -> None:
+    """Events over loopback at a given rate: received, and from the sender's clock to our packet."""
+    from service.drivers import UdpDriver
+    from service.sources import Address, Source
+
+    print("\nUDP loopback, 180 events a datagram, 5 ms batches   goal: 4 Mev/s without loss, p95 <= 35 ms")
+    for layout, rate in (("t64", 1e6), ("t64", 4e6), ("t32", 4e6), ("aestream", 4e6)):
+        opened: list[UdpDriver] = []
+
+        def open_driver(address: Address, opened: list[UdpDriver] = opened) -> UdpDriver:
+            opened.append(UdpDriver(address))
+            return opened[-1]
+
+        address = Address("udp", "udp", "127.0.0.1", 0, {"size": "1280x720", "format": layout})
+        with Source(address, open_driver) as source:
+            sent, late = _udp_round(source, opened[0].port, layout, rate)
+            share = 100 * source.n_events / sent
+        p50, p95 = np.percentile(late, (50, 95)) if late else (float("nan"), float("nan"))
+        print(f"  {layout:9s} {rate / 1e6:.0f} Mev/s   received {share:6.2f} %   p50 {p50:5.1f} ms, p95 {p95:5.1f} ms")
+    print(f"  receive buffer granted: {opened[0].buffer_bytes:,} bytes")
+
+
+def _udp_round(source: Any, port: int, layout: str, rate: float) -> tuple[int, list[float]]:
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")
+    ready = context.Queue()
+    sender = context.Process(target=_send_udp, args=(port, layout, rate, 2.0, ready), daemon=True)
+    sender.start()
+    late: list[float] = []
+    sent = 0
+    while True:
+        packet = source.read(0.05)
+        if packet is not None:
+            now = time.monotonic_ns() // 1000 & 0xFFFFFFFF
+            late.append((now - (int(packet["t"][-1]) & 0xFFFFFFFF)) / 1e3)
+        elif not ready.empty() and not sender.is_alive():
+            sent = ready.get()
+            break
+    return sent, late
+
+
+def _send_udp(port: int, layout: str, rate: float, seconds: float, result: Any) -> None:
+    import socket
+
+    from encoders.wire import EVENT_BYTES, encode
+
+    batch_s = 0.005
+    n = int(rate * batch_s)
+    events = some_events(n, SensorSize(1280, 720), round(batch_s * 1e6))
+    offsets = events["t"].copy()
+    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    begin = time.monotonic()
+    sent = 0
+    while time.monotonic() - begin < seconds:
+        due = begin + (sent // n + 1) * batch_s
+        time.sleep(max(0.0, due - time.monotonic()))
+        events["t"] = time.monotonic_ns() // 1000 - round(batch_s * 1e6) + offsets
+        for datagram in encode(events, layout, longest=180 * EVENT_BYTES[layout]):
+            out.sendto(datagram, ("127.0.0.1", port))
+        sent += n
+    result.put(sent)
+
+
+def tcp(_: int) -> None:
+    """The virtual camera over TCP at 1 Mev/s: from the sender's clock to our packet."""
+    import socket
+
+    from app.virtual_camera import DvSink
+    from service.drivers import DvDriver
+    from service.sources import Source, parse
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    size = SensorSize(640, 480)
+    sink = DvSink(size, "127.0.0.1", port)
+    late: list[float] = []
+    with Source(parse(f"dv://127.0.0.1:{port}"), DvDriver) as source:
+        while not sink.n_clients:
+            time.sleep(0.01)
+        batch = some_events(1000, size, 1000)
+        offsets = batch["t"].copy()
+        begin, k = time.monotonic(), 0
+        while k < 1500:
+            time.sleep(max(0.0, begin + (k + 1) * 0.001 - time.monotonic()))
+            batch["t"] = time.monotonic_ns() // 1000 - 1000 + offsets
+            sink.send(batch)
+            k += 1
+            while (packet := source.read(0)) is not None:
+                late.append(time.monotonic_ns() / 1e6 - int(packet["t"][-1]) / 1e3)
+        time.sleep(0.3)
+        received = source.n_events
+    sink.close()
+    p50, p95 = np.percentile(late, (50, 95))
+    print("\nTCP virtual camera, 1 ms packets, about 1 Mev/s   goal: p95 <= 10 ms")
+    print(f"  received {100 * received / (k * 1000):.2f} %   p50 {p50:.1f} ms, p95 {p95:.1f} ms")
+
+
+PARTS = {"reading": reading, "binning": binning, "filters": filters, "emulator": emulator, "udp": udp, "tcp": tcp}
+
+
+def main() -> None:
+    """Run the parts asked for, all by default."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    print(f"numpy {np.__version__}, Python {sys.version.split()[0]}, load {load:.1f} on {os.cpu_count()} cores")
+    for name in args.parts or PARTS:
+        PARTS[name](args.rounds)
+
+
+if __name__ == "__main__":
+    main()
