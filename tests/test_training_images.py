@@ -103,6 +103,8 @@ def test_mnist_wherever_it_was_unpacked(tmp_path: Path, place: str) -> None:
     assert data.contract.still == "digit"
     assert len(data.train) + len(data.val) == 24
     assert len(data.test) == 6
+    assert sorted(data.split["val"]) == data.split["val"]
+    assert data.split["train"] == f"the other {len(data.train)} training images"
     assert 0 < data.contract.mean[0] < 1
 
 

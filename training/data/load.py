@@ -153,6 +153,8 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         part: [images.names[i] for i in rows] if images.names else rows.tolist()
         for part, rows in (("train", split.train), ("val", split.val), ("test", split.test))
     }
+    if not images.names:  # tens of thousands of numbers that follow from the others
+        parts["train"] = f"the other {len(train)} training images"
     if images.test is not None:
         parts["test"] = f"all {len(test)} of the set's own"
     record = _split_record(images.name, config, images.test is not None, parts)
