@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from encoders.emulator import MOVEMENTS, Emulator, PixelModel, saccades
 from encoders.events import Events, EventsError, SensorSize
+from encoders.motions import MOTIONS, SENSOR, motion_recording
 from encoders.recordings import FORMATS, format_of, write_recording
 
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
@@ -20,6 +21,7 @@ DESCRIPTION = """Turn images into recordings of events, or a video into one reco
   spikesight emulate photos/ events/ --size 128x128      <class>/<image> becomes <class>/<image>.bin
   spikesight emulate mnist/ events/ --count 1000         MNIST's IDX files, N-MNIST-like by default
   spikesight emulate clip.mp4 clip.aedat4 --threshold 0.15
+  spikesight emulate motions events/ --count 100         drawn objects in nine motions, 100 recordings of each
 
 Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s (--movement smooth: an ellipse).
 """
@@ -37,7 +39,9 @@ class Picture:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument("source", type=Path, metavar="IN", help="folder of images, folder of MNIST files, or a video")
+    parser.add_argument(
+        "source", type=Path, metavar="IN", help="folder of images or of MNIST files, a video, or 'motions'"
+    )
     parser.add_argument("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     parser.add_argument("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
     parser.add_argument("--format", default="nmnist", choices=list(FORMATS), help="of the recordings (default: nmnist)")
@@ -51,7 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Emulate a data set or a video."""
+    """Emulate a data set, a video or drawn motions."""
+    if str(args.source) == "motions" and not args.source.exists():
+        return _motions(args)
     if args.source.is_file():
         return _video(args)
     if not args.source.is_dir():
@@ -77,6 +83,17 @@ def run(args: argparse.Namespace) -> int:
     if not done:
         raise EventsError(f"there are no images in {args.source}: neither <class>/<image> files nor MNIST's IDX files")
     print(f"{args.target}: {done:,} recordings of {sensor} pixels, {n / done:,.0f} events each")
+    return 0
+
+
+def _motions(args: argparse.Namespace) -> int:
+    sensor, count = args.size or SENSOR, args.count or 100
+    for motion in MOTIONS:
+        folder = args.target / motion
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed in range(args.seed, args.seed + count):
+            write_recording(folder / f"{seed:05d}.npz", motion_recording(motion, sensor, seed=seed), sensor)
+    print(f"{args.target}: {count} recordings of each of {len(MOTIONS)} motions, {sensor} pixels")
     return 0
 
 

@@ -1,12 +1,15 @@
 """Drawn motions: the events of each move as its name says, on average over seeds."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from app.cli import main
 from encoders.events import EventsError, SensorSize, check_events
 from encoders.motions import MOTIONS, SENSOR, motion_recording
+from encoders.recordings import read_recording
 
 SEEDS = range(12)
 
@@ -63,3 +66,12 @@ def test_other_sensors_and_unknown_motions() -> None:
     check_events(motion_recording("left", sensor, seed=1), sensor)
     with pytest.raises(EventsError, match="no motion"):
         motion_recording("sideways", seed=0)
+
+
+def test_the_command_writes_a_folder_to_train_on(tmp_path: Path) -> None:
+    assert main(["emulate", "motions", str(tmp_path / "drawn"), "--count", "2", "--seed", "7"]) == 0
+    files = sorted((tmp_path / "drawn").rglob("*.npz"))
+    assert len(files) == 2 * len(MOTIONS)
+    recording = read_recording(files[0])
+    assert recording.size == SENSOR
+    assert np.array_equal(recording.events, motion_recording(files[0].parent.name, seed=7))
