@@ -89,6 +89,8 @@ class Run:
         """Go on from the last checkpoint."""
         groups, counters = load_progress(self.progress_path, self.network, self.optimiser)
         self.progress = Progress(**counters)
+        if not self.processes.main:  # the saved sums are those of all
+            self.progress.loss_sum, self.progress.correct = 0.0, 0
         self.average = _moved(groups.get("average"), self.device) or self.average
         carried = _moved(groups.get("carry"), self.device)
         self.last_state = carried and {key: self.processes.share(tensor) for key, tensor in carried.items()}
