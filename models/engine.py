@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.convert_network import ConvertedNetwork
+from models.engine_converted import can_plan, make_converted_plan
 from models.engine_library import build, library
 from models.engine_plan import NativeBuffer, NativeLayer, NativeRun, make_plan, padded
 from models.neurons import State
@@ -56,13 +58,15 @@ def engine_status() -> str:
 
 def can_run(network: nn.Module) -> bool:
     """Whether `Engine` takes this network on this machine."""
-    if not isinstance(network, SpikingResNet) or library() is None:
+    if library() is None or not all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters()):
+        return False
+    if isinstance(network, ConvertedNetwork):
+        return can_plan(network)
+    if not isinstance(network, SpikingResNet):
         return False
     config = network.config
     others = (f for f in fields(config) if f.name not in HANDLED)
-    if config.neuron.kind != "lif" or any(getattr(config, f.name) != f.default for f in others):
-        return False
-    return all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
+    return config.neuron.kind == "lif" and all(getattr(config, f.name) == f.default for f in others)
 
 
 class Engine:
@@ -76,14 +80,17 @@ class Engine:
         lib = library()
         if lib is None:
             raise RuntimeError(engine_status())
-        if not isinstance(network, SpikingResNet) or not can_run(network):
-            raise RuntimeError(
-                f"the engine runs spiking ResNets in float32 on the CPU, not this {type(network).__name__}"
-            )
+        if not can_run(network):
+            raise RuntimeError("the engine does not run this network: `can_run` says which it does")
         self._force, self._library = CHOICES[choice], lib
-        self._plan = make_plan(network, height, width, SCATTER_DENSITY)
-        self.shape = (network.config.in_channels, height, width)
-        self.classes, self.state_size = network.config.classes, self._plan.state_size
+        if isinstance(network, ConvertedNetwork):
+            self._plan = make_converted_plan(network, SCATTER_DENSITY)
+        else:
+            assert isinstance(network, SpikingResNet)
+            self._plan = make_plan(network, height, width, SCATTER_DENSITY)
+        self.shape, self.classes, self.state_size = self._plan.shape, self._plan.classes, self._plan.state_size
+        if self.shape[1:] != (height, width):
+            raise ValueError(f"this network takes {self.shape[1]}x{self.shape[2]} inputs, not {height}x{width}")
         layers = (NativeLayer * len(self._plan.layers))(*self._plan.layers)
         buffers = (NativeBuffer * len(self._plan.buffers))(*self._plan.buffers)
         self._handle = lib.engine_plan(
@@ -153,6 +160,10 @@ class Engine:
                     uses.append(LayerUse(name + suffix, reached / possible, scattered / frames, spent / 1e9))
         return uses
 
+    def _unit(self, name: str) -> Tensor:
+        """What 1 in the membranes of this layer is to the network, [C, 1, 1]."""
+        return self._plan.scales.get(name, torch.ones(1)).view(-1, 1, 1)
+
     def to_network_state(self, state: State) -> State:
         """The engine's state as the plain network's: a float32 [N, C, H, W] for each neuron layer."""
         flat = state[MEMBRANES]
@@ -160,7 +171,7 @@ class Engine:
         for name, (first, channels, height, width) in self._plan.neurons.items():
             size = height * width * padded(channels)
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
-            parts[name] = maps[..., :channels].permute(0, 3, 1, 2).contiguous()
+            parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * self._unit(name)
         return parts
 
     def from_network_state(self, state: State) -> State:
@@ -170,5 +181,5 @@ class Engine:
         for name, (first, channels, height, width) in self._plan.neurons.items():
             size = height * width * padded(channels)
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
-            maps[..., :channels] = state[name].permute(0, 2, 3, 1)
+            maps[..., :channels] = (state[name] / self._unit(name)).permute(0, 2, 3, 1)
         return {MEMBRANES: flat}

@@ -23,7 +23,7 @@ class NativeBuffer(ctypes.Structure):
 
 
 class NativeCarry(ctypes.Structure):
-    _fields_ = [*((n, NUMBER) for n in ("buffer", "stride", "first", "channels")), ("scale", REAL)]
+    _fields_ = [*((n, NUMBER) for n in ("buffer", "stride", "first", "channels")), ("scale", POINTER)]
 
 
 class NativeConvolution(ctypes.Structure):
@@ -45,7 +45,7 @@ class NativeLayer(ctypes.Structure):
         ("before", NativeCarry),
         ("after", NativeCarry),
         *((n, NUMBER) for n in ("current", "spikes", "neuron", "delay", "zero", "inclusive")),
-        *((n, REAL) for n in ("beta", "theta", "gain")),
+        *((n, REAL) for n in ("beta", "theta", "gain", "limit")),
         ("state", NUMBER),
         ("raster", POINTER),
         ("raster_rows", NUMBER),
@@ -68,7 +68,7 @@ class NativeRun(ctypes.Structure):
     ]
 
 
-NO_CARRY = (-1, 1, 0, 0, 1.0)
+NO_CARRY = (-1, 1, 0, 0, None)
 
 
 def padded(channels: int) -> int:
@@ -76,7 +76,10 @@ def padded(channels: int) -> int:
     return -(-channels // 16) * 16
 
 
-def fold(conv_bn: nn.Sequential) -> tuple[Tensor, Tensor, nn.Conv2d]:
+Folded = tuple[Tensor, Tensor, nn.Conv2d]  # weight, bias, and the convolution they belong to
+
+
+def fold(conv_bn: nn.Sequential) -> Folded:
     """Weight and bias of a convolution with its batch norm (running statistics) folded in, float64 inside."""
     conv, norm = conv_bn[0], conv_bn[1]
     assert isinstance(conv, nn.Conv2d)
@@ -125,6 +128,9 @@ class Plan:
     neurons: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # name: state offset, channels, H, W
     keep: list[Tensor] = field(default_factory=list)
     readout: NativeReadout = field(default_factory=NativeReadout)
+    scales: dict[str, Tensor] = field(default_factory=dict)  # name: what a unit of its membranes is to the network, [C]
+    shape: tuple[int, int, int] = (0, 0, 0)  # of the input
+    classes: int = 0
     state_size: int = 0
     raster_rows: int = 0
 
@@ -135,14 +141,14 @@ class Plan:
         return tensor.data_ptr()
 
 
-class Planner:
-    """Walks a SpikingResNet in the order of its forward pass and writes the plan."""
+class Writer:
+    """Writes a plan layer by layer; those who know a kind of network say which."""
 
-    def __init__(self, network: SpikingResNet, height: int, width: int, density: float) -> None:
-        self.network, self.density, self.plan = network, density, Plan()
+    def __init__(self, network: nn.Module, shape: tuple[int, int, int], classes: int, density: float) -> None:
+        self.density, self.plan = density, Plan(shape=shape, classes=classes)
         self.names = {id(module): name for name, module in network.named_modules()}
         self.slots = [name for name, module in network.named_modules() if isinstance(module, Neuron)]
-        self.input = self.buffer(network.config.in_channels, height, width, binary=False, laid_out=False)
+        self.input = self.buffer(*shape, binary=False, laid_out=False)
 
     def buffer(
         self,
@@ -193,21 +199,25 @@ class Planner:
         """Output channels that a kernel handles together."""
         return 32 if padded(channels) % 32 == 0 else 16
 
-    def conv_layer(
-        self, conv_bn: nn.Sequential, source: Maps, side: tuple[nn.Sequential, Maps] | None = None
+    def sum_layer(
+        self, name: str, source: Maps, folded: Folded, side: tuple[Maps, Folded] | None = None
     ) -> NativeLayer:
-        """conv_bn(source), plus the shortcut convolution `side` if there is one."""
-        weight, bias, conv = fold(conv_bn)
+        """A convolution of `source`, plus the shortcut's convolution `side` if there is one."""
+        weight, bias, conv = folded
         kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
         height, width = ((size + 2 * pad - kernel) // stride + 1 for size in (source.height, source.width))
-        extra = None
-        if side is not None:
-            extra = fold(side[0])
-            bias = bias + extra[1]
-        layer = self.layer(self.names[id(conv_bn)], conv.out_channels, height, width, bias)
+        bias = bias if side is None else bias + side[1][1]
+        layer = self.layer(name, conv.out_channels, height, width, bias)
         layer.main = self.convolution(source, weight, conv, layer.chunk)
-        if side is not None and extra is not None:
-            layer.side = self.convolution(side[1], extra[0], extra[2], layer.chunk)
+        if side is not None:
+            layer.side = self.convolution(side[0], side[1][0], side[1][2], layer.chunk)
+        return layer
+
+    def pool_layer(self, name: str, source: Maps, kind: str) -> NativeLayer:
+        """A 3x3 pooling with stride 2 of the currents `source`."""
+        height, width = ((size + 2 - 3) // 2 + 1 for size in (source.height, source.width))
+        layer = self.layer(name, source.channels, height, width, None)
+        layer.pool, layer.main.buffer = POOLS[kind], source.number
         return layer
 
     def keep_current(self, layer: NativeLayer, channels: int) -> Maps:
@@ -216,15 +226,11 @@ class Planner:
         layer.current = out.number
         return out
 
-    def fire(self, layer: NativeLayer, neuron: Neuron, channels: int, *, binary: bool = True) -> Maps:
-        """Let the layer's sums drive `neuron`; its spikes."""
-        plan, config, name = self.plan, neuron.config, self.names[id(neuron)]
+    def attach(self, layer: NativeLayer, name: str, channels: int, *, binary: bool = True) -> Maps:
+        """Let the layer's sums drive the neuron layer `name`; its spikes. What kind of neuron comes later."""
+        plan = self.plan
         out = self.buffer(channels, layer.height, layer.width, binary=binary)
-        leak = neuron.beta()
-        beta = float(leak.detach()) if isinstance(leak, Tensor) else leak
         layer.spikes, layer.neuron = out.number, self.slots.index(name) + 1
-        layer.delay, layer.zero, layer.inclusive = config.delay, config.reset == "zero", config.inclusive
-        layer.beta, layer.theta, layer.gain = beta, config.theta, 1 - beta if config.scale_input else 1.0
         layer.state = plan.state_size
         plan.neurons[name] = (plan.state_size, channels, layer.height, layer.width)
         plan.state_size += layer.height * layer.width * layer.channels
@@ -235,11 +241,53 @@ class Planner:
         layer.raster = plan.hold((chosen % pixels * layer.channels + chosen // pixels).to(torch.int32))
         return out
 
+    def write_readout(self, spikes: Maps, weight: Tensor, bias: Tensor | None) -> None:
+        """The linear read-out, [K, C], of the mean of the spikes over the image."""
+        classes, wide = weight.shape[0], padded(weight.shape[0])
+        full, offsets = torch.zeros(padded(spikes.channels), wide), torch.zeros(wide)
+        full[: spikes.channels, :classes] = weight.detach().T
+        if bias is not None:
+            offsets[:classes] = bias.detach()
+        held = self.plan.hold(full), self.plan.hold(offsets)
+        self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
+
+    def number_rasters(self) -> None:
+        """Rows of the raster in the order of the network's neurons, not of the pass."""
+        by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
+        for layer in by_slot:
+            layer.raster_first = self.plan.raster_rows
+            self.plan.raster_rows += layer.raster_rows
+
+
+class Planner(Writer):
+    """Walks a SpikingResNet in the order of its forward pass and writes the plan."""
+
+    def __init__(self, network: SpikingResNet, height: int, width: int, density: float) -> None:
+        config = network.config
+        super().__init__(network, (config.in_channels, height, width), config.classes, density)
+        self.network = network
+
+    def conv_layer(
+        self, conv_bn: nn.Sequential, source: Maps, side: tuple[nn.Sequential, Maps] | None = None
+    ) -> NativeLayer:
+        """conv_bn(source), plus the shortcut convolution `side` if there is one."""
+        extra = None if side is None else (side[1], fold(side[0]))
+        return self.sum_layer(self.names[id(conv_bn)], source, fold(conv_bn), extra)
+
+    def fire(self, layer: NativeLayer, neuron: Neuron, channels: int, *, binary: bool = True) -> Maps:
+        """Let the layer's sums drive `neuron`; its spikes."""
+        config, leak = neuron.config, neuron.beta()
+        beta = float(leak.detach()) if isinstance(leak, Tensor) else leak
+        layer.delay, layer.zero, layer.inclusive = config.delay, config.reset == "zero", config.inclusive
+        layer.beta, layer.gain = beta, 1 - beta if config.scale_input else 1.0
+        layer.theta = layer.limit = config.theta
+        return self.attach(layer, self.names[id(neuron)], channels, binary=binary)
+
     def carry(self, source: Maps, shortcut: PadShortcut | None) -> NativeCarry:
         """The shortcut without weights from `source`."""
         if shortcut is None:
-            return NativeCarry(source.number, 1, 0, padded(source.channels), 1.0)
-        return NativeCarry(source.number, shortcut.stride, shortcut.channels[0], source.channels, 1.0)
+            return NativeCarry(source.number, 1, 0, padded(source.channels), None)
+        return NativeCarry(source.number, shortcut.stride, shortcut.channels[0], source.channels, None)
 
     def stem(self, first: Neuron) -> tuple[Maps, Maps]:
         """The stem's current and the spikes of the neuron after it (the first block's own one in an MS network)."""
@@ -247,9 +295,7 @@ class Planner:
         layer, channels = self.conv_layer(network.stem, self.input), network.config.widths[0]
         if pool != "none":
             current = self.keep_current(layer, channels)
-            height, width = ((size + 2 - 3) // 2 + 1 for size in (current.height, current.width))
-            layer = self.layer("pool", channels, height, width, None)
-            layer.pool, layer.main.buffer = POOLS[pool], current.number
+            layer = self.pool_layer("pool", current, pool)
         current = self.keep_current(layer, channels) if network.config.block == "ms" else self.input
         return current, self.fire(layer, first, channels)
 
@@ -280,22 +326,6 @@ class Planner:
         current = x if last else self.keep_current(layer, h.channels)
         return current, self.fire(layer, following, h.channels)
 
-    def read_out(self, spikes: Maps) -> None:
-        linear = self.network.readout
-        classes, wide = linear.out_features, padded(linear.out_features)
-        weight = torch.zeros(padded(spikes.channels), wide)
-        weight[: spikes.channels, :classes] = linear.weight.detach().T
-        bias = nn.functional.pad(linear.bias.detach(), (0, wide - classes))
-        held = self.plan.hold(weight), self.plan.hold(bias)
-        self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
-
-    def number_rasters(self) -> None:
-        """Rows of the raster in the order of the network's neurons, not of the pass."""
-        by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
-        for layer in by_slot:
-            layer.raster_first = self.plan.raster_rows
-            self.plan.raster_rows += layer.raster_rows
-
     def make(self) -> Plan:
         """The plan of the whole network."""
         network, blocks = self.network, cast(list[Block], list(self.network.blocks))
@@ -310,7 +340,7 @@ class Planner:
             for block in blocks:
                 assert isinstance(block, PlainBlock | SewBlock)
                 spikes = self.sew(block, spikes) if isinstance(block, SewBlock) else self.plain(block, spikes)
-        self.read_out(spikes)
+        self.write_readout(spikes, network.readout.weight, network.readout.bias)
         self.number_rasters()
         return self.plan
 

@@ -8,6 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.ann import CifarResNet, ResNet, SmallCnn
+from models.convert import convert
+from models.convert_fold import unit_spikes
+from models.convert_network import ConvertedNetwork
 from models.energy import Meter
 from models.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status
 from models.engine_library import library, supported_isas
@@ -46,7 +50,7 @@ def inputs(
     return (torch.rand(steps, streams, channels, *size, generator=generator) < density).to(torch.uint8)
 
 
-def assert_equal_to_network(network: SpikingResNet, x_seq: Tensor) -> None:
+def assert_equal_to_network(network: nn.Module, x_seq: Tensor) -> None:
     """Logits to 1e-4, spikes, operations and raster equal; no threshold tie in these seeded inputs."""
     meter = Meter(network)
     with torch.inference_mode():
@@ -133,6 +137,35 @@ def test_a_still_image_is_convolved_once_with_the_same_bits(config: ResNetConfig
     engine = Engine(lively(replace(config, in_channels=3)), 17, 13)
     image = torch.randn(1, 2, 3, 17, 13, generator=torch.Generator().manual_seed(5)).expand(4, -1, -1, -1, -1)
     assert_same(engine.run(image), engine.run(image.contiguous()))
+
+
+def converted(ann: nn.Module, images: Tensor, method: str) -> ConvertedNetwork:
+    """The ANN with batch norms that know the images, converted."""
+    ann.train()
+    with torch.no_grad():
+        for module in ann.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+        ann(images)
+    return convert(ann.eval(), [images], method, steps=4)
+
+
+@native
+@pytest.mark.parametrize("method", ["half", "ltb"])
+def test_converted_networks_run_too(method: str) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(8, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    for ann in (CifarResNet(1), ResNet((1, 1, 1, 1), 3, 10, "max")):
+        network = converted(ann, images, method)
+        assert_equal_to_network(network, images[:2].expand(5, -1, -1, -1, -1))
+        assert_equal_to_network(unit_spikes(network), images[:2].expand(5, -1, -1, -1, -1))
+
+
+@native
+def test_converted_networks_it_does_not_know_are_left_alone() -> None:
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    assert not can_run(converted(CifarResNet(1), images, "signed"))
+    assert not can_run(converted(SmallCnn(3), torch.randn(4, 3, 28, 28), "half"))
 
 
 @native

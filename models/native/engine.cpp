@@ -26,7 +26,7 @@ struct Buffer {
 struct Carry {  // a shortcut without weights
     int64_t buffer;                  // -1: none
     int64_t stride, first, channels;  // output channel `first + c` takes input channel c; identity: 1, 0, all
-    double scale;
+    const float* scale;               // [output channels] of `before`, null: 1
 };
 
 struct Convolution {
@@ -47,7 +47,8 @@ struct Layer {
     Carry before, after;                     // added to the current; added to the spikes
     int64_t current, spikes;                 // buffers written, -1: not kept
     int64_t neuron, delay, zero, inclusive;  // neuron 0: none
-    double beta, theta, gain;
+    double beta, theta, gain;                // theta: what a reset subtracts
+    double limit;                            // the threshold compared with: theta, less a start that the state leaves out
     int64_t state;  // offset of the membranes in a stream's state
     const int32_t* raster;
     int64_t raster_rows, raster_first;
@@ -420,6 +421,7 @@ void pool(const float* data, const Buffer& b, bool maximum, int64_t first, int64
 template <bool DELAY, bool ZERO, bool INCLUSIVE>
 int64_t fire(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
     const Floats beta = all(float(layer.beta)), theta = all(float(layer.theta)), gain = all(float(layer.gain));
+    const Floats limit = all(float(layer.limit));
     const int64_t chunk = layer.chunk, channels = layer.channels;
     Ints count{};
     for (int64_t p = 0; p < pixels; ++p)
@@ -427,12 +429,12 @@ int64_t fire(const Layer& layer, const float* sums, const float* before, float* 
             const int64_t at = p * channels + first + c;
             Floats v = load(before + at), u, current = load(sums + p * chunk + c) * gain;
             if constexpr (DELAY) {
-                Ints fired = INCLUSIVE ? v >= theta : v > theta;
+                Ints fired = INCLUSIVE ? v >= limit : v > limit;
                 u = ZERO ? masked(~fired, beta * v) + current : beta * v + current - masked(fired, theta);
             } else {
                 u = beta * v + current;
             }
-            Ints spike = INCLUSIVE ? u >= theta : u > theta;
+            Ints spike = INCLUSIVE ? u >= limit : u > limit;
             if constexpr (DELAY) store(after + at, u);
             else store(after + at, ZERO ? masked(~spike, u) : u - masked(spike, theta));
             store_bytes(out + at, spike & 1);
@@ -524,7 +526,6 @@ void add_before(Plan& plan, const Layer& layer, int64_t f, int64_t first, const 
     const Buffer& b = plan.buffers[carry.buffer];
     const char* data = plan.frame(carry.buffer, f);
     const bool same = carry.stride == 1 && carry.first == 0 && b.channels == layer.channels;
-    const Floats scale = all(float(carry.scale));
     for (int64_t y = band.first; y < band.last; ++y)
         for (int64_t x = 0; x < band.width; ++x) {
             float* to = band.sums + ((y - band.first) * band.width + x) * layer.chunk;
@@ -533,7 +534,8 @@ void add_before(Plan& plan, const Layer& layer, int64_t f, int64_t first, const 
                 for (int64_t c = 0; c < layer.chunk; c += LANES) {
                     Floats value = b.is_float ? load(reinterpret_cast<const float*>(data) + from + first + c)
                                               : load_bytes(reinterpret_cast<const uint8_t*>(data) + from + first + c);
-                    store(to + c, load(to + c) + value * scale);
+                    if (carry.scale) value *= load(carry.scale + first + c);
+                    store(to + c, load(to + c) + value);
                 }
                 continue;
             }
@@ -542,7 +544,7 @@ void add_before(Plan& plan, const Layer& layer, int64_t f, int64_t first, const 
                 if (source < 0) continue;
                 const float value = b.is_float ? reinterpret_cast<const float*>(data)[from + source]
                                                : float(reinterpret_cast<const uint8_t*>(data)[from + source]);
-                to[c] += value * float(carry.scale);
+                to[c] += carry.scale ? value * carry.scale[first + c] : value;
             }
         }
 }
