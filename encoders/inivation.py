@@ -359,15 +359,26 @@ def lz4_frame() -> Any:
 
 def _unpack_lz4(data: bytes) -> NDArray[np.uint8]:
     """An LZ4 frame (frame format 1.6) without dictionary: by the lz4 package, or by our own slower loop."""
+    blocks, largest = _lz4_blocks(data)  # first of all: nothing is unpacked that would not fit
     if (library := lz4_frame()) is not None:
         try:
-            unpacker = library.LZ4FrameDecompressor()
-            table = unpacker.decompress(data, max_length=LARGEST_PACKET)
+            return np.frombuffer(library.decompress(data), np.uint8)
         except (RuntimeError, ValueError, EOFError) as error:
             raise RecordingError("a packet is no LZ4 frame") from error
-        if not unpacker.eof:
-            raise RecordingError("a packet is cut short, or larger than any camera makes it")
-        return np.frombuffer(table, np.uint8)
+    loops, source = kernels(), np.frombuffer(data, np.uint8)
+    assert loops is not None
+    out, end = np.empty(len(blocks) * largest, np.uint8), 0
+    for begin, stop, raw in blocks:
+        if raw:
+            out[end : end + stop - begin] = source[begin:stop]
+            end += stop - begin
+        elif (end := loops.lz4_block(source[begin:stop], out, end)) < 0:
+            raise RecordingError("a packet's LZ4 block is damaged")
+    return out[:end]
+
+
+def _lz4_blocks(data: bytes) -> tuple[list[tuple[int, int, bool]], int]:
+    """Begin, end and whether it is stored as it is, of each block of a frame; and the most a block unpacks to."""
     magic, flags, sizes = struct.unpack_from("<IBB", data)
     code = sizes >> 4 & 7
     if magic != 0x184D2204 or flags >> 6 != 1 or code < 4 or flags & 1:
@@ -380,18 +391,9 @@ def _unpack_lz4(data: bytes) -> NDArray[np.uint8]:
         place += 4
         blocks.append((place, place + length, raw))
         place += length + (4 if flags & 16 else 0)
-        if place > len(data) or len(blocks) * largest > LARGEST_PACKET:
+        if place > len(data) or length > largest or len(blocks) * largest > LARGEST_PACKET:
             raise RecordingError("a packet's blocks reach beyond it")
-    loops, source = kernels(), np.frombuffer(data, np.uint8)
-    assert loops is not None
-    out, end = np.empty(len(blocks) * largest, np.uint8), 0
-    for begin, stop, raw in blocks:
-        if raw:
-            out[end : end + stop - begin] = source[begin:stop]
-            end += stop - begin
-        elif (end := loops.lz4_block(source[begin:stop], out, end)) < 0:
-            raise RecordingError("a packet's LZ4 block is damaged")
-    return out[:end]
+    return blocks, largest
 
 
 def _aedat4_foreign(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
