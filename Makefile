@@ -15,7 +15,7 @@ serve: $(VENV)/.installed
 	$(BIN)/spikesight serve
 
 demo: $(VENV)/.installed
-	$(BIN)/spikesight webcam --source sample --no-window
+	$(BIN)/spikesight webcam --source digit-3 --no-window
 
 test: lint types imports unit wheel
 

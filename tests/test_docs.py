@@ -20,7 +20,8 @@ from app.cli import COMMANDS
 from encoders.image import IMAGE_ENCODERS
 from models.convert import METHODS
 from models.surrogate import SURROGATES
-from service.sources import parse
+from service import demos
+from service.sources import kinds, parse
 from training.config import recipe_path
 from training.data import DATA_NAMES
 from training.loss import LOSSES
@@ -180,6 +181,25 @@ def test_shell_blocks_use_known_commands(page: Path) -> None:
             for word in words[1:] if name in ("python", "python3") else ():
                 script = word.endswith(".py")
                 assert not script or (ROOT / word).is_file(), f"{page.name}: no script {word}"
+
+
+@PAGES
+def test_our_command_lines_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = {sample.name for sample in demos.listing()}
+    for block in blocks(page):
+        for line in block.text.replace("\\\n", " ").splitlines() if block.language in ("", *SHELL) else ():
+            if not re.match(r"\s*(\.venv/bin/)?(spikesight |train-dvs)", line):
+                continue
+            name, *words = shlex.split(line, comments=True)
+            command = words.pop(0) if name.endswith("spikesight") else "train"
+            if "--help" in words:
+                continue
+            try:
+                args = generator().parser_of(command).parse_args(words)
+                if command == "webcam" and re.fullmatch(r"[a-z-]+\d*", args.source):
+                    assert args.source in {*samples, *kinds()}, f"{page.name}: no source {args.source}"
+            except SystemExit:
+                pytest.fail(f"{page.name}: {line.strip()}: {capsys.readouterr().err.strip().splitlines()[-1]}")
 
 
 def test_commands_page_is_up_to_date() -> None:
