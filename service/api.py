@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
 from models.classifier import Classifier
 from service import cameras, demos, encodings, errors, pages, protocol_v2
-from service.messages import ErrorBody, ModelsBody, PredictBody, SampleBody
+from service.messages import REFUSALS, SAMPLE_BODY, ErrorBody, ModelsBody, PredictBody, SampleBody
 from service.metrics import CONTENT_TYPE
 from service.observer import Observer
 from service.predict import Options, predict, read_body
@@ -22,38 +22,6 @@ from service.streams import stream
 DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 
 Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, described in docs/http.md."""
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorBody, "description": text}
-    for code, text in {
-        400: "the sample is empty, damaged or not what the model takes",
-        401: "the token is missing or wrong",
-        404: "no such model",
-        413: "too large",
-        415: "not an image or a recording",
-        429: "too many requests",
-        503: "the queue is full, or the service is shutting down: try again after Retry-After seconds",
-        504: "not answered before the deadline",
-    }.items()
-}
-SAMPLE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-            **{
-                kind: {"schema": {"type": "string", "format": "binary"}}
-                for kind in ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
-            },
-        },
-    }
-}
 
 
 def create_app(
@@ -155,6 +123,7 @@ def add_v1(app: FastAPI, runtime: Runtime) -> None:
         response_class=Response,
         responses={
             200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+            400: {"model": ErrorBody, "description": "the name is too long"},
             404: {"model": ErrorBody, "description": "no such recording"},
         },
     )

@@ -17,7 +17,7 @@ from models.checkpoint import Contract
 from models.classifier import Classifier
 from service.images import UploadError, decode
 from service.jobs import run
-from service.messages import Body, StepBody
+from service.messages import REFUSALS, SAMPLE_BODY, Body, StepBody
 from service.predict import read_body, step_body
 from service.registry import Model
 from service.runtime import Runtime
@@ -76,6 +76,8 @@ def add(app: FastAPI, runtime: Runtime) -> None:
         tags=["predict"],
         summary="See how a sample becomes spikes, step by step",
         response_model_exclude_none=True,
+        responses=REFUSALS,
+        openapi_extra=SAMPLE_BODY,
     )
     async def post_encode(
         request: Request,

@@ -48,9 +48,9 @@ class _Form:
 
     def headers_finished(self) -> None:
         kind, options = parse_options_header(self.disposition)
-        if kind != b"form-data" or options.get(b"name") != b"file" or b"filename" not in options:
+        if kind != b"form-data" or options.get(b"name") != b"file":
             raise UploadError(400, "the form needs one file in the field 'file'")
-        self.filename = options[b"filename"].decode("utf-8", "replace")
+        self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         self.data.append(data[start:end])

@@ -194,3 +194,37 @@ def pack_picture(seq: int, step: int, width: int, height: int, events: NDArray) 
     pairs[:, 0] = events["x"]
     pairs[:, 1] = events["y"].astype(np.uint16) | (events["p"].astype(np.uint16) << 15)
     return PICTURE.pack(seq, step, len(events), width, height) + pairs.tobytes()
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorBody, "description": text}
+    for code, text in {
+        400: "the sample is empty, damaged or not what the model takes",
+        401: "the token is missing or wrong",
+        404: "no such model",
+        413: "too large",
+        415: "not an image or a recording",
+        429: "too many requests",
+        503: "the queue is full, or the service is shutting down: try again after Retry-After seconds",
+        504: "not answered before the deadline",
+    }.items()
+}
+SAMPLE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+            **{
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
+            },
+        },
+    }
+}
