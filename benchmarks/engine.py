@@ -2,10 +2,10 @@
 
     python -m benchmarks.engine [--rounds 5] [--checkpoint FOLDER --recordings FOLDER] [--quick]
 
-Three tables, each with the density of every layer: one step of the shipped shape (or of a checkpoint) for 1, 8 and 32
-streams; SEW ResNet-18 at T = 4, 224x224 images and T = 10, 128x128 events, at three firing rates; the engine's choice
-against each of its kernels alone. Without `--checkpoint` the weights are random, with the batch norms set so that the
-neurons fire at the stated rate: the rates of a trained network decide, so quote a checkpoint's table for any claim.
+Tables, each with the density of every layer: one step of the shipped shape (or of a checkpoint) for 1, 8 and 32
+streams; a converted CIFAR ResNet-18; SEW ResNet-18 at T = 4, 224x224 images and T = 10, 128x128 events, at three firing
+rates. Without `--checkpoint` the weights are random, with the batch norms set so that the neurons fire at the stated
+rate: the rates of a trained network decide, so quote a checkpoint's table for any claim.
 """
 
 import argparse
@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from benchmarks.timing import paired, print_machine, print_table
 from encoders.recordings import read_recording
+from models.ann import stage
 from models.checkpoint import Card, load
 from models.classifier import encoder_for
+from models.convert import convert
 from models.engine import Engine, engine_status
 from models.engine_library import keep_memory
 from models.engine_plan import fold
@@ -190,6 +192,74 @@ def bench_resnet18(name: str, channels: int, steps: int, size: int, rate: float,
     print_uses(engines["auto"])
 
 
+def bench_converted(rounds: int, steps: int = 32) -> None:
+    """CIFAR ResNet-18, converted; one image, T steps."""
+    torch.manual_seed(0)
+    images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    stages = [stage(64, 64, 2, 1, "conv"), stage(64, 128, 2, 2, "conv"), stage(128, 256, 2, 2, "conv")]
+    ann = nn.Sequential(
+        *(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()),
+        *(*stages, stage(256, 512, 2, 2, "conv")),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)),
+    ).train()
+    with torch.no_grad():
+        for module in ann.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None
+        ann(images)
+    network = convert(ann.eval(), [images], "half", steps=steps)
+    x_seq = images[:1].expand(steps, -1, -1, -1, -1)
+    engine = Engine(network, 32, 32)
+    state = engine.initial_state()
+
+    def stepwise() -> None:
+        carried = state
+        for x in x_seq:
+            carried = engine.run(x[None], carried).state
+
+    batch = images[:1].expand(steps, -1, -1, -1).contiguous()
+    variants: dict[str, Callable[[], Any]] = {
+        "ANN, one batch of T images": inference(ann, batch),
+        "converted network, T at once": lambda: network(x_seq[:1], None, steps),
+        "engine, step by step": stepwise,
+        "engine, T at once": lambda: engine.run(x_seq),
+    }
+    base = "ANN, one batch of T images"
+    if find_spec("spikingjelly"):
+        base = "SpikingJelly step loop"
+        variants = {**spikingjelly_converted(ann, images, x_seq), **variants}
+    timings = paired(variants, base, rounds)
+    print_table(f"CIFAR ResNet-18 converted, T = {steps}, a step of one image", timings, base, per=steps)
+    engine.uses()
+    engine.run(x_seq)
+    print_uses(engine)
+
+
+def spikingjelly_converted(ann: nn.Module, images: Tensor, x_seq: Tensor) -> dict[str, Callable[[], Any]]:
+    """The ANN through SpikingJelly's own converter, in both of its step modes."""
+    from spikingjelly.activation_based import ann2snn, functional
+    from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
+
+    recipe = RateCodingRecipe(dataloader=[(images, torch.zeros(len(images)))], mode="99.9%")
+    single = ann2snn.Converter(recipe=recipe).convert(copy.deepcopy(ann)).eval()
+    multi = copy.deepcopy(single)
+    functional.set_step_mode(multi, "m")
+    merged = x_seq.contiguous()
+
+    def loop() -> None:
+        functional.reset_net(single)
+        with torch.inference_mode():
+            for x in x_seq:
+                single(x)
+
+    def whole() -> None:
+        functional.reset_net(multi)
+        with torch.inference_mode():
+            multi(merged)
+
+    return {"SpikingJelly step loop": loop, "SpikingJelly multi-step": whole}
+
+
 def read_windows(card: Card, folder: Path) -> Tensor:
     """The first windows of 32 recordings, uint8 [T, 32, 2, H, W]."""
     windows: list[Tensor] = []
@@ -206,7 +276,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--checkpoint", help="a trained event model for the first table")
     parser.add_argument("--recordings", type=Path, help="event files that the checkpoint's table reads")
-    parser.add_argument("--quick", action="store_true", help="the first table alone")
+    parser.add_argument("--quick", action="store_true", help="without the ResNet-18s")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -232,6 +302,7 @@ def main() -> None:
         return (torch.rand(10, streams, 2, *size, generator=generator) < 0.05).to(torch.uint8)
 
     bench_streams(network, x_of, size, args.rounds)
+    bench_converted(args.rounds)
     if args.quick:
         return
     for rate in (0.03, 0.07, 0.15):
