@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models import convert_thresholds as thresholds
-from models.convert_calibrate import calibrate_bias
+from models.convert_calibrate import calibrate
 from models.convert_graph import ConversionError, Node, Traced
 from models.convert_network import ConvertedConfig, ConvertedNetwork, unhooked
 from models.convert_rules import SpikeRule
@@ -35,6 +35,7 @@ class Method:
     percent: float = 99.9  # percentile: 100 is the maximum
     channelwise: bool = True
     passes: int = 40  # ltb: over the calibration data
+    search: bool = False  # thresholds chosen behind real spikes at the target T
     light: bool = False  # bias calibration at the target T
     streams: bool = True  # can run step by step, and so be served
 
@@ -53,7 +54,8 @@ METHODS: dict[str, Method] = {
     "ltb": Method(IF_NEAREST, "ltb", "Bu et al., CVPR 2025"),
     "mmse": Method(IF_NEAREST, "mmse", "Li et al., ICML 2021, thresholds"),
     "mmse-light": Method(IF_NEAREST, "mmse", "Li et al., ICML 2021, thresholds and light bias calibration", light=True),
-    "ours": Method(IF_NEAREST, "percentile", "channel-wise 99.9 percentile, light bias calibration", light=True),
+    "ours": Method(IF_NEAREST, "percentile", "channel-wise thresholds searched behind real spikes", search=True),
+    "ours-light": Method(IF_NEAREST, "percentile", "ours, then light bias calibration", search=True, light=True),
     "signed": Method(replace(IF_NEAREST, kind="signed"), "mmse", "SNM, IJCAI 2022, on MMSE thresholds"),
     "multi": Method(
         SpikeRule("multi", 4, v0=0.0), "percentile", "DCGS, ICML 2025, 4 signed levels; 99.9 percentile of a channel"
@@ -201,6 +203,6 @@ def convert(
         raise ConversionError("an ANN with QCFS activations is converted by method qcfs")
     check_against(ann, network, traced, batches[0][:8])
     set_thresholds(network, method, batches, steps, traced, seed)
-    if method.light:
-        calibrate_bias(network, torch.cat(list(batches))[:CALIBRATED], steps)
+    if method.light or method.search:
+        calibrate(network, torch.cat(list(batches))[:CALIBRATED], steps, search=method.search, light=method.light)
     return network
