@@ -1,6 +1,7 @@
 """`spikesight webcam`: live predictions on the desktop, from a camera, a video or a recording."""
 
 import argparse
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ import torch
 from app.overlay import Surface, draw
 from app.sources import Glimpse, Source, open_source
 from app.window import HINTS, Window
+from models.checkpoint import read_config
 from models.classifier import Classifier, Prediction
 from models.neurons import State
+from service import demos
 from service.registry import find, shipped
 from service.session import Answer, Outcome, Session
 from service.steady import Steady
@@ -49,7 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Watch until the source ends or somebody quits."""
     source = open_source(args.source)
-    demo = Demo(Classifier.load(find(args.model or default_model())), source, args.threshold, args.noise, args.mirror)
+    classifier = Classifier.load(find(args.model or default_model(args.source)))
+    demo = Demo(classifier, source, args.threshold, args.noise, args.mirror)
     recorder = Recorder(args.record) if args.record else None
     try:
         if args.no_window:
@@ -63,12 +67,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def default_model() -> str:
-    """The first shipped model. Raises ValueError when there is none."""
+def default_model(source: str = "") -> str:
+    """The first shipped model; for a sample the first that knows a word of its label. Raises ValueError."""
     names = list(shipped())
     if not names:
         raise ValueError("no model is shipped: name a folder with --model (train one with train-dvs)")
-    return names[0]
+    words = {word for sample in demos.listing() if sample.name == source for word in re.split(r"\W+", sample.label)}
+    knowing = [name for name in names if words and words & set(read_config(find(name))[2].labels)]
+    return [*knowing, *names][0]
 
 
 @dataclass

@@ -24,6 +24,7 @@ from service.uploads import image_inputs
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 SHIPPED = Path(models.__file__).parent / "shipped"
+FIRST = "nmnist"  # knows still images as well as recordings
 
 
 class UnknownModel(LookupError):
@@ -31,8 +32,9 @@ class UnknownModel(LookupError):
 
 
 def shipped() -> dict[str, Path]:
-    """Folders of the models inside the package, by name."""
-    return {path.parent.name: path.parent for path in sorted(SHIPPED.glob("*/config.json"))}
+    """Folders of the models inside the package, by name; the default first."""
+    folders = sorted((path.parent for path in SHIPPED.glob("*/config.json")), key=lambda f: (f.name != FIRST, f.name))
+    return {folder.name: folder for folder in folders}
 
 
 def find(wanted: str) -> Path:

@@ -26,6 +26,7 @@ import uvicorn
 
 from app.overlay import luminance
 from app.serve import listen
+from app.webcam import default_model
 from models.checkpoint import Card, Contract, save
 from models.classifier import Classifier
 from models.resnet import ResNetConfig, SpikingResNet
@@ -66,7 +67,7 @@ def until(true: Callable[[], object], what: str, seconds: float = PATIENCE_S) ->
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The first shipped model, else a small one with random weights."""
     if shipped():
-        return next(iter(shipped()))
+        return default_model()
     torch.manual_seed(0)
     network = SpikingResNet(ResNetConfig("ms", (1, 1), (8, 16), pool="max"))
     with torch.no_grad():

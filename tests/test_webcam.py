@@ -18,6 +18,7 @@ from encoders.recordings import write_recording
 from models.checkpoint import save
 from models.classifier import Classifier
 from service.packets import encode_t64
+from service.registry import shipped
 
 
 @pytest.fixture
@@ -198,6 +199,13 @@ def test_sources_that_do_not_open(source: str, capsys: pytest.CaptureFixture[str
         open_source(source)
     assert str(error.value)
     capsys.readouterr()
+
+
+@pytest.mark.skipif(len(shipped()) < 2, reason="fewer than two models are shipped")
+def test_a_sample_brings_its_model(capsys: pytest.CaptureFixture[str]) -> None:
+    for source, label in (("digit-3", "3"), ("digit-7", "7"), ("circle", "right"), ("square", "left")):
+        assert run("--source", source, "--no-window") == 0
+        assert capsys.readouterr().out.splitlines()[-1].split()[2] == label
 
 
 def test_no_model_of_that_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,10 @@ let rasterRows = 0;
 
 // ---- messages to people
 
+const TIPS = {
+  digit: "Write a digit with a thick pen, let the paper fill the square, and sway it a little: the network sees only change.",
+  motion: "Move a hand or an object before the camera: left, right, up, down, around, towards it, away from it.",
+};
 const OVERLOADED_MS = 800; // end to end; the newest frame wins, so that this grows no further
 const LINK = { idle: "ready", connecting: "connecting…", live: "live", retrying: "reconnecting…", busy: "server busy", refused: "refused" };
 
@@ -150,10 +154,11 @@ async function startCamera() {
   $("start").disabled = true;
   try {
     await camera.start($("device").value, frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
-    const { width, height, still: way } = chosen()?.contract ?? {};
+    const { labels = [], contract: { width, height, still: way } = {} } = chosen() ?? {};
     $("guide").classList.toggle("shown", width === height);
     show("camera", { note: width === height ? "the network sees the square" : "" });
-    $("tip").hidden = way !== "digit";
+    $("tip").textContent = way === "digit" ? TIPS.digit : labels.includes("left") ? TIPS.motion : "";
+    $("tip").hidden = !$("tip").textContent;
     await listDevices();
     stream.open(hello(FRAME.width, FRAME.height));
     $("stop").focus();
@@ -193,6 +198,7 @@ async function frame(canvas, captureMs) {
 async function playSample(item) {
   stop();
   hideNotice();
+  chooseFor(item.label);
   try {
     const bytes = await server.sample(item.name, $("token").value);
     show("sample", { title: "Recording", note: `${item.label} · long exposure`, name: item.name });
@@ -297,8 +303,16 @@ function chosen() {
   return page.models.find(({ name }) => name === $("model").value);
 }
 
+/** A recording of a digit wants a model of digits: take the first that knows a word of its label, unless this one does. */
+function chooseFor(label) {
+  const words = label.split(/\W+/);
+  const knows = (model) => model?.labels.some((name) => words.includes(name));
+  const better = page.models.find(knows);
+  if (!knows(chosen()) && better) $("model").value = better.name;
+}
+
 function restart() {
-  if (page.source === "camera") stream.open(hello(FRAME.width, FRAME.height));
+  if (page.source === "camera") startCamera();
   if (page.source === "sample") playSample(page.sample);
   if (page.source === "file") openFile(page.file);
   updateCode();
