@@ -19,10 +19,9 @@ from models.simulate import chunks
 def network() -> nn.Module:
     """A CIFAR ResNet of six blocks with convolutions in its shortcuts, which both converters read; settled norms."""
     torch.manual_seed(0)
-    ann = nn.Sequential(
-        nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), stage(16, 16, 2, 1, "conv"),
-        stage(16, 32, 2, 2, "conv"), stage(32, 64, 2, 2, "conv"), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
-    )  # fmt: skip
+    stages = stage(16, 16, 2, 1, "conv"), stage(16, 32, 2, 2, "conv"), stage(32, 64, 2, 2, "conv")
+    stem = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+    ann = nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
     with torch.no_grad():
         ann.train()(torch.randn(32, 3, 32, 32))
     return ann.eval()
