@@ -21,6 +21,7 @@ T32 = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2")])
 RECORD_BYTES = {"t64": 13, "t32": 8, "aestream": 4}
 EVENT_BYTES = {"t64": 13, "t32": 8, "aestream": 8}  # as encode() writes them
 NO_TIME = np.uint32(1 << 31)
+LATEST_US = 2**62  # times beyond it, from a broken sender, would overflow in sums
 LONGEST_DATAGRAM = 1472  # payload bytes that pass an Ethernet link in one piece
 
 
@@ -46,16 +47,21 @@ class WireDecoder:
             whole.append(datagram[: len(datagram) - lost] if lost else datagram)
         data = np.frombuffer(whole[0] if len(whole) == 1 else b"".join(whole), np.uint8)
         if self.layout == "t64":
-            return self._t64(data.view(T64))
+            return self._t64(data)
         if self.layout == "t32":
             return self._t32(data.view(T32))
         words = data.view(">u4" if self.big_endian else "<u4").astype(np.uint32, copy=False)
         return self._words(words, [len(datagram) // 4 for datagram in whole], arrival_us)
 
-    def _t64(self, raw: NDArray[np.void]) -> Events:
-        events = np.empty(len(raw), EVENTS)
-        events["t"] = np.minimum(raw["t"], np.uint64(2**62))
-        events["x"], events["y"], events["p"] = raw["x"], raw["y"], raw["on"]  # above 32767: negative, off any sensor
+    def _t64(self, data: NDArray[np.uint8]) -> Events:
+        """The layout is that of EVENTS, byte for byte, but that a foreign sender may write any number as ON or time."""
+        rows = data.reshape(-1, 13).copy()
+        if len(rows) and int(rows[:, 12].max()) > 1:
+            rows[:, 12] = rows[:, 12] > 0
+        events = rows.reshape(-1).view(EVENTS)  # coordinates above 32767 become negative: off any sensor
+        t = events["t"]
+        if len(t) and (int(t.max()) > LATEST_US or int(t.min()) < 0):
+            events["t"] = np.where((t < 0) | (t > LATEST_US), LATEST_US, t)
         return events
 
     def _t32(self, raw: NDArray[np.void]) -> Events:

@@ -107,3 +107,13 @@ def test_eventcv_sends_what_we_read(timed: bool) -> None:
         found = WireDecoder("aestream").decode([receiver.recv(65536)], 5)
     assert found[["x", "y", "p"]].tolist() == [A[1:], B[1:]]
     assert found["t"].tolist() == ([1000, 1001] if timed else [5, 5])
+
+
+def test_wild_times_and_polarities_are_tamed() -> None:
+    raw = np.zeros(3, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
+    raw["t"], raw["x"], raw["on"] = [2**64 - 1, 2**62 + 5, 7], [40_000, 1, 2], [255, 2, 0]
+    found = WireDecoder("t64").decode([raw.tobytes()], 0)
+    assert found["t"].tolist() == [2**62, 2**62, 7]
+    assert found["p"].tolist() == [True, True, False]
+    assert found["p"].view(np.uint8).tolist() == [1, 1, 0]
+    assert found["x"].tolist() == [40_000 - 65_536, 1, 2]
