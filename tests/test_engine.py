@@ -220,8 +220,26 @@ print("same")
 """
 
 
-def test_it_can_be_switched_off_and_says_so() -> None:
-    assert "SPIKESIGHT_NATIVE=0" in in_fresh_process(STATUS, SPIKESIGHT_NATIVE="0")
+ALONE = """
+import sys; sys.path.insert(0, "tests")
+import torch
+from test_engine import EVENT, inputs, lively
+from models.checkpoint import Card, Contract
+from models.classifier import Classifier, split_state
+card = Card(Contract("events", 2, 17, 13, 4, "binary", 34, 26, 10_000), tuple("0123456789"))
+classifier = Classifier(lively(EVENT), card)
+state, alone = classifier.initial_state(3), split_state(classifier.initial_state(3))
+for x in inputs(3, 3):
+    step = classifier.step(x, state)
+    singles = [classifier.step(x[n : n + 1], one) for n, one in enumerate(alone)]
+    state, alone = step.state, [single.state for single in singles]
+    assert torch.equal(step.logits, torch.cat([single.logits for single in singles]))
+    assert torch.equal(step.synops, torch.cat([single.synops for single in singles]))
+"""
+
+
+def test_it_can_be_switched_off_and_company_still_changes_nothing() -> None:
+    assert "SPIKESIGHT_NATIVE=0" in in_fresh_process(ALONE + STATUS, SPIKESIGHT_NATIVE="0")
 
 
 def test_no_compiler_is_one_clear_line(tmp_path: object) -> None:
