@@ -112,15 +112,12 @@ def of_the_page(url: str, seconds: float) -> None:
         ]
         flags.append(f"--use-file-for-fake-video-capture={video}")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        page = visit(browser, url, "light", WIDE)
-        save("page-start", page.screenshot())
-        page.get_by_role("button", name="Start camera").click()
-        save("page-light", when_sure(page, "3", seconds))
-        page.context.close()
-        for name, scheme, size, digit_name in (("dark", "dark", WIDE, "5"), ("phone", "light", PHONE, "3")):
+        for name, scheme, size in (("light", "light", WIDE), ("dark", "dark", WIDE), ("phone", "light", PHONE)):
             page = visit(browser, url, scheme, size)
-            page.get_by_role("button", name=f"Play the recording digit {digit_name}").click()
-            save(f"page-{name}", when_sure(page, digit_name, seconds))
+            if name == "light":
+                save("page-start", page.screenshot())
+            page.get_by_role("button", name="Start camera").click()
+            save(f"page-{name}", when_sure(page, "3", seconds))
             page.context.close()
         page = visit(browser, url, "light", WIDE)
         picture = Path(folder) / "seven.png"
