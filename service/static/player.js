@@ -3,7 +3,7 @@
 import { T64_BYTES, shiftT64, t64Times } from "./wire.js";
 
 const MAX_EVENTS = 100_000; // of one message: 1.3 MB
-const REST_US = 700_000; // between two rounds
+const REST_US = 250_000; // between two rounds
 
 export class Player {
   /** bytes: t64 events; durationUs: length of one round. */
