@@ -11,6 +11,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from models.convert import METHODS
 from models.energy import CAVEATS, PICOJOULES, Report, Work, ann_energy, bit_budget, quantised_energy, spiking_energy
 from models.simulate import interval
 from training.report import write_whole
@@ -125,6 +126,12 @@ def work_report(work: dict[str, float], steps: int) -> Report:
     return Report(steps, 0, 0, 0.0, 1 - work["rate"], work["rate"], work["spikes"], done, {})
 
 
+def bits_of(method: str, steps: int) -> int:
+    """Bits of the activation that T steps amount to; a multi-threshold spike of n levels is worth 2^(n-1) of them."""
+    levels = METHODS[method].rule.levels if method in METHODS else 1
+    return bit_budget(steps * 2 ** (levels - 1))
+
+
 def energy_table(results: dict[str, Any]) -> list[list[str]]:
     """Operations and estimated energy of one image: every network at its T, the ANN and quantised ANNs beside them."""
     macs, values = results["ann"]["macs"], results["ann"]["activations"]
@@ -140,7 +147,7 @@ def energy_table(results: dict[str, Any]) -> list[list[str]]:
         for step, work in r["work"].items():
             e = spiking_energy(work_report(work, int(step)))
             cost = [f"{work['macs'] / 1e6:.2f}", f"{work['acs'] / 1e6:.2f}", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
-            facts = [r["method"], step, str(bit_budget(int(step))), f"{work['rate']:.2%}"]
+            facts = [r["method"], step, str(bits_of(r["method"], int(step))), f"{work['rate']:.2%}"]
             rows.append([*facts, *cost, f"{accuracy_at(r, int(step)):.2f}"])
     return rows
 
@@ -171,6 +178,14 @@ def found_by(result: Result, target: float, who: str) -> str:
     return f"{who} is there from T = {need}" if need else f"{who} is not there by T = {len(result['correct'])}"
 
 
+def needs_hundreds(result: Result, target: float) -> bool | None:
+    """Whether a method needs 100 steps or more for a target; None where the run was too short to tell."""
+    need = steps_to(result, target)
+    if need is None:
+        return True if len(result["correct"]) >= 100 else None
+    return need >= 100
+
+
 def claims(results: dict[str, Any]) -> list[list[str]]:
     """Which of the seed paper's claims hold here, with the numbers that say so."""
     rows = [["claim of the paper", "here", "evidence"]]
@@ -188,13 +203,13 @@ def claims(results: dict[str, Any]) -> list[list[str]]:
     else:
         add("more steps raise direct accuracy", None, "needs two direct runs that differ in T")
     add("removing max-pool raises ANN accuracy", None, "this network has no max-pool in its stem")
-    for claim, result, who in (
-        ("conversion (Rueckauer) needs hundreds of steps", base, "within 1 point of the ANN: rueckauer"),
-        ("any conversion needs hundreds of steps", by_name.get("ours"), "within 1 point of the ANN: ours"),
-    ):
-        if result is not None:
-            need = steps_to(result, near)
-            add(claim, need is None or need >= 100, found_by(result, near, who))
+    if base is not None:
+        evidence = found_by(base, near, "within 1 point of the ANN: rueckauer")
+        add("conversion (Rueckauer) needs hundreds of steps", needs_hundreds(base, near), evidence)
+    if by_name:
+        first = min(by_name.values(), key=lambda r: steps_to(r, near) or 1 << 30)
+        evidence = found_by(first, near, f"within 1 point of the ANN: {first['method']}")
+        add("any conversion needs hundreds of steps", needs_hundreds(first, near), evidence)
     if base is not None and ends:
         last, (steps, best) = accuracy_at(base, len(base["correct"])), max(ends, key=lambda e: e[1])
         evidence = f"{last:.2f} % against {best:.2f} % at T = {steps}"
@@ -243,7 +258,7 @@ def opening(results: dict[str, Any]) -> str:
         f"{ann['accuracy_here']:.2f} % on the {ann['images_here']} of the curves. Conversion: {config['calibration']} "
         f"unlabelled training images; thresholds and biases are made for T = {config['aim']} (multi-threshold: "
         f"{config['multi_aim']}); seed {config['seed']}. Direct networks have its shape and are chosen by a validation "
-        "split; nothing was chosen by a measurement on test images. Intervals are Wilson's at 95 %."
+        "split; this run chooses nothing by test images. Intervals are Wilson's at 95 %."
     )
 
 
