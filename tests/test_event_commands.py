@@ -91,7 +91,9 @@ def test_play_to_udp(recording: tuple[Path, Events], capsys: pytest.CaptureFixtu
 
     with open_source(address) as source:
         assert main(["play", str(path), "--to", address, "--speed", "10"]) == 0
-        found = [packet for packet in (source.read(0.5) for _ in range(200)) if packet is not None]
+        found: list[Events] = []
+        while sum(map(len, found)) < len(events) and (packet := source.read(5.0)) is not None:
+            found.append(packet)
     assert np.array_equal(np.concatenate(found), events)
     assert "3,000 events sent" in capsys.readouterr().out
 
