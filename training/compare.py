@@ -210,7 +210,8 @@ class Comparison:
             exits = {
                 str(e): [float(found.exit_steps[e].mean()), 100 * float(found.exit_right[e].mean())] for e in EXITS
             }
-            return {"method": method, "correct": found.correct.tolist(), "images": found.images, "exits": exits,
+            return {"method": method, "ann_accuracy": accuracy(ann, self.x[:count], self.test.labels[:count]),
+                    "correct": found.correct.tolist(), "images": found.images, "exits": exits,
                     "work": work, "summary": f"{found.accuracy(steps):.2f} % at T = {steps}"}  # fmt: skip
 
         return self.store.get(f"convert/{method}/{steps}", key, job)
