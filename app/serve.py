@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported late, after the environment is set
@@ -97,6 +98,7 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
     for name in settings.models:
         find(name)
     configure_logs(settings.log_format)
+    sys.setswitchinterval(0.001)  # the event loop, the decoder and the model take turns quickly
     url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)
     greeting = f"Spikesight: open {url}  (Ctrl-C stops)"
     sources = tuple(open_source(text) for text in settings.cameras)

@@ -48,7 +48,7 @@ def create_app(
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime
-    app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining)
+    app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
     app.add_middleware(Observer, metrics=runtime.metrics)
     add_health(app, runtime)
     add_v1(app, runtime)

@@ -155,6 +155,12 @@ class Registry:
             raise UnknownModel
         return self._models[name]
 
+    def full(self) -> bool:
+        """Whether no model has a place left in its queue."""
+        return bool(self._models) and all(
+            model.scheduler.depth >= model.scheduler.max_queue for model in self._models.values()
+        )
+
     def all(self) -> list[Model]:
         """Every model, the default first."""
         return list(self._models.values())

@@ -32,6 +32,7 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 OPEN_PREFIXES = ("/health/", "/v2/health/")  # answered without a token
 GUARDED_PREFIXES = ("/v1/", "/v2", "/metrics", "/openapi.json", "/docs")  # everything else is the page's own files
+WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
 MAX_CLIENTS = 4096  # addresses whose rate is remembered
 
@@ -146,10 +147,12 @@ def bearer(headers: dict[str, str]) -> str | None:
 
 
 class Gate:
-    """The layer. `draining` is asked at every request."""
+    """The layer. `draining` and `full` (no model has a place in its queue) are asked at every request."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, draining: Callable[[], bool]) -> None:
-        self.app, self.settings, self.draining = app, settings, draining
+    def __init__(
+        self, app: ASGIApp, settings: Settings, draining: Callable[[], bool], full: Callable[[], bool]
+    ) -> None:
+        self.app, self.settings, self.draining, self.full = app, settings, draining, full
         self.hosts = Hosts(settings)
         self.rate = RateLimit(settings.requests_per_s)
         self.token = None if settings.token is None else settings.token.get_secret_value()
@@ -209,6 +212,8 @@ class Gate:
             return Refusal(429, "too many requests: slow down", ((b"retry-after", b"1"),))
         if not open_path and self.draining():
             return Refusal(503, "the service is shutting down", ((b"retry-after", b"5"), (b"connection", b"close")))
+        if path.endswith(WORK_SUFFIXES) and self.full():  # as cheap as a refusal can be: the body is not read
+            return Refusal(503, "the service is busy: try again in a moment", ((b"retry-after", b"1"),))
         return None
 
     def http_refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
