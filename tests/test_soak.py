@@ -1,4 +1,4 @@
-"""Half an hour of everything at once (SPIKESIGHT_SOAK_S seconds): memory flat, nothing accepted is lost, health stays."""
+"""Half an hour of everything at once (SPIKESIGHT_SOAK_S seconds): memory flat, nothing accepted lost, health stays."""
 
 import json
 import os
@@ -46,7 +46,8 @@ def test_soak() -> None:
                 client.predict(picture(".jpg"))
                 counts["answered"] += 1
             except ClientError as error:
-                assert error.status == 503, error
+                if error.status != 503:
+                    raise
                 counts["refused"] += 1
 
         def bombs() -> None:
