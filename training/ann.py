@@ -34,7 +34,7 @@ class AnnConfig:
 def prepare(images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """uint8 [N, C, H, W] to normalised float32 of the same shape."""
     shape = (1, -1, 1, 1)
-    return (torch.from_numpy(images).float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+    return (torch.tensor(images).float() / 255 - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
 
 
 def shaken(x: Tensor, config: AnnConfig, generator: torch.Generator) -> Tensor:
