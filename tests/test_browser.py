@@ -647,7 +647,7 @@ def test_file_that_is_no_sample(visit: Visitor, tmp_path: Path) -> None:
 def test_model_gone(visit: Visitor) -> None:
     seen = has_models(visit())
     seen.page.evaluate("document.getElementById('model').options[0].value = 'gone'")
-    seen.click("Play the recording digit 3")
+    seen.click("Start camera")
     seen.until(lambda: "no model of that name" in seen.notice(), "the reason")
     assert seen.page.locator("#link").get_attribute("data-state") == "refused"
 
