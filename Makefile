@@ -3,13 +3,13 @@
 #   make serve TORCH_INDEX=<index>     the same with PyTorch from another package index (a CPU-only build is 15 times smaller)
 #   make test                          everything that must hold: lint, types, imports, tests, the wheel
 #   make demo                          a recording classified in the terminal, no camera needed
-#   make lint, make bench, make clean
+#   make lint, make bench, make docs, make clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test demo lint types imports unit wheel bench clean
+.PHONY: serve test demo lint types imports unit wheel bench docs clean
 
 serve: $(VENV)/.installed
 	$(BIN)/spikesight serve
@@ -38,6 +38,9 @@ wheel: $(VENV)/.dev
 bench: $(VENV)/.dev
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
+docs: $(VENV)/.installed
+	$(BIN)/python .ci/make_docs.py
+
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -51,13 +54,13 @@ $(BIN)/python:
 	  || { echo "Python has no venv and no pip here: apt install python3-venv"; exit 1; }
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(if $(TORCH_INDEX),$(INSTALL) torch --index-url $(TORCH_INDEX))
+	$(if $(TORCH_INDEX),@$(INSTALL) torch --index-url $(TORCH_INDEX))
 	@echo "Installing (PyTorch is large; the first time takes minutes)"
-	$(INSTALL) -e .
+	@$(INSTALL) -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(INSTALL) -e '.[dev]'
+	@$(INSTALL) -e '.[dev,export]'
 	@touch $@
 
 # The environment's own pip where it has one, else the system's pip working on it.

@@ -492,7 +492,7 @@ def test_spikes_equal_spikingjelly(images: Tensor) -> None:
     our_trains: list[Tensor] = []
     for layer in ours.neurons().values():
         layer.register_forward_hook(
-            lambda module, _, out: our_trains.append(out / module.row(module.amplitude, out[0]))
+            lambda module, _, out: our_trains.append(out / module.row(module.amplitude, out[0]))  # type: ignore[operator]
         )
     with torch.no_grad():
         logits = torch.stack([theirs.forward(images) for _ in range(16)])

@@ -135,6 +135,7 @@ def test_both_branch_convolutions_of_ms_see_binary_spikes() -> None:
     network, seen = tiny("ms"), []
     for block in network.blocks:
         for conv in (block.conv1[0], block.conv2[0]):  # type: ignore[union-attr, index]
+            assert isinstance(conv, nn.Conv2d)
             conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network(events())
     assert len(seen) == 4
