@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import platform
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import torch
 
 from models.checkpoint import load, save
 from models.classifier import Classifier
+from models.simulate import interval
 from training.config import TrainConfig, to_yaml
 from training.data import Data, read_item
 from training.evaluate import Evaluation, evaluate
@@ -27,16 +27,14 @@ if TYPE_CHECKING:
     from training.loop import Run
 
 
-def wilson(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927).
+def wilson(correct: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
 
     >>> [round(v, 4) for v in wilson(98, 100)]
     [0.93, 0.9945]
     """
-    share = correct / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low, high = interval(correct, count)
+    return max(0.0, low / 100), min(1.0, high / 100)
 
 
 def write_whole(path: Path, text: str) -> None:
