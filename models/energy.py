@@ -28,8 +28,13 @@ def reach(conv: nn.Conv2d, height: int, width: int) -> Tensor:
     ones = torch.ones(1, 1, *conv.kernel_size)
     options = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation}
     outputs = torch.ones_like(nn.functional.conv2d(torch.zeros(1, 1, height, width), ones, **options))
-    fed = nn.functional.conv_transpose2d(outputs, ones, **options)
-    return nn.functional.pad(fed, (0, width - fed.shape[3], 0, height - fed.shape[2]))[0, 0]
+    rest = [  # pixels at the far edge that a plain transposed window count would leave out
+        (size + 2 * int(pad) - dilation * (kernel - 1) - 1) % stride
+        for size, pad, dilation, kernel, stride in zip(
+            (height, width), conv.padding, conv.dilation, conv.kernel_size, conv.stride
+        )
+    ]
+    return nn.functional.conv_transpose2d(outputs, ones, output_padding=rest, **options)[0, 0]
 
 
 class Meter:

@@ -15,6 +15,7 @@ CASES = {
     "shift": replace(PLAIN, shift=3),
     "rotate": replace(PLAIN, rotate=30.0),
     "flip": replace(PLAIN, flip=True),
+    "swap": replace(PLAIN, swap=True),
     "shear": replace(PLAIN, shear=20.0),
     "drop": replace(PLAIN, drop=0.9),
     "all": TrainConfig(shift=2, rotate=10.0, drop=0.5, flip=True),
@@ -161,3 +162,13 @@ def test_fewer_steps_keep_their_order() -> None:
     lengths = {len(fewer_steps(x, replace(PLAIN, random_steps=3), generator(seed))) for seed in range(60)}
     assert lengths == set(range(3, 13))
     assert torch.equal(fewer_steps(x, PLAIN, generator()), x)
+
+
+def test_a_swap_exchanges_on_and_off_in_about_half_of_the_samples() -> None:
+    x = torch.zeros(200, 2, 2, 4, 4)
+    x[:, :, 1] = 1
+    y = augment(x, CASES["swap"], generator())
+    swapped = y[:, 0, 0, 0, 0] == 1
+    assert 60 < int(swapped.sum()) < 140
+    assert torch.equal(y[swapped], x[swapped].flip(2))
+    assert torch.equal(y[~swapped], x[~swapped])

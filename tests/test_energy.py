@@ -28,11 +28,14 @@ from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (7, 2, 3), (1, 2, 0)])
-def test_synaptic_operations_of_a_convolution_equal_brute_force(kernel: int, stride: int, padding: int) -> None:
+@pytest.mark.parametrize("size", [(9, 7), (12, 12), (8, 11)])
+def test_synaptic_operations_of_a_convolution_equal_brute_force(
+    kernel: int, stride: int, padding: int, size: tuple[int, int]
+) -> None:
     conv = nn.Conv2d(2, 3, kernel, stride, padding)
-    x = (torch.rand(1, 2, 9, 7, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    x = (torch.rand(1, 2, *size, generator=torch.Generator().manual_seed(0)) < 0.3).float()
     ones = nn.functional.conv2d(x, torch.ones_like(conv.weight), None, stride, padding)
-    assert float((x.sum(1)[0] * reach(conv, 9, 7)).sum()) * 3 == float(ones.sum())
+    assert float((x.sum(1)[0] * reach(conv, *size)).sum()) * 3 == float(ones.sum())
 
 
 def test_meter_counts_each_sample_of_a_batch_alone() -> None:
@@ -59,7 +62,7 @@ def test_meter_counts_each_sample_of_a_batch_alone() -> None:
 
 def test_dense_macs_of_resnet18_are_the_published_ones_less_the_padding() -> None:
     macs = dense_macs(SpikingResNet(NETWORKS["resnet18"]), 3, 224, 224)
-    assert macs / 1e9 == pytest.approx(1.81 - 0.13, abs=0.01)
+    assert macs / 1e9 == pytest.approx(1.81 - 0.13, abs=0.02)
 
 
 # --- NeuroBench's definitions and the energy estimate ---
@@ -133,7 +136,6 @@ def test_energy_follows_the_counts() -> None:
     assert "not a measurement" in text
 
 
-@pytest.mark.slow  # its import takes long
 def test_counts_equal_neurobench() -> None:
     """NeuroBench's own synaptic operations on the same inputs of each layer, and its idea of which are accumulates."""
     layers_module = pytest.importorskip("neurobench.metrics.utils.layers", exc_type=ImportError)
@@ -143,11 +145,15 @@ def test_counts_equal_neurobench() -> None:
     def keep(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         return lambda module, inputs: seen.append((name, module, inputs[0]))
 
-    for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            module.register_forward_pre_hook(keep(name))
+    hooks = [
+        module.register_forward_pre_hook(keep(name))
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
     x_seq = images[None].expand(3, *images.shape)
     network(x_seq, None)
+    for hook in hooks:  # NeuroBench calls the layers again
+        hook.remove()
     theirs: dict[str, float] = {}
     spiking: dict[str, bool] = {}
     for name, module, x in seen:

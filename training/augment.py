@@ -15,13 +15,21 @@ from training.config import TrainConfig
 
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """frames float [N, T, C, H, W] of events -> the same shape: moved, perhaps mirrored, some events dropped."""
+    """frames float [N, T, C, H, W] of events -> the same shape: moved, perhaps mirrored or swapped, events dropped."""
     if config.rotate or config.shift or config.flip or config.shear:
         n, t, c, h, w = frames.shape
         matrix = motions(n, (h, w), (h, w), config, generator)
         moved = sample(frames.flatten(1, 2), matrix, (h, w), "nearest")
         frames = moved.view(n, t, c, h, w)
+    if config.swap:
+        frames = swap_polarity(frames, generator)
     return drop_events(frames, config.drop, generator) if config.drop else frames
+
+
+def swap_polarity(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """OFF and ON exchanged in half of the samples: dark on light becomes light on dark."""
+    swapped = torch.rand(len(frames), generator=generator) < 0.5
+    return torch.where(swapped.to(frames.device).view(-1, 1, 1, 1, 1), frames.flip(2), frames)
 
 
 def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -74,6 +74,7 @@ class TrainConfig:
     shear: float = 0.0  # degrees, each way
     zoom: float = 0.0  # images: random crops of at least this share of the area (0.08 is usual for ImageNet); 0 is off
     flip: bool = False  # mirror left and right (not for digits or gestures with a direction)
+    swap: bool = False  # exchange ON and OFF in half of the windows: objects lighter and darker than what is behind
     drop: float = 0.2  # recordings: highest share of events dropped from a window
     event_mix: float = 0.0  # recordings: chance that a sample is mixed with another one in a random box (EventMix)
     mixup: float = 0.0  # Beta(a, a) mixing of samples and labels; 0 is off
