@@ -9,7 +9,7 @@ One update rule with five options covers the seed paper's LIF and IF and those o
 
 The state is one tensor: U[t] with the delayed reset (S[t] follows from it), V[t] with the immediate one. Two further
 kinds stand beside the rule, both causal: CLIF, whose reset grows with recent firing, and the sliding PSN, a filter of
-the last inputs with no reset.
+the last inputs with no reset. A third, the rectifier, does not spike: with it a network is its own ANN twin.
 """
 
 import math
@@ -39,7 +39,7 @@ class NeuronConfig:
     learn_beta: bool = False  # PLIF (Fang et al. 2021): beta = 1 - sigmoid(w), one w a layer
     surrogate: str = "arctan"
     slope: float | None = None  # the surrogate's parameter; None takes its default
-    kind: Literal["lif", "clif", "psn"] = "lif"
+    kind: Literal["lif", "clif", "psn", "relu"] = "lif"
     taps: int = 4  # psn: inputs that a spike depends on, the newest among them
 
     def __post_init__(self) -> None:
@@ -180,7 +180,19 @@ class SlidingNeuron(Neuron):
         return spike(y, self.config.spike_function(), inclusive=True).to(x_seq.dtype)
 
 
-NEURONS: dict[str, type[Neuron]] = {"lif": Neuron, "clif": ComplementaryNeuron, "psn": SlidingNeuron}
+class Rectifier(Neuron):
+    """max(0, x): no state and no spikes. A network of rectifiers is the ANN that its spiking twin is compared with."""
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:  # noqa: ARG002
+        return x_seq.relu()
+
+
+NEURONS: dict[str, type[Neuron]] = {
+    "lif": Neuron,
+    "clif": ComplementaryNeuron,
+    "psn": SlidingNeuron,
+    "relu": Rectifier,
+}
 """Kinds of neuron layer by the name in NeuronConfig."""
 
 PAPER_LIF = NeuronConfig()
@@ -188,6 +200,7 @@ IF = NeuronConfig(beta=1.0)
 PLIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True, learn_beta=True)
 CLIF = NeuronConfig(kind="clif", delay=False, detach_reset=False)
 SLIDING_PSN = NeuronConfig(kind="psn")
+RECTIFIER = NeuronConfig(kind="relu")
 
 
 def make_neuron(config: NeuronConfig) -> Neuron:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,13 @@ def test_spike_codes_of_images_train(encoding: str, tmp_path: Path) -> None:
     write_idx(tmp_path)
     classifier = Classifier.load(train("mnist", tmp_path, encoding=encoding))
     assert classifier.contract.encoding == encoding
+
+
+def test_a_spiking_network_starts_from_its_ann_twin(tmp_path: Path) -> None:
+    write_idx(tmp_path / "mnist")
+    ann = train("mnist", tmp_path, neuron="relu")
+    config = small_config(tmp_path, data="mnist", neuron="if", init_from=str(ann), teacher=str(ann), steps=2, bin_us=0)
+    fit(replace(config, height=0, width=0, epochs=1), tmp_path / "runs" / "spiking")
+    spikes = Classifier.load(tmp_path / "runs" / "spiking" / "model")
+    assert Classifier.load(ann).network.config.neuron.kind == "relu"
+    assert spikes.network.config.neuron.kind == "lif"

@@ -13,6 +13,7 @@ from models.neurons import (
     NEURONS,
     PAPER_LIF,
     PLIF,
+    RECTIFIER,
     SLIDING_PSN,
     Neuron,
     NeuronConfig,
@@ -196,6 +197,13 @@ def test_sliding_psn_is_a_causal_filter_of_its_inputs() -> None:
     later = x.clone()
     later[6:] += 1
     assert torch.equal(layer(later, {})[:6], layer(x, {})[:6])
+
+
+def test_the_rectifier_keeps_no_state() -> None:
+    state: dict[str, torch.Tensor] = {}
+    x = torch.tensor([[[-1.0, 0.5]], [[2.0, 0.0]]])
+    assert torch.equal(make_neuron(RECTIFIER)(x, state), torch.tensor([[[0.0, 0.5]], [[2.0, 0.0]]]))
+    assert not state
 
 
 def test_equals_spikingjelly_sliding_psn() -> None:

@@ -37,7 +37,7 @@ class TrainConfig:
     resize: int = 0  # pictures on disk: short side they are kept at; training crops at random, evaluation in the middle
     # network
     network: str = "event-medium"  # a name from `spikesight models`
-    neuron: Literal["lif", "if", "plif", "clif", "psn"] = "lif"  # kind of neuron, all causal
+    neuron: Literal["lif", "if", "plif", "clif", "psn", "relu"] = "lif"  # kind of neuron; relu makes the ANN twin
     beta: float = 0.5  # leak a step
     theta: float = 1.0  # firing threshold
     reset: Literal["subtract", "zero"] = "subtract"  # of lif, if and plif

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.ann import ANNS, build_for, guess_name, read_state
 from models.checkpoint import Contract, load
-from models.neurons import CLIF, IF, PLIF, SLIDING_PSN, NeuronConfig
+from models.neurons import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from models.resnet import NETWORKS, SpikingResNet
 from training.config import TrainConfig
 from training.loss import SPIKING_READOUT
@@ -17,7 +17,8 @@ from training.loss import SPIKING_READOUT
 
 def neuron_config(config: TrainConfig) -> NeuronConfig:
     """The neuron a configuration asks for."""
-    start = {"lif": NeuronConfig(), "if": IF, "plif": PLIF, "clif": CLIF, "psn": SLIDING_PSN}[config.neuron]
+    kinds = {"lif": NeuronConfig(), "if": IF, "plif": PLIF, "clif": CLIF, "psn": SLIDING_PSN, "relu": RECTIFIER}
+    start = kinds[config.neuron]
     options = {"surrogate": config.surrogate, "slope": config.slope or None, "theta": config.theta}
     if config.neuron in ("lif", "plif", "clif"):
         options["beta"] = config.beta
