@@ -80,67 +80,86 @@ def bin_events(
     mode   "binary" (a cell is 0 or 1) or "count" (counts that stop at 255); uint8, or the dtype of `out`, which may be
            float32 (then counts have no ceiling).
     size   (H, W) of the result; the sensor's own when None.
-    out    a buffer to fill instead of a new array; it is cleared first.
+    out    a buffer to fill instead of a new array; what it held is lost.
 
     Raises EventsError for an unknown mode, an event off the sensor, or events that are not sorted.
     """
+    check_bins(bin_us, steps, mode)
+    grid = grid_for(sensor, size)
+    shape = (steps, 2, grid.height, grid.width)
+    if out is None:
+        out = np.empty(shape, np.uint8)
+    elif out.shape != shape or not out.flags.c_contiguous or out.dtype not in (np.uint8, np.float32):
+        raise EventsError(f"the buffer must be a contiguous uint8 or float32 array of shape {shape}, not {out.shape}")
+    add_counts(events, start_us, bin_us, grid, mode, out, clear=True)
+    return out
+
+
+def check_bins(bin_us: int, steps: int, mode: str = "binary") -> None:
+    """Raises EventsError for a mode that does not exist, or bins without a length or a number."""
     if mode not in CEILINGS:
         raise EventsError(f"there is no binning '{mode}'; choose one of {', '.join(CEILINGS)}")
     if bin_us < 1 or steps < 1:
         raise EventsError(f"bins need at least one microsecond and one step, not {bin_us} and {steps}")
-    grid = grid_for(sensor, size)
-    shape = (steps, 2, grid.height, grid.width)
-    out = _cleared(out, shape)
-    add_counts(events, start_us, bin_us, grid, mode, out)
-    return out
-
-
-def _cleared(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
-    if out is None:
-        return np.zeros(shape, np.uint8)
-    if out.shape != shape or not out.flags.c_contiguous or out.dtype not in (np.uint8, np.float32):
-        raise EventsError(f"the buffer must be a contiguous uint8 or float32 array of shape {shape}, not {out.shape}")
-    out.fill(0)
-    return out
 
 
 def add_counts(
-    events: Events, start_us: int, bin_us: int, grid: Grid, mode: str, out: NDArray[Any]
+    events: Events, start_us: int, bin_us: int, grid: Grid, mode: str, out: NDArray[Any], *, clear: bool = False
 ) -> NDArray[np.int64]:
-    """Add the window's events to `out` [T, 2, H, W] as it stands; how many fell in each bin."""
+    """Add the window's events to `out` [T, 2, H, W] as it stands, or to zeros; how many fell in each bin."""
     ceiling: float = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
     limit = out.dtype.type(ceiling)
     totals = np.zeros(len(out), np.int64)
     compiled = kernels()
     if compiled is None:
-        fault = _fill_counts(events, start_us, bin_us, grid, limit, out, totals)
-    else:
-        fault = compiled.fill_counts(events, start_us, bin_us, grid.columns, grid.rows, limit, out, totals)
-    if fault == OUTSIDE:
-        raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
-    if fault == UNSORTED:
-        raise EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
+        _fill_counts(events, start_us, bin_us, grid, limit, out, totals, clear)
+        return totals
+    fault = compiled.fill_counts(events, start_us, bin_us, grid.columns, grid.rows, limit, out, totals, clear)
+    if fault:
+        raise _fault(fault, grid)
     return totals
 
 
+def _fault(fault: int, grid: Grid) -> EventsError:
+    if fault == OUTSIDE:
+        return EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
+    return EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
+
+
+def place_events(events: Events, start_us: int, span_us: int, grid: Grid) -> tuple[Events, NDArray[np.int64]]:
+    """The events of [start_us, start_us + span_us) that are in the field of view, and each one's cell in a plane.
+
+    Raises EventsError for an event off the sensor, or events that are not sorted.
+    """
+    begin, end = np.searchsorted(events["t"], (start_us, start_us + span_us)).tolist()
+    window = events[begin:end]
+    t, x, y = window["t"], window["x"].astype(np.int64), window["y"].astype(np.int64)
+    if len(x) and (x.min() < 0 or y.min() < 0 or x.max() >= len(grid.columns) or y.max() >= len(grid.rows)):
+        raise _fault(OUTSIDE, grid)
+    if len(t) and (t[0] < start_us or t[-1] >= start_us + span_us or bool((t[1:] < t[:-1]).any())):
+        raise _fault(UNSORTED, grid)
+    cell = grid.columns[x].astype(np.int64) + grid.rows[y]
+    kept = cell < NOWHERE
+    return window[kept], cell[kept]
+
+
 def _fill_counts(
-    events: Events, start_us: int, bin_us: int, grid: Grid, limit: Any, out: NDArray[Any], totals: NDArray[np.int64]
-) -> int:
+    events: Events,
+    start_us: int,
+    bin_us: int,
+    grid: Grid,
+    limit: Any,
+    out: NDArray[Any],
+    totals: NDArray[np.int64],
+    clear: bool,
+) -> None:
     """The numpy twin of binning_kernels.fill_counts."""
     steps = len(out)
-    begin, end = np.searchsorted(events["t"], (start_us, start_us + steps * bin_us)).tolist()
-    window = events[begin:end]
-    x, y = window["x"].astype(np.int64), window["y"].astype(np.int64)
-    if len(x) and (x.min() < 0 or y.min() < 0 or x.max() >= len(grid.columns) or y.max() >= len(grid.rows)):
-        return OUTSIDE
+    window, inside = place_events(events, start_us, steps * bin_us, grid)
     step = (window["t"] - start_us) // bin_us
-    if len(step) and (step[0] < 0 or step[-1] >= steps or bool((step[1:] < step[:-1]).any())):
-        return UNSORTED
-    inside = grid.columns[x].astype(np.int64) + grid.rows[y]
-    kept = inside < NOWHERE
-    plane = grid.height * grid.width
-    cell = (step[kept] * 2 + window["p"][kept]) * plane + inside[kept]
+    cell = (step * 2 + window["p"]) * (grid.height * grid.width) + inside
     counts = np.bincount(cell, minlength=out.size).reshape(out.shape)
+    if clear:
+        out.fill(0)
     out += np.minimum(counts, limit - out.astype(np.int64)).astype(out.dtype)
-    totals += np.bincount(step[kept], minlength=steps)
-    return 0
+    totals += np.bincount(step, minlength=steps)

@@ -26,8 +26,12 @@ def first_at_or_after(events, t):
 
 
 @numba.njit(cache=True, nogil=True)
-def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals):
-    """Add each event to its cell of out [T, 2, H, W] unless at `ceiling`, and to totals [T]; 0 if all is well."""
+def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals, clear):
+    """Add each event to its cell of out [T, 2, H, W] unless at `ceiling`, and to totals [T]; 0 if all is well.
+
+    With `clear`, what `out` held is lost. It is cleared step by step: a large step is then still in the cache when its
+    events come, in an order that no processor foresees.
+    """
     steps = out.shape[0]
     plane = np.uint32(out.shape[2] * out.shape[3])
     cells = out.reshape(steps, 2 * out.shape[2] * out.shape[3])
@@ -39,6 +43,8 @@ def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals):
         high = low + bin_us
         end = first_at_or_after(events, high)
         target = cells[step]
+        if clear:
+            target[:] = 0
         total = 0
         for index in range(np.uint64(begin), np.uint64(end)):  # unsigned: no test for negative indices
             event = events[index]

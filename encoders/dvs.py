@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.binning import CEILINGS, add_counts, bin_events, grid_for
-from encoders.events import Events, EventsError, SensorSize
+from encoders.binning import add_counts, bin_events, check_bins, grid_for
+from encoders.events import Events, SensorSize
 
 BINS_AT_ONCE = 256  # bounds the memory of one long packet
 
@@ -22,10 +22,7 @@ class DvsEncoder:
     mode: str = "binary"
 
     def __post_init__(self) -> None:
-        if self.mode not in CEILINGS:
-            raise EventsError(f"there is no binning '{self.mode}'; choose one of {', '.join(CEILINGS)}")
-        if self.bin_us < 1 or self.steps < 1:
-            raise EventsError(f"bins need at least one microsecond and one step, not {self.bin_us} and {self.steps}")
+        check_bins(self.bin_us, self.steps, self.mode)
         grid_for(self.sensor, self.size)
 
     def __call__(self, events: Events, start_us: int | None = None) -> NDArray[np.uint8]:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.binning import NOWHERE, Grid, bin_events, grid_for
-from encoders.events import Events, EventsError, SensorSize
+from encoders.binning import bin_events, check_bins, grid_for, place_events
+from encoders.events import Events, SensorSize
 
 Floats = NDArray[np.float32]
 
@@ -20,6 +20,7 @@ def signed_counts(
     events: Events, start_us: int, bin_us: int, steps: int, sensor: SensorSize, size: tuple[int, int] | None = None
 ) -> Floats:
     """ON minus OFF events of each cell, [T, 1, H, W]. Raises EventsError like bin_events."""
+    check_bins(bin_us, steps)
     grid = grid_for(sensor, size)
     counts = np.empty((steps, 2, grid.height, grid.width), np.float32)
     bin_events(events, start_us, bin_us, steps, sensor, size, mode="count", out=counts)
@@ -37,8 +38,9 @@ def time_surface(
     decay_us: float = 50_000.0,
 ) -> Floats:
     """How recent each cell's last event is at the end of each step, 0 to 1, [T, 2, H, W]; it fades over all steps."""
+    check_bins(bin_us, steps)
     grid = grid_for(sensor, size)
-    window, cell = _placed(events, start_us, bin_us * steps, grid)
+    window, cell = place_events(events, start_us, bin_us * steps, grid)
     plane = grid.height * grid.width
     last = np.full(2 * plane, -np.inf)
     out = np.zeros((steps, 2, grid.height, grid.width), np.float32)
@@ -58,8 +60,9 @@ def voxel_grid(
 
     The first point lies at the beginning of the window, the last at its end; the sum over all cells is ON minus OFF.
     """
+    check_bins(bin_us, steps)
     grid = grid_for(sensor, size)
-    window, cell = _placed(events, start_us, bin_us * steps, grid)
+    window, cell = place_events(events, start_us, bin_us * steps, grid)
     position = (window["t"] - start_us) * ((steps - 1) / (bin_us * steps))
     below = np.minimum(position.astype(np.int64), max(steps - 2, 0))
     share = position - below
@@ -69,21 +72,6 @@ def voxel_grid(
     if steps > 1:
         out += np.bincount((below + 1) * plane + cell, sign * share, steps * plane)
     return out.reshape(steps, 1, grid.height, grid.width).astype(np.float32)
-
-
-def _placed(events: Events, start_us: int, span_us: int, grid: Grid) -> tuple[Events, NDArray[np.int64]]:
-    """The window's events in the field of view, and each one's cell in a plane. Raises EventsError."""
-    t = events["t"]
-    if bool((t[1:] < t[:-1]).any()):
-        raise EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
-    begin, end = np.searchsorted(t, (start_us, start_us + span_us)).tolist()
-    window = events[begin:end]
-    x, y = window["x"].astype(np.int64), window["y"].astype(np.int64)
-    if len(x) and (x.min() < 0 or y.min() < 0 or x.max() >= len(grid.columns) or y.max() >= len(grid.rows)):
-        raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
-    cell = grid.columns[x].astype(np.int64) + grid.rows[y]
-    kept = cell < NOWHERE
-    return window[kept], cell[kept]
 
 
 REPRESENTATIONS: dict[str, Callable[..., Floats]] = {

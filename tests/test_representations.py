@@ -64,3 +64,7 @@ def test_all_of_them(name: str) -> None:
         represent(make_events([1], [9], [0], [1]), 0, 100, 3, SENSOR)
     with pytest.raises(EventsError, match="not sorted"):
         represent(make_events([1, 300, 2], [0] * 3, [0] * 3, [1] * 3), 0, 100, 4, SENSOR)
+    with pytest.raises(EventsError, match="at least one microsecond"):
+        represent(events, 0, 0, 3, SENSOR)
+    with pytest.raises(EventsError, match="one step"):
+        represent(events, 0, 100, -1, SENSOR)
