@@ -2,43 +2,77 @@
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.ann import ANNS, AnnEntry, build_for, guess_name, read_state
-from models.checkpoint import Card, Contract, save
+from models.ann import ANNS, as_ann, build_for, guess_name, read_state
+from models.checkpoint import Card, Contract, load, save
 from models.convert import METHODS, convert, graph_of
 from models.convert_audit import audit
 from models.convert_graph import ConversionError
 from models.convert_network import ConvertedNetwork
 from models.simulate import curve, interval
 from training.ann import accuracy, prepare
+from training.conversion import AIMS, LOSS, choose_steps, splits_of
 from training.data.images import IMAGES
 from training.images import Images, load_images, pictures_below
 
-DESCRIPTION = """Convert a trained ANN (a state dictionary: .safetensors, .pt, .pth, .th) to a spiking network.
+DESCRIPTION = """Convert a trained ANN to a spiking network: a state dictionary (.safetensors, .pt, .pth, .th), or a
+model folder that train-dvs --neuron relu --steps 1 made.
 
   spikesight convert resnet20.th --to models/cifar --data cifar10 --root DATA
   spikesight convert resnet18.pth --to models/imagenet --data PICTURES --labels names.txt
+  spikesight convert runs/mnist-ann/model --to models/mnist --data mnist --root DATA --steps 0
 
 Only unlabelled pictures are needed; with labelled ones the accuracy is measured too."""
 
-CALIBRATION, BATCH, AUDITED = 512, 64, 32
+CALIBRATION, BATCH, AUDITED, HELD = 512, 64, 32, 5000
+
+
+@dataclass(frozen=True)
+class Source:
+    """An ANN and the input that it takes."""
+
+    ann: nn.Module
+    name: str
+    contract: Contract  # of the ANN: one step
+    labels: tuple[str, ...]
+    classes: int
+    card: Card | None = None  # of a model folder
+
+
+@dataclass(frozen=True)
+class Given:
+    """The pictures of a conversion."""
+
+    calibration: np.ndarray  # uint8 [N, C, H, W]
+    held: Images | None = None  # they choose T
+    test: Images | None = None
+    labels: tuple[str, ...] = ()
+    scale: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # the set's mean and std
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     served = [name for name, method in METHODS.items() if method.streams]
-    parser.add_argument("source", type=Path, help="the ANN's weights")
+    parser.add_argument("source", type=Path, help="the ANN's weights, or its model folder")
     parser.add_argument("--to", type=Path, required=True, help="folder of the new checkpoint")
     parser.add_argument(
         "--network", choices=list(ANNS), help="what the weights belong to (default: found by their names)"
     )
     parser.add_argument("--method", choices=served, default="ours", help="way of conversion (default ours)")
-    parser.add_argument("--steps", type=int, default=32, help="T the network is made for (default 32)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=32,
+        help=f"T the network is made for (default 32); 0: the fewest of {', '.join(map(str, AIMS))} that lose at most "
+        f"{LOSS} points on held-out training pictures",
+    )
     parser.add_argument("--data", required=True, help=f"calibration pictures: a folder, or one of {', '.join(IMAGES)}")
     parser.add_argument("--root", type=Path, default=Path("data"), help="where named data sets lie (default data)")
     parser.add_argument("--calibration", type=int, default=CALIBRATION, help=f"how many (default {CALIBRATION})")
@@ -60,19 +94,50 @@ def read_labels(text: str | None, classes: int, known: tuple[str, ...]) -> tuple
     return names
 
 
-def read_data(
-    args: argparse.Namespace, entry: AnnEntry, channels: int
-) -> tuple[np.ndarray, Images | None, tuple[str, ...], tuple[float, ...], tuple[float, ...]]:
-    """(calibration pictures, labelled test pictures or None, class names, mean, std)."""
-    fits = entry.mean if len(entry.mean) == channels else (sum(entry.mean) / len(entry.mean),) * channels
-    spread = entry.std if len(entry.std) == channels else (sum(entry.std) / len(entry.std),) * channels
-    if args.data in IMAGES:
-        data = load_images(args.data, args.root)
-        if data.train.pixels.shape[1] != channels:
-            raise ValueError(f"{args.data} has {data.train.pixels.shape[1]} channels, the network takes {channels}")
-        return data.train.some(args.calibration).pixels, data.test, data.classes, data.mean, data.std
-    pixels = pictures_below(Path(args.data), args.calibration, (channels, entry.size, entry.size))
-    return pixels, None, (), fits, spread
+def read_source(args: argparse.Namespace) -> Source:
+    """The ANN of a weights file or a model folder. Raises CheckpointError."""
+    if args.source.is_dir():
+        network, card = load(args.source)
+        return Source(as_ann(network), args.source.resolve().name, card.contract, card.labels, len(card.labels), card)
+    state = read_state(args.source)
+    name = args.network or guess_name(state)
+    ann, entry = build_for(name, state), ANNS[name]
+    channels = next(t for t in state.values() if t.ndim == 4).shape[1]
+    contract = Contract(
+        "image",
+        channels,
+        entry.size,
+        entry.size,
+        1,
+        "direct",
+        mean=of(entry.mean, channels),
+        std=of(entry.std, channels),
+    )
+    return Source(ann, name, contract, (), state[entry.head].shape[0])
+
+
+def of(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """One value a channel."""
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def read_pictures(args: argparse.Namespace, source: Source) -> Given:
+    """Pictures to calibrate with; and, of a labelled set, to choose T and to measure with."""
+    contract, count = source.contract, args.calibration
+    if args.data not in IMAGES:
+        size = (contract.channels, contract.height, contract.width)
+        return Given(pictures_below(Path(args.data), count, size))
+    if source.card is not None and source.card.training.get("recipe", {}).get("data") == args.data:
+        data, held = splits_of(source.card, args.root)
+        return Given(data.train.some(count).pixels, held, data.test)
+    data = load_images(args.data, args.root)
+    if data.train.pixels.shape[1] != contract.channels:
+        channels = data.train.pixels.shape[1]
+        raise ValueError(f"{args.data} has {channels} channels, the network takes {contract.channels}")
+    chosen = data.train.some(count + HELD)
+    held = Images(chosen.pixels[count:], chosen.labels[count:])
+    scale = None if source.card is not None else (data.mean, data.std)
+    return Given(chosen.pixels[:count], held if len(held) else None, data.test, data.classes, scale)
 
 
 def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, steps: int) -> dict[str, object]:
@@ -91,40 +156,58 @@ def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, 
     }
 
 
-def run(args: argparse.Namespace) -> int:
-    """The command."""
-    if args.steps < 1 or args.calibration < 1 or args.test < 0:
-        raise ValueError("--steps and --calibration must be positive, --test not negative")
-    state = read_state(args.source)
-    name = args.network or guess_name(state)
-    ann, entry = build_for(name, state), ANNS[name]
-    channels = next(t for t in state.values() if t.ndim == 4).shape[1]
-    pixels, test, classes, mean, std = read_data(args, entry, channels)
-    labels = read_labels(args.labels, state[entry.head].shape[0], classes)
-    x = prepare(pixels, mean, std)
-    print(f"{name}: {args.method} on {len(x)} pictures, T = {args.steps}")
-    network = convert(ann, list(x.split(BATCH)), args.method, steps=args.steps)
-    report = audit(network, x[:AUDITED], max(64, args.steps), graph_of(ann, x[:1]))
+def make(
+    args: argparse.Namespace, source: Source, given: Given, ready: Callable[[np.ndarray], Tensor]
+) -> tuple[ConvertedNetwork, int, dict[str, float]]:
+    """The conversion, its T, and what was tried to choose it."""
+    batches = list(ready(given.calibration).split(BATCH))
+    if args.steps:
+        return convert(source.ann, batches, args.method, steps=args.steps), args.steps, {}
+    if given.held is None:
+        raise ValueError("--steps 0 chooses T on labelled pictures: name a data set, or give --steps")
+    return choose_steps(source.ann, batches, args.method, ready(given.held.pixels), given.held)
+
+
+def check(args: argparse.Namespace, source: Source, network: ConvertedNetwork, x: Tensor, steps: int) -> None:
+    """Print the audit; raises where it finds a fault, unless forced."""
+    report = audit(network, x[:AUDITED], max(64, steps), graph_of(source.ann, x[:1]))
     print(report.table())
     for problem in report.problems:
         print(f"audit: {problem}", file=sys.stderr)
     if not args.force:
         report.raise_if_bad()
-    metrics: dict[str, object] = {}
-    if test is not None and args.test:
-        chosen = test.some(args.test)
-        metrics = measure(network, ann, chosen, prepare(chosen.pixels, mean, std), args.steps)
-    height, width = pixels.shape[2:]
-    still = "digit" if args.data == "mnist" else "plain"
-    contract = Contract("image", channels, height, width, args.steps, "direct", mean=mean, std=std, still=still)
+
+
+def run(args: argparse.Namespace) -> int:
+    """The command."""
+    if args.steps < 0 or args.calibration < 1 or args.test < 0:
+        raise ValueError("--calibration must be positive, --steps and --test not negative")
+    source = read_source(args)
+    given = read_pictures(args, source)
+    labels = read_labels(args.labels, source.classes, source.labels or given.labels)
+    mean, std = given.scale or (source.contract.mean, source.contract.std)
+
+    def ready(pixels: np.ndarray) -> Tensor:
+        return prepare(pixels, mean, std)
+
+    print(f"{source.name}: {args.method} on {len(given.calibration)} pictures")
+    network, steps, tried = make(args, source, given, ready)
+    check(args, source, network, ready(given.calibration[:AUDITED]), steps)
+    metrics: dict[str, object] = {"val_accuracy": tried} if tried else {}
+    if given.test is not None and args.test:
+        chosen = given.test.some(args.test)
+        metrics |= measure(network, source.ann, chosen, ready(chosen.pixels), steps)
+    height, width = given.calibration.shape[2:]
+    still = "digit" if args.data == "mnist" else source.contract.still
+    contract = replace(source.contract, height=height, width=width, steps=steps, mean=mean, std=std, still=still)
     training = {
         "road": "conversion",
-        "ann": name,
+        "ann": source.name,
         "weights": args.source.name,
         "method": args.method,
         "source": METHODS[args.method].source,
-        "calibration": {"data": Path(args.data).name, "images": len(x)},
-        "steps": args.steps,
+        "calibration": {"data": Path(args.data).name, "images": len(given.calibration)},
+        "steps": steps,
     }
     save(args.to, network, Card(contract, labels, training, metrics))
     print(f"wrote {args.to}")

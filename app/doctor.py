@@ -22,6 +22,7 @@ EXTRAS = {
     "cluster": ("ray", "the service on several machines"),
 }
 SERVICE_PORT = 8000
+ROADS = {"direct": "trained with spikes", "converted": "converted from an ANN", "ann": "an ANN, for comparison"}
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,20 @@ def check_port() -> Iterator[Finding]:
 def check_models() -> Iterator[Finding]:
     """The shipped models load."""
     from models.checkpoint import CheckpointError, load, shipped
+    from models.classifier import road_of
 
     found = shipped()
     if not found:
         yield Finding("FIX", "models", "none is shipped with this installation: train one with train-dvs")
     for name, folder in found.items():
         try:
-            _, card = load(folder)
+            network, card = load(folder)
         except CheckpointError as error:
             yield Finding("FIX", "models", f"{name}: {error}")
             continue
-        yield Finding("ok", "models", f"{name}: {len(card.labels)} classes, {card.contract.kind}")
+        yield Finding(
+            "ok", "models", f"{name}: {len(card.labels)} classes, {card.contract.kind}, {ROADS[road_of(network)]}"
+        )
 
 
 def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:

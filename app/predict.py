@@ -45,13 +45,19 @@ def _predictions(classifier: "Classifier", path: Path) -> "list[Prediction]":
     return classifier.predict_image(picture)
 
 
-def _show(path: Path, predictions: "Sequence[Prediction]", args: argparse.Namespace, labels: Sequence[str]) -> None:
+def _cost(prediction: "Prediction", road: str) -> str:
+    if road == "ann":
+        return f"{prediction.synops / 1e6:.2f} M multiply-adds in it, no spikes"
+    return f"{prediction.spikes} spikes in it"
+
+
+def _show(path: Path, predictions: "Sequence[Prediction]", args: argparse.Namespace, classifier: "Classifier") -> None:
     last = predictions[-1]
     if args.json:
         answer = {
             "file": str(path),
             "label": last.label,
-            "probabilities": dict(zip(labels, last.probabilities)),
+            "probabilities": dict(zip(classifier.labels, last.probabilities)),
             "step": last.step,
             "spikes": sum(p.spikes for p in predictions),
             "synops": sum(p.synops for p in predictions),
@@ -63,7 +69,7 @@ def _show(path: Path, predictions: "Sequence[Prediction]", args: argparse.Namesp
         print(json.dumps(answer))
         return
     for p in predictions if args.steps else [last]:
-        print(f"{path}: {p.label} ({max(p.probabilities):.1%}) after step {p.step}, {p.spikes} spikes in it")
+        print(f"{path}: {p.label} ({max(p.probabilities):.1%}) after step {p.step}, {_cost(p, classifier.road)}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     failed = False
     for path in map(Path, args.files):
         try:
-            _show(path, _predictions(classifier, path), args, classifier.labels)
+            _show(path, _predictions(classifier, path), args, classifier)
         except (ValueError, OSError) as error:
             print(f"{path}: {error}", file=sys.stderr)
             failed = True

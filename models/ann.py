@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.checkpoint import CheckpointError
-from models.resnet import PadShortcut
+from models.neurons import spikes_at_all
+from models.resnet import PadShortcut, PlainBlock, SpikingResNet
 
 
 class _Floor(torch.autograd.Function):
@@ -149,6 +150,47 @@ class SmallCnn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.readout(self.features(x))
+
+
+class ReluBlock(nn.Module):
+    """A plain block of rectifiers on images; it shares the block's layers."""
+
+    def __init__(self, block: PlainBlock) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = block.conv1, block.conv2, block.conv3
+        self.pool, self.shortcut = block.pool, block.shortcut
+        self.relu1, self.relu2, self.relu3 = nn.ReLU(), nn.ReLU(), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if self.pool is None else self.pool(x)
+        h = self.conv2(self.relu1(self.conv1(x)))
+        h = h if self.conv3 is None else self.conv3(self.relu3(h))
+        return self.relu2(h + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class ReluResNet(nn.Module):
+    """The ANN that a ResNet of rectifiers (neuron kind "relu") is, on images [N, C, H, W]; it shares the layers."""
+
+    def __init__(self, network: SpikingResNet) -> None:
+        super().__init__()
+        self.stem, self.pool, self.relu = network.stem, network.pool, nn.ReLU()
+        self.blocks = nn.ModuleList(ReluBlock(block) for block in network.blocks)  # type: ignore[arg-type]
+        self.readout = network.readout
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.relu(self.pool(self.stem(x)))
+        for block in self.blocks:
+            h = block(h)
+        return self.readout(h.mean((2, 3)))
+
+
+def as_ann(network: nn.Module) -> ReluResNet:
+    """A checkpoint's network of rectifiers as an ANN on images. Raises CheckpointError for any other network."""
+    if not isinstance(network, SpikingResNet) or spikes_at_all(network):
+        raise CheckpointError("only an ANN is converted: train one with --neuron relu --steps 1")
+    if network.config.block != "plain":
+        raise CheckpointError(f"an ANN of {network.config.block} blocks is not converted: train one of plain blocks")
+    return ReluResNet(network).eval()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +20,34 @@ from encoders.events import SensorSize
 from encoders.image import IMAGE_ENCODERS
 from encoders.still import fit_digit, fit_plain, saccade_events
 from models.checkpoint import Card, Contract, load
-from models.energy import Meter, dense_macs
+from models.convert_network import ConvertedNetwork
+from models.energy import DenseMeter, Meter, dense_macs
 from models.engine import Engine, can_run
-from models.neurons import State, split_state, stack_states
+from models.neurons import State, spikes_at_all, split_state, stack_states
 from models.resnet import zero_state
 
-__all__ = ["Classifier", "Input", "Prediction", "Readout", "Step", "encoder_for", "split_state", "stack_states"]
+__all__ = [
+    "Classifier",
+    "Input",
+    "Prediction",
+    "Readout",
+    "Road",
+    "Step",
+    "encoder_for",
+    "road_of",
+    "split_state",
+    "stack_states",
+]
+
+Road = Literal["direct", "converted", "ann"]
+"""How a network came to be: trained with its spikes, converted from an ANN, or an ANN itself (rectifiers, no state)."""
+
+
+def road_of(network: nn.Module) -> Road:
+    """Which road a network came."""
+    if isinstance(network, ConvertedNetwork):
+        return "converted"
+    return "direct" if spikes_at_all(network) else "ann"
 
 
 class Input(NamedTuple):
@@ -111,7 +133,8 @@ class Classifier:
         self._engine = Engine(self.network, *shape[1:]) if can_run(self.network) else None
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self.ann_macs = dense_macs(self.network, *shape)
-        self._meter = Meter(self.network)
+        self.road = road_of(self.network)
+        self._meter = DenseMeter(self.ann_macs) if self.road == "ann" else Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
 
     @classmethod
@@ -133,7 +156,8 @@ class Classifier:
         if self._engine is not None:
             result = self._engine.run(x[None], state)
             return Step(result.logits[0], *result[1:])
-        steps = [self._plain_step(x[n : n + 1], one) for n, one in enumerate(split_state(state))]
+        states = split_state(state) or [state] * len(x)  # an ANN keeps none
+        steps = [self._plain_step(x[n : n + 1], one) for n, one in enumerate(states)]
         logits, after, *counts = zip(*steps)
         return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, counts))
 

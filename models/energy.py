@@ -108,6 +108,19 @@ class Meter:
             handle.remove()
 
 
+class DenseMeter:
+    """The cost of a network that does not spike: every multiply-add of every step, and no spikes to show."""
+
+    def __init__(self, macs: int) -> None:
+        self.layer_names: list[str] = []
+        self._macs = macs
+
+    def read(self) -> Counts:
+        """Of one sample and one step."""
+        nothing = torch.zeros(1, 0)
+        return Counts(nothing.to(torch.int64), torch.tensor([self._macs]), nothing.to(torch.uint8))
+
+
 def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> int:
     """Multiply-adds of one step for one sample if nothing were sparse: what an ANN of the same shape computes."""
     total = 0

@@ -208,6 +208,11 @@ def make_neuron(config: NeuronConfig) -> Neuron:
     return NEURONS[config.kind](config)
 
 
+def spikes_at_all(network: nn.Module) -> bool:
+    """Whether any neuron of the network spikes; else it is an ANN."""
+    return any(isinstance(m, Neuron) and not isinstance(m, Rectifier) for m in network.modules())
+
+
 def name_states(network: nn.Module) -> None:
     """Give each neuron layer of `network` its state's name: its path among the modules."""
     for name, module in network.named_modules():

@@ -64,8 +64,8 @@ class PredictBody(Body):
     step: int = Field(description="steps the answer took")
     steps: list[StepBody] | None = Field(default=None, description="every step, with ?steps=1")
     logits: list[float] | None = Field(default=None, description="mean logits of the read-out, with ?logits=1")
-    spikes: int = Field(description="spikes of all layers in all steps")
-    synops: int = Field(description="synaptic operations of all steps")
+    spikes: int = Field(description="spikes of all layers in all steps; an ANN has none")
+    synops: int = Field(description="synaptic operations of all steps; of an ANN its multiply-adds")
     n_events: int
     early: bool = Field(default=False, description="stopped before the last step because the confidence was reached")
     latency_ms: float = Field(description="from the queue to the answer, without the queue")
@@ -80,6 +80,9 @@ class ModelBody(Body):
     contract: dict[str, Any]
     metrics: dict[str, Any]
     layers: list[str]
+    road: Literal["direct", "converted", "ann"] = Field(
+        description="trained with its spikes, converted from an ANN, or an ANN itself, which has no spikes"
+    )
     ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
 
 

@@ -97,6 +97,7 @@ class Model:
             contract=asdict(card.contract),
             metrics=dict(card.metrics),
             layers=list(self.classifier.layer_names),
+            road=self.classifier.road,
             ann_macs=self.classifier.ann_macs,
         )
 

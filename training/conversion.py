@@ -1,0 +1,59 @@
+"""How many steps a conversion needs: tried on pictures that neither trained the ANN nor calibrate the conversion."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.checkpoint import Card
+from models.convert import convert
+from models.convert_network import ConvertedNetwork
+from models.simulate import curve
+from training.ann import accuracy
+from training.config import TrainConfig, from_mapping
+from training.data import load_data
+from training.images import Images, Pictures
+
+AIMS = (4, 8, 16, 32, 64)  # T that are tried, the first good one is taken
+LOSS = 0.1  # points below the ANN that a good one may lie
+
+
+def splits_of(card: Card, root: Path) -> tuple[Pictures, Images]:
+    """(training and test pictures, held-out pictures) of the run that trained a checkpoint; raises DataError."""
+    recipe = dict(card.training["recipe"])
+    data = load_data(from_mapping(TrainConfig(), {**recipe, "root": str(root), "init_from": "", "teacher": ""}, "card"))
+    train, held, test = (Images(part.frames[:][:, 0], part.labels) for part in (data.train, data.val, data.test))
+    contract = card.contract
+    return Pictures(recipe["data"], card.labels, contract.mean, contract.std, train, test), held
+
+
+@torch.no_grad()
+def choose_steps(
+    ann: nn.Module,
+    batches: Sequence[Tensor],
+    method: str,
+    x: Tensor,
+    held: Images,
+    report: Callable[[str], None] = print,
+) -> tuple[ConvertedNetwork, int, dict[str, float]]:
+    """The conversion for the fewest of AIMS steps that is no worse than the ANN by LOSS points on held-out pictures.
+
+    x [N, C, H, W] are those of `held`, prepared. Returns it with its T and what was tried: accuracy by T, in per cent,
+    and the ANN's own as "ann". The best one where none is good.
+    """
+    top = accuracy(ann, x, held.labels)
+    tried: dict[str, float] = {"ann": round(top, 2)}
+    best: tuple[float, int, ConvertedNetwork] | None = None
+    report(f"{len(held)} held-out pictures: ANN {top:.2f} %")
+    for steps in AIMS:
+        network = convert(ann, batches, method, steps=steps)
+        found = curve(network, x, torch.from_numpy(held.labels), steps).accuracy(steps)
+        tried[str(steps)] = round(found, 2)
+        report(f"  T = {steps}: {found:.2f} %")
+        if best is None or found > best[0]:
+            best = found, steps, network
+        if found >= top - LOSS:
+            break
+    assert best is not None
+    return best[2], best[1], tried
