@@ -29,6 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--max-batch", type=int, help="streams and images stepped together (8)")
     add("--max-queue", type=int, help="requests waiting or running (32)")
     add("--threads", type=int, help="threads of the model (1)")
+    add("--cluster", action="store_true", help="serve from several processes, on Ray Serve (extra [cluster])")
+    add("--replicas", type=int, default=2, metavar="N", help="processes of --cluster (2)")
     add("--log-format", choices=("text", "json"), help="how logs are written (text)")
     add("--ssl-certfile", help="certificate, for https")
     add("--ssl-keyfile", help="its key")
@@ -101,5 +103,9 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
     sys.setswitchinterval(0.001)  # the event loop, the decoder and the model take turns quickly
     url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)
     greeting = f"Spikesight: open {url}  (Ctrl-C stops)"
+    if args.cluster:
+        from service.cluster import serve_cluster
+
+        return serve_cluster(settings, args.replicas, sock, args.ssl_certfile, args.ssl_keyfile, greeting)
     sources = tuple(open_source(text) for text in settings.cameras)
     return serve(create_app(settings, sources=sources), sock, settings, args.ssl_certfile, args.ssl_keyfile, greeting)

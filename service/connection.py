@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -208,7 +208,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 class Server(uvicorn.Server):
     """Readiness goes first, then the listening socket, then what runs; a hard end after the drain time."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, greeting: str = "") -> None:
+    def __init__(self, config: uvicorn.Config, app: Starlette, greeting: str = "") -> None:
         super().__init__(config)
         self._app, self._greeting = app, greeting
         self._exit_at: float | None = None  # time.monotonic()
@@ -241,7 +241,7 @@ class Server(uvicorn.Server):
 
 
 def server(
-    app: FastAPI, settings: Settings, certificate: str | None = None, key: str | None = None, greeting: str = ""
+    app: Starlette, settings: Settings, certificate: str | None = None, key: str | None = None, greeting: str = ""
 ) -> Server:
     """The server of an app; `serve` runs it."""
     protocol = type("Protocol", (DeadlineProtocol,), {"settings": settings, "caps": Caps(settings)})
@@ -267,7 +267,7 @@ def server(
 
 
 def serve(
-    app: FastAPI, sock: socket.socket, settings: Settings, certificate: str | None, key: str | None, greeting: str
+    app: Starlette, sock: socket.socket, settings: Settings, certificate: str | None, key: str | None, greeting: str
 ) -> int:
     """Run until a signal; the exit code. `greeting` is printed once requests are taken."""
     running = server(app, settings, certificate, key, greeting)

@@ -34,6 +34,7 @@ from service.runtime import Runtime
 from service.scheduler import Stopped
 from service.security import Refusal, TokenBucket, bearer, deny_open, same_secret
 from service.session import Answer, Input, Outcome, Session, SessionError, pieces
+from service.settings import Settings
 from service.snapshots import SnapshotError, pack, unpack
 from service.steady import Steady
 
@@ -81,7 +82,7 @@ async def close(socket: WebSocket, end: Ended) -> None:
 
 async def converse(socket: WebSocket, runtime: Runtime) -> None:
     """Hello, then the stream itself. Raises Ended."""
-    hello = await greeting(socket, runtime)
+    hello = await greeting(socket, runtime.settings)
     if hello.source is not None:
         await relay(socket, runtime, hello)
         return
@@ -126,10 +127,10 @@ async def relay(socket: WebSocket, runtime: Runtime, hello: Hello) -> None:
             leaving.cancel()
 
 
-async def greeting(socket: WebSocket, runtime: Runtime) -> Hello:
+async def greeting(socket: WebSocket, settings: Settings) -> Hello:
     """The client's hello. Raises Ended 1008."""
     try:
-        message = await asyncio.wait_for(socket.receive(), runtime.settings.hello_s)
+        message = await asyncio.wait_for(socket.receive(), settings.hello_s)
     except TimeoutError:
         raise Ended(1008, "no hello in time") from None
     if message["type"] != "websocket.receive":
@@ -138,7 +139,7 @@ async def greeting(socket: WebSocket, runtime: Runtime) -> Hello:
         hello = Hello.model_validate_json(message.get("text") or "")
     except ValidationError:
         raise Ended(1008, "the first message must be a hello of protocol 1") from None
-    token = runtime.settings.token
+    token = settings.token
     if token is not None:
         given = hello.token or bearer(dict(socket.headers)) or ""
         if not same_secret(given, token.get_secret_value()):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 import torch
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from models.checkpoint import Card, Contract
 from models.classifier import Classifier
@@ -53,7 +53,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(app: FastAPI | None = None, classifiers: tuple[Classifier, ...] = (), **changes: object) -> Iterator[int]:
+def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = (), **changes: object) -> Iterator[int]:
     """A real server in a thread; its port."""
     wanted = Settings(**{"max_batch": 8, **changes})  # type: ignore[arg-type]
     app = app or create_app(wanted, classifiers or (tiny(),))
