@@ -1,4 +1,4 @@
-"""All T steps of a neuron layer in one native pass, with a hand-written backward: what training spends its time on.
+"""All T steps of a neuron layer in one pass, with a hand-written backward: what training spends its time on.
 
 The forward pass gives the plain loop's spikes and states bit for bit. The backward pass recomputes the potentials from
 the input, the only thing it keeps, so the layer's memory is that of its input and output (a plain loop keeps every
@@ -6,6 +6,8 @@ intermediate potential and spike). There is no second derivative.
 """
 
 import ctypes
+import importlib.util
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,19 +39,27 @@ class NativeNeurons(ctypes.Structure):
 
 
 def can_fuse(x_seq: Tensor) -> bool:
-    """Whether the native pass takes this input: floats on the CPU, outside of tracing and vmap, kernels at hand."""
+    """Whether a fused pass takes this input: floats, outside of tracing and vmap, kernels for its device at hand."""
     return (
-        x_seq.device.type == "cpu"
-        and x_seq.dtype in (torch.float32, torch.bfloat16)
+        x_seq.dtype in (torch.float32, torch.bfloat16)
         and x_seq.numel() > 0
         and not torch.compiler.is_compiling()
         and type(x_seq) in (Tensor, torch.nn.Parameter)
-        and library() is not None
+        and _has_kernels(x_seq.device.type)
     )
 
 
-def _describe(config: "NeuronConfig", beta: float, learns: bool, x_seq: Tensor) -> NativeNeurons:
-    elements = x_seq.numel()
+def _has_kernels(device: str) -> bool:
+    return library() is not None if device == "cpu" else device == "cuda" and _has_triton()
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _describe(config: "NeuronConfig", learnt: Tensor | None, x_seq: Tensor) -> NativeNeurons:
+    elements, beta = x_seq.numel(), config.beta if learnt is None else float(learnt)
     return NativeNeurons(
         x_seq.shape[0],
         elements // x_seq.shape[0],
@@ -57,7 +67,7 @@ def _describe(config: "NeuronConfig", beta: float, learns: bool, x_seq: Tensor) 
         config.reset == "zero",
         config.inclusive,
         config.detach_reset,
-        learns,
+        learnt is not None,
         config.scale_input,
         list(SURROGATES).index(config.surrogate),
         beta,
@@ -73,37 +83,36 @@ def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-class _Fused(torch.autograd.Function):
+class _Native:
+    """The passes on the CPU; models/fused_triton.py has the same two functions for a GPU."""
+
     @staticmethod
     def forward(
-        ctx: Any, x_seq: Tensor, before: Tensor | None, beta: Tensor | None, config: "NeuronConfig"
+        x_seq: Tensor, before: Tensor | None, beta: Tensor | None, config: "NeuronConfig"
     ) -> tuple[Tensor, Tensor]:
-        lib = library()
+        lib, call = library(), _describe(config, beta, x_seq)
         assert lib is not None
-        leak = config.beta if beta is None else float(beta)
-        call = _describe(config, leak, beta is not None, x_seq)
         spikes, after = torch.empty_like(x_seq), torch.empty_like(x_seq[0])
         lib.neurons_forward(
             ctypes.addressof(call), x_seq.data_ptr(), _address(before), spikes.data_ptr(), after.data_ptr()
         )
-        ctx.save_for_backward(x_seq, before)
-        ctx.call, ctx.learns = call, beta is not None
-        ctx.set_materialize_grads(False)
         return spikes, after
 
     @staticmethod
-    @once_differentiable
-    def backward(  # type: ignore[override]
-        ctx: Any, *gradients: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        x_seq, before = ctx.saved_tensors
-        lib = library()
+    def backward(
+        x_seq: Tensor,
+        before: Tensor | None,
+        beta: Tensor | None,
+        dspikes: Tensor | None,
+        dafter: Tensor | None,
+        config: "NeuronConfig",
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        lib, call = library(), _describe(config, beta, x_seq)
         assert lib is not None
-        dspikes, dafter = (None if g is None else g.contiguous() for g in gradients)
         dx = torch.empty_like(x_seq)
-        dbefore = torch.empty_like(before) if before is not None and ctx.needs_input_grad[1] else None
+        dbefore = None if before is None else torch.empty_like(before)
         dbeta = lib.neurons_backward(
-            ctypes.addressof(ctx.call),
+            ctypes.addressof(call),
             x_seq.data_ptr(),
             _address(before),
             _address(dspikes),
@@ -111,7 +120,36 @@ class _Fused(torch.autograd.Function):
             dx.data_ptr(),
             _address(dbefore),
         )
-        return dx, dbefore, torch.tensor(dbeta, dtype=x_seq.dtype) if ctx.learns else None, None
+        return dx, dbefore, None if beta is None else torch.tensor(dbeta, dtype=torch.float32)
+
+
+def _passes(device: torch.device) -> Any:
+    if device.type == "cpu":
+        return _Native
+    from models import fused_triton  # Triton is there on a machine with a GPU alone
+
+    return fused_triton
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x_seq: Tensor, before: Tensor | None, beta: Tensor | None, config: "NeuronConfig"
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x_seq, before, beta)
+        ctx.config = config
+        ctx.set_materialize_grads(False)
+        return _passes(x_seq.device).forward(x_seq, before, beta, config)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # type: ignore[override]
+        ctx: Any, *gradients: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        x_seq, before, beta = ctx.saved_tensors
+        dspikes, dafter = (None if g is None else g.contiguous() for g in gradients)
+        dx, dbefore, dbeta = _passes(x_seq.device).backward(x_seq, before, beta, dspikes, dafter, ctx.config)
+        return dx, dbefore, dbeta, None
 
 
 def fused_steps(
@@ -122,7 +160,7 @@ def fused_steps(
     Any memory order is kept. bfloat16 input is integrated in float32, and its spikes are bfloat16. Only where
     `can_fuse` says so.
     """
-    if x_seq.dtype != torch.float32:
+    if x_seq.dtype != torch.float32 and x_seq.device.type == "cpu":
         spikes, after = fused_steps(x_seq.float(), None if before is None else before.float(), config, beta)
         return spikes.to(x_seq.dtype), after
     if x_seq.ndim == 5 and not x_seq.is_contiguous() and x_seq.movedim(2, -1).is_contiguous():  # channels last
