@@ -3,7 +3,8 @@
 import argparse
 from dataclasses import fields, replace
 
-from training.compare import QUICK, CompareConfig, Comparison
+from training.compare import Comparison
+from training.compare_config import QUICK, CompareConfig
 from training.compare_report import write_report
 from training.config import field_comments
 

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from models import convert_thresholds as thresholds
 from models.convert_calibrate import calibrate
 from models.convert_graph import ConversionError, Node, Traced
-from models.convert_network import ConvertedConfig, ConvertedNetwork, unhooked
+from models.convert_network import ConvertedConfig, ConvertedNetwork
 from models.convert_rules import SpikeRule
 from models.convert_trace import trace
 
-CALIBRATED = 64  # images of the bias calibration
+CALIBRATED = 128  # images of the calibration behind real spikes
 TOLERANCE = 1e-3  # of the folded graph's logits against the ANN's, relative to their largest
 
 
@@ -35,6 +35,7 @@ class Method:
     percent: float = 99.9  # percentile: 100 is the maximum
     channelwise: bool = True
     passes: int = 40  # ltb: over the calibration data
+    repair: bool = False  # weights fitted to the spikes that really arrive at the target T
     search: bool = False  # thresholds chosen behind real spikes at the target T
     light: bool = False  # bias calibration at the target T
     streams: bool = True  # can run step by step, and so be served
@@ -54,8 +55,15 @@ METHODS: dict[str, Method] = {
     "ltb": Method(IF_NEAREST, "ltb", "Bu et al., CVPR 2025"),
     "mmse": Method(IF_NEAREST, "mmse", "Li et al., ICML 2021, thresholds"),
     "mmse-light": Method(IF_NEAREST, "mmse", "Li et al., ICML 2021, thresholds and light bias calibration", light=True),
-    "ours": Method(IF_NEAREST, "percentile", "channel-wise thresholds searched behind real spikes", search=True),
-    "ours-light": Method(IF_NEAREST, "percentile", "ours, then light bias calibration", search=True, light=True),
+    "searched": Method(IF_NEAREST, "percentile", "channel-wise thresholds searched behind real spikes", search=True),
+    "ours": Method(
+        IF_NEAREST,
+        "percentile",
+        "percentile of a channel; weights repaired, thresholds searched and biases calibrated behind real spikes",
+        repair=True,
+        search=True,
+        light=True,
+    ),
     "signed": Method(replace(IF_NEAREST, kind="signed"), "mmse", "SNM, IJCAI 2022, on MMSE thresholds"),
     "multi": Method(
         SpikeRule("multi", 4, v0=0.0), "percentile", "DCGS, ICML 2025, 4 signed levels; 99.9 percentile of a channel"
@@ -88,30 +96,11 @@ def shaped(traced: Traced, sample: Tensor) -> ConvertedConfig:
         channels[node.name] = z.shape[1]
         return z
 
-    logits = run_named(network, sample, note)
+    logits = thresholds.walk(network, sample, note)
     if logits.ndim != 2:
         raise ConversionError(f"the network's output is {tuple(logits.shape)}: a classifier's is [batch, classes]")
     nodes = [replace(n, shape=(channels[n.name],)) if n.op == "neuron" else n for n in traced.nodes]
     return ConvertedConfig(tuple(nodes), rule, tuple(sample.shape[1:]), logits.shape[1])
-
-
-def run_named(network: ConvertedNetwork, x: Tensor, activation: thresholds.Activation) -> Tensor:
-    """`walk`, where a shape that does not fit names its layer."""
-    values: dict[str, Tensor] = {}
-    for node in network.config.nodes:
-        inputs = [values[name] for name in node.inputs]
-        try:
-            if node.op == "input":
-                values[node.name] = x
-            elif node.op == "add":
-                values[node.name] = inputs[0] + inputs[1]
-            elif node.op == "neuron":
-                values[node.name] = activation(node, inputs[0])
-            else:
-                values[node.name] = unhooked(network.layers[node.name], inputs[0])
-        except RuntimeError as error:
-            raise ConversionError(f"layer {node.title} does not take this input: {str(error)[:160]}") from None
-    return values[network.config.nodes[-1].name]
 
 
 def check_images(batches: Sequence[Tensor]) -> None:
@@ -203,6 +192,7 @@ def convert(
         raise ConversionError("an ANN with QCFS activations is converted by method qcfs")
     check_against(ann, network, traced, batches[0][:8])
     set_thresholds(network, method, batches, steps, traced, seed)
-    if method.light or method.search:
-        calibrate(network, torch.cat(list(batches))[:CALIBRATED], steps, search=method.search, light=method.light)
+    if method.repair or method.search or method.light:
+        chosen = torch.cat(list(batches))[:CALIBRATED]
+        calibrate(network, chosen, steps, repair=method.repair, search=method.search, light=method.light)
     return network

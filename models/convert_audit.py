@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from models.convert_graph import ConversionError, Node
-from models.convert_network import ConvertedNetwork, SpikeLayer
+from models.convert_network import ConvertedNetwork
+from models.convert_neurons import SpikeLayer
 from models.convert_thresholds import by_channel, walk
 from models.neurons import State
 from models.simulate import BUDGET

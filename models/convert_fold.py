@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from models.convert_graph import Node
-from models.convert_network import ConvertedNetwork, Scale, SpikeLayer
+from models.convert_modules import Scale
+from models.convert_network import ConvertedNetwork
+from models.convert_neurons import SpikeLayer
 
 
 def scaled_weight(weight: Tensor, scale: Tensor, groups: int) -> Tensor:

@@ -5,6 +5,7 @@ drops dropout, and moves each max-pool that follows a ReLU in front of it (max(R
 else is refused with the name of its layer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,6 +100,18 @@ def users_of(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
         for name in node.inputs:
             users[name].append(node)
     return users
+
+
+def follow(nodes: tuple[Node, ...], value: Callable[[Node, list[Tensor]], Tensor]) -> Tensor:
+    """The last node's value: `value(node, inputs)` for every node in order, each dropped after its last reader."""
+    last = {name: node.name for node in nodes for name in node.inputs}
+    values: dict[str, Tensor] = {}
+    for node in nodes:
+        values[node.name] = value(node, [values[name] for name in node.inputs])
+        for name in set(node.inputs):
+            if last[name] == node.name:
+                del values[name]
+    return values[nodes[-1].name]
 
 
 class Traced(NamedTuple):

@@ -31,6 +31,21 @@ def fire_if(x, v, theta, limit, amplitude, out):
 
 
 @numba.njit(cache=True, nogil=True)
+def fire_zero(x, v, floor, limit, amplitude, out):
+    """As fire_if, but a spike leaves the membrane at zero (v = floor, counted from its start)."""
+    steps, batch, width = out.shape
+    last = x.shape[0] - 1
+    for n in range(batch):
+        for t in range(steps):
+            current, spikes, row = x[min(t, last), n], out[t, n], v[n]
+            for i in range(width):
+                u = row[i] + current[i]
+                fired = u >= limit[i]
+                spikes[i] = amplitude[i] if fired else ZERO
+                row[i] = floor[i] if fired else u
+
+
+@numba.njit(cache=True, nogil=True)
 def fire_signed(x, v, emitted, theta, limit, floor, amplitude, out):
     """As fire_if, and a negative spike where v < floor and the neuron has sent at least theta."""
     steps, batch, width = out.shape
@@ -54,62 +69,69 @@ def fire_signed(x, v, emitted, theta, limit, floor, amplitude, out):
 
 
 @numba.njit(cache=True, nogil=True)
+def choose_levels(w, sent, theta, levels, q):
+    """q: the largest level of theta, theta/2, ... that |w| reaches to three quarters; negative only if sent before.
+
+    Level by level over the whole block, so that each pass is one vector loop.
+    """
+    q[:] = ZERO
+    level = np.float32(2.0) ** np.float32(1 - levels)
+    for _ in range(levels):
+        for i in range(len(w)):
+            size = theta[i] * level
+            chosen = level if w[i] >= SHARE * size else q[i]
+            q[i] = -level if (w[i] <= -SHARE * size) & (sent[i] >= size * TOLERANCE) else chosen
+        level = level + level
+
+
+@numba.njit(cache=True, nogil=True)
 def fire_multi(x, v, emitted, start_row, theta, levels, amplitude, out):
-    """The largest level of theta, theta/2, ... that |v| reaches to three quarters; negative only if sent before."""
+    """v += x; spike and reset by the level that `choose_levels` finds."""
     steps, batch, width = out.shape
     last = x.shape[0] - 1
+    potential, levels_found = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for n in range(batch):
         for start in range(0, width, BLOCK):
             stop = min(start + BLOCK, width)
             row, sent = v[n, start:stop], emitted[n, start:stop]
             th, v0, am = theta[start:stop], start_row[start:stop], amplitude[start:stop]
+            w, q = potential[: stop - start], levels_found[: stop - start]
             for t in range(steps):
                 current, spikes = x[min(t, last), n, start:stop], out[t, n, start:stop]
                 for i in range(len(row)):
-                    u = row[i] + current[i]
-                    w = u + v0[i]
-                    q, level = ZERO, np.float32(2.0) ** np.float32(1 - levels)
-                    for _ in range(levels):
-                        size = th[i] * level
-                        q = level if w >= SHARE * size else q
-                        q = -level if (w <= -SHARE * size) & (sent[i] >= size * TOLERANCE) else q
-                        level = level + level
-                    spikes[i] = q * am[i]
-                    row[i] = u - q * th[i]
-                    sent[i] += q * th[i]
+                    row[i] += current[i]
+                    w[i] = row[i] + v0[i]
+                choose_levels(w, sent, th, levels, q)
+                for i in range(len(row)):
+                    spikes[i] = q[i] * am[i]
+                    row[i] -= q[i] * th[i]
+                    sent[i] += q[i] * th[i]
 
 
 @numba.njit(cache=True, nogil=True)
 def fire_differential(x, v, emitted, rate_in, rate_out, ages, bias, theta, levels, amplitude, out):
-    """Differential coding around fire_multi; ages [N] are the steps already done."""
+    """Differential coding around `choose_levels`; ages [N] are the steps already done."""
     steps, batch, width = out.shape
     last = x.shape[0] - 1
-    lowest = np.float32(2.0) ** np.float32(1 - levels)
+    levels_found = np.empty(BLOCK, np.float32)
     for n in range(batch):
         for start in range(0, width, BLOCK):
             stop = min(start + BLOCK, width)
-            row, sent, r_in, r_out = (
-                v[n, start:stop],
-                emitted[n, start:stop],
-                rate_in[n, start:stop],
-                rate_out[n, start:stop],
-            )
+            row, sent = v[n, start:stop], emitted[n, start:stop]
+            r_in, r_out = rate_in[n, start:stop], rate_out[n, start:stop]
             th, b, am = theta[start:stop], bias[start:stop], amplitude[start:stop]
+            q = levels_found[: stop - start]
             for t in range(steps):
                 age = np.float32(ages[n] + np.float32(t + 1))
                 current, spikes = x[min(t, last), n, start:stop], out[t, n, start:stop]
                 for i in range(len(row)):
-                    u = row[i] + (current[i] + r_in[i] + b[i]) - r_out[i]
-                    m = sent[i] + r_out[i]
-                    q, level = ZERO, lowest
-                    for _ in range(levels):
-                        size = th[i] * level
-                        q = level if u >= SHARE * size else q
-                        q = -level if (u <= -SHARE * size) & (m >= size * TOLERANCE) else q
-                        level = level + level
-                    s = q * th[i]
-                    spikes[i] = q * am[i]
-                    row[i] = u - s
-                    sent[i] = m + s
+                    row[i] = row[i] + (current[i] + r_in[i] + b[i]) - r_out[i]
+                    sent[i] += r_out[i]
+                choose_levels(row, sent, th, levels, q)
+                for i in range(len(row)):
+                    s = q[i] * th[i]
+                    spikes[i] = q[i] * am[i]
+                    row[i] -= s
+                    sent[i] += s
                     r_in[i] += current[i] / age
                     r_out[i] += s / age

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from models.convert_graph import ConversionError, Node
-from models.convert_network import ConvertedNetwork, SpikeLayer, merged, unhooked
+from models.convert_graph import ConversionError, Node, follow
+from models.convert_network import ConvertedNetwork
+from models.convert_neurons import SpikeLayer
 from models.convert_rules import SpikeRule, levels_of
+from models.neurons import State
 
 FLOOR = 1e-6  # smallest threshold: a dead channel's
 SAMPLES = 4096  # values of a channel that a search looks at
@@ -31,21 +33,13 @@ def relu(_: Node, z: Tensor) -> Tensor:
 
 def walk(network: ConvertedNetwork, x: Tensor, activation: Activation = relu) -> Tensor:
     """The graph as an ANN: x [N, C, H, W] to logits [N, K]; `activation` sees each neuron's current z and answers."""
-    values: dict[str, Tensor] = {}
-    for node in network.config.nodes:
-        inputs = [values[name] for name in node.inputs]
+
+    def value(node: Node, inputs: list[Tensor]) -> Tensor:
         if node.op == "input":
-            values[node.name] = x
-        elif node.op == "add":
-            values[node.name] = inputs[0] + inputs[1]
-        elif node.op == "neuron":
-            values[node.name] = activation(node, inputs[0])
-        else:
-            values[node.name] = unhooked(network.layers[node.name], inputs[0])
-        for name in node.inputs:
-            if network._last_use[name] == node.name:
-                values.pop(name, None)
-    return values[network.config.nodes[-1].name]
+            return x
+        return activation(node, inputs[0]) if node.op == "neuron" else network.at_once(node, inputs)
+
+    return follow(network.config.nodes, value)
 
 
 def by_channel(x: Tensor) -> Tensor:
@@ -181,22 +175,18 @@ def spike_norm(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int,
     Currents carry the bias. Both branches of a sum share the threshold of the neuron behind it, and theta-valued spikes
     keep their scales equal.
     """
-    x = torch.cat(list(batches))[:64]
-    values: dict[str, Tensor] = {}
-    for node in network.config.nodes:
-        inputs = [values[name] for name in node.inputs]
+    spikes = poisson(torch.cat(list(batches))[:64], steps, generator)
+    state: State = {}
+
+    def value(node: Node, inputs: list[Tensor]) -> Tensor:
         if node.op == "input":
-            values[node.name] = poisson(x, steps, generator)
-        elif node.op == "add":
-            values[node.name] = inputs[0] + inputs[1]
-        elif node.op == "neuron":
+            return spikes
+        if node.op == "neuron":
             set_threshold(network, node, inputs[0].amax()[None])
-            values[node.name] = network.neurons()[node.name](inputs[0], {}, steps)
-        else:
-            values[node.name] = unhooked(network.layers[node.name], merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
-        for name in node.inputs:
-            if network._last_use[name] == node.name:
-                values.pop(name, None)
+            return network.neurons()[node.name](inputs[0], {}, steps)
+        return network.in_time(node, inputs, state)
+
+    follow(network.config.nodes, value)
 
 
 def poisson(x: Tensor, steps: int, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from models.convert_graph import Node
-from models.convert_network import ConvertedNetwork, Scale, SpikeLayer
+from models.convert_modules import Scale
+from models.convert_network import ConvertedNetwork
+from models.convert_neurons import SpikeLayer
 from models.engine_plan import NO_CARRY, Folded, Maps, NativeCarry, NativeLayer, Plan, Writer, padded
 
 

@@ -1,10 +1,11 @@
 """A converted network through time: chunks with membranes carried, what is constant once, every T from one run.
 
 The answer at T is the mean of the logits over the first T steps. A run is exact however it is cut into chunks; memory
-is bounded by one chunk of one batch.
+is bounded by one chunk of one batch. Where the event-driven engine takes the network, it runs it; its sums have another
+order, so a potential within rounding of its threshold may fire a step earlier or later.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,20 +13,44 @@ import torch
 from torch import Tensor
 
 from models.convert_network import ConvertedNetwork
+from models.engine import Engine, can_run
 from models.neurons import State
 
-BUDGET = 64  # image-steps a chunk: its activations stay in the last-level cache
+BUDGET = 64  # image-steps a chunk of the plain network: its activations stay in the last-level cache
+ENGINE_STEPS = 256  # steps a chunk of the engine, which keeps only logits
+
+Run = Callable[[Tensor, State | None, int], tuple[Tensor, State]]
 
 
-def chunks(network: ConvertedNetwork, images: Tensor, steps: int, chunk: int | None = None) -> Iterator[Tensor]:
-    """Summed logits [t, N, K] of the steps of each chunk, counted from the start; stop iterating to exit early."""
+def runner(network: ConvertedNetwork) -> Run:
+    """(still images [N, ...], state, steps) to (logits [T, N, K], state): by the engine where it takes the network."""
+    if not can_run(network):
+        return lambda images, state, steps: network(images[None], state, steps)
+    engine = Engine(network, *network.config.input_shape[1:])
+
+    def run(images: Tensor, state: State | None, steps: int) -> tuple[Tensor, State]:
+        result = engine.run(images[None].expand(steps, *images.shape), state)
+        return result.logits, result.state
+
+    return run
+
+
+def chunks(
+    network: ConvertedNetwork, images: Tensor, steps: int, chunk: int | None = None, run: Run | None = None
+) -> Iterator[Tensor]:
+    """Summed logits [t, N, K] of the steps of each chunk, counted from the start; stop iterating to exit early.
+
+    `run` is the network's `runner`, for those who call this often.
+    """
+    run = run or runner(network)
     if network.config.rule.kind == "few":
         chunk = steps
-    chunk = chunk or max(1, min(steps, BUDGET // max(1, len(images))))
+    if chunk is None:
+        chunk = ENGINE_STEPS if can_run(network) else max(1, BUDGET // max(1, len(images)))
     state: State | None = None
     total = torch.zeros(len(images), network.config.classes, dtype=torch.float64)
     for start in range(0, steps, chunk):
-        logits, state = network(images[None], state, min(chunk, steps - start))
+        logits, state = run(images, state, min(chunk, steps - start))
         summed = logits.double().cumsum(0) + total
         total = summed[-1]
         yield summed
@@ -74,11 +99,12 @@ def curve(
     correct = np.zeros(steps, np.int64)
     stops = {c: np.full(len(images), steps, np.int64) for c in confidences}
     right = {c: np.zeros(len(images), bool) for c in confidences}
+    run = runner(network)
     for begin in range(0, len(images), batch):
         x, y = images[begin : begin + batch], labels[begin : begin + batch]
         done, where = 0, slice(begin, begin + len(x))
         open_ = {c: np.ones(len(x), bool) for c in confidences}
-        for summed in chunks(network, x, steps, chunk):
+        for summed in chunks(network, x, steps, chunk, run):
             hit = summed.argmax(2) == y
             correct[done : done + len(summed)] += hit.sum(1).numpy()
             if confidences:
@@ -112,8 +138,8 @@ def until_confident(
 
 def predictions(network: ConvertedNetwork, images: Tensor, steps: int, batch: int = 32) -> Tensor:
     """Mean logits [N, K] at T = steps."""
-    answers = []
+    answers, run = [], runner(network)
     for begin in range(0, len(images), batch):
-        *_, summed = chunks(network, images[begin : begin + batch], steps)
+        *_, summed = chunks(network, images[begin : begin + batch], steps, run=run)
         answers.append(summed[-1] / steps)
     return torch.cat(answers)

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from app.cli import main
-from training.compare import QUICK, CompareConfig, Comparison, Store
-from training.compare_report import claims, steps_to, to_html, to_markdown, write_report
+from training.compare import Comparison
+from training.compare_blocks import Block, to_html, to_markdown
+from training.compare_claims import claims
+from training.compare_config import QUICK, CompareConfig
+from training.compare_report import write_report
+from training.compare_store import Store
+from training.compare_tables import steps_to
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,7 @@ def tiny(pictures: Path, output: Path) -> CompareConfig:
         data=str(pictures), output=str(output), train_images=90, ann_epochs=3, direct_epochs=1,
         direct=("direct/arctan/2",),
         methods=("rueckauer", "ours"), multi=("multi",), steps=12, aim=8, multi_steps=4, images=24, long=("rueckauer",),
-        long_steps=20, long_images=8, calibration=32, stdp_neurons=0, qcfs_epochs=1,
+        long_steps=20, long_images=8, calibration=32, stdp_neurons=0, qcfs_epochs=1, held=6, chosen_images=24,
     )  # fmt: skip
 
 
@@ -95,8 +100,6 @@ def test_claims_follow_the_numbers() -> None:
 
 
 def test_markdown_and_html_escape() -> None:
-    from training.compare_report import Block
-
     parts = [Block("h2", "a < b"), Block("table", [["x"], ["<i>"]]), Block("list", ["&"])]
     assert "<i>" not in to_html(parts, Path())
     assert to_markdown(parts, "p").startswith("# a < b")

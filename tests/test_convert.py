@@ -22,7 +22,8 @@ from models.convert import METHODS, Method, convert, graph_of
 from models.convert_audit import audit
 from models.convert_fold import unit_spikes
 from models.convert_graph import ConversionError, folded
-from models.convert_network import ConvertedNetwork, SpikeLayer
+from models.convert_network import ConvertedNetwork
+from models.convert_neurons import SpikeLayer
 from models.convert_rules import SpikeRule, differential_step, few_spikes, quantised_relu, rule_step
 from models.convert_thresholds import gauss_threshold, percentile, poisson, walk
 from models.convert_trace import trace
@@ -191,7 +192,9 @@ def test_rules_refuse_nonsense() -> None:
             SpikeRule(**bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("rule", [METHODS[n].rule for n in ("rueckauer", "ours", "signed", "multi", "multi-diff")])
+@pytest.mark.parametrize(
+    "rule", [METHODS[n].rule for n in ("rueckauer", "hard-reset", "ours", "signed", "multi", "multi-diff")]
+)
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_compiled_rules_equal_the_equations(rule: SpikeRule, channels_last: bool) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -6,11 +6,14 @@ result. The same loop trains a QCFS network, and fine-tunes published weights.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from models.ann import Qcfs
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,27 @@ def fit_ann(
             total += float(loss.detach())
         report(f"epoch {epoch + 1}/{config.epochs}: loss {total / per_epoch:.4f}")
     return network.eval()
+
+
+@torch.no_grad()
+def set_levels(network: nn.Module, ann: nn.Module, x: Tensor, share: float = 0.995) -> None:
+    """Start each QCFS lambda of `network` at a high quantile of the ReLU of `ann` that it replaces, on images x."""
+    peaks: dict[str, float] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(_: nn.Module, __: Any, out: Tensor) -> None:
+            flat = out.flatten()
+            peaks[name] = float(torch.quantile(flat[:: max(1, len(flat) // 1_000_000)], share))
+
+        return hook
+
+    handles = [m.register_forward_hook(keep(n)) for n, m in ann.named_modules() if isinstance(m, nn.ReLU)]
+    ann(x)
+    for handle in handles:
+        handle.remove()
+    for name, module in network.named_modules():
+        if isinstance(module, Qcfs):
+            module.level.fill_(max(peaks[name], 1e-3))
 
 
 @torch.no_grad()

@@ -2,15 +2,13 @@
 
 Every measurement is a job whose result lies in the output folder under the hash of what decides it, so an interrupted
 comparison goes on where it stopped and a changed setting repeats only what it changes. All accuracies are on test
-images, with counts; the direct networks are chosen by a validation split, everything else is its last epoch.
+images, with counts. Nothing is chosen by them: direct networks are chosen by a validation split, conversions on images
+of the training set that no network learns from, and everything else is its last epoch.
 """
 
-import hashlib
 import json
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +17,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.ann import ANNS, Qcfs, build_for, guess_name, read_state, with_qcfs
+from models.ann import ANNS, build_for, guess_name, read_state, with_qcfs
 from models.checkpoint import load
 from models.convert import METHODS, convert
-from models.convert_fold import unit_spikes
 from models.convert_network import ConvertedNetwork
 from models.energy import dense_macs, measure
 from models.plasticity import StdpConfig, StdpLayer, rates_of
 from models.simulate import curve
-from training.ann import AnnConfig, accuracy, fit_ann, prepare
+from training.ann import AnnConfig, accuracy, fit_ann, prepare, set_levels
+from training.compare_config import CompareConfig
+from training.compare_costs import Stepwise, activations, costs, work_of
+from training.compare_store import Result, Say, Store, digest, say
 from training.config import TrainConfig
 from training.data import load_data
 from training.images import Images, Pictures, load_images
@@ -37,88 +37,8 @@ from training.report import write_whole
 
 EXITS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # confidences of the early-exit curve
 METERED = 16  # images whose operations are counted
-VERSION = 1  # of the results on disk
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """Settings of a comparison."""
-
-    data: str = "mnist"  # a set of images by name, or a folder of pictures <class>/<file>
-    root: str = "data"  # where named sets lie
-    output: str = "runs/compare"  # folder of results and report
-    network: str = "cifar-resnet8"  # the shape of ANN and direct network; one of `models.ann.ANNS`
-    weights: str = ""  # the ANN's state dictionary; empty: train it
-    tune_epochs: int = 0  # fine-tune given weights on the training images for this many epochs
-    tune_images: int = 50_000  # how many of them
-    train_images: int = 60_000  # for the ANN and the direct networks
-    ann_epochs: int = 5
-    direct_epochs: int = 5
-    direct: tuple[str, ...] = ("direct/arctan/4", "direct/arctan/10")  # encoding/surrogate/T; none: ()
-    methods: tuple[str, ...] = ("rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse", "ours", "signed")
-    multi: tuple[str, ...] = ("multi", "multi8", "multi-diff", "cascade")  # more than one bit a spike
-    steps: int = 64  # T of every conversion curve
-    aim: int = 32  # T that thresholds and bias calibration are made for
-    multi_steps: int = 16
-    multi_aim: int = 8
-    images: int = 2000  # test images of a curve
-    long: tuple[str, ...] = ("rueckauer", "ours")  # methods followed to `long_steps`
-    long_steps: int = 2500
-    long_images: int = 200
-    qcfs_epochs: int = 0  # QCFS fine-tuning; 0 leaves it out
-    calibration: int = 512  # unlabelled training images
-    stdp_neurons: int = 100  # 0 leaves STDP out (it needs grey images)
-    stdp_images: int = 20_000
-    stdp_seeds: tuple[int, ...] = (0, 1, 2)
-    seed: int = 0
-
-
-QUICK = {
-    "train_images": 6000,
-    "ann_epochs": 3,
-    "direct_epochs": 3,
-    "direct": ("direct/arctan/4",),
-    "methods": ("rueckauer", "half", "ours"),
-    "multi": ("multi",),
-    "steps": 32,
-    "images": 500,
-    "long": ("rueckauer",),
-    "long_steps": 500,
-    "long_images": 50,
-    "calibration": 256,
-    "stdp_images": 3000,
-    "stdp_seeds": (0,),
-}
-"""What `--quick` changes: minutes on two cores instead of hours."""
-
-Say = Callable[[str], None]
-
-
-def say(text: str) -> None:
-    """Progress, apart from results."""
-    print(text, file=sys.stderr, flush=True)
-
-
-class Store:
-    """Results of jobs as JSON files, by name and by the hash of what decides them."""
-
-    def __init__(self, folder: Path, report: Say = say) -> None:
-        self.folder, self.say = folder / "results", report
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def get(self, name: str, key: dict[str, Any], job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The stored result, or the job's, stored."""
-        text = json.dumps([VERSION, name, key], sort_keys=True)
-        path = self.folder / f"{name.replace('/', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-        if path.is_file():
-            self.say(f"{name}: kept")
-            return json.loads(path.read_text())
-        self.say(f"{name} ...")
-        begin = time.monotonic()
-        result = {"name": name, **job(), "seconds": round(time.monotonic() - begin, 1)}
-        write_whole(path, json.dumps(result) + "\n")
-        self.say(f"{name}: {result.get('summary', 'done')} ({result['seconds']:.0f} s)")
-        return result
+BLOCK = 1000  # test images of one stored piece of a curve ...
+BLOCK_STEPS = 100_000  # ... or fewer, so that a piece is no more image-steps than this
 
 
 class Comparison:
@@ -132,15 +52,17 @@ class Comparison:
         self.config, self.folder = config, Path(config.output)
         self.store = Store(self.folder, report)
         self.data: Pictures = load_images(config.data, Path(config.root))
-        self.calibration = self.prepared(self.data.train.some(config.calibration, config.seed))
-        self.test = self.data.test.some(config.images, config.seed)
-        self.x, self.y = self.prepared(self.test), torch.from_numpy(self.test.labels)
+        self.train, self.held = self.data.train.apart(config.held, config.seed)
+        self.calibration = self.prepared(self.train.some(config.calibration, config.seed))
+        self.test = self.data.test.shuffled(config.seed)
+        self.converted = cache(self._converted)
 
     def prepared(self, images: Images) -> Tensor:
         return prepare(images.pixels, self.data.mean, self.data.std)
 
     def data_key(self) -> dict[str, Any]:
-        return {"data": self.data.name, "sizes": [len(self.data.train), len(self.data.test)], "seed": self.config.seed}
+        sizes = [len(self.train), len(self.held), len(self.test)]
+        return {"data": self.data.name, "sizes": sizes, "seed": self.config.seed}
 
     # --- the ANN ---
 
@@ -151,112 +73,135 @@ class Comparison:
             return {**key, "tune": [c.tune_epochs, c.tune_images] if c.tune_epochs else 0}
         return {**key, "epochs": c.ann_epochs, "images": c.train_images}
 
-    def ann(self) -> tuple[nn.Module, dict[str, Any]]:
+    def ann(self) -> tuple[nn.Module, Result]:
         """The trained ANN and its result."""
-        key = self.ann_key()
-        path = self.folder / f"ann-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]}.safetensors"
+        c, path = self.config, self.folder / f"ann-{digest(self.ann_key())}.safetensors"
 
-        def job() -> dict[str, Any]:
+        def job() -> Result:
             network = self._train_ann()
             save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
-            whole = self.data.test
-            top = accuracy(network, self.prepared(whole), whole.labels)
-            macs = dense_macs(Stepwise(network), *self.x.shape[1:])
-            here = accuracy(network, self.x, self.test.labels)
+            right = hits(network, self.prepared(self.test), self.test.labels)
+            here, shape = right[: c.images], self.test.pixels.shape[1:]
             return {
-                "accuracy": top,
-                "images": len(whole),
-                "accuracy_here": here,
-                "images_here": len(self.test),
-                "macs": macs,
-                "activations": activations(network, self.x[:1]),
-                "summary": f"{top:.2f} %",
+                "accuracy": 100 * float(right.mean()),
+                "images": len(right),
+                "accuracy_here": 100 * float(here.mean()),
+                "images_here": len(here),
+                "held_accuracy": accuracy(network, self.prepared(self.held), self.held.labels) if c.held else None,
+                "macs": dense_macs(Stepwise(network), *shape),
+                "activations": activations(network, self.prepared(self.test[:1])),
+                "summary": f"{100 * right.mean():.2f} %",
             }
 
-        result = self.store.get("ann", {**key, "here": self.config.images}, job)
-        return build_for(self.config.network, read_state(path)), result
+        result = self.store.get("ann", {**self.ann_key(), "here": c.images}, job)
+        return build_for(c.network, read_state(path)), result
 
     def _train_ann(self) -> nn.Module:
         c, data = self.config, self.data
         torch.manual_seed(c.seed)
-        flip = data.train.pixels.shape[1] == 3
+        flip = self.train.pixels.shape[1] == 3
         shift = 4 if flip else 2
         if c.weights:
             state = read_state(Path(c.weights))
             network = build_for(c.network if c.network in ANNS else guess_name(state), state)
             if not c.tune_epochs:
                 return network
-            chosen = data.train.some(c.tune_images, c.seed)
+            chosen = self.train.some(c.tune_images, c.seed)
             settings = AnnConfig(c.tune_epochs, lr=0.02, shift=shift, flip=flip, seed=c.seed)
         else:
-            network = ANNS[c.network].build(data.train.pixels.shape[1], len(data.classes))
-            chosen = data.train.some(c.train_images, c.seed)
+            network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
+            chosen = self.train.some(c.train_images, c.seed)
             settings = AnnConfig(c.ann_epochs, shift=shift, flip=flip, seed=c.seed)
         return fit_ann(network, chosen.pixels, chosen.labels, data.mean, data.std, settings, report=self.store.say)
 
     # --- conversion ---
 
-    def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> dict[str, Any]:
-        """Accuracy at every T of one run, early exit, and operations at a few T."""
-        c = self.config
-        steps = METHODS[method].rule.levels if METHODS[method].rule.kind == "few" else steps
-        key = {**self.ann_key(), "method": repr(METHODS[method]), "steps": steps, "aim": aim, "images": count,
-               "calibration": c.calibration, "of": c.images}  # fmt: skip
+    def _converted(self, ann: nn.Module, method: str, aim: int) -> ConvertedNetwork:
+        return convert(ann, list(self.calibration.split(64)), method, steps=aim, seed=self.config.seed)
 
-        def job() -> dict[str, Any]:
-            network = convert(ann, list(self.calibration.split(64)), method, steps=aim, seed=c.seed)
-            found = curve(network, self.x[:count], self.y[:count], steps, confidences=EXITS)
-            work = {} if steps > 500 else {str(t): costs(network, self.x[:METERED], t) for t in metered_steps(steps)}
-            exits = {
-                str(e): [float(found.exit_steps[e].mean()), 100 * float(found.exit_right[e].mean())] for e in EXITS
-            }
-            return {"method": method, "ann_accuracy": accuracy(ann, self.x[:count], self.test.labels[:count]),
-                    "correct": found.correct.tolist(), "images": found.images, "exits": exits,
-                    "work": work, "summary": f"{found.accuracy(steps):.2f} % at T = {steps}"}  # fmt: skip
+    def conversion_key(self, method: str, aim: int) -> dict[str, Any]:
+        return {**self.ann_key(), "method": repr(METHODS[method]), "aim": aim, "calibration": self.config.calibration}
 
-        return self.store.get(f"convert/{method}/{steps}", key, job)
+    def trial(self, ann: nn.Module, method: str, aim: int) -> Result:
+        """A method at T = aim on held-out training images."""
 
-    def qcfs(self, ann: nn.Module) -> dict[str, Any]:
-        """QCFS fine-tuned from the ANN (L = 4), then converted."""
-        c = self.config
+        def job() -> Result:
+            x, y = self.prepared(self.held), torch.from_numpy(self.held.labels)
+            steps = METHODS[method].rule.levels if METHODS[method].rule.kind == "few" else aim
+            right = int(curve(self.converted(ann, method, aim), x, y, steps).correct[-1])
+            return {"method": method, "steps": steps, "right": right, "images": len(y),
+                    "summary": f"{100 * right / len(y):.2f} % at T = {steps} on held-out training images"}  # fmt: skip
 
-        def job() -> dict[str, Any]:
-            network = with_qcfs(build_for(c.network, ann.state_dict()), 4)
+        return self.store.get(f"trial/{method}", self.conversion_key(method, aim), job)
+
+    def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Result:
+        """Accuracy at every T of one run over `count` test images, early exit, and operations at a few T."""
+        few = METHODS[method].rule.kind == "few"
+        steps, count = METHODS[method].rule.levels if few else steps, min(count, len(self.test))
+        key, size = {**self.conversion_key(method, aim), "steps": steps}, min(BLOCK, max(10, BLOCK_STEPS // steps))
+
+        def block(first: int) -> Result:
+            part = self.test[first : min(first + size, count)]
+
+            def job() -> Result:
+                x, y = self.prepared(part), torch.from_numpy(part.labels)
+                found = curve(self.converted(ann, method, aim), x, y, steps, confidences=EXITS)
+                exits = {str(e): [int(found.exit_steps[e].sum()), int(found.exit_right[e].sum())] for e in EXITS}
+                right = int(hits(ann, x, part.labels).sum())
+                return {"correct": found.correct.tolist(), "images": len(part), "ann": right, "exits": exits,
+                        "summary": f"{found.accuracy(steps):.2f} % (ANN {100 * right / len(part):.2f} %)"}  # fmt: skip
+
+            return self.store.get(f"convert/{method}/{steps}/{first}", {**key, "to": first + len(part)}, job)
+
+        blocks = [block(first) for first in range(0, count, size)]
+        return {**gathered(blocks), "method": method, "work": self.work(ann, method, aim, steps)}
+
+    def work(self, ann: nn.Module, method: str, aim: int, steps: int) -> dict[str, Any]:
+        """Operations at a few T; none for the long runs."""
+        if steps > 500:
+            return {}
+        key = {**self.conversion_key(method, aim), "steps": steps}
+        x = self.prepared(self.test[:METERED])
+        return self.store.get(
+            f"work/{method}/{steps}", key, lambda: {"work": costs(self.converted(ann, method, aim), x, steps)}
+        )["work"]
+
+    def qcfs(self, ann: nn.Module) -> Result:
+        """QCFS fine-tuned from the ANN (L = 8), then converted."""
+        c, test = self.config, self.test[: self.config.images]
+
+        def job() -> Result:
+            network = with_qcfs(build_for(c.network, ann.state_dict()), 8)
             set_levels(network, ann, self.calibration[:128])
-            chosen = self.data.train.some(c.tune_images if c.weights else c.train_images, c.seed)
-            settings = AnnConfig(c.qcfs_epochs, lr=0.01, shift=2, flip=chosen.pixels.shape[1] == 3, seed=c.seed)
-            fit_ann(
-                network, chosen.pixels, chosen.labels, self.data.mean, self.data.std, settings, report=self.store.say
-            )
-            top = accuracy(network, self.x, self.test.labels)
-            found = curve(convert(network, [self.x[:8]], "qcfs"), self.x, self.y, c.steps)
-            return {
-                "method": "qcfs",
-                "correct": found.correct.tolist(),
-                "images": found.images,
-                "ann_accuracy": top,
-                "exits": {},
-                "work": {},
-                "summary": f"its ANN {top:.2f} %, {found.accuracy(c.steps):.2f} % at T = {c.steps}",
-            }
+            chosen = self.train.some(c.tune_images if c.weights else c.train_images, c.seed)
+            settings = AnnConfig(c.qcfs_epochs, lr=0.02, shift=2, flip=chosen.pixels.shape[1] == 3, seed=c.seed)
+            mean, std = self.data.mean, self.data.std
+            fit_ann(network, chosen.pixels, chosen.labels, mean, std, settings, report=self.store.say)
+            x, y = self.prepared(test), torch.from_numpy(test.labels)
+            top, converted = accuracy(network, x, test.labels), convert(network, [x[:8]], "qcfs")
+            found = curve(converted, x, y, c.steps)
+            return {"method": "qcfs", "correct": found.correct.tolist(), "images": found.images, "ann_accuracy": top,
+                    "exits": {}, "work": costs(converted, x[:METERED], c.steps),
+                    "summary": f"its ANN {top:.2f} %, {found.accuracy(c.steps):.2f} % at T = {c.steps}"}  # fmt: skip
 
         key = {**self.ann_key(), "qcfs": c.qcfs_epochs, "steps": c.steps, "images": c.images}
         return self.store.get("convert/qcfs", key, job)
 
     # --- direct training ---
 
-    def direct(self, spec: str) -> dict[str, Any]:
+    def direct(self, spec: str) -> Result:
         """One spiking network of the same shape trained directly: `encoding/surrogate/T`."""
-        c = self.config
+        c, test = self.config, self.test[: self.config.images]
         encoding, surrogate, steps = spec.split("/")
+        channels, height, width = test.pixels.shape[1:]
         settings = TrainConfig(
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
-            height=self.x.shape[2], width=self.x.shape[3], channels=self.x.shape[1],
+            height=height, width=width, channels=channels,
             epochs=c.direct_epochs, seed=c.seed, device="cpu", rotate=0.0, drop=0.0, loss="mean",
-            flip=self.data.train.pixels.shape[1] == 3, cache=str(self.folder / "cache"), output=str(self.folder),
+            flip=channels == 3, cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
 
-        def job() -> dict[str, Any]:
+        def job() -> Result:
             data = load_data(settings)
             rows = np.random.default_rng(c.seed).permutation(len(data.train))[: c.train_images]
             data = replace(data, train=data.train.take(np.sort(rows)))
@@ -266,19 +211,15 @@ class Comparison:
                 run.resume()
             run.train()
             network, _ = load(folder / "checkpoints" / "best")
-            stored = torch.from_numpy(self.test.pixels[:, None].copy())
+            stored = torch.from_numpy(test.pixels[:, None].copy())
             correct = np.zeros(int(steps), np.int64)
-            for part, labels in zip(stored.split(100), self.y.split(100)):
-                with torch.no_grad():
-                    logits, _ = network(evaluation_input(part, data.contract))
-                correct += (logits.cumsum(0).argmax(2) == labels).sum(1).numpy()
             with torch.no_grad():
-                report = measure(network, evaluation_input(stored[:METERED], data.contract))
-            work = {steps: {"macs": report.work.effective_macs, "acs": report.work.effective_acs,
-                            "rate": report.spike_rate, "spikes": report.spikes,
-                            "updates": report.work.neuron_updates}}  # fmt: skip
-            return {"method": spec, "correct": correct.tolist(), "images": len(self.test), "work": work, "exits": {},
-                    "summary": f"{100 * correct[-1] / len(self.test):.2f} %"}  # fmt: skip
+                for part, labels in zip(stored.split(100), torch.from_numpy(test.labels).split(100)):
+                    logits, _ = network(evaluation_input(part, data.contract))
+                    correct += (logits.cumsum(0).argmax(2) == labels).sum(1).numpy()
+                work = {steps: work_of(measure(network, evaluation_input(stored[:METERED], data.contract)))}
+            return {"method": spec, "correct": correct.tolist(), "images": len(test), "work": work, "exits": {},
+                    "summary": f"{100 * correct[-1] / len(test):.2f} %"}  # fmt: skip
 
         key = {**self.data_key(), "settings": asdict(replace(settings, root="", cache="", output="")),
                "images": c.train_images, "test": c.images}  # fmt: skip
@@ -286,12 +227,12 @@ class Comparison:
 
     # --- STDP ---
 
-    def stdp(self, seed: int) -> dict[str, Any]:
+    def stdp(self, seed: int) -> Result:
         """Unsupervised STDP, neurons named by the training labels."""
         c = self.config
 
-        def job() -> dict[str, Any]:
-            train, test = self.data.train.some(c.stdp_images, seed), self.data.test.some(c.images, c.seed)
+        def job() -> Result:
+            train, test = self.train.some(c.stdp_images, seed), self.test[: c.images]
             layer = StdpLayer(StdpConfig(inputs=int(np.prod(train.pixels.shape[1:])), neurons=c.stdp_neurons), seed)
             layer.learn(rates_of(train.pixels))
             layer.name(rates_of(train.pixels[:5000]), train.labels[:5000], len(self.data.classes))
@@ -308,8 +249,16 @@ class Comparison:
         ann, top = self.ann()
         results: dict[str, Any] = {"config": asdict(c), "data": self.data.name, "classes": len(self.data.classes)}
         results["ann"] = top
-        results["binary"] = [self.conversion(ann, m, c.steps, c.aim, c.images) for m in c.methods]
-        results["multi"] = [self.conversion(ann, m, c.multi_steps, c.multi_aim, c.images) for m in c.multi]
+        roads = (("binary", c.methods, c.steps, c.aim), ("multi", c.multi, c.multi_steps, c.multi_aim))
+        results["trials"], results["chosen"] = [], []
+        for road, methods, _, aim in roads:
+            trials = [self.trial(ann, m, aim) for m in methods] if c.held else []
+            results["trials"] += [{**t, "road": road} for t in trials]
+            if trials and c.chosen_images:
+                best = max(trials, key=lambda t: t["right"])["method"]
+                results["chosen"].append(self.conversion(ann, best, aim, aim, c.chosen_images))
+        for road, methods, steps, aim in roads:
+            results[road] = [self.conversion(ann, m, steps, aim, c.images) for m in methods]
         if c.qcfs_epochs:
             results["binary"].append(self.qcfs(ann))
         results["direct"] = [self.direct(spec) for spec in c.direct]
@@ -320,61 +269,24 @@ class Comparison:
         return results
 
 
-class Stepwise(nn.Module):
-    """An ANN behind the interface of a spiking network: one step, no state."""
-
-    def __init__(self, ann: nn.Module) -> None:
-        super().__init__()
-        self.ann = ann
-
-    def forward(self, x_seq: Tensor, _: object = None) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.ann(x_seq[0])[None], {}
-
-
 @torch.no_grad()
-def activations(ann: nn.Module, x: Tensor) -> int:
-    """Values that the ANN's ReLUs give for one image."""
-    total = 0
-
-    def count(_: nn.Module, __: Any, out: Tensor) -> None:
-        nonlocal total
-        total += out[0].numel()
-
-    handles = [m.register_forward_hook(count) for m in ann.modules() if isinstance(m, nn.ReLU)]
-    ann(x)
-    for handle in handles:
-        handle.remove()
-    return total
+def hits(ann: nn.Module, x: Tensor, labels: np.ndarray) -> np.ndarray:
+    """Which prepared images the ANN has right, bool [N]."""
+    found = torch.cat([ann(part).argmax(1) for part in x.split(256)])
+    return found.numpy() == labels
 
 
-@torch.no_grad()
-def set_levels(network: nn.Module, ann: nn.Module, x: Tensor, share: float = 0.995) -> None:
-    """Start each QCFS lambda at a high quantile of the ReLU it replaces, which shortens the fine-tuning."""
-    peaks: dict[str, float] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(_: nn.Module, __: Any, out: Tensor) -> None:
-            flat = out.flatten()
-            peaks[name] = float(torch.quantile(flat[:: max(1, len(flat) // 1_000_000)], share))
-
-        return hook
-
-    handles = [m.register_forward_hook(keep(n)) for n, m in ann.named_modules() if isinstance(m, nn.ReLU)]
-    ann(x)
-    for handle in handles:
-        handle.remove()
-    for name, module in network.named_modules():
-        if isinstance(module, Qcfs):
-            module.level.fill_(max(peaks[name], 1e-3))
-
-
-def metered_steps(steps: int) -> Sequence[int]:
-    """The T whose operations are counted."""
-    return sorted({t for t in (2, 4, 8, 16, 32) if t < steps} | {steps})
-
-
-def costs(network: ConvertedNetwork, x: Tensor, steps: int) -> dict[str, float]:
-    """Operations of an image at T = steps, with unit spikes."""
-    report = measure(unit_spikes(network), x[None], still=True, steps=steps)
-    return {"macs": report.work.effective_macs, "acs": report.work.effective_acs, "rate": report.spike_rate,
-            "spikes": report.spikes, "updates": report.work.neuron_updates}  # fmt: skip
+def gathered(blocks: list[Result]) -> Result:
+    """The pieces of a curve as one."""
+    images = sum(b["images"] for b in blocks)
+    exits = {}
+    for e in map(str, EXITS):
+        steps, right = (sum(b["exits"][e][i] for b in blocks) for i in (0, 1))
+        exits[e] = [steps / images, 100 * right / images]
+    return {
+        "correct": np.sum([b["correct"] for b in blocks], 0).tolist(),
+        "images": images,
+        "ann_accuracy": 100 * sum(b["ann"] for b in blocks) / images,
+        "exits": exits,
+        "seconds": round(sum(b["seconds"] for b in blocks), 1),
+    }

@@ -32,8 +32,21 @@ class Images:
         """`count` of them drawn without replacement, or all; the same for the same seed."""
         if count >= len(self):
             return self
-        chosen = np.random.default_rng(seed).permutation(len(self))[:count]
-        return Images(self.pixels[chosen], self.labels[chosen])
+        return self.shuffled(seed)[:count]
+
+    def __getitem__(self, rows: slice) -> "Images":
+        return Images(self.pixels[rows], self.labels[rows])
+
+    def shuffled(self, seed: int = 0) -> "Images":
+        """All of them in an order that the seed decides."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return Images(self.pixels[order], self.labels[order])
+
+    def apart(self, count: int, seed: int = 0) -> tuple["Images", "Images"]:
+        """(the others in their order, `count` of them set aside); at most half are set aside."""
+        aside = np.zeros(len(self), bool)
+        aside[np.random.default_rng([seed, 1]).permutation(len(self))[: min(count, len(self) // 2)]] = True
+        return Images(self.pixels[~aside], self.labels[~aside]), Images(self.pixels[aside], self.labels[aside])
 
 
 @dataclass(frozen=True)

@@ -300,7 +300,7 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         folder.mkdir(parents=True, exist_ok=True)
         write_environment(folder, run.config, run.data)
     run.train()
-    metrics = write_report(run) if processes.main else {}
+    metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}
     processes.close()
     return metrics
 

@@ -1,30 +1,27 @@
 """What a run leaves behind: metrics files, environment, curves, confusion matrix, model card and the model itself."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from models.checkpoint import load, save
+from models.checkpoint import Card, load, save
 from models.classifier import Classifier
 from models.simulate import interval
 from training.config import TrainConfig, to_yaml
 from training.data import Data, read_item
 from training.evaluate import Evaluation, evaluate
-
-if TYPE_CHECKING:
-    from training.loop import Run
+from training.progress import Progress
 
 
 def wilson(correct: int, count: int) -> tuple[float, float]:
@@ -153,39 +150,39 @@ def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tu
     figure.savefig(folder / "report.png", dpi=110)
 
 
-def _card_text(run: Run, metrics: dict[str, Any]) -> str:
+def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     t, s = metrics["test"], metrics["samples"]
     low, high = t["interval"]
     rates = "\n".join(f"| {name} | {rate:.4f} |" for name, rate in t["firing_rates"].items())
-    c, stream = run.data.contract, metrics["stream"]
+    c, stream = data.contract, metrics["stream"]
     if c.kind == "events":
         shown = f"{c.steps} steps of {c.bin_us} us"
         streamed = f"{stream['fresh']:.4f} / {stream['carried']:.4f} ({stream['count']} recordings)"
     else:
         shown, streamed = f"{c.steps} steps, {c.encoding} encoding", "does not apply to images"
-    own = "the data set's own test split" if run.data.split["official_test"] else "a seeded split set aside"
+    own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
     return f"""---
 license: apache-2.0
 tags: [spiking-neural-network{", event-camera" if c.kind == "events" else ""}]
 metrics: [accuracy]
 ---
-# {run.folder.name}
+# {name}
 
-Spiking network `{run.config.network}` trained by `train-dvs` on {run.data.split["data"]}.
+Spiking network `{data.config.network}` trained by `train-dvs` on {data.split["data"]}.
 
 | | |
 |---|---|
 | test accuracy | {t["accuracy"]:.4f} ({t["correct"]} of {t["count"]}; 95 % interval {low:.4f} to {high:.4f}) |
 | test data | {own}, read once |
-| validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {run.config.epochs}) |
+| validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {data.config.epochs}) |
 | streamed, zero state / membranes carried over | {streamed} |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
 | different recordings or images among the training samples | {metrics["recorded"]} |
 | T | {shown} |
 | parameters | {metrics["parameters"]} |
 | synaptic operations a sample | {t["synops"]:.0f} |
-| multiply-adds of the same ANN a sample | {metrics["ann_macs"] * run.config.steps} |
-| seed | {run.config.seed} |
+| multiply-adds of the same ANN a sample | {metrics["ann_macs"] * data.config.steps} |
+| seed | {data.config.seed} |
 
 Firing rates (spikes a neuron a step, on the test split):
 
@@ -195,15 +192,17 @@ Firing rates (spikes a neuron a step, on the test split):
 """
 
 
-def write_report(run: Run) -> dict[str, Any]:
+def write_report(
+    folder: Path, data: Data, progress: Progress, device: torch.device, card_of: Callable[[dict[str, Any]], Card]
+) -> dict[str, Any]:
     """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md."""
-    network, card = load(run.folder / "checkpoints" / "best")
-    test = evaluate(network.to(run.device), run.data.test, len(run.data.labels), run.device, run.data.contract)
+    network, card = load(folder / "checkpoints" / "best")
+    test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
     correct = int(np.trace(test.confusion))
-    model = run.folder / "model"
+    model = folder / "model"
     metrics: dict[str, Any] = {
-        "val_accuracy": run.progress.best_val,
-        "best_epoch": run.progress.best_epoch + 1,
+        "val_accuracy": progress.best_val,
+        "best_epoch": progress.best_epoch + 1,
         "test": {
             "accuracy": test.accuracy,
             "correct": correct,
@@ -215,16 +214,16 @@ def write_report(run: Run) -> dict[str, Any]:
         },
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
-        "recorded": run.data.recorded,
+        "recorded": data.recorded,
     }
-    save(model, network, run.card(metrics))
-    metrics["stream"] = stream_accuracy(model, run.data) if run.data.test_items else None
+    save(model, network, card_of(metrics))
+    metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs
-    save(model, network, run.card(metrics))
-    rows = [",".join(["truth", *run.data.labels])]
-    rows += [",".join([label, *map(str, row)]) for label, row in zip(run.data.labels, test.confusion.tolist())]
-    write_whole(run.folder / "confusion.csv", "\n".join(rows) + "\n")
-    _plot(run.folder, run.progress.rows, test, run.data.labels)
-    write_whole(model / "README.md", _card_text(run, metrics))
-    write_whole(run.folder / "result.json", json.dumps(metrics, indent=1) + "\n")
+    save(model, network, card_of(metrics))
+    rows = [",".join(["truth", *data.labels])]
+    rows += [",".join([label, *map(str, row)]) for label, row in zip(data.labels, test.confusion.tolist())]
+    write_whole(folder / "confusion.csv", "\n".join(rows) + "\n")
+    _plot(folder, progress.rows, test, data.labels)
+    write_whole(model / "README.md", _card_text(folder.name, data, metrics))
+    write_whole(folder / "result.json", json.dumps(metrics, indent=1) + "\n")
     return metrics

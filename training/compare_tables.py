@@ -1,0 +1,151 @@
+"""The comparison's results as tables: accuracy, latency, energy, and the best of equal synaptic operations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from models.convert import METHODS
+from models.energy import Report, Work, ann_energy, bit_budget, quantised_energy, spiking_energy
+from models.simulate import interval
+from training.compare_store import Result
+
+Table = list[list[str]]
+
+
+def accuracy_at(result: Result, steps: int) -> float:
+    """Per cent at T = steps."""
+    return 100 * result["correct"][steps - 1] / result["images"]
+
+
+def with_interval(correct: int, images: int) -> str:
+    """An accuracy with its 95 % interval."""
+    low, high = interval(correct, images)
+    return f"{100 * correct / images:.2f} ({low:.1f} to {high:.1f})"
+
+
+def steps_to(result: Result, target: float) -> int | None:
+    """The first T from which the accuracy stays at `target` or above."""
+    good = [100 * c / result["images"] >= target for c in result["correct"]]
+    if not good or not good[-1]:
+        return None
+    bad = [t for t, ok in enumerate(good) if not ok]
+    return (bad[-1] + 2) if bad else 1
+
+
+def columns(results: Sequence[Result]) -> list[int]:
+    """Powers of two within the longest run, and its end."""
+    longest = max(len(r["correct"]) for r in results)
+    return sorted({*(2**k for k in range(12) if 2**k <= longest), longest})
+
+
+def accuracy_table(results: Sequence[Result]) -> Table:
+    """Methods by T."""
+    at = columns(results)
+    rows = [["method", *(f"T = {t}" for t in at), "images"]]
+    for r in results:
+        cells = [f"{accuracy_at(r, t):.2f}" if t <= len(r["correct"]) else "" for t in at]
+        rows.append([r["method"], *cells, str(r["images"])])
+    return rows
+
+
+def first_table(results: dict[str, Any]) -> Table:
+    """The seed paper's Table 1 on these data, the ANN's accuracy on the same images beside each conversion."""
+    ann = results["ann"]
+    rows = [["network", "training", "T", "accuracy, % (95 %)", "ANN there, %", "images"]]
+
+    def add(network: str, training: str, steps: object, right: int, images: int, top: float | None = None) -> None:
+        beside = "" if top is None else f"{top:.2f}"
+        rows.append([network, training, str(steps), with_interval(right, images), beside, str(images)])
+
+    add("ANN", "direct", "-", round(ann["accuracy"] * ann["images"] / 100), ann["images"])
+    for r in results["direct"]:
+        add("SNN", f"direct ({r['method']})", len(r["correct"]), r["correct"][-1], r["images"])
+    for r in results["chosen"]:
+        training = f"conversion ({r['method']}, chosen)"
+        add("SNN", training, len(r["correct"]), r["correct"][-1], r["images"], r["ann_accuracy"])
+    for r in (*results["binary"], *results["multi"], *results["long"]):
+        training = f"conversion ({r['method']})"
+        add("SNN", training, len(r["correct"]), r["correct"][-1], r["images"], r["ann_accuracy"])
+    for r in results["stdp"]:
+        add("SNN", f"{r['method']}, seed {r['seed']}", 60, r["right"], r["images"])
+    return rows
+
+
+def trial_table(results: dict[str, Any]) -> Table:
+    """The methods on held-out training images; the best of each kind of spike is chosen."""
+    rows = [["method", "spikes", "T", "held-out images right, % (95 %)", ""]]
+    chosen = {r["method"] for r in results["chosen"]}
+    for t in results["trials"]:
+        kind = "binary" if t["road"] == "binary" else "more than one bit"
+        mark = "chosen" if t["method"] in chosen else ""
+        rows.append([t["method"], kind, str(t["steps"]), with_interval(t["right"], t["images"]), mark])
+    return rows
+
+
+def latency_table(results: dict[str, Any]) -> Table:
+    """Steps until the accuracy stays within one point of the ANN's, and with early exit."""
+    top = results["ann"]["accuracy_here"]
+    rows = [["method", "T within 1 point of the ANN", "early exit at 0.9: mean steps", "accuracy there, %"]]
+    for r in (*results["binary"], *results["multi"]):
+        need = steps_to(r, top - 1)
+        mean, right = r["exits"].get("0.9", (None, None))
+        rows.append(
+            [
+                r["method"],
+                str(need) if need else f"not by {len(r['correct'])}",
+                f"{mean:.1f}" if mean else "",
+                f"{right:.2f}" if right else "",
+            ]
+        )
+    return rows
+
+
+def work_report(work: dict[str, float], steps: int) -> Report:
+    """Stored counts as the energy module's report."""
+    done = Work(work["macs"], work["acs"], 0.0, work["updates"])
+    return Report(steps, 0, 0, 0.0, 1 - work["rate"], work["rate"], work["spikes"], done, {})
+
+
+def bits_of(method: str, steps: int) -> int:
+    """Bits of the activation that T steps amount to; a multi-threshold spike of n levels is worth 2^(n-1) of them."""
+    levels = METHODS[method].rule.levels if method in METHODS else 1
+    return bit_budget(steps * 2 ** (levels - 1))
+
+
+def energy_table(results: dict[str, Any]) -> Table:
+    """Operations and estimated energy of one image: every network at its T, the ANN and quantised ANNs beside them."""
+    macs, values = results["ann"]["macs"], results["ann"]["activations"]
+    rows = [
+        ["network", "T", "bits", "spike rate", "MACs, M", "ACs, M", "compute, uJ", "with memory, uJ", "accuracy, %"]
+    ]
+    for bits in (32, 8, 4):
+        e = ann_energy(macs, values) if bits == 32 else quantised_energy(macs, values, bits)
+        right = f"{results['ann']['accuracy_here']:.2f}" if bits == 32 else "not measured"
+        cost = [f"{macs / 1e6:.2f}", "0", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
+        rows.append([f"ANN, {bits} bits", "-", str(bits), "-", *cost, right])
+    for r in (*results["direct"], *results["binary"], *results["multi"]):
+        for step, work in r["work"].items():
+            e = spiking_energy(work_report(work, int(step)))
+            cost = [f"{work['macs'] / 1e6:.2f}", f"{work['acs'] / 1e6:.2f}", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
+            facts = [r["method"], step, str(bits_of(r["method"], int(step))), f"{work['rate']:.2%}"]
+            rows.append([*facts, *cost, f"{accuracy_at(r, int(step)):.2f}"])
+    return rows
+
+
+def equal_work(results: dict[str, Any]) -> Table:
+    """Each direct network against the best conversion that needs no more synaptic operations."""
+    rows = [
+        ["direct", "operations, M", "accuracy, %", "best conversion within them", "T", "operations, M", "accuracy, %"]
+    ]
+    for d in results["direct"]:
+        steps, work = next(iter(d["work"].items()))
+        budget = work["macs"] + work["acs"]
+        found: list[tuple[float, str, str, float]] = []
+        for r in (*results["binary"], *results["multi"]):
+            for step, spent in r["work"].items():
+                cost = spent["macs"] + spent["acs"]
+                if cost <= budget:
+                    found.append((accuracy_at(r, int(step)), r["method"], step, cost))
+        best = max(found, default=None)
+        tail = [best[1], best[2], f"{best[3] / 1e6:.2f}", f"{best[0]:.2f}"] if best else ["none", "", "", ""]
+        rows.append([d["method"], f"{budget / 1e6:.2f}", f"{accuracy_at(d, int(steps)):.2f}", *tail])
+    return rows
