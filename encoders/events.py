@@ -20,6 +20,9 @@ MAX_SIDE = 2048
 SORT_WITHIN_US = 10_000
 """A file's time may step back this far and is sorted; a larger step is a clock restart."""
 
+FAR_US = 1 << 60
+"""Times further from zero than this (36,000 years) come from damage, count as this, and so cannot overflow in sums."""
+
 
 class EventsError(ValueError):
     """Events, or a sensor size, that break the rules above."""
@@ -115,22 +118,24 @@ class Sanitiser:
             return events
         first, last = int(events["t"][0]), int(events["t"][-1])
         behind = self._last is not None and first < self._last
-        if not (n_backward or behind or self._shift) and (self._last is None or first >= self._high):
+        sane = first >= -FAR_US and last <= FAR_US
+        if sane and not (n_backward or behind or self._shift) and (self._last is None or first >= self._high):
             self._last = self._high = self._newest = last
             return events
         return self._put_in_order(events, n_backward + behind)
 
     def _put_in_order(self, events: Events, n_backward: int) -> Events:
-        t = np.ascontiguousarray(events["t"])
+        t = np.clip(events["t"], -FAR_US, FAR_US)
         restarts = _restarts(t, None if self._last is None else self._high, self.sort_within_us)
         starts = restarts if restarts[:1] == [0] else [0, *restarts]
         out = events.copy()
+        out["t"] = t
         for begin, end in zip(starts, [*starts[1:], len(t)]):
-            segment = events[begin:end][np.argsort(t[begin:end], kind="stable")]
+            segment = out[begin:end][np.argsort(t[begin:end], kind="stable")]
             lowest, highest = int(segment["t"][0]), int(segment["t"][-1])
             if begin in restarts and not self.keep_restarts:
                 self._shift = self._newest - lowest
-            segment["t"] += self._shift
+            segment["t"] = np.minimum(segment["t"] + self._shift, 4 * FAR_US)
             if begin not in restarts and self._last is not None:
                 segment["t"] = np.maximum(segment["t"], self._newest)
                 highest = max(highest, self._high)

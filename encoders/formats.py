@@ -47,6 +47,11 @@ Decode = Callable[[NDArray[np.uint8]], Events]
 """Bytes of whole records -> their events; a decoder keeps what it must from one call to the next."""
 
 
+def piece_bytes(size: int) -> int:
+    """How much of a file of `size` bytes to turn into events at once."""
+    return size if size <= WHOLE_BYTES else CHUNK_BYTES
+
+
 def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list[str]) -> Iterator[Events]:
     """Events of a file of equal records from byte `start` on; bytes left over at the end are noted."""
     chunk = CHUNK_BYTES // record * record

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders import inivation, prophesee, tables
+from encoders import aedat4, inivation, prophesee, tables
 from encoders.events import (
     EVENTS,
     MAX_SIDE,
@@ -40,7 +40,7 @@ __all__ = [
 FORMATS: dict[str, Format] = {
     "aedat2": Format((".aedat", ".aedat2"), inivation.open_aedat2, inivation.write_aedat2),
     "aedat3": Format((".aedat3", ".aedat31", ".aedat"), inivation.open_aedat3, inivation.write_aedat3),
-    "aedat4": Format((".aedat4",), inivation.open_aedat4, inivation.write_aedat4),
+    "aedat4": Format((".aedat4",), aedat4.open_aedat4, aedat4.write_aedat4),
     "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee.write_evt2),
     "evt21": Format((".evt21", ".raw"), prophesee.open_raw, prophesee.write_evt21),
     "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee.write_evt3),
@@ -53,7 +53,7 @@ FORMATS: dict[str, Format] = {
 }
 
 MARKS = {  # how a file of each kind begins
-    inivation.AEDAT4_MARK[:10]: "aedat4",
+    aedat4.AEDAT4_MARK[:10]: "aedat4",
     b"#!AER-DAT3": "aedat3",
     b"#!AER-DAT2": "aedat2",
     b"\x89HDF\r\n\x1a\n": "hdf5",

@@ -10,7 +10,7 @@ import pytest
 import tonic.io
 from numpy.typing import NDArray
 
-from encoders import formats, inivation, prophesee, tables
+from encoders import aedat4, formats, inivation, prophesee, tables
 from encoders.events import Events, SensorSize, check_events, make_events
 from encoders.recordings import (
     FORMATS,
@@ -48,13 +48,11 @@ def from_eventcv(path: Path) -> Events:
     return make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
 
 
-@pytest.fixture(params=["numba", "numpy", "no lz4"])
+@pytest.fixture(params=["numba", "numpy"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param != "numba":
-        monkeypatch.setattr(inivation, "lz4_frame", lambda: None)
     if request.param == "numpy":
         monkeypatch.setattr(prophesee, "kernels", lambda: None)
-        monkeypatch.setattr(inivation, "kernels", lambda: None)
+        monkeypatch.setattr(aedat4, "kernels", lambda: None)
 
 
 @pytest.mark.usefixtures("engine")

@@ -1,0 +1,150 @@
+"""aedat4: the compiled loops against the lz4 package and against the plain reader, whole and damaged."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders import aedat4, aedat4_kernels
+from encoders.events import Events, SensorSize, make_events
+from encoders.recordings import RecordingError, packets, read_recording, write_recording
+
+SIZE = SensorSize(240, 180)
+
+
+def some_events(n: int, seed: int = 0) -> Events:
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.integers(0, 400_000, n))
+    return make_events(t, rng.integers(0, 240, n), rng.integers(0, 180, n), rng.integers(0, 2, n))
+
+
+def flatbuffer(events: Events) -> bytes:
+    """A size-prefixed EventPacket: its table has one field, the records."""
+    records = np.zeros(len(events), aedat4.RECORD)
+    for name in "txyp":
+        records[name] = events[name]
+    body = struct.pack("<I4sHHHxxiI", 16, b"EVTS", 6, 8, 4, 8, 4) + struct.pack("<I", len(events)) + records.tobytes()
+    return struct.pack("<I", len(body)) + body
+
+
+def rewritten(folder: Path, packets: list[tuple[int, bytes]], compression: int = 0) -> Path:
+    """A file with the header that EventCV writes, but other packets (number of their stream, bytes)."""
+    path = folder / "rewritten.aedat4"
+    write_recording(path, some_events(10), SIZE)
+    header = aedat4._header(path)
+    head = bytearray(path.read_bytes()[: header.start])
+    table = len(aedat4.AEDAT4_MARK) + 4
+    root = struct.unpack_from("<I", head, table)[0]
+    struct.pack_into("<i", head, table + aedat4._field_place(bytes(head[table:]), root, 0), compression)
+    struct.pack_into("<q", head, table + aedat4._field_place(bytes(head[table:]), root, 1), -1)
+    path.write_bytes(head + b"".join(struct.pack("<ii", stream, len(data)) + data for stream, data in packets))
+    return path
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "numpy":
+        monkeypatch.setattr(aedat4, "kernels", lambda: None)
+
+
+@pytest.mark.usefixtures("engine")
+def test_packets_of_all_sizes_between_those_of_other_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aedat4, "READ_BYTES", 1000)
+    events = some_events(3000)
+    parts = [(0, flatbuffer(events[a:b])) for a, b in ((0, 1), (1, 30), (30, 30), (30, 1500), (1500, 3000))]
+    others = [(1, bytes(3)), (2, bytes(70_000)), (1, b""), (7, bytes(992)), (1, bytes(5))]
+    path = rewritten(tmp_path, [packet for pair in zip(others, parts) for packet in pair])
+    recording = read_recording(path)
+    assert np.array_equal(recording.events, events)
+    assert recording.warnings == ()
+    assert sum(map(len, packets(path))) == 3000
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("tail", "words"),
+    [
+        (struct.pack("<ii", 0, 100) + bytes(99), "cut short"),
+        (struct.pack("<ii", 5, 100) + bytes(99), "cut short"),
+        (b"1234567", "cut short"),
+        (struct.pack("<ii", 0, -1), "makes no sense"),
+        (struct.pack("<ii", 0, 1 << 29), "makes no sense"),
+        (struct.pack("<ii", 0, 40) + bytes(range(200, 240)), "1 damaged packets were left out"),
+        (struct.pack("<ii", 0, 3) + bytes(3), "1 damaged packets were left out"),
+    ],
+)
+def test_damage_at_the_end_is_told(tail: bytes, words: str, tmp_path: Path) -> None:
+    events = some_events(50)
+    path = rewritten(tmp_path, [(0, flatbuffer(events))])
+    path.write_bytes(path.read_bytes() + tail)
+    recording = read_recording(path)
+    assert np.array_equal(recording.events, events)
+    assert len(recording.warnings) == 1
+    assert words in recording.warnings[0]
+
+
+def some_bytes(rng: np.random.Generator) -> bytes:
+    """What LZ4 makes much, something and nothing of: runs, repeats near and far, records, noise."""
+    parts: list[bytes] = []
+    for _ in range(int(rng.integers(1, 12))):
+        length = int(rng.choice([1, 7, 40, 300, 5000]))
+        match int(rng.integers(0, 4)):
+            case 0:
+                parts.append(bytes([int(rng.integers(0, 256))]) * length)
+            case 1:
+                parts.append(rng.bytes(int(rng.integers(1, 20))) * (length // 10 + 1))
+            case 2:
+                parts.append(flatbuffer(some_events(length // 16 + 1, length)))
+            case _:
+                parts.append(rng.bytes(length))
+    return b"".join(parts)
+
+
+def test_lz4_frames_unpack_as_by_the_lz4_package() -> None:
+    lz4 = pytest.importorskip("lz4.frame")
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        data = some_bytes(rng)
+        packed = lz4.compress(
+            data,
+            compression_level=int(rng.choice([0, 9])),
+            block_size=int(rng.choice([lz4.BLOCKSIZE_MAX64KB, lz4.BLOCKSIZE_MAX256KB])),
+            block_linked=bool(rng.integers(0, 2)),
+            block_checksum=bool(rng.integers(0, 2)),
+            content_checksum=bool(rng.integers(0, 2)),
+            store_size=bool(rng.integers(0, 2)),
+        )
+        frame = np.frombuffer(packed, np.uint8).copy()
+        size = aedat4_kernels.unpacked_size(frame, 0, len(frame))
+        assert size >= len(data)
+        for room in (size, len(data)):  # also where there is not a byte to spare
+            out = np.full(room + 64, 77, np.uint8)
+            assert aedat4_kernels.unpack(frame, 0, out[:room]) == len(data)
+            assert out[: len(data)].tobytes() == data
+            assert (out[room:] == 77).all()
+        if len(data) > 1:
+            assert aedat4_kernels.unpack(frame, 0, out[: len(data) - 1]) == -1
+
+
+def test_damaged_lz4_writes_nothing_outside() -> None:
+    lz4 = pytest.importorskip("lz4.frame")
+    rng = np.random.default_rng(1)
+    out = np.zeros(70_000 + 64, np.uint8)
+    for _ in range(400):
+        frame = np.frombuffer(lz4.compress(some_bytes(rng)[:60_000]), np.uint8).copy()
+        for place in rng.integers(7, len(frame), int(rng.integers(1, 9))):
+            frame[place] = rng.integers(0, 256)
+        room = int(rng.integers(0, 70_000))
+        out[room:] = 77
+        if aedat4_kernels.unpacked_size(frame, 0, len(frame)) >= 0:
+            assert -1 <= aedat4_kernels.unpack(frame, 0, out[:room]) <= room
+        assert (out[room:] == 77).all()
+
+
+def test_a_frame_that_would_fill_the_memory_is_damage(tmp_path: Path) -> None:
+    blocks = b"".join(struct.pack("<I", 1) + b"\0" for _ in range(65))  # of up to 4 MiB each, as they say
+    bomb = struct.pack("<IBBB", 0x184D2204, 0x40, 0x70, 0) + blocks + bytes(4)
+    assert aedat4_kernels.unpacked_size(np.frombuffer(bomb, np.uint8).copy(), 0, len(bomb)) == -1
+    with pytest.raises(RecordingError, match="no events"):
+        read_recording(rewritten(tmp_path, [(0, bomb)], compression=1))
