@@ -98,7 +98,9 @@ def read_source(args: argparse.Namespace) -> Source:
     """The ANN of a weights file or a model folder. Raises CheckpointError."""
     if args.source.is_dir():
         network, card = load(args.source)
-        return Source(as_ann(network), args.source.resolve().name, card.contract, card.labels, len(card.labels), card)
+        folder = args.source.resolve()
+        name = folder.parent.name if folder.name == "model" else folder.name
+        return Source(as_ann(network), name, card.contract, card.labels, len(card.labels), card)
     state = read_state(args.source)
     name = args.network or guess_name(state)
     ann, entry = build_for(name, state), ANNS[name]
@@ -203,7 +205,7 @@ def run(args: argparse.Namespace) -> int:
     training = {
         "road": "conversion",
         "ann": source.name,
-        "weights": args.source.name,
+        "weights": args.source.resolve().name,
         "method": args.method,
         "source": METHODS[args.method].source,
         "calibration": {"data": Path(args.data).name, "images": len(given.calibration)},

@@ -1,6 +1,5 @@
-// A dropped image or recording: its answer, its spike train step by step, and the same through every model.
+// A dropped image or recording: its answer, its spike train step by step.
 
-import { percent } from "./answer.js";
 import { short } from "./meters.js";
 import * as server from "./server.js";
 import { SpikeTrain } from "./spiketrain.js";
@@ -23,10 +22,9 @@ export class FileMode {
   }
 
   async open(file, models) {
-    this.close();
-    const round = this.round;
+    const round = ++this.round;
+    this.walk(false);
     this.file = file;
-    this.models = models;
     const { model, token } = this.settings();
     const contract = models.find(({ name }) => name === model)?.contract ?? {};
     const { encodings, max_steps: most } = await server.encodings(token);
@@ -42,7 +40,6 @@ export class FileMode {
     $("steps").max = String(most);
     $("steps").value = $("steps-value").textContent = String(contract.kind === "events" ? 16 : Math.min(most, contract.steps ?? 16));
     await this.load();
-    await this.compare(round);
   }
 
   close() {
@@ -50,7 +47,7 @@ export class FileMode {
     this.walk(false);
     this.train = this.result = null;
     $("events-legend").hidden = false;
-    $("train-controls").hidden = $("train-note").hidden = $("compare").hidden = true;
+    $("train-controls").hidden = $("train-note").hidden = true;
   }
 
   showResult() {
@@ -111,26 +108,5 @@ export class FileMode {
     this.timer = on ? setInterval(() => this.show((this.step + 1) % this.train.steps), WALK_MS) : null;
     $("walk").setAttribute("aria-pressed", String(on));
     $("walk").textContent = on ? "Pause" : "Play";
-  }
-
-  /** One row a model that takes this sample. */
-  async compare(round) {
-    if (this.models.length < 2) return;
-    const rows = [];
-    for (const { name } of this.models) {
-      try {
-        const result = name === this.result.model ? this.result : await server.predict(this.file, name, this.settings().token);
-        rows.push([name, result.label, percent(result.confidence), result.step, short(result.spikes), short(result.synops), `${result.latency_ms.toFixed(0)} ms`]);
-      } catch (error) {
-        rows.push([name, "–", "", "", "", "", error.message]);
-      }
-      if (round !== this.round) return;
-    }
-    $("compare-rows").replaceChildren(...rows.map((cells) => {
-      const row = document.createElement("tr");
-      row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
-      return row;
-    }));
-    $("compare").hidden = false;
   }
 }
