@@ -62,8 +62,8 @@ def test_a_dropped_digit_through_all_roads(visit: Visitor, digit: Path) -> None:
     assert list(answers(seen)) == TITLES
     assert fact(seen, "ANN", "Step") == "1 pass"
     assert fact(seen, "ANN", "Spikes") == "none"
-    assert fact(seen, "ANN", "Against the ANN") == "100 %"
-    assert int(fact(seen, "Direct SNN", "Against the ANN").split()[0]) < 100
+    assert fact(seen, "ANN", "Of the ANN") == "100 %"
+    assert int(fact(seen, "Direct SNN", "Of the ANN").split()[0]) < 100
     assert "ms" in fact(seen, "Converted SNN", "Time")
     steps = int(page.locator("#compare-at").get_attribute("max") or 0)
     assert column(seen, "Converted SNN").locator(".bars i").count() > 2
@@ -78,7 +78,7 @@ def test_a_dropped_digit_through_all_roads(visit: Visitor, digit: Path) -> None:
     assert page.locator("#compare-live").inner_text().startswith("Direct SNN: 3. ")
     page.get_by_label("mnist-ann").uncheck()
     seen.until(lambda: "ANN" not in answers(seen) and answers(seen).get("Direct SNN") == "3", "three columns are left")
-    seen.until(lambda: "Against an ANN" in column(seen, "Direct SNN").first.inner_text(), "an ANN of its own shape")
+    seen.until(lambda: "Of an ANN" in column(seen, "Direct SNN").first.inner_text(), "an ANN of its own shape")
     seen.click("Close")
     assert seen.errors == []
 

@@ -160,6 +160,9 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
         streamed = f"{stream['fresh']:.4f} / {stream['carried']:.4f} ({stream['count']} recordings)"
     else:
         shown, streamed = f"{c.steps} steps, {c.encoding} encoding", "does not apply to images"
+    what, active = "Spiking network", "Firing rates (spikes a neuron a step, on the test split)"
+    if data.config.neuron == "relu":
+        what, active = "ANN", "Shares of activations that are not zero (on the test split)"
     own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
     return f"""---
 license: apache-2.0
@@ -168,7 +171,7 @@ metrics: [accuracy]
 ---
 # {name}
 
-Spiking network `{data.config.network}` trained by `train-dvs` on {data.split["data"]}.
+{what} `{data.config.network}` trained by `train-dvs` on {data.split["data"]}.
 
 | | |
 |---|---|
@@ -184,7 +187,7 @@ Spiking network `{data.config.network}` trained by `train-dvs` on {data.split["d
 | multiply-adds of the same ANN a sample | {metrics["ann_macs"] * data.config.steps} |
 | seed | {data.config.seed} |
 
-Firing rates (spikes a neuron a step, on the test split):
+{active}:
 
 | layer | rate |
 |---|---|

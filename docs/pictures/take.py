@@ -1,6 +1,7 @@
-"""Takes the pictures of the documents: the page in light, dark and phone size, a file's spike train, the desktop demo.
+"""Takes the pictures of the documents: the page in light, dark and phone size, a file's spike train, models compared
+side by side, the desktop demo.
 
-`python docs/pictures/take.py [--model NAME|FOLDER]` writes PNG files beside this one. Needs Chromium and playwright.
+`python docs/pictures/take.py [--only WORD]` writes PNG files beside this one. Needs Chromium and playwright.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from app.sources import open_source
 from app.webcam import Demo, default_model
 from models.classifier import Classifier
 from service.api import create_app
-from service.registry import find
+from service.registry import find, shipped
 from service.settings import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -48,9 +49,9 @@ def scene(turn: float, name: str = "3") -> np.ndarray:
 
 
 @contextmanager
-def serving(classifier: Classifier) -> Iterator[str]:
+def serving(classifiers: tuple[Classifier, ...]) -> Iterator[str]:
     """The service on a free port."""
-    server = uvicorn.Server(uvicorn.Config(create_app(Settings(), (classifier,)), port=0, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(create_app(Settings(), classifiers), port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -98,12 +99,14 @@ def when_sure(page: Page, label: str, seconds: float) -> bytes:
     return page.screenshot()
 
 
-def of_the_page(url: str, seconds: float) -> None:
-    """Light, dark and phone with the camera; a sample; a file."""
+@contextmanager
+def chromium() -> Iterator[tuple[Browser, Path]]:
+    """A browser whose camera sees the scene, and a picture of a seven to show it."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        video = Path(folder) / "camera.mjpeg"
+        video, picture = Path(folder) / "camera.mjpeg", Path(folder) / "seven.png"
         frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 30))[1].tobytes() for n in range(60)]
         video.write_bytes(b"".join(frames))
+        cv2.imwrite(str(picture), digit("7"))
         flags = [
             "--no-sandbox",
             "--disable-gpu",
@@ -112,20 +115,52 @@ def of_the_page(url: str, seconds: float) -> None:
         ]
         flags.append(f"--use-file-for-fake-video-capture={video}")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        for name, scheme, size in (("light", "light", WIDE), ("dark", "dark", WIDE), ("phone", "light", PHONE)):
-            page = visit(browser, url, scheme, size)
-            if name == "light":
-                save("page-start", page.screenshot())
-            page.get_by_role("button", name="Start camera").click()
-            save(f"page-{name}", when_sure(page, "3", seconds))
-            page.context.close()
-        page = visit(browser, url, "light", WIDE)
-        picture = Path(folder) / "seven.png"
-        cv2.imwrite(str(picture), digit("7"))
-        page.locator("#file").set_input_files(picture)
-        page.wait_for_timeout(3000)
-        save("page-file", page.screenshot())
+        yield browser, picture
         browser.close()
+
+
+def of_the_page(browser: Browser, url: str, picture: Path, seconds: float) -> None:
+    """Light, dark and phone with the camera; a file."""
+    for name, scheme, size in (("light", "light", WIDE), ("dark", "dark", WIDE), ("phone", "light", PHONE)):
+        page = visit(browser, url, scheme, size)
+        if name == "light":
+            save("page-start", page.screenshot())
+        page.get_by_role("button", name="Start camera").click()
+        save(f"page-{name}", when_sure(page, "3", seconds))
+        page.context.close()
+    page = visit(browser, url, "light", WIDE)
+    page.locator("#file").set_input_files(picture)
+    page.wait_for_timeout(3000)
+    save("page-file", page.screenshot())
+    page.context.close()
+
+
+def of_comparisons(browser: Browser, url: str, picture: Path, seconds: float) -> None:
+    """The camera, a file and a drawing through all models of digits."""
+    for name, scheme, size in (
+        ("compare", "light", WIDE),
+        ("compare-dark", "dark", WIDE),
+        ("compare-phone", "light", PHONE),
+    ):
+        page = visit(browser, url, scheme, size)
+        page.get_by_role("button", name="Compare").click()
+        if name == "compare":
+            page.get_by_role("button", name="Start camera").click()
+        elif name == "compare-dark":
+            page.locator("#file").set_input_files(picture)
+        else:
+            page.locator("#draw").click()
+            page.get_by_role("button", name="Write a 5").click()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            page.wait_for_timeout(200)
+            said = page.locator(".column strong").all_inner_texts()
+            if len(set(said)) == 1 and said[0] != "–" and time.monotonic() > end - seconds + 6:
+                break
+        if name == "compare":
+            page.get_by_role("button", name="Pause").click()
+        save(f"page-{name}", page.screenshot(full_page=size == PHONE))
+        page.context.close()
 
 
 def of_the_desktop(classifier: Classifier) -> None:
@@ -141,15 +176,20 @@ def of_the_desktop(classifier: Classifier) -> None:
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take all of them, or some."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="", help="shipped name or folder (default: the shipped model)")
+    parser.add_argument("--only", choices=("page", "compare", "desktop"), help="take these alone")
     parser.add_argument("--seconds", type=float, default=60, help="how long to wait for a sure answer")
     args = parser.parse_args()
-    classifier = Classifier.load(find(args.model or default_model()))
-    of_the_desktop(classifier)
-    with serving(classifier) as url:
-        of_the_page(url, args.seconds)
+    if args.only in (None, "desktop"):
+        of_the_desktop(Classifier.load(find(default_model())))
+    if args.only == "desktop":
+        return
+    with serving(tuple(Classifier.load(find(name)) for name in shipped())) as url, chromium() as (browser, picture):
+        if args.only in (None, "page"):
+            of_the_page(browser, url, picture, args.seconds)
+        if args.only in (None, "compare"):
+            of_comparisons(browser, url, picture, args.seconds)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ export class Column {
     this.cost = element("div", "cost");
     this.cost.append(document.createElement("i"));
     this.facts = document.createElement("dl");
-    this.values = Object.fromEntries([["when", "Step"], ["spikes", "Spikes"], ["synops", model.road === "ann" ? "Multiply-adds" : "Operations"], ["share", "Against the ANN"], ["took", "Time"]].map(([key, title]) => {
+    this.values = Object.fromEntries([["when", "Step"], ["spikes", "Spikes"], ["synops", model.road === "ann" ? "Multiply-adds" : "Operations"], ["share", "Of the ANN"], ["took", "Time"]].map(([key, title]) => {
       const row = document.createElement("div"), value = document.createElement("dd");
       row.append(element("dt", "", title), value);
       this.facts.append(row);
@@ -114,7 +114,7 @@ export class Column {
     write(this.values.when, this.streaming ? String(this.number) : total === 1 ? "1 pass" : `${now.count} of ${total}`);
     write(this.values.spikes, ann ? "none" : short(now.spikes));
     write(this.values.synops, short(now.synops));
-    write(this.against, base ? "Against the ANN" : "Against an ANN");
+    write(this.against, base ? "Of the ANN" : "Of an ANN");
     write(this.values.share, percent(now.synops / (base ?? this.macs(now.count))));
     write(this.values.took, this.took);
   }
