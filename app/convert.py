@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.ann import ANNS, as_ann, build_for, guess_name, read_state
 from models.checkpoint import Card, Contract, load, save
+from models.classifier import name_of
 from models.convert import METHODS, convert, graph_of
 from models.convert_audit import audit
 from models.convert_graph import ConversionError
@@ -98,9 +99,7 @@ def read_source(args: argparse.Namespace) -> Source:
     """The ANN of a weights file or a model folder. Raises CheckpointError."""
     if args.source.is_dir():
         network, card = load(args.source)
-        folder = args.source.resolve()
-        name = folder.parent.name if folder.name == "model" else folder.name
-        return Source(as_ann(network), name, card.contract, card.labels, len(card.labels), card)
+        return Source(as_ann(network), name_of(args.source), card.contract, card.labels, len(card.labels), card)
     state = read_state(args.source)
     name = args.network or guess_name(state)
     ann, entry = build_for(name, state), ANNS[name]

@@ -34,6 +34,7 @@ __all__ = [
     "Road",
     "Step",
     "encoder_for",
+    "name_of",
     "road_of",
     "split_state",
     "stack_states",
@@ -48,6 +49,12 @@ def road_of(network: nn.Module) -> Road:
     if isinstance(network, ConvertedNetwork):
         return "converted"
     return "direct" if spikes_at_all(network) else "ann"
+
+
+def name_of(folder: Path) -> str:
+    """What a model in this folder is called: trainings write runs/<name>/model."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
 
 
 class Input(NamedTuple):
@@ -139,9 +146,9 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path | str) -> "Classifier":
-        """From a checkpoint folder; its name is the folder's. Raises CheckpointError."""
+        """From a checkpoint folder, whose name is the model's (`name_of`). Raises CheckpointError."""
         network, card = load(folder)
-        return cls(network, card, Path(folder).resolve().name)
+        return cls(network, card, name_of(Path(folder)))
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""
@@ -160,6 +167,21 @@ class Classifier:
         steps = [self._plain_step(x[n : n + 1], one) for n, one in enumerate(states)]
         logits, after, *counts = zip(*steps)
         return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, counts))
+
+    @torch.inference_mode()
+    def run(self, x_seq: Tensor, state: State) -> Step:
+        """T steps of N streams at once, x_seq [T, N, C, H, W]: the results of T calls of `step`, bit for bit.
+
+        Logits are [T, N, K]; spikes and synaptic operations are summed over the steps; the raster is not for use.
+        """
+        if self._engine is not None:
+            return Step(*self._engine.run(x_seq, state))
+        results: list[Step] = []
+        for x in x_seq:
+            results.append(self.step(x, results[-1].state if results else state))
+        last = results[-1]
+        spikes, synops = sum(r.layer_spikes for r in results), sum(r.synops for r in results)
+        return Step(torch.stack([r.logits for r in results]), last.state, spikes, synops, last.raster)  # type: ignore[arg-type]
 
     def _plain_step(self, x: Tensor, state: State) -> Step:
         """One step of one stream by the network itself: dense kernels may sum otherwise in other batch sizes."""

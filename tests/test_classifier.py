@@ -14,7 +14,7 @@ from torch import nn
 from encoders.dvs import StreamBinner
 from encoders.events import SensorSize, empty_events, make_events
 from models.checkpoint import Card, Contract, save
-from models.classifier import Classifier, Readout, encoder_for, split_state, stack_states
+from models.classifier import Classifier, Readout, encoder_for, name_of, split_state, stack_states
 from models.resnet import ResNetConfig, SpikingResNet
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
@@ -143,6 +143,7 @@ def test_loaded_from_a_folder_it_answers_the_same(tmp_path: Path) -> None:
     loaded = Classifier.load(tmp_path / "mine")
     events = recording()
     assert loaded.name == "mine"
+    assert name_of(tmp_path / "run" / "model") == "run", "what a training calls its run"
     assert [p.logits for p in loaded.predict_events(events, SENSOR)] == [
         p.logits for p in CLASSIFIER.predict_events(events, SENSOR)
     ]
