@@ -7,8 +7,8 @@ bit for bit. Counts of spikes and synaptic operations fall out of the same pass.
 """
 
 import ctypes
+import os
 import weakref
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -16,16 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from models.convert_network import ConvertedNetwork
-from models.engine_converted import can_plan, make_converted_plan
+from models.engine_converted import make_converted_plan, unplanned
 from models.engine_library import build, library
-from models.engine_plan import NativeBuffer, NativeLayer, NativeRun, make_plan, padded
+from models.engine_plan import KINDS, NativeBuffer, NativeLayer, NativeRun, make_plan, padded
 from models.neurons import State
 from models.resnet import SpikingResNet
 
 MEMBRANES = "membranes"
-SCATTER_DENSITY = 0.45  # of a convolution's multiply-adds that meet an event: below it, visiting events is faster
-HANDLED = {"block", "depths", "widths", "stem", "pool", "shortcut", "in_channels", "classes", "neuron", "tdbn"}
-"""Fields of ResNetConfig whose every value the plan knows; the others must have their defaults."""
+PRECISIONS = ("fp32", "bf16")
 CHOICES = {"auto": 0, "events": 1, "dense": 2}
 
 
@@ -56,39 +54,59 @@ def engine_status() -> str:
     return f"native kernels: {made.isa}, {made.reason}"
 
 
+def rounds_weights(precision: str | None = None) -> bool:
+    """Whether weights are rounded to bfloat16: asked for, and this CPU multiplies bfloat16."""
+    chosen = precision or os.environ.get("SPIKESIGHT_PRECISION") or PRECISIONS[0]
+    if chosen not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {chosen!r}")
+    return chosen == "bf16" and build().isa == "avx512-bf16"
+
+
+def why_not(network: nn.Module) -> str:
+    """Why `Engine` does not take this network on this machine, for a person; empty where it does."""
+    if library() is None:
+        return build().reason
+    if not all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters()):
+        return "its weights are not float32 on the CPU"
+    if isinstance(network, ConvertedNetwork):
+        return unplanned(network)
+    if not isinstance(network, SpikingResNet):
+        return f"{type(network).__name__} is no network that the engine knows"
+    if network.config.neuron.kind not in KINDS:
+        return f"neurons of kind {network.config.neuron.kind!r}"
+    return "its logits are spikes" if network.config.spiking_readout else ""
+
+
 def can_run(network: nn.Module) -> bool:
     """Whether `Engine` takes this network on this machine."""
-    if library() is None or not all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters()):
-        return False
-    if isinstance(network, ConvertedNetwork):
-        return can_plan(network)
-    if not isinstance(network, SpikingResNet):
-        return False
-    config = network.config
-    others = (f for f in fields(config) if f.name not in HANDLED)
-    return config.neuron.kind == "lif" and all(getattr(config, f.name) == f.default for f in others)
+    return not why_not(network)
 
 
 class Engine:
     """A network compiled for inputs of one size. It keeps no stream's state; used from one thread at a time.
 
     The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
-    benchmarks, since "auto" gives the same bits. Raises RuntimeError where `can_run` says no.
+    benchmarks, since "auto" gives the same bits. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
+    that dense frames take half the time; None asks SPIKESIGHT_PRECISION and then takes "fp32", exact. Raises
+    RuntimeError where `why_not` gives a reason.
     """
 
-    def __init__(self, network: nn.Module, height: int, width: int, *, choice: str = "auto") -> None:
+    def __init__(
+        self, network: nn.Module, height: int, width: int, *, choice: str = "auto", precision: str | None = None
+    ) -> None:
         lib = library()
         if lib is None:
             raise RuntimeError(engine_status())
-        if not can_run(network):
-            raise RuntimeError("the engine does not run this network: `can_run` says which it does")
-        self._force, self._library = CHOICES[choice], lib
+        if reason := why_not(network):
+            raise RuntimeError(f"the engine does not run this network: {reason}")
+        self._force, self._library, rounded = CHOICES[choice], lib, rounds_weights(precision)
         if isinstance(network, ConvertedNetwork):
-            self._plan = make_converted_plan(network, SCATTER_DENSITY)
+            self._plan = make_converted_plan(network, rounded=rounded)
         else:
             assert isinstance(network, SpikingResNet)
-            self._plan = make_plan(network, height, width, SCATTER_DENSITY)
+            self._plan = make_plan(network, height, width, rounded=rounded)
         self.shape, self.classes, self.state_size = self._plan.shape, self._plan.classes, self._plan.state_size
+        self.is_signed = any(buffer.is_signed for buffer in self._plan.buffers)
         if self.shape[1:] != (height, width):
             raise ValueError(f"this network takes {self.shape[1]}x{self.shape[2]} inputs, not {height}x{width}")
         layers = (NativeLayer * len(self._plan.layers))(*self._plan.layers)
@@ -122,7 +140,7 @@ class Engine:
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
         before = before.contiguous()
         after, logits = torch.empty_like(before), torch.empty(steps, streams, self.classes)
-        layers, rows = len(self._plan.neurons), self._plan.raster_rows
+        layers, rows = self._plan.spike_layers, self._plan.raster_rows
         layer_spikes = torch.empty(streams, layers, dtype=torch.int64)
         synops = torch.empty(streams, dtype=torch.int64)
         raster = torch.empty(streams, rows, dtype=torch.uint8)
@@ -168,7 +186,7 @@ class Engine:
         """The engine's state as the plain network's: a float32 [N, C, H, W] for each neuron layer."""
         flat = state[MEMBRANES]
         parts: State = {}
-        for name, (first, channels, height, width) in self._plan.neurons.items():
+        for name, (first, channels, height, width) in self._plan.states.items():
             size = height * width * padded(channels)
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
             parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * self._unit(name)
@@ -178,7 +196,7 @@ class Engine:
         """The inverse of `to_network_state`."""
         streams = next(iter(state.values())).shape[0]
         flat = torch.zeros(streams, self.state_size)
-        for name, (first, channels, height, width) in self._plan.neurons.items():
+        for name, (first, channels, height, width) in self._plan.states.items():
             size = height * width * padded(channels)
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
             maps[..., :channels] = (state[name] / self._unit(name)).permute(0, 2, 3, 1)

@@ -1,8 +1,9 @@
 """A converted network (models/convert_network.py) as a list of native layers.
 
-Thresholds are folded into the weights before them and amplitudes into those after them, so every neuron is an IF neuron
-with threshold 1 that sends spikes of 1. A sum may have two convolutions (the second one 1x1), or one and an identity,
-possibly strided, padded and scaled; a max-pool may stand between the stem and its neurons.
+Thresholds are folded into the weights before them and amplitudes into those after them, so every neuron has threshold 1
+and sends spikes of 1 (signed ones of 1 and -1, multi-threshold ones of whole numbers, the smallest level the unit). A
+sum may have two convolutions (the second one 1x1), or one and an identity, possibly strided, padded and scaled; a
+max-pool may stand between the stem and its neurons.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +16,10 @@ from models.convert_graph import Node
 from models.convert_modules import Scale
 from models.convert_network import ConvertedNetwork
 from models.convert_neurons import SpikeLayer
-from models.engine_plan import NO_CARRY, Folded, Maps, NativeCarry, NativeLayer, Plan, Writer, padded
+from models.engine_plan import KINDS, NO_CARRY, Folded, Maps, NativeCarry, NativeLayer, Plan, Writer, padded
+
+KINDS_OF_RULES = {"if": "lif", "signed": "signed", "multi": "multi"}
+MOST_LEVELS = 7  # what a signed byte holds
 
 
 class UnplannedError(ValueError):
@@ -61,8 +65,11 @@ class Reader:
     def __init__(self, network: ConvertedNetwork) -> None:
         self.network = network
         rule = network.config.rule
-        if rule.kind != "if" or rule.reset != "subtract" or rule.differential or len(network.config.input_shape) != 3:
-            raise UnplannedError("the engine runs IF neurons with a subtracting reset")
+        if rule.kind not in KINDS_OF_RULES or rule.reset != "subtract" or rule.levels > MOST_LEVELS:
+            raise UnplannedError(f"converted neurons of kind {rule.kind!r}, reset {rule.reset!r}, {rule.levels} levels")
+        if rule.differential or len(network.config.input_shape) != 3:
+            raise UnplannedError("differential coding" if rule.differential else "inputs that are no images")
+        self.unit = 2.0 ** (1 - rule.levels)  # of spikes, in amplitudes
 
     def source(self) -> Maps | None:
         return None
@@ -92,7 +99,7 @@ class Reader:
             return self.added(node, inputs)
         if isinstance(layer, SpikeLayer):
             need(isinstance(x, Sum), node)
-            return Spikes(self.fires(node, layer, cast(Sum, x)), layer.amplitude)
+            return Spikes(self.fires(node, layer, cast(Sum, x)), layer.amplitude * self.unit)
         if node.op == "max_pool":
             stem = isinstance(x, Sum) and len(x.convs) == 1 and not x.carries and not x.pooled
             form = (node.kernel, node.stride, node.padding, node.dilation, node.ceil)
@@ -140,10 +147,10 @@ class Reader:
 class ConvertedPlanner(Reader):
     """Writes what it reads."""
 
-    def __init__(self, network: ConvertedNetwork, density: float) -> None:
+    def __init__(self, network: ConvertedNetwork, *, rounded: bool) -> None:
         super().__init__(network)
         shape = cast(tuple[int, int, int], network.config.input_shape)
-        self.writer = Writer(network, shape, network.config.classes, density)
+        self.writer = Writer(network, shape, network.config.classes, rounded)
 
     def source(self) -> Maps:
         return self.writer.input
@@ -167,8 +174,11 @@ class ConvertedPlanner(Reader):
         written.beta = written.gain = written.theta = 1.0
         written.limit, written.inclusive = 1.0 - rule.start, rule.inclusive
         name = writer.names[id(layer)]
-        writer.plan.scales[name] = theta
-        return writer.attach(written, name, channels)
+        written.kind, written.taps = KINDS[KINDS_OF_RULES[rule.kind]], rule.levels
+        parts = ["", ".sent"] if rule.remembers else [""]
+        for part in parts:
+            writer.plan.scales[name + part] = theta
+        return writer.attach(written, name, channels, parts=parts, binary=not rule.remembers, is_signed=rule.remembers)
 
     def carry(self, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeCarry:
         maps = cast(Maps, spikes.maps)
@@ -190,15 +200,15 @@ class ConvertedPlanner(Reader):
         return self.writer.plan
 
 
-def can_plan(network: ConvertedNetwork) -> bool:
-    """Whether the engine runs this graph."""
+def unplanned(network: ConvertedNetwork) -> str:
+    """What of this graph the engine does not run; empty where it runs all."""
     try:
         Reader(network).walk()
-    except UnplannedError:
-        return False
-    return True
+    except UnplannedError as error:
+        return str(error)
+    return ""
 
 
-def make_converted_plan(network: ConvertedNetwork, density: float) -> Plan:
+def make_converted_plan(network: ConvertedNetwork, *, rounded: bool) -> Plan:
     """The native plan of a converted network. Raises UnplannedError."""
-    return ConvertedPlanner(network, density).make()
+    return ConvertedPlanner(network, rounded=rounded).make()

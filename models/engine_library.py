@@ -30,15 +30,17 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
 )
+AVX2 = ("-mavx2", "-mfma", "-mbmi2", "-mpopcnt")
+AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 ISA_FLAGS: dict[str, tuple[str, ...]] = {  # widest first
-    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma", "-mbmi2", "-mpopcnt"),
-    "avx2": ("-mavx2", "-mfma", "-mbmi2", "-mpopcnt"),
+    "avx512-bf16": (*AVX512, "-mavx512bf16"),
+    "avx512": AVX512,
+    "avx2": AVX2,
     "portable": (),
 }
-ISA_NEEDS: dict[str, frozenset[str]] = {
-    "avx512": frozenset({"avx512f", "avx512bw", "avx512vl", "avx512dq", "fma", "bmi2", "popcnt"}),
-    "avx2": frozenset({"avx2", "fma", "bmi2", "popcnt"}),
-    "portable": frozenset(),
+ISA_NEEDS: dict[str, frozenset[str]] = {  # Linux's names of the same features
+    isa: frozenset("avx512_bf16" if flag == "-mavx512bf16" else flag.removeprefix("-m") for flag in flags)
+    for isa, flags in ISA_FLAGS.items()
 }
 
 

@@ -1,9 +1,10 @@
 """A spiking ResNet as a list of native layers: batch norms folded, neurons and shortcuts fused into their convolution.
 
-The structures mirror those of native/engine.cpp field by field.
+The structures mirror those of native/engine.h field by field.
 """
 
 import ctypes
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -12,14 +13,15 @@ from torch import Tensor, nn
 
 from models.energy import RASTER_ROWS_A_LAYER, reach
 from models.engine_library import NUMBER, POINTER, REAL
-from models.neurons import Neuron
+from models.neurons import Neuron, SlidingNeuron
 from models.resnet import Block, MsBlock, PadShortcut, PlainBlock, SewBlock, SpikingResNet
 
-POOLS = {"max": 1, "avg": 2}
+POOLS = {"max": 1, "avg": 2, "halve": 3}  # 3x3 with padding 1, twice; 2x2 with ceil_mode
+KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4}  # of neurons
 
 
 class NativeBuffer(ctypes.Structure):
-    _fields_ = [(n, NUMBER) for n in ("is_float", "height", "width", "channels", "binary")]
+    _fields_ = [(n, NUMBER) for n in ("is_float", "height", "width", "channels", "binary", "is_signed")]
 
 
 class NativeCarry(ctypes.Structure):
@@ -29,7 +31,7 @@ class NativeCarry(ctypes.Structure):
 class NativeConvolution(ctypes.Structure):
     _fields_ = [
         *((n, NUMBER) for n in ("buffer", "kernel", "stride", "pad")),
-        *((n, POINTER) for n in ("by_channel", "by_tap", "reach")),
+        *((n, POINTER) for n in ("by_channel", "by_tap", "by_pair", "reach")),
         ("fan_out", NUMBER),
         ("density", REAL),
     ]
@@ -44,9 +46,11 @@ class NativeLayer(ctypes.Structure):
         ("bias", POINTER),
         ("before", NativeCarry),
         ("after", NativeCarry),
-        *((n, NUMBER) for n in ("current", "spikes", "neuron", "delay", "zero", "inclusive")),
+        *((n, NUMBER) for n in ("current", "spikes", "neuron", "kind", "delay", "zero", "inclusive")),
         *((n, REAL) for n in ("beta", "theta", "gain", "limit")),
         ("state", NUMBER),
+        ("taps", NUMBER),
+        ("weight", POINTER),
         ("raster", POINTER),
         ("raster_rows", NUMBER),
         ("raster_first", NUMBER),
@@ -69,6 +73,19 @@ class NativeRun(ctypes.Structure):
 
 
 NO_CARRY = (-1, 1, 0, 0, None)
+
+
+def break_even(channels: int, kernel: int, *, binary: bool, halves: bool) -> float:
+    """Share of a convolution's multiply-adds that meet an event, below which visiting events is faster than multiplying
+    all. Measured on a Zen 5 core with AVX-512, rounded down: where the two are near each other, dense is the choice.
+    """
+    if halves:
+        return 0.2 if kernel > 1 else 0.08
+    if kernel == 1:
+        return 0.4 if binary else 0.2
+    if channels >= 128:
+        return 0.36
+    return 0.5 if binary else 0.42
 
 
 def padded(channels: int) -> int:
@@ -94,18 +111,22 @@ def fold(conv_bn: nn.Sequential) -> Folded:
     return weight.float(), bias.float(), conv
 
 
-def pack(weight: Tensor, inputs: int, chunk: int) -> tuple[Tensor, Tensor]:
-    """[Co, Ci, K, K] to the two layouts of the kernels: [chunk][Ci][K K][CH] and [chunk][K K][Ci][CH]."""
+def pack(weight: Tensor, inputs: int, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """[Co, Ci, K, K] to the kernels' layouts: [chunk][Ci][K K][CH], [chunk][K K][Ci][CH] and, as bfloat16, the latter
+    with the channels of a pair side by side, [chunk][K K][Ci / 2][CH][2]; empty for an odd number of channels.
+    """
     outputs, channels, kernel, _ = weight.shape
     full = torch.zeros(padded(outputs), inputs, kernel * kernel)
     full[:outputs, :channels] = weight.flatten(2)
     parts = full.unflatten(0, (-1, chunk))
-    return parts.permute(0, 2, 3, 1).contiguous(), parts.permute(0, 3, 2, 1).contiguous()
+    by_tap = parts.permute(0, 3, 2, 1).contiguous()
+    pairs = by_tap.bfloat16().unflatten(2, (-1, 2)).transpose(3, 4) if inputs % 2 == 0 else torch.empty(0)
+    return parts.permute(0, 2, 3, 1).contiguous(), by_tap, pairs.contiguous()
 
 
 def outputs_of(block: Block) -> int:
     """Channels of a block's output."""
-    return cast(nn.Conv2d, block.conv1[0]).out_channels
+    return cast(nn.Conv2d, block.last_conv[0]).out_channels
 
 
 @dataclass(frozen=True)
@@ -125,7 +146,8 @@ class Plan:
     layers: list[NativeLayer] = field(default_factory=list)
     buffers: list[NativeBuffer] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # of the layers
-    neurons: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # name: state offset, channels, H, W
+    states: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # key: offset, channels, H, W
+    spike_layers: int = 0
     keep: list[Tensor] = field(default_factory=list)
     readout: NativeReadout = field(default_factory=NativeReadout)
     scales: dict[str, Tensor] = field(default_factory=dict)  # name: what a unit of its membranes is to the network, [C]
@@ -144,10 +166,11 @@ class Plan:
 class Writer:
     """Writes a plan layer by layer; those who know a kind of network say which."""
 
-    def __init__(self, network: nn.Module, shape: tuple[int, int, int], classes: int, density: float) -> None:
-        self.density, self.plan = density, Plan(shape=shape, classes=classes)
+    def __init__(self, network: nn.Module, shape: tuple[int, int, int], classes: int, rounded: bool) -> None:
+        self.rounded, self.plan = rounded, Plan(shape=shape, classes=classes)
         self.names = {id(module): name for name, module in network.named_modules()}
         self.slots = [name for name, module in network.named_modules() if isinstance(module, Neuron)]
+        self.plan.spike_layers = len(self.slots)
         self.input = self.buffer(*shape, binary=False, laid_out=False)
 
     def buffer(
@@ -158,18 +181,21 @@ class Writer:
         *,
         is_float: bool = False,
         binary: bool = True,
+        is_signed: bool = False,
         laid_out: bool = True,
     ) -> Maps:
         """A new buffer."""
         shape = (height, width, padded(channels) if laid_out else channels)
-        self.plan.buffers.append(NativeBuffer(int(is_float), *shape, int(binary)))
+        self.plan.buffers.append(NativeBuffer(int(is_float), *shape, int(binary), int(is_signed)))
         return Maps(len(self.plan.buffers) - 1, channels, height, width)
 
     def convolution(self, source: Maps, weight: Tensor, conv: nn.Conv2d, chunk: int) -> NativeConvolution:
         """A convolution of `source`."""
-        laid_out = self.plan.buffers[source.number].channels
-        by_channel, by_tap = pack(weight, laid_out, chunk)
+        buffer = self.plan.buffers[source.number]
+        halves = self.rounded and not buffer.is_float and source is not self.input
+        by_channel, by_tap, by_pair = pack(weight.bfloat16().float() if halves else weight, buffer.channels, chunk)
         kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
+        density = break_even(source.channels, kernel, binary=bool(buffer.binary), halves=halves)
         return NativeConvolution(
             source.number,
             kernel,
@@ -177,9 +203,10 @@ class Writer:
             pad,
             self.plan.hold(by_channel),
             self.plan.hold(by_tap),
+            self.plan.hold(by_pair) if halves else None,
             self.plan.hold(reach(conv, source.height, source.width).to(torch.int32)),
             conv.out_channels,
-            self.density,
+            density,
         )
 
     def layer(self, name: str, channels: int, height: int, width: int, bias: Tensor | None) -> NativeLayer:
@@ -214,8 +241,8 @@ class Writer:
         return layer
 
     def pool_layer(self, name: str, source: Maps, kind: str) -> NativeLayer:
-        """A 3x3 pooling with stride 2 of the currents `source`."""
-        height, width = ((size + 2 - 3) // 2 + 1 for size in (source.height, source.width))
+        """A pooling with stride 2, of currents or spikes."""
+        height, width = ((size + 1) // 2 for size in (source.height, source.width))
         layer = self.layer(name, source.channels, height, width, None)
         layer.pool, layer.main.buffer = POOLS[kind], source.number
         return layer
@@ -226,14 +253,26 @@ class Writer:
         layer.current = out.number
         return out
 
-    def attach(self, layer: NativeLayer, name: str, channels: int, *, binary: bool = True) -> Maps:
-        """Let the layer's sums drive the neuron layer `name`; its spikes. What kind of neuron comes later."""
+    def attach(
+        self,
+        layer: NativeLayer,
+        name: str,
+        channels: int,
+        *,
+        parts: Iterable[str] = ("",),
+        binary: bool = True,
+        is_signed: bool = False,
+    ) -> Maps:
+        """Let the layer's sums drive the neuron layer `name`, its state under the key with each of the `parts`; its
+        spikes. What kind of neuron comes later.
+        """
         plan = self.plan
-        out = self.buffer(channels, layer.height, layer.width, binary=binary)
+        out = self.buffer(channels, layer.height, layer.width, binary=binary, is_signed=is_signed)
         layer.spikes, layer.neuron = out.number, self.slots.index(name) + 1
         layer.state = plan.state_size
-        plan.neurons[name] = (plan.state_size, channels, layer.height, layer.width)
-        plan.state_size += layer.height * layer.width * layer.channels
+        for part in parts:
+            plan.states[name + part] = (plan.state_size, channels, layer.height, layer.width)
+            plan.state_size += layer.height * layer.width * layer.channels
         total = channels * layer.height * layer.width
         layer.raster_rows = min(RASTER_ROWS_A_LAYER, total)
         chosen = torch.arange(layer.raster_rows) * total // layer.raster_rows
@@ -262,9 +301,9 @@ class Writer:
 class Planner(Writer):
     """Walks a SpikingResNet in the order of its forward pass and writes the plan."""
 
-    def __init__(self, network: SpikingResNet, height: int, width: int, density: float) -> None:
+    def __init__(self, network: SpikingResNet, height: int, width: int, rounded: bool) -> None:
         config = network.config
-        super().__init__(network, (config.in_channels, height, width), config.classes, density)
+        super().__init__(network, (config.in_channels, height, width), config.classes, rounded)
         self.network = network
 
     def conv_layer(
@@ -276,12 +315,19 @@ class Planner(Writer):
 
     def fire(self, layer: NativeLayer, neuron: Neuron, channels: int, *, binary: bool = True) -> Maps:
         """Let the layer's sums drive `neuron`; its spikes."""
-        config, leak = neuron.config, neuron.beta()
+        config, leak, parts = neuron.config, neuron.beta(), [""]
         beta = float(leak.detach()) if isinstance(leak, Tensor) else leak
         layer.delay, layer.zero, layer.inclusive = config.delay, config.reset == "zero", config.inclusive
         layer.beta, layer.gain = beta, 1 - beta if config.scale_input else 1.0
         layer.theta = layer.limit = config.theta
-        return self.attach(layer, self.names[id(neuron)], channels, binary=binary)
+        layer.kind = KINDS[config.kind]
+        if config.kind == "clif":
+            parts += [".m"]
+        elif isinstance(neuron, SlidingNeuron):
+            parts += [f".{i}" for i in range(2, config.taps)]
+            layer.taps = config.taps
+            layer.weight = self.plan.hold(torch.cat([neuron.weight.detach(), neuron.bias.detach()[None]]))
+        return self.attach(layer, self.names[id(neuron)], channels, parts=parts, binary=binary)
 
     def carry(self, source: Maps, shortcut: PadShortcut | None) -> NativeCarry:
         """The shortcut without weights from `source`."""
@@ -289,62 +335,86 @@ class Planner(Writer):
             return NativeCarry(source.number, 1, 0, padded(source.channels), None)
         return NativeCarry(source.number, shortcut.stride, shortcut.channels[0], source.channels, None)
 
-    def stem(self, first: Neuron) -> tuple[Maps, Maps]:
-        """The stem's current and the spikes of the neuron after it (the first block's own one in an MS network)."""
-        network, pool = self.network, self.network.config.pool
-        layer, channels = self.conv_layer(network.stem, self.input), network.config.widths[0]
-        if pool != "none":
-            current = self.keep_current(layer, channels)
-            layer = self.pool_layer("pool", current, pool)
-        current = self.keep_current(layer, channels) if network.config.block == "ms" else self.input
-        return current, self.fire(layer, first, channels)
+    def arrive(self, layer: NativeLayer, channels: int, following: MsBlock | None) -> tuple[Maps, Maps]:
+        """Where an MS network's currents reach a block, or its last neuron (None): the current, and the spikes of the
+        neuron that sees it first.
+        """
+        if following is None:
+            return self.input, self.fire(layer, cast(Neuron, self.network.last_neuron), channels)
+        if following.pool is not None:
+            layer = self.pool_layer(self.names[id(following.pool)], self.keep_current(layer, channels), "halve")
+        return self.keep_current(layer, channels), self.fire(layer, following.neuron1, channels)
+
+    def stem(self) -> tuple[NativeLayer, int]:
+        """The layer of the stem's current, pooled, and its channels."""
+        network = self.network
+        layer, channels = self.conv_layer(network.stem, self.input), cast(nn.Conv2d, network.stem[0]).out_channels
+        if network.config.pool != "none":
+            layer = self.pool_layer("pool", self.keep_current(layer, channels), network.config.pool)
+        return layer, channels
+
+    def enter(self, block: Block, x: Maps) -> Maps:
+        """The spikes that a plain or SEW block sees."""
+        if block.pool is None:
+            return x
+        layer = self.pool_layer(self.names[id(block.pool)], x, "halve")
+        out = self.buffer(x.channels, layer.height, layer.width, binary=bool(self.plan.buffers[x.number].binary))
+        layer.spikes = out.number
+        return out
+
+    def branch(self, block: Block, spikes: Maps, neurons: list[Neuron]) -> Maps:
+        """All convolutions of a block but the last, each with its neuron; the spikes that the last one sees."""
+        convs = [block.conv1] if block.conv3 is None else [block.conv1, block.conv2]
+        for conv_bn, neuron in zip(convs, neurons):
+            spikes = self.fire(self.conv_layer(conv_bn, spikes), neuron, cast(nn.Conv2d, conv_bn[0]).out_channels)
+        return spikes
+
+    def sum_with_shortcut(self, block: Block, h: Maps, x: Maps) -> NativeLayer:
+        """The block's last convolution, of h, and its shortcut, of x."""
+        side = (block.shortcut, x) if isinstance(block.shortcut, nn.Sequential) else None
+        layer = self.conv_layer(block.last_conv, h, side)
+        if side is None:
+            layer.before = self.carry(x, cast(PadShortcut | None, block.shortcut))
+        return layer
 
     def plain(self, block: Block, x: Maps) -> Maps:
-        h = self.fire(self.conv_layer(block.conv1, x), block.neuron1, outputs_of(block))
-        side = (block.shortcut, x) if isinstance(block.shortcut, nn.Sequential) else None
-        layer = self.conv_layer(block.conv2, h, side)
-        if side is None:
-            layer.before = self.carry(x, cast(PadShortcut | None, block.shortcut))
-        return self.fire(layer, block.neuron2, h.channels)
+        x = self.enter(block, x)
+        h = self.branch(block, x, [block.neuron1, block.neuron2])
+        return self.fire(self.sum_with_shortcut(block, h, x), block.last_neuron(), outputs_of(block))
 
     def sew(self, block: SewBlock, x: Maps) -> Maps:
-        h = self.fire(self.conv_layer(block.conv1, x), block.neuron1, outputs_of(block))
+        x = self.enter(block, x)
+        h = self.branch(block, x, [block.neuron1, block.neuron2])
         carried, shortcut = x, block.shortcut
-        if block.neuron3 is not None:
+        extra = block.neuron3 if block.conv3 is None else block.neuron4
+        if extra is not None:
             assert isinstance(shortcut, nn.Sequential)
-            carried, shortcut = self.fire(self.conv_layer(shortcut, x), block.neuron3, h.channels), None
-        layer = self.conv_layer(block.conv2, h)
+            carried, shortcut = self.fire(self.conv_layer(shortcut, x), extra, outputs_of(block)), None
+        layer = self.conv_layer(block.last_conv, h)
         layer.after = self.carry(carried, cast(PadShortcut | None, shortcut))
-        return self.fire(layer, block.neuron2, h.channels, binary=False)
+        return self.fire(layer, block.last_neuron(), outputs_of(block), binary=False)
 
-    def ms(self, block: Block, x: Maps, spikes: Maps, following: Neuron, *, last: bool) -> tuple[Maps, Maps]:
-        h = self.fire(self.conv_layer(block.conv1, spikes), block.neuron2, outputs_of(block))
-        side = (block.shortcut, x) if isinstance(block.shortcut, nn.Sequential) else None
-        layer = self.conv_layer(block.conv2, h, side)
-        if side is None:
-            layer.before = self.carry(x, cast(PadShortcut | None, block.shortcut))
-        current = x if last else self.keep_current(layer, h.channels)
-        return current, self.fire(layer, following, h.channels)
+    def ms(self, block: MsBlock, x: Maps, spikes: Maps, following: MsBlock | None) -> tuple[Maps, Maps]:
+        h = self.branch(block, spikes, [block.neuron2, cast(Neuron, block.neuron3)])
+        return self.arrive(self.sum_with_shortcut(block, h, x), outputs_of(block), following)
 
     def make(self) -> Plan:
         """The plan of the whole network."""
-        network, blocks = self.network, cast(list[Block], list(self.network.blocks))
+        network, (layer, channels) = self.network, self.stem()
         if network.config.block == "ms":
-            following = [block.neuron1 for block in blocks[1:]] + [cast(Neuron, network.last_neuron)]
-            current, spikes = self.stem(blocks[0].neuron1)
-            for number, (block, neuron) in enumerate(zip(blocks, following)):
-                assert isinstance(block, MsBlock)
-                current, spikes = self.ms(block, current, spikes, neuron, last=number == len(blocks) - 1)
+            blocks = cast(list[MsBlock], list(network.blocks))
+            x, spikes = self.arrive(layer, channels, blocks[0])
+            for block, following in zip(blocks, [*blocks[1:], None]):
+                x, spikes = self.ms(block, x, spikes, following)
         else:
-            _, spikes = self.stem(cast(Neuron, network.neuron))
-            for block in blocks:
-                assert isinstance(block, PlainBlock | SewBlock)
+            spikes = self.fire(layer, cast(Neuron, network.neuron), channels)
+            for block in cast(list[PlainBlock | SewBlock], list(network.blocks)):
                 spikes = self.sew(block, spikes) if isinstance(block, SewBlock) else self.plain(block, spikes)
         self.write_readout(spikes, network.readout.weight, network.readout.bias)
         self.number_rasters()
         return self.plan
 
 
-def make_plan(network: SpikingResNet, height: int, width: int, density: float) -> Plan:
+def make_plan(network: SpikingResNet, height: int, width: int, *, rounded: bool) -> Plan:
     """The native plan of an evaluated SpikingResNet for inputs [*, *, C, height, width]."""
-    return Planner(network, height, width, density).make()
+    return Planner(network, height, width, rounded).make()

@@ -1,3 +1,4 @@
+import copy
 import itertools
 import os
 import subprocess
@@ -13,9 +14,10 @@ from models.convert import convert
 from models.convert_fold import unit_spikes
 from models.convert_network import ConvertedNetwork
 from models.energy import Meter
-from models.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status
+from models.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status, rounds_weights, why_not
 from models.engine_library import library, supported_isas
-from models.neurons import CLIF, IF, PLIF, NeuronConfig, State
+from models.engine_plan import fold
+from models.neurons import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig, State
 from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
@@ -61,7 +63,9 @@ def assert_equal_to_network(network: nn.Module, x_seq: Tensor) -> None:
     result = engine.run(x_seq)
     assert (result.logits - logits).abs().max() < 1e-4
     assert torch.equal(result.layer_spikes, counts.layer_spikes)
-    assert torch.equal(result.synops, counts.synops)
+    # Signed spikes may cancel in the read-out's mean: exactly in the engine's whole numbers, nearly in floats.
+    cancelled = len(x_seq) * 5 * engine.classes if engine.is_signed else 0
+    assert (result.synops - counts.synops).abs().max() <= cancelled
     assert torch.equal(result.raster, counts.raster)
     state = engine.to_network_state(result.state)
     assert state.keys() == after.keys()
@@ -85,6 +89,31 @@ def test_equals_the_network(block: str, pool: str, stem: str, shortcut: str) -> 
     assert_equal_to_network(lively(config), inputs(4, 3))
 
 
+def small(name: str) -> ResNetConfig:
+    """A network of the registry with fewer blocks and channels."""
+    config = NETWORKS[name]
+    widths = tuple((64 if config.bottleneck else 16) + 16 * stage for stage in range(len(config.widths)))
+    return replace(config, depths=(1, 2, 1, 1)[: len(widths)], widths=widths, classes=7)
+
+
+@native
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_of_the_registry(name: str) -> None:
+    config = small(name)
+    network = lively(config)
+    assert why_not(network) == ""
+    assert_equal_to_network(network, inputs(3, 2, config.in_channels, size=(37, 29)))
+
+
+@native
+@pytest.mark.parametrize("block", ["plain", "sew", "ms"])
+@pytest.mark.parametrize("bottleneck", [False, True])
+@pytest.mark.parametrize("shortcut", ["conv", "pad"])
+def test_pools_between_stages(block: str, bottleneck: bool, shortcut: str) -> None:
+    config = ResNetConfig(block, (1, 2, 1), (16, 24, 32), shortcut=shortcut, bottleneck=bottleneck, downsample="max")  # type: ignore[arg-type]
+    assert_equal_to_network(lively(config), inputs(4, 2))
+
+
 @native
 @pytest.mark.parametrize(
     ("reset", "delay", "inclusive", "scale_input"), list(itertools.product(("subtract", "zero"), *[(False, True)] * 3))
@@ -95,14 +124,38 @@ def test_neuron_options(reset: str, delay: bool, inclusive: bool, scale_input: b
 
 
 @native
-@pytest.mark.parametrize("neuron", [IF, PLIF])
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        IF,
+        PLIF,
+        CLIF,
+        replace(CLIF, beta=0.8, theta=0.7, inclusive=True, scale_input=True),
+        SLIDING_PSN,
+        replace(SLIDING_PSN, taps=1),
+        replace(SLIDING_PSN, taps=2, theta=0.5),
+    ],
+)
 def test_named_neurons(neuron: NeuronConfig) -> None:
     network = lively(replace(EVENT, neuron=neuron))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith(".w"):
                 parameter.fill_(-0.4)
-    assert_equal_to_network(network, inputs(4, 2))
+    assert_equal_to_network(network, inputs(7, 2))
+    assert_equal_to_network(network, inputs(1, 2))
+
+
+@native
+@pytest.mark.parametrize("neuron", [CLIF, SLIDING_PSN])
+def test_states_of_several_parts_carry_over(neuron: NeuronConfig) -> None:
+    network, x_seq = lively(replace(EVENT, neuron=neuron)), inputs(8, 2)
+    engine = Engine(network, 17, 13)
+    whole, first = engine.run(x_seq), engine.run(x_seq[:3])
+    rest = engine.run(x_seq[3:], first.state)
+    assert torch.equal(torch.cat([first.logits, rest.logits]), whole.logits)
+    kept = engine.from_network_state(engine.to_network_state(first.state))
+    assert torch.equal(kept[MEMBRANES], first.state[MEMBRANES])
 
 
 @native
@@ -151,7 +204,7 @@ def converted(ann: nn.Module, images: Tensor, method: str) -> ConvertedNetwork:
 
 
 @native
-@pytest.mark.parametrize("method", ["half", "ltb"])
+@pytest.mark.parametrize("method", ["half", "ltb", "signed", "multi"])
 def test_converted_networks_run_too(method: str) -> None:
     torch.manual_seed(0)
     images = torch.randn(8, 3, 24, 24, generator=torch.Generator().manual_seed(1))
@@ -164,8 +217,39 @@ def test_converted_networks_run_too(method: str) -> None:
 @native
 def test_converted_networks_it_does_not_know_are_left_alone() -> None:
     images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    assert not can_run(converted(CifarResNet(1), images, "signed"))
-    assert not can_run(converted(SmallCnn(3), torch.randn(4, 3, 28, 28), "half"))
+    for method in ("multi-diff", "multi8", "cascade", "hard-reset", "few-spikes"):
+        assert why_not(converted(CifarResNet(1), images, method)) != ""
+    assert "max_pool" in why_not(converted(SmallCnn(3), torch.randn(4, 3, 28, 28), "half"))
+
+
+def rounded(network: SpikingResNet) -> SpikingResNet:
+    """Batch norms folded, weights that spikes meet rounded to bfloat16."""
+    network = copy.deepcopy(network)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Sequential) and isinstance(conv := module[0], nn.Conv2d):
+            weight, bias, _ = fold(module)
+            currents = name == "stem" or (name.endswith("shortcut") and network.config.block == "ms")
+            conv.weight = nn.Parameter(weight if currents else weight.bfloat16().float())
+            conv.bias, module[1] = nn.Parameter(bias), nn.Identity()
+    return network.eval()
+
+
+@pytest.mark.skipif(not rounds_weights("bf16"), reason="this CPU does not multiply bfloat16")
+@pytest.mark.parametrize("block", ["plain", "sew", "ms"])
+@pytest.mark.parametrize("choice", ["auto", "events", "dense"])
+def test_bfloat16_rounds_weights_and_nothing_else(block: str, choice: str) -> None:
+    network, x_seq = lively(replace(EVENT, block=block)), inputs(4, 3)  # type: ignore[arg-type]
+    engine = Engine(network, 17, 13, choice=choice, precision="bf16")
+    with torch.inference_mode():
+        exact, same = network(x_seq.float())[0], rounded(network)(x_seq.float())[0]
+    logits = engine.run(x_seq).logits
+    assert (logits - same).abs().max() < 1e-4
+    assert (logits - exact).abs().max() > 1e-4
+
+
+def test_unknown_precisions_are_refused() -> None:
+    with pytest.raises(ValueError, match="precision must be one of"):
+        rounds_weights("fp8")
 
 
 @native
@@ -262,5 +346,6 @@ def test_keeping_memory_respects_the_user() -> None:
 
 def test_only_what_the_engine_knows_is_taken() -> None:
     assert not can_run(nn.Linear(2, 2))
-    assert not can_run(SpikingResNet(replace(EVENT, neuron=CLIF)))
+    assert why_not(SpikingResNet(replace(EVENT, spiking_readout=True))) != ""
+    assert why_not(SpikingResNet(replace(EVENT, neuron=RECTIFIER))) != ""
     assert can_run(lively(EVENT)) == (library() is not None)

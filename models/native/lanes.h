@@ -25,6 +25,7 @@ constexpr int TILE = 6;
 typedef float Floats __attribute__((vector_size(LANES * 4)));
 typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+typedef int8_t SignedBytes __attribute__((vector_size(LANES)));
 
 static inline Floats load(const float* p) {
     Floats v;
@@ -59,8 +60,28 @@ static inline void streamed() {  // after the last `stream`
 #endif
 }
 
+#if defined(__AVX512BF16__)
+constexpr bool HAS_PAIRS = true;
+static inline Ints load(const uint32_t* p) {
+    Ints v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline Ints all(uint32_t x) { return Ints{} + int32_t(x); }
+static inline Floats fma_(Ints a, Ints b, Floats c) {  // pairs of bfloat16: c + a0 b0 + a1 b1
+    return (Floats)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+}
+#else
+constexpr bool HAS_PAIRS = false;
+#endif
+
 static inline Floats load_bytes(const uint8_t* p) {  // small counts as floats
     Bytes b;
+    memcpy(&b, p, sizeof b);
+    return __builtin_convertvector(__builtin_convertvector(b, Ints), Floats);
+}
+static inline Floats load_signed_bytes(const int8_t* p) {
+    SignedBytes b;
     memcpy(&b, p, sizeof b);
     return __builtin_convertvector(__builtin_convertvector(b, Ints), Floats);
 }

@@ -1,0 +1,68 @@
+// The structures of the engine, field by field those of models/engine_plan.py.
+#pragma once
+#include <cstdint>
+
+extern "C" {
+
+struct Buffer {
+    int64_t is_float, height, width, channels;  // channels as laid out
+    int64_t binary;                             // bytes known to be 0 or 1
+    int64_t is_signed;                          // bytes of -128 to 127
+};
+
+struct Carry {  // a shortcut without weights
+    int64_t buffer;                  // -1: none
+    int64_t stride, first, channels;  // output channel `first + c` takes input channel c; identity: 1, 0, all
+    const float* scale;               // [output channels] of `before`, null: 1
+};
+
+struct Convolution {
+    int64_t buffer;  // -1: none
+    int64_t kernel, stride, pad;
+    const float* by_channel;  // [chunk][Ci][K K][CH]: for scatter
+    const float* by_tap;      // [chunk][K K][Ci][CH]: for dense
+    const uint32_t* by_pair;  // [chunk][K K][Ci / 2][CH] pairs of bfloat16, in place of by_tap; or null
+    const int32_t* reach;     // [H W]: outputs that each input pixel feeds
+    int64_t fan_out;          // true output channels
+    double density;           // scatter below this effective density
+};
+
+struct Layer {
+    int64_t pool;  // of main.buffer, stride 2; 0: convolution, 1: maximum, 2: average (3x3, pad 1), 3: maximum (2x2)
+    Convolution main, side;
+    int64_t height, width, channels, chunk;  // of the output; channels padded, chunk 16 or 32
+    const float* bias;                       // [channels], or null
+    Carry before, after;                     // added to the current; added to the spikes
+    int64_t current, spikes;                 // buffers written, -1: not kept
+    int64_t neuron, kind;                    // neuron 0: none; kind: LIF, CLIF, PSN, SIGNED, MULTI
+    int64_t delay, zero, inclusive;
+    double beta, theta, gain;                // theta: what a reset subtracts
+    double limit;                            // the threshold compared with: theta, less a start that the state leaves out
+    int64_t state;  // offset of the membranes in a stream's state; further parts follow, each of the layer's size
+    int64_t taps;           // PSN: inputs a spike depends on; MULTI: levels
+    const float* weight;    // PSN: [taps + 1], the newest input's first, the bias last
+    const int32_t* raster;
+    int64_t raster_rows, raster_first;
+};
+
+struct Readout {
+    int64_t buffer, classes, padded;
+    const float* weight;  // [C][padded]
+    const float* bias;    // [padded]
+};
+
+struct Run {
+    int64_t steps, streams;
+    const void* x;  // [T, N, C, H, W], bytes or floats
+    int64_t x_is_float;
+    const float* const* state_before;  // [N] streams' membranes
+    float* const* state_after;
+    float* logits;         // [T, N, K]
+    int64_t* layer_spikes;  // [N, L]
+    int64_t* synops;        // [N]
+    uint8_t* raster;        // [N, R]
+    int64_t spike_layers, raster_rows;
+    int64_t force;   // 0: choose; 1: always scatter; 2: always dense
+    int64_t frozen;  // the input is the same in all steps: x is [N, C, H, W], and the first layer sums it once
+};
+}

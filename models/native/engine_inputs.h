@@ -1,0 +1,173 @@
+// A frame of activations made ready for a kernel: lists of its events, or floats with a border of zeros.
+#pragma once
+#include "engine.h"
+#include "lanes.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace {
+
+struct Memory {  // grows, never shrinks, 64-byte aligned, huge pages where the system gives them by itself
+    char* data = nullptr;
+    size_t size = 0;
+    char* get(size_t bytes) {
+        if (bytes > size) {
+            free(data);
+            size = (bytes + (bytes >> 3) + 4095) & ~size_t(4095);
+            data = static_cast<char*>(aligned_alloc(64, size));
+            if (!data) size = 0;
+        }
+        return data;
+    }
+    ~Memory() { free(data); }
+};
+
+size_t aligned(size_t bytes) { return (bytes + 63) & ~size_t(63); }
+
+struct Input {  // one frame, ready for one of the kernels
+    bool events, binary;
+    const uint32_t* start;  // [H W + 1]
+    const uint16_t* index;  // channels of the non-zero inputs, pixel by pixel, ascending
+    const float* value;     // theirs, unless all are 1
+    const float* padded;    // [H + 2 pad][W + 2 pad][C]
+    const uint16_t* halves;  // the same as bfloat16, in place of it
+    int64_t pad, reached;   // reached: outputs that meet a non-zero input, over all pixels and channels
+};
+
+// f(data) with the type that the buffer's frames have.
+template <typename F>
+auto typed(const Buffer& b, const char* data, const F& f) {
+    if (b.is_float) return f(reinterpret_cast<const float*>(data));
+    if (b.is_signed) return f(reinterpret_cast<const int8_t*>(data));
+    return f(reinterpret_cast<const uint8_t*>(data));
+}
+
+inline Floats load_as_floats(const float* p) { return load(p); }
+inline Floats load_as_floats(const uint8_t* p) { return load_bytes(p); }
+inline Floats load_as_floats(const int8_t* p) { return load_signed_bytes(p); }
+
+int64_t count_bytes(const uint8_t* p, int64_t n) {
+    int64_t count = 0;
+    int64_t i = 0;
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    for (; i + 64 <= n; i += 64) {
+        __m512i v = _mm512_loadu_si512(p + i);
+        count += __builtin_popcountll(_mm512_test_epi8_mask(v, v));
+    }
+    for (; i + 16 <= n; i += 16) {
+        __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i));
+        count += __builtin_popcount(_mm_test_epi8_mask(v, v));
+    }
+#endif
+    for (; i < n; ++i) count += p[i] != 0;
+    return count;
+}
+
+template <typename T>
+int64_t count_nonzero(const T* p, int64_t n) {
+    if constexpr (sizeof(T) == 1) return count_bytes(reinterpret_cast<const uint8_t*>(p), n);
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; ++i) count += p[i] != 0;
+    return count;
+}
+
+template <typename T>
+uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
+    int64_t i = 0;
+    if constexpr (sizeof(T) == 1) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+        const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        for (; i + 16 <= channels; i += 16) {  // no branch: what lies behind the new end is written over later
+            __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i));
+            const __mmask16 m = _mm_test_epi8_mask(v, v);
+            __m512i set = _mm512_maskz_compress_epi32(m, _mm512_add_epi32(lanes, _mm512_set1_epi32(int(i))));
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(set));
+            out += __builtin_popcount(m);
+        }
+#else
+        for (; i + 8 <= channels; i += 8) {
+            uint64_t v;
+            memcpy(&v, p + i, 8);
+            constexpr uint64_t low = 0x7f7f7f7f7f7f7f7fULL;
+            for (uint64_t m = (((v & low) + low) | v) & ~low; m; m &= m - 1) *out++ = uint16_t(i + (__builtin_ctzll(m) >> 3));
+        }
+#endif
+    }
+    for (; i < channels; ++i)
+        if (p[i] != 0) *out++ = uint16_t(i);
+    return out;
+}
+
+size_t input_bytes(const Buffer& b, int64_t pad) {
+    size_t pixels = b.height * b.width, entries = pixels * b.channels;
+    size_t lists = aligned((pixels + 1) * 4) + aligned(entries * 2) + aligned(entries * 4) + 64;
+    return std::max(lists, aligned((b.height + 2 * pad) * (b.width + 2 * pad) * b.channels * 4));
+}
+
+template <typename T>
+void list_frame(const T* data, const Buffer& b, char* memory, Input& out) {
+    const int64_t pixels = b.height * b.width, channels = b.channels;
+    auto* start = reinterpret_cast<uint32_t*>(memory);
+    auto* index = reinterpret_cast<uint16_t*>(memory + aligned((pixels + 1) * 4));
+    uint16_t* end = index;
+    for (int64_t p = 0; p < pixels; ++p) {
+        start[p] = uint32_t(end - index);
+        end = list_pixel(data + p * channels, channels, end);
+    }
+    start[pixels] = uint32_t(end - index);
+    out.start = start, out.index = index, out.binary = b.binary;
+    if (b.binary) return;
+    auto* value = reinterpret_cast<float*>(memory + aligned((pixels + 1) * 4) + aligned(pixels * b.channels * 2));
+    bool ones = true;
+    for (int64_t p = 0; p < pixels; ++p)
+        for (uint32_t i = start[p]; i < start[p + 1]; ++i) {
+            value[i] = float(data[p * b.channels + index[i]]);
+            ones &= value[i] == 1.0f;
+        }
+    out.value = value, out.binary = ones;
+}
+
+inline float widened(float x, float) { return x; }
+inline uint16_t widened(float x, uint16_t) {  // exact for the small whole numbers that spikes are
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return uint16_t(bits >> 16);
+}
+
+template <typename T, typename Wide>
+void pad_into(const T* data, const Buffer& b, int64_t pad, Wide* memory) {
+    const int64_t row = b.width * b.channels, side = pad * b.channels, wide = row + 2 * side, height = b.height;
+    memset(memory, 0, pad * wide * sizeof(Wide));
+    for (int64_t y = 0; y < height; ++y) {
+        Wide* to = memory + (y + pad) * wide;
+        for (int64_t i = 0; i < side; ++i) to[i] = to[side + row + i] = 0;
+        for (int64_t i = 0; i < row; ++i) to[side + i] = widened(float(data[y * row + i]), Wide{});
+    }
+    memset(memory + (height + pad) * wide, 0, pad * wide * sizeof(Wide));
+}
+
+template <typename T>
+void pad_frame(const T* data, const Buffer& b, int64_t pad, bool half, char* memory, Input& out) {
+    out.pad = pad;
+    if (half) {
+        out.halves = reinterpret_cast<uint16_t*>(memory);
+        return pad_into(data, b, pad, reinterpret_cast<uint16_t*>(memory));
+    }
+    out.halves = nullptr, out.padded = reinterpret_cast<float*>(memory);
+    if constexpr (sizeof(T) == 4)
+        if (pad == 0) {
+            out.padded = data;
+            return;
+        }
+    pad_into(data, b, pad, reinterpret_cast<float*>(memory));
+}
+
+template <typename T>
+int64_t reached(const T* data, const Buffer& b, const int32_t* reach) {  // outputs that meet a non-zero input
+    int64_t sum = 0;
+    for (int64_t p = 0; p < b.height * b.width; ++p) sum += count_nonzero(data + p * b.channels, b.channels) * reach[p];
+    return sum;
+}
+
+}  // namespace

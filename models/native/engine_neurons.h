@@ -1,0 +1,131 @@
+// One step of each kind of neuron on a band of summed currents.
+#pragma once
+#include "engine.h"
+#include "lanes.h"
+
+namespace {
+
+enum Kind { LIF, CLIF, PSN, SIGNED, MULTI };
+
+template <bool DELAY, bool ZERO, bool INCLUSIVE>
+int64_t fire(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
+    const Floats beta = all(float(layer.beta)), theta = all(float(layer.theta)), gain = all(float(layer.gain));
+    const Floats limit = all(float(layer.limit));
+    const int64_t chunk = layer.chunk, channels = layer.channels;
+    Ints count{};
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t c = 0; c < chunk; c += LANES) {
+            const int64_t at = p * channels + first + c;
+            Floats v = load(before + at), u, current = load(sums + p * chunk + c) * gain;
+            if constexpr (DELAY) {
+                Ints fired = INCLUSIVE ? v >= limit : v > limit;
+                u = ZERO ? masked(~fired, beta * v) + current : beta * v + current - masked(fired, theta);
+            } else {
+                u = beta * v + current;
+            }
+            Ints spike = INCLUSIVE ? u >= limit : u > limit;
+            if constexpr (DELAY) store(after + at, u);
+            else store(after + at, ZERO ? masked(~spike, u) : u - masked(spike, theta));
+            store_bytes(out + at, spike & 1);
+            count -= spike;
+        }
+    return total(count);
+}
+
+// 1 / (1 + e^-x), to two units in the last place.
+inline Floats sigmoid(Floats x) {
+    const Floats most = all(87.0f), z = magnitude(x) > most ? most : magnitude(x);  // e^-z, z >= 0
+    const Floats n = __builtin_convertvector(__builtin_convertvector(z * 1.44269504f + 0.5f, Ints), Floats);
+    const Floats r = n * 0.693359375f - z - n * 2.12194440e-4f;  // n ln 2 - z, in two parts; |r| <= ln 2 / 2
+    Floats p = all(1.9875691500e-4f);
+    for (const float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) p = fma_(p, r, all(c));
+    p = fma_(p, r * r, r) + 1.0f;
+    const Floats e = p * (Floats)((127 - __builtin_convertvector(n, Ints)) << 23);  // times 2^-n
+    const Ints below = x < Floats{};
+    return (masked(below, e) + masked(~below, all(1.0f))) / (e + 1.0f);
+}
+
+// CLIF: the second part of the state counts recent spikes and deepens the reset.
+template <bool INCLUSIVE>
+int64_t fire_clif(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
+    const Floats beta = all(float(layer.beta)), theta = all(float(layer.theta)), gain = all(float(layer.gain)), rest = all(float(1 - layer.beta));
+    const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels;
+    Ints count{};
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t c = 0; c < chunk; c += LANES) {
+            const int64_t at = p * channels + first + c;
+            const Floats u = beta * load(before + at) + load(sums + p * chunk + c) * gain;
+            const Ints spike = INCLUSIVE ? u >= theta : u > theta;
+            const Floats m = load(before + part + at) * sigmoid(rest * u) + masked(spike, all(1.0f));
+            store(after + at, u - masked(spike, theta + sigmoid(m)));
+            store(after + part + at, m);
+            store_bytes(out + at, spike & 1);
+            count -= spike;
+        }
+    return total(count);
+}
+
+// Sliding PSN: a filter of the last inputs; the state holds those before this one, the newest first.
+int64_t fire_psn(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
+    const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels, taps = layer.taps;
+    Ints count{};
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t c = 0; c < chunk; c += LANES) {
+            const int64_t at = p * channels + first + c;
+            const Floats x = load(sums + p * chunk + c);
+            Floats y = all(layer.weight[taps]) + layer.weight[0] * x;
+            for (int64_t i = 1; i < taps; ++i) y += layer.weight[i] * load(before + (i - 1) * part + at);
+            for (int64_t i = taps - 2; i > 0; --i) store(after + i * part + at, load(before + (i - 1) * part + at));
+            store(after + at, x);
+            const Ints spike = y >= Floats{};
+            store_bytes(out + at, spike & 1);
+            count -= spike;
+        }
+    return total(count);
+}
+
+// Converted neurons that send signed multiples, thresholds in units of theta; the second part of the state is the sum M
+// that was sent. One level: 1 and -1. More: the largest +-2^-k within reach, as a whole number of the smallest.
+template <bool MULTI, bool INCLUSIVE>
+int64_t fire_signed(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
+    constexpr float SHARE = 0.75f, TOLERANCE = 1 - 1e-3f;  // those of models/convert_rules.py
+    const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels;
+    const float unit = 1.0f / float(int64_t(1) << (layer.taps - 1)), start = float(layer.theta - layer.limit);
+    Ints count{};
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t c = 0; c < chunk; c += LANES) {
+            const int64_t at = p * channels + first + c;
+            const Floats u = load(before + at) + load(sums + p * chunk + c), sent = load(before + part + at);
+            Ints q{};
+            if constexpr (MULTI) {
+                for (float size = unit; size <= 1; size *= 2) {
+                    const Ints up = u + start >= all(SHARE * size);
+                    const Ints down = (u + start <= all(-SHARE * size)) & (sent >= all(TOLERANCE * size));
+                    const Ints level = Ints{} + int32_t(size / unit);
+                    q = up ? level : down ? -level : q;
+                }
+            } else {
+                const Floats limit = all(float(layer.limit));
+                q = ((u + start < Floats{}) & (sent >= all(TOLERANCE))) - (INCLUSIVE ? u >= limit : u > limit);
+            }
+            const Floats value = __builtin_convertvector(q, Floats) * unit;
+            store(after + at, u - value);
+            store(after + part + at, sent + value);
+            store_bytes(out + at, q);
+            count -= q != 0;
+        }
+    return total(count);
+}
+
+using Fire = int64_t (*)(const Layer&, const float*, const float*, float*, uint8_t*, int64_t, int64_t);
+Fire firing(const Layer& n) {
+    if (n.kind == CLIF) return n.inclusive ? fire_clif<true> : fire_clif<false>;
+    if (n.kind == PSN) return fire_psn;
+    if (n.kind == MULTI) return fire_signed<true, true>;
+    if (n.kind == SIGNED) return n.inclusive ? fire_signed<false, true> : fire_signed<false, false>;
+    static const Fire kinds[8] = {fire<false, false, false>, fire<false, false, true>, fire<false, true, false>, fire<false, true, true>,
+                                  fire<true, false, false>,  fire<true, false, true>,  fire<true, true, false>,  fire<true, true, true>};
+    return kinds[(n.delay ? 4 : 0) + (n.zero ? 2 : 0) + (n.inclusive ? 1 : 0)];
+}
+
+}  // namespace
