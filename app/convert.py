@@ -19,7 +19,7 @@ from models.convert_graph import ConversionError
 from models.convert_network import ConvertedNetwork
 from models.simulate import curve, interval
 from training.ann import accuracy, prepare
-from training.conversion import AIMS, LOSS, choose_steps, splits_of
+from training.conversion import AIMS, choose_steps, splits_of
 from training.data.images import IMAGES
 from training.images import Images, load_images, pictures_below
 
@@ -71,8 +71,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=int,
         default=32,
-        help=f"T the network is made for (default 32); 0: the fewest of {', '.join(map(str, AIMS))} that lose at most "
-        f"{LOSS} points on held-out training pictures",
+        help=f"T the network is made for (default 32); 0: the fewest of {', '.join(map(str, AIMS))} that held-out "
+        "training pictures do not tell from the ANN",
     )
     parser.add_argument("--data", required=True, help=f"calibration pictures: a folder, or one of {', '.join(IMAGES)}")
     parser.add_argument("--root", type=Path, default=Path("data"), help="where named data sets lie (default data)")

@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from models.checkpoint import Card
 from models.convert import convert
 from models.convert_network import ConvertedNetwork
-from models.simulate import curve
+from models.simulate import curve, interval
 from training.ann import accuracy
 from training.config import TrainConfig, from_mapping
 from training.data import load_data
 from training.images import Images, Pictures
 
 AIMS = (4, 8, 16, 32, 64)  # T that are tried, the first good one is taken
-LOSS = 0.1  # points below the ANN that a good one may lie
 
 
 def splits_of(card: Card, root: Path) -> tuple[Pictures, Images]:
@@ -37,15 +36,16 @@ def choose_steps(
     held: Images,
     report: Callable[[str], None] = print,
 ) -> tuple[ConvertedNetwork, int, dict[str, float]]:
-    """The conversion for the fewest of AIMS steps that is no worse than the ANN by LOSS points on held-out pictures.
+    """The conversion for the fewest of AIMS steps that held-out pictures do not tell from the ANN: in its 95 % interval.
 
     x [N, C, H, W] are those of `held`, prepared. Returns it with its T and what was tried: accuracy by T, in per cent,
     and the ANN's own as "ann". The best one where none is good.
     """
     top = accuracy(ann, x, held.labels)
+    low, _ = interval(round(top / 100 * len(held)), len(held))
     tried: dict[str, float] = {"ann": round(top, 2)}
     best: tuple[float, int, ConvertedNetwork] | None = None
-    report(f"{len(held)} held-out pictures: ANN {top:.2f} %")
+    report(f"{len(held)} held-out pictures: ANN {top:.2f} % (from {low:.2f})")
     for steps in AIMS:
         network = convert(ann, batches, method, steps=steps)
         found = curve(network, x, torch.from_numpy(held.labels), steps).accuracy(steps)
@@ -53,7 +53,7 @@ def choose_steps(
         report(f"  T = {steps}: {found:.2f} %")
         if best is None or found > best[0]:
             best = found, steps, network
-        if found >= top - LOSS:
+        if found >= low:
             break
     assert best is not None
     return best[2], best[1], tried

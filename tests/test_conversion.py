@@ -1,0 +1,64 @@
+"""Choosing T: on the pictures that a training held out, the fewest steps that these do not tell from the ANN."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.checkpoint import Card
+from models.simulate import interval
+from training import conversion
+from training.config import TrainConfig
+from training.conversion import choose_steps, splits_of
+from training.data import load_data
+from training.images import Images
+
+
+def write_idx(folder: Path, count: int = 40) -> None:
+    """A tiny MNIST: bright squares, left or right."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for stem, n in (("train", count), ("t10k", 10)):
+        labels = random.integers(0, 10, n).astype(np.uint8)
+        images = random.integers(0, 256, (n, 28, 28)).astype(np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            head = b"\0\0\x08" + bytes([array.ndim]) + b"".join(s.to_bytes(4, "big") for s in array.shape)
+            (folder / f"{stem}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))
+
+
+def test_the_held_out_pictures_are_those_of_the_training(tmp_path: Path) -> None:
+    write_idx(tmp_path / "mnist")
+    config = TrainConfig(data="mnist", root=str(tmp_path), network="cifar-resnet8", neuron="relu", steps=1)
+    data = load_data(config)
+    recipe = {"data": "mnist", "network": "cifar-resnet8", "neuron": "relu", "steps": 1, "seed": 0}
+    pictures, held = splits_of(Card(data.contract, data.labels, {"recipe": recipe}), tmp_path)
+    assert np.array_equal(held.labels, data.val.labels)
+    assert np.array_equal(held.pixels, data.val.frames[:][:, 0])
+    assert len(pictures.train) + len(held) == 40
+    assert len(pictures.test) == 10
+    assert pictures.mean == data.contract.mean
+
+
+@pytest.mark.parametrize(("right", "steps"), [((50, 93, 96), 16), ((50, 97, 99), 8), ((10, 30, 20), 8)])
+def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "AIMS", (4, 8, 16))
+    monkeypatch.setattr(conversion, "accuracy", lambda *_: 99.0)
+    monkeypatch.setattr(conversion, "convert", lambda *_, steps: steps)
+
+    class Found:
+        def __init__(self, steps: int) -> None:
+            self.steps = steps
+
+        def accuracy(self, _: int) -> float:
+            return float(right[(4, 8, 16).index(self.steps)])
+
+    monkeypatch.setattr(conversion, "curve", lambda network, *_: Found(network))
+    held = Images(np.zeros((100, 1, 2, 2), np.uint8), np.zeros(100, np.int64))
+    assert 94 < interval(99, 100)[0] < 95
+    network, chosen, tried = choose_steps(
+        torch.nn.Identity(), [], "ours", torch.zeros(100, 1, 2, 2), held, lambda _: None
+    )
+    assert network == chosen == steps
+    assert tried["ann"] == 99.0
