@@ -105,6 +105,7 @@ def check_models() -> Iterator[Finding]:
     """The shipped models load."""
     from models.checkpoint import CheckpointError, load, shipped
     from models.classifier import road_of
+    from models.engine import why_not
 
     found = shipped()
     if not found:
@@ -115,9 +116,10 @@ def check_models() -> Iterator[Finding]:
         except CheckpointError as error:
             yield Finding("FIX", "models", f"{name}: {error}")
             continue
-        yield Finding(
-            "ok", "models", f"{name}: {len(card.labels)} classes, {card.contract.kind}, {ROADS[road_of(network)]}"
-        )
+        reason = why_not(network)
+        runs_on = f"PyTorch ({reason})" if reason else "the engine"
+        words = f"{len(card.labels)} classes, {card.contract.kind}, {ROADS[road_of(network)]}, runs on {runs_on}"
+        yield Finding("ok", "models", f"{name}: {words}")
 
 
 def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ is the mean of the logits over the last T steps. The same steps run for a record
 cutting of a recording into packets gives the same logits, bit for bit.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from encoders.still import fit_digit, fit_plain, saccade_events
 from models.checkpoint import Card, Contract, load
 from models.convert_network import ConvertedNetwork
 from models.energy import DenseMeter, Meter, dense_macs
-from models.engine import Engine, can_run
+from models.engine import Engine, why_not
 from models.neurons import State, spikes_at_all, split_state, stack_states
 from models.resnet import zero_state
 
@@ -39,6 +40,8 @@ __all__ = [
     "split_state",
     "stack_states",
 ]
+
+log = logging.getLogger("spikesight")
 
 Road = Literal["direct", "converted", "ann"]
 """How a network came to be: trained with its spikes, converted from an ANN, or an ANN itself (rectifiers, no state)."""
@@ -137,7 +140,10 @@ class Classifier:
         self.network, self.card, self.name = network.eval(), card, name
         self.contract, self.labels = card.contract, card.labels
         shape = (self.contract.channels, self.contract.height, self.contract.width)
-        self._engine = Engine(self.network, *shape[1:]) if can_run(self.network) else None
+        reason = why_not(self.network)
+        self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
+        log.info("model_ready", extra={"fields": {"model": name, "runs_on": self.runs_on}})
+        self._engine = None if reason else Engine(self.network, *shape[1:])
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self.ann_macs = dense_macs(self.network, *shape)
         self.road = road_of(self.network)
