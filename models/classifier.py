@@ -146,7 +146,7 @@ class Classifier:
         self._engine = None if reason else Engine(self.network, *shape[1:])
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self.ann_macs = dense_macs(self.network, *shape)
-        self.road = road_of(self.network)
+        self.road: Road = road_of(self.network)
         self._meter = DenseMeter(self.ann_macs) if self.road == "ann" else Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
 

@@ -36,7 +36,7 @@ def choose_steps(
     held: Images,
     report: Callable[[str], None] = print,
 ) -> tuple[ConvertedNetwork, int, dict[str, float]]:
-    """The conversion for the fewest of AIMS steps that held-out pictures do not tell from the ANN: in its 95 % interval.
+    """The conversion for the fewest of AIMS steps within the ANN's 95 % interval on held-out pictures.
 
     x [N, C, H, W] are those of `held`, prepared. Returns it with its T and what was tried: accuracy by T, in per cent,
     and the ANN's own as "ann". The best one where none is good.
