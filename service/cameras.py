@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from service.answers import Ticket, prediction_text
 from service.jobs import Mailbox
+from service.lanes import Lane, Stopped
 from service.logs import event
 from service.messages import PICTURE_EVENTS, CameraBody, ErrorBody, pack_picture
 from service.registry import Model, Registry
-from service.scheduler import Lane, Stopped
-from service.session import Answer, Input, Outcome, Session
+from service.session import Answer, Input, Outcome, Run, Session
 from service.settings import SettingsError
 from service.sources import Source
 
@@ -181,6 +181,10 @@ class Camera:
         self._waiting -= 1
         self._mailbox.post(lambda: self._tell(answer, queue_ms))
         return False
+
+    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
+        """Never called: a camera wants each step."""
+        raise NotImplementedError
 
     def failed(self, error: Exception) -> None:
         """The lane is closed: the thread ends at its next step."""

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from service.live import Ended
 from service.logs import event
 from service.messages import HEADER, IMAGE, Hello
 from service.security import Refusal, deny_open
-from service.streams import Ended, close, greeting
+from service.streams import close, greeting
 
 if TYPE_CHECKING:
     import aiohttp

@@ -14,14 +14,13 @@ from encoders.events import SensorSize
 from encoders.image import IMAGE_ENCODERS
 from encoders.still import fit_digit, fit_plain, saccade_events
 from models.checkpoint import Contract
-from models.classifier import Classifier
+from models.classifier import Classifier, Input
 from service.images import UploadError, decode
 from service.jobs import run
 from service.messages import REFUSALS, SAMPLE_BODY, Body, StepBody
 from service.predict import read_body, step_body
 from service.registry import Model
 from service.runtime import Runtime
-from service.session import Input
 from service.uploads import IMAGES, event_inputs, image_inputs, kind_of, read_upload
 
 CODES = ("dvs", *IMAGE_ENCODERS)

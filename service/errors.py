@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from service.cameras import UnknownCamera
 from service.demos import UnknownSample
 from service.images import UploadError
+from service.lanes import Broken, Expired, Overloaded, Stopped
 from service.registry import UnknownModel
-from service.scheduler import Broken, Expired, Overloaded, Stopped
 from service.session import SessionError
 from service.tensors import V2Error
 

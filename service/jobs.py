@@ -7,9 +7,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from service.lanes import Expired
 from service.registry import Model
-from service.scheduler import Expired
-from service.session import Answer, Input, Outcome, Track
+from service.session import Answer, Input, Outcome, Run, Track
+
+NO_RASTER = np.zeros(0, np.uint8)  # of several steps at once: nobody looks at it
 
 
 class Mailbox:
@@ -85,6 +89,22 @@ class Job:
             self._finish(outcome.tick)
         return last
 
+    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
+        """Several steps were made; only the sums and the last answer are wanted."""
+        if not self._done:
+            self._queue_ms, self._begun = queue_ms, time.perf_counter() - run.step_ms / 1e3
+        self._done += len(given)
+        self._track.absorb_run(given, run)
+        self._spikes += run.spikes
+        self._synops += run.synops
+        self._n_events += sum(one.n_events for one in given)
+        last = self._done == self._steps
+        if last:
+            end = Outcome(run.logits[-1], [run.spikes], run.synops, NO_RASTER, run.step_ms, run.tick)
+            self._answers.append(self._track.answer(given[-1], end))
+            self._finish(run.tick)
+        return last
+
     def _finish(self, tick: int) -> None:
         mean = self._track.readout.mean
         result = Result(
@@ -120,7 +140,7 @@ async def run(
     Raises Expired, Broken, Stopped, or SessionError when the values overflow the network.
     """
     job = Job(Track(model.classifier), len(inputs), mailbox, confidence=confidence, every=every)
-    lane = model.scheduler.open(job, request=True, deadline=deadline)
+    lane = model.scheduler.open(job, request=True, deadline=deadline, sums=not every and confidence is None)
     try:
         model.scheduler.submit(lane, inputs)
         return await asyncio.wait_for(job.future, max(0.0, deadline - time.monotonic()))

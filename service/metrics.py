@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from service.scheduler import Tick
+from service.lanes import Tick
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -41,8 +41,8 @@ class Metrics:
     def tick(self, model: str, tick: Tick) -> None:
         """One step of a batch."""
         self.batch.labels(model).observe(tick.batch)
-        self.step_s.labels(model).observe(tick.step_s)
-        self.steps.labels(model).inc(tick.batch)
+        self.step_s.labels(model).observe(tick.step_s / tick.steps)
+        self.steps.labels(model).inc(tick.batch * tick.steps)
         self.synops.labels(model).inc(tick.synops)
         self.spikes.labels(model).inc(tick.spikes)
         queue_s = self.queue_s.labels(model)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from models.classifier import Input
 from service.forms import file_of
 from service.images import UploadError
 from service.jobs import Result, run
 from service.messages import PredictBody, StepBody
 from service.registry import Model
 from service.runtime import Runtime
-from service.session import Answer, Input
+from service.session import Answer
 from service.uploads import Kind, event_inputs, image_inputs, kind_of, read_upload
 
 RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/bmp", "image/x-ms-bmp", "")

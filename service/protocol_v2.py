@@ -14,12 +14,12 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from models.classifier import Input
 from service import tensors
 from service.jobs import Result, run
 from service.registry import Model, UnknownModel, shape_of
 from service.runtime import Runtime
 from service.sequences import SequenceError
-from service.session import Input
 from service.statistics import Statistics
 from service.tensors import InferRequest, Output, Spec, V2Error
 from service.uploads import image_inputs, tensor_inputs

@@ -1,79 +1,37 @@
 """Continuous batching: one thread owns the network and steps every stream and request that waits, together.
 
 Each tick takes what is there the moment the network is free: live streams whose bin is complete, by turns, and requests
-(images, recordings), oldest first; neither can crowd out the other. Membranes are gathered into one batch, stepped once
-and scattered. Nothing waits for company.
+(images, recordings), oldest first; neither can crowd out the other. Membranes are gathered into one batch, stepped
+(requests several steps at once, while no stream is open) and scattered. Nothing waits for company.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from models.classifier import Classifier, Step
+from models.classifier import Classifier, Input, Step
 from models.neurons import State
+from service.lanes import (
+    Broken,
+    Expired,
+    Lane,
+    Overloaded,
+    Receiver,
+    Stopped,
+    Taken,
+    Tick,
+    check,
+    forget,
+    position,
+)
 from service.rows import Row, gather, release, row_of, scatter
-from service.session import Input, Outcome
+from service.session import Outcome, Run
 
-
-class Overloaded(Exception):
-    """The queue of requests is full."""
-
-
-class Expired(Exception):
-    """The deadline passed before the answer."""
-
-
-class Broken(Exception):
-    """The network failed on this input."""
-
-
-class Stopped(Exception):
-    """The scheduler has ended."""
-
-
-class Receiver(Protocol):
-    """Whoever waits for a lane's outcomes. Called in the model's thread: be quick."""
-
-    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
-        """One step was made; True when no further step is wanted."""
-        ...
-
-    def failed(self, error: Exception) -> None:
-        """The lane is closed; no outcome will follow."""
-        ...
-
-
-@dataclass(eq=False, slots=True)
-class Lane:
-    """One stream or request: its membranes and the inputs that wait."""
-
-    receiver: Receiver
-    request: bool  # a request is served oldest first; a stream by turns
-    quantum: int  # steps after which a long request lets others pass
-    deadline: float  # time.monotonic() after which nothing is computed; inf for streams
-    row: Row | None = None  # None: fresh membranes
-    waiting: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
-    queued: bool = False  # in a queue, or being stepped
-    closed: bool = False
-    forget: bool = False  # the next input starts with fresh membranes
-    steps: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What one tick did."""
-
-    batch: int
-    step_s: float
-    queue_s: list[float]
-    synops: int
-    spikes: int
+RUN_S = 0.004  # requests step several times before the queue is looked at again, for so long at most
 
 
 class Scheduler:
@@ -99,7 +57,8 @@ class Scheduler:
         self._chores: deque[Callable[[], None]] = deque()  # what touches membranes is done by the model's thread
         self._admitted = 0
         self._stopping = self._retiring = False
-        self._open = 0  # lanes not yet closed
+        self._open = self._open_streams = 0  # lanes not yet closed
+        self._lane_step_s = RUN_S  # what one step of one lane took lately
         self._ticks = 0
         self._thread = threading.Thread(target=self._run, name=f"model {classifier.name}", daemon=True)
 
@@ -153,13 +112,14 @@ class Scheduler:
             if self._retiring:
                 self._wake.notify()
 
-    def open(self, receiver: Receiver, *, request: bool, deadline: float = float("inf")) -> Lane:
-        """A lane with fresh membranes. Raises Stopped."""
+    def open(self, receiver: Receiver, *, request: bool, deadline: float = float("inf"), sums: bool = False) -> Lane:
+        """A lane with fresh membranes; `sums`: its receiver wants the sums of many steps. Raises Stopped."""
         with self._wake:
             if self._stopping:
                 raise Stopped
             self._open += 1
-        return Lane(receiver, request, self.classifier.contract.steps, deadline)
+            self._open_streams += not request
+        return Lane(receiver, request, sums, self.classifier.contract.steps, deadline)
 
     def submit(self, lane: Lane, inputs: Iterable[Input]) -> None:
         """Add inputs of one lane, in order. Raises ValueError for a shape the network does not take."""
@@ -173,7 +133,7 @@ class Scheduler:
             if lane.closed:
                 return
             if lane.forget and not lane.waiting:
-                items[0] = (replace(items[0][0], reset=True), now)
+                items[0] = (items[0][0]._replace(reset=True), now)
                 lane.forget = False
             lane.waiting.extend(items)
             if not lane.queued:
@@ -220,6 +180,7 @@ class Scheduler:
         if not lane.closed:
             lane.closed = True
             self._open -= 1
+            self._open_streams -= not lane.request
         lane.waiting.clear()
 
     def _chore(self, chore: Callable[[], None]) -> None:
@@ -255,14 +216,26 @@ class Scheduler:
     def _over(self) -> bool:
         return self._stopping or (self._retiring and not (self._open or self._admitted))
 
-    def _take(self) -> list[tuple[Lane, Input, float]]:
+    def _take(self) -> list[Taken]:
         """The lanes of one tick: half of the places for each kind where both wait."""
         for_requests = min(len(self._requests), max(self.max_batch // 2, self.max_batch - len(self._streams)))
         taken = self._take_from(self._requests, for_requests)
-        return taken + self._take_from(self._streams, self.max_batch - len(taken))
+        taken += self._take_from(self._streams, self.max_batch - len(taken))
+        for _ in range(self._further(taken)):
+            for lane, given, _ in taken:
+                given.append(lane.waiting.popleft()[0])
+        return taken
 
-    def _take_from(self, queue: "deque[Lane]", places: int) -> list[tuple[Lane, Input, float]]:
-        taken: list[tuple[Lane, Input, float]] = []
+    def _further(self, taken: list[Taken]) -> int:
+        """How many more steps these lanes may make at once: none while a stream is open, or wants each step."""
+        if not taken or self._open_streams or not all(lane.sums for lane, _, _ in taken):
+            return 0
+        affordable = int(RUN_S / (self._lane_step_s * len(taken)))
+        ready = min(min(following(lane), lane.quantum - lane.steps % lane.quantum - 1) for lane, _, _ in taken)
+        return max(0, min(affordable - 1, ready))
+
+    def _take_from(self, queue: "deque[Lane]", places: int) -> list[Taken]:
+        taken: list[Taken] = []
         now = time.monotonic()
         while queue and len(taken) < places:
             lane = queue.popleft()
@@ -277,10 +250,10 @@ class Scheduler:
             given, arrived = lane.waiting.popleft()
             if given.reset and lane.row is not None:
                 forget(lane)
-            taken.append((lane, given, arrived))
+            taken.append((lane, [given], arrived))
         return taken
 
-    def _tick(self, taken: list[tuple[Lane, Input, float]]) -> None:
+    def _tick(self, taken: list[Taken]) -> None:
         taken.sort(key=position)  # streams that stepped together stay together: nothing is copied
         begin = time.perf_counter()
         try:
@@ -291,20 +264,24 @@ class Scheduler:
         took = time.perf_counter() - begin
         queue_s = [begin - arrived for _, _, arrived in taken]
         spikes, synops = self._scatter(taken, result, queue_s, took)
+        steps = len(taken[0][1])
+        self._lane_step_s += 0.2 * (took / (steps * len(taken)) - self._lane_step_s)
         if self._on_tick is not None:
-            self._on_tick(Tick(len(taken), took, queue_s, synops, spikes))
+            self._on_tick(Tick(len(taken), steps, took, queue_s, synops, spikes))
 
-    def _step(self, taken: list[tuple[Lane, Input, float]]) -> Step:
-        x = torch.from_numpy(np.stack([given.x for _, given, _ in taken]))
+    def _step(self, taken: list[Taken]) -> Step:
         fresh: Row | None = None
         rows: list[Row] = []
         for lane, _, _ in taken:
             if lane.row is None and fresh is None:
                 fresh = row_of(self._zero)
             rows.append(lane.row or fresh)  # type: ignore[arg-type]
-        return self.classifier.step(x, gather(rows))
+        frames = [np.stack([given[t].x for _, given, _ in taken]) for t in range(len(taken[0][1]))]
+        if len(frames) == 1:
+            return self.classifier.step(torch.from_numpy(frames[0]), gather(rows))
+        return self.classifier.run(torch.from_numpy(np.stack(frames)), gather(rows))
 
-    def _singly(self, taken: list[tuple[Lane, Input, float]]) -> None:
+    def _singly(self, taken: list[Taken]) -> None:
         """A batch failed: each of its items gets one more try alone, so that one bad item does not fail the others."""
         for item in taken:
             begin = time.perf_counter()
@@ -316,41 +293,46 @@ class Scheduler:
                 continue
             self._scatter([item], result, [begin - item[2]], time.perf_counter() - begin)
 
-    def _scatter(
-        self, taken: list[tuple[Lane, Input, float]], result: Step, queue_s: list[float], took: float
-    ) -> tuple[int, int]:
+    def _scatter(self, taken: list[Taken], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
         """New membranes to their lanes, outcomes to their receivers; total spikes and synaptic operations."""
-        logits, raster = result.logits.float().numpy(), result.raster.numpy()
+        logits, raster, one = result.logits.float().numpy(), result.raster.numpy(), result.logits.ndim == 2
         layer_spikes, synops = result.layer_spikes.tolist(), result.synops.tolist()
         self._ticks += 1
         rows = scatter(result.state, len(taken))
-        finite: list[bool] = np.logical_and.reduce(np.isfinite(logits), axis=1).tolist()
+        finite: list[bool] = np.atleast_1d(np.isfinite(logits).all(-1 if one else (0, 2))).tolist()
         release([lane.row for lane, _, _ in taken if lane.row is not None])
         finished: list[bool] = []
         for n, (lane, given, _) in enumerate(taken):
             lane.row = rows[n]
-            outcome = Outcome(logits[n], layer_spikes[n], synops[n], raster[n], took * 1e3, self._ticks, finite[n])
-            finished.append(self._hand_over(lane, given, outcome, queue_s[n] * 1e3))
+            made: Outcome | Run
+            if one:
+                made = Outcome(logits[n], layer_spikes[n], synops[n], raster[n], took * 1e3, self._ticks, finite[n])
+            else:
+                made = Run(logits[:, n], sum(layer_spikes[n]), synops[n], took * 1e3, self._ticks, finite[n])
+            finished.append(self._hand_over(lane, given, made, queue_s[n] * 1e3))
         with self._wake:
-            going_on = [lane for (lane, _, _), done in zip(taken, finished) if self._goes_on(lane, done)]
+            steps = len(taken[0][1])
+            going_on = [lane for (lane, _, _), done in zip(taken, finished) if self._goes_on(lane, steps, done)]
             first = [lane for lane in going_on if lane.request and lane.steps % lane.quantum]
             self._requests.extendleft(reversed(first))
             self._requests.extend(lane for lane in going_on if lane.request and not lane.steps % lane.quantum)
             self._streams.extend(lane for lane in going_on if not lane.request)
         return sum(map(sum, layer_spikes)), sum(synops)
 
-    def _hand_over(self, lane: Lane, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+    def _hand_over(self, lane: Lane, given: list[Input], made: Outcome | Run, queue_ms: float) -> bool:
         if lane.closed:
             return True
         try:
-            return lane.receiver.outcome(given, outcome, queue_ms)
+            if isinstance(made, Run):
+                return lane.receiver.ran(given, made, queue_ms)
+            return lane.receiver.outcome(given[0], made, queue_ms)
         except Exception as error:
             lane.receiver.failed(error)
             return True
 
-    def _goes_on(self, lane: Lane, finished: bool) -> bool:
+    def _goes_on(self, lane: Lane, steps: int, finished: bool) -> bool:
         """Whether a lane that was just stepped has more to do."""
-        lane.steps += 1
+        lane.steps += steps
         if finished:
             self._end(lane)
         if lane.closed:
@@ -365,21 +347,6 @@ class Scheduler:
         lane.receiver.failed(error)
 
 
-def forget(lane: Lane) -> None:
-    """Give a lane's membranes up."""
-    if lane.row is not None:
-        release([lane.row])
-        lane.row = None
-
-
-def position(item: tuple[Lane, Input, float]) -> tuple[int, int]:
-    """Where a lane's membranes lie; fresh ones first."""
-    row = item[0].row
-    return (0, 0) if row is None else (id(row.batch), row.index)
-
-
-def check(given: Input, shape: tuple[int, int, int]) -> Input:
-    """The input itself, or ValueError: one bad item must never join a batch."""
-    if given.x.shape != shape or given.x.dtype not in (np.uint8, np.float32):
-        raise ValueError(f"an input must be uint8 or float32 {list(shape)}")
-    return given
+def following(lane: Lane) -> int:
+    """Inputs of a lane that wait and go on from the same membranes."""
+    return next((n for n, (given, _) in enumerate(lane.waiting) if given.reset), len(lane.waiting))

@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass, field
 
 from service.jobs import Job, Mailbox, Result
+from service.lanes import Expired, Lane, Overloaded
 from service.registry import Model
-from service.scheduler import Expired, Lane, Overloaded
-from service.session import Input, Outcome, Track
+from service.session import Input, Outcome, Run, Track
 
 
 class SequenceError(ValueError):
@@ -20,6 +20,11 @@ class Steps(Job):
     def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
         """One step was made."""
         super().outcome(given, outcome, queue_ms)
+        return False
+
+    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
+        """Several steps were made."""
+        super().ran(given, run, queue_ms)
         return False
 
 
@@ -51,7 +56,7 @@ class Sequences:
         if len(self._open) >= self.limit:
             raise Overloaded
         track = Track(model.classifier)
-        lane = model.scheduler.open(Steps(track, 0, Mailbox(), every=False), request=True)
+        lane = model.scheduler.open(Steps(track, 0, Mailbox(), every=False), request=True, sums=True)
         self._open[key] = Sequence(model, lane, track, time.monotonic())
         return self._open[key]
 

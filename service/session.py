@@ -4,7 +4,7 @@ No sockets, no clock, no threads, and no network: whoever owns the network steps
 stream's membranes, alone or in company, and hands each outcome back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from encoders.dvs import Bin, StreamBinner
 from encoders.emulator import Emulator, PixelModel
 from encoders.events import SensorSize
-from models.classifier import Classifier, Prediction, Readout, encoder_for
+from models.classifier import Classifier, Input, Prediction, Readout, encoder_for
 from service.packets import progress_us
 from service.steady import Steady
 
@@ -24,18 +24,6 @@ NEVER_US = -(2**62)
 
 class SessionError(ValueError):
     """Input that this stream cannot take."""
-
-
-@dataclass(eq=False, slots=True)
-class Input:
-    """One step the network is to make. Whoever gives it may mark it, before it is submitted."""
-
-    x: NDArray  # uint8 or float32 [C, H, W]
-    start_us: int
-    end_us: int
-    n_events: int
-    reset: bool  # membranes start anew before this step
-    tag: object = None  # whatever the giver wants back with the outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +37,18 @@ class Outcome:
     step_ms: float
     tick: int = 0  # which step of the scheduler this was
     finite: bool = True  # False: the values overflowed the network
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the network made of several inputs of a stream, one after the other."""
+
+    logits: NDArray[np.float32]  # [k, K]
+    spikes: int  # of all of them
+    synops: int
+    step_ms: float  # of all of them
+    tick: int
+    finite: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,19 @@ class Track:
         self.readout = self.readout.push(outcome.logits)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
+
+    def absorb_run(self, given: Sequence[Input], run: Run) -> None:
+        """Take several steps at once; the same as one after the other. Raises SessionError."""
+        if not run.finite:
+            raise SessionError("the values are too large for this model")
+        if given[0].reset:
+            self.readout, self.steady = Readout(self.readout.steps), self.steady.cleared()
+            self.spikes = self.synops = 0
+        kept, new = self.readout.recent, run.logits.astype(np.float64)
+        recent = new if kept is None else np.concatenate([kept, new])
+        self.readout = Readout(self.readout.steps, recent[-self.readout.steps :], self.readout.seen + len(new))
+        self.spikes += run.spikes
+        self.synops += run.synops
 
     def answer(self, given: Input, outcome: Outcome) -> Answer:
         """The answer after the step that was absorbed last."""
@@ -196,7 +209,7 @@ class Session:
     def _inputs(self, bins: list[Bin]) -> list[Input]:
         inputs = [Input(b.x, b.start_us, b.end_us, b.n_events, b.reset) for b in bins]
         if inputs and self._reset:
-            inputs[0].reset = True
+            inputs[0] = inputs[0]._replace(reset=True)
             self._reset = False
         return inputs
 

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from encoders.dvs import StreamBinner
 from encoders.events import EVENTS, SensorSize
 from encoders.recordings import RecordingError, read_recording_bytes
-from encoders.still import saccade_events
-from models.classifier import Classifier, encoder_for
+from models.classifier import Classifier, Input, encoder_for
 from service.images import UploadError, decode, image_format
 from service.packets import progress_us
-from service.session import Input
 
 IMAGES = frozenset({"jpeg", "png", "webp", "bmp"})
 VENDOR_MAGIC = (b"#!AER-DAT", b"%", b"\x89HDF\r\n\x1a\n", b"Event Stream")
@@ -45,31 +43,21 @@ def suffix_of(name: str) -> str:
 
 
 def image_inputs(classifier: Classifier, data: bytes, max_pixels: int, formats: frozenset[str] = IMAGES) -> list[Input]:
-    """The steps that show a still image to the network. Raises UploadError."""
-    pixels = decode(data, max_pixels, formats=formats)
-    contract = classifier.contract
-    if contract.kind == "events":
-        sensor = SensorSize(contract.sensor_width, contract.sensor_height)
-        return event_inputs(classifier, saccade_events(pixels, sensor, contract.still, seed=0), sensor, sys.maxsize)
-    x_seq = classifier.encode_image(pixels, seed=0).numpy()[:, 0]
-    return [Input(x, t, t + 1, 0, False) for t, x in enumerate(x_seq)]
+    """The steps that show an encoded still image to the network. Raises UploadError."""
+    return classifier.image_inputs(decode(data, max_pixels, formats=formats))
 
 
 def event_inputs(classifier: Classifier, events: NDArray, sensor: SensorSize, max_steps: int) -> list[Input]:
-    """The bins of a recording, one an input; one empty bin when it has no events. Raises UploadError."""
+    """The bins of a recording. Raises UploadError: 400 for a model of images, 413 for more than `max_steps` bins."""
     contract = classifier.contract
     if contract.kind != "events":
         raise UploadError(400, "this model takes images: send one, or name another model")
-    binner = StreamBinner(encoder_for(contract, sensor))
     if len(events):
+        binner = StreamBinner(encoder_for(contract, sensor))
         steps = int(progress_us(events, contract.bin_us, binner.gap_us, binner.back_us)[-1]) // contract.bin_us + 1
         if steps > max_steps:
             raise UploadError(413, f"the recording has {steps} steps; this service takes at most {max_steps}")
-    bins = [*binner.push(events), *binner.flush()]
-    if not bins:
-        empty = np.zeros((contract.channels, contract.height, contract.width), np.uint8)
-        return [Input(empty, 0, contract.bin_us, 0, False)]
-    return [Input(b.x, b.start_us, b.end_us, b.n_events, b.reset) for b in bins]
+    return classifier.event_inputs(events, sensor)
 
 
 async def read_upload(data: bytes, name: str) -> tuple[NDArray, SensorSize]:

@@ -11,11 +11,12 @@ import pytest
 import torch
 from serving import tiny
 
-from models.classifier import Classifier, Step
+from models.classifier import Classifier, Input, Step
 from models.neurons import State
+from service.lanes import Broken, Expired, Lane, Overloaded, Stopped, Tick
 from service.rows import gather, release, row_of, scatter
-from service.scheduler import Broken, Expired, Lane, Overloaded, Scheduler, Stopped, Tick
-from service.session import Input, Outcome
+from service.scheduler import Scheduler
+from service.session import Outcome, Run
 
 SHAPE = (2, 16, 12)
 
@@ -31,6 +32,8 @@ class Listener:
 
     wanted: int = 1_000_000
     outcomes: list[Outcome] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    steps: int = 0  # of the runs
     errors: list[Exception] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -39,6 +42,15 @@ class Listener:
         assert given.x.shape == SHAPE
         self.outcomes.append(outcome)
         if len(self.outcomes) == self.wanted:
+            self.done.set()
+        return False
+
+    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
+        assert queue_ms >= 0
+        assert len(given) == len(run.logits) > 1
+        self.runs.append(run)
+        self.steps += len(given)
+        if self.steps + len(self.outcomes) == self.wanted:
             self.done.set()
         return False
 
@@ -83,10 +95,10 @@ def scheduling(classifier: Classifier, **options: int) -> Iterator[Scheduler]:
 
 
 def open_with(
-    scheduler: Scheduler, given: list[Input], *, request: bool = False, **options: float
+    scheduler: Scheduler, given: list[Input], *, request: bool = False, deadline: float = float("inf")
 ) -> tuple[Lane, Listener]:
     listener = Listener(len(given))
-    lane = scheduler.open(listener, request=request, **options)
+    lane = scheduler.open(listener, request=request, deadline=deadline)
     scheduler.submit(lane, given)
     return lane, listener
 
@@ -146,6 +158,34 @@ def test_streams_and_requests_share_a_tick() -> None:
     assert behind > 0, "the stream waited for every request"
     assert {tick.batch for tick in ticks} <= {1, 2, 3, 4}
     assert sum(tick.batch for tick in ticks) == 42
+
+
+def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.RUN_S", 1e9)
+    ticks: list[Tick] = []
+    given = [one._replace(reset=n == 7) for n, one in enumerate(inputs(12))]
+    scheduler = Scheduler(tiny(), on_tick=ticks.append)
+    listener = Listener(len(given))
+    scheduler.submit(scheduler.open(listener, request=True, sums=True), given)
+    scheduler.start()
+    listener.wait()
+    scheduler.stop()
+    got = np.concatenate([*(run.logits for run in listener.runs), *(one.logits[None] for one in listener.outcomes)])
+    assert max(tick.steps for tick in ticks) > 1
+    assert sum(tick.steps for tick in ticks) == 12
+    assert sorted(map(tuple, got.tolist())) == sorted(map(tuple, np.stack(alone(given)).tolist()))
+    spikes = sum(run.spikes for run in listener.runs) + sum(sum(one.layer_spikes) for one in listener.outcomes)
+    assert spikes == sum(tick.spikes for tick in ticks)
+
+
+def test_while_a_stream_is_open_each_step_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.RUN_S", 1e9)
+    with scheduling(tiny()) as scheduler:
+        stream = scheduler.open(Listener(), request=False)
+        listener = Listener(9)
+        scheduler.submit(scheduler.open(listener, request=True, sums=True), inputs(9))
+        assert len(listener.wait().outcomes) == 9
+        scheduler.close(stream)
 
 
 def test_older_requests_finish_first() -> None:

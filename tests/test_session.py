@@ -12,9 +12,9 @@ from serving import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from test_api import some_events
 
 from encoders.events import SensorSize, empty_events, make_events
-from models.classifier import Classifier
+from models.classifier import Classifier, Input
 from models.neurons import State
-from service.session import Answer, Input, Outcome, Session, SessionError, pieces
+from service.session import Answer, Outcome, Session, SessionError, pieces
 from service.snapshots import SnapshotError, pack, unpack
 from service.steady import Steady
 
