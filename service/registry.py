@@ -13,10 +13,11 @@ import models
 from encoders.events import make_events
 from models.checkpoint import CheckpointError
 from models.classifier import Classifier
+from service.lanes import Tick
 from service.logs import event
 from service.messages import ModelBody, ModelsBody
 from service.metrics import Metrics
-from service.scheduler import Scheduler, Tick
+from service.scheduler import Scheduler
 from service.session import Session
 from service.settings import Settings
 from service.statistics import Statistics
