@@ -157,9 +157,11 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     c, stream = data.contract, metrics["stream"]
     if c.kind == "events":
         shown = f"{c.steps} steps of {c.bin_us} us"
+        ann_sees, macs = f"on all {c.steps} bins", metrics["ann_macs"] * c.steps
         streamed = f"{stream['fresh']:.4f} / {stream['carried']:.4f} ({stream['count']} recordings)"
     else:
         shown, streamed = f"{c.steps} steps, {c.encoding} encoding", "does not apply to images"
+        ann_sees, macs = "on the image, once", metrics["ann_macs"]
     what, active = "Spiking network", "Firing rates (spikes a neuron a step, on the test split)"
     if data.config.neuron == "relu":
         what, active = "ANN", "Shares of activations that are not zero (on the test split)"
@@ -184,7 +186,7 @@ metrics: [accuracy]
 | T | {shown} |
 | parameters | {metrics["parameters"]} |
 | synaptic operations a sample | {t["synops"]:.0f} |
-| multiply-adds of the same ANN a sample | {metrics["ann_macs"] * data.config.steps} |
+| multiply-adds of the same ANN {ann_sees} | {macs} |
 | seed | {data.config.seed} |
 
 {active}:
