@@ -13,11 +13,10 @@ from typing import BinaryIO
 import numpy as np
 
 from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events, make_events
-from encoders.formats import CHUNK_BYTES, Opened, Parts, RecordingError, piece_bytes
+from encoders.formats import CHUNK_BYTES, READ_BYTES, Opened, Parts, RecordingError, piece_bytes
 
 AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
 LARGEST_PACKET = 1 << 28  # bytes; a size beyond this is damage
-READ_BYTES = 1 << 17
 RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
 CUT_SHORT = "the last packet is cut short"
 SENSELESS = "a packet header makes no sense; what follows it is lost"

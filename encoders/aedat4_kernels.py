@@ -3,40 +3,14 @@
 Every place is held against the end of its bytes before it is read or written: a damaged packet is counted, no more.
 """
 
-from typing import Any
-
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
+
+from encoders.unaligned import copy_16
 
 MORE, ROOM, SCRATCH, SENSELESS = 0, 1, 2, 3  # why packets() stopped
 LARGEST_PACKET = 1 << 28  # bytes; a size beyond this is damage
 RECORD, EVENT = 16, 13  # bytes of an event in the file, and of one of ours: the same but for three at the end
-
-
-def _copy_16(_: Any, target: Any, at: Any, source: Any, place: Any) -> Any:
-    """16 bytes of one uint8 array to another, or within one (all are read before any is written); nothing is checked.
-
-    What a processor does in two instructions, and a loop over bytes in dozens.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointers = []
-        for array, index in ((0, 1), (2, 3)):
-            data = context.make_array(signature.args[array])(context, builder, args[array]).data
-            sixteen = ir.VectorType(ir.IntType(8), 16).as_pointer()
-            pointers.append(builder.bitcast(builder.gep(data, [args[index]]), sixteen))
-        loaded = builder.load(pointers[1])
-        loaded.align = 1
-        builder.store(loaded, pointers[0]).align = 1
-        return context.get_dummy_value()
-
-    return types.void(target, at, source, place), generate
-
-
-copy_16: Any = intrinsic(_copy_16)
 
 
 @numba.njit(cache=True, nogil=True)

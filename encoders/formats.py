@@ -8,9 +8,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize
+from encoders.events import EVENTS, Events, SensorSize
 
-CHUNK_BYTES = 16 << 20  # what is read from a file at once
+CHUNK_BYTES = 16 << 20  # of a long file, what is turned into events at once
+READ_BYTES = 1 << 17  # through a buffer of this size, which stays in the processor's cache
+LEAST_ROOM = 64  # events of one record and a little more fit any array that a decoder gets afresh
 WHOLE_BYTES = 4 * CHUNK_BYTES  # up to here a file is read in one piece: joining pieces costs more than decoding
 
 
@@ -43,8 +45,21 @@ Parts = Iterable[Events]
 """Events to write, in order, in pieces that fit the memory; each piece holds at least one."""
 
 
-Decode = Callable[[NDArray[np.uint8]], Events]
-"""Bytes of whole records -> their events; a decoder keeps what it must from one call to the next."""
+Decode = Callable[[NDArray[np.uint8], Events], tuple[int, int]]
+"""Bytes of whole records -> their events, at the beginning of an array: how many, and how many bytes they took.
+
+The rest of the bytes comes again with a fresh array. A decoder keeps what it must from one call to the next.
+"""
+
+
+def fit(
+    plain: Callable[[NDArray[np.uint8]], Events], data: NDArray[np.uint8], out: Events, record: int, most: int = 1
+) -> tuple[int, int]:
+    """As a Decode: a function that makes its own array, of at most `most` events a record."""
+    data = data[: len(out) // most * record]
+    events = plain(data)
+    out[: len(events)] = events
+    return len(events), len(data)
 
 
 def piece_bytes(size: int) -> int:
@@ -53,21 +68,28 @@ def piece_bytes(size: int) -> int:
 
 
 def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list[str]) -> Iterator[Events]:
-    """Events of a file of equal records from byte `start` on; bytes left over at the end are noted."""
-    chunk = CHUNK_BYTES // record * record
-    if path.stat().st_size - start <= WHOLE_BYTES:
-        chunk = max(chunk, WHOLE_BYTES // record * record)
-    with path.open("rb") as file:
+    """Events of a file of equal records from byte `start` on; bytes left over at the end are noted.
+
+    The file comes through one buffer that stays in the processor's cache.
+    """
+    size = path.stat().st_size - start
+    room = piece_bytes(size) // max(record, 4) + LEAST_ROOM  # records of 2 bytes: the fewest are whole events
+    buffer = np.empty(READ_BYTES // record * record, np.uint8)
+    events, n = np.empty(room, EVENTS), 0
+    with path.open("rb", buffering=0) as file:
         file.seek(start)
-        while True:
-            data = np.fromfile(file, np.uint8, chunk)
-            whole = len(data) // record * record
-            if whole:
-                yield decode(data[:whole])
-            if whole < len(data):
-                notes.append(f"the last {len(data) - whole} bytes are no whole record: the file is cut short")
-            if len(data) < chunk:
-                return
+        while held := file.readinto(buffer.data):
+            data = buffer[: held // record * record]
+            while len(data):
+                found, used = decode(data, events[n:])
+                n, data = n + found, data[used:]
+                if len(data):
+                    yield events[:n]
+                    events, n = np.empty(room, EVENTS), 0
+            if held % record:
+                notes.append(f"the last {held % record} bytes are no whole record: the file is cut short")
+    if n:
+        yield events[:n]
 
 
 def text_header(file: BinaryIO, mark: bytes, longest: int = 1 << 16) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.events import Events, SensorSize, make_events
-from encoders.formats import Opened, Parts, RecordingError, text_header, word_chunks
+from encoders.formats import Opened, Parts, RecordingError, fit, text_header, word_chunks
 from encoders.prophesee import unwrap
 
 CHIPS = {  # what a header's chip or source name says about the sensor; the longest name that fits counts
@@ -48,7 +48,12 @@ class Aedat2:
     davis: bool
     last: int = -1
 
-    def __call__(self, data: NDArray[np.uint8]) -> Events:
+    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        """See formats.Decode."""
+        return fit(self.events, data, out, 8)
+
+    def events(self, data: NDArray[np.uint8]) -> Events:
+        """Whole records -> their events."""
         pairs = data.view(">u4").reshape(-1, 2)
         address, t = pairs[:, 0].astype(np.uint32), pairs[:, 1].astype(np.int64)
         if self.davis:

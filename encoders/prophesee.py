@@ -14,8 +14,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events
-from encoders.formats import Decode, Opened, Parts, RecordingError, text_header, word_chunks
+from encoders.events import MAX_SIDE, Events, SensorSize, empty_events
+from encoders.formats import Decode, Opened, Parts, RecordingError, fit, text_header, word_chunks
 
 SENSORS = {  # what a plugin or system name says where the header has no geometry
     "genx320": SensorSize(320, 320),
@@ -61,16 +61,17 @@ class Evt2:
 
     high: int = -1
 
-    def __call__(self, data: NDArray[np.uint8]) -> Events:
-        words = data.view("<u4")
-        if (loops := kernels()) is not None:
-            out = np.empty(len(words), EVENTS)
-            n, self.high = loops.evt2(words, self.high, out)
-            return out[:n]
-        return self.plain(words)
+    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        """See formats.Decode."""
+        if (loops := kernels()) is None:
+            return fit(self.plain, data, out, 4)
+        data = data[: 4 * (len(out) - 1)]
+        n, self.high = loops.evt2(data.view("<u4"), self.high, out.view(np.uint8))
+        return n, len(data)
 
-    def plain(self, words: Words) -> Events:
+    def plain(self, data: NDArray[np.uint8]) -> Events:
         """The numpy twin of reading_kernels.evt2."""
+        words = data.view("<u4")
         kind = words >> np.uint32(28)
         base, self.high = _bases(kind == 8, (words & np.uint32(0x0FFFFFFF)).astype(np.int64) << 6, 34, self.high)
         kept = (kind <= 1) & (base >= 0)
@@ -97,24 +98,20 @@ class Evt21:
     swapped: bool = False  # "legacy" files hold the two halves of a word the other way round
     high: int = -1
 
-    def __call__(self, data: NDArray[np.uint8]) -> Events:
-        words = data.view("<u8")
-        if self.swapped:
-            words = words >> np.uint64(32) | words << np.uint64(32)
-        loops = kernels()
-        if loops is None:
-            return self.plain(words)
-        parts: list[Events] = []
-        while True:
-            out = np.empty(len(words) + 32, EVENTS)
-            n, used, self.high = loops.evt21(words, self.high, out)
-            parts.append(out[:n])
-            words = words[used:]
-            if not len(words):
-                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        """See formats.Decode."""
+        if (loops := kernels()) is None:
+            return fit(self.plain, data, out, 8, 32)
+        n, used, self.high = loops.evt21(self._words(data), self.high, out.view(np.uint8))
+        return n, 8 * used
 
-    def plain(self, words: Words) -> Events:
+    def _words(self, data: NDArray[np.uint8]) -> Words:
+        words = data.view("<u8")
+        return words >> np.uint64(32) | words << np.uint64(32) if self.swapped else words
+
+    def plain(self, data: NDArray[np.uint8]) -> Events:
         """The numpy twin of reading_kernels.evt21."""
+        words = self._words(data)
         kind = words >> np.uint64(60)
         value = (words >> np.uint64(32) & np.uint64(0x0FFFFFFF)).astype(np.int64) << 6
         base, self.high = _bases(kind == 8, value, 34, self.high)
@@ -135,22 +132,16 @@ class Evt3:
 
     state: NDArray[np.int64] = field(default_factory=lambda: np.array([-1, 0, 0, 0, 0, 0], np.int64))
 
-    def __call__(self, data: NDArray[np.uint8]) -> Events:
-        words = data.view("<u2")
-        loops = kernels()
-        if loops is None:
-            return self.plain(words)
-        parts: list[Events] = []
-        while True:
-            out = np.empty(len(words) + 12, EVENTS)
-            n, used = loops.evt3(words, self.state, out)
-            parts.append(out[:n])
-            words = words[used:]
-            if not len(words):
-                return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        """See formats.Decode."""
+        if (loops := kernels()) is None:
+            return fit(self.plain, data, out, 2, 12)
+        n, used = loops.evt3(data.view("<u2"), self.state, out.view(np.uint8))
+        return n, 2 * used
 
-    def plain(self, words: Words) -> Events:
+    def plain(self, data: NDArray[np.uint8]) -> Events:
         """The numpy twin of reading_kernels.evt3."""
+        words = data.view("<u2")
         kind = words >> np.uint16(12)
         value = words.astype(np.int64) & 0xFFF
         high, last_high = _bases(kind == 8, value << 12, 24, int(self.state[0]))
@@ -198,17 +189,17 @@ class Dat:
 
     last: int = -1
 
-    def __call__(self, data: NDArray[np.uint8]) -> Events:
-        words = data.view("<u4")
-        if (loops := kernels()) is not None:
-            out = np.empty(len(words) // 2, EVENTS)
-            self.last = loops.dat(words, self.last, out)
-            return out
-        return self.plain(words)
+    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        """See formats.Decode."""
+        if (loops := kernels()) is None:
+            return fit(self.plain, data, out, 8)
+        data = data[: 8 * (len(out) - 1)]
+        self.last = loops.dat(data.view("<u4"), self.last, out.view(np.uint8))
+        return len(data) // 8, len(data)
 
-    def plain(self, words: Words) -> Events:
+    def plain(self, data: NDArray[np.uint8]) -> Events:
         """The numpy twin of reading_kernels.dat."""
-        pairs = words.reshape(-1, 2)
+        pairs = data.view("<u4").reshape(-1, 2)
         events = empty_events(len(pairs))
         t = unwrap(pairs[:, 0].astype(np.int64), 32, self.last)
         self.last = int(t[-1]) if len(t) else self.last
@@ -235,7 +226,7 @@ def open_raw(path: Path) -> Opened:
 
 def raw_format(head: bytes) -> str | None:
     """evt2, evt21 or evt3, by the first kilobytes of a file; None for anything else."""
-    header = head.decode("latin-1").lower()
+    header = head[: head.rfind(b"\n%") + 80].decode("latin-1").lower()  # what follows may be kilobytes of events
     for pattern, name in ((r"evt ?3", "evt3"), (r"evt ?2\.?1", "evt21"), (r"evt ?2", "evt2")):
         if re.search(rf"^% (format )?{pattern}\b", header, re.MULTILINE):
             return name

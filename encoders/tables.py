@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.events import MAX_SIDE, Events, SensorSize, make_events
-from encoders.formats import CHUNK_BYTES, Opened, Parts, RecordingError, word_chunks
+from encoders.formats import CHUNK_BYTES, Opened, Parts, RecordingError, fit, word_chunks
 
 ROWS = 1 << 20  # events read from a table at once
 NAMES = {  # what the columns are called, here and elsewhere
@@ -272,7 +272,12 @@ class Nmnist:
 
     ahead: int = 0
 
-    def __call__(self, data: NDArray[np.uint8]) -> Events:
+    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        """See formats.Decode."""
+        return fit(self.events, data, out, 5)
+
+    def events(self, data: NDArray[np.uint8]) -> Events:
+        """Whole records -> their events."""
         records = data.reshape(-1, 5).astype(np.int64)
         t = (records[:, 2] & 0x7F) << 16 | records[:, 3] << 8 | records[:, 4]
         marks = records[:, 1] == 240
@@ -297,7 +302,7 @@ def looks_like_nmnist(head: bytes, size: int) -> bool:
     records = np.frombuffer(head[: len(head) // 5 * 5], np.uint8)
     if size < 5 or not len(records):
         return False
-    t = Nmnist()(records)["t"]
+    t = Nmnist().events(records)["t"]
     return size % 5 == 0 if len(t) < 2 else bool((np.diff(t) >= 0).mean() > 0.99)
 
 
