@@ -150,6 +150,7 @@ def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, 
     print(f"test: ANN {top:.2f} %, T = {steps}: {found.accuracy(steps):.2f} % ({low:.1f} to {high:.1f})")
     return {
         "test_images": len(test),
+        "correct": int(found.correct[-1]),
         "ann_accuracy": round(top, 2),
         "accuracy": round(found.accuracy(steps), 2),
         "interval_95": [round(low, 2), round(high, 2)],
