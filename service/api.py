@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from models.classifier import Classifier
 from service import cameras, demos, encodings, errors, pages, protocol_v2
+from service.direct import Direct
 from service.messages import REFUSALS, SAMPLE_BODY, ErrorBody, ModelsBody, PredictBody, SampleBody
 from service.metrics import CONTENT_TYPE
 from service.observer import Observer
@@ -22,6 +23,8 @@ from service.streams import stream
 DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 
 Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, described in docs/http.md."""
+
+NO_WISHES = Options()
 
 
 def create_app(
@@ -48,6 +51,7 @@ def create_app(
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime
+    app.add_middleware(Direct, routes={"/v1/predict": lambda request: predicted(runtime, request)})
     app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
     app.add_middleware(Observer, metrics=runtime.metrics)
     add_health(app, runtime)
@@ -81,6 +85,17 @@ def add_health(app: FastAPI, runtime: Runtime) -> None:
         return Response(runtime.metrics.text(), media_type=CONTENT_TYPE)
 
 
+async def predicted(
+    runtime: Runtime, request: Request, model: str | None = None, options: Options = NO_WISHES
+) -> Response:
+    """POST /v1/predict."""
+    served = runtime.registry.get(model)
+    served.scheduler.check_room()
+    data, filename = await read_body(request)
+    body = await predict(runtime, served, data, filename, options)
+    return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
+
+
 def add_v1(app: FastAPI, runtime: Runtime) -> None:
     """Prediction, models, samples and the stream."""
 
@@ -102,11 +117,7 @@ def add_v1(app: FastAPI, runtime: Runtime) -> None:
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
         del name  # read with the body
-        served = runtime.registry.get(model)
-        served.scheduler.check_room()
-        data, filename = await read_body(request)
-        body = await predict(runtime, served, data, filename, Options(logits, steps, confidence))
-        return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
+        return await predicted(runtime, request, model, Options(logits, steps, confidence))
 
     @app.get("/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody)
     async def get_models() -> ModelsBody:

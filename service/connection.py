@@ -13,17 +13,27 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.logs import event
+from service.security import WORK_SUFFIXES
 from service.settings import Settings
 
 MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
+SMALL_BODY = 64 * 1024  # bytes that a refused request may still send on its connection
 ABORT_S = 2.0  # what a closing connection gets to read its last bytes
 
+WORK_ENDINGS = tuple(suffix.encode() for suffix in WORK_SUFFIXES)
 REFUSALS = {
     400: (b"Bad Request", b'{"error": "this is not HTTP"}'),
     408: (b"Request Timeout", b'{"error": "the request took too long to arrive"}'),
     431: (b"Request Header Fields Too Large", b'{"error": "the headers are too large"}'),
     503: (b"Service Unavailable", b'{"error": "too many connections: try again later"}'),
 }
+
+
+BUSY = b'{"error": "the service is busy: try again in a moment"}'
+TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: %d\r\nretry-after: 1\r\n"
+    b"x-content-type-options: nosniff\r\n" % len(BUSY)
+)
 
 
 def refusal_bytes(status: int) -> bytes:
@@ -61,12 +71,14 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     settings: Settings
     caps: Caps
+    runtime: Any  # says when no model has a place in its queue, and counts whom that turned away
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
         self._head = 0  # raw bytes since the request began; -1 once its headers are complete
         self._refused = False
+        self._skipping = False  # the request was turned away; its body is read and thrown away
         self._counted: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -107,16 +119,41 @@ class DeadlineProtocol(HttpToolsProtocol):
         if size > MAX_HEAD or len(self.url) > MAX_HEAD:
             self._refuse(431)
             return
+        if self._turn_away():
+            self._skipping = True
+            return
         super().on_headers_complete()
 
+    def _turn_away(self) -> bool:
+        """Whether this is work for full queues: the cheapest refusal there is. Others go through the gate."""
+        if not self.runtime.full() or self.parser.get_method() != b"POST" or self.expect_100_continue:  # type: ignore[union-attr]
+            return False
+        if self.pipeline or not (self.cycle is None or self.cycle.response_complete):
+            return False
+        path = self.url.partition(b"?")[0]
+        if not path.endswith(WORK_ENDINGS):
+            return False
+        sent = dict(self.headers)
+        length = sent.get(b"content-length", b"x")
+        return b"origin" not in sent and length.isdigit() and int(length[:18]) <= SMALL_BODY
+
     def on_body(self, body: bytes) -> None:
-        if not self._refused:
+        if not self._refused and not self._skipping:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._disarm()
         self._head = 0
-        if not self._refused:
+        if self._skipping:
+            self._skipping = False
+            self.runtime.turned_away()
+            stays = self.parser.should_keep_alive()  # type: ignore[union-attr]
+            self.transport.write(TURNED_AWAY + (b"\r\n" if stays else b"connection: close\r\n\r\n") + BUSY)
+            if stays:
+                self.on_response_complete()
+            else:
+                self.transport.close()
+        elif not self._refused:
             super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
@@ -244,7 +281,8 @@ def server(
     app: Starlette, settings: Settings, certificate: str | None = None, key: str | None = None, greeting: str = ""
 ) -> Server:
     """The server of an app; `serve` runs it."""
-    protocol = type("Protocol", (DeadlineProtocol,), {"settings": settings, "caps": Caps(settings)})
+    values = {"settings": settings, "caps": Caps(settings), "runtime": app.state.runtime}
+    protocol = type("Protocol", (DeadlineProtocol,), values)
     config = uvicorn.Config(
         app,
         http=protocol,

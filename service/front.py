@@ -172,6 +172,13 @@ class Front:
             await watching
         await self.client.close()
 
+    def full(self) -> bool:
+        """The replicas have the queues."""
+        return False
+
+    def turned_away(self) -> None:
+        """Never: see `full`."""
+
     # Requests.
 
     async def forward(self, request: Request) -> Response:

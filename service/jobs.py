@@ -55,6 +55,7 @@ class Result:
     queue_ms: float
     infer_ms: float
     early: bool
+    made_s: float  # time.perf_counter() when the inputs were there
     tick: int  # the scheduler's step that finished it
 
 
@@ -69,7 +70,12 @@ class Job:
         self._answers: list[Answer] = []
         self._done = self._spikes = self._synops = self._n_events = 0
         self._queue_ms = self._begun = 0.0
+        self.begun = 0.0  # time.perf_counter() when the inputs were there
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+    def begin(self, steps: int) -> None:
+        """The inputs are there: so many."""
+        self._steps, self.begun = steps, time.perf_counter()
 
     def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
         """One step was made."""
@@ -117,6 +123,7 @@ class Job:
             self._queue_ms,
             (time.perf_counter() - self._begun) * 1e3,
             self._done < self._steps,
+            self.begun,
             tick,
         )
         self._mailbox.post(lambda: None if self.future.done() else self.future.set_result(result))
@@ -128,21 +135,41 @@ class Job:
 
 async def run(
     model: Model,
-    inputs: list[Input],
+    inputs: list[Input] | Callable[[], list[Input]],
     mailbox: Mailbox,
     *,
     deadline: float,
     confidence: float | None = None,
     every: bool = True,
+    apart: Callable[[Callable[[], None]], None] | None = None,
 ) -> Result:
     """Step the inputs in the company of everything else. `deadline` is on time.monotonic(); `every`: all answers.
 
-    Raises Expired, Broken, Stopped, or SessionError when the values overflow the network.
+    Inputs that must first be made are made by `apart` in another thread, which submits them itself. Raises Expired,
+    Broken, Stopped, SessionError when the values overflow the network, or what making them raises.
     """
-    job = Job(Track(model.classifier), len(inputs), mailbox, confidence=confidence, every=every)
+    job = Job(Track(model.classifier), 0, mailbox, confidence=confidence, every=every)
     lane = model.scheduler.open(job, request=True, deadline=deadline, sums=not every and confidence is None)
     try:
-        model.scheduler.submit(lane, inputs)
+        if callable(inputs):
+            make = inputs
+            assert apart is not None
+
+            def prepare() -> None:
+                if lane.closed:
+                    return
+                try:
+                    made = make()
+                    job.begin(len(made))
+                    model.scheduler.submit(lane, made)
+                except Exception as error:
+                    job.failed(error)
+                    mailbox.flush()
+
+            apart(prepare)
+        else:
+            job.begin(len(inputs))
+            model.scheduler.submit(lane, inputs)
         return await asyncio.wait_for(job.future, max(0.0, deadline - time.monotonic()))
     except TimeoutError:
         raise Expired from None

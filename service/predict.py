@@ -1,6 +1,7 @@
 """One image or recording -> one answer: the work behind POST /v1/predict."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -43,11 +44,17 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
     deadline = runtime.deadline()
     begin = time.perf_counter()
     with runtime.place(model):
-        kind, inputs = await decode(runtime, model, data, name)
-        decoded = time.perf_counter()
+        kind = kind_of(data, name)
         result = await run(
-            model, inputs, runtime.mailbox, deadline=deadline, confidence=options.confidence, every=options.steps
+            model,
+            await maker(runtime, model, kind, data, name),
+            runtime.mailbox,
+            deadline=deadline,
+            confidence=options.confidence,
+            every=options.steps,
+            apart=runtime.decoder.submit,
         )
+    decoded = result.made_s
     body = answer_body(model, kind, result, options)
     runtime.metrics.decode_s.labels(model.name).observe(decoded - begin)
     model.statistics.success(
@@ -61,15 +68,15 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
     return body
 
 
-async def decode(runtime: Runtime, model: Model, data: bytes, name: str) -> tuple[Kind, list[Input]]:
-    """What the upload is, and its steps."""
-    kind, settings, classifier = kind_of(data, name), runtime.settings, model.classifier
+async def maker(runtime: Runtime, model: Model, kind: Kind, data: bytes, name: str) -> Callable[[], list[Input]]:
+    """What makes the steps of an upload, in the decoding thread."""
+    settings, classifier = runtime.settings, model.classifier
     if kind == "image":
-        return kind, await runtime.apart(lambda: image_inputs(classifier, data, settings.max_pixels))
+        return lambda: image_inputs(classifier, data, settings.max_pixels)
     if classifier.contract.kind != "events":
         raise UploadError(400, f"the model {model.name} takes images: send one, or name another model")
     events, sensor = await read_upload(data, name)
-    return kind, await runtime.apart(lambda: event_inputs(classifier, events, sensor, settings.max_recording_steps))
+    return lambda: event_inputs(classifier, events, sensor, settings.max_recording_steps)
 
 
 def answer_body(model: Model, kind: Kind, result: Result, options: Options) -> PredictBody:

@@ -50,6 +50,16 @@ def find(wanted: str) -> Path:
     raise CheckpointError(f"no model {wanted!r}: give a folder with config.json, or a shipped name ({names})")
 
 
+def names(folders: list[Path]) -> list[str]:
+    """A model has the name of its folder; where several share it (runs/a/model, runs/b/model) that of the run.
+
+    >>> names([Path("runs/a/model"), Path("runs/b/model"), Path("mine")])
+    ['a', 'b', 'mine']
+    """
+    own = [folder.resolve().name for folder in folders]
+    return [folder.resolve().parent.name if own.count(name) > 1 else name for folder, name in zip(folders, own)]
+
+
 class Model:
     """One model being served: a classifier and the thread that steps it."""
 
@@ -65,13 +75,14 @@ class Model:
         self._metrics = metrics
         first = classifier.step(torch.zeros(1, *shape_of(classifier)), classifier.initial_state(1))
         self.raster_rows = int(first.raster.shape[1])
-        self.scheduler = Scheduler(
+        self.scheduler = scheduler = Scheduler(
             classifier,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
             on_tick=self._tick,
             after_tick=after_tick,
         )
+        metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
 
     def _tick(self, tick: Tick) -> None:
         self._metrics.tick(self.name, tick)
@@ -125,8 +136,10 @@ class Registry:
         if not wanted:
             raise CheckpointError("no model to serve: name a folder with --model FOLDER (train one with train-dvs)")
         fresh: dict[str, Model] = {}
-        for name in wanted:
-            classifier = Classifier.load(find(name))
+        folders = [find(name) for name in wanted]
+        for folder, name in zip(folders, names(folders)):
+            classifier = Classifier.load(folder)
+            classifier.name = name
             if not NAME.match(classifier.name) or classifier.name in fresh:
                 raise CheckpointError(
                     f"the model folder {classifier.name!r} needs another name: letters, digits, . _ -"

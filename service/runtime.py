@@ -4,7 +4,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
@@ -13,6 +12,7 @@ import torch
 
 from models.checkpoint import CheckpointError
 from models.classifier import Classifier
+from service.apart import Apart
 from service.cameras import Cameras
 from service.jobs import Mailbox
 from service.logs import event, log
@@ -43,7 +43,7 @@ class Runtime:
         self.metrics = Metrics()
         self.mailbox = Mailbox()
         self.registry = Registry(settings, self.metrics, self.mailbox.flush)
-        self.pool = ThreadPoolExecutor(1, "decode")
+        self.decoder = Apart(self.mailbox)
         self.draining = False
         self.ready = False
         self.sessions = 0
@@ -81,7 +81,7 @@ class Runtime:
             except Exception:
                 log.exception("models not reloaded")
 
-        self.pool.submit(load)
+        self.decoder.submit(load)
 
     async def stop(self) -> None:
         """End every thread."""
@@ -90,11 +90,11 @@ class Runtime:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         await asyncio.to_thread(self.cameras.close)
         await asyncio.to_thread(self.registry.stop)
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.decoder.stop()
 
     async def apart(self, work: Callable[[], T]) -> T:
         """Run `work` in the decoding thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        return await self.decoder.run(work)
 
     def deadline(self, wanted_s: float | None = None) -> float:
         """When a request that arrives now must be answered, on time.monotonic(); the client can only shorten it."""
@@ -106,8 +106,14 @@ class Runtime:
         """n places in a model's queue. Raises Overloaded."""
         model.scheduler.admit(n)
         try:
-            self.metrics.depth.labels(model.name).set(model.scheduler.depth)
             yield
         finally:
             model.scheduler.leave(n)
-            self.metrics.depth.labels(model.name).set(model.scheduler.depth)
+
+    def full(self) -> bool:
+        """Whether no model has a place left in its queue."""
+        return self.registry.full()
+
+    def turned_away(self) -> None:
+        """A request was refused before it was read."""
+        self.metrics.refused.labels("busy").inc()

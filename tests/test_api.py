@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,3 +258,14 @@ def test_openapi_has_every_route(client: TestClient) -> None:
     assert {"/v1/predict", "/v1/models", "/samples", "/health/live", "/metrics", "/v2/models/{name}/infer"} <= set(
         paths
     )
+
+
+def test_models_of_several_runs_have_the_names_of_their_runs(tmp_path: Path) -> None:
+    made = tiny()
+    folders = [tmp_path / "runs" / run / "model" for run in ("first", "second")]
+    for folder in folders:
+        save(folder, made.network, made.card)
+    app = create_app(settings(models=tuple(map(str, folders))))
+    with TestClient(app) as client:
+        assert [model["name"] for model in client.get("/v1/models").json()["models"]] == ["first", "second"]
+        assert client.post("/v1/predict?model=second", content=picture()).json()["model"] == "second"

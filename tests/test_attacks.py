@@ -1,5 +1,6 @@
 """Every row of the attack table (docs/security.md), against a real server: the answer each must get."""
 
+import io
 import json
 import re
 import socket
@@ -14,9 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from serving import picture, running, tiny
 
 from models.checkpoint import CheckpointError
+from service.images import decode
 from service.registry import find
 from service.settings import Settings, SettingsError
 
@@ -336,6 +339,15 @@ def test_odd_but_good_images_are_answered(port: int) -> None:
     assert "html" not in json.dumps(body)
 
 
+def test_a_cmyk_jpeg_keeps_its_colours(port: int) -> None:
+    red = io.BytesIO()
+    Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(red, "JPEG")
+    assert predict(port, red.getvalue())[0] == 200
+    pixels = decode(red.getvalue(), 2**20)
+    assert pixels.shape == (30, 40, 3)
+    assert np.abs(pixels.reshape(-1, 3).mean(0) - (255, 0, 0)).max() < 60
+
+
 # Names and methods.
 
 
@@ -468,6 +480,41 @@ def test_a_full_queue_gets_503() -> None:
         statuses = {status_of(answer) for answer in answers}
         assert statuses == {200, 503}
         assert all(b"retry-after: 1" in answer for answer in answers if status_of(answer) == 503)
+
+
+def test_a_full_queue_keeps_its_connections() -> None:
+    """Refusals come before the body is read; the connection goes on, and so does the count of requests."""
+    body = picture(".jpg", size=(400, 300))
+    asked = post("/v1/predict", body, "Content-Type: image/jpeg").replace(b"Connection: close\r\n", b"")
+    with running(max_queue=1, max_batch=1) as port:
+
+        def ask(peer: socket.socket) -> int:
+            peer.sendall(asked)
+            got = b""
+            while b"\r\n\r\n" not in got:
+                got += peer.recv(65536)
+            head, _, rest = got.partition(b"\r\n\r\n")
+            length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            while len(rest) < length:
+                rest += peer.recv(65536)
+            assert status_of(head) == 200 or json.loads(rest) == {"error": "the service is busy: try again in a moment"}
+            return status_of(head)
+
+        def client() -> None:
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as peer:
+                statuses.extend(ask(peer) for _ in range(10))
+
+        statuses: list[int] = []
+        threads = [threading.Thread(target=client) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(statuses) == 80
+        assert set(statuses) == {200, 503}
+        text = talk(port, get("/metrics")).decode()
+    refused = next(line for line in text.splitlines() if line.startswith("spikesight_refused_total"))
+    assert 0 < float(refused.split()[-1]) <= statuses.count(503)
 
 
 def test_a_missed_deadline_gets_504() -> None:
