@@ -12,35 +12,40 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import Card, Contract
+from models.checkpoint import Card
+from models.convert_network import SpikeLayer
+from models.export_nir import run_nir, write_nir
+from models.export_nir_state import nir_state, nir_view
+from models.export_parity import (
+    ExportError,
+    Parity,
+    Runner,
+    as_it_is,
+    check_parity,
+    example_inputs,
+    import_extra,
+    potentials,
+    start_state,
+)
 from models.neurons import State
-from models.resnet import zero_state
 
-PARITY_STEPS, STREAMS = 50, 2
-TOLERANCE = 1e-3  # of membranes and logits; a spike that flips moves a membrane by its threshold
-TIES = 1e-3  # share of a layer's neurons that may differ: potentials within rounding of the threshold
-Runner = Callable[[Tensor, State], tuple[Tensor, State]]  # (x_seq [T, N, C, H, W], state) -> (logits [T, N, K], state)
-
-
-class ExportError(ValueError):
-    """An export that cannot be, or would not be what the network is, in one sentence."""
-
-
-@dataclass(frozen=True)
-class Parity:
-    """What the comparison saw."""
-
-    steps: int
-    logits: float  # largest difference
-    ties: int  # membranes that differed by more than rounding, summed over the comparisons
-    membranes: int  # of how many
+__all__ = [
+    "FORMATS",
+    "ExportError",
+    "Format",
+    "Parity",
+    "Runner",
+    "check_parity",
+    "example_inputs",
+    "export",
+    "start_state",
+]
 
 
 class Flat(nn.Module):
@@ -55,43 +60,6 @@ class Flat(nn.Module):
         return (logits if self.window else logits[0], *(after[key] for key in self.keys))
 
 
-def example_inputs(contract: Contract, steps: int, streams: int = STREAMS) -> Tensor:
-    """Seeded inputs of the contract's kind, float32 [T, N, C, H, W]: 5 % events, or normal pixels."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (steps, streams, contract.channels, contract.height, contract.width)
-    if contract.kind == "events":
-        return (torch.rand(shape, generator=generator) < 0.05).float()
-    return torch.randn(shape, generator=generator)
-
-
-def start_state(network: nn.Module, contract: Contract, streams: int = STREAMS) -> State:
-    """The state before the first step."""
-    return zero_state(network, contract.channels, contract.height, contract.width, streams)
-
-
-@torch.no_grad()
-def check_parity(network: nn.Module, run: Runner, contract: Contract, window: int = 1) -> Parity:
-    """Compare over 50 steps, `window` at a time, each side with its own carried state.
-
-    Raises ExportError that names the first layer whose membranes differ in more than a few ties.
-    """
-    ours = theirs = start_state(network, contract)
-    chunks = example_inputs(contract, -(-PARITY_STEPS // window) * window).split(window)
-    gap, ties, membranes = 0.0, 0, 0
-    for number, x_seq in enumerate(chunks, 1):
-        logits, ours = network(x_seq, ours)
-        other, theirs = run(x_seq, theirs)
-        for key, expected in ours.items():
-            different = int(((expected - theirs[key]).abs() > TOLERANCE).sum())
-            if different > 1 + TIES * expected.numel():
-                raise ExportError(f"not exported: after step {number * window}, {different} neurons of {key} differ")
-            ties, membranes = ties + different, membranes + expected.numel()
-        gap = max(gap, float((logits - other).abs().max()))
-        if not ties and gap > TOLERANCE:
-            raise ExportError(f"not exported: by step {number * window} the logits of the read-out differ by {gap:.1e}")
-    return Parity(len(chunks) * window, gap, ties, membranes)
-
-
 def metadata(card: Card, state: State) -> dict[str, str]:
     """What a user of the file must know, as text."""
     return {
@@ -101,20 +69,25 @@ def metadata(card: Card, state: State) -> dict[str, str]:
     }
 
 
-def import_extra(name: str) -> Any:
-    """A module of the export extra. Raises ExportError that says how to install it."""
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ExportError(f"{name} is missing: pip install 'spikesight[export]'") from None
-
-
 @contextmanager
 def quiet_tracing() -> Any:
     """The exporters warn about their own internals."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def equations_only(network: nn.Module) -> Any:
+    """Converted neurons take their compiled loops where they can, which no tracer sees through."""
+    layers = [layer for layer in network.modules() if isinstance(layer, SpikeLayer)]
+    for layer in layers:
+        layer._compiled = layer._stepped
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer._compiled
 
 
 @dataclass(frozen=True)
@@ -133,7 +106,9 @@ def make_traceable(network: nn.Module, card: Card, window: int | None) -> Tracea
     x = example_inputs(card.contract, window or 1)
     batch = torch.export.Dim("batch", min=1, max=4096)
     module = Flat(network, tuple(state), window is not None).eval()
-    dynamic = {"x": {1 if window else 0: batch}, "state": tuple({0: batch} for _ in state)}
+    dynamic: dict[str, Any] = {"x": {1 if window else 0: batch}}
+    if state:  # an ANN has none
+        dynamic["state"] = tuple({0: batch} for _ in state)
     return Traceable(module, (x if window else x[0], *state.values()), dynamic, state)
 
 
@@ -152,7 +127,7 @@ def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None) -
     for package in ("onnx", "onnxscript"):
         import_extra(package)
     trace = make_traceable(network, card, window)
-    with quiet_tracing():
+    with quiet_tracing(), equations_only(network):
         program = torch.onnx.export(
             trace.module,
             trace.arguments,
@@ -185,7 +160,7 @@ def read_onnx(path: Path, window: int | None) -> Runner:
 def write_torch(network: nn.Module, card: Card, path: Path, window: int | None) -> None:
     """A torch.export archive (.pt2) with the same arguments and results; metadata as extra files."""
     trace = make_traceable(network, card, window)
-    with quiet_tracing():
+    with quiet_tracing(), equations_only(network):
         program = torch.export.export(trace.module, trace.arguments, dynamic_shapes=trace.dynamic)
         torch.export.save(program, path, extra_files=metadata(card, trace.state))
 
@@ -197,11 +172,22 @@ def read_torch(path: Path, window: int | None) -> Runner:
     return as_runner(lambda arguments: list(module(*arguments)), window)
 
 
-FORMATS: dict[str, tuple[Callable[..., None], Callable[..., Runner], str]] = {
-    "onnx": (write_onnx, read_onnx, ".onnx"),
-    "torch": (write_torch, read_torch, ".pt2"),
+@dataclass(frozen=True)
+class Format:
+    """One kind of file."""
+
+    write: Callable[[nn.Module, Card, Path, int | None], None]
+    read: Callable[[Path, int | None], Runner]
+    ending: str
+    adopt: Callable[[nn.Module, State], State] = as_it_is  # our state as the file's runner holds it
+    view: Callable[[nn.Module, State], State] = potentials  # and its state in our names, membranes after their reset
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(write_onnx, read_onnx, ".onnx"),
+    "torch": Format(write_torch, read_torch, ".pt2"),
+    "nir": Format(write_nir, run_nir, ".nir", nir_state, nir_view),
 }
-"""Writer, reader and file ending by name."""
 
 
 def export(network: nn.Module, card: Card, kind: str, path: Path | str, *, window: int | None = None) -> Parity:
@@ -209,17 +195,18 @@ def export(network: nn.Module, card: Card, kind: str, path: Path | str, *, windo
 
     Raises ExportError; nothing is written then.
     """
-    write, read, ending = FORMATS[kind]
+    form = FORMATS[kind]
     path = Path(path)
-    if path.suffix != ending:
-        raise ExportError(f"a file of format {kind} must end in {ending}")
+    if path.suffix != form.ending:
+        raise ExportError(f"a file of format {kind} must end in {form.ending}")
     if any(p.device.type != "cpu" for p in network.parameters()):
         raise ExportError("only a network on the CPU is exported")
     network.eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         partial = Path(folder) / path.name
-        write(network, card, partial, window)
-        parity = check_parity(network, read(partial, window), card.contract, window or 1)
+        form.write(network, card, partial, window)
+        run = form.read(partial, window)
+        parity = check_parity(network, run, card.contract, window or 1, adopt=form.adopt, view=form.view)
         os.replace(partial, path)  # noqa: PTH105
     return parity

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from test_engine import lively
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.cli import main
 from models.checkpoint import Card, Contract, save
-from models.export import FORMATS, ExportError, check_parity, example_inputs, export, start_state
-from models.neurons import CLIF, PLIF, State
-from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.convert import convert
+from models.export import FORMATS, ExportError, Runner, check_parity, example_inputs, export, start_state
+from models.neurons import CLIF, PLIF, SLIDING_PSN, State
+from models.resnet import NETWORKS, ResNetConfig
 
 CONTRACT = Contract("events", 2, 17, 13, 4, "binary", 34, 26, 10_000)
 CARD = Card(CONTRACT, ("a", "b", "c"))
@@ -40,7 +41,10 @@ def test_onnx_stands_alone(onnx_file: Path) -> None:
     assert [path.name for path in onnx_file.parent.iterdir()] == ["model.onnx"]
 
 
-@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, block="sew", neuron=PLIF), replace(CONFIG, neuron=CLIF)])
+@pytest.mark.parametrize(
+    "config",
+    [CONFIG, replace(CONFIG, block="sew", neuron=PLIF), *(replace(CONFIG, neuron=n) for n in (CLIF, SLIDING_PSN))],
+)
 def test_torch_export_behaves_as_the_network(config: ResNetConfig, tmp_path: Path) -> None:
     parity = export(lively(config), CARD, "torch", tmp_path / "model.pt2")
     assert parity.steps == 50
@@ -72,12 +76,11 @@ def test_the_first_layer_that_differs_is_named() -> None:
 
 def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = lively(CONFIG)
-    write, _, ending = FORMATS["torch"]
 
-    def read(_: Path, __: int | None) -> object:
+    def read(_: Path, __: int | None) -> Runner:
         return lambda x_seq, state: (network(x_seq, state)[0] + 1, network(x_seq, state)[1])
 
-    monkeypatch.setitem(FORMATS, "torch", (write, read, ending))
+    monkeypatch.setitem(FORMATS, "torch", replace(FORMATS["torch"], read=read))
     with pytest.raises(ExportError):
         export(network, CARD, "torch", tmp_path / "model.pt2")
     assert list(tmp_path.iterdir()) == []
@@ -127,11 +130,48 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "must end in .pt2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("method", ["half", "multi-diff"])
+def test_converted_networks(method: str, tmp_path: Path) -> None:
+    images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 3)]
+    card = Card(Contract("image", 3, 8, 8, 4, "direct"), ("a", "b", "c"))
+    network = convert(nn.Sequential(*layers).eval(), [images], method)
+    assert export(network, card, "torch", tmp_path / "model.pt2").logits < 1e-4
+    assert network(images[None])[0].shape == (1, 8, 3), "the network takes its compiled loops again"
+
+
+def test_a_tie_is_not_a_difference() -> None:
+    network = lively(CONFIG)
+
+    def tied(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        """One neuron of the first layer fires in every step as no other does."""
+        logits, after = network(x_seq, state)
+        moved = after["blocks.0.neuron1"].clone()
+        moved.view(2, -1)[0, 5] += 0.5
+        behind = {key: value + 3 for key, value in after.items() if key > "blocks.0.neuron1"}
+        first = torch.tensor([1.0, 0.0])[:, None]
+        shifted = {key: torch.where(first.view(-1, 1, 1, 1) > 0, value, after[key]) for key, value in behind.items()}
+        return logits + 5 * first, {**after, **shifted, "blocks.0.neuron1": moved}
+
+    parity = check_parity(network, tied, CONTRACT)
+    assert parity.ties == 50
+    assert parity.logits == 0
+
+
+FORMS = [(name, kind) for name in NETWORKS for kind in FORMATS if kind != "nir"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_registry_network(name: str, tmp_path: Path) -> None:
-    require_onnx()
+@pytest.mark.parametrize(("name", "kind"), FORMS)
+def test_every_registry_network(name: str, kind: str, tmp_path: Path) -> None:
+    if kind == "onnx":
+        require_onnx()
     config = replace(NETWORKS[name], classes=3)
-    contract = replace(CONTRACT, kind="image" if config.in_channels == 3 else "events", channels=config.in_channels)
-    card = Card(replace(contract, height=48, width=48), ("a", "b", "c"))
-    assert isinstance(export(SpikingResNet(config), card, "onnx", tmp_path / "m.onnx").logits, float)
+    if config.in_channels == 2:
+        contract = replace(CONTRACT, height=32, width=32)
+    else:
+        contract = Contract("image", config.in_channels, 32, 32, 4, "direct")
+    path = tmp_path / f"model{FORMATS[kind].ending}"
+    parity = export(lively(config), Card(contract, ("a", "b", "c")), kind, path)
+    assert parity.logits < 1e-4
+    assert parity.ties < 20
