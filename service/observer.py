@@ -23,6 +23,7 @@ class Observer:
 
     def __init__(self, app: ASGIApp, metrics: Counts) -> None:
         self.app, self.metrics = app, metrics
+        self._seen: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # by route and status, both bounded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,8 +45,12 @@ class Observer:
     def note(self, scope: Scope, status: int, seconds: float) -> None:
         """Count and log one request; the route's pattern stands for the path: paths cannot flood the metrics."""
         route = getattr(scope.get("route"), "path", "other")
-        self.metrics.requests.labels(route, str(status)).inc()
-        self.metrics.request_s.labels(route).observe(seconds)
+        seen = self._seen.get((route, status))
+        if seen is None:
+            seen = self.metrics.requests.labels(route, str(status)), self.metrics.request_s.labels(route)
+            self._seen[route, status] = seen
+        seen[0].inc()
+        seen[1].observe(seconds)
         if not scope["path"].startswith(QUIET):
             client = scope["client"][0] if scope.get("client") else ""
             event(

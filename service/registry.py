@@ -13,7 +13,6 @@ import models
 from encoders.events import make_events
 from models.checkpoint import CheckpointError
 from models.classifier import Classifier
-from service.lanes import Tick
 from service.logs import event
 from service.messages import ModelBody, ModelsBody
 from service.metrics import Metrics
@@ -72,20 +71,16 @@ class Model:
     ) -> None:
         self.classifier, self.name = classifier, classifier.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()
-        self._metrics = metrics
         first = classifier.step(torch.zeros(1, *shape_of(classifier)), classifier.initial_state(1))
         self.raster_rows = int(first.raster.shape[1])
         self.scheduler = scheduler = Scheduler(
             classifier,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
-            on_tick=self._tick,
+            on_tick=metrics.ticker(classifier.name),
             after_tick=after_tick,
         )
         metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
-
-    def _tick(self, tick: Tick) -> None:
-        self._metrics.tick(self.name, tick)
 
     def warm_up(self) -> None:
         """Do everything once: compiled kernels are loaded before the first client, not while it waits."""
