@@ -6,8 +6,12 @@
 #include "lanes.h"
 
 #include <algorithm>
+#include <memory>
 #include <thread>
 #include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 extern "C" {
 
@@ -24,7 +28,7 @@ struct Neurons {
 namespace {
 
 // Neurons walked through time together: long runs of memory for the prefetcher, buffers small enough for the cache.
-constexpr int64_t FORWARD_BLOCK = 4096, BACKWARD_BLOCK = 2048, BACKWARD_FLOATS = 1 << 17;
+constexpr int64_t FORWARD_BLOCK = 4096, BACKWARD_BLOCK = 2048, BACKWARD_FLOATS = 1 << 16;
 
 template <typename Work>
 void spread(int64_t blocks, int64_t threads, const Work& work) {
@@ -34,6 +38,20 @@ void spread(int64_t blocks, int64_t threads, const Work& work) {
     work(0, blocks / threads);
     for (auto& other : others) other.join();
 }
+
+// Memory about to be written for the first time comes in pages of 2 MiB where the system has them, not of 4 KiB: each
+// page costs a call of the kernel, thousands of which take longer than the layer.
+inline void few_pages(void* begin, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    const uintptr_t page = 4096, first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
+    const uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + uintptr_t(bytes)) / page * page;
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // a wish: may be refused
+#endif
+}
+
+// A step of a block lies megabytes from the one before, where no processor looks ahead: told to, it does, a step early.
+// Any address will do, also beyond an array.
+inline void soon(const float* p) { __builtin_prefetch(p); }
 
 // A vector of n <= LANES floats; whole ones at full speed.
 inline Floats load_some(const float* p, int64_t n) {
@@ -74,8 +92,10 @@ void forward(const Neurons& n, const float* x, const float* before, float* spike
             for (int64_t i = 0; i < size; i += LANES) store(v + i, before ? load_some(before + at + i, size - i) : Floats{});
             for (int64_t t = 0; t < n.steps; ++t) {
                 const float* from = x + t * n.count + at;
+                const float* next = t + 1 < n.steps ? from + n.count : x + at + FORWARD_BLOCK;
                 float* to = spikes + t * n.count + at;
                 for (int64_t i = 0; i < size; i += LANES) {
+                    soon(next + i);
                     Floats state = load(v + i), u;
                     Ints spike;
                     advance<DELAY, ZERO, INCLUSIVE>(load_some(from + i, size - i), state, u, spike, beta, theta, gain);
@@ -110,82 +130,73 @@ inline Floats reciprocal(Floats x) {  // to the last bit or two; 1e-30 for all b
 #endif
 }
 
+// The surrogate's derivative at u = U - theta.
 template <int KIND>
-void derivative(float* x, int64_t n, float slope) {
-    for (int64_t i = 0; i < n; i += LANES) {
-        const Floats u = load(x + i), a = magnitude(u);
-        Floats d;
-        if constexpr (KIND == 0) {  // arctan
-            const Floats q = u * (1.57079633f * slope);
-            d = slope / 2 * reciprocal(1.0f + q * q);
-        } else if constexpr (KIND == 1) {  // fast sigmoid
-            const Floats q = 1.0f + slope * a;
-            d = reciprocal(q * q);
-        } else if constexpr (KIND == 2) {  // sigmoid
-            const Floats e = decay(slope * a), q = 1.0f + e;
-            d = slope * e * reciprocal(q * q);
-        } else if constexpr (KIND == 3) {  // triangular
-            const Floats rest = slope - a;
-            d = masked(rest > 0.0f, rest) * (1.0f / (slope * slope));
-        } else {  // rectangular
-            d = masked(a < 0.5f / slope, all(slope));
-        }
-        store(x + i, d);
+inline Floats derivative(Floats u, float slope) {
+    const Floats a = magnitude(u);
+    if constexpr (KIND == 0) {  // arctan
+        const Floats q = u * (1.57079633f * slope);
+        return slope / 2 * reciprocal(1.0f + q * q);
+    } else if constexpr (KIND == 1) {  // fast sigmoid
+        const Floats q = 1.0f + slope * a;
+        return reciprocal(q * q);
+    } else if constexpr (KIND == 2) {  // sigmoid
+        const Floats e = decay(slope * a), q = 1.0f + e;
+        return slope * e * reciprocal(q * q);
+    } else if constexpr (KIND == 3) {  // triangular
+        const Floats rest = slope - a;
+        return masked(rest > 0.0f, rest) * (1.0f / (slope * slope));
+    } else {  // rectangular
+        return masked(a < 0.5f / slope, all(slope));
     }
 }
 
-void derivatives(int64_t kind, float* x, int64_t n, float slope) {
-    if (kind == 0) derivative<0>(x, n, slope);
-    else if (kind == 1) derivative<1>(x, n, slope);
-    else if (kind == 2) derivative<2>(x, n, slope);
-    else if (kind == 3) derivative<3>(x, n, slope);
-    else derivative<4>(x, n, slope);
-}
-
 // dx, dbefore (unless null) and the gradient of beta from dspikes and dafter (either may be null: zero).
-template <bool DELAY, bool ZERO, bool DETACH>
+template <bool DELAY, bool ZERO, bool DETACH, int KIND>
 double backward(const Neurons& n, const float* x, const float* before, const float* dspikes, const float* dafter, float* dx, float* dbefore) {
     const Floats beta = all(float(n.beta)), theta = all(float(n.theta)), gain = all(float(n.gain));
-    const int64_t steps = n.steps, fitting = BACKWARD_FLOATS / (2 * steps + 2) / 128 * 128;
+    const float slope = float(n.slope);
+    const int64_t steps = n.steps, fitting = BACKWARD_FLOATS / (steps + 1) / 128 * 128;
     const int64_t row = std::clamp<int64_t>(fitting, 128, BACKWARD_BLOCK), blocks = (n.count + row - 1) / row;
+    const int64_t ring = n.learns;  // V of every step for the leak's gradient, else the last one alone
     const bool past = n.stream && n.count % LANES == 0 && reinterpret_cast<uintptr_t>(dx) % (LANES * 4) == 0;
     std::vector<double> of_beta(blocks);  // summed in order at the end: the same for any number of threads
     spread(blocks, n.threads, [&](int64_t begin, int64_t end) {
-        // Row t + 1 holds step t, row 0 the state before the first: potentials U (with immediate reset, V before the
-        // step as well), and the surrogate's derivative at U - theta.
-        std::vector<float> memory(3 * (steps + 1) * row + 16);
-        float* potential = memory.data() + (16 - reinterpret_cast<uintptr_t>(memory.data()) / 4 % 16) % 16;
-        float* slope = potential + (steps + 1) * row;
-        float* state = slope + (steps + 1) * row;
-        alignas(64) float carry[BACKWARD_BLOCK];
-        const int64_t ring = n.learns;  // V of every step for the leak's gradient, else the last one alone
+        // Row t + 1 holds step t, row 0 the state before the first: potentials U, and with immediate reset V too.
+        const std::unique_ptr<float[]> memory(new float[(steps + 1) * row * (!DELAY && ring ? 2 : 1) + 16]);
+        float* potential = memory.get() + (16 - reinterpret_cast<uintptr_t>(memory.get()) / 4 % 16) % 16;
+        alignas(64) float carry[BACKWARD_BLOCK], last[BACKWARD_BLOCK];
+        float* state = ring ? potential + (steps + 1) * row : last;
         for (int64_t b = begin; b < end; ++b) {
             const int64_t at = b * row, size = std::min(row, n.count - at);
             for (int64_t i = 0; i < size; i += LANES) {
                 const Floats v = before ? load_some(before + at + i, size - i) : Floats{};
-                store(potential + i, v), store(state + i, v), store(slope + i, v - theta);
+                store((DELAY ? potential : state) + i, v);
                 store(carry + i, dafter ? load_some(dafter + at + i, size - i) : Floats{});
             }
             for (int64_t t = 0; t < steps; ++t) {
                 const float *from = x + t * n.count + at, *old = DELAY ? potential + t * row : state + ring * t * row;
+                const float* next = t + 1 < steps ? from + n.count : dspikes ? dspikes + t * n.count + at : from;
                 for (int64_t i = 0; i < size; i += LANES) {
+                    soon(next + i);
                     Floats v = load(old + i), u;
                     Ints spike;
                     const Floats value = load_some(from + i, size - i);
                     if (n.inclusive) advance<DELAY, ZERO, true>(value, v, u, spike, beta, theta, gain);
                     else advance<DELAY, ZERO, false>(value, v, u, spike, beta, theta, gain);
                     store(potential + (t + 1) * row + i, u);
-                    store(slope + (t + 1) * row + i, u - theta);
                     if (!DELAY) store(state + ring * (t + 1) * row + i, v);
                 }
             }
-            for (int64_t t = DELAY && !DETACH ? 0 : 1; t <= steps; ++t) derivatives(n.surrogate, slope + t * row, (size + LANES - 1) / LANES * LANES, float(n.slope));
             Floats gradient{};
             for (int64_t t = steps; t-- > 0;) {
                 const float* ds = dspikes ? dspikes + t * n.count + at : nullptr;
+                const float* next = t == 0 ? x + at + row : ds ? ds - n.count : carry;
                 for (int64_t i = 0; i < size; i += LANES) {
-                    const Floats g = ds ? load_some(ds + i, size - i) : Floats{}, s = load(slope + (t + 1) * row + i);
+                    soon(next + i);
+                    const Floats g = ds ? load_some(ds + i, size - i) : Floats{};
                     const Floats u = load(potential + (t + 1) * row + i), c = load(carry + i);
+                    const Floats s = derivative<KIND>(u - theta, slope);
                     Floats du, to_old;
                     if constexpr (DELAY) {
                         const Floats v = load(potential + t * row + i);
@@ -193,7 +204,7 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
                         du = c + g * s;
                         const Floats kept = ZERO ? masked(~fired, du) : du;  // what U[t-1] gave through its leak
                         to_old = beta * kept;
-                        if constexpr (!DETACH) to_old -= du * (ZERO ? beta * v : theta) * load(slope + t * row + i);
+                        if constexpr (!DETACH) to_old -= du * (ZERO ? beta * v : theta) * derivative<KIND>(v - theta, slope);
                         if (n.learns) gradient += kept * v;
                     } else {
                         const Ints fired = n.inclusive ? u >= theta : u > theta;
@@ -219,6 +230,11 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
     return sum;
 }
 
+using Backward = double (*)(const Neurons&, const float*, const float*, const float*, const float*, float*, float*);
+template <bool DELAY, bool ZERO, bool DETACH>
+constexpr Backward OF_KIND[5] = {backward<DELAY, ZERO, DETACH, 0>, backward<DELAY, ZERO, DETACH, 1>, backward<DELAY, ZERO, DETACH, 2>,
+                                 backward<DELAY, ZERO, DETACH, 3>, backward<DELAY, ZERO, DETACH, 4>};
+
 }  // namespace
 
 extern "C" {
@@ -228,14 +244,16 @@ void neurons_forward(const Neurons* n, const float* x, const float* before, floa
     static const Pass passes[8] = {forward<false, false, false>, forward<false, false, true>, forward<false, true, false>,
                                    forward<false, true, true>,   forward<true, false, false>, forward<true, false, true>,
                                    forward<true, true, false>,   forward<true, true, true>};
+    if (n->stream) few_pages(spikes, n->steps * n->count * 4);
     passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->inclusive ? 1 : 0)](*n, x, before, spikes, after);
 }
 
 double neurons_backward(const Neurons* n, const float* x, const float* before, const float* dspikes, const float* dafter, float* dx, float* dbefore) {
-    using Pass = double (*)(const Neurons&, const float*, const float*, const float*, const float*, float*, float*);
-    static const Pass passes[8] = {backward<false, false, false>, backward<false, false, true>, backward<false, true, false>,
-                                   backward<false, true, true>,   backward<true, false, false>, backward<true, false, true>,
-                                   backward<true, true, false>,   backward<true, true, true>};
-    return passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->detach ? 1 : 0)](*n, x, before, dspikes, dafter, dx, dbefore);
+    static const Backward* const passes[8] = {OF_KIND<false, false, false>, OF_KIND<false, false, true>, OF_KIND<false, true, false>,
+                                              OF_KIND<false, true, true>,   OF_KIND<true, false, false>, OF_KIND<true, false, true>,
+                                              OF_KIND<true, true, false>,   OF_KIND<true, true, true>};
+    if (n->stream) few_pages(dx, n->steps * n->count * 4);
+    const Backward pass = passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->detach ? 1 : 0)][n->surrogate];
+    return pass(*n, x, before, dspikes, dafter, dx, dbefore);
 }
 }
