@@ -1,6 +1,6 @@
 """The service against the bare model, and many streams together against one by one: ratios from one run.
 
-    python benchmarks/serving_load.py [--seconds 4] [--model NAME|FOLDER] [--peers PYTHON]
+    python benchmarks/serving_load.py [--seconds 4] [--model NAME|FOLDER] [--only TABLE] [--peers PYTHON]
 
 Client and server share this machine's cores, so absolute rates say little; every row stands beside the bare model (the
 same decode, encode and batched steps in a loop, no HTTP) measured right before it. CPU is that of the server process.
@@ -9,26 +9,26 @@ same decode, encode and batched steps in a loop, no HTTP) measured right before 
 
 import argparse
 import asyncio
+import base64
 import json
 import os
-import re
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import cv2
 import numpy as np
 import torch
 
+from benchmarks.serving_clients import Load, Served, answered, closed_loop, peer, spikesight
 from encoders.events import SensorSize, make_events
 from models.checkpoint import Card, Contract, save
-from models.classifier import Classifier
+from models.classifier import Classifier, Input
 from models.resnet import ResNetConfig, SpikingResNet
 from service.messages import EVENTS_T64, Frame
 from service.packets import encode_t64
@@ -38,12 +38,15 @@ from service.uploads import image_inputs
 LABELS = tuple(str(digit) for digit in range(10))
 
 
-def made_model(folder: Path, *, null: bool = False) -> Path:
+def made_model(folder: Path, *, kind: str = "events") -> Path:
     """A random model on disk: the shipped one's shape, or one that costs next to nothing."""
     torch.manual_seed(0)
-    if null:
+    if kind == "null image":
         contract = Contract("image", 3, 4, 4, 1, "direct")
         config = ResNetConfig("ms", (1,), (1,), in_channels=3, classes=10)
+    elif kind == "null events":
+        contract = Contract("events", 2, 4, 4, 1, "binary", sensor_width=4, sensor_height=4, bin_us=10_000)
+        config = ResNetConfig("ms", (1,), (1,), in_channels=2, classes=10)
     else:
         contract = Contract("events", 2, 34, 34, 30, "binary", sensor_width=34, sensor_height=34, bin_us=10_000)
         config = ResNetConfig("ms", (1, 1, 1), (16, 32, 64), pool="max")
@@ -58,110 +61,31 @@ def picture() -> bytes:
     return cv2.imencode(".jpg", pixels)[1].tobytes()
 
 
-class Served:
-    """A server in a process of its own."""
-
-    def __init__(self, command: list[str], ready: str) -> None:
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        found = re.search(ready, line)
-        if found is None:
-            self.log.seek(0)
-            raise SystemExit(f"the server did not start: {line} {self.log.read()[-2000:]}")
-        self.port = int(found.group(1))
-
-    def cpu_s(self) -> float:
-        """CPU seconds of the process so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def resident_mib(self) -> float:
-        """Resident memory."""
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096 / 2**20
-
-    def stop(self) -> None:
-        """Ask it to end."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
-
-
-def spikesight(model: Path, *flags: str) -> Served:
-    """Our service on a free port."""
-    start = "import sys; from app.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", start, "serve", "--port", "0", "--model", str(model), *flags]
-    return Served(command, r":(\d+)\s")
-
-
-@dataclass
-class Load:
-    """What a closed loop of clients saw."""
-
-    good: int
-    refused: int
-    seconds: float
-    ms: list[float]
-    refused_ms: list[float]
-    cpu_s: float
-
-    @property
-    def rate(self) -> float:
-        return self.good / self.seconds
-
-    def quantile(self, q: float) -> float:
-        return float(np.quantile(self.ms, q)) if self.ms else float("nan")
-
-
-async def closed_loop(served: Served, path: str, body: bytes, kind: str, clients: int, seconds: float) -> Load:
-    """Each client sends its next request when the last is answered, on one connection."""
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    request = head.encode() + body
-    load = Load(0, 0, seconds, [], [], 0.0)
-    end = time.perf_counter() + seconds
-
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        while time.perf_counter() < end:
-            begin = time.perf_counter()
-            writer.write(request)
-            status = await answered(reader)
-            took = (time.perf_counter() - begin) * 1e3
-            if status == 200:
-                load.good += 1
-                load.ms.append(took)
-            else:
-                load.refused += 1
-                load.refused_ms.append(took)
-                await asyncio.sleep(0.02)
-        writer.close()
-
-    cpu = served.cpu_s()
-    await asyncio.gather(*(client() for _ in range(clients)))
-    load.cpu_s = served.cpu_s() - cpu
-    return load
-
-
-async def answered(reader: asyncio.StreamReader) -> int:
-    """Read one answer; its status."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"content-length: (\d+)", head.lower())
-    await reader.readexactly(int(length.group(1)) if length else 0)
-    return int(head.split(b" ", 2)[1])
-
-
 def bare(classifier: Classifier, body: bytes, batch: int, seconds: float) -> tuple[float, float, float]:
-    """Decode, encode and step `batch` images at a time: images a second, CPU ms an image, p50 ms of a batch."""
+    """The same work with no service around it: images a second, CPU ms an image, p50 ms of a batch.
+
+    With two threads, as in the service: one decodes and encodes, one steps `batch` images at a time. A batch of one is
+    decoded and then stepped.
+    """
     n, times, cpu, begin = 0, [], time.process_time(), time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        at = time.perf_counter()
-        samples = [image_inputs(classifier, body, 2**24) for _ in range(batch)]
-        state = classifier.initial_state(batch)
-        for steps in zip(*samples):
-            state = classifier.step(torch.from_numpy(np.stack([given.x for given in steps])), state).state
-        n += batch
-        times.append((time.perf_counter() - at) * 1e3)
-    return n / (time.perf_counter() - begin), (time.process_time() - cpu) * 1e3 / n, float(np.median(times))
+
+    def decoded() -> list[list[Input]]:
+        return [image_inputs(classifier, body, 2**24) for _ in range(batch)]
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(decoded)
+        while time.perf_counter() - begin < seconds:
+            at = time.perf_counter()
+            samples = coming.result() if batch > 1 else decoded()
+            if batch > 1:
+                coming = pool.submit(decoded)
+            state = classifier.initial_state(batch)
+            for steps in zip(*samples):
+                state = classifier.step(torch.from_numpy(np.stack([given.x for given in steps])), state).state
+            n += batch
+            times.append((time.perf_counter() - at) * 1e3)
+        took, spent = time.perf_counter() - begin, time.process_time() - cpu
+    return n / took, spent * 1e3 / n, float(np.median(times))
 
 
 def row(*cells: object) -> None:
@@ -169,38 +93,93 @@ def row(*cells: object) -> None:
     print("| " + " | ".join(f"{c:.2f}" if isinstance(c, float) else str(c) for c in cells) + " |", flush=True)
 
 
-def images(model: Path, seconds: float) -> None:
-    """Saturation and single requests, beside the bare model of the same minute."""
+def images(model: Path, seconds: float, python: str | None) -> None:
+    """Saturation and single requests, beside the bare model of the same minute and other servers."""
     classifier, body = Classifier.load(model), picture()
-    served = spikesight(model, "--log-format", "text")
+    served = spikesight(model)
     print("\nImages, 320 x 240 JPEG; goals at 8 and 32: rate >= 0.90, CPU <= 1.10 of bare; at 1: p50 <= bare + 2 ms")
     row("clients", "img/s", "bare img/s", "rate / bare", "CPU ms", "CPU / bare", "p50 ms", "bare p50", "p99 ms")
     row(*["---"] * 9)
     asyncio.run(closed_loop(served, "/v1/predict", body, "image/jpeg", 8, 1))
     bare(classifier, body, 8, 1)  # compiled kernels are loaded
     for clients in (1, 8, 32):
-        rate, cpu, p50 = bare(classifier, body, 1 if clients == 1 else 8, seconds / 2)
+        batch = 1 if clients == 1 else 8
+        before = bare(classifier, body, batch, seconds / 2)
         load = asyncio.run(closed_loop(served, "/v1/predict", body, "image/jpeg", clients, seconds))
-        after = bare(classifier, body, 1 if clients == 1 else 8, seconds / 2)
-        rate, cpu, p50 = ((a + b) / 2 for a, b in zip((rate, cpu, p50), after))
+        after = bare(classifier, body, batch, seconds / 2)
+        rate, cpu, p50 = ((a + b) / 2 for a, b in zip(before, after))
         own = load.cpu_s * 1e3 / max(1, load.good)
         row(clients, load.rate, rate, load.rate / rate, own, own / cpu, load.quantile(0.5), p50, load.quantile(0.99))
     print(f"resident {served.resident_mib():.0f} MiB (goal <= 600)")
+    if python is not None:
+        peers(served, python, model, body, seconds)
     served.stop()
 
 
+def peers(ours: Served, python: str, model: Path, body: bytes, seconds: float) -> None:
+    """The same images through other servers, in turns; goal: at least as many a second as either."""
+    form = b'--b\r\nContent-Disposition: form-data; name="request"; filename="x.jpg"\r\n\r\n' + body + b"\r\n--b--\r\n"
+    coded = json.dumps({"images": [base64.b64encode(body).decode()]}).encode()
+    requests = {
+        "spikesight": ("/v1/predict", body, "image/jpeg"),
+        "litserve": ("/predict", form, "multipart/form-data; boundary=b"),
+        "bentoml": ("/predict", coded, "application/json"),
+    }
+    servers = {"spikesight": ours} | {name: peer(name, python, model) for name in ("litserve", "bentoml")}
+    for name, served in servers.items():
+        while not asyncio.run(closed_loop(served, *requests[name], 8, 0.5)).good:  # its worker is still loading
+            time.sleep(0.5)
+    print("\nThe same model behind other servers: img/s (CPU ms an image, all processes), medians of three turns")
+    row("clients", *servers)
+    row(*["---"] * (1 + len(servers)))
+    for clients in (1, 8, 32):
+        loads: dict[str, list[Load]] = {name: [] for name in servers}
+        for turn in range(3):
+            for name in list(servers)[:: -1 if turn % 2 else 1]:
+                loads[name].append(asyncio.run(closed_loop(servers[name], *requests[name], clients, seconds / 2)))
+        middle = [sorted(each, key=lambda load: load.rate)[1] for each in loads.values()]
+        row(clients, *(f"{m.rate:.0f} ({m.cpu_s * 1e3 / max(1, m.good):.1f})" for m in middle))
+    row("MiB", *(f"{served.resident_mib():.0f}" for served in servers.values()))
+    for served in list(servers.values())[1:]:
+        served.stop()
+
+
 def null(folder: Path, seconds: float) -> None:
-    """What HTTP itself costs."""
-    served = spikesight(made_model(folder, null=True))
+    """What HTTP and WebSockets cost themselves."""
+    served = spikesight(made_model(folder / "image", kind="null image"))
     tiny = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.png"\r\n\r\n' + tiny + b"\r\n--b--\r\n"
-    print("\nA model that costs next to nothing; goal: <= 0.5 ms CPU a request")
-    row("request", "req/s", "CPU ms")
+    print("\nA model that costs next to nothing; goals: <= 0.5 ms CPU a request, <= 0.1 ms a WebSocket message")
+    row("request", "a second", "CPU ms")
     row("---", "---", "---")
     for name, body, kind in (("raw", tiny, "image/png"), ("multipart", form, "multipart/form-data; boundary=b")):
         load = asyncio.run(closed_loop(served, "/v1/predict", body, kind, 8, seconds))
         row(name, load.rate, load.cpu_s * 1e3 / max(1, load.good))
     served.stop()
+    model = made_model(folder / "events", kind="null events")
+    served = spikesight(model, SPIKESIGHT_MESSAGES_PER_S="1000000")
+    for name, step_us in (("message that closes no bin", 0), ("message with a prediction", 10_000)):
+        n, cpu, begin = 4000, served.cpu_s(), time.perf_counter()
+        asyncio.run(messages(served.port, n, step_us))
+        row(name, n / (time.perf_counter() - begin), (served.cpu_s() - cpu) * 1e3 / n)
+    served.stop()
+
+
+async def messages(port: int, n: int, step_us: int) -> None:
+    """One stream sends n messages of ten events, `step_us` apart; at most 8 wait for their answers."""
+    from websockets.asyncio.client import connect
+
+    async with connect(f"ws://127.0.0.1:{port}/v1/stream", compression=None) as socket:
+        await socket.send(json.dumps({"type": "hello", "protocol": 1, "width": 4, "height": 4}))
+        await socket.recv()
+        for seq in range(n):
+            t = np.arange(10) + seq * step_us
+            packet = encode_t64(make_events(t, t % 4, t % 4, t % 2))
+            await socket.send(Frame(seq, 0.0, EVENTS_T64, packet).pack())
+            if seq >= 8:
+                await socket.recv()
+        for _ in range(8):
+            await socket.recv()
 
 
 def overload(model: Path, seconds: float) -> None:
@@ -223,12 +202,13 @@ def overload(model: Path, seconds: float) -> None:
             await asyncio.sleep(0.05)
 
     async def both() -> Load:
-        load, _ = await asyncio.gather(closed_loop(served, "/v1/predict", body, "image/jpeg", 64, seconds), watch())
+        loaded = closed_loop(served, "/v1/predict", body, "image/jpeg", 64, seconds, 4 * peak.rate)
+        load, _ = await asyncio.gather(loaded, watch())
         return load
 
     load = asyncio.run(both())
     bound = (queue / batch + 1) * batch / peak.rate * 1e3 * 1.25
-    print("\nOverload: 64 clients on 16 places")
+    print(f"\nOverload: {4 * peak.rate:.0f} requests a second, 4 times the peak, by 64 clients on 16 places")
     row("what", "measured", "goal")
     row("---", "---", "---")
     row("goodput / peak", load.rate / peak.rate, ">= 0.90")
@@ -363,6 +343,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each cell")
     parser.add_argument("--model", help="a shipped model or a folder; default: the first shipped, else random weights")
+    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with litserve and bentoml; else no such rows")
     parser.add_argument("--only", choices=("images", "null", "overload", "streams"), help="one table alone")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -374,8 +355,8 @@ def main() -> None:
             model = next(iter(known.values()), None) or made_model(Path(folder) / "random")
         print(f"model {model.name}, {os.cpu_count()} cores, torch {torch.__version__}")
         tables = {
-            "images": lambda: images(model, args.seconds),
-            "null": lambda: null(Path(folder) / "null", args.seconds),
+            "images": lambda: images(model, args.seconds, args.peers),
+            "null": lambda: null(Path(folder), args.seconds),
             "overload": lambda: overload(model, args.seconds),
             "streams": lambda: streams(model, args.seconds),
         }
