@@ -143,7 +143,9 @@ export class Compare {
     const bytes = await jpeg();
     if (!bytes || rounds !== this.rounds) return;
     for (const one of free) one.frame(captureMs, bytes);
-    if (looks && rounds.free) rounds.look(new File([bytes], "frame.jpg", { type: "image/jpeg" }));
+    if (!looks || !rounds.free) return;
+    const good = await rounds.look(new File([bytes], "frame.jpg", { type: "image/jpeg" }));
+    if (!this.streams.length && rounds === this.rounds) pill(good ? "live" : "retrying");
   }
 
   packet(nowMs, bytes) {

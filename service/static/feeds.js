@@ -60,12 +60,14 @@ export class Rounds {
     return this.columns.length > 0 && !this.busy && performance.now() >= this.nextMs;
   }
 
+  /** False when the server answered none. */
   async look(file) {
     this.busy = true;
     const begun = performance.now();
     const good = await ask(this.columns, file, this.token, () => this.closed);
     this.nextMs = good ? begun + ROUND_MS : performance.now() + AFTER_FAILURE_MS;
     this.busy = false;
+    return good;
   }
 }
 
