@@ -36,6 +36,7 @@ export class Meters {
     this.bins = [];
     this.mean = {};
     this.annMacs = 0;
+    this.silent = false; // an ANN: no spikes
     this.dropped = 0;
     this.clockOffset = 0; // of the messages' times against this page's clock
     Object.keys(METERS).forEach((key) => this.write(key, "–"));
@@ -79,13 +80,13 @@ export class Meters {
     const us = result.steps.at(-1).end_us - result.steps[0].start_us;
     this.write("events", short(result.n_events), result.n_events ? `in ${(us / 1e6).toFixed(2)} s` : "");
     this.annMacs *= result.step;
-    this.costs(result.spikes, result.synops, `in ${result.step} steps`);
+    this.costs(result.spikes, result.synops, `in ${result.step} ${result.step === 1 ? "step" : "steps"}`);
     this.write("step", (result.latency_ms / result.step).toFixed(1), "ms");
     this.write("latency", result.latency_ms.toFixed(0), "ms");
   }
 
   costs(spikes, synops, unit) {
-    this.write("spikes", short(Math.round(spikes)), unit);
+    this.write("spikes", this.silent ? "none" : short(Math.round(spikes)), this.silent ? "an ANN" : unit);
     const share = this.annMacs ? `${((100 * synops) / this.annMacs).toPrecision(2)} % of an ANN` : "";
     this.write("synops", short(Math.round(synops)), share);
   }

@@ -5,11 +5,12 @@ const LAYER_COLOURS = ["--p1", "--p2", "--p3", "--p4", "--p5", "--p6"];
 const HISTORY_US = 4_000_000; // shown of the evidence, and 300 steps at most
 const LEADERS = 4;
 
-/** "blocks.0.neuron2" -> "block 1 b"; other names lose their underscores. */
+/** "blocks.0.neuron2" and "layers.blocks_0_relu2" -> "block 1 b"; other names lose their underscores. */
 export function layerTitle(name) {
-  const block = /^blocks?\.(\d+)(?:\.\D*(\d*))?/.exec(name);
+  const block = /^(?:layers\.)?blocks?[._](\d+)(?:[._]\D*(\d*))?/.exec(name);
   if (block) return `block ${Number(block[1]) + 1}${block[2] ? ` ${String.fromCharCode(96 + Number(block[2]))}` : ""}`;
-  return name.replace(/[._]?neuron/, "").replaceAll(/[._]/g, " ") || name;
+  if (name === "neuron" || name === "layers.relu") return "stem";
+  return name.replace(/[._]?neuron|^layers\./g, "").replaceAll(/[._]/g, " ") || name;
 }
 
 const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

@@ -40,6 +40,7 @@ export class Single {
     this.latest = null;
     this.meters.clear();
     this.meters.annMacs = chosen()?.ann_macs ?? 0;
+    this.meters.silent = chosen()?.road === "ann";
     for (const view of [this.answer, this.trace, this.raster, this.events]) view.clear();
   }
 
@@ -95,6 +96,7 @@ export class Single {
     if (!message.layers.length) $("raster-note").textContent = "an ANN: its neurons do not spike";
     this.meters.clear();
     this.meters.annMacs = message.ann_macs;
+    this.meters.silent = !message.layers.length;
     this.meters.clockOffset = page.source === "server" ? performance.timeOrigin : 0;
     this.opened();
   }
