@@ -1,9 +1,10 @@
 """A LIF layer through T = 16 steps, forward and backward: the fused pass against the peers that are installed.
 
-    python -m benchmarks.neurons [--rounds 5] [--small] [--compile]
+    python -m benchmarks.neurons [--rounds 5] [--small] [--compile] [--memory]
 
 All with tau 2 and zero reset. SpikingJelly's layer has the same dynamics (its spikes and gradients are compared first);
 snnTorch, Norse and sinabs fire, reset and differentiate otherwise and are compared for speed alone.
+With --memory, each in a process of its own, the most memory that a forward and backward pass takes beyond its input.
 
 Run it twice, with the default allocator and with one that keeps its memory in huge pages, for all alike:
 GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592
@@ -11,9 +12,13 @@ GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:gli
 
 import argparse
 import logging
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -137,20 +142,59 @@ def check_same(layer: Layer, shape: tuple[int, ...]) -> str:
     return f"{different} of {results[0][0].numel()} spikes differ, gradients by {gap:.1e}"
 
 
+def peak(layer: Layer, shape: tuple[int, ...]) -> float:
+    """The most memory of a forward and backward pass beyond its input and output gradient, in tensors of that size."""
+    x_seq = (torch.randn(shape) * 1.5).requires_grad_()
+    gradient = torch.randn(shape)
+    layer(x_seq[:, :1, :1]).sum().backward()  # what is loaded at the first call is not counted
+    x_seq.grad = None
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _status_kb("VmRSS")
+    layer(x_seq).backward(gradient)
+    return (_status_kb("VmHWM") - before) * 1024 / (4 * x_seq.numel())
+
+
+def _status_kb(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+def print_peaks(names: list[str], small: bool) -> None:
+    """Each variant in a process whose freed memory goes back to the system at once."""
+    print("\n| variant | peak memory, in tensors of the input's size |\n|---|---|")
+    for name in names:
+        if "compile" in name:
+            continue
+        command = [sys.executable, "-m", "benchmarks.neurons", "--peak", name, *(["--small"] if small else [])]
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+        environment.pop("GLIBC_TUNABLES", None)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        print(f"| {name} | {done.stdout.strip().splitlines()[-1]} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="8 MiB a tensor instead of 128")
     parser.add_argument("--compile", action="store_true", help="SpikingJelly under torch.compile as well")
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of times")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
+    shape = (16, 8, 16, 32, 32) if args.small else (16, 32, 64, 32, 32)
+    if args.peak:
+        torch.set_num_threads(1)
+        print(f"{peak(gather_layers(compiled=False)[args.peak], shape):.2f}")
+        return
     print_machine(engine_status())
     layers = gather_layers(args.compile)
+    if args.memory:
+        print_peaks(list(layers), args.small)
+        return
     for name in layers:
         if name.startswith(("plain", "SpikingJelly m", "SpikingJelly t")):
             print(f"{name}: {check_same(layers[name], (16, 2, 64, 8, 8))}")
-    shape = (16, 8, 16, 32, 32) if args.small else (16, 32, 64, 32, 32)
     x_seq = (torch.randn(shape) * 1.5).requires_grad_()
     gradient = torch.randn(shape)
 

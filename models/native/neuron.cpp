@@ -43,6 +43,7 @@ void spread(int64_t blocks, int64_t threads, const Work& work) {
 // page costs a call of the kernel, thousands of which take longer than the layer.
 inline void few_pages(void* begin, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (bytes < 4 << 20) return;
     const uintptr_t page = 4096, first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
     const uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + uintptr_t(bytes)) / page * page;
     if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // a wish: may be refused
@@ -244,7 +245,7 @@ void neurons_forward(const Neurons* n, const float* x, const float* before, floa
     static const Pass passes[8] = {forward<false, false, false>, forward<false, false, true>, forward<false, true, false>,
                                    forward<false, true, true>,   forward<true, false, false>, forward<true, false, true>,
                                    forward<true, true, false>,   forward<true, true, true>};
-    if (n->stream) few_pages(spikes, n->steps * n->count * 4);
+    few_pages(spikes, n->steps * n->count * 4);
     passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->inclusive ? 1 : 0)](*n, x, before, spikes, after);
 }
 
@@ -252,7 +253,7 @@ double neurons_backward(const Neurons* n, const float* x, const float* before, c
     static const Backward* const passes[8] = {OF_KIND<false, false, false>, OF_KIND<false, false, true>, OF_KIND<false, true, false>,
                                               OF_KIND<false, true, true>,   OF_KIND<true, false, false>, OF_KIND<true, false, true>,
                                               OF_KIND<true, true, false>,   OF_KIND<true, true, true>};
-    if (n->stream) few_pages(dx, n->steps * n->count * 4);
+    few_pages(dx, n->steps * n->count * 4);
     const Backward pass = passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->detach ? 1 : 0)][n->surrogate];
     return pass(*n, x, before, dspikes, dafter, dx, dbefore);
 }
