@@ -1,7 +1,6 @@
 """`spikesight emulate`: images or a video -> events, as an event camera would have seen them."""
 
 import argparse
-import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +100,10 @@ def pictures(folder: Path) -> Iterator[Picture]:
     """Images in `<class>/<image>`, or MNIST's IDX files, packed or not; training images first."""
     sets = sorted(folder.glob("*-images-idx3-ubyte*"), key=lambda path: not path.name.startswith("train"))
     for path in sets:
-        images = idx(path)
-        labels = idx(path.with_name(path.name.replace("images-idx3", "labels-idx1")))
+        from training.data.images import read_idx  # brings PyTorch, which nothing else here needs
+
+        images = read_idx(path)
+        labels = read_idx(path.with_name(path.name.replace("images-idx3", "labels-idx1")))
         part = "" if len(sets) == 1 else path.name.split("-")[0] + "-"
         for index, (image, label) in enumerate(zip(images, labels)):
             yield Picture(image, str(int(label)), f"{part}{index + 1:05d}")
@@ -115,17 +116,6 @@ def pictures(folder: Path) -> Iterator[Picture]:
                 print(f"warning: {path} is no image")
                 continue
             yield Picture(np.asarray(grey, np.uint8), path.parent.name, path.stem)
-
-
-def idx(path: Path) -> NDArray[np.uint8]:
-    """The array of an IDX file of bytes (LeCun's format). Raises EventsError."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        dimensions = data[3]
-        shape = np.frombuffer(data, ">u4", dimensions, 4)
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError) as error:
-        raise EventsError(f"{path} is no IDX file of bytes") from error
 
 
 def chosen(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:

@@ -116,6 +116,14 @@ def encode(
     events: Events, layout: str, *, big_endian: bool = False, longest: int = LONGEST_DATAGRAM
 ) -> Iterator[bytes]:
     """Events as datagrams of at most `longest` bytes, each of whole events; aestream events carry their times."""
+    data = memoryview(pack(events, layout, big_endian=big_endian))
+    step = max(1, longest // EVENT_BYTES[layout]) * EVENT_BYTES[layout]
+    for begin in range(0, len(data), step):
+        yield bytes(data[begin : begin + step])
+
+
+def pack(events: Events, layout: str, *, big_endian: bool = False) -> bytes:
+    """All events in one piece. Raises ValueError for a layout that does not exist."""
     if layout == "t64":
         raw = np.empty(len(events), T64)
         raw["t"], raw["x"], raw["y"], raw["on"] = (events[name] for name in "txyp")
@@ -130,7 +138,4 @@ def encode(
         raw[:, 1] = events["t"] & 0xFFFFFFFF
     else:
         raise ValueError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
-    data = memoryview(raw.tobytes())
-    step = max(1, longest // EVENT_BYTES[layout]) * EVENT_BYTES[layout]
-    for begin in range(0, len(data), step):
-        yield bytes(data[begin : begin + step])
+    return raw.tobytes()

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.wire import RECORD_BYTES, T64, WireDecoder
+from encoders.wire import RECORD_BYTES, T64, WireDecoder, pack
 from service.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
 
 MAX_TIME_US = 2**53  # beyond it a float64 on the client's side is no longer exact
@@ -37,9 +37,7 @@ class PacketDecoder:
 
 def encode_t64(events: NDArray) -> bytes:
     """EVENTS in the t64 layout."""
-    raw = np.empty(len(events), T64)
-    raw["t"], raw["x"], raw["y"], raw["on"] = events["t"], events["x"], events["y"], events["p"]
-    return raw.tobytes()
+    return pack(events, "t64")
 
 
 def progress_us(events: NDArray, bin_us: int, gap_us: int, back_us: int) -> NDArray[np.int64]:

@@ -126,6 +126,11 @@ def test_idx_files(tmp_path: Path) -> None:
     (tmp_path / "d").write_bytes(b"PK\x03\x04")
     with pytest.raises(DataError, match="not an IDX"):
         read_idx(tmp_path / "d")
+    damaged = bytearray(gzip.compress(idx_bytes(array)))
+    damaged[12:16] = b"\xff" * 4
+    (tmp_path / "e.gz").write_bytes(damaged)
+    with pytest.raises(DataError, match="cut short or not gzip"):
+        read_idx(tmp_path / "e.gz")
 
 
 def write_mnist(root: Path, count: int = 12) -> None:

@@ -6,6 +6,7 @@ All become uint8 [M, 1, C, H, W]; the encoder makes the T steps of them, a batch
 import gzip
 import io
 import pickle
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ def read_idx(path: Path) -> np.ndarray:
                 raise DataError(f"{path.name} is not an IDX file of bytes")
             shape = tuple(int.from_bytes(file.read(4), "big") for _ in range(magic[3]))
             data = np.frombuffer(file.read(), np.uint8)
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path.name} is cut short or not gzip: {error}; download it again") from None
     if data.size != np.prod(shape):
         raise DataError(f"{path.name} is cut short: it should hold {np.prod(shape)} bytes, not {data.size}")
