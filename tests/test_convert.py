@@ -537,6 +537,16 @@ def test_curve_reads_every_step_of_one_run(resnet: nn.Module, images: Tensor) ->
     assert found.exit_right[2.0].sum() == found.correct[-1]
 
 
+@pytest.mark.parametrize("name", ["ours", "multi"])
+def test_simulation_by_the_engine_equals_the_network(name: str, resnet: nn.Module, images: Tensor) -> None:
+    network = convert(resnet, [images], name, steps=8)
+    plain = network(images[None], None, 12)[0].double().cumsum(0)
+    for chunk in (None, 5):
+        found = torch.cat(list(chunks(network, images, 12, chunk)))
+        apart = (found - plain).abs().amax((0, 2)) > 1e-3  # a potential lay at a threshold, but for rounding
+        assert int(apart.sum()) <= 4
+
+
 def test_early_exit(resnet: nn.Module, images: Tensor) -> None:
     network = convert(resnet, [images], "ours", steps=8)
     assert until_confident(network, images[0], 20, 0.0)[1] == 1

@@ -1,5 +1,6 @@
 """Thresholds and calibration of converted neurons: each rule against its equation, computed another way."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -98,10 +99,9 @@ def test_qcfs_thresholds_are_as_trained(images: Tensor) -> None:
 
 
 def test_a_dead_channel_gets_a_tiny_threshold(one_layer: nn.Module, images: Tensor) -> None:
-    ann = nn.Sequential(*(m for m in one_layer))  # type: ignore[arg-type]
-    ann[0] = nn.Conv2d(3, 4, 3, padding=1)
+    ann = copy.deepcopy(one_layer)
     with torch.no_grad():
-        ann[0].weight[2] = 0
+        ann[0].weight[2] = 0  # type: ignore[index]
         ann[0].bias[2] = -1  # type: ignore[index]
     theta = thetas(ann, images, "half", channelwise=True)
     assert float(theta[2]) == pytest.approx(FLOOR)
@@ -189,3 +189,11 @@ def test_repair_brings_the_logits_nearer(images: Tensor) -> None:
         return float((predictions(convert(ann, [images], method, steps=6), images, 6) - wanted).square().mean())
 
     assert error(repair=True) < 0.7 * error(repair=False)
+
+
+def test_a_silent_layer_is_left_as_it_is() -> None:
+    layer = nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False)
+    weight, bias = regression(layer, torch.zeros(6, 3, 5, 5), torch.ones(6, 4, 5, 5))
+    assert torch.equal(weight, torch.zeros_like(weight))
+    assert layer.bias is not None
+    torch.testing.assert_close(layer.bias + bias, torch.ones(4), rtol=1e-5, atol=1e-5)

@@ -78,8 +78,11 @@ class Comparison:
         c, path = self.config, self.folder / f"ann-{digest(self.ann_key())}.safetensors"
 
         def job() -> Result:
-            network = self._train_ann()
-            save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
+            if path.is_file():  # trained before, and read on other images
+                network = build_for(c.network, read_state(path))
+            else:
+                network = self._train_ann()
+                save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
             right = hits(network, self.prepared(self.test), self.test.labels)
             here, shape = right[: c.images], self.test.pixels.shape[1:]
             return {
