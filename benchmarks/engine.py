@@ -1,130 +1,54 @@
-"""The event-driven engine against the plain network, the best dense one and the peers that are installed.
+"""The event-driven engine against the plain network, the best dense ones and the peers that are installed.
 
-    python -m benchmarks.engine [--rounds 5] [--checkpoint FOLDER --recordings FOLDER] [--quick]
+    python -m benchmarks.engine [--tables streams converted sweep] [--rounds 5] [--networks sew-resnet18 resnet18]
+        [--rates 1 2 5 7 10 15 20 30 50] [--sizes 224 128] [--recordings FOLDER] [--ann FILE --pictures FILE]
 
-Tables, each with the density of every layer: one step of the shipped shape (or of a checkpoint) for 1, 8 and 32
-streams; a converted CIFAR ResNet-18; SEW ResNet-18 at T = 4, 224x224 images and T = 10, 128x128 events, at three firing
-rates. Without `--checkpoint` the weights are random, with the batch norms set so that the neurons fire at the stated
-rate: the rates of a trained network decide, so quote a checkpoint's table for any claim.
+streams     one step of each shipped event model on its sample recordings (or `--recordings` of its first one), for 1,
+            8 and 32 streams together
+converted   a CIFAR ResNet-18 of random weights, converted; with `--ann` and `--pictures` also a trained ANN
+sweep       ResNet-18 at T = 4, 3x224x224 images and T = 10, 2x128x128 events, random weights with batch norms shifted
+            until each neuron layer fires at the stated rate, per cent
+
+Each table prints the density that every layer met. Peers that are not installed (SpikingJelly: the extra `dev`;
+OpenVINO: pip install openvino) are left out with a line that says so.
 """
 
 import argparse
-import copy
+import itertools
 import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing import paired, print_machine, print_table
-from encoders.recordings import read_recording
-from models.ann import stage
-from models.checkpoint import Card, load
+from benchmarks.peers import Variants, folded, inference, installed, openvino, spikingjelly_converted
+from benchmarks.peers import spikingjelly_resnet as spikingjelly
+from benchmarks.rates import at_rate
+from benchmarks.timing import Timing, paired, print_machine, print_table
+from encoders.events import SensorSize
+from encoders.recordings import Recording, read_recording
+from models.ann import build_for, guess_name, read_state, stage
+from models.checkpoint import Card, load, shipped
 from models.classifier import encoder_for
 from models.convert import convert
-from models.engine import Engine, engine_status
+from models.energy import Meter
+from models.engine import Engine, engine_status, rounds_weights
 from models.engine_library import keep_memory
-from models.engine_plan import fold
-from models.neurons import Neuron, NeuronConfig
+from models.neurons import NeuronConfig
 from models.resnet import NETWORKS, SpikingResNet
+from service.demos import listing, t64_of
+from service.messages import EVENTS_T64
+from service.packets import PacketDecoder
 
 ZERO_RESET = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
-
-
-def at_rate(network: SpikingResNet, x_seq: Tensor, rate: float) -> float:
-    """Shift the batch norms until the neurons fire at about `rate`; the rate reached."""
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    low, high, reached = -4.0, 2.0, 0.0
-    for norm in norms:
-        norm.momentum = 1.0
-        nn.init.constant_(norm.weight, 2.0)
-    for _ in range(7):
-        middle = (low + high) / 2
-        for norm in norms:
-            nn.init.constant_(norm.bias, middle)
-        reached = firing_rate(network, x_seq)
-        low, high = (middle, high) if reached < rate else (low, middle)
-    network.eval()
-    return reached
-
-
-def firing_rate(network: SpikingResNet, x_seq: Tensor) -> float:
-    """Mean output of the neuron layers, with batch norms that see this input."""
-    rates: list[float] = []
-    handles = [
-        m.register_forward_hook(lambda _, __, spikes: rates.append(float(spikes.mean())))
-        for m in network.modules()
-        if isinstance(m, Neuron)
-    ]
-    network.train()
-    with torch.no_grad():
-        network(x_seq)
-    for handle in handles:
-        handle.remove()
-    return sum(rates) / len(rates)
-
-
-def folded(network: SpikingResNet) -> SpikingResNet:
-    """The best dense form: batch norms folded, channels last."""
-    network = copy.deepcopy(network)
-    for module in list(network.modules()):
-        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(conv := module[0], nn.Conv2d):
-            weight, bias, _ = fold(module)
-            conv.weight, conv.bias, module[1] = nn.Parameter(weight), nn.Parameter(bias), nn.Identity()
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def inference(network: Callable[[Tensor], Any], x_seq: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Any]:
-    def run() -> Any:
-        with torch.inference_mode(), torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
-            return network(x_seq)
-
-    return run
-
-
-def spikingjelly_resnet(network: SpikingResNet) -> Callable[[Tensor], Tensor]:
-    """SpikingJelly's multi-step LIF in place of our neurons, the same weights and topology."""
-    from spikingjelly.activation_based import functional, neuron
-
-    class Layer(nn.Module):
-        def __init__(self, config: NeuronConfig) -> None:
-            super().__init__()
-            self.node = neuron.LIFNode(tau=1 / (1 - config.beta), detach_reset=True, step_mode="m")
-
-        def forward(self, x_seq: Tensor, _: object) -> Tensor:
-            return self.node(x_seq)
-
-    network = copy.deepcopy(network)
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, Neuron):
-                setattr(module, name, Layer(child.config))
-
-    def run(x_seq: Tensor) -> Tensor:
-        functional.reset_net(network)
-        return network(x_seq)[0]
-
-    return run
-
-
-def openvino(network: SpikingResNet, x_seq: Tensor, precision: str) -> Callable[[], Any]:
-    """The traced network under OpenVINO, one thread."""
-    import openvino as ov
-
-    class Plain(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return network(x)[0]
-
-    with torch.no_grad():
-        model = ov.convert_model(torch.export.export(Plain(), (x_seq,)))
-    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
-    return lambda: request.infer([x_seq.numpy()])
+TABLES = ("streams", "converted", "sweep")
+SIZES = {224: (4, 3), 128: (10, 2)}  # image size: steps, channels
+EXACT = ("PyTorch, folded, channels last", "OpenVINO f32", "engine, dense alone")  # dense forms in float32
+HALF = ("the same, bfloat16", "OpenVINO bf16", "engine bf16, dense alone")
 
 
 def print_uses(engine: Engine) -> None:
@@ -133,11 +57,52 @@ def print_uses(engine: Engine) -> None:
     print("density a layer (* dense kernel): " + ", ".join(words))
 
 
-def bench_streams(network: SpikingResNet, x_of: Callable[[int], Tensor], size: tuple[int, int], rounds: int) -> None:
+def print_parity(network: nn.Module, engine: Engine, x_seq: Tensor) -> None:
+    """How far the engine is from the network: logits, and spikes on one side alone (ties, and what follows them)."""
+    meter = Meter(network)
+    with torch.inference_mode():
+        logits = network(x_seq)[0]
+    spikes = meter.read().layer_spikes
+    meter.close()
+    result = engine.run(x_seq)
+    moved = int((result.layer_spikes - spikes).abs().sum())
+    step = float((result.logits - logits).abs().max())
+    mean = float((result.logits.mean(0) - logits.mean(0)).abs().max())
+    print(
+        f"logits of {logits.abs().max():.2f} differ by {step:.1e} in a step, {mean:.1e} in their mean over time; "
+        f"{moved} of {int(spikes.sum())} spikes by layer"
+    )
+
+
+# --- streams ---
+
+
+def read_samples(card: Card) -> list[Recording]:
+    """The shipped recordings made for a sensor of this size."""
+    size = (card.contract.sensor_width, card.contract.sensor_height)
+    found = [sample for sample in listing() if (sample.width, sample.height) == size]
+    decoder = PacketDecoder()
+    return [Recording(decoder.decode(EVENTS_T64, t64_of(s.name), 0), SensorSize(*size), "t64") for s in found]
+
+
+def read_folder(folder: Path, count: int = 32) -> list[Recording]:
+    """The first recordings of a folder."""
+    return [read_recording(path) for path in sorted(p for p in folder.rglob("*") if p.is_file())[:count]]
+
+
+def read_windows(card: Card, recordings: list[Recording], count: int = 32) -> Tensor:
+    """The first windows of recordings, uint8 [T, count, 2, H, W]; over again where there are fewer."""
+    if not recordings:
+        raise SystemExit("no recordings there")
+    windows = [torch.from_numpy(encoder_for(card.contract, r.size)(r.events)) for r in recordings]
+    return torch.cat([windows[n % len(windows)] for n in range(count)], 1)
+
+
+def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: int) -> None:
     """One step for N streams together."""
     for streams in (1, 8, 32):
-        inputs = x_of(streams)
-        engine = Engine(network, *size)
+        inputs = recorded[:, :streams]
+        engine = Engine(network, *inputs.shape[3:])
         state = engine.run(inputs).state  # not the silent first step
         plain = engine.to_network_state(state)
         one, floats = inputs[-1:], inputs[-1:].float()
@@ -152,50 +117,30 @@ def bench_streams(network: SpikingResNet, x_of: Callable[[int], Tensor], size: t
                     network(one, plain)
 
         timings = paired({"network (torch)": torch_loop, "engine": loop}, "network (torch)", rounds)
-        print_table(f"One step of {streams} stream(s)", timings, "network (torch)", per=20)
-        print_uses(engine)
+        print_table(f"{name}: one step of {streams} stream(s)", timings, "network (torch)", per=20)
+    engine.uses()
+    print_parity(network, engine, inputs.float())
+    print_uses(engine)
 
 
-def bench_resnet18(name: str, channels: int, steps: int, size: int, rate: float, rounds: int) -> None:
-    """SEW ResNet-18, one sample, T steps at once."""
+def bench_shipped(recordings: Path | None, rounds: int) -> None:
+    """Every shipped event model, on recordings of its sensor's size."""
+    for name, folder in shipped().items():
+        network, card = load(folder)
+        if card.contract.kind != "events" or not isinstance(network, SpikingResNet):
+            continue
+        found = read_samples(card) if recordings is None else read_folder(recordings)
+        bench_streams(name, network, read_windows(card, found), rounds)
+        if recordings is not None:
+            return
+
+
+# --- converted networks ---
+
+
+def random_ann(images: Tensor) -> nn.Module:
+    """A CIFAR ResNet-18 with batch norms that know the images."""
     torch.manual_seed(0)
-    generator = torch.Generator().manual_seed(0)
-    config = replace(NETWORKS["sew-resnet18"], in_channels=channels, neuron=ZERO_RESET)
-    network = SpikingResNet(config)
-    if channels == 2:
-        x_seq = (torch.rand(steps, 1, 2, size, size, generator=generator) < 0.05).float()
-    else:
-        x_seq = torch.randn(1, 1, channels, size, size, generator=generator).expand(steps, -1, -1, -1, -1)
-    reached = at_rate(network, x_seq, rate)
-    best = folded(network)
-    engines = {choice: Engine(network, size, size, choice=choice) for choice in ("auto", "events", "dense")}
-    variants: dict[str, Callable[[], Any]] = {
-        "network, folded, channels last (torch)": inference(best, x_seq),
-        "the same, bfloat16": inference(best, x_seq, torch.bfloat16),
-        "engine": lambda: engines["auto"].run(x_seq),
-        "engine, events alone": lambda: engines["events"].run(x_seq),
-        "engine, dense alone": lambda: engines["dense"].run(x_seq),
-    }
-    base = "network, folded, channels last (torch)"
-    if find_spec("spikingjelly"):
-        base = "SpikingJelly multi-step"
-        variants = {base: inference(spikingjelly_resnet(network), x_seq), **variants}
-    if find_spec("openvino"):
-        for precision in ("f32", "bf16"):
-            variants[f"OpenVINO {precision}"] = openvino(network, x_seq.contiguous(), precision)
-    with torch.inference_mode():
-        logits = network(x_seq)[0]
-    result = engines["auto"].run(x_seq)
-    timings = paired(variants, base, rounds)
-    print_table(f"{name}, neurons fire at {reached:.1%}", timings, base)
-    print(f"logits of {logits.abs().max():.2f} differ by {(result.logits - logits).abs().max():.1e}")
-    print_uses(engines["auto"])
-
-
-def bench_converted(rounds: int, steps: int = 32) -> None:
-    """CIFAR ResNet-18, converted; one image, T steps."""
-    torch.manual_seed(0)
-    images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     stages = [stage(64, 64, 2, 1, "conv"), stage(64, 128, 2, 2, "conv"), stage(128, 256, 2, 2, "conv")]
     ann = nn.Sequential(
         *(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()),
@@ -207,9 +152,14 @@ def bench_converted(rounds: int, steps: int = 32) -> None:
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None
         ann(images)
-    network = convert(ann.eval(), [images], "half", steps=steps)
+    return ann.eval()
+
+
+def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rounds: int, steps: int = 32) -> None:
+    """One image, T steps."""
+    network = convert(ann, [images], method, steps=steps)
     x_seq = images[:1].expand(steps, -1, -1, -1, -1)
-    engine = Engine(network, 32, 32)
+    engine = Engine(network, *images.shape[2:])
     state = engine.initial_state()
 
     def stepwise() -> None:
@@ -218,96 +168,137 @@ def bench_converted(rounds: int, steps: int = 32) -> None:
             carried = engine.run(x[None], carried).state
 
     batch = images[:1].expand(steps, -1, -1, -1).contiguous()
-    variants: dict[str, Callable[[], Any]] = {
-        "ANN, one batch of T images": inference(ann, batch),
+    base = "ANN, one batch of T images"
+    variants: Variants = {
+        base: inference(ann, batch),
         "converted network, T at once": lambda: network(x_seq[:1], None, steps),
         "engine, step by step": stepwise,
         "engine, T at once": lambda: engine.run(x_seq),
     }
-    base = "ANN, one batch of T images"
-    if find_spec("spikingjelly"):
-        base = "SpikingJelly step loop"
-        variants = {**spikingjelly_converted(ann, images, x_seq), **variants}
+    if method == "half" and installed("spikingjelly"):  # the method that its converter has
+        try:
+            variants = {**spikingjelly_converted(ann, images, x_seq), **variants}
+            base = "SpikingJelly step loop"
+        except ValueError as error:
+            print(f"(no rows of SpikingJelly: {error})")
     timings = paired(variants, base, rounds)
-    print_table(f"CIFAR ResNet-18 converted, T = {steps}, a step of one image", timings, base, per=steps)
+    print_table(f"{title} ({method}), T = {steps}, a step of one image", timings, base, per=steps)
     engine.uses()
-    engine.run(x_seq)
+    print_parity(network, engine, x_seq)
     print_uses(engine)
 
 
-def spikingjelly_converted(ann: nn.Module, images: Tensor, x_seq: Tensor) -> dict[str, Callable[[], Any]]:
-    """The ANN through SpikingJelly's own converter, in both of its step modes."""
-    from spikingjelly.activation_based import ann2snn, functional
-    from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
+def read_pictures(path: Path, count: int = 64) -> Tensor:
+    """JPEG pictures of an .npz (`jpeg`, `offsets`), prepared as the CIFAR ResNets were trained: [count, 3, 32, 32]."""
+    import cv2
+    import numpy as np
 
-    recipe = RateCodingRecipe(dataloader=[(images, torch.zeros(len(images)))], mode="99.9%")
-    single = ann2snn.Converter(recipe=recipe).convert(copy.deepcopy(ann)).eval()
-    multi = copy.deepcopy(single)
-    functional.set_step_mode(multi, "m")
-    merged = x_seq.contiguous()
-
-    def loop() -> None:
-        functional.reset_net(single)
-        with torch.inference_mode():
-            for x in x_seq:
-                single(x)
-
-    def whole() -> None:
-        functional.reset_net(multi)
-        with torch.inference_mode():
-            multi(merged)
-
-    return {"SpikingJelly step loop": loop, "SpikingJelly multi-step": whole}
+    with np.load(path) as data:
+        ends = data["offsets"][: count + 1]
+        pixels: list[Any] = [cv2.imdecode(data["jpeg"][a:b], cv2.IMREAD_COLOR_RGB) for a, b in itertools.pairwise(ends)]
+    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return (images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
 
 
-def read_windows(card: Card, folder: Path) -> Tensor:
-    """The first windows of 32 recordings, uint8 [T, 32, 2, H, W]."""
-    windows: list[Tensor] = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        recording = read_recording(path)
-        windows.append(torch.from_numpy(encoder_for(card.contract, recording.size)(recording.events)))
-        if len(windows) == 32:
-            return torch.cat(windows, 1)
-    raise SystemExit(f"{folder} has fewer than 32 recordings")
+def bench_trained_ann(file: Path, pictures: Path, rounds: int) -> None:
+    """A trained CIFAR ResNet on real pictures, binary and signed."""
+    weights = read_state(file)
+    name = guess_name(weights)
+    ann, images = build_for(name, weights), read_pictures(pictures)
+    ann.load_state_dict(weights)
+    for method in ("half", "signed", "multi"):
+        bench_converted(f"{name}, trained", ann.eval(), images, method, rounds)
+
+
+# --- firing rates ---
+
+
+def bench_sweep(name: str, size: int, rate: float, rounds: int) -> None:
+    """ResNet-18, one sample, T steps at once, every neuron layer at `rate`."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    steps, channels = SIZES[size]
+    network = SpikingResNet(replace(NETWORKS[name], in_channels=channels, neuron=ZERO_RESET))
+    if channels == 2:
+        x_seq = (torch.rand(steps, 1, 2, size, size, generator=generator) < 0.05).float()
+    else:
+        x_seq = torch.randn(1, 1, channels, size, size, generator=generator).expand(steps, -1, -1, -1, -1)
+    reached = at_rate(network, x_seq, rate)
+    best = folded(network)
+    engine = Engine(network, size, size)
+    engines = {"engine": engine, "engine, dense alone": Engine(network, size, size, choice="dense")}
+    if rounds_weights("bf16"):
+        engines["engine bf16"] = Engine(network, size, size, precision="bf16")
+        engines["engine bf16, dense alone"] = Engine(network, size, size, precision="bf16", choice="dense")
+    base = EXACT[0]
+    variants: Variants = {base: inference(best, x_seq), HALF[0]: inference(best, x_seq, torch.bfloat16)}
+    variants |= {label: lambda engine=engine: engine.run(x_seq) for label, engine in engines.items()}
+    if installed("spikingjelly"):
+        base = "SpikingJelly multi-step"
+        variants = {base: inference(spikingjelly(network), x_seq), **variants}
+    if installed("openvino"):
+        for precision in ("f32", "bf16"):
+            variants[f"OpenVINO {precision}"] = openvino(network, x_seq.contiguous(), precision)
+    timings = paired(variants, base, rounds)
+    title = f"{name}, T = {steps}, {channels}x{size}x{size}, neurons fire at {min(reached):.1%} to {max(reached):.1%}"
+    print_table(title, timings, base)
+    print_against_dense(timings, "engine", EXACT)
+    print_against_dense(timings, "engine bf16", HALF)
+    engine.uses()
+    print_parity(network, engine, x_seq)
+    print_uses(engine)
+
+
+def print_against_dense(timings: dict[str, Timing], name: str, dense: tuple[str, ...]) -> None:
+    """The engine's time over that of the fastest dense form of its precision."""
+    if name not in timings:
+        return
+    best = min((label for label in dense if label in timings), key=lambda label: timings[label].milliseconds)
+    share = timings[best].ratio / timings[name].ratio
+    print(f"{name}: {share:.2f} of the time of the best dense form ({best})")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--checkpoint", help="a trained event model for the first table")
-    parser.add_argument("--recordings", type=Path, help="event files that the checkpoint's table reads")
-    parser.add_argument("--quick", action="store_true", help="without the ResNet-18s")
+    parser.add_argument("--networks", nargs="+", default=["sew-resnet18", "resnet18"], help="of the sweep")
+    parser.add_argument("--rates", nargs="+", type=float, default=[2, 7, 15, 30, 50], help="of the sweep, per cent")
+    parser.add_argument("--sizes", nargs="+", type=int, choices=tuple(SIZES), default=tuple(SIZES))
+    parser.add_argument("--recordings", type=Path, help="event files for the first shipped event model")
+    parser.add_argument("--ann", type=Path, help="a trained CIFAR ResNet (.th) for the converted table")
+    parser.add_argument("--pictures", type=Path, help="its pictures: an .npz of JPEGs")
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     keep_memory()  # as the commands do
     print_machine(engine_status())
-    generator = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)
-    card = None
-    if args.checkpoint:
-        network, card = load(args.checkpoint)
-        assert isinstance(network, SpikingResNet)
-        size = (card.contract.height, card.contract.width)
+    tables: dict[str, Callable[[], None]] = {
+        "streams": lambda: bench_shipped(args.recordings, args.rounds),
+        "converted": lambda: converted(args.ann, args.pictures, args.rounds),
+        "sweep": lambda: sweep(args.networks, args.sizes, args.rates, args.rounds),
+    }
+    for table in args.tables:
+        tables[table]()
+
+
+def converted(ann: Path | None, pictures: Path | None, rounds: int) -> None:
+    """The converted tables."""
+    images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    bench_converted("CIFAR ResNet-18, random weights", random_ann(images), images, "half", rounds)
+    if ann is not None and pictures is not None:
+        bench_trained_ann(ann, pictures, rounds)
     else:
-        network, size = SpikingResNet(NETWORKS["event-medium"]), (34, 34)
-        x_seq = (torch.rand(10, 8, 2, *size, generator=generator) < 0.05).float()
-        print(f"random weights, firing at {at_rate(network, x_seq, 0.1):.1%}")
+        print("\n(no trained ANN: --ann and --pictures)")
 
-    recorded = read_windows(card, args.recordings) if card is not None and args.recordings else None
 
-    def x_of(streams: int) -> Tensor:
-        if recorded is not None:
-            return recorded[:, :streams]
-        return (torch.rand(10, streams, 2, *size, generator=generator) < 0.05).to(torch.uint8)
-
-    bench_streams(network, x_of, size, args.rounds)
-    bench_converted(args.rounds)
-    if args.quick:
-        return
-    for rate in (0.03, 0.07, 0.15):
-        bench_resnet18("SEW ResNet-18, T = 4, 3x224x224", 3, 4, 224, rate, args.rounds)
-        bench_resnet18("SEW ResNet-18, T = 10, 2x128x128", 2, 10, 128, rate, args.rounds)
+def sweep(networks: list[str], sizes: list[int], rates: list[float], rounds: int) -> None:
+    """Every network, size and rate."""
+    for name in networks:
+        for size in sizes:
+            for rate in rates:
+                bench_sweep(name, size, rate / 100, rounds)
 
 
 if __name__ == "__main__":

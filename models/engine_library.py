@@ -165,6 +165,9 @@ def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:
     lib.engine_free.argtypes, lib.engine_free.restype = [POINTER], None
     lib.engine_run.argtypes, lib.engine_run.restype = [POINTER, POINTER], NUMBER
     lib.engine_statistics.argtypes, lib.engine_statistics.restype = [POINTER, POINTER], None
+    for name in ("event_convolution_forward", "event_convolution_backward"):
+        function = getattr(lib, name)
+        function.argtypes, function.restype = [POINTER], None
     lib.neurons_forward.argtypes, lib.neurons_forward.restype = [POINTER] * 5, None
     lib.neurons_backward.argtypes, lib.neurons_backward.restype = [POINTER] * 7, REAL
     return lib

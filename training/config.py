@@ -83,6 +83,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU when there is one
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, membranes stay float32
     channels_last: bool = False  # memory layout of the convolutions
+    sparse_convs: bool = False  # CPU: 3x3 convolutions of spikes compute from the events where these are few; exact
     compile: bool = False  # torch.compile
     checkpoint_steps: int = 0  # recompute in the backward pass, this many steps a piece: less memory; 0 is off
     threads: int = 0  # torch threads; 0 leaves torch's choice

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from models.checkpoint import Card, save
+from models.event_convolution import use_event_convolutions
 from models.neurons import State
 from training.batches import Batches
 from training.carry import carried_state, seeded
@@ -60,6 +61,8 @@ class Run:
         self.network.to(self.device)
         if config.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.sparse_convs:
+            use_event_convolutions(self.network)
         self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
         self.teacher = load_teacher(Path(config.teacher), data.contract, self.device) if config.teacher else None
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.ema else None

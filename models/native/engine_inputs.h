@@ -43,6 +43,15 @@ auto typed(const Buffer& b, const char* data, const F& f) {
     return f(reinterpret_cast<const uint8_t*>(data));
 }
 
+template <typename T>
+float as_float(T x) { return float(x); }
+inline float as_float(uint16_t bfloat16) {
+    const uint32_t bits = uint32_t(bfloat16) << 16;
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
 inline Floats load_as_floats(const float* p) { return load(p); }
 inline Floats load_as_floats(const uint8_t* p) { return load_bytes(p); }
 inline Floats load_as_floats(const int8_t* p) { return load_signed_bytes(p); }
@@ -72,18 +81,24 @@ int64_t count_nonzero(const T* p, int64_t n) {
     return count;
 }
 
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+// The channels first + i of the mask's bits. No branch: what is written behind the new end is written over later.
+inline uint16_t* list_lanes(__mmask16 mask, int64_t first, uint16_t* out) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i set = _mm512_maskz_compress_epi32(mask, _mm512_add_epi32(lanes, _mm512_set1_epi32(int(first))));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(set));
+    return out + __builtin_popcount(mask);
+}
+#endif
+
 template <typename T>
 uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
     int64_t i = 0;
     if constexpr (sizeof(T) == 1) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
-        const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        for (; i + 16 <= channels; i += 16) {  // no branch: what lies behind the new end is written over later
+        for (; i + 16 <= channels; i += 16) {
             __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i));
-            const __mmask16 m = _mm_test_epi8_mask(v, v);
-            __m512i set = _mm512_maskz_compress_epi32(m, _mm512_add_epi32(lanes, _mm512_set1_epi32(int(i))));
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(set));
-            out += __builtin_popcount(m);
+            out = list_lanes(_mm_test_epi8_mask(v, v), i, out);
         }
 #else
         for (; i + 8 <= channels; i += 8) {
@@ -94,6 +109,16 @@ uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
         }
 #endif
     }
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    if constexpr (sizeof(T) == 2)
+        for (; i + 16 <= channels; i += 16) {
+            __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i));
+            out = list_lanes(_mm256_test_epi16_mask(v, v), i, out);
+        }
+    if constexpr (sizeof(T) == 4)
+        for (; i + 16 <= channels; i += 16)
+            out = list_lanes(_mm512_cmp_ps_mask(_mm512_loadu_ps(p + i), _mm512_setzero_ps(), _CMP_NEQ_UQ), i, out);
+#endif
     for (; i < channels; ++i)
         if (p[i] != 0) *out++ = uint16_t(i);
     return out;
@@ -122,7 +147,7 @@ void list_frame(const T* data, const Buffer& b, char* memory, Input& out) {
     bool ones = true;
     for (int64_t p = 0; p < pixels; ++p)
         for (uint32_t i = start[p]; i < start[p + 1]; ++i) {
-            value[i] = float(data[p * b.channels + index[i]]);
+            value[i] = as_float(data[p * b.channels + index[i]]);
             ones &= value[i] == 1.0f;
         }
     out.value = value, out.binary = ones;

@@ -1,0 +1,96 @@
+"""A training step with event-driven convolutions (`train-dvs --sparse-convs`) against the dense ones, by firing rate.
+
+    python -m benchmarks.event_convolutions [--networks cifar-ms-resnet18 cifar-resnet18] [--rates 5 10 20]
+        [--batch 16] [--rounds 3] [--no-shipped]
+
+Networks of random weights, T = 4 images of 3x32x32, every neuron layer at the stated rate, per cent; and the shipped
+digit model on its sample recordings in its recipe's shape (T = 10, batch of 64), which fires as it was trained to.
+"""
+
+import argparse
+import copy
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.engine import read_samples, read_windows
+from benchmarks.rates import at_rate
+from benchmarks.timing import paired, print_machine, print_table
+from benchmarks.training import LIF, our_step
+from models.checkpoint import find, load
+from models.engine import engine_status
+from models.engine_library import keep_memory
+from models.event_convolution import use_event_convolutions
+from models.resnet import NETWORKS, SpikingResNet
+
+BASE = "fp32"
+VARIANTS: dict[str, dict[str, object]] = {BASE: {}, "bf16": {"precision": "bf16"}}
+
+
+def print_densities(network: nn.Module, x_seq: Tensor) -> None:
+    """What each convolution meets."""
+    met: dict[str, float] = {}
+
+    def noting(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def note(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            met[name] = int(inputs[0].count_nonzero()) / inputs[0].numel()
+
+        return note
+
+    convs = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+    handles = [module.register_forward_pre_hook(noting(name)) for name, module in convs]
+    with torch.no_grad():
+        network(x_seq, {})
+    for handle in handles:
+        handle.remove()
+    print("density a convolution: " + ", ".join(f"{name.removesuffix('.0')} {d:.3f}" for name, d in met.items()))
+
+
+def bench(title: str, network: SpikingResNet, x_seq: Tensor, rounds: int) -> None:
+    """All variants, channels last."""
+    labels = torch.arange(x_seq.shape[1]) % network.config.classes
+    sparse = copy.deepcopy(network)
+    use_event_convolutions(sparse)
+    variants = {}
+    for name, options in VARIANTS.items():
+        variants[name] = our_step(copy.deepcopy(network), x_seq, labels, channels_last=True, **options)
+        variants[f"{name}, event convolutions"] = our_step(
+            copy.deepcopy(sparse), x_seq, labels, channels_last=True, **options
+        )
+    print_table(title, paired(variants, BASE, rounds), BASE)
+    print_densities(network, x_seq)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="*", default=["cifar-ms-resnet18", "cifar-resnet18"])
+    parser.add_argument("--rates", nargs="+", type=float, default=[5, 10, 20])
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-shipped", action="store_true", help="without the shipped digit model")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    keep_memory()  # as the commands do
+    print_machine(engine_status())
+    for name in args.networks:
+        for rate in args.rates:
+            torch.manual_seed(0)
+            x_seq = torch.rand(1, args.batch, 3, 32, 32).expand(4, -1, -1, -1, -1).contiguous()
+            network = SpikingResNet(replace(NETWORKS[name], neuron=LIF))
+            at_rate(network, x_seq, rate / 100)
+            bench(f"training step, {name}, T = 4, neurons fire at {rate:g} %", network.train(), x_seq, args.rounds)
+    if not args.no_shipped:
+        network, card = load(find("nmnist"))
+        assert isinstance(network, SpikingResNet)
+        x_seq = read_windows(card, read_samples(card), 64).float()
+        bench("training step, the shipped digit model", network.train().requires_grad_(), x_seq, args.rounds)
+
+
+if __name__ == "__main__":
+    main()
