@@ -39,9 +39,11 @@ def _predictions(classifier: "Classifier", path: Path) -> "list[Prediction]":
         return classifier.predict_events(recording.events, recording.size)
     import cv2
 
+    if not path.is_file():
+        raise ValueError("no such file")
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if picture is None:
-        raise ValueError("not an image that can be read" if path.is_file() else "no such file")
+        raise ValueError("not an image that can be read")
     return classifier.predict_image(picture)
 
 

@@ -18,6 +18,7 @@ from service.sources import SourceError, kinds, parse
 from service.sources import open_source as open_camera
 
 PERIOD_US = 33_333  # of the packets a recording is cut into
+REST_PERIODS = 18  # between two rounds of a sample: 0.6 s
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".y4m", ".m4v", ".mpg"})
 
 
@@ -40,8 +41,11 @@ class Source:
     sensor: SensorSize | None = None  # of packets
 
 
-def open_source(text: str) -> Source:
-    """`0` a webcam, a video, a recording, a shipped sample's name, or a live source. Raises SourceError."""
+def open_source(text: str, *, loop: bool = False) -> Source:
+    """`0` a webcam, a video, a recording, a shipped sample's name, or a live source. Raises SourceError.
+
+    `loop`: a sample, which lasts a third of a second, begins again and again.
+    """
     if text.isdecimal():
         return Source(f"camera {text}", _frames(_capture(int(text), f"camera {text}"), live=True), live=True)
     path = Path(text)
@@ -51,7 +55,7 @@ def open_source(text: str) -> Source:
     if text in names:
         sample = next(sample for sample in demos.listing() if sample.name == text)
         events = PacketDecoder().decode(EVENTS_T64, demos.t64_of(text), 0)
-        return _recording(text, events, SensorSize(sample.width, sample.height))
+        return _recording(text, events, SensorSize(sample.width, sample.height), loop=loop)
     if text.partition(":")[0].partition("?")[0] in kinds():
         parse(text)
         camera = open_camera(text)
@@ -73,8 +77,25 @@ def _file(path: Path) -> Source:
     return _recording(path.name, recording.events, recording.size)
 
 
-def _recording(name: str, events: np.ndarray, size: SensorSize) -> Source:
-    return Source(name, _packets(events), live=False, sensor=size)
+def _recording(name: str, events: np.ndarray, size: SensorSize, *, loop: bool = False) -> Source:
+    return Source(name, _again(events) if loop else _packets(events), live=False, sensor=size)
+
+
+def _again(events: np.ndarray) -> Iterator[Glimpse]:
+    """The same recording for ever, with silence between two rounds."""
+    start_us = 0
+    while True:
+        end_us = 0
+        for glimpse in _packets(events):
+            assert glimpse.packet is not None
+            packet = glimpse.packet.copy()
+            packet["t"] += start_us
+            end_us = glimpse.t_us
+            yield Glimpse(start_us + end_us, packet=packet)
+        for _ in range(REST_PERIODS):
+            end_us += PERIOD_US
+            yield Glimpse(start_us + end_us, packet=empty_events())
+        start_us += end_us
 
 
 def _packets(events: np.ndarray) -> Iterator[Glimpse]:

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch until the source ends or somebody quits."""
-    source = open_source(args.source)
+    source = open_source(args.source, loop=not args.no_window)
     classifier = Classifier.load(find(args.model or default_model(args.source)))
     demo = Demo(classifier, source, args.threshold, args.noise, args.mirror)
     recorder = Recorder(args.record) if args.record else None

@@ -1,5 +1,6 @@
 """`spikesight webcam`: every kind of source, lines or a window, and a video of it."""
 
+import itertools
 import socket
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from serving import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 
 from app import cli, webcam
-from app.sources import SourceError, open_source
+from app.sources import REST_PERIODS, SourceError, open_source
 from app.webcam import Demo, line_of
 from app.window import KEYS, NoDisplay, Window
 from encoders.events import SensorSize, make_events
@@ -142,6 +143,19 @@ def test_quit(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("dummy_display")
+def test_a_sample_begins_again_in_a_window() -> None:
+    once = list(open_source("digit-3").glimpses)
+    looped = list(itertools.islice(open_source("digit-3", loop=True).glimpses, 2 * len(once) + REST_PERIODS))
+    times = [glimpse.t_us for glimpse in looped]
+    assert times == sorted(times)
+    packets = [glimpse.packet for glimpse in looped if glimpse.packet is not None and len(glimpse.packet)]
+    first, second = packets[: len(once)], packets[len(once) :]
+    assert [len(packet) for packet in first] == [len(packet) for packet in second]
+    events = np.concatenate(packets)["t"]
+    assert np.all(np.diff(events) >= 0)
+    assert max(np.diff(events)) > 500_000, "a rest between two rounds"
+
+
 def test_keys_reach_the_window() -> None:
     with Window("test") as window:
         window.show(np.zeros((60, 80, 3), np.uint8))
