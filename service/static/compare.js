@@ -29,7 +29,8 @@ export class Compare {
     this.picked = null; // names, once somebody has picked
     this.round = 0; // answers to an earlier input are late and dropped
     this.timer = null;
-    this.drawnMs = this.spokenMs = 0;
+    this.drawnMs = 0;
+    this.spokenMs = -SPEAK_MS;
     this.spoken = "";
     $("compare-at").addEventListener("input", () => { this.follow = $("compare-at").value === $("compare-at").max; this.show(); });
     $("compare-walk").addEventListener("click", () => this.walk(!this.timer));
@@ -92,6 +93,7 @@ export class Compare {
   close() {
     this.round++;
     this.walk(false);
+    clearTimeout(this.later);
     for (const { stream } of this.streams) stream.close();
     if (this.rounds) this.rounds.closed = true;
     this.streams = [];
@@ -222,8 +224,13 @@ export class Compare {
   /** For screen readers: the answers, when they have changed, at most every two seconds. */
   speak(sums) {
     const words = this.columns.flatMap(({ model }, i) => (sums[i] ? [`${titleOf(model)}: ${sums[i].label}`] : [])).join(". ");
-    const nowMs = performance.now();
-    if (!words || words === this.spoken || nowMs - this.spokenMs < SPEAK_MS) return;
+    const nowMs = performance.now(), waitMs = this.spokenMs + SPEAK_MS - nowMs;
+    clearTimeout(this.later);
+    if (!words || words === this.spoken) return;
+    if (waitMs > 0) {
+      this.later = setTimeout(() => this.speak(sums), waitMs);
+      return;
+    }
     this.spoken = words;
     this.spokenMs = nowMs;
     $("compare-live").textContent = words;
