@@ -112,7 +112,8 @@ def test_a_dropped_digit_through_all_roads(visit: Visitor, digit: Path) -> None:
     assert fact(seen, "ANN", "Step") == "1 pass"
     seen.click("Play")
     seen.until(lambda: page.locator("#compare-at").input_value() != "1", "it walks")
-    assert page.locator("#compare-live").inner_text().startswith("Direct SNN: 3. ")
+    live = page.locator("#compare-live")
+    seen.until(lambda: live.inner_text().startswith("Direct SNN: 3. Converted SNN: "), "it is said aloud")
     page.get_by_role("checkbox", name="mnist-ann").uncheck()
     seen.until(lambda: "ANN" not in answers(seen) and answers(seen).get("Direct SNN") == "3", "three columns are left")
     seen.until(lambda: "Of an ANN" in column(seen, "Direct SNN").first.inner_text(), "an ANN of its own shape")
