@@ -145,8 +145,8 @@ async def run(
 ) -> Result:
     """Step the inputs in the company of everything else. `deadline` is on time.monotonic(); `every`: all answers.
 
-    Inputs that must first be made are made by `apart` in another thread, which submits them itself. Raises Expired,
-    Broken, Stopped, SessionError when the values overflow the network, or what making them raises.
+    Inputs that must first be made are made in the model's thread, or by `apart` in another one while streams are open.
+    Raises Expired, Broken, Stopped, SessionError when the values overflow the network, or what making them raises.
     """
     job = Job(Track(model.classifier), 0, mailbox, confidence=confidence, every=every)
     lane = model.scheduler.open(job, request=True, deadline=deadline, sums=not every and confidence is None)
@@ -155,18 +155,22 @@ async def run(
             make = inputs
             assert apart is not None
 
+            def made() -> list[Input]:
+                given = make()
+                job.begin(len(given))
+                return given
+
             def prepare() -> None:
                 if lane.closed:
                     return
                 try:
-                    made = make()
-                    job.begin(len(made))
-                    model.scheduler.submit(lane, made)
+                    model.scheduler.submit(lane, made())
                 except Exception as error:
                     job.failed(error)
                     mailbox.flush()
 
-            apart(prepare)
+            if not model.scheduler.submit_made(lane, made):
+                apart(prepare)
         else:
             job.begin(len(inputs))
             model.scheduler.submit(lane, inputs)

@@ -54,6 +54,7 @@ class Scheduler:
         self._wake = threading.Condition()
         self._streams: deque[Lane] = deque()
         self._requests: deque[Lane] = deque()
+        self._making: deque[tuple[Lane, Callable[[], list[Input]]]] = deque()  # requests that are yet to be decoded
         self._chores: deque[Callable[[], None]] = deque()  # what touches membranes is done by the model's thread
         self._admitted = 0
         self._stopping = self._retiring = False
@@ -141,6 +142,21 @@ class Scheduler:
                 (self._requests if lane.request else self._streams).append(lane)
                 self._wake.notify()
 
+    def submit_made(self, lane: Lane, make: Callable[[], list[Input]]) -> bool:
+        """Have the network's own thread make a request's inputs, just before they are stepped.
+
+        Batches form by themselves, and nothing passes between threads. False while a stream is open: its steps must not
+        wait for that. What `make` raises fails the lane. Raises Stopped.
+        """
+        with self._wake:
+            if self._stopping:
+                raise Stopped
+            if self._open_streams:
+                return False
+            self._making.append((lane, make))
+            self._wake.notify()
+            return True
+
     def drop_waiting(self, lane: Lane) -> list[Input]:
         """Forget the inputs of a lane that wait; these. A reset among them passes on to the next input."""
         with self._wake:
@@ -192,17 +208,22 @@ class Scheduler:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._requests or self._streams or self._chores or self._over()):
+                while not (self._requests or self._streams or self._making or self._chores or self._over()):
                     self._wake.wait()
                 if self._over():
                     self._stopping = True
-                    lanes = [*self._requests, *self._streams]
+                    lanes = [*self._requests, *self._streams, *(lane for lane, _ in self._making)]
                     break
                 chores = list(self._chores)
                 self._chores.clear()
-                taken = self._take()
+                room = 1 if self._open_streams else max(0, self.max_batch - len(self._requests))
+                making = [self._making.popleft() for _ in range(min(room, len(self._making)))]
             for chore in chores:
                 chore()
+            for lane, make in making:
+                self._make(lane, make)
+            with self._wake:
+                taken = self._take()
             if taken:
                 self._tick(taken)
             if self._after_tick is not None:
@@ -212,6 +233,17 @@ class Scheduler:
                 self._fail(lane, Stopped())
         if self._after_tick is not None:
             self._after_tick()
+
+    def _make(self, lane: Lane, make: Callable[[], list[Input]]) -> None:
+        try:
+            if lane.closed:
+                return
+            if lane.deadline < time.monotonic():
+                raise Expired
+            self.submit(lane, make())
+        except Exception as error:
+            with self._wake:
+                self._fail(lane, error)
 
     def _over(self) -> bool:
         return self._stopping or (self._retiring and not (self._open or self._admitted))

@@ -195,6 +195,37 @@ def test_while_a_stream_is_open_each_step_is_its_own(monkeypatch: pytest.MonkeyP
         scheduler.close(stream)
 
 
+def test_the_models_thread_decodes_what_it_steps() -> None:
+    classifier = Gated()
+    with scheduling(classifier, max_batch=4) as scheduler:
+        open_with(scheduler, inputs(1), request=True)
+        threads: set[int] = set()
+
+        def making(n: int) -> list[Input]:
+            threads.add(threading.get_ident())
+            if n == 2:
+                raise LookupError("not a sample")
+            return inputs(3, seed=n)
+
+        listeners = [Listener(3) for _ in range(6)]
+        for n, listener in enumerate(listeners):
+            assert scheduler.submit_made(scheduler.open(listener, request=True), lambda n=n: making(n))
+        late = Listener(3)
+        assert scheduler.submit_made(scheduler.open(late, request=True, deadline=0.0), lambda: making(9))
+        stream = scheduler.open(Listener(), request=False)
+        assert not scheduler.submit_made(scheduler.open(Listener(), request=True), lambda: making(10))
+        scheduler.close(stream)
+        classifier.gate.set()
+        for n, listener in enumerate(listeners):
+            listener.wait()
+            got = [outcome.logits for outcome in listener.outcomes]
+            assert n == 2 or all(np.array_equal(a, b) for a, b in zip(got, alone(inputs(3, seed=n)), strict=True))
+        assert isinstance(listeners[2].errors[0], LookupError)
+        assert isinstance(late.wait().errors[0], Expired)
+        assert threads == {scheduler._thread.ident}
+    assert max(classifier.batches) == 4
+
+
 def test_older_requests_finish_first() -> None:
     classifier = Gated()
     order: list[int] = []
