@@ -36,7 +36,8 @@ def test_soak() -> None:
             try:
                 work()
             except Exception as error:
-                failures.append(f"{work.__name__}: {error!r}")
+                at_s = SOAK_S - (end - time.monotonic())
+                failures.append(f"{work.__name__}: {error!r} from {error.__cause__!r}, after {at_s:.0f} s")
 
     with running(classifiers=(tiny(),), receive_s=2.0, max_body=300_000) as port:
         client = Client(f"http://127.0.0.1:{port}")

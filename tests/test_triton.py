@@ -1,6 +1,13 @@
 """Triton's own HTTP client against a real server: what passes here works with tools built on it."""
 
+import base64
+import json
+import shutil
+import struct
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,3 +148,24 @@ def test_asyncio_client(port: int) -> None:
                 await client.infer("none", [given])
 
     asyncio.run(talk())
+
+
+@pytest.mark.slow
+def test_perf_analyzer_with_four_clients(port: int, triton: InferenceServerClient, tmp_path: Path) -> None:
+    program = shutil.which("perf_analyzer") or shutil.which("perf_analyzer", path=str(Path(sys.executable).parent))
+    if program is None:
+        pytest.skip("perf_analyzer is absent: pip install perf-analyzer")
+    data = picture(".jpg")
+    element = base64.b64encode(struct.pack("<I", len(data)) + data).decode()  # its input file wants the length in front
+    (tmp_path / "image.json").write_text(json.dumps({"data": [{"image": {"b64": element}}]}))
+    before = triton.get_inference_statistics("tiny")["model_stats"][0]["inference_count"]
+    command = [program, "-m", "tiny", "-x", "1", "-u", f"127.0.0.1:{port}", "-i", "http", "--shape", "image:1"]
+    command += ["--input-data", str(tmp_path / "image.json"), "--concurrency-range", "4"]
+    command += ["--measurement-interval", "1000", "--max-trials", "3", "--stability-percentage", "999"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Concurrency: 4" in done.stdout
+    assert "error" not in done.stdout.lower()
+    stats = triton.get_inference_statistics("tiny")["model_stats"][0]
+    assert stats["inference_count"] > before
+    assert stats["inference_stats"]["fail"]["count"] == 0
