@@ -51,14 +51,15 @@ def engine_status() -> str:
     made = build()
     if made.library is None:
         return f"native kernels: none ({made.reason}); the plain network runs instead, slower, with the same results"
-    return f"native kernels: {made.isa}, {made.reason}"
+    rounded = "; weights that spikes meet rounded to bfloat16" if rounds_weights() else ""
+    return f"native kernels: {made.isa}, {made.reason}{rounded}"
 
 
 def rounds_weights(precision: str | None = None) -> bool:
     """Whether weights are rounded to bfloat16: asked for, and this CPU multiplies bfloat16."""
-    chosen = precision or os.environ.get("SPIKESIGHT_PRECISION") or PRECISIONS[0]
-    if chosen not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {chosen!r}")
+    if precision is not None and precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    chosen = precision or os.environ.get("SPIKESIGHT_PRECISION")
     return chosen == "bf16" and build().isa == "avx512-bf16"
 
 
@@ -66,6 +67,8 @@ def why_not(network: nn.Module) -> str:
     """Why `Engine` does not take this network on this machine, for a person; empty where it does."""
     if library() is None:
         return build().reason
+    if (chosen := os.environ.get("SPIKESIGHT_PRECISION", "")) not in ("", *PRECISIONS):
+        return f"SPIKESIGHT_PRECISION={chosen}: known are {', '.join(PRECISIONS)}"
     if not all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters()):
         return "its weights are not float32 on the CPU"
     if isinstance(network, ConvertedNetwork):

@@ -247,9 +247,21 @@ def test_bfloat16_rounds_weights_and_nothing_else(block: str, choice: str) -> No
     assert (logits - exact).abs().max() > 1e-4
 
 
-def test_unknown_precisions_are_refused() -> None:
+def test_unknown_precisions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="precision must be one of"):
         rounds_weights("fp8")
+    monkeypatch.setenv("SPIKESIGHT_PRECISION", "fp8")
+    assert why_not(lively(EVENT)) != ""
+    assert "bfloat16" not in engine_status()
+
+
+@pytest.mark.skipif(not rounds_weights("bf16"), reason="this CPU does not multiply bfloat16")
+def test_the_environment_chooses_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x_seq = lively(EVENT), inputs(4, 3)
+    monkeypatch.setenv("SPIKESIGHT_PRECISION", "bf16")
+    assert "bfloat16" in engine_status()
+    by_environment, by_argument = Engine(network, 17, 13), Engine(network, 17, 13, precision="bf16")
+    assert torch.equal(by_environment.run(x_seq).logits, by_argument.run(x_seq).logits)
 
 
 @native
