@@ -18,6 +18,7 @@ from service.api import create_app
 from service.connection import Server, server
 from service.settings import Settings
 
+START_S = 180  # native kernels may have to be compiled first
 LABELS = ("zero", "one", "two")
 EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)
 IMAGE_CONTRACT = Contract("image", 3, 16, 16, 3, "direct", mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -62,9 +63,10 @@ def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = 
     served: Server = server(app, wanted)
     thread = threading.Thread(target=served.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    end = time.monotonic() + 30
-    while not served.started and time.monotonic() < end:
+    end = time.monotonic() + START_S
+    while not served.started and thread.is_alive() and time.monotonic() < end:
         time.sleep(0.01)
+    assert served.started, f"the server did not start in {START_S} s"
     try:
         yield listening.getsockname()[1]
     finally:
