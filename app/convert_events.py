@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     reader = RecordingReader(args.source, args.size)
     chain = parse_filters(args.filter, reader.size)
     parts = cut(reader.packets(100_000), args.start, args.seconds, zero=args.zero)
-    n = write_recording(args.target, chain(parts), reader.size, name)
+    n = write_recording(args.target, chain(parts), reader.size, name, warn=lambda text: print(f"warning: {text}"))
     for warning in reader.warnings():
         print(f"warning: {warning}")
     print(f"{args.target}: {n:,} events, {name}, {args.target.stat().st_size:,} bytes")

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.format or format_of(args.target)
     with open_source(args.source, wait_s=args.wait) as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr, flush=True)
-        n = write_recording(args.target, pieces(source, args.seconds), source.size, name)
+        n = write_recording(args.target, pieces(source, args.seconds), source.size, name, warn=_warn)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.n_outside)):
         if count:
             print(f"warning: {count:,} events {label}", file=sys.stderr)
@@ -46,6 +46,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"the source ended: {source.fault}", file=sys.stderr)
     print(f"{args.target}: {n:,} events, {name}")
     return 0
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def pieces(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Events]:

@@ -34,11 +34,15 @@ class Opened:
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of file: the suffixes it is known by, how to open it, and how to write it (None: reading only)."""
+    """One kind of file: the suffixes it is known by, how to open it, and how to write it (None: reading only).
+
+    `clock_bits`: times are kept modulo this power of two; that of the first event may change, none between events.
+    """
 
     suffixes: tuple[str, ...]
     open: Callable[[Path], Opened]
     write: Callable[[Path, "Parts", SensorSize], None] | None = None
+    clock_bits: int | None = None
 
 
 Parts = Iterable[Events]

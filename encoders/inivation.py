@@ -106,7 +106,7 @@ def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
 def aedat2_words(events: Events, size: SensorSize, *, davis: bool) -> NDArray[np.uint32]:
     """Events as pairs of big-endian uint32: address, time."""
     if len(events) and int(events["t"][-1]) >= 1 << 32:
-        raise RecordingError("AEDAT 2 holds times below 2^32 us only; shift the recording to begin at 0")
+        raise RecordingError("AEDAT 2 holds times below 2^32 us only; let the recording begin at 0 (--zero)")
     width, height = size.width, size.height
     x, y = (width - 1 - events["x"]).astype(np.uint32), (height - 1 - events["y"]).astype(np.uint32)
     p = events["p"].astype(np.uint32)

@@ -1,11 +1,10 @@
-"""Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT: headers, decoders and encoders.
+"""Reading Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT: headers and decoders.
 
 Bit layouts after Prophesee's published format descriptions. Time bases wrap (34 bits in EVT2, 24 in EVT3, 32 in DAT)
 and are unwrapped; a smaller step back is left for the sanitiser. Each decoder is a loop in numba and the same in numpy.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.events import MAX_SIDE, Events, SensorSize, empty_events
-from encoders.formats import Decode, Opened, Parts, RecordingError, fit, text_header, word_chunks
+from encoders.formats import Decode, Opened, RecordingError, fit, text_header, word_chunks
 
 SENSORS = {  # what a plugin or system name says where the header has no geometry
     "genx320": SensorSize(320, 320),
@@ -268,108 +267,3 @@ def open_dat(path: Path) -> Opened:
         raise RecordingError("it has no 8-byte events")
     notes: list[str] = []
     return Opened(_geometry(header), word_chunks(path, start, 8, Dat(), notes), notes)
-
-
-# ------------------------------------------------------------------------------------------------------------- writing
-
-
-def write_evt2(path: Path, parts: Parts, size: SensorSize) -> None:
-    """EVT 2.0: a time word wherever the upper bits change (every 64 us at the earliest)."""
-    _save(path, "2.0", "EVT2", size, map(evt2_words, parts))
-
-
-def evt2_words(events: Events) -> Words:
-    """Events as uint32 words, beginning with a time word."""
-    t = events["t"]
-    words = (
-        events["p"].astype(np.uint32) << np.uint32(28)
-        | (t & 0x3F).astype(np.uint32) << np.uint32(22)
-        | events["x"].astype(np.uint32) << np.uint32(11)
-        | events["y"].astype(np.uint32)
-    )
-    high = t >> 6
-    changes = _changes(high)
-    times = np.uint32(8 << 28) | (high[changes] & 0x0FFFFFFF).astype(np.uint32)
-    return np.insert(words, changes, times).astype("<u4")
-
-
-def write_evt21(path: Path, parts: Parts, size: SensorSize) -> None:
-    """EVT 2.1 with one event a word: valid for every reader, if not the smallest file."""
-    _save(path, "2.1", "EVT21", size, map(evt21_words, parts))
-
-
-def evt21_words(events: Events) -> Words:
-    """Events as uint64 words, beginning with a time word."""
-    t, x = events["t"], events["x"].astype(np.uint64)
-    words = (
-        events["p"].astype(np.uint64) << np.uint64(60)
-        | (t & 0x3F).astype(np.uint64) << np.uint64(54)
-        | (x & ~np.uint64(31)) << np.uint64(43)
-        | events["y"].astype(np.uint64) << np.uint64(32)
-        | np.uint64(1) << (x & np.uint64(31))
-    )
-    high = t >> 6
-    changes = _changes(high)
-    times = np.uint64(8 << 60) | (high[changes] & 0x0FFFFFFF).astype(np.uint64) << np.uint64(32)
-    return np.insert(words, changes, times).astype("<u8")
-
-
-def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
-    """EVT 3.0 with single events only: row and time words where they change, no vectors.
-
-    Vectors that stand alone are read wrongly by several programs; single events are read by all.
-    """
-    _save(path, "3.0", "EVT3", size, map(evt3_words, parts))
-
-
-def evt3_words(events: Events) -> Words:
-    """Events as uint16 words, beginning with time and row."""
-    t, y = events["t"], events["y"].astype(np.uint16)
-    high, low = t >> 12 & 0xFFF, (t & 0xFFF).astype(np.uint16)
-    words = np.zeros((len(events), 4), np.uint16)  # time high, time low, row, column
-    words[:, 0] = 0x8000 | high.astype(np.uint16)
-    words[:, 1] = 0x6000 | low
-    words[:, 2] = y
-    words[:, 3] = 0x2000 | events["p"].astype(np.uint16) << 11 | events["x"].astype(np.uint16)
-    wanted = np.ones(words.shape, bool)
-    wanted[1:, 0] = np.diff(t >> 12) != 0
-    wanted[1:, 1] = np.diff(t) != 0
-    wanted[1:, 2] = np.diff(events["y"]) != 0
-    return words[wanted].astype("<u2")
-
-
-def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
-    """DAT, version 2."""
-    header = f"% Data file containing CD events.\n% Version 2\n% Height {size.height}\n% Width {size.width}\n"
-    with path.open("wb") as file:
-        file.write(header.encode() + bytes([0x0C, 8]))
-        for events in parts:
-            file.write(dat_words(events).tobytes())
-
-
-def dat_words(events: Events) -> Words:
-    """Events as pairs of uint32."""
-    pairs = np.empty((len(events), 2), "<u4")
-    pairs[:, 0] = events["t"] & 0xFFFFFFFF
-    pairs[:, 1] = (
-        events["p"].astype(np.uint32) << np.uint32(28)
-        | events["y"].astype(np.uint32) << np.uint32(14)
-        | events["x"].astype(np.uint32)
-    )
-    return pairs
-
-
-def _changes(high: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Where a time word must stand: before the first event and wherever the upper bits differ from the event before."""
-    return np.flatnonzero(np.concatenate([[True], high[1:] != high[:-1]])) if len(high) else np.zeros(0, np.intp)
-
-
-def _save(path: Path, version: str, name: str, size: SensorSize, parts: Iterator[Words]) -> None:
-    header = (
-        f"% evt {version}\n% format {name};height={size.height};width={size.width}\n% geometry {size}\n"
-        "% integrator_name spikesight\n% end\n"
-    )
-    with path.open("wb") as file:
-        file.write(header.encode())
-        for words in parts:
-            file.write(words.tobytes())

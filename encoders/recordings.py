@@ -1,7 +1,7 @@
 """Recordings on disk -> events, and back. The format is told by content; damage is a warning or one RecordingError."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders import aedat4, inivation, prophesee, tables
+from encoders import aedat4, inivation, prophesee, prophesee_writing, tables
 from encoders.events import (
     EVENTS,
     MAX_SIDE,
@@ -41,10 +41,10 @@ FORMATS: dict[str, Format] = {
     "aedat2": Format((".aedat", ".aedat2"), inivation.open_aedat2, inivation.write_aedat2),
     "aedat3": Format((".aedat3", ".aedat31", ".aedat"), inivation.open_aedat3, inivation.write_aedat3),
     "aedat4": Format((".aedat4",), aedat4.open_aedat4, aedat4.write_aedat4),
-    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee.write_evt2),
-    "evt21": Format((".evt21", ".raw"), prophesee.open_raw, prophesee.write_evt21),
-    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee.write_evt3),
-    "dat": Format((".dat",), prophesee.open_dat, prophesee.write_dat),
+    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee_writing.write_evt2, 34),
+    "evt21": Format((".evt21", ".raw"), prophesee.open_raw, prophesee_writing.write_evt21, 34),
+    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee_writing.write_evt3, 24),
+    "dat": Format((".dat",), prophesee.open_dat, prophesee_writing.write_dat, 32),
     "hdf5": Format((".h5", ".hdf5"), tables.open_hdf5, tables.write_hdf5),
     "npz": Format((".npz",), tables.open_npz, tables.write_npz),
     "csv": Format((".csv", ".txt"), tables.open_csv, tables.write_csv),
@@ -244,12 +244,18 @@ def format_of(path: Path | str) -> str:
 
 
 def write_recording(
-    path: Path | str, events: Events | Iterable[Events], size: SensorSize, format: str | None = None
+    path: Path | str,
+    events: Events | Iterable[Events],
+    size: SensorSize,
+    format: str | None = None,
+    *,
+    warn: Callable[[str], object] = lambda _: None,
 ) -> int:
     """Write sorted events, an array or pieces in order, in the format that the suffix stands for or in `format`.
 
     Pieces are written as they come, but for npz, AEDAT 4 and ES, which hold all events first. Returns how many were
-    written. Raises RecordingError; what was at `path` stays until the new file is whole.
+    written. `warn` is told, in a sentence, where the format cannot hold the time of the first event. Raises
+    RecordingError; what was at `path` stays until the new file is whole.
     """
     path = Path(path)
     name = format or format_of(path)
@@ -270,6 +276,10 @@ def write_recording(
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
+    bits = FORMATS[name].clock_bits
+    if bits is not None and counted.first >> bits:
+        begin = counted.first % (1 << bits)
+        warn(f"{name} times have {bits} bits: the file begins at {begin:,} us, not at {counted.first:,} us")
     return counted.n
 
 
@@ -277,7 +287,7 @@ class _Counted:
     """Pieces on their way to a file: checked, counted, empty ones left out."""
 
     def __init__(self, parts: Iterable[Events], size: SensorSize) -> None:
-        self.parts, self.size, self.n = parts, size, 0
+        self.parts, self.size, self.n, self.first = parts, size, 0, 0
 
     def __iter__(self) -> Iterator[Events]:
         last = 0
@@ -288,6 +298,7 @@ class _Counted:
             if int(part["t"][0]) < last:
                 raise RecordingError("times below zero have no place in a file" if not self.n else "time steps back")
             last = int(part["t"][-1])
+            self.first = self.first if self.n else int(part["t"][0])
             self.n += len(part)
             yield np.ascontiguousarray(part, EVENTS)
         if not self.n:

@@ -348,6 +348,9 @@ def _faery_chunks(stream: object) -> Iterator[Events]:
         yield make_events(packet["t"].astype(np.int64), packet["x"], packet["y"], packet["on"])
 
 
+ES_LATEST_US = 7_200_000_000
+
+
 def write_es(path: Path, parts: Parts, size: SensorSize) -> None:
     """An Event Stream file, written by faery (extra `es`), which wants all events at once."""
     try:
@@ -355,6 +358,8 @@ def write_es(path: Path, parts: Parts, size: SensorSize) -> None:
     except ImportError as error:
         raise RecordingError(ES_HINT) from error
     events = np.concatenate(list(parts))
+    if int(events["t"][-1]) > ES_LATEST_US:
+        raise RecordingError("ES files spend a byte on each 31 us since time 0: two hours at most; begin at 0 (--zero)")
     table = np.empty(len(events), faery.EVENTS_DTYPE)
     table["t"], table["x"], table["y"], table["on"] = (events[name] for name in "txyp")
     faery.events_stream_from_array(table, (size.width, size.height)).to_file(path, zero_t0=False)

@@ -426,6 +426,45 @@ def test_what_cannot_be_written_says_why(
         write_recording(tmp_path / "a.dat", random_events(10, size)[:0], size)
 
 
+@pytest.mark.parametrize("name", ["evt2", "evt21", "evt3"])
+@pytest.mark.parametrize("gap", [9_000_000, 20_000_000, 5_000_000_000, 200_000_000_000])
+def test_a_long_silence_is_kept(name: str, gap: int, tmp_path: Path) -> None:
+    events = make_events([0, 5, gap, gap + 7, 3 * gap], [1, 2, 3, 4, 239], [1, 2, 3, 4, 179], [1, 0, 1, 0, 1])
+    for cut in (1, 2, 3):
+        write_recording(tmp_path / "a", [events[:cut], events[cut:]], DAVIS, name)
+        assert np.array_equal(read_recording(tmp_path / "a").events, events)
+
+
+@pytest.mark.parametrize(
+    ("name", "gap", "words"),
+    [
+        ("dat", 1 << 31, "no events for 36 minutes"),
+        ("evt3", 1 << 45, "gap of 407 days"),
+        ("es", 8_000_000_000, "begin at 0"),
+    ],
+)
+def test_a_silence_that_a_format_cannot_hold(name: str, gap: int, words: str, tmp_path: Path) -> None:
+    if name == "es":
+        pytest.importorskip("faery")
+    with pytest.raises(RecordingError, match=words):
+        write_recording(tmp_path / "a", make_events([0, gap], [1, 2], [1, 2], [1, 0]), DAVIS, name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "bits"), [("evt2", 34), ("evt21", 34), ("evt3", 24), ("dat", 32), ("npz", 64)])
+def test_a_first_time_that_does_not_fit_is_told(name: str, bits: int, tmp_path: Path) -> None:
+    told: list[str] = []
+    first = 1_589_163_147_368_868
+    events = random_events(100, DAVIS, first_us=first)
+    write_recording(tmp_path / "a", events, DAVIS, name, warn=told.append)
+    read = read_recording(tmp_path / "a").events
+    assert np.array_equal(read["t"] - read["t"][0], events["t"] - events["t"][0])
+    if bits < 64:
+        assert f"not at {int(events['t'][0]):,} us" in told.pop()
+        assert read["t"][0] == events["t"][0] % (1 << bits)
+    assert not told
+
+
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "faery", None)
     path = tmp_path / "a.es"

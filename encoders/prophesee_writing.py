@@ -1,0 +1,147 @@
+"""Writing Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT, so that every reader gets the same events."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import Events, SensorSize
+from encoders.formats import Parts, RecordingError
+from encoders.prophesee import Words
+
+MOST_TIME_WORDS = 1 << 20  # in a row
+
+
+def write_evt2(path: Path, parts: Parts, size: SensorSize) -> None:
+    """EVT 2.0: a time word wherever the upper bits change (every 64 us at the earliest)."""
+    _save(path, "2.0", "EVT2", size, parts, evt2_words, lambda t: 8 << 28 | t >> 6 & 0x0FFFFFFF, "<u4", 34)
+
+
+def evt2_words(events: Events) -> Words:
+    """Events as uint32 words, beginning with a time word."""
+    t = events["t"]
+    words = (
+        events["p"].astype(np.uint32) << np.uint32(28)
+        | (t & 0x3F).astype(np.uint32) << np.uint32(22)
+        | events["x"].astype(np.uint32) << np.uint32(11)
+        | events["y"].astype(np.uint32)
+    )
+    high = t >> 6
+    changes = _changes(high)
+    times = np.uint32(8 << 28) | (high[changes] & 0x0FFFFFFF).astype(np.uint32)
+    return np.insert(words, changes, times).astype("<u4")
+
+
+def write_evt21(path: Path, parts: Parts, size: SensorSize) -> None:
+    """EVT 2.1 with one event a word: valid for every reader, if not the smallest file."""
+    _save(path, "2.1", "EVT21", size, parts, evt21_words, lambda t: 8 << 60 | (t >> 6 & 0x0FFFFFFF) << 32, "<u8", 34)
+
+
+def evt21_words(events: Events) -> Words:
+    """Events as uint64 words, beginning with a time word."""
+    t, x = events["t"], events["x"].astype(np.uint64)
+    words = (
+        events["p"].astype(np.uint64) << np.uint64(60)
+        | (t & 0x3F).astype(np.uint64) << np.uint64(54)
+        | (x & ~np.uint64(31)) << np.uint64(43)
+        | events["y"].astype(np.uint64) << np.uint64(32)
+        | np.uint64(1) << (x & np.uint64(31))
+    )
+    high = t >> 6
+    changes = _changes(high)
+    times = np.uint64(8 << 60) | (high[changes] & 0x0FFFFFFF).astype(np.uint64) << np.uint64(32)
+    return np.insert(words, changes, times).astype("<u8")
+
+
+def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
+    """EVT 3.0 with single events only: row and time words where they change, no vectors.
+
+    Vectors that stand alone are read wrongly by several programs; single events are read by all.
+    """
+    _save(path, "3.0", "EVT3", size, parts, evt3_words, lambda t: 8 << 12 | t >> 12 & 0xFFF, "<u2", 24)
+
+
+def evt3_words(events: Events) -> Words:
+    """Events as uint16 words, beginning with time and row."""
+    t, y = events["t"], events["y"].astype(np.uint16)
+    high, low = t >> 12 & 0xFFF, (t & 0xFFF).astype(np.uint16)
+    words = np.zeros((len(events), 4), np.uint16)  # time high, time low, row, column
+    words[:, 0] = 0x8000 | high.astype(np.uint16)
+    words[:, 1] = 0x6000 | low
+    words[:, 2] = y
+    words[:, 3] = 0x2000 | events["p"].astype(np.uint16) << 11 | events["x"].astype(np.uint16)
+    wanted = np.ones(words.shape, bool)
+    wanted[1:, 0] = np.diff(t >> 12) != 0
+    wanted[1:, 1] = np.diff(t) != 0
+    wanted[1:, 2] = np.diff(events["y"]) != 0
+    return words[wanted].astype("<u2")
+
+
+def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
+    """DAT, version 2."""
+    header = f"% Data file containing CD events.\n% Version 2\n% Height {size.height}\n% Width {size.width}\n"
+    last = -1
+    with path.open("wb") as file:
+        file.write(header.encode() + bytes([0x0C, 8]))
+        for events in parts:
+            if int(np.diff(events["t"], prepend=events["t"][0] if last < 0 else last).max()) >= 1 << 31:
+                raise RecordingError("DAT's clock loses count where there are no events for 36 minutes; cut it there")
+            last = int(events["t"][-1])
+            file.write(dat_words(events).tobytes())
+
+
+def dat_words(events: Events) -> Words:
+    """Events as pairs of uint32."""
+    pairs = np.empty((len(events), 2), "<u4")
+    pairs[:, 0] = events["t"] & 0xFFFFFFFF
+    pairs[:, 1] = (
+        events["p"].astype(np.uint32) << np.uint32(28)
+        | events["y"].astype(np.uint32) << np.uint32(14)
+        | events["x"].astype(np.uint32)
+    )
+    return pairs
+
+
+def _changes(high: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Where a time word must stand: before the first event and wherever the upper bits differ from the event before."""
+    return np.flatnonzero(np.concatenate([[True], high[1:] != high[:-1]])) if len(high) else np.zeros(0, np.intp)
+
+
+def _save(
+    path: Path,
+    version: str,
+    name: str,
+    size: SensorSize,
+    parts: Parts,
+    words: Callable[[Events], Words],
+    time_word: Callable[[int], int],
+    kind: str,
+    bits: int,
+) -> None:
+    """Header and words. Time words go on where there are no events, as a camera's do: a reader counts the wraps."""
+    header = (
+        f"% evt {version}\n% format {name};height={size.height};width={size.width}\n% geometry {size}\n"
+        "% integrator_name spikesight\n% end\n"
+    )
+    period, last = 1 << bits - 2, -1
+    with path.open("wb") as file:
+        file.write(header.encode())
+        for part in parts:
+            for events in _without_gaps(part, period):
+                first = int(events["t"][0])
+                if last >= 0 and first - last > period:
+                    if (first - last) // period > MOST_TIME_WORDS:
+                        raise RecordingError(f"{name} cannot hold a gap of {(first - last) / 8.64e10:.0f} days")
+                    pulses = [time_word(t) for t in range(last + period, first, period)]
+                    file.write(np.array(pulses, kind).tobytes())
+                last = int(events["t"][-1])
+                file.write(words(events).tobytes())
+
+
+def _without_gaps(events: Events, longest: int) -> Iterator[Events]:
+    """Events cut where nothing happens for longer than `longest` microseconds."""
+    cuts = (np.flatnonzero(np.diff(events["t"]) > longest) + 1).tolist()
+    for begin, end in pairwise([0, *cuts, len(events)]):
+        yield events[begin:end]
