@@ -37,21 +37,46 @@ def describe(name: str) -> dict[str, object]:
     }
 
 
+def describe_shipped(name: str) -> dict[str, object]:
+    """One trained model of this installation; its weights are not read."""
+    from models.checkpoint import read_config, shipped
+
+    kind, config, card = read_config(shipped()[name])
+    ann = kind != "converted" and config.neuron.kind == "relu"
+    c = card.contract
+    return {
+        "name": name,
+        "road": "converted" if kind == "converted" else "ann" if ann else "direct",
+        "classes": len(card.labels),
+        "input": f"{c.kind}, {c.channels}x{c.height}x{c.width}",
+        "steps": f"{c.steps} of {c.bin_us / 1000:g} ms" if c.kind == "events" else str(c.steps),
+        "labels": ", ".join(card.labels),
+    }
+
+
+def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
+    """Aligned columns, numbers to the right."""
+    table = [[f"{row[h]:,}" if isinstance(row[h], int) else str(row[h]) for h in heads] for row in rows]
+    titles = [head.replace("_", " ") for head in heads]
+    widths = [max(len(line[n]) for line in (titles, *table)) for n in range(len(heads))]
+    right = [isinstance(rows[0][head], int) for head in heads]
+    for line in (titles, *table):
+        cells = (cell.rjust(w) if left else cell.ljust(w) for left, cell, w in zip(right, line, widths))
+        print("  ".join(cells).rstrip())
+
+
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the tables."""
+    from models.checkpoint import shipped
     from models.resnet import NETWORKS
 
     rows = [describe(name) for name in NETWORKS]
+    trained = [describe_shipped(name) for name in shipped()]
     if args.json:
-        print(json.dumps({"networks": rows}))
+        print(json.dumps({"networks": rows, "shipped": trained}))
         return 0
-    heads = ("name", "parameters", "neuron_layers", "block", "depths", "widths", "stem")
-    table = [
-        [f"{int(str(row[h])):,}" if h == "parameters" else str(row[h]) for h in heads] for row in rows
-    ]  # fmt: skip
-    titles = [head.replace("_", " ") for head in heads]
-    widths = [max(len(line[n]) for line in (titles, *table)) for n in range(len(heads))]
-    for line in (titles, *table):
-        cells = (cell.rjust(w) if n in (1, 2) else cell.ljust(w) for n, (cell, w) in enumerate(zip(line, widths)))
-        print("  ".join(cells).rstrip())
+    print_table(rows, ("name", "parameters", "neuron_layers", "block", "depths", "widths", "stem"))
+    if trained:
+        print("\nshipped, for --model:")
+        print_table(trained, ("name", "road", "classes", "input", "steps", "labels"))
     return 0

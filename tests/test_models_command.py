@@ -5,13 +5,26 @@ import json
 import pytest
 
 from app.cli import main
+from models.checkpoint import find, shipped
+from models.classifier import Classifier
 from models.resnet import NETWORKS, SpikingResNet
 
 
 def test_the_table_names_every_network(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(NETWORKS)
+    networks = lines[1 : lines.index("")] if "" in lines else lines[1:]
+    assert [line.split()[0] for line in networks] == list(NETWORKS)
+
+
+def test_trained_models_and_their_roads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["shipped"]}
+    assert list(rows) == list(shipped())
+    for name, row in rows.items():
+        classifier = Classifier.load(find(name))
+        assert row["road"] == classifier.road
+        assert row["classes"] == len(classifier.labels)
 
 
 def test_counts_are_those_of_the_network(capsys: pytest.CaptureFixture[str]) -> None:
