@@ -52,12 +52,13 @@ export class Compare {
     return new Set(page.models.filter(fits).map(({ name }) => name));
   }
 
-  /** The boxes to pick from. */
+  /** The boxes to pick from; one that has the keyboard's focus keeps it. */
   offer() {
-    const { names } = this;
+    const { names } = this, focused = document.activeElement?.value;
+    const held = $("compare-models").contains(document.activeElement);
     $("compare-models").replaceChildren(...this.models.map((model) => {
       const label = document.createElement("label"), box = document.createElement("input");
-      box.type = "checkbox";
+      Object.assign(box, { type: "checkbox", value: model.name });
       box.checked = names.has(model.name);
       box.addEventListener("change", () => this.pick(model.name, box.checked));
       label.className = "chip";
@@ -65,6 +66,7 @@ export class Compare {
       label.append(box, model.name);
       return label;
     }));
+    if (held) $("compare-models").querySelector(`[value="${focused}"]`)?.focus();
   }
 
   pick(name, on) {
