@@ -1,16 +1,19 @@
 """`spikesight record`: from a live source into a file."""
 
 import argparse
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from encoders.events import Events
 from encoders.recordings import FORMATS, RecordingError, format_of, write_recording
 from service.sources import Source, open_source
 
-DESCRIPTION = """Record a live source of events into a file, until Ctrl-C or --seconds.
+DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM or --seconds.
 
   spikesight record prophesee walk.raw
   spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.target.exists() and not args.force:
         raise RecordingError(f"{args.target} exists; add --force to write over it")
     name = args.format or format_of(args.target)
-    with open_source(args.source, wait_s=args.wait) as source:
+    with _terminable(), open_source(args.source, wait_s=args.wait) as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr, flush=True)
         n = write_recording(args.target, pieces(source, args.seconds), source.size, name, warn=_warn)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.n_outside)):
@@ -46,6 +49,19 @@ def run(args: argparse.Namespace) -> int:
         print(f"the source ended: {source.fault}", file=sys.stderr)
     print(f"{args.target}: {n:,} events, {name}")
     return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a recording as Ctrl-C does: what has come is in the file."""
+    if threading.current_thread() is not threading.main_thread():  # the only one that may ask for signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _warn(text: str) -> None:

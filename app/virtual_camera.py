@@ -21,7 +21,7 @@ from encoders.events import EVENTS, Events, SensorSize
 from encoders.recordings import write_recording
 from encoders.wire import RECORD_BYTES, encode
 
-SLOW_CLIENT_PACKETS = 50  # dv-processing's queue has no bound: beyond this, packets are dropped
+SLOW_CLIENT_PACKETS = 400  # 2 s of them, at most 64 MB: dv-processing has no bound of its own; beyond it packets go
 FEW_EVENTS = 2000  # up to this many, a store is filled one by one
 
 

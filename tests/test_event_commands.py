@@ -1,7 +1,11 @@
 """info, convert-events, play, record, emulate: the commands on files, and their mistakes."""
 
 import json
+import socket
 import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -12,8 +16,10 @@ from app import play, record
 from app.cli import main
 from encoders.events import Events, SensorSize, make_events
 from encoders.recordings import read_recording, write_recording
+from encoders.wire import pack
 from service.sources import Source, SourceEnded, parse
 
+ROOT = Path(__file__).resolve().parent.parent
 SENSOR = SensorSize(40, 30)
 
 
@@ -144,6 +150,27 @@ def test_a_clock_that_begins_anew_goes_on_in_the_file() -> None:
     with Source(parse("webcam:0"), lambda _: Two()) as source:
         t = np.concatenate(list(record.pieces(source, 60)))["t"]
     assert t.tolist() == [100, 200, 10_000_300, 10_000_300, 10_000_301]
+
+
+def test_a_terminated_recording_keeps_what_has_come(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    target, part = tmp_path / "some.dat", tmp_path / ".some.part.dat"
+    address = f"udp://127.0.0.1:{port}?format=t64&size={SENSOR}"
+    command = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main())", "record", address]
+    events = make_events(range(3000), [1] * 3000, [2] * 3000, [1, 0] * 1500)
+    with subprocess.Popen([*command, str(target)], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "recording udp" in process.stderr.readline()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            out.sendto(pack(events, "t64"), ("127.0.0.1", port))
+        deadline = time.monotonic() + 60
+        while not (part.exists() and part.stat().st_size >= 8 * len(events)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(60) == 0
+    assert np.array_equal(read_recording(target).events, events)
 
 
 def test_emulate_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
