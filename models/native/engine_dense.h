@@ -4,69 +4,85 @@
 
 namespace {
 
-// A number is a float, or a pair of bfloat16 of two neighbouring channels (then `channels` counts pairs).
-template <int P, int V, typename Number>
-void dense_tile(const Number* in, int64_t row, int64_t step, int64_t kernel, int64_t channels, const Number* weight,
-                int64_t chunk, float* out) {
+// R rows of P outputs, V vectors each. A number is a float, or a pair of bfloat16 of two neighbouring channels (then
+// `channels` counts pairs); `down` leads from the input of a row of outputs to that of the next.
+template <int R, int P, int V, typename Number>
+void dense_tile(const Number* in, int64_t row, int64_t step, int64_t down, int64_t kernel, int64_t channels, const Number* weight,
+                int64_t chunk, float* out, int64_t out_row) {
     constexpr int GROUPS = (P + 2) / 3;  // three neighbours share a pointer: their addresses cost nothing
-    Floats sum[P][V];
+    Floats sum[R][P][V];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p)
+        for (int p = 0; p < P; ++p)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sum[p][v] = load(out + p * chunk + v * LANES);
+            for (int v = 0; v < V; ++v) sum[r][p][v] = load(out + r * out_row + p * chunk + v * LANES);
     for (int64_t dy = 0; dy < kernel; ++dy)
         for (int64_t dx = 0; dx < kernel; ++dx) {
-            const Number* at[GROUPS];
+            const Number* at[R][GROUPS];
+#pragma GCC unroll 2
+            for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-            for (int g = 0; g < GROUPS; ++g) at[g] = in + dy * row + dx * channels + 3 * g * step;
+                for (int g = 0; g < GROUPS; ++g) at[r][g] = in + r * down + dy * row + dx * channels + 3 * g * step;
             for (int64_t c = 0; c < channels; ++c, weight += chunk) {
                 decltype(load(weight)) w[V];
 #pragma GCC unroll 4
                 for (int v = 0; v < V; ++v) w[v] = load(weight + v * LANES);
+#pragma GCC unroll 2
+                for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-                for (int p = 0; p < P; ++p) {
-                    const auto x = all(at[p / 3][(p % 3) * step]);
+                    for (int p = 0; p < P; ++p) {
+                        const auto x = all(at[r][p / 3][(p % 3) * step]);
 #pragma GCC unroll 4
-                    for (int v = 0; v < V; ++v) sum[p][v] = fma_(x, w[v], sum[p][v]);
-                }
+                        for (int v = 0; v < V; ++v) sum[r][p][v] = fma_(x, w[v], sum[r][p][v]);
+                    }
+#pragma GCC unroll 2
+                for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-                for (int g = 0; g < GROUPS; ++g) ++at[g];
+                    for (int g = 0; g < GROUPS; ++g) ++at[r][g];
             }
         }
+#pragma GCC unroll 2
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p)
+        for (int p = 0; p < P; ++p)
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) store(out + p * chunk + v * LANES, sum[p][v]);
+            for (int v = 0; v < V; ++v) store(out + r * out_row + p * chunk + v * LANES, sum[r][p][v]);
 }
 
-template <int V, int P = TILE, typename Number>
-void dense_row(int64_t pixels, const Number* in, int64_t row, int64_t step, int64_t kernel, int64_t channels,
-               const Number* weight, int64_t chunk, float* out) {
+template <int R, int V, int P = TILE / R, typename Number>
+void dense_row(int64_t pixels, const Number* in, int64_t row, int64_t step, int64_t down, int64_t kernel, int64_t channels,
+               const Number* weight, int64_t chunk, float* out, int64_t out_row) {
     if constexpr (P >= 1) {
-        if (pixels == P) dense_tile<P, V, Number>(in, row, step, kernel, channels, weight, chunk, out);
-        else dense_row<V, P - 1>(pixels, in, row, step, kernel, channels, weight, chunk, out);
+        if (pixels == P) dense_tile<R, P, V, Number>(in, row, step, down, kernel, channels, weight, chunk, out, out_row);
+        else dense_row<R, V, P - 1>(pixels, in, row, step, down, kernel, channels, weight, chunk, out, out_row);
     }
 }
 
 template <typename Number>
 void dense(const Number* padded, int64_t pad, int64_t channels, const Buffer& b, const Convolution& conv, const Number* weight,
            int64_t chunk, const Band& band) {
-    const int64_t row = (b.width + 2 * pad) * channels, step = conv.stride * channels;
+    const int64_t row = (b.width + 2 * pad) * channels, step = conv.stride * channels, down = conv.stride * row;
     const Number* origin = padded + (pad - conv.pad) * (row + channels);
-    const int64_t tiles = (band.width + TILE - 1) / TILE;
+    const int64_t tiles = (band.width + TILE - 1) / TILE, out_row = band.width * chunk;
     const int64_t vectors = std::min<int64_t>(2, chunk / LANES);
-    for (int64_t y = band.first; y < band.last; ++y)
+    const bool narrow = band.width <= TILE / 2;  // two rows together: fewer sums would wait for one another
+    for (int64_t y = band.first; y < band.last;) {
+        const int64_t rows = narrow && y + 2 <= band.last ? 2 : 1;
         for (int64_t t = 0; t < tiles; ++t) {
             const int64_t left = t * band.width / tiles, right = (t + 1) * band.width / tiles;
-            const Number* from = origin + y * conv.stride * row + left * step;
+            const Number* from = origin + y * down + left * step;
             float* out = band.sums + ((y - band.first) * band.width + left) * chunk;
             for (int64_t part = 0; part < chunk; part += vectors * LANES) {
-                if (vectors == 2)
-                    dense_row<2>(right - left, from, row, step, conv.kernel, channels, weight + part, chunk, out + part);
-                else
-                    dense_row<1>(right - left, from, row, step, conv.kernel, channels, weight + part, chunk, out + part);
+                const auto run = [&](const auto& kind) {
+                    kind(right - left, from, row, step, down, conv.kernel, channels, weight + part, chunk, out + part, out_row);
+                };
+                if (rows == 2) vectors == 2 ? run(dense_row<2, 2, TILE / 2, Number>) : run(dense_row<2, 1, TILE / 2, Number>);
+                else vectors == 2 ? run(dense_row<1, 2, TILE, Number>) : run(dense_row<1, 1, TILE, Number>);
             }
         }
+        y += rows;
+    }
 }
 
 template <int CH, bool ONES>
@@ -99,26 +115,40 @@ void convolve(const Input& in, const Buffer& b, const Convolution& conv, int64_t
     else in.binary ? scatter_any<16, true>(in, b, conv, weight, band) : scatter_any<16, false>(in, b, conv, weight, band);
 }
 
-template <typename T>
-void pool(const T* data, const Buffer& b, int64_t kind, int64_t first, int64_t chunk, const Band& band) {
-    const bool maximum = kind != 2;
-    const int64_t pad = kind == 3 ? 0 : 1;
+template <bool MAXIMUM, typename T>
+inline __attribute__((always_inline)) Floats pool_window(const T* corner, int64_t rows, int64_t columns, int64_t row, int64_t channels) {
+    Floats best = MAXIMUM ? load_as_floats(corner) : Floats{};
+#pragma GCC unroll 3
+    for (int64_t v = 0; v < rows; ++v)
+#pragma GCC unroll 3
+        for (int64_t u = 0; u < columns; ++u) {
+            const Floats value = load_as_floats(corner + v * row + u * channels);
+            if constexpr (MAXIMUM) best = value > best ? value : best;
+            else best += value;
+        }
+    return MAXIMUM ? best : best / 9.0f;
+}
+
+template <bool MAXIMUM, typename T>
+void pool_band(const T* data, const Buffer& b, int64_t pad, int64_t first, int64_t chunk, const Band& band) {
+    const int64_t channels = b.channels, row = b.width * channels, height = b.height, width = b.width;
     for (int64_t y = band.first; y < band.last; ++y)
         for (int64_t x = 0; x < band.width; ++x) {
             float* out = band.sums + ((y - band.first) * band.width + x) * chunk;
-            const int64_t top = std::max<int64_t>(0, 2 * y - pad), bottom = std::min(b.height, 2 * y + 2);
-            const int64_t left = std::max<int64_t>(0, 2 * x - pad), right = std::min(b.width, 2 * x + 2);
-            for (int64_t c = 0; c < chunk; c += LANES) {
-                Floats best = maximum ? load_as_floats(data + (top * b.width + left) * b.channels + first + c) : Floats{};
-                for (int64_t v = top; v < bottom; ++v)
-                    for (int64_t u = left; u < right; ++u) {
-                        Floats value = load_as_floats(data + (v * b.width + u) * b.channels + first + c);
-                        if (maximum) best = value > best ? value : best;
-                        else best += value;
-                    }
-                store(out + c, maximum ? best : best / 9.0f);
-            }
+            const int64_t top = std::max<int64_t>(0, 2 * y - pad), rows = std::min(height, 2 * y + 2) - top;
+            const int64_t left = std::max<int64_t>(0, 2 * x - pad), columns = std::min(width, 2 * x + 2) - left;
+            const T* corner = data + top * row + left * channels + first;
+            if (rows == 3 && columns == 3)
+                for (int64_t c = 0; c < chunk; c += LANES) store(out + c, pool_window<MAXIMUM>(corner + c, 3, 3, row, channels));
+            else
+                for (int64_t c = 0; c < chunk; c += LANES) store(out + c, pool_window<MAXIMUM>(corner + c, rows, columns, row, channels));
         }
+}
+
+template <typename T>
+void pool(const T* data, const Buffer& b, int64_t kind, int64_t first, int64_t chunk, const Band& band) {
+    const int64_t pad = kind == 3 ? 0 : 1;
+    kind == 2 ? pool_band<false>(data, b, pad, first, chunk, band) : pool_band<true>(data, b, pad, first, chunk, band);
 }
 
 }  // namespace
