@@ -16,6 +16,7 @@ from test_attacks import BOMBS, FORMS, get, post, status_of, talk
 from service.client import Client, ClientError, Prediction
 
 SOAK_S = float(os.environ.get("SPIKESIGHT_SOAK_S", "1800"))
+PATIENCE_S = 120.0  # a machine may have other work: what must hold is the answer, not its time
 SETTLE = 0.25  # of the time, before memory is looked at
 GROWTH = 60_000_000  # bytes
 
@@ -39,8 +40,8 @@ def test_soak() -> None:
                 at_s = SOAK_S - (end - time.monotonic())
                 failures.append(f"{work.__name__}: {error!r} from {error.__cause__!r}, after {at_s:.0f} s")
 
-    with running(classifiers=(tiny(),), receive_s=2.0, max_body=300_000) as port:
-        client = Client(f"http://127.0.0.1:{port}")
+    with running(classifiers=(tiny(),), receive_s=20.0, max_body=300_000) as port:
+        client = Client(f"http://127.0.0.1:{port}", timeout_s=PATIENCE_S)
 
         def images() -> None:
             try:
@@ -53,7 +54,11 @@ def test_soak() -> None:
 
         def bombs() -> None:
             data = random.choice(list(BOMBS.values()))
-            assert status_of(talk(port, post("/v1/predict", data, "Content-Type: image/png"))) in (400, 413, 503)
+            assert status_of(talk(port, post("/v1/predict", data, "Content-Type: image/png"), wait_s=PATIENCE_S)) in (
+                400,
+                413,
+                503,
+            )
 
         def forms() -> None:
             answer = talk(
@@ -61,11 +66,12 @@ def test_soak() -> None:
                 post(
                     "/v1/predict", random.choice(list(FORMS.values())), "Content-Type: multipart/form-data; boundary=b"
                 ),
+                wait_s=PATIENCE_S,
             )
             assert not answer or status_of(answer) in (400, 413, 415, 503)
 
         def garbage() -> None:
-            assert status_of(talk(port, random.randbytes(200) + b"\r\n\r\n")) in (400, 408)
+            assert status_of(talk(port, random.randbytes(200) + b"\r\n\r\n", wait_s=PATIENCE_S)) in (400, 408)
 
         def leavers() -> None:
             with socket.create_connection(("127.0.0.1", port)) as peer:
@@ -74,8 +80,8 @@ def test_soak() -> None:
         def streams() -> None:
             with client.stream(width=24, height=32, picture=True) as stream:
                 sent = stream.send_events(some_events(500, seed=random.randrange(100)))
-                heard = [m for m in stream.receive(0.5) if isinstance(m, Prediction)]
-            assert heard, sent
+                heard = next((m for m in stream.receive(PATIENCE_S) if isinstance(m, Prediction)), None)
+            assert heard is not None, sent
             counts["streams"] += 1
 
         def slow_readers() -> None:
@@ -86,7 +92,9 @@ def test_soak() -> None:
 
         def health() -> None:
             assert client.ready()
-            assert json.loads(talk(port, get("/health/live")).partition(b"\r\n\r\n")[2]) == {"live": True}
+            assert json.loads(talk(port, get("/health/live"), wait_s=PATIENCE_S).partition(b"\r\n\r\n")[2]) == {
+                "live": True
+            }
             time.sleep(0.1)
 
         work = (images, images, bombs, forms, garbage, leavers, streams, slow_readers, health)
