@@ -1,70 +1,83 @@
 """Simulation of a converted network against SpikingJelly's: milliseconds an image-step, measured side by side.
 
-python -m benchmarks.convert [--images 16] [--steps 16]     needs the extra `dev`
+    python -m benchmarks.convert [--images 1 8] [--steps 32] [--rounds 5]     needs the extra `dev`
+
+A CIFAR ResNet with convolutions in its shortcuts, which both converters read, random weights and settled batch norms,
+converted by the 99.9 percentile on both sides: the same spikes from the same still images. SpikingJelly runs step by
+step, as its converter does by itself, and with all steps in one batch, which it can be told to do.
 """
 
 import argparse
-import copy
-import time
+import logging
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from benchmarks.peers import spikingjelly_converted
+from benchmarks.timing import paired, print_machine, print_table
 from models.ann import stage
 from models.convert import convert
-from models.simulate import chunks
+from models.engine import Engine, engine_status
+from models.engine_library import keep_memory
+from models.simulate import BUDGET, chunks
+
+BASE = "SpikingJelly step loop"
 
 
-def network() -> nn.Module:
-    """A CIFAR ResNet of six blocks with convolutions in its shortcuts, which both converters read; settled norms."""
+def network(images: Tensor) -> nn.Module:
+    """Six blocks, 13 layers of neurons; batch norms settled on the images [N, 3, 32, 32]."""
     torch.manual_seed(0)
     stages = stage(16, 16, 2, 1, "conv"), stage(16, 32, 2, 2, "conv"), stage(32, 64, 2, 2, "conv")
     stem = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
     ann = nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    for module in ann.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
     with torch.no_grad():
-        ann.train()(torch.randn(32, 3, 32, 32))
+        ann.train()(images)
     return ann.eval()
 
 
-def best(job: Callable[[], object], rounds: int = 3) -> float:
-    """The shortest processor time of a few runs, seconds."""
-    job()
-    times = []
-    for _ in range(rounds):
-        begin = time.process_time()
-        job()
-        times.append(time.process_time() - begin)
-    return min(times)
+def bench(count: int, steps: int, rounds: int) -> None:
+    """The table of `count` images at a time."""
+    x = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    calibration = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    ann = network(calibration)
+    ours = convert(ann, [calibration], "rueckauer", steps=steps)
+    engine, x_seq = Engine(ours, 32, 32), x.expand(steps, *x.shape)
+
+    def plain() -> None:  # as `chunks` cuts it where there is no engine
+        for _ in chunks(ours, x, steps, max(1, BUDGET // count), lambda images, state, t: ours(images[None], state, t)):
+            pass
+
+    variants: dict[str, Callable[[], Any]] = {
+        **spikingjelly_converted(ann, calibration, x_seq),
+        "ours, PyTorch and compiled neurons": plain,
+        "ours, engine": lambda: engine.run(x_seq),
+    }
+    timings = paired(variants, BASE, rounds)
+    title = f"Converted ResNet, 13 neuron layers, {count} image(s), T = {steps}: an image-step"
+    print_table(title, timings, BASE, per=count * steps)
+    fired = engine.run(x_seq).layer_spikes.sum() / (count * steps * engine.state_size)
+    print(f"neurons fire at {float(fired):.1%}")
 
 
 def main() -> None:
-    """Print the table."""
-    from spikingjelly.activation_based import ann2snn, functional
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=16)
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs="+", default=[1, 8], help="images at a time, one table each")
+    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    ann, x = network(), torch.randn(args.images, 3, 32, 32)
-    ours = convert(ann, [x], "rueckauer-max")
-    theirs = ann2snn.Converter(ann2snn.RateCodingRecipe(dataloader=[x], mode="Max")).convert(copy.deepcopy(ann))
-
-    @torch.inference_mode()
-    def stepwise() -> None:
-        functional.reset_net(theirs)
-        for _ in range(args.steps):
-            theirs(x)
-
-    def mine() -> None:
-        for _ in chunks(ours, x, args.steps):
-            pass
-
-    scale = 1e3 / (args.images * args.steps)
-    a, b = best(stepwise) * scale, best(mine) * scale
-    print(f"| network | images | T | SpikingJelly step loop, ms | ours, ms | ratio |\n|{'---|' * 6}")
-    print(f"| ResNet, 13 neuron layers | {args.images} | {args.steps} | {a:.2f} | {b:.2f} | {a / b:.2f} |")
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    keep_memory()  # as the commands do
+    print_machine(engine_status())
+    for count in args.images:
+        bench(count, args.steps, args.rounds)
 
 
 if __name__ == "__main__":

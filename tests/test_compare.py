@@ -1,6 +1,7 @@
 """The comparison on a tiny folder of pictures: every road, resuming, and a report that says what was measured."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 
 from app.cli import main
+from training import compare
 from training.compare import Comparison
 from training.compare_blocks import Block, to_html, to_markdown
 from training.compare_claims import claims
 from training.compare_config import QUICK, CompareConfig
 from training.compare_report import write_report
 from training.compare_store import Store
-from training.compare_tables import steps_to
+from training.compare_tables import equal_work, steps_to
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,7 @@ def tiny(pictures: Path, output: Path) -> CompareConfig:
         direct=("direct/arctan/2",),
         methods=("rueckauer", "ours"), multi=("multi",), steps=12, aim=8, multi_steps=4, images=24, long=("rueckauer",),
         long_steps=20, long_images=8, calibration=32, stdp_neurons=0, qcfs_epochs=1, held=6, chosen_images=24,
+        aims=(4,),
     )  # fmt: skip
 
 
@@ -51,6 +54,11 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
     assert len(results["direct"][0]["correct"]) == 2
     assert results["direct"][0]["work"]["2"]["macs"] > 0
     assert results["binary"][1]["work"]["8"]["acs"] > 0
+    assert [r["method"] for r in results["aimed"]] == [f"{results['chosen'][0]['method']} made for T = 4"]
+    assert {t["method"] for t in results["trials"]} == {"rueckauer", "ours", "multi"}
+    best = max((t for t in results["trials"] if t["road"] == "binary"), key=lambda t: t["right"])
+    assert results["chosen"][0]["method"] == best["method"]
+    assert len(results["chosen"][0]["correct"]) == config.aim
     markdown, page = write_report(results, tmp_path)
     text = markdown.read_text()
     assert "# Two roads to a spiking network" in text
@@ -97,6 +105,42 @@ def test_claims_follow_the_numbers() -> None:
     assert found["conversion's latency is two orders of magnitude higher at equal accuracy"] == "does not hold"
     assert steps_to(slow, 89) == 150  # type: ignore[arg-type]
     assert steps_to(fast, 95) is None  # type: ignore[arg-type]
+
+
+def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> None:
+    def run(name: str, correct: list[int], costs: dict[str, float]) -> dict[str, object]:
+        work = {t: {"macs": c / 2, "acs": c / 2} for t, c in costs.items()}
+        return {"method": name, "correct": correct, "images": 100, "work": work}
+
+    results = {
+        "direct": [run("direct/arctan/2", [50, 80], {"2": 3e6})],
+        "chosen": [{"method": "ours"}],
+        "aimed": [run("ours made for T = 4", [1, 2, 3, 70], {"4": 9e6})],
+        "binary": [run("ours", [10, 90, 20, 95], {"2": 2e6, "3": 3e6, "4": 4e6}), run("half", [9], {"1": 1e6})],
+        "multi": [],
+    }
+    rows = [row[:4] for row in equal_work(results)[1:]]
+    assert [row[:3] for row in rows] == [
+        ["direct/arctan/2", "2", "3.00"],
+        ["... ours made for T = 4", "none fits", ""],
+        ["... ours", "3", "3.00"],
+    ]
+    assert rows[2][3].startswith("20.00")
+
+
+def test_pieces_of_a_curve_are_the_whole(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny(pictures, tmp_path / "whole")
+    whole = Comparison(config, lambda _: None)
+    ann, _ = whole.ann()
+    expected = whole.conversion(ann, "ours", 6, 4, 24)
+    monkeypatch.setattr(compare, "BLOCK", 7)
+    pieces = Comparison(replace(config, output=str(tmp_path / "pieces")), lambda _: None)
+    found = pieces.conversion(ann, "ours", 6, 4, 24)
+    assert len(list((tmp_path / "pieces" / "results").glob("convert-*.json"))) == 4
+    assert found["correct"] == expected["correct"]
+    for confidence, pair in expected["exits"].items():
+        assert found["exits"][confidence] == pytest.approx(pair)
+    assert (found["images"], found["ann_accuracy"]) == (24, pytest.approx(expected["ann_accuracy"]))
 
 
 def test_markdown_and_html_escape() -> None:

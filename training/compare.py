@@ -253,13 +253,16 @@ class Comparison:
         results: dict[str, Any] = {"config": asdict(c), "data": self.data.name, "classes": len(self.data.classes)}
         results["ann"] = top
         roads = (("binary", c.methods, c.steps, c.aim), ("multi", c.multi, c.multi_steps, c.multi_aim))
-        results["trials"], results["chosen"] = [], []
+        results["trials"], results["chosen"], results["aimed"] = [], [], []
         for road, methods, _, aim in roads:
             trials = [self.trial(ann, m, aim) for m in methods] if c.held else []
             results["trials"] += [{**t, "road": road} for t in trials]
             if trials and c.chosen_images:
                 best = max(trials, key=lambda t: t["right"])["method"]
                 results["chosen"].append(self.conversion(ann, best, aim, aim, c.chosen_images))
+                for t in c.aims if road == "binary" else ():
+                    made = self.conversion(ann, best, t, t, c.images)
+                    results["aimed"].append({**made, "method": f"{best} made for T = {t}"})
         for road, methods, steps, aim in roads:
             results[road] = [self.conversion(ann, m, steps, aim, c.images) for m in methods]
         if c.qcfs_epochs:

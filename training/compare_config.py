@@ -23,6 +23,7 @@ class CompareConfig:
     held: int = 1000  # training images that no network learns from: the best methods are chosen on them
     steps: int = 64  # T of every conversion curve
     aim: int = 32  # T that thresholds and calibration are made for, and that a method is chosen at
+    aims: tuple[int, ...] = (4, 8, 16)  # T that the chosen binary method is made for as well, each read at its own T
     multi_steps: int = 16
     multi_aim: int = 8
     images: int = 2000  # test images of a curve, the first of a seeded order
@@ -47,6 +48,7 @@ QUICK = {
     "multi": ("multi",),
     "held": 500,
     "steps": 32,
+    "aims": (8,),
     "images": 500,
     "chosen_images": 500,
     "long": ("rueckauer",),
