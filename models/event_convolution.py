@@ -111,9 +111,9 @@ class EventConv2d(nn.Conv2d):
 
 
 def fits(conv: nn.Conv2d) -> bool:
-    """Whether the event-driven form computes this convolution."""
+    """Whether the event-driven form computes this convolution, and gains: not for the two channels of a stem."""
     form = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.bias)
-    return form == ((3, 3), (1, 1), (1, 1), (1, 1), 1, None) and conv.out_channels % 16 == 0
+    return form == ((3, 3), (1, 1), (1, 1), (1, 1), 1, None) and conv.out_channels % 16 == 0 and conv.in_channels >= 16
 
 
 def use_event_convolutions(network: nn.Module) -> int:

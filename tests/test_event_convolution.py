@@ -83,7 +83,7 @@ def test_a_network_trains_the_same(name: str) -> None:
     plain = SpikingResNet(config)
     torch.manual_seed(0)
     sparse = SpikingResNet(config)
-    assert use_event_convolutions(sparse) == 4  # all but the one with stride 2 and the 1x1 shortcut
+    assert use_event_convolutions(sparse) == 3  # all but the stem, the one with stride 2 and the 1x1 shortcut
     assert sparse.state_dict().keys() == plain.state_dict().keys()
     x_seq = torch.rand(3, 2, 3, 12, 12, generator=torch.Generator().manual_seed(3))
     gradients = []
@@ -107,8 +107,9 @@ def test_full_inputs_take_the_dense_way(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_only_what_has_the_form_is_replaced() -> None:
-    assert fits(nn.Conv2d(3, 16, 3, padding=1, bias=False))
-    assert not fits(nn.Conv2d(3, 16, 3, padding=1))
-    assert not fits(nn.Conv2d(3, 16, 3, 2, 1, bias=False))
-    assert not fits(nn.Conv2d(3, 10, 3, padding=1, bias=False))
-    assert not fits(nn.Conv2d(3, 16, 1, bias=False))
+    assert fits(nn.Conv2d(16, 16, 3, padding=1, bias=False))
+    assert not fits(nn.Conv2d(2, 16, 3, padding=1, bias=False))
+    assert not fits(nn.Conv2d(16, 16, 3, padding=1))
+    assert not fits(nn.Conv2d(16, 16, 3, 2, 1, bias=False))
+    assert not fits(nn.Conv2d(16, 10, 3, padding=1, bias=False))
+    assert not fits(nn.Conv2d(16, 16, 1, bias=False))
