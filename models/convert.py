@@ -21,7 +21,8 @@ from models.convert_network import ConvertedConfig, ConvertedNetwork
 from models.convert_rules import SpikeRule
 from models.convert_trace import trace
 
-CALIBRATED = 128  # images of the calibration behind real spikes
+CALIBRATED = 128  # images of the calibration behind real spikes, ...
+CALIBRATED_VALUES = 1 << 28  # ... or fewer, so that the spikes of no layer are more values than this (1 GB)
 TOLERANCE = 1e-3  # of the folded graph's logits against the ANN's, relative to their largest
 
 
@@ -171,14 +172,27 @@ def set_thresholds(
             thresholds.set_threshold(network, node, traced.levels[node.name])
 
 
+def images_that_fit(network: ConvertedNetwork, sample: Tensor, steps: int) -> int:
+    """How many images the calibration behind `steps` steps of real spikes looks at; sample [1, C, H, W]."""
+    largest = 1
+
+    def note(_: Node, z: Tensor) -> Tensor:
+        nonlocal largest
+        largest = max(largest, z.numel())
+        return z
+
+    thresholds.walk(network, sample, note)
+    return max(1, min(CALIBRATED, CALIBRATED_VALUES // (largest * steps)))
+
+
 @torch.no_grad()
 def convert(
     ann: nn.Module, batches: Sequence[Tensor], method: str | Method = "ours", *, steps: int = 32, seed: int = 0
 ) -> ConvertedNetwork:
     """The ANN as a spiking network.
 
-    batches: calibration images, float [N, C, H, W], prepared as for the ANN; steps: the T that thresholds and bias
-    calibration aim at (accuracy is good at other T as well). Raises ConversionError, naming the layer.
+    batches: calibration images, float [N, C, H, W], prepared as for the ANN; steps: the T that thresholds and
+    calibration aim at (a much smaller T is not good). Raises ConversionError, naming the layer.
     """
     if isinstance(method, str):
         if method not in METHODS:
@@ -193,6 +207,6 @@ def convert(
     check_against(ann, network, traced, batches[0][:8])
     set_thresholds(network, method, batches, steps, traced, seed)
     if method.repair or method.search or method.light:
-        chosen = torch.cat(list(batches))[:CALIBRATED]
+        chosen = torch.cat(list(batches))[: images_that_fit(network, batches[0][:1], steps)]
         calibrate(network, chosen, steps, repair=method.repair, search=method.search, light=method.light)
     return network

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models import convert as convert_module
 from models import convert_calibrate
 from models.ann import Qcfs, SmallCnn, with_qcfs
-from models.convert import METHODS, convert, graph_of
+from models.convert import METHODS, convert, graph_of, images_that_fit
 from models.convert_calibrate import regression, repaired, search_threshold
 from models.convert_neurons import SpikeLayer
 from models.convert_rules import SpikeRule, quantised_relu
@@ -197,3 +198,13 @@ def test_a_silent_layer_is_left_as_it_is() -> None:
     assert torch.equal(weight, torch.zeros_like(weight))
     assert layer.bias is not None
     torch.testing.assert_close(layer.bias + bias, torch.ones(4), rtol=1e-5, atol=1e-5)
+
+
+def test_calibration_keeps_within_its_memory(
+    one_layer: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = graph_of(one_layer, images)
+    assert images_that_fit(network, images[:1], 32) == convert_module.CALIBRATED
+    monkeypatch.setattr(convert_module, "CALIBRATED_VALUES", 4 * 8 * 8 * 32 * 10)
+    assert images_that_fit(network, images[:1], 32) == 10
+    assert images_that_fit(network, images[:1], 100_000) == 1
