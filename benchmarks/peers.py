@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,8 +16,9 @@ from models.resnet import SpikingResNet
 Variants = dict[str, Callable[[], Any]]
 
 
+@cache
 def installed(package: str) -> bool:
-    """Whether a peer is there; says in a line that its rows are left out where it is not."""
+    """Whether a peer is there; says once, in a line, that its rows are left out where it is not."""
     there = find_spec(package) is not None
     if not there:
         print(f"(no rows of {package}: it is not installed; pip install {package})")
