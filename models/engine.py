@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from models.convert_network import ConvertedNetwork
 from models.engine_converted import make_converted_plan, unplanned
 from models.engine_library import build, library
-from models.engine_plan import KINDS, NativeBuffer, NativeLayer, NativeRun, make_plan, padded
+from models.engine_native import NativeBuffer, NativeLayer, NativeRun
+from models.engine_plan import KINDS, padded
+from models.engine_resnet import make_plan
 from models.neurons import State
 from models.resnet import SpikingResNet
 

@@ -16,7 +16,8 @@ from models.convert_graph import Node
 from models.convert_modules import Scale
 from models.convert_network import ConvertedNetwork
 from models.convert_neurons import SpikeLayer
-from models.engine_plan import KINDS, NO_CARRY, Folded, Maps, NativeCarry, NativeLayer, Plan, Writer, padded
+from models.engine_native import NO_CARRY, NativeCarry, NativeLayer
+from models.engine_plan import KINDS, Folded, Maps, Plan, Writer, padded
 
 KINDS_OF_RULES = {"if": "lif", "signed": "signed", "multi": "multi"}
 MOST_LEVELS = 7  # what a signed byte holds

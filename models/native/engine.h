@@ -1,4 +1,4 @@
-// The structures of the engine, field by field those of models/engine_plan.py.
+// The structures of the engine, field by field those of models/engine_native.py.
 #pragma once
 #include <cstdint>
 
