@@ -103,6 +103,9 @@ def test_claims_follow_the_numbers() -> None:
     assert found["any conversion needs hundreds of steps"] == "does not hold"
     assert found["conversion at T = 200 beats direct training"] == "holds"
     assert found["conversion's latency is two orders of magnitude higher at equal accuracy"] == "does not hold"
+    few = {**results, "long": [{**slow, "images": 99}]}
+    found = {row[0]: row[1] for row in claims(few)}
+    assert found["conversion (Rueckauer) needs hundreds of steps"] == "not tested"
     assert steps_to(slow, 89) == 150  # type: ignore[arg-type]
     assert steps_to(fast, 95) is None  # type: ignore[arg-type]
 

@@ -13,7 +13,9 @@ def found_by(result: Result, target: float, who: str) -> str:
 
 
 def needs_hundreds(result: Result, target: float) -> bool | None:
-    """Whether a method needs 100 steps or more for a target; None where the run was too short to tell."""
+    """Whether a method needs 100 steps or more for a target; None where steps or images are too few to tell."""
+    if result["images"] < 100:  # one image more or less is over a point
+        return None
     need = steps_to(result, target)
     if need is None:
         return True if len(result["correct"]) >= 100 else None
