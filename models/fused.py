@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from models import fused_memory
 from models.engine_library import NUMBER, REAL, library
 from models.surrogate import SURROGATES
 
@@ -92,7 +93,7 @@ class _Native:
     ) -> tuple[Tensor, Tensor]:
         lib, call = library(), _describe(config, beta, x_seq)
         assert lib is not None
-        spikes, after = torch.empty_like(x_seq), torch.empty_like(x_seq[0])
+        spikes, after = fused_memory.empty_like(x_seq), torch.empty_like(x_seq[0])
         lib.neurons_forward(
             ctypes.addressof(call), x_seq.data_ptr(), _address(before), spikes.data_ptr(), after.data_ptr()
         )
@@ -109,7 +110,7 @@ class _Native:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         lib, call = library(), _describe(config, beta, x_seq)
         assert lib is not None
-        dx = torch.empty_like(x_seq)
+        dx = fused_memory.empty_like(x_seq)
         dbefore = None if before is None else torch.empty_like(before)
         dbeta = lib.neurons_backward(
             ctypes.addressof(call),

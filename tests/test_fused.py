@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models import fused_memory
 from models.engine import engine_status
 from models.engine_library import library
 from models.fused import can_fuse, fused_steps
@@ -127,3 +128,34 @@ def test_what_it_does_not_take() -> None:
     assert not can_fuse(torch.zeros(2, 0))
     assert not can_fuse(torch.zeros(2, 3, device="meta"))
     assert can_fuse(torch.zeros(2, 3))
+
+
+def test_large_outputs_lie_in_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_memory, "_free", fused_memory.defaultdict(list))
+    x_seq = torch.randn(4, 1 << 18, requires_grad=True)
+    size = 4 * x_seq.numel()
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        spikes, _ = fused_steps(x_seq, None, NeuronConfig())
+        (gradient,) = torch.autograd.grad(spikes.sum(), x_seq)
+        return spikes.detach(), gradient
+
+    first = run()
+    row, expected = first[0][1], first[0][1].clone()
+    second = run()
+    assert all(torch.equal(a, b) for a, b in zip(first, second))
+    assert not {a.data_ptr() for a in first} & {b.data_ptr() for b in second}  # nothing in use is lent again
+    places = {a.data_ptr() for a in second}
+    del second
+    assert fused_memory.kept_bytes() == 2 * size
+    third = run()
+    assert {a.data_ptr() for a in third} == places
+    del first, third
+    assert fused_memory.kept_bytes() == 3 * size  # a view of the first spikes is still there
+    run()
+    assert torch.equal(row, expected)
+    del row
+    assert fused_memory.kept_bytes() == 4 * size
+    monkeypatch.setattr(fused_memory, "KEPT_BYTES", 3 * size)
+    run()
+    assert fused_memory.kept_bytes() <= 3 * size

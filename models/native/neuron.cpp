@@ -9,9 +9,6 @@
 #include <memory>
 #include <thread>
 #include <vector>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 extern "C" {
 
@@ -37,17 +34,6 @@ void spread(int64_t blocks, int64_t threads, const Work& work) {
     for (int64_t i = 1; i < threads; ++i) others.emplace_back([&, i] { work(i * blocks / threads, (i + 1) * blocks / threads); });
     work(0, blocks / threads);
     for (auto& other : others) other.join();
-}
-
-// Memory about to be written for the first time comes in pages of 2 MiB where the system has them, not of 4 KiB: each
-// page costs a call of the kernel, thousands of which take longer than the layer.
-inline void few_pages(void* begin, int64_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (bytes < 4 << 20) return;
-    const uintptr_t page = 4096, first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
-    const uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + uintptr_t(bytes)) / page * page;
-    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);  // a wish: may be refused
-#endif
 }
 
 // A step of a block lies megabytes from the one before, where no processor looks ahead: told to, it does, a step early.
@@ -245,7 +231,6 @@ void neurons_forward(const Neurons* n, const float* x, const float* before, floa
     static const Pass passes[8] = {forward<false, false, false>, forward<false, false, true>, forward<false, true, false>,
                                    forward<false, true, true>,   forward<true, false, false>, forward<true, false, true>,
                                    forward<true, true, false>,   forward<true, true, true>};
-    few_pages(spikes, n->steps * n->count * 4);
     passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->inclusive ? 1 : 0)](*n, x, before, spikes, after);
 }
 
@@ -253,7 +238,6 @@ double neurons_backward(const Neurons* n, const float* x, const float* before, c
     static const Backward* const passes[8] = {OF_KIND<false, false, false>, OF_KIND<false, false, true>, OF_KIND<false, true, false>,
                                               OF_KIND<false, true, true>,   OF_KIND<true, false, false>, OF_KIND<true, false, true>,
                                               OF_KIND<true, true, false>,   OF_KIND<true, true, true>};
-    few_pages(dx, n->steps * n->count * 4);
     const Backward pass = passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->detach ? 1 : 0)][n->surrogate];
     return pass(*n, x, before, dspikes, dafter, dx, dbefore);
 }
