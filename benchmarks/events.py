@@ -98,7 +98,7 @@ def ours(path: Path) -> Variant:
 
 
 def readers(path: Path, name: str, size: SensorSize) -> list[Variant]:
-    """The peers that read this format; expelliarmus gets the times of EVT3 wrong and is here for its speed."""
+    """The peers that read this format; expelliarmus gets the times of EVT3 wrong: here for speed."""
     import eventcv
 
     found: list[Variant] = [("eventcv load + numpy()", lambda: eventcv.load(str(path), time_unit="us").numpy())]
@@ -110,9 +110,18 @@ def readers(path: Path, name: str, size: SensorSize) -> list[Variant]:
         found.append(("evt3", lambda: evt3.decode_file(str(path))))
     if (expelliarmus := optional("expelliarmus")) and name in ("evt2", "evt3", "dat"):
         found.append(("expelliarmus", lambda: expelliarmus.Wizard(encoding=name).read(str(path))))
+    if optional("evutils") and name in ("evt2", "evt3", "dat"):  # of davis346.aedat4 it reads 402 events
+        found.append(("evutils", lambda: evutils_read(path)))
     if (dv := optional("dv_processing")) and name == "aedat4":
         found.append(("dv-processing", lambda: dv_read(dv, path)))
     return found
+
+
+def evutils_read(path: Path) -> Any:
+    from evutils.io import EventReader
+
+    with EventReader(str(path)) as reader:
+        return reader.read_all()
 
 
 def dv_read(dv: Any, path: Path) -> list[np.ndarray]:

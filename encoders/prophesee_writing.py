@@ -11,7 +11,7 @@ from encoders.events import Events, SensorSize
 from encoders.formats import Parts, RecordingError
 from encoders.prophesee import Words
 
-MOST_TIME_WORDS = 1 << 20  # in a row
+MOST_WRAPS = 1 << 20  # of a clock without an event: months of EVT3
 
 
 def write_evt2(path: Path, parts: Parts, size: SensorSize) -> None:
@@ -35,23 +35,27 @@ def evt2_words(events: Events) -> Words:
 
 
 def write_evt21(path: Path, parts: Parts, size: SensorSize) -> None:
-    """EVT 2.1 with one event a word: valid for every reader, if not the smallest file."""
-    _save(path, "2.1", "EVT21", size, parts, evt21_words, lambda t: 8 << 60 | (t >> 6 & 0x0FFFFFFF) << 32, "<u8", 34)
+    """EVT 2.1 with one event a word, its halves the other way round as cameras write it ("legacy").
+
+    Valid for every reader, if not the smallest file.
+    """
+    name = "EVT21;endianness=legacy"
+    _save(path, "2.1", name, size, parts, evt21_words, lambda t: t >> 6 & 0x0FFFFFFF | 8 << 28, "<u8", 34)
 
 
 def evt21_words(events: Events) -> Words:
-    """Events as uint64 words, beginning with a time word."""
+    """Events as uint64 words, halves swapped, beginning with a time word."""
     t, x = events["t"], events["x"].astype(np.uint64)
     words = (
-        events["p"].astype(np.uint64) << np.uint64(60)
-        | (t & 0x3F).astype(np.uint64) << np.uint64(54)
-        | (x & ~np.uint64(31)) << np.uint64(43)
-        | events["y"].astype(np.uint64) << np.uint64(32)
-        | np.uint64(1) << (x & np.uint64(31))
+        events["p"].astype(np.uint64) << np.uint64(28)
+        | (t & 0x3F).astype(np.uint64) << np.uint64(22)
+        | (x & ~np.uint64(31)) << np.uint64(11)
+        | events["y"].astype(np.uint64)
+        | np.uint64(1) << (x & np.uint64(31)) + np.uint64(32)
     )
     high = t >> 6
     changes = _changes(high)
-    times = np.uint64(8 << 60) | (high[changes] & 0x0FFFFFFF).astype(np.uint64) << np.uint64(32)
+    times = np.uint64(8 << 28) | (high[changes] & 0x0FFFFFFF).astype(np.uint64)
     return np.insert(words, changes, times).astype("<u8")
 
 
@@ -120,28 +124,31 @@ def _save(
     kind: str,
     bits: int,
 ) -> None:
-    """Header and words. Time words go on where there are no events, as a camera's do: a reader counts the wraps."""
+    """Header and words. Between events, each wrap of the clock shows as its last and its first time word.
+
+    Readers count wraps by these; several count none but from the very end of the clock to its beginning.
+    """
     header = (
         f"% evt {version}\n% format {name};height={size.height};width={size.width}\n% geometry {size}\n"
         "% integrator_name spikesight\n% end\n"
     )
-    period, last = 1 << bits - 2, -1
+    last = -1
     with path.open("wb") as file:
         file.write(header.encode())
         for part in parts:
-            for events in _without_gaps(part, period):
+            for events in _between_wraps(part, bits):
                 first = int(events["t"][0])
-                if last >= 0 and first - last > period:
-                    if (first - last) // period > MOST_TIME_WORDS:
-                        raise RecordingError(f"{name} cannot hold a gap of {(first - last) / 8.64e10:.0f} days")
-                    pulses = [time_word(t) for t in range(last + period, first, period)]
-                    file.write(np.array(pulses, kind).tobytes())
-                last = int(events["t"][-1])
+                wraps = range((last >> bits) + 1, (first >> bits) + 1) if last >= 0 else range(0)
+                if len(wraps) > MOST_WRAPS:
+                    raise RecordingError(f"EVT {version} cannot hold a gap of {(first - last) / 8.64e10:.0f} days")
+                ends = [time_word((wrap << bits) + step) for wrap in wraps for step in (-1, 0)]
+                file.write(np.array(ends, kind).tobytes())
                 file.write(words(events).tobytes())
+                last = int(events["t"][-1])
 
 
-def _without_gaps(events: Events, longest: int) -> Iterator[Events]:
-    """Events cut where nothing happens for longer than `longest` microseconds."""
-    cuts = (np.flatnonzero(np.diff(events["t"]) > longest) + 1).tolist()
+def _between_wraps(events: Events, bits: int) -> Iterator[Events]:
+    """Events cut where their clock begins anew."""
+    cuts = (np.flatnonzero(np.diff(events["t"] >> bits)) + 1).tolist()
     for begin, end in pairwise([0, *cuts, len(events)]):
         yield events[begin:end]
