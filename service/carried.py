@@ -23,7 +23,8 @@ from service.streams import close, greeting
 if TYPE_CHECKING:
     import aiohttp
 
-    from service.front import Front, Replica
+    from service.front import Front
+    from service.replicas import Replica
 
 EVERY = 32  # messages between snapshots
 KEPT_MESSAGES = 1024

@@ -208,7 +208,8 @@ def serve_cluster(
 ) -> int:
     """Start the replicas and run the front until a signal; the exit code. Raises ClusterError."""
     from service.connection import serve
-    from service.front import Front, Replicas, create_front
+    from service.front import Front, create_front
+    from service.replicas import Replicas
 
     with Cluster(settings, replicas) as cluster:
         front = Front(settings, cluster.token, Replicas(cluster.known))

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 
 from models.classifier import Classifier, Input, Step
@@ -28,8 +27,8 @@ from service.lanes import (
     forget,
     position,
 )
-from service.rows import Row, gather, release, row_of, scatter
-from service.session import Outcome, Run
+from service.rows import release, row_of, scatter
+from service.stepping import following, hand_over, shares, step_together
 
 RUN_S = 0.004  # requests step several times before the queue is looked at again, for so long at most
 
@@ -289,7 +288,7 @@ class Scheduler:
         taken.sort(key=position)  # streams that stepped together stay together: nothing is copied
         begin = time.perf_counter()
         try:
-            result = self._step(taken)
+            result = step_together(self.classifier, self._zero, taken)
         except Exception:
             self._singly(taken)
             return
@@ -301,24 +300,12 @@ class Scheduler:
         if self._on_tick is not None:
             self._on_tick(Tick(len(taken), steps, took, queue_s, synops, spikes))
 
-    def _step(self, taken: list[Taken]) -> Step:
-        fresh: Row | None = None
-        rows: list[Row] = []
-        for lane, _, _ in taken:
-            if lane.row is None and fresh is None:
-                fresh = row_of(self._zero)
-            rows.append(lane.row or fresh)  # type: ignore[arg-type]
-        frames = [np.stack([given[t].x for _, given, _ in taken]) for t in range(len(taken[0][1]))]
-        if len(frames) == 1:
-            return self.classifier.step(torch.from_numpy(frames[0]), gather(rows))
-        return self.classifier.run(torch.from_numpy(np.stack(frames)), gather(rows))
-
     def _singly(self, taken: list[Taken]) -> None:
         """A batch failed: each of its items gets one more try alone, so that one bad item does not fail the others."""
         for item in taken:
             begin = time.perf_counter()
             try:
-                result = self._step([item])
+                result = step_together(self.classifier, self._zero, [item])
             except Exception as error:
                 with self._wake:
                     self._fail(item[0], Broken(type(error).__name__))
@@ -327,21 +314,13 @@ class Scheduler:
 
     def _scatter(self, taken: list[Taken], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
         """New membranes to their lanes, outcomes to their receivers; total spikes and synaptic operations."""
-        logits, raster, one = result.logits.float().numpy(), result.raster.numpy(), result.logits.ndim == 2
-        layer_spikes, synops = result.layer_spikes.tolist(), result.synops.tolist()
         self._ticks += 1
         rows = scatter(result.state, len(taken))
-        finite: list[bool] = np.atleast_1d(np.isfinite(logits).all(-1 if one else (0, 2))).tolist()
         release([lane.row for lane, _, _ in taken if lane.row is not None])
         finished: list[bool] = []
-        for n, (lane, given, _) in enumerate(taken):
+        for n, (made, (lane, given, _)) in enumerate(zip(shares(result, took, self._ticks), taken)):
             lane.row = rows[n]
-            made: Outcome | Run
-            if one:
-                made = Outcome(logits[n], layer_spikes[n], synops[n], raster[n], took * 1e3, self._ticks, finite[n])
-            else:
-                made = Run(logits[:, n], sum(layer_spikes[n]), synops[n], took * 1e3, self._ticks, finite[n])
-            finished.append(self._hand_over(lane, given, made, queue_s[n] * 1e3))
+            finished.append(hand_over(lane, given, made, queue_s[n] * 1e3))
         with self._wake:
             steps = len(taken[0][1])
             going_on = [lane for (lane, _, _), done in zip(taken, finished) if self._goes_on(lane, steps, done)]
@@ -349,18 +328,7 @@ class Scheduler:
             self._requests.extendleft(reversed(first))
             self._requests.extend(lane for lane in going_on if lane.request and not lane.steps % lane.quantum)
             self._streams.extend(lane for lane in going_on if not lane.request)
-        return sum(map(sum, layer_spikes)), sum(synops)
-
-    def _hand_over(self, lane: Lane, given: list[Input], made: Outcome | Run, queue_ms: float) -> bool:
-        if lane.closed:
-            return True
-        try:
-            if isinstance(made, Run):
-                return lane.receiver.ran(given, made, queue_ms)
-            return lane.receiver.outcome(given[0], made, queue_ms)
-        except Exception as error:
-            lane.receiver.failed(error)
-            return True
+        return int(result.layer_spikes.sum()), int(result.synops.sum())
 
     def _goes_on(self, lane: Lane, steps: int, finished: bool) -> bool:
         """Whether a lane that was just stepped has more to do."""
@@ -377,8 +345,3 @@ class Scheduler:
         lane.queued = False
         forget(lane)
         lane.receiver.failed(error)
-
-
-def following(lane: Lane) -> int:
-    """Inputs of a lane that wait and go on from the same membranes."""
-    return next((n for n, (given, _) in enumerate(lane.waiting) if given.reset), len(lane.waiting))

@@ -17,9 +17,11 @@ from encoders.events import SensorSize
 from service.api import create_app
 from service.client import Client, ClientError, Prediction, Stream
 from service.connection import Server, server
-from service.front import Front, Replicas, create_front, sequence_wish, summed_metrics
+from service.front import Front, create_front, sequence_wish
 from service.images import decode
+from service.replicas import Replicas
 from service.settings import Settings
+from service.sums import summed_metrics
 
 pytest.importorskip("aiohttp", reason="the front needs the extra [cluster]")
 INNER, OUTER = "inner-token-of-the-replicas", "outer-token-of-the-clients"
