@@ -22,6 +22,7 @@ from encoders.recordings import write_recording
 from encoders.wire import RECORD_BYTES, encode
 
 SLOW_CLIENT_PACKETS = 400  # 2 s of them, at most 64 MB: dv-processing has no bound of its own; beyond it packets go
+LAST_PACKETS_S = 5.0  # how long readers have for what waits for them when a recording has ended
 FEW_EVENTS = 2000  # up to this many, a store is filled one by one
 
 
@@ -199,6 +200,11 @@ class DvSink:
         self.n_sent += len(events)
 
     def close(self) -> None:
+        end = time.monotonic() + LAST_PACKETS_S
+        while self.n_waiting and self.n_clients and time.monotonic() < end:
+            time.sleep(0.02)
+        if self.n_clients:
+            time.sleep(0.2)  # the last packet has left the queue, not the machine
         self.connect(connected=False)
 
 
