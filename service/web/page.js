@@ -102,6 +102,7 @@ function begin(source, title, note, { width, height } = FRAME) {
   restart = true;
   $("source-title").textContent = title;
   $("source-note").textContent = note;
+  $("facts").textContent = "";
   $("link").dataset.state = source === "none" ? "idle" : "live";
   $("link-text").textContent = source === "none" ? "ready" : "live";
   $("guide").classList.toggle("shown", source === "camera" && facts.contract.width === facts.contract.height);
