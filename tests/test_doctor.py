@@ -34,7 +34,10 @@ def test_a_fault_is_exit_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert main(["doctor"]) == 0
 
 
-def test_data_sets_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_sets_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.data.images.DEBIAN_FASHION", tmp_path / "none")
     missing = list(doctor.check_data_sets("nmnist", str(tmp_path)))
     assert missing[0].state == "FIX"
     every = list(doctor.check_data_sets("all", str(tmp_path)))
