@@ -258,7 +258,6 @@ NETWORKS: dict[str, ResNetConfig] = {
     "event-large": ResNetConfig("ms", (2, 2, 2, 2), (32, 64, 128, 256), pool="max"),
     "event-sew": ResNetConfig("sew", (2, 2, 2), (16, 32, 64), pool="max"),
     "image-small": ResNetConfig("ms", (2, 2), (32, 64), pool="max", in_channels=1),
-    "image-nopool": ResNetConfig("ms", (1, 1, 1), (16, 64, 128), in_channels=1),
     "image-medium": ResNetConfig("ms", (2, 2, 2), (32, 64, 128), pool="max", in_channels=1),
     "resnet18": _imagenet("plain", 18),
     "resnet18-nopool": _imagenet("plain", 18, "none"),
