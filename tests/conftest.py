@@ -1,7 +1,8 @@
-"""Shared fixtures: where real data lies, and quiet, single-threaded numerics."""
+"""Shared fixtures: where real data lies, quiet, single-threaded numerics, logs that no test leaves to the next."""
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,14 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A service started within a test sends logs to that test's standard error: not those of later tests."""
+    loggers = [logging.getLogger(name) for name in ("spikesight", "uvicorn.error")]
+    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
