@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from models.engine_library import keep_memory
+from models.memory import keep_memory
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("app.serve", "start the prediction service and the page"),

@@ -8,8 +8,6 @@ step, as its converter does by itself, and with all steps in one batch, which it
 """
 
 import argparse
-import logging
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers import spikingjelly_converted
-from benchmarks.timing import paired, print_machine, print_table
+from benchmarks.timing import begin, paired, print_table
 from models.ann import stage
 from models.convert import convert
 from models.engine import Engine, engine_status
-from models.engine_library import keep_memory
 from models.simulate import BUDGET, chunks
 
 BASE = "SpikingJelly step loop"
@@ -72,10 +69,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    keep_memory()  # as the commands do
-    print_machine(engine_status())
+    begin(engine_status())
     for count in args.images:
         bench(count, args.steps, args.rounds)
 

@@ -15,8 +15,6 @@ OpenVINO: pip install openvino) are left out with a line that says so.
 
 import argparse
 import itertools
-import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +26,7 @@ from torch import Tensor, nn
 from benchmarks.peers import Variants, folded, inference, installed, openvino, spikingjelly_converted
 from benchmarks.peers import spikingjelly_resnet as spikingjelly
 from benchmarks.rates import at_rate
-from benchmarks.timing import Timing, paired, print_machine, print_table
+from benchmarks.timing import Timing, begin, paired, print_table
 from encoders.events import SensorSize
 from encoders.recordings import Recording, read_recording
 from models.ann import build_for, guess_name, read_state, stage
@@ -37,7 +35,6 @@ from models.classifier import encoder_for
 from models.convert import convert
 from models.energy import Meter
 from models.engine import Engine, engine_status, rounds_weights
-from models.engine_library import keep_memory
 from models.neurons import NeuronConfig
 from models.resnet import NETWORKS, SpikingResNet
 from service.demos import listing, t64_of
@@ -270,10 +267,7 @@ def main() -> None:
     parser.add_argument("--ann", type=Path, help="a trained CIFAR ResNet (.th) for the converted table")
     parser.add_argument("--pictures", type=Path, help="its pictures: an .npz of JPEGs")
     args = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    keep_memory()  # as the commands do
-    print_machine(engine_status())
+    begin(engine_status())
     tables: dict[str, Callable[[], None]] = {
         "streams": lambda: bench_shipped(args.recordings, args.rounds),
         "converted": lambda: converted(args.ann, args.pictures, args.rounds),

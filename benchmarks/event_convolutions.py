@@ -9,8 +9,6 @@ digit model on its sample recordings in its recipe's shape (T = 10, batch of 64)
 
 import argparse
 import copy
-import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,11 +18,10 @@ from torch import Tensor, nn
 
 from benchmarks.engine import read_samples, read_windows
 from benchmarks.rates import at_rate
-from benchmarks.timing import paired, print_machine, print_table
+from benchmarks.timing import begin, paired, print_table
 from benchmarks.training import LIF, our_step
 from models.checkpoint import find, load
 from models.engine import engine_status
-from models.engine_library import keep_memory
 from models.event_convolution import use_event_convolutions
 from models.resnet import NETWORKS, SpikingResNet
 
@@ -74,10 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-shipped", action="store_true", help="without the shipped digit model")
     args = parser.parse_args()
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    keep_memory()  # as the commands do
-    print_machine(engine_status())
+    begin(engine_status())
     for name in args.networks:
         for rate in args.rates:
             torch.manual_seed(0)

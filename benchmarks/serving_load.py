@@ -30,7 +30,7 @@ from encoders.events import SensorSize, make_events
 from models.checkpoint import Card, Contract, save
 from models.classifier import Classifier, Input
 from models.resnet import ResNetConfig, SpikingResNet
-from service.memory import keep_memory
+from service.memory import keep_membranes
 from service.messages import EVENTS_T64, Frame
 from service.packets import encode_t64
 from service.registry import shipped
@@ -348,7 +348,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("images", "null", "overload", "streams"), help="one table alone")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    keep_memory()  # the bare model has what the service has
+    keep_membranes()  # the bare model has what the service has
     with tempfile.TemporaryDirectory() as folder:
         known = shipped()
         if args.model:

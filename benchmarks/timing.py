@@ -4,13 +4,17 @@ A shared machine makes wall time worthless and even CPU time unsteady; a ratio o
 """
 
 import gc
+import logging
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+
+from models.memory import keep_memory
 
 
 class Timing(NamedTuple):
@@ -46,6 +50,14 @@ def print_table(title: str, timings: dict[str, Timing], base: str, per: int = 1,
     print(f"| variant | {unit} | x {base} | min - max |\n|---|---|---|---|")
     for name, t in timings.items():
         print(f"| {name} | {t.milliseconds / per:.3g} | {t.ratio:.2f} | {t.low:.2f} - {t.high:.2f} |")
+
+
+def begin(native: str) -> None:
+    """A table's start: quiet peers, memory kept as the commands keep it, and what a reader must know of the machine."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    keep_memory()
+    print_machine(native)
 
 
 def print_machine(native: str) -> None:

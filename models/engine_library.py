@@ -138,23 +138,6 @@ def build() -> Build:
         return Build(None, "none", str(error))
 
 
-def keep_memory(limit_bytes: int = 1 << 30) -> bool:
-    """Let glibc keep freed tensors up to this many bytes instead of giving them back: whether it agreed.
-
-    Each step frees and allocates the same megabytes again, and faulting them in anew costs a third of a batched step
-    and a tenth of a training step. For the whole process, so for a program's start, not for an import. Does nothing
-    where the user set MALLOC_ or GLIBC_TUNABLES, or the C library is another one.
-    """
-    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    trim_threshold, mmap_threshold = -1, -3
-    return bool(mallopt(mmap_threshold, limit_bytes) and mallopt(trim_threshold, limit_bytes))
-
-
 def library() -> ctypes.CDLL | None:
     """The loaded kernels, or None where they could not be built."""
     return build().library

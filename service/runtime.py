@@ -16,7 +16,7 @@ from service.apart import Apart
 from service.cameras import Cameras
 from service.jobs import Mailbox
 from service.logs import event, log
-from service.memory import keep_memory
+from service.memory import keep_membranes
 from service.metrics import Metrics
 from service.registry import Model, Registry
 from service.sequences import Sequences
@@ -58,7 +58,7 @@ class Runtime:
         loop = asyncio.get_running_loop()
         self.mailbox.attach(loop)
         torch.set_num_threads(self.settings.threads)
-        keep_memory()
+        keep_membranes()
         await asyncio.to_thread(self._load)
         sources = self._sources or tuple(open_source(text) for text in self.settings.cameras)
         self.cameras.start(sources, self.registry, self.mailbox, self.settings.max_pending)

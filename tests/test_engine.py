@@ -351,7 +351,7 @@ def test_narrower_instruction_sets(isa: str) -> None:
 
 
 def test_keeping_memory_respects_the_user() -> None:
-    code = "from models.engine_library import keep_memory; print(keep_memory())"
+    code = "from models.memory import keep_memory; print(keep_memory())"
     assert in_fresh_process(code, MALLOC_ARENA_MAX="2") == "False"
     assert in_fresh_process(code) in ("True", "False")
 

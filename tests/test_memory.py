@@ -6,12 +6,12 @@ import resource
 import numpy as np
 import pytest
 
-from service.memory import keep_memory
+from service.memory import keep_membranes
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library: its allocator is left as it is")
 def test_freed_blocks_are_taken_again_without_page_faults() -> None:
-    assert keep_memory()
+    assert keep_membranes()
     kept = [np.ones(2**18, np.float32)]  # 1 MiB, as the membranes of a batch
 
     def faults() -> int:
