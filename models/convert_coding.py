@@ -4,6 +4,8 @@ A rate code sends x(t); its running mean is r(t) = r(t-1) + (x(t) - r(t-1)) / t,
 x(t) - r(t-1), which is zero while nothing changes. The state holds the running means.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -19,32 +21,26 @@ def by_age(state: State, steps: int, like: Tensor) -> Tensor:
 
 def currents(x_seq: Tensor, state: State, key: str, *, mean: bool = False) -> Tensor:
     """Corrections to the values that a rate code would carry (or to their running mean). State: the running mean."""
-    age = by_age(state, x_seq.shape[0], x_seq)
-    rate = state.get(f"{key}.rate")
-    values = []
-    for t, x in enumerate(x_seq):
-        rate = torch.zeros_like(x) if rate is None else rate
-        values.append(rate + x)
-        rate = rate + x / age[t]
-        if mean:
-            values[-1] = rate
-    assert rate is not None
-    state[f"{key}.rate"] = rate
-    return torch.stack(values)
+    before, after = _running(x_seq, state, key, lambda x, _: x)
+    return after if mean else before + x_seq
 
 
 def corrections(x_seq: Tensor, state: State, key: str) -> Tensor:
     """Values of a rate code to corrections of their running mean: exactly zero while the input stays the same."""
+    return x_seq - _running(x_seq, state, key, torch.sub)[0]
+
+
+def _running(
+    x_seq: Tensor, state: State, key: str, correction: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The running mean before and after each step, r + c / t with the correction c of (x, r); left in the state."""
     age = by_age(state, x_seq.shape[0], x_seq)
     rate = state.get(f"{key}.rate")
-    values = []
+    rates = [torch.zeros_like(x_seq[0]) if rate is None else rate]
     for t, x in enumerate(x_seq):
-        rate = torch.zeros_like(x) if rate is None else rate
-        values.append(x - rate)
-        rate = rate + values[-1] / age[t]
-    assert rate is not None
-    state[f"{key}.rate"] = rate
-    return torch.stack(values)
+        rates.append(rates[-1] + correction(x, rates[-1]) / age[t])
+    state[f"{key}.rate"] = rates[-1]
+    return torch.stack(rates[:-1]), torch.stack(rates[1:])
 
 
 def rate_corrections(rates: Tensor, state: State, key: str) -> Tensor:
