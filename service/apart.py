@@ -35,10 +35,9 @@ class Apart:
             try:
                 result = work()
             except Exception as error:
-                raised = error  # the name of an except clause ends with it
-                self._mailbox.post(lambda: None if future.done() else future.set_exception(raised))
+                self._mailbox.reject(future, error)
             else:
-                self._mailbox.post(lambda: None if future.done() else future.set_result(result))
+                self._mailbox.resolve(future, result)
             self._mailbox.flush()
 
         self.submit(do)

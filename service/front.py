@@ -306,7 +306,7 @@ def create_front(front: Front, reload: Callable[[], None] | None = None) -> Star
         ],
         middleware=[
             Middleware(Observer, metrics=front.metrics),
-            Middleware(Gate, settings=front.settings, draining=lambda: front.draining, full=lambda: False),
+            Middleware(Gate, settings=front.settings, draining=lambda: front.draining, full=front.full),
         ],
         exception_handlers={Exception: failed},
     )

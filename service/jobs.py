@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from service.lanes import Expired
 from service.registry import Model
 from service.session import Answer, Input, Outcome, Run, Track
 
+T = TypeVar("T")
 NO_RASTER = np.zeros(0, np.uint8)  # of several steps at once: nobody looks at it
 
 
@@ -31,6 +33,14 @@ class Mailbox:
     def post(self, call: Callable[[], None]) -> None:
         """Have `call` run in the loop after this tick. From any thread."""
         self._calls.append(call)
+
+    def resolve(self, future: "asyncio.Future[T]", result: T) -> None:
+        """Post a future's result; nothing if it is done by then."""
+        self.post(lambda: None if future.done() else future.set_result(result))
+
+    def reject(self, future: "asyncio.Future[Any]", error: Exception) -> None:
+        """Post a future's error; nothing if it is done by then."""
+        self.post(lambda: None if future.done() else future.set_exception(error))
 
     def flush(self) -> None:
         """End of a tick: wake the loop if anything was posted."""
@@ -126,11 +136,11 @@ class Job:
             self.begun,
             tick,
         )
-        self._mailbox.post(lambda: None if self.future.done() else self.future.set_result(result))
+        self._mailbox.resolve(self.future, result)
 
     def failed(self, error: Exception) -> None:
         """No further step comes."""
-        self._mailbox.post(lambda: None if self.future.done() else self.future.set_exception(error))
+        self._mailbox.reject(self.future, error)
 
 
 async def run(
