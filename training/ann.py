@@ -136,8 +136,13 @@ def set_levels(network: nn.Module, ann: nn.Module, x: Tensor, share: float = 0.9
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> float:
-    """Per cent right of prepared images."""
+def hits(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> np.ndarray:
+    """Which prepared images are right, bool [N]."""
     network.eval()
     found = torch.cat([network(part).argmax(1) for part in x.split(batch)])
-    return 100 * float((found.numpy() == labels).mean())
+    return found.numpy() == labels
+
+
+def accuracy(network: nn.Module, x: Tensor, labels: np.ndarray, batch: int = 256) -> float:
+    """Per cent right of prepared images."""
+    return 100 * float(hits(network, x, labels, batch).mean())

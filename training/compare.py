@@ -24,7 +24,7 @@ from models.convert_network import ConvertedNetwork
 from models.energy import dense_macs, measure
 from models.plasticity import StdpConfig, StdpLayer, rates_of
 from models.simulate import curve
-from training.ann import AnnConfig, accuracy, fit_ann, prepare, set_levels
+from training.ann import AnnConfig, accuracy, fit_ann, hits, prepare, set_levels
 from training.compare_config import CompareConfig
 from training.compare_costs import Stepwise, activations, costs, work_of
 from training.compare_store import Result, Say, Store, digest, say
@@ -273,13 +273,6 @@ class Comparison:
         results["long"] = [self.conversion(ann, m, c.long_steps, c.aim, c.long_images) for m in c.long]
         write_whole(self.folder / "results.json", json.dumps(results) + "\n")
         return results
-
-
-@torch.no_grad()
-def hits(ann: nn.Module, x: Tensor, labels: np.ndarray) -> np.ndarray:
-    """Which prepared images the ANN has right, bool [N]."""
-    found = torch.cat([ann(part).argmax(1) for part in x.split(256)])
-    return found.numpy() == labels
 
 
 def gathered(blocks: list[Result]) -> Result:
