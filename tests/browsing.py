@@ -36,6 +36,9 @@ from service.settings import Settings
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("SPIKESIGHT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium found: install it, or set SPIKESIGHT_CHROMIUM"
+)
 
 QUIET = [
     "--no-sandbox",

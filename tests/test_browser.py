@@ -19,7 +19,6 @@ from playwright.sync_api import Page
 
 from app.overlay import luminance
 from tests.browsing import (
-    CHROMIUM,
     FAKE_CAMERA,
     Nearby,
     Served,
@@ -28,12 +27,13 @@ from tests.browsing import (
     drop,
     has_models,
     mjpeg,
+    needs_chromium,
     nmnist_file,
     violations,
 )
 
 pytest_plugins = ["tests.browsing"]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: install it, or set SPIKESIGHT_CHROMIUM")
+pytestmark = needs_chromium
 
 
 def test_camera_gives_predictions(visit: Visitor) -> None:

@@ -15,7 +15,6 @@ from playwright.sync_api import Locator
 
 from service.registry import shipped
 from tests.browsing import (
-    CHROMIUM,
     FAKE_CAMERA,
     Served,
     Visit,
@@ -23,6 +22,7 @@ from tests.browsing import (
     drop,
     has_models,
     mjpeg,
+    needs_chromium,
     nmnist_file,
     serve,
     violations,
@@ -32,7 +32,7 @@ MODELS = ("nmnist", "mnist-direct", "mnist-converted", "mnist-ann", "motions")
 TITLES = ["Direct SNN", "Converted SNN", "ANN", "Direct SNN, events"]
 pytest_plugins = ["tests.browsing"]
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: install it, or set SPIKESIGHT_CHROMIUM"),
+    needs_chromium,
     pytest.mark.skipif(not {*MODELS} <= {*shipped()}, reason="the models to compare are not shipped"),
 ]
 

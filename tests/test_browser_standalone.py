@@ -27,9 +27,9 @@ from service.standalone import write_folder
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browsing import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, until
+from tests.browsing import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium, until
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: install it, or set SPIKESIGHT_CHROMIUM")
+pytestmark = needs_chromium
 
 RUN = """async ({ frames, times }) => {
   const [{ loadFacts }, { Emulator }, { StreamBinner }, { Network }] = await Promise.all(
