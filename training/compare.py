@@ -201,7 +201,7 @@ class Comparison:
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
             height=height, width=width, channels=channels,
             epochs=c.direct_epochs, seed=c.seed, device="cpu", rotate=0.0, drop=0.0, loss="mean",
-            flip=channels == 3, cache=str(self.folder / "cache"), output=str(self.folder),
+            flip=channels == 3, channels_last=True, cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
 
         def job() -> Result:

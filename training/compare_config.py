@@ -15,8 +15,8 @@ class CompareConfig:
     tune_epochs: int = 0  # fine-tune given weights on the training images for this many epochs
     tune_images: int = 50_000  # how many of them
     train_images: int = 60_000  # for the ANN and the direct networks
-    ann_epochs: int = 5
-    direct_epochs: int = 5
+    ann_epochs: int = 3
+    direct_epochs: int = 3
     direct: tuple[str, ...] = ("direct/arctan/4", "direct/arctan/10")  # encoding/surrogate/T; none: ()
     methods: tuple[str, ...] = ("rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse-light", "ours")
     multi: tuple[str, ...] = ("signed", "multi", "multi8", "multi-diff")  # more than one bit a spike
@@ -41,8 +41,6 @@ class CompareConfig:
 
 QUICK = {
     "train_images": 6000,
-    "ann_epochs": 3,
-    "direct_epochs": 3,
     "direct": ("direct/arctan/4",),
     "methods": ("rueckauer", "half", "ours"),
     "multi": ("multi",),
@@ -58,4 +56,4 @@ QUICK = {
     "stdp_images": 3000,
     "stdp_seeds": (0,),
 }
-"""What `--quick` changes: minutes on two cores instead of an hour or more."""
+"""What `--quick` changes: minutes on two cores instead of an hour."""
