@@ -9,8 +9,8 @@ from generated import small_config, write_nmnist
 from torch import Tensor
 
 from models.ann import ANNS
-from models.checkpoint import Contract, save
-from models.neurons import Neuron
+from models.checkpoint import Card, Contract, save
+from models.neurons import RECTIFIER, Neuron
 from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from training.config import TrainConfig
 from training.data import load_data
@@ -168,8 +168,6 @@ def test_every_kind_of_neuron_can_be_asked_for(kind: str) -> None:
 
 
 def test_weights_of_another_run_and_a_new_head(tmp_path: Path) -> None:
-    from models.checkpoint import Card
-
     config = TrainConfig(network="event-small")
     source = build_network(replace(config, seed=3), 5)
     contract = Contract("events", 2, 9, 9, 4, "binary", 9, 9, 1000)
@@ -204,3 +202,14 @@ def test_a_teacher_of_either_kind(tmp_path: Path, root: Path) -> None:
     x_seq = events(3)
     assert load_teacher(tmp_path / "ann.pt", contract, CPU)(x_seq).shape == (4, 2)
     assert load_teacher(root / "runs" / "taught" / "model", contract, CPU)(x_seq).shape == (4, 2)
+
+
+def test_a_teacher_of_one_step_sees_the_mean_of_the_steps(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    ann = SpikingResNet(ResNetConfig("ms", (1,), (4,), classes=2, neuron=RECTIFIER)).eval()
+    contract = Contract("events", 2, 9, 9, 1, "binary", sensor_width=9, sensor_height=9, bin_us=1000)
+    save(tmp_path / "ann", ann, Card(contract, ("a", "b")))
+    x_seq = events(3)
+    with torch.no_grad():
+        told = load_teacher(tmp_path / "ann", contract, CPU)(x_seq)
+        assert torch.equal(told, ann(x_seq.mean(0, keepdim=True))[0][0])

@@ -98,10 +98,11 @@ Teacher = Callable[[Tensor], Tensor]
 
 
 def load_teacher(path: Path, contract: Contract, device: torch.device) -> Teacher:
-    """A model folder (its mean logits) or an ANN's weights file (it sees the mean of the steps, normalised its way)."""
+    """A model folder (its mean logits) or an ANN's weights file (normalised its way); an ANN sees the steps' mean."""
     if path.is_dir():
-        spiking = load(path)[0].to(device).eval()
-        return lambda x_seq: spiking(x_seq)[0].mean(0)
+        taught, card = load(path)
+        network, once = taught.to(device).eval(), card.contract.steps == 1
+        return lambda x_seq: network(x_seq.mean(0, keepdim=True) if once else x_seq)[0].mean(0)
     state = read_state(path)
     name = guess_name(state)
     ann, entry = build_for(name, state).to(device).eval(), ANNS[name]
