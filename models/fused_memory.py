@@ -2,12 +2,15 @@
 
 Each step of a training frees and asks for the same megabytes. Most systems give every page of them anew, cleared: that
 takes several times as long as a layer of neurons, which is little more than one pass over its input and output. A block
-comes back here when the last tensor that lies in it is gone. torch's memory on a GPU is kept likewise.
+comes back here when the last tensor that lies in it is gone. Huge pages are asked for, where the system has them: a
+pass over so much memory loses time on finding small ones. torch's memory on a GPU is kept likewise.
 """
 
 import ctypes
+import mmap
 import weakref
 from collections import defaultdict
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -24,10 +27,19 @@ def empty_like(tensor: Tensor) -> Tensor:
     if size < SMALL_BYTES:
         return torch.empty_like(tensor)
     blocks = _free[size]
-    block = blocks.pop() if blocks else torch.empty(size, dtype=torch.uint8)
+    block = blocks.pop() if blocks else _new_block(size)
     lent = (ctypes.c_char * size).from_address(block.data_ptr())
     weakref.finalize(lent, _give_back, block).atexit = False
     return torch.frombuffer(lent, dtype=torch.float32).view(tensor.shape)  # holds `lent` until its storage is freed
+
+
+def _new_block(size: int) -> Tensor:
+    """Memory from the system itself, uint8 [size]."""
+    pages = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=torch.uint8)
 
 
 def kept_bytes() -> int:
