@@ -159,6 +159,7 @@ async def closed_loop(
 
     cpu = served.cpu_s()
     await asyncio.gather(*(client() for _ in range(clients)))
+    load.seconds = time.perf_counter() - start
     load.cpu_s = served.cpu_s() - cpu
     return load
 
