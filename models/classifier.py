@@ -98,7 +98,7 @@ class Readout:
     @property
     def mean(self) -> np.ndarray | None:
         """Float64 [K]; None before the first step."""
-        return None if self.recent is None else self.recent.mean(0)
+        return None if self.recent is None else self.recent.sum(0) / len(self.recent)
 
     def probabilities(self) -> np.ndarray:
         """Softmax of the mean, float64 [K]."""

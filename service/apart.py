@@ -6,8 +6,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TypeVar
 
-from service.jobs import Mailbox
 from service.logs import log
+from service.mailbox import Mailbox
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
 
 from service.answers import Ticket, prediction_text
-from service.jobs import Mailbox
 from service.lanes import Lane, Stopped
 from service.logs import event
+from service.mailbox import Mailbox
 from service.messages import PICTURE_EVENTS, CameraBody, ErrorBody, pack_picture
 from service.registry import Model, Registry
 from service.session import Answer, Input, Outcome, Run, Session

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from service.answers import SNAPSHOT_BEGIN, identity
 from service.live import Ended
 from service.logs import event
 from service.messages import HEADER, IMAGE, Hello
@@ -32,7 +33,7 @@ KEPT_BYTES = 8 * 2**20
 CLOSING_S = 5.0  # what a replica that takes nothing more gets to send its last answers
 MOVES = 3  # of one stream without a snapshot in between: messages that end a replica must not end them all
 ELSEWHERE = (1006, 1012, None)  # close codes after which another replica is asked
-SNAPSHOT = '{"type": "snapshot"'
+SNAPSHOT = '{"type": "snapshot"}'
 FULL = Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),))
 
 
@@ -152,7 +153,7 @@ class Carried:
             if self.n - self.asked >= EVERY and not self.frames and not any(o is not None for o in self.owners):
                 self.asked = self.n
                 self.owners.append(self.n)
-                if not await send(upstream, SNAPSHOT + "}"):
+                if not await send(upstream, SNAPSHOT):
                     return
 
     def keep(self, data: str | bytes) -> None:
@@ -188,8 +189,8 @@ class Carried:
                         continue
                     self.greeted = True
                     await self.socket.send_text(message.data)
-                elif not (message.data.startswith(SNAPSHOT) and self.taken(message.data)) and self.news(
-                    message.data.partition(', "start_us"')[0]
+                elif not (message.data.startswith(SNAPSHOT_BEGIN) and self.taken(message.data)) and self.news(
+                    identity(message.data)
                 ):
                     await self.socket.send_text(message.data)
             elif message.type == WSMsgType.CLOSE and message.data not in ELSEWHERE:

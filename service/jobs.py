@@ -1,55 +1,18 @@
 """One request's way through the scheduler: admitted, decoded, stepped with whatever else runs, answered in time."""
 
 import asyncio
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 
 from service.lanes import Expired
+from service.mailbox import Mailbox
 from service.registry import Model
 from service.session import Answer, Input, Outcome, Run, Track
 
-T = TypeVar("T")
 NO_RASTER = np.zeros(0, np.uint8)  # of several steps at once: nobody looks at it
-
-
-class Mailbox:
-    """Calls from the models' threads to the event loop: one wake-up a tick, however many streams it served."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._calls: deque[Callable[[], None]] = deque()
-        self._lock = threading.Lock()
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Deliver into this loop from now on."""
-        self._loop = loop
-
-    def post(self, call: Callable[[], None]) -> None:
-        """Have `call` run in the loop after this tick. From any thread."""
-        self._calls.append(call)
-
-    def resolve(self, future: "asyncio.Future[T]", result: T) -> None:
-        """Post a future's result; nothing if it is done by then."""
-        self.post(lambda: None if future.done() else future.set_result(result))
-
-    def reject(self, future: "asyncio.Future[Any]", error: Exception) -> None:
-        """Post a future's error; nothing if it is done by then."""
-        self.post(lambda: None if future.done() else future.set_exception(error))
-
-    def flush(self) -> None:
-        """End of a tick: wake the loop if anything was posted."""
-        if self._calls and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._deliver)
-
-    def _deliver(self) -> None:
-        while self._calls:
-            self._calls.popleft()()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import time
 from collections import deque
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from encoders.events import SensorSize
-from service.answers import Ticket, prediction_text
+from service.answers import Ticket, ack_text, error_text, prediction_text, ready_text, snapshot_text
 from service.images import UploadError, decode
 from service.lanes import Stopped
 from service.messages import (
@@ -25,6 +24,7 @@ from service.messages import (
     pack_picture,
     parse_frame,
 )
+from service.outbox import Outbox
 from service.packets import PacketDecoder, PacketError
 from service.registry import Model
 from service.runtime import Runtime
@@ -67,10 +67,7 @@ class Live:
         self.bucket = TokenBucket.full(self.settings.messages_per_s, time.monotonic())
         self.dropped = 0
         self.tickets: deque[Ticket] = deque()  # of the inputs that were submitted and are not yet stepped
-        self.unsent = 0  # inputs submitted whose answers are not yet sent
-        self.outbox: deque[tuple[str | bytes, int]] = deque()  # with the inputs it settles
-        self.wake = asyncio.Event()
-        self.room = asyncio.Event()
+        self.outbox = Outbox(socket)
         self.turn = asyncio.Lock()  # the session is pushed by one at a time
         self.end: Ended | None = None
         self.heard = time.monotonic()
@@ -83,11 +80,11 @@ class Live:
         """Until the client leaves or breaks a rule. Raises Ended."""
         if self.hello.restore is not None:
             self.restore(self.hello.restore)
-        self.tasks = [asyncio.create_task(self.write()), asyncio.create_task(self.watch())]
+        self.tasks = [asyncio.create_task(self.outbox.write()), asyncio.create_task(self.watch())]
         if self.hello.live and self.session.binner is not None:
             self.tasks.append(asyncio.create_task(self.tick()))
         reader = asyncio.create_task(self.read_all())
-        self.say(ready_text(self.model))
+        self.outbox.say(ready_text(self.model))
         try:
             done, _ = await asyncio.wait([reader, *self.tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -146,7 +143,7 @@ class Live:
             else:
                 await self.take_events(frame, ticket)
         except (UploadError, PacketError, SessionError) as error:
-            self.say(json.dumps({"type": "error", "seq": frame.seq, "error": str(error)}))
+            self.outbox.say(error_text(frame.seq, str(error)))
 
     def see(self, frame: Frame) -> list[Input]:
         """A camera frame's inputs; in the decoding thread."""
@@ -194,15 +191,13 @@ class Live:
             tickets[-1] = Ticket(ticket.seq, ticket.t_ms, True, ticket.picture)
         if self.hello.mode == "freshest":
             waiting = len(self.model.scheduler.drop_waiting(self.lane))
-            self.unsent -= waiting
+            self.outbox.unsent -= waiting
             self.drop([self.tickets.pop() for _ in range(waiting)])
-            if self.unsent + len(inputs) > self.settings.max_pending:  # the client does not read
+            if self.outbox.unsent + len(inputs) > self.settings.max_pending:  # the client does not read
                 self.drop(tickets)
                 return
-        while self.unsent and self.unsent + len(inputs) > self.settings.max_pending:
-            self.room.clear()
-            await self.room.wait()
-        self.unsent += len(inputs)
+        await self.outbox.at_most(max(0, self.settings.max_pending - len(inputs)))
+        self.outbox.unsent += len(inputs)
         self.tickets.extend(tickets)
         try:
             self.model.scheduler.submit(self.lane, inputs)
@@ -261,11 +256,12 @@ class Live:
     def finish(self, end: Ended) -> None:
         """Close after what is already in the outbox."""
         self.end = self.end or end
-        self.wake.set()
+        self.outbox.close()
 
     def answered(self, ticket: Ticket, answer: Answer, queue_ms: float) -> None:
         """Put the prediction, and the picture after a message's last one, into the outbox."""
-        self.say(prediction_text(ticket, answer, queue_ms, self.dropped, logits=self.hello.logits), settles=1)
+        text = prediction_text(ticket, answer, queue_ms, self.dropped, logits=self.hello.logits)
+        self.outbox.say(text, settles=1)
         if ticket.last:
             self.show(ticket, answer.prediction.step)
 
@@ -273,49 +269,24 @@ class Live:
         """The picture of a message's events, if the client wants pictures."""
         if ticket.picture is not None:
             seen, sensor = ticket.picture
-            self.say(pack_picture(ticket.seq, step, sensor.width, sensor.height, seen))
+            self.outbox.say(pack_picture(ticket.seq, step, sensor.width, sensor.height, seen))
 
     def acknowledge(self, ticket: Ticket) -> None:
         """A message that closed no bin."""
-        self.say(json.dumps({"type": "ack", "seq": ticket.seq, "t": ticket.t_ms, "dropped": self.dropped}))
+        self.outbox.say(ack_text(ticket, self.dropped))
         self.show(ticket, self.session.track.readout.seen)
-
-    def say(self, message: str | bytes, settles: int = 0) -> None:
-        """Queue a message to the client; `settles` inputs are done with it."""
-        self.outbox.append((message, settles))
-        self.wake.set()
-
-    async def write(self) -> None:
-        """Send what the outbox holds; blocks while the client does not read."""
-        while True:
-            await self.wake.wait()
-            self.wake.clear()
-            while self.outbox:
-                message, settles = self.outbox.popleft()
-                if isinstance(message, bytes):
-                    await self.socket.send_bytes(message)
-                else:
-                    await self.socket.send_text(message)
-                if settles:
-                    self.unsent -= settles
-                    self.room.set()
-            if self.end is not None:
-                return
 
     # Snapshots.
 
     async def snapshot(self) -> None:
         """Send the session's state, once every step that was submitted has been answered."""
-        while self.unsent:
-            self.room.clear()
-            await self.room.wait()
+        await self.outbox.at_most(0)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
         self.model.scheduler.snapshot(
             self.lane, lambda state: self.runtime.mailbox.post(lambda: future.set_result(pack(self.session, state)))
         )
-        state = base64.b64encode(await future).decode()
-        self.say(json.dumps({"type": "snapshot", "model": self.model.name, "state": state}))
+        self.outbox.say(snapshot_text(self.model.name, await future))
 
     def restore(self, text: str) -> None:
         """Go on from a snapshot. Raises Ended 1008 when it is not one of this model."""
@@ -324,20 +295,3 @@ class Live:
             self.model.scheduler.restore(self.lane, state)
         except (SnapshotError, ValueError):
             raise Ended(1008, "the snapshot is not of this model and sensor") from None
-
-
-def ready_text(model: Model) -> str:
-    """The server's answer to hello."""
-    classifier = model.classifier
-    return json.dumps(
-        {
-            "type": "ready",
-            "model": model.name,
-            "labels": list(classifier.labels),
-            "layers": list(classifier.layer_names),
-            "raster_rows": model.raster_rows,
-            "step_us": classifier.contract.bin_us,
-            "steps": classifier.contract.steps,
-            "ann_macs": classifier.ann_macs,
-        }
-    )

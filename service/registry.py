@@ -1,7 +1,6 @@
 """The models of a service: found on disk, loaded, warmed up, looked up by name, replaced while running."""
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from encoders.events import make_events
 from models.checkpoint import CheckpointError
 from models.classifier import Classifier
 from service.logs import event
+from service.mailbox import Mailbox
 from service.messages import ModelBody, ModelsBody
 from service.metrics import Metrics
 from service.scheduler import Scheduler
@@ -62,13 +62,7 @@ def names(folders: list[Path]) -> list[str]:
 class Model:
     """One model being served: a classifier and the thread that steps it."""
 
-    def __init__(
-        self,
-        classifier: Classifier,
-        settings: Settings,
-        metrics: Metrics,
-        after_tick: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, classifier: Classifier, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
         self.classifier, self.name = classifier, classifier.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()
         first = classifier.step(torch.zeros(1, *shape_of(classifier)), classifier.initial_state(1))
@@ -78,7 +72,8 @@ class Model:
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
             on_tick=metrics.ticker(classifier.name),
-            after_tick=after_tick,
+            after_tick=mailbox.flush,
+            soon=mailbox.soon,
         )
         metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
 
@@ -118,8 +113,8 @@ def shape_of(classifier: Classifier) -> tuple[int, int, int]:
 class Registry:
     """Models by name; the first is the default."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, after_tick: Callable[[], None] | None = None) -> None:
-        self._settings, self._metrics, self._after_tick = settings, metrics, after_tick
+    def __init__(self, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
+        self._settings, self._metrics, self._mailbox = settings, metrics, mailbox
         self._models: dict[str, Model] = {}
 
     def load(self) -> None:
@@ -139,7 +134,7 @@ class Registry:
                 raise CheckpointError(
                     f"the model folder {classifier.name!r} needs another name: letters, digits, . _ -"
                 )
-            model = Model(classifier, self._settings, self._metrics, self._after_tick)
+            model = Model(classifier, self._settings, self._metrics, self._mailbox)
             model.warm_up()
             fresh[model.name] = model
         for model in fresh.values():
@@ -151,7 +146,7 @@ class Registry:
 
     def serve(self, classifier: Classifier) -> Model:
         """Add one classifier that is already in memory."""
-        model = Model(classifier, self._settings, self._metrics, self._after_tick)
+        model = Model(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
         model.scheduler.start()
         self._models[model.name] = model

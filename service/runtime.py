@@ -14,8 +14,8 @@ from models.checkpoint import CheckpointError
 from models.classifier import Classifier
 from service.apart import Apart
 from service.cameras import Cameras
-from service.jobs import Mailbox
 from service.logs import event, log
+from service.mailbox import Mailbox
 from service.memory import keep_membranes
 from service.metrics import Metrics
 from service.registry import Model, Registry
@@ -43,7 +43,7 @@ class Runtime:
         self.settings = settings
         self.metrics = Metrics()
         self.mailbox = Mailbox()
-        self.registry = Registry(settings, self.metrics, self.mailbox.flush)
+        self.registry = Registry(settings, self.metrics, self.mailbox)
         self.decoder = Apart(self.mailbox)
         self.draining = False
         self.ready = False

@@ -4,8 +4,9 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from service.jobs import Job, Mailbox, Result
+from service.jobs import Job, Result
 from service.lanes import Expired, Lane, Overloaded
+from service.mailbox import Mailbox
 from service.registry import Model
 from service.session import Input, Outcome, Run, Track
 

@@ -5,7 +5,8 @@ stream's membranes, alone or in company, and hands each outcome back.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,7 @@ class SessionError(ValueError):
     """Input that this stream cannot take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What the network made of one input."""
 
     logits: NDArray[np.float32]  # [K]
@@ -39,8 +39,7 @@ class Outcome:
     finite: bool = True  # False: the values overflowed the network
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """What the network made of several inputs of a stream, one after the other."""
 
     logits: NDArray[np.float32]  # [k, K]
@@ -51,8 +50,7 @@ class Run:
     finite: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A prediction, and what a viewer wants beside it."""
 
     prediction: Prediction

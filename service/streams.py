@@ -8,8 +8,9 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from service.answers import ready_text
 from service.cameras import UnknownCamera
-from service.live import Ended, Live, ready_text
+from service.live import Ended, Live
 from service.logs import event
 from service.messages import Hello
 from service.registry import UnknownModel

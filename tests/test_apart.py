@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from service.apart import Apart
-from service.jobs import Mailbox
+from service.mailbox import Mailbox
 
 
 def test_results_errors_and_order() -> None:

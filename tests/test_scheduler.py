@@ -1,9 +1,10 @@
 """Continuous batching: company changes nothing, nobody starves, bounds hold, one bad item fails alone."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from serving import tiny
 from models.classifier import Classifier, Input, Step
 from models.neurons import State
 from service.lanes import Broken, Expired, Lane, Overloaded, Stopped, Tick
+from service.mailbox import Mailbox
 from service.rows import gather, release, row_of, scatter
 from service.scheduler import Scheduler
 from service.session import Outcome, Run
@@ -35,12 +37,14 @@ class Listener:
     runs: list[Run] = field(default_factory=list)
     steps: int = 0  # of the runs
     errors: list[Exception] = field(default_factory=list)
+    threads: set[int] = field(default_factory=set)  # that handed something over
     done: threading.Event = field(default_factory=threading.Event)
 
     def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
         assert queue_ms >= 0
         assert given.x.shape == SHAPE
         self.outcomes.append(outcome)
+        self.threads.add(threading.get_ident())
         if len(self.outcomes) == self.wanted:
             self.done.set()
         return False
@@ -224,6 +228,72 @@ def test_the_models_thread_decodes_what_it_steps() -> None:
         assert isinstance(late.wait().errors[0], Expired)
         assert threads == {scheduler._thread.ident}
     assert max(classifier.batches) == 4
+
+
+@asynccontextmanager
+async def lent_the_loop(classifier: Classifier, **options: int) -> AsyncIterator[Scheduler]:
+    """A scheduler that may make short steps in the running event loop."""
+    mailbox = Mailbox()
+    mailbox.attach(asyncio.get_running_loop())
+    with scheduling(classifier, soon=mailbox.soon, after_tick=mailbox.flush, **options) as scheduler:  # type: ignore[arg-type]
+        yield scheduler
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
+    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9 if short else 0.0)
+
+    async def stepped() -> tuple[list[Listener], int | None]:
+        async with lent_the_loop(tiny(), max_batch=2) as scheduler:
+            listeners = [open_with(scheduler, inputs(3 + n, seed=n))[1] for n in range(5)]
+            await until(lambda: all(listener.done.is_set() for listener in listeners))
+            return listeners, scheduler._thread.ident
+
+    listeners, thread = asyncio.run(stepped())
+    for n, listener in enumerate(listeners):
+        expected = alone(inputs(3 + n, seed=n))
+        assert all(np.array_equal(a.logits, b) for a, b in zip(listener.outcomes, expected, strict=True))
+        assert listener.threads == {threading.get_ident() if short else thread}
+
+
+def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9)
+    classifier = Gated()
+
+    async def stepped() -> tuple[set[int], set[int | None]]:
+        async with lent_the_loop(classifier) as scheduler:
+            request = open_with(scheduler, inputs(1), request=True)[1]
+            await until(scheduler._network.locked)
+            stream = open_with(scheduler, inputs(3))[1]
+            await asyncio.sleep(0.01)
+            assert not stream.outcomes
+            classifier.gate.set()
+            await until(lambda: request.done.is_set() and stream.done.is_set())
+            return stream.threads, {scheduler._thread.ident}
+
+    threads, thread = asyncio.run(stepped())
+    assert threads == thread
+
+
+def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9)
+
+    async def ended() -> None:
+        async with lent_the_loop(tiny()) as scheduler:
+            lane, _ = open_with(scheduler, inputs(50))
+            scheduler.retire()
+            await asyncio.sleep(0)
+            scheduler.close(lane)  # while it waits for its next turn
+            await until(lambda: not scheduler._thread.is_alive())
+
+    asyncio.run(ended())
 
 
 def test_older_requests_finish_first() -> None:
