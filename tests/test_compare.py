@@ -70,6 +70,8 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
     again = Comparison(config, said.append).run()
     assert again == results
     assert all("kept" in line for line in said)
+    Comparison(replace(config, seed=1), said.append).direct("direct/arctan/2")
+    assert len(list(tmp_path.glob("direct-*"))) == 2  # no run goes on with one of other settings
 
 
 def test_store_keeps_results_by_what_decides_them(tmp_path: Path) -> None:

@@ -200,15 +200,18 @@ class Comparison:
         settings = TrainConfig(
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
             height=height, width=width, channels=channels,
-            epochs=c.direct_epochs, seed=c.seed, device="cpu", rotate=0.0, drop=0.0, loss="mean",
-            flip=channels == 3, channels_last=True, cache=str(self.folder / "cache"), output=str(self.folder),
+            epochs=c.direct_epochs, batch_size=128, lr=4e-3, warmup_epochs=0.3, ema=0.995, loss="tet",
+            seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3, channels_last=True,
+            cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
+        training = {**self.data_key(), "settings": asdict(replace(settings, root="", cache="", output="")),
+                    "images": c.train_images}  # fmt: skip
 
         def job() -> Result:
             data = load_data(settings)
             rows = np.random.default_rng(c.seed).permutation(len(data.train))[: c.train_images]
             data = replace(data, train=data.train.take(np.sort(rows)))
-            folder = self.folder / f"direct-{spec.replace('/', '-')}-{c.direct_epochs}-{c.train_images}"
+            folder = self.folder / f"direct-{spec.replace('/', '-')}-{digest(training)}"
             run = Run(data, folder)
             if run.progress_path.is_file():
                 run.resume()
@@ -224,9 +227,7 @@ class Comparison:
             return {"method": spec, "correct": correct.tolist(), "images": len(test), "work": work, "exits": {},
                     "summary": f"{100 * correct[-1] / len(test):.2f} %"}  # fmt: skip
 
-        key = {**self.data_key(), "settings": asdict(replace(settings, root="", cache="", output="")),
-               "images": c.train_images, "test": c.images}  # fmt: skip
-        return self.store.get(f"direct/{spec}", key, job)
+        return self.store.get(f"direct/{spec}", {**training, "test": c.images}, job)
 
     # --- STDP ---
 
