@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.answers import SNAPSHOT_BEGIN, identity
-from service.live import Ended
+from service.endings import Ended, end_all
 from service.logs import event
 from service.messages import HEADER, IMAGE, Hello
 from service.security import Refusal, deny_open
@@ -128,9 +128,7 @@ class Carried:
             except TimeoutError:
                 raise Lost from None
             finally:
-                for task in (down, up):
-                    task.cancel()
-                await asyncio.gather(down, up, return_exceptions=True)
+                await end_all([down, up])
         finally:
             with suppress(aiohttp.ClientError, OSError, TimeoutError):
                 await upstream.close()

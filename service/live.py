@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from encoders.events import SensorSize
 from service.answers import Ticket, ack_text, error_text, prediction_text, ready_text, snapshot_text
+from service.endings import Ended, end_all
 from service.images import UploadError, decode
 from service.lanes import Stopped
 from service.messages import (
@@ -34,20 +35,6 @@ from service.snapshots import SnapshotError, pack, unpack
 from service.steady import Steady
 
 INLINE_BYTES = 65536  # larger payloads are decoded apart from the event loop
-CLOSED = {
-    1001: "no message for too long",
-    1008: "the stream broke a rule",
-    1012: "the service restarts",
-    1013: "the service is busy",
-}
-
-
-class Ended(Exception):
-    """The stream is over, with a close code."""
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(reason)
-        self.code, self.reason = code, reason or CLOSED.get(code, "")
 
 
 class Live:
@@ -90,9 +77,7 @@ class Live:
             for task in done:
                 task.result()
         finally:
-            for task in (reader, *self.tasks):
-                task.cancel()
-            await asyncio.gather(reader, *self.tasks, return_exceptions=True)
+            await end_all([reader, *self.tasks])
         if self.end is not None:
             raise self.end
 

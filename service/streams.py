@@ -10,7 +10,8 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from service.answers import ready_text
 from service.cameras import UnknownCamera
-from service.live import Ended, Live
+from service.endings import Ended
+from service.live import Live
 from service.logs import event
 from service.messages import Hello
 from service.registry import UnknownModel
