@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -24,11 +24,12 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from service.carried import carry
+from service.endpoints import STEPS
 from service.errors import refuse
+from service.inference import SequenceWish, sequence_of
 from service.logs import event
-from service.metrics import CONTENT_TYPE, SECONDS
+from service.metrics import CONTENT_TYPE, FrontMetrics
 from service.observer import Observer
-from service.protocol_v2 import STEPS, SequenceWish, sequence_of
 from service.replicas import Replica, Replicas
 from service.security import Gate
 from service.settings import Settings
@@ -56,24 +57,6 @@ class Answer:
     def response(self) -> Response:
         """For the client."""
         return Response(self.body, self.status, self.headers)
-
-
-class FrontMetrics:
-    """What the front counts about itself; the replicas count the rest."""
-
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "spikesight_front_requests_total", "HTTP requests", ["route", "status"], registry=registry
-        )
-        self.request_s = Histogram(
-            "spikesight_front_request_seconds", "request to answer", ["route"], registry=registry, buckets=SECONDS
-        )
-        self.replicas = Gauge("spikesight_front_replicas", "replicas that are there", registry=registry)
-        self.retried = Counter(
-            "spikesight_front_retried_total", "requests given to a further replica", registry=registry
-        )
-        self.moved = Counter("spikesight_front_moved_total", "streams moved to another replica", registry=registry)
 
 
 class Front:

@@ -59,3 +59,21 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition."""
         return generate_latest(self.registry)
+
+
+class FrontMetrics:
+    """What the front counts about itself; the replicas count the rest."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "spikesight_front_requests_total", "HTTP requests", ["route", "status"], registry=registry
+        )
+        self.request_s = Histogram(
+            "spikesight_front_request_seconds", "request to answer", ["route"], registry=registry, buckets=SECONDS
+        )
+        self.replicas = Gauge("spikesight_front_replicas", "replicas that are there", registry=registry)
+        self.retried = Counter(
+            "spikesight_front_retried_total", "requests given to a further replica", registry=registry
+        )
+        self.moved = Counter("spikesight_front_moved_total", "streams moved to another replica", registry=registry)

@@ -11,13 +11,14 @@ A source is a thread that reads a driver and puts packets into a bounded queue; 
 goes, and is counted. Nothing blocks for ever: read() waits no longer than it is told, close() ends the thread.
 """
 
+import importlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from encoders.events import Events, Sanitiser, SensorSize, empty_events
@@ -80,6 +81,14 @@ class Driver(Protocol):
 
 
 OpenDriver = Callable[[Address], Driver]
+
+
+def library_of(name: str, what: str, extra: str) -> Any:
+    """A library by name. Raises SourceError that names the extra it comes with."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SourceError(f"{what} needs {name}: pip install 'spikesight[{extra}]'") from error
 
 
 def parse(text: str) -> Address:
