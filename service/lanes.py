@@ -28,7 +28,7 @@ class Stopped(Exception):
 
 
 class Receiver(Protocol):
-    """Whoever waits for a lane's outcomes. Called in the model's thread: be quick."""
+    """Whoever waits for a lane's outcomes. Called by whoever steps the network: be quick."""
 
     def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
         """One step was made; True when no further step is wanted."""

@@ -221,7 +221,7 @@ class Live:
                 raise Ended(1001)
             await asyncio.sleep(left)
 
-    # Answers; the first three are called in the model's thread.
+    # Answers; the first three are called by whoever steps the network.
 
     def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
         """One step was made."""

@@ -46,8 +46,8 @@ def served(folder: Path) -> Iterator[tuple[int, int]]:
             text=True,
             env={**os.environ, **limits},
         )
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             yield int(process.stdout.readline().split()[2].rpartition(":")[2]), process.pid
         finally:
             process.terminate()
