@@ -201,7 +201,10 @@ def run(args: argparse.Namespace) -> int:
         metrics |= measure(network, source.ann, chosen, ready(chosen.pixels), steps)
     height, width = given.calibration.shape[2:]
     still = "digit" if args.data == "mnist" else source.contract.still
-    contract = replace(source.contract, height=height, width=width, steps=steps, mean=mean, std=std, still=still)
+    contract = replace(
+        source.contract, height=height, width=width, steps=steps, mean=mean, std=std, still=still,
+        readout=steps - network.config.first_step(steps),
+    )  # fmt: skip
     training = {
         "road": "conversion",
         "ann": source.name,

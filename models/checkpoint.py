@@ -40,7 +40,7 @@ class Contract:
     channels: int  # of the network's input; events: 2, channel 0 OFF, 1 ON
     height: int  # of the network's input, pixels
     width: int
-    steps: int  # T: the window of training, and the read-out's horizon
+    steps: int  # T: the window of training, and how often an image is shown
     encoding: str  # events: "binary" or "count"; images: a name in encoders.image.IMAGE_ENCODERS
     sensor_width: int = 0  # events: the sensor of the training recordings, pixels
     sensor_height: int = 0
@@ -48,6 +48,7 @@ class Contract:
     mean: tuple[float, ...] = ()  # images: per channel, of values in [0, 1]
     std: tuple[float, ...] = ()
     still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
+    readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T
 
     def __post_init__(self) -> None:
         if self.kind not in ("events", "image"):
@@ -62,6 +63,13 @@ class Contract:
             raise ValueError("an event contract needs 2 channels, a sensor size and bin_us")
         if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels) or any(s <= 0 for s in self.std):
             raise ValueError("mean and std need one entry a channel, std positive")
+        if not 0 <= self.readout <= self.steps:
+            raise ValueError("readout must lie between 0 and steps")
+
+    @property
+    def horizon(self) -> int:
+        """How many of the last steps an answer is the mean of."""
+        return self.readout or self.steps
 
 
 @dataclass(frozen=True)

@@ -198,10 +198,10 @@ class Classifier:
     def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
         """Run the inputs of one stream one after another, from zero state; one prediction each."""
         predictions: list[Prediction] = []
-        state, readout = self.initial_state(), Readout(self.contract.steps)
+        state, readout = self.initial_state(), Readout(self.contract.horizon)
         for number, item in enumerate(inputs):
             if item.reset and number:
-                state, readout = self.initial_state(), Readout(self.contract.steps)
+                state, readout = self.initial_state(), Readout(self.contract.horizon)
             begin = time.perf_counter()
             result = self.step(torch.from_numpy(item.x[None]), state)
             took = time.perf_counter() - begin

@@ -39,6 +39,7 @@ class Method:
     repair: bool = False  # weights fitted to the spikes that really arrive at the target T
     search: bool = False  # thresholds chosen behind real spikes at the target T
     light: bool = False  # bias calibration at the target T
+    settle: float = 0.0  # share of the steps that the answer and the calibration leave out
     streams: bool = True  # can run step by step, and so be served
 
 
@@ -64,6 +65,13 @@ METHODS: dict[str, Method] = {
         repair=True,
         search=True,
         light=True,
+    ),
+    "settled": Method(
+        IF_NEAREST,
+        "percentile",
+        "percentile of a channel, light bias calibration; the first half of the steps is not counted",
+        light=True,
+        settle=0.5,
     ),
     "signed": Method(replace(IF_NEAREST, kind="signed"), "mmse", "SNM, IJCAI 2022, on MMSE thresholds"),
     "multi": Method(
@@ -118,10 +126,12 @@ def check_images(batches: Sequence[Tensor]) -> None:
 
 
 @torch.no_grad()
-def build_network(ann: nn.Module, sample: Tensor, rule: SpikeRule) -> tuple[ConvertedNetwork, Traced]:
+def build_network(
+    ann: nn.Module, sample: Tensor, rule: SpikeRule, settle: float = 0.0
+) -> tuple[ConvertedNetwork, Traced]:
     """The ANN's graph with its folded weights and neurons of `rule`, thresholds still 1; checked against the ANN."""
     traced = trace(ann)
-    config = replace(shaped(traced, sample[:1]), rule=rule)
+    config = replace(shaped(traced, sample[:1]), rule=rule, settle=settle)
     network = ConvertedNetwork(config)
     for name, (weight, bias) in traced.weights.items():
         layer = network.layers[name]
@@ -201,7 +211,7 @@ def convert(
     if steps < 1:
         raise ConversionError("steps must be positive")
     check_images(batches)
-    network, traced = build_network(ann, batches[0], method.rule)
+    network, traced = build_network(ann, batches[0], method.rule, method.settle)
     if traced.levels and method.threshold != "qcfs":
         raise ConversionError("an ANN with QCFS activations is converted by method qcfs")
     check_against(ann, network, traced, batches[0][:8])

@@ -73,7 +73,11 @@ class Audit:
 
 @torch.no_grad()
 def mean_outputs(network: ConvertedNetwork, images: Tensor, steps: int) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Each neuron node's mean output over T in the ANN's units [N, C, ...], and its spikes a neuron and step."""
+    """Each neuron node's mean output in the ANN's units [N, C, ...], and its spikes a neuron and step.
+
+    The mean is over the steps that the network's answer at T = steps counts.
+    """
+    first = network.config.first_step(steps)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     done = 0
@@ -81,7 +85,7 @@ def mean_outputs(network: ConvertedNetwork, images: Tensor, steps: int) -> tuple
     def hook(name: str, layer: SpikeLayer):
         def add(_: object, __: object, spikes: Tensor) -> None:
             ages = torch.arange(done + 1, done + len(spikes) + 1, dtype=spikes.dtype)
-            share = 1 / ages if layer.rule.differential else torch.full_like(ages, 1 / steps)
+            share = 1 / ages if layer.rule.differential else (ages > first) / (steps - first)
             part = (spikes * share.view(-1, *[1] * (spikes.ndim - 1))).sum(0)
             sums[name] = sums[name] + part if name in sums else part
             counts[name] = counts.get(name, 0) + int(spikes.count_nonzero())

@@ -6,6 +6,9 @@ search        theta_c <- the candidate, a share of the channel's threshold, whos
               square: the MMSE rule on the spikes that really arrive, unevenness included (ours)
 light bias    b_c <- b_c + mean(a_c) - mean(phi_c): a the ANN's activations, phi the spiking layer's mean output
               over T steps behind the layers already corrected (Li et al., ICML 2021, LCP)
+
+Means over the steps leave out the first ones where the method says so: until the spikes of all layers before have
+arrived at their rates, what they say is the network's start and not the image.
 """
 
 import torch
@@ -48,8 +51,9 @@ def calibrate(
 ) -> None:
     """Corrects weights (`repair`), thresholds (`search`) and biases (`light`) in place, for T = steps.
 
-    images [N, C, H, W], no labels.
+    images [N, C, H, W], no labels. Means are those of the steps that the network's answer counts.
     """
+    first = network.config.first_step(steps)
     wanted: dict[str, Tensor] = {}  # currents of the ANN, by neuron
 
     def keep(node: Node, z: Tensor) -> Tensor:
@@ -68,16 +72,18 @@ def calibrate(
         if node.op != "neuron":
             currents = network.in_time(node, inputs, state)
             last = node is network.config.nodes[-1] and node.op == "linear"
-            return repaired(network.layers[node.name], inputs[0], currents, logits) if repair and last else currents
+            return (
+                repaired(network.layers[node.name], inputs[0], currents, logits, first) if repair and last else currents
+            )
         x_seq, z, layer = inputs[0], wanted.pop(node.name), network.neurons()[node.name]
         source = bias_source(network, node)
         spikes = None if source is None else read.pop(source.name)
         if repair and source is not None and spikes is not None and len(spikes) > 1:
-            x_seq = repaired(network.layers[source.name], spikes, x_seq, z)
+            x_seq = repaired(network.layers[source.name], spikes, x_seq, z, first)
         if search:
-            search_threshold(layer, x_seq[:, :SEARCHED], z[:SEARCHED].relu(), steps)
+            search_threshold(layer, x_seq[:, :SEARCHED], z[:SEARCHED].relu(), steps, first)
         bias = network.layers[source.name].bias if light and source is not None else None
-        return corrected(layer, x_seq, z.relu(), steps, bias)  # type: ignore[arg-type]
+        return corrected(layer, x_seq, z.relu(), steps, first, bias)  # type: ignore[arg-type]
 
     follow(network.config.nodes, value)
 
@@ -104,6 +110,11 @@ def regression(layer: nn.Conv2d | nn.Linear, x: Tensor, target: Tensor) -> tuple
     return change[:-1].T.reshape(layer.weight.shape), change[-1]
 
 
+def settled(x_seq: Tensor, first: int) -> Tensor:
+    """The mean of the steps from `first` on; the value of what is constant and has one step."""
+    return x_seq[first if len(x_seq) > 1 else 0 :].mean(0)
+
+
 def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A layer's product with other numbers than its own."""
     if isinstance(layer, nn.Conv2d):
@@ -111,23 +122,24 @@ def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def repaired(layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor) -> Tensor:
+def repaired(layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor, first: int) -> Tensor:
     """Changes the layer's weight and bias for the best; the currents x_seq [T, N, ...] with its new share in them.
 
     spikes [T, N, ...] are what the layer reads, target [N, ...] is the ANN's current.
     """
     assert isinstance(layer, nn.Conv2d | nn.Linear)
-    own = layer.forward(spikes.mean(0))
+    heard = settled(spikes, first)
+    own = layer.forward(heard)
     if own.shape != target.shape or getattr(layer, "groups", 1) > 1:  # a max-pool stands between
         return x_seq
-    weight, bias = regression(layer, spikes.mean(0), target - (x_seq.mean(0) - own))
+    weight, bias = regression(layer, heard, target - (settled(x_seq, first) - own))
     layer.weight.add_(weight)
     assert layer.bias is not None
     layer.bias.add_(bias)
     return x_seq + affine(layer, merged(spikes), weight, bias).unflatten(0, x_seq.shape[:2])
 
 
-def search_threshold(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int) -> None:
+def search_threshold(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int, first: int) -> None:
     """Each channel's threshold becomes the candidate whose mean output over T is nearest to the ANN's."""
     base = layer.theta.clone()
     best, least = base.clone(), torch.full_like(base, torch.inf)
@@ -135,18 +147,18 @@ def search_threshold(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: in
         theta = base * share
         layer.theta.copy_(theta)
         layer.amplitude.copy_(theta)
-        error = by_channel((layer(x_seq, {}, steps).mean(0) - target).square()).mean(1)
+        error = by_channel((settled(layer(x_seq, {}, steps), first) - target).square()).mean(1)
         best, least = torch.where(error < least, theta, best), torch.minimum(error, least)
     layer.theta.copy_(best)
     layer.amplitude.copy_(best)
 
 
-def corrected(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int, bias: Tensor | None) -> Tensor:
+def corrected(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int, first: int, bias: Tensor | None) -> Tensor:
     """The layer's spikes once its bias is corrected (where it has one)."""
     spikes = layer(x_seq, {}, steps)
     wanted = by_channel(target).mean(1)
     for _ in range(0 if bias is None else ROUNDS):
-        shift = wanted - by_channel(spikes.mean(0)).mean(1)
+        shift = wanted - by_channel(settled(spikes, first)).mean(1)
         assert bias is not None
         bias.add_(shift)
         x_seq = x_seq + layer.row(shift, x_seq[0])

@@ -1,8 +1,9 @@
 """A converted network through time: chunks with membranes carried, what is constant once, every T from one run.
 
-The answer at T is the mean of the logits over the first T steps. A run is exact however it is cut into chunks; memory
-is bounded by one chunk of one batch. Where the event-driven engine takes the network, it runs it; its sums have another
-order, so a potential within rounding of its threshold may fire a step earlier or later.
+The answer at T is the mean of the logits over the first T steps, or over the last of them where the network settles
+first (`ConvertedConfig.settle`). A run is exact however it is cut into chunks; memory is bounded by one chunk of one
+batch. Where the event-driven engine takes the network, it runs it; its sums have another order, so a potential within
+rounding of its threshold may fire a step earlier or later.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ def runner(network: ConvertedNetwork) -> Run:
 def chunks(
     network: ConvertedNetwork, images: Tensor, steps: int, chunk: int | None = None, run: Run | None = None
 ) -> Iterator[Tensor]:
-    """Summed logits [t, N, K] of the steps of each chunk, counted from the start; stop iterating to exit early.
+    """The answers [t, N, K], mean logits, at every T of each chunk of steps; stop iterating to exit early.
 
     `run` is the network's `runner`, for those who call this often.
     """
@@ -48,12 +49,14 @@ def chunks(
     if chunk is None:
         chunk = ENGINE_STEPS if can_run(network) else max(1, BUDGET // max(1, len(images)))
     state: State | None = None
-    total = torch.zeros(len(images), network.config.classes, dtype=torch.float64)
+    sums = torch.zeros(steps + 1, len(images), network.config.classes, dtype=torch.float64)  # of the first t logits
     for start in range(0, steps, chunk):
         logits, state = run(images, state, min(chunk, steps - start))
-        summed = logits.double().cumsum(0) + total
-        total = summed[-1]
-        yield summed
+        ends = range(start + 1, start + len(logits) + 1)
+        sums[ends.start : ends.stop] = sums[start] + logits.double().cumsum(0)
+        begins = [network.config.first_step(t) for t in ends]
+        counts = torch.tensor([t - first for t, first in zip(ends, begins)]).view(-1, 1, 1)
+        yield (sums[ends.start : ends.stop] - sums[begins]) / counts
 
 
 class Curve(NamedTuple):
@@ -104,19 +107,18 @@ def curve(
         x, y = images[begin : begin + batch], labels[begin : begin + batch]
         done, where = 0, slice(begin, begin + len(x))
         open_ = {c: np.ones(len(x), bool) for c in confidences}
-        for summed in chunks(network, x, steps, chunk, run):
-            hit = summed.argmax(2) == y
-            correct[done : done + len(summed)] += hit.sum(1).numpy()
+        for answers in chunks(network, x, steps, chunk, run):
+            hit = answers.argmax(2) == y
+            correct[done : done + len(answers)] += hit.sum(1).numpy()
             if confidences:
-                ages = torch.arange(done + 1, done + len(summed) + 1)[:, None, None]
-                sure = (summed / ages).softmax(2).amax(2).numpy()
+                sure = answers.softmax(2).amax(2).numpy()
                 for c in confidences:
-                    for t in range(len(summed)):
+                    for t in range(len(answers)):
                         leaving = open_[c] & ((sure[t] > c) | (done + t + 1 == steps))
                         stops[c][where][leaving] = done + t + 1
                         right[c][where][leaving] = hit[t].numpy()[leaving]
                         open_[c] &= ~leaving
-            done += len(summed)
+            done += len(answers)
     return Curve(correct, len(images), stops, right)
 
 
@@ -125,21 +127,20 @@ def until_confident(
     network: ConvertedNetwork, image: Tensor, steps: int, confidence: float, chunk: int = 4
 ) -> tuple[int, int]:
     """(class, steps used) for one image [C, H, W]: the simulation ends with the chunk in which it is confident."""
-    done, summed = 0, torch.zeros(1, 1, network.config.classes)
-    for summed in chunks(network, image[None], steps, chunk):
-        ages = torch.arange(done + 1, done + len(summed) + 1)[:, None]
-        sure = (summed[:, 0] / ages).softmax(1).amax(1) > confidence
+    done, answers = 0, torch.zeros(1, 1, network.config.classes)
+    for answers in chunks(network, image[None], steps, chunk):
+        sure = answers[:, 0].softmax(1).amax(1) > confidence
         if sure.any():
             first = int(sure.nonzero()[0, 0])
-            return int(summed[first, 0].argmax()), done + first + 1
-        done += len(summed)
-    return int(summed[-1, 0].argmax()), steps
+            return int(answers[first, 0].argmax()), done + first + 1
+        done += len(answers)
+    return int(answers[-1, 0].argmax()), steps
 
 
 def predictions(network: ConvertedNetwork, images: Tensor, steps: int, batch: int = 32) -> Tensor:
     """Mean logits [N, K] at T = steps."""
-    answers, run = [], runner(network)
+    found, run = [], runner(network)
     for begin in range(0, len(images), batch):
-        *_, summed = chunks(network, images[begin : begin + batch], steps, run=run)
-        answers.append(summed[-1] / steps)
-    return torch.cat(answers)
+        *_, answers = chunks(network, images[begin : begin + batch], steps, run=run)
+        found.append(answers[-1])
+    return torch.cat(found)

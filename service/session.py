@@ -67,7 +67,7 @@ class Track:
 
     def __init__(self, classifier: Classifier, steady: Steady | None = None) -> None:
         self.labels = classifier.labels
-        self.readout = Readout(classifier.contract.steps)
+        self.readout = Readout(classifier.contract.horizon)
         self.steady = steady or Steady()
         self.spikes = self.synops = 0
 

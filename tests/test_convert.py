@@ -540,11 +540,25 @@ def test_curve_reads_every_step_of_one_run(resnet: nn.Module, images: Tensor) ->
 @pytest.mark.parametrize("name", ["ours", "multi"])
 def test_simulation_by_the_engine_equals_the_network(name: str, resnet: nn.Module, images: Tensor) -> None:
     network = convert(resnet, [images], name, steps=8)
-    plain = network(images[None], None, 12)[0].double().cumsum(0)
+    plain = network(images[None], None, 12)[0].double().cumsum(0) / torch.arange(1, 13).view(-1, 1, 1)
     for chunk in (None, 5):
         found = torch.cat(list(chunks(network, images, 12, chunk)))
         apart = (found - plain).abs().amax((0, 2)) > 1e-3  # a potential lay at a threshold, but for rounding
         assert int(apart.sum()) <= 4
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 5])
+def test_a_network_that_settles_answers_with_its_last_steps(
+    chunk: int | None, resnet: nn.Module, images: Tensor
+) -> None:
+    network = convert(resnet, [images], "settled", steps=8)
+    logits = network(images[None], None, 12)[0].double()
+    found = torch.cat(list(chunks(network, images, 12, chunk)))
+    for t in (1, 2, 3, 8, 12):
+        expected = logits[t // 2 : t].mean(0)
+        assert int(((found[t - 1] - expected).abs().amax(1) > 1e-3).sum()) <= 4  # rounding at a threshold
+    expected = predictions(network, images, 12)
+    torch.testing.assert_close(found[-1], expected)
 
 
 def test_early_exit(resnet: nn.Module, images: Tensor) -> None:
@@ -693,7 +707,7 @@ def test_accuracy_has_the_published_order(trained: tuple[nn.Module, Tensor, Tens
     found = {
         "rueckauer-max": at("rueckauer-max", 16), "rueckauer": at("rueckauer", 16), "hard-reset": at("hard-reset", 16),
         "sengupta": at("sengupta", 16), "half": at("half", 4), "few-spikes": at("few-spikes", 10),
-        **{name: at(name, 8) for name in ("ltb", "mmse", "mmse-light", "searched", "ours", "signed")},
+        **{name: at(name, 8) for name in ("ltb", "mmse", "mmse-light", "searched", "ours", "settled", "signed")},
         **{name: at(name, 2) for name in ("multi", "multi8", "multi-diff", "multi8-diff", "dcgs", "cascade")},
     }  # fmt: skip
     assert {*found, "qcfs"} == set(METHODS)  # which has a test of its own
