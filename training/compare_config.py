@@ -18,7 +18,9 @@ class CompareConfig:
     ann_epochs: int = 3
     direct_epochs: int = 3
     direct: tuple[str, ...] = ("direct/arctan/4", "direct/arctan/10")  # encoding/surrogate/T; none: ()
-    methods: tuple[str, ...] = ("rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse-light", "ours")
+    methods: tuple[str, ...] = (
+        "rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse-light", "ours", "settled",
+    )  # fmt: skip
     multi: tuple[str, ...] = ("signed", "multi", "multi8", "multi-diff")  # more than one bit a spike
     held: int = 1000  # training images that no network learns from: the best methods are chosen on them
     steps: int = 64  # T of every conversion curve
