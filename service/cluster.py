@@ -183,8 +183,13 @@ class Cluster:
 
 
 def environment(local: bool) -> None:
-    """What Ray reads when it is imported: no reports to its makers, and nobody else may give our own cluster work."""
+    """What Ray reads when it is imported: no reports to its makers, and nobody else may give our own cluster work.
+
+    Replicas run at the usual priority: Ray means its workers for batch work and starts them at niceness 15, behind
+    everything else on the machine.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")
     if local and "RAY_AUTH_MODE" not in os.environ:  # Ray listens on every address of the machine
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
