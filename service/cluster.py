@@ -62,7 +62,9 @@ class Replica:
 
         from service.api import create_app
         from service.connection import server
+        from service.memory import keep_libraries
 
+        keep_libraries()
         host = host or ray.util.get_node_ip_address()
         listening = socket.socket()
         listening.bind((host, 0))

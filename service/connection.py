@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.logs import event
+from service.memory import keep_libraries
 from service.security import WORK_SUFFIXES
 from service.settings import Settings
 
@@ -308,6 +309,7 @@ def serve(
     app: Starlette, sock: socket.socket, settings: Settings, certificate: str | None, key: str | None, greeting: str
 ) -> int:
     """Run until a signal; the exit code. `greeting` is printed once requests are taken."""
+    keep_libraries()
     running = server(app, settings, certificate, key, greeting)
     running.run(sockets=[sock])
     return 0 if running.started else 1

@@ -113,6 +113,7 @@ class Work:
     def leaver(self) -> None:
         with socket.create_connection(("127.0.0.1", self.port)) as peer:
             peer.sendall(get("/v1/predict", "Content-Length: 1000", method="POST") + b"abc")
+        time.sleep(0.005)  # it waits for nothing: without this it would be a flood, and all others stood in its queue
 
     def stream(self) -> None:
         with self.client.stream(width=24, height=32, picture=True) as stream:
