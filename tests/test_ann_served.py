@@ -103,7 +103,7 @@ def test_it_is_converted_from_its_own_checkpoint(tmp_path: Path, capsys: pytest.
     assert main([*words, "--steps", "6"]) == 0
     made = Classifier.load(tmp_path / "out")
     assert made.road == "converted"
-    assert made.contract == replace(CONTRACT, steps=6)
+    assert made.contract == replace(CONTRACT, steps=6, readout=6)
     assert made.labels == CARD.labels
     assert made.ann_macs == Classifier(network, CARD).ann_macs
     assert main([*words, "--steps", "0"]) == 2
