@@ -81,7 +81,6 @@ def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Deliv
             print(f"nobody connected within {args.wait:g} s", file=sys.stderr)
             return 1
         camera.play(deliveries)
-        time.sleep(0.2)  # the last packets are still in the library's queue
     print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver")
     return 0
 
