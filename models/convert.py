@@ -73,6 +73,14 @@ METHODS: dict[str, Method] = {
         light=True,
         settle=0.5,
     ),
+    "bounded": Method(
+        replace(IF_NEAREST, bounds=(-0.5, 1.0)),
+        "percentile",
+        "as settled, weights repaired, every membrane kept between -theta/2 and theta",
+        repair=True,
+        light=True,
+        settle=0.5,
+    ),
     "signed": Method(replace(IF_NEAREST, kind="signed"), "mmse", "SNM, IJCAI 2022, on MMSE thresholds"),
     "multi": Method(
         SpikeRule("multi", 4, v0=0.0), "percentile", "DCGS, ICML 2025, 4 signed levels; 99.9 percentile of a channel"

@@ -124,5 +124,6 @@ class SpikeLayer(Neuron):
             elif self.rule.reset == "zero":
                 kernels.fire_zero(x, *states, -start, limit, amplitude, spikes)
             else:
-                kernels.fire_if(x, *states, theta, limit, amplitude, spikes)
+                low, high = (np.float32(bound) * theta for bound in self.rule.room)
+                kernels.fire_if(x, *states, theta, limit, low, high, amplitude, spikes)
         return out.unflatten(0, (steps, shape[0])), after

@@ -9,9 +9,12 @@ A layer emits q theta, so that the mean of its output over T steps estimates ReL
     few      K steps, q = K 2^-k H(v > alpha 2^-k)         Stöckl & Maass 2021; needs the whole window
 
 then v <- v - q theta (soft reset). States hold v - v(0), so that zeros are the state before the first step.
+`bounds` keep an "if" neuron's v near one threshold: what it was owed, or owed, before the layers ahead had come to
+their rates is forgotten instead of paid back while the answer is read.
 Differential coding (DCGS) sends corrections of the running rate instead of the rate: `differential_step`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +37,7 @@ class SpikeRule:
     inclusive: bool = False  # fire at v >= theta
     reset: Literal["subtract", "zero"] = "subtract"  # "if" alone knows "zero", and it fails in deep networks
     differential: bool = False  # spikes correct a running rate
+    bounds: tuple[float, float] | None = None  # "if", soft reset: v after a step is kept within these, in thresholds
 
     def __post_init__(self) -> None:
         if self.kind not in SPIKE_KINDS:
@@ -46,6 +50,17 @@ class SpikeRule:
             raise ValueError("reset must be 'subtract', or 'zero' with kind 'if'")
         if self.differential and self.kind != "multi":
             raise ValueError("differential coding needs kind 'multi'")
+        if self.bounds is not None:
+            if self.kind != "if" or self.reset != "subtract":
+                raise ValueError("bounds need kind 'if' and reset 'subtract'")
+            if len(self.bounds) != 2 or not -1e6 <= self.bounds[0] <= self.v0 <= self.bounds[1] <= 1e6:
+                raise ValueError(f"bounds must be two numbers with v0 = {self.v0} between them, not {self.bounds}")
+
+    @property
+    def room(self) -> tuple[float, float]:
+        """The bounds of a state, v - v(0), in thresholds."""
+        low, high = self.bounds or (-math.inf, math.inf)
+        return low - self.start, high - self.start
 
     @property
     def remembers(self) -> bool:
@@ -101,7 +116,11 @@ def rule_step(x: Tensor, v: Tensor, emitted: Tensor, theta: Tensor, rule: SpikeR
     x_out = q * theta
     if rule.reset == "zero":
         return q, torch.where(q > 0, -start, u), emitted
-    return q, u - x_out, emitted + x_out if rule.remembers else emitted
+    after = u - x_out
+    if rule.bounds is not None:
+        low, high = rule.room
+        after = torch.minimum(torch.maximum(after, low * theta), high * theta)
+    return q, after, emitted + x_out if rule.remembers else emitted
 
 
 def differential_step(

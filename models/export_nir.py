@@ -137,6 +137,8 @@ def converted(graph: Graph, network: ConvertedNetwork) -> Signal:
     rule = network.config.rule
     if rule.kind != "if" or rule.differential:
         raise ExportError(f"not exported: NIR cannot say neurons of the kind {rule.kind!r}, only 'if'")
+    if rule.bounds is not None:
+        raise ExportError("not exported: NIR cannot say neurons whose membrane has bounds")
     signals: dict[str, Signal] = {}
     for node in network.config.nodes:
         read = [signals[name] for name in node.inputs]

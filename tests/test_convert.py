@@ -1,6 +1,7 @@
 """Conversion: each rule's equation, the graph against its ANN, chunks against whole runs, SpikingJelly's converter."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -90,6 +91,12 @@ def resnet(images: Tensor) -> nn.Module:
 def test_if_trains(v0: float, inclusive: bool, z: float, train: str) -> None:
     spikes, _ = run_rule(SpikeRule("if", v0=v0, inclusive=inclusive), [z] * 8)
     assert "".join(str(int(s)) for s in spikes) == train
+
+
+def test_bounds_forget_old_debts_and_dues() -> None:
+    rule = SpikeRule("if", inclusive=True, bounds=(-0.5, 1.0))
+    assert run_rule(rule, [-9.0, 0.75, 0.75]) == ([0, 0, 1], 0)
+    assert run_rule(rule, [9.0, 0.0, 0.0]) == ([1, 1, 0], 0)
 
 
 def test_signed_neuron_takes_back() -> None:
@@ -188,13 +195,18 @@ def test_rules_refuse_nonsense() -> None:
         {"v0": 1.0},
         {"kind": "multi", "reset": "zero"},
         {"differential": True},
+        {"bounds": (0.6, 1.0)},
+        {"bounds": (-math.inf, 1.0)},
+        {"bounds": (0.0,)},
+        {"bounds": (-1.0, 1.0), "reset": "zero"},
+        {"kind": "signed", "bounds": (-1.0, 1.0)},
     ):
         with pytest.raises(ValueError, match=r"."):
             SpikeRule(**bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "rule", [METHODS[n].rule for n in ("rueckauer", "hard-reset", "ours", "signed", "multi", "multi-diff")]
+    "rule", [METHODS[n].rule for n in ("rueckauer", "hard-reset", "ours", "bounded", "signed", "multi", "multi-diff")]
 )
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_compiled_rules_equal_the_equations(rule: SpikeRule, channels_last: bool) -> None:
@@ -400,7 +412,7 @@ def test_every_method_comes_to_the_ann(name: str, resnet: nn.Module, images: Ten
     with torch.no_grad():
         expected = resnet(images)
     error = float((predictions(network, images, steps) - expected).abs().max() / expected.abs().max())
-    assert error < (0.2 if name in ("rueckauer-max", "rueckauer", "half", "ltb", "mmse", "ours") else 0.05)
+    assert error < (0.2 if name in ("rueckauer-max", "rueckauer", "half", "ltb", "mmse", "ours", "bounded") else 0.05)
 
 
 def test_pool_behind_spikes_keeps_the_mean(images: Tensor) -> None:
@@ -707,7 +719,8 @@ def test_accuracy_has_the_published_order(trained: tuple[nn.Module, Tensor, Tens
     found = {
         "rueckauer-max": at("rueckauer-max", 16), "rueckauer": at("rueckauer", 16), "hard-reset": at("hard-reset", 16),
         "sengupta": at("sengupta", 16), "half": at("half", 4), "few-spikes": at("few-spikes", 10),
-        **{name: at(name, 8) for name in ("ltb", "mmse", "mmse-light", "searched", "ours", "settled", "signed")},
+        **{name: at(name, 8) for name in ("ltb", "mmse", "mmse-light", "searched", "ours", "settled", "bounded")},
+        "signed": at("signed", 8),
         **{name: at(name, 2) for name in ("multi", "multi8", "multi-diff", "multi8-diff", "dcgs", "cascade")},
     }  # fmt: skip
     assert {*found, "qcfs"} == set(METHODS)  # which has a test of its own

@@ -204,7 +204,7 @@ def converted(ann: nn.Module, images: Tensor, method: str) -> ConvertedNetwork:
 
 
 @native
-@pytest.mark.parametrize("method", ["half", "ltb", "signed", "multi"])
+@pytest.mark.parametrize("method", ["half", "ltb", "bounded", "signed", "multi"])
 def test_converted_networks_run_too(method: str) -> None:
     torch.manual_seed(0)
     images = torch.randn(8, 3, 24, 24, generator=torch.Generator().manual_seed(1))

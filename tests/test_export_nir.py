@@ -126,6 +126,8 @@ def test_converted_networks(method: str, tmp_path: Path) -> None:
     signed = convert(plain_cnn(), [images], "multi")
     with pytest.raises(ExportError, match="neurons of the kind 'multi'"):
         export(signed, card, "nir", tmp_path / "multi.nir")
+    with pytest.raises(ExportError, match="membrane has bounds"):
+        export(convert(plain_cnn(), [images], "bounded"), card, "nir", tmp_path / "bounded.nir")
 
 
 # Graphs of others.

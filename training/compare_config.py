@@ -19,7 +19,7 @@ class CompareConfig:
     direct_epochs: int = 3
     direct: tuple[str, ...] = ("direct/arctan/4", "direct/arctan/10")  # encoding/surrogate/T; none: ()
     methods: tuple[str, ...] = (
-        "rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse-light", "ours", "settled",
+        "rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse-light", "ours", "settled", "bounded",
     )  # fmt: skip
     multi: tuple[str, ...] = ("signed", "multi", "multi8", "multi-diff")  # more than one bit a spike
     held: int = 1000  # training images that no network learns from: the best methods are chosen on them
