@@ -259,6 +259,7 @@ NETWORKS: dict[str, ResNetConfig] = {
     "event-sew": ResNetConfig("sew", (2, 2, 2), (16, 32, 64), pool="max"),
     "image-small": ResNetConfig("ms", (2, 2), (32, 64), pool="max", in_channels=1),
     "image-medium": ResNetConfig("ms", (2, 2, 2), (32, 64, 128), pool="max", in_channels=1),
+    "image-wide": ResNetConfig("ms", (1, 1, 1), (64, 128, 256), pool="max", in_channels=1),
     "resnet18": _imagenet("plain", 18),
     "resnet18-nopool": _imagenet("plain", 18, "none"),
     "resnet18-avgpool": _imagenet("plain", 18, "avg"),
