@@ -14,21 +14,26 @@ SHARE, TOLERANCE = np.float32(0.75), np.float32(1 - 1e-3)
 
 @numba.njit(cache=True, nogil=True)
 def fire_if(x, v, theta, limit, low, high, amplitude, out):
-    """v += x; where v >= limit: spike and v -= theta; v is kept in [low, high]."""
+    """v += x; where v >= limit: spike and v -= theta; v is kept in [low, high] unless these are None."""
     steps, batch, width = out.shape
     last = x.shape[0] - 1
     for n in range(batch):
         for start in range(0, width, BLOCK):
             stop = min(start + BLOCK, width)
             row, th, li, am = v[n, start:stop], theta[start:stop], limit[start:stop], amplitude[start:stop]
-            lo, hi = low[start:stop], high[start:stop]
+            lo, hi = th, th
+            if low is not None:  # decided when it is compiled: no bounds cost nothing
+                lo, hi = low[start:stop], high[start:stop]
             for t in range(steps):
                 current, spikes = x[min(t, last), n, start:stop], out[t, n, start:stop]
                 for i in range(len(row)):
                     u = row[i] + current[i]
                     fired = u >= li[i]
                     spikes[i] = am[i] if fired else ZERO
-                    row[i] = min(max(u - (th[i] if fired else ZERO), lo[i]), hi[i])
+                    after = u - (th[i] if fired else ZERO)
+                    if low is not None:
+                        after = min(max(after, lo[i]), hi[i])
+                    row[i] = after
 
 
 @numba.njit(cache=True, nogil=True)

@@ -124,6 +124,6 @@ class SpikeLayer(Neuron):
             elif self.rule.reset == "zero":
                 kernels.fire_zero(x, *states, -start, limit, amplitude, spikes)
             else:
-                low, high = (np.float32(bound) * theta for bound in self.rule.room)
+                low, high = (np.float32(bound) * theta for bound in self.rule.room) if self.rule.room else (None, None)
                 kernels.fire_if(x, *states, theta, limit, low, high, amplitude, spikes)
         return out.unflatten(0, (steps, shape[0])), after

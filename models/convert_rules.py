@@ -14,7 +14,6 @@ their rates is forgotten instead of paid back while the answer is read.
 Differential coding (DCGS) sends corrections of the running rate instead of the rate: `differential_step`.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,10 +56,9 @@ class SpikeRule:
                 raise ValueError(f"bounds must be two numbers with v0 = {self.v0} between them, not {self.bounds}")
 
     @property
-    def room(self) -> tuple[float, float]:
-        """The bounds of a state, v - v(0), in thresholds."""
-        low, high = self.bounds or (-math.inf, math.inf)
-        return low - self.start, high - self.start
+    def room(self) -> tuple[float, float] | None:
+        """The bounds of a state, v - v(0), in thresholds; None where it has none."""
+        return self.bounds and (self.bounds[0] - self.start, self.bounds[1] - self.start)
 
     @property
     def remembers(self) -> bool:
@@ -117,9 +115,9 @@ def rule_step(x: Tensor, v: Tensor, emitted: Tensor, theta: Tensor, rule: SpikeR
     if rule.reset == "zero":
         return q, torch.where(q > 0, -start, u), emitted
     after = u - x_out
-    if rule.bounds is not None:
+    if rule.room is not None:
         low, high = rule.room
-        after = torch.minimum(torch.maximum(after, low * theta), high * theta)
+        after = after.clamp(low * theta, high * theta)
     return q, after, emitted + x_out if rule.remembers else emitted
 
 

@@ -174,7 +174,8 @@ class ConvertedPlanner(Reader):
             written.before = self.carry(carry, theta, written)
         written.beta = written.gain = written.theta = 1.0
         written.limit, written.inclusive = 1.0 - rule.start, rule.inclusive
-        written.bounded, (written.low, written.high) = rule.bounds is not None, rule.room
+        if rule.room is not None:
+            written.bounded, (written.low, written.high) = True, rule.room
         name = writer.names[id(layer)]
         written.kind, written.taps = KINDS[KINDS_OF_RULES[rule.kind]], rule.levels
         parts = ["", ".sent"] if rule.remembers else [""]

@@ -7,10 +7,11 @@ namespace {
 
 enum Kind { LIF, CLIF, PSN, SIGNED, MULTI };
 
-template <bool DELAY, bool ZERO, bool INCLUSIVE>
+// BOUNDED keeps the membrane after a step in [low, high].
+template <bool DELAY, bool ZERO, bool INCLUSIVE, bool BOUNDED = false>
 int64_t fire(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
     const Floats beta = all(float(layer.beta)), theta = all(float(layer.theta)), gain = all(float(layer.gain));
-    const Floats limit = all(float(layer.limit));
+    const Floats limit = all(float(layer.limit)), low = all(float(layer.low)), high = all(float(layer.high));
     const int64_t chunk = layer.chunk, channels = layer.channels;
     Ints count{};
     for (int64_t p = 0; p < pixels; ++p)
@@ -24,27 +25,12 @@ int64_t fire(const Layer& layer, const float* sums, const float* before, float* 
                 u = beta * v + current;
             }
             Ints spike = INCLUSIVE ? u >= limit : u > limit;
-            if constexpr (DELAY) store(after + at, u);
-            else store(after + at, ZERO ? masked(~spike, u) : u - masked(spike, theta));
-            store_bytes(out + at, spike & 1);
-            count -= spike;
-        }
-    return total(count);
-}
-
-// A converted neuron whose membrane stays near its threshold, in units of it: beta, gain and theta are 1.
-template <bool INCLUSIVE>
-int64_t fire_bounded(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
-    const Floats limit = all(float(layer.limit)), low = all(float(layer.low)), high = all(float(layer.high));
-    const int64_t chunk = layer.chunk, channels = layer.channels;
-    Ints count{};
-    for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t c = 0; c < chunk; c += LANES) {
-            const int64_t at = p * channels + first + c;
-            const Floats u = load(before + at) + load(sums + p * chunk + c);
-            const Ints spike = INCLUSIVE ? u >= limit : u > limit;
-            const Floats v = u - masked(spike, all(1.0f)), raised = v > low ? v : low;
-            store(after + at, raised < high ? raised : high);
+            if constexpr (!DELAY) u = ZERO ? masked(~spike, u) : u - masked(spike, theta);
+            if constexpr (BOUNDED) {
+                u = u > low ? u : low;
+                u = u < high ? u : high;
+            }
+            store(after + at, u);
             store_bytes(out + at, spike & 1);
             count -= spike;
         }
@@ -140,9 +126,9 @@ using Fire = int64_t (*)(const Layer&, const float*, const float*, float*, uint8
 Fire firing(const Layer& n) {
     if (n.kind == CLIF) return n.inclusive ? fire_clif<true> : fire_clif<false>;
     if (n.kind == PSN) return fire_psn;
-    if (n.bounded) return n.inclusive ? fire_bounded<true> : fire_bounded<false>;
     if (n.kind == MULTI) return fire_signed<true, true>;
     if (n.kind == SIGNED) return n.inclusive ? fire_signed<false, true> : fire_signed<false, false>;
+    if (n.bounded) return n.inclusive ? fire<false, false, true, true> : fire<false, false, false, true>;
     static const Fire kinds[8] = {fire<false, false, false>, fire<false, false, true>, fire<false, true, false>, fire<false, true, true>,
                                   fire<true, false, false>,  fire<true, false, true>,  fire<true, true, false>,  fire<true, true, true>};
     return kinds[(n.delay ? 4 : 0) + (n.zero ? 2 : 0) + (n.inclusive ? 1 : 0)];
