@@ -157,6 +157,6 @@ def quantised_relu(z: Tensor, theta: Tensor, steps: int, rule: SpikeRule) -> Ten
 
     theta / T clip(floor((z T + v0) / theta), 0, T) where it fires at >=, ceil(...) - 1 where it fires at >.
     """
-    ratio = z * (steps / theta) + rule.v0
+    ratio = z * steps / theta + rule.v0  # in this order: an exact quotient stays exact
     count = ratio.floor() if rule.inclusive else ratio.ceil() - 1
     return theta / steps * count.clamp(0, steps)
