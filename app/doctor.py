@@ -1,6 +1,7 @@
 """`spikesight doctor`: what this installation has and lacks, one line each, with the way out."""
 
 import argparse
+import importlib.util
 import platform
 import socket
 import sys
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
+
+from service.sources import SourceError, library_of
 
 DESCRIPTION = """\
 Look at the environment and say what works, what is missing and how to mend it.
@@ -18,6 +21,7 @@ CORE = ("torch", "numpy", "numba", "eventcv", "opencv-python-headless", "fastapi
 EXTRAS = {
     "cameras": ("dv-processing", "network cameras and further iniVation devices"),
     "es": ("faery", ".es recordings"),
+    "datasets": ("tonic", "public data sets by name; then pip install --no-deps tonic"),
     "export": ("onnx", "export to ONNX and NIR"),
     "cluster": ("ray", "the service on several machines"),
 }
@@ -55,6 +59,11 @@ def check_packages() -> Iterator[Finding]:
             yield Finding("ok", f"[{extra}]", f"{name} {version(name)}: {purpose}")
         except PackageNotFoundError:
             yield Finding("note", f"[{extra}]", f"not installed ({purpose}): pip install 'spikesight[{extra}]'")
+    if importlib.util.find_spec("dv_processing"):
+        try:
+            library_of("dv_processing", "a network camera", "cameras")
+        except SourceError as error:
+            yield Finding("FIX", "[cameras]", str(error))
 
 
 def check_compute() -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """A recording as a network camera: packets in real time over TCP or UDP, with the faults of real cameras on request."""
 
-import importlib.util
 import multiprocessing
 import os
 import random
@@ -20,6 +19,7 @@ import numpy as np
 from encoders.events import EVENTS, Events, SensorSize
 from encoders.recordings import write_recording
 from encoders.wire import RECORD_BYTES, encode
+from service.sources import SourceError, library_of
 
 SLOW_CLIENT_PACKETS = 400  # 2 s of them, at most 64 MB: dv-processing has no bound of its own; beyond it packets go
 LAST_PACKETS_S = 5.0  # how long readers have for what waits for them when a recording has ended
@@ -135,8 +135,10 @@ class DvSink:
     """
 
     def __init__(self, size: SensorSize, host: str = "", port: int = 0, path: str = "") -> None:
-        if importlib.util.find_spec("dv_processing") is None:
-            raise CameraError("a dv:// camera needs dv_processing: pip install 'spikesight[cameras]'")
+        try:
+            library_of("dv_processing", "a dv:// camera", "cameras")
+        except SourceError as error:
+            raise CameraError(str(error)) from error
         self._size, self._place = size, (host, port, path)
         self.n_sent = 0
         self._n_dropped_before = 0

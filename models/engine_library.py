@@ -1,16 +1,18 @@
 """The native kernels: compiled once by the machine's own compiler, kept in a per-user folder, loaded with ctypes.
 
-A machine with no compiler works as well, only slower: `library` then returns None and every caller takes its plain
-path. `SPIKESIGHT_NATIVE=0` forces that, `SPIKESIGHT_ISA=avx2` (or `portable`) a narrower instruction set,
+A machine with no compiler takes the one of the package ziglang; without that it works as well, only slower: `library`
+then returns None and every caller takes its plain path. `SPIKESIGHT_NATIVE=0` forces that, `SPIKESIGHT_ISA=avx2` (or `portable`) a narrower instruction set,
 `SPIKESIGHT_CACHE` another folder, `CXX` another compiler.
 """
 
 import ctypes
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import NamedTuple
 NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # what the native structures are made of
 SOURCES = Path(__file__).parent / "native"
 COMPILERS = ("g++", "clang++", "c++")
-COMPILE_SECONDS = 120
+COMPILE_SECONDS = 300  # ziglang builds its C++ library first
 FLAGS = (
     "-O3",
     "-std=c++17",
@@ -79,23 +81,37 @@ def cache_folder() -> Path:
     return folder
 
 
-def find_compiler() -> str | None:
-    """The path of a C++ compiler, or None."""
+def find_compiler() -> tuple[str, ...]:
+    """The command of a C++ compiler: `CXX`, the system's, or the package ziglang's; empty where there is none."""
     names = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
-    return next((path for name in names if (path := shutil.which(name))), None)
+    for name in names:
+        if path := shutil.which(name):
+            return (path,)
+    if "CXX" not in os.environ and importlib.util.find_spec("ziglang"):
+        return (sys.executable, "-m", "ziglang", "c++")
+    return ()
+
+
+def compiler_name(command: tuple[str, ...]) -> str:
+    """What a person calls it.
+
+    >>> compiler_name(("/usr/bin/g++",)), compiler_name(("/usr/bin/python3", "-m", "ziglang", "c++"))
+    ('g++', 'ziglang')
+    """
+    return Path(command[0]).name if len(command) == 1 else command[2]
 
 
 def compile_kernels(isa: str) -> Path:
     """The path of the compiled library, built if it is not in the cache. Raises OSError with the reason."""
     compiler = find_compiler()
-    if compiler is None:
-        raise OSError("no C++ compiler was found (g++ or clang++)")
+    if not compiler:
+        raise OSError("no C++ compiler was found: install g++, or pip install ziglang")
     units = sorted(SOURCES.glob("*.cpp"))
     digest = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()):
         if path.suffix in (".cpp", ".h"):
             digest.update(path.read_bytes())
-    version = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, timeout=30).stdout
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=60).stdout
     digest.update(repr((compiler, version, platform.machine(), FLAGS, ISA_FLAGS[isa])).encode())
     try:
         folder = cache_folder()
@@ -108,15 +124,15 @@ def compile_kernels(isa: str) -> Path:
     os.close(handle)
     partial = Path(name)
     try:
-        command = [compiler, *FLAGS, *ISA_FLAGS[isa], *map(str, units), "-o", str(partial)]
+        command = [*compiler, *FLAGS, *ISA_FLAGS[isa], *map(str, units), "-o", str(partial)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS)
         if done.returncode != 0:
             raise OSError(
-                f"{Path(compiler).name} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1][:200]}"
+                f"{compiler_name(compiler)} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1][:200]}"
             )
         partial.replace(target)
     except subprocess.TimeoutExpired:
-        raise OSError(f"{Path(compiler).name} took over {COMPILE_SECONDS} s") from None
+        raise OSError(f"{compiler_name(compiler)} took over {COMPILE_SECONDS} s") from None
     finally:
         partial.unlink(missing_ok=True)
     return target
@@ -133,7 +149,7 @@ def build() -> Build:
         return Build(None, "none", f"SPIKESIGHT_ISA={isa}: this CPU has {', '.join(isas)}")
     try:
         path = compile_kernels(isa)
-        return Build(_declare(ctypes.CDLL(str(path))), isa, f"compiled by {Path(find_compiler() or '').name}")
+        return Build(_declare(ctypes.CDLL(str(path))), isa, f"compiled by {compiler_name(find_compiler())}")
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
         return Build(None, "none", str(error))
 

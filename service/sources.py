@@ -84,11 +84,26 @@ OpenDriver = Callable[[Address], Driver]
 
 
 def library_of(name: str, what: str, extra: str) -> Any:
-    """A library by name. Raises SourceError that names the extra it comes with."""
+    """A library by name. Raises SourceError that names the extra, or the system's package, that it lacks."""
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise SourceError(f"{what} needs {name}: pip install 'spikesight[{extra}]'") from error
+    except ImportError as error:
+        raise SourceError(f"{what} needs {name}, which does not load: {lacking(error)}") from error
+
+
+def lacking(error: ImportError) -> str:
+    """What to install where a package's own library wants one of the system's.
+
+    >>> lacking(ImportError("libatomic.so.1: cannot open shared object file: No such file or directory"))
+    'it wants libatomic.so.1 of the system: apt install libatomic1'
+    """
+    library = str(error).partition(":")[0]
+    if not library.startswith("lib"):
+        return str(error)
+    base, _, number = library.partition(".so.")
+    return f"it wants {library} of the system: apt install {base}{number}"
 
 
 def parse(text: str) -> Address:

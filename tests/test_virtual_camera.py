@@ -143,7 +143,7 @@ def test_over_udp() -> None:
 
 @pytest.mark.parametrize("n", [20, 5000])
 def test_over_tcp_and_unix(n: int, tmp_path: Path) -> None:
-    pytest.importorskip("dv_processing")
+    pytest.importorskip("dv_processing", exc_type=ImportError)
     path = tmp_path / "camera.sock"
     for sink, text in (
         (DvSink(SENSOR, path=str(path)), f"dv+unix://{path}"),
@@ -171,7 +171,7 @@ def free_port() -> int:
 
 
 def test_a_taken_port() -> None:
-    pytest.importorskip("dv_processing")
+    pytest.importorskip("dv_processing", exc_type=ImportError)
     sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
     with pytest.raises(CameraError, match="is taken"):
         DvSink(SENSOR, "127.0.0.1", port)
@@ -180,7 +180,7 @@ def test_a_taken_port() -> None:
 
 def test_a_slow_client_costs_packets_not_memory() -> None:
     """A reader that connects and never reads: its queue stays bounded, the rest is dropped and counted."""
-    dv = pytest.importorskip("dv_processing")
+    dv = pytest.importorskip("dv_processing", exc_type=ImportError)
     port = free_port()
     sink = DvSink(SENSOR, "127.0.0.1", port)
     reader = dv.io.NetworkReader("127.0.0.1", port)
@@ -196,7 +196,7 @@ def test_a_slow_client_costs_packets_not_memory() -> None:
 
 def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None:
     """A real recording over TCP, faster than it happened: every event arrives as it was."""
-    pytest.importorskip("dv_processing")
+    pytest.importorskip("dv_processing", exc_type=ImportError)
     from encoders.recordings import packets as file_packets
     from encoders.recordings import read_recording
 

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,13 @@ def _git_commit() -> str:
         return ""
 
 
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # Tonic is not needed where the data lie already
+        return None
+
+
 def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
     """config.yaml, split.json and env.json: what is needed to run the same again."""
     write_whole(folder / "config.yaml", to_yaml(config))
@@ -92,7 +99,7 @@ def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {name: version(name) for name in ("spikesight", "torch", "numpy", "tonic", "numba")},
+        "versions": {name: _version(name) for name in ("spikesight", "torch", "numpy", "tonic", "numba")},
     }
     write_whole(folder / "env.json", json.dumps(environment, indent=1) + "\n")
 

@@ -3,6 +3,7 @@
 A listing reads no events; it names files, classes and readers.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,10 +84,10 @@ def _place(root: Path, folders: Sequence[str], holds: Callable[[Path], bool]) ->
 
 
 def _missing(title: str, root: Path, layout: str, tonic_name: str) -> DataError:
-    return DataError(
-        f"{title} is not in {root}: it needs {layout}. Download it with "
-        f"python -c \"import tonic; tonic.datasets.{tonic_name}('{root}')\" or from its authors"
-    )
+    with_tonic = f"python -c \"import tonic; tonic.datasets.{tonic_name}('{root}')\""
+    if importlib.util.find_spec("tonic") is None:
+        with_tonic = f"pip install 'spikesight[datasets]', pip install --no-deps tonic, and {with_tonic}"
+    return DataError(f"{title} is not in {root}: it needs {layout}. Download it with {with_tonic} or from its authors")
 
 
 def list_nmnist(root: Path) -> Listing:
