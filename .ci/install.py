@@ -8,7 +8,6 @@ Only wheels are installed, so that nothing is ever compiled here and what fails 
 """
 
 import argparse
-import glob
 import os
 import re
 import shutil
@@ -70,7 +69,7 @@ def pip_of_debian(folder: Path) -> tuple[str | Path, ...]:
 
 def has_gpu() -> bool:
     """Whether an NVIDIA or AMD card with its driver is here."""
-    return bool(shutil.which("nvidia-smi") or glob.glob("/dev/nvidia[0-9]*") or Path("/dev/kfd").exists())
+    return bool(shutil.which("nvidia-smi") or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists())
 
 
 def announce(torch: str) -> None:
@@ -102,11 +101,7 @@ def install(*wanted: str | Path) -> None:
 
 
 def reason(said: str) -> str:
-    """One sentence out of pip's errors.
-
-    >>> reason("ERROR: No matching distribution found for expelliarmus>=1.0")[:72]
-    'expelliarmus>=1.0 has no wheel for Python 3.11 on this machine: try anot'
-    """
+    """One sentence out of pip's errors."""
     missing = re.search(r"No matching distribution found for ([^\s(]+)", said)
     if missing:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -162,7 +157,7 @@ def main() -> None:
     if not any(map(shutil.which, COMPILERS)):
         print("No C++ compiler was found: ziglang brings one", flush=True)
         install("ziglang")
-    print("Compiling the kernels for this processor", flush=True)
+    print("Compiling the kernels for this processor, once; a minute or two with ziglang", flush=True)
     subprocess.run([PYTHON, "-c", "from models.engine import engine_status; print(engine_status())"], cwd=ROOT)
 
 

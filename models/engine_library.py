@@ -1,8 +1,8 @@
 """The native kernels: compiled once by the machine's own compiler, kept in a per-user folder, loaded with ctypes.
 
 A machine with no compiler takes the one of the package ziglang; without that it works as well, only slower: `library`
-then returns None and every caller takes its plain path. `SPIKESIGHT_NATIVE=0` forces that, `SPIKESIGHT_ISA=avx2` (or `portable`) a narrower instruction set,
-`SPIKESIGHT_CACHE` another folder, `CXX` another compiler.
+then returns None and every caller takes its plain path. `SPIKESIGHT_NATIVE=0` forces that, `SPIKESIGHT_ISA=avx2` (or
+`portable`) a narrower instruction set, `SPIKESIGHT_CACHE` another folder, `CXX` another compiler.
 """
 
 import ctypes
