@@ -54,7 +54,7 @@ def test_without_a_gpu_the_size_and_the_small_build_are_named(
     assert "GB" not in capsys.readouterr().out
 
 
-def test_tonic_is_imported_without_the_package_that_has_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tonic_is_imported_without_the_package_that_has_no_wheel() -> None:
     """expelliarmus, which Tonic names among its needs, is used by none of its modules."""
     pytest.importorskip("tonic")
     import subprocess
