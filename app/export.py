@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     network, card = load(folder)
     name = folder.resolve().name
     if args.web is not None:
-        from service.standalone import write_folder  # the service's page is not needed for a file
+        from service.page.standalone import write_folder  # the service's page is not needed for a file
 
         print(said(args.web, write_folder(args.web, network, card, name)))
         print(f"try it: python -m http.server --directory {args.web} 8080, then open http://localhost:8080")

@@ -8,11 +8,12 @@ from fastapi import FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
 from models.classifier import Classifier
-from service import cameras, demos, encodings, errors, pages, protocol_v2
+from service import cameras, demos, encodings, errors, protocol_v2
 from service.direct import Direct
 from service.messages import REFUSALS, SAMPLE_BODY, ErrorBody, ModelsBody, PredictBody, SampleBody
 from service.metrics import CONTENT_TYPE
 from service.observer import Observer
+from service.page import routes as page
 from service.predict import Options, predict, read_body
 from service.runtime import Runtime
 from service.security import Gate
@@ -59,7 +60,7 @@ def create_app(
     encodings.add(app, runtime)
     cameras.add(app, runtime.cameras, lambda: runtime.draining)
     app.include_router(protocol_v2.router(runtime))
-    pages.add(app)
+    page.add(app)
     return app
 
 

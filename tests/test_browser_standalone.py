@@ -21,8 +21,8 @@ from test_export import require_onnx
 from encoders.events import SensorSize
 from models.checkpoint import find, load
 from models.classifier import Classifier, Readout
+from service.page.standalone import write_folder
 from service.session import Session, luma
-from service.standalone import write_folder
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -32,8 +32,8 @@ from tests.browsing import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, 
 pytestmark = needs_chromium
 
 RUN = """async ({ frames, times }) => {
-  const [{ loadFacts }, { Emulator }, { StreamBinner }, { Network }] = await Promise.all(
-    ["facts", "emulator", "binner", "network"].map((name) => import(`/${name}.js`)));
+  const [{ loadFacts, Network }, { Emulator }, { StreamBinner }] = await Promise.all(
+    ["network", "emulator", "events"].map((name) => import(`/offline/${name}.js`)));
   const { facts, pixels } = await loadFacts();
   const network = await Network.load(facts, "/model.onnx");
   const emulator = new Emulator(pixels), binner = new StreamBinner(facts.contract, pixels.width, pixels.height);
@@ -51,7 +51,7 @@ RUN = """async ({ frames, times }) => {
   return { steps, events };
 }"""
 WATCH = """async (count) => {
-  const [{ Camera, FRAME }, { luma }] = await Promise.all([import("/camera.js"), import("/emulator.js")]);
+  const { Camera, FRAME } = await import("/shared/camera.js"), { luma } = await import("/offline/emulator.js");
   const camera = new Camera(), greys = [], times = [];
   await new Promise((done) => camera.start("", (canvas, ms) => {
     if (times.length === count) return;

@@ -14,7 +14,8 @@ from app.cli import main
 from encoders.emulator import Emulator, PixelModel, log_levels
 from models.checkpoint import Card, Contract, save
 from models.export import ExportError
-from service import demos, standalone
+from service import demos
+from service.page import standalone
 
 DIGITS = Card(replace(CARD.contract, height=34, width=34), ("0", "1", "3"))
 
@@ -31,15 +32,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_that_the_page_asks_for_is_there(folder: Path) -> None:
-    for path in (*folder.glob("*.js"), folder / "index.html"):
+    for path in (*folder.rglob("*.js"), folder / "index.html"):
         if path.name == "ort.js":
             continue
         text = path.read_text()
-        wanted = re.findall(r'from "\./([^"]+)"|(?:src|href)="([^":]+)"', text)
+        wanted = re.findall(r'from "(\.[^"]+)"|(?:src|href)="([^":]+)"', text)
         for name in filter(None, (name for pair in wanted for name in pair)):
-            assert name.startswith("#") or (folder / name).is_file(), f"{path.name} asks for {name}"
+            assert name.startswith("#") or (path.parent / name).is_file(), f"{path.name} asks for {name}"
     assert "MIT" in (folder / "LICENSE-onnxruntime.txt").read_text()
-    assert (folder / "ort.wasm").read_bytes()[:4] == b"\0asm"
+    assert (folder / "offline" / "vendor" / "ort.wasm").read_bytes()[:4] == b"\0asm"
 
 
 def test_nothing_but_own_scripts_may_run(folder: Path) -> None:

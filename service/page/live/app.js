@@ -1,0 +1,135 @@
+// The page: one source at a time, looked at by one model or by several side by side.
+
+import { explain } from "../shared/camera.js";
+import { $ } from "../shared/dom.js";
+import { dropTarget } from "../shared/drop.js";
+import { EventView } from "../shared/eventview.js";
+import { hideNotice, notice } from "../shared/notice.js";
+import { CalmPicture } from "../shared/safety.js";
+import { Compare } from "./modes/compare.js";
+import { Single } from "./modes/single.js";
+import { copy, load, settings, snippets } from "./panel/controls.js";
+import { arrange, mirror, togglePause } from "./panel/layout.js";
+import { Playback } from "./sources/playback.js";
+import { Stills } from "./sources/stills.js";
+import { STILL_MS, Webcam } from "./sources/webcam.js";
+import * as state from "./state.js";
+
+const PAINT_EVERY_MS = 30;
+
+const preview = new CalmPicture($("preview"));
+const events = new EventView($("events"));
+const single = new Single(events, stop, sendSettings);
+const compare = new Compare(events, stop, sendSettings);
+const looker = () => (state.comparing ? compare : single);
+const webcam = new Webcam(preview, looker, stop);
+const playback = new Playback(preview, looker, stop);
+const stills = new Stills(preview, looker, stop, updateCode);
+
+// ---- sources
+
+function stop() {
+  for (const source of [webcam, playback, stills]) source.close();
+  for (const one of [single, compare]) one.close();
+  arrange("none");
+  single.clear();
+}
+
+/** A camera the server opened: its predictions, shared by all viewers. */
+function watchServer(item) {
+  stop();
+  hideNotice();
+  arrange("server", { name: item.source });
+  looker().clear();
+  $("events-title").textContent = item.source;
+  state.setInput(item);
+  looker().open({ ...item, source: item.id });
+  $("stop").focus();
+}
+
+/** The same source again, after a change of the model or the mode. */
+function restart() {
+  if (state.source === "camera") webcam.start();
+  if (state.source === "sample") playback.start(state.input);
+  if (state.source === "server") watchServer(state.input);
+  if (state.source === "file") $("pad").hidden ? stills.open(state.input) : state.input && stills.drawn();
+  updateCode();
+}
+
+function setComparing(on) {
+  looker().close();
+  state.setComparing(on);
+  document.body.toggleAttribute("data-comparing", on);
+  $("comparing").setAttribute("aria-pressed", String(on));
+  compare.offer();
+  looker().clear();
+  restart();
+}
+
+function sendSettings() {
+  if (state.source === "camera") looker().command({ type: "settings", threshold: Number($("threshold").value), noise_hz: Number($("noise").value) });
+}
+
+function updateCode() {
+  const { curl, python } = snippets(location.origin, $("model").value, state.name || "digit.png");
+  $("curl-text").textContent = curl;
+  $("python-text").textContent = python;
+}
+
+// ---- one paint loop
+
+let paintedMs = 0;
+function paint(nowMs) {
+  requestAnimationFrame(paint);
+  if (state.source === "none" || nowMs - paintedMs < (state.stillView() ? STILL_MS : PAINT_EVERY_MS)) return;
+  paintedMs = nowMs;
+  looker().draw(nowMs);
+}
+requestAnimationFrame(paint);
+
+// ---- controls
+
+const on = (id, event, run) => $(id).addEventListener(event, run);
+
+on("start", "click", () => webcam.start());
+on("draw", "click", () => stills.draw());
+on("stop", "click", () => { stop(); $("start").focus(); });
+on("pause", "click", togglePause);
+on("step", "click", () => playback.step());
+on("reset", "click", () => looker().command({ type: "reset" }));
+on("flip", "click", mirror);
+on("comparing", "click", () => setComparing(!state.comparing));
+on("device", "change", () => webcam.start());
+on("model", "change", restart);
+on("file", "change", () => { stills.open($("file").files[0]); $("file").value = ""; });
+on("notice-close", "click", hideNotice);
+on("settings-open", "click", () => $("settings").showModal());
+on("token", "change", begin);
+addEventListener("resize", () => looker().resized());
+for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button, $(button.dataset.copy).textContent));
+settings({ decay: (ms) => (events.decayMs = ms), emulator: sendSettings });
+dropTarget($("drop"), (file) => stills.open(file));
+
+// A hidden page must not watch: the camera's light goes off, and comes back with the page.
+let resume = false;
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && state.source === "camera") {
+    stop();
+    resume = true;
+  } else if (!document.hidden && resume) {
+    resume = false;
+    webcam.start();
+  }
+});
+
+async function begin() {
+  await load((item) => playback.start(item), watchServer);
+  compare.offer();
+  updateCode();
+}
+
+if (!window.isSecureContext) {
+  const { title, text } = explain({ name: "InsecureContext" });
+  notice(title, text);
+}
+begin();

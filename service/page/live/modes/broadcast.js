@@ -1,0 +1,85 @@
+// How one input reaches several models at once: a stream for each event model, and rounds of single pictures for the rest.
+
+import { KIND } from "../../shared/wire.js";
+import * as server from "../net/server.js";
+import { Stream } from "../net/stream.js";
+
+const ROUND_MS = 400; // the shortest time between two pictures that image models see
+const AFTER_FAILURE_MS = 2000;
+
+/** A stream of one event model into its column. */
+export class Streaming {
+  /** seen(picture) gets the events of the stream that is asked to show them. */
+  constructor(column, { token, size, seen, opened }) {
+    this.column = column;
+    this.stream = new Stream({
+      state: (state, detail) => this.state(state, detail),
+      ready: () => { column.clear(); opened(this.stream); },
+      prediction: (message) => column.step(message),
+      answered: () => {},
+      picture: seen ?? (() => {}),
+      bad: (text) => column.say(text),
+    });
+    this.stream.open({ model: column.model.name, token: token || undefined, ...size, picture: Boolean(seen), smoothing: 0 });
+  }
+
+  state(state, { reason, code, attempt } = {}) {
+    const { column } = this;
+    if (state === "connecting") column.say("connecting…");
+    if (state === "busy") column.say("The server has no room for another stream just now; this column keeps trying.");
+    if (state === "retrying" && attempt) column.say("The server is gone. Reconnecting as soon as it is back.");
+    if (state === "refused") column.say(reason || `The server refused the stream (code ${code}).`);
+  }
+
+  /** A refused stream must not hold the others back. */
+  get dead() {
+    return this.stream.hello === null;
+  }
+
+  send(kind, timeMs, bytes) {
+    const seq = this.stream.reserve();
+    if (seq !== null) this.stream.send(seq, timeMs, kind, bytes);
+  }
+
+  frame(timeMs, bytes) {
+    this.send(KIND.image, timeMs, bytes);
+  }
+
+  packet(timeMs, bytes) {
+    this.send(KIND.t64, timeMs, bytes);
+  }
+}
+
+/** The latest picture through every image model, one model after another so that their times can be compared. */
+export class Rounds {
+  constructor(columns, token) {
+    Object.assign(this, { columns, token, busy: false, nextMs: 0, closed: false });
+  }
+
+  get free() {
+    return this.columns.length > 0 && !this.busy && performance.now() >= this.nextMs;
+  }
+
+  /** False when the server answered none. */
+  async look(file) {
+    this.busy = true;
+    const begun = performance.now();
+    const good = await ask(this.columns, file, this.token, () => this.closed);
+    this.nextMs = good ? begun + ROUND_MS : performance.now() + AFTER_FAILURE_MS;
+    this.busy = false;
+    return good;
+  }
+}
+
+/** Ask each column's model about a file; false when the server answered none. `closed()` ends it early. */
+export async function ask(columns, file, token, closed) {
+  let good = false;
+  for (const column of columns) {
+    const outcome = await server.predict(file, column.model.name, token).then((body) => ({ body }), (error) => ({ error }));
+    if (closed()) return good;
+    if (outcome.body) column.result(outcome.body);
+    else column.say(outcome.error.message);
+    good ||= Boolean(outcome.body);
+  }
+  return good;
+}

@@ -1,0 +1,241 @@
+// Several models look at the same input, side by side: what each answers after every step, and what it costs.
+
+import { $ } from "../../shared/dom.js";
+import * as server from "../net/server.js";
+import { pill } from "../panel/connection.js";
+import * as state from "../state.js";
+import { Column, titleOf } from "../views/comparecolumn.js";
+import { SpikeTrain } from "../views/spiketrain.js";
+import { ask, Rounds, Streaming } from "./broadcast.js";
+
+const WALK_MS = 400; // a step of "Play": 2.5 a second
+const DRAW_MS = 200; // words that change faster cannot be read
+const SPEAK_MS = 2000;
+const ORDER = ["direct", "converted", "ann"];
+const IMAGES_ONLY = "Takes pictures, and this is a recording of events. Show it a picture, or start the camera.";
+const SHARED = "A camera of the server is read by one model for all viewers. Play a recording or start your own camera to compare.";
+
+const takesEvents = ({ contract }) => contract.kind === "events";
+
+/** Whether the source is a recording: pictures can be made into events, but not the other way. */
+const ofEvents = () => state.source === "sample" || (state.source === "file" && state.input && !state.input.type.startsWith("image/"));
+
+export class Compare {
+  /** events: the EventView; stop() ends the source; opened() is called when a stream is ready. */
+  constructor(events, stop, opened) {
+    Object.assign(this, { events, stop, opened });
+    this.columns = [];
+    this.streams = [];
+    this.rounds = null;
+    this.picked = null; // names, once somebody has picked
+    this.round = 0; // answers to an earlier input are late and dropped
+    this.timer = null;
+    this.drawnMs = 0;
+    this.spokenMs = -SPEAK_MS;
+    this.spoken = "";
+    $("compare-at").addEventListener("input", () => { this.follow = $("compare-at").value === $("compare-at").max; this.show(); });
+    $("compare-walk").addEventListener("click", () => this.walk(!this.timer));
+  }
+
+  // ---- which models
+
+  /** Image models before event models, in the order of the roads. */
+  get models() {
+    const place = ({ contract, road }) => (contract.kind === "image" ? 0 : 10) + ORDER.indexOf(road);
+    return [...state.models].sort((a, b) => place(a) - place(b));
+  }
+
+  /** Until somebody picks: of pictures the models that answer the question of the chosen one, of events all that see them. */
+  get names() {
+    if (this.picked) return this.picked;
+    const words = state.chosenModel()?.labels.join();
+    const fits = ofEvents() ? takesEvents : ({ labels }) => labels.join() === words;
+    return new Set(state.models.filter(fits).map(({ name }) => name));
+  }
+
+  /** The boxes to pick from; one that has the keyboard's focus keeps it. */
+  offer() {
+    const { names } = this, focused = document.activeElement?.value;
+    const held = $("compare-models").contains(document.activeElement);
+    $("compare-models").replaceChildren(...this.models.map((model) => {
+      const label = document.createElement("label"), box = document.createElement("input");
+      Object.assign(box, { type: "checkbox", value: model.name });
+      box.checked = names.has(model.name);
+      box.addEventListener("change", () => this.pick(model.name, box.checked));
+      label.className = "chip";
+      label.title = titleOf(model);
+      label.append(box, model.name);
+      return label;
+    }));
+    if (held) $("compare-models").querySelector(`[value="${focused}"]`)?.focus();
+  }
+
+  pick(name, on) {
+    this.picked = new Set(this.names);
+    if (on) this.picked.add(name);
+    else this.picked.delete(name);
+    const { again } = this;
+    this.close();
+    this.clear();
+    again?.();
+  }
+
+  // ---- what every source asks of who looks
+
+  clear() {
+    this.offer();
+    this.columns = this.models.filter(({ name }) => this.names.has(name)).map((model) => new Column(model));
+    this.follow = true;
+    $("columns").replaceChildren(...this.columns.map(({ root }) => root));
+    $("compare-none").hidden = this.columns.length > 0;
+    $("events-pane").hidden = true;
+    this.events.clear();
+    this.show();
+  }
+
+  close() {
+    this.round++;
+    this.walk(false);
+    clearTimeout(this.later);
+    for (const { stream } of this.streams) stream.close();
+    if (this.rounds) this.rounds.closed = true;
+    this.streams = [];
+    this.rounds = this.again = null;
+    $("events-pane").hidden = false;
+    pill("idle");
+  }
+
+  /** A camera's frames, a recording's packets, or (source) a camera of the server. */
+  open({ width, height, source }) {
+    this.again = () => this.open({ width, height, source });
+    const frames = state.source === "camera";
+    const takes = ({ model }) => takesEvents(model);
+    if (source) {
+      for (const column of this.columns) column.say(SHARED);
+      return;
+    }
+    const streaming = this.columns.filter(takes), others = this.columns.filter((column) => !takes(column));
+    this.events.resize(width, height);
+    this.streams = streaming.map((column, i) => new Streaming(column, {
+      token: state.token(),
+      size: { width, height },
+      seen: i === 0 ? (picture) => state.paused || this.events.add(picture) : null,
+      opened: () => { pill("live"); this.opened(); },
+    }));
+    $("events-pane").hidden = !streaming.length;
+    this.rounds = new Rounds(frames ? others : [], state.token());
+    if (frames && !streaming.length) pill("live");
+    if (!frames) for (const column of others) column.say(IMAGES_ONLY);
+  }
+
+  get living() {
+    return this.streams.filter((one) => !one.dead);
+  }
+
+  get ready() {
+    return this.living.some(({ stream }) => stream.ready);
+  }
+
+  /** All streams get the same packets, so the slowest sets the pace; one that reconnects is not waited for. */
+  get free() {
+    return this.ready && this.living.every(({ stream }) => !stream.ready || stream.free);
+  }
+
+  async frame(captureMs, jpeg) {
+    const free = this.living.filter(({ stream }) => stream.free);
+    const { rounds } = this, looks = rounds?.free;
+    if (!free.length && !looks) return;
+    const bytes = await jpeg();
+    if (!bytes || rounds !== this.rounds) return;
+    for (const one of free) one.frame(captureMs, bytes);
+    if (!looks || !rounds.free) return;
+    const good = await rounds.look(new File([bytes], "frame.jpg", { type: "image/jpeg" }));
+    if (!this.streams.length && rounds === this.rounds) pill(good ? "live" : "retrying");
+  }
+
+  packet(nowMs, bytes) {
+    for (const one of this.living) one.packet(nowMs, bytes);
+  }
+
+  command(text) {
+    for (const { stream } of this.living) stream.command(text);
+  }
+
+  /** An image or a recording, through each model. */
+  async file(file) {
+    const round = ++this.round;
+    this.again = () => this.file(file);
+    this.walk(false);
+    await ask(this.columns, file, state.token(), () => { this.show(); return round !== this.round; });
+    this.show();
+    return file.type.startsWith("image/") ? null : this.train(file);
+  }
+
+  /** What an event model is fed of a recording, to show it; null where no column takes events. */
+  async train(file) {
+    const taker = this.columns.find(({ model }) => takesEvents(model));
+    if (!taker) return null;
+    return new SpikeTrain(await server.encode(file, taker.model.name, "dvs", 16, state.token()));
+  }
+
+  // ---- steps
+
+  get longest() {
+    return Math.max(1, ...this.columns.map(({ length }) => length));
+  }
+
+  walk(on) {
+    clearInterval(this.timer);
+    this.timer = on ? setInterval(() => this.go(), WALK_MS) : null;
+    $("compare-walk").setAttribute("aria-pressed", String(on));
+    $("compare-walk").textContent = on ? "Pause" : "Play";
+  }
+
+  go() {
+    const at = $("compare-at");
+    at.value = String((Number(at.value) % Number(at.max)) + 1);
+    this.follow = false;
+    this.show();
+  }
+
+  draw(nowMs) {
+    if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
+    else this.events.lastMs = nowMs;
+    if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
+    this.drawnMs = nowMs;
+    this.show();
+  }
+
+  resized() {}
+
+  /** Everything, after as many steps as the slider says. */
+  show() {
+    const slider = $("compare-at"), { longest, columns } = this;
+    slider.max = String(longest);
+    if (this.follow) slider.value = slider.max;
+    const at = Number(slider.value);
+    $("compare-steps").hidden = longest < 2;
+    $("compare-at-value").textContent = `${at} / ${longest}`;
+    const sums = columns.map((column) => column.after(at));
+    const ann = columns.findIndex(({ model, ready }) => model.road === "ann" && ready);
+    const macs = ann < 0 ? null : sums[ann].synops;
+    const most = Math.max(1, ...sums.map((sum) => sum?.synops ?? 0));
+    for (const column of columns) column.draw(at, column.model.contract.kind === "image" ? macs : null, most);
+    this.speak(sums);
+  }
+
+  /** For screen readers: the answers, when they have changed, at most every two seconds. */
+  speak(sums) {
+    const words = this.columns.flatMap(({ model }, i) => (sums[i] ? [`${titleOf(model)}: ${sums[i].label}`] : [])).join(". ");
+    const nowMs = performance.now(), waitMs = this.spokenMs + SPEAK_MS - nowMs;
+    clearTimeout(this.later);
+    if (!words || words === this.spoken) return;
+    if (waitMs > 0) {
+      this.later = setTimeout(() => this.speak(sums), waitMs);
+      return;
+    }
+    this.spoken = words;
+    this.spokenMs = nowMs;
+    $("compare-live").textContent = words;
+  }
+}

@@ -1,0 +1,111 @@
+// A dropped image or recording: its answer, its spike train step by step.
+
+import { $ } from "../../shared/dom.js";
+import * as server from "../net/server.js";
+import { short } from "../views/meters.js";
+import { SpikeTrain } from "../views/spiketrain.js";
+
+const WALK_MS = 400; // a step of "Play": 2.5 a second, so that no code can flash
+
+export class FileMode {
+  /** views: {answer, trace, meters}; settings(): {model, token}; fail(error). */
+  constructor(views, settings, fail) {
+    Object.assign(this, views, { settings, fail });
+    this.round = 0; // answers to questions of an earlier round are late and dropped
+    this.timer = null;
+    $("encoding").addEventListener("change", () => this.load());
+    $("steps").addEventListener("input", () => ($("steps-value").textContent = $("steps").value));
+    $("steps").addEventListener("change", () => this.load());
+    $("at").addEventListener("input", () => this.show(Number($("at").value) - 1));
+    $("walk").addEventListener("click", () => this.walk(!this.timer));
+  }
+
+  async open(file, models) {
+    const round = ++this.round;
+    this.walk(false);
+    this.file = file;
+    const { model, token } = this.settings();
+    const contract = models.find(({ name }) => name === model)?.contract ?? {};
+    const { encodings, max_steps: most } = await server.encodings(token);
+    const result = await server.predict(file, model, token);
+    if (round !== this.round) return;
+    this.result = result;
+    this.horizon = contract.steps;
+    this.showResult();
+    const still = result.kind === "image";
+    const codes = still ? encodings : ["dvs"];
+    $("encoding").replaceChildren(...codes.map((name) => new Option(name === "dvs" ? "dvs (events)" : name, name)));
+    $("encoding").value = contract.kind === "events" || !codes.includes(contract.encoding) ? "dvs" : contract.encoding;
+    $("steps").max = String(most);
+    $("steps").value = $("steps-value").textContent = String(contract.kind === "events" ? 16 : Math.min(most, contract.steps ?? 16));
+    await this.load();
+  }
+
+  close() {
+    this.round++;
+    this.walk(false);
+    this.train = this.result = null;
+    $("events-legend").hidden = false;
+    $("train-controls").hidden = $("train-note").hidden = true;
+  }
+
+  showResult() {
+    const { result, answer, trace, meters } = this;
+    const labels = Object.keys(result.probabilities);
+    answer.setLabels(labels);
+    answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now());
+    trace.setLabels(labels, this.horizon);
+    trace.show(result.steps);
+    meters.file(result);
+  }
+
+  async load() {
+    const round = this.round;
+    const { model, token } = this.settings();
+    try {
+      const body = await server.encode(this.file, model, $("encoding").value, $("steps").value, token);
+      if (round !== this.round) return;
+      this.train = new SpikeTrain(body);
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    const { train } = this;
+    $("steps").disabled = $("encoding").value === "dvs";
+    $("train-controls").hidden = false;
+    $("at").max = String(train.steps);
+    $("train-note").hidden = !train.note;
+    $("train-note").textContent = train.note ? `${train.note}.` : "";
+    $("raster-note").textContent = train.values === "intensity" ? "the same value at every step" : `${short(train.n_spikes)} spikes in ${train.steps} steps, each row a pixel`;
+    if (train.answers) this.trace.show(train.answers);
+    $("events-legend").hidden = train.channels !== 2;
+    this.paint(train.busiest);
+  }
+
+  /** One step: its frame, and what the model says after it. */
+  show(step) {
+    const { train } = this;
+    if (!train) return;
+    this.paint(step);
+    this.trace.point(train.answers ? step : null);
+    const said = train.answers?.[step];
+    if (said) this.answer.show(said.probabilities, said.label, performance.now());
+  }
+
+  /** The frame of a step alone: at first beside the final answer. */
+  paint(step) {
+    const { train } = this;
+    this.step = step;
+    $("at").value = String(step + 1);
+    $("at-value").textContent = `${step + 1} / ${train.steps}`;
+    train.draw($("events"), step);
+    train.drawRaster($("raster"), step);
+  }
+
+  walk(on) {
+    clearInterval(this.timer);
+    this.timer = on ? setInterval(() => this.show((this.step + 1) % this.train.steps), WALK_MS) : null;
+    $("walk").setAttribute("aria-pressed", String(on));
+    $("walk").textContent = on ? "Pause" : "Play";
+  }
+}

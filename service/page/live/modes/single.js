@@ -1,0 +1,140 @@
+// One model looks: the stream or file, and all that is shown of what happens inside.
+
+import { Answer } from "../../shared/answer.js";
+import { $ } from "../../shared/dom.js";
+import { notice } from "../../shared/notice.js";
+import { KIND, unpackBits } from "../../shared/wire.js";
+import { Stream } from "../net/stream.js";
+import { Connection, pill } from "../panel/connection.js";
+import * as state from "../state.js";
+import { Meters } from "../views/meters.js";
+import { Raster, Trace } from "../views/plots.js";
+import { Recording } from "../views/record.js";
+import { FileMode } from "./filemode.js";
+
+const OVERLOADED_MS = 800; // end to end; the newest frame wins, so that this grows no further
+
+export class Single {
+  /** events: the EventView; stop() ends the source; opened() is called when a stream is ready. */
+  constructor(events, stop, opened) {
+    Object.assign(this, { events, opened });
+    this.raster = new Raster($("raster"), $("raster-layers"));
+    this.trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
+    this.meters = new Meters($("meters"));
+    this.answer = new Answer({ label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+    this.recording = new Recording($("record"), $("record-kind"), $("preview"), $("events"));
+    this.connection = new Connection(stop);
+    this.stream = new Stream({
+      state: (status, detail) => this.connection.changed(status, detail),
+      ready: (message) => this.begin(message),
+      prediction: (message) => this.prediction(message),
+      answered: (message) => this.meters.answered(message, performance.now(), this.stream.dropped),
+      picture: (picture) => state.paused || this.events.add(picture),
+      bad: (text) => notice("That frame was not understood.", text),
+    });
+    this.files = new FileMode(this, () => ({ model: $("model").value, token: state.token() }), (error) => notice("No spike train for this file.", error.message));
+    this.rasterRows = 0;
+    this.latest = null;
+  }
+
+  clear() {
+    this.latest = null;
+    this.meters.clear();
+    this.meters.annMacs = state.chosenModel()?.ann_macs ?? 0;
+    this.meters.silent = state.chosenModel()?.road === "ann";
+    for (const view of [this.answer, this.trace, this.raster, this.events]) view.clear();
+  }
+
+  close() {
+    this.recording.stop();
+    this.files.close();
+    this.stream.close();
+    pill("idle");
+  }
+
+  // ---- a stream
+
+  /** frames or events of width x height; source: a camera of the server instead. */
+  open({ width, height, source }) {
+    this.connection.opened();
+    this.events.resize(width, height);
+    this.stream.open({ model: $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(source && { source }) });
+  }
+
+  get ready() {
+    return this.stream.ready;
+  }
+
+  get free() {
+    return this.stream.free;
+  }
+
+  /** jpeg(): the frame's bytes, asked for only when they can be sent. */
+  async frame(captureMs, jpeg) {
+    const seq = this.stream.reserve();
+    if (seq === null) {
+      if (this.stream.ready) this.stream.dropped++;
+      return;
+    }
+    const bytes = await jpeg();
+    if (bytes) this.stream.send(seq, captureMs, KIND.image, bytes);
+  }
+
+  packet(nowMs, bytes) {
+    this.stream.send(this.stream.reserve(), nowMs, KIND.t64, bytes);
+  }
+
+  command(text) {
+    this.stream.command(text);
+  }
+
+  begin(message) {
+    this.answer.setLabels(message.labels);
+    this.trace.setLabels(message.labels, message.steps, message.step_us);
+    this.rasterRows = message.raster_rows;
+    const even = message.layers.map(() => message.raster_rows / message.layers.length);
+    this.raster.setLayers(message.layers, message.raster_layers ?? even, message.step_us);
+    if (!message.layers.length) $("raster-note").textContent = "an ANN: its neurons do not spike";
+    this.meters.clear();
+    this.meters.annMacs = message.ann_macs;
+    this.meters.silent = !message.layers.length;
+    this.meters.clockOffset = state.source === "server" ? performance.timeOrigin : 0;
+    this.opened();
+  }
+
+  prediction(message) {
+    if (state.paused && state.source !== "sample") return; // a sample's step is shown while it is paused
+    this.meters.prediction(message, performance.now());
+    this.raster.push(unpackBits(message.raster, this.rasterRows), message.reset);
+    this.trace.push(message);
+    this.recording.prediction(message);
+    this.latest = message;
+  }
+
+  // ---- a file
+
+  async file(file) {
+    await this.files.open(file, state.models);
+    return this.files.train;
+  }
+
+  // ---- pictures
+
+  draw(nowMs) {
+    const { events, trace, raster, recording, answer, meters, latest } = this;
+    if (!state.paused && state.source !== "file") events.draw(nowMs);
+    else events.lastMs = nowMs;
+    trace.draw();
+    if (state.source === "file") return;
+    raster.draw();
+    recording.draw();
+    if (latest) answer.show(latest.probabilities, latest.steady, nowMs);
+    meters.draw(nowMs);
+    // A server that cannot keep up answers late: the pill beside the model says so.
+    if (state.source === "camera" && this.stream.ready) pill(meters.mean.latency > OVERLOADED_MS ? "late" : "live");
+  }
+
+  resized() {
+    if (state.source === "file" && this.files.train) this.files.paint(this.files.step);
+  }
+}

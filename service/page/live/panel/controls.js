@@ -1,0 +1,80 @@
+// What people set and copy: the lists of models, recordings and cameras, the settings, and the same call as code.
+
+import { buttonList } from "../../shared/buttonlist.js";
+import { $ } from "../../shared/dom.js";
+import { hideNotice, notice } from "../../shared/notice.js";
+import * as server from "../net/server.js";
+import * as state from "../state.js";
+
+const FORMATS = { threshold: (v) => v.toFixed(2), noise: (v) => `${v} Hz`, decay: (v) => `${(v / 1000).toFixed(1)} s` };
+
+// ---- lists
+
+async function loadModels(again) {
+  try {
+    const list = await server.models(state.token());
+    state.setModels(list.models);
+    $("model").replaceChildren(...list.models.map((model) => new Option(model.name, model.name)));
+    $("model").value = list.default;
+    $("model").disabled = !list.models.length;
+    if (!list.models.length) notice("No model is loaded.", "Start the server with one: spikesight serve --model FOLDER.");
+    return true;
+  } catch (error) {
+    const asks = error.status === 401;
+    notice(asks ? "This server asks for a token." : "No models.", asks ? "Enter it in the settings." : error.message, asks ? { label: "Settings", run: () => $("settings").showModal() } : { label: "Try again", run: again });
+    return false;
+  }
+}
+
+/** Fill the lists; play(item) and watch(item) are for what is chosen there. */
+export async function load(play, watch) {
+  hideNotice();
+  if (!(await loadModels(() => load(play, watch)))) return;
+  const [samples, cameras] = await Promise.all([server.samples(state.token()), server.cameras(state.token())]);
+  buttonList($("samples"), samples, (item) => item.label, (item) => `Play the recording ${item.label}`, play);
+  buttonList($("cameras"), cameras, (item) => item.source, (item) => `Watch ${item.source}`, watch);
+}
+
+// ---- settings
+
+/** decay(ms) and emulator() are told of changes. */
+export function settings({ decay, emulator }) {
+  for (const [id, format] of Object.entries(FORMATS)) {
+    $(id).addEventListener("input", () => {
+      const value = Number($(id).value);
+      $(`${id}-value`).textContent = format(value);
+      if (id === "decay") decay(value);
+      else emulator();
+    });
+  }
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  $("still").checked = calm.matches;
+  calm.addEventListener("change", () => ($("still").checked = calm.matches));
+}
+
+// ---- code
+
+/** The same call from a shell and from Python, with this server's address and the chosen model. */
+export function snippets(origin, model, path) {
+  const query = model ? `?model=${encodeURIComponent(model)}&steps=1` : "?steps=1";
+  const curl = `curl -F file=@${path} '${origin}/v1/predict${query}'`;
+  const python = `import json
+from urllib.request import Request, urlopen
+
+body = open("${path}", "rb").read()
+request = Request("${origin}/v1/predict${query}", data=body,
+                  headers={"Content-Type": "application/octet-stream"})
+answer = json.load(urlopen(request))
+print(answer["label"], answer["confidence"])`;
+  return { curl, python };
+}
+
+export async function copy(button, text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Press Ctrl+C";
+  }
+  setTimeout(() => (button.textContent = "Copy"), 1500);
+}

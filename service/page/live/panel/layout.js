@@ -1,0 +1,50 @@
+// Which controls and titles belong to a source.
+
+import { $ } from "../../shared/dom.js";
+import * as state from "../state.js";
+
+const LIVE = ["camera", "sample", "server"];
+
+/** Show `source`, beginning unpaused; details: {title, note, name}. */
+export function arrange(source, { title = "Camera", note = "", name = "" } = {}) {
+  const live = LIVE.includes(source);
+  state.setSource(source, name);
+  document.body.dataset.source = source;
+  $("source-title").textContent = title;
+  $("source-note").textContent = note;
+  $("stop").hidden = source === "none";
+  $("stop").textContent = live ? "Stop" : "Close";
+  $("pause").hidden = !live;
+  $("pause").setAttribute("aria-pressed", "false");
+  $("step").hidden = true;
+  $("reset").hidden = !live || source === "server"; // what all viewers share, no viewer resets
+  $("flip").hidden = source !== "camera";
+  $("tip").hidden = true;
+  $("record").hidden = !live || state.comparing;
+  $("speed-field").hidden = source !== "sample";
+  $("pad-controls").hidden = true;
+  $("device-field").hidden = $("device-field").hidden || source !== "camera";
+  $("events-title").textContent = source === "file" ? "Spike train" : "Events";
+  $("raster-title").textContent = source === "file" ? "Input spikes" : "Spikes";
+  $("raster-note").textContent = "each dot a spike, each row a neuron, by layer";
+  $("raster-layers").replaceChildren();
+  $("preview").classList.toggle("mirror", source === "camera" && $("flip").getAttribute("aria-pressed") === "true");
+}
+
+/** A line below the picture; none where the text is empty. */
+export function tip(text) {
+  $("tip").textContent = text;
+  $("tip").hidden = !text;
+}
+
+export function mirror() {
+  const on = $("flip").getAttribute("aria-pressed") !== "true";
+  $("flip").setAttribute("aria-pressed", String(on));
+  $("preview").classList.toggle("mirror", on);
+}
+
+export function togglePause() {
+  state.setPaused(!state.paused);
+  $("pause").setAttribute("aria-pressed", String(state.paused));
+  $("step").hidden = !(state.paused && state.source === "sample");
+}

@@ -1,0 +1,85 @@
+// A file or a drawing as a source.
+
+import { $ } from "../../shared/dom.js";
+import { drawSum } from "../../shared/longexposure.js";
+import { hideNotice, notice } from "../../shared/notice.js";
+import { pill } from "../panel/connection.js";
+import { arrange } from "../panel/layout.js";
+import * as state from "../state.js";
+import { Sketchpad } from "./sketchpad.js";
+
+const LARGEST = 640; // pixels of a shown picture's side
+
+export class Stills {
+  /** preview: a CalmPicture; looker(): who takes files now; stop() ends whatever runs; shown() is told of a new name. */
+  constructor(preview, looker, stop, shown) {
+    Object.assign(this, { preview, looker, stop, shown });
+    this.pad = new Sketchpad($("pad"), () => this.drawn());
+    $("pad-clear").addEventListener("click", () => this.draw());
+    $("pad-digits").replaceChildren(...Array.from({ length: 10 }, (_, digit) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: String(digit) });
+      button.setAttribute("aria-label", `Write a ${digit}`);
+      button.addEventListener("click", () => this.pad.write(digit));
+      return button;
+    }));
+  }
+
+  async open(file) {
+    if (!file) return;
+    this.stop();
+    hideNotice();
+    state.setInput(file);
+    arrange("file", { title: "File", note: file.name, name: file.name });
+    this.looker().clear();
+    const image = file.type.startsWith("image/");
+    const train = await this.look(file, image && (() => this.picture(file)));
+    if (!image && train) drawSum(this.preview, train);
+  }
+
+  /** A clean sheet. */
+  draw() {
+    this.stop();
+    hideNotice();
+    state.setInput(null);
+    arrange("file", { title: "Drawing", note: "draw, or let a digit be written", name: "drawing.png" });
+    this.looker().clear();
+    this.pad.clear();
+    $("pad").hidden = $("pad-controls").hidden = false;
+    $("pad-digits").firstElementChild.focus({ preventScroll: true });
+    this.shown();
+  }
+
+  async drawn() {
+    hideNotice();
+    await this.look(await this.pad.file());
+  }
+
+  async look(file, first = () => {}) {
+    state.setInput(file);
+    this.shown();
+    pill("reading");
+    try {
+      if (first) await first();
+      const train = await this.looker().file(file);
+      if (state.source === "file") pill("idle");
+      if ($("pad").hidden) $("stop").focus();
+      return train;
+    } catch (error) {
+      if ($("pad").hidden) this.stop();
+      pill("idle");
+      notice("No prediction for this file.", error.message, error.status === 503 ? { label: "Try again", run: () => this.open(file) } : null);
+      return null;
+    }
+  }
+
+  async picture(file) {
+    const image = await createImageBitmap(file).catch(() => null);
+    if (!image) return;
+    const scale = Math.min(1, LARGEST / Math.max(image.width, image.height));
+    this.preview.show(image, Math.round(image.width * scale), Math.round(image.height * scale));
+  }
+
+  close() {
+    $("pad").hidden = true;
+  }
+}

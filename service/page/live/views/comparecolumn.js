@@ -1,0 +1,141 @@
+// One model's column of the comparison: its answer, how it came step by step, and what it cost.
+
+import { percent } from "../../shared/answer.js";
+import { short } from "./meters.js";
+
+const ROADS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" };
+const BARS = 40; // steps of a stream that are shown
+const WORDED = 10; // so few bars have room for their label
+
+/** What the column is called. */
+export function titleOf({ road, contract }) {
+  return road === "direct" && contract.kind === "events" ? "Direct SNN, events" : ROADS[road];
+}
+
+const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+
+export class Column {
+  /** model: one of GET /v1/models. */
+  constructor(model) {
+    this.model = model;
+    this.root = element("section", "pane column");
+    this.root.dataset.road = model.road;
+    this.root.setAttribute("aria-label", `${titleOf(model)}: ${model.name}`);
+    const head = element("header");
+    head.append(element("h3", "", titleOf(model)), element("p", "note", model.name));
+    this.label = element("strong", "", "–");
+    this.sure = element("span", "confidence");
+    const answer = element("p", "label");
+    answer.append(this.label, this.sure);
+    this.words = element("p", "words");
+    this.bars = element("div", "bars");
+    this.bars.setAttribute("role", "img");
+    this.cost = element("div", "cost");
+    this.cost.append(document.createElement("i"));
+    this.facts = document.createElement("dl");
+    this.values = Object.fromEntries([["when", "Step"], ["spikes", "Spikes"], ["synops", model.road === "ann" ? "Multiply-adds" : "Operations"], ["share", "Of the ANN"], ["took", "Time"]].map(([key, title]) => {
+      const row = document.createElement("div"), value = document.createElement("dd");
+      row.append(element("dt", "", title), value);
+      this.facts.append(row);
+      if (key === "share") this.against = row.firstChild;
+      return [key, value];
+    }));
+    this.root.append(head, answer, this.words, this.bars, this.cost, this.facts);
+    this.clear();
+  }
+
+  clear() {
+    this.steps = []; // {label, confidence, spikes, synops} of each step
+    this.streaming = false;
+    this.took = null;
+    this.say("…");
+  }
+
+  /** A sentence instead of an answer. */
+  say(text) {
+    this.text = text;
+  }
+
+  /** The answer to an image or a recording: every step of it. */
+  result(body) {
+    this.streaming = false;
+    this.text = "";
+    this.took = `${body.latency_ms.toFixed(1)} ms`;
+    this.steps = body.steps;
+  }
+
+  /** One step of a stream; `steady` is the label that does not flicker. */
+  step(message) {
+    this.streaming = true;
+    this.text = "";
+    this.took = `${message.step_ms.toFixed(1)} ms a step`;
+    if (message.reset) this.steps = [];
+    const confidence = message.probabilities[message.probabilities.indexOf(Math.max(...message.probabilities))];
+    this.steps = [...this.steps, { ...message, label: message.steady, confidence }].slice(-BARS);
+    this.number = message.step;
+  }
+
+  get ready() {
+    return !this.text && this.steps.length > 0;
+  }
+
+  /** How many steps the answer has that the slider walks over. */
+  get length() {
+    return this.streaming ? 0 : this.steps.length;
+  }
+
+  /** {label, confidence, spikes, synops} after `at` steps: sums so far, or those of a stream's last step. */
+  after(at) {
+    if (!this.ready) return null;
+    const count = this.streaming ? this.steps.length : Math.min(at, this.steps.length);
+    const last = this.steps[count - 1];
+    if (this.streaming) return { ...last, count };
+    const sum = (key) => this.steps.slice(0, count).reduce((total, step) => total + step[key], 0);
+    return { label: last.label, confidence: last.confidence, spikes: sum("spikes"), synops: sum("synops"), count };
+  }
+
+  /** Multiply-adds that an ANN would do for what `after` counts. */
+  macs(count) {
+    return this.model.ann_macs * (this.model.contract.kind === "events" && !this.streaming ? count : 1);
+  }
+
+  /** base: multiply-adds of the ANN beside it; null takes an ANN of the same shape. most: of all columns, for the bar. */
+  draw(at, base, most) {
+    const now = this.after(at);
+    this.root.classList.toggle("silent", !now);
+    write(this.words, now ? "" : this.text);
+    write(this.label, now?.label ?? "–");
+    this.label.classList.toggle("long", (now?.label.length ?? 0) > 7);
+    write(this.sure, now ? percent(now.confidence) : "");
+    this.drawBars(now);
+    this.cost.firstChild.style.width = now ? `${Math.min(100, (100 * now.synops) / most)}%` : "0";
+    if (!now) return;
+    const ann = this.model.road === "ann", total = this.steps.length;
+    write(this.values.when, this.streaming ? String(this.number) : total === 1 ? "1 pass" : `${now.count} of ${total}`);
+    write(this.values.spikes, ann ? "none" : short(now.spikes));
+    write(this.values.synops, short(now.synops));
+    write(this.against, base ? "Of the ANN" : "Of an ANN");
+    write(this.values.share, percent(now.synops / (base ?? this.macs(now.count))));
+    write(this.values.took, this.took);
+  }
+
+  /** One bar a step, as high as the answer was sure, in full tone where it was the answer that stands now. */
+  drawBars(now) {
+    const shown = now ? this.steps : [];
+    while (this.bars.childElementCount > shown.length) this.bars.lastChild.remove();
+    while (this.bars.childElementCount < shown.length) this.bars.append(document.createElement("i"));
+    shown.forEach(({ label, confidence }, i) => {
+      const bar = this.bars.children[i];
+      bar.style.height = `${Math.max(4, 100 * confidence)}%`;
+      bar.className = i >= now.count ? "later" : label === now.label ? "same" : "other";
+      bar.dataset.label = i < now.count ? label : "";
+    });
+    this.bars.classList.toggle("labelled", shown.length <= WORDED && shown.every(({ label }) => label.length < 3));
+    const what = now ? `${shown.length} ${shown.length === 1 ? "step" : "steps"}; now ${now.label}, ${percent(now.confidence)}` : "no answer yet";
+    if (this.bars.getAttribute("aria-label") !== what) this.bars.setAttribute("aria-label", what);
+  }
+}
+
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}

@@ -1,0 +1,228 @@
+// Two scrolling plots: the spike raster by layer, and the evidence of the leading classes.
+
+import { cssVariable } from "../../shared/dom.js";
+
+const COLUMN_US = 5000; // of a CSS pixel in the raster, and a step has two at least
+const LAYER_COLOURS = ["--p1", "--p2", "--p3", "--p4", "--p5", "--p6"];
+const HISTORY_US = 4_000_000; // shown of the evidence, and 300 steps at most
+const LEADERS = 4;
+
+/** "blocks.0.neuron2" and "layers.blocks_0_relu2" -> "block 1 b"; other names lose their underscores. */
+export function layerTitle(name) {
+  const block = /^(?:layers\.)?blocks?[._](\d+)(?:[._]\D*(\d*))?/.exec(name);
+  if (block) return `block ${Number(block[1]) + 1}${block[2] ? ` ${String.fromCharCode(96 + Number(block[2]))}` : ""}`;
+  if (name === "neuron" || name === "layers.relu") return "stem";
+  return name.replace(/[._]?neuron|^layers\./g, "").replaceAll(/[._]/g, " ") || name;
+}
+
+/** Make the backing store fit the element; true when it changed (and so is empty). */
+function fit(canvas) {
+  const ratio = window.devicePixelRatio || 1;
+  const width = Math.max(1, Math.round(canvas.clientWidth * ratio)), height = Math.max(1, Math.round(canvas.clientHeight * ratio));
+  if (canvas.width === width && canvas.height === height) return false;
+  Object.assign(canvas, { width, height });
+  return true;
+}
+
+export class Raster {
+  constructor(canvas, names) {
+    this.canvas = canvas;
+    this.names = names;
+    this.context = canvas.getContext("2d");
+    this.pending = [];
+    this.rows = [];
+  }
+
+  /** rowsOf: how many of the raster's rows belong to each layer, in order. */
+  setLayers(layers, rowsOf, stepUs) {
+    this.column = Math.max(2, Math.min(12, Math.round(stepUs / COLUMN_US)));
+    this.names.replaceChildren(...layers.map((name, i) => {
+      const label = document.createElement("span");
+      label.textContent = layerTitle(name);
+    label.title = name;
+      label.dataset.tone = String((i % LAYER_COLOURS.length) + 1);
+      return label;
+    }));
+    this.names.dataset.count = String(layers.length);
+    this.rows = [];
+    rowsOf.forEach((count, layer) => {
+      for (let i = 0; i < count; i++) this.rows.push({ layer, y: (layer + (0.06 + 0.88 * (i + 0.5) / count)) / rowsOf.length });
+    });
+    this.dot = Math.max(1, 0.7 * 190 / Math.max(1, this.rows.length));
+    this.clear();
+  }
+
+  clear() {
+    this.pending = [];
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  push(bits, reset) {
+    this.pending.push({ bits, reset });
+    if (this.pending.length > 400) this.pending.shift();
+  }
+
+  draw() {
+    fit(this.canvas);
+    const columns = this.pending.splice(0);
+    if (!columns.length) return;
+    const { context, canvas } = this;
+    const ratio = window.devicePixelRatio || 1;
+    const step = Math.round(this.column * ratio);
+    const shift = Math.min(canvas.width, columns.length * step);
+    context.globalCompositeOperation = "copy";
+    context.drawImage(canvas, -shift, 0);
+    context.globalCompositeOperation = "source-over";
+    const colours = LAYER_COLOURS.map(cssVariable);
+    const size = Math.max(ratio, Math.min(2.6, this.dot) * ratio);
+    columns.forEach(({ bits, reset }, i) => {
+      const x = canvas.width - (columns.length - i) * step;
+      if (reset) {
+        context.fillStyle = cssVariable("--line");
+        context.fillRect(x, 0, 1, canvas.height);
+      }
+      for (let row = 0; row < this.rows.length; row++) {
+        if (!bits[row]) continue;
+        const { layer, y } = this.rows[row];
+        context.fillStyle = colours[layer % colours.length];
+        context.fillRect(x, y * canvas.height - size / 2, step - 0.25, size);
+      }
+    });
+  }
+}
+
+/** Evidence over steps, as probabilities or as the read-out's membranes: scrolling while live, the whole run for a file. */
+export class Trace {
+  constructor(canvas, legend, what) {
+    this.canvas = canvas;
+    this.legend = legend;
+    this.what = what; // the <select> of what is shown
+    this.context = canvas.getContext("2d");
+    what.addEventListener("change", () => (this.changed = true));
+    this.clear();
+  }
+
+  clear() {
+    this.history = [];
+    this.labels = [];
+    this.pointed = null;
+    this.readout = null;
+    this.tones = new Map(); // class -> one of six tones, kept as long as the class leads
+    this.span = 2;
+    this.changed = true;
+    this.legend.replaceChildren();
+    this.legend.dataset.key = "";
+  }
+
+  /** horizon: steps that the read-out's mean is taken over. */
+  setLabels(labels, horizon, stepUs) {
+    this.clear();
+    this.kept = Math.max(60, Math.min(300, Math.round(HISTORY_US / (stepUs || 1e4))));
+    this.labels = labels;
+    this.horizon = horizon;
+  }
+
+  push(step) {
+    this.history.push(this.row(step));
+    if (this.history.length > this.kept) this.history.shift();
+    this.span = this.kept;
+    this.changed = true;
+  }
+
+  /** r <- r + (o - r) / min(t, T): the read-out's membranes are the running mean of the logits. */
+  row({ step, reset, probabilities, logits }) {
+    if (!logits) return { probability: probabilities, membrane: null };
+    if (reset || step === 1 || !this.readout) this.readout = logits;
+    else this.readout = this.readout.map((mean, k) => mean + (logits[k] - mean) / Math.min(step, this.horizon));
+    return { probability: probabilities, membrane: this.readout };
+  }
+
+  /** All steps at once. */
+  show(steps) {
+    this.readout = null;
+    this.history = steps.map((step) => this.row(step));
+    this.span = Math.max(2, steps.length);
+    this.changed = true;
+  }
+
+  /** Point at one step of what is shown; null for none. */
+  point(step) {
+    this.pointed = step;
+    this.changed = true;
+  }
+
+  leaders() {
+    const recent = this.history.slice(-60);
+    const mean = this.labels.map((_, k) => recent.reduce((sum, row) => sum + row.probability[k], 0));
+    return mean.map((value, k) => [value, k]).sort((a, b) => b[0] - a[0]).slice(0, LEADERS).map(([, k]) => k);
+  }
+
+  /** What is drawn: rows of values, their range, and the ticks with their words. */
+  chosen(leaders) {
+    const membrane = this.what.value === "membrane" && this.history.every((row) => row.membrane);
+    const rows = this.history.map((row) => (membrane ? row.membrane : row.probability));
+    if (!membrane || !rows.length) return { rows, low: 0, high: 1, ticks: [[0, "0 %"], [0.5, "50 %"], [1, "100 %"]] };
+    const values = rows.flatMap((row) => leaders.map((k) => row[k]));
+    const [least, most] = [Math.min(0, ...values), Math.max(0, ...values)];
+    const step = 10 ** Math.floor(Math.log10(Math.max(1e-3, most - least))), low = Math.floor(least / step) * step, high = Math.max(low + step, Math.ceil(most / step) * step);
+    return { rows, low, high, ticks: [...new Set([low, 0, high])].map((value) => [value, String(Number(value.toPrecision(2)))]) };
+  }
+
+  colour(leaders) {
+    for (const k of this.tones.keys()) if (!leaders.includes(k)) this.tones.delete(k);
+    const used = new Set(this.tones.values());
+    const free = [1, 2, 3, 4, 5, 6].filter((tone) => !used.has(tone));
+    for (const k of leaders) if (!this.tones.has(k)) this.tones.set(k, free.shift());
+  }
+
+  draw() {
+    if (!fit(this.canvas) && !this.changed) return;
+    this.changed = false;
+    const { context, canvas, history } = this;
+    const { width, height } = canvas;
+    const leaders = this.leaders();
+    const { rows, low, high, ticks } = this.chosen(leaders);
+    const ratio = window.devicePixelRatio || 1;
+    const top = 6 * ratio, bottom = height - 16 * ratio, left = 34 * ratio;
+    context.clearRect(0, 0, width, height);
+    context.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    context.textBaseline = "middle";
+    context.lineWidth = ratio;
+    const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low);
+    for (const [value, words] of ticks) {
+      context.strokeStyle = cssVariable("--line");
+      context.beginPath();
+      context.moveTo(left, y(value));
+      context.lineTo(width, y(value));
+      context.stroke();
+      context.fillStyle = cssVariable("--ink-2");
+      context.fillText(words, 0, y(value));
+    }
+    if (!history.length) return;
+    const x = (i) => left + ((width - left - 2 * ratio) * (this.span - history.length + i)) / (this.span - 1);
+    this.colour(leaders);
+    if (this.pointed !== null) {
+      context.fillStyle = cssVariable("--accent-soft");
+      context.fillRect(x(this.pointed) - 4 * ratio, top, 8 * ratio, bottom - top);
+    }
+    context.lineWidth = 2 * ratio;
+    context.lineJoin = "round";
+    for (const k of [...leaders].reverse()) {
+      context.strokeStyle = cssVariable(`--p${this.tones.get(k)}`);
+      context.beginPath();
+      rows.forEach((row, i) => context.lineTo(x(i), y(row[k])));
+      context.stroke();
+    }
+    const key = leaders.join();
+    if (this.legend.dataset.key !== key) {
+      this.legend.dataset.key = key;
+      this.legend.replaceChildren(...leaders.map((k) => {
+        const item = document.createElement("span");
+        const swatch = document.createElement("i");
+        swatch.dataset.tone = String(this.tones.get(k));
+        item.append(swatch, this.labels[k]);
+        return item;
+      }));
+    }
+  }
+}

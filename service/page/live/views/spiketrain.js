@@ -1,0 +1,87 @@
+// A sample as the network is fed it: one frame a step, and all of it as a raster of pixels over steps.
+
+import { cssVariable } from "../../shared/dom.js";
+
+const GROUND = [16, 20, 27], ON = [94, 170, 255], OFF = [255, 158, 66];
+const ROWS = 96; // pixels of the raster
+
+export class SpikeTrain {
+  /** body: the answer of POST /v1/encode. */
+  constructor(body) {
+    Object.assign(this, body);
+    this.data = Uint8Array.from(atob(body.frames), (character) => character.charCodeAt(0));
+    this.pixels = this.channels * this.height * this.width;
+    this.rows = this.choose();
+  }
+
+  /** The step with most spikes. */
+  get busiest() {
+    const counts = Array.from({ length: this.steps }, (_, step) => this.data.subarray(step * this.pixels, (step + 1) * this.pixels).reduce((sum, value) => sum + (value ? 1 : 0), 0));
+    return counts.indexOf(Math.max(...counts));
+  }
+
+  at(step, channel, y, x) {
+    return this.data[step * this.pixels + (channel * this.height + y) * this.width + x];
+  }
+
+  /** The frame of one step; intensity as a picture, spikes in the event pair or one tone a channel. */
+  draw(canvas, step) {
+    const { width, height, channels } = this;
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    canvas.classList.toggle("coarse", width < 200);
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(width, height);
+    for (let y = 0, i = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, i += 4) {
+        const values = Array.from({ length: channels }, (_, channel) => this.at(step, channel, y, x));
+        image.data.set([...this.colour(values), 255], i);
+      }
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  colour(values) {
+    if (this.values === "intensity") return values.length === 3 ? values : [values[0], values[0], values[0]];
+    if (values.length === 3) return values.map((value, i) => (value ? 235 : GROUND[i]));
+    if (values.length === 2) return values[1] ? ON : values[0] ? OFF : GROUND;
+    return values[0] ? ON : GROUND;
+  }
+
+  /** Pixels that are shown in the raster: evenly from those that are ever active, the earliest first. */
+  choose() {
+    const first = new Map();
+    for (let pixel = 0; pixel < this.pixels; pixel++) {
+      for (let step = 0; step < this.steps; step++) {
+        if (this.data[step * this.pixels + pixel]) {
+          first.set(pixel, step);
+          break;
+        }
+      }
+    }
+    const active = [...first.keys()];
+    const stride = Math.max(1, active.length / ROWS);
+    const picked = Array.from({ length: Math.min(ROWS, active.length) }, (_, i) => active[Math.floor(i * stride)]);
+    return picked.sort((a, b) => first.get(a) - first.get(b) || a - b);
+  }
+
+  drawRaster(canvas, step) {
+    const ratio = window.devicePixelRatio || 1;
+    Object.assign(canvas, { width: Math.round(canvas.clientWidth * ratio), height: Math.round(canvas.clientHeight * ratio) });
+    const context = canvas.getContext("2d");
+    const column = canvas.width / this.steps, row = canvas.height / Math.max(1, this.rows.length);
+    context.fillStyle = cssVariable("--accent-soft");
+    context.fillRect(step * column, 0, column, canvas.height);
+    const half = this.pixels / 2;
+    const tones = [cssVariable("--p1"), cssVariable("--p2")];
+    this.rows.forEach((pixel, i) => {
+      for (let at = 0; at < this.steps; at++) {
+        const value = this.data[at * this.pixels + pixel];
+        if (!value) continue;
+        context.globalAlpha = this.values === "intensity" ? value / 255 : 1;
+        context.fillStyle = this.channels === 2 && pixel < half ? tones[1] : tones[0];
+        context.fillRect(at * column + 0.5, i * row, Math.max(1, column - 1), Math.max(1, row - 0.6));
+      }
+    });
+    context.globalAlpha = 1;
+  }
+}

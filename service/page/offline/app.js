@@ -1,0 +1,207 @@
+// The page without a server: a source (camera, video, picture, recording) -> emulator -> bins -> network -> answer.
+
+import { Answer } from "../shared/answer.js";
+import { buttonList } from "../shared/buttonlist.js";
+import { Camera, explain, FRAME } from "../shared/camera.js";
+import { $ } from "../shared/dom.js";
+import { dropTarget } from "../shared/drop.js";
+import { EventView } from "../shared/eventview.js";
+import { drawExposure } from "../shared/longexposure.js";
+import { hideNotice, notice } from "../shared/notice.js";
+import { Player } from "../shared/player.js";
+import { CalmPicture } from "../shared/safety.js";
+import { Emulator, luma } from "./emulator.js";
+import { picture, StreamBinner, t64Events } from "./events.js";
+import { loadFacts, Network } from "./network.js";
+import { Still, Video } from "./sources.js";
+
+const PLAY_EVERY_MS = 25, PAINT_EVERY_MS = 30;
+const SLOW = 0.25; // recordings are short: a quarter of their speed
+const MOST_BEHIND_US = 1_000_000; // bins older than this are left out where the machine cannot keep up
+
+const state = { source: "none", visit: 0, busy: false, latest: null, stepMs: 0, steps: 0 };
+const camera = new Camera();
+const video = new Video();
+const still = new Still();
+const preview = new CalmPicture($("preview"));
+const events = new EventView($("events"));
+const answer = new Answer({ label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+let facts, network, pixels;
+let emulator = null, binner = null, player = null, restart = false;
+
+// ---- the path of events
+
+/** Bins through the network, one after another; what is too old is left out, and membranes start anew behind it. */
+async function classify(bins) {
+  const most = Math.max(1, Math.ceil(MOST_BEHIND_US / facts.contract.bin_us));
+  if (bins.length > most) {
+    bins = bins.slice(-most);
+    bins[0].reset = true;
+  }
+  const { visit } = state;
+  for (const bin of bins) {
+    const began = performance.now(), fresh = bin.reset || restart;
+    restart = false;
+    const result = await network.run(bin.x, fresh);
+    if (state.visit !== visit) return; // another source by now
+    const took = performance.now() - began;
+    state.stepMs = state.steps++ ? 0.9 * state.stepMs + 0.1 * took : took;
+    state.latest = { ...result, nEvents: bin.nEvents, startUs: bin.startUs, endUs: bin.endUs };
+  }
+}
+
+/** Events to the view and the network; one packet at a time. */
+async function take(seen, { width, height }, bins) {
+  events.add(picture(seen, width, height));
+  state.busy = true;
+  try {
+    await classify(bins);
+  } catch (error) {
+    stop();
+    notice("The network stopped.", String(error.message ?? error));
+  } finally {
+    state.busy = false;
+  }
+}
+
+/** A frame of the camera, a video or a picture; while the network is busy it is left out. */
+async function frame(canvas, captureMs) {
+  preview.draw(canvas, captureMs);
+  if (state.busy) return;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, FRAME.width, FRAME.height);
+  const tUs = Math.round(captureMs * 1000);
+  const seen = emulator.push(luma(data), tUs);
+  await take(seen, FRAME, [...binner.push(seen), ...binner.tick(tUs)]);
+}
+
+let playedMs = 0;
+function play(nowMs) {
+  const { packet, restarted } = player.advance((nowMs - playedMs) * 1000 * SLOW);
+  playedMs = nowMs;
+  if (restarted) restart = true;
+  if (!packet) return;
+  const seen = t64Events(packet);
+  take(seen, state.sample, binner.push(seen));
+}
+
+setInterval(() => {
+  const nowMs = performance.now();
+  if (player && !state.busy) play(nowMs);
+  else if (!player) playedMs = nowMs;
+}, PLAY_EVERY_MS);
+
+// ---- sources
+
+function begin(source, title, note, { width, height } = FRAME) {
+  state.source = document.body.dataset.source = source;
+  state.latest = null;
+  state.steps = 0;
+  state.visit++;
+  restart = true;
+  $("source-title").textContent = title;
+  $("source-note").textContent = note;
+  $("facts").textContent = "";
+  $("link").dataset.state = source === "none" ? "idle" : "live";
+  $("link-text").textContent = source === "none" ? "ready" : "live";
+  $("guide").classList.toggle("shown", source === "camera" && facts.contract.width === facts.contract.height);
+  answer.clear();
+  events.clear();
+  events.resize(width, height);
+  preview.resize(FRAME.width, FRAME.height);
+  binner = new StreamBinner(facts.contract, width, height);
+  emulator = new Emulator(pixels);
+}
+
+function stop() {
+  camera.stop();
+  video.stop();
+  still.stop();
+  player = null;
+  begin("none", "Camera", "");
+}
+
+async function startCamera() {
+  stop();
+  hideNotice();
+  try {
+    await camera.start("", frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
+    begin("camera", "Camera", facts.contract.width === facts.contract.height ? "the network sees the square" : "");
+    $("stop").focus();
+  } catch (error) {
+    stop();
+    const { title, text } = explain(error);
+    notice(title, text, { label: "Try again", run: startCamera });
+  }
+}
+
+async function playSample(item) {
+  stop();
+  hideNotice();
+  const answered = await fetch(`samples/${item.name}.t64`);
+  if (!answered.ok) return notice("The recording did not load.", `The folder lacks samples/${item.name}.t64.`);
+  const bytes = new Uint8Array(await answered.arrayBuffer());
+  begin("sample", "Recording", `${item.label} · long exposure`, item);
+  state.sample = item;
+  drawExposure(preview, bytes, item);
+  playedMs = performance.now();
+  player = new Player(bytes, item.duration_us);
+  return $("stop").focus();
+}
+
+async function openFile(file) {
+  if (!file || !network) return;
+  stop();
+  hideNotice();
+  const source = file.type.startsWith("video/") ? video : still;
+  try {
+    begin("file", source === video ? "Video" : "Picture", source === still ? `${file.name} · moved before the emulated camera` : file.name);
+    await source.open(file, frame, facts.contract.still);
+    $("stop").focus();
+  } catch {
+    stop();
+    notice("This file cannot be shown.", "Choose a picture or a video that this browser knows.");
+  }
+}
+
+// ---- one paint loop
+
+let paintedMs = 0;
+function paint(nowMs) {
+  requestAnimationFrame(paint);
+  if (nowMs - paintedMs < PAINT_EVERY_MS || state.source === "none") return;
+  paintedMs = nowMs;
+  events.draw(nowMs);
+  if (!state.latest) return;
+  const { probabilities, label, step, nEvents } = state.latest;
+  answer.show(probabilities, label, nowMs);
+  $("facts").textContent = `step ${step}, ${nEvents} events in it, ${state.stepMs.toFixed(1)} ms to compute`;
+}
+
+// ---- controls
+
+$("start").addEventListener("click", startCamera);
+$("stop").addEventListener("click", () => { stop(); $("start").focus(); });
+$("reset").addEventListener("click", () => (restart = true));
+$("file").addEventListener("change", () => { openFile($("file").files[0]); $("file").value = ""; });
+$("notice-close").addEventListener("click", hideNotice);
+dropTarget($("drop"), openFile);
+document.addEventListener("visibilitychange", () => document.hidden && state.source === "camera" && stop());
+
+async function load() {
+  try {
+    ({ facts, pixels } = await loadFacts());
+    network = await Network.load(facts, "model.onnx");
+  } catch (error) {
+    $("link").dataset.state = "refused";
+    $("link-text").textContent = "not loaded";
+    return notice("The network did not load.", String(error.message ?? error), { label: "Try again", run: load });
+  }
+  answer.setLabels(facts.labels);
+  $("model").textContent = facts.name;
+  $("start").disabled = $("file").disabled = false;
+  buttonList($("samples"), facts.samples, (item) => item.label, (item) => `Play the recording ${item.label}`, playSample);
+  stop();
+  return requestAnimationFrame(paint);
+}
+
+load();

@@ -1,0 +1,128 @@
+// Events of a recording's bytes, as the view takes them, and as closed bins for the network.
+
+import { T64_BYTES, t64Times } from "../shared/wire.js";
+import { emptyEvents } from "./emulator.js";
+
+const MOST_SHOWN = 4096;
+const CEILINGS = { binary: 1, count: 255 };
+
+/** At most MOST_SHOWN events, evenly thinned, as EventView.add takes them. */
+export function picture({ n, x, y, p }, width, height) {
+  const shown = Math.min(n, MOST_SHOWN);
+  const pairs = new Uint16Array(2 * shown);
+  for (let i = 0; i < shown; i++) {
+    const at = Math.floor((i * n) / shown);
+    pairs[2 * i] = x[at];
+    pairs[2 * i + 1] = y[at] | (p[at] << 15);
+  }
+  return { width, height, n: shown, pairs };
+}
+
+/** Events of the t64 layout. */
+export function t64Events(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const times = t64Times(bytes);
+  const events = emptyEvents(times.length);
+  times.forEach((t, i) => {
+    events.t[i] = t;
+    events.x[i] = view.getUint16(i * T64_BYTES + 8, true);
+    events.y[i] = view.getUint16(i * T64_BYTES + 10, true);
+    events.p[i] = view.getUint8(i * T64_BYTES + 12);
+  });
+  return events;
+}
+
+/** Entry i is the target of sensor line i, or -1 outside the central `crop` lines. */
+function table(n, crop, target) {
+  const margin = Math.floor((n - crop) / 2);
+  return Int32Array.from({ length: n }, (_, i) => (i >= margin && i < margin + crop ? Math.floor(((i - margin) * target) / crop) : -1));
+}
+
+/** Where sensor columns and rows land in the network's plane: its middle, cut to the plane's aspect ratio. */
+export function grid(sensorWidth, sensorHeight, width, height) {
+  const wide = sensorWidth * height > sensorHeight * width;
+  const cropWidth = wide ? Math.max(1, Math.floor((sensorHeight * width) / height)) : sensorWidth;
+  const cropHeight = wide ? sensorHeight : Math.max(1, Math.floor((sensorWidth * height) / width));
+  return { columns: table(sensorWidth, cropWidth, width), rows: table(sensorHeight, cropHeight, height) };
+}
+
+/** encoders/dvs.py's StreamBinner, event by event: bins follow each other from the first event. */
+export class StreamBinner {
+  /** contract: of the model; the sensor's size in pixels. */
+  constructor({ width, height, bin_us, encoding }, sensorWidth, sensorHeight, gapUs = 1_000_000, backUs = 100_000) {
+    Object.assign(this, { width, height, binUs: bin_us, ceiling: CEILINGS[encoding], sensorWidth, sensorHeight, gapUs, backUs });
+    Object.assign(this, grid(sensorWidth, sensorHeight, width, height));
+    this.origin = null; // start of the open bin; null before the first event and while idle
+    this.last = 0; // time of the newest event
+    this.reset = false; // the next bin to close is the first after a jump
+    this.blank();
+  }
+
+  blank() {
+    this.open = new Float32Array(2 * this.width * this.height);
+    this.nOpen = 0;
+  }
+
+  /** Bins {x Float32Array [2, H, W], startUs, endUs, nEvents, reset} that a packet closes. */
+  push({ n, t, x, y, p }) {
+    const bins = [];
+    for (let i = 0; i < n; i++) {
+      if (x[i] >= this.sensorWidth || y[i] >= this.sensorHeight) continue;
+      this.add(this.reach(t[i], bins), x[i], y[i], p[i]);
+    }
+    return bins;
+  }
+
+  /** Make the bin of time t the open one; the time the event counts at. */
+  reach(t, bins) {
+    if (this.origin !== null) {
+      const floor = Math.max(this.last, this.origin);
+      if (t < floor - this.backUs || t - this.last > this.gapUs) {
+        if (t > this.last) this.closeUntil(this.last + this.gapUs, bins);
+        this.stop(bins);
+      } else if (t < floor) {
+        t = floor;
+      }
+    }
+    if (this.origin === null) this.origin = this.last = t;
+    this.last = Math.max(this.last, t);
+    this.closeUntil(t, bins);
+    return t;
+  }
+
+  add(t, x, y, p) {
+    const column = this.columns[x], row = this.rows[y];
+    if (column < 0 || row < 0) return;
+    const at = (p * this.height + row) * this.width + column;
+    if (this.open[at] < this.ceiling) this.open[at]++;
+    this.nOpen++;
+  }
+
+  /** Close the bins that end by nowUs, at most a gap beyond the newest event. */
+  tick(nowUs) {
+    const bins = [];
+    if (this.origin === null) return bins;
+    const limit = this.last + this.gapUs;
+    this.closeUntil(Math.min(nowUs, limit), bins);
+    if (nowUs > limit) this.stop(bins);
+    return bins;
+  }
+
+  closeUntil(endUs, bins) {
+    while (this.origin + this.binUs <= endUs) this.close(bins);
+  }
+
+  close(bins) {
+    const endUs = this.origin + this.binUs;
+    bins.push({ x: this.open, startUs: this.origin, endUs, nEvents: this.nOpen, reset: this.reset });
+    this.origin = endUs;
+    this.reset = false;
+    this.blank();
+  }
+
+  stop(bins) {
+    if (this.nOpen) this.close(bins);
+    this.origin = null;
+    this.reset = true;
+  }
+}

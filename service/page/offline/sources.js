@@ -1,0 +1,114 @@
+// Files as sources of camera frames: a video plays before the emulated camera, a picture is moved before it.
+
+import { Camera, FRAME } from "../shared/camera.js";
+import { luma } from "./emulator.js";
+
+/** A video file, played again and again. */
+export class Video extends Camera {
+  async open(file, onFrame) {
+    this.stop();
+    this.url = URL.createObjectURL(file);
+    Object.assign(this.video, { src: this.url, loop: true });
+    await this.video.play();
+    const next = (callback) => ("requestVideoFrameCallback" in this.video ? this.video.requestVideoFrameCallback(callback) : requestAnimationFrame(callback));
+    const tick = () => {
+      if (!this.url) return;
+      this.draw();
+      onFrame(this.canvas, performance.now());
+      next(tick);
+    };
+    tick();
+  }
+
+  stop() {
+    super.stop();
+    if (!this.url) return;
+    this.video.pause();
+    this.video.removeAttribute("src");
+    URL.revokeObjectURL(this.url);
+    this.url = null;
+  }
+}
+
+const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units
+const PICTURE = 28 / SENSOR, DIGIT = 20 / SENSOR; // the longer side, of the frame's height
+const RADIUS = 2.8 / SENSOR, PERIOD_MS = 1500; // of the circle on which a picture is moved
+const EVERY_MS = 20; // fine steps: the emulator interpolates along straight lines
+
+/** A picture moved in circles: on a ground of its corner's colour, or, for `still` "digit", as light ink on black. */
+export class Still {
+  constructor() {
+    this.canvas = document.createElement("canvas");
+    Object.assign(this.canvas, FRAME);
+    this.context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+    this.timer = null;
+  }
+
+  async open(file, onFrame, still) {
+    this.stop();
+    this.show(await createImageBitmap(file), still);
+    let ms = performance.now(), busy = false; // a clock of its own: a slow machine shows it slowly, with the same steps
+    this.timer = setInterval(async () => {
+      if (busy) return;
+      busy = true;
+      this.draw(ms);
+      await onFrame(this.canvas, ms);
+      ms += EVERY_MS;
+      busy = false;
+    }, EVERY_MS);
+  }
+
+  show(image, still) {
+    const [picture, share] = still === "digit" ? [ink(image), DIGIT] : [image, PICTURE];
+    const scale = (share * FRAME.height) / Math.max(picture.width, picture.height);
+    this.size = [picture.width * scale, picture.height * scale];
+    this.picture = picture;
+    this.context.drawImage(picture, 0, 0, FRAME.width, FRAME.height);
+    const [r, g, b] = still === "digit" ? [0, 0, 0] : this.context.getImageData(0, 0, 1, 1).data;
+    this.ground = `rgb(${r} ${g} ${b})`;
+  }
+
+  draw(ms) {
+    const turn = (2 * Math.PI * ms) / PERIOD_MS, radius = RADIUS * FRAME.height, [width, height] = this.size;
+    this.context.fillStyle = this.ground;
+    this.context.fillRect(0, 0, FRAME.width, FRAME.height);
+    this.context.imageSmoothingQuality = "high";
+    this.context.drawImage(this.picture, (FRAME.width - width) / 2 + radius * Math.cos(turn), (FRAME.height - height) / 2 + radius * Math.sin(turn), width, height);
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = null;
+  }
+}
+
+const INK_SIDE = 280; // large pictures are brought to this before the ink is looked for
+const INK = 64; // grey above which it is ink
+
+/** The drawing of a picture, light on black, cut to its bounding box: encoders/still.py's fit_digit. */
+export function ink(image) {
+  const scale = Math.min(1, INK_SIDE / Math.max(image.width, image.height));
+  const width = Math.max(1, Math.round(image.width * scale)), height = Math.max(1, Math.round(image.height * scale));
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  context.drawImage(image, 0, 0, width, height);
+  const pixels = context.getImageData(0, 0, width, height);
+  const grey = Float32Array.from(luma(pixels.data));
+  const onBorder = grey.filter((_, i) => i < width || i >= grey.length - width || i % width === 0 || i % width === width - 1).sort();
+  const border = onBorder[onBorder.length >> 1];
+  const sign = border > grey.reduce((sum, value) => sum + value, 0) / grey.length ? -1 : 1; // dark ink on light paper
+  const light = grey.map((value) => Math.max(0, sign * (value - border)));
+  const gain = 255 / Math.max(1, light.reduce((most, value) => Math.max(most, value), 0));
+  let [left, right, top, bottom] = [width, 0, height, 0];
+  light.forEach((value, i) => {
+    pixels.data.fill(value * gain, 4 * i, 4 * i + 3);
+    if (value * gain <= INK) return;
+    const x = i % width, y = Math.floor(i / width);
+    [left, right, top, bottom] = [Math.min(left, x), Math.max(right, x), Math.min(top, y), Math.max(bottom, y)];
+  });
+  context.putImageData(pixels, 0, 0);
+  if (right < left) return canvas;
+  const cut = new OffscreenCanvas(right - left + 1, bottom - top + 1);
+  cut.getContext("2d", { alpha: false }).drawImage(canvas, -left, -top);
+  return cut;
+}

@@ -1,0 +1,29 @@
+"""The page's own files: each one a route, read from here when the app is made; nothing else is reachable."""
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+PAGE = Path(__file__).parent
+
+
+def add(app: FastAPI) -> None:
+    """`/` is live/index.html; every other file of live and shared has a route under its path below this folder."""
+    files = StaticFiles(directory=PAGE)
+    for folder in ("live", "shared"):
+        for path in sorted((PAGE / folder).rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                add_file(app, files, path.relative_to(PAGE).as_posix())
+
+
+def add_file(app: FastAPI, files: StaticFiles, name: str) -> None:
+    """One file, with the conditional answers and ranges of StaticFiles."""
+
+    async def send(request: Request) -> Response:
+        response = await files.get_response(name, request.scope)
+        response.headers["Cache-Control"] = "no-cache"  # ask again, answered by 304
+        return response
+
+    app.add_route("/" if name == "live/index.html" else f"/{name}", send, methods=["GET"], include_in_schema=False)

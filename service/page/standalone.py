@@ -1,0 +1,115 @@
+"""A folder that classifies in the browser, with no server of ours: any static host can serve it.
+
+It holds the page, the network as an ONNX step model, ONNX Runtime Web, the emulator in JavaScript with the very pixels
+of this installation's one, and the sample recordings that the network has labels for.
+"""
+
+import hashlib
+import json
+import lzma
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from encoders.emulator import PixelModel, log_levels, thresholds
+from encoders.events import SensorSize
+from models.checkpoint import Card
+from models.export import ExportError, Parity, export, start_state
+from service import demos
+from service.page.routes import PAGE
+
+RUNTIME = {
+    "ort.js": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    "ort.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+}
+"""ONNX Runtime Web's files and their SHA-256; the second lies compressed in offline/vendor."""
+FRAME = SensorSize(320, 240)  # what the page brings every picture to
+
+
+def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) -> Parity:
+    """Write the folder, which must be new or empty; what the exported network's comparison saw.
+
+    Raises ExportError; nothing is written then.
+    """
+    folder = Path(folder)
+    if card.contract.kind != "events":
+        raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(f"{folder} exists and is not an empty folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".web-") as temporary:
+        partial = Path(temporary) / "web"
+        partial.mkdir(mode=0o755)
+        parity = export(network, card, "onnx", partial / "model.onnx")
+        copy_page(partial)
+        write_facts(partial, network, card, name)
+        if folder.exists():
+            folder.rmdir()
+        os.replace(partial, folder)  # noqa: PTH105
+    return parity
+
+
+def copy_page(folder: Path) -> None:
+    """The page's files and the runtime. Raises ExportError for a runtime that is not the one it should be."""
+    for name in ("shared", "offline"):
+        (folder / name).mkdir()
+        for path in (PAGE / name).glob("[!.]*.*"):
+            shutil.copyfile(path, folder / name / path.name)
+    (folder / "offline" / "index.html").rename(folder / "index.html")
+    source, vendor = PAGE / "offline" / "vendor", folder / "offline" / "vendor"
+    shutil.copyfile(source / "LICENSE", folder / "LICENSE-onnxruntime.txt")
+    vendor.mkdir()
+    contents = {
+        "ort.js": (source / "ort.js").read_bytes(),
+        "ort.wasm": lzma.decompress((source / "ort.wasm.xz").read_bytes()),
+    }
+    for name, content in contents.items():
+        if hashlib.sha256(content).hexdigest() != RUNTIME[name]:
+            raise ExportError(f"{name} of ONNX Runtime Web is damaged: install Spikesight again")
+        (vendor / name).write_bytes(content)
+
+
+def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None:
+    """model.json, pixels.f32 (float32 [3, H, W]: ON and OFF thresholds, first references) and the recordings."""
+    pixels = PixelModel()
+    (folder / "pixels.f32").write_bytes(pixel_maps(pixels).astype("<f4").tobytes())
+    samples = [sample for sample in demos.listing() if fits(sample.label, card.labels)]
+    (folder / "samples").mkdir()
+    for sample in samples:
+        (folder / "samples" / f"{sample.name}.t64").write_bytes(demos.t64_of(sample.name))
+    state = start_state(network, card.contract, 1)
+    facts: dict[str, Any] = {
+        "name": name,
+        "labels": card.labels,
+        "contract": asdict(card.contract),
+        "state": {key: list(tensor.shape[1:]) for key, tensor in state.items()},
+        "pixels": {
+            "width": FRAME.width,
+            "height": FRAME.height,
+            "levels": log_levels(pixels.linear_below).tolist(),
+            "leak_hz": pixels.leak_hz,
+        },
+        "samples": [sample.model_dump() for sample in samples],
+    }
+    (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def pixel_maps(pixels: PixelModel) -> np.ndarray:
+    """float32 [3, H, W]: the thresholds and first references that an Emulator of this size draws, in its order."""
+    generator, shape = np.random.default_rng(0), (FRAME.height, FRAME.width)
+    on = thresholds(pixels.threshold_on, pixels.sigma, shape, generator)
+    off = thresholds(pixels.threshold_off, pixels.sigma, shape, generator)
+    start = generator.uniform(-0.5, 0.5, shape) * np.minimum(on, off)
+    return np.stack([on, off, start.astype(np.float32)])
+
+
+def fits(label: str, labels: tuple[str, ...]) -> bool:
+    """Whether a recording's label holds a word that the network knows."""
+    return not set(re.split(r"\W+", label)).isdisjoint(labels)
