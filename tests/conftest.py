@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-pytest.register_assert_rewrite("tests.browsing")
+pytest.register_assert_rewrite("tests.support")
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SPIKESIGHT_DATA", ROOT.parent / "shared" / "data"))

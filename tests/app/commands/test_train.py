@@ -1,0 +1,61 @@
+"""`train-dvs` as a person starts it, from another folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.cli import train_dvs
+from tests.support.data_sets import small_config, write_nmnist
+from training.config import to_yaml
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_nmnist(tmp_path_factory.mktemp("command"))
+    (root / "small.yaml").write_text(to_yaml(small_config(root, epochs=1)))
+    return root
+
+
+def test_from_recordings_to_a_model_in_one_command(root: Path) -> None:
+    command = [str(Path(sys.executable).with_name("train-dvs")), "--config", "small.yaml", "--name", "one", "--json"]
+    result = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=180, check=False,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "test accuracy" in result.stdout
+    assert json.loads(result.stdout.splitlines()[-1])["test"]["count"] == 6
+    assert (root / "runs" / "one" / "model" / "config.json").is_file()
+    assert "\r" not in result.stderr
+
+
+def test_print_config_and_dry_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = ["--config", str(root / "small.yaml")]
+    assert train_dvs([*config, "--print-config", "--lr", "0.5"]) == 0
+    assert "lr: 0.5" in capsys.readouterr().out
+    assert train_dvs([*config, "--dry-run"]) == 0
+    assert "one batch went through; loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--data", "nowhere"], "no folder"),
+        (["--data", "nmnist", "--root", "nowhere"], "N-MNIST is not in"),
+        (["--resume", "nowhere"], "no checkpoint"),
+        (["--network", "no", "--dry-run"], "unknown network"),
+        (["--lr", "-1"], "must be positive"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], text: str
+) -> None:
+    monkeypatch.chdir(root)
+    assert train_dvs([*(["--config", "small.yaml"] if "--resume" not in words else []), *words]) == 2
+    errors = capsys.readouterr().err
+    assert text in errors
+    assert len(errors.strip().splitlines()) == 1

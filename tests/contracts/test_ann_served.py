@@ -1,0 +1,155 @@
+"""An ANN goes wherever a spiking network goes: commands, service, streams, export; it says that it does not spike."""
+
+import base64
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from torch import nn
+
+from app.cli import main
+from models.ann import as_ann
+from models.checkpoint import Card, CheckpointError, Contract, save
+from models.classifier import Classifier
+from models.convert import convert
+from models.export import export
+from models.neurons import RECTIFIER
+from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from service.api import create_app
+from service.messages import Frame
+from tests.support.models import EVENT_CONTRACT
+from tests.support.samples import picture
+from tests.support.servers import settings
+
+CONTRACT = Contract("image", 1, 12, 12, 1, "direct", mean=(0.2,), std=(0.4,))
+CARD = Card(CONTRACT, ("a", "b", "c"))
+
+
+def ann(block: str = "plain", channels: int = 1) -> SpikingResNet:
+    """A small network of rectifiers whose batch norms do something."""
+    torch.manual_seed(0)
+    config = ResNetConfig(
+        block,  # type: ignore[arg-type]
+        (1, 1),
+        (4, 8),
+        shortcut="pad",
+        in_channels=channels,
+        classes=3,
+        neuron=RECTIFIER,
+    )
+    network = SpikingResNet(config).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.3, 0.3)
+    return network
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier(ann(), CARD, "relu")
+
+
+def test_one_pass_every_multiply_add_no_spike(classifier: Classifier) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (12, 12), np.uint8)
+    (only,) = classifier.predict_image(image)
+    assert (only.step, only.spikes, only.synops) == (1, 0, classifier.ann_macs)
+    with torch.no_grad():
+        expected = as_ann(classifier.network)((torch.from_numpy(image)[None, None] / 255 - 0.2) / 0.4)
+    torch.testing.assert_close(torch.tensor(only.logits), expected[0])
+    assert classifier.road == "ann"
+    assert classifier.layer_names == ()
+
+
+def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
+    x = torch.randn(3, 1, 12, 12)
+    assert classifier.initial_state(3) == {}
+    together = classifier.step(x, classifier.initial_state(3))
+    assert together.state == {}
+    assert together.layer_spikes.shape == (3, 0)
+    assert together.synops.tolist() == [classifier.ann_macs] * 3
+    for n in range(3):
+        assert torch.equal(classifier.step(x[n : n + 1], {}).logits[0], together.logits[n])
+
+
+def test_an_ann_of_events_sees_each_bin_alone() -> None:
+    seer = Classifier(ann(channels=2), Card(EVENT_CONTRACT, ("a", "b", "c")))
+    assert seer.road == "ann"
+    x = torch.ones(1, 2, 16, 12)
+    first = seer.step(x, {})
+    assert torch.equal(seer.step(x, first.state).logits, first.logits)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_it_is_exported(kind: str, tmp_path: Path) -> None:
+    if kind == "onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    parity = export(ann(), CARD, kind, tmp_path / f"ann{'.onnx' if kind == 'onnx' else '.pt2'}")
+    assert parity.membranes == 0
+    assert parity.logits < 1e-3
+
+
+def test_it_is_converted_from_its_own_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, pictures = ann(), tmp_path / "pictures"
+    save(tmp_path / "ann", network, CARD)
+    pictures.mkdir()
+    for n in range(6):
+        cv2.imwrite(str(pictures / f"{n}.png"), np.random.default_rng(n).integers(0, 256, (12, 12), np.uint8))
+    words = ["convert", str(tmp_path / "ann"), "--to", str(tmp_path / "out"), "--data", str(pictures)]
+    assert main([*words, "--steps", "6"]) == 0
+    made = Classifier.load(tmp_path / "out")
+    assert made.road == "converted"
+    assert made.contract == replace(CONTRACT, steps=6, readout=6)
+    assert made.labels == CARD.labels
+    assert made.ann_macs == Classifier(network, CARD).ann_macs
+    assert main([*words, "--steps", "0"]) == 2
+    assert "labelled pictures" in capsys.readouterr().err
+
+
+def test_only_an_ann_is_converted() -> None:
+    with pytest.raises(CheckpointError, match="only an ANN"):
+        as_ann(SpikingResNet(replace(NETWORKS["cifar-resnet8"], in_channels=1)))
+    with pytest.raises(CheckpointError, match="ms blocks"):
+        as_ann(ann("ms"))
+    sample = torch.randn(4, 1, 12, 12)
+    assert convert(as_ann(ann()), [sample], steps=4).config.classes == 3
+
+
+def test_the_service_runs_it(classifier: Classifier) -> None:
+    with TestClient(create_app(settings(), (classifier,))) as client:
+        answer = client.post("/v1/predict?steps=1", content=picture()).json()
+        assert answer["spikes"] == 0
+        assert answer["synops"] == classifier.ann_macs
+        assert len(answer["steps"]) == 1
+        (body,) = client.get("/v1/models").json()["models"]
+        assert body["road"] == "ann"
+        assert body["layers"] == []
+        given = {"inputs": [{"name": "x", "shape": [1, 1, 12, 12], "datatype": "FP32", "data": [0.5] * 144}]}
+        metadata = client.get("/v2/models/relu.steps").json()
+        given["inputs"][0]["name"] = metadata["inputs"][0]["name"]
+        given["inputs"][0]["shape"] = [1, 1, 1, 12, 12][-len(metadata["inputs"][0]["shape"]) :]
+        answer = client.post("/v2/models/relu.steps/infer", json=given)
+        assert answer.status_code == 200, answer.text
+        refused = client.post("/v1/predict?name=a.bin", content=bytes(50))
+        assert refused.status_code == 400
+        assert "takes images" in refused.json()["error"]
+        with client.websocket_connect("/v1/stream") as socket:
+            socket.send_text(json.dumps({"type": "hello", "protocol": 1, "width": 40, "height": 30}))
+            assert socket.receive_json()["raster_rows"] == 0
+            socket.send_bytes(Frame(1, 5.0, 0, picture(".jpg")).pack())
+            said = socket.receive_json()
+            assert said["synops"] == classifier.ann_macs
+            assert base64.b64decode(said["raster"]) == b""
+
+
+def test_predict_says_what_it_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "ann", ann(), CARD)
+    (tmp_path / "a.png").write_bytes(picture())
+    assert main(["predict", "--model", str(tmp_path / "ann"), str(tmp_path / "a.png")]) == 0
+    assert "M multiply-adds in it, no spikes" in capsys.readouterr().out

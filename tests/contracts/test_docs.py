@@ -1,0 +1,272 @@
+"""The documents: links resolve, commands and flags exist, generated text is up to date, and the code in them runs."""
+
+import ast
+import copy
+import importlib.util
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from app.cli import COMMANDS
+from encoders.image import IMAGE_ENCODERS
+from models.convert import METHODS
+from models.surrogate import SURROGATES
+from service import demos
+from service.sources import kinds, parse
+from tests.support.processes import ROOT
+from training.config import recipe_path
+from training.data import DATA_NAMES
+from training.loss import LOSSES
+
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = pytest.mark.parametrize("page", DOCS, ids=[p.relative_to(ROOT).as_posix() for p in DOCS])
+SHELL = ("sh", "bash", "shell", "console")
+NEEDS = re.compile(r"#\s*needs\b", re.IGNORECASE)  # the first line of a Python block that is not run here
+OURS = ("spikesight", "train-dvs")
+OTHERS = {
+    "cd", "curl", "docker", "export", "git", "helm", "journalctl", "kill", "kubectl", "make", "mkdir", "nginx", "npx",
+    "openssl", "perf_analyzer", "pip", "pipx", "podman", "python", "python3", "ray", "sudo", "systemctl", "torchrun",
+}  # fmt: skip
+REGISTRIES = (
+    ("encoders.image", "IMAGE_ENCODERS"),
+    ("models.checkpoint", "NETWORK_KINDS"),
+    ("models.convert", "METHODS"),
+    ("models.resnet", "NETWORKS"),
+    ("models.surrogate", "SURROGATES"),
+    ("service.drivers", "DRIVERS"),
+    ("training.data.images", "IMAGES"),
+    ("training.data.recordings", "RECORDED"),
+)
+NAMED: dict[str, tuple[str, ...]] = {
+    "encodings.md": tuple(IMAGE_ENCODERS),
+    "training.md": (*SURROGATES, *LOSSES, *DATA_NAMES),
+}
+"""Registries whose every entry a page must name."""
+
+
+@cache
+def generator() -> ModuleType:
+    """.ci/make_docs.py as a module."""
+    spec = importlib.util.spec_from_file_location("make_docs", ROOT / ".ci" / "make_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def flags_of(command: str) -> frozenset[str]:
+    return frozenset(generator().flags_of(generator().parser_of(command))) | {"-h", "--help"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One code block: its language ("" for an indented one), its text and its first line's number."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Fenced blocks, and paragraphs indented by four spaces."""
+    language, begin, lines = "", 0, []
+    fenced = False
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            if fenced:
+                yield Block(language, "\n".join(lines), begin)
+            fenced, language, begin, lines = not fenced, line.strip().strip("`").split(" ")[0], number + 1, []
+        elif fenced:
+            lines.append(line)
+        elif line.startswith("    ") and line.strip():
+            yield Block("", line.strip(), number)
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchor(heading: str) -> str:
+    """A heading's anchor, as GitHub makes it."""
+    plain = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return plain.replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {anchor(line.lstrip("#")) for line in prose(page).splitlines() if line.startswith("#")}
+
+
+@PAGES
+def test_links_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{page.name} links to {target}, which does not exist"
+        assert linked.is_relative_to(ROOT), f"{page.name} links out of the project: {target}"
+        if fragment and linked.suffix == ".md":
+            assert fragment in anchors(linked), f"{page.name} links to {target}: no such heading"
+
+
+def spans(page: Path) -> Iterator[str]:
+    """Everything in the page that is code, a line at a time, with continued lines joined."""
+    for block in blocks(page):
+        if block.language in ("", "text", *SHELL):
+            yield from block.text.replace("\\\n", " ").splitlines()
+    for span in re.findall(r"`([^`]+)`", prose(page)):
+        yield " ".join(span.split())
+
+
+@PAGES
+def test_our_commands_and_flags_exist(page: Path) -> None:
+    check_commands(page.name, spans(page))
+
+
+def test_the_recipes_name_commands_that_exist() -> None:
+    for recipe in sorted((ROOT / "training" / "recipes").glob("*.yaml")):
+        comments = [line[1:] for line in recipe.read_text().splitlines() if line.startswith("#")]
+        check_commands(recipe.name, comments)
+
+
+def check_commands(where: str, lines: Iterable[str]) -> None:
+    """Fails where a line names a command, a flag or a recipe that does not exist."""
+    for line in lines:
+        for match in re.finditer(r"(?<![\w/.-])(?:\.venv/bin/)?(spikesight|train-dvs)(?= |$)([^|;&#`]*)", line):
+            words = match[2].split()
+            if match[1] == "spikesight":
+                if not words or not re.fullmatch(r"[a-z][a-z-]*", words[0]):
+                    continue
+                command = words.pop(0)
+                assert command in COMMANDS, f"{where}: no command 'spikesight {command}' in: {line.strip()}"
+            else:
+                command = "train"
+            for word, following in pairwise([*words, ""]):
+                flag = word.partition("=")[0].strip("[](),.'\"")
+                if flag.startswith("--") and flag != "--":
+                    assert flag in flags_of(command), f"{where}: {command} has no {flag} in: {line.strip()}"
+                if flag == "--config" and re.fullmatch(r"[\w/]+(\.yaml)?", following):
+                    assert recipe_path(following), f"{where}: no recipe {following}"
+
+
+@PAGES
+def test_shell_blocks_use_known_commands(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for block in blocks(page):
+        if block.language not in SHELL:
+            continue
+        for line in block.text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+            while words and re.fullmatch(r"\w+=.*", words[0]):
+                words.pop(0)
+            if not words:
+                continue
+            name = words[0].removeprefix(".venv/bin/")
+            assert name in {*OURS, *OTHERS}, f"{page.name}: unknown command in: {line.strip()}"
+            if name == "make":
+                for word in words[1:]:
+                    assert "=" in word or word in targets, f"{page.name}: no target {word} in the Makefile"
+            for word in words[1:] if name in ("python", "python3") else ():
+                script = word.endswith(".py")
+                assert not script or (ROOT / word).is_file(), f"{page.name}: no script {word}"
+
+
+@PAGES
+def test_our_command_lines_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = {sample.name for sample in demos.listing()}
+    for block in blocks(page):
+        for line in block.text.replace("\\\n", " ").splitlines() if block.language in ("", *SHELL) else ():
+            if not re.match(r"\s*(\.venv/bin/)?(spikesight |train-dvs)", line):
+                continue
+            name, *words = shlex.split(line, comments=True)
+            command = words.pop(0) if name.endswith("spikesight") else "train"
+            if "--help" in words:
+                continue
+            try:
+                args = generator().parser_of(command).parse_args(words)
+                if command == "webcam" and re.fullmatch(r"[a-z-]+\d*", args.source):
+                    assert args.source in {*samples, *kinds()}, f"{page.name}: no source {args.source}"
+            except SystemExit:
+                pytest.fail(f"{page.name}: {line.strip()}: {capsys.readouterr().err.strip().splitlines()[-1]}")
+
+
+def test_commands_page_is_up_to_date() -> None:
+    made, kept = generator().page(), (ROOT / "docs" / "commands.md").read_text()
+    assert kept == made, "docs/commands.md is out of date: run python .ci/make_docs.py"
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_registries_are_named_in_full(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text()
+    missing = [entry for entry in NAMED[name] if f"`{entry}`" not in text]
+    assert not missing, f"docs/{name} does not name: {', '.join(missing)}"
+
+
+def test_ways_of_conversion_exist() -> None:
+    table = (ROOT / "docs" / "conversion.md").read_text().partition("| method |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.partition(" | ")[0])]
+    assert len(named) >= 10
+    assert not set(named) - set(METHODS)
+
+
+def test_sources_of_the_quickstart_parse() -> None:
+    text = (ROOT / "docs" / "quickstart.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+) \|", text.partition("| source |")[2].partition("```")[0], re.MULTILINE)
+    named = [parse(source.replace(":port", ":7777")).kind for row in rows for source in re.findall(r"`([^`]+)`", row)]
+    assert len(named) >= 9
+
+
+def imports_exist(code: ast.Module) -> Iterator[str]:
+    """Names of ours that a block imports and that do not exist."""
+    for node in ast.walk(code):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OUR_PACKAGES:
+            module = import_module(node.module)
+            yield from (f"{node.module}.{a.name}" for a in node.names if not hasattr(module, a.name))
+
+
+OUR_PACKAGES = ("app", "encoders", "models", "service", "training")
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """The registries as they were, after a block has added to them."""
+    found = [getattr(import_module(module), name) for module, name in REGISTRIES]
+    before = [copy.copy(registry) for registry in found]
+    yield
+    for registry, kept in zip(found, before):
+        registry.clear()
+        registry.update(kept)
+
+
+@PAGES
+@pytest.mark.usefixtures("registries")
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "block"}  # the blocks of a page build on each other
+    for block in blocks(page):
+        if block.language not in ("python", "py"):
+            continue
+        source = "\n" * (block.line - 1) + block.text  # errors name the page's line
+        tree = ast.parse(source, str(page))
+        assert not list(imports_exist(tree)), f"{page.name}:{block.line} imports what does not exist"
+        if not NEEDS.match(block.text.lstrip()):
+            exec(compile(source, str(page), "exec", dont_inherit=True), names)
+
+
+@PAGES
+def test_pages_name_no_machine(page: Path) -> None:
+    text = page.read_text()
+    for word in ("/work/", "/root/", "/home/", "/tmp/"):
+        assert word not in text, f"{page.name} names a path of somebody's machine: {word}"

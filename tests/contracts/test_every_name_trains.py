@@ -1,0 +1,116 @@
+"""Every network takes an optimiser step, and every data set by name trains an epoch, on small generated data."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.classifier import Classifier
+from models.neurons import spikes_at_all
+from models.resnet import NETWORKS
+from tests.support.data_sets import (
+    small_config,
+    write_asldvs,
+    write_cifar10,
+    write_cifar100,
+    write_cifar_jpeg,
+    write_dvsgesture,
+    write_idx,
+    write_ncaltech101,
+    write_nmnist,
+    write_pictures,
+)
+from training.config import TrainConfig
+from training.data.load import DATA_NAMES
+from training.loop import fit
+from training.loss import total_loss
+from training.starting import build_network
+from training.trainee import Trainee
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_takes_a_step(name: str) -> None:
+    config = TrainConfig(network=name, loss="tet")
+    network = build_network(config, 3, channels=2).train()
+    trainee = Trainee(network, config, torch.device("cpu"))
+    x_seq = (torch.rand(2, 2, 2, 16, 16, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
+    before = network.get_parameter("stem.0.weight").detach().clone()
+    loss = total_loss(trainee(x_seq, {}).logits, torch.tensor([0, 2]), config)
+    loss.backward()
+    optimiser.step()
+    assert loss.isfinite()
+    assert not torch.equal(before, network.get_parameter("stem.0.weight"))
+    missing = [n for n, p in network.named_parameters() if p.grad is None]
+    assert not missing
+
+
+def _cifar10dvs(root: Path, real: Path) -> None:
+    for name in ("airplane", "cat"):
+        for number in range(4):
+            path = root / "CIFAR10DVS" / name / f"{number}.aedat4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(real, path)
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "nmnist": write_nmnist,
+    "dvsgesture": write_dvsgesture,
+    "ncaltech101": write_ncaltech101,
+    "asldvs": write_asldvs,
+    "mnist": lambda root: write_idx(root / "mnist"),
+    "fashionmnist": lambda root: write_idx(root / "fashion-mnist"),
+    "cifar10": write_cifar10,
+    "cifar100": write_cifar100,
+    "cifar10-jpeg": write_cifar_jpeg,
+    "imagenet": lambda root: write_pictures(root / "imagenet"),
+    "folder": lambda root: write_pictures(root / "mine"),
+}
+
+
+def train(name: str, root: Path, **options: object) -> Path:
+    data = {"cifar10-jpeg": "cifar10", "folder": str(root / "mine")}.get(name, name)
+    own_size = name in ("mnist", "fashionmnist", "cifar10", "cifar100", "cifar10-jpeg")
+    side, resize = 0 if own_size else 12, 16 if name in ("imagenet", "folder") else 0
+    config = small_config(
+        root, data=data, steps=2, bin_us=0, height=side, width=side, resize=resize, epochs=1, name=name, **options
+    )
+    metrics = fit(config, root / "runs" / name)
+    assert metrics["test"]["count"] > 0
+    return root / "runs" / name / "model"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_set_trains_an_epoch_into_a_model(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path)
+    classifier = Classifier.load(train(name, tmp_path))
+    assert classifier.contract.steps == 2
+    assert classifier.card.training["recipe"]["epochs"] == 1
+
+
+def test_cifar10dvs_trains_an_epoch(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    _cifar10dvs(tmp_path, shared_data("recordings/davis346.aedat4"))
+    train("cifar10dvs", tmp_path)
+
+
+def test_no_name_is_left_out() -> None:
+    assert set(DATA_NAMES) <= {*WRITERS, "cifar10dvs"}
+
+
+@pytest.mark.parametrize("encoding", ["rate", "latency"])
+def test_spike_codes_of_images_train(encoding: str, tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    classifier = Classifier.load(train("mnist", tmp_path, encoding=encoding))
+    assert classifier.contract.encoding == encoding
+
+
+def test_a_spiking_network_starts_from_its_ann_twin(tmp_path: Path) -> None:
+    write_idx(tmp_path / "mnist")
+    ann = train("mnist", tmp_path, neuron="relu")
+    config = small_config(tmp_path, data="mnist", neuron="if", init_from=str(ann), teacher=str(ann), steps=2, bin_us=0)
+    fit(replace(config, height=0, width=0, epochs=1), tmp_path / "runs" / "spiking")
+    assert not spikes_at_all(Classifier.load(ann).network)
+    assert spikes_at_all(Classifier.load(tmp_path / "runs" / "spiking" / "model").network)

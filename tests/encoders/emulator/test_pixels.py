@@ -1,0 +1,210 @@
+"""The pixel model against its definition, numba against numpy, EventCV as a second opinion."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from encoders import emulator, emulator_kernels, emulator_plain
+from encoders.emulator import CLEAN, Emulator, PixelModel, log_levels
+from encoders.events import Events, EventsError, SensorSize, check_events
+
+SIZE = SensorSize(24, 18)
+ROOMY = PixelModel(leak_hz=0, max_events=20_000)
+EXACT = PixelModel(sigma=0.0, leak_hz=0.0)
+EVERYTHING = PixelModel(
+    sigma=0.05, leak_hz=3.0, noise_hz=20.0, cutoff_hz=40.0, refractory_us=700, steady=True, max_events=150
+)
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {"numba": emulator_kernels, "numpy": emulator_plain}[request.param]
+    monkeypatch.setattr(emulator, "engine", lambda: chosen)
+
+
+def video(n: int, seed: int = 0) -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(24), np.arange(18))
+    phases = rng.uniform(0, 6, 3)
+    waves = [
+        127 + 60 * np.sin(0.4 * x + phases[0] + 0.3 * k) + 60 * np.cos(0.3 * y + phases[1] - 0.2 * k) for k in range(n)
+    ]
+    return [wave.clip(0, 255).astype(np.uint8) for wave in waves]
+
+
+def play(camera: Emulator, frames: list[NDArray[np.uint8]], interval_us: int = 33_333) -> list[Events]:
+    return [camera.push(frame, 1_000 + k * interval_us) for k, frame in enumerate(frames)]
+
+
+def test_levels_are_linear_then_logarithmic() -> None:
+    levels = log_levels(20)
+    assert levels[0] == 0
+    assert levels[10] == pytest.approx(math.log(20) / 2)
+    assert levels[200] == pytest.approx(math.log(200))
+    assert (np.diff(levels) > 0).all()
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_ramp_gives_one_event_a_threshold() -> None:
+    camera = Emulator(SIZE, EXACT)
+    camera.push(np.full((18, 24), 50, np.uint8), 0)
+    assert camera.state is not None
+    camera.state.reference[:] = camera.state.last  # without the random start
+    ramp = np.linspace(50, 250, 101)[1:]
+    counts = np.zeros((18, 24), int)
+    for k, grey in enumerate(ramp):
+        events = camera.push(np.full((18, 24), round(grey), np.uint8), (k + 1) * 10_000)
+        assert events["p"].all()
+        np.add.at(counts, (events["y"], events["x"]), 1)
+    assert set(counts.ravel().tolist()) == {math.floor(math.log(250 / 50) / 0.2)}
+
+
+@pytest.mark.usefixtures("engine")
+def test_one_big_step_gives_distinct_interpolated_times() -> None:
+    camera = Emulator(SIZE, EXACT)
+    camera.push(np.full((18, 24), 30, np.uint8), 0)
+    assert camera.state is not None
+    camera.state.reference[:] = camera.state.last
+    events = camera.push(np.full((18, 24), 240, np.uint8), 100_000)
+    one = events[(events["x"] == 3) & (events["y"] == 4)]["t"]
+    span = math.log(240 / 30)
+    assert one.tolist() == pytest.approx([100_000 * 0.2 * k / span for k in range(1, 11)], abs=2)
+    check_events(events, SIZE)
+
+
+@pytest.mark.parametrize("params", [CLEAN, EXACT, EVERYTHING, PixelModel(noise_hz=5, cutoff_hz=30)])
+def test_numba_and_numpy_agree_to_the_bit(params: PixelModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    for chosen in (emulator_kernels, emulator_plain):
+        monkeypatch.setattr(emulator, "engine", lambda chosen=chosen: chosen)
+        camera = Emulator(SIZE, params, seed=5)
+        runs.append((play(camera, video(12)), camera))
+    for first, second in zip(runs[0][0], runs[1][0]):
+        assert np.array_equal(first, second)
+        check_events(first, SIZE)
+    first, second = runs[0][1].state, runs[1][1].state
+    assert first is not None
+    assert second is not None
+    assert np.array_equal(first.reference, second.reference)
+    assert np.array_equal(first.free_us, second.free_us)
+
+
+@pytest.mark.usefixtures("engine")
+def test_splitting_an_interval_changes_no_count() -> None:
+    before, after = np.full((18, 24), 40, np.uint8), np.full((18, 24), 200, np.uint8)
+    whole, split = Emulator(SIZE, ROOMY, seed=2), Emulator(SIZE, ROOMY, seed=2)
+    (_, one) = whole.push(before, 0), whole.push(after, 20_000)
+    two = [
+        split.push(frame, t) for frame, t in ((before, 0), (np.full((18, 24), 90, np.uint8), 9_000), (after, 20_000))
+    ]
+    assert len(one) == sum(map(len, two))
+    assert sum(len(events) > 0 for events in two) == 2
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_limit_only_postpones() -> None:
+    frames = [np.full((18, 24), 40, np.uint8), *[np.full((18, 24), 200, np.uint8)] * 60]
+    tight = Emulator(SIZE, PixelModel(leak_hz=0, max_events=100))
+    all_events, late = play(Emulator(SIZE, ROOMY), frames), play(tight, frames)
+    assert max(map(len, late)) == 100
+    assert sum(map(len, late)) == sum(map(len, all_events)) == len(all_events[1])
+    assert tight.n_waiting == 0
+
+
+@pytest.mark.usefixtures("engine")
+def test_the_refractory_time_holds_per_pixel() -> None:
+    events = np.concatenate(play(Emulator(SIZE, PixelModel(refractory_us=5_000)), video(20), 10_000))
+    order = np.lexsort((events["t"], events["x"], events["y"]))
+    events = events[order]
+    same = (np.diff(events["x"]) == 0) & (np.diff(events["y"]) == 0)
+    assert same.any()
+    assert np.diff(events["t"])[same].min() >= 5_000
+
+
+@pytest.mark.usefixtures("engine")
+def test_noise_and_leak_have_the_rates_asked_for() -> None:
+    frame = np.zeros((18, 24), np.uint8)
+    noisy = np.concatenate(play(Emulator(SIZE, PixelModel(leak_hz=0, noise_hz=5)), [frame] * 601, 10_000))
+    rate = len(noisy) / (24 * 18 * 6)
+    assert rate == pytest.approx(5, rel=0.05)
+    assert noisy["p"].mean() == pytest.approx(0.5, abs=0.02)
+    leaky = np.concatenate(play(Emulator(SIZE, PixelModel(sigma=0, leak_hz=2)), [frame] * 601, 10_000))
+    assert leaky["p"].all()
+    assert len(leaky) / (24 * 18 * 6) == pytest.approx(2, rel=0.1)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_steady_camera_ignores_the_lamp() -> None:
+    still = video(1)[0].astype(float) * 0.5 + 60
+    flicker = [(still * (1 + 0.3 * math.sin(2.1 * k))).astype(np.uint8) for k in range(20)]
+    plain = sum(map(len, play(Emulator(SIZE, CLEAN), flicker)))
+    steady = sum(map(len, play(Emulator(SIZE, PixelModel(leak_hz=0, steady=True)), flicker)))
+    assert steady < plain / 20
+
+
+def test_a_copied_state_goes_on_alike() -> None:
+    frames = video(10)
+    camera = Emulator(SIZE, EVERYTHING, seed=1)
+    play(camera, frames[:5])
+    assert camera.state is not None
+    kept = camera.state.copy()
+    first = [camera.push(f, 10**6 + k * 1000) for k, f in enumerate(frames[5:])]
+    camera.state = kept
+    second = [camera.push(f, 10**6 + k * 1000) for k, f in enumerate(frames[5:])]
+    assert all(np.array_equal(a, b) for a, b in zip(first, second))
+
+
+def test_time_that_stands_or_steps_back_starts_anew() -> None:
+    camera = Emulator(SIZE, CLEAN)
+    dark, bright = np.zeros((18, 24), np.uint8), np.full((18, 24), 255, np.uint8)
+    camera.push(dark, 1000)
+    assert len(camera.push(bright, 1000)) == 0
+    assert len(camera.push(dark, 500)) == 0
+    assert len(camera.push(bright, 20_000_000)) == 0
+    assert len(camera.push(dark, 20_010_000)) > 0
+
+
+def test_long_intervals_are_sorted_too() -> None:
+    camera = Emulator(SIZE, CLEAN)
+    camera.push(np.zeros((18, 24), np.uint8), 0)
+    check_events(camera.push(video(1)[0], 9_999_999), SIZE)
+
+
+def test_retuning_keeps_the_memory() -> None:
+    camera = Emulator(SIZE, CLEAN)
+    camera.push(np.full((18, 24), 50, np.uint8), 0)
+    camera.retune(PixelModel(threshold_on=1.0, threshold_off=1.0))
+    assert len(camera.push(np.full((18, 24), 60, np.uint8), 1000)) == 0
+
+
+@pytest.mark.parametrize(
+    "bad", [{"threshold_on": 0.0}, {"noise_hz": -1.0}, {"linear_below": 0.0}, {"refractory_us": -1}]
+)
+def test_impossible_pixels_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(EventsError):
+        PixelModel(**bad)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_frame_of_another_size_is_refused() -> None:
+    with pytest.raises(EventsError, match="24x18"):
+        Emulator(SIZE).push(np.zeros((24, 18), np.uint8), 0)
+
+
+def test_clean_counts_agree_with_eventcv_within_two_per_cent() -> None:
+    # EventCV takes the sRGB curve out of frames first, so ours go in with that curve put on.
+    eventcv = pytest.importorskip("eventcv")
+    texture = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (200, 260)).astype(np.float32), (0, 0), 6)
+    texture = (texture - texture.min()) / (texture.max() - texture.min()) * 250 + 3
+    frames = np.stack([texture[20 + n : 140 + n, 30:190] for n in range(30)]).astype(np.uint8)
+    camera = Emulator(SensorSize(160, 120), PixelModel(sigma=0, leak_hz=0), 0)
+    ours = np.concatenate([camera.push(frame, n * 10_000) for n, frame in enumerate(frames)])
+    light = frames / 255
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    noise = dict.fromkeys(("sigma_thres", "leak_rate_hz", "shot_noise_rate_hz", "cutoff_hz", "refractory_us"), 0)
+    theirs = eventcv.simulate(encoded, fps=100, upsample="off", **noise).numpy()
+    assert len(ours) > 10_000
+    assert len(theirs) == pytest.approx(len(ours), rel=0.02)
+    assert theirs[:, 3].mean() == pytest.approx(ours["p"].mean(), abs=0.01)

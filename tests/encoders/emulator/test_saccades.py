@@ -1,0 +1,81 @@
+"""Saccades: seeded, equal on both engines, fitting any image, and like the recordings of N-MNIST."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from encoders import emulator, emulator_plain
+from encoders.emulator import Saccades, saccades
+from encoders.events import Events, EventsError, SensorSize, check_events
+from encoders.recordings import read_recording
+from encoders.still import saccade_events
+from tests.support.samples import drawing
+
+
+def digit() -> NDArray[np.uint8]:
+    image = np.zeros((28, 28), np.uint8)
+    image[5:23, 9:12] = image[5:8, 9:20] = 255
+    return image
+
+
+def test_saccades_are_seeded_and_equal_on_both_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = saccades(digit(), seed=3)
+    check_events(events, SensorSize(34, 34))
+    assert 1500 < len(events) < 8000
+    assert np.array_equal(events, saccades(digit(), seed=3))
+    assert not np.array_equal(events, saccades(digit(), seed=4))
+    monkeypatch.setattr(emulator, "engine", lambda: emulator_plain)
+    assert np.array_equal(events, saccades(digit(), seed=3))
+
+
+def test_saccades_fit_any_image_and_sensor() -> None:
+    rng = np.random.default_rng(0)
+    for shape, sensor in (
+        ((32, 32), SensorSize(34, 34)),
+        ((1, 7), SensorSize(20, 50)),
+        ((300, 200), SensorSize(128, 96)),
+    ):
+        events = saccades(rng.integers(0, 256, shape).astype(np.uint8), sensor)
+        check_events(events, sensor)
+        assert len(events)
+    assert len(saccades(np.zeros((28, 28), np.uint8), movement=Saccades(noise_hz=0))) == 0
+    with pytest.raises(EventsError, match="grey uint8 image"):
+        saccades(np.zeros((28, 28, 3), np.uint8))
+
+
+def frames_of(events: Events) -> NDArray[np.float64]:
+    out = np.zeros((32, 2, 34, 34))
+    np.add.at(out, (np.minimum(events["t"] // 10_000, 31), events["p"].astype(int), events["y"], events["x"]), 1)
+    return out
+
+
+def test_saccades_resemble_the_recordings(shared_data: Callable[[str], Path]) -> None:
+    files = sorted(shared_data("nmnist/Train").glob("*/*.bin"))[::40]
+    raw = gzip.decompress(shared_data("mnist/train-images-idx3-ubyte.gz").read_bytes())
+    images = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)
+    ratios, maps, films = [], [], []
+    for path in files:
+        real = read_recording(path).events
+        made = saccades(images[int(path.stem) - 1], seed=int(path.stem))
+        ratios.append(len(made) / len(real))
+        first, second = frames_of(real), frames_of(made)
+        maps.append(np.corrcoef(first.sum((0, 1)).ravel(), second.sum((0, 1)).ravel())[0, 1])
+        films.append(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+        assert abs(float(real["p"].mean()) - float(made["p"].mean())) < 0.06
+    assert np.mean(ratios) == pytest.approx(1, abs=0.06)
+    assert np.std(ratios) < 0.1
+    assert np.mean(maps) > 0.93
+    assert np.mean(films) > 0.5
+
+
+def test_the_camera_sees_the_same_for_the_same_seed() -> None:
+    image, sensor = drawing(28, 28, 4, 8), SensorSize(34, 34)
+    first, again, other = (saccade_events(image, sensor, "digit", seed=s) for s in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert np.all(np.diff(first["t"]) >= 0)
+    assert 500 < len(first) < 20_000

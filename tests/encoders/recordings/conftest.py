@@ -1,0 +1,12 @@
+"""Fixtures of the recordings' tests."""
+
+import pytest
+
+from encoders import aedat4, prophesee
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "numpy":
+        monkeypatch.setattr(prophesee, "kernels", lambda: None)
+        monkeypatch.setattr(aedat4, "kernels", lambda: None)

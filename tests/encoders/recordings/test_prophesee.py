@@ -1,0 +1,113 @@
+"""EVT2, EVT2.1, EVT3 and DAT: decoded to the bit, against vectors by hand and foreign readers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from encoders import formats, prophesee
+from encoders.events import EVENTS, Events, SensorSize
+from encoders.recordings import (
+    read_recording,
+)
+from tests.support.samples import DAVIS, written
+
+
+def test_expelliarmus_reads_our_evt2(tmp_path: Path) -> None:
+    expelliarmus = pytest.importorskip("expelliarmus")
+    path, events, _ = written(tmp_path, "evt2")
+    theirs = expelliarmus.Wizard(encoding="evt2").read(str(path))
+    assert all(np.array_equal(events[name], theirs[name]) for name in "txyp")
+
+
+def test_evutils_reads_our_evt21(tmp_path: Path) -> None:
+    reader = pytest.importorskip("evutils.io").EventReader
+    path, events, _ = written(tmp_path, "evt21")
+    with reader(str(path.rename(path.with_suffix(".raw")))) as chunks:
+        theirs = [{name: np.array(chunk[name]) for name in "txyp"} for chunk in chunks]
+    assert all(np.array_equal(events[name], np.concatenate([part[name] for part in theirs])) for name in "txyp")
+
+
+def test_evt3_times_agree_with_evt3(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    evt3 = pytest.importorskip("evt3")
+    path, _, _ = written(tmp_path, "evt3")
+    for file in (shared_data("recordings/evt3.raw"), path):
+        theirs, ours = evt3.decode_file(str(file)), read_recording(file)
+        assert ours.warnings == ()
+        for name, column in (("t", "timestamp"), ("x", "x"), ("y", "y"), ("p", "polarity")):
+            assert np.array_equal(ours.events[name], np.asarray(getattr(theirs, column))), name
+
+
+def test_evt3_and_dat_of_one_camera_agree(shared_data: Callable[[str], Path]) -> None:
+    first = read_recording(shared_data("recordings/evt3.raw")).events
+    second = read_recording(shared_data("recordings/gen4.dat")).events
+    assert all(np.array_equal(first[name], second[name]) for name in "xyp")
+
+
+def vector_words() -> tuple[NDArray[np.uint16], list[tuple[int, int, int, bool]]]:
+    """EVT3 by hand: row 5, base column 100 ON, vectors of 12, 12 and 8 columns, then a single event and a new row."""
+    words = [0x8001, 0x6002, 0x0005, 0x3000 | 0x800 | 100, 0x4000 | 0b1001, 0x4000 | 0x800, 0x5000 | 0x81]
+    words += [0x2000 | 7, 0x0006, 0x6003, 0x3000 | 40, 0x5000 | 1]
+    t = 0x1002
+    expected = [(t, 100, 5, True), (t, 103, 5, True), (t, 123, 5, True), (t, 124, 5, True), (t, 131, 5, True)]
+    expected += [(t, 7, 5, False), (t + 1, 40, 6, False)]
+    return np.array(words, "<u2"), expected
+
+
+def decoded(decode: formats.Decode, data: NDArray[np.uint8], room: int = 64) -> Events:
+    """All events of whole records, through arrays for `room` events each."""
+    parts = [np.empty(0, EVENTS)]
+    while len(data):
+        out = np.empty(room, EVENTS)
+        n, used = decode(data, out)
+        parts.append(out[:n])
+        data = data[used:]
+    return np.concatenate(parts)
+
+
+@pytest.mark.usefixtures("engine")
+def test_evt3_vectors() -> None:
+    words, expected = vector_words()
+    for cut in range(len(words) + 1):
+        decode = prophesee.Evt3()
+        parts = [decoded(decode, words[:cut].view(np.uint8)), decoded(decode, words[cut:].view(np.uint8))]
+        assert np.concatenate(parts).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("decoder", "record"), [(prophesee.Evt2, 4), (prophesee.Evt21, 8), (prophesee.Evt3, 2), (prophesee.Dat, 8)]
+)
+def test_numba_and_numpy_decode_noise_alike(decoder: type, record: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(25):
+        data = rng.integers(0, 256, record * int(rng.integers(0, 2000))).astype(np.uint8)
+        cut = len(data) // 2 // record * record
+        monkeypatch.undo()
+        one = decoder()
+        compiled = np.concatenate([decoded(one, data[:cut]), decoded(one, data[cut:])])
+        whole = decoded(decoder(), data, 100_000)
+        monkeypatch.setattr(prophesee, "kernels", lambda: None)
+        two = decoder()
+        plain = np.concatenate([decoded(two, data[:cut]), decoded(two, data[cut:])])
+        assert np.array_equal(compiled, plain)
+        assert np.array_equal(compiled, whole)
+
+
+def test_evt21_with_halves_in_order(tmp_path: Path) -> None:
+    path, events, _ = written(tmp_path, "evt21", n=300)
+    header, _, body = path.read_bytes().partition(b"% end\n")
+    words = np.frombuffer(body, "<u4").reshape(-1, 2)[:, ::-1]
+    path.write_bytes(header.replace(b"endianness=legacy;", b"") + b"% end\n" + words.tobytes())
+    assert np.array_equal(read_recording(path).events, events)
+
+
+def test_header_without_geometry(tmp_path: Path) -> None:
+    path, events, _ = written(tmp_path, "evt2")
+    body = path.read_bytes().partition(b"% end\n")[2]
+    for line, size in ((b"% plugin_name hal_plugin_imx636_evk4\n", SensorSize(1280, 720)), (b"", DAVIS)):
+        path.write_bytes(b"% evt 2.0\n" + line + body)
+        recording = read_recording(path)
+        assert recording.size == size
+        assert len(recording.events) == len(events)

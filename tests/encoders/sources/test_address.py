@@ -1,0 +1,59 @@
+"""A source by its string: kinds, targets and options, and one sentence for every mistake."""
+
+import pytest
+
+from encoders.events import SensorSize
+from service import drivers, sources
+from service.sources import SourceError, open_source, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "target", "port"),
+    [
+        ("prophesee", "prophesee", "", 0),
+        ("usb:00050567", "usb", "00050567", 0),
+        ("dv://10.0.0.2:7777", "dv", "10.0.0.2", 7777),
+        ("dv+unix:///tmp/a%20b.sock", "dv+unix", "/tmp/a b.sock", 0),
+        ("udp://[::1]:3333?format=t32&size=64x48", "udp", "::1", 3333),
+        ("webcam:1", "webcam", "1", 0),
+        ("file:/a/b.raw?speed=2&loop=1", "file", "/a/b.raw", 0),
+        ("speck", "speck", "", 0),
+    ],
+)
+def test_addresses(text: str, kind: str, target: str, port: int) -> None:
+    address = parse(text)
+    assert (address.kind, address.target, address.port) == (kind, target, port)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "camera", "usb:", "file:", "udp://1.2.3.4", "dv://h:99999", "http://a:80", "udp://"]
+)
+def test_wrong_addresses_get_one_sentence(text: str) -> None:
+    with pytest.raises(SourceError, match="is no source"):
+        parse(text)
+
+
+def test_options_are_checked() -> None:
+    address = parse("file:x?speed=fast")
+    with pytest.raises(SourceError, match="speed=fast"):
+        address.number("speed", 1)
+    assert parse("udp://h:1?size=64x48").size() == SensorSize(64, 48)
+
+
+@pytest.mark.parametrize(
+    ("text", "module", "words"),
+    [
+        ("dv://127.0.0.1:9", "dv_processing", r"needs dv_processing: pip install 'spikesight\[cameras\]'"),
+        ("prophesee", "eventcv", "needs eventcv"),
+        ("webcam:0", "cv2", "needs cv2"),
+    ],
+)
+def test_a_missing_library_is_named(text: str, module: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(SourceError, match=words):
+        open_source(text)
+
+
+def test_a_new_driver_is_a_source_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(drivers.DRIVERS, "toy", drivers.FileDriver)  # type: ignore[arg-type]
+    assert sources.parse("toy:1?size=8x8").kind == "toy"

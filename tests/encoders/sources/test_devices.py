@@ -1,0 +1,140 @@
+"""Cameras on this machine: USB, Speck and webcam, with stand-in libraries."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service import drivers
+from service.sources import SourceError, SourceLost, open_source, parse
+from tests.support.sources import SENSOR
+
+
+def eventcv_stand_in(windows: list[Any], **flaws: Any) -> SimpleNamespace:
+    """EventCV with one camera whose reads give `windows`."""
+    cameras = [{"kind": "prophesee_evk4", "name": "EVK4", "serial": "42", "bus": 1, "address": 2, "speed": "super"}]
+    asked: dict[str, Any] = {}
+
+    def read(timeout_ms: int) -> Any:
+        assert timeout_ms >= 1
+        window = windows.pop(0) if windows else None
+        if isinstance(window, Exception):
+            raise window
+        return window
+
+    camera = SimpleNamespace(sensor_size=(34, 30), read=read, close=lambda: asked.update(closed=True))
+
+    def stream(serial: str, **options: Any) -> Any:
+        asked.update(serial=serial, **options)
+        if "open" in flaws:
+            raise RuntimeError("Other error")
+        return camera
+
+    return SimpleNamespace(list_cameras=lambda: flaws.get("cameras", cameras), stream=stream, asked=asked)
+
+
+def window(first_us: int) -> SimpleNamespace:
+    table = np.array([[1, 2, first_us, 1], [3, 4, first_us + 1, 0]], np.uint64)
+    return SimpleNamespace(numpy=lambda: table)
+
+
+@pytest.mark.parametrize("text", ["prophesee", "usb:42", "prophesee?rate=5000000"])
+def test_a_usb_camera(text: str) -> None:
+    library = eventcv_stand_in([window(5), None, RuntimeError("gone")])
+    driver = drivers.EventcvDriver(parse(text), library)
+    assert driver.size == SENSOR
+    found = driver.read(0.1)
+    assert found is not None
+    assert found.tolist() == [(5, 1, 2, True), (6, 3, 4, False)]
+    assert driver.read(0.1) is None
+    with pytest.raises(SourceLost):
+        driver.read(0.1)
+    driver.close()
+    assert library.asked["closed"]
+    assert library.asked["serial"] == "42"
+    assert library.asked.get("max_event_rate") == (5e6 if "rate" in text else None)
+
+
+def test_no_camera_says_what_to_do() -> None:
+    with pytest.raises(SourceError, match=r"No event camera found. Plugged in\? On Linux install the udev rules"):
+        drivers.EventcvDriver(parse("prophesee"), eventcv_stand_in([], cameras=[]))
+    with pytest.raises(SourceError, match=r"there is no camera 'usb:7' here; plugged in: EVK4 \(usb:42\)"):
+        drivers.EventcvDriver(parse("usb:7"), eventcv_stand_in([]))
+    with pytest.raises(SourceError, match="no camera 'inivation'"):
+        drivers.EventcvDriver(parse("inivation"), eventcv_stand_in([]))
+    with pytest.raises(SourceLost, match="another program"):
+        drivers.EventcvDriver(parse("usb:42"), eventcv_stand_in([], open=True))
+
+
+@pytest.mark.parametrize("text", ["prophesee", "inivation", "usb:1"])
+def test_this_machine_has_no_camera(text: str) -> None:
+    import eventcv
+
+    if eventcv.list_cameras():
+        pytest.skip("a camera is plugged in")
+    with pytest.raises(SourceError, match="No event camera found"):
+        open_source(text)
+
+
+def test_a_speck_needs_the_makers_library() -> None:
+    with pytest.raises(SourceError, match="from its maker"):
+        open_source("speck")
+
+
+def test_a_speck_stand_in() -> None:
+    spike = SimpleNamespace(timestamp=5, x=1, y=2, p=1)
+    sink = SimpleNamespace(get_events=lambda: [spike, SimpleNamespace()])
+    model = SimpleNamespace(get_source_node=lambda: None, apply_configuration=lambda _: None)
+    device = SimpleNamespace(get_model=lambda: model)
+    library = SimpleNamespace(
+        device=SimpleNamespace(
+            get_unopened_devices=lambda: [SimpleNamespace(device_type_name="Speck2fDevKit")],
+            open_device=lambda _: device,
+            close_device=lambda _: None,
+        ),
+        graph=SimpleNamespace(EventFilterGraph=lambda: None, sink_from=lambda _: sink),
+        speck2f=SimpleNamespace(
+            configuration=SimpleNamespace(SpeckConfiguration=lambda: SimpleNamespace(dvs_layer=SimpleNamespace()))
+        ),
+    )
+    driver = drivers.SpeckDriver(parse("speck"), library)
+    found = driver.read(0.1)
+    assert found is not None
+    assert found.tolist() == [(5, 1, 2, True)]
+    driver.close()
+
+
+def test_a_webcam_goes_through_the_pixel_model() -> None:
+    frames: Iterator[tuple[bool, Any]] = iter(
+        [(True, np.full((60, 80, 3), 40, np.uint8)), (True, np.full((60, 80, 3), 200, np.uint8)), (False, None)]
+    )
+    import cv2
+
+    library = SimpleNamespace(
+        VideoCapture=lambda _: SimpleNamespace(isOpened=lambda: True, read=lambda: next(frames), release=lambda: None),
+        cvtColor=cv2.cvtColor,
+        resize=cv2.resize,
+        COLOR_BGR2GRAY=cv2.COLOR_BGR2GRAY,
+        INTER_AREA=cv2.INTER_AREA,
+    )
+    ticks = iter([1_000_000, 31_000_000, 61_000_000])
+    driver = drivers.WebcamDriver(parse("webcam:0?size=40x30&steady=0"), library, clock=lambda: next(ticks))
+    assert driver.read(0.1) is not None
+    found = driver.read(0.1)
+    assert found is not None
+    assert len(found) > 1000
+    assert found["p"].all()
+    assert 1_000 <= int(found["t"].min()) <= int(found["t"].max()) <= 31_000
+    with pytest.raises(SourceLost):
+        driver.read(0.1)
+    driver.close()
+
+
+def test_a_webcam_that_does_not_open() -> None:
+    library = SimpleNamespace(VideoCapture=lambda _: SimpleNamespace(isOpened=lambda: False))
+    with pytest.raises(SourceError, match="webcam 3 does not open"):
+        drivers.WebcamDriver(parse("webcam:3"), library)
+    with pytest.raises(SourceError, match="webcam:0"):
+        drivers.WebcamDriver(parse("webcam:front"), library)

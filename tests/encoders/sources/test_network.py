@@ -1,0 +1,121 @@
+"""Cameras on the network: UDP datagrams and DV's TCP server, silent, noisy, dying and coming back."""
+
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from encoders.events import Events
+from encoders.wire import encode
+from service import drivers
+from service.sources import Address, Source, SourceError, open_source, parse
+from tests.support.servers import free_port
+from tests.support.sources import SENSOR, packet
+
+
+def send(port: int, datagrams: list[bytes]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for datagram in datagrams:
+            sender.sendto(datagram, ("127.0.0.1", port))
+
+
+@pytest.mark.parametrize("layout", ["t64", "t32", "aestream"])
+def test_datagrams_arrive(layout: str) -> None:
+    sent = packet(1000, n=3000)
+    driver = drivers.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30", "format": layout}))
+    send(driver.port, list(encode(sent, layout)))
+    found: list[Events] = []
+    while sum(map(len, found)) < 3000:
+        part = driver.read(1.0)
+        assert part is not None
+        found.append(part)
+    assert np.array_equal(np.concatenate(found), sent)
+    assert driver.read(0.01) is None
+    driver.close()
+
+
+def test_a_udp_source_survives_silence_noise_and_a_new_clock() -> None:
+    address = Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30"})
+    opened: list[drivers.UdpDriver] = []
+
+    def open_driver(given: Address) -> drivers.UdpDriver:
+        opened.append(drivers.UdpDriver(given))
+        return opened[-1]
+
+    with Source(address, open_driver) as source:
+        assert source.read(0.02) is None
+        assert source.running
+        send(opened[0].port, [*encode(packet(10_000_000), "t64"), b"odd", *encode(packet(7), "t64")])
+        found: list[Events] = []
+        while sum(map(len, found)) < 20:
+            part = source.read(2.0)
+            assert part is not None
+            found.append(part)
+    assert np.concatenate(found)["t"].tolist() == [*range(10_000_000, 10_000_010), *range(7, 17)]
+    assert source.n_restarts == 1
+    assert opened[0].decoder.n_bytes_lost == 3
+
+
+def test_only_the_allowed_sender_is_heard() -> None:
+    driver = drivers.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30", "allow": "10.9.9.9"}))
+    send(driver.port, list(encode(packet(0), "t64")))
+    assert driver.read(0.2) is None
+    assert driver.n_refused == 1
+    driver.close()
+
+
+def test_udp_mistakes_get_one_sentence() -> None:
+    with pytest.raises(SourceError, match="add size=WIDTHxHEIGHT"):
+        open_source("udp://127.0.0.1:40999")
+    with pytest.raises(SourceError, match="no layout 'xyz'"):
+        open_source("udp://127.0.0.1:40999?size=3x3&format=xyz")
+    driver = drivers.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30"}))
+    with pytest.raises(SourceError, match="cannot listen at"):
+        open_source(f"udp://127.0.0.1:{driver.port}?size=34x30")
+    driver.buffer_bytes = 212_992
+    assert "net.core.rmem_max" in str(driver.advice())
+    driver.close()
+
+
+def test_nobody_at_the_network_address() -> None:
+    pytest.importorskip("dv_processing", exc_type=ImportError)
+    begin = time.monotonic()
+    with pytest.raises(SourceError, match="nothing answers at dv://"):
+        open_source(f"dv://127.0.0.1:{free_port()}", wait_s=0.3)
+    assert time.monotonic() - begin >= 0.3
+
+
+def test_a_network_camera_that_dies_and_comes_back() -> None:
+    pytest.importorskip("dv_processing", exc_type=ImportError)
+    from app.virtual_camera import DvSink
+
+    port = free_port()
+    sink = DvSink(SENSOR, "127.0.0.1", port)
+    found: list[Events] = []
+    with Source(parse(f"dv://127.0.0.1:{port}"), drivers.DvDriver, back_off_s=(0.02,)) as source:
+        assert source.size == SENSOR
+
+        def until(n: int) -> None:
+            end = time.monotonic() + 10
+            while sum(map(len, found)) < n and time.monotonic() < end:
+                part = source.read(0.05)
+                if part is not None:
+                    found.append(part)
+
+        sink.send(packet(1_000_000))
+        until(10)
+        sink.connect(connected=False)
+        end = time.monotonic() + 10
+        while source.fault is None and time.monotonic() < end:
+            time.sleep(0.01)
+        assert source.fault is not None
+        sink.connect(connected=True)
+        while not (source.n_reopened and sink.n_clients) and time.monotonic() < end + 10:
+            time.sleep(0.01)
+        sink.send(packet(50))
+        until(20)
+    sink.close()
+    assert np.concatenate(found)["t"].tolist() == [*range(1_000_000, 1_000_010), *range(50, 60)]
+    assert source.n_reopened == 1
+    assert source.n_restarts == 1

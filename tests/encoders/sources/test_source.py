@@ -1,0 +1,104 @@
+"""One source of whatever kind: its queue, restarts, losses and reconnection, with a scripted driver."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from encoders.events import Events, SensorSize
+from service.sources import Address, Source, SourceLost
+from tests.support.sources import Script, packet
+
+
+def run(*scripts: Script, kind: str = "udp", **options: Any) -> tuple[Source, list[Events]]:
+    waiting = list(scripts)
+
+    def open_driver(_: Address) -> Script:
+        if not waiting:
+            raise SourceLost("nobody there")
+        return waiting.pop(0)
+
+    options.setdefault("back_off_s", (0.001,))
+    source = Source(Address(kind, kind), open_driver, **options)
+    with source:
+        found = [part for part in source.packets(2.0) if part is not None]
+    return source, found
+
+
+def test_packets_come_in_order_and_the_end_is_told() -> None:
+    script = Script([packet(0), None, packet(100)])
+    source, found = run(script)
+    assert [int(part["t"][0]) for part in found] == [0, 100]
+    assert not source.running
+    assert source.read(0.01) is None
+    assert script.closed == 1
+    assert source.n_events == 20
+
+
+def test_the_oldest_go_when_nobody_reads() -> None:
+    script = Script([packet(k * 100) for k in range(50)])
+    source = Source(Address("udp", "udp"), lambda _: script, max_packets=5)
+    while source._thread.is_alive():
+        time.sleep(0.001)
+    assert source.backlog == 5
+    assert source.n_dropped == 45 * 10
+    first = source.read(0)
+    assert first is not None
+    assert int(first["t"][0]) == 4500
+    source.close()
+    small = Source(Address("udp", "udp"), lambda _: Script([packet(k * 100) for k in range(9)]), max_events=25)
+    small._thread.join(2)
+    assert (small.backlog, small.n_dropped) == (2, 70)
+
+
+def test_bad_events_and_restarts_are_counted() -> None:
+    source, found = run(Script([packet(1_000_000), packet(999_995), packet(5), packet(20, x=99)]))
+    assert [int(part["t"][0]) for part in found] == [1_000_000, 1_000_009, 5]
+    assert (source.n_outside, source.n_backward, source.n_restarts) == (10, 2, 1)
+
+
+def test_a_lost_device_is_opened_again() -> None:
+    first, second = Script([packet(0), SourceLost("unplugged")]), Script([packet(0), packet(50)])
+    source, found = run(first, second)
+    assert len(found) == 3
+    assert source.n_reopened == 1
+    assert first.closed >= 1
+
+
+def test_a_file_is_not_opened_again_and_a_defect_is_told() -> None:
+    source, found = run(Script([packet(0), OSError("disk gone")]), Script([packet(5)]), kind="file")
+    assert len(found) == 1
+    assert source.fault == "disk gone"
+    source, _ = run(Script([ZeroDivisionError("oh")]))
+    assert source.fault is not None
+    assert "ZeroDivisionError" in source.fault
+
+
+def test_another_sensor_after_reconnection_ends_it() -> None:
+    source, _ = run(Script([SourceLost("x")]), Script([packet(0)], SensorSize(9, 9)))
+    assert source.fault == "the sensor is 9x9 now, it was 34x30"
+
+
+def test_close_interrupts_the_wait_to_reconnect() -> None:
+    source = Source(Address("udp", "udp"), _failing_second_time(), back_off_s=(60.0,))
+    time.sleep(0.02)
+    begin = time.monotonic()
+    source.close()
+    source.close()
+    assert time.monotonic() - begin < 5
+    assert not source._thread.is_alive()
+
+
+def _failing_second_time() -> Callable[[Address], Script]:
+    scripts = [Script([SourceLost("gone")])]
+    return lambda _: scripts.pop() if scripts else (_ for _ in ()).throw(SourceLost("still gone"))
+
+
+def test_reading_and_closing_from_two_threads() -> None:
+    script = Script([None] * 100_000)
+    source = Source(Address("udp", "udp"), lambda _: script)
+    reader = threading.Thread(target=lambda: list(source.packets(5.0)))
+    reader.start()
+    source.close()
+    reader.join(5)
+    assert not reader.is_alive()

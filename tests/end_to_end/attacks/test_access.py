@@ -1,0 +1,128 @@
+"""Attacks on what may be reached (docs/security.md): names, hosts, origins, the token, and what answers leak."""
+
+import time
+from http.client import HTTPConnection
+
+import pytest
+
+from service.settings import Settings, SettingsError
+from tests.support.http import LEAK, TOKEN, body_of, get, status_of, talk
+from tests.support.samples import picture
+from tests.support.servers import running
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "..%2f", "..%2f..%2fetc%2fpasswd", "%00", "%2e%2e", "a" * 10_000, "tiny%0d%0aX:y"]
+)
+def test_unknown_names_get_404(port: int, name: str) -> None:
+    for path, method in (
+        (f"/v2/models/{name}/infer", "POST"),
+        (f"/v2/models/{name}/config", "GET"),
+        (f"/samples/{name}", "GET"),
+    ):
+        status = status_of(talk(port, get(path, "Content-Length: 0", method=method)))
+        assert status in (404, 414) or (status == 400 and path.startswith("/samples/aaa"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/..%2f", "/..%2fpyproject.toml", "/%2e%2e/api.py", "/static/../api.py", "/.env", "//etc/passwd"]
+)
+def test_no_file_outside_the_page_is_served(port: int, path: str) -> None:
+    assert status_of(talk(port, get(path))) == 404
+
+
+def test_a_range_bomb_is_cheap(port: int) -> None:
+    ranges = ",".join(f"{n}-{n + 1}" for n in range(0, 4000, 2))[:15_000]
+    begin = time.perf_counter()
+    answer = talk(port, get("/", f"Range: bytes={ranges}"))
+    assert status_of(answer) in (200, 206, 400, 416)
+    assert len(answer) < 5_000_000
+    assert time.perf_counter() - begin < 5
+
+
+@pytest.mark.parametrize("host", ["evil.example", "x/?", "127.0.0.1.evil.example", "a b", "[::1", "", "localhost:99x"])
+def test_foreign_hosts_get_400(port: int, host: str) -> None:
+    for path in ("/v1/models", "/", "/health/live", "/metrics"):
+        answer = talk(port, get(path, host=host))
+        assert status_of(answer) == 400
+        assert list(body_of(answer)) == ["error"]
+
+
+def test_rebinding_is_refused(port: int) -> None:
+    answer = talk(port, get("/v1/models", "Origin: http://evil.example", host="evil.example"))
+    assert status_of(answer) == 400
+
+
+def test_two_hosts_get_400(port: int) -> None:
+    assert status_of(talk(port, get("/v1/models", "Host: evil.example"))) == 400
+
+
+def test_foreign_origins_get_no_cors_header(port: int) -> None:
+    answer = talk(port, get("/v1/models", "Origin: http://evil.example"))
+    assert status_of(answer) == 200
+    assert b"access-control" not in answer.lower()
+    preflight = get(
+        "/v1/predict", "Origin: http://evil.example", "Access-Control-Request-Method: POST", method="OPTIONS"
+    )
+    answer = talk(port, preflight)
+    assert status_of(answer) == 400
+    assert b"access-control" not in answer.lower()
+
+
+def test_allowed_origins_get_theirs_and_no_credentials() -> None:
+    with running(allowed_origins=("https://app.example",)) as port:
+        answer = talk(port, get("/v1/models", "Origin: https://app.example"))
+        assert b"access-control-allow-origin: https://app.example" in answer
+        assert b"credentials" not in answer
+        preflight = get(
+            "/v1/predict", "Origin: https://app.example", "Access-Control-Request-Method: POST", method="OPTIONS"
+        )
+        assert status_of(talk(port, preflight)) == 204
+
+
+def test_the_token_guards_everything_but_health_and_the_page() -> None:
+    with running(token=TOKEN) as port:
+        for path in ("/v1/models", "/metrics", "/v2", "/v2/models/tiny", "/openapi.json", "/v1/nothing", "//v1/models"):
+            answer = talk(port, get(path))
+            assert status_of(answer) in ((401, 404) if path == "//v1/models" else (401,)), path
+            if status_of(answer) == 401:
+                assert b"www-authenticate: Bearer" in answer
+        for header in (
+            f"Authorization: Bearer {TOKEN}x",
+            "Authorization: Bearer",
+            f"Authorization: Basic {TOKEN}",
+            "Authorization: \xff",
+        ):
+            assert status_of(talk(port, get("/v1/models", header))) == 401
+        assert status_of(talk(port, get(f"/v1/models?token={TOKEN}"))) == 401
+        assert status_of(talk(port, get("/v1/models", "Host: x/?", host=""))) == 400
+        assert status_of(talk(port, get("http://127.0.0.1/health/../v1/models"))) in (400, 401, 404)
+        assert status_of(talk(port, get("/v1/models", f"Authorization: Bearer {TOKEN}"))) == 200
+        for path in ("/health/live", "/health/ready", "/v2/health/live", "/"):
+            assert status_of(talk(port, get(path))) == 200
+
+
+def test_open_to_the_network_needs_a_token() -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
+        with pytest.raises(SettingsError, match="SPIKESIGHT_TOKEN"):
+            Settings(host=host).check()
+    Settings(host="0.0.0.0", token=TOKEN).check()  # type: ignore[arg-type]
+    Settings(host="0.0.0.0", insecure=True).check()
+    Settings().check()
+    with pytest.raises(SettingsError, match="16"):
+        Settings(token="short").check()  # type: ignore[arg-type]
+
+
+def test_defects_leak_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(f"secret at {hex(id(port))} in {__file__}")
+
+    monkeypatch.setattr("service.predict.kind_of", fail)
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("POST", "/v1/predict", picture(), {"Content-Type": "image/png"})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert answer.status == 500
+    assert not LEAK.search(text)
+    assert "secret" not in text

@@ -1,0 +1,102 @@
+"""Attacks by what is sent (docs/security.md): large, compressed and hostile bodies, forms and images."""
+
+import io
+import json
+import socket
+import time
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.images import decode
+from tests.support.hostile import BOMBS, FORMS
+from tests.support.http import LEAK, alive, body_of, get, post, status_of, talk
+from tests.support.samples import picture
+from tests.support.servers import resident
+
+
+def test_bodies_over_the_limit_get_413(port: int) -> None:
+    big = bytes(200_001)
+    by_length = talk(port, get("/v1/predict", "Content-Length: 200001", "Content-Type: image/png", method="POST"))
+    assert status_of(by_length) == 413
+    assert list(body_of(by_length)) == ["error"]
+    chunk = b"%x\r\n%s\r\n" % (len(big), big)
+    chunked = get("/v1/predict", "Transfer-Encoding: chunked", "Content-Type: image/png", method="POST")
+    assert status_of(talk(port, chunked + chunk + b"0\r\n\r\n")) == 413
+    assert status_of(
+        talk(port, get("/v2/models/tiny/infer", "Content-Length: 99999999999999999999", method="POST"))
+    ) in (400, 413)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
+def test_compressed_bodies_get_415(port: int, encoding: str) -> None:
+    body = zlib.compress(bytes(10_000))
+    for path in ("/v1/predict", "/v2/models/tiny/infer"):
+        assert (
+            status_of(talk(port, post(path, body, f"Content-Encoding: {encoding}", "Content-Type: image/png"))) == 415
+        )
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_hostile_forms_get_400_or_413(port: int, name: str) -> None:
+    answer = talk(port, post("/v1/predict", FORMS[name], "Content-Type: multipart/form-data; boundary=b"))
+    assert status_of(answer) in (400, 413, 415)
+    assert list(body_of(answer)) == ["error"]
+    assert not LEAK.search(answer.decode("latin-1"))
+
+
+def test_urlencoded_semicolons_get_415(port: int) -> None:
+    answer = talk(port, post("/v1/predict", b"a;" * 50_000, "Content-Type: application/x-www-form-urlencoded"))
+    assert status_of(answer) == 415
+
+
+def test_a_form_without_boundary_gets_400(port: int) -> None:
+    assert status_of(talk(port, post("/v1/predict", b"x", "Content-Type: multipart/form-data"))) == 400
+
+
+def test_a_client_that_leaves_makes_no_noise(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        peer.sendall(get("/v1/predict", "Content-Length: 1000", "Content-Type: image/png", method="POST") + b"abc")
+        time.sleep(0.1)
+    time.sleep(0.2)
+    assert alive(port)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def predict(port: int, data: bytes, kind: str = "image/png") -> tuple[int, dict]:
+    answer = talk(port, post("/v1/predict", data, f"Content-Type: {kind}"), wait_s=20)
+    assert not LEAK.search(answer.decode("latin-1"))
+    return status_of(answer), body_of(answer)
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_by_their_header(port: int, name: str) -> None:
+    before = resident()
+    status, body = predict(port, BOMBS[name])
+    assert status in (400, 413)
+    assert list(body) == ["error"]
+    assert resident() - before < 50_000_000
+
+
+def test_odd_but_good_images_are_answered(port: int) -> None:
+    grey = np.arange(1200, dtype=np.uint8).reshape(30, 40)
+    rgba = np.dstack([grey] * 4)
+    deep = (np.arange(1200, dtype=np.uint16) * 50).reshape(30, 40)
+    for pixels, suffix in ((grey, ".jpg"), (grey, ".png"), (rgba, ".png"), (deep, ".png"), (rgba, ".webp")):
+        status, body = predict(port, cv2.imencode(suffix, pixels)[1].tobytes())
+        assert status == 200, body
+    status, body = predict(port, picture(".jpg") + b"<html><script>alert(1)</script></html>")
+    assert status == 200
+    assert "html" not in json.dumps(body)
+
+
+def test_a_cmyk_jpeg_keeps_its_colours(port: int) -> None:
+    red = io.BytesIO()
+    Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(red, "JPEG")
+    assert predict(port, red.getvalue())[0] == 200
+    pixels = decode(red.getvalue(), 2**20)
+    assert pixels.shape == (30, 40, 3)
+    assert np.abs(pixels.reshape(-1, 3).mean(0) - (255, 0, 0)).max() < 60

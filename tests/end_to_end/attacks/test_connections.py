@@ -1,0 +1,117 @@
+"""Attacks on connections (docs/security.md): slow, endless, half-open and broken HTTP."""
+
+import socket
+import time
+
+import pytest
+
+from tests.support.http import LEAK, RECEIVE_S, alive, body_of, get, status_of, talk
+from tests.support.servers import resident
+
+
+@pytest.mark.parametrize(
+    ("sent", "trickle"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"b"),
+        (
+            b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: 9999\r\n\r\n",
+            b"b",
+        ),
+        (b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nb\r\n"),
+    ],
+    ids=["silent", "slow headers", "slow body", "slow chunks"],
+)
+def test_slow_senders_get_408(port: int, sent: bytes, trickle: bytes) -> None:
+    answer = talk(port, sent, trickle=trickle)
+    assert status_of(answer) == 408
+    assert list(body_of(answer)) == ["error"]
+
+
+def test_keep_alive_and_pipelining_live_on(port: int) -> None:
+    request = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        peer.settimeout(5)
+        for _ in range(2):
+            peer.sendall(request + request)
+            got = b""
+            while got.count(b'{"live":true}') < 2:
+                got += peer.recv(65536)
+            time.sleep(RECEIVE_S * 1.5)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    ],
+    ids=["200 KB header", "10,000 headers", "100 KB path"],
+)
+def test_large_headers_get_431(port: int, sent: bytes) -> None:
+    answer = talk(port, sent)
+    assert not answer or status_of(answer) == 431  # a client still sending may see a reset instead
+    assert alive(port)
+
+
+def test_an_endless_header_costs_no_memory(port: int) -> None:
+    before = resident()
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ")
+        sent = 0
+        try:
+            while sent < 50_000_000:
+                peer.sendall(b"a" * 100_000)
+                sent += 100_000
+        except (ConnectionError, BrokenPipeError):
+            pass
+    assert sent < 10_000_000
+    assert resident() - before < 20_000_000
+
+
+def test_half_open_connections_leave_health_alive(port: int) -> None:
+    peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(39)]
+    try:
+        assert alive(port)
+        extra = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+        got = [peer.recv(4096) for peer in extra]
+        for peer in extra:
+            peer.close()
+        assert any(answer and status_of(answer) == 503 for answer in got)
+    finally:
+        for peer in peers:
+            peer.close()
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if status_of(talk(port, get("/health/live"))) == 200:
+            break
+        time.sleep(0.05)
+    assert alive(port)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"\x00\x01\x02 not http\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=["length and chunked", "garbage", "version", "negative length", "bad chunk", "http 2"],
+)
+def test_broken_http_gets_400(port: int, sent: bytes) -> None:
+    answer = talk(port, sent)
+    assert status_of(answer) == 400
+    assert not LEAK.search(answer.decode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    "line", ["GET http://127.0.0.1/health/live", "OPTIONS *", "GET //health/live", "CONNECT a:1", "GET /%"]
+)
+def test_odd_targets_do_not_crash(port: int, line: str) -> None:
+    answer = talk(port, f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    assert status_of(answer) < 500
+    assert alive(port)

@@ -1,0 +1,135 @@
+"""Fixtures of the page's tests: a service, a browser with a fake camera, and visits to the page."""
+
+from __future__ import annotations  # playwright's names are there for the types alone
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from app.webcam import default_model
+from models.checkpoint import Card, Contract, save
+from models.resnet import ResNetConfig, SpikingResNet
+from service.registry import shipped
+from tests.support.browsing import (
+    CHROMIUM,
+    FAKE_CAMERA,
+    QUIET,
+    Served,
+    Visit,
+    Visitor,
+    digit_on_paper,
+    has_models,
+    mjpeg,
+    opened,
+    serve,
+)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Playwright
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The first shipped model, else a small one with random weights."""
+    if shipped():
+        return default_model()
+    torch.manual_seed(0)
+    network = SpikingResNet(ResNetConfig("ms", (1, 1), (8, 16), pool="max"))
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(3)  # so that all layers spike
+    contract = Contract("events", 2, 34, 34, 30, "binary", 34, 34, 10_000, still="digit")
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    folder.mkdir()
+    save(folder, network, Card(contract, tuple("0123456789")))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def service(model: str) -> Iterator[Served]:
+    served = serve(model, "--allow-host", "demo.test")
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frames = [digit_on_paper(2 * np.pi * n / 45) for n in range(45)]
+    return mjpeg(tmp_path_factory.mktemp("camera") / "digit.mjpeg", frames)
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, camera_file: Path) -> Iterator[Browser]:
+    """One browser whose camera shows a digit on paper."""
+    flags = [*QUIET, *FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera_file}"]
+    running = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, service: Served) -> Iterator[Visitor]:
+    """Open the page in a fresh context, with more options or another address."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(url: str = service.url, **options: object) -> Visit:
+        contexts.append(browser.new_context(permissions=["camera"], **options))  # type: ignore[arg-type]
+        return opened(contexts[-1], url)
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def launch(playwright: Playwright, service: Served) -> Iterator[Visitor]:
+    """Open the page in a browser of its own, with other flags."""
+    browsers: list[Browser] = []
+
+    def open_page(*flags: str, url: str = service.url) -> Visit:
+        browsers.append(playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags]))
+        return has_models(opened(browsers[-1].new_context(), url))
+
+    yield open_page
+    for running in browsers:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("files") / "digit.png"
+    cv2.imwrite(str(path), cv2.resize(digit_on_paper(0), (160, 120)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def axe(pytestconfig: pytest.Config) -> str:
+    """axe-core's source, fetched once by npm into pytest's cache."""
+    folder = pytestconfig.cache.mkdir("axe-core") if pytestconfig.cache else Path()
+    if not (packed := sorted(folder.glob("axe-core-*.tgz"))):
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("npm is not installed: it fetches axe-core")
+        done = subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=folder, capture_output=True, timeout=60)
+        if done.returncode or not (packed := sorted(folder.glob("axe-core-*.tgz"))):
+            pytest.skip("npm cannot fetch axe-core here")
+    with tarfile.open(packed[-1]) as archive:
+        member = archive.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode()

@@ -1,0 +1,216 @@
+"""The page's compare mode: one input through several models side by side, and the sheet to draw on.
+
+Skips where there is no Chromium, or where fewer than the three roads are shipped.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.support.browsing import (
+    FAKE_CAMERA,
+    Served,
+    Visit,
+    Visitor,
+    drop,
+    has_models,
+    mjpeg,
+    needs_chromium,
+    nmnist_file,
+    serve,
+    violations,
+)
+
+pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
+from playwright.sync_api import Locator
+
+from service.registry import shipped
+
+MODELS = ("nmnist", "mnist-direct", "mnist-converted", "mnist-ann", "motions")
+TITLES = ["Direct SNN", "Converted SNN", "ANN", "Direct SNN, events"]
+pytestmark = [
+    needs_chromium,
+    pytest.mark.skipif(not {*MODELS} <= {*shipped()}, reason="the models to compare are not shipped"),
+]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Served]:
+    """Every shipped model."""
+    first, *others = MODELS
+    served = serve(first, *(word for name in others for word in ("--model", name)))
+    yield served
+    served.stop()
+
+
+def three(turn: float = 0) -> np.ndarray:
+    """Light paper with a 3 that moves on a small circle; uint8 [480, 640, 3]."""
+    frame = np.full((480, 640, 3), (225, 228, 230), np.uint8)
+    x, y = round(320 + 30 * np.cos(turn)), round(240 + 20 * np.sin(turn))
+    cv2.putText(frame, "3", (x - 82, y + 95), cv2.FONT_HERSHEY_SIMPLEX, 8.5, (40, 36, 34), 34, cv2.LINE_AA)
+    return frame
+
+
+@pytest.fixture(scope="module")
+def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("files") / "three.png"
+    cv2.imwrite(str(path), three())
+    return path
+
+
+def comparing(seen: Visit) -> Visit:
+    has_models(seen)
+    seen.click("Compare")
+    return seen
+
+
+def column(seen: Visit, title: str) -> Locator:
+    return seen.page.get_by_role("region", name=f"{title}: ")
+
+
+def answers(seen: Visit) -> dict[str, str]:
+    """The answer of every column, or the sentence it says instead."""
+    return seen.page.evaluate(
+        """Object.fromEntries([...document.querySelectorAll(".column")].map((c) => [c.querySelector("h3").textContent,
+           c.querySelector(".words").textContent || c.querySelector("strong").textContent]))"""
+    )
+
+
+def until_all(seen: Visit, label: str, titles: list[str] = TITLES) -> None:
+    """Every column of these gives this answer."""
+    try:
+        seen.until(lambda: all(answers(seen).get(title) == label for title in titles), f"{label} in {titles}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; columns: {answers(seen)}") from None
+
+
+def fact(seen: Visit, title: str, name: str) -> str:
+    return column(seen, title).locator(f"dt:text-is('{name}') + dd").inner_text()
+
+
+def test_a_dropped_digit_through_all_roads(visit: Visitor, digit: Path) -> None:
+    seen = comparing(visit())
+    drop(seen, digit, "image/png")
+    until_all(seen, "3")
+    page = seen.page
+    assert list(answers(seen)) == TITLES
+    assert fact(seen, "ANN", "Step") == "1 pass"
+    assert fact(seen, "ANN", "Spikes") == "none"
+    assert fact(seen, "ANN", "Of the ANN") == "100 %"
+    assert int(fact(seen, "Direct SNN", "Of the ANN").split()[0]) < 100
+    assert "ms" in fact(seen, "Converted SNN", "Time")
+    steps = int(page.locator("#compare-at").get_attribute("max") or 0)
+    assert column(seen, "Converted SNN").locator(".bars i").count() > 2
+    whole = fact(seen, "Converted SNN", "Spikes")
+    page.locator("#compare-at").fill("1")
+    assert page.locator("#compare-at-value").inner_text() == f"1 / {steps}"
+    assert fact(seen, "Converted SNN", "Step").startswith("1 of")
+    assert fact(seen, "Converted SNN", "Spikes") != whole
+    assert fact(seen, "ANN", "Step") == "1 pass"
+    seen.click("Play")
+    seen.until(lambda: page.locator("#compare-at").input_value() != "1", "it walks")
+    live = page.locator("#compare-live")
+    seen.until(lambda: live.inner_text().startswith("Direct SNN: 3. Converted SNN: "), "it is said aloud")
+    page.get_by_role("checkbox", name="mnist-ann").focus()
+    page.keyboard.press("Space")
+    assert page.evaluate("document.activeElement.value") == "mnist-ann", "the keyboard stays where it is"
+    seen.until(lambda: "ANN" not in answers(seen) and answers(seen).get("Direct SNN") == "3", "three columns are left")
+    seen.until(lambda: "Of an ANN" in column(seen, "Direct SNN").first.inner_text(), "an ANN of its own shape")
+    seen.click("Close")
+    assert seen.errors == []
+
+
+def test_a_webcam_through_pictures_and_events(launch: Visitor, tmp_path: Path) -> None:
+    video = mjpeg(tmp_path / "three.mjpeg", [three(2 * np.pi * n / 30) for n in range(30)])
+    seen = comparing(launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}"))
+    seen.click("Start camera")
+    until_all(seen, "3", TITLES[:3])
+    seen.until(lambda: answers(seen)["Direct SNN, events"] in "0123456789", "an answer to its events")
+    assert fact(seen, "Direct SNN, events", "Time").endswith("ms a step")
+    assert fact(seen, "Direct SNN", "Step").startswith("2 of 2")
+    seen.until(lambda: seen.lit("events") > 4, "an event picture")
+    seen.until(lambda: seen.lit("preview") > 20, "a camera picture")
+    before = fact(seen, "Direct SNN, events", "Step")
+    seen.until(lambda: fact(seen, "Direct SNN, events", "Step") != before, "steps go on")
+    seen.click("Pause")
+    seen.until(seen.hears_nothing, "a paused page sends nothing")
+    seen.click("Pause")
+    seen.click("Compare")
+    seen.until(lambda: seen.page.locator("#label").inner_text() != "–", "one model goes on with the same camera")
+    seen.click("Stop")
+    assert seen.errors == []
+    assert seen.hosts <= {"localhost", ""}
+
+
+def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> None:
+    seen = comparing(visit())
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: answers(seen).get("Direct SNN, events") not in (None, "connecting…", "…"), "an answer")
+    assert seen.page.locator(".column").count() == 2, "every event model, no other"
+    seen.until(lambda: {m["model"] for m in seen.of("ready")} == {"nmnist", "motions"}, "two streams")
+    seen.until(lambda: len(seen.of("prediction")) > 4, "predictions")
+    seen.page.get_by_role("checkbox", name="mnist-ann").check()
+    seen.until(lambda: "Takes pictures" in answers(seen).get("ANN", ""), "why an image model has no answer")
+    seen.until(lambda: seen.lit("events") > 2, "an event picture")
+    seen.click("Stop")
+    drop(seen, nmnist_file(tmp_path / "three.bin", "digit-3"), "application/octet-stream")
+    seen.until(lambda: "takes images" in answers(seen).get("ANN", ""), "the server says so of files")
+    seen.until(lambda: seen.lit("preview") > 5, "a long exposure")
+    assert seen.errors.count("Failed to load resource: the server responded with a status of 400 (Bad Request)") == len(
+        seen.errors
+    )
+
+
+def test_draw_with_the_mouse_and_with_the_keyboard(visit: Visitor) -> None:
+    seen = has_models(visit())
+    page = seen.page
+    page.get_by_role("button", name="draw a digit").focus()
+    page.keyboard.press("Enter")
+    for _ in range(7):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    seen.until(lambda: page.locator("#label").inner_text() == "7", "a written seven is a seven")
+    seen.click("Compare")
+    until_all(seen, "7")
+    seen.click("Clear")
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y - box["height"] / 3)
+    page.mouse.down()
+    page.mouse.move(x - 2, y + box["height"] / 3, steps=8)
+    page.mouse.up()
+    until_all(seen, "1")
+    seen.click("Compare")
+    seen.until(lambda: page.locator("#label").inner_text() == "1", "the first model sees it too")
+    assert seen.errors == []
+
+
+def test_compare_is_for_all(visit: Visitor, axe: str, digit: Path) -> None:
+    seen = comparing(visit(bypass_csp=True, reduced_motion="reduce"))
+    seen.page.add_script_tag(content=axe)
+    drop(seen, digit, "image/png")
+    seen.until(lambda: "…" not in answers(seen).values(), "answers")
+    for scheme in ("light", "dark"):
+        seen.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert violations(seen) == []
+    for width in (320, 390, 768, 1024):
+        seen.page.set_viewport_size({"width": width, "height": 844})
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    seen.click("Close")
+    seen.page.locator("#draw").click()
+    assert violations(seen) == []
+    seen.page.set_viewport_size({"width": 320, "height": 844})
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_a_model_that_is_gone_says_so_in_its_column(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+    seen.page.route("**/v1/predict?*model=mnist-ann*", lambda route: route.fulfill(status=503, json={"error": "busy"}))
+    seen.click("Compare")
+    drop(seen, digit, "image/png")
+    seen.until(lambda: answers(seen).get("ANN") == "busy", "the server's own sentence")
+    seen.until(lambda: answers(seen)["Direct SNN"] == "3", "the others answer")

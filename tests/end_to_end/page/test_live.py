@@ -1,0 +1,428 @@
+"""The page in a real browser: a fake camera, a dropped file, a shipped recording, and what goes wrong.
+
+Skips where there is no Chromium. Rates are printed, never asserted.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.support.browsing import (
+    FAKE_CAMERA,
+    Nearby,
+    Served,
+    Visit,
+    Visitor,
+    drop,
+    has_models,
+    mjpeg,
+    needs_chromium,
+    nmnist_file,
+    violations,
+)
+
+pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
+from playwright.sync_api import Page
+
+from app.overlay import luminance
+
+pytestmark = needs_chromium
+
+
+def test_camera_gives_predictions(visit: Visitor) -> None:
+    seen = has_models(visit())
+    seen.click("Start camera")
+    seen.until(lambda: len(seen.of("prediction")) > 20, "twenty predictions")
+    begin, count = time.monotonic(), len(seen.heard)
+    seen.settle(3)
+    frames = {m["seq"] for _, m in seen.heard[count:] if m["type"] in ("prediction", "ack")}
+    steps = [m["step_ms"] for m in seen.of("prediction")]
+    rate = len(frames) / (time.monotonic() - begin)
+    print(f"\nframes acknowledged: {rate:.1f} a second; median step {np.median(steps):.2f} ms")
+    assert len(frames) >= 2
+    assert sum(m["n_events"] for m in seen.of("prediction")) > 1000
+    assert seen.pictures > 0
+    seen.until(lambda: seen.lit("events") > 4, "an event picture")
+    seen.until(lambda: seen.lit("preview") > 20, "a camera picture")
+    seen.until(lambda: seen.lit("raster") > 1, "spikes")
+    assert seen.page.locator("#label").inner_text() in seen.of("ready")[0]["labels"]
+    assert seen.page.locator("#classes meter").count() == 10
+    seen.until(lambda: "% of an ANN" in seen.value("synops"), "the cost beside an ANN's")
+    seen.until(lambda: seen.page.locator("#live").inner_text().startswith("Prediction: "), "it is said aloud")
+    seen.click("Pause")
+    seen.until(seen.hears_nothing, "a paused page sends nothing")
+    count = len(seen.heard)
+    seen.click("Pause")
+    seen.until(lambda: len(seen.heard) > count, "it goes on")
+    seen.click("Stop")
+    assert seen.page.locator("#start").is_visible()
+    assert seen.errors == []
+    assert seen.hosts <= {"localhost", ""}, "nothing is fetched from elsewhere"
+
+
+def test_records_a_video_and_the_predictions(visit: Visitor, tmp_path: Path) -> None:
+    seen = has_models(visit())
+    seen.click("Start camera")
+    seen.until(lambda: seen.of("prediction"), "a prediction")
+    for kind in ("video", "predictions"):
+        seen.click("Settings")
+        seen.page.locator("#record-kind").select_option(kind)
+        seen.click("Done")
+        seen.click("Record")
+        count = len(seen.of("prediction"))
+        seen.until(lambda count=count: len(seen.of("prediction")) > count + 20, "more predictions")
+        with seen.page.expect_download() as download:
+            seen.click("Stop and save")
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        if kind == "video":
+            assert path.suffix == ".webm"
+            good, frame = cv2.VideoCapture(str(path)).read()
+            assert good
+            assert frame.shape == (420, 960, 3)
+            assert frame.std() > 5
+        else:
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            assert len(lines) > 10
+            assert {"step", "label", "probabilities", "spikes"} <= set(lines[0])
+    assert seen.errors == []
+
+
+def test_dropped_image(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+    drop(seen, digit, "image/png")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "the spike train")
+    page = seen.page
+    labels = page.locator("#classes li > span:first-child").all_inner_texts()
+    assert page.locator("#label").inner_text() in labels
+    assert seen.lit("preview") > 5
+    assert seen.lit("events") > 1
+    for what in ("membrane", "probability"):
+        page.locator("#trace-what").select_option(what)
+        seen.until(lambda: seen.lit("trace") > 3, f"the {what} of the leading classes")
+    steps = int(page.locator("#at").get_attribute("max") or 0)
+    assert steps >= 10
+    page.locator("#at").fill("1")
+    first = page.locator("#classes").inner_text()
+    assert page.locator("#at-value").inner_text() == f"1 / {steps}"
+    page.locator("#at").fill(str(steps))
+    assert page.locator("#classes").inner_text() != first
+    for code in ("rate", "latency", "direct"):
+        page.locator("#encoding").select_option(code)
+        seen.until(lambda: page.locator("#at").get_attribute("max") == "16", f"{code} has 16 steps")
+        seen.until(lambda: page.locator("#train-note").is_visible(), "who reads this code")
+        seen.until(lambda: seen.lit("events") > 1 and seen.lit("raster") > 1, "its spikes")
+    page.locator("#steps").focus()
+    page.keyboard.press("ArrowRight")
+    seen.until(lambda: page.locator("#at").get_attribute("max") == "17", "one step more")
+    seen.click("Play")
+    before = page.locator("#at").input_value()
+    seen.until(lambda: page.locator("#at").input_value() != before, "it walks")
+    seen.click("Close")
+    assert page.locator("#start").is_visible()
+    assert seen.errors == []
+
+
+def test_dropped_recording(visit: Visitor, tmp_path: Path) -> None:
+    path = nmnist_file(tmp_path / "three.bin", "digit-3")
+    seen = has_models(visit())
+    drop(seen, path, "application/octet-stream")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "the spike train")
+    assert seen.page.locator("#encoding option").count() == 1
+    assert seen.lit("preview") > 5, "a long exposure"
+    assert "in 0.3" in seen.value("events")
+    assert seen.errors == []
+
+
+def test_sample_plays_without_a_camera(visit: Visitor) -> None:
+    seen = has_models(visit())
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: len(seen.of("prediction")) >= 8, "most of a recording's steps")
+    assert seen.lit("preview") > 5
+    seen.until(lambda: seen.lit("events") > 2, "an event picture")
+    seen.page.locator("#speed").select_option("1")
+    seen.until(lambda: any(m["reset"] for m in seen.of("prediction")), "the next round begins with membranes at rest")
+    rounds = [m["step"] for m in seen.of("prediction")]
+    assert rounds[:8] == list(range(1, 9)), "no step is lost"
+    seen.click("Pause")
+    seen.until(seen.hears_nothing, "a paused page sends nothing")
+    count = len(seen.heard)
+    seen.until(lambda: (seen.click("Step"), len(seen.heard) > count)[1], "one step at a time")
+    assert seen.errors == []
+
+
+def test_shown_code_runs(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+    drop(seen, digit, "image/png")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "an answer")
+    label = seen.page.locator("#label").inner_text()
+    code = seen.page.locator("#python-text").text_content() or ""
+    said = subprocess.run([sys.executable, "-c", code], cwd=digit.parent, capture_output=True, text=True, check=True)
+    assert said.stdout.split()[0] == label
+    if curl := shutil.which("curl"):
+        words = seen.page.locator("#curl-text").text_content() or ""
+        command = words.replace("curl", f"{curl} -s", 1)
+        said = subprocess.run(["sh", "-c", command], cwd=digit.parent, capture_output=True, text=True, check=True)
+        assert json.loads(said.stdout)["label"] == label
+
+
+# Safety.
+
+
+def watch(seen: Visit, canvases: list[str], seconds: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What canvases show, at every paint: times [n] in ms and relative luminance [n, 192] of a grid of pixels."""
+    samples = seen.page.evaluate(
+        """async ([ids, ms]) => {
+          const small = document.createElement("canvas"), samples = [];
+          Object.assign(small, { width: 16, height: 12 });
+          const context = small.getContext("2d", { willReadFrequently: true });
+          context.imageSmoothingEnabled = false;
+          const grid = (id) => {
+            context.drawImage(document.getElementById(id), 0, 0, 16, 12);
+            return [...context.getImageData(0, 0, 16, 12).data].filter((_, i) => i % 4 < 3);
+          };
+          const end = performance.now() + ms;
+          while (performance.now() < end) samples.push([await new Promise(requestAnimationFrame), ids.map(grid)]);
+          return samples; }""",
+        [canvases, 1000 * seconds],
+    )
+    times = np.array([now for now, _ in samples])
+    pixels = np.array([grids for _, grids in samples]).reshape(len(samples), len(canvases), -1, 3)
+    return {name: (times, luminance(pixels[:, n])) for n, name in enumerate(canvases)}
+
+
+def swing_times(times: np.ndarray, values: np.ndarray, least: float = 0.1) -> list[float]:
+    """When one pixel's luminance turned by `least` or more against its last turn (WCAG 2.3.1)."""
+    swings, extreme, rising = [], values[0], True
+    for now, value in zip(times, values):
+        if (value > extreme) == rising and value != extreme:
+            extreme = value
+        elif abs(value - extreme) >= least:
+            swings.append(float(now))
+            extreme, rising = value, not rising
+    return swings
+
+
+def most_flashes(times: np.ndarray, light: np.ndarray) -> float:
+    """The most flashes in any second that at least a quarter of the pixels make; one flash is two opposing swings."""
+    every = [np.array(swing_times(times, pixel)) for pixel in light.T]
+    counts = [[np.count_nonzero((s >= now) & (s < now + 1000)) for s in every] for now in times]
+    return max(float(np.quantile(row, 0.75)) for row in counts) / 2
+
+
+def test_no_flashing(launch: Visitor, tmp_path: Path) -> None:
+    frames = [np.full((240, 320, 3), value, np.uint8) for value in (16, 235)] * 15
+    video = mjpeg(tmp_path / "flash.mjpeg", frames)
+    seen = launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}")
+    seen.click("Start camera")
+    seen.until(lambda: len(seen.of("prediction")) > 5, "predictions")
+    for canvas, (times, light) in watch(seen, ["events", "preview"], 3).items():
+        flashes = most_flashes(times, light)
+        print(f"\n{canvas}: at most {flashes} flashes a second in {len(times)} paints of a 15 Hz full-field lamp")
+        assert flashes <= 3
+
+
+def test_flash_counter_counts() -> None:
+    times = np.arange(0, 3000, 1000 / 60)
+    for hertz in (1, 2, 5, 15):
+        lamp = (np.floor(times / 1000 * hertz * 2) % 2)[:, None].repeat(4, 1)
+        assert most_flashes(times, lamp) == pytest.approx(hertz, abs=0.6)
+        assert most_flashes(times, lamp * 0.09) == 0
+
+
+def test_reduced_motion_is_a_still_view(visit: Visitor) -> None:
+    seen = has_models(visit(reduced_motion="reduce"))
+    assert seen.page.locator("#still").is_checked()
+    seen.click("Start camera")
+    seen.until(lambda: seen.of("prediction"), "predictions")
+    _, light = watch(seen, ["events"], 2.5)["events"]
+    changes = np.count_nonzero((np.diff(light, axis=0) != 0).any(1))
+    assert changes <= 3
+    before = len(seen.heard)
+    seen.until(lambda: len(seen.heard) > before, "predictions go on")
+
+
+# For all.
+
+
+def test_keyboard_alone(visit: Visitor) -> None:
+    seen = has_models(visit())
+    page = seen.page
+
+    def focused() -> str:
+        return page.evaluate("document.activeElement.id || document.activeElement.className")
+
+    def walk_to(name: str) -> None:
+        for _ in range(12):
+            if focused() == name:
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not reach {name}, but {focused()}")
+
+    page.keyboard.press("Tab")
+    assert focused() == "skip"
+    walk_to("start")
+    page.keyboard.press("Enter")
+    seen.until(lambda: seen.of("prediction"), "predictions")
+    assert focused() == "stop"
+    walk_to("pause")
+    page.keyboard.press("Space")
+    assert page.locator("#pause").get_attribute("aria-pressed") == "true"
+    page.locator("#settings-open").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#settings").is_visible()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#threshold-value").inner_text() == "0.21"
+    page.keyboard.press("Escape")
+    assert not page.locator("#settings").is_visible()
+    assert focused() == "settings-open"
+    page.locator("#stop").focus()
+    page.keyboard.press("Enter")
+    assert focused() == "start"
+    assert seen.errors == []
+
+
+def test_axe_finds_nothing(visit: Visitor, axe: str, digit: Path) -> None:
+    seen = has_models(visit(bypass_csp=True, reduced_motion="reduce"))
+    seen.page.add_script_tag(content=axe)
+
+    def check() -> None:
+        for scheme in ("light", "dark"):
+            seen.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert violations(seen) == []
+
+    check()
+    seen.click("Start camera")
+    seen.until(lambda: len(seen.of("prediction")) > 10, "predictions")
+    seen.click("Pause")
+    check()
+    seen.click("Settings")
+    check()
+    seen.click("Done")
+    drop(seen, digit, "image/png")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "a spike train")
+    check()
+
+
+def test_fits_narrow_screens(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+
+    def check() -> None:
+        for width in (320, 390, 768, 1024):
+            seen.page.set_viewport_size({"width": width, "height": 844})
+            assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        heights = seen.page.evaluate("[...document.querySelectorAll('.controls button')].map((b) => b.offsetHeight)")
+        assert all(height >= 38 for height in heights if height), "large enough for fingers"
+
+    check()
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: seen.of("prediction"), "predictions")
+    check()
+    drop(seen, digit, "image/png")
+    seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "a spike train")
+    check()
+
+
+# What goes wrong.
+
+
+def test_camera_denied(launch: Visitor) -> None:
+    seen = launch("--use-fake-device-for-media-stream", "--deny-permission-prompts")
+    seen.click("Start camera")
+    seen.until(lambda: "Camera permission denied." in seen.notice(), "the reason")
+    assert seen.page.locator("#start").is_enabled()
+
+
+def test_no_camera(launch: Visitor) -> None:
+    seen = launch("--use-fake-ui-for-media-stream")
+    seen.click("Start camera")
+    seen.until(lambda: "No camera found." in seen.notice(), "the reason")
+
+
+def test_insecure_address(launch: Visitor, service: Served) -> None:
+    url = service.url.replace("localhost", "demo.test")
+    seen = launch("--host-resolver-rules=MAP demo.test 127.0.0.1", url=url)
+    assert "not secure" in seen.notice()
+    seen.click("Start camera")
+    seen.until(lambda: "https://" in seen.notice(), "the way out")
+    seen.click("Play the recording digit 3")
+    seen.until(lambda: seen.of("prediction"), "recordings play all the same")
+
+
+def test_file_that_is_no_sample(visit: Visitor, tmp_path: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("dear network")
+    seen = has_models(visit())
+    drop(seen, path, "text/plain")
+    seen.until(lambda: "No prediction for this file." in seen.notice(), "the reason")
+    assert "neither an image" in seen.notice()
+    assert seen.page.locator("#start").is_visible()
+
+
+def test_model_gone(visit: Visitor) -> None:
+    seen = has_models(visit())
+    seen.page.evaluate("document.getElementById('model').options[0].value = 'gone'")
+    seen.click("Start camera")
+    seen.until(lambda: "no model of that name" in seen.notice(), "the reason")
+    assert seen.page.locator("#link").get_attribute("data-state") == "refused"
+
+
+def test_camera_of_the_server(model: str, visit: Visitor, tmp_path: Path) -> None:
+    path = nmnist_file(tmp_path / "three.bin", "digit-3")
+    served = Nearby(model, cameras=(f"file:{path}?loop=1", f"file:{path}?speed=0.1"))
+    try:
+        seen = has_models(visit(served.url))
+        buttons = seen.page.get_by_role("button", name="Watch file:three.bin")
+        seen.until(lambda: buttons.count() == 2, "both cameras are offered")
+        looped, once = buttons.all()
+        looped.click()
+        seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
+        seen.until(lambda: seen.lit("events") > 4, "an event picture")
+        assert 0 <= float(seen.value("latency").split()[0].removesuffix("ms")) < 60_000
+        seen.click("Stop")
+        once.click()
+        seen.until(lambda: "The camera has ended." in seen.notice(), "its end")
+        assert seen.errors == []
+    finally:
+        served.stop()
+
+
+def enter_token(page: Page, token: str) -> None:
+    page.locator("#token").fill(token)
+    page.locator("#token").press("Tab")
+    page.get_by_role("button", name="Done").click()
+
+
+def test_token_then_busy_then_gone_then_back(model: str, visit: Visitor) -> None:
+    token = "a-token-for-the-test"
+    served = Nearby(model, max_sessions=1, token=token)
+    try:
+        seen = visit(served.url)
+        seen.until(lambda: "asks for a token" in seen.notice(), "the token is asked for")
+        seen.page.locator("#notice-action").click()
+        enter_token(seen.page, token)
+        has_models(seen)
+        seen.click("Play the recording digit 3")
+        seen.until(lambda: seen.of("prediction"), "predictions")
+        other = seen.page.context.new_page()
+        other.goto(served.url)
+        other.locator("#settings-open").click()
+        enter_token(other, token)
+        other.get_by_role("button", name="Play the recording digit 3").click()
+        seen.until(lambda: "The server is busy." in other.locator("#notice").inner_text(), "no room for another")
+        other.close()
+        served.stop()
+        seen.until(lambda: "The server is gone." in seen.notice(), "the reason")
+        count = len(seen.of("prediction"))
+        served = Nearby(model, served.port, token=token)
+        seen.until(lambda: len(seen.of("prediction")) > count, "it reconnects by itself")
+        assert not seen.page.locator("#notice").is_visible()
+    finally:
+        served.stop()

@@ -1,0 +1,217 @@
+"""The folder without a server, in a real browser: served by Python's http.server, with no Spikesight running.
+
+Needs a Chromium and the playwright package, as test_live.py does; skips where there is none.
+"""
+
+import base64
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from encoders.events import SensorSize
+from models.checkpoint import find, load
+from models.classifier import Classifier, Readout
+from service.page.standalone import write_folder
+from service.session import Session, luma
+from tests.support.browsing import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium, until
+from tests.support.exporting import require_onnx
+
+pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
+from playwright.sync_api import Browser, Page, sync_playwright
+
+pytestmark = needs_chromium
+
+RUN = """async ({ frames, times }) => {
+  const [{ loadFacts, Network }, { Emulator }, { StreamBinner }] = await Promise.all(
+    ["network", "emulator", "events"].map((name) => import(`/offline/${name}.js`)));
+  const { facts, pixels } = await loadFacts();
+  const network = await Network.load(facts, "/model.onnx");
+  const emulator = new Emulator(pixels), binner = new StreamBinner(facts.contract, pixels.width, pixels.height);
+  const all = Uint8Array.from(atob(frames), (c) => c.charCodeAt(0)), size = pixels.width * pixels.height;
+  const steps = [];
+  let events = 0;
+  for (let i = 0; i < times.length; i++) {
+    const seen = emulator.push(all.subarray(i * size, (i + 1) * size), times[i]);
+    events += seen.n;
+    for (const { x, startUs, endUs, nEvents, reset } of [...binner.push(seen), ...binner.tick(times[i])]) {
+      const { logits, probabilities } = await network.run(x, reset);
+      steps.push({ x: Array.from(x), startUs, endUs, nEvents, reset, logits, probabilities });
+    }
+  }
+  return { steps, events };
+}"""
+WATCH = """async (count) => {
+  const { Camera, FRAME } = await import("/shared/camera.js"), { luma } = await import("/offline/emulator.js");
+  const camera = new Camera(), greys = [], times = [];
+  await new Promise((done) => camera.start("", (canvas, ms) => {
+    if (times.length === count) return;
+    greys.push(luma(canvas.getContext("2d").getImageData(0, 0, FRAME.width, FRAME.height).data));
+    times.push(Math.round(ms * 1000));
+    if (times.length === count) done();
+  }, () => {}));
+  camera.stop();
+  const text = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+  return { greys: greys.map(text), times };
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Not on the terminal."""
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier.load(find("nmnist"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The shipped model's folder behind a static host; its address."""
+    require_onnx()
+    folder = tmp_path_factory.mktemp("web") / "site"
+    write_folder(folder, *load(find("nmnist")), "nmnist")
+    host = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    thread = threading.Thread(target=host.serve_forever)
+    thread.start()
+    yield f"http://localhost:{host.server_port}/"
+    host.shutdown()
+    host.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    frames = [digit_on_paper(2 * np.pi * n / 45) for n in range(45)]
+    camera = mjpeg(tmp_path_factory.mktemp("camera") / "digit.mjpeg", frames)
+    flags = [*QUIET, *FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera}"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, site: str) -> Iterator[Page]:
+    """The page with its network loaded; fails where it said an error or asked another host."""
+    context = browser.new_context(permissions=["camera"])
+    opened = context.new_page()
+    errors: list[str] = []
+    hosts: set[str] = set()
+    opened.on("console", lambda message: errors.extend([message.text] if message.type == "error" else []))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("request", lambda request: hosts.add(request.url.split("/")[2].split(":")[0]))
+    opened.goto(site)
+    wait(opened, lambda: opened.locator("#start").is_enabled(), "the network is loaded")
+    yield opened
+    context.close()
+    assert errors == []
+    assert hosts <= {"localhost", ""}, "nothing is fetched from elsewhere"
+
+
+def wait(page: Page, true: Any, what: str) -> None:
+    def check() -> object:
+        page.wait_for_timeout(50)
+        return true()
+
+    until(check, what)
+
+
+def in_python(classifier: Classifier, frames: NDArray[np.uint8], times: list[int]) -> list[dict[str, Any]]:
+    """The same frames through the service's session."""
+    session, state = Session(classifier, SensorSize(320, 240)), classifier.initial_state()
+    readout, steps = Readout(classifier.contract.steps), []
+    for frame, t_us in zip(frames, times):
+        for given in session.frame(frame, t_us):
+            if given.reset:
+                state, readout = classifier.initial_state(), Readout(classifier.contract.steps)
+            result = classifier.step(torch.from_numpy(given.x[None]), state)
+            state, readout = result.state, readout.push(result.logits[0].numpy())
+            steps.append(
+                {
+                    "x": given.x.ravel(),
+                    "startUs": given.start_us,
+                    "endUs": given.end_us,
+                    "nEvents": given.n_events,
+                    "reset": given.reset,
+                    "logits": result.logits[0].numpy(),
+                    "probabilities": readout.probabilities(),
+                }
+            )
+    return steps
+
+
+def compare(page: Page, classifier: Classifier, frames: NDArray[np.uint8], times: list[int]) -> list[dict[str, Any]]:
+    """Events, bins and times must be equal, logits and read-out within rounding; Python's steps.
+
+    A potential within rounding of its threshold may fire on one side alone: that shifts the logits of a few steps.
+    """
+    expected = in_python(classifier, frames, times)
+    seen = page.evaluate(RUN, {"frames": base64.b64encode(frames.tobytes()).decode(), "times": times})
+    assert len(seen["steps"]) == len(expected)
+    gaps = []
+    for ours, theirs in zip(seen["steps"], expected):
+        for key in ("startUs", "endUs", "nEvents", "reset"):
+            assert ours[key] == theirs[key]
+        assert np.array_equal(ours["x"], theirs["x"])
+        gaps.append(np.abs(np.array(ours["logits"]) - theirs["logits"]).max())
+        assert np.abs(np.array(ours["probabilities"]) - theirs["probabilities"]).max() < 0.05
+    assert np.median(gaps) < 1e-4
+    assert max(gaps) < 0.5
+    print(f"\n{len(gaps)} steps; logits differ by {np.median(gaps):.1e} in the middle, {max(gaps):.1e} at most")
+    return expected
+
+
+def test_the_same_steps_as_the_service(page: Page, classifier: Classifier) -> None:
+    frames = np.stack([luma(cv2.resize(digit_on_paper(n / 7), (320, 240)).astype(np.uint8)) for n in range(40)])
+    generator = np.random.default_rng(0)
+    frames[::5] = (frames[::5] * generator.uniform(0.2, 1, (8, 240, 320))).astype(np.uint8)
+    times = (1_000_000 + np.cumsum(generator.integers(5_000, 60_000, 40))).tolist()
+    times[20:] = [t + 1_500_000 for t in times[20:]]  # a silence in which bins end
+    times[30:] = [t - 2_000_000 for t in times[30:]]  # a clock that restarts
+    steps = compare(page, classifier, frames, times)
+    assert sum(step["nEvents"] for step in steps) > 20_000
+    assert sum(step["reset"] for step in steps) >= 1
+
+
+def test_the_frames_of_the_camera(page: Page, classifier: Classifier) -> None:
+    seen = page.evaluate(WATCH, 25)
+    frames = np.stack([np.frombuffer(base64.b64decode(grey), np.uint8).reshape(240, 320) for grey in seen["greys"]])
+    steps = compare(page, classifier, frames, seen["times"])
+    assert len(steps) > 5
+    assert sum(step["nEvents"] for step in steps) > 1_000
+
+
+def test_camera_recording_and_picture_are_classified(page: Page, tmp_path: Path) -> None:
+    def step() -> int:
+        return int((page.locator("#facts").inner_text().split(",")[0].split() or ["", "0"])[1])
+
+    page.locator("#start").click()
+    wait(page, lambda: step() > 10, "ten steps of the camera")
+    labels = page.locator("#classes li > span:first-child").all_inner_texts()
+    assert labels == list("0123456789")
+    assert page.locator("#label").inner_text() in labels
+    page.locator("#stop").click()
+    page.get_by_role("button", name="Play the recording digit 3").click()
+    wait(page, lambda: page.locator("#label").inner_text() == "3", "the recording is a 3")
+    page.locator("#stop").click()
+    picture = np.full((90, 90), 250, np.uint8)
+    cv2.putText(picture, "3", (22, 72), cv2.FONT_HERSHEY_SIMPLEX, 2.4, 20, 8, cv2.LINE_AA)
+    cv2.imwrite(str(tmp_path / "digit.png"), picture)
+    page.locator("#file").set_input_files(tmp_path / "digit.png")
+    wait(page, lambda: page.locator("#label").inner_text() == "3", "the picture is a 3")
+    page.locator("#reset").click()
+    wait(page, lambda: step() > 3, "it goes on")
+    (tmp_path / "letter.png").write_text("dear network")
+    page.locator("#file").set_input_files(tmp_path / "letter.png")
+    wait(page, lambda: "cannot be shown" in page.locator("#notice").inner_text(), "the reason")
+    assert page.locator("#start").is_visible()

@@ -1,0 +1,72 @@
+"""A recording played by the virtual camera over TCP and UDP gives, in the running service, the offline predictions."""
+
+import json
+from dataclasses import replace
+from http.client import HTTPConnection
+
+import numpy as np
+import pytest
+
+from app.virtual_camera import DvSink, Faults, Sink, UdpSink, VirtualCamera, schedule
+from encoders.emulator import saccades
+from encoders.events import Events, SensorSize
+from service import drivers
+from service.api import create_app
+from service.sources import Address, Source
+from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.servers import free_port, running, settings
+
+SENSOR = SensorSize(24, 32)
+CONTRACT = replace(EVENT_CONTRACT, bin_us=20_000)
+AT_ONCE = 1e6  # so fast that no silence lets the wall clock close bins in between
+
+
+def recording() -> Events:
+    image = np.zeros((28, 28), np.uint8)
+    image[5:23, 9:13] = image[5:9, 9:20] = 255
+    return saccades(image, SENSOR, seed=1)
+
+
+def camera_and_source(kind: str) -> tuple[Sink, Source]:
+    if kind == "dv":
+        pytest.importorskip("dv_processing", exc_type=ImportError)
+        port = free_port()
+        sink = DvSink(SENSOR, "127.0.0.1", port)
+        return sink, Source(Address("dv", "dv", "127.0.0.1", port), drivers.DvDriver)
+    opened: list[drivers.UdpDriver] = []
+
+    def open_driver(address: Address) -> drivers.UdpDriver:
+        opened.append(drivers.UdpDriver(address))
+        return opened[-1]
+
+    options = {"size": str(SENSOR), "format": kind}
+    source = Source(Address("udp", "udp", "127.0.0.1", 0, options), open_driver)
+    return UdpSink("127.0.0.1", opened[0].port, kind), source
+
+
+@pytest.mark.parametrize("kind", ["dv", "t64", "t32", "aestream"])
+def test_live_predictions_are_the_offline_ones(kind: str) -> None:
+    events = recording()
+    expected = tiny(CONTRACT).predict_events(events, SENSOR)
+    packets = np.array_split(events, 40)
+    sink, source = camera_and_source(kind)
+    with running(create_app(settings(), (tiny(CONTRACT),), (source,))) as port:
+        viewer = HTTPConnection("127.0.0.1", port, timeout=30)
+        viewer.request("GET", "/v1/cameras/0/events")
+        answer = viewer.getresponse()
+        with VirtualCamera(sink) as camera:
+            while isinstance(sink, DvSink) and not sink.n_clients:
+                pass
+            camera.play(schedule(packets, Faults(burst=3), speed=AT_ONCE))
+            found: list[dict] = []
+            while len(found) < len(expected):
+                line = answer.readline().decode()
+                if line.startswith("data: "):
+                    found.append(json.loads(line.removeprefix("data: ")))
+        viewer.close()
+    assert [one["n_events"] for one in found] == [one.n_events for one in expected]
+    assert [one["start_us"] for one in found] == [one.start_us for one in expected]
+    assert [one["label"] for one in found] == [one.label for one in expected]
+    for got, wanted in zip(found, expected):
+        assert got["probabilities"] == pytest.approx(list(wanted.probabilities), abs=1e-6)
+    assert source.n_dropped == source.n_outside == 0

@@ -1,0 +1,97 @@
+"""`spikesight serve` as people start it: reload, logs, and an orderly end."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models.checkpoint import save
+from service.client import ClientError
+from tests.support.models import tiny
+from tests.support.samples import picture
+from tests.support.servers import PATIENCE_S, Served
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    made = tiny()
+    save(folder, made.network, made.card)
+    return folder
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[Served]:
+    served = Served("--model", str(folder), "--log-format", "json")
+    yield served
+    if served.process.poll() is None:
+        served.process.kill()
+        served.finish()
+    for pipe in (served.process.stdout, served.process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
+    client = served.client
+    assert client.ready()
+    assert client.predict(picture()).model == "tiny"
+
+    old = client.stream(width=24, height=32)
+    other = tiny(seed=5)
+    save(folder, other.network, other.card)
+    before = client.predict(picture(), logits=True).logits
+    served.process.send_signal(signal.SIGHUP)
+    end = time.monotonic() + PATIENCE_S
+    while client.predict(picture(), logits=True).logits == before:
+        assert time.monotonic() < end, "the model was not loaded again"
+        time.sleep(0.05)
+
+    (folder / "config.json").write_text("{")
+    served.process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert client.predict(picture()).model == "tiny"  # a broken model on disk changes nothing
+    save(folder, other.network, other.card)
+
+    answers: list[int] = []
+
+    def ask() -> None:
+        try:
+            client.predict(picture())
+            answers.append(200)
+        except ClientError as error:
+            answers.append(error.status)
+
+    busy = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in busy:
+        thread.start()
+    served.process.send_signal(signal.SIGTERM)
+    for thread in busy:
+        thread.join()
+    assert set(answers) <= {200, 503}  # answered or told so: nothing is lost
+    assert len(answers) == 4
+    assert not client.ready()
+    with pytest.raises(ClientError) as caught:
+        list(old.receive(10))
+    assert caught.value.status == 1012
+    logs = [json.loads(line) for line in served.finish().splitlines()]
+    assert served.process.returncode == 0
+    events = [entry["event"] for entry in logs]
+    assert events.count("models loaded") == 2
+    assert "models not reloaded" in events
+    request = next(entry for entry in logs if entry["event"] == "request")
+    assert {"time", "level", "method", "route", "status", "ms", "client"} <= set(request)
+
+
+def test_ctrl_c_leaves_no_child(served: Served) -> None:
+    with pytest.raises(ClientError):
+        served.client.predict(b"% evt 3.0\n% end\n" + bytes(4), name="x.raw")  # decoded in a process of its own
+    children = served.children()
+    served.process.send_signal(signal.SIGINT)
+    served.finish()
+    assert served.process.returncode == 0
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]

@@ -1,0 +1,174 @@
+"""Triton's own HTTP client against a real server: what passes here works with tools built on it."""
+
+import base64
+import json
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.models import EVENT_CONTRACT, LABELS, tiny
+from tests.support.samples import picture
+from tests.support.servers import running
+
+http = pytest.importorskip("tritonclient.http", reason="tritonclient is not installed: pip install 'spikesight[dev]'")
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult  # noqa: E402
+from tritonclient.utils import InferenceServerException  # noqa: E402
+
+SHAPE = (EVENT_CONTRACT.channels, EVENT_CONTRACT.height, EVENT_CONTRACT.width)
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with running(classifiers=(tiny(),)) as port:
+        yield port
+
+
+@pytest.fixture
+def triton(port: int) -> Iterator[InferenceServerClient]:
+    client = InferenceServerClient(f"127.0.0.1:{port}", concurrency=4)
+    yield client
+    client.close()
+
+
+def value(answer: InferResult, name: str) -> np.ndarray:
+    """An output that must be there."""
+    found = answer.as_numpy(name)
+    assert found is not None
+    return found
+
+
+def x_of(n: int = 1, t: int = 3) -> np.ndarray:
+    return (np.random.default_rng(0).random((n, t, *SHAPE)) < 0.2).astype(np.float32)
+
+
+def image_input() -> InferInput:
+    given = InferInput("image", [1], "BYTES")
+    given.set_data_from_numpy(np.array([picture()], object))
+    return given
+
+
+def steps_input(x: np.ndarray, *, binary: bool = True) -> InferInput:
+    given = InferInput("x", list(x.shape), "FP32")
+    given.set_data_from_numpy(x, binary_data=binary)
+    return given
+
+
+def test_server_and_models(triton: InferenceServerClient) -> None:
+    assert triton.is_server_live()
+    assert triton.is_server_ready()
+    assert triton.is_model_ready("tiny")
+    assert triton.is_model_ready("tiny", "1")
+    assert not triton.is_model_ready("none")
+    assert triton.get_server_metadata()["name"] == "spikesight"
+    assert triton.get_model_metadata("tiny")["inputs"][0]["datatype"] == "BYTES"
+    assert triton.get_model_config("tiny.steps")["max_batch_size"] == 0
+    assert [entry["name"] for entry in triton.get_model_repository_index()] == ["tiny", "tiny.steps"]
+
+
+def test_image_binary(triton: InferenceServerClient) -> None:
+    answer = triton.infer("tiny", [image_input()], request_id="7")
+    assert answer.get_response()["id"] == "7"
+    assert value(answer, "label")[0].decode() in LABELS
+    assert value(answer, "probabilities").shape == (1, 3)
+
+
+@pytest.mark.parametrize("binary_in", [True, False])
+@pytest.mark.parametrize("binary_out", [True, False])
+def test_steps_in_every_form(triton: InferenceServerClient, binary_in: bool, binary_out: bool) -> None:
+    wishes = [InferRequestedOutput(name, binary_data=binary_out) for name in ("logits", "label")]
+    answer = triton.infer("tiny.steps", [steps_input(x_of(2), binary=binary_in)], outputs=wishes)
+    everything = triton.infer("tiny.steps", [steps_input(x_of(2), binary=binary_in)])
+    np.testing.assert_allclose(value(answer, "logits"), value(everything, "logits"), rtol=1e-5)
+    assert answer.as_numpy("probabilities") is None
+    assert value(everything, "synops").dtype == np.int64
+
+
+def test_classification(triton: InferenceServerClient) -> None:
+    answer = triton.infer("tiny", [image_input()], outputs=[InferRequestedOutput("probabilities", class_count=2)])
+    probability, index, label = value(answer, "probabilities")[0, 0].decode().split(":")
+    assert float(probability) > 1 / 3
+    assert LABELS[int(index)] == label
+
+
+def test_sequences(triton: InferenceServerClient) -> None:
+    x = x_of(1, 4)
+    whole = value(triton.infer("tiny.steps", [steps_input(x)]), "logits")
+    answers = [
+        triton.infer(
+            "tiny.steps", [steps_input(x[:, t : t + 1])], sequence_id=5, sequence_start=t == 0, sequence_end=t == 3
+        )
+        for t in range(4)
+    ]
+    assert np.array_equal(value(answers[-1], "logits"), whole)
+
+
+def test_async_requests(triton: InferenceServerClient) -> None:
+    waiting = [triton.async_infer("tiny", [image_input()], request_id=str(n)) for n in range(6)]
+    answers = [one.get_result() for one in waiting]
+    assert [answer.get_response()["id"] for answer in answers] == [str(n) for n in range(6)]
+    first = value(answers[0], "logits")
+    assert all(np.allclose(value(answer, "logits"), first, rtol=1e-4) for answer in answers)
+
+
+def test_errors_carry_our_sentence(triton: InferenceServerClient) -> None:
+    with pytest.raises(InferenceServerException, match="no model of that name"):
+        triton.infer("none", [image_input()])
+    with pytest.raises(InferenceServerException, match="shape"):
+        triton.infer("tiny.steps", [steps_input(np.zeros((1, 3, 2, 5, 5), np.float32))])
+    with pytest.raises(InferenceServerException, match="compressed"):
+        triton.infer("tiny", [image_input()], request_compression_algorithm="gzip")
+    with pytest.raises(InferenceServerException, match="nothing at this path"):
+        triton.load_model("tiny")
+
+
+def test_statistics(triton: InferenceServerClient) -> None:
+    triton.infer("tiny", [image_input()])
+    (stats,) = triton.get_inference_statistics("tiny")["model_stats"]
+    counts = stats["inference_stats"]
+    assert counts["success"]["count"] == counts["queue"]["count"] == counts["compute_infer"]["count"] > 0
+
+
+def test_asyncio_client(port: int) -> None:
+    import asyncio
+
+    import tritonclient.http.aio as aio
+
+    async def talk() -> None:
+        async with aio.InferenceServerClient(f"127.0.0.1:{port}") as client:
+            assert await client.is_server_ready()
+            given = aio.InferInput("x", [1, 3, *SHAPE], "FP32")
+            given.set_data_from_numpy(x_of())
+            answer = await client.infer("tiny.steps", [given])
+            assert value(answer, "logits").shape == (1, 3)
+            with pytest.raises(InferenceServerException):
+                await client.infer("none", [given])
+
+    asyncio.run(talk())
+
+
+@pytest.mark.slow
+def test_perf_analyzer_with_four_clients(port: int, triton: InferenceServerClient, tmp_path: Path) -> None:
+    program = shutil.which("perf_analyzer") or shutil.which("perf_analyzer", path=str(Path(sys.executable).parent))
+    if program is None:
+        pytest.skip("perf_analyzer is absent: pip install perf-analyzer")
+    data = picture(".jpg")
+    element = base64.b64encode(struct.pack("<I", len(data)) + data).decode()  # its input file wants the length in front
+    (tmp_path / "image.json").write_text(json.dumps({"data": [{"image": {"b64": element}}]}))
+    before = triton.get_inference_statistics("tiny")["model_stats"][0]["inference_count"]
+    command = [program, "-m", "tiny", "-x", "1", "-u", f"127.0.0.1:{port}", "-i", "http", "--shape", "image:1"]
+    command += ["--input-data", str(tmp_path / "image.json"), "--concurrency-range", "4"]
+    command += ["--measurement-interval", "1000", "--max-trials", "3", "--stability-percentage", "999"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Concurrency: 4" in done.stdout
+    assert "error" not in done.stdout.lower()
+    stats = triton.get_inference_statistics("tiny")["model_stats"][0]
+    assert stats["inference_count"] > before
+    assert stats["inference_stats"]["fail"]["count"] == 0

@@ -1,0 +1,175 @@
+"""Conversion: every method comes to its ANN, in the published order; SpikingJelly's converter as an oracle."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.ann import CifarResNet, stage, with_qcfs
+from models.convert import METHODS, Method, convert
+from models.convert_graph import ConversionError
+from models.convert_network import ConvertedNetwork
+from models.simulate import curve, predictions
+from tests.support.models import warmed
+from training.ann import set_levels
+
+
+def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:
+    with pytest.raises(ConversionError, match="calibration images"):
+        convert(resnet, [])
+    with pytest.raises(ConversionError, match="not finite"):
+        convert(resnet, [images / 0])
+    with pytest.raises(ConversionError, match="float"):
+        convert(resnet, [images.to(torch.uint8)])
+    with pytest.raises(ConversionError, match="unknown method"):
+        convert(resnet, [images], "magic")
+    with pytest.raises(ConversionError, match="QCFS"):
+        convert(resnet, [images], "qcfs")
+    broken = CifarResNet(1).eval()
+    broken.layer1[0].conv1.weight.data[0, 0, 0, 0] = torch.nan  # type: ignore[union-attr, index]
+    with pytest.raises(ConversionError, match=r"layer1\.0\.conv1\.weight has values that are not finite"):
+        convert(broken, [images])
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in ("hard-reset", "qcfs", "sengupta")])
+def test_every_method_comes_to_the_ann(name: str, resnet: nn.Module, images: Tensor) -> None:
+    """With maximum thresholds no neuron saturates: the mean output goes to the ANN's, whatever the rule."""
+    method = replace(METHODS[name], threshold="percentile", percent=100.0, light=False)
+    network = convert(resnet, [images], method)
+    steps = 10 if method.rule.kind == "few" else 200
+    images = images[:8]
+    with torch.no_grad():
+        expected = resnet(images)
+    error = float((predictions(network, images, steps) - expected).abs().max() / expected.abs().max())
+    assert error < (0.2 if name in ("rueckauer-max", "rueckauer", "half", "ltb", "mmse", "ours", "bounded") else 0.05)
+
+
+def test_hard_reset_fails(resnet: nn.Module, images: Tensor) -> None:
+    with torch.no_grad():
+        expected = resnet(images)
+
+    def error(name: str) -> float:
+        return float((predictions(convert(resnet, [images], name), images, 200) - expected).abs().mean())
+
+    assert error("hard-reset") > 4 * error("rueckauer")
+
+
+def test_spikes_equal_spikingjelly(images: Tensor) -> None:
+    ann2snn = pytest.importorskip("spikingjelly.activation_based.ann2snn")
+    from spikingjelly.activation_based import neuron as sj
+
+    ann = warmed(joined(), images)
+    converter = ann2snn.Converter(ann2snn.RateCodingRecipe(dataloader=[images], mode="Max"))
+    theirs = converter.convert(copy.deepcopy(ann))
+    ours = convert(ann, [images], "rueckauer-max")
+    their_trains: dict[nn.Module, list[Tensor]] = {}  # in the order of execution
+    for module in theirs.modules():
+        if isinstance(module, sj.IFNode):
+            module.register_forward_hook(lambda m, _, out: their_trains.setdefault(m, []).append(out.detach()))
+    our_trains: list[Tensor] = []
+    for layer in ours.neurons().values():
+        layer.register_forward_hook(
+            lambda module, _, out: our_trains.append(out / module.row(module.amplitude, out[0]))  # type: ignore[operator]
+        )
+    with torch.no_grad():
+        logits = torch.stack([theirs.forward(images) for _ in range(16)])
+    mine, _ = ours(images[None], None, 16)
+    assert len(their_trains) == len(our_trains) == 7
+    for their_train, our_train in zip(their_trains.values(), our_trains):
+        torch.testing.assert_close(our_train, torch.stack(their_train), rtol=0, atol=1e-6)
+    torch.testing.assert_close(mine, logits, rtol=1e-5, atol=1e-5)
+
+
+def joined() -> nn.Module:
+    """Blocks with convolutions in their shortcuts: what both converters can read."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        stage(8, 8, 1, 1, "conv"),
+        stage(8, 16, 2, 2, "conv"),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 10),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+    """A tiny residual network that tells noisy stripes apart: (ann, calibration, test images, test labels)."""
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(n: int) -> tuple[Tensor, Tensor]:
+        y = torch.randint(0, 6, (n,), generator=generator)
+        angle = y * torch.pi / 6
+        grid = torch.linspace(-3, 3, 12)
+        wave = torch.cos(angle)[:, None, None] * grid[:, None] + torch.sin(angle)[:, None, None] * grid[None]
+        phase = torch.rand((n, 1, 1), generator=generator) * 6.28
+        x = torch.sin(2.2 * wave + phase) + 1.6 * torch.randn((n, 12, 12), generator=generator)
+        return x[:, None].repeat(1, 3, 1, 1), y
+
+    torch.manual_seed(0)
+    ann = CifarResNet(1, 3, 6)
+    optimiser = torch.optim.Adam(ann.parameters(), 3e-3)
+    for _ in range(60):
+        x, y = draw(64)
+        loss = F.cross_entropy(ann(x), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    x, y = draw(400)
+    return ann.eval(), draw(64)[0], x, y
+
+
+def test_accuracy_has_the_published_order(trained: tuple[nn.Module, Tensor, Tensor, Tensor]) -> None:
+    ann, calibration, x, y = trained
+    with torch.no_grad():
+        top = 100 * float((ann(x).argmax(1) == y).float().mean())
+    assert top > 80
+
+    def at(method: str | Method, steps: int) -> float:
+        return curve(convert(ann, [calibration], method, steps=steps), x, y, steps).accuracy(steps)
+
+    found = {
+        "rueckauer-max": at("rueckauer-max", 16), "rueckauer": at("rueckauer", 16), "hard-reset": at("hard-reset", 16),
+        "sengupta": at("sengupta", 16), "half": at("half", 4), "few-spikes": at("few-spikes", 10),
+        **{name: at(name, 8) for name in ("ltb", "mmse", "mmse-light", "searched", "ours", "settled", "bounded")},
+        "signed": at("signed", 8),
+        **{name: at(name, 2) for name in ("multi", "multi8", "multi-diff", "multi8-diff", "dcgs", "cascade")},
+    }  # fmt: skip
+    assert {*found, "qcfs"} == set(METHODS)  # which has a test of its own
+    assert at("rueckauer", 4) < found["half"] - 30
+    assert at("half", 2) < at("ours", 2) - 2
+    assert found["hard-reset"] < found["rueckauer"] - 30
+    assert found["rueckauer-max"] <= found["rueckauer"]
+    assert found["sengupta"] < found["rueckauer"]
+    assert found["rueckauer"] > top - 5
+    for name in set(found) - {"rueckauer-max", "rueckauer", "hard-reset", "sengupta", "half"}:
+        assert found[name] > top - 2, name
+
+
+def test_qcfs_is_better_at_few_steps_than_a_plain_conversion(
+    trained: tuple[nn.Module, Tensor, Tensor, Tensor],
+) -> None:
+    ann, calibration, x, y = trained
+    network = with_qcfs(copy.deepcopy(ann), 4)
+    set_levels(network, ann, calibration)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    with torch.no_grad():
+        answers = ann(calibration).softmax(1)
+    network.train()
+    for _ in range(20):
+        loss = F.cross_entropy(network(calibration), answers)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    def at(network: ConvertedNetwork, steps: int) -> float:
+        return curve(network, x, y, steps).accuracy(steps)
+
+    qcfs = convert(network.eval(), [calibration], "qcfs")
+    assert at(qcfs, 4) > at(convert(ann, [calibration], "rueckauer"), 4) + 30
+    assert at(qcfs, 4) > 80

@@ -1,0 +1,116 @@
+"""Thresholds of converted neurons: each rule against its equation, computed another way."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.ann import Qcfs, SmallCnn, with_qcfs
+from models.convert import METHODS, convert
+from models.convert_rules import SpikeRule, quantised_relu
+from models.convert_thresholds import FLOOR, gauss_threshold, mmse_threshold, percentile, poisson
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "levels", "theta"),
+    [(0, 1, 1, 1.22401), (0, 1, 4, 2.13529), (0, 1, 8, 2.55123), (0.5, 1, 8, 2.90149), (-1, 1, 8, 1.97695)],
+)
+def test_gaussian_threshold(mean: float, deviation: float, levels: int, theta: float) -> None:
+    found = gauss_threshold(torch.tensor([mean]).double(), torch.tensor([deviation]).double(), levels)
+    assert float(found) == pytest.approx(theta, abs=1e-4)
+
+
+def test_thresholds() -> None:
+    assert percentile(torch.tensor([[0.0, -1, 3, 1, 2], [0, 0, 0, 0, -1]]), 50).tolist() == [2, 0]
+    spikes = poisson(torch.tensor([1.0, -0.5, 0.0]), 4000, torch.Generator().manual_seed(0))
+    assert set(spikes.unique().tolist()) == {-1.0, 0.0, 1.0}
+    torch.testing.assert_close(spikes.mean(0), torch.tensor([1.0, -0.5, 0.0]), rtol=0, atol=0.05)
+
+
+def test_ltb_thresholds_never_fall(resnet: nn.Module, images: Tensor) -> None:
+    before: list[Tensor] | None = None
+    for passes in (1, 2, 8):
+        network = convert(resnet, [images], replace(METHODS["ltb"], passes=passes))
+        theta = [layer.theta for layer in network.neurons().values()]
+        if before is not None:
+            assert all((b >= a - 1e-6).float().mean() > 0.9 for a, b in zip(before, theta))
+        before = theta
+
+
+def thetas(ann: nn.Module, images: Tensor, method: str, **changes: object) -> Tensor:
+    network = convert(ann, list(images.split(8)), replace(METHODS[method], **changes), steps=8)  # type: ignore[arg-type]
+    (layer,) = network.neurons().values()
+    return layer.theta
+
+
+def currents(ann: nn.Module, images: Tensor) -> Tensor:
+    """[4, values] of the one layer."""
+    with torch.no_grad():
+        return ann[0](images).transpose(0, 1).flatten(1)  # type: ignore[index, operator]
+
+
+def test_percentiles_of_layer_and_channel(one_layer: nn.Module, small_images: Tensor) -> None:
+    z = currents(one_layer, small_images)
+    torch.testing.assert_close(thetas(one_layer, small_images, "rueckauer-max"), z.amax().expand(4))
+    positive = z[z > 0].sort().values
+    rank = -(-len(positive) * 999 // 1000) - 1
+    torch.testing.assert_close(thetas(one_layer, small_images, "rueckauer"), positive[rank].expand(4))
+    half = thetas(one_layer, small_images, "half", channelwise=True, percent=50.0)
+    for theta, row in zip(half, z):
+        above = row[row > 0].sort().values
+        assert float(theta) == pytest.approx(float(above[-(-len(above) // 2) - 1]))
+
+
+def test_mmse_is_the_best_of_its_candidates(one_layer: nn.Module, small_images: Tensor) -> None:
+    a, rule = currents(one_layer, small_images).relu(), SpikeRule("if", v0=0.5, inclusive=True)
+    found = mmse_threshold(a, 8, rule)
+    for theta, row in zip(found, a):
+        candidates = [row.max() * (1 - 0.01 * i) for i in range(95)]
+        errors = [float((quantised_relu(row, c, 8, rule) - row).square().mean()) for c in candidates]
+        own = float((quantised_relu(row, theta, 8, rule) - row).square().mean())
+        assert own == pytest.approx(min(errors), rel=1e-4)
+    assert (thetas(one_layer, small_images, "mmse") < a.amax(1)).all()
+
+
+def test_one_pass_of_ltb(one_layer: nn.Module, small_images: Tensor) -> None:
+    theta = torch.zeros(4)
+    for batch in small_images.split(8):
+        z = currents(one_layer, batch)
+        theta = theta + 2 * ((z - theta[:, None]) * (z > theta[:, None])).mean(1)
+    torch.testing.assert_close(thetas(one_layer, small_images, "ltb", passes=1), theta)
+
+
+def test_spike_norm_takes_the_largest_current_of_a_step(one_layer: nn.Module, small_images: Tensor) -> None:
+    spikes = poisson(small_images, 8, torch.Generator().manual_seed(0))
+    largest = torch.stack([currents(one_layer, x).amax() for x in spikes]).amax()
+    torch.testing.assert_close(thetas(one_layer, small_images, "sengupta"), largest.expand(4))
+
+
+def test_gaussian_thresholds_read_mean_and_deviation_alone(one_layer: nn.Module, small_images: Tensor) -> None:
+    z = currents(one_layer, small_images)
+    theta = thetas(one_layer, small_images, "dcgs")
+    assert (theta > z.std(1)).all()
+    assert (theta < z.mean(1).abs() + 6 * z.std(1)).all()
+
+
+def test_qcfs_thresholds_are_as_trained(small_images: Tensor) -> None:
+    ann = with_qcfs(SmallCnn(3), 4)
+    levels = [m for m in ann.modules() if isinstance(m, Qcfs)]
+    with torch.no_grad():
+        for number, module in enumerate(levels):
+            module.level.fill_(1.5 + number)
+    network = convert(ann.eval(), [small_images], "qcfs")
+    assert [float(layer.theta[0]) for layer in network.neurons().values()] == [1.5, 2.5, 3.5]
+    assert all(layer.rule.v0 == 0.5 and layer.rule.inclusive for layer in network.neurons().values())
+
+
+def test_a_dead_channel_gets_a_tiny_threshold(one_layer: nn.Module, small_images: Tensor) -> None:
+    ann = copy.deepcopy(one_layer)
+    with torch.no_grad():
+        ann[0].weight[2] = 0  # type: ignore[index]
+        ann[0].bias[2] = -1  # type: ignore[index]
+    theta = thetas(ann, small_images, "half", channelwise=True)
+    assert float(theta[2]) == pytest.approx(FLOOR)
+    assert (theta[[0, 1, 3]] > 0.1).all()

@@ -1,0 +1,144 @@
+"""Spike rules: golden trains, and each rule's equation at every step."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.ann import Qcfs
+from models.convert_rules import SpikeRule, differential_step, few_spikes, quantised_relu, rule_step
+
+VARYING = (1.25, -0.75, -1.25, 0.5, 0.25, -0.5)
+
+
+def run_rule(rule: SpikeRule, inputs: Sequence[float], theta: float = 1.0) -> tuple[list[float], float]:
+    """(q theta of each step, final membrane) of one neuron."""
+    limit, v, sent = torch.tensor([theta]).double(), torch.zeros(1).double(), torch.zeros(1).double()
+    train = []
+    for x in inputs:
+        q, v, sent = rule_step(torch.tensor([x]).double(), v, sent, limit, rule)
+        train.append(float(q) * theta)
+    return train, float(v) + rule.start * theta
+
+
+@pytest.mark.parametrize(
+    ("v0", "inclusive", "z", "train"),
+    [
+        (0.0, True, 9 / 32, "00010001"),
+        (0.5, True, 9 / 32, "01000100"),
+        (0.5, True, 0.25, "01000100"),
+        (0.5, False, 0.25, "00100010"),
+        (0.0, True, 0.25, "00010001"),
+        (0.0, False, 0.25, "00001000"),
+    ],
+)
+def test_if_trains(v0: float, inclusive: bool, z: float, train: str) -> None:
+    spikes, _ = run_rule(SpikeRule("if", v0=v0, inclusive=inclusive), [z] * 8)
+    assert "".join(str(int(s)) for s in spikes) == train
+
+
+def test_bounds_forget_old_debts_and_dues() -> None:
+    rule = SpikeRule("if", inclusive=True, bounds=(-0.5, 1.0))
+    assert run_rule(rule, [-9.0, 0.75, 0.75]) == ([0, 0, 1], 0)
+    assert run_rule(rule, [9.0, 0.0, 0.0]) == ([1, 1, 0], 0)
+
+
+def test_signed_neuron_takes_back() -> None:
+    assert run_rule(SpikeRule("if", inclusive=True), VARYING) == ([1, 0, 0, 0, 0, 0], -1.0 + 0.0)
+    spikes, v = run_rule(SpikeRule("signed", inclusive=True), VARYING)
+    assert spikes == [1, 0, -1, 0, 0, 0]
+    assert v == 0
+
+
+@pytest.mark.parametrize(
+    ("levels", "train"),
+    [(2, [0, 0.5, 0, 0.5, 0.5, 0, 0.5, 0]), (4, [0.25, 0.25, 0.25, 0.5, 0.125, 0.25, 0.25, 0.5])],
+)
+def test_multi_threshold_trains(levels: int, train: list[float]) -> None:
+    assert run_rule(SpikeRule("multi", levels, v0=0), [9 / 32] * 8)[0] == train
+
+
+def test_multi_threshold_takes_back() -> None:
+    assert run_rule(SpikeRule("multi", 4, v0=0), VARYING)[0] == [1, -0.5, -0.5, 0, 0, 0]
+
+
+def test_cascade_train() -> None:
+    expected = [0.25, 0.375, 0.25, 0.25, 0.25, 0.375, 0.25, 0.25]
+    assert run_rule(SpikeRule("cascade", 4, v0=0.5), [9 / 32] * 8)[0] == expected
+
+
+def test_differential_train() -> None:
+    rule, one, zero = SpikeRule("multi", 4, v0=0, differential=True), torch.ones(1), torch.zeros(1)
+    state, train = (zero, zero, zero, zero), []
+    for t in range(1, 9):
+        x = torch.tensor([0.55 if t == 1 else 0.0])
+        q, state = differential_step(x, state, torch.tensor([float(t)]), torch.tensor([0.1]), one, rule)
+        train.append(float(q))
+    assert train == [0.5, 0.25, 0, 0.125, 0, 0, 0, 0]
+    assert float(state[3]) == pytest.approx(0.65625)
+
+
+@pytest.mark.parametrize(
+    ("levels", "value", "expected", "train"),
+    [
+        (10, 1, 0.9765625, "0000101000"),
+        (10, 7.3, 7.2998046875, "0100101011"),
+        (10, 12.5, 12.4755859375, "0111111111"),
+        (10, 30, 24.9755859375, "1111111111"),
+        (10, -1, 0, "0000000000"),
+        (6, 7.3, 7.03125, None),
+    ],
+)
+def test_few_spikes(levels: int, value: float, expected: float, train: str | None) -> None:
+    q = few_spikes(torch.tensor([value]).double(), torch.tensor([25.0]).double(), SpikeRule("few", levels, v0=0))
+    assert float(q.mean(0) * 25) == expected
+    if train is not None:
+        assert "".join(str(int(s > 0)) for s in q[:, 0]) == train
+
+
+@given(
+    z=st.fractions(-2, 2, max_denominator=64),
+    theta=st.sampled_from([Fraction(1, 2), Fraction(1), Fraction(3, 2)]),
+    half=st.booleans(),
+    inclusive=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_if_is_the_quantised_relu_at_every_step(z: Fraction, theta: Fraction, half: bool, inclusive: bool) -> None:
+    z = Fraction(round(z * 64), 64)  # exact in binary: no rounding in the simulation
+    rule = SpikeRule("if", v0=0.5 if half else 0.0, inclusive=inclusive)
+    spikes, _ = run_rule(rule, [float(z)] * 16, float(theta))
+    for steps in range(1, 17):
+        ratio = (z * steps + (theta / 2 if half else 0)) / theta
+        count = ratio.__floor__() if inclusive else ratio.__ceil__() - 1
+        expected = float(theta * min(max(count, 0), steps))
+        assert sum(spikes[:steps]) == expected
+        mean = quantised_relu(torch.tensor(float(z)).double(), torch.tensor(float(theta)).double(), steps, rule)
+        assert float(mean) * steps == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("level", [-1, 0.9, 1, 2.9, 3, 5.5, 7.1, 9])
+def test_if_returns_the_qcfs_value(level: float) -> None:
+    expected = {-1: 0, 0.9: 0, 1: 2, 2.9: 2, 3: 4, 5.5: 6, 7.1: 8, 9: 8}[level]
+    assert float(Qcfs(4, 8.0)(torch.tensor(float(level))).detach()) == expected
+    assert sum(run_rule(SpikeRule("if", inclusive=True), [level] * 4, 8.0)[0]) / 4 == expected
+
+
+def test_rules_refuse_nonsense() -> None:
+    for bad in (
+        {"kind": "none"},
+        {"levels": 0},
+        {"v0": 1.0},
+        {"kind": "multi", "reset": "zero"},
+        {"differential": True},
+        {"bounds": (0.6, 1.0)},
+        {"bounds": (-math.inf, 1.0)},
+        {"bounds": (0.0,)},
+        {"bounds": (-1.0, 1.0), "reset": "zero"},
+        {"kind": "signed", "bounds": (-1.0, 1.0)},
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            SpikeRule(**bad)  # type: ignore[arg-type]

@@ -1,0 +1,169 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from app.cli import main
+from models.checkpoint import Card, Contract, save
+from models.convert import convert
+from models.export import FORMATS, ExportError, Runner, check_parity, example_inputs, export, start_state
+from models.neurons import CLIF, PLIF, SLIDING_PSN, State
+from models.resnet import NETWORKS, ResNetConfig
+from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
+from tests.support.models import lively
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The one ONNX file of these tests: tracing takes seconds."""
+    require_onnx()
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    parity = export(lively(CONFIG), CARD, "onnx", path)
+    assert parity.steps == 50
+    assert parity.logits < 1e-4
+    assert parity.ties == 0
+    return path
+
+
+def test_onnx_stands_alone(onnx_file: Path) -> None:
+    assert [path.name for path in onnx_file.parent.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [CONFIG, replace(CONFIG, block="sew", neuron=PLIF), *(replace(CONFIG, neuron=n) for n in (CLIF, SLIDING_PSN))],
+)
+def test_torch_export_behaves_as_the_network(config: ResNetConfig, tmp_path: Path) -> None:
+    parity = export(lively(config), CARD, "torch", tmp_path / "model.pt2")
+    assert parity.steps == 50
+    assert parity.logits < 1e-4
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
+
+
+def test_a_window_of_steps(tmp_path: Path) -> None:
+    assert export(lively(CONFIG), CARD, "torch", tmp_path / "w.pt2", window=3).steps == 51
+
+
+def test_the_first_layer_that_differs_is_named() -> None:
+    network = lively(CONFIG)
+
+    def broken(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, after = network(x_seq, state)
+        return logits, {**after, "blocks.0.neuron2": after["blocks.0.neuron2"] + 0.5}
+
+    with pytest.raises(ExportError, match=r"after step 1, \d+ neurons of blocks\.0\.neuron2 differ"):
+        check_parity(network, broken, CONTRACT)
+
+    def wrong_readout(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, after = network(x_seq, state)
+        return logits + 1, after
+
+    with pytest.raises(ExportError, match="logits of the read-out differ"):
+        check_parity(network, wrong_readout, CONTRACT)
+
+
+def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = lively(CONFIG)
+
+    def read(_: Path, __: int | None) -> Runner:
+        return lambda x_seq, state: (network(x_seq, state)[0] + 1, network(x_seq, state)[1])
+
+    monkeypatch.setitem(FORMATS, "torch", replace(FORMATS["torch"], read=read))
+    with pytest.raises(ExportError):
+        export(network, CARD, "torch", tmp_path / "model.pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_onnx_names_metadata_and_a_free_batch(onnx_file: Path) -> None:
+    import onnxruntime
+
+    network = lively(CONFIG)
+    session = onnxruntime.InferenceSession(onnx_file)
+    state = start_state(network, CONTRACT, 1)
+    assert [port.name for port in session.get_inputs()] == ["x", *(f"state.{key}" for key in state)]
+    assert [port.name for port in session.get_outputs()] == ["logits", *(f"after.{key}" for key in state)]
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["spikesight.contract"])["bin_us"] == 10_000
+    assert json.loads(facts["spikesight.labels"]) == ["a", "b", "c"]
+    for streams in (1, 5):
+        x = example_inputs(CONTRACT, 1, streams)
+        feeds = {f"state.{key}": value.numpy() for key, value in start_state(network, CONTRACT, streams).items()}
+        logits = session.run(["logits"], {"x": x[0].numpy(), **feeds})[0]
+        with torch.no_grad():
+            assert np.abs(logits - network(x)[0][0].numpy()).max() < 1e-4
+
+
+def test_eventcv_carries_the_state(onnx_file: Path) -> None:
+    eventcv = pytest.importorskip("eventcv")
+    network = lively(CONFIG)
+    try:
+        model = eventcv.Model(str(onnx_file))
+    except (RuntimeError, OSError, ValueError, NotImplementedError) as error:
+        pytest.skip(f"EventCV has no ONNX runtime here: {error}")
+    keys = start_state(network, CONTRACT, 1)
+    stateful = eventcv.StatefulModel(model, {f"after.{key}": f"state.{key}" for key in keys})
+    x_seq = example_inputs(CONTRACT, 4, 1)
+    with torch.no_grad():
+        expected = network(x_seq)[0].numpy()
+    for x, logits in zip(x_seq, expected):
+        assert np.abs(np.asarray(stateful(x.numpy())) - logits).max() < 1e-4
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "model", lively(CONFIG), CARD)
+    assert main(["export", str(tmp_path / "model"), "--format", "torch", "--out", str(tmp_path / "model.pt2")]) == 0
+    assert "over 50 steps" in capsys.readouterr().out
+    assert (tmp_path / "model.pt2").stat().st_size > 1000
+    assert main(["export", str(tmp_path / "model"), "--format", "torch", "--out", str(tmp_path / "model.onnx")]) == 2
+    assert "must end in .pt2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["half", "multi-diff"])
+def test_converted_networks(method: str, tmp_path: Path) -> None:
+    images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 3)]
+    card = Card(Contract("image", 3, 8, 8, 4, "direct"), ("a", "b", "c"))
+    network = convert(nn.Sequential(*layers).eval(), [images], method)
+    assert export(network, card, "torch", tmp_path / "model.pt2").logits < 1e-4
+    assert network(images[None])[0].shape == (1, 8, 3), "the network takes its compiled loops again"
+
+
+def test_a_tie_is_not_a_difference() -> None:
+    network = lively(CONFIG)
+
+    def tied(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        """One neuron of the first layer fires in every step as no other does."""
+        logits, after = network(x_seq, state)
+        moved = after["blocks.0.neuron1"].clone()
+        moved.view(2, -1)[0, 5] += 0.5
+        behind = {key: value + 3 for key, value in after.items() if key > "blocks.0.neuron1"}
+        first = torch.tensor([1.0, 0.0])[:, None]
+        shifted = {key: torch.where(first.view(-1, 1, 1, 1) > 0, value, after[key]) for key, value in behind.items()}
+        return logits + 5 * first, {**after, **shifted, "blocks.0.neuron1": moved}
+
+    parity = check_parity(network, tied, CONTRACT)
+    assert parity.ties == 50
+    assert parity.logits == 0
+
+
+FORMS = [(name, kind) for name in NETWORKS for kind in FORMATS if kind != "nir"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), FORMS)
+def test_every_registry_network(name: str, kind: str, tmp_path: Path) -> None:
+    if kind == "onnx":
+        require_onnx()
+    config = replace(NETWORKS[name], classes=3)
+    if config.in_channels == 2:
+        contract = replace(CONTRACT, height=32, width=32)
+    else:
+        contract = Contract("image", config.in_channels, 32, 32, 4, "direct")
+    path = tmp_path / f"model{FORMATS[kind].ending}"
+    parity = export(lively(config), Card(contract, ("a", "b", "c")), kind, path)
+    assert parity.logits < 1e-4
+    assert parity.ties < 20

@@ -1,0 +1,121 @@
+"""NIR graphs of others, read as networks, and another runtime on ours."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.export import ExportError, example_inputs, export
+from models.export_nir_run import read_nir
+from models.resnet import ResNetConfig
+from tests.support.exporting import CARD, CONTRACT
+from tests.support.models import lively
+
+nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikesight[export]'")
+
+
+def lif(size: int, tau: float, r: float, threshold: float) -> object:
+    return nir.LIF(*(np.full(size, v, np.float32) for v in (tau, r, 0.1, threshold, -0.2)))
+
+
+def test_a_graph_of_others(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    weight, second = generator.normal(size=(6, 4)).astype(np.float32), generator.normal(size=(2, 6)).astype(np.float32)
+    bias = generator.normal(size=6).astype(np.float32)
+    graph = nir.NIRGraph.from_list(nir.Affine(weight, bias), lif(6, 0.02, 2.0, 0.7), nir.Linear(second))
+    nir.write(tmp_path / "other.nir", graph)
+    with pytest.raises(ExportError, match="how long a step is"):
+        read_nir(tmp_path / "other.nir")
+    x_seq = torch.from_numpy(generator.normal(size=(9, 3, 4)).astype(np.float32))
+    found, state = read_nir(tmp_path / "other.nir", dt=0.005)(x_seq)
+    v, spikes = np.zeros((3, 6)), []
+    for x in x_seq.numpy():
+        v = v + 0.005 / 0.02 * (0.1 - v + 2 * (x @ weight.T + bias))
+        spikes.append(v > 0.7)
+        v = np.where(spikes[-1], -0.2, v)
+    assert 0 < np.mean(spikes) < 1
+    assert np.abs(found.numpy() - np.stack(spikes) @ second.T).max() < 1e-5
+    assert np.abs(state["lif"].numpy() - v).max() < 1e-5
+
+
+def test_a_recurrent_graph_of_others(tmp_path: Path) -> None:
+    nodes = {
+        "input": nir.Input(np.array([1])),
+        "sum": nir.I(np.ones(1)),
+        "held": nir.Delay(np.full(1, 2.0)),
+        "back": nir.Scale(np.full(1, -0.5)),
+        "output": nir.Output(np.array([1])),
+    }
+    edges = [("input", "sum"), ("sum", "held"), ("held", "output"), ("sum", "back"), ("back", "sum")]
+    nir.write(tmp_path / "loop.nir", nir.NIRGraph(nodes, edges))
+    found, _ = read_nir(tmp_path / "loop.nir", dt=1.0)(torch.ones(5, 1, 1))
+    assert found.flatten().tolist() == [0, 0, 1, 1.5, 1.75]
+
+
+def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
+    ones = np.ones(2)
+    nir.write(tmp_path / "cuba.nir", nir.NIRGraph.from_list(nir.CubaLIF(ones, ones, ones, ones, ones)))
+    with pytest.raises(ExportError, match="CubaLIF, which is none of our layers"):
+        read_nir(tmp_path / "cuba.nir", dt=1e-3)
+    nir.write(tmp_path / "delay.nir", nir.NIRGraph.from_list(nir.Delay(ones * 0.0015)))
+    with pytest.raises(ExportError, match="whole steps"):
+        read_nir(tmp_path / "delay.nir", dt=1e-3)
+    (tmp_path / "letter.nir").write_text("dear network")
+    with pytest.raises(ExportError, match=r"letter\.nir is not a NIR graph"):
+        read_nir(tmp_path / "letter.nir")
+
+
+def fill(layer: nn.Module, node: Any) -> None:
+    assert isinstance(layer, nn.Linear)
+    layer.weight.copy_(torch.from_numpy(node.weight))
+    layer.bias.copy_(torch.from_numpy(node.bias))
+
+
+def test_another_runtime_agrees(tmp_path: Path) -> None:
+    """nirtorch wires the graph by itself, circles included; only the neurons' equations are given to it."""
+    nirtorch = pytest.importorskip("nirtorch", reason="nirtorch is not installed")
+    network = lively(ResNetConfig("plain", (1,), (4,), pool="none", classes=3))
+    export(network, CARD, "nir", tmp_path / "model.nir")
+
+    class Euler(nn.Module):
+        def __init__(self, node: object) -> None:
+            super().__init__()
+            self.share = torch.from_numpy(0.01 / node.tau).float()  # type: ignore[attr-defined]
+            self.r = torch.from_numpy(node.r).float()  # type: ignore[attr-defined]
+
+        def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+            v = torch.zeros_like(x) if state is None else state
+            v = v + self.share * (self.r * x - v)
+            return v, v
+
+    class Step(nn.Module):
+        def __init__(self, node: object) -> None:
+            super().__init__()
+            self.threshold = torch.from_numpy(node.threshold)  # type: ignore[attr-defined]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x > self.threshold).float()
+
+    class Times(nn.Module):
+        def __init__(self, node: object) -> None:
+            super().__init__()
+            self.factor = torch.from_numpy(node.scale).float()  # type: ignore[attr-defined]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.factor
+
+    def affine(node: object) -> nn.Module:
+        return nn.Linear(4, 3).requires_grad_(False).apply(lambda layer: fill(layer, node))
+
+    node_map = {nir.LI: Euler, nir.Threshold: Step, nir.Scale: Times, nir.Affine: affine}
+    node_map[nir.Flatten] = lambda _: nn.Flatten()
+    other = nirtorch.nir_to_torch(nir.read(tmp_path / "model.nir"), node_map)
+    x_seq, state = example_inputs(CONTRACT, 10, 1), None
+    with torch.no_grad():
+        expected, _ = network(x_seq)
+        for x, logits in zip(x_seq, expected):
+            found, state = other(x, state)
+            assert (found - logits).abs().max() < 1e-4

@@ -1,0 +1,128 @@
+"""NIR graphs that we write: they behave as the network, and say what NIR cannot."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from app.cli import main
+from models import export_nir
+from models.checkpoint import Card, Contract, find, load
+from models.convert import convert
+from models.export import ExportError, example_inputs, export
+from models.export_nir_run import read_nir
+from models.neurons import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from tests.support.exporting import CARD, CONFIG, CONTRACT
+from tests.support.models import lively
+
+nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikesight[export]'")
+CONFIGS = {
+    "ms, max-pool, delayed subtracting reset": CONFIG,
+    "sew, reset at once, inclusive": replace(
+        CONFIG, block="sew", neuron=NeuronConfig(0.9, delay=False, inclusive=True)
+    ),
+    "plain, reset to zero": replace(CONFIG, block="plain", pool="none", neuron=NeuronConfig(0.7, reset="zero")),
+    "IF": replace(CONFIG, block="plain", shortcut="pad", pool="avg", neuron=replace(IF, theta=1.5)),
+    "IF to zero at once": replace(CONFIG, block="sew", neuron=replace(IF, reset="zero", delay=False)),
+    "PLIF": replace(CONFIG, block="sew", neuron=PLIF),
+    "scaled input": replace(CONFIG, neuron=NeuronConfig(0.25, scale_input=True, theta=0.5)),
+    "beta 0": replace(CONFIG, neuron=NeuronConfig(0.0, delay=False)),
+    "sliding PSN": replace(CONFIG, neuron=SLIDING_PSN),
+    "bottleneck, max-pools, spiking read-out": replace(
+        CONFIG, block="sew", bottleneck=True, downsample="max", spiking_readout=True, neuron=NeuronConfig(theta=0.1)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_graph_behaves_as_the_network(name: str, tmp_path: Path) -> None:
+    network = lively(CONFIGS[name])
+    parity = export(network, CARD, "nir", tmp_path / "model.nir")
+    assert parity.steps == 50
+    assert parity.logits < 1e-4
+    assert parity.ties <= 2
+    x_seq = example_inputs(CONTRACT, 12)
+    with torch.no_grad():
+        expected, _ = network(x_seq)
+    assert float(expected.abs().max()) > 0
+    found, _ = read_nir(tmp_path / "model.nir")(x_seq)  # from no state at all
+    assert found.shape == expected.shape
+    assert (found - expected).abs().median() < 1e-4
+
+
+def test_continuous_time_parameters(tmp_path: Path) -> None:
+    path = tmp_path / "model.nir"
+    neuron = NeuronConfig(0.75, theta=0.5, scale_input=True)
+    export(lively(replace(CONFIG, block="plain", pool="none", neuron=neuron)), CARD, "nir", path)
+    graph = nir.read(path)  # NIR's own reader, which checks every shape
+    assert graph.metadata["dt"] == pytest.approx(0.01)
+    assert "Euler" in graph.metadata["integration"]
+    layer = graph.nodes["neuron"]
+    assert isinstance(layer, nir.LI)
+    assert layer.tau.flat[0] == pytest.approx(0.01 / 0.25)
+    assert layer.r.flat[0] == pytest.approx(1)  # dt / tau R = 1 - beta
+    assert layer.v_leak.max() == 0
+    assert graph.nodes["neuron.spikes"].threshold.flat[0] == 0.5
+    assert graph.nodes["neuron.reset"].scale.flat[0] == pytest.approx(-0.5 / 0.25)
+    assert ("neuron.reset", "neuron") in graph.edges
+    assert tuple(graph.nodes["output"].input_type["input"]) == (3,)
+
+
+def test_a_max_pool_is_refused_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "model.nir"
+    export(lively(replace(CONFIG, pool="max")), CARD, "nir", path)
+    with pytest.raises(AssertionError):
+        nir.read(path)
+    assert isinstance(read_nir(path).module("pool"), nn.MaxPool2d)
+
+
+def test_what_nir_cannot_say_names_its_layer(tmp_path: Path) -> None:
+    for neuron, kind in ((CLIF, "clif"), (RECTIFIER, "relu")):
+        with pytest.raises(ExportError, match=rf"'{kind}', such as blocks\.0\.neuron1"):
+            export(lively(replace(CONFIG, neuron=neuron)), CARD, "nir", tmp_path / "model.nir")
+    with pytest.raises(ExportError, match="no window"):
+        export(lively(CONFIG), CARD, "nir", tmp_path / "model.nir", window=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_layer_that_differs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_nir, "strict", lambda theta, _: torch.as_tensor(theta * 1.05))
+    with pytest.raises(ExportError, match=r"after step \d+, \d+ neurons of blocks\.0\.neuron1 differ"):
+        export(lively(CONFIG), CARD, "nir", tmp_path / "model.nir")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_shipped_model_comes_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nmnist.nir"
+    assert main(["export", "nmnist", "--format", "nir", "--out", str(path)]) == 0
+    assert "over 50 steps" in capsys.readouterr().out
+    network, card = load(find("nmnist"))
+    back = read_nir(path)
+    assert back.dt == pytest.approx(card.contract.bin_us * 1e-6)
+    x_seq = example_inputs(card.contract, 20, 1)
+    with torch.no_grad():
+        expected, _ = network(x_seq)
+    first, state = back(x_seq[:7])
+    second, _ = back(x_seq[7:], state)
+    assert (torch.cat([first, second]) - expected).abs().max() < 1e-4
+
+
+def plain_cnn() -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
+
+
+@pytest.mark.parametrize("method", ["hard-reset", "half"])
+def test_converted_networks(method: str, tmp_path: Path) -> None:
+    images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    card = Card(Contract("image", 3, 8, 8, 4, "direct"), ("a", "b", "c"))
+    network = convert(plain_cnn(), [images], method)
+    assert export(network, card, "nir", tmp_path / "model.nir").logits < 1e-4
+    signed = convert(plain_cnn(), [images], "multi")
+    with pytest.raises(ExportError, match="neurons of the kind 'multi'"):
+        export(signed, card, "nir", tmp_path / "multi.nir")
+    with pytest.raises(ExportError, match="membrane has bounds"):
+        export(convert(plain_cnn(), [images], "bounded"), card, "nir", tmp_path / "bounded.nir")

@@ -1,0 +1,142 @@
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from models import fused_memory
+from models.engine import engine_status
+from models.engine_library import library
+from models.fused import can_fuse, fused_steps
+from models.neurons import PLIF, NeuronConfig
+from models.surrogate import SURROGATES
+from tests.support.oracles import leaves, plain_steps
+
+pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())
+OPTIONS = list(itertools.product(("subtract", "zero"), *[(False, True)] * 4))
+
+
+def assert_same(
+    config: NeuronConfig, steps: int = 6, shape: tuple[int, ...] = (3, 5, 7), beta: Tensor | None = None
+) -> None:
+    results = []
+    for run in (fused_steps, plain_steps):
+        x_seq, v = leaves(steps, shape)
+        leak = None if beta is None else beta.clone().requires_grad_()
+        spikes, after = run(x_seq, v, config, leak)
+        generator = torch.Generator().manual_seed(1)
+        weight = torch.randn(spikes.shape, generator=generator)
+        loss = (spikes * weight).sum() + (after * torch.randn(after.shape, generator=generator)).sum()
+        inputs = [x_seq, v] if leak is None else [x_seq, v, leak]
+        results.append((spikes.detach(), after.detach(), *torch.autograd.grad(loss, inputs)))
+    (spikes, after, *gradients), (plain_spikes, plain_after, *plain_gradients) = results
+    assert torch.equal(spikes, plain_spikes)
+    assert 0 < spikes.mean() < 1
+    assert torch.equal(after, plain_after)
+    for ours, theirs in zip(gradients, plain_gradients):
+        tolerance = 1e-6 if ours.ndim else 5e-6  # the leak's gradient is one sum over everything
+        assert (ours - theirs).abs().max() <= tolerance * max(1.0, float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize(("reset", "delay", "inclusive", "scale_input", "detach_reset"), OPTIONS)
+def test_equals_the_plain_loop(
+    surrogate: str, reset: str, delay: bool, inclusive: bool, scale_input: bool, detach_reset: bool
+) -> None:
+    config = NeuronConfig(0.75, 0.75, reset, delay, inclusive, scale_input, detach_reset, surrogate=surrogate)  # type: ignore[arg-type]
+    assert_same(config)
+
+
+@pytest.mark.parametrize(("reset", "delay", "inclusive", "scale_input", "detach_reset"), OPTIONS)
+def test_the_leak_learns(reset: str, delay: bool, inclusive: bool, scale_input: bool, detach_reset: bool) -> None:
+    config = NeuronConfig(0.75, 0.75, reset, delay, inclusive, scale_input, detach_reset, learn_beta=True)  # type: ignore[arg-type]
+    assert_same(config, beta=torch.tensor(0.6))
+
+
+@pytest.mark.parametrize("shape", [(1,), (15,), (16,), (17,), (1023,), (2, 1025)])
+def test_any_number_of_neurons(shape: tuple[int, ...]) -> None:
+    assert_same(NeuronConfig(theta=0.75), 3, (*shape, 3))
+
+
+def test_threads_and_streaming_change_nothing() -> None:
+    config = NeuronConfig(reset="zero", delay=False, learn_beta=True)
+    x_seq = torch.randn(4, 8, 1 << 16)
+    x_seq.requires_grad_()
+    threads, outcomes = torch.get_num_threads(), []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        for big in (x_seq, torch.cat([x_seq] * 5, 1)):
+            beta = torch.tensor(0.5, requires_grad=True)
+            spikes, after = fused_steps(big, None, config, beta)
+            outcomes.append(
+                (spikes[:, :8], after[:8], *torch.autograd.grad((spikes * big.detach()).sum(), [x_seq, beta]))
+            )
+    torch.set_num_threads(threads)
+    once, many, again, many_again = outcomes
+    assert all(torch.equal(a, b) for a, b in zip(once, again))
+    assert all(torch.equal(a, b) for a, b in zip(many, many_again))
+    assert torch.equal(once[0], many[0])
+    assert torch.allclose(once[2] * 5, many[2], rtol=1e-5)
+
+
+def test_no_state_is_zeros_and_memory_order_stays() -> None:
+    x_seq, _ = leaves(4, (2, 6, 5, 3))
+    config = NeuronConfig(theta=0.75)
+    spikes, after = fused_steps(x_seq, None, config)
+    plain = plain_steps(x_seq, torch.zeros(2, 6, 5, 3), config)
+    assert torch.equal(spikes, plain[0])
+    last = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (4, 2))
+    spikes, after = fused_steps(last, after, config)
+    assert torch.equal(spikes, plain_steps(x_seq, plain[1], config)[0])
+    assert spikes.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad((spikes * last.detach()).sum() + after.sum(), x_seq)
+    again, end = plain_steps(x_seq, plain[1], config)
+    (expected,) = torch.autograd.grad((again * x_seq.detach()).sum() + end.sum(), x_seq)
+    assert (gradient - expected).abs().max() < 1e-5
+
+
+def test_half_precision_integrates_in_float32() -> None:
+    x_seq, v = leaves(4, (2, 33))
+    half = x_seq.detach().bfloat16()
+    spikes, after = fused_steps(half, v.detach(), PLIF, torch.tensor(0.5))
+    assert spikes.dtype == torch.bfloat16
+    assert after.dtype == torch.float32
+    assert torch.equal(spikes.float(), plain_steps(half.float(), v.detach(), PLIF, torch.tensor(0.5))[0])
+
+
+def test_what_it_does_not_take() -> None:
+    assert not can_fuse(torch.zeros(2, 3, dtype=torch.float64))
+    assert not can_fuse(torch.zeros(2, 0))
+    assert not can_fuse(torch.zeros(2, 3, device="meta"))
+    assert can_fuse(torch.zeros(2, 3))
+
+
+def test_large_outputs_lie_in_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_memory, "_free", fused_memory.defaultdict(list))
+    x_seq = torch.randn(4, 1 << 18, requires_grad=True)
+    size = 4 * x_seq.numel()
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        spikes, _ = fused_steps(x_seq, None, NeuronConfig())
+        (gradient,) = torch.autograd.grad(spikes.sum(), x_seq)
+        return spikes.detach(), gradient
+
+    first = run()
+    row, expected = first[0][1], first[0][1].clone()
+    second = run()
+    assert all(torch.equal(a, b) for a, b in zip(first, second))
+    assert not {a.data_ptr() for a in first} & {b.data_ptr() for b in second}  # nothing in use is lent again
+    places = {a.data_ptr() for a in second}
+    del second
+    assert fused_memory.kept_bytes() == 2 * size
+    third = run()
+    assert {a.data_ptr() for a in third} == places
+    del first, third
+    assert fused_memory.kept_bytes() == 3 * size  # a view of the first spikes is still there
+    run()
+    assert torch.equal(row, expected)
+    del row
+    assert fused_memory.kept_bytes() == 4 * size
+    monkeypatch.setattr(fused_memory, "KEPT_BYTES", 3 * size)
+    run()
+    assert fused_memory.kept_bytes() <= 3 * size

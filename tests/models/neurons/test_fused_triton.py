@@ -1,0 +1,57 @@
+"""The GPU's kernels, run by Triton's interpreter on the CPU: spikes, states and gradients of the plain loop."""
+
+import itertools
+import os
+
+import pytest
+import torch
+
+from tests.support.oracles import leaves, plain_steps
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is first imported
+pytest.importorskip("triton", reason="Triton is not installed (it comes with PyTorch for GPUs): pip install triton")
+
+from models import fused_triton
+from models.neurons import NeuronConfig
+from models.surrogate import SURROGATES
+
+OPTIONS = list(itertools.product(("subtract", "zero"), *[(False, True)] * 4))
+
+
+@pytest.mark.parametrize("learn_beta", [False, True], ids=["fixed", "learnt"])
+@pytest.mark.parametrize(("number", "options"), list(enumerate(OPTIONS)))
+def test_equals_the_plain_loop(number: int, options: tuple[str, bool, bool, bool, bool], learn_beta: bool) -> None:
+    surrogate = list(SURROGATES)[number % len(SURROGATES)]
+    config = NeuronConfig(0.75, 0.75, *options, surrogate=surrogate, learn_beta=learn_beta)  # type: ignore[arg-type]
+    x_seq, before = leaves(3, (2, 5, 7))
+    beta = torch.tensor(0.6, requires_grad=True) if learn_beta else None
+    spikes, after = plain_steps(x_seq, before, config, beta)
+    generator = torch.Generator().manual_seed(1)
+    dspikes, dafter = (torch.randn(part.shape, generator=generator) for part in (spikes, after))
+    loss = (spikes * dspikes).sum() + (after * dafter).sum()
+    wanted = torch.autograd.grad(loss, [x_seq, before] if beta is None else [x_seq, before, beta])
+    with torch.no_grad():
+        ours, ours_after = fused_triton.forward(x_seq, before, beta, config)
+        gradients = fused_triton.backward(x_seq, before, beta, dspikes, dafter, config)
+    assert torch.equal(ours, spikes)
+    assert 0 < ours.mean() < 1
+    assert torch.equal(ours_after, after)
+    for ours, theirs in zip(gradients, wanted):
+        assert ours is not None
+        assert (ours - theirs).abs().max() <= 2e-6 * max(1.0, float(theirs.abs().max()))
+
+
+def test_half_precision_is_integrated_in_float32_over_several_blocks() -> None:
+    config = NeuronConfig()
+    x_seq = leaves(4, (fused_triton.BLOCK + 3,))[0].detach().bfloat16()
+    exact = x_seq.float().requires_grad_()
+    spikes, after = plain_steps(exact, torch.zeros_like(exact[0]), config)
+    spikes.sum().backward()
+    ours, ours_after = fused_triton.forward(x_seq, None, None, config)
+    dx, dbefore, dbeta = fused_triton.backward(x_seq, None, None, torch.ones_like(x_seq), None, config)
+    assert torch.equal(ours.float(), spikes)
+    assert torch.equal(ours_after, after)
+    assert exact.grad is not None
+    torch.testing.assert_close(dx, exact.grad.bfloat16())
+    assert dbefore is None
+    assert dbeta is None

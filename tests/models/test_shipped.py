@@ -1,0 +1,61 @@
+"""The shipped image models see digits: a drawn one everywhere, real ones where MNIST lies."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.checkpoint import find
+from models.classifier import Classifier
+from tests.support.processes import ROOT
+from training.data import read_idx
+
+ROADS = {"mnist-direct": "direct", "mnist-converted": "converted", "mnist-ann": "ann"}
+
+
+@pytest.fixture(scope="module", params=list(ROADS))
+def classifier(request: pytest.FixtureRequest) -> Classifier:
+    return Classifier.load(find(request.param))
+
+
+def test_a_drawn_one_is_a_one(classifier: Classifier) -> None:
+    paper = np.full((60, 48, 3), 250, np.uint8)
+    paper[10:50, 22:27] = 15
+    predictions = classifier.predict_image(paper)
+    assert len(predictions) == classifier.contract.steps
+    assert predictions[-1].label == "1"
+
+
+def test_real_digits(classifier: Classifier, shared_data: Callable[[str], Path]) -> None:
+    folder = shared_data("mnist")
+    images = read_idx(next(folder.glob("t10k-images*")))[:100]
+    labels = read_idx(next(folder.glob("t10k-labels*")))[:100]
+    right = sum(classifier.predict_image(image)[-1].index == label for image, label in zip(images, labels))
+    assert right >= 95
+
+
+def test_its_card_says_what_was_measured(classifier: Classifier) -> None:
+    result = json.loads((ROOT / "training" / "results" / classifier.name / "result.json").read_text())
+    card = classifier.card
+    assert card.contract.kind == "image"
+    assert classifier.road == ROADS[classifier.name]
+    if classifier.road == "converted":
+        assert card.metrics["correct"] == result["correct"]
+        assert result["test_images"] == 10_000
+        assert card.metrics["val_accuracy"] == result["val_accuracy"]
+    else:
+        assert card.metrics["test"]["correct"] == result["test"]["correct"]
+        assert result["test"]["count"] == 10_000
+
+
+def test_what_they_cost() -> None:
+    direct, converted, ann = (Classifier.load(find(name)) for name in ROADS)
+    digit = np.zeros((28, 28), np.uint8)
+    digit[4:24, 13:16] = 255
+    costs = {c.road: sum(p.synops for p in c.predict_image(digit)) for c in (direct, converted, ann)}
+    assert costs["direct"] < costs["ann"] == ann.ann_macs == converted.ann_macs
+    assert all(p.spikes == 0 for p in ann.predict_image(digit))
+    for name in ROADS:
+        assert (find(name) / "model.safetensors").stat().st_size <= 1_000_000

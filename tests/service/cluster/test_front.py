@@ -1,0 +1,261 @@
+"""The one address of a cluster: requests and streams outlive the replica they were given to."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+
+from encoders.events import SensorSize
+from service.api import create_app
+from service.client import Client, ClientError
+from service.connection import Server, server
+from service.front import Front, create_front, sequence_wish
+from service.images import decode
+from service.replicas import Replicas
+from service.settings import Settings
+from service.sums import summed_metrics
+from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.samples import picture, some_events
+from tests.support.servers import running
+from tests.support.streams import SENSOR, STREAM, predictions, settle
+
+pytest.importorskip("aiohttp", reason="the front needs the extra [cluster]")
+INNER, OUTER = "inner-token-of-the-replicas", "outer-token-of-the-clients"
+
+
+class Behind:
+    """A server in a thread that can end like a killed process: no goodbye on any connection."""
+
+    def __init__(self, app: Starlette, settings: Settings) -> None:
+        self.app = app
+        self.listening = socket.socket()
+        self.listening.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.server: Server = server(app, settings)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        end = time.monotonic() + 30
+        while not self.server.started and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _run(self) -> None:
+        self.server.run(sockets=[self.listening])
+
+    def kill(self) -> None:
+        """Cut every connection and listen no more."""
+
+        def cut() -> None:
+            for listener in self.server.servers:
+                listener.close()
+            for connection in list(self.server.server_state.connections):
+                connection.transport.abort()
+
+        self.server.servers[0].get_loop().call_soon_threadsafe(cut)
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(self.url.rpartition(":")[2]))):
+                    return
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+
+
+def replica(**changes: object) -> Behind:
+    wanted = Settings(**{"max_batch": 8, "token": INNER, **changes})  # type: ignore[arg-type]
+    return Behind(create_app(wanted, (tiny(),)), wanted)
+
+
+@contextmanager
+def fronted(*behind: "Behind | Dropping", **changes: object) -> Iterator[tuple[Client, Front]]:
+    """A front on these replicas, and a client of it."""
+
+    async def known() -> dict[str, str]:
+        return {str(n): one.url for n, one in enumerate(behind)}
+
+    wanted = Settings(**{"token": OUTER, "deadline_s": 5, **changes})  # type: ignore[arg-type]
+    front = Front(wanted, INNER, Replicas(known))
+    with ExitStack() as stack:
+        for one in behind:
+            stack.callback(one.stop)
+        port = stack.enter_context(running(create_front(front), token=OUTER))
+        yield Client(f"http://127.0.0.1:{port}", OUTER), front
+
+
+def test_requests_are_forwarded_as_they_are() -> None:
+    with fronted(replica()) as (client, _):
+        assert client.ready()
+        assert client.models().default == "tiny"
+        assert client.predict(picture(), logits=True, steps=True).steps
+        assert "spikesight_steps_total" in client._ask("GET", "/metrics").decode()
+        for data, status in ((b"", 400), (b"GIF89a", 415)):
+            with pytest.raises(ClientError) as caught:
+                client.predict(data)
+            assert caught.value.status == status
+        with pytest.raises(ClientError) as caught:
+            Client(client.url, "another-token-of-nobody").models()
+        assert caught.value.status == 401
+        with pytest.raises(ClientError) as caught:
+            Client(client.url).stream(**STREAM)
+        assert caught.value.status == 1008
+
+
+def test_no_accepted_image_is_lost_with_its_replica() -> None:
+    first, second = replica(max_queue=64), replica(max_queue=64)
+    results: list[object] = []
+    with fronted(first, second) as (client, _):
+
+        def ask() -> None:
+            for _ in range(6):
+                try:
+                    results.append(client.predict(picture()).label)
+                except ClientError as error:
+                    results.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        while len(results) < 6:
+            time.sleep(0.005)
+        first.kill()
+        for thread in threads:
+            thread.join()
+        assert len(results) == 36
+        assert set(results) == {tiny_label()}
+
+
+def tiny_label() -> str:
+    return tiny().predict_image(decode(picture(), 2**20))[-1].label
+
+
+class Dropping:
+    """Takes a request and cuts the connection: what a replica looks like that a sample ends."""
+
+    def __init__(self) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.asked = 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = self.listening.accept()
+                with peer:
+                    self.asked += len(peer.recv(100)) > 0
+
+    def stop(self) -> None:
+        self.listening.close()
+
+
+def test_a_sample_that_ends_replicas_does_not_end_them_all() -> None:
+    dropping = [Dropping() for _ in range(5)]
+    with fronted(*dropping) as (client, _), pytest.raises(ClientError) as caught:
+        client.predict(picture())
+    assert caught.value.status == 500
+    assert sum(one.asked for one in dropping) == 3
+
+
+def test_without_replicas_there_is_a_clear_answer() -> None:
+    with fronted(deadline_s=0.3) as (client, _):
+        assert not client.ready()
+        for ask in (lambda: client.predict(picture()), lambda: client.stream(**STREAM)):
+            with pytest.raises(ClientError) as caught:
+                ask()
+            assert caught.value.status in (503, 1013)
+
+
+def holder(front: Front, *behind: Behind) -> Behind:
+    """The replica that has the stream."""
+    return next(one for n, one in enumerate(behind) if front.replicas.get(str(n)).streams)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("packets_before", [5, 60])
+def test_a_stream_moves_with_its_membranes(packets_before: int) -> None:
+    events = some_events(3000, span_us=1_000_000)
+    expected = tiny().predict_events(events, SensorSize(**SENSOR))
+    parts = np.array_split(events, 100)
+    first, second = replica(), replica()
+    with fronted(first, second) as (client, front), client.stream(**STREAM) as stream:
+        for part in parts[:packets_before]:
+            stream.send_events(part)
+        got = predictions(stream, packets_before // 2)
+        holder(front, first, second).kill()
+        for part in parts[packets_before:]:
+            stream.send_events(part)
+        got += settle(stream)
+        assert front.metrics.moved._value.get() == 1
+    assert [p.step for p in got] == list(range(1, len(got) + 1))
+    assert [tuple(p.logits or ()) for p in got] == [p.logits for p in expected[:-1]]
+    assert not any(p.reset for p in got)
+
+
+def test_a_stream_of_frames_is_closed_clearly() -> None:
+    first, second = replica(), replica()
+    with fronted(first, second) as (client, front), client.stream(**STREAM) as stream:
+        stream.send_image(picture(), 0.0)
+        stream.send_image(picture(seed=1), 40.0)
+        assert next(stream.receive(20))
+        holder(front, first, second).kill()
+        with pytest.raises(ClientError) as caught:
+            list(stream.receive(20))
+        assert caught.value.status == 1012
+
+
+def test_sequences_stay_with_their_replica() -> None:
+    httpclient = pytest.importorskip("tritonclient.http", reason="conformance needs tritonclient[http]")
+    from tritonclient.utils import InferenceServerException
+
+    first, second = replica(), replica()
+    contract = EVENT_CONTRACT
+    random = np.random.default_rng(0)
+    x = (random.random((1, 6, contract.channels, contract.height, contract.width)) < 0.2).astype(np.float32)
+
+    def infer(triton, part: np.ndarray, **options) -> np.ndarray:
+        given = httpclient.InferInput("x", list(part.shape), "FP32")
+        given.set_data_from_numpy(np.ascontiguousarray(part))
+        answer = triton.infer("tiny.steps", [given], headers={"Authorization": f"Bearer {OUTER}"}, **options)
+        return answer.as_numpy("logits")
+
+    with fronted(first, second) as (client, front):
+        triton = httpclient.InferenceServerClient(client.url.removeprefix("http://"))
+        whole = infer(triton, x)
+        infer(triton, x[:, :2], sequence_id=7, sequence_start=True)
+        for _ in range(3):
+            client.predict(picture())
+        infer(triton, x[:, 2:4], sequence_id=7)
+        assert np.array_equal(infer(triton, x[:, 4:], sequence_id=7), whole)
+        (first if front._holders["tiny.steps", 7] == "0" else second).kill()
+        with pytest.raises(InferenceServerException, match="lost with its replica"):
+            infer(triton, x, sequence_id=7)
+        with pytest.raises(InferenceServerException, match="unknown sequence"):
+            infer(triton, x, sequence_id=7)
+        infer(triton, x[:, :2], sequence_id=7, sequence_start=True)
+        triton.close()
+
+
+def test_the_sequence_is_read_from_the_request() -> None:
+    body = b'{"parameters": {"sequence_id": 5, "sequence_start": true}, "inputs": []}'
+    found = sequence_wish(
+        "/v2/models/a.steps/versions/1/infer", body + b"\0\1", {"inference-header-content-length": str(len(body))}
+    )
+    assert found is not None
+    assert (found[0], found[1].identity, found[1].start) == ("a.steps", 5, True)
+    assert sequence_wish("/v2/models/a/infer", body, {}) is None
+    assert sequence_wish("/v2/models/a.steps/infer", b'{"sequence_id"', {}) is None
+    assert sequence_wish("/v2/models/a.steps/infer", b"[" * 100_000 + b'"sequence_id"', {}) is None
+
+
+def test_metrics_are_added_up() -> None:
+    one = b'# HELP a_total b\n# TYPE a_total counter\na_total{route="/x"} 2.0\n'
+    other = b'# HELP a_total b\n# TYPE a_total counter\na_total{route="/x"} 3.0\na_total{route="/y"} 1.0\n'
+    text = summed_metrics([one, other]).decode()
+    assert 'a_total{route="/x"} 5.0\n' in text
+    assert 'a_total{route="/y"} 1.0\n' in text

@@ -1,0 +1,97 @@
+"""The folder that classifies without a server, as far as it needs no browser."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from encoders.emulator import Emulator, PixelModel, log_levels
+from models.checkpoint import Card, Contract, save
+from models.export import ExportError
+from service import demos
+from service.page import standalone
+from tests.support.exporting import CARD, CONFIG, require_onnx
+from tests.support.models import lively
+
+DIGITS = Card(replace(CARD.contract, height=34, width=34), ("0", "1", "3"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder written by the command."""
+    require_onnx()
+    place = tmp_path_factory.mktemp("web")
+    save(place / "model", lively(CONFIG), DIGITS)
+    assert main(["export", str(place / "model"), "--web", str(place / "site")]) == 0
+    assert sorted(path.name for path in place.iterdir()) == ["model", "site"]
+    return place / "site"
+
+
+def test_all_that_the_page_asks_for_is_there(folder: Path) -> None:
+    for path in (*folder.rglob("*.js"), folder / "index.html"):
+        if path.name == "ort.js":
+            continue
+        text = path.read_text()
+        wanted = re.findall(r'from "(\.[^"]+)"|(?:src|href)="([^":]+)"', text)
+        for name in filter(None, (name for pair in wanted for name in pair)):
+            assert name.startswith("#") or (path.parent / name).is_file(), f"{path.name} asks for {name}"
+    assert "MIT" in (folder / "LICENSE-onnxruntime.txt").read_text()
+    assert (folder / "offline" / "vendor" / "ort.wasm").read_bytes()[:4] == b"\0asm"
+
+
+def test_nothing_but_own_scripts_may_run(folder: Path) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (folder / "index.html").read_text())
+    assert policy is not None
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.group(1).split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == "'self' 'wasm-unsafe-eval'"
+    assert rules["connect-src"] == "'self'"
+
+
+def test_facts_of_the_network(folder: Path) -> None:
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["labels"] == ["0", "1", "3"]
+    assert facts["contract"]["bin_us"] == 10_000
+    assert {sample["name"] for sample in facts["samples"]} == {"digit-0", "digit-3"}
+    assert (folder / "samples" / "digit-3.t64").read_bytes() == demos.t64_of("digit-3")
+    assert facts["pixels"]["levels"] == log_levels(PixelModel().linear_below).tolist()
+
+
+def test_pixels_are_those_of_the_emulator(folder: Path) -> None:
+    on, off, start = np.fromfile(folder / "pixels.f32", "<f4").reshape(3, 240, 320)
+    emulator = Emulator(standalone.FRAME)
+    emulator.push(np.zeros((240, 320), np.uint8), 0)
+    assert emulator.state is not None
+    assert np.array_equal(emulator.state.reference, start)  # ln I of black is 0
+    for threshold, levels in ((on, np.arange(0, 1, 0.05)), (off, -np.arange(0, 1, 0.05))):
+        assert 0.19 < threshold.mean() < 0.21, levels
+    assert np.array_equal(emulator._on, on)
+    assert np.array_equal(emulator._off, off)
+
+
+def test_refused_and_nothing_left(tmp_path: Path) -> None:
+    image = Card(Contract("image", 2, 17, 13, 4, "direct"), ("a", "b", "c"))
+    with pytest.raises(ExportError, match="takes events"):
+        standalone.write_folder(tmp_path / "new", lively(CONFIG), image, "image")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("keep me")
+    with pytest.raises(ExportError, match="not an empty folder"):
+        standalone.write_folder(tmp_path / "full", lively(CONFIG), CARD, "model")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "letter.txt"]
+
+
+def test_a_damaged_runtime_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(standalone.RUNTIME, "ort.wasm", "0" * 64)
+    with pytest.raises(ExportError, match=r"ort\.wasm .* is damaged"):
+        standalone.copy_page(tmp_path)
+
+
+def test_flags_that_do_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "model", lively(CONFIG), CARD)
+    command = ["export", str(tmp_path / "model"), "--web", str(tmp_path / "site")]
+    assert main([*command, "--window", "3"]) == 2
+    assert "--web goes without" in capsys.readouterr().err

@@ -1,0 +1,281 @@
+"""Continuous batching: company changes nothing, one bad item fails alone, ticks are shared."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from models.classifier import Classifier, Input
+from models.neurons import State
+from service.lanes import Broken, Expired, Stopped, Tick
+from service.mailbox import Mailbox
+from service.scheduler import Scheduler
+from service.session import Outcome
+from tests.support.models import tiny
+from tests.support.scheduling import SHAPE, Gated, Listener, alone, inputs, open_with, scheduling, until
+
+
+def test_company_changes_nothing() -> None:
+    classifier = Gated()
+    with scheduling(classifier, max_batch=5) as scheduler:
+        lanes = [open_with(scheduler, inputs(6 + n, seed=n), request=n % 2 == 0) for n in range(8)]
+        classifier.gate.set()
+        for n, (_, listener) in enumerate(lanes):
+            got = [outcome.logits for outcome in listener.wait().outcomes]
+            np.testing.assert_allclose(got, alone(inputs(6 + n, seed=n)), rtol=1e-4, atol=1e-5)
+    assert max(classifier.batches) == 5
+
+
+def test_a_lane_alone_is_bit_equal() -> None:
+    with scheduling(tiny()) as scheduler:
+        _, listener = open_with(scheduler, inputs(9))
+        got = [outcome.logits for outcome in listener.wait().outcomes]
+    assert all(np.array_equal(a, b) for a, b in zip(got, alone(inputs(9))))
+
+
+def test_reset_starts_with_fresh_membranes() -> None:
+    given = inputs(6)
+    given[3] = Input(given[3].x, 3, 4, 0, True)
+    with scheduling(tiny()) as scheduler:
+        _, listener = open_with(scheduler, given)
+        got = [outcome.logits for outcome in listener.wait().outcomes]
+    assert all(np.array_equal(a, b) for a, b in zip(got, alone(given)))
+    assert all(np.array_equal(a, b) for a, b in zip(got[3:], alone(inputs(6)[3:])))
+
+
+def test_streams_and_requests_share_a_tick() -> None:
+    classifier = Gated()
+    ticks: list[Tick] = []
+    scheduler = Scheduler(classifier, max_batch=4, on_tick=ticks.append)
+    listeners = [open_with(scheduler, inputs(2, seed=n), request=True)[1] for n in range(20)]
+    behind: list[bool] = []
+
+    class Looking(Listener):
+        def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+            behind[:] = [not listener.done.is_set() for listener in listeners]
+            return super().outcome(given, outcome, queue_ms)
+
+    stream = Looking(2)
+    scheduler.submit(scheduler.open(stream, request=False), inputs(2))
+    classifier.gate.set()
+    scheduler.start()
+    stream.wait()
+    for listener in listeners:
+        listener.wait()
+    scheduler.stop()
+    assert any(behind), "the stream waited for every request"
+    assert {tick.batch for tick in ticks} <= {1, 2, 3, 4}
+    assert sum(tick.batch for tick in ticks) == 42
+
+
+def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.RUN_S", 1e9)
+    ticks: list[Tick] = []
+    given = [one._replace(reset=n == 7) for n, one in enumerate(inputs(12))]
+    scheduler = Scheduler(tiny(), on_tick=ticks.append)
+    listener = Listener(len(given))
+    scheduler.submit(scheduler.open(listener, request=True, sums=True), given)
+    scheduler.start()
+    listener.wait()
+    scheduler.stop()
+    got = np.concatenate([*(run.logits for run in listener.runs), *(one.logits[None] for one in listener.outcomes)])
+    assert max(tick.steps for tick in ticks) > 1
+    assert sum(tick.steps for tick in ticks) == 12
+    assert sorted(map(tuple, got.tolist())) == sorted(map(tuple, np.stack(alone(given)).tolist()))
+    spikes = sum(run.spikes for run in listener.runs) + sum(sum(one.layer_spikes) for one in listener.outcomes)
+    assert spikes == sum(tick.spikes for tick in ticks)
+
+
+def test_while_a_stream_is_open_each_step_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.RUN_S", 1e9)
+    with scheduling(tiny()) as scheduler:
+        stream = scheduler.open(Listener(), request=False)
+        listener = Listener(9)
+        scheduler.submit(scheduler.open(listener, request=True, sums=True), inputs(9))
+        assert len(listener.wait().outcomes) == 9
+        scheduler.close(stream)
+
+
+def test_the_models_thread_decodes_what_it_steps() -> None:
+    classifier = Gated()
+    with scheduling(classifier, max_batch=4) as scheduler:
+        open_with(scheduler, inputs(1), request=True)
+        threads: set[int] = set()
+
+        def making(n: int) -> list[Input]:
+            threads.add(threading.get_ident())
+            if n == 2:
+                raise LookupError("not a sample")
+            return inputs(3, seed=n)
+
+        listeners = [Listener(3) for _ in range(6)]
+        for n, listener in enumerate(listeners):
+            assert scheduler.submit_made(scheduler.open(listener, request=True), lambda n=n: making(n))
+        late = Listener(3)
+        assert scheduler.submit_made(scheduler.open(late, request=True, deadline=0.0), lambda: making(9))
+        stream = scheduler.open(Listener(), request=False)
+        assert not scheduler.submit_made(scheduler.open(Listener(), request=True), lambda: making(10))
+        scheduler.close(stream)
+        classifier.gate.set()
+        for n, listener in enumerate(listeners):
+            listener.wait()
+            got = [outcome.logits for outcome in listener.outcomes]
+            assert n == 2 or all(np.array_equal(a, b) for a, b in zip(got, alone(inputs(3, seed=n)), strict=True))
+        assert isinstance(listeners[2].errors[0], LookupError)
+        assert isinstance(late.wait().errors[0], Expired)
+        assert threads == {scheduler._thread.ident}
+    assert max(classifier.batches) == 4
+
+
+@asynccontextmanager
+async def lent_the_loop(classifier: Classifier, **options: int) -> AsyncIterator[Scheduler]:
+    """A scheduler that may make short steps in the running event loop."""
+    mailbox = Mailbox()
+    mailbox.attach(asyncio.get_running_loop())
+    with scheduling(classifier, soon=mailbox.soon, after_tick=mailbox.flush, **options) as scheduler:  # type: ignore[arg-type]
+        yield scheduler
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
+    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9 if short else 0.0)
+
+    async def stepped() -> tuple[list[Listener], int | None]:
+        async with lent_the_loop(tiny(), max_batch=2) as scheduler:
+            listeners = [open_with(scheduler, inputs(3 + n, seed=n))[1] for n in range(5)]
+            await until(lambda: all(listener.done.is_set() for listener in listeners))
+            return listeners, scheduler._thread.ident
+
+    listeners, thread = asyncio.run(stepped())
+    for n, listener in enumerate(listeners):
+        expected = alone(inputs(3 + n, seed=n))
+        assert all(np.array_equal(a.logits, b) for a, b in zip(listener.outcomes, expected, strict=True))
+        assert listener.threads == {threading.get_ident() if short else thread}
+
+
+def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9)
+    classifier = Gated()
+
+    async def stepped() -> tuple[set[int], set[int | None]]:
+        async with lent_the_loop(classifier) as scheduler:
+            request = open_with(scheduler, inputs(1), request=True)[1]
+            await until(scheduler._network.locked)
+            stream = open_with(scheduler, inputs(3))[1]
+            await asyncio.sleep(0.01)
+            assert not stream.outcomes
+            classifier.gate.set()
+            await until(lambda: request.done.is_set() and stream.done.is_set())
+            return stream.threads, {scheduler._thread.ident}
+
+    threads, thread = asyncio.run(stepped())
+    assert threads == thread
+
+
+def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9)
+
+    async def ended() -> None:
+        async with lent_the_loop(tiny()) as scheduler:
+            lane, _ = open_with(scheduler, inputs(50))
+            scheduler.retire()
+            await asyncio.sleep(0)
+            scheduler.close(lane)  # while it waits for its next turn
+            await until(lambda: not scheduler._thread.is_alive())
+
+    asyncio.run(ended())
+
+
+def test_one_bad_item_fails_alone() -> None:
+    classifier = Gated()
+    classifier.poison = 77.0
+    bad = [Input(np.full(SHAPE, 77, np.float32), 0, 1, 0, False)]
+    with scheduling(classifier, max_batch=4) as scheduler:
+        open_with(scheduler, inputs(1))
+        time.sleep(0.05)
+        good = [open_with(scheduler, inputs(3, seed=n), request=True)[1] for n in range(2)]
+        _, broken = open_with(scheduler, bad, request=True)
+        classifier.gate.set()
+        broken.wait()
+        for n, listener in enumerate(good):
+            got = [outcome.logits for outcome in listener.wait().outcomes]
+            np.testing.assert_allclose(got, alone(inputs(3, seed=n)), rtol=1e-4, atol=1e-5)
+    assert isinstance(broken.errors[0], Broken)
+
+
+def test_a_wrong_shape_never_joins() -> None:
+    with scheduling(tiny()) as scheduler:
+        lane = scheduler.open(Listener(), request=True)
+        with pytest.raises(ValueError, match="must be"):
+            scheduler.submit(lane, [Input(np.zeros((2, 3, 3), np.uint8), 0, 1, 0, False)])
+
+
+def test_a_receiver_that_raises_ends_its_lane_only() -> None:
+    class Faulty(Listener):
+        def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+            raise RuntimeError(f"a defect: {given} {outcome} {queue_ms}")
+
+    faulty = Faulty()
+    with scheduling(tiny()) as scheduler:
+        scheduler.submit(scheduler.open(faulty, request=False), inputs(3))
+        faulty.wait()
+        open_with(scheduler, inputs(2))[1].wait()
+    assert len(faulty.errors) == 1
+
+
+def test_stop_tells_those_who_wait() -> None:
+    classifier = Gated()
+    scheduler = Scheduler(classifier)
+    scheduler.start()
+    _, first = open_with(scheduler, inputs(1))
+    time.sleep(0.05)
+    lanes = [open_with(scheduler, inputs(3), request=True)[1] for _ in range(3)]
+    threading.Timer(0.1, classifier.gate.set).start()
+    scheduler.stop()
+    assert first.wait().outcomes
+    assert all(isinstance(listener.wait().errors[0], Stopped) for listener in lanes)
+    with pytest.raises(Stopped):
+        scheduler.open(Listener(), request=True)
+
+
+def test_a_retired_scheduler_ends_after_its_last_lane() -> None:
+    scheduler = Scheduler(tiny())
+    scheduler.start()
+    lane, listener = open_with(scheduler, inputs(2))
+    listener.wait()
+    scheduler.retire()
+    listener.done.clear()
+    listener.wanted = 4
+    scheduler.submit(lane, inputs(2))
+    assert listener.wait().errors == []
+    scheduler.close(lane)
+    scheduler._thread.join(10)
+    assert not scheduler._thread.is_alive()
+
+
+def test_snapshot_and_restore() -> None:
+    given = inputs(6)
+    kept: list[State] = []
+    taken = threading.Event()
+    with scheduling(tiny()) as scheduler:
+        lane, listener = open_with(scheduler, given[:3])
+        listener.wait()
+
+        def take(state: State) -> None:
+            kept.append(state)
+            taken.set()
+
+        scheduler.snapshot(lane, take)
+        assert taken.wait(10)
+        second = Listener(3)
+        other = scheduler.open(second, request=False)
+        scheduler.restore(other, kept[0])
+        scheduler.submit(other, given[3:])
+        got = [outcome.logits for outcome in second.wait().outcomes]
+        with pytest.raises(ValueError, match="snapshot"):
+            scheduler.restore(other, {})
+    assert all(np.array_equal(a, b) for a, b in zip(got, alone(given)[3:]))

@@ -1,0 +1,129 @@
+"""Cameras of the service: listed, followed by server-sent events and by streams, gone without harm."""
+
+import json
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from encoders.events import Events, SensorSize, make_events
+from service.api import create_app
+from service.client import Client, ClientError, Picture, Prediction
+from service.settings import SettingsError
+from service.sources import Address, Source, SourceEnded
+from tests.support.models import IMAGE_CONTRACT, tiny
+from tests.support.servers import running, settings
+
+
+class Waving:
+    """A driver: a dot that moves, 5 ms a packet, and the end after so many packets."""
+
+    size = SensorSize(24, 32)
+
+    def __init__(self, packets: int, pause_after: int = 1_000_000) -> None:
+        self.left, self.sent, self.pause_after = packets, 0, pause_after
+
+    def read(self, timeout_s: float) -> Events | None:
+        if self.sent == self.pause_after:
+            time.sleep(timeout_s)
+            return None
+        if not self.left:
+            raise SourceEnded
+        self.left -= 1
+        time.sleep(0.002)
+        t = np.arange(20) * 250 + self.sent * 5000
+        self.sent += 1
+        return make_events(t, (t // 1000) % 24, t % 32, t % 2)
+
+    def close(self) -> None:
+        pass
+
+
+def source(packets: int, pause_after: int = 1_000_000, text: str = "udp://127.0.0.1:3333") -> Source:
+    return Source(Address(text, text.partition(":")[0], text), lambda _: Waving(packets, pause_after))
+
+
+def server_sent(port: int, n: int) -> list[dict]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/v1/cameras/0/events")
+    answer = connection.getresponse()
+    assert answer.getheader("content-type", "").startswith("text/event-stream")
+    found: list[dict] = []
+    while len(found) < n:
+        line = answer.readline().decode()
+        if line.startswith("event: end") or not line:
+            break
+        if line.startswith("data: "):
+            found.append(json.loads(line.removeprefix("data: ")))
+    connection.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    app = create_app(settings(), (tiny(),), (source(100_000),))
+    with running(app) as port:
+        yield port
+
+
+def test_cameras_are_listed(port: int) -> None:
+    (camera,) = Client(f"http://127.0.0.1:{port}").cameras()
+    assert (camera.id, camera.source, camera.width, camera.height) == ("0", "udp://127.0.0.1:3333", 24, 32)
+    assert camera.running
+
+
+def test_server_sent_events(port: int) -> None:
+    found = server_sent(port, 5)
+    assert len(found) == 5
+    steps = [one["step"] for one in found]
+    assert steps == list(range(steps[0], steps[0] + 5))
+    assert all(one["type"] == "prediction" for one in found)
+
+
+@pytest.mark.parametrize("name", ["0", "udp://127.0.0.1:3333"])
+def test_a_stream_may_follow_a_camera(port: int, name: str) -> None:
+    messages = []
+    with Client(f"http://127.0.0.1:{port}").stream(source=name, picture=True) as stream:
+        for message in stream.receive(10):
+            messages.append(message)
+            if len(messages) == 8:
+                break
+    assert {type(message) for message in messages} == {Prediction, Picture}
+
+
+def test_other_sources_are_not_opened(port: int) -> None:
+    client = Client(f"http://127.0.0.1:{port}")
+    for name in ("udp://127.0.0.1:4444", "file:/etc/passwd", "webcam:0", "1"):
+        with pytest.raises(ClientError) as caught:
+            client.stream(source=name)
+        assert caught.value.status == 1008
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/v1/cameras/7/events")
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
+def test_silence_is_a_still_scene_and_the_end_is_told() -> None:
+    app = create_app(settings(), (tiny(),), (source(100_000, pause_after=10),))
+    with running(app) as port:
+        found = server_sent(port, 12)
+        assert sum(one["n_events"] == 0 for one in found) >= 5
+    app = create_app(settings(), (tiny(),), (source(30, text="file:/secret/place/a.bin"),))
+    with running(app) as port:
+        client = Client(f"http://127.0.0.1:{port}")
+        end = time.monotonic() + 10
+        while client.cameras()[0].running and time.monotonic() < end:
+            time.sleep(0.01)
+        assert client.cameras()[0].source == "file:a.bin"
+        assert client.cameras()[0].n_events == 600
+        assert len(server_sent(port, 1000)) <= 1
+
+
+def test_a_camera_needs_a_model_of_events() -> None:
+    eye = source(10)
+    with pytest.raises(SettingsError), TestClient(create_app(settings(), (tiny(IMAGE_CONTRACT),), (eye,))):
+        pass
+    eye.close()

@@ -1,0 +1,146 @@
+"""What breaks a rule of the stream's protocol, over a real WebSocket: the code that it is closed with."""
+
+import json
+import time
+from contextlib import suppress
+
+import pytest
+import websockets.sync.client
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from service.client import Client, ClientError
+from tests.support.servers import running
+from tests.support.streams import SENSOR
+
+
+def test_foreign_snapshots_close_1008(client: Client) -> None:
+    for restore in ("AAAA", "not base64!", ""):
+        with pytest.raises(ClientError) as caught, client.stream(restore=restore, **SENSOR) as stream:
+            next(stream.receive(5))
+        assert caught.value.status == 1008
+
+
+def raw(port: int, **options: object) -> websockets.sync.client.ClientConnection:
+    address = f"ws://127.0.0.1:{port}/v1/stream"
+    return websockets.sync.client.connect(address, compression=None, **options).__enter__()  # type: ignore[arg-type]
+
+
+def hello(**changes: object) -> str:
+    return json.dumps({"type": "hello", "protocol": 1, **SENSOR, **changes})
+
+
+def close_code(socket: websockets.sync.client.ClientConnection) -> int:
+    end = time.monotonic() + 10
+    try:
+        while time.monotonic() < end:
+            socket.recv(10)
+    except ConnectionClosed as error:
+        return error.rcvd.code if error.rcvd else 1006
+    raise AssertionError("not closed")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "{}",
+        "not json",
+        b"bytes",
+        hello(protocol=2),
+        hello(extra=1),
+        hello(model="nothing"),
+        hello(model="../x"),
+        hello(width=100_000),
+        hello(width=-1),
+        hello(smoothing=1.5),
+        hello(mode="slow"),
+    ],
+)
+def test_a_wrong_hello_closes_1008(port: int, first: str | bytes) -> None:
+    with raw(port) as socket:
+        socket.send(first)
+        assert close_code(socket) == 1008
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "text",
+        "{}",
+        '{"type": "hello"}',
+        '{"type":"settings","threshold":0}',
+        b"short",
+        bytes(12) + b"\x09\0\0\0",
+        bytes(12) + b"\0\0\0\1",
+    ],
+)
+def test_wrong_messages_close_1003(port: int, message: str | bytes) -> None:
+    with raw(port) as socket:
+        socket.send(hello())
+        socket.send(message)
+        assert close_code(socket) == 1003
+
+
+def test_bad_utf8_closes_1007(port: int) -> None:
+    with raw(port) as socket:
+        socket.send(hello())
+        socket.recv()
+        socket.send(b"\xff\xfe", text=True)
+        assert close_code(socket) == 1007
+
+
+def test_a_large_message_closes_1009(port: int) -> None:
+    with raw(port) as socket:
+        socket.send(hello())
+        socket.recv()
+        with suppress(ConnectionClosed):  # the refusal may come before all of it is sent
+            socket.send(bytes(2 * 2**20 + 1))
+        assert close_code(socket) == 1009
+
+
+def test_compression_is_not_negotiated(port: int) -> None:
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{port}/v1/stream", compression="deflate") as socket:
+        assert socket.protocol.extensions == []
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1.evil.example"])
+def test_foreign_origins_get_403(port: int, origin: str) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        raw(port, origin=origin)
+    assert caught.value.response.status_code == 403
+    assert list(json.loads(caught.value.response.body or b"")) == ["error"]
+
+
+def test_our_own_origin_is_welcome(port: int) -> None:
+    with raw(port, origin=f"http://127.0.0.1:{port}") as socket:
+        socket.send(hello())
+        assert json.loads(socket.recv(5))["type"] == "ready"
+
+
+def test_limits_of_a_stream() -> None:
+    with running(max_sessions=2, hello_s=0.3, idle_s=0.6, messages_per_s=20, token="0123456789abcdef") as port:
+        token = {"token": "0123456789abcdef"}
+        with raw(port) as late:
+            assert close_code(late) == 1008
+        with raw(port) as wrong:
+            wrong.send(hello(token="0123456789abcdeX"))
+            assert close_code(wrong) == 1008
+        with pytest.raises(InvalidStatus) as caught:
+            raw(port, additional_headers={"Authorization": "Bearer wrong"})
+        assert caught.value.response.status_code == 401
+        with raw(port) as flood:
+            flood.send(hello(**token))
+            with suppress(ConnectionClosed):  # the refusal may come before all are sent
+                for _ in range(60):
+                    flood.send(bytes(12) + b"\1\0\0\0")
+            assert close_code(flood) == 1008
+        with raw(port) as first, raw(port) as second:
+            for socket in (first, second):
+                socket.send(hello(**token))
+                socket.recv(5)
+            with pytest.raises(InvalidStatus) as caught:
+                raw(port)
+            assert caught.value.response.status_code == 503
+            assert caught.value.response.headers["retry-after"]
+            assert close_code(first) == 1001
+        with Client(f"http://127.0.0.1:{port}", token["token"]).stream(**SENSOR) as stream:
+            assert stream.ready["type"] == "ready"

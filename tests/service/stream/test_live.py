@@ -1,0 +1,230 @@
+"""Live streams over a real WebSocket, through the package's own client."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from encoders.events import SensorSize, make_events
+from service.client import Ack, Bad, Client, Picture, Prediction, Snapshot, Stream
+from service.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
+from tests.support.models import EVENT_CONTRACT, LABELS, tiny
+from tests.support.samples import picture, some_events
+from tests.support.streams import QUIET_S, SENSOR, STREAM, quiet, settle
+
+
+def test_ready_says_what_the_viewer_needs(client: Client) -> None:
+    with client.stream(**STREAM) as stream:
+        ready = stream.ready
+    assert ready["type"] == "ready"
+    assert ready["labels"] == list(LABELS)
+    assert (ready["step_us"], ready["steps"]) == (EVENT_CONTRACT.bin_us, EVENT_CONTRACT.steps)
+    assert ready["raster_rows"] > 0
+    assert ready["ann_macs"] > 0
+
+
+@pytest.mark.parametrize("packets", [1, 7, 100])
+def test_a_stream_gives_the_offline_logits(client: Client, packets: int) -> None:
+    events = some_events(900, span_us=400_000)
+    expected = tiny().predict_events(events, SensorSize(**SENSOR))
+    with client.stream(**STREAM) as stream:
+        for part in np.array_split(events, packets):
+            stream.send_events(part)
+        got = settle(stream)
+    assert [tuple(p.logits or ()) for p in got] == [p.logits for p in expected[:-1]]  # the last bin is still open
+    assert [p.step for p in got] == list(range(1, len(got) + 1))
+    assert got[-1].label == expected[-2].label
+    assert got[-1].total_spikes == sum(p.spikes for p in got)
+    assert all(sum(p.layer_spikes) == p.spikes for p in got)
+    assert all(p.raster.any() for p in got)
+    assert all(p.dropped == 0 for p in got)
+
+
+def test_every_message_is_answered(client: Client) -> None:
+    events = some_events(400)
+    with client.stream(**STREAM) as stream:
+        sent = {stream.send_events(part) for part in np.array_split(events, 50)}
+        heard = {message.seq for message in stream.receive(QUIET_S) if isinstance(message, Ack | Prediction)}
+    assert heard == sent
+
+
+def test_pictures_follow_the_answers(client: Client) -> None:
+    events = some_events(400)
+    with client.stream(picture=True, **SENSOR) as stream:
+        sent = [stream.send_events(part) for part in np.array_split(events, 5)]
+        messages = list(stream.receive(QUIET_S))
+    pictures = [message for message in messages if isinstance(message, Picture)]
+    assert [one.seq for one in pictures] == sent
+    assert sum(len(one.x) for one in pictures) == len(events)
+    assert (pictures[0].width, pictures[0].height) == (SENSOR["width"], SENSOR["height"])
+    assert np.array_equal(np.concatenate([one.y for one in pictures]), events["y"])
+    assert np.array_equal(np.concatenate([one.on for one in pictures]), events["p"])
+    for one in pictures:
+        at = messages.index(one)
+        assert not isinstance(messages[at - 1], Picture)
+
+
+def test_a_large_picture_is_thinned(client: Client) -> None:
+    with client.stream(picture=True, **SENSOR) as stream:
+        stream.send_events(some_events(9000, span_us=1000))
+        (shown,) = [message for message in stream.receive(QUIET_S) if isinstance(message, Picture)]
+    assert len(shown.x) == 4096
+
+
+def test_frames_of_a_camera(client: Client) -> None:
+    with client.stream(picture=True, width=64, height=48) as stream:
+        for number in range(6):
+            stream.send_image(picture(".jpg", (64, 48), number), 1000 + number * 33.3)
+        messages = list(stream.receive(QUIET_S))
+    predictions = [message for message in messages if isinstance(message, Prediction)]
+    assert len(predictions) > 6
+    assert {message.seq for message in messages if isinstance(message, Picture)} == set(range(1, 7))
+    assert predictions[-1].t == pytest.approx(1000 + 5 * 33.3)
+
+
+def test_frames_of_an_image_model(client: Client) -> None:
+    with client.stream(model="pixels") as stream:
+        for number in range(3):
+            stream.send_image(picture(".png", (32, 32), number), number * 33.0)
+        got = quiet(stream)
+        stream.send_events(some_events(10))
+        (bad,) = [message for message in stream.receive(QUIET_S) if isinstance(message, Bad)]
+    assert [p.step for p in got] == [1, 2, 3]
+    assert "images" in bad.error
+
+
+def test_all_layouts_mean_the_same(client: Client) -> None:
+    events = make_events([0, 4000, 12_000, 25_000], [1, 5, 9, 3], [2, 30, 7, 8], [1, 0, 1, 0])
+    t32 = b"".join(struct.pack("<IHH", e["t"], e["x"], int(e["y"]) << 1 | int(e["p"])) for e in events)
+    words = b"".join(struct.pack("<II", int(e["x"]) << 16 | int(e["p"]) << 15 | int(e["y"]), e["t"]) for e in events)
+    logits = []
+    for kind, payload in ((EVENTS_T64, None), (EVENTS_T32, t32), (EVENTS_AER, words)):
+        with client.stream(**STREAM) as stream:
+            stream.send_events(events) if payload is None else stream.send_payload(kind, payload)
+            logits.append([p.logits for p in quiet(stream)])
+    assert len(logits[0]) == 2
+    assert logits[0] == logits[1] == logits[2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "says"),
+    [
+        (0, b"", "empty"),
+        (0, b"GIF89a" + bytes(40), "image"),
+        (0, picture(".jpg")[:300], "damaged"),
+        (EVENTS_T64, bytes(14), "whole number"),
+        (EVENTS_T64, b"\xff" * 13, "2^53"),
+        (EVENTS_T32, bytes(9), "whole number"),
+        (EVENTS_AER, bytes(4), "missing"),
+    ],
+)
+def test_bad_frames_get_a_sentence_and_the_stream_goes_on(client: Client, kind: int, payload: bytes, says: str) -> None:
+    with client.stream(**STREAM) as stream:
+        seq = stream.send_payload(kind, payload)
+        (bad,) = [message for message in stream.receive(QUIET_S) if isinstance(message, Bad)]
+        assert bad.seq == seq
+        assert says in bad.error
+        stream.send_events(some_events(100))
+        assert quiet(stream)
+
+
+def test_time_going_back_resets_and_says_so(client: Client) -> None:
+    first, second = some_events(200), some_events(200, seed=1)
+    first["t"] += 50_000_000
+    with client.stream(**STREAM) as stream:
+        stream.send_events(first)
+        before = settle(stream)
+        stream.send_events(second)
+        after = settle(stream)
+    assert not any(p.reset for p in before)
+    assert sum(p.reset for p in after) == 1
+    fresh = tiny().predict_events(second, SensorSize(**SENSOR))
+    assert tuple(after[-1].logits or ()) == fresh[-2].logits
+
+
+def test_reset_by_the_client(client: Client) -> None:
+    events = some_events(600, span_us=100_000)
+    with client.stream(**STREAM) as stream:
+        stream.send_events(events[:300])
+        settle(stream)
+        stream.reset()
+        stream.send_events(events[300:])
+        after = settle(stream)
+    assert (after[0].reset, after[0].step) == (True, 1)
+    assert not any(p.reset for p in after[1:])
+
+
+def test_snapshot_and_restore_go_on_bit_for_bit(client: Client) -> None:
+    events = some_events(800, span_us=200_000)
+    expected = tiny().predict_events(events, SensorSize(**SENSOR))
+    with client.stream(**STREAM) as stream:
+        stream.send_events(events[:444])
+        stream.snapshot()
+        messages = list(stream.receive(QUIET_S))
+        (kept,) = [message for message in messages if isinstance(message, Snapshot)]
+        assert messages[-1] is kept
+        first = [message for message in messages if isinstance(message, Prediction)]
+    with client.stream(restore=kept.state, **STREAM) as stream:
+        stream.send_events(events[444:])
+        rest = settle(stream)
+    assert [tuple(p.logits or ()) for p in first + rest] == [p.logits for p in expected[:-1]]
+    assert rest[0].step == len(first) + 1
+
+
+def test_a_live_stream_goes_on_in_silence(client: Client) -> None:
+    with client.stream(live=True, **SENSOR) as stream:
+        stream.send_events(some_events(50, span_us=5_000))
+        got = quiet_until(stream, 5)
+    assert [p.n_events for p in got][1:] == [0] * (len(got) - 1)
+
+
+def quiet_until(stream: Stream, n: int) -> list[Prediction]:
+    found: list[Prediction] = []
+    for message in stream.receive(10):
+        if isinstance(message, Prediction):
+            found.append(message)
+        if len(found) >= n:
+            break
+    return found
+
+
+def test_freshest_skips_and_counts(client: Client) -> None:
+    events = some_events(3000, span_us=3_000_000)
+    with client.stream(mode="freshest", **SENSOR) as stream:
+        sent = [stream.send_events(part) for part in np.array_split(events, 100)]
+        messages = list(stream.receive(1.0))
+    heard = {message.seq for message in messages if isinstance(message, Ack | Prediction)}
+    answered = sum(isinstance(message, Prediction) for message in messages)
+    dropped = max(message.dropped for message in messages if isinstance(message, Ack | Prediction))
+    assert heard == set(sent)
+    assert answered + dropped >= 295
+
+
+def test_a_message_of_hours_is_taken_in_pieces(client: Client) -> None:
+    t = np.arange(60) * 900_000
+    events = make_events(t, t % 7, t % 5, t % 2)
+    with client.stream(**STREAM) as stream:
+        stream.send_events(events)
+        got = settle(stream)
+    assert len(got) == t[-1] // EVENT_CONTRACT.bin_us
+
+
+def test_many_streams_at_once(client: Client) -> None:
+    recordings = [some_events(500, span_us=150_000, seed=seed) for seed in range(12)]
+    streams = [client.stream(**STREAM) for _ in recordings]
+    for part in range(10):
+        for stream, events in zip(streams, recordings):
+            stream.send_events(np.array_split(events, 10)[part])
+    for stream, events in zip(streams, recordings):
+        expected = tiny().predict_events(events, SensorSize(**SENSOR))
+        got = settle(stream)
+        stream.close()
+        wanted = [p.logits for p in expected[:-1]]
+        np.testing.assert_allclose([p.logits or [] for p in got], wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_steady_label(client: Client) -> None:
+    with client.stream(smoothing=0.9, margin=1.0, **SENSOR) as stream:
+        stream.send_events(some_events(900, span_us=300_000))
+        got = settle(stream)
+    assert {p.steady for p in got} == {got[0].label}

@@ -1,0 +1,170 @@
+"""Sessions: any cutting of a stream gives the offline logits, bit for bit; resets, frames, snapshots."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from encoders.events import SensorSize, empty_events, make_events
+from models.classifier import Classifier
+from models.neurons import State
+from service.session import Answer, Session, SessionError, pieces
+from service.snapshots import SnapshotError, pack, unpack
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from tests.support.samples import some_events
+from tests.support.streams import Alone
+
+CLASSIFIER = tiny()
+SENSOR = SensorSize(EVENT_CONTRACT.sensor_width, EVENT_CONTRACT.sensor_height)
+
+
+def logits(answers: list[Answer]) -> list[tuple[float, ...]]:
+    return [answer.prediction.logits for answer in answers]
+
+
+def offline(events: np.ndarray, classifier: Classifier = CLASSIFIER, sensor: SensorSize = SENSOR) -> list:
+    return [prediction.logits for prediction in classifier.predict_events(events, sensor)]
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(0, 400), max_size=12), width=st.sampled_from([24, 31, 64]))
+def test_any_cutting_gives_the_offline_logits(seed: int, cuts: list[int], width: int) -> None:
+    sensor = SensorSize(width, 32)
+    events = some_events(400, seed=seed, size=(width, 32))
+    alone = Alone(Session(CLASSIFIER, sensor))
+    answers: list[Answer] = []
+    for part in np.split(events, sorted(cuts)):
+        answers += alone.step(alone.session.push(part))
+    answers += alone.step(alone.session.flush())
+    assert logits(answers) == offline(events, sensor=sensor)
+
+
+def test_a_long_silence_is_a_gap_that_resets() -> None:
+    events = np.concatenate([some_events(100), some_events(100, seed=1)])
+    events["t"][100:] += 60_000_000
+    alone = Alone(Session(CLASSIFIER, SENSOR))
+    answers = alone.step(alone.session.push(events) + alone.session.flush())
+    assert sum(answer.reset for answer in answers) == 1
+    first_after = next(n for n, answer in enumerate(answers) if answer.reset)
+    assert answers[first_after].prediction.step == 1
+    assert logits(answers)[first_after:] == offline(some_events(100, seed=1))
+
+
+def test_time_going_back_resets_and_says_so() -> None:
+    alone = Alone(Session(CLASSIFIER, SENSOR))
+    first = some_events(100)
+    first["t"] += 10_000_000
+    alone.step(alone.session.push(first))
+    answers = alone.step(alone.session.push(some_events(100, seed=2)) + alone.session.flush())
+    assert any(answer.reset for answer in answers)
+    assert logits(answers)[-1] == offline(some_events(100, seed=2))[-1]
+
+
+def test_an_empty_window_is_a_prediction() -> None:
+    alone = Alone(Session(CLASSIFIER, SENSOR))
+    alone.step(alone.session.push(make_events([0], [1], [1], [1])))
+    answers = alone.step(alone.session.tick(35_000))
+    assert [answer.prediction.n_events for answer in answers] == [1, 0, 0]
+    assert alone.session.push(empty_events()) == []
+
+
+def test_reset_marks_the_next_input() -> None:
+    session = Session(CLASSIFIER, SENSOR)
+    session.push(make_events([0], [1], [1], [1]))
+    session.reset()
+    inputs = session.tick(25_000)
+    assert [given.reset for given in inputs] == [True, False]
+
+
+def test_pieces_bound_the_bins_and_keep_them() -> None:
+    session = Session(CLASSIFIER, SENSOR)
+    events = some_events(200, span_us=3_000_000)
+    whole = Session(CLASSIFIER, SENSOR).push(events)
+    parts = list(pieces(events, session, 8))
+    cut = [session.push(part) for part in parts]
+    assert max(map(len, cut)) <= 8 + 20  # a piece, and the longest silence before its first event
+    together = [given for inputs in cut for given in inputs]
+    assert [given.start_us for given in together] == [given.start_us for given in whole]
+    assert all(np.array_equal(a.x, b.x) for a, b in zip(together, whole))
+
+
+def test_frames_become_events_and_steps() -> None:
+    session = Session(CLASSIFIER)
+    n = 0
+    for number in range(8):
+        frame = np.zeros((30, 40, 3), np.uint8)
+        frame[:, number * 4 : number * 4 + 8] = 255
+        n += len(session.frame(frame, number * 33_333))
+    assert n >= 15
+    assert (session.sensor.width, session.sensor.height) == (40, 30)
+    assert len(session.seen)
+
+
+def test_a_large_frame_is_thinned() -> None:
+    session = Session(CLASSIFIER)
+    session.frame(np.zeros((1000, 2000, 3), np.uint8), 0)
+    assert (session.sensor.width, session.sensor.height) == (500, 250)
+
+
+@pytest.mark.parametrize(("encoding", "a_frame"), [("direct", 1), ("rate", 1), ("latency", IMAGE_CONTRACT.steps)])
+def test_frames_of_an_image_model(encoding: str, a_frame: int) -> None:
+    session = Session(tiny(replace(IMAGE_CONTRACT, encoding=encoding), "pixels"))
+    first = session.frame(np.full((20, 20, 3), 99, np.uint8), 1_000_000)
+    second = session.frame(np.full((20, 20, 3), 99, np.uint8), 1_033_000)
+    assert [len(first), len(second)] == [a_frame, a_frame]
+    assert second[0].x.shape == (3, 16, 16)
+    assert second[0].reset == (a_frame > 1)
+    assert session.frame(np.full((20, 20, 3), 99, np.uint8), 9_000_000)[0].reset
+    with pytest.raises(SessionError):
+        session.push(empty_events())
+
+
+def test_settings_reach_the_pixels() -> None:
+    def count(threshold: float) -> int:
+        session = Session(CLASSIFIER)
+        session.settings(threshold, 0.0)
+        random = np.random.default_rng(0)
+        n = 0
+        for number in range(5):
+            session.frame(random.integers(0, 255, (30, 40, 3), np.uint8), number * 33_000)
+            n += len(session.seen)
+        return n
+
+    assert count(0.1) > 1.5 * count(0.5)
+
+
+def snapshot_of(alone: Alone) -> tuple[bytes, State]:
+    return pack(alone.session, alone.state), alone.state
+
+
+def test_a_restored_session_goes_on_bit_for_bit() -> None:
+    events = some_events(600)
+    alone = Alone(Session(CLASSIFIER, SENSOR))
+    first = alone.step(alone.session.push(events[:333]))
+    data, _ = snapshot_of(alone)
+    other = Alone(Session(CLASSIFIER, SENSOR))
+    other.state = unpack(other.session, data)
+    rest = other.step(other.session.push(events[333:]) + other.session.flush())
+    same = alone.step(alone.session.push(events[333:]) + alone.session.flush())
+    assert logits(first + rest) == offline(events)
+    assert [answer.prediction.probabilities for answer in rest] == [a.prediction.probabilities for a in same]
+    assert [answer.total_synops for answer in rest] == [answer.total_synops for answer in same]
+
+
+def test_foreign_snapshots_are_refused() -> None:
+    alone = Alone(Session(CLASSIFIER, SENSOR))
+    alone.step(alone.session.push(some_events()))
+    data, _ = snapshot_of(alone)
+    for bad, session in (
+        (b"", Session(CLASSIFIER, SENSOR)),
+        (data[:50], Session(CLASSIFIER, SENSOR)),
+        (b"\xff" * 200, Session(CLASSIFIER, SENSOR)),
+        (data, Session(CLASSIFIER, SensorSize(40, 40))),
+        (data, Session(tiny(name="other"), SENSOR)),
+        (data.replace(b'"seen":', b'"been":'), Session(CLASSIFIER, SENSOR)),
+    ):
+        with pytest.raises(SnapshotError):
+            unpack(session, bad)

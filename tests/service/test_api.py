@@ -1,0 +1,266 @@
+"""The routes of /v1: samples in, answers out, and one sentence for everything that cannot be served."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from encoders.events import SensorSize
+from models.checkpoint import save
+from service.api import create_app
+from service.images import decode
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, tiny
+from tests.support.samples import picture, some_events
+from tests.support.servers import settings
+
+
+def nmnist_bytes(events: np.ndarray) -> bytes:
+    """Five bytes an event."""
+    t = events["t"].astype(np.int64)
+    columns = [events["x"], events["y"], events["p"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
+    return np.stack(columns, 1).astype(np.uint8).tobytes()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    app = create_app(settings(max_body=300_000), (tiny(), tiny(IMAGE_CONTRACT, "pixels")))
+    with TestClient(app) as client:
+        yield client
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+@pytest.mark.parametrize("model", ["tiny", "pixels"])
+def test_image_upload(client: TestClient, suffix: str, model: str) -> None:
+    answer = client.post(f"/v1/predict?model={model}", files={"file": (f"x{suffix}", picture(suffix))})
+    body = answer.json()
+    assert answer.status_code == 200, body
+    assert body["model"] == model
+    assert body["kind"] == "image"
+    assert body["label"] == LABELS[body["index"]]
+    assert set(body["probabilities"]) == set(LABELS)
+    assert sum(body["probabilities"].values()) == pytest.approx(1)
+    assert body["confidence"] == max(body["probabilities"].values())
+    assert body["spikes"] > 0
+    assert body["synops"] > 0
+    assert "steps" not in body
+    assert "logits" not in body
+
+
+def test_raw_body_equals_form(client: TestClient) -> None:
+    data = picture()
+    form = client.post("/v1/predict?logits=1&steps=1", files={"file": ("a.png", data)}).json()
+    raw = client.post("/v1/predict?logits=1&steps=1", content=data, headers={"content-type": "image/png"}).json()
+    for timing in ("latency_ms", "queue_ms"):
+        del form[timing], raw[timing]
+    assert form == raw
+    assert len(raw["steps"]) == raw["step"]
+    assert len(raw["logits"]) == len(LABELS)
+
+
+def test_image_answer_equals_the_classifiers_own(client: TestClient) -> None:
+    classifier = tiny(IMAGE_CONTRACT, "pixels")
+    data = picture()
+    pixels = decode(data, 2**20)
+    expected = classifier.predict_image(pixels)
+    body = client.post("/v1/predict?model=pixels&steps=1&logits=1", files={"file": data}).json()
+    assert [step["logits"] for step in body["steps"]] == [list(p.logits) for p in expected]
+    assert [body["probabilities"][label] for label in LABELS] == list(expected[-1].probabilities)
+    assert body["synops"] == sum(p.synops for p in expected)
+
+
+def test_recording_answer_equals_the_classifiers_own(client: TestClient) -> None:
+    events = some_events()
+    size = SensorSize(34, 34)  # what an N-MNIST file is taken to come from
+    expected = tiny().predict_events(events, size)
+    body = client.post("/v1/predict?steps=1&logits=1", files={"file": ("a.bin", nmnist_bytes(events))}).json()
+    assert body["kind"] == "recording"
+    assert body["n_events"] == sum(p.n_events for p in expected)
+    assert [step["logits"] for step in body["steps"]] == [list(p.logits) for p in expected]
+    raw = client.post(
+        "/v1/predict?name=a.bin&logits=1",
+        content=nmnist_bytes(events),
+        headers={"content-type": "application/octet-stream"},
+    )
+    assert raw.json()["logits"] == body["logits"]
+
+
+def test_early_exit_stops_when_sure(client: TestClient) -> None:
+    every = client.post("/v1/predict?model=pixels&steps=1", files={"file": picture()}).json()
+    first = every["steps"][0]["confidence"]
+    early = client.post(f"/v1/predict?model=pixels&confidence={first - 1e-6}", files={"file": picture()}).json()
+    assert (early["step"], early["early"]) == (1, True)
+    assert every["step"] == IMAGE_CONTRACT.steps
+    assert every["early"] is False
+
+
+NOT_IMAGES = {
+    "text": b"hello, this is no image at all",
+    "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "html": b"<html><script>alert(1)</script></html>",
+    "gif": b"GIF89a" + bytes(40),
+    "tiff": b"II*\0" + bytes(40),
+    "ico": b"\0\0\1\0" + bytes(40),
+    "avif": bytes(4) + b"ftypavif" + bytes(40),
+    "exr": b"v/1\1" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("name", NOT_IMAGES)
+def test_other_kinds_get_415(client: TestClient, name: str) -> None:
+    answer = client.post("/v1/predict", files={"file": (f"x.{name}", NOT_IMAGES[name])})
+    assert answer.status_code == 415
+    assert list(answer.json()) == ["error"]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+def test_truncated_gets_400(client: TestClient, suffix: str) -> None:
+    data = picture(suffix)
+    for keep in (12, 20, 30, 60, len(data) // 2):
+        answer = client.post("/v1/predict", files={"file": data[:keep]})
+        assert answer.status_code in (400, 415), (keep, answer.text)
+    assert client.post("/v1/predict", files={"file": data[: len(data) // 2]}).status_code == 400
+
+
+def test_empty_gets_400(client: TestClient) -> None:
+    for answer in (
+        client.post("/v1/predict", files={"file": ("x.png", b"")}),
+        client.post("/v1/predict", content=b"", headers={"content-type": "image/png"}),
+    ):
+        assert answer.status_code == 400
+        assert "empty" in answer.json()["error"]
+
+
+def test_oversize_gets_413(client: TestClient) -> None:
+    big = b"\xff\xd8\xff" + bytes(400_000)
+    assert client.post("/v1/predict", files={"file": big}).status_code == 413
+    assert client.post("/v1/predict", content=iter([big]), headers={"content-type": "image/png"}).status_code == 413
+
+
+def test_damaged_recordings_get_400(client: TestClient) -> None:
+    for name, data in {
+        "a.aedat4": b"#!AER-DAT4.0\r\n" + bytes(100),
+        "a.raw": b"% evt 3.0\n% end\n" + bytes(3),
+        "a.bin": bytes(7),
+        "b.bin": bytes(3),
+    }.items():
+        answer = client.post("/v1/predict", files={"file": (name, data)})
+        assert answer.status_code == 400, (name, answer.text)
+        assert "upload" not in answer.json()["error"] or "/" not in answer.json()["error"]
+
+
+def test_recording_for_an_image_model_gets_400(client: TestClient) -> None:
+    answer = client.post("/v1/predict?model=pixels", files={"file": ("a.bin", nmnist_bytes(some_events()))})
+    assert answer.status_code == 400
+    assert "images" in answer.json()["error"]
+
+
+def test_too_long_a_recording_gets_413() -> None:
+    with TestClient(create_app(settings(max_recording_steps=5), (tiny(),))) as client:
+        answer = client.post("/v1/predict", files={"file": ("a.bin", nmnist_bytes(some_events()))})
+    assert answer.status_code == 413
+    assert "at most 5" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/predict?model=nothing", 404),
+        ("/v1/predict?model=..%2f..%2fetc", 404),
+        ("/v1/predict?model=%00", 404),
+        ("/v1/predict?confidence=2", 400),
+        ("/v1/predict?logits=perhaps", 400),
+    ],
+)
+def test_bad_queries(client: TestClient, path: str, status: int) -> None:
+    answer = client.post(path, files={"file": picture()})
+    assert answer.status_code == status
+    assert list(answer.json()) == ["error"]
+
+
+def test_form_rules(client: TestClient) -> None:
+    two = client.post("/v1/predict", files=[("file", picture()), ("file", picture())])
+    missing = client.post("/v1/predict", files={"picture": picture()})
+    kind = client.post("/v1/predict", content=picture(), headers={"content-type": "text/plain"})
+    curl = client.post("/v1/predict", content=picture(), headers={"content-type": "application/x-www-form-urlencoded"})
+    name = client.post("/v1/predict", files={"file": ("../../etc/x", picture())})
+    assert [r.status_code for r in (two, missing, kind, curl, name)] == [400, 400, 415, 415, 200]
+
+
+def test_models_and_samples(client: TestClient) -> None:
+    body = client.get("/v1/models").json()
+    assert body["default"] == "tiny"
+    assert [model["name"] for model in body["models"]] == ["tiny", "pixels"]
+    first = body["models"][0]
+    assert first["labels"] == list(LABELS)
+    assert first["contract"]["bin_us"] == EVENT_CONTRACT.bin_us
+    assert first["metrics"] == {"accuracy": 0.5}
+    for sample in client.get("/samples").json():
+        data = client.get(f"/samples/{sample['name']}").content
+        assert len(data) % 13 == 0
+        assert data
+    assert client.get("/samples/..%2f..%2fpyproject.toml").status_code == 404
+    assert client.get("/samples/none").status_code == 404
+
+
+def test_health_metrics_and_methods(client: TestClient) -> None:
+    assert client.get("/health/live").json() == {"live": True}
+    assert client.get("/health/ready").json() == {"ready": True}
+    client.post("/v1/predict", files={"file": picture()})
+    text = client.get("/metrics").text
+    assert 'spikesight_requests_total{route="/v1/predict",status="200"}' in text
+    assert 'spikesight_steps_total{model="tiny"}' in text
+    for method, path, allowed in (
+        ("GET", "/v1/predict", "POST"),
+        ("POST", "/v1/models", "GET"),
+        ("PUT", "/metrics", "GET"),
+    ):
+        answer = client.request(method, path)
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == allowed
+        assert list(answer.json()) == ["error"]
+    assert client.get("/nothing").json() == {"error": "there is nothing at this path"}
+
+
+def test_page_and_its_headers(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "text/html" in page.headers["content-type"]
+    for name in (
+        "content-security-policy",
+        "x-content-type-options",
+        "referrer-policy",
+        "permissions-policy",
+        "cross-origin-opener-policy",
+    ):
+        assert page.headers[name], name
+    again = client.get("/", headers={"if-none-match": page.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_a_saved_model_is_served(tmp_path) -> None:
+    made = tiny()
+    save(tmp_path / "mine", made.network, made.card)
+    with TestClient(create_app(settings(models=(str(tmp_path / "mine"),)))) as client:
+        assert client.get("/v1/models").json()["default"] == "mine"
+        assert client.post("/v1/predict", files={"file": picture()}).status_code == 200
+
+
+def test_openapi_has_every_route(client: TestClient) -> None:
+    paths = json.loads(client.get("/openapi.json").text)["paths"]
+    assert {"/v1/predict", "/v1/models", "/samples", "/health/live", "/metrics", "/v2/models/{name}/infer"} <= set(
+        paths
+    )
+
+
+def test_models_of_several_runs_have_the_names_of_their_runs(tmp_path: Path) -> None:
+    made = tiny()
+    folders = [tmp_path / "runs" / run / "model" for run in ("first", "second")]
+    for folder in folders:
+        save(folder, made.network, made.card)
+    app = create_app(settings(models=tuple(map(str, folders))))
+    with TestClient(app) as client:
+        assert [model["name"] for model in client.get("/v1/models").json()["models"]] == ["first", "second"]
+        assert client.post("/v1/predict?model=second", content=picture()).json()["model"] == "second"

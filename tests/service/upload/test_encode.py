@@ -1,0 +1,91 @@
+"""POST /v1/encode: the input of every step, for people to see."""
+
+import base64
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from encoders.image import IMAGE_ENCODERS
+from service import demos
+from service.api import create_app
+from service.encodings import MAX_STEPS, SIDE, small
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from tests.support.samples import picture
+from tests.support.servers import settings
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with TestClient(create_app(settings(), (tiny(), tiny(IMAGE_CONTRACT, "pixels")))) as client:
+        yield client
+
+
+def frames_of(body: dict) -> np.ndarray:
+    shape = body["steps"], body["channels"], body["height"], body["width"]
+    return np.frombuffer(base64.b64decode(body["frames"]), np.uint8).reshape(shape)
+
+
+def test_codes_are_listed(client: TestClient) -> None:
+    assert client.get("/v1/encodings").json() == {"encodings": ["dvs", *IMAGE_ENCODERS], "max_steps": MAX_STEPS}
+
+
+@pytest.mark.parametrize("encoding", ["dvs", *IMAGE_ENCODERS])
+@pytest.mark.parametrize("model", ["tiny", "pixels"])
+def test_every_code_for_every_model(client: TestClient, encoding: str, model: str) -> None:
+    answer = client.post(f"/v1/encode?encoding={encoding}&steps=7&model={model}", files={"file": picture()})
+    body = answer.json()
+    assert answer.status_code == 200, body
+    frames = frames_of(body)
+    assert frames.any()
+    assert max(frames.shape[2:]) <= SIDE
+    if body["values"] == "spikes" and encoding != "dvs":
+        assert body["n_spikes"] == frames.sum()
+    contract = EVENT_CONTRACT if model == "tiny" else IMAGE_CONTRACT
+    reads = encoding == ("dvs" if contract.kind == "events" else contract.encoding)
+    assert ("answers" in body) == reads
+    assert ("note" in body) != reads
+    if reads:
+        assert len(body["answers"]) == body["steps"]
+
+
+def test_answers_equal_those_of_predict(client: TestClient) -> None:
+    encoded = client.post("/v1/encode?encoding=dvs&model=tiny", files={"file": picture()}).json()
+    predicted = client.post("/v1/predict?steps=1&model=tiny", files={"file": picture()}).json()
+    assert [step["probabilities"] for step in encoded["answers"]] == [s["probabilities"] for s in predicted["steps"]]
+
+
+def test_recording(client: TestClient) -> None:
+    events = demos.t64_of(demos.listing()[0].name)
+    raw = np.frombuffer(events, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
+    t = raw["t"].astype(np.int64)
+    columns = [raw["x"], raw["y"], raw["on"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
+    data = np.stack(columns, 1).astype(np.uint8).tobytes()
+    body = client.post("/v1/encode", files={"file": ("zero.bin", data)}).json()
+    assert frames_of(body).shape[1] == 2
+    assert body["n_spikes"] > 100
+    assert len(body["answers"]) == body["steps"]
+    refused = client.post("/v1/encode?encoding=rate", files={"file": ("zero.bin", data)})
+    assert refused.status_code == 400
+    assert "dvs" in refused.json()["error"]
+
+
+@pytest.mark.parametrize("query", ["encoding=morse", "steps=0", f"steps={MAX_STEPS + 1}"])
+def test_bad_queries(client: TestClient, query: str) -> None:
+    answer = client.post(f"/v1/encode?{query}", files={"file": picture()})
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"error"}
+
+
+def test_unknown_model_and_no_image(client: TestClient) -> None:
+    assert client.post("/v1/encode?model=nobody", files={"file": picture()}).status_code == 404
+    assert client.post("/v1/encode", files={"file": b"hello"}).status_code == 415
+
+
+def test_small_keeps_every_event() -> None:
+    x = np.zeros((2, 200, 260), np.uint8)
+    x[1, 3, 7] = 1
+    shown = small(x)
+    assert max(shown.shape[1:]) <= SIDE
+    assert shown.sum() == 1

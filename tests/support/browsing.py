@@ -1,0 +1,244 @@
+"""What the tests of the page share: the service, videos for a fake camera, and a visit to the page that hears all.
+
+Needs a Chromium on the path (or SPIKESIGHT_CHROMIUM) and the playwright package; its users skip where there is none.
+"""
+
+from __future__ import annotations  # playwright's names are there for the types alone
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+import uvicorn
+
+from app.serve import listen
+from models.classifier import Classifier
+from service import demos
+from service.api import create_app
+from service.registry import shipped
+from service.settings import Settings
+from tests.support.processes import ROOT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Page, WebSocket
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("SPIKESIGHT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium found: install it, or set SPIKESIGHT_CHROMIUM"
+)
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+PATIENCE_S = 60
+
+
+def until(true: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
+    """Poll; the page's own policy forbids waiting inside it."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"waited {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+@dataclass
+class Served:
+    """A running `spikesight serve`."""
+
+    process: subprocess.Popen[str]
+    url: str
+    drain: threading.Thread
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=20)
+            self.drain.join()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+def serve(model: str, *flags: str, port: int = 0, **variables: str) -> Served:
+    """Start the service as people do; its address is what it prints."""
+    command = [sys.executable, "-m", "app.cli", "serve", "--model", model, "--port", str(port), *flags]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=os.environ | variables
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if match := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+            url = f"http://localhost:{match.group(1)}/"
+            break
+    else:
+        raise AssertionError("".join(lines))
+    drain = threading.Thread(target=process.stdout.read)  # a full pipe would stop the service
+    drain.start()
+    return Served(process, url, drain)
+
+
+def mjpeg(path: Path, frames: list[np.ndarray]) -> Path:
+    """A video for the fake camera: JPEGs one after another, played at 30 a second."""
+    path.write_bytes(b"".join(cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames))
+    return path
+
+
+def digit_on_paper(turn: float) -> np.ndarray:
+    """A card with a 3 that moves on a small circle; uint8 [480, 640, 3]."""
+    frame = np.full((480, 640, 3), (88, 84, 80), np.uint8)
+    x, y = round(320 + 40 * np.cos(turn)), round(240 + 30 * np.sin(turn))
+    cv2.rectangle(frame, (x - 120, y - 150), (x + 120, y + 150), (225, 228, 230), -1)
+    cv2.putText(frame, "3", (x - 82, y + 95), cv2.FONT_HERSHEY_SIMPLEX, 8.5, (40, 36, 34), 30, cv2.LINE_AA)
+    return frame
+
+
+@dataclass
+class Visit:
+    """A page, and all that it said and heard."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    heard: list[tuple[float, dict]] = field(default_factory=list)  # (seconds, text message)
+    pictures: int = 0
+
+    def watch(self) -> None:
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2].split(":")[0]))
+        self.page.on("websocket", self._listen)
+
+    def _listen(self, socket: WebSocket) -> None:
+        socket.on("framereceived", self._hear)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
+
+    def _hear(self, payload: str | bytes) -> None:
+        if isinstance(payload, bytes):
+            self.pictures += 1
+        else:
+            self.heard.append((time.monotonic(), json.loads(payload)))
+
+    def of(self, kind: str) -> list[dict]:
+        return [message for _, message in self.heard if message["type"] == kind]
+
+    def settle(self, seconds: float = 0) -> None:
+        """Let the page go on, and the events of the driver come in."""
+        self.page.wait_for_timeout(seconds * 1000)
+
+    def until(self, true: Callable[[], object], what: str) -> None:
+        def check() -> object:
+            self.settle(0.02)
+            return true()
+
+        try:
+            until(check, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the page says: {self.notice()!r} {self.errors}") from None
+
+    def hears_nothing(self) -> bool:
+        """No message came for half a second."""
+        count = len(self.heard)
+        self.settle(0.5)
+        return len(self.heard) == count
+
+    def value(self, name: str) -> str:
+        return self.page.locator(f"[data-meter={name}]").inner_text()
+
+    def click(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def notice(self) -> str:
+        return self.page.locator("#notice").inner_text()
+
+    def lit(self, canvas: str) -> int:
+        """How many distinct colours the canvas shows."""
+        return self.page.evaluate(
+            """(id) => { const c = document.getElementById(id); const d = c.getContext("2d")
+               .getImageData(0, 0, c.width, c.height).data; return new Set(new Uint32Array(d.buffer)).size; }""",
+            canvas,
+        )
+
+
+Visitor = Callable[..., Visit]
+
+
+def opened(context: BrowserContext, url: str) -> Visit:
+    seen = Visit(context.new_page())
+    seen.watch()
+    seen.page.goto(url)
+    return seen
+
+
+def has_models(seen: Visit) -> Visit:
+    seen.until(lambda: seen.page.locator("#model").is_enabled(), "the page has its models")
+    return seen
+
+
+def drop(seen: Visit, path: Path, kind: str) -> None:
+    """Drop a file on the page as a person does."""
+    transfer = seen.page.evaluate_handle(
+        """([bytes, name, type]) => { const transfer = new DataTransfer();
+           transfer.items.add(new File([new Uint8Array(bytes)], name, { type })); return transfer; }""",
+        [list(path.read_bytes()), path.name, kind],
+    )
+    for event in ("dragenter", "dragover", "drop"):
+        seen.page.dispatch_event("body", event, {"dataTransfer": transfer})
+
+
+class Nearby:
+    """The service in a thread of this process: quick to stop and to start anew on its port."""
+
+    def __init__(self, model: str, port: int = 0, **settings: object) -> None:
+        folder = shipped().get(model, Path(model))
+        app = create_app(Settings(**settings), (Classifier.load(folder),))  # type: ignore[arg-type]
+        self.socket = listen("127.0.0.1", port)
+        self.port = self.socket.getsockname()[1]
+        self.url = f"http://localhost:{self.port}/"
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=2))
+        self.thread = threading.Thread(target=self.server.run, args=([self.socket],))
+        self.thread.start()
+        until(lambda: self.server.started, "the service starts")
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.socket.close()
+
+
+def nmnist_file(path: Path, name: str) -> Path:
+    """A shipped sample as an N-MNIST file: five bytes an event."""
+    raw = np.frombuffer(demos.t64_of(name), [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
+    t = raw["t"].astype(np.int64)
+    columns = [raw["x"], raw["y"], raw["on"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
+    path.write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
+    return path
+
+
+def violations(seen: Visit) -> list[str]:
+    found = seen.page.evaluate("axe.run().then(({ violations }) => violations)")
+    return [f"{v['id']}: {v['help']}: {[node['html'][:120] for node in v['nodes']]}" for v in found]

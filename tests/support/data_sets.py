@@ -1,0 +1,165 @@
+"""Small generated data sets in the layouts of the real ones."""
+
+import gzip
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from encoders.events import make_events
+from training.config import TrainConfig
+
+SIDE = 34
+
+
+def digit_events(label: int, seed: int, count: int = 300, length_us: int = 90_000) -> np.ndarray:
+    """EVENTS of a blob whose place tells the class: easy to learn, different for each seed."""
+    random = np.random.default_rng([label, seed])
+    t = np.sort(random.integers(0, length_us, count))
+    x, y = (random.normal(centre, 2.0, count).round().clip(0, SIDE - 1) for centre in (6 + 10 * label, 28 - 10 * label))
+    return make_events(t, x.astype(int), y.astype(int), random.random(count) < 0.5)
+
+
+def write_nmnist_file(path: Path, events: np.ndarray) -> None:
+    """N-MNIST's five bytes an event: x, y, polarity bit and 23 bits of time."""
+    t = events["t"].astype(np.int64)
+    columns = [events["x"], events["y"], events["p"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())
+
+
+def write_nmnist(root: Path, classes: int = 2, train: int = 8, test: int = 3) -> Path:
+    """Train/<digit>/<id>.bin and Test/<digit>/<id>.bin."""
+    for split, count in (("Train", train), ("Test", test)):
+        for label in range(classes):
+            for number in range(count):
+                seed = number + (1000 if split == "Test" else 0)
+                write_nmnist_file(root / split / str(label) / f"{number:05}.bin", digit_events(label, seed))
+    return root
+
+
+def small_config(root: Path, **changes: object) -> TrainConfig:
+    """Settings of a run of seconds on `write_nmnist(root)`."""
+    options: dict[str, object] = {
+        "data": "nmnist", "root": str(root), "cache": str(root / "cache"), "output": str(root / "runs"), "steps": 3,
+        "bin_us": 30_000, "height": 17, "width": 17, "network": "event-small", "epochs": 2, "batch_size": 4,
+        "device": "cpu", "val_fraction": 0.25, "warmup_epochs": 0.0, **changes,
+    }  # fmt: skip
+    return TrainConfig(**options)  # type: ignore[arg-type]
+
+
+RANDOM = np.random.default_rng(0)
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An IDX file of bytes: its head, then the values."""
+    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+def write_idx(folder: Path, train: int = 24, test: int = 6, *, zipped: bool = True) -> None:
+    """Four IDX files; the class is the row of a bright bar."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count in (("train", train), ("t10k", test)):
+        labels = (np.arange(count) % 3).astype(np.uint8)
+        images = RANDOM.integers(0, 40, (count, 28, 28)).astype(np.uint8)
+        for image, label in zip(images, labels):
+            image[6 * label + 4 : 6 * label + 8, 4:24] = 250
+        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+            data = idx(array)
+            path = folder / f"{split}-{name}-ubyte{'.gz' if zipped else ''}"
+            path.write_bytes(gzip.compress(data) if zipped else data)
+
+
+def cifar_arrays(count: int, classes: int) -> tuple[np.ndarray, list[int]]:
+    """CIFAR's rows [count, 3072] of one colour a class, and their labels."""
+    labels = [n % classes for n in range(count)]
+    images = np.stack([np.full((3, 32, 32), 20 * (label + 1), np.uint8) for label in labels])
+    images[:, 0] //= 2
+    return images.reshape(count, -1), labels
+
+
+def write_cifar10(root: Path) -> None:
+    """Five batches and a test batch, as cifar-10-python.tar.gz unpacks."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"):
+        images, labels = cifar_arrays(6, 3)
+        (folder / name).write_bytes(pickle.dumps({b"data": images, b"labels": labels}, 2))
+
+
+def write_cifar100(root: Path) -> None:
+    """Both splits and the names, as cifar-100-python.tar.gz unpacks."""
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name in ("train", "test"):
+        images, labels = cifar_arrays(20, 4)
+        (folder / name).write_bytes(pickle.dumps({b"data": images, b"fine_labels": labels}, 2))
+    names = [f"thing {n}".encode() for n in range(4)]
+    (folder / "meta").write_bytes(pickle.dumps({b"fine_label_names": names}, 2))
+
+
+def write_cifar_jpeg(root: Path) -> None:
+    """CIFAR-10 as JPEGs in one .npz a split."""
+    root.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        images, labels = cifar_arrays(20, 3)
+        files = [cv2.imencode(".jpg", i.reshape(3, 32, 32).transpose(1, 2, 0)[..., ::-1])[1].ravel() for i in images]
+        offsets = np.concatenate([[0], np.cumsum([len(f) for f in files])]).astype(np.int64)
+        np.savez(
+            root / f"cifar10_jpeg_{split}.npz", jpeg=np.concatenate(files), offsets=offsets,
+            label=np.array(labels, np.uint8), classes=np.array(["a", "b", "c"]),
+        )  # fmt: skip
+
+
+def write_pictures(root: Path, count: int = 8, splits: tuple[str, ...] = ("train", "val")) -> Path:
+    """ImageNet's folders: <split>/<class>/<number>.JPEG, of two classes and several sizes."""
+    for split in splits:
+        for label, name in enumerate(("n01", "n02")):
+            for number in range(count):
+                path = root / split / name / f"{number}.JPEG"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture = np.full((40 + number, 60, 3), 60 + 120 * label, np.uint8)
+                assert cv2.imwrite(str(path.with_suffix(".jpg")), picture)
+                path.with_suffix(".jpg").rename(path)
+    return root
+
+
+def write_gesture(path: Path, label: int, seed: int) -> None:
+    """One DVS128 Gesture sample: int64 rows of x, y, polarity, milliseconds."""
+    events = digit_events(label % 3, seed, length_us=1_600_000)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.stack([events["x"], events["y"], events["p"], events["t"] // 1000], 1).astype(np.int64))
+
+
+def write_dvsgesture(root: Path) -> Path:
+    """DVS128 Gesture as Tonic unpacks it: eleven classes, three users to train on and one to test."""
+    for folder, users in (("ibmGestureTrain", 3), ("ibmGestureTest", 1)):
+        for user in range(users):
+            for label in range(11):
+                light = "fluorescent" if user % 2 else "natural"
+                write_gesture(root / "DVSGesture" / folder / f"user{user:02}_{light}" / f"{label}.npy", label, user)
+    return root
+
+
+def write_ncaltech101(root: Path) -> Path:
+    """N-Caltech101 as Tonic unpacks it: the background class and another, six files each."""
+    for label, name in enumerate(("BACKGROUND_Google", "accordion")):
+        for number in range(1, 7):
+            path = root / "NCALTECH101" / "Caltech101" / name / f"image_{number:04}.bin"
+            write_nmnist_file(path, digit_events(label, number))
+    return root
+
+
+def write_asldvs(root: Path) -> Path:
+    """ASL-DVS as Tonic unpacks it: MATLAB files of three letters by two people, rows counted from the bottom."""
+    import scipy.io
+
+    for label, letter in enumerate("abc"):
+        for number in range(6):
+            events = digit_events(label, number)
+            path = root / "ASLDVS" / f"Yin{number % 2 + 1}" / letter / f"{letter}_{number:04}.mat"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            columns = {"ts": events["t"], "x": events["x"], "y": 179 - events["y"], "pol": events["p"].astype(np.uint8)}
+            scipy.io.savemat(path, {k: v.reshape(-1, 1) for k, v in columns.items()})
+    return root

@@ -1,0 +1,90 @@
+"""Tiny networks, spiking and not, that fire and have something to fold; classifiers and contracts for them."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.checkpoint import Card, Contract
+from models.classifier import Classifier
+from models.resnet import ResNetConfig, SpikingResNet
+
+LABELS = ("zero", "one", "two")
+EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)
+IMAGE_CONTRACT = Contract("image", 3, 16, 16, 3, "direct", mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def tiny(contract: Contract = EVENT_CONTRACT, name: str = "tiny", seed: int = 0) -> Classifier:
+    """A random network with a few hundred neurons, all of whose layers spike."""
+    torch.manual_seed(seed)
+    config = ResNetConfig("sew", (1, 1), (4, 8), in_channels=contract.channels, classes=len(LABELS))
+    network = SpikingResNet(config)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(2)
+    return Classifier(network, Card(contract, LABELS, metrics={"accuracy": 0.5}), name)
+
+
+def lively(config: ResNetConfig, seed: int = 0) -> SpikingResNet:
+    """A network whose batch norms have something to fold and whose neurons fire."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    network = SpikingResNet(config).eval()
+
+    def between(low: float, high: float, like: Tensor) -> Tensor:
+        return torch.rand(like.shape, generator=generator) * (high - low) + low
+
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                module.running_mean.copy_(between(-0.3, 0.3, module.running_mean))
+                module.running_var.copy_(between(0.5, 1.5, module.running_var))
+                module.weight.copy_(between(0.6, 1.4, module.weight))
+                module.bias.copy_(between(-0.4, 0.4, module.bias))
+    return network
+
+
+def settled(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights with batch-norm statistics of its own data, so that activations have a sensible size."""
+    torch.manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.3)
+            module.momentum = None
+    return network
+
+
+def warmed(network: nn.Module, x: Tensor) -> nn.Module:
+    """The network, `settled`, with the statistics of x [N, C, H, W], for evaluation."""
+    settled(network).train()
+    with torch.no_grad():
+        network(x)
+    return network.eval()
+
+
+class Functional(nn.Module):
+    """Functions instead of modules, a size-dependent pool, a strided slice and a padded shortcut, as people write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = nn.Conv2d(4, 6, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(6)
+        self.first = nn.BatchNorm2d(3)
+        self.drop, self.fc = nn.Dropout(0.3), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(self.first(x))))
+        short = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1), "constant", 0)
+        x = self.bn2(self.conv2(x))
+        x += short
+        x = F.max_pool2d(F.relu(x), 2)
+        x = F.avg_pool2d(x, x.size()[3])
+        return self.fc(self.drop(x.view(x.size(0), -1)))
+
+
+def card(steps: int = 8) -> Card:
+    """The card of a network for images [3, 12, 12] with ten classes."""
+    contract = Contract("image", 3, 12, 12, steps, "direct", mean=(0.5,) * 3, std=(0.25,) * 3)
+    return Card(contract, tuple("abcdefghij"))

@@ -1,0 +1,64 @@
+"""Slow and plain computations that compiled ones are held against."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from models.energy import Meter
+from models.engine import Engine
+from models.neurons import NeuronConfig, step
+from models.resnet import NETWORKS
+
+
+def plain_steps(
+    x_seq: Tensor, v: Tensor, config: NeuronConfig, beta: float | Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Spikes [T, ...] and last potentials of neurons that are stepped one by one, from potentials v."""
+    spikes = []
+    for x in x_seq:
+        s, v = step(x, v, config, beta)
+        spikes.append(s)
+    return torch.stack(spikes), v
+
+
+def leaves(steps: int, shape: tuple[int, ...], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Currents and potentials on both sides of the threshold, some on it."""
+    generator = torch.Generator().manual_seed(seed)
+    x_seq = torch.randn(steps, *shape, generator=generator) * 0.8 + 0.3
+    v = torch.randn(shape, generator=generator)
+    v.flatten()[::7] = 0.75
+    x_seq[0].flatten()[::7] = 0.375
+    return x_seq.requires_grad_(), v.requires_grad_()
+
+
+EVENT = replace(NETWORKS["event-medium"], depths=(1, 1), widths=(16, 32))
+"""A small network of the registry's kind for events, for `inputs` and the engine."""
+
+
+def inputs(
+    steps: int, streams: int, channels: int = 2, density: float = 0.1, size: tuple[int, int] = (17, 13)
+) -> Tensor:
+    """Seeded events, uint8 [steps, streams, channels, *size]: a share `density` of ones."""
+    generator = torch.Generator().manual_seed(1)
+    return (torch.rand(steps, streams, channels, *size, generator=generator) < density).to(torch.uint8)
+
+
+def assert_equal_to_network(network: nn.Module, x_seq: Tensor) -> None:
+    """Logits to 1e-4, spikes, operations and raster equal; no threshold tie in these seeded inputs."""
+    meter = Meter(network)
+    with torch.inference_mode():
+        logits, after = network(x_seq.float(), None)
+        counts = meter.read()
+    meter.close()
+    engine = Engine(network, *x_seq.shape[3:])
+    result = engine.run(x_seq)
+    assert (result.logits - logits).abs().max() < 1e-4
+    assert torch.equal(result.layer_spikes, counts.layer_spikes)
+    # Signed spikes may cancel in the read-out's mean: exactly in the engine's whole numbers, nearly in floats.
+    cancelled = len(x_seq) * 5 * engine.classes if engine.is_signed else 0
+    assert (result.synops - counts.synops).abs().max() <= cancelled
+    assert torch.equal(result.raster, counts.raster)
+    state = engine.to_network_state(result.state)
+    assert state.keys() == after.keys()
+    assert all((state[key] - after[key]).abs().max() < 1e-3 for key in after)

@@ -1,0 +1,127 @@
+"""What the scheduler's tests share: inputs, listeners, and a classifier that can be held."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from models.classifier import Classifier, Input, Step
+from models.neurons import State
+from service.lanes import Lane
+from service.scheduler import Scheduler
+from service.session import Outcome, Run
+from tests.support.models import tiny
+
+SHAPE = (2, 16, 12)
+
+
+def inputs(n: int, seed: int = 0) -> list[Input]:
+    """n seeded inputs of SHAPE for `tiny`."""
+    random = np.random.default_rng(seed)
+    return [Input((random.random(SHAPE) < 0.2).astype(np.uint8), t, t + 1, 0, False) for t in range(n)]
+
+
+@dataclass
+class Listener:
+    """Collects a lane's outcomes."""
+
+    wanted: int = 1_000_000
+    outcomes: list[Outcome] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    steps: int = 0  # of the runs
+    errors: list[Exception] = field(default_factory=list)
+    threads: set[int] = field(default_factory=set)  # that handed something over
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+        assert queue_ms >= 0
+        assert given.x.shape == SHAPE
+        self.outcomes.append(outcome)
+        self.threads.add(threading.get_ident())
+        if len(self.outcomes) == self.wanted:
+            self.done.set()
+        return False
+
+    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
+        assert queue_ms >= 0
+        assert len(given) == len(run.logits) > 1
+        self.runs.append(run)
+        self.steps += len(given)
+        if self.steps + len(self.outcomes) == self.wanted:
+            self.done.set()
+        return False
+
+    def failed(self, error: Exception) -> None:
+        self.errors.append(error)
+        self.done.set()
+
+    def wait(self) -> "Listener":
+        assert self.done.wait(20)
+        return self
+
+
+class Gated(Classifier):
+    """A tiny classifier whose steps wait for permission, and remember their batch."""
+
+    def __init__(self) -> None:
+        made = tiny()
+        super().__init__(made.network, made.card, "tiny")
+        self.gate = threading.Event()
+        self.batches: list[int] = []
+        self.poison: float | None = None
+
+    def step(self, x: torch.Tensor, state: State) -> Step:
+        self.gate.wait(20)
+        if self.poison is not None and bool((x == self.poison).any()):
+            raise ValueError("a bad item")
+        self.batches.append(len(x))
+        return super().step(x, state)
+
+
+@contextmanager
+def scheduling(classifier: Classifier, **options: int) -> Iterator[Scheduler]:
+    """A scheduler that runs, and whose thread has ended afterwards."""
+    scheduler = Scheduler(classifier, **options)  # type: ignore[arg-type]
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        if isinstance(classifier, Gated):
+            classifier.gate.set()
+        scheduler.stop()
+        assert not scheduler._thread.is_alive()
+
+
+def open_with(
+    scheduler: Scheduler, given: list[Input], *, request: bool = False, deadline: float = float("inf")
+) -> tuple[Lane, Listener]:
+    """A lane with its work submitted, and who listens to it."""
+    listener = Listener(len(given))
+    lane = scheduler.open(listener, request=request, deadline=deadline)
+    scheduler.submit(lane, given)
+    return lane, listener
+
+
+def alone(given: list[Input]) -> list[np.ndarray]:
+    """The logits of every input, stepped without any company."""
+    classifier, logits = tiny(), []
+    state = classifier.initial_state(1)
+    for one in given:
+        state = classifier.initial_state(1) if one.reset else state
+        result = classifier.step(torch.from_numpy(one.x[None]), state)
+        state = result.state
+        logits.append(result.logits[0].numpy())
+    return logits
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop go on until the condition holds."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.001)

@@ -1,0 +1,99 @@
+"""Real servers: in a thread on a free port, or in a process of their own."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+
+from models.classifier import Classifier
+from service.api import create_app
+from service.client import Client
+from service.connection import Server, server
+from service.settings import Settings
+from tests.support.models import tiny
+
+START_S = 180  # native kernels may have to be compiled first
+
+
+def settings(**changes: object) -> Settings:
+    """Settings for a test client, whose Host is `testserver`."""
+    return Settings(**{"allowed_hosts": ("testserver",), "max_batch": 8, **changes})  # type: ignore[arg-type]
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = (), **changes: object) -> Iterator[int]:
+    """A real server in a thread; its port."""
+    wanted = Settings(**{"max_batch": 8, **changes})  # type: ignore[arg-type]
+    app = app or create_app(wanted, classifiers or (tiny(),))
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    served: Server = server(app, wanted)
+    thread = threading.Thread(target=served.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    end = time.monotonic() + START_S
+    while not served.started and thread.is_alive() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert served.started, f"the server did not start in {START_S} s"
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        served.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+START = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main())", "serve"]
+PATIENCE_S = 60
+
+
+class Served:
+    """A service in a process of its own."""
+
+    def __init__(self, *flags: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [*START, "--port", "0", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline()
+        found = re.search(r"http://\S+", self.line)
+        assert found, self.finish()
+        self.url = found.group()
+        self.client = Client(self.url, environment.get("SPIKESIGHT_TOKEN"))
+
+    def finish(self) -> str:
+        """Wait for the end; everything it logged."""
+        _, errors = self.process.communicate(timeout=PATIENCE_S)
+        return errors
+
+    def children(self) -> list[str]:
+        """Process ids of its children; empty where there is no /proc."""
+        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return task.read_text().split() if task.exists() else []
+
+
+def resident() -> int:
+    """Resident bytes of this process, which holds the server."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        pytest.skip("no /proc: memory is not measured here")
+    return int(pages.read_text().split()[1]) * 4096

@@ -1,0 +1,36 @@
+"""A scripted driver of a source, and the packets it gives."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from encoders.events import Events, SensorSize, make_events
+from service.sources import SourceEnded
+
+SENSOR = SensorSize(34, 30)
+
+
+def packet(first_us: int, n: int = 10, x: int = 1) -> Events:
+    """n events of one pixel, a microsecond apart."""
+    return make_events(first_us + np.arange(n), np.full(n, x), np.full(n, 2), np.ones(n))
+
+
+class Script:
+    """A driver that plays a script: packets, None (nothing yet), or exceptions to raise."""
+
+    def __init__(self, steps: list[Any], size: SensorSize = SENSOR) -> None:
+        self.steps, self.size, self.closed = list(steps), size, 0
+
+    def read(self, timeout_s: float) -> Events | None:
+        if not self.steps:
+            raise SourceEnded
+        step = self.steps.pop(0)
+        if isinstance(step, BaseException):
+            raise step
+        if step is None:
+            time.sleep(min(timeout_s, 0.001))
+        return step
+
+    def close(self) -> None:
+        self.closed += 1

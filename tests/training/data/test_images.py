@@ -1,0 +1,185 @@
+"""Sets of still images: every layout on small generated files, and the inputs that training makes of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.classifier import Classifier
+from models.resnet import SpikingResNet
+from tests.support.data_sets import (
+    small_config,
+    write_cifar10,
+    write_cifar100,
+    write_cifar_jpeg,
+    write_idx,
+    write_pictures,
+)
+from training.config import TrainConfig
+from training.data import IMAGES, DataError, load_data
+from training.inputs import evaluation_input, training_input
+from training.loop import Run
+
+
+def image_config(root: Path, data: str, **changes: object) -> TrainConfig:
+    options = {"data": data, "steps": 0, "bin_us": 0, "height": 0, "width": 0, **changes}
+    return replace(small_config(root), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", ["", "mnist", "MNIST/raw"])
+def test_mnist_wherever_it_was_unpacked(tmp_path: Path, place: str) -> None:
+    write_idx(tmp_path / place, zipped=place != "mnist")
+    data = load_data(image_config(tmp_path, "mnist"))
+    assert data.train.frames.shape[1:] == (1, 1, 28, 28)
+    assert (data.contract.kind, data.contract.steps, data.contract.encoding) == ("image", 4, "direct")
+    assert data.contract.still == "digit"
+    assert len(data.train) + len(data.val) == 24
+    assert len(data.test) == 6
+    assert sorted(data.split["val"]) == data.split["val"]
+    assert data.split["train"] == f"the other {len(data.train)} training images"
+    assert 0 < data.contract.mean[0] < 1
+
+
+@pytest.mark.parametrize("place", ["", "fashion-mnist", "FashionMNIST/raw", "usr/share/datasets/fashion-mnist"])
+def test_fashionmnist_plain_torchvision_and_debian(tmp_path: Path, place: str) -> None:
+    write_idx(tmp_path / place)
+    data = load_data(image_config(tmp_path, "fashionmnist"))
+    assert data.labels[0] == "T-shirt"
+    assert data.contract.still == "plain"
+
+
+def test_cifar_in_its_three_forms(tmp_path: Path) -> None:
+    write_cifar10(tmp_path / "a")
+    write_cifar_jpeg(tmp_path / "b")
+    write_cifar100(tmp_path / "c")
+    plain = load_data(image_config(tmp_path / "a", "cifar10"))
+    assert (len(plain.train) + len(plain.val), len(plain.test)) == (30, 6)
+    assert plain.train.frames.shape[1:] == (1, 3, 32, 32)
+    first = plain.train.frames[0, 0, :, 0, 0]
+    assert first[0] < first[1] == first[2]  # red first
+    jpeg = load_data(image_config(tmp_path / "b", "cifar10"))
+    assert jpeg.labels == ("a", "b", "c")
+    assert jpeg.split["data"] == "cifar10-jpeg"
+    pixel = jpeg.train.frames[0, 0, :, 9, 9].astype(int)
+    assert pixel[0] < pixel[1]
+    assert load_data(image_config(tmp_path / "c", "cifar100")).labels == ("thing 0", "thing 1", "thing 2", "thing 3")
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
+    write_cifar10(tmp_path)
+    evil = b"cos\nsystem\n(S'touch " + str(tmp_path / "pwned").encode() + b"'\ntR."
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(evil)
+    with pytest.raises(DataError, match=r"asks for (os|posix)\.system"):
+        load_data(image_config(tmp_path, "cifar10"))
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "noise"])
+def test_partial_downloads_are_told_apart(tmp_path: Path, damage: str) -> None:
+    write_cifar10(tmp_path)
+    path = tmp_path / "cifar-10-batches-py" / "data_batch_4"
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:1000] if damage == "cut" else b"\x00\xff" * 30)
+    with pytest.raises(DataError, match="partial" if damage == "gone" else "data_batch_4 is damaged"):
+        load_data(image_config(tmp_path, "cifar10"))
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_missing_images_say_how_to_get_them(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.data.images.DEBIAN_FASHION", tmp_path / "none")
+    with pytest.raises(DataError, match=r"torchvision\.datasets"):
+        load_data(image_config(tmp_path, name))
+
+
+def test_imagenet_and_any_folder_of_pictures(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "imagenet")
+    config = image_config(tmp_path, "imagenet", height=16, width=16, resize=20)
+    data = load_data(config)
+    assert data.labels == ("n01", "n02")
+    assert data.train.frames.shape[1:] == (1, 3, 20, 20)
+    assert (data.contract.height, data.contract.width) == (16, 16)
+    assert len(data.test) == 16
+    larger = load_data(image_config(tmp_path, str(tmp_path / "imagenet"), resize=80))
+    assert larger.train.frames.shape[-2:] == (80, 80)
+    assert larger.contract.height == 64
+    with pytest.raises(ValueError, match="--resize 20 is smaller"):
+        load_data(image_config(tmp_path, "imagenet", resize=20))
+    folder = load_data(image_config(tmp_path, str(write_pictures(tmp_path / "mine", splits=("",))), channels=1))
+    assert folder.train.frames.shape[1:] == (1, 1, 64, 64)
+    assert len(folder.split["test"]) == 2
+
+
+def test_many_pictures_stay_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path / "imagenet")
+    config = image_config(tmp_path, "imagenet", height=16, width=16)
+    kept = load_data(config)
+    monkeypatch.setattr("training.data.load.KEEP_DECODED_BYTES", 0)
+    read = load_data(config)
+    rows = np.array([1, 3, 5])
+    np.testing.assert_array_equal(read.train.frames[rows], kept.train.frames[rows])
+    np.testing.assert_array_equal(read.train.frames[2:5], kept.train.frames[2:5])
+    assert not isinstance(read.train.frames, np.ndarray)
+    broken = next((tmp_path / "imagenet" / "train" / "n01").iterdir())
+    broken.write_bytes(b"not a picture")
+    with pytest.raises(DataError, match="not a picture"):
+        _ = load_data(config).train.frames[:]
+
+
+def test_pictures_on_disk_train_like_kept_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pictures(tmp_path / "imagenet")
+    runs = []
+    for kept in (4 << 30, 0):
+        monkeypatch.setattr("training.data.load.KEEP_DECODED_BYTES", kept)
+        config = image_config(tmp_path, "imagenet", height=12, width=12, resize=16, zoom=0.3, steps=2)
+        run = Run(load_data(config), tmp_path / "runs" / str(kept))
+        run.train_epoch()
+        runs.append(run)
+    assert [run.batches.works_ahead for run in runs] == [False, True]
+    states = [run.network.state_dict() for run in runs]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+@pytest.mark.parametrize("encoding", ["direct", "rate", "latency"])
+def test_every_encoding_gives_steps_of_the_contract(tmp_path: Path, encoding: str) -> None:
+    write_idx(tmp_path)
+    data = load_data(image_config(tmp_path, "mnist", encoding=encoding, steps=5))
+    stored = torch.from_numpy(np.array(data.train.frames[:6]))
+    generator = torch.Generator().manual_seed(0)
+    for x in (evaluation_input(stored, data.contract), training_input(stored, data.config, data.contract, generator)):
+        assert x.shape == (5, 6, 1, 28, 28)
+        assert x.dtype == torch.float32
+        if encoding != "direct":
+            assert set(x.unique().tolist()) <= {0.0, 1.0}
+    assert torch.equal(evaluation_input(stored, data.contract), evaluation_input(stored, data.contract))
+    assert (data.contract.mean == ()) == (encoding != "direct")
+
+
+def test_what_training_evaluates_is_what_the_classifier_sees(tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    data = load_data(image_config(tmp_path, "fashionmnist"))
+    run = Run(data, tmp_path / "runs" / "x")
+    assert isinstance(run.network, SpikingResNet)
+    classifier = Classifier(run.network, run.card({}))
+    stored = np.array(data.test.frames[:1])
+    seen = classifier.encode_image(stored[0, 0, 0])
+    torch.testing.assert_close(seen, evaluation_input(torch.from_numpy(stored), data.contract))
+
+
+def test_an_encoding_of_the_other_kind_is_refused(tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    with pytest.raises(ValueError, match="must be one of direct, rate, latency"):
+        load_data(image_config(tmp_path, "mnist", encoding="binary"))
+    with pytest.raises(DataError, match="holds images"):
+        load_data(image_config(tmp_path, "mnist", emulated="mnist"))
+
+
+def test_real_image_sets(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+    data = load_data(replace(image_config(tmp_path, "mnist"), root=str(shared_data("mnist").parent)))
+    assert (len(data.train) + len(data.val), len(data.test)) == (60000, 10000)
+    assert data.contract.mean[0] == pytest.approx(0.1307, abs=0.001)
+    assert data.contract.std[0] == pytest.approx(0.3081, abs=0.003)

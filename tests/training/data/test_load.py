@@ -1,0 +1,187 @@
+"""Data: listings, splits, the cache, emulated images, damage."""
+
+import gzip
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.dvs import DvsEncoder
+from encoders.events import SensorSize
+from encoders.recordings import read_recording
+from tests.support.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
+from training.data import DataError, list_data, list_folder, list_nmnist, load_data, read_idx, read_item, split_indices
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_nmnist(tmp_path)
+
+
+def test_nmnist_is_found_in_its_root_or_below_and_has_its_own_test(tmp_path: Path) -> None:
+    write_nmnist(tmp_path / "nmnist", classes=3)
+    listing = list_nmnist(tmp_path)
+    assert listing.labels == ("0", "1", "2")
+    assert (len(listing.train), len(listing.test)) == (24, 9)
+    assert listing.sensor == SensorSize(34, 34)
+    assert list_nmnist(tmp_path / "nmnist") == listing
+
+
+def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Train/<digit>.*[Dd]ownload"):
+        list_nmnist(tmp_path)
+    with pytest.raises(DataError, match="no folder"):
+        list_folder(tmp_path / "nowhere")
+
+
+def test_a_folder_of_classes_is_split_and_the_split_is_written(tmp_path: Path) -> None:
+    for label, name in enumerate(("left", "right")):
+        for number in range(12):
+            write_nmnist_file(tmp_path / "set" / name / f"{number}.bin", digit_events(label, number))
+    config = replace(small_config(tmp_path), data=str(tmp_path / "set"))
+    data = load_data(config)
+    assert data.labels == ("left", "right")
+    assert not data.split["official_test"]
+    parts = [set(data.split[name]) for name in ("train", "val", "test")]
+    assert not parts[0] & parts[1]
+    assert not parts[0] & parts[2]
+    assert not parts[1] & parts[2]
+    assert len(parts[0] | parts[1] | parts[2]) == 24
+    assert load_data(config).split == data.split
+    assert load_data(replace(config, seed=1)).split != data.split
+
+
+def test_one_class_or_a_strange_test_class_is_refused(tmp_path: Path) -> None:
+    write_nmnist(tmp_path, classes=1)
+    with pytest.raises(DataError, match="two class folders"):
+        list_folder(tmp_path)
+    write_nmnist(tmp_path, classes=2)
+    write_nmnist_file(tmp_path / "Test" / "9" / "0.bin", digit_events(0, 0))
+    with pytest.raises(DataError, match="class '9'"):
+        list_folder(tmp_path)
+
+
+def test_frames_equal_the_encoder_and_labels_the_folders(root: Path) -> None:
+    config = small_config(root)
+    data = load_data(config)
+    assert data.test.frames.shape == (6, 3, 2, 17, 17)
+    assert data.test.frames.dtype == np.uint8
+    assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    encoder = DvsEncoder(SensorSize(34, 34), (17, 17), 30_000, 3, "binary")
+    for item, frames in zip(data.test_items, data.test.frames):
+        np.testing.assert_array_equal(frames, encoder(read_recording(item.path).events)[:, 0])
+
+
+def test_the_cache_is_used_and_follows_files_and_contract(root: Path) -> None:
+    config = small_config(root)
+    load_data(config)
+    cached = sorted((root / "cache").glob("*.npy"))
+    stamps = [p.stat().st_mtime_ns for p in cached]
+    load_data(config)
+    assert sorted((root / "cache").glob("*.npy")) == cached
+    assert [p.stat().st_mtime_ns for p in cached] == stamps
+    load_data(replace(config, bin_us=10_000))
+    assert len(list((root / "cache").glob("*.npy"))) == 2 * len(cached)
+    write_nmnist_file(root / "Test" / "0" / "00000.bin", digit_events(0, 77, count=50))
+    before = load_data(replace(config)).test.frames[0].sum()
+    assert before <= 100
+    assert not list((root / "cache").glob(".*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"abc", b"%", bytes(7)])
+def test_a_broken_recording_is_named(root: Path, content: bytes) -> None:
+    (root / "Train" / "1" / "00003.bin").write_bytes(content)
+    with pytest.raises(DataError, match=r"1/00003\.bin"):
+        load_data(small_config(root))
+    assert not list((root / "cache").glob(".*"))
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.15, 0.5, 0.99])
+def test_the_split_is_stratified_seeded_and_never_empties_a_class(fraction: float) -> None:
+    labels = np.repeat(np.arange(4), [2, 5, 20, 100])
+    rest, chosen = split_indices(labels, fraction, seed=3)
+    assert sorted([*rest, *chosen]) == list(range(127))
+    assert set(labels[rest]) == set(labels[chosen]) == set(range(4))
+    again = split_indices(labels, fraction, seed=3)
+    np.testing.assert_array_equal(chosen, again[1])
+    with pytest.raises(DataError, match="at least two"):
+        split_indices(np.array([0, 0, 1]), fraction, seed=0)
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+def test_idx_files(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    (tmp_path / "a").write_bytes(idx_bytes(array))
+    (tmp_path / "b.gz").write_bytes(gzip.compress(idx_bytes(array)))
+    np.testing.assert_array_equal(read_idx(tmp_path / "a"), array)
+    np.testing.assert_array_equal(read_idx(tmp_path / "b.gz"), array)
+    (tmp_path / "c").write_bytes(idx_bytes(array)[:-3])
+    with pytest.raises(DataError, match="cut short"):
+        read_idx(tmp_path / "c")
+    (tmp_path / "d").write_bytes(b"PK\x03\x04")
+    with pytest.raises(DataError, match="not an IDX"):
+        read_idx(tmp_path / "d")
+    damaged = bytearray(gzip.compress(idx_bytes(array)))
+    damaged[12:16] = b"\xff" * 4
+    (tmp_path / "e.gz").write_bytes(damaged)
+    with pytest.raises(DataError, match="cut short or not gzip"):
+        read_idx(tmp_path / "e.gz")
+
+
+def write_mnist(root: Path, count: int = 12) -> None:
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 6:22, 12:16] = 255
+    (root / "train-images-idx3-ubyte").write_bytes(idx_bytes(images))
+    (root / "train-labels-idx1-ubyte").write_bytes(idx_bytes((np.arange(count) % 10).astype(np.uint8)))
+
+
+def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
+    write_nmnist(tmp_path, classes=10, train=3, test=1)
+    write_mnist(tmp_path)
+    config = replace(small_config(tmp_path), emulated="mnist", emulated_count=5)
+    data, plain = load_data(config), load_data(replace(config, emulated=""))
+    assert len(data.train) == len(plain.train) + 5
+    assert data.recorded == len(plain.train)
+    shown = {int(Path(name).stem) - 1 for name in data.split["val"]}  # recording 00001 shows image 0
+    expected = [index for index in range(12) if index not in shown][:5]
+    assert data.train.labels[-5:].tolist() == [index % 10 for index in expected]
+    assert data.train.frames[-1].any()
+    assert len(data.val) == len(plain.val)
+    assert len(data.test) == len(plain.test)
+    assert len(load_data(replace(config, repeat=2)).train) == len(data.train) + data.recorded
+
+
+def test_emulated_digits_need_ten_digit_classes(root: Path) -> None:
+    write_mnist(root)
+    with pytest.raises(DataError, match="ten digits"):
+        load_data(replace(small_config(root), emulated="mnist", emulated_count=3))
+
+
+def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:
+    for item in list_nmnist(root).train:
+        assert item.reader == "nmnist"
+        np.testing.assert_array_equal(read_item(item)[0], read_recording(item.path).events)
+    item = list_nmnist(root).train[0]
+    events = read_item(item)[0]
+    late = events.copy()
+    late["t"][10:20] = late["t"][5]  # steps back in time
+    off = events.copy()
+    off["x"][7] = 40
+    for odd in (late, off):
+        write_nmnist_file(item.path, odd)
+        np.testing.assert_array_equal(read_item(item)[0], read_recording(item.path).events)
+
+
+def test_known_names_come_before_folders(root: Path) -> None:
+    assert list_data(small_config(root)).name == "nmnist"
+
+
+def test_real_recordings(shared_data: Callable[[str], Path]) -> None:
+    listing = list_nmnist(shared_data("nmnist"))
+    assert listing.labels == tuple("0123456789")
+    assert len(listing.test) == 100

@@ -1,0 +1,118 @@
+"""Public sets of recordings in the layouts in which Tonic unpacks them, on small generated files."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.data_sets import (
+    digit_events,
+    small_config,
+    write_asldvs,
+    write_dvsgesture,
+    write_ncaltech101,
+    write_nmnist_file,
+)
+from training.data import DataError, list_data, load_data, read_item, settle
+from training.data.recordings import RECORDED, list_asldvs, list_cifar10dvs, list_dvsgesture, list_ncaltech101
+
+
+def test_dvsgesture(tmp_path: Path) -> None:
+    listing = list_dvsgesture(write_dvsgesture(tmp_path))
+    assert len(listing.labels) == 11
+    assert (len(listing.train), len(listing.test)) == (33, 11)
+    events, sensor = read_item(listing.train[4])
+    expected = digit_events(listing.train[4].label % 3, 0, length_us=1_600_000)
+    assert (sensor.width, sensor.height) == (128, 128)
+    np.testing.assert_array_equal(np.sort(events["x"]), np.sort(expected["x"]))
+    np.testing.assert_array_equal(events["t"], expected["t"] // 1000 * 1000)
+    assert events["p"].sum() == expected["p"].sum()
+
+
+def test_ncaltech101(tmp_path: Path) -> None:
+    listing = list_ncaltech101(write_ncaltech101(tmp_path))
+    assert listing.labels == ("BACKGROUND_Google", "accordion")
+    assert len(listing.train) == 12
+    assert not listing.test
+    np.testing.assert_array_equal(read_item(listing.train[7])[0], digit_events(1, 2))
+
+
+def test_asldvs_counts_rows_from_the_top(tmp_path: Path) -> None:
+    listing = list_asldvs(write_asldvs(tmp_path))
+    assert listing.labels == ("a", "b", "c")
+    assert len(listing.train) == 18
+    item = next(i for i in listing.train if i.path.name == "b_0003.mat")
+    assert item.label == 1
+    np.testing.assert_array_equal(read_item(item)[0], digit_events(1, 3))
+
+
+def test_cifar10dvs(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
+    real = shared_data("recordings/davis346.aedat4")
+    for name in ("airplane", "cat"):
+        for number in range(3):
+            path = tmp_path / "CIFAR10DVS" / name / f"cifar10_{name}_{number}.aedat4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(real, path)
+    listing = list_cifar10dvs(tmp_path)
+    assert listing.labels == ("airplane", "cat")
+    assert [i.label for i in listing.train] == [0, 0, 0, 1, 1, 1]
+    config = replace(small_config(tmp_path), data="cifar10dvs", steps=0, bin_us=0, height=0, width=0)
+    data = load_data(config)
+    assert data.train.frames.shape[1:] == (10, 2, 48, 48)
+    assert data.train.frames[0].any()
+
+
+SETS: dict[str, Callable[[Path], Path]] = {
+    "dvsgesture": write_dvsgesture,
+    "ncaltech101": write_ncaltech101,
+    "asldvs": write_asldvs,
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_becomes_frames_with_its_own_contract(name: str, tmp_path: Path) -> None:
+    SETS[name](tmp_path)
+    config = replace(small_config(tmp_path), data=name, steps=0, bin_us=0, height=0, width=0)
+    data, window = load_data(config), RECORDED[name](tmp_path).window
+    assert data.train.frames.shape[1:] == (window.steps, 2, window.height, window.width)
+    assert data.train.frames[0].any()
+    assert data.contract.bin_us == window.bin_us
+    assert (data.config.steps, data.config.encoding) == (window.steps, "binary")
+    assert len(data.val) >= len(data.labels)
+    if name != "dvsgesture":
+        other = load_data(replace(config, seed=5))
+        assert other.split["test"] == data.split["test"]  # the test is the same for every seed
+        assert other.split["val"] != data.split["val"]
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_missing_set_says_what_it_needs_and_how_to_get_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"it needs .*tonic\.datasets"):
+        RECORDED[name](tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", b"MATLAB 5.0"])
+def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
+    path = write_dvsgesture(tmp_path) / "DVSGesture" / "ibmGestureTest" / "user00_natural" / "3.npy"
+    path.write_bytes(content)
+    item = next(i for i in list_dvsgesture(tmp_path).test if i.path == path)
+    with pytest.raises(DataError, match=r"user00_natural/3\.npy cannot be read"):
+        read_item(item)
+    mat = write_asldvs(tmp_path) / "ASLDVS" / "Yin1" / "a" / "a_0000.mat"
+    mat.write_bytes(content)
+    with pytest.raises(DataError, match=r"a/a_0000\.mat"):
+        read_item(next(i for i in list_asldvs(tmp_path).train if i.path == mat))
+
+
+def test_a_folder_chooses_its_own_window(tmp_path: Path) -> None:
+    for label, name in enumerate(("one", "two")):
+        for number in range(5):
+            events = digit_events(label, number, length_us=500_000)
+            write_nmnist_file(tmp_path / "set" / name / f"{number}.bin", events)
+    config = replace(small_config(tmp_path), data=str(tmp_path / "set"), steps=0, bin_us=0, height=0, width=0)
+    settled = settle(config, list_data(config))
+    assert (settled.steps, settled.height, settled.width) == (10, 34, 34)
+    assert 45_000 <= settled.bin_us <= 50_000

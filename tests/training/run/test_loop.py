@@ -1,0 +1,172 @@
+"""The loop: it learns, resumes to the bit after a kill, stops on NaN and on Ctrl-C, and schedules as said."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.support.data_sets import small_config
+from tests.support.processes import ROOT
+from training.config import TrainConfig
+from training.data import load_data
+from training.loop import (
+    Run,
+    TrainingError,
+    build_network,
+    carried_state,
+    choose_device,
+    dry_run,
+    fit,
+    learning_rate,
+    run_folder,
+    seeded,
+)
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.support.data_sets import small_config
+from training import loop
+step = loop.Run.train_batch
+def dying(self, indices):
+    if self.progress.step == {at}:
+        os.kill(os.getpid(), {signal})
+    return step(self, indices)
+loop.Run.train_batch = dying
+config = small_config(Path({data!r}), **{options!r})
+loop.fit(config, Path(config.output) / config.name)
+"""
+
+
+def child(root: Path, at: int, number: signal.Signals, **options: object) -> subprocess.CompletedProcess[str]:
+    """A run of its own process that gets a signal before its step `at`."""
+    code = CHILD.format(root=str(ROOT), at=at, signal=int(number), data=str(root), options=options)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoints" / "last.safetensors")
+
+
+@pytest.mark.parametrize("options", [{"carry": 0.5, "ema": 0.9, "save_minutes": 0.0}], ids=["carry-and-ema"])
+def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(root: Path, options: dict[str, float]) -> None:
+    whole = fit(small_config(root, **options), root / "runs" / "whole")
+    result = child(root, 4, signal.SIGKILL, name="killed", **options)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    folder = root / "runs" / "killed"
+    stopped = json.loads(_counters(folder))
+    assert (stopped["epoch"], stopped["batch"], stopped["step"]) == (1, 1, 4)
+    resumed = fit(small_config(root, name="killed", **options), folder, resume=True)
+    ours, theirs = weights(root / "runs" / "whole"), weights(folder)
+    assert set(ours) == set(theirs)
+    assert any(key.startswith("carry/") for key in ours)
+    assert any(key.startswith("average/") for key in ours)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert resumed["test"] == whole["test"]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    expected = [json.loads(line) for line in (root / "runs" / "whole" / "metrics.jsonl").read_text().splitlines()]
+    for row in (*rows, *expected):
+        del row["seconds"]
+    assert rows == expected
+
+
+def _counters(folder: Path) -> str:
+    from safetensors import safe_open
+
+    with safe_open(folder / "checkpoints" / "last.safetensors", "pt") as file:
+        return file.metadata()["counters"]
+
+
+def test_ctrl_c_saves_and_stops(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(root, save_minutes=99.0)
+    run = Run(load_data(config), root / "runs" / "stopped")
+    step = run.train_batch
+
+    def interrupted(indices: object) -> tuple[float, int]:
+        if run.progress.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(indices)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "train_batch", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert signal.getsignal(signal.SIGINT) == before
+    assert json.loads(_counters(root / "runs" / "stopped"))["step"] == 2
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(root: Path) -> None:
+    config = small_config(root)
+    run = Run(load_data(config), root / "runs" / "nan")
+    with torch.no_grad():
+        run.network.readout.bias.fill_(float("nan"))
+    before = {
+        k: v.clone() for k, v in run.network.state_dict().items() if "num_batches" not in k and "running" not in k
+    }
+    with pytest.raises(TrainingError, match="lower --lr"):
+        run.train()
+    after = run.network.state_dict()
+    assert all(torch.equal(tensor.nan_to_num(), after[key].nan_to_num()) for key, tensor in before.items())
+
+
+def test_it_learns(root: Path) -> None:
+    config = small_config(root, epochs=14, lr=0.01, name="learns", shift=0, rotate=0.0, drop=0.0)
+    metrics = fit(config, run_folder(config))
+    assert metrics["val_accuracy"] == 1.0
+    assert metrics["test"]["accuracy"] == 1.0
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(root: Path) -> None:
+    losses = {dry_run(small_config(root, seed=seed)) for seed in (0, 0, 1)}
+    assert len(losses) == 2
+
+
+def test_the_schedule_warms_up_then_falls_to_zero() -> None:
+    config = TrainConfig(epochs=10, lr=1.0, warmup_epochs=2.0)
+    rates = [learning_rate(config, step, 5) for step in range(50)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
+
+
+def test_carried_membranes_come_from_other_samples_or_are_zero() -> None:
+    last = {"a": torch.arange(1.0, 65).view(64, 1), "b": torch.arange(1.0, 65).view(64, 1, 1).expand(64, 2, 3)}
+    state = carried_state({}, last, 0.5, seeded(0))
+    kept = state["a"].flatten() != 0
+    assert 16 < kept.sum() < 48
+    assert torch.equal(state["a"].flatten(), state["b"][:, 0, 0])
+    assert not torch.equal(state["a"][kept], last["a"][kept])
+    assert carried_state({}, None, 0.5, seeded(0)) == {}
+
+
+def test_unknown_network_and_missing_gpu_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown network"):
+        build_network(TrainConfig(network="no"), 10)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA GPU"):
+            choose_device("cuda")
+
+
+def test_run_folders_are_numbered(tmp_path: Path) -> None:
+    config = TrainConfig(output=str(tmp_path), name="a")
+    run_folder(config).mkdir()
+    assert run_folder(config).name == "a-2"
+
+
+def test_the_optimiser_decays_weights_only(root: Path) -> None:
+    config = small_config(root)
+    run = Run(load_data(config), root / "runs" / "x")
+    decayed, other = run.optimiser.param_groups
+    assert decayed["weight_decay"] == config.weight_decay
+    assert other["weight_decay"] == 0
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert asdict(run.progress)["epoch"] == 0

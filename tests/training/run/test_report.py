@@ -1,0 +1,84 @@
+"""Reports: what a run leaves behind, and the interval."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models.checkpoint import load
+from tests.support.data_sets import small_config, write_nmnist
+from training.config import TrainConfig, from_mapping
+from training.loop import fit
+from training.report import wilson, write_whole
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    root = write_nmnist(tmp_path_factory.mktemp("report"))
+    config = small_config(root, name="r")
+    return root / "runs" / "r", fit(config, root / "runs" / "r")
+
+
+def test_all_files_are_there(finished: tuple[Path, dict[str, object]]) -> None:
+    names = {str(p.relative_to(finished[0])) for p in finished[0].rglob("*") if p.is_file()}
+    assert {
+        "config.yaml", "env.json", "split.json", "metrics.csv", "metrics.jsonl", "confusion.csv", "report.png",
+        "result.json", "model/config.json", "model/model.safetensors", "model/README.md",
+        "checkpoints/last.safetensors", "checkpoints/best/model.safetensors",
+    } <= names  # fmt: skip
+    assert not [n for n in names if ".partial" in n]
+
+
+def test_metrics_and_result_agree(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, metrics = finished
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    best = max(float(row["val_accuracy"]) for row in rows)
+    assert metrics["val_accuracy"] == best
+    assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(metrics))
+    matrix = (folder / "confusion.csv").read_text().splitlines()
+    assert matrix[0] == "truth,0,1"
+    assert sum(int(v) for line in matrix[1:] for v in line.split(",")[1:]) == 6
+
+
+def test_the_model_loads_and_says_how_it_was_made(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, metrics = finished
+    _, card = load(folder / "model")
+    assert card.labels == ("0", "1")
+    assert (card.contract.steps, card.contract.bin_us, card.contract.height) == (3, 30_000, 17)
+    assert card.metrics["test"]["count"] == 6
+    assert card.training["recipe"]["seed"] == 0
+    assert "root" not in card.training["recipe"]
+    text = (folder / "model" / "README.md").read_text()
+    assert text.startswith("---\nlicense:")
+    assert f"| parameters | {metrics['parameters']} |" in text
+    assert str(folder.parent.parent) not in text + (folder / "model" / "config.json").read_text()
+
+
+def test_the_settings_written_are_the_settings(finished: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = finished
+    config = from_mapping(TrainConfig(), yaml.safe_load((folder / "config.yaml").read_text()), "config.yaml")
+    assert config.name == "r"
+    assert config.steps == 3
+
+
+def test_streamed_accuracy_is_reported(finished: tuple[Path, dict[str, object]]) -> None:
+    stream = finished[1]["stream"]
+    assert isinstance(stream, dict)
+    assert set(stream) == {"fresh", "carried", "count"}
+
+
+@pytest.mark.parametrize(("correct", "count"), [(0, 10), (10, 10), (98, 100), (1, 3)])
+def test_the_interval_holds_the_share_and_stays_within_0_and_1(correct: int, count: int) -> None:
+    low, high = wilson(correct, count)
+    assert 0 <= low <= correct / count <= high <= 1
+
+
+def test_write_whole_leaves_nothing_behind(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a.txt", "one")
+    write_whole(tmp_path / "a.txt", "two")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "two"

@@ -1,0 +1,80 @@
+"""The start of a network: its neurons, weights of another run or of an ANN, and its teacher."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.ann import ANNS
+from models.checkpoint import Card, Contract, save
+from models.neurons import RECTIFIER
+from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from tests.support.data_sets import small_config
+from training.config import TrainConfig
+from training.data import load_data
+from training.loop import fit
+from training.starting import build_network, load_teacher, neuron_config, start_from
+
+CPU = torch.device("cpu")
+
+
+def events(steps: int = 6) -> Tensor:
+    return (torch.rand(steps, 4, 2, 9, 9, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+
+
+@pytest.mark.parametrize("kind", ["lif", "if", "plif", "clif", "psn"])
+def test_every_kind_of_neuron_can_be_asked_for(kind: str) -> None:
+    config = neuron_config(TrainConfig(neuron=kind, theta=0.5, surrogate="triangular", slope=2.0))  # type: ignore[arg-type]
+    assert (config.theta, config.surrogate, config.slope) == (0.5, "triangular", 2.0)
+    assert (config.beta == 1) == (kind == "if")
+    assert config.learn_beta == (kind == "plif")
+
+
+def test_weights_of_another_run_and_a_new_head(tmp_path: Path) -> None:
+    config = TrainConfig(network="event-small")
+    source = build_network(replace(config, seed=3), 5)
+    contract = Contract("events", 2, 9, 9, 4, "binary", 9, 9, 1000)
+    save(tmp_path / "m", source, Card(contract, tuple("abcde")))
+    same, other = build_network(config, 5), build_network(config, 7)
+    assert start_from(same, tmp_path / "m") == []
+    assert all(torch.equal(a, b) for a, b in zip(same.state_dict().values(), source.state_dict().values()))
+    assert start_from(other, tmp_path / "m") == ["readout.weight", "readout.bias"]
+    with pytest.raises(ValueError, match="another network"):
+        start_from(build_network(replace(config, network="event-medium"), 5), tmp_path / "m")
+
+
+def test_weights_of_an_ann_by_order(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    ann = ANNS["cifar-resnet20"].build(3, 10)
+    torch.save(ann.state_dict(), tmp_path / "ann.pt")
+    spiking = SpikingResNet(NETWORKS["cifar-resnet20"])
+    assert start_from(spiking, tmp_path / "ann.pt") == []
+    convolutions = [[m.weight for m in net.modules() if isinstance(m, torch.nn.Conv2d)] for net in (ann, spiking)]
+    assert all(torch.equal(a, b) for a, b in zip(*convolutions))
+    hundred = SpikingResNet(replace(NETWORKS["cifar-resnet20"], classes=100))
+    assert start_from(hundred, tmp_path / "ann.pt") == ["readout"]
+    with pytest.raises(ValueError, match="no ANN of this network's shape"):
+        start_from(SpikingResNet(NETWORKS["cifar-resnet32"]), tmp_path / "ann.pt")
+
+
+def test_a_teacher_of_either_kind(tmp_path: Path, root: Path) -> None:
+    torch.save(ANNS["small-cnn"].build(2, 2).state_dict(), tmp_path / "ann.pt")
+    config = small_config(root, epochs=1, name="taught", teacher=str(tmp_path / "ann.pt"))
+    fit(config, root / "runs" / "taught")
+    contract = load_data(config).contract
+    x_seq = events(3)
+    assert load_teacher(tmp_path / "ann.pt", contract, CPU)(x_seq).shape == (4, 2)
+    assert load_teacher(root / "runs" / "taught" / "model", contract, CPU)(x_seq).shape == (4, 2)
+
+
+def test_a_teacher_of_one_step_sees_the_mean_of_the_steps(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    ann = SpikingResNet(ResNetConfig("ms", (1,), (4,), classes=2, neuron=RECTIFIER)).eval()
+    contract = Contract("events", 2, 9, 9, 1, "binary", sensor_width=9, sensor_height=9, bin_us=1000)
+    save(tmp_path / "ann", ann, Card(contract, ("a", "b")))
+    x_seq = events(3)
+    with torch.no_grad():
+        told = load_teacher(tmp_path / "ann", contract, CPU)(x_seq)
+        assert torch.equal(told, ann(x_seq.mean(0, keepdim=True))[0][0])
