@@ -216,6 +216,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._place = self.inherited.pop(transport, None)
+        self._broken = False  # the client broke the protocol: nothing that it sends is read any more
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._place is not None:
@@ -231,6 +232,30 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         super().shutdown()
         self.loop.call_later(ABORT_S, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._broken:
+            super().data_received(data)
+
+    def handle_ping(self) -> None:
+        if not self._broken:  # by an earlier frame of the same bytes
+            super().handle_ping()
+
+    def handle_parser_exception(self) -> None:
+        """Say why, and read on to throw it away: a socket closed with unread bytes is reset, and the reason lost."""
+        self._broken = self.close_sent = True
+        reason = self.conn.close_sent
+        assert reason is not None
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": reason.code, "reason": reason.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(ABORT_S, self.transport.abort)  # unless the client closes before
 
     async def send(self, message: Any) -> None:
         await super().send(message)

@@ -1,8 +1,10 @@
 """What breaks a rule of the stream's protocol, over a real WebSocket: the code that it is closed with."""
 
 import json
+import struct
 import time
 from contextlib import suppress
+from socket import create_connection
 
 import pytest
 import websockets.sync.client
@@ -144,3 +146,25 @@ def test_limits_of_a_stream() -> None:
             assert close_code(first) == 1001
         with Client(f"http://127.0.0.1:{port}", token["token"]).stream(**SENSOR) as stream:
             assert stream.ready["type"] == "ready"
+
+
+def test_who_is_still_sending_reads_why_it_was_closed(port: int) -> None:
+    """The whole of a large message is sent before anything is read: the server must not reset the connection."""
+    size = 2 * 2**20 + 1
+    upgrade = (
+        "GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    with create_connection(("127.0.0.1", port), timeout=10) as peer:
+        peer.sendall(upgrade.encode())
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += peer.recv(4096)
+        peer.sendall(b"\x82\xff" + struct.pack(">Q", size) + bytes(4))  # one binary frame, masked by zeros
+        peer.sendall(bytes(size))
+        frame = b""
+        while part := peer.recv(4096):
+            frame += part
+    assert got.startswith(b"HTTP/1.1 101")
+    assert frame[:1] == b"\x88"
+    assert struct.unpack(">H", frame[2:4]) == (1009,)
