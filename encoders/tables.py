@@ -59,17 +59,18 @@ class _Column:
 def open_npz(path: Path) -> Opened:
     """Arrays t, x, y, p of equal length and, if there, width and height; unpacked a piece at a time."""
     try:
-        archive = zipfile.ZipFile(path)
-        names = _columns([name.removesuffix(".npy") for name in archive.namelist()])
-        if names is None:
-            raise RecordingError("it holds no arrays t, x, y and p")
-        columns = {key: _column(archive, name) for key, name in names.items()}
-        if len({column.n for column in columns.values()}) != 1:
-            raise RecordingError("its arrays t, x, y and p differ in length")
-        sides = [_first(archive, name) for name in ("width", "height")]
+        with path.open("rb") as file:
+            archive = zipfile.ZipFile(file)
+            names = _columns([name.removesuffix(".npy") for name in archive.namelist()])
+            if names is None:
+                raise RecordingError("it holds no arrays t, x, y and p")
+            columns = {key: _column(archive, name) for key, name in names.items()}
+            if len({column.n for column in columns.values()}) != 1:
+                raise RecordingError("its arrays t, x, y and p differ in length")
+            sides = [_first(archive, name) for name in ("width", "height")]
     except (zipfile.BadZipFile, KeyError, NotImplementedError) as error:
         raise RecordingError("it is no whole npz file") from error
-    return Opened(_size(*sides), _npz_chunks(archive, columns))
+    return Opened(_size(*sides), _npz_chunks(path, names))
 
 
 def _column(archive: zipfile.ZipFile, name: str) -> _Column:
@@ -90,8 +91,10 @@ def _first(archive: zipfile.ZipFile, name: str) -> object:
     return column.read(1) if column.n else None
 
 
-def _npz_chunks(archive: zipfile.ZipFile, columns: dict[str, _Column]) -> Iterator[Events]:
-    with archive:
+def _npz_chunks(path: Path, names: dict[str, str]) -> Iterator[Events]:
+    with path.open("rb") as file:  # not the archive: its members would hold it open
+        archive = zipfile.ZipFile(file)
+        columns = {key: _column(archive, name) for key, name in names.items()}
         left = columns["t"].n
         while left > 0:
             n = min(left, ROWS)

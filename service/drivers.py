@@ -18,10 +18,13 @@ def open_inivation(address: Address) -> Driver:
     """EventCV first; a camera that only dv-processing knows is opened with that, where it is installed."""
     try:
         return EventcvDriver(address)
-    except SourceError:
+    except SourceError as none:
         if importlib.util.find_spec("dv_processing") is None:
             raise
-        library = library_of("dv_processing", "this camera", "cameras")
+        try:
+            library = library_of("dv_processing", "a camera that EventCV does not know", "cameras")
+        except SourceError as broken:
+            raise SourceError(f"{none}. {broken}") from None
         if not library.io.camera.discover():
             raise
         return DvDriver(address, reader=library.io.camera.open)
