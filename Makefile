@@ -37,10 +37,10 @@ wheel: $(VENV)/.dev
 	$(BIN)/python .ci/check_wheel.py
 
 bench: $(VENV)/.dev
-	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+	for file in benchmarks/[a-z]*.py benchmarks/serving/load.py; do $(BIN)/python $$file || exit 1; done
 
 docs: $(VENV)/.installed
-	$(BIN)/python .ci/make_docs.py
+	$(BIN)/python docs/make/make_docs.py
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -158,7 +158,7 @@ def main() -> None:
         print("No C++ compiler was found: ziglang brings one", flush=True)
         install("ziglang")
     print("Compiling the kernels for this processor, once; a minute or two with ziglang", flush=True)
-    subprocess.run([PYTHON, "-c", "from models.engine import engine_status; print(engine_status())"], cwd=ROOT)
+    subprocess.run([PYTHON, "-c", "from models.engine.engine import engine_status; print(engine_status())"], cwd=ROOT)
 
 
 if __name__ == "__main__":

@@ -5,23 +5,23 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from models.memory import keep_memory
+from models.native.memory import keep_memory
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "serve": ("app.serve", "start the prediction service and the page"),
-    "train": ("app.train", "train a spiking classifier on recordings or images"),
-    "models": ("app.models", "the networks that training knows, with their parameter counts"),
-    "compare": ("app.compare", "direct training, conversion and STDP side by side: one report"),
-    "convert": ("app.convert", "turn a trained ANN into a spiking network"),
-    "predict": ("app.predict", "classify images and recordings"),
-    "webcam": ("app.webcam", "live predictions from a webcam, a video or a recording"),
-    "export": ("app.export", "write a checkpoint as ONNX or torch.export, for other runtimes"),
-    "doctor": ("app.doctor", "look at this installation and say how to mend what is missing"),
-    "info": ("app.info", "what is in a recording of events"),
-    "convert-events": ("app.convert_events", "a recording from one format into another"),
-    "play": ("app.play", "a recording in the terminal, or as a network camera"),
-    "record": ("app.record", "a live event source into a file"),
-    "emulate": ("app.emulate", "images or a video into recordings of events"),
+    "serve": ("app.commands.serve", "start the prediction service and the page"),
+    "train": ("app.commands.train", "train a spiking classifier on recordings or images"),
+    "models": ("app.commands.models", "the networks that training knows, with their parameter counts"),
+    "compare": ("app.commands.compare", "direct training, conversion and STDP side by side: one report"),
+    "convert": ("app.commands.convert", "turn a trained ANN into a spiking network"),
+    "predict": ("app.commands.predict", "classify images and recordings"),
+    "webcam": ("app.webcam.demo", "live predictions from a webcam, a video or a recording"),
+    "export": ("app.commands.export", "write a checkpoint as ONNX or torch.export, for other runtimes"),
+    "doctor": ("app.commands.doctor", "look at this installation and say how to mend what is missing"),
+    "info": ("app.recordings.info", "what is in a recording of events"),
+    "convert-events": ("app.recordings.transcode", "a recording from one format into another"),
+    "play": ("app.recordings.play", "a recording in the terminal, or as a network camera"),
+    "record": ("app.recordings.record", "a live event source into a file"),
+    "emulate": ("app.recordings.emulate", "images or a video into recordings of events"),
 }
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 

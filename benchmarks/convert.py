@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers import spikingjelly_converted
-from benchmarks.timing import begin, paired, print_table
-from models.ann import stage
-from models.convert import convert
-from models.engine import Engine, engine_status
-from models.simulate import BUDGET, chunks
+from benchmarks.common.networks import spikingjelly_converted
+from benchmarks.common.timing import begin, paired, print_table
+from models.conversion.convert import convert
+from models.conversion.simulate import BUDGET, chunks
+from models.engine.engine import Engine, engine_status
+from models.networks.ann import stage
 
 BASE = "SpikingJelly step loop"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import paired, print_machine, print_table
+from benchmarks.common.timing import paired, print_machine, print_table
 from encoders.dvs import DvsEncoder
 from encoders.events import SensorSize
-from models.engine import engine_status
+from models.engine.engine import engine_status
 from training.config import TrainConfig
 from training.data import DataError, Item, bin_items, list_nmnist, read_item
 

@@ -23,23 +23,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers import Variants, folded, inference, installed, openvino, spikingjelly_converted
-from benchmarks.peers import spikingjelly_resnet as spikingjelly
-from benchmarks.rates import at_rate
-from benchmarks.timing import Timing, begin, paired, print_table
+from benchmarks.common.networks import Variants, folded, inference, installed, openvino, spikingjelly_converted
+from benchmarks.common.networks import spikingjelly_resnet as spikingjelly
+from benchmarks.common.rates import at_rate
+from benchmarks.common.timing import Timing, begin, paired, print_table
 from encoders.events import SensorSize
-from encoders.recordings import Recording, read_recording
-from models.ann import build_for, guess_name, read_state, stage
-from models.checkpoint import Card, load, shipped
+from encoders.recordings.files import Recording, read_recording
+from models.checkpoint import load
 from models.classifier import encoder_for
-from models.convert import convert
-from models.energy import Meter
-from models.engine import Engine, engine_status, rounds_weights
-from models.neurons import NeuronConfig
-from models.resnet import NETWORKS, SpikingResNet
-from service.demos import listing, t64_of
-from service.messages import EVENTS_T64
-from service.packets import PacketDecoder
+from models.contract import Card
+from models.conversion.convert import convert
+from models.energy.metering import Meter
+from models.engine.engine import Engine, engine_status, rounds_weights
+from models.networks.ann import build_for, guess_name, read_state, stage
+from models.networks.resnet import NETWORKS, SpikingResNet
+from models.neurons.config import NeuronConfig
+from models.shipped import shipped
+from service.samples import listing, t64_of
+from service.stream.messages import EVENTS_T64, PacketDecoder
 
 ZERO_RESET = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
 TABLES = ("streams", "converted", "sweep")

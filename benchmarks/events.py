@@ -24,10 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from encoders.binning import bin_events
-from encoders.emulator import CLEAN, Emulator, PixelModel, saccades
+from encoders.emulator.pixels import CLEAN, Emulator, PixelModel
+from encoders.emulator.saccades import saccades
 from encoders.events import Events, SensorSize, make_events
 from encoders.filters import BackgroundActivity, HotPixels, Refractory
-from encoders.recordings import read_recording, write_recording
+from encoders.recordings.files import read_recording, write_recording
 
 Variant = tuple[str, Callable[[], object]]
 DATA = Path(os.environ.get("SPIKESIGHT_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
@@ -249,8 +250,9 @@ def emulator(rounds: int) -> None:
 
 def udp(_: int) -> None:
     """Events over loopback at a given rate: received, and from the sender's clock to our packet."""
-    from service.drivers import UdpDriver
-    from service.sources import Address, Source
+    from encoders.sources.address import Address
+    from encoders.sources.network import UdpDriver
+    from encoders.sources.source import Source
 
     print("\nUDP loopback, 180 events a datagram, 5 ms batches   goal: 4 Mev/s without loss, p95 <= 35 ms")
     for layout, rate in (("t64", 1e6), ("t64", 4e6), ("t32", 4e6), ("aestream", 4e6)):
@@ -292,7 +294,7 @@ def _udp_round(source: Any, port: int, layout: str, rate: float) -> tuple[int, l
 def _send_udp(port: int, layout: str, rate: float, seconds: float, result: Any) -> None:
     import socket
 
-    from encoders.wire import EVENT_BYTES, encode
+    from encoders.packets import EVENT_BYTES, encode
 
     batch_s = 0.005
     n = int(rate * batch_s)
@@ -315,9 +317,9 @@ def tcp(_: int) -> None:
     """The virtual camera over TCP at 1 Mev/s: from the sender's clock to our packet."""
     import socket
 
-    from app.virtual_camera import DvSink
-    from service.drivers import DvDriver
-    from service.sources import Source, parse
+    from app.recordings.virtual_camera import DvSink
+    from encoders.sources.network import DvDriver
+    from encoders.sources.source import Source, parse
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -15,12 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from encoders.emulator import Emulator, PixelModel
+from encoders.emulator.motions import MOTIONS, motion_recording
+from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
-from encoders.motions import MOTIONS, motion_recording
-from models.checkpoint import find
 from models.classifier import Classifier
-from training.report import wilson
+from models.shipped import find
+from training.run.report import wilson
 
 FIRST_TEST_SEED = 1_000_000  # training recordings have seeds below
 STRAIGHT = ("left", "right", "up", "down")

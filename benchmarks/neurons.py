@@ -24,10 +24,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.timing import paired, print_machine, print_table
-from models.engine import engine_status
-from models.fused import fused_steps
-from models.neurons import NeuronConfig, step
+from benchmarks.common.timing import paired, print_machine, print_table
+from models.engine.engine import engine_status
+from models.neurons.config import NeuronConfig
+from models.neurons.fused import fused_steps
+from models.neurons.layers import step
 
 Layer = Callable[[Tensor], Tensor]
 LIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)

@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing import paired, print_machine, print_table
-from models.engine import engine_status
-from models.neurons import Neuron, NeuronConfig, State
-from models.resnet import NETWORKS, SpikingResNet
+from benchmarks.common.timing import paired, print_machine, print_table
+from models.engine.engine import engine_status
+from models.networks.resnet import NETWORKS, SpikingResNet
+from models.neurons.config import NeuronConfig
+from models.neurons.layers import Neuron
+from models.neurons.state import State
 from training.config import TrainConfig
-from training.trainee import Trainee
+from training.step.forward import Trainee
 
 LIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
 Step = Callable[[], object]

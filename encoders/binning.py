@@ -34,10 +34,10 @@ class Grid:
 def kernels() -> ModuleType | None:
     """The compiled loops, or None where numba cannot be imported; the numpy twins then do the same more slowly."""
     try:
-        from encoders import binning_kernels
+        from encoders.kernels import binning
     except ImportError:
         return None
-    return binning_kernels
+    return binning
 
 
 @lru_cache(maxsize=64)

@@ -208,3 +208,12 @@ class StreamBinner:
 
     def _blank(self, n: int) -> NDArray[np.uint8]:
         return np.zeros((n, 2, self._grid.height, self._grid.width), np.uint8)
+
+
+def progress_us(events: NDArray, bin_us: int, gap_us: int, back_us: int) -> NDArray[np.int64]:
+    """How far a stream's bins get with each event, int64 [n]: an upper bound of bins closed is progress / bin_us.
+
+    A step forward counts up to the gap after which no empty bins are made; a clock restart closes one bin.
+    """
+    steps = np.diff(events["t"], prepend=events["t"][:1])
+    return np.cumsum(np.where(steps < -back_us, bin_us, np.clip(steps, 0, gap_us + bin_us)))

@@ -156,7 +156,7 @@ def sanitise(
 @cache
 def _compiled() -> Callable[[Events, int, int], tuple[int, int]] | None:
     try:
-        from encoders.reading_kernels import faults
+        from encoders.kernels.readers import faults
     except ImportError:  # no numba: numpy does the same
         return None
     return cast("Callable[[Events, int, int], tuple[int, int]]", faults)
@@ -191,3 +191,16 @@ def _restarts(t: NDArray[np.int64], high: int | None, sort_within_us: int) -> li
             high = int(t[index])
         previous = index
     return found
+
+
+def unwrap(fresh: NDArray[np.int64], bits: int, high: int) -> NDArray[np.int64]:
+    """Times of a clock with `bits` bits, its wraps counted; `high` is the unwrapped time before them, -1 for none.
+
+    A step back of more than half the clock's range is a wrap.
+    """
+    if not len(fresh):
+        return fresh
+    period = 1 << bits
+    begin = int(fresh[0]) if high < 0 else high
+    steps = np.diff(fresh, prepend=begin % period)
+    return fresh + period * (begin // period + np.cumsum(steps < -(period >> 1)))

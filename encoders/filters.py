@@ -19,10 +19,10 @@ NEVER_US = -(2**62)
 def kernels() -> ModuleType | None:
     """The compiled loops, or None where numba cannot be imported."""
     try:
-        from encoders import filter_kernels
+        from encoders.kernels import filters
     except ImportError:
         return None
-    return filter_kernels
+    return filters
 
 
 class Refractory:

@@ -8,38 +8,28 @@ cutting of a recording into packets gives the same logits, bit for bit.
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from encoders.dvs import DvsEncoder, StreamBinner
+from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize
 from encoders.image import IMAGE_ENCODERS
-from encoders.still import fit_digit, fit_plain, saccade_events
-from models.checkpoint import Card, Contract, load
-from models.convert_network import ConvertedNetwork
-from models.energy import DenseMeter, Meter, dense_macs
-from models.engine import Engine, why_not
-from models.neurons import State, spikes_at_all, split_state, stack_states
-from models.resnet import zero_state
-
-__all__ = [
-    "Classifier",
-    "Input",
-    "Prediction",
-    "Readout",
-    "Road",
-    "Step",
-    "encoder_for",
-    "name_of",
-    "road_of",
-    "split_state",
-    "stack_states",
-]
+from encoders.preprocess import fit_digit, fit_plain
+from models.checkpoint import load
+from models.contract import Card, Contract
+from models.energy.metering import DenseMeter, Meter, dense_macs
+from models.engine.engine import Engine, why_not
+from models.networks.converted.network import ConvertedNetwork
+from models.neurons.layers import spikes_at_all
+from models.neurons.state import State, split_state, stack_states, zero_state
+from models.shipped import name_of
+from models.steps import Input, Prediction, Readout, Step
 
 log = logging.getLogger("spikesight")
 
@@ -52,78 +42,6 @@ def road_of(network: nn.Module) -> Road:
     if isinstance(network, ConvertedNetwork):
         return "converted"
     return "direct" if spikes_at_all(network) else "ann"
-
-
-def name_of(folder: Path) -> str:
-    """What a model in this folder is called: trainings write runs/<name>/model."""
-    folder = folder.resolve()
-    return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
-
-
-class Input(NamedTuple):
-    """What one step of one stream is fed."""
-
-    x: np.ndarray  # [C, H, W], uint8 or float32
-    start_us: int
-    end_us: int
-    n_events: int
-    reset: bool  # start from zero state
-
-
-class Step(NamedTuple):
-    """What one step of a batch of streams gives."""
-
-    logits: Tensor  # [N, K]
-    state: State  # after the step
-    layer_spikes: Tensor  # int64 [N, L]
-    synops: Tensor  # int64 [N]
-    raster: Tensor  # uint8 [N, R]
-
-
-@dataclass(frozen=True)
-class Readout:
-    """The mean of the logits over the last `steps` steps, so that a stream forgets what came before. A value."""
-
-    steps: int
-    recent: np.ndarray | None = None  # float64 [n, K], the newest last, n up to `steps`
-    seen: int = 0
-
-    def push(self, logits: np.ndarray) -> "Readout":
-        """The read-out after one more step, logits [K]."""
-        new = logits.astype(np.float64)[None]
-        if self.recent is None:
-            return Readout(self.steps, new, 1)
-        return Readout(self.steps, np.concatenate([self.recent, new])[-self.steps :], self.seen + 1)
-
-    @property
-    def mean(self) -> np.ndarray | None:
-        """Float64 [K]; None before the first step."""
-        return None if self.recent is None else self.recent.sum(0) / len(self.recent)
-
-    def probabilities(self) -> np.ndarray:
-        """Softmax of the mean, float64 [K]."""
-        mean = self.mean
-        if mean is None:
-            raise ValueError("no step was read yet")
-        powers = np.exp(mean - mean.max())
-        return powers / powers.sum()
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer after one step."""
-
-    start_us: int
-    end_us: int
-    label: str
-    index: int
-    probabilities: tuple[float, ...]
-    step: int  # 1, 2, ... since the last reset
-    n_events: int  # in this step's bin
-    spikes: int  # of this step
-    synops: int
-    latency_ms: float  # time the step took to compute
-    logits: tuple[float, ...]  # of this step alone
 
 
 def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:

@@ -7,19 +7,23 @@ from typing import Annotated
 from fastapi import FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
+from encoders.sources.source import Source
 from models.classifier import Classifier
-from service import cameras, demos, encodings, errors, protocol_v2
-from service.direct import Direct
-from service.messages import REFUSALS, SAMPLE_BODY, ErrorBody, ModelsBody, PredictBody, SampleBody
-from service.metrics import CONTENT_TYPE
-from service.observer import Observer
+from service import samples
+from service.http import errors
+from service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody, ModelsBody, PredictBody, SampleBody
+from service.http.fast_path import Direct
+from service.http.gate import Gate
+from service.http.logs import Observer
+from service.http.metrics import CONTENT_TYPE
 from service.page import routes as page
-from service.predict import Options, predict, read_body
+from service.protocol_v2 import routes as v2_routes
 from service.runtime import Runtime
-from service.security import Gate
 from service.settings import Settings
-from service.sources import Source
-from service.streams import stream
+from service.stream import cameras
+from service.stream.endpoint import stream
+from service.upload import encode
+from service.upload.predict import Options, predict, read_body
 
 DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 
@@ -57,9 +61,9 @@ def create_app(
     app.add_middleware(Observer, metrics=runtime.metrics)
     add_health(app, runtime)
     add_v1(app, runtime)
-    encodings.add(app, runtime)
+    encode.add(app, runtime)
     cameras.add(app, runtime.cameras, lambda: runtime.draining)
-    app.include_router(protocol_v2.router(runtime))
+    app.include_router(v2_routes.router(runtime))
     page.add(app)
     return app
 
@@ -126,7 +130,7 @@ def add_v1(app: FastAPI, runtime: Runtime) -> None:
 
     @app.get("/samples", tags=["samples"], summary="Recordings to try", response_model=list[SampleBody])
     async def get_samples() -> list[SampleBody]:
-        return list(demos.listing())
+        return list(samples.listing())
 
     @app.get(
         "/samples/{name}",
@@ -140,7 +144,7 @@ def add_v1(app: FastAPI, runtime: Runtime) -> None:
         },
     )
     async def get_sample(name: Annotated[str, Path(max_length=64)]) -> Response:
-        return Response(demos.t64_of(name), media_type="application/octet-stream")
+        return Response(samples.t64_of(name), media_type="application/octet-stream")
 
     @app.websocket("/v1/stream")
     async def ws_stream(socket: WebSocket) -> None:

@@ -26,17 +26,8 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from service.messages import (
-    EVENTS_T64,
-    IMAGE,
-    PICTURE,
-    CameraBody,
-    Frame,
-    ModelsBody,
-    PredictBody,
-    SampleBody,
-)
-from service.packets import encode_t64
+from service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody
+from service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame, encode_t64
 
 
 class ClientError(Exception):
@@ -165,7 +156,7 @@ class Client:
         return PredictBody.model_validate_json(self._ask("POST", path, sample, "application/octet-stream"))
 
     def stream(self, **hello: Any) -> "Stream":
-        """Open a live stream; the keywords are the fields of `service.messages.Hello`."""
+        """Open a live stream; the keywords are the fields of `service.stream.messages.Hello`."""
         return Stream(self, hello)
 
     def _ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:

@@ -10,18 +10,17 @@ from typing import TypeVar
 
 import torch
 
-from models.checkpoint import CheckpointError
+from encoders.sources.source import Source, open_source
 from models.classifier import Classifier
-from service.apart import Apart
-from service.cameras import Cameras
-from service.logs import event, log
-from service.mailbox import Mailbox
-from service.memory import keep_membranes
-from service.metrics import Metrics
-from service.registry import Model, Registry
-from service.sequences import Sequences
+from models.contract import CheckpointError
+from models.native.memory import keep_membranes
+from service.http.logs import event, log
+from service.http.metrics import Metrics
+from service.scheduler.registry import Model, Registry
+from service.scheduler.request import Sequences
+from service.scheduler.threads import Apart, Mailbox
 from service.settings import Settings
-from service.sources import Source, open_source
+from service.stream.cameras import Cameras
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.ann import Qcfs
+from models.networks.ann import Qcfs
 
 
 @dataclass(frozen=True)

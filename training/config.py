@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 import yaml
 
+SPIKING_READOUT = frozenset({"mse_rate", "ce_count", "mse_count"})
+"""Losses on the spikes of a last neuron layer."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -55,7 +58,7 @@ class TrainConfig:
     step_epochs: int = 30  # of the step schedule
     weight_decay: float = 0.01  # of weights with more than one axis
     warmup_epochs: float = 1.0  # of a linear warm-up
-    loss: Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"] = "tet"  # see training/loss.py
+    loss: Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"] = "tet"  # see training/step/losses.py
     tet_weight: float = 1e-3  # of TET's pull of all logits towards 1
     label_smoothing: float = 0.0  # of cross-entropies
     teacher: str = ""  # distil from this model folder or ANN weights file

@@ -6,14 +6,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import Card
-from models.convert import convert
-from models.convert_network import ConvertedNetwork
-from models.simulate import curve, interval
+from models.contract import Card
+from models.conversion.convert import convert
+from models.conversion.simulate import curve
+from models.networks.converted.network import ConvertedNetwork
 from training.ann import accuracy
 from training.config import TrainConfig, from_mapping
 from training.data import load_data
-from training.images import Images, Pictures
+from training.data.pictures import Images, Pictures
+from training.run.evaluate import interval
 
 AIMS = (4, 8, 16, 32, 64)  # T that are tried, the first good one is taken
 

@@ -21,11 +21,11 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from app.sources import open_source
-from app.webcam import Demo, default_model
+from app.webcam.demo import Demo, default_model
+from app.webcam.sources import open_source
 from models.classifier import Classifier
+from models.shipped import find, shipped
 from service.api import create_app
-from service.registry import find, shipped
 from service.settings import Settings
 
 HERE = Path(__file__).resolve().parent

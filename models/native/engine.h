@@ -1,4 +1,4 @@
-// The structures of the engine, field by field those of models/engine_native.py.
+// The structures of the engine, field by field those of models/engine/structs.py.
 #pragma once
 #include <cstdint>
 

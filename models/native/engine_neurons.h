@@ -93,7 +93,7 @@ int64_t fire_psn(const Layer& layer, const float* sums, const float* before, flo
 // that was sent. One level: 1 and -1. More: the largest +-2^-k within reach, as a whole number of the smallest.
 template <bool MULTI, bool INCLUSIVE>
 int64_t fire_signed(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
-    constexpr float SHARE = 0.75f, TOLERANCE = 1 - 1e-3f;  // those of models/convert_rules.py
+    constexpr float SHARE = 0.75f, TOLERANCE = 1 - 1e-3f;  // those of models/networks/converted/rules.py
     const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels;
     const float unit = 1.0f / float(int64_t(1) << (layer.taps - 1)), start = float(layer.theta - layer.limit);
     Ints count{};

@@ -1,6 +1,6 @@
 // T steps of a layer of neurons at once, forward and backward, for training.
 //
-// The rule and its options are those of models/neurons.py, operation for operation, so spikes and states have the plain
+// The rule and its options are those of models/neurons/layers.py, operation for operation, so spikes and states have the plain
 // loop's bits. The backward pass keeps nothing but the input: it walks a block of neurons forward again, into buffers
 // that fit the cache, and then back through time. Arrays are [T][M]: time, then neurons in any order.
 #include "lanes.h"
@@ -16,7 +16,7 @@ struct Neurons {
     int64_t steps, count;                            // T, M
     int64_t delay, zero, inclusive, detach;
     int64_t learns, scaled;  // beta has a gradient; the input gain is 1 - beta
-    int64_t surrogate;                               // in the order of models/surrogate.py
+    int64_t surrogate;                               // in the order of models/neurons/surrogate.py
     double beta, theta, gain, slope;
     int64_t threads, stream;  // stream: write past the caches
 };

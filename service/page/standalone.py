@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from encoders.emulator import PixelModel, log_levels, thresholds
+from encoders.emulator.pixels import PixelModel, log_levels, thresholds
 from encoders.events import SensorSize
-from models.checkpoint import Card
-from models.export import ExportError, Parity, export, start_state
-from service import demos
+from models.contract import Card
+from models.export.formats import export
+from models.export.parity import ExportError, Parity, start_state
+from service import samples as shipped_samples
 from service.page.routes import PAGE
 
 RUNTIME = {
@@ -80,10 +81,10 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
     """model.json, pixels.f32 (float32 [3, H, W]: ON and OFF thresholds, first references) and the recordings."""
     pixels = PixelModel()
     (folder / "pixels.f32").write_bytes(pixel_maps(pixels).astype("<f4").tobytes())
-    samples = [sample for sample in demos.listing() if fits(sample.label, card.labels)]
+    samples = [sample for sample in shipped_samples.listing() if fits(sample.label, card.labels)]
     (folder / "samples").mkdir()
     for sample in samples:
-        (folder / "samples" / f"{sample.name}.t64").write_bytes(demos.t64_of(sample.name))
+        (folder / "samples" / f"{sample.name}.t64").write_bytes(shipped_samples.t64_of(sample.name))
     state = start_state(network, card.contract, 1)
     facts: dict[str, Any] = {
         "name": name,

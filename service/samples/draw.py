@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from encoders.emulator import Emulator, PixelModel
+from encoders.emulator.pixels import Emulator, PixelModel
+from encoders.emulator.saccades import saccade_events
 from encoders.events import EVENTS, SensorSize
-from encoders.still import saccade_events
-from service.packets import encode_t64
+from service.stream.messages import encode_t64
 
 HERE = Path(__file__).resolve().parent
 DIGIT_SENSOR = SensorSize(34, 34)

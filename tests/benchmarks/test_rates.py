@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.rates import at_rate, norms_before
-from models.energy import Meter
-from models.neurons import Neuron
-from models.resnet import ResNetConfig, SpikingResNet
+from benchmarks.common.rates import at_rate, norms_before
+from models.energy.metering import Meter
+from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.neurons.layers import Neuron
 
 
 @pytest.mark.parametrize("block", ["plain", "sew", "ms"])

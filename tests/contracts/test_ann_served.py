@@ -13,15 +13,16 @@ from fastapi.testclient import TestClient
 from torch import nn
 
 from app.cli import main
-from models.ann import as_ann
-from models.checkpoint import Card, CheckpointError, Contract, save
+from models.checkpoint import save
 from models.classifier import Classifier
-from models.convert import convert
-from models.export import export
-from models.neurons import RECTIFIER
-from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.contract import Card, CheckpointError, Contract
+from models.conversion.convert import convert
+from models.export.formats import export
+from models.networks.ann import as_ann
+from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.neurons.config import RECTIFIER
 from service.api import create_app
-from service.messages import Frame
+from service.stream.messages import Frame
 from tests.support.models import EVENT_CONTRACT
 from tests.support.samples import picture
 from tests.support.servers import settings

@@ -18,14 +18,14 @@ import pytest
 
 from app.cli import COMMANDS
 from encoders.image import IMAGE_ENCODERS
-from models.convert import METHODS
-from models.surrogate import SURROGATES
-from service import demos
-from service.sources import kinds, parse
+from encoders.sources.source import kinds, parse
+from models.conversion.methods import METHODS
+from models.neurons.surrogate import SURROGATES
+from service import samples as shipped_samples
 from tests.support.processes import ROOT
 from training.config import recipe_path
 from training.data import DATA_NAMES
-from training.loss import LOSSES
+from training.step.losses import LOSSES
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = pytest.mark.parametrize("page", DOCS, ids=[p.relative_to(ROOT).as_posix() for p in DOCS])
@@ -39,10 +39,10 @@ OTHERS = {
 REGISTRIES = (
     ("encoders.image", "IMAGE_ENCODERS"),
     ("models.checkpoint", "NETWORK_KINDS"),
-    ("models.convert", "METHODS"),
-    ("models.resnet", "NETWORKS"),
-    ("models.surrogate", "SURROGATES"),
-    ("service.drivers", "DRIVERS"),
+    ("models.conversion.methods", "METHODS"),
+    ("models.networks.resnet", "NETWORKS"),
+    ("models.neurons.surrogate", "SURROGATES"),
+    ("encoders.sources.source", "DRIVERS"),
     ("training.data.images", "IMAGES"),
     ("training.data.recordings", "RECORDED"),
 )
@@ -55,8 +55,8 @@ NAMED: dict[str, tuple[str, ...]] = {
 
 @cache
 def generator() -> ModuleType:
-    """.ci/make_docs.py as a module."""
-    spec = importlib.util.spec_from_file_location("make_docs", ROOT / ".ci" / "make_docs.py")
+    """docs/make/make_docs.py as a module."""
+    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "docs" / "make" / "make_docs.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -185,7 +185,7 @@ def test_shell_blocks_use_known_commands(page: Path) -> None:
 
 @PAGES
 def test_our_command_lines_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    samples = {sample.name for sample in demos.listing()}
+    samples = {sample.name for sample in shipped_samples.listing()}
     for block in blocks(page):
         for line in block.text.replace("\\\n", " ").splitlines() if block.language in ("", *SHELL) else ():
             if not re.match(r"\s*(\.venv/bin/)?(spikesight |train-dvs)", line):
@@ -204,7 +204,7 @@ def test_our_command_lines_parse(page: Path, capsys: pytest.CaptureFixture[str])
 
 def test_commands_page_is_up_to_date() -> None:
     made, kept = generator().page(), (ROOT / "docs" / "commands.md").read_text()
-    assert kept == made, "docs/commands.md is out of date: run python .ci/make_docs.py"
+    assert kept == made, "docs/commands.md is out of date: run python docs/make/make_docs.py"
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from models.classifier import Classifier
-from models.neurons import spikes_at_all
-from models.resnet import NETWORKS
+from models.networks.resnet import NETWORKS
+from models.neurons.layers import spikes_at_all
 from tests.support.data_sets import (
     small_config,
     write_asldvs,
@@ -25,10 +25,10 @@ from tests.support.data_sets import (
 )
 from training.config import TrainConfig
 from training.data.load import DATA_NAMES
-from training.loop import fit
-from training.loss import total_loss
-from training.starting import build_network
-from training.trainee import Trainee
+from training.network import build_network
+from training.run.loop import fit
+from training.step.forward import Trainee
+from training.step.losses import total_loss
 
 
 @pytest.mark.parametrize("name", NETWORKS)

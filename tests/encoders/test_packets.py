@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.events import Events, make_events
-from encoders.wire import RECORD_BYTES, WireDecoder, encode
+from encoders.packets import RECORD_BYTES, WireDecoder, encode
 
 A, B = (1000, 10, 20, True), (1001, 300, 400, False)
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.still import fit_digit, fit_plain
+from encoders.preprocess import fit_digit, fit_plain
 from tests.support.samples import drawing
 
 

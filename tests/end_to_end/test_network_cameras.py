@@ -7,12 +7,13 @@ from http.client import HTTPConnection
 import numpy as np
 import pytest
 
-from app.virtual_camera import DvSink, Faults, Sink, UdpSink, VirtualCamera, schedule
-from encoders.emulator import saccades
+from app.recordings.virtual_camera import DvSink, Faults, Sink, UdpSink, VirtualCamera, schedule
+from encoders.emulator.saccades import saccades
 from encoders.events import Events, SensorSize
-from service import drivers
+from encoders.sources import network
+from encoders.sources.address import Address
+from encoders.sources.source import Source
 from service.api import create_app
-from service.sources import Address, Source
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.servers import free_port, running, settings
 
@@ -32,11 +33,11 @@ def camera_and_source(kind: str) -> tuple[Sink, Source]:
         pytest.importorskip("dv_processing", exc_type=ImportError)
         port = free_port()
         sink = DvSink(SENSOR, "127.0.0.1", port)
-        return sink, Source(Address("dv", "dv", "127.0.0.1", port), drivers.DvDriver)
-    opened: list[drivers.UdpDriver] = []
+        return sink, Source(Address("dv", "dv", "127.0.0.1", port), network.DvDriver)
+    opened: list[network.UdpDriver] = []
 
-    def open_driver(address: Address) -> drivers.UdpDriver:
-        opened.append(drivers.UdpDriver(address))
+    def open_driver(address: Address) -> network.UdpDriver:
+        opened.append(network.UdpDriver(address))
         return opened[-1]
 
     options = {"size": str(SENSOR), "format": kind}

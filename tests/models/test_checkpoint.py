@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.checkpoint import CONFIG, WEIGHTS, Card, CheckpointError, Contract, load, save
-from models.resnet import ResNetConfig, SpikingResNet
+from models.checkpoint import CONFIG, WEIGHTS, load, save
+from models.contract import Card, CheckpointError, Contract
+from models.networks.resnet import ResNetConfig, SpikingResNet
 
 CONTRACT = Contract("events", 2, 8, 9, 4, "binary", 16, 18, 10_000)
 

@@ -14,11 +14,15 @@ from torch import nn
 
 from encoders.dvs import StreamBinner
 from encoders.events import SensorSize, empty_events, make_events
-from models.checkpoint import Card, Contract, save
-from models.classifier import Classifier, Readout, encoder_for, name_of, split_state, stack_states
-from models.engine import why_not
-from models.engine_library import library
-from models.resnet import ResNetConfig, SpikingResNet
+from models.checkpoint import save
+from models.classifier import Classifier, encoder_for
+from models.contract import Card, Contract
+from models.engine.engine import why_not
+from models.native.build import library
+from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.neurons.state import split_state, stack_states
+from models.shipped import name_of
+from models.steps import Readout
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
 CONTRACT = Contract("events", 2, 8, 11, 4, "binary", SENSOR.width, SENSOR.height, 10_000)

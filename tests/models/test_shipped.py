@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.checkpoint import find
 from models.classifier import Classifier
+from models.shipped import find
 from tests.support.processes import ROOT
 from training.data import read_idx
 

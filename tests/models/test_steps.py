@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.steady import Steady
+from models.steps import Steady
 
 
 def test_steady_label_needs_a_lead() -> None:

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from encoders.events import SensorSize
 from models.checkpoint import save
 from service.api import create_app
-from service.images import decode
+from service.upload.decode import decode
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, tiny
 from tests.support.samples import picture, some_events
 from tests.support.servers import settings

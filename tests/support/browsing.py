@@ -24,11 +24,11 @@ import numpy as np
 import pytest
 import uvicorn
 
-from app.serve import listen
+from app.commands.serve import listen
 from models.classifier import Classifier
-from service import demos
+from models.shipped import shipped
+from service import samples
 from service.api import create_app
-from service.registry import shipped
 from service.settings import Settings
 from tests.support.processes import ROOT
 
@@ -232,7 +232,7 @@ class Nearby:
 
 def nmnist_file(path: Path, name: str) -> Path:
     """A shipped sample as an N-MNIST file: five bytes an event."""
-    raw = np.frombuffer(demos.t64_of(name), [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
+    raw = np.frombuffer(samples.t64_of(name), [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
     t = raw["t"].astype(np.int64)
     columns = [raw["x"], raw["y"], raw["on"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]
     path.write_bytes(np.stack(columns, 1).astype(np.uint8).tobytes())

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.checkpoint import Card, Contract
 from models.classifier import Classifier
-from models.resnet import ResNetConfig, SpikingResNet
+from models.contract import Card, Contract
+from models.networks.resnet import ResNetConfig, SpikingResNet
 
 LABELS = ("zero", "one", "two")
 EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)

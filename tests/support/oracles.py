@@ -5,10 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from models.energy import Meter
-from models.engine import Engine
-from models.neurons import NeuronConfig, step
-from models.resnet import NETWORKS
+from models.energy.metering import Meter
+from models.engine.engine import Engine
+from models.networks.resnet import NETWORKS
+from models.neurons.config import NeuronConfig
+from models.neurons.layers import step
 
 
 def plain_steps(

@@ -6,10 +6,7 @@ import cv2
 import numpy as np
 
 from encoders.events import Events, SensorSize, make_events
-from encoders.recordings import (
-    FORMATS,
-    write_recording,
-)
+from encoders.recordings.files import FORMATS, write_recording
 
 
 def picture(suffix: str = ".png", size: tuple[int, int] = (40, 30), seed: int = 0) -> bytes:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from models.classifier import Classifier, Input, Step
-from models.neurons import State
-from service.lanes import Lane
-from service.scheduler import Scheduler
-from service.session import Outcome, Run
+from models.classifier import Classifier
+from models.neurons.state import State
+from models.steps import Input, Outcome, Run, Step
+from service.scheduler.queue import Lane
+from service.scheduler.scheduler import Scheduler
 from tests.support.models import tiny
 
 SHAPE = (2, 16, 12)

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from models.classifier import Classifier
 from service.api import create_app
 from service.client import Client
-from service.connection import Server, server
+from service.http.server import Server, server
 from service.settings import Settings
 from tests.support.models import tiny
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from encoders.events import Events, SensorSize, make_events
-from service.sources import SourceEnded
+from encoders.sources.address import SourceEnded
 
 SENSOR = SensorSize(34, 30)
 

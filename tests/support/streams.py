@@ -3,9 +3,9 @@
 import torch
 
 from encoders.events import make_events
-from models.classifier import Input
+from models.steps import Answer, Input, Outcome
 from service.client import Ack, Prediction, Stream
-from service.session import Answer, Outcome, Session
+from service.stream.session import Session
 from tests.support.models import EVENT_CONTRACT
 
 SENSOR = {"width": EVENT_CONTRACT.sensor_width, "height": EVENT_CONTRACT.sensor_height}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.ann import SmallCnn
+from models.networks.ann import SmallCnn
 from training.ann import AnnConfig, accuracy, fit_ann, prepare, rate, shaken
 
 

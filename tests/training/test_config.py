@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.resnet import NETWORKS
+from models.networks.resnet import NETWORKS
 from training.config import (
     RECIPES,
     TrainConfig,
@@ -19,7 +19,7 @@ from training.config import (
     resumed,
     to_yaml,
 )
-from training.optimise import learning_rate
+from training.step.optimiser import learning_rate
 
 NAMES = [f.name for f in fields(TrainConfig)]
 

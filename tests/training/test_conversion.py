@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import Card
-from models.simulate import interval
+from models.contract import Card
 from training import conversion
 from training.config import TrainConfig
 from training.conversion import choose_steps, splits_of
 from training.data import load_data
-from training.images import Images
+from training.data.pictures import Images
+from training.run.evaluate import interval
 
 
 def write_idx(folder: Path, count: int = 40) -> None:

@@ -13,8 +13,8 @@ from torch import nn
 
 from tests.support.data_sets import small_config, write_nmnist
 from training.config import to_yaml
-from training.loop import fit
-from training.processes import Processes, SyncNorm, synchronise_norms
+from training.distributed import Processes, SyncNorm, synchronise_norms
+from training.run.loop import fit
 
 
 def torchrun(root: Path, *words: str) -> subprocess.CompletedProcess[str]:

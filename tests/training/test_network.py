@@ -7,15 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.ann import ANNS
-from models.checkpoint import Card, Contract, save
-from models.neurons import RECTIFIER
-from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.checkpoint import save
+from models.contract import Card, Contract
+from models.networks.ann import ANNS
+from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.neurons.config import RECTIFIER
 from tests.support.data_sets import small_config
 from training.config import TrainConfig
 from training.data import load_data
-from training.loop import fit
-from training.starting import build_network, load_teacher, neuron_config, start_from
+from training.network import build_network, load_teacher, neuron_config, start_from
+from training.run.loop import fit
 
 CPU = torch.device("cpu")
 

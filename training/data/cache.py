@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from encoders.dvs import DvsEncoder
+from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize
-from encoders.still import saccade_events
 from training.config import TrainConfig
 from training.data.images import find_idx, read_idx
 from training.data.recordings import read_item

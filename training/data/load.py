@@ -13,7 +13,7 @@ import numpy as np
 
 from encoders.binning import CEILINGS
 from encoders.image import IMAGE_ENCODERS
-from models.checkpoint import Contract
+from models.contract import Contract
 from training.config import TrainConfig
 from training.data.cache import bin_items, cached, emulate_mnist, join, shown_images
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from encoders.events import EVENTS, Events, SensorSize, make_events, sanitise
-from encoders.recordings import RecordingError, read_recording
-from training.data.nmnist_kernel import decode
+from encoders.kernels.readers import decode
+from encoders.recordings.files import read_recording
+from encoders.recordings.format import RecordingError
 from training.data.sets import DataError, Item, Listing, Window
 
 LARGEST_SIDE = 64  # of the network's input, for sensors that say nothing else

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from encoders.events import SensorSize
-from models.checkpoint import Contract
+from models.contract import Contract
 from training.config import TrainConfig
 
 

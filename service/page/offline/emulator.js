@@ -1,4 +1,4 @@
-// Grey frames -> events: the pixel model of encoders/emulator.py without noise, event for event (float32 throughout).
+// Grey frames -> events: the pixel model of encoders/emulator/pixels.py without noise, event for event (float32 throughout).
 // A pixel holds a log intensity; each time the light is one threshold above (ON) or below (OFF) it, an event fires and
 // the held value moves by that threshold. Times are interpolated between frames.
 

@@ -85,7 +85,7 @@ export class Still {
 const INK_SIDE = 280; // large pictures are brought to this before the ink is looked for
 const INK = 64; // grey above which it is ink
 
-/** The drawing of a picture, light on black, cut to its bounding box: encoders/still.py's fit_digit. */
+/** The drawing of a picture, light on black, cut to its bounding box: encoders/preprocess.py's fit_digit. */
 export function ink(image) {
   const scale = Math.min(1, INK_SIDE / Math.max(image.width, image.height));
   const width = Math.max(1, Math.round(image.width * scale)), height = Math.max(1, Math.round(image.height * scale));

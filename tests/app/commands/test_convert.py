@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from app.cli import main
-from models.ann import CifarResNet, SmallCnn
 from models.classifier import Classifier
+from models.networks.ann import CifarResNet, SmallCnn
 
 
 @pytest.fixture

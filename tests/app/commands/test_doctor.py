@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app import doctor
 from app.cli import main
+from app.commands import doctor
 
 
 def test_every_check_says_something() -> None:

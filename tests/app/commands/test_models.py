@@ -5,9 +5,9 @@ import json
 import pytest
 
 from app.cli import main
-from models.checkpoint import find, shipped
 from models.classifier import Classifier
-from models.resnet import NETWORKS, SpikingResNet
+from models.networks.resnet import NETWORKS, SpikingResNet
+from models.shipped import find, shipped
 
 
 def test_the_table_names_every_network(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from app.cli import main
-from models.checkpoint import Card, Contract, save
-from models.resnet import ResNetConfig, SpikingResNet
+from models.checkpoint import save
+from models.contract import Card, Contract
+from models.networks.resnet import ResNetConfig, SpikingResNet
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from app import serve
 from app.cli import main
+from app.commands import serve
 
 
 def test_ways_out(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from app import play, record
 from app.cli import main
+from app.recordings import play, record
 from encoders.events import Events, SensorSize, make_events
-from encoders.recordings import read_recording, write_recording
-from encoders.wire import pack
-from service.sources import Source, SourceEnded, parse
+from encoders.packets import pack
+from encoders.recordings.files import read_recording, write_recording
+from encoders.sources.address import SourceEnded
+from encoders.sources.source import Source, parse
 from tests.support.processes import ROOT
 
 SENSOR = SensorSize(40, 30)
@@ -93,7 +94,7 @@ def test_play_prints_lines_without_a_terminal(
 def test_play_to_udp(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
     path, events = recording
     address = "udp://127.0.0.1:47113?format=t32&size=40x30"
-    from service.sources import open_source
+    from encoders.sources.source import open_source
 
     with open_source(address) as source:
         assert main(["play", str(path), "--to", address, "--speed", "10"]) == 0

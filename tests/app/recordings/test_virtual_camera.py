@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.virtual_camera import (
+from app.recordings.virtual_camera import (
     SLOW_CLIENT_PACKETS,
     CameraError,
     Delivery,
@@ -20,8 +20,9 @@ from app.virtual_camera import (
     schedule,
 )
 from encoders.events import Events, SensorSize, make_events
-from service import drivers
-from service.sources import Address, Source, parse
+from encoders.sources import network
+from encoders.sources.address import Address
+from encoders.sources.source import Source, parse
 from tests.support.servers import free_port
 
 SENSOR = SensorSize(40, 30)
@@ -129,10 +130,10 @@ def collect(source: Source, n: int) -> Events:
 
 
 def test_over_udp() -> None:
-    opened: list[drivers.UdpDriver] = []
+    opened: list[network.UdpDriver] = []
 
-    def open_driver(address: Address) -> drivers.UdpDriver:
-        opened.append(drivers.UdpDriver(address))
+    def open_driver(address: Address) -> network.UdpDriver:
+        opened.append(network.UdpDriver(address))
         return opened[-1]
 
     with Source(Address("udp", "udp", "127.0.0.1", 0, {"size": "40x30", "format": "t32"}), open_driver) as source:
@@ -150,7 +151,7 @@ def test_over_tcp_and_unix(n: int, tmp_path: Path) -> None:
         (DvSink(SENSOR, "127.0.0.1", port := free_port()), f"dv://127.0.0.1:{port}"),
     ):
         parts = packets(4, each=n)
-        with Source(parse(text), drivers.DvDriver) as source, VirtualCamera(sink) as camera:
+        with Source(parse(text), network.DvDriver) as source, VirtualCamera(sink) as camera:
             met(sink)
             camera.play(Delivery(0, part) for part in parts)
             assert np.array_equal(collect(source, 4 * n), np.concatenate(parts))
@@ -191,14 +192,14 @@ def test_a_slow_client_costs_packets_not_memory() -> None:
 def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None:
     """A real recording over TCP, faster than it happened: every event arrives as it was."""
     pytest.importorskip("dv_processing", exc_type=ImportError)
-    from encoders.recordings import packets as file_packets
-    from encoders.recordings import read_recording
+    from encoders.recordings.files import packets as file_packets
+    from encoders.recordings.files import read_recording
 
     path = shared_data("recordings/davis346.aedat4")
     whole = read_recording(path)
     port = free_port()
     sink = DvSink(whole.size, "127.0.0.1", port)
-    with Source(parse(f"dv://127.0.0.1:{port}"), drivers.DvDriver) as source, VirtualCamera(sink) as camera:
+    with Source(parse(f"dv://127.0.0.1:{port}"), network.DvDriver) as source, VirtualCamera(sink) as camera:
         met(sink)
         camera.play(schedule(file_packets(path), Faults(), speed=8))
         assert np.array_equal(collect(source, len(whole.events)), whole.events)

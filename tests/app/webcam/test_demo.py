@@ -9,16 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
-from app import cli, webcam
-from app.sources import REST_PERIODS, SourceError, open_source
-from app.webcam import Demo, line_of
-from app.window import KEYS, NoDisplay, Window
+from app import cli
+from app.webcam import demo as webcam
+from app.webcam.demo import Demo, line_of
+from app.webcam.sources import REST_PERIODS, open_source
+from app.webcam.window import KEYS, NoDisplay, Window
 from encoders.events import SensorSize, make_events
-from encoders.recordings import write_recording
+from encoders.recordings.files import write_recording
+from encoders.sources.address import SourceError
 from models.checkpoint import save
 from models.classifier import Classifier
-from service.packets import encode_t64
-from service.registry import shipped
+from models.shipped import shipped
+from service.stream.messages import encode_t64
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 
 

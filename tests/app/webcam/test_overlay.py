@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from app.overlay import DECAY_US, GROUND, LEVELS, Surface, draw, luminance, paint, palette
+from app.webcam.overlay import DECAY_US, GROUND, LEVELS, Surface, draw, luminance, paint, palette
 from encoders.events import SensorSize, empty_events, make_events
-from models.classifier import Prediction
+from models.steps import Prediction
 
 SIZE = SensorSize(40, 30)
 LABELS = tuple("0123456789")

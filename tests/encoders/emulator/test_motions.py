@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from app.cli import main
+from encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from encoders.events import EventsError, SensorSize, check_events
-from encoders.motions import MOTIONS, SENSOR, motion_recording
-from encoders.recordings import read_recording
+from encoders.recordings.files import read_recording
 
 SEEDS = range(12)
 

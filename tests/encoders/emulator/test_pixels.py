@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders import emulator, emulator_kernels, emulator_plain
-from encoders.emulator import CLEAN, Emulator, PixelModel, log_levels
+from encoders.emulator import pixels
+from encoders.emulator.pixels import CLEAN, Emulator, PixelModel, log_levels
 from encoders.events import Events, EventsError, SensorSize, check_events
+from encoders.kernels import emulator, emulator_numpy
 
 SIZE = SensorSize(24, 18)
 ROOMY = PixelModel(leak_hz=0, max_events=20_000)
@@ -21,8 +22,8 @@ EVERYTHING = PixelModel(
 
 @pytest.fixture(params=["numba", "numpy"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = {"numba": emulator_kernels, "numpy": emulator_plain}[request.param]
-    monkeypatch.setattr(emulator, "engine", lambda: chosen)
+    chosen = {"numba": emulator, "numpy": emulator_numpy}[request.param]
+    monkeypatch.setattr(pixels, "engine", lambda: chosen)
 
 
 def video(n: int, seed: int = 0) -> list[NDArray[np.uint8]]:
@@ -78,8 +79,8 @@ def test_one_big_step_gives_distinct_interpolated_times() -> None:
 @pytest.mark.parametrize("params", [CLEAN, EXACT, EVERYTHING, PixelModel(noise_hz=5, cutoff_hz=30)])
 def test_numba_and_numpy_agree_to_the_bit(params: PixelModel, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
-    for chosen in (emulator_kernels, emulator_plain):
-        monkeypatch.setattr(emulator, "engine", lambda chosen=chosen: chosen)
+    for chosen in (emulator, emulator_numpy):
+        monkeypatch.setattr(pixels, "engine", lambda chosen=chosen: chosen)
         camera = Emulator(SIZE, params, seed=5)
         runs.append((play(camera, video(12)), camera))
     for first, second in zip(runs[0][0], runs[1][0]):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders import emulator, emulator_plain
-from encoders.emulator import Saccades, saccades
+from encoders.emulator import pixels
+from encoders.emulator.saccades import Saccades, saccade_events, saccades
 from encoders.events import Events, EventsError, SensorSize, check_events
-from encoders.recordings import read_recording
-from encoders.still import saccade_events
+from encoders.kernels import emulator_numpy
+from encoders.recordings.files import read_recording
 from tests.support.samples import drawing
 
 
@@ -28,7 +28,7 @@ def test_saccades_are_seeded_and_equal_on_both_engines(monkeypatch: pytest.Monke
     assert 1500 < len(events) < 8000
     assert np.array_equal(events, saccades(digit(), seed=3))
     assert not np.array_equal(events, saccades(digit(), seed=4))
-    monkeypatch.setattr(emulator, "engine", lambda: emulator_plain)
+    monkeypatch.setattr(pixels, "engine", lambda: emulator_numpy)
     assert np.array_equal(events, saccades(digit(), seed=3))
 
 

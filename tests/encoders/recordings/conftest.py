@@ -2,7 +2,7 @@
 
 import pytest
 
-from encoders import aedat4, prophesee
+from encoders.recordings import aedat4, prophesee
 
 
 @pytest.fixture(params=["numba", "numpy"])

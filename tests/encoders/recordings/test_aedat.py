@@ -6,12 +6,9 @@ from pathlib import Path
 import numpy as np
 import tonic.io
 
-from encoders import inivation
 from encoders.events import SensorSize
-from encoders.recordings import (
-    read_recording,
-    write_recording,
-)
+from encoders.recordings import aedat
+from encoders.recordings.files import read_recording, write_recording
 from tests.support.samples import random_events, written
 
 
@@ -65,6 +62,6 @@ def test_aedat3_passes_over_other_packets_and_counts_overflows(tmp_path: Path) -
     path, events, _ = written(tmp_path, "aedat3", first_us=(1 << 31) - 1000, span_us=10_000)
     data = path.read_bytes()
     start = data.index(b"#!END-HEADER\r\n") + 14
-    foreign = inivation.PACKET_HEADER.pack(2, 0, 36, 4, 0, 2, 2, 2) + bytes(72)
+    foreign = aedat.PACKET_HEADER.pack(2, 0, 36, 4, 0, 2, 2, 2) + bytes(72)
     path.write_bytes(data[:start] + foreign + data[start:])
     assert np.array_equal(read_recording(path).events, events)

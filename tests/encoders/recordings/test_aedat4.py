@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import aedat4, aedat4_kernels
 from encoders.events import Events, SensorSize, make_events
-from encoders.recordings import RecordingError, packets, read_recording, write_recording
+from encoders.kernels import aedat4 as kernels
+from encoders.recordings import aedat4
+from encoders.recordings.files import packets, read_recording, write_recording
+from encoders.recordings.format import RecordingError
 
 SIZE = SensorSize(240, 180)
 
@@ -116,15 +118,15 @@ def test_lz4_frames_unpack_as_by_the_lz4_package() -> None:
             store_size=bool(rng.integers(0, 2)),
         )
         frame = np.frombuffer(packed, np.uint8).copy()
-        size = aedat4_kernels.unpacked_size(frame, 0, len(frame))
+        size = kernels.unpacked_size(frame, 0, len(frame))
         assert size >= len(data)
         for room in (size, len(data)):  # also where there is not a byte to spare
             out = np.full(room + 64, 77, np.uint8)
-            assert aedat4_kernels.unpack(frame, 0, out[:room]) == len(data)
+            assert kernels.unpack(frame, 0, out[:room]) == len(data)
             assert out[: len(data)].tobytes() == data
             assert (out[room:] == 77).all()
         if len(data) > 1:
-            assert aedat4_kernels.unpack(frame, 0, out[: len(data) - 1]) == -1
+            assert kernels.unpack(frame, 0, out[: len(data) - 1]) == -1
 
 
 def test_damaged_lz4_writes_nothing_outside() -> None:
@@ -137,14 +139,14 @@ def test_damaged_lz4_writes_nothing_outside() -> None:
             frame[place] = rng.integers(0, 256)
         room = int(rng.integers(0, 70_000))
         out[room:] = 77
-        if aedat4_kernels.unpacked_size(frame, 0, len(frame)) >= 0:
-            assert -1 <= aedat4_kernels.unpack(frame, 0, out[:room]) <= room
+        if kernels.unpacked_size(frame, 0, len(frame)) >= 0:
+            assert -1 <= kernels.unpack(frame, 0, out[:room]) <= room
         assert (out[room:] == 77).all()
 
 
 def test_a_frame_that_would_fill_the_memory_is_damage(tmp_path: Path) -> None:
     blocks = b"".join(struct.pack("<I", 1) + b"\0" for _ in range(65))  # of up to 4 MiB each, as they say
     bomb = struct.pack("<IBBB", 0x184D2204, 0x40, 0x70, 0) + blocks + bytes(4)
-    assert aedat4_kernels.unpacked_size(np.frombuffer(bomb, np.uint8).copy(), 0, len(bomb)) == -1
+    assert kernels.unpacked_size(np.frombuffer(bomb, np.uint8).copy(), 0, len(bomb)) == -1
     with pytest.raises(RecordingError, match="no events"):
         read_recording(rewritten(tmp_path, [(0, bomb)], compression=1))

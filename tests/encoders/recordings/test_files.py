@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import tonic.io
 
-from encoders import formats, tables
 from encoders.events import SensorSize, check_events, make_events
-from encoders.recordings import (
+from encoders.recordings import format, tables
+from encoders.recordings.files import (
     FORMATS,
-    RecordingError,
     detect_format,
     packets,
     read_recording,
@@ -20,6 +19,7 @@ from encoders.recordings import (
     sensor_of,
     write_recording,
 )
+from encoders.recordings.format import RecordingError
 from tests.support.samples import DAVIS, from_eventcv, random_events, written
 
 
@@ -126,7 +126,7 @@ def test_packets_are_the_recording_in_pieces(name: str, tmp_path: Path, monkeypa
     if name == "es":
         pytest.importorskip("faery")
     path, events, _ = written(tmp_path, name)
-    for module, constant in ((formats, "CHUNK_BYTES"), (formats, "WHOLE_BYTES"), (tables, "ROWS")):
+    for module, constant in ((format, "CHUNK_BYTES"), (format, "WHOLE_BYTES"), (tables, "ROWS")):
         monkeypatch.setattr(module, constant, 1000)
     parts = list(packets(path, 7_000))
     assert np.array_equal(np.concatenate(parts), events)
@@ -138,7 +138,7 @@ def test_packets_are_the_recording_in_pieces(name: str, tmp_path: Path, monkeypa
 def test_a_long_file_does_not_sit_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tracemalloc
 
-    monkeypatch.setattr(formats, "WHOLE_BYTES", 1 << 20)  # or this one would not be long
+    monkeypatch.setattr(format, "WHOLE_BYTES", 1 << 20)  # or this one would not be long
 
     path = tmp_path / "long.dat"
     size = SensorSize(640, 480)

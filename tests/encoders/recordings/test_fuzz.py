@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from encoders.events import SensorSize, check_events, make_events
-from encoders.recordings import FORMATS, RecordingError, read_recording, write_recording
+from encoders.recordings.files import FORMATS, read_recording, write_recording
+from encoders.recordings.format import RecordingError
 
 CASES = int(os.environ.get("SPIKESIGHT_FUZZ", "10000"))
 MEMORY_BYTES = 1 << 30  # how much a damaged file of a few kilobytes may add to the process

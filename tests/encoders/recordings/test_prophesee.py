@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders import formats, prophesee
 from encoders.events import EVENTS, Events, SensorSize
-from encoders.recordings import (
-    read_recording,
-)
+from encoders.recordings import format, prophesee
+from encoders.recordings.files import read_recording
 from tests.support.samples import DAVIS, written
 
 
@@ -56,7 +54,7 @@ def vector_words() -> tuple[NDArray[np.uint16], list[tuple[int, int, int, bool]]
     return np.array(words, "<u2"), expected
 
 
-def decoded(decode: formats.Decode, data: NDArray[np.uint8], room: int = 64) -> Events:
+def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> Events:
     """All events of whole records, through arrays for `room` events each."""
     parts = [np.empty(0, EVENTS)]
     while len(data):

@@ -3,8 +3,9 @@
 import pytest
 
 from encoders.events import SensorSize
-from service import drivers, sources
-from service.sources import SourceError, open_source, parse
+from encoders.sources import file, source
+from encoders.sources.address import SourceError
+from encoders.sources.source import open_source, parse
 
 
 @pytest.mark.parametrize(
@@ -55,5 +56,5 @@ def test_a_missing_library_is_named(text: str, module: str, words: str, monkeypa
 
 
 def test_a_new_driver_is_a_source_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(drivers.DRIVERS, "toy", drivers.FileDriver)  # type: ignore[arg-type]
-    assert sources.parse("toy:1?size=8x8").kind == "toy"
+    monkeypatch.setitem(source.DRIVERS, "toy", file.FileDriver)  # type: ignore[arg-type]
+    assert source.parse("toy:1?size=8x8").kind == "toy"

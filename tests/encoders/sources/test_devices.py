@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import drivers
-from service.sources import SourceError, SourceLost, open_source, parse
+from encoders.sources import devices
+from encoders.sources.address import SourceError, SourceLost
+from encoders.sources.source import open_source, parse
 from tests.support.sources import SENSOR
 
 
@@ -43,7 +44,7 @@ def window(first_us: int) -> SimpleNamespace:
 @pytest.mark.parametrize("text", ["prophesee", "usb:42", "prophesee?rate=5000000"])
 def test_a_usb_camera(text: str) -> None:
     library = eventcv_stand_in([window(5), None, RuntimeError("gone")])
-    driver = drivers.EventcvDriver(parse(text), library)
+    driver = devices.EventcvDriver(parse(text), library)
     assert driver.size == SENSOR
     found = driver.read(0.1)
     assert found is not None
@@ -59,13 +60,13 @@ def test_a_usb_camera(text: str) -> None:
 
 def test_no_camera_says_what_to_do() -> None:
     with pytest.raises(SourceError, match=r"No event camera found. Plugged in\? On Linux install the udev rules"):
-        drivers.EventcvDriver(parse("prophesee"), eventcv_stand_in([], cameras=[]))
+        devices.EventcvDriver(parse("prophesee"), eventcv_stand_in([], cameras=[]))
     with pytest.raises(SourceError, match=r"there is no camera 'usb:7' here; plugged in: EVK4 \(usb:42\)"):
-        drivers.EventcvDriver(parse("usb:7"), eventcv_stand_in([]))
+        devices.EventcvDriver(parse("usb:7"), eventcv_stand_in([]))
     with pytest.raises(SourceError, match="no camera 'inivation'"):
-        drivers.EventcvDriver(parse("inivation"), eventcv_stand_in([]))
+        devices.EventcvDriver(parse("inivation"), eventcv_stand_in([]))
     with pytest.raises(SourceLost, match="another program"):
-        drivers.EventcvDriver(parse("usb:42"), eventcv_stand_in([], open=True))
+        devices.EventcvDriver(parse("usb:42"), eventcv_stand_in([], open=True))
 
 
 @pytest.mark.parametrize("text", ["prophesee", "inivation", "usb:1"])
@@ -99,7 +100,7 @@ def test_a_speck_stand_in() -> None:
             configuration=SimpleNamespace(SpeckConfiguration=lambda: SimpleNamespace(dvs_layer=SimpleNamespace()))
         ),
     )
-    driver = drivers.SpeckDriver(parse("speck"), library)
+    driver = devices.SpeckDriver(parse("speck"), library)
     found = driver.read(0.1)
     assert found is not None
     assert found.tolist() == [(5, 1, 2, True)]
@@ -120,7 +121,7 @@ def test_a_webcam_goes_through_the_pixel_model() -> None:
         INTER_AREA=cv2.INTER_AREA,
     )
     ticks = iter([1_000_000, 31_000_000, 61_000_000])
-    driver = drivers.WebcamDriver(parse("webcam:0?size=40x30&steady=0"), library, clock=lambda: next(ticks))
+    driver = devices.WebcamDriver(parse("webcam:0?size=40x30&steady=0"), library, clock=lambda: next(ticks))
     assert driver.read(0.1) is not None
     found = driver.read(0.1)
     assert found is not None
@@ -135,6 +136,6 @@ def test_a_webcam_goes_through_the_pixel_model() -> None:
 def test_a_webcam_that_does_not_open() -> None:
     library = SimpleNamespace(VideoCapture=lambda _: SimpleNamespace(isOpened=lambda: False))
     with pytest.raises(SourceError, match="webcam 3 does not open"):
-        drivers.WebcamDriver(parse("webcam:3"), library)
+        devices.WebcamDriver(parse("webcam:3"), library)
     with pytest.raises(SourceError, match="webcam:0"):
-        drivers.WebcamDriver(parse("webcam:front"), library)
+        devices.WebcamDriver(parse("webcam:front"), library)

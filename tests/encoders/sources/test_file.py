@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from encoders.events import Events, make_events
-from encoders.recordings import write_recording
-from service import drivers
-from service.sources import SourceEnded, SourceError, open_source, parse
+from encoders.recordings.files import write_recording
+from encoders.sources import file
+from encoders.sources.address import SourceEnded, SourceError
+from encoders.sources.source import open_source, parse
 from tests.support.sources import SENSOR
 
 
@@ -36,7 +37,7 @@ def recording(tmp_path: Path) -> tuple[Path, Events]:
 def test_a_file_is_played_in_its_own_time(recording: tuple[Path, Events], speed: float) -> None:
     path, events = recording
     clock = Clock()
-    driver = drivers.FileDriver(parse(f"file:{path}?speed={speed}&packet_ms=10"), clock, clock.sleep)
+    driver = file.FileDriver(parse(f"file:{path}?speed={speed}&packet_ms=10"), clock, clock.sleep)
     assert driver.size == SENSOR
     found: list[Events] = []
     while sum(map(len, found)) < len(events):

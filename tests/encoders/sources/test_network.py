@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from encoders.events import Events
-from encoders.wire import encode
-from service import drivers
-from service.sources import Address, Source, SourceError, open_source, parse
+from encoders.packets import encode
+from encoders.sources import network
+from encoders.sources.address import Address, SourceError
+from encoders.sources.source import Source, open_source, parse
 from tests.support.servers import free_port
 from tests.support.sources import SENSOR, packet
 
@@ -23,7 +24,7 @@ def send(port: int, datagrams: list[bytes]) -> None:
 @pytest.mark.parametrize("layout", ["t64", "t32", "aestream"])
 def test_datagrams_arrive(layout: str) -> None:
     sent = packet(1000, n=3000)
-    driver = drivers.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30", "format": layout}))
+    driver = network.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30", "format": layout}))
     send(driver.port, list(encode(sent, layout)))
     found: list[Events] = []
     while sum(map(len, found)) < 3000:
@@ -37,10 +38,10 @@ def test_datagrams_arrive(layout: str) -> None:
 
 def test_a_udp_source_survives_silence_noise_and_a_new_clock() -> None:
     address = Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30"})
-    opened: list[drivers.UdpDriver] = []
+    opened: list[network.UdpDriver] = []
 
-    def open_driver(given: Address) -> drivers.UdpDriver:
-        opened.append(drivers.UdpDriver(given))
+    def open_driver(given: Address) -> network.UdpDriver:
+        opened.append(network.UdpDriver(given))
         return opened[-1]
 
     with Source(address, open_driver) as source:
@@ -58,7 +59,7 @@ def test_a_udp_source_survives_silence_noise_and_a_new_clock() -> None:
 
 
 def test_only_the_allowed_sender_is_heard() -> None:
-    driver = drivers.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30", "allow": "10.9.9.9"}))
+    driver = network.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30", "allow": "10.9.9.9"}))
     send(driver.port, list(encode(packet(0), "t64")))
     assert driver.read(0.2) is None
     assert driver.n_refused == 1
@@ -70,7 +71,7 @@ def test_udp_mistakes_get_one_sentence() -> None:
         open_source("udp://127.0.0.1:40999")
     with pytest.raises(SourceError, match="no layout 'xyz'"):
         open_source("udp://127.0.0.1:40999?size=3x3&format=xyz")
-    driver = drivers.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30"}))
+    driver = network.UdpDriver(Address("udp", "udp", "127.0.0.1", 0, {"size": "34x30"}))
     with pytest.raises(SourceError, match="cannot listen at"):
         open_source(f"udp://127.0.0.1:{driver.port}?size=34x30")
     driver.buffer_bytes = 212_992
@@ -88,12 +89,12 @@ def test_nobody_at_the_network_address() -> None:
 
 def test_a_network_camera_that_dies_and_comes_back() -> None:
     pytest.importorskip("dv_processing", exc_type=ImportError)
-    from app.virtual_camera import DvSink
+    from app.recordings.virtual_camera import DvSink
 
     port = free_port()
     sink = DvSink(SENSOR, "127.0.0.1", port)
     found: list[Events] = []
-    with Source(parse(f"dv://127.0.0.1:{port}"), drivers.DvDriver, back_off_s=(0.02,)) as source:
+    with Source(parse(f"dv://127.0.0.1:{port}"), network.DvDriver, back_off_s=(0.02,)) as source:
         assert source.size == SENSOR
 
         def until(n: int) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from encoders.events import Events, SensorSize
-from service.sources import Address, Source, SourceLost
+from encoders.sources.address import Address, SourceLost
+from encoders.sources.source import Source
 from tests.support.sources import Script, packet
 
 

@@ -117,7 +117,7 @@ def test_defects_leak_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(*_: object) -> None:
         raise RuntimeError(f"secret at {hex(id(port))} in {__file__}")
 
-    monkeypatch.setattr("service.predict.kind_of", fail)
+    monkeypatch.setattr("service.upload.predict.kind_of", fail)
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("POST", "/v1/predict", picture(), {"Content-Type": "image/png"})
     answer = connection.getresponse()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.images import decode
+from service.upload.decode import decode
 from tests.support.hostile import BOMBS, FORMS
 from tests.support.http import LEAK, alive, body_of, get, post, status_of, talk
 from tests.support.samples import picture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models.checkpoint import CheckpointError
-from service.registry import find
+from models.contract import CheckpointError
+from models.shipped import find
 from tests.support.models import tiny
 
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from app.webcam import default_model
-from models.checkpoint import Card, Contract, save
-from models.resnet import ResNetConfig, SpikingResNet
-from service.registry import shipped
+from app.webcam.demo import default_model
+from models.checkpoint import save
+from models.contract import Card, Contract
+from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.shipped import shipped
 from tests.support.browsing import (
     CHROMIUM,
     FAKE_CAMERA,

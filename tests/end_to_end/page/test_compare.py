@@ -27,7 +27,7 @@ from tests.support.browsing import (
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Locator
 
-from service.registry import shipped
+from models.shipped import shipped
 
 MODELS = ("nmnist", "mnist-direct", "mnist-converted", "mnist-ann", "motions")
 TITLES = ["Direct SNN", "Converted SNN", "ANN", "Direct SNN, events"]

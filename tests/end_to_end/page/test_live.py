@@ -31,7 +31,7 @@ from tests.support.browsing import (
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Page
 
-from app.overlay import luminance
+from app.webcam.overlay import luminance
 
 pytestmark = needs_chromium
 

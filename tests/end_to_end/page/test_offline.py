@@ -18,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.events import SensorSize
-from models.checkpoint import find, load
-from models.classifier import Classifier, Readout
+from models.checkpoint import load
+from models.classifier import Classifier
+from models.shipped import find
+from models.steps import Readout
 from service.page.standalone import write_folder
-from service.session import Session, luma
+from service.stream.session import Session, luma
 from tests.support.browsing import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium, until
 from tests.support.exporting import require_onnx
 

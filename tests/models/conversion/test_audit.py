@@ -3,11 +3,11 @@
 import pytest
 from torch import Tensor, nn
 
-from models.ann import CifarResNet
-from models.convert import convert
-from models.convert_audit import audit
-from models.convert_fold import unit_spikes
-from models.convert_graph import ConversionError
+from models.conversion.audit import audit
+from models.conversion.convert import convert
+from models.networks.ann import CifarResNet
+from models.networks.converted.graph import ConversionError
+from models.networks.converted.unit_spikes import unit_spikes
 from tests.support.models import warmed
 
 

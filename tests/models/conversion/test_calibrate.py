@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import convert as convert_module
-from models import convert_calibrate
-from models.ann import SmallCnn
-from models.convert import METHODS, convert, graph_of, images_that_fit
-from models.convert_audit import audit
-from models.convert_calibrate import regression, repaired, search_threshold
-from models.convert_neurons import SpikeLayer
-from models.convert_thresholds import walk
-from models.simulate import predictions
+from models.conversion import calibrate
+from models.conversion import convert as convert_module
+from models.conversion.audit import audit
+from models.conversion.calibrate import regression, repaired, search_threshold
+from models.conversion.convert import convert, graph_of, images_that_fit
+from models.conversion.methods import METHODS
+from models.conversion.simulate import predictions
+from models.conversion.thresholds import walk
+from models.networks.ann import SmallCnn
+from models.networks.converted.neurons import SpikeLayer
 
 
 def test_calibrated_biases_bring_the_means_together(resnet: nn.Module, images: Tensor) -> None:
@@ -30,7 +31,7 @@ def lstsq(x: Tensor, y: Tensor) -> Tensor:
 
 
 def test_regression_is_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert_calibrate, "RIDGE", 0.0)
+    monkeypatch.setattr(calibrate, "RIDGE", 0.0)
     generator = torch.Generator().manual_seed(0)
     x, layer = torch.randn(40, 3, 9, 9, generator=generator), nn.Conv2d(3, 5, 3, stride=2, padding=1)
     layer.requires_grad_(False)
@@ -48,7 +49,7 @@ def test_regression_is_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_strong_ridge_holds_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert_calibrate, "RIDGE", 1e9)
+    monkeypatch.setattr(calibrate, "RIDGE", 1e9)
     layer = nn.Linear(6, 2).requires_grad_(False)
     x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
     weight, bias = regression(layer, x, layer(x) + 1)
@@ -77,7 +78,7 @@ def test_search_takes_the_nearest_candidate(first: int) -> None:
     layer.theta.copy_(torch.tensor([1.0, 2.0, 3.0]))
     x = torch.randn(8, 16, 3, 4, 4, generator=generator)
     target, errors = x.mean(0).relu(), {}
-    for share in convert_calibrate.CANDIDATES:
+    for share in calibrate.CANDIDATES:
         trial = SpikeLayer(METHODS["ours"].rule, 3)
         trial.key = "n"
         trial.theta.copy_(layer.theta * share)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.ann import CifarResNet, stage, with_qcfs
-from models.convert import METHODS, Method, convert
-from models.convert_graph import ConversionError
-from models.convert_network import ConvertedNetwork
-from models.simulate import curve, predictions
+from models.conversion.convert import convert
+from models.conversion.methods import METHODS, Method
+from models.conversion.simulate import curve, predictions
+from models.networks.ann import CifarResNet, stage, with_qcfs
+from models.networks.converted.graph import ConversionError
+from models.networks.converted.network import ConvertedNetwork
 from tests.support.models import warmed
 from training.ann import set_levels
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.ann import Qcfs, SmallCnn, with_qcfs
-from models.convert import METHODS, convert
-from models.convert_rules import SpikeRule, quantised_relu
-from models.convert_thresholds import FLOOR, gauss_threshold, mmse_threshold, percentile, poisson
+from models.conversion.convert import convert
+from models.conversion.methods import METHODS
+from models.conversion.thresholds import FLOOR, gauss_threshold, mmse_threshold, percentile, poisson
+from models.networks.ann import Qcfs, SmallCnn, with_qcfs
+from models.networks.converted.rules import SpikeRule, quantised_relu
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.ann import CifarResNet, ResNet, SmallCnn
-from models.convert import convert
-from models.convert_graph import ConversionError
-from models.convert_thresholds import walk
-from models.convert_trace import trace
+from models.conversion.convert import convert
+from models.conversion.thresholds import walk
+from models.conversion.trace import trace
+from models.networks.ann import CifarResNet, ResNet, SmallCnn
+from models.networks.converted.graph import ConversionError
 from tests.support.models import Functional, warmed
 
 ANNS_TO_TRACE = {

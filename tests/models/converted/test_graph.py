@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
-from models.checkpoint import CheckpointError, load, save
-from models.convert import convert
+from models.checkpoint import load, save
+from models.contract import CheckpointError
+from models.conversion.convert import convert
 from tests.support.models import card
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.convert import METHODS
-from models.convert_neurons import SpikeLayer
-from models.convert_rules import SpikeRule
+from models.conversion.methods import METHODS
+from models.networks.converted.neurons import SpikeLayer
+from models.networks.converted.rules import SpikeRule
 
 
 @pytest.mark.parametrize(

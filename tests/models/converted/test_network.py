@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.ann import SmallCnn
 from models.checkpoint import load, save
 from models.classifier import Classifier
-from models.convert import METHODS, convert
-from models.convert_network import ConvertedNetwork
-from models.simulate import predictions
+from models.conversion.convert import convert
+from models.conversion.methods import METHODS
+from models.conversion.simulate import predictions
+from models.networks.ann import SmallCnn
+from models.networks.converted.network import ConvertedNetwork
 from tests.support.models import card, warmed
 
 STREAMED = [name for name, method in METHODS.items() if method.streams and method.threshold != "qcfs"]

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from models.ann import CifarResNet, SmallCnn
-from models.convert import convert
-from models.convert_fold import unit_spikes
+from models.conversion.convert import convert
+from models.networks.ann import CifarResNet, SmallCnn
+from models.networks.converted.unit_spikes import unit_spikes
 from tests.support.models import Functional, warmed
 
 

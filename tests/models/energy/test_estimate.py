@@ -6,22 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.ann import CifarResNet
-from models.convert import convert
-from models.convert_fold import unit_spikes
-from models.convert_network import ConvertedNetwork
-from models.energy import (
-    Meter,
-    Report,
-    Work,
-    ann_energy,
-    connection_sparsity,
-    energy_table,
-    layer_operations,
-    measure,
-    quantised_energy,
-    spiking_energy,
-)
+from models.conversion.convert import convert
+from models.energy.estimate import ann_energy, energy_table, quantised_energy, spiking_energy
+from models.energy.metering import Meter, Report, Work, connection_sparsity, layer_operations, measure
+from models.networks.ann import CifarResNet
+from models.networks.converted.network import ConvertedNetwork
+from models.networks.converted.unit_spikes import unit_spikes
 
 
 def converted() -> tuple[ConvertedNetwork, torch.Tensor]:

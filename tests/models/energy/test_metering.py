@@ -4,13 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.convert import convert
-from models.energy import (
-    Meter,
-    dense_macs,
-    reach,
-)
-from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.conversion.convert import convert
+from models.energy.metering import Meter, dense_macs, reach
+from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (7, 2, 3), (1, 2, 0)])

@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.ann import CifarResNet, ResNet, SmallCnn
-from models.convert import convert
-from models.convert_fold import unit_spikes
-from models.convert_network import ConvertedNetwork
-from models.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status, rounds_weights, why_not
-from models.engine_library import library, supported_isas
-from models.engine_plan import fold
-from models.neurons import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig, State
-from models.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.conversion.convert import convert
+from models.engine.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status, rounds_weights, why_not
+from models.native.build import library, supported_isas
+from models.networks.ann import CifarResNet, ResNet, SmallCnn
+from models.networks.converted.network import ConvertedNetwork
+from models.networks.converted.unit_spikes import unit_spikes
+from models.networks.folding import fold
+from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from models.neurons.state import State
 from tests.support.models import lively
 from tests.support.oracles import EVENT, assert_equal_to_network, inputs
 from tests.support.processes import in_fresh_process
@@ -249,7 +250,7 @@ def test_wrong_shapes_are_refused() -> None:
         engine.run(inputs(1, 2), state)
 
 
-STATUS = "from models.engine import engine_status; print(engine_status())"
+STATUS = "from models.engine.engine import engine_status; print(engine_status())"
 SUM = """
 from tests.support.models import lively
 from tests.support.oracles import EVENT, assert_equal_to_network, inputs
@@ -260,8 +261,9 @@ ALONE = """
 import torch
 from tests.support.models import lively
 from tests.support.oracles import EVENT, inputs
-from models.checkpoint import Card, Contract
-from models.classifier import Classifier, split_state
+from models.contract import Card, Contract
+from models.classifier import Classifier
+from models.neurons.state import split_state
 card = Card(Contract("events", 2, 17, 13, 4, "binary", 34, 26, 10_000), tuple("0123456789"))
 classifier = Classifier(lively(EVENT), card)
 state, alone = classifier.initial_state(3), split_state(classifier.initial_state(3))

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from app.cli import main
-from models.checkpoint import Card, Contract, save
-from models.convert import convert
-from models.export import FORMATS, ExportError, Runner, check_parity, example_inputs, export, start_state
-from models.neurons import CLIF, PLIF, SLIDING_PSN, State
-from models.resnet import NETWORKS, ResNetConfig
+from models.checkpoint import save
+from models.contract import Card, Contract
+from models.conversion.convert import convert
+from models.export.formats import FORMATS, export
+from models.export.parity import ExportError, Runner, check_parity, example_inputs, start_state
+from models.networks.resnet import NETWORKS, ResNetConfig
+from models.neurons.config import CLIF, PLIF, SLIDING_PSN
+from models.neurons.state import State
 from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
 from tests.support.models import lively
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.export import ExportError, example_inputs, export
-from models.export_nir_run import read_nir
-from models.resnet import ResNetConfig
+from models.export.formats import export
+from models.export.nir_network import read_nir
+from models.export.parity import ExportError, example_inputs
+from models.networks.resnet import ResNetConfig
 from tests.support.exporting import CARD, CONTRACT
 from tests.support.models import lively
 

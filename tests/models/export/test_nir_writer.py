@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from app.cli import main
-from models import export_nir
-from models.checkpoint import Card, Contract, find, load
-from models.convert import convert
-from models.export import ExportError, example_inputs, export
-from models.export_nir_run import read_nir
-from models.neurons import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from models.checkpoint import load
+from models.contract import Card, Contract
+from models.conversion.convert import convert
+from models.export import nir_writer
+from models.export.formats import export
+from models.export.nir_network import read_nir
+from models.export.parity import ExportError, example_inputs
+from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from models.shipped import find
 from tests.support.exporting import CARD, CONFIG, CONTRACT
 from tests.support.models import lively
 
@@ -88,7 +91,7 @@ def test_what_nir_cannot_say_names_its_layer(tmp_path: Path) -> None:
 
 
 def test_the_first_layer_that_differs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_nir, "strict", lambda theta, _: torch.as_tensor(theta * 1.05))
+    monkeypatch.setattr(nir_writer, "strict", lambda theta, _: torch.as_tensor(theta * 1.05))
     with pytest.raises(ExportError, match=r"after step \d+, \d+ neurons of blocks\.0\.neuron1 differ"):
         export(lively(CONFIG), CARD, "nir", tmp_path / "model.nir")
     assert list(tmp_path.iterdir()) == []

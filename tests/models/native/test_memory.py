@@ -7,7 +7,7 @@ import resource
 import numpy as np
 import pytest
 
-from service.memory import keep_libraries, keep_membranes
+from models.native.memory import keep_libraries, keep_membranes
 from tests.support.processes import in_fresh_process
 
 
@@ -46,6 +46,6 @@ def test_the_collector_leaves_the_libraries_alone() -> None:
 
 
 def test_keeping_memory_respects_the_user() -> None:
-    code = "from models.memory import keep_memory; print(keep_memory())"
+    code = "from models.native.memory import keep_memory; print(keep_memory())"
     assert in_fresh_process(code, MALLOC_ARENA_MAX="2") == "False"
     assert in_fresh_process(code) in ("True", "False")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.ann import ANNS, CifarResNet, Qcfs, build_for, guess_name, read_state, with_qcfs
-from models.checkpoint import CheckpointError
+from models.contract import CheckpointError
+from models.networks.ann import ANNS, CifarResNet, Qcfs, build_for, guess_name, read_state, with_qcfs
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.neurons import CLIF, PLIF, SLIDING_PSN, Neuron, NeuronConfig
-from models.resnet import NETWORKS, PadShortcut, ResNetConfig, SpikingResNet, zero_state
+from models.networks.resnet import NETWORKS, PadShortcut, ResNetConfig, SpikingResNet
+from models.neurons.config import CLIF, PLIF, SLIDING_PSN, NeuronConfig
+from models.neurons.layers import Neuron
+from models.neurons.state import zero_state
 
 TINY = ResNetConfig("ms", (1, 1), (4, 8), pool="max", in_channels=2, classes=3)
 BLOCKS = pytest.mark.parametrize("block", ["plain", "sew", "ms"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.plasticity import (
+from models.networks.stdp import (
     ConvStdpLayer,
     Eligibility,
     PairTraces,
@@ -163,7 +163,7 @@ def test_convolutional_layer_learns_bars() -> None:
 
 @pytest.mark.slow
 def test_mnist_baseline(shared_data: Callable[[str], Path]) -> None:
-    from training.images import load_images
+    from training.data.pictures import load_images
 
     data = load_images("mnist", shared_data("mnist").parent)
     for seed in (0, 1, 2):

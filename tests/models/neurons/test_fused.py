@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import fused_memory
-from models.engine import engine_status
-from models.engine_library import library
-from models.fused import can_fuse, fused_steps
-from models.neurons import PLIF, NeuronConfig
-from models.surrogate import SURROGATES
+from models.engine.engine import engine_status
+from models.native.build import library
+from models.neurons import fused_memory
+from models.neurons.config import PLIF, NeuronConfig
+from models.neurons.fused import can_fuse, fused_steps
+from models.neurons.surrogate import SURROGATES
 from tests.support.oracles import leaves, plain_steps
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())

@@ -11,9 +11,9 @@ from tests.support.oracles import leaves, plain_steps
 os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is first imported
 pytest.importorskip("triton", reason="Triton is not installed (it comes with PyTorch for GPUs): pip install triton")
 
-from models import fused_triton
-from models.neurons import NeuronConfig
-from models.surrogate import SURROGATES
+from models.neurons import fused_triton
+from models.neurons.config import NeuronConfig
+from models.neurons.surrogate import SURROGATES
 
 OPTIONS = list(itertools.product(("subtract", "zero"), *[(False, True)] * 4))
 

@@ -13,12 +13,11 @@ from starlette.applications import Starlette
 from encoders.events import SensorSize
 from service.api import create_app
 from service.client import Client, ClientError
-from service.connection import Server, server
-from service.front import Front, create_front, sequence_wish
-from service.images import decode
-from service.replicas import Replicas
+from service.cluster.front import Front, create_front, sequence_wish
+from service.cluster.replicas import Replicas, summed_metrics
+from service.http.server import Server, server
 from service.settings import Settings
-from service.sums import summed_metrics
+from service.upload.decode import decode
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.samples import picture, some_events
 from tests.support.servers import running

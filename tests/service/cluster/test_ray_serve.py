@@ -7,7 +7,7 @@ import pytest
 
 from app.cli import main
 from models.checkpoint import save
-from service.cluster import FRESH_S, Cluster, ClusterError, Directory, replica_values
+from service.cluster.ray_serve import FRESH_S, Cluster, ClusterError, Directory, replica_values
 from service.settings import Settings
 from tests.support.models import tiny
 

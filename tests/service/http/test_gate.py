@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from service.security import Hosts, RateLimit, TokenBucket, host_name, same_secret
+from service.http.gate import Hosts, RateLimit, TokenBucket, host_name, same_secret
 from service.settings import Settings
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from app.cli import main
-from encoders.emulator import Emulator, PixelModel, log_levels
-from models.checkpoint import Card, Contract, save
-from models.export import ExportError
-from service import demos
+from encoders.emulator.pixels import Emulator, PixelModel, log_levels
+from models.checkpoint import save
+from models.contract import Card, Contract
+from models.export.parity import ExportError
+from service import samples
 from service.page import standalone
 from tests.support.exporting import CARD, CONFIG, require_onnx
 from tests.support.models import lively
@@ -57,7 +58,7 @@ def test_facts_of_the_network(folder: Path) -> None:
     assert facts["labels"] == ["0", "1", "3"]
     assert facts["contract"]["bin_us"] == 10_000
     assert {sample["name"] for sample in facts["samples"]} == {"digit-0", "digit-3"}
-    assert (folder / "samples" / "digit-3.t64").read_bytes() == demos.t64_of("digit-3")
+    assert (folder / "samples" / "digit-3.t64").read_bytes() == samples.t64_of("digit-3")
     assert facts["pixels"]["levels"] == log_levels(PixelModel().linear_below).tolist()
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.tensors import Output, Spec, V2Error, answer, parse
+from service.protocol_v2.tensors import Output, Spec, V2Error, answer, parse
 
 SPECS = (Spec("x", "FP32", (-1, 2)),)
 IMAGE = (Spec("image", "BYTES", (-1,)),)

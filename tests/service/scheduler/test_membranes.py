@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from service.rows import gather, release, row_of, scatter
+from service.scheduler.membranes import gather, release, row_of, scatter
 
 
 def rows_of(n: int) -> Callable[[int], torch.Tensor]:

@@ -5,9 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from models.classifier import Input
-from service.lanes import Expired, Overloaded
-from service.session import Outcome
+from models.steps import Input, Outcome
+from service.scheduler.queue import Expired, Overloaded
 from tests.support.models import tiny
 from tests.support.scheduling import Gated, Listener, alone, inputs, open_with, scheduling
 

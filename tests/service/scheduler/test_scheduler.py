@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from models.classifier import Classifier, Input
-from models.neurons import State
-from service.lanes import Broken, Expired, Stopped, Tick
-from service.mailbox import Mailbox
-from service.scheduler import Scheduler
-from service.session import Outcome
+from models.classifier import Classifier
+from models.neurons.state import State
+from models.steps import Input, Outcome
+from service.http.metrics import Tick
+from service.scheduler.queue import Broken, Expired, Stopped
+from service.scheduler.scheduler import Scheduler
+from service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.scheduling import SHAPE, Gated, Listener, alone, inputs, open_with, scheduling, until
 
@@ -73,7 +74,7 @@ def test_streams_and_requests_share_a_tick() -> None:
 
 
 def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.RUN_S", 1e9)
+    monkeypatch.setattr("service.scheduler.scheduler.RUN_S", 1e9)
     ticks: list[Tick] = []
     given = [one._replace(reset=n == 7) for n, one in enumerate(inputs(12))]
     scheduler = Scheduler(tiny(), on_tick=ticks.append)
@@ -91,7 +92,7 @@ def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_while_a_stream_is_open_each_step_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.RUN_S", 1e9)
+    monkeypatch.setattr("service.scheduler.scheduler.RUN_S", 1e9)
     with scheduling(tiny()) as scheduler:
         stream = scheduler.open(Listener(), request=False)
         listener = Listener(9)
@@ -142,7 +143,7 @@ async def lent_the_loop(classifier: Classifier, **options: int) -> AsyncIterator
 
 @pytest.mark.parametrize("short", [True, False])
 def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
-    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9 if short else 0.0)
+    monkeypatch.setattr("service.scheduler.scheduler.HAND_OVER_S", 1e9 if short else 0.0)
 
     async def stepped() -> tuple[list[Listener], int | None]:
         async with lent_the_loop(tiny(), max_batch=2) as scheduler:
@@ -158,7 +159,7 @@ def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short
 
 
 def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9)
+    monkeypatch.setattr("service.scheduler.scheduler.HAND_OVER_S", 1e9)
     classifier = Gated()
 
     async def stepped() -> tuple[set[int], set[int | None]]:
@@ -177,7 +178,7 @@ def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.
 
 
 def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.HAND_OVER_S", 1e9)
+    monkeypatch.setattr("service.scheduler.scheduler.HAND_OVER_S", 1e9)
 
     async def ended() -> None:
         async with lent_the_loop(tiny()) as scheduler:

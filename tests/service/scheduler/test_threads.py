@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-from service.apart import Apart
-from service.mailbox import Mailbox
+from service.scheduler.threads import Apart, Mailbox
 
 
 def test_results_errors_and_order() -> None:

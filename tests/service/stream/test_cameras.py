@@ -10,10 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from encoders.events import Events, SensorSize, make_events
+from encoders.sources.address import Address, SourceEnded
+from encoders.sources.source import Source
 from service.api import create_app
 from service.client import Client, ClientError, Picture, Prediction
 from service.settings import SettingsError
-from service.sources import Address, Source, SourceEnded
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.servers import running, settings
 

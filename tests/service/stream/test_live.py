@@ -7,7 +7,7 @@ import pytest
 
 from encoders.events import SensorSize, make_events
 from service.client import Ack, Bad, Client, Picture, Prediction, Snapshot, Stream
-from service.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
+from service.stream.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.samples import picture, some_events
 from tests.support.streams import QUIET_S, SENSOR, STREAM, quiet, settle

@@ -8,10 +8,21 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from encoders.dvs import progress_us
 from encoders.events import EVENTS, SensorSize
-from service.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64, Frame, MessageError, pack_picture, parse_frame
-from service.packets import PacketDecoder, PacketError, encode_t64, progress_us
-from service.session import Session
+from service.stream.messages import (
+    EVENTS_AER,
+    EVENTS_T32,
+    EVENTS_T64,
+    Frame,
+    MessageError,
+    PacketDecoder,
+    PacketError,
+    encode_t64,
+    pack_picture,
+    parse_frame,
+)
+from service.stream.session import Session
 from tests.support.models import tiny
 from tests.support.samples import some_events
 

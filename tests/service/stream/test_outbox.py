@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.endings import end_all
+from service.stream.outbox import end_all
 
 
 def test_all_end_whatever_they_raise() -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from encoders.events import SensorSize, empty_events, make_events
 from models.classifier import Classifier
-from models.neurons import State
-from service.session import Answer, Session, SessionError, pieces
-from service.snapshots import SnapshotError, pack, unpack
+from models.neurons.state import State
+from models.steps import Answer, SessionError
+from service.stream.session import Session, pieces
+from service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.samples import some_events
 from tests.support.streams import Alone

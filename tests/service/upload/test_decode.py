@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.images import SIZES, UploadError, decode, image_format
+from service.upload.decode import SIZES, UploadError, decode, image_format
 from tests.support.samples import picture
 
 SUFFIXES = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}

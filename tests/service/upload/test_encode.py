@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from encoders.image import IMAGE_ENCODERS
-from service import demos
+from service import samples
 from service.api import create_app
-from service.encodings import MAX_STEPS, SIDE, small
+from service.upload.encode import MAX_STEPS, SIDE, small
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.samples import picture
 from tests.support.servers import settings
@@ -57,7 +57,7 @@ def test_answers_equal_those_of_predict(client: TestClient) -> None:
 
 
 def test_recording(client: TestClient) -> None:
-    events = demos.t64_of(demos.listing()[0].name)
+    events = samples.t64_of(samples.listing()[0].name)
     raw = np.frombuffer(events, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
     t = raw["t"].astype(np.int64)
     columns = [raw["x"], raw["y"], raw["on"].astype(np.int64) << 7 | t >> 16, t >> 8 & 255, t & 255]

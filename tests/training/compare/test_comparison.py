@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 from app.cli import main
-from training import compare
-from training.compare import Comparison
-from training.compare_blocks import Block, to_html, to_markdown
-from training.compare_claims import claims
-from training.compare_config import QUICK, CompareConfig
-from training.compare_report import write_report
-from training.compare_store import Store
-from training.compare_tables import equal_work, steps_to
+from training.compare import comparison
+from training.compare.comparison import Comparison
+from training.compare.config import QUICK, CompareConfig
+from training.compare.report import Block, to_html, to_markdown, write_report
+from training.compare.store import Store
+from training.compare.tables import claims, equal_work, steps_to
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +136,7 @@ def test_pieces_of_a_curve_are_the_whole(pictures: Path, tmp_path: Path, monkeyp
     whole = Comparison(config, lambda _: None)
     ann, _ = whole.ann()
     expected = whole.conversion(ann, "ours", 6, 4, 24)
-    monkeypatch.setattr(compare, "BLOCK", 7)
+    monkeypatch.setattr(comparison, "BLOCK", 7)
     pieces = Comparison(replace(config, output=str(tmp_path / "pieces")), lambda _: None)
     found = pieces.conversion(ann, "ours", 6, 4, 24)
     assert len(list((tmp_path / "pieces" / "results").glob("convert-*.json"))) == 4

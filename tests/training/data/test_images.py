@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.classifier import Classifier
-from models.resnet import SpikingResNet
+from models.networks.resnet import SpikingResNet
 from tests.support.data_sets import (
     small_config,
     write_cifar10,
@@ -20,8 +20,8 @@ from tests.support.data_sets import (
 )
 from training.config import TrainConfig
 from training.data import IMAGES, DataError, load_data
-from training.inputs import evaluation_input, training_input
-from training.loop import Run
+from training.run.loop import Run
+from training.step.batches import evaluation_input, training_input
 
 
 def image_config(root: Path, data: str, **changes: object) -> TrainConfig:

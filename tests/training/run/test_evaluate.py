@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import Contract
-from models.neurons import Neuron
-from models.resnet import ResNetConfig, SpikingResNet
+from models.contract import Contract
+from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.neurons.layers import Neuron
 from training.data import Frames
-from training.evaluate import evaluate
+from training.run.evaluate import evaluate
 
 T, COUNT = 4, 9
 
@@ -43,7 +43,7 @@ def test_against_a_plain_pass(network: SpikingResNet, frames: Frames, monkeypatc
         logits, _ = network(torch.from_numpy(frames.frames).transpose(0, 1).float())
     labels = torch.from_numpy(frames.labels)
     rates = {name: float((s != 0).float().mean()) for name, s in spikes.items()}
-    monkeypatch.setattr("training.evaluate.EVALUATION_BATCH", 4)  # an uneven last batch
+    monkeypatch.setattr("training.run.evaluate.EVALUATION_BATCH", 4)  # an uneven last batch
     result = evaluate(network, frames, 3, torch.device("cpu"))
     correct = logits.mean(0).argmax(1) == labels
     assert result.accuracy == pytest.approx(float(correct.float().mean()))

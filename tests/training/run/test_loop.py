@@ -16,25 +16,17 @@ from tests.support.data_sets import small_config
 from tests.support.processes import ROOT
 from training.config import TrainConfig
 from training.data import load_data
-from training.loop import (
-    Run,
-    TrainingError,
-    build_network,
-    carried_state,
-    choose_device,
-    dry_run,
-    fit,
-    learning_rate,
-    run_folder,
-    seeded,
-)
+from training.network import build_network
+from training.run.loop import Run, TrainingError, choose_device, dry_run, fit, run_folder
+from training.step.batches import carried_state, seeded
+from training.step.optimiser import learning_rate
 
 CHILD = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.support.data_sets import small_config
-from training import loop
+from training.run import loop
 step = loop.Run.train_batch
 def dying(self, indices):
     if self.progress.step == {at}:

@@ -10,8 +10,8 @@ import yaml
 from models.checkpoint import load
 from tests.support.data_sets import small_config, write_nmnist
 from training.config import TrainConfig, from_mapping
-from training.loop import fit
-from training.report import wilson, write_whole
+from training.run.loop import fit
+from training.run.report import wilson, write_whole
 
 
 @pytest.fixture(scope="module")

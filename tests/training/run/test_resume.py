@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.progress import load_progress, save_progress
+from training.run.resume import load_progress, save_progress
 
 
 def network() -> nn.Module:
@@ -61,7 +61,7 @@ def test_a_failed_write_keeps_the_old_state(tmp_path: Path, monkeypatch: pytest.
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("training.progress.save_file", fail)
+    monkeypatch.setattr("training.run.resume.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         save_progress(path, model, optimiser, {}, {"step": 2})
     assert load_progress(path, model, optimiser)[1] == {"step": 1}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.augment import augment, crop_middle, drop_events, fewer_steps, mix, move_images
 from training.config import TrainConfig
+from training.step.augment import augment, crop_middle, drop_events, fewer_steps, mix, move_images
 
 PLAIN = TrainConfig(shift=0, rotate=0.0, drop=0.0)
 CASES = {

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.neurons import Neuron
-from models.resnet import ResNetConfig, SpikingResNet
+from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.neurons.layers import Neuron
 from tests.support.data_sets import small_config
 from training.config import TrainConfig
 from training.data import load_data
-from training.loop import Run, fit
-from training.trainee import Trainee, frozen_statistics
+from training.run.loop import Run, fit
+from training.step.forward import Trainee, frozen_statistics
 
 CPU = torch.device("cpu")
 

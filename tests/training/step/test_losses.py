@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy, one_hot
 
 from training.config import TrainConfig
-from training.loss import (
+from training.step.losses import (
     LOSSES,
     ce_count_loss,
     distillation,

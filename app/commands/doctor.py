@@ -1,0 +1,173 @@
+"""`spikesight doctor`: what this installation has and lacks, one line each, with the way out."""
+
+import argparse
+import importlib.util
+import platform
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from encoders.sources.address import SourceError, library_of
+
+DESCRIPTION = """\
+Look at the environment and say what works, what is missing and how to mend it.
+
+Each line is 'ok', 'note' (works, could be better) or 'FIX' (broken, and what to do). Exit code 1 for any FIX."""
+
+CORE = ("torch", "numpy", "numba", "eventcv", "opencv-python-headless", "fastapi", "starlette", "uvicorn")
+EXTRAS = {
+    "cameras": ("dv-processing", "network cameras and further iniVation devices"),
+    "es": ("faery", ".es recordings"),
+    "datasets": ("tonic", "public data sets by name; then pip install --no-deps tonic"),
+    "export": ("onnx", "export to ONNX and NIR"),
+    "cluster": ("ray", "the service on several machines"),
+}
+SERVICE_PORT = 8000
+ROADS = {"direct": "trained with spikes", "converted": "converted from an ANN", "ann": "an ANN, for comparison"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    state: Literal["ok", "note", "FIX"]
+    topic: str
+    text: str
+
+
+def check_python() -> Iterator[Finding]:
+    """Python's version."""
+    good = (3, 11) <= sys.version_info < (3, 14)
+    hint = "" if good else "; install Python 3.11 to 3.13"
+    yield Finding("ok" if good else "FIX", "python", f"{platform.python_version()} on {platform.machine()}{hint}")
+
+
+def check_packages() -> Iterator[Finding]:
+    """Installed versions; extras that are absent."""
+    found = []
+    for name in CORE:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("FIX", "packages", f"{name} is missing: pip install spikesight again")
+    yield Finding("ok", "packages", ", ".join(found))
+    for extra, (name, purpose) in EXTRAS.items():
+        try:
+            yield Finding("ok", f"[{extra}]", f"{name} {version(name)}: {purpose}")
+        except PackageNotFoundError:
+            yield Finding("note", f"[{extra}]", f"not installed ({purpose}): pip install 'spikesight[{extra}]'")
+    if importlib.util.find_spec("dv_processing"):
+        try:
+            library_of("dv_processing", "a network camera", "cameras")
+        except SourceError as error:
+            yield Finding("FIX", "[cameras]", str(error))
+
+
+def check_compute() -> Iterator[Finding]:
+    """Threads, the native engine, a GPU."""
+    import torch
+
+    from models.engine.engine import engine_status
+
+    yield Finding("ok", "threads", f"{torch.get_num_threads()} for training (--threads); the service uses 1 a model")
+    status = engine_status()
+    yield Finding("note" if "none" in status else "ok", "engine", status)
+    if torch.cuda.is_available():
+        yield Finding("ok", "gpu", torch.cuda.get_device_name())
+    else:
+        yield Finding("ok", "gpu", "none; training and serving run on the CPU")
+
+
+def check_cameras() -> Iterator[Finding]:
+    """Event cameras on USB."""
+    import warnings
+
+    import eventcv
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        cameras = eventcv.list_cameras()
+    for warning in said:
+        yield Finding("FIX", "cameras", str(warning.message).splitlines()[0])
+    if cameras:
+        yield Finding("ok", "cameras", ", ".join(map(str, cameras)))
+    elif not said:
+        yield Finding("ok", "cameras", "no event camera on USB; webcams, recordings and network cameras need none")
+
+
+def check_port() -> Iterator[Finding]:
+    """The service's usual port."""
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", SERVICE_PORT))
+        except OSError:
+            yield Finding("note", "port", f"{SERVICE_PORT} is taken: spikesight serve --port {SERVICE_PORT + 1}")
+            return
+    yield Finding("ok", "port", f"{SERVICE_PORT} is free")
+
+
+def check_models() -> Iterator[Finding]:
+    """The shipped models load."""
+    from models.checkpoint import load
+    from models.classifier import road_of
+    from models.contract import CheckpointError
+    from models.engine.engine import why_not
+    from models.shipped import shipped
+
+    found = shipped()
+    if not found:
+        yield Finding("FIX", "models", "none is shipped with this installation: train one with train-dvs")
+    for name, folder in found.items():
+        try:
+            network, card = load(folder)
+        except CheckpointError as error:
+            yield Finding("FIX", "models", f"{name}: {error}")
+            continue
+        reason = why_not(network)
+        runs_on = f"PyTorch ({reason})" if reason else "the engine"
+        words = f"{len(card.labels)} classes, {card.contract.kind}, {ROADS[road_of(network)]}, runs on {runs_on}"
+        yield Finding("ok", "models", f"{name}: {words}")
+
+
+def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:
+    """A data set by name or folder, or `all` the named ones below `root`; absent ones are a note."""
+    from training.data.check import EXPECTED, check_data
+
+    for name in EXPECTED if wanted == "all" else [wanted]:
+        report = check_data(name, root)
+        absent = report.state == "missing" and wanted == "all"
+        state = "note" if absent or report.state == "partial" else "ok" if report.usable else "FIX"
+        for line in report.lines[:1] if absent else report.lines:
+            yield Finding(state, "data", line)
+
+
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    check_python,
+    check_packages,
+    check_compute,
+    check_cameras,
+    check_port,
+    check_models,
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", metavar="NAME|FOLDER", help="also look at a data set; 'all': every known one in --root"
+    )
+    parser.add_argument("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
+
+
+def run(args: argparse.Namespace) -> int:
+    findings = [finding for check in CHECKS for finding in check()]
+    if args.data:
+        findings += check_data_sets(args.data, args.root)
+    for f in findings:
+        print(f"{f.state:4}  {f.topic:10} {f.text}")
+    broken = sum(f.state == "FIX" for f in findings)
+    print("nothing to mend" if not broken else f"{broken} to mend")
+    return 1 if broken else 0

@@ -1,0 +1,83 @@
+"""`spikesight models`: the networks that `--network` knows, and the trained models that are shipped."""
+
+import argparse
+import json
+from dataclasses import asdict
+
+DESCRIPTION = """The networks by name, with their parameters and neuron layers.
+
+`train-dvs --network NAME` takes any of them; input channels, classes and neurons follow from the data and the flags."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+
+
+def describe(name: str) -> dict[str, object]:
+    """One row: the shape by name, its parameter count and neuron layers; no weights are made."""
+    import torch
+
+    from models.networks.resnet import NETWORKS, SpikingResNet
+    from models.neurons.layers import Neuron
+
+    config = NETWORKS[name]
+    with torch.device("meta"):
+        network = SpikingResNet(config)
+    shape = asdict(config)
+    return {
+        "name": name,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "neuron_layers": sum(isinstance(m, Neuron) for m in network.modules()),
+        "block": config.block + (" bottleneck" if config.bottleneck else ""),
+        "depths": "-".join(map(str, config.depths)),
+        "widths": "-".join(map(str, config.widths)),
+        "stem": f"{config.stem}, pool {config.pool}",
+        **{key: shape[key] for key in ("in_channels", "classes")},
+    }
+
+
+def describe_shipped(name: str) -> dict[str, object]:
+    """One trained model of this installation; its weights are not read."""
+    from models.checkpoint import read_config
+    from models.shipped import shipped
+
+    kind, config, card = read_config(shipped()[name])
+    ann = kind != "converted" and config.neuron.kind == "relu"
+    c = card.contract
+    return {
+        "name": name,
+        "road": "converted" if kind == "converted" else "ann" if ann else "direct",
+        "classes": len(card.labels),
+        "input": f"{c.kind}, {c.channels}x{c.height}x{c.width}",
+        "steps": f"{c.steps} of {c.bin_us / 1000:g} ms" if c.kind == "events" else str(c.steps),
+        "labels": ", ".join(card.labels),
+    }
+
+
+def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
+    """Aligned columns, numbers to the right."""
+    table = [[f"{row[h]:,}" if isinstance(row[h], int) else str(row[h]) for h in heads] for row in rows]
+    titles = [head.replace("_", " ") for head in heads]
+    widths = [max(len(line[n]) for line in (titles, *table)) for n in range(len(heads))]
+    right = [isinstance(rows[0][head], int) for head in heads]
+    for line in (titles, *table):
+        cells = (cell.rjust(w) if left else cell.ljust(w) for left, cell, w in zip(right, line, widths))
+        print("  ".join(cells).rstrip())
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the tables."""
+    from models.networks.resnet import NETWORKS
+    from models.shipped import shipped
+
+    rows = [describe(name) for name in NETWORKS]
+    trained = [describe_shipped(name) for name in shipped()]
+    if args.json:
+        print(json.dumps({"networks": rows, "shipped": trained}))
+        return 0
+    print_table(rows, ("name", "parameters", "neuron_layers", "block", "depths", "widths", "stem"))
+    if trained:
+        print("\nshipped, for --model:")
+        print_table(trained, ("name", "road", "classes", "input", "steps", "labels"))
+    return 0

@@ -1,0 +1,93 @@
+"""`spikesight predict`: classify images and recordings on disk."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.classifier import Classifier
+    from models.steps import Prediction
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+DESCRIPTION = """\
+Classify images and recordings; one line a file.
+
+  spikesight predict digit.png recording.aedat4
+  spikesight predict --model runs/mine/model --json *.raw
+  spikesight predict --steps recording.bin              the answer after every step
+
+An event model sees a still image as a camera that moves in three saccades would. Exit code 2 when a file was not
+readable; the others are classified all the same."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP) and recordings")
+    parser.add_argument("--model", metavar="NAME|FOLDER", help="a shipped model or a checkpoint folder")
+    parser.add_argument("--steps", action="store_true", help="one line a step, not only the last")
+    parser.add_argument("--json", action="store_true", help="one line of JSON a file")
+
+
+def _predictions(classifier: "Classifier", path: Path) -> "list[Prediction]":
+    from encoders.recordings.files import read_recording
+
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        recording = read_recording(path)
+        for warning in recording.warnings:
+            print(f"{path}: {warning}", file=sys.stderr)
+        return classifier.predict_events(recording.events, recording.size)
+    import cv2
+
+    if not path.is_file():
+        raise ValueError("no such file")
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if picture is None:
+        raise ValueError("not an image that can be read")
+    return classifier.predict_image(picture)
+
+
+def _cost(prediction: "Prediction", road: str) -> str:
+    if road == "ann":
+        return f"{prediction.synops / 1e6:.2f} M multiply-adds in it, no spikes"
+    return f"{prediction.spikes} spikes in it"
+
+
+def _show(path: Path, predictions: "Sequence[Prediction]", args: argparse.Namespace, classifier: "Classifier") -> None:
+    last = predictions[-1]
+    if args.json:
+        answer = {
+            "file": str(path),
+            "label": last.label,
+            "probabilities": dict(zip(classifier.labels, last.probabilities)),
+            "step": last.step,
+            "spikes": sum(p.spikes for p in predictions),
+            "synops": sum(p.synops for p in predictions),
+        }
+        if args.steps:
+            answer["steps"] = [
+                {"step": p.step, "label": p.label, "confidence": max(p.probabilities)} for p in predictions
+            ]
+        print(json.dumps(answer))
+        return
+    for p in predictions if args.steps else [last]:
+        print(f"{path}: {p.label} ({max(p.probabilities):.1%}) after step {p.step}, {_cost(p, classifier.road)}")
+
+
+def run(args: argparse.Namespace) -> int:
+    from models.classifier import Classifier
+    from models.shipped import find, shipped
+
+    wanted = args.model or next(iter(shipped()), None)
+    if wanted is None:
+        raise ValueError("no model is shipped with this installation: name a checkpoint folder with --model")
+    classifier = Classifier.load(find(wanted))
+    failed = False
+    for path in map(Path, args.files):
+        try:
+            _show(path, _predictions(classifier, path), args, classifier)
+        except (ValueError, OSError) as error:
+            print(f"{path}: {error}", file=sys.stderr)
+            failed = True
+    return 2 if failed else 0

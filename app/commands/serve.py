@@ -1,0 +1,111 @@
+"""`spikesight serve`: the prediction service and its page."""
+
+import argparse
+import errno
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported late, after the environment is set
+    from service.settings import Settings
+
+DESCRIPTION = """Start the service on this machine and print the address to open.
+
+Every flag is also a variable: SPIKESIGHT_PORT=9000, SPIKESIGHT_TOKEN=..., see `service/settings.py`."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    add = parser.add_argument
+    add("--model", action="append", metavar="NAME|FOLDER", help="a shipped model or a folder; repeat for several")
+    add("--host", help="address to listen on (127.0.0.1)")
+    add("--port", type=int, help="port to listen on (8000); 0 takes a free one")
+    add("--token", help="bearer token every client must send (better: SPIKESIGHT_TOKEN)")
+    add("--insecure", action="store_const", const=True, help="listen beyond this machine without a token")
+    add("--allow-host", action="append", metavar="NAME", help="a further host name to answer to")
+    add("--allow-origin", action="append", metavar="ORIGIN", help="a page of another origin that may use the service")
+    add("--camera", action="append", metavar="SOURCE", help="an event source the service opens; repeat for several")
+    add("--max-batch", type=int, help="streams and images stepped together (8)")
+    add("--max-queue", type=int, help="requests waiting or running (32)")
+    add("--threads", type=int, help="threads of the model (1)")
+    add("--cluster", action="store_true", help="serve from several processes, on Ray Serve (extra [cluster])")
+    add("--replicas", type=int, default=2, metavar="N", help="processes of --cluster (2)")
+    add("--log-format", choices=("text", "json"), help="how logs are written (text)")
+    add("--ssl-certfile", help="certificate, for https")
+    add("--ssl-keyfile", help="its key")
+
+
+def settings_from(args: argparse.Namespace) -> "Settings":
+    """Flags over environment over defaults. Raises ValueError in one sentence."""
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    lists = {"models": args.model, "allowed_hosts": args.allow_host, "allowed_origins": args.allow_origin}
+    lists["cameras"] = args.camera
+    given: dict[str, object] = {name: tuple(values) for name, values in lists.items() if values}
+    for name in ("host", "port", "token", "insecure", "max_batch", "max_queue", "threads", "log_format"):
+        value = getattr(args, name)
+        if value is not None:
+            given[name] = value
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises ValueError with the way out when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(f"port {port} is taken: choose another with --port {port + 1}") from None
+        raise ValueError(
+            f"cannot listen on {host} port {port}: {(error.strerror or 'no reason given').lower()}"
+        ) from None
+    return sock
+
+
+def address(host: str, port: int, secure: bool) -> str:
+    """What to type into the browser."""
+    name = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else f"[{host}]" if ":" in host else host
+    return f"http{'s' * secure}://{'127.0.0.1' if host == '127.0.0.1' else name}:{port}"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(args.threads or 1))  # before torch is imported: spinning threads cost
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**24))  # before cv2 is imported
+    settings = settings_from(args)
+    settings.check()
+    with listen(settings.host, settings.port) as sock:
+        return serve_on(sock, settings, args)
+
+
+def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace) -> int:
+    """Load what serves (slow to import), and serve."""
+    from encoders.sources.source import open_source
+    from models.shipped import find
+    from service.api import create_app
+    from service.http.logs import configure as configure_logs
+    from service.http.server import serve
+
+    for name in settings.models:
+        find(name)
+    configure_logs(settings.log_format)
+    sys.setswitchinterval(0.001)  # the event loop, the decoder and the model take turns quickly
+    url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)
+    greeting = f"Spikesight: open {url}  (Ctrl-C stops)"
+    if args.cluster:
+        from service.cluster.ray_serve import serve_cluster
+
+        return serve_cluster(settings, args.replicas, sock, args.ssl_certfile, args.ssl_keyfile, greeting)
+    sources = tuple(open_source(text) for text in settings.cameras)
+    return serve(create_app(settings, sources=sources), sock, settings, args.ssl_certfile, args.ssl_keyfile, greeting)

@@ -1,0 +1,98 @@
+"""`spikesight train` and `train-dvs`: train a spiking classifier, on a GPU when there is one."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+DESCRIPTION = """\
+Train a spiking classifier on event recordings or images and report its accuracy.
+
+  train-dvs --data nmnist --root data                    N-MNIST in data/ (Train/<digit>/*.bin, Test/<digit>/*.bin)
+  train-dvs --data my_recordings                         a folder laid out <class>/<file>
+  train-dvs --data nmnist --emulated mnist               with emulated events of MNIST images joined to the training set
+  train-dvs --data my_pictures --flip                    pictures laid out <class>/<file>
+  train-dvs --config mnist_direct --root data            a recipe by name
+  train-dvs --resume runs/nmnist-event-medium            go on after a stop
+
+Data by name: nmnist, dvsgesture, cifar10dvs, ncaltech101, asldvs; mnist, fashionmnist, cifar10, cifar100, imagenet.
+Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...
+
+The model is chosen on a validation split of the training recordings; the test split is read once, at the end.
+Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and model/, which `spikesight serve --model`
+takes. Ctrl-C saves a checkpoint first."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags: its own, and one for each field of the configuration."""
+    from training.config import TrainConfig, add_fields, field_comments
+
+    parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win"
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
+    parser.add_argument("--print-config", action="store_true", help="print the resolved settings and stop")
+    parser.add_argument("--dry-run", action="store_true", help="one batch through the whole path, then stop")
+    parser.add_argument("--json", action="store_true", help="one line of JSON with the result at the end")
+    add_fields(parser, TrainConfig, field_comments(TrainConfig))
+
+
+def _resumed(args: argparse.Namespace, output: str) -> Path:
+    if args.resume != "auto":
+        return Path(args.resume)
+    found = sorted(Path(output).glob("*/checkpoints/last.safetensors"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise ValueError(f"nothing to resume in {output}: no run there has a checkpoint")
+    return found[-1].parent.parent
+
+
+def _say(text: str) -> None:
+    """Print, in the first of the processes that torchrun may have started."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, go on, or only show what would be done."""
+    from training.config import TrainConfig, resolve, resumed, to_yaml
+    from training.run.loop import TrainingError, dry_run, fit, run_folder
+
+    names = [f.name for f in fields(TrainConfig)]
+    config = resolve(args, names)
+    folder = None
+    if args.resume:
+        folder = _resumed(args, config.output)
+        if not (folder / "checkpoints" / "last.safetensors").is_file():
+            raise ValueError(f"{folder} has no checkpoint to resume from")
+        config = resumed(folder, args, names)
+    if args.print_config:
+        print(to_yaml(config), end="")
+        return 0
+    if args.dry_run:
+        print(f"one batch went through; loss {dry_run(config):.4f}")
+        return 0
+    folder = folder or run_folder(config)
+    _say(f"run folder: {folder}")
+    try:
+        metrics = fit(config, folder, resume=bool(args.resume))
+    except KeyboardInterrupt:
+        _say(f"stopped; go on with: train-dvs --resume {folder}")
+        return 128 + signal.SIGINT
+    except TrainingError as error:
+        print(f"train-dvs: {error}", file=sys.stderr)
+        return 1
+    if not metrics:  # not the first of several processes
+        return 0
+    test, (low, high) = metrics["test"], metrics["test"]["interval"]
+    print(
+        f"test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['count']}, "
+        f"95 % interval {low:.4f} to {high:.4f}); model in {folder / 'model'}"
+    )
+    print(f"serve it with: spikesight serve --model {folder / 'model'}")
+    if args.json:
+        print(json.dumps({"run": os.fspath(folder), **metrics}))
+    return 0

@@ -1,0 +1,166 @@
+"""`spikesight emulate`: images or a video -> events, as an event camera would have seen them."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
+from encoders.emulator.pixels import Emulator, PixelModel
+from encoders.emulator.saccades import MOVEMENTS, saccades
+from encoders.events import Events, EventsError, SensorSize
+from encoders.recordings.files import FORMATS, format_of, write_recording
+
+DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
+
+  spikesight emulate photos/ events/ --size 128x128      <class>/<image> becomes <class>/<image>.bin
+  spikesight emulate mnist/ events/ --count 1000         MNIST's IDX files, N-MNIST-like by default
+  spikesight emulate clip.mp4 clip.aedat4 --threshold 0.15
+  spikesight emulate motions events/ --count 100         drawn objects in nine motions, 100 recordings of each
+
+Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s (--movement smooth: an ellipse).
+"""
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grey image uint8 [H, W], its class, and a name without suffix."""
+
+    grey: NDArray[np.uint8]
+    label: str
+    name: str
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument(
+        "source", type=Path, metavar="IN", help="folder of images or of MNIST files, a video, or 'motions'"
+    )
+    parser.add_argument("target", type=Path, metavar="OUT", help="folder, or for a video a file")
+    parser.add_argument("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
+    parser.add_argument("--format", default="nmnist", choices=list(FORMATS), help="of the recordings (default: nmnist)")
+    parser.add_argument("--movement", default="saccades", choices=list(MOVEMENTS))
+    parser.add_argument("--count", type=int, default=0, help="only so many images, the same number of each class")
+    parser.add_argument("--light", action="store_true", help="light on dark stays so (N-MNIST has it the other way)")
+    parser.add_argument("--threshold", type=float, help="contrast of one event, in log intensity")
+    parser.add_argument("--noise", type=float, help="noise events of a pixel a second")
+    parser.add_argument("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Emulate a data set, a video or drawn motions."""
+    if str(args.source) == "motions" and not args.source.exists():
+        return _motions(args)
+    if args.source.is_file():
+        return _video(args)
+    if not args.source.is_dir():
+        raise EventsError(f"there is no {args.source}")
+    sensor = args.size or SensorSize(34, 34)
+    options: dict[str, Any] = {"inverted": not args.light}
+    if args.threshold is not None:
+        options |= {"threshold_on": args.threshold, "threshold_off": args.threshold}
+    if args.noise is not None:
+        options |= {"noise_hz": args.noise}
+    movement = MOVEMENTS[args.movement](**options)
+    suffix = FORMATS[args.format].suffixes[0]
+    done = n = 0
+    for index, picture in enumerate(chosen(pictures(args.source), args.count)):
+        events = saccades(picture.grey, sensor, movement=movement, seed=args.seed + index)
+        if not len(events):
+            print(f"warning: {picture.label}/{picture.name} gives no events")
+            continue
+        folder = args.target / picture.label
+        folder.mkdir(parents=True, exist_ok=True)
+        write_recording(folder / f"{picture.name}{suffix}", events, sensor, args.format)
+        done, n = done + 1, n + len(events)
+    if not done:
+        raise EventsError(f"there are no images in {args.source}: neither <class>/<image> files nor MNIST's IDX files")
+    print(f"{args.target}: {done:,} recordings of {sensor} pixels, {n / done:,.0f} events each")
+    return 0
+
+
+def _motions(args: argparse.Namespace) -> int:
+    sensor, count = args.size or SENSOR, args.count or 100
+    for motion in MOTIONS:
+        folder = args.target / motion
+        folder.mkdir(parents=True, exist_ok=True)
+        for seed in range(args.seed, args.seed + count):
+            write_recording(folder / f"{seed:05d}.npz", motion_recording(motion, sensor, seed=seed), sensor)
+    print(f"{args.target}: {count} recordings of each of {len(MOTIONS)} motions, {sensor} pixels")
+    return 0
+
+
+def pictures(folder: Path) -> Iterator[Picture]:
+    """Images in `<class>/<image>`, or MNIST's IDX files, packed or not; training images first."""
+    sets = sorted(folder.glob("*-images-idx3-ubyte*"), key=lambda path: not path.name.startswith("train"))
+    for path in sets:
+        from training.data.images import read_idx  # brings PyTorch, which nothing else here needs
+
+        images = read_idx(path)
+        labels = read_idx(path.with_name(path.name.replace("images-idx3", "labels-idx1")))
+        part = "" if len(sets) == 1 else path.name.split("-")[0] + "-"
+        for index, (image, label) in enumerate(zip(images, labels)):
+            yield Picture(image, str(int(label)), f"{part}{index + 1:05d}")
+    if sets:
+        return
+    for path in sorted(folder.glob("*/*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            grey = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+            if grey is None:
+                print(f"warning: {path} is no image")
+                continue
+            yield Picture(np.asarray(grey, np.uint8), path.parent.name, path.stem)
+
+
+def chosen(all_pictures: Iterator[Picture], count: int) -> Iterator[Picture]:
+    """The first `count` pictures, as evenly over the classes as they come; all for 0."""
+    if not count:
+        yield from all_pictures
+        return
+    waiting: dict[str, list[Picture]] = {}
+    for picture in all_pictures:
+        if len(mine := waiting.setdefault(picture.label, [])) < count:
+            mine.append(picture)
+    for turn in range(count):
+        for label in sorted(waiting):
+            if turn < len(waiting[label]) and count > 0:
+                count -= 1
+                yield waiting[label][turn]
+
+
+def _video(args: argparse.Namespace) -> int:
+    capture = cv2.VideoCapture(str(args.source))
+    if not capture.isOpened():
+        raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")
+    rate = capture.get(cv2.CAP_PROP_FPS) or 30.0
+    size = args.size or SensorSize(
+        int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    )
+    threshold = args.threshold or 0.2
+    params = PixelModel(threshold_on=threshold, threshold_off=threshold, noise_hz=args.noise or 0.0, steady=args.steady)
+    name = format_of(args.target)
+    n = write_recording(args.target, video_events(capture, Emulator(size, params, args.seed), rate), size, name)
+    print(f"{args.target}: {n:,} events of {size} pixels, {name}")
+    return 0
+
+
+def video_events(capture: cv2.VideoCapture, camera: Emulator, rate: float) -> Iterator[Events]:
+    """What the camera saw between one frame and the next."""
+    target = (camera.size.width, camera.size.height)
+    number = 0
+    while True:
+        good, frame = capture.read()
+        if not good:
+            capture.release()
+            return
+        grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        scaled = cv2.resize(grey, target, interpolation=cv2.INTER_AREA)
+        yield camera.push(np.asarray(scaled, np.uint8), round(number * 1e6 / rate))
+        number += 1

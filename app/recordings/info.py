@@ -1,0 +1,100 @@
+"""`spikesight info`: what is in a recording."""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encoders.events import SensorSize
+from encoders.recordings.files import RecordingReader
+from encoders.recordings.format import RecordingError
+
+DESCRIPTION = """What is in recordings of events: format, sensor, number, span, rate, polarity, and what is wrong.
+
+Files are read a few megabytes at a time, whatever their length.
+"""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One recording in numbers; times in microseconds."""
+
+    file: str
+    format: str
+    bytes: int
+    width: int
+    height: int
+    events: int
+    first_us: int
+    last_us: int
+    on: int
+    busiest_per_s: float  # events a second in the busiest 10 ms
+    warnings: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        return (self.last_us - self.first_us) / 1e6
+
+    def text(self) -> str:
+        """A few lines for people."""
+        rate = self.events / self.seconds if self.seconds else 0.0
+        lines = [
+            f"{self.file}: {self.format}, {SensorSize(self.width, self.height)} pixels, {self.bytes:,} bytes",
+            f"  events    {self.events:,}, {100 * self.on / self.events:.1f} % ON",
+            f"  span      {self.seconds:.6g} s, from {self.first_us:,} to {self.last_us:,} us",
+            f"  rate      {rate:,.0f} events/s; in the busiest 10 ms {self.busiest_per_s:,.0f}",
+        ]
+        return "\n".join([*lines, *(f"  warning   {warning}" for warning in self.warnings)])
+
+
+def summarise(path: Path) -> Summary:
+    """One pass over a file. Raises RecordingError."""
+    opened = RecordingReader(path)
+    n = on = 0
+    first: int | None = None
+    last = 0
+    busiest = 0
+    for packet in opened.packets(10_000):
+        first = int(packet["t"][0]) if first is None else first
+        last = int(packet["t"][-1])
+        n += len(packet)
+        on += int(np.count_nonzero(packet["p"]))
+        busiest = max(busiest, len(packet))
+    if first is None:
+        raise RecordingError(f"there are no events in {path}")
+    size = opened.size
+    return Summary(
+        str(path),
+        opened.format,
+        path.stat().st_size,
+        size.width,
+        size.height,
+        n,
+        first,
+        last,
+        on,
+        busiest * 100.0,
+        opened.warnings(),
+    )
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="one JSON object a file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a summary of each file; 2 if one cannot be read, after the others."""
+    failed = 0
+    for path in args.files:
+        try:
+            summary = summarise(path)
+        except RecordingError as error:
+            print(f"{error}")
+            failed = 2
+            continue
+        print(json.dumps(asdict(summary)) if args.json else summary.text())
+    return failed

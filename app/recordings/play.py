@@ -1,0 +1,145 @@
+"""`spikesight play`: a recording in the terminal, or as a network camera."""
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.recordings.virtual_camera import Delivery, DvSink, Faults, VirtualCamera, looped, open_sink, schedule
+from encoders.binning import bin_events
+from encoders.events import Events, SensorSize
+from encoders.recordings.files import RecordingReader
+
+DESCRIPTION = """Play a recording of events in its own time.
+
+  spikesight play FILE                                    in the terminal
+  spikesight play FILE --to dv://127.0.0.1:7777           as a network camera (TCP, dv-processing)
+  spikesight play FILE --to udp://127.0.0.1:3333?format=aestream --loop 0
+
+Faults, to see how a receiver takes them (seconds of the recording):
+  --burst 10 --jitter 20 --gap 1:0.5 --disconnect 2:1 --clock-reset 3
+"""
+FRAME_MS = 40
+SHADES = "  .:-=+*#%@"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path or udp://host:port?format=t64")
+    parser.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast (default: 1)")
+    parser.add_argument("--loop", type=int, default=1, metavar="N", help="play N times; 0 is for ever (default: 1)")
+    parser.add_argument("--packet", type=float, default=5.0, metavar="MS", help="length of a packet (default: 5)")
+    parser.add_argument(
+        "--wait", type=float, default=30.0, metavar="S", help="wait for a receiver over TCP (default: 30)"
+    )
+    parser.add_argument("--burst", type=int, default=1, metavar="N", help="hold back N packets and send them together")
+    parser.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="packets are late by up to this")
+    parser.add_argument("--gap", type=interval, action="append", default=[], metavar="FROM:LENGTH", help="send nothing")
+    parser.add_argument(
+        "--disconnect", type=interval, action="append", default=[], metavar="FROM:LENGTH", help="close the connection"
+    )
+    parser.add_argument("--clock-reset", type=float, default=0.0, metavar="S", help="the clock begins again at 0")
+    parser.add_argument("--seed", type=int, default=0, help="of the jitter")
+
+
+def interval(text: str) -> tuple[float, float]:
+    """`1:0.5` -> (1.0, 0.5)."""
+    begin, _, length = text.partition(":")
+    try:
+        return float(begin), float(length)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no interval; write FROM:LENGTH in seconds") from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play until the recording ends."""
+    if args.speed <= 0 or args.packet <= 0 or args.burst < 1:
+        raise ValueError("--speed and --packet must be above 0, and --burst at least 1")
+    size = RecordingReader(args.file).size
+
+    def packets() -> Iterator[Events]:
+        return RecordingReader(args.file, size).packets(round(args.packet * 1000))
+
+    rounds = args.loop if args.loop > 0 else float("inf")
+    faults = Faults(args.burst, args.jitter, tuple(args.gap), tuple(args.disconnect), args.clock_reset)
+    deliveries = schedule(looped(packets, rounds), faults, speed=args.speed, seed=args.seed)
+    if args.to:
+        return _send(args, size, deliveries)
+    return _show(deliveries, size)
+
+
+def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Delivery]) -> int:
+    sink = open_sink(args.to, size)
+    with VirtualCamera(sink) as camera:
+        print(f"{args.file}, {size} pixels, to {args.to}", flush=True)
+        if isinstance(sink, DvSink) and not _met(sink, args.wait):
+            print(f"nobody connected within {args.wait:g} s", file=sys.stderr)
+            return 1
+        camera.play(deliveries)
+    print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver")
+    return 0
+
+
+def _met(sink: DvSink, wait_s: float) -> bool:
+    end = time.monotonic() + wait_s
+    while not sink.n_clients:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _show(deliveries: Iterable[Delivery], size: SensorSize) -> int:
+    """Frames of FRAME_MS in the terminal; without a terminal a line a second."""
+    begin, shown, n, waiting = time.monotonic(), 0.0, 0, []
+    lively = sys.stdout.isatty()
+    for delivery in deliveries:
+        if delivery.events is None:
+            continue
+        waiting.append(delivery.events)
+        n += len(delivery.events)
+        if delivery.at_s - shown < (FRAME_MS / 1000 if lively else 1.0):
+            continue
+        time.sleep(max(0.0, begin + delivery.at_s - time.monotonic()))
+        shown = delivery.at_s
+        if lively:
+            print("\x1b[H\x1b[J" + picture(np.concatenate(waiting), size, *_room()), flush=True)
+        print(f"{delivery.at_s:8.2f} s  {n:,} events", flush=True)
+        waiting = []
+    if waiting and lively:
+        print(picture(np.concatenate(waiting), size, *_room()))
+    print(f"{n:,} events")
+    return 0
+
+
+def _room() -> tuple[int, int]:
+    columns, lines = shutil.get_terminal_size()
+    return columns - 1, lines - 3
+
+
+def picture(events: Events, size: SensorSize, columns: int, lines: int) -> str:
+    """Events as characters, ON green and OFF red, at most `columns` x `lines`; a character is two pixels tall."""
+    columns = max(2, min(columns, size.width, 2 * lines * size.width // size.height))
+    lines = max(1, columns * size.height // size.width // 2)
+    start = int(events["t"].min()) if len(events) else 0
+    span = int(events["t"].max()) - start + 1 if len(events) else 1
+    ordered = events[np.argsort(events["t"], kind="stable")]
+    off, on = bin_events(ordered, start, span, 1, size, (2 * lines, columns), mode="count")[0].astype(np.int64)
+    return "\n".join(_line(a, b) for a, b in zip(_halved(off), _halved(on)))
+
+
+def _halved(plane: NDArray[np.int64]) -> NDArray[np.int64]:
+    return plane[::2] + plane[1::2]
+
+
+def _line(off: NDArray[np.int64], on: NDArray[np.int64]) -> str:
+    parts = []
+    for a, b in zip(off.tolist(), on.tolist()):
+        shade = SHADES[min(a + b, len(SHADES) - 1)]
+        parts.append(shade if a == b else f"\x1b[{32 if b > a else 31}m{shade}\x1b[0m")
+    return "".join(parts)

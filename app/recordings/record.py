@@ -1,0 +1,105 @@
+"""`spikesight record`: from a live source into a file."""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from encoders.events import Events
+from encoders.recordings.files import FORMATS, format_of, write_recording
+from encoders.recordings.format import RecordingError
+from encoders.sources.source import Source, open_source
+
+DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM or --seconds.
+
+  spikesight record prophesee walk.raw
+  spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
+  spikesight record webcam:0 me.h5
+
+Sources: prophesee, inivation, usb:SERIAL, dv://host:port, dv+unix:///path, udp://host:port?format=..&size=WxH, speck,
+webcam:0, file:PATH.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument("target", type=Path, metavar="FILE")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--format", choices=list(FORMATS), help="the file's format, if its name does not tell")
+    parser.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait so long for the source to appear")
+    parser.add_argument("--force", action="store_true", help="write over a file that exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record until the source, the time or the user ends it."""
+    if args.target.exists() and not args.force:
+        raise RecordingError(f"{args.target} exists; add --force to write over it")
+    name = args.format or format_of(args.target)
+    with _terminable(), open_source(args.source, wait_s=args.wait) as source:
+        print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr, flush=True)
+        n = write_recording(args.target, pieces(source, args.seconds), source.size, name, warn=_warn)
+    for label, count in (("dropped", source.n_dropped), ("off the sensor", source.n_outside)):
+        if count:
+            print(f"warning: {count:,} events {label}", file=sys.stderr)
+    if source.fault:
+        print(f"the source ended: {source.fault}", file=sys.stderr)
+    print(f"{args.target}: {n:,} events, {name}")
+    return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a recording as Ctrl-C does: what has come is in the file."""
+    if threading.current_thread() is not threading.main_thread():  # the only one that may ask for signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def pieces(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Events]:
+    """Packets until the end; a clock that begins anew goes on from where it was, as a file wants it."""
+    end = clock() + seconds
+    newest: int | None = None
+    shift = 0
+    try:
+        for packet in source.packets():
+            if clock() >= end:
+                return
+            if packet is None:
+                continue
+            for part in monotonic_runs(packet):
+                first = int(part["t"][0])
+                if newest is not None and first + shift < newest:
+                    shift = newest - first
+                if newest is None and first < 0:
+                    shift = -first
+                moved = part.copy()
+                moved["t"] += shift
+                newest = int(moved["t"][-1])
+                yield moved
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+
+
+def monotonic_runs(packet: Events) -> Iterator[Events]:
+    """A packet cut where its time steps back (at clock restarts; the source has put everything else in order)."""
+    begin = 0
+    t = packet["t"]
+    for index in range(1, len(packet)) if bool((t[1:] < t[:-1]).any()) else ():
+        if t[index] < t[index - 1]:
+            yield packet[begin:index]
+            begin = index
+    yield packet[begin:]

@@ -1,0 +1,63 @@
+"""`spikesight convert-events`: a recording from one format into another."""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from encoders.events import Events, SensorSize
+from encoders.filters import FILTERS, parse_filters
+from encoders.recordings.files import FORMATS, RecordingReader, format_of, write_recording
+from encoders.recordings.format import RecordingError
+
+DESCRIPTION = f"""Convert a recording of events; the formats are told by the file's content and by the new file's name.
+
+  spikesight convert-events in.raw out.aedat4
+  spikesight convert-events in.aedat4 out.csv --start 0.5 --seconds 2 --zero
+
+Formats: {", ".join(FORMATS)}.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument("source", type=Path, metavar="IN")
+    parser.add_argument("target", type=Path, metavar="OUT")
+    parser.add_argument("--format", choices=list(FORMATS), help="the new file's format, if its name does not tell")
+    parser.add_argument("--size", type=SensorSize.parse, help="WIDTHxHEIGHT, if the old file does not tell")
+    parser.add_argument("--start", type=float, default=0.0, help="seconds to leave out at the beginning")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="seconds to keep")
+    parser.add_argument("--zero", action="store_true", help="let the times begin at 0")
+    parser.add_argument("--force", action="store_true", help="write over a file that exists")
+    parser.add_argument("--filter", action="append", default=[], metavar="NAME[=VALUE]", help=", ".join(FILTERS))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert one file."""
+    if args.target.exists() and not args.force:
+        raise RecordingError(f"{args.target} exists; add --force to write over it")
+    name = args.format or format_of(args.target)
+    reader = RecordingReader(args.source, args.size)
+    chain = parse_filters(args.filter, reader.size)
+    parts = cut(reader.packets(100_000), args.start, args.seconds, zero=args.zero)
+    n = write_recording(args.target, chain(parts), reader.size, name, warn=lambda text: print(f"warning: {text}"))
+    for warning in reader.warnings():
+        print(f"warning: {warning}")
+    print(f"{args.target}: {n:,} events, {name}, {args.target.stat().st_size:,} bytes")
+    return 0
+
+
+def cut(parts: Iterable[Events], start_s: float, seconds: float, *, zero: bool) -> Iterator[Events]:
+    """The events from `start_s` after the first one on, for `seconds`; times from 0 if `zero`."""
+    first: int | None = None
+    begin = round(start_s * 1e6)
+    end = begin + round(min(seconds, 1e12) * 1e6)
+    for part in parts:
+        first = int(part["t"][0]) if first is None else first
+        since = part["t"] - first
+        kept = part[(since >= begin) & (since < end)]
+        if zero:
+            kept = kept.copy()
+            kept["t"] -= first + begin
+        yield kept
+        if int(since[-1]) >= end:
+            return

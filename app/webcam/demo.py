@@ -1,0 +1,266 @@
+"""`spikesight webcam`: live predictions on the desktop, from a camera, a video or a recording."""
+
+import argparse
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from app.webcam.overlay import Surface, draw
+from app.webcam.sources import Glimpse, Source, open_source
+from app.webcam.window import HINTS, Window
+from models.checkpoint import read_config
+from models.classifier import Classifier
+from models.neurons.state import State
+from models.shipped import find, shipped
+from models.steps import Answer, Outcome, Prediction, Steady
+from service import samples
+from service.stream.session import Session
+
+DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipped sample.
+
+  spikesight webcam                          the first camera, in a window
+  spikesight webcam --source digit-3         a shipped recording: no camera needed
+  spikesight webcam --source clip.mp4 --no-window
+  spikesight webcam --source prophesee       an event camera; also inivation, dv://host:port, udp://host:port
+  spikesight webcam --record demo.mp4        and keep what the window shows"""
+
+RECORD_HZ = 30
+HISTORY = 240  # steps of the evidence plot
+MARGIN = 0.1  # lead a new label needs to become the steady one
+THRESHOLD = (0.05, 1.0)  # of the pixel model, log intensity
+LATE_S = 0.1  # further behind than this, pictures are skipped, never predictions
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    parser.add_argument("--source", default="0", help="webcam number, video, recording, sample or live source (0)")
+    parser.add_argument("--model", default="", help="shipped name or model folder (default: the shipped model)")
+    parser.add_argument("--no-window", action="store_true", help="print a line a step instead of showing a window")
+    parser.add_argument("--record", type=Path, metavar="FILE.mp4", help="save the pictures as a video")
+    parser.add_argument("--threshold", type=float, default=0.2, help="contrast threshold of the pixel model")
+    parser.add_argument("--noise", type=float, default=0.0, metavar="HZ", help="noise events a second a pixel")
+    parser.add_argument("--mirror", action="store_true", help="show the camera's picture like a mirror")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so much of the source")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until the source ends or somebody quits."""
+    source = open_source(args.source, loop=not args.no_window)
+    classifier = Classifier.load(find(args.model or default_model(args.source)))
+    demo = Demo(classifier, source, args.threshold, args.noise, args.mirror)
+    recorder = Recorder(args.record) if args.record else None
+    try:
+        if args.no_window:
+            watch(demo, args.seconds, recorder)
+        else:
+            with Window(f"Spikesight: {source.name}") as window:
+                watch_window(demo, window, args.seconds, recorder)
+    finally:
+        if recorder:
+            recorder.close()
+    return 0
+
+
+def default_model(source: str = "") -> str:
+    """The first shipped model; for a sample the first that knows a word of its label. Raises ValueError."""
+    names = list(shipped())
+    if not names:
+        raise ValueError("no model is shipped: name a folder with --model (train one with train-dvs)")
+    words = {word for sample in samples.listing() if sample.name == source for word in re.split(r"\W+", sample.label)}
+    knowing = [name for name in names if words and words & set(read_config(find(name))[2].labels)]
+    return [*knowing, *names][0]
+
+
+@dataclass
+class Demo:
+    """One source through one classifier, and what the picture shows of it."""
+
+    classifier: Classifier
+    source: Source
+    threshold: float = 0.2
+    noise_hz: float = 0.0
+    mirror: bool = False
+    paused: bool = False
+    answer: Answer | None = None
+    camera: np.ndarray | None = None
+    history: list[tuple[float, ...]] = field(default_factory=list)
+    recent: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, events) of late steps
+
+    def __post_init__(self) -> None:
+        self.session = Session(self.classifier, self.source.sensor, Steady(margin=MARGIN))
+        self.session.settings(self.threshold, self.noise_hz)
+        self.state: State = self.classifier.initial_state()
+        self.surface = Surface.blank(self.session.sensor)
+
+    def see(self, glimpse: Glimpse) -> list[Prediction]:
+        """Take a frame or packet; the predictions of the steps it completes."""
+        if glimpse.frame is not None:
+            self.camera = glimpse.frame
+            inputs = self.session.frame(glimpse.frame, glimpse.t_us)
+        else:
+            assert glimpse.packet is not None
+            inputs = [*self.session.push(glimpse.packet), *self.session.tick(glimpse.t_us)]
+        self._surface(glimpse.t_us)
+        predictions = []
+        for given in inputs:
+            if given.reset:
+                self.state = self.classifier.initial_state()
+            begin = time.perf_counter()
+            step = self.classifier.step(torch.from_numpy(np.ascontiguousarray(given.x))[None], self.state)
+            took_ms = (time.perf_counter() - begin) * 1e3
+            self.state = step.state
+            outcome = Outcome(
+                step.logits[0].numpy(),
+                step.layer_spikes[0].tolist(),
+                int(step.synops[0]),
+                step.raster[0].numpy(),
+                took_ms,
+            )
+            self.answer = self.session.read(given, outcome)
+            predictions.append(self.answer.prediction)
+        self._remember(predictions)
+        return predictions
+
+    def _surface(self, now_us: int) -> None:
+        sensor = self.session.sensor
+        if self.surface.levels.shape != (sensor.height, sensor.width):
+            self.surface = Surface.blank(sensor, now_us)
+        self.surface = self.surface.seen(self.session.seen, now_us)
+
+    def _remember(self, predictions: list[Prediction]) -> None:
+        now = time.perf_counter()
+        self.history = [*self.history, *(p.probabilities for p in predictions)][-HISTORY:]
+        self.recent = [(at, n) for at, n in self.recent if now - at < 1]
+        self.recent += [(now, p.n_events) for p in predictions]
+
+    def do(self, action: str) -> None:
+        """One of the window's actions, but quitting."""
+        if action == "pause":
+            self.paused = not self.paused
+        elif action == "reset":
+            self.session.reset()
+        elif action == "mirror":
+            self.mirror = not self.mirror
+        elif action in ("less events", "more events"):
+            change = 0.02 if action == "less events" else -0.02
+            self.threshold = round(min(max(self.threshold + change, THRESHOLD[0]), THRESHOLD[1]), 2)
+            self.session.settings(self.threshold, None)
+
+    def picture(self) -> np.ndarray:
+        """What the window shows now, RGB uint8 [H, W, 3]."""
+        camera = self.camera
+        if camera is not None and self.mirror:
+            camera = camera[:, ::-1]
+        return draw(
+            self.surface,
+            self.answer.prediction if self.answer else None,
+            self.classifier.labels,
+            steady=self.answer.steady if self.answer else "",
+            camera=camera,
+            history=np.array(self.history) if self.history else None,
+            meters=self.meters(),
+            keys=("PAUSED    " if self.paused else "") + HINTS,
+        )
+
+    def meters(self) -> list[tuple[str, str]]:
+        """Name and value of each meter."""
+        if self.answer is None:
+            return []
+        p = self.answer.prediction
+        share = p.synops / max(self.classifier.ann_macs, 1)
+        return [
+            ("Events", f"{sum(n for _, n in self.recent):,} /s"),
+            ("Spikes", "none: an ANN" if self.classifier.road == "ann" else f"{p.spikes:,} a step"),
+            ("Synaptic operations", f"{p.synops / 1e6:.2f} M, {share:.0%} of ANN"),
+            ("Step time", f"{p.latency_ms:.1f} ms"),
+            ("Threshold", f"{self.threshold:.2f}"),
+        ]
+
+
+class Recorder:
+    """Pictures -> a video at RECORD_HZ of the source's time; a picture lasts until the next one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.writer: cv2.VideoWriter | None = None
+        self.written = 0
+
+    def add(self, picture: np.ndarray, t_us: int) -> None:
+        """The picture at a time; raises OSError when the file cannot be written."""
+        height, width = picture.shape[:2]
+        if self.writer is None:
+            fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+            self.writer = cv2.VideoWriter(str(self.path), fourcc, RECORD_HZ, (width & ~1, height & ~1))
+            if not self.writer.isOpened():
+                raise OSError(f"{self.path} cannot be written: name a file that ends in .mp4 in a folder that exists")
+        frame = cv2.cvtColor(picture[: height & ~1, : width & ~1], cv2.COLOR_RGB2BGR)
+        while self.written <= t_us * RECORD_HZ / 1e6:
+            self.writer.write(frame)
+            self.written += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self.writer is not None:
+            self.writer.release()
+
+
+def line_of(prediction: Prediction) -> str:
+    """One step as a line of text."""
+    return (
+        f"{prediction.end_us / 1e6:9.3f} s  {prediction.label:>12}  {prediction.probabilities[prediction.index]:6.1%}"
+        f"  {prediction.n_events:7d} events  {prediction.spikes:7d} spikes  {prediction.latency_ms:6.1f} ms"
+    )
+
+
+def watch(demo: Demo, seconds: float, recorder: Recorder | None, say: Callable[[str], None] = print) -> None:
+    """Without a window: a line a step, as fast as the source allows."""
+    for glimpse in demo.source.glimpses:
+        if glimpse.t_us > seconds * 1e6:
+            return
+        for prediction in demo.see(glimpse):
+            say(line_of(prediction))
+        if recorder:
+            recorder.add(demo.picture(), glimpse.t_us)
+
+
+def watch_window(demo: Demo, window: Window, seconds: float, recorder: Recorder | None) -> None:
+    """With a window: in real time; pictures are skipped when late, predictions never."""
+    begin = time.perf_counter()
+    for glimpse in demo.source.glimpses:
+        for action in window.actions():
+            if action == "quit":
+                return
+            demo.do(action)
+        while demo.paused:
+            window.show(demo.picture())
+            time.sleep(0.03)
+            begin += 0.03
+            for action in window.actions():
+                if action == "quit":
+                    return
+                demo.do(action)
+        if glimpse.t_us > seconds * 1e6:
+            return
+        demo.see(glimpse)
+        ahead = 0.0 if demo.source.live else begin + glimpse.t_us / 1e6 - time.perf_counter()
+        if recorder:
+            recorder.add(demo.picture(), glimpse.t_us)
+        if ahead > -LATE_S:
+            window.show(demo.picture())
+            time.sleep(max(0.0, ahead))
+    if not demo.source.live:
+        hold(demo, window)
+
+
+def hold(demo: Demo, window: Window, seconds: float = 2.0) -> None:
+    """Keep the last picture for a moment, or until a key."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until and not window.actions():
+        window.show(demo.picture())
+        time.sleep(0.03)

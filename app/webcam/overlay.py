@@ -1,0 +1,268 @@
+"""The picture of the desktop demo: events, prediction and meters as one array. Pure: arrays in, an array out.
+
+The event picture keeps WCAG 2.3.1 (at most three flashes in any second) like the page does: levels fade slowly; where
+many watched pixels have swung to and fro lately, colours come near to the ground and new events are averaged in instead
+of set, so that flicker settles to a still tone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from encoders.events import SensorSize
+from models.steps import Prediction
+
+Picture = np.ndarray  # uint8 [H, W, 3], RGB
+Colour = tuple[int, int, int]
+
+GROUND: Colour = (16, 20, 27)
+BACK: Colour = (24, 30, 39)
+VIVID_ON, VIVID_OFF = (94, 170, 255), (255, 158, 66)
+DIM_ON, DIM_OFF = (44, 78, 158), (122, 74, 38)  # within 0.09 relative luminance of the ground
+PANEL, LINE, INK, INK_2 = (31, 38, 48), (52, 62, 76), (232, 237, 244), (154, 167, 183)
+TONES: tuple[Colour, ...] = ((109, 177, 255), (255, 171, 92), (79, 209, 181), (207, 154, 245), (227, 207, 91))
+
+DECAY_US = 600_000  # time constant of fading; never below 300 ms
+RELEASE_US = 2_500_000
+SAMPLES = (24, 32)  # rows and columns of watched pixels, at most
+DIM_SHARE = 0.22  # strength of the dim colours beside the vivid ones
+SWING = 0.23  # of a level: about 0.09 in relative luminance
+SWINGS = 5  # in a second, that make a pixel a flashing one; three flashes are six
+AREA_FREE, AREA_FULL = 0.08, 0.2  # share of flashing pixels in a window; WCAG counts from 0.25 on
+AVERAGED = 0.15  # weight of a new event where the picture is dim
+NEVER_US = -(2**60)
+LEVELS = 64
+
+MARGIN, STRIP, FOOT = 16, 176, 58  # pixels
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A grid of pixels, watched for swings to and fro. A value."""
+
+    rows: np.ndarray  # intp [R, 1], of the watched pixels
+    columns: np.ndarray  # intp [1, C]
+    extreme: np.ndarray  # float32 [R, C]: the last turning point, or how far it went since
+    rising: np.ndarray  # float32 [R, C]: 1 or -1
+    swings: np.ndarray  # int64 [SWINGS, R, C]: times of the latest ones, oldest first
+
+    @classmethod
+    def of(cls, height: int, width: int) -> "Watch":
+        """Nothing seen yet."""
+        n_rows, n_columns = min(SAMPLES[0], height), min(SAMPLES[1], width)
+        rows = ((np.arange(n_rows) + 0.5) * height / n_rows).astype(np.intp)[:, None]
+        columns = ((np.arange(n_columns) + 0.5) * width / n_columns).astype(np.intp)[None]
+        shape = (n_rows, n_columns)
+        swings = np.full((SWINGS, *shape), NEVER_US, np.int64)
+        return cls(rows, columns, np.zeros(shape, np.float32), np.ones(shape, np.float32), swings)
+
+    def seen(self, levels: np.ndarray, strength: float, now_us: int) -> "Watch":
+        """After a picture of these levels, shown at this strength."""
+        change = levels[self.rows, self.columns] * np.float32(strength) - self.extreme
+        on = change * self.rising > 0
+        turned = ~on & (np.abs(change) >= SWING)
+        later = np.concatenate([self.swings[1:], np.full((1, *turned.shape), now_us, np.int64)])
+        return replace(
+            self,
+            extreme=np.where(on | turned, self.extreme + change, self.extreme),
+            rising=np.where(turned, -self.rising, self.rising),
+            swings=np.where(turned, later, self.swings),
+        )
+
+    def flashing(self, now_us: int) -> float:
+        """The largest share of flashing pixels in any window of half the width and height, 0 to 1."""
+        bad = now_us - self.swings[0] < 1_000_000
+        high, wide = (bad.shape[0] + 1) // 2, (bad.shape[1] + 1) // 2
+        tops = (0, (bad.shape[0] - high) // 2, bad.shape[0] - high)
+        lefts = (0, (bad.shape[1] - wide) // 2, bad.shape[1] - wide)
+        return max(float(bad[y : y + high, x : x + wide].mean()) for y in tops for x in lefts)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Signed brightness changes that fade. A value: `seen` gives the next one."""
+
+    levels: np.ndarray  # float32 [H, W] in [-1, 1]; above 0 brighter, below darker
+    now_us: int
+    watch: Watch
+    gain: float = 1.0  # 1 vivid, 0 dim
+
+    @classmethod
+    def blank(cls, size: SensorSize, now_us: int = 0) -> "Surface":
+        """Nothing seen yet."""
+        return cls(np.zeros((size.height, size.width), np.float32), now_us, Watch.of(size.height, size.width))
+
+    def seen(self, events: np.ndarray, now_us: int) -> "Surface":
+        """After EVENTS (those off the picture are left out), faded to `now_us`."""
+        elapsed = max(0, now_us - self.now_us)
+        height, width = self.levels.shape
+        levels = self.levels * np.float32(np.exp(-elapsed / DECAY_US))
+        x, y = events["x"].astype(np.intp), events["y"].astype(np.intp)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        x, y, p = x[inside], y[inside], events["p"][inside]
+        latest = np.zeros_like(levels)
+        latest[y, x] = np.where(p, np.float32(1), np.float32(-1))
+        weight = np.abs(latest) * np.float32(AVERAGED + (1 - AVERAGED) * self.gain)
+        levels = levels + weight * (latest - levels)
+        watch = self.watch.seen(levels, DIM_SHARE + (1 - DIM_SHARE) * self.gain, now_us)
+        area = watch.flashing(now_us)
+        target = 1 - float(np.clip((area - AREA_FREE) / (AREA_FULL - AREA_FREE), 0, 1))
+        gain = target if target < self.gain else min(target, self.gain + elapsed / RELEASE_US)
+        return Surface(levels, now_us, watch, gain)
+
+
+def linear(values: np.ndarray) -> np.ndarray:
+    """sRGB values in [0, 255] -> linear light in [0, 1] (IEC 61966-2-1)."""
+    c = np.asarray(values, np.float64) / 255
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(picture: np.ndarray) -> np.ndarray:
+    """Relative luminance in [0, 1] of RGB pixels [..., 3] (WCAG 2)."""
+    return linear(picture) @ np.array([0.2126, 0.7152, 0.0722])
+
+
+def palette(gain: float) -> np.ndarray:
+    """uint8 [2 * LEVELS + 1, 3]: the colours of levels -1 to 1, mixed in linear light."""
+    ground = linear(np.array(GROUND))
+    share = np.linspace(0, 1, LEVELS + 1)[:, None]
+    sides = []
+    for dim, vivid in ((DIM_OFF, VIVID_OFF), (DIM_ON, VIVID_ON)):
+        full = linear(np.array(dim)) * (1 - gain) + linear(np.array(vivid)) * gain
+        light = ground + (full - ground) * share
+        sides.append(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
+    return np.round(255 * np.concatenate([sides[0][:0:-1], sides[1]])).astype(np.uint8)
+
+
+def paint(surface: Surface) -> Picture:
+    """The event picture, uint8 [H, W, 3]."""
+    return palette(surface.gain)[(surface.levels * LEVELS).astype(np.intp) + LEVELS]
+
+
+def draw(
+    surface: Surface,
+    prediction: Prediction | None,
+    labels: Sequence[str],
+    *,
+    steady: str = "",
+    camera: Picture | None = None,
+    history: np.ndarray | None = None,
+    meters: Sequence[tuple[str, str]] = (),
+    keys: str = "",
+    width: int = 1120,
+) -> Picture:
+    """One picture of `width` pixels: what is seen, what is predicted, how it came to be.
+
+    `camera` RGB [H, W, 3] is shown beside the events; `history` [steps, K] are the probabilities of the latest steps;
+    `meters` are (name, value) pairs; `keys` is the line of key hints.
+    """
+    side = (width - 3 * MARGIN) // 2
+    tall = side * 3 // 4
+    canvas = np.full((tall + STRIP + FOOT + 4 * MARGIN, width, 3), BACK, np.uint8)
+    views = [paint(surface)] if camera is None else [camera, paint(surface)]
+    if len(views) == 1:
+        _place(canvas, views[0], MARGIN, MARGIN, width - 2 * MARGIN, tall)
+    for n, view in enumerate(views if len(views) == 2 else []):
+        _place(canvas, view, MARGIN + n * (side + MARGIN), MARGIN, side, tall)
+    top = tall + 2 * MARGIN
+    _card(canvas, MARGIN, top, width - 2 * MARGIN, STRIP)
+    if prediction is not None:
+        best = labels.index(steady) if steady in labels else prediction.index
+        _label(canvas, steady or prediction.label, prediction.probabilities[best], 2 * MARGIN, top, width // 4)
+        _bars(canvas, prediction, labels, best, width // 4 + MARGIN, top + 14, width * 7 // 20, STRIP - 28)
+    if history is not None and len(history) > 1:
+        _traces(canvas, history, width * 5 // 8 + MARGIN, top + 16, width * 3 // 8 - 3 * MARGIN, STRIP - 32)
+    _meters(canvas, meters, MARGIN, top + STRIP + MARGIN, width - 2 * MARGIN)
+    _text(canvas, keys, MARGIN, canvas.shape[0] - 14, 13, INK_2)
+    return canvas
+
+
+def _place(canvas: Picture, view: Picture, left: int, top: int, width: int, height: int) -> None:
+    """Scale a view into a box, whole, on a dark ground; few pixels stay squares."""
+    scale = min(width / view.shape[1], height / view.shape[0])
+    size = (max(1, round(view.shape[1] * scale)), max(1, round(view.shape[0] * scale)))
+    way = cv2.INTER_NEAREST if scale > 3 else cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
+    scaled = cv2.resize(view, size, interpolation=way)
+    x, y = left + (width - size[0]) // 2, top + (height - size[1]) // 2
+    canvas[top : top + height, left : left + width] = GROUND
+    canvas[y : y + size[1], x : x + size[0]] = scaled
+
+
+def _card(canvas: Picture, left: int, top: int, width: int, height: int) -> None:
+    cv2.rectangle(canvas, (left, top), (left + width, top + height), PANEL, -1)
+    cv2.rectangle(canvas, (left, top), (left + width, top + height), LINE, 1)
+
+
+def _label(canvas: Picture, steady: str, share: float, left: int, top: int, width: int) -> None:
+    size = 72 if len(steady) <= 3 else max(22, min(52, int(1.55 * (width - MARGIN) / len(steady))))
+    _text(canvas, steady, left, top + 96, size, INK, bold=True)
+    _text(canvas, f"{share:.0%} sure", left, top + 134, 19, INK_2)
+
+
+def _bars(
+    canvas: Picture,
+    prediction: Prediction,
+    labels: Sequence[str],
+    best: int,
+    left: int,
+    top: int,
+    width: int,
+    height: int,
+) -> None:
+    """A bar a class, the best one in full tone: all of them up to ten, else the ten most likely."""
+    order = list(range(len(labels)))
+    if len(order) > 10:
+        order = sorted(order, key=lambda k: -prediction.probabilities[k])[:10]
+    pitch = height / max(len(order), 1)
+    name_width = min(width // 3, 10 + max((_width(labels[k], 13) for k in order), default=0))
+    for row, k in enumerate(order):
+        chosen, middle = k == best, int(top + pitch * (row + 0.5))
+        share = prediction.probabilities[k]
+        start, length = left + name_width, width - name_width - 52
+        _text(canvas, labels[k], left, middle + 5, 13, INK if chosen else INK_2, bold=chosen)
+        cv2.rectangle(canvas, (start, middle - 3), (start + length, middle + 3), LINE, -1)
+        if share >= 0.005:
+            tone = TONES[0] if chosen else (64, 100, 140)
+            cv2.rectangle(canvas, (start, middle - 3), (start + int(length * share), middle + 3), tone, -1)
+        _text(canvas, f"{share:.0%}", start + length + 10, middle + 5, 13, INK if chosen else INK_2)
+
+
+def _traces(canvas: Picture, history: np.ndarray, left: int, top: int, width: int, height: int) -> None:
+    """The probabilities of the leading classes over the latest steps."""
+    for level in (0, 0.5, 1):
+        y = round(top + height * (1 - level))
+        cv2.line(canvas, (left, y), (left + width, y), LINE, 1)
+    leaders = np.argsort(-history[-60:].mean(0), kind="stable")[: len(TONES) - 1]
+    xs = left + np.linspace(0, width, len(history))
+    for tone, k in reversed(list(zip(TONES, leaders))):
+        points = np.stack([xs, top + height * (1 - history[:, k])], 1).round().astype(np.int32)
+        cv2.polylines(canvas, [points], False, tone, 2, cv2.LINE_AA)
+
+
+def _meters(canvas: Picture, meters: Sequence[tuple[str, str]], left: int, top: int, width: int) -> None:
+    pitch = width // max(len(meters), 1)
+    for n, (name, value) in enumerate(meters):
+        _text(canvas, name, left + n * pitch, top + 6, 12, INK_2)
+        _text(canvas, value, left + n * pitch, top + 26, 17, INK, bold=True)
+
+
+FACE = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None  # OpenCV 5 brings outline fonts
+
+
+def _text(
+    canvas: Picture, text: str, left: int, baseline: int, size: int, colour: Colour, *, bold: bool = False
+) -> None:
+    if FACE is not None:
+        cv2.putText(canvas, text, (left, baseline), colour, FACE, size, 700 if bold else 400)
+    else:
+        plain = text.encode("ascii", "replace").decode()
+        weight = 2 if bold else 1
+        cv2.putText(canvas, plain, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, size / 30, colour, weight, cv2.LINE_AA)
+
+
+def _width(text: str, size: int) -> int:
+    if FACE is not None:
+        return cv2.getTextSize((9999, 99), text, (0, 0), FACE, size, 700)[2]
+    return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size / 30, 2)[0][0]

@@ -1,0 +1,111 @@
+"""The forms of a network that the engine is compared with: dense in PyTorch, SpikingJelly's, OpenVINO's."""
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.folding import fold
+from models.networks.resnet import SpikingResNet
+from models.neurons.config import NeuronConfig
+from models.neurons.layers import Neuron
+
+Variants = dict[str, Callable[[], Any]]
+
+
+@cache
+def installed(package: str) -> bool:
+    """Whether a peer is there; says once, in a line, that its rows are left out where it is not."""
+    there = find_spec(package) is not None
+    if not there:
+        print(f"(no rows of {package}: it is not installed; pip install {package})")
+    return there
+
+
+def folded(network: SpikingResNet) -> SpikingResNet:
+    """The best dense form: batch norms folded, channels last."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(conv := module[0], nn.Conv2d):
+            weight, bias, _ = fold(module)
+            conv.weight, conv.bias, module[1] = nn.Parameter(weight), nn.Parameter(bias), nn.Identity()
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def inference(network: Callable[[Tensor], Any], x_seq: Tensor, dtype: torch.dtype | None = None) -> Callable[[], Any]:
+    """The network on x_seq, under autocast to `dtype`."""
+
+    def run() -> Any:
+        with torch.inference_mode(), torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
+            return network(x_seq)
+
+    return run
+
+
+def spikingjelly_resnet(network: SpikingResNet) -> Callable[[Tensor], Tensor]:
+    """SpikingJelly's multi-step LIF in place of our neurons, the same weights and topology."""
+    from spikingjelly.activation_based import functional, neuron
+
+    class Layer(nn.Module):
+        def __init__(self, config: NeuronConfig) -> None:
+            super().__init__()
+            self.node = neuron.LIFNode(tau=1 / (1 - config.beta), detach_reset=True, step_mode="m")
+
+        def forward(self, x_seq: Tensor, _: object) -> Tensor:
+            return self.node(x_seq)
+
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Neuron):
+                setattr(module, name, Layer(child.config))
+
+    def run(x_seq: Tensor) -> Tensor:
+        functional.reset_net(network)
+        return network(x_seq)[0]
+
+    return run
+
+
+def openvino(network: SpikingResNet, x_seq: Tensor, precision: str) -> Callable[[], Any]:
+    """The exported network under OpenVINO, one thread."""
+    import openvino as ov
+
+    class Plain(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return network(x)[0]
+
+    with torch.no_grad():
+        model = ov.convert_model(torch.export.export(Plain(), (x_seq,)))
+    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
+    return lambda: request.infer([x_seq.numpy()])
+
+
+def spikingjelly_converted(ann: nn.Module, images: Tensor, x_seq: Tensor) -> Variants:
+    """The ANN through SpikingJelly's own converter, in both of its step modes."""
+    from spikingjelly.activation_based import ann2snn, functional
+    from spikingjelly.activation_based.ann2snn.recipes import RateCodingRecipe
+
+    recipe = RateCodingRecipe(dataloader=[(images, torch.zeros(len(images)))], mode="99.9%")
+    single = ann2snn.Converter(recipe=recipe).convert(copy.deepcopy(ann)).eval()
+    multi = copy.deepcopy(single)
+    functional.set_step_mode(multi, "m")
+    merged = x_seq.contiguous()
+
+    def loop() -> None:
+        functional.reset_net(single)
+        with torch.inference_mode():
+            for x in x_seq:
+                single(x)
+
+    def whole() -> None:
+        functional.reset_net(multi)
+        with torch.inference_mode():
+            multi(merged)
+
+    return {"SpikingJelly step loop": loop, "SpikingJelly multi-step": whole}

@@ -1,0 +1,72 @@
+"""Networks that fire at a stated rate: batch norms shifted until every neuron layer does.
+
+Where no trained checkpoint of a shape exists, this is what the engine's benchmark measures: random weights, but the
+share of active neurons is the stated one in each layer, not in the mean alone.
+"""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.resnet import Block, SewBlock, SpikingResNet
+from models.neurons.layers import Neuron
+from models.neurons.state import State
+
+BISECTIONS = 12
+
+
+def norms_before(network: SpikingResNet) -> dict[int, nn.BatchNorm2d]:
+    """The batch norm whose shift moves the current of each neuron layer, by the layer's id."""
+    found: dict[int, nn.BatchNorm2d] = {}
+
+    def note(neuron: nn.Module | None, conv_bn: nn.Module | None) -> None:
+        if neuron is not None and isinstance(conv_bn, nn.Sequential):
+            found[id(neuron)] = cast(nn.BatchNorm2d, conv_bn[1])
+
+    blocks = cast(list[Block], list(network.blocks))
+    membrane = network.config.block == "ms"
+    note(blocks[0].neuron1 if membrane else network.neuron, network.stem)
+    for number, block in enumerate(blocks):
+        after = blocks[number + 1].neuron1 if number + 1 < len(blocks) else network.last_neuron
+        last = after if membrane else block.last_neuron()
+        inner = [block.neuron2, block.neuron3] if membrane else [block.neuron1, block.neuron2]
+        for neuron, conv_bn in zip(inner, (block.conv1, block.conv2)):
+            if conv_bn is not block.last_conv:
+                note(neuron, conv_bn)
+        note(last, block.last_conv)
+        if isinstance(block, SewBlock):
+            note(block.neuron3 if block.conv3 is None else block.neuron4, block.shortcut)
+    return found
+
+
+@torch.no_grad()
+def at_rate(network: SpikingResNet, x_seq: Tensor, rate: float) -> list[float]:
+    """Let every neuron layer fire at about `rate` on x_seq [T, N, C, H, W], in one pass; the rates reached."""
+    norms, rates = norms_before(network), list[float]()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+            nn.init.constant_(module.weight, network.config.neuron.theta)
+
+    def fire(neuron: Neuron, current: Tensor) -> float:
+        state: State = {}
+        return float(neuron.forward(current, state).mean())
+
+    def shift(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        neuron, current = cast(Neuron, module), cast(Tensor, inputs[0])
+        low, high = -20.0, 20.0
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if fire(neuron, current + middle) < rate else (low, middle)
+        norms[id(neuron)].bias.add_(high)
+        current.add_(high)  # in place: a membrane shortcut carries the shift on
+        rates.append(fire(neuron, current))
+
+    handles = [m.register_forward_pre_hook(shift) for m in network.modules() if isinstance(m, Neuron)]
+    network.train()
+    network(x_seq)
+    for handle in handles:
+        handle.remove()
+    network.eval()
+    return rates

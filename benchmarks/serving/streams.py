@@ -1,0 +1,134 @@
+"""Live streams through the service, by a client that costs little beside it; for serving_load.py."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+import uvloop
+
+from benchmarks.serving.clients import Served
+from models.contract import Contract
+from service.stream.messages import EVENTS_T64, Frame, encode_t64
+
+TEXT, BINARY = 1, 2
+AHEAD = 2  # messages a stream has out when it sends as fast as it is answered
+
+
+def client_frame(opcode: int, payload: bytes) -> bytes:
+    """A WebSocket frame of a client (RFC 6455, 5.2), masked with zeros: nothing is left to compute."""
+    n = len(payload)
+    size = bytes([0x80 | n]) if n < 126 else b"\xfe" + n.to_bytes(2) if n < 2**16 else b"\xff" + n.to_bytes(8)
+    return bytes([0x80 | opcode]) + size + bytes(4) + payload
+
+
+def messages(contract: Contract, events: Sequence[np.ndarray]) -> list[bytes]:
+    """A stream's packets, ready for the socket; the first is the hello."""
+    hello = {"type": "hello", "protocol": 1, "width": contract.sensor_width, "height": contract.sensor_height}
+    ready = [client_frame(TEXT, json.dumps(hello).encode())]
+    for seq, part in enumerate(events):
+        ready.append(client_frame(BINARY, Frame(seq, 0.0, EVENTS_T64, encode_t64(part)).pack()))
+    return ready
+
+
+class StreamClient(asyncio.Protocol):
+    """One stream's socket; `answered` is called with the seq of each answer to a packet."""
+
+    def __init__(self, answered: Callable[[int], None]) -> None:
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._answered, self._data, self._open = answered, b"", False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(
+            b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if not self._open and b"\r\n\r\n" in self._data:
+            self._open, self._data = True, self._data.partition(b"\r\n\r\n")[2]
+            self.ready.set_result(None)
+        while self._open and len(self._data) >= 4:
+            wide = self._data[1] == 126
+            begin = 4 if wide else 2
+            end = begin + (int.from_bytes(self._data[2:4]) if wide else self._data[1])
+            if len(self._data) < end:
+                break
+            _, found, rest = self._data[begin:end].partition(b'"seq":')
+            self._data = self._data[end:]
+            if found:
+                self._answered(int(rest[: rest.index(b",")]))
+
+
+async def connected(served: Served, hello: bytes, answered: Callable[[int], None]) -> StreamClient:
+    """A stream that has said hello."""
+    loop = asyncio.get_running_loop()
+    _, client = await loop.create_connection(lambda: StreamClient(answered), "127.0.0.1", served.port)
+    await client.ready
+    client.transport.write(hello)
+    return client
+
+
+def as_answered(served: Served, streams: Sequence[list[bytes]], seconds: float, ahead: int = AHEAD) -> float:
+    """Answers a second when each stream sends its next packet as soon as an earlier one is answered."""
+
+    async def run() -> float:
+        answers, clients = 0, list[StreamClient]()
+
+        def answering(number: int) -> Callable[[int], None]:
+            def answered(seq: int) -> None:
+                nonlocal answers
+                answers += 1
+                if seq + ahead + 1 < len(streams[number]):
+                    clients[number].transport.write(streams[number][seq + ahead + 1])
+
+            return answered
+
+        for number, own in enumerate(streams):
+            clients.append(await connected(served, own[0], answering(number)))
+        begin = time.perf_counter()
+        for client, own in zip(clients, streams):
+            client.transport.writelines(own[1 : ahead + 1])
+        while time.perf_counter() - begin < seconds and answers < sum(len(own) - 1 for own in streams):
+            await asyncio.sleep(0.005)
+        rate = answers / (time.perf_counter() - begin)
+        for client in clients:
+            client.transport.close()
+        return rate
+
+    return uvloop.run(run())
+
+
+def paced(served: Served, streams: Sequence[list[bytes]], period_s: float) -> list[float]:
+    """Every stream sends a packet a period, each at its own moment of it; ms from sending to the answer."""
+
+    async def run() -> list[float]:
+        ms, sent = list[float](), [dict[int, float]() for _ in streams]
+
+        def answering(number: int) -> Callable[[int], None]:
+            return lambda seq: ms.append((time.perf_counter() - sent[number][seq]) * 1e3)
+
+        clients = [await connected(served, own[0], answering(number)) for number, own in enumerate(streams)]
+        moments = np.random.default_rng(0).random(len(streams)) * period_s
+        order = sorted(
+            (moment + seq * period_s, number, seq)
+            for number, (moment, own) in enumerate(zip(moments, streams))
+            for seq in range(len(own) - 1)
+        )
+        begin = time.perf_counter() + 0.1
+        for due, number, seq in order:
+            wait_s = begin + due - time.perf_counter()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            sent[number][seq] = time.perf_counter()
+            clients[number].transport.write(streams[number][seq + 1])
+        await asyncio.sleep(0.5)
+        for client in clients:
+            client.transport.close()
+        return ms[len(streams) :]  # not the acks of the first packets, which close no bin
+
+    return uvloop.run(run())

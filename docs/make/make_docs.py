@@ -1,0 +1,171 @@
+"""Write docs/commands.md from the code: commands with their flags, recipes, ways of conversion, benchmarks.
+
+    python docs/make/make_docs.py            write the page
+    python docs/make/make_docs.py --check    say whether it is up to date, and change nothing
+
+The text is made from the parsers' own actions and not by argparse, whose layout differs between versions of Python.
+"""
+
+import argparse
+import ast
+import sys
+import textwrap
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "commands.md"
+COLUMNS, INDENT = 110, 34
+RULE = "|---|---|"  # below the head of a table of two columns
+HEAD = """# Commands, recipes, ways of conversion, benchmarks
+
+Written by `docs/make/make_docs.py` from the code; a test fails when this page is out of date. `spikesight COMMAND
+--help` says the same. Exit codes: 0 good, 1 failure, 2 wrong usage or input, 130 stopped by Ctrl-C.
+"""
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of one command, as `spikesight` builds it."""
+    from app.cli import COMMANDS
+
+    module_name, summary = COMMANDS[name]
+    module = import_module(module_name)
+    parser = argparse.ArgumentParser(prog=f"spikesight {name}", description=getattr(module, "DESCRIPTION", summary))
+    module.configure(parser)
+    return parser
+
+
+def nested(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The sub-commands of a command, by name."""
+    for action in parser._actions:  # argparse has no public way to list them
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def flags_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Every flag of a command and of its sub-commands."""
+    own = {flag for action in parser._actions for flag in action.option_strings}
+    return own.union(*(flags_of(child) for child in nested(parser).values()))
+
+
+def _value(action: argparse.Action) -> str:
+    """How an action's value is written: a choice, a metavar or nothing."""
+    if action.nargs == 0:
+        return ""
+    metavar = action.metavar if isinstance(action.metavar, str) else None
+    if metavar is None:
+        metavar = action.dest if not action.option_strings else action.dest.upper()
+    return f"{metavar} ..." if action.nargs in ("+", "*") else metavar
+
+
+def _entry(action: argparse.Action, prog: str) -> str:
+    """One line or more: the flag, its value and its help."""
+    left = ", ".join(action.option_strings)
+    left = f"  {left} {_value(action)}".rstrip() if left else f"  {_value(action)}"
+    text = (action.help or "") % {**vars(action), "prog": prog}
+    if action.choices and not isinstance(action, argparse._SubParsersAction):
+        text = f"{text}; one of {', '.join(str(choice) for choice in action.choices if choice != '')}"
+    text = " ".join(text.split())
+    lines = textwrap.wrap(text, COLUMNS - INDENT, break_on_hyphens=False, break_long_words=False)
+    if len(left) < INDENT - 1 and lines:
+        return "\n".join([left.ljust(INDENT) + lines[0], *(" " * INDENT + line for line in lines[1:])])
+    return "\n".join([left, *(" " * INDENT + line for line in lines)])
+
+
+def shown_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """What a command's help lists: not --help itself, not its sub-commands, not what is kept quiet."""
+    hidden = (argparse._HelpAction, argparse._SubParsersAction)
+    return [a for a in parser._actions if not isinstance(a, hidden) and a.help != argparse.SUPPRESS]
+
+
+def usage(parser: argparse.ArgumentParser) -> str:
+    """The command with its positional arguments and required flags."""
+    words = [parser.prog]
+    for action in parser._actions:
+        if action.option_strings and action.required:
+            words.append(f"{action.option_strings[0]} {_value(action)}")
+    words.append("[options]")
+    words += [_value(a) for a in shown_actions(parser) if not a.option_strings]
+    return " ".join(words)
+
+
+def section(parser: argparse.ArgumentParser, level: int = 2) -> Iterator[str]:
+    """A command's part of the page."""
+    yield f"{'#' * level} {parser.prog}\n"
+    described = (parser.description or "").strip()
+    if described:
+        yield f"```text\n{described}\n```\n"
+    entries = [usage(parser), *(_entry(action, parser.prog) for action in shown_actions(parser))]
+    yield "```text\n" + "\n".join(entries) + "\n```\n"
+    for child in nested(parser).values():
+        yield from section(child, level + 1)
+
+
+def recipes() -> Iterator[tuple[str, str]]:
+    """(file, first sentence of its comment) of every recipe."""
+    for path in sorted((ROOT / "training" / "recipes").glob("*.yaml")):
+        comment = []
+        for line in path.read_text().splitlines():
+            if not line.startswith("# "):
+                break
+            comment.append(line[2:].strip())
+        yield path.relative_to(ROOT).as_posix(), _sentence(" ".join(comment))
+
+
+def benchmarks() -> Iterator[tuple[str, str]]:
+    """(file, first sentence of its docstring) of every benchmark that can be run."""
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        source = path.read_text()
+        if "__main__" in source:  # the others are parts of these
+            yield path.relative_to(ROOT).as_posix(), _sentence(ast.get_docstring(ast.parse(source)) or "")
+
+
+def _sentence(text: str) -> str:
+    words = " ".join(text.split("\n\n")[0].split())
+    return words.split(". ")[0].rstrip(".:")
+
+
+def page() -> str:
+    """docs/commands.md."""
+    from app.cli import COMMANDS
+    from models.conversion.methods import METHODS
+
+    parts = [HEAD, "| command | what it does |", RULE]
+    parts += [f"| [`spikesight {name}`](#spikesight-{name}) | {summary} |" for name, (_, summary) in COMMANDS.items()]
+    parts.append("\n`train-dvs` is `spikesight train`.\n")
+    for name in COMMANDS:
+        parts += section(parser_of(name))
+    parts += ["## Recipes\n", "Settings for `train-dvs --config`; flags override them.\n"]
+    parts += ["| file | what it trains |", RULE]
+    parts += [f"| [`{name}`](../{name}) | {text} |" for name, text in recipes()]
+    parts += ["\n## Ways of conversion\n", "For `spikesight convert --method` and `spikesight compare --methods`.\n"]
+    parts += ["| name | what it is |", RULE]
+    parts += [f"| `{name}` | {method.source} |" for name, method in METHODS.items()]
+    parts += ["\n## Benchmarks\n", "How to read them: [measuring](measuring.md).\n"]
+    parts += ["| file | what it measures |", RULE]
+    parts += [f"| [`{name}`](../{name}) | {text} |" for name, text in benchmarks()]
+    return "\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only say whether the page is up to date")
+    args = parser.parse_args()
+    text, name = page(), PAGE.relative_to(ROOT)
+    if PAGE.is_file() and PAGE.read_text() == text:
+        print(f"{name} is up to date")
+        return 0
+    if args.check:
+        print(f"{name} is out of date: run python docs/make/make_docs.py", file=sys.stderr)
+        return 1
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(text)
+    print(f"wrote {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

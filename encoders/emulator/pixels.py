@@ -1,0 +1,162 @@
+"""An event camera in numbers: grey frames -> events (the pixel model), and still images moved by saccades -> events.
+
+The pixel model is that of v2e (Hu et al., CVPRW 2021) with the reference always moved by whole thresholds:
+every pixel holds a log intensity; each time the light is one threshold above (ON) or below (OFF) it, an event fires
+and the held value moves by that threshold. Event times are interpolated between frames.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
+
+Floats = NDArray[np.float32]
+LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with each other
+
+
+@cache
+def engine() -> ModuleType:
+    """The compiled loops, or their numpy twins where numba cannot be imported."""
+    try:
+        from encoders.kernels import emulator
+    except ImportError:
+        from encoders.kernels import emulator_numpy
+
+        return emulator_numpy
+    return emulator
+
+
+@dataclass(frozen=True)
+class PixelModel:
+    """What the pixels of an event camera are like. Thresholds are steps of log intensity."""
+
+    threshold_on: float = 0.2
+    threshold_off: float = 0.2
+    sigma: float = 0.03  # spread of the thresholds from pixel to pixel
+    linear_below: float = 20.0  # grey values up to this are linear, above logarithmic
+    refractory_us: int = 0  # a pixel is silent this long after an event
+    leak_hz: float = 0.1  # ON events of a pixel in the dark of the lens cap
+    noise_hz: float = 0.0  # shot noise events of a dark pixel a second; bright pixels have a quarter
+    cutoff_hz: float = 0.0  # bandwidth of the photoreceptor; 0: none
+    steady: bool = False  # take out what all pixels share: auto-exposure and lamp flicker
+    max_events: int = 0  # of one frame; what is over comes with the next. 0: four a pixel
+
+    def __post_init__(self) -> None:
+        if min(self.threshold_on, self.threshold_off) < 0.01:
+            raise EventsError(f"thresholds must be at least 0.01, not {self.threshold_on} and {self.threshold_off}")
+        if min(self.sigma, self.refractory_us, self.leak_hz, self.noise_hz, self.cutoff_hz, self.max_events) < 0:
+            raise EventsError("spread, refractory time, leak, noise, cut-off and the event limit cannot be negative")
+        if self.linear_below < 1:
+            raise EventsError(f"the linear part must reach to a grey value of 1 or more, not {self.linear_below}")
+
+
+CLEAN = PixelModel(leak_hz=0.0)
+NOISY = PixelModel(sigma=0.05, noise_hz=5.0, cutoff_hz=30.0, refractory_us=1_000)
+
+
+def log_levels(linear_below: float) -> Floats:
+    """[256] float32: ln I for grey values I above `linear_below`, a straight line from 0 to there (v2e, lin-log)."""
+    grey = np.arange(256, dtype=np.float64)
+    line = grey * (math.log(linear_below) / linear_below)
+    return np.where(grey <= linear_below, line, np.log(np.maximum(grey, 1))).astype(np.float32)
+
+
+def thresholds(mean: float, sigma: float, shape: tuple[int, int], generator: np.random.Generator) -> Floats:
+    """A threshold for every pixel: normal, never below 0.01."""
+    return np.maximum(generator.normal(mean, sigma, shape), 0.01).astype(np.float32)
+
+
+@dataclass
+class PixelState:
+    """All that an emulator remembers from one frame to the next; arrays are [H, W]."""
+
+    reference: Floats  # log intensity at the last event
+    last: Floats  # log intensity now
+    free_us: NDArray[np.int64]  # end of the refractory time
+    t_us: int
+    draw: int  # random draws so far
+    shift: float  # log intensity taken out as common to all pixels
+
+    def copy(self) -> "PixelState":
+        return replace(self, reference=self.reference.copy(), last=self.last.copy(), free_us=self.free_us.copy())
+
+
+class Emulator:
+    """A stream of grey frames -> events. The same seed and frames give the same events, wherever the stream is cut.
+
+    `state` is None before the first frame; copy() it to go back to later.
+    """
+
+    def __init__(self, size: SensorSize, params: PixelModel | None = None, seed: int = 0) -> None:
+        self.size, self.seed = size, seed
+        self.state: PixelState | None = None
+        self.n_waiting = 0  # pixels whose events did not fit the limit of the last frame
+        self.retune(params or PixelModel())
+
+    def retune(self, params: PixelModel) -> None:
+        """Other pixels from the next frame on; what each remembers stays."""
+        shape = (self.size.height, self.size.width)
+        generator = np.random.default_rng(self.seed)
+        self.params = params
+        self._on = thresholds(params.threshold_on, params.sigma, shape, generator)
+        self._off = thresholds(params.threshold_off, params.sigma, shape, generator)
+        self._start = (generator.uniform(-0.5, 0.5, shape) * np.minimum(self._on, self._off)).astype(np.float32)
+        self._levels = log_levels(params.linear_below)
+        self._limit = params.max_events or 4 * shape[0] * shape[1]
+        room = self._limit + shape[0] * shape[1]  # one noise event a pixel at most
+        self._offsets, self._words = np.empty(room, np.uint32), np.empty(room, np.uint32)
+
+    def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
+        """The events between the frame before and this one (uint8 [H, W], captured at `t_us`), sorted.
+
+        The first frame, and one that is not later than the frame before or more than ten seconds after it, gives none:
+        pixels start anew from it. Raises EventsError for another size or dtype.
+        """
+        if grey.shape != (self.size.height, self.size.width) or grey.dtype != np.uint8:
+            raise EventsError(f"expected a uint8 frame of {self.size}, got {grey.dtype} {grey.shape[::-1]}")
+        state = self.state
+        if state is None or not 0 < t_us - state.t_us <= LONGEST_INTERVAL_US:
+            self._begin(grey, t_us)
+            return empty_events()
+        params, dt = self.params, t_us - state.t_us
+        seconds = dt * 1e-6
+        if params.steady:
+            sample = np.s_[:: max(1, self.size.height // 60), :: max(1, self.size.width // 60)]
+            change = self._levels[grey[sample]] - np.float32(state.shift) - state.last[sample]
+            state.shift += float(np.median(change))
+        shots = params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)
+        alpha = 1 - math.exp(-2 * math.pi * params.cutoff_hz * seconds) if params.cutoff_hz else 1.0
+        n, self.n_waiting = engine().frame_events(
+            np.ascontiguousarray(grey),
+            self._levels - np.float32(state.shift),
+            shots.astype(np.float32),
+            self._on,
+            self._off,
+            state.reference,
+            state.last,
+            state.free_us,
+            state.t_us,
+            np.float32(dt),
+            np.float32(alpha),
+            np.float32(params.leak_hz * seconds),
+            params.refractory_us,
+            np.uint32(self.seed & 0xFFFFFFFF),
+            np.uint32(state.draw & 0xFFFFFFFF),
+            self._limit,
+            self._offsets,
+            self._words,
+        )
+        events = np.empty(n, EVENTS)
+        engine().sorted_events(self._offsets, self._words, n, state.t_us, dt, events)
+        state.t_us, state.draw = t_us, state.draw + 2
+        return events
+
+    def _begin(self, grey: NDArray[np.uint8], t_us: int) -> None:
+        last = self._levels[grey]
+        draw = self.state.draw if self.state else 0
+        self.state = PixelState(last + self._start, last, np.full(grey.shape, -(2**62), np.int64), t_us, draw, 0.0)

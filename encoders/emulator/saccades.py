@@ -1,0 +1,184 @@
+"""A still image seen by a camera that moves: saccades and smooth paths through the pixel model, as events."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.emulator.pixels import Floats, engine, thresholds
+from encoders.events import EVENTS, Events, EventsError, SensorSize
+from encoders.preprocess import DIGIT_SIZE, fit_digit, fit_plain
+
+NMNIST_SENSOR = SensorSize(34, 34)
+
+
+@dataclass(frozen=True)
+class Saccades:
+    """How a still image is moved before the camera, and what the camera is like; the defaults are those of N-MNIST.
+
+    Fitted here to N-MNIST recordings and the MNIST images they were made from (Orchard et al. 2015 give only the idea:
+    three eye movements along a triangle, 100 ms each). `path_px`: where the left upper corner of a 28 x 28 image lies
+    on the 34 x 34 sensor at the corners of the triangle; larger sensors scale it. A movement has the speed profile
+    1 - cos. `inverted`: the recordings look as if the digits had been dark on a bright screen.
+    """
+
+    path_px: tuple[tuple[float, float], ...] = ((-0.30, 1.54), (2.15, 7.54), (5.85, 1.09), (0.42, 1.03))
+    starts_ms: tuple[float, ...] = (0.9, 96.2, 210.2)
+    lengths_ms: tuple[float, ...] = (91.8, 100.5, 87.2)
+    total_ms: float = 310.0
+    threshold_on: float = 0.344
+    threshold_off: float = 0.340
+    sigma: float = 0.023
+    floor: float = 21.5  # stray light, in grey values
+    blur_px: float = 0.46
+    cutoff_hz: float = 40.0
+    refractory_us: float = 1170.0
+    noise_hz: float = 0.4
+    noise_on: float = 0.97  # part of the noise that is ON
+    inverted: bool = True
+    step_us: int = 1000
+
+    def corner(self, unit: float) -> NDArray[np.float64]:
+        """[2, steps]: x and y of a 28-unit image's corner on a 34-unit sensor at each step, in sensor pixels."""
+        t = np.arange(0, self.total_ms, self.step_us / 1000)
+        corners = np.asarray(self.path_px) * unit
+        position = np.repeat(corners[:1].T, len(t), axis=1)
+        for index, (begin, length) in enumerate(zip(self.starts_ms, self.lengths_ms)):
+            part = np.clip((t - begin) / length, 0, 1)
+            part = part - np.sin(2 * np.pi * part) / (2 * np.pi)
+            position += (corners[index + 1] - corners[index])[:, np.newaxis] * part
+        return position
+
+
+@dataclass(frozen=True)
+class Smooth(Saccades):
+    """The same camera and image on a smooth path without pauses: an ellipse around the middle of the sensor."""
+
+    radius_px: float = 3.0
+    period_ms: float = 310.0
+    phase: float = 0.0  # where on the ellipse it begins, in turns
+    roundness: float = 1.0  # height of the ellipse by its width; below 0 it turns the other way
+
+    def corner(self, unit: float) -> NDArray[np.float64]:
+        turns = np.arange(0, self.total_ms, self.step_us / 1000) / self.period_ms + self.phase
+        angle = 2 * np.pi * turns
+        return (3 + self.radius_px * np.stack([np.cos(angle), self.roundness * np.sin(angle)])) * unit
+
+
+NMNIST = Saccades()
+MOVEMENTS: dict[str, type[Saccades]] = {"saccades": Saccades, "smooth": Smooth}
+
+
+def saccades(
+    image: NDArray[np.uint8], sensor: SensorSize = NMNIST_SENSOR, *, movement: Saccades = NMNIST, seed: int = 0
+) -> Events:
+    """Events of a camera that looks at a still grey image (uint8 [H, W]) while it moves: three saccades, about 0.3 s.
+
+    An image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34
+    stays as it is). The same seed gives the same pixels and noise. Raises EventsError for a wrong image.
+    """
+    if image.ndim != 2 or image.dtype != np.uint8 or 0 in image.shape:
+        raise EventsError(f"expected a grey uint8 image [H, W], got {image.dtype} {image.shape}")
+    unit = min(sensor.width, sensor.height) / 34
+    image = _fitted(image, max(2, round(28 * unit)))
+    x, y = _path(movement, unit)
+    x = x + (sensor.width - 34 * unit) / 2 + (28 * unit - image.shape[1]) / 2
+    y = y + (sensor.height - 34 * unit) / 2 + (28 * unit - image.shape[0]) / 2
+    generator = np.random.default_rng(seed)
+    shape = (sensor.height, sensor.width)
+    on = thresholds(movement.threshold_on, movement.sigma, shape, generator)
+    off = thresholds(movement.threshold_off, movement.sigma, shape, generator)
+    start = generator.uniform(-0.5, 0.5, shape).astype(np.float32) * np.minimum(on, off)
+    padded, columns, rows, weights = _views(_log_image(image, movement), x, y, shape)
+    noise = _noise(movement, shape, generator)
+    room = 40 * on.size + len(noise[0])
+    offsets, words = np.empty(room, np.uint32), np.empty(room, np.uint32)
+    alpha = 1 - math.exp(-2e-6 * math.pi * movement.cutoff_hz * movement.step_us) if movement.cutoff_hz else 1.0
+    n = engine().moving_image(
+        padded,
+        columns,
+        rows,
+        weights,
+        np.float32(movement.step_us),
+        on,
+        off,
+        start,
+        np.float32(alpha),
+        np.float32(movement.refractory_us),
+        offsets[: 40 * on.size],
+        words[: 40 * on.size],
+    )
+    total = n + len(noise[0])
+    offsets[n:total], words[n:total] = noise
+    events = np.empty(total, EVENTS)
+    engine().sorted_events(offsets, words, total, 0, round(movement.total_ms * 1000) + movement.step_us, events)
+    return events
+
+
+def _fitted(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The image scaled so that its longer side is `side` pixels."""
+    height, width = image.shape
+    if max(height, width) == side:
+        return image
+    import cv2
+
+    scale = side / max(height, width)
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, target, interpolation=method), np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _path(movement: Saccades, unit: float) -> NDArray[np.float64]:
+    return movement.corner(unit)
+
+
+def _log_image(image: NDArray[np.uint8], movement: Saccades) -> Floats:
+    """Log intensity of the image as the lens shows it, with a border of three pixels for the blur."""
+    light = np.pad(image.astype(np.float32), 3)
+    if movement.blur_px > 0:
+        taps = np.exp(-0.5 * (np.arange(-2, 3) / movement.blur_px) ** 2)
+        taps = (taps / taps.sum()).astype(np.float32)
+        for _ in range(2):  # rows, then columns
+            wide = np.pad(light, ((0, 0), (2, 2)))
+            light = sum((tap * wide[:, k : k + light.shape[1]] for k, tap in enumerate(taps)), np.zeros_like(light)).T
+    return np.log((255 - light if movement.inverted else light) + np.float32(movement.floor)).astype(np.float32)
+
+
+def _views(
+    light: Floats, x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int]
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64], Floats]:
+    """A canvas around the image, and for each step where the sensor lies on it: column, row and bilinear weights."""
+    left, top = math.ceil(x.max()) + 4, math.ceil(y.max()) + 4  # canvas place of the sensor's corner when x = y = 0
+    u, v = left - x, top - y
+    columns, rows = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
+    height = max(shape[0] + int(rows.max()) + 2, top + light.shape[0])
+    width = max(shape[1] + int(columns.max()) + 2, left + light.shape[1])
+    canvas = np.full((height, width), light[0, 0], np.float32)
+    canvas[top - 3 : top - 3 + light.shape[0], left - 3 : left - 3 + light.shape[1]] = light
+    right, below = (u - columns).astype(np.float32), (v - rows).astype(np.float32)
+    weights = [(1 - right) * (1 - below), right * (1 - below), (1 - right) * below, right * below]
+    return canvas, columns, rows, np.stack(weights, axis=1)
+
+
+def _noise(
+    movement: Saccades, shape: tuple[int, int], generator: np.random.Generator
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Noise events anywhere, at any time: their offsets in us and their words x << 17 | y << 1 | p."""
+    n = int(generator.poisson(movement.noise_hz * movement.total_ms / 1000 * shape[0] * shape[1]))
+    times = generator.integers(0, round(movement.total_ms * 1000), n).astype(np.uint32)
+    x, y = (generator.integers(0, side, n).astype(np.uint32) for side in (shape[1], shape[0]))
+    polarity = (generator.random(n) < movement.noise_on).astype(np.uint32)
+    return times, x << np.uint32(17) | y << np.uint32(1) | polarity
+
+
+def saccade_events(
+    image: np.ndarray, sensor: SensorSize, still: Literal["plain", "digit"], *, seed: int = 0
+) -> np.ndarray:
+    """EVENTS of a camera of this sensor that looks at the image in three saccades (Orchard et al. 2015)."""
+    if still == "digit":
+        return saccades(fit_digit(image, DIGIT_SIZE, DIGIT_SIZE)[0], sensor, seed=seed)
+    return saccades(fit_plain(image, sensor.height, sensor.width, 1)[0], sensor, seed=seed)

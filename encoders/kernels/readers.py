@@ -1,0 +1,187 @@
+"""The compiled loops of the file readers. Imported only where numba is present; the readers hold numpy twins.
+
+Events go to `out` as bytes, 13 each, in two writes of 8: what is too much lies where the next event comes. So `out` has
+room for one event more than are written.
+"""
+
+import numba
+import numpy as np
+
+from encoders.kernels.unaligned import put_8
+
+EVENT = np.int64(13)
+
+
+@numba.njit(cache=True, nogil=True)
+def faults(events, width, height):
+    """How many events lie outside width x height, and how many times are lower than the one before."""
+    outside = backward = 0
+    w, h = np.uint16(width), np.uint16(height)
+    last = events[0]["t"] if len(events) else 0
+    for index in range(len(events)):
+        event = events[index]
+        t = event["t"]
+        outside += (np.uint16(event["x"]) >= w) | (np.uint16(event["y"]) >= h)
+        backward += t < last
+        last = t
+    return outside, backward
+
+
+@numba.njit(cache=True, nogil=True)
+def put_event(out, at, t, x, y, on):
+    """An event as the 13 bytes from `at` on, and three more."""
+    put_8(out, at, t)
+    put_8(out, at + 8, x | y << 16 | on << 32)
+
+
+@numba.njit(cache=True, nogil=True)
+def evt2(words, high, out):
+    """EVT2 words (uint32) -> events in `out`; how many, and the time base after them (-1: none met yet)."""
+    at = np.int64(0)
+    for raw in words:
+        word = np.int64(raw)
+        kind = word >> 28
+        if kind <= 1:
+            if high < 0:
+                continue
+            put_event(out, at, high | word >> 22 & 0x3F, word >> 11 & 0x7FF, word & 0x7FF, kind)
+            at += EVENT
+        elif kind == 8:
+            high = next_high(high, (word & 0x0FFFFFFF) << 6, 34)
+    return at // EVENT, high
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def next_high(high, fresh, bits):
+    """The time base with the clock's wraps counted: a step back of more than half its range is one."""
+    if high < 0:
+        return fresh
+    period = np.int64(1) << bits
+    fresh += high // period * period
+    if fresh < high - (period >> 1):
+        fresh += period
+    return fresh
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def place_of_lowest(bits):
+    """The place of the lowest set bit of a uint32: the set bits of what lies below it, counted."""
+    below = (bits & (~bits + np.uint32(1))) - np.uint32(1)
+    below = below - ((below >> np.uint32(1)) & np.uint32(0x55555555))
+    below = (below & np.uint32(0x33333333)) + ((below >> np.uint32(2)) & np.uint32(0x33333333))
+    below = (below + (below >> np.uint32(4))) & np.uint32(0x0F0F0F0F)
+    return np.int64(np.uint32(below * np.uint32(0x01010101)) >> np.uint32(24))
+
+
+@numba.njit(cache=True, nogil=True)
+def evt21(words, high, out):
+    """EVT2.1 words (uint64) -> events in `out`, while it has room for 32 more.
+
+    How many events, how many words they took, and the time base after them (-1: none met yet).
+    """
+    at, last = np.int64(0), np.int64(len(out)) - 33 * EVENT
+    for place in range(len(words)):
+        if at > last:
+            return at // EVENT, place, high
+        word = words[place]
+        kind, half = np.int64(word >> np.uint64(60)), np.int64((word >> np.uint64(32)) & np.uint64(0x0FFFFFFF))
+        if kind <= 1:
+            if high < 0:
+                continue
+            t, x, y = high | half >> 22, half >> 11 & 0x7FF, half & 0x7FF
+            bits = np.uint32(word & np.uint64(0xFFFFFFFF))
+            while bits:
+                put_event(out, at, t, x + place_of_lowest(bits), y, kind)
+                at += EVENT
+                bits &= bits - np.uint32(1)
+        elif kind == 8:
+            high = next_high(high, half << 6, 34)
+    return at // EVENT, len(words), high
+
+
+@numba.njit(cache=True, nogil=True)
+def evt3(words, state, out):
+    """EVT3 words (uint16) -> events in `out`, while it has room for 12 more; how many, and how many words they took.
+
+    state int64 [6], changed in place: time base (-1: none met yet), low 12 bits of time, y, base x, its polarity, and
+    whether a row has been met.
+    """
+    high, low, y, base, polarity, known = state[0], state[1], state[2], state[3], state[4], state[5]
+    place, n_words = np.int64(0), np.int64(len(words))
+    while place < n_words and (high < 0 or known == 0):  # there are no events yet
+        word = np.int64(words[np.uint64(place)])
+        kind, value = word >> 12, word & 0x7FF
+        if kind == 0:
+            y, known = value, np.int64(1)
+        elif kind == 3:
+            base, polarity = value, word >> 11 & 1
+        elif kind == 4 or kind == 5:
+            base = base_after(base, kind)
+        elif kind == 6:
+            low = word & 0xFFF
+        elif kind == 8:
+            high = next_high(high, (word & 0xFFF) << 12, 24)
+        place += 1
+    # Rows, columns and low times come in no order that a processor could foresee. So nothing is decided for these:
+    # each word writes an event, and only a column word moves on to the next.
+    at, last = np.int64(0), np.int64(len(out)) - 13 * EVENT
+    newest = np.uint32(0x8000 | (high >> 12 & 0xFFF))  # the time base is sent again and again: only a new one counts
+    while place < n_words and at <= last:
+        word = np.int64(words[np.uint64(place)])
+        kind, value = word >> 12, word & 0x7FF
+        y ^= (y ^ value) & -np.int64(kind == 0)
+        low ^= (low ^ (word & 0xFFF)) & -np.int64(kind == 6)
+        put_event(out, at, high | low, value, y, word >> 11 & 1)
+        at += EVENT & -np.int64(kind == 2)
+        if (np.uint32(word) ^ newest) - np.uint32(1) < np.uint32(0xFFF):  # both begin with 8, and they differ
+            newest = np.uint32(word)
+            high = next_high(high, (word & 0xFFF) << 12, 24)
+        elif np.uint32(kind) - np.uint32(3) <= np.uint32(2):
+            if kind == 3:
+                base, polarity = value, word >> 11 & 1
+            else:
+                bits = np.uint32(word) & np.uint32(0xFFF if kind == 4 else 0xFF)
+                while bits:
+                    put_event(out, at, high | low, base + place_of_lowest(bits), y, polarity)
+                    at += EVENT
+                    bits &= bits - np.uint32(1)
+                base = base_after(base, kind)
+        place += 1
+    state[0], state[1], state[2], state[3], state[4], state[5] = high, low, y, base, polarity, known
+    return at // EVENT, place
+
+
+@numba.njit(cache=True, nogil=True)
+def base_after(base, kind):
+    """The base column after a vector of 12 (kind 4) or 8."""
+    return min(base + (12 if kind == 4 else 8), 0x7FFF - 12)
+
+
+@numba.njit(cache=True, nogil=True)
+def dat(words, last, out):
+    """DAT records (two uint32 each) -> events in `out`; the time of the last one, unwrapped."""
+    base = last >> 32 << 32 if last >= 0 else np.int64(0)
+    for index in range(len(words) // 2):
+        t = base + np.int64(words[2 * index])
+        if t < last - (np.int64(1) << 31):  # the clock has wrapped
+            base += np.int64(1) << 32
+            t += np.int64(1) << 32
+        last = t
+        word = np.int64(words[2 * index + 1])
+        put_event(out, EVENT * index, last, word & 0x3FFF, word >> 14 & 0x3FFF, np.int64(word >> 28 > 0))
+    return last
+
+
+@numba.njit(cache=True, nogil=True)
+def decode(records, side, out):
+    """records uint8 [n, 5] -> out EVENTS [n]; False where an event is a marker, off the sensor or out of order."""
+    last = 0
+    for i in range(len(records)):
+        x, y, mark = records[i, 0], records[i, 1], records[i, 2]
+        t = (mark & 0x7F) << 16 | records[i, 3] << 8 | records[i, 4]
+        if x >= side or y >= side or t < last:
+            return False
+        last = t
+        event = out[i]
+        event["t"], event["x"], event["y"], event["p"] = t, x, y, mark >= 128
+    return True

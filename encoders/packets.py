@@ -1,0 +1,140 @@
+"""Events in UDP datagrams: the three layouts that event-camera programs send. Pure: bytes in, events out, and back.
+
+t64          13 bytes an event: time uint64 (us), x uint16, y uint16, ON uint8          (faery t64_x16_y16_on8)
+t32          8 bytes: time uint32 (us, wraps after 71.6 minutes), x uint16, y << 1 | ON  (faery t32_x16_y15_on1)
+aestream     words of 4 bytes: bit 31 no time follows, 30 to 16 x, 15 ON, 14 to 0 y; else a word with the time follows
+             (AEStream, SPIF; port 3333)
+
+All little-endian; aestream words may be big-endian. A datagram holds whole records.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import EVENTS, Events, empty_events, unwrap
+
+T64 = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
+T32 = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2")])
+RECORD_BYTES = {"t64": 13, "t32": 8, "aestream": 4}
+EVENT_BYTES = {"t64": 13, "t32": 8, "aestream": 8}  # as encode() writes them
+NO_TIME = np.uint32(1 << 31)
+LATEST_US = 2**62  # times beyond it, from a broken sender, would overflow in sums
+LONGEST_DATAGRAM = 1472  # payload bytes that pass an Ethernet link in one piece
+
+
+class WireDecoder:
+    """Datagrams of one stream -> events. Keeps the wraps of 32-bit clocks; `n_bytes_lost` counts broken tails."""
+
+    def __init__(self, layout: str, *, big_endian: bool = False) -> None:
+        if layout not in RECORD_BYTES:
+            raise ValueError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
+        self.layout, self.big_endian = layout, big_endian
+        self.n_bytes_lost = 0
+        self._last = -1
+
+    def decode(self, datagrams: Sequence[bytes | memoryview], arrival_us: int) -> Events:
+        """Events of datagrams in the order they came. `arrival_us` is the time of events that carry none."""
+        if not datagrams:
+            return empty_events()
+        record = RECORD_BYTES[self.layout]
+        whole = []
+        for datagram in datagrams:
+            lost = len(datagram) % record
+            self.n_bytes_lost += lost
+            whole.append(datagram[: len(datagram) - lost] if lost else datagram)
+        data = np.frombuffer(whole[0] if len(whole) == 1 else b"".join(whole), np.uint8)
+        if self.layout == "t64":
+            return self._t64(data)
+        if self.layout == "t32":
+            return self._t32(data.view(T32))
+        words = data.view(">u4" if self.big_endian else "<u4").astype(np.uint32, copy=False)
+        return self._words(words, [len(datagram) // 4 for datagram in whole], arrival_us)
+
+    def _t64(self, data: NDArray[np.uint8]) -> Events:
+        """The layout is that of EVENTS, byte for byte, but that a foreign sender may write any number as ON or time."""
+        rows = data.reshape(-1, 13).copy()
+        if len(rows) and int(rows[:, 12].max()) > 1:
+            rows[:, 12] = rows[:, 12] > 0
+        events = rows.reshape(-1).view(EVENTS)  # coordinates above 32767 become negative: off any sensor
+        t = events["t"]
+        if len(t) and (int(t.max()) > LATEST_US or int(t.min()) < 0):
+            events["t"] = np.where((t < 0) | (t > LATEST_US), LATEST_US, t)
+        return events
+
+    def _t32(self, raw: NDArray[np.void]) -> Events:
+        events = np.empty(len(raw), EVENTS)
+        events["t"] = self._unwrapped(raw["t"])
+        events["x"], events["y"], events["p"] = raw["x"], raw["y"] >> 1, raw["y"] & 1
+        return events
+
+    def _unwrapped(self, times: NDArray[np.uint32]) -> NDArray[np.int64]:
+        t = unwrap(times.astype(np.int64), 32, self._last)
+        self._last = int(t[-1]) if len(t) else self._last
+        return t
+
+    def _words(self, words: NDArray[np.uint32], lengths: list[int], arrival_us: int) -> Events:
+        untimed = words >= NO_TIME
+        if bool(untimed.all()):
+            return _from_words(words, np.full(len(words), arrival_us, np.int64))
+        if all(length % 2 == 0 for length in lengths) and not bool(untimed[::2].any()):
+            return _from_words(words[::2], self._unwrapped(words[1::2]))
+        at = self._walk(untimed.tolist(), lengths)
+        timed = ~untimed[at]
+        t = np.full(len(at), arrival_us, np.int64)
+        t[timed] = self._unwrapped(words[at[timed] + 1])
+        return _from_words(words[at], t)
+
+    def _walk(self, untimed: list[bool], lengths: list[int]) -> NDArray[np.intp]:
+        """Where event words are; a time may itself have bit 31 set, so only event words are looked at."""
+        at: list[int] = []
+        begin = 0
+        for length in lengths:
+            index, end = begin, begin + length
+            while index < end:
+                step = 1 if untimed[index] else 2
+                if index + step > end:
+                    self.n_bytes_lost += 4
+                else:
+                    at.append(index)
+                index += step
+            begin = end
+        return np.asarray(at, np.intp)
+
+
+def _from_words(words: NDArray[np.uint32], t: NDArray[np.int64]) -> Events:
+    events = np.empty(len(words), EVENTS)
+    events["t"] = t
+    events["x"], events["y"] = words >> np.uint32(16) & np.uint32(0x7FFF), words & np.uint32(0x7FFF)
+    events["p"] = words >> np.uint32(15) & np.uint32(1)
+    return events
+
+
+def encode(
+    events: Events, layout: str, *, big_endian: bool = False, longest: int = LONGEST_DATAGRAM
+) -> Iterator[bytes]:
+    """Events as datagrams of at most `longest` bytes, each of whole events; aestream events carry their times."""
+    data = memoryview(pack(events, layout, big_endian=big_endian))
+    step = max(1, longest // EVENT_BYTES[layout]) * EVENT_BYTES[layout]
+    for begin in range(0, len(data), step):
+        yield bytes(data[begin : begin + step])
+
+
+def pack(events: Events, layout: str, *, big_endian: bool = False) -> bytes:
+    """All events in one piece. Raises ValueError for a layout that does not exist."""
+    if layout == "t64":
+        raw = np.empty(len(events), T64)
+        raw["t"], raw["x"], raw["y"], raw["on"] = (events[name] for name in "txyp")
+    elif layout == "t32":
+        raw = np.empty(len(events), T32)
+        raw["t"], raw["x"] = events["t"] & 0xFFFFFFFF, events["x"]
+        raw["y"] = events["y"].astype(np.uint16) << np.uint16(1) | events["p"].astype(np.uint16)
+    elif layout == "aestream":
+        raw = np.empty((len(events), 2), ">u4" if big_endian else "<u4")
+        x, y, p = (events[name].astype(np.uint32) for name in "xyp")
+        raw[:, 0] = x << np.uint32(16) | p << np.uint32(15) | y
+        raw[:, 1] = events["t"] & 0xFFFFFFFF
+    else:
+        raise ValueError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
+    return raw.tobytes()

@@ -1,0 +1,190 @@
+"""iniVation's older formats: AEDAT 2.0 (jAER) and AEDAT 3.1 (cAER, DVS Gesture)."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import Events, SensorSize, make_events, unwrap
+from encoders.recordings.format import Opened, Parts, RecordingError, fit, text_header, word_chunks
+
+CHIPS = {  # what a header's chip or source name says about the sensor; the longest name that fits counts
+    "dvs128": SensorSize(128, 128),
+    "davis240": SensorSize(240, 180),
+    "davis128": SensorSize(128, 128),
+    "davis208": SensorSize(208, 192),
+    "davis346": SensorSize(346, 260),
+    "davis640": SensorSize(640, 480),
+    "dvxplorer": SensorSize(640, 480),
+    "dvxplorer_lite": SensorSize(320, 240),
+    "dvs132s": SensorSize(132, 104),
+}
+DVS128 = CHIPS["dvs128"]
+LARGEST_PACKET = 1 << 28  # bytes; a size beyond this is damage
+
+
+def _chip(lines: list[str]) -> str | None:
+    text = "\n".join(lines).lower()
+    return max((name for name in CHIPS if name in text), key=len, default=None)
+
+
+# ----------------------------------------------------------------------------------------------------------- AEDAT 2.0
+
+
+@dataclass
+class Aedat2:
+    """Big-endian uint32 address and int32 time. The address layouts are jAER's, turned so that row 0 is the top.
+
+    DVS128: ON is bit 0 clear, column 127 - bits 1 to 7, row (from below) bits 8 to 14. DAVIS: bit 31 marks frames and
+    IMU samples, bit 10 external signals; ON is bit 11, column W - 1 - bits 12 to 21, row (from below) bits 22 to 30.
+    """
+
+    size: SensorSize
+    davis: bool
+    last: int = -1
+
+    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        """See formats.Decode."""
+        return fit(self.events, data, out, 8)
+
+    def events(self, data: NDArray[np.uint8]) -> Events:
+        """Whole records -> their events."""
+        pairs = data.view(">u4").reshape(-1, 2)
+        address, t = pairs[:, 0].astype(np.uint32), pairs[:, 1].astype(np.int64)
+        if self.davis:
+            kept = (address >> np.uint32(31) | address >> np.uint32(10) & np.uint32(1)) == 0
+            x = address >> np.uint32(12) & np.uint32(0x3FF)
+            y = address >> np.uint32(22) & np.uint32(0x1FF)
+            p = address >> np.uint32(11) & np.uint32(1)
+        else:
+            kept = address >> np.uint32(15) == 0
+            x = address >> np.uint32(1) & np.uint32(0x7F)
+            y = address >> np.uint32(8) & np.uint32(0x7F)
+            p = address & np.uint32(1) ^ np.uint32(1)
+        t = unwrap(t, 32, self.last)
+        self.last = int(t[-1]) if len(t) else self.last
+        x, y = self.size.width - 1 - x.astype(np.int64), self.size.height - 1 - y.astype(np.int64)
+        events = make_events(t, x, y, p)
+        return events if bool(kept.all()) else events[kept]
+
+
+def open_aedat2(path: Path) -> Opened:
+    """An AEDAT 2.0 file. The chip is told by the header, or by the addresses: those of a DVS128 have 15 bits."""
+    with path.open("rb") as file:
+        lines = text_header(file, b"#")
+        start = file.tell()
+        sample = np.frombuffer(file.read(8 * 4096), np.uint8)
+    notes: list[str] = []
+    chip = _chip(lines)
+    if chip is None:
+        addresses = sample[: len(sample) // 8 * 8].view(">u4")[::2]
+        chip = "dvs128" if bool((addresses < 1 << 15).all()) else "davis240"
+        if chip == "davis240" and bool(((addresses >> 12 & 0x3FF)[addresses >> 31 == 0] >= 240).any()):
+            chip = "davis346"
+        notes.append(f"the header names no camera; read as {chip.upper()}")
+    decode = Aedat2(CHIPS[chip], davis=chip.startswith("davis"))
+    return Opened(CHIPS[chip], word_chunks(path, start, 8, decode, notes), notes)
+
+
+def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
+    """AEDAT 2.0 as a DVS128 (up to 128 x 128) or a DAVIS (240 x 180, 346 x 260) would; other sensors do not fit."""
+    davis = {CHIPS["davis240"]: "Davis240C", CHIPS["davis346"]: "Davis346B"}.get(size)
+    if davis is None and (size.width > 128 or size.height > 128):
+        raise RecordingError(f"AEDAT 2 holds only sensors up to 128x128, 240x180 and 346x260, not {size}")
+    name = f"eu.seebetter.ini.chips.davis.{davis}" if davis else "ch.unizh.ini.jaer.chip.retina.DVS128"
+    with path.open("wb") as file:
+        file.write(f"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: {name}\r\n".encode())
+        for events in parts:
+            file.write(aedat2_words(events, size if davis else DVS128, davis=davis is not None).tobytes())
+
+
+def aedat2_words(events: Events, size: SensorSize, *, davis: bool) -> NDArray[np.uint32]:
+    """Events as pairs of big-endian uint32: address, time."""
+    if len(events) and int(events["t"][-1]) >= 1 << 32:
+        raise RecordingError("AEDAT 2 holds times below 2^32 us only; let the recording begin at 0 (--zero)")
+    width, height = size.width, size.height
+    x, y = (width - 1 - events["x"]).astype(np.uint32), (height - 1 - events["y"]).astype(np.uint32)
+    p = events["p"].astype(np.uint32)
+    pairs = np.empty((len(events), 2), ">u4")
+    pairs[:, 0] = y << np.uint32(22) | x << np.uint32(12) | p << np.uint32(11)
+    if not davis:
+        pairs[:, 0] = y << np.uint32(8) | x << np.uint32(1) | (p ^ np.uint32(1))
+    pairs[:, 1] = events["t"]
+    return pairs
+
+
+# ----------------------------------------------------------------------------------------------------------- AEDAT 3.1
+
+PACKET_HEADER = struct.Struct("<hhiiiiii")  # type, source, size, time offset, overflows, capacity, number, valid
+
+
+def open_aedat3(path: Path) -> Opened:
+    """An AEDAT 3.1 file: packets of events of one type; polarity events are type 1."""
+    with path.open("rb") as file:
+        lines = text_header(file, b"#")
+        start = file.tell()
+    notes: list[str] = []
+    chip = _chip(lines)
+    return Opened(CHIPS[chip] if chip else None, _aedat3_chunks(path, start, notes), notes)
+
+
+def _aedat3_chunks(path: Path, start: int, notes: list[str]) -> Iterator[Events]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while header := file.read(PACKET_HEADER.size):
+            if len(header) < PACKET_HEADER.size:
+                notes.append("the last packet is cut short")
+                return
+            kind, _, size, _, overflows, _, number, _ = PACKET_HEADER.unpack(header)
+            if size < 8 or number < 0 or not 0 <= overflows < 1 << 30 or size * number > LARGEST_PACKET:
+                notes.append("a packet header makes no sense; what follows it is lost")
+                return
+            if kind != 1:
+                file.seek(size * number, 1)
+                continue
+            data = file.read(size * number)
+            if len(data) < size * number:
+                notes.append("the last packet is cut short")
+            yield _aedat3_events(data, size, overflows)
+
+
+def _aedat3_events(data: bytes, size: int, overflows: int) -> Events:
+    """Polarity events: uint32 with valid (0), ON (1), y (2 to 16), x (17 to 31); int32 time; an overflow is 2^31 us."""
+    records = np.frombuffer(data, np.uint8)[: len(data) // size * size].reshape(-1, size)
+    words = np.ascontiguousarray(records[:, :8]).view("<u4")
+    word = words[:, 0]
+    t = (words[:, 1] & np.uint32(0x7FFFFFFF)).astype(np.int64) + (overflows << 31)
+    x, y = (word >> np.uint32(17)).astype(np.int64), (word >> np.uint32(2) & np.uint32(0x7FFF)).astype(np.int64)
+    return make_events(t, x, y, word >> np.uint32(1) & np.uint32(1))[(word & np.uint32(1)) == 1]
+
+
+def write_aedat3(path: Path, parts: Parts, size: SensorSize) -> None:
+    """AEDAT 3.1 in packets of 4096 events; sensors that iniVation made only, for the header names the camera."""
+    source = next((name for name, chip in CHIPS.items() if chip == size), None)
+    if source is None:
+        raise RecordingError(f"AEDAT 3.1 names a camera in place of a size, and none there has {size} pixels")
+    with path.open("wb") as file:
+        file.write(f"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 0: {source.upper()}\r\n#!END-HEADER\r\n".encode())
+        for events in parts:
+            file.writelines(aedat3_packets(events))
+
+
+def aedat3_packets(events: Events) -> Iterator[bytes]:
+    """Events as packets of at most 4096, each with its header; no packet spans an overflow of the clock."""
+    word = (
+        np.uint32(1)
+        | events["p"].astype(np.uint32) << np.uint32(1)
+        | events["y"].astype(np.uint32) << np.uint32(2)
+        | events["x"].astype(np.uint32) << np.uint32(17)
+    )
+    pairs = np.stack([word, (events["t"] & 0x7FFFFFFF).astype(np.uint32)], axis=1).astype("<u4")
+    overflow = events["t"] >> 31
+    cuts = np.flatnonzero(np.diff(overflow)) + 1
+    cuts = np.unique(np.concatenate([np.arange(0, len(events) + 4096, 4096).clip(max=len(events)), cuts, [0]]))
+    for begin, end in pairwise(cuts.tolist()):
+        n = end - begin
+        yield PACKET_HEADER.pack(1, 0, 8, 4, int(overflow[begin]), n, n, n) + pairs[begin:end].tobytes()

@@ -1,0 +1,236 @@
+"""AEDAT 4, the format of iniVation's DV: packets of many streams, in LZ4 or zstd, each a flatbuffer."""
+
+import re
+import struct
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO
+
+import numpy as np
+
+from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events, make_events
+from encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, RecordingError, piece_bytes
+
+AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
+LARGEST_PACKET = 1 << 28  # bytes; a size beyond this is damage
+RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
+CUT_SHORT = "the last packet is cut short"
+SENSELESS = "a packet header makes no sense; what follows it is lost"
+
+
+@dataclass(frozen=True)
+class Aedat4Header:
+    """Compression (0 none, 1 and 2 LZ4, 3 and 4 zstd), where packets begin and end, the event stream and its sensor."""
+
+    compression: int
+    start: int
+    end: int
+    stream: int
+    size: SensorSize | None
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The compiled loops, or None where numba cannot be imported."""
+    try:
+        from encoders.kernels import aedat4
+    except ImportError:
+        return None
+    return aedat4
+
+
+def open_aedat4(path: Path) -> Opened:
+    """An AEDAT 4 file. zstd, and without numba LZ4 too, goes through EventCV, a few megabytes of packets at a time."""
+    header = _header(path)
+    notes: list[str] = []
+    read = _read_foreign
+    if header.compression in (0, 1, 2) and kernels() is not None:
+        read = _read_compiled
+    elif header.compression == 0:
+        read = _read_plain
+    return Opened(header.size, read(path, header, notes), notes)
+
+
+def _header(path: Path) -> Aedat4Header:
+    with path.open("rb") as file:
+        file.seek(len(AEDAT4_MARK))
+        (length,) = struct.unpack("<I", _exactly(file, 4))
+        if length > 1 << 22:
+            raise RecordingError("its header makes no sense")
+        table = _exactly(file, length)
+        start = file.tell()
+        end = file.seek(0, 2)
+    try:
+        root = struct.unpack_from("<I", table)[0]
+        compression = _field(table, root, 0, "<i", 0)
+        table_at = _field(table, root, 1, "<q", -1)
+        text_at = _field_place(table, root, 2)
+        text_at += struct.unpack_from("<I", table, text_at)[0]
+        text = table[text_at + 4 : text_at + 4 + struct.unpack_from("<I", table, text_at)[0]].decode("latin-1")
+    except (struct.error, IndexError) as error:
+        raise RecordingError("its header makes no sense") from error
+    stream, size = _event_stream(text)
+    return Aedat4Header(compression, start, table_at if start <= table_at <= end else end, stream, size)
+
+
+def _event_stream(text: str) -> tuple[int, SensorSize | None]:
+    """Number and sensor of the first stream of events in the header's XML."""
+    for part in re.split(r'<node name="(?=\d+" path="[^"]*outInfo/\d+/")', text)[1:]:
+        if re.search(r'key="typeIdentifier"[^>]*>EVTS<', part):
+            sides = [re.search(rf'key="size{axis}"[^>]*>(\d+)<', part) for axis in "XY"]
+            found = [int(side.group(1)) for side in sides if side]
+            size = SensorSize(*found) if len(found) == 2 and all(1 <= side <= MAX_SIDE for side in found) else None
+            return int(part[: part.index('"')]), size
+    raise RecordingError("it holds no stream of events")
+
+
+def _field_place(table: bytes, root: int, index: int) -> int:
+    """Where a flatbuffer table's field lies, 0 if it is absent."""
+    vtable = root - struct.unpack_from("<i", table, root)[0]
+    if vtable < 0 or 4 + 2 * index >= struct.unpack_from("<H", table, vtable)[0]:
+        return 0
+    offset = struct.unpack_from("<H", table, vtable + 4 + 2 * index)[0]
+    return root + offset if offset else 0
+
+
+def _field(table: bytes, root: int, index: int, kind: str, default: int) -> int:
+    place = _field_place(table, root, index)
+    return struct.unpack_from(kind, table, place)[0] if place else default
+
+
+def _exactly(file: BinaryIO, n: int) -> bytes:
+    data = file.read(n)
+    if len(data) < n:
+        raise RecordingError("the file ends inside its header")
+    return data
+
+
+def _packets(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[bytes]:
+    """The event stream's packets as they lie in the file, without their 8-byte frame."""
+    with path.open("rb") as file:
+        file.seek(header.start)
+        while file.tell() < header.end:
+            frame = file.read(8)
+            if len(frame) < 8:
+                notes.append(CUT_SHORT)
+                return
+            stream, length = struct.unpack("<ii", frame)
+            if not 0 <= length <= LARGEST_PACKET:
+                notes.append(SENSELESS)
+                return
+            if file.tell() + length > header.end:
+                notes.append(CUT_SHORT)
+                return
+            if stream == header.stream:
+                yield file.read(length)
+            else:
+                file.seek(length, 1)
+
+
+def _read_compiled(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
+    """Through one buffer that stays in the processor's cache; packets of other streams are passed over unread."""
+    loops = kernels()
+    assert loops is not None
+    compressed = header.compression != 0
+    buffer, scratch = np.empty(READ_BYTES, np.uint8), np.empty(READ_BYTES, np.uint8)
+    room = piece_bytes(header.end - header.start) // (4 if compressed else 16)  # events: few take fewer bytes
+    events, n, damaged, at = np.empty(room, EVENTS), 0, 0, header.start
+    with path.open("rb", buffering=0) as file:
+        while at < header.end:
+            file.seek(at)
+            held = file.readinto(buffer.data[: header.end - at])
+            why, done, n, bad, need = loops.packets(
+                buffer[:held], header.stream, compressed, scratch, events.view(np.uint8), n
+            )
+            at, damaged = at + done, damaged + bad
+            if why == loops.SENSELESS:
+                notes.append(SENSELESS)
+                break
+            if why == loops.ROOM:
+                yield events[:n]
+                events, n = np.empty(max(room, need), EVENTS), 0
+            elif why == loops.SCRATCH:
+                scratch = np.empty(need, np.uint8)
+            elif at > header.end or (not done and (need <= len(buffer) or need > header.end - at)):
+                notes.append(CUT_SHORT)
+                break
+            elif need > len(buffer):
+                buffer = np.empty(need, np.uint8)
+    if n:
+        yield events[:n]
+    if damaged:
+        notes.append(f"{damaged} damaged packets were left out")
+
+
+def _read_plain(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
+    """Without numba, packets that are not compressed."""
+    damaged = 0
+    for packet in _packets(path, header, notes):
+        try:
+            found = _events_of(packet)
+        except (RecordingError, struct.error, IndexError):
+            damaged += 1
+            continue
+        if len(found):
+            yield found
+    if damaged:
+        notes.append(f"{damaged} damaged packets were left out")
+
+
+def _events_of(table: bytes) -> Events:
+    """A size-prefixed flatbuffer EventPacket -> its events."""
+    root = 4 + struct.unpack_from("<I", table, 4)[0]
+    place = _field_place(table, root, 0)
+    if not place:
+        return empty_events()
+    place += struct.unpack_from("<I", table, place)[0]
+    n = struct.unpack_from("<I", table, place)[0]
+    if len(table) < place + 4 + 16 * n:
+        raise RecordingError("a packet is shorter than it says")
+    found = np.frombuffer(table, RECORD, n, place + 4)
+    return make_events(found["t"], found["x"], found["y"], found["p"])
+
+
+def _read_foreign(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
+    """Through EventCV: a small file with the same header and some of the packets at a time."""
+    with path.open("rb") as file:
+        head = file.read(header.start)
+    batch: list[bytes] = []
+    for packet in _packets(path, header, notes):
+        batch.append(struct.pack("<ii", header.stream, len(packet)) + packet)
+        if sum(map(len, batch)) > CHUNK_BYTES // 4:
+            yield from _through_eventcv(head, batch, notes)
+            batch = []
+    if batch:
+        yield from _through_eventcv(head, batch, notes)
+
+
+def _through_eventcv(head: bytes, batch: list[bytes], notes: list[str]) -> Iterator[Events]:
+    import eventcv
+
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "part.aedat4"
+        part.write_bytes(head + b"".join(batch))
+        try:
+            table = eventcv.load(str(part), time_unit="us").numpy()
+        except (ValueError, OSError, RuntimeError):
+            if len(batch) > 1:  # find the damaged packets
+                for packet in batch:
+                    yield from _through_eventcv(head, [packet], notes)
+            else:
+                notes.append("a damaged packet was left out")
+            return
+        yield make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
+
+
+def write_aedat4(path: Path, parts: Parts, size: SensorSize) -> None:
+    """AEDAT 4 with LZ4, by EventCV, which wants all events at once."""
+    import eventcv
+
+    events = np.concatenate(list(parts))
+    table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
+    eventcv.save(eventcv.from_numpy(table, sensor_size=(size.width, size.height), time_unit="us"), str(path))

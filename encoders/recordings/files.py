@@ -1,0 +1,291 @@
+"""Recordings on disk -> events, and back. The format is told by content; damage is a warning or one RecordingError."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from encoders.events import (
+    EVENTS,
+    MAX_SIDE,
+    Counters,
+    Events,
+    EventsError,
+    Sanitiser,
+    SensorSize,
+    check_events,
+    empty_events,
+)
+from encoders.recordings import aedat, aedat4, event_stream, nmnist, prophesee, prophesee_writer, tables
+from encoders.recordings.format import Format, Opened, RecordingError
+
+FORMATS: dict[str, Format] = {
+    "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2),
+    "aedat3": Format((".aedat3", ".aedat31", ".aedat"), aedat.open_aedat3, aedat.write_aedat3),
+    "aedat4": Format((".aedat4",), aedat4.open_aedat4, aedat4.write_aedat4),
+    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee_writer.write_evt2, 34),
+    "evt21": Format((".evt21", ".raw"), prophesee.open_raw, prophesee_writer.write_evt21, 34),
+    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee_writer.write_evt3, 24),
+    "dat": Format((".dat",), prophesee.open_dat, prophesee_writer.write_dat, 32),
+    "hdf5": Format((".h5", ".hdf5"), tables.open_hdf5, tables.write_hdf5),
+    "npz": Format((".npz",), tables.open_npz, tables.write_npz),
+    "csv": Format((".csv", ".txt"), tables.open_csv, tables.write_csv),
+    "nmnist": Format((".bin",), nmnist.open_nmnist, nmnist.write_nmnist),
+    "es": Format((".es",), event_stream.open_es, event_stream.write_es),
+}
+
+MARKS = {  # how a file of each kind begins
+    aedat4.AEDAT4_MARK[:10]: "aedat4",
+    b"#!AER-DAT3": "aedat3",
+    b"#!AER-DAT2": "aedat2",
+    b"\x89HDF\r\n\x1a\n": "hdf5",
+    b"PK\x03\x04": "npz",
+    b"Event Stream": "es",
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """All events of a file, sorted and on the sensor; `warnings` are sentences for people."""
+
+    events: Events
+    size: SensorSize
+    format: str
+    warnings: tuple[str, ...] = ()
+
+
+def detect_format(path: Path | str) -> str:
+    """The name in FORMATS that the file's content fits. Raises RecordingError where none does."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(8192)
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise RecordingError(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
+    if not head:
+        raise RecordingError(f"{path} is empty")
+    for mark, name in MARKS.items():
+        if head.startswith(mark):
+            return name
+    if head.startswith(b"%"):
+        return prophesee.raw_format(head) or "dat"
+    first = head.split(b"\n", 1)[0]
+    if tables.csv_row(first) or (b"\0" not in first and tables.named_columns(first)):
+        return "csv"
+    if nmnist.looks_like_nmnist(head, size):
+        return "nmnist"
+    raise RecordingError(f"{path} is not a recording of a kind known here ({', '.join(FORMATS)})")
+
+
+@contextmanager
+def _faults_named(path: Path) -> Iterator[None]:
+    """Whatever goes wrong while a file is read becomes one RecordingError that names it."""
+    try:
+        yield
+    except RecordingError as error:
+        raise RecordingError(f"cannot read {path}: {error}") from error
+    except MemoryError as error:
+        raise RecordingError(f"cannot read {path}: it asks for more memory than there is") from error
+    except Exception as error:  # a foreign reader may raise anything
+        raise RecordingError(f"cannot read {path}: it is damaged ({type(error).__name__})") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what a fault inside a Rust reader comes as; not an Exception
+            raise
+        raise RecordingError(f"cannot read {path}: it is damaged") from None
+
+
+def _open(path: Path) -> tuple[str, Opened]:
+    name = detect_format(path)
+    with _faults_named(path):
+        return name, FORMATS[name].open(path)
+
+
+def read_recording(path: Path | str) -> Recording:
+    """All events of one file. Raises RecordingError: missing, empty, of no known kind, or without a single event."""
+    path = Path(path)
+    name, opened = _open(path)
+    with _faults_named(path):
+        parts = [part for part in opened.chunks if len(part)]
+    if not parts:
+        raise RecordingError(f"there are no events in {path}")
+    events = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    size = opened.size or _smallest_sensor(events, name)
+    if size is None:
+        raise RecordingError(f"no event of {path} lies on a sensor of any size")
+    sanitiser = Sanitiser(size)
+    kept = sanitiser.push(events)
+    if not len(kept):
+        raise RecordingError(f"no event of {path} lies on its {size} sensor")
+    return Recording(kept, size, name, (*opened.notes, *_remarks(sanitiser.counters, size)))
+
+
+def _remarks(counters: Counters, size: SensorSize) -> list[str]:
+    remarks = []
+    if counters.n_outside:
+        remarks.append(f"{counters.n_outside} events outside the {size} sensor were dropped")
+    if counters.n_backward:
+        remarks.append(
+            f"time steps back {counters.n_backward} times ({counters.n_restarts} clock restarts); "
+            "events were put in order"
+        )
+    return remarks
+
+
+def _smallest_sensor(events: Events, name: str) -> SensorSize | None:
+    """The sensor of a file that names none: N-MNIST's if everything fits, else the smallest that holds all events."""
+    usable = events[(events["x"] >= 0) & (events["y"] >= 0) & (events["x"] < MAX_SIDE) & (events["y"] < MAX_SIDE)]
+    if not len(usable):
+        return None
+    width, height = int(usable["x"].max()) + 1, int(usable["y"].max()) + 1
+    if name == "nmnist" and width <= nmnist.NMNIST_SENSOR.width and height <= nmnist.NMNIST_SENSOR.height:
+        return nmnist.NMNIST_SENSOR
+    return SensorSize(width, height)
+
+
+def read_recording_bytes(data: bytes, name: str) -> Recording:
+    """An uploaded recording; `name` is for the message. Raises RecordingError."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "upload"
+        path.write_bytes(data)
+        try:
+            return read_recording(path)
+        except RecordingError as error:
+            raise RecordingError(str(error).replace(str(path), Path(name).name or "the upload")) from None
+
+
+class RecordingReader:
+    """A file open for reading in pieces: `size` and `format` are known, `packets` reads it once from front to back."""
+
+    def __init__(self, path: Path | str, size: SensorSize | None = None) -> None:
+        self.path = Path(path)
+        self.size = size or sensor_of(self.path)
+        self.format, self._opened = _open(self.path)
+        self._sanitiser = Sanitiser(self.size)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What was met so far: all of it once the packets are through."""
+        return (*self._opened.notes, *_remarks(self._sanitiser.counters, self.size))
+
+    def packets(self, packet_us: int = 10_000) -> Iterator[Events]:
+        """See packets()."""
+        if packet_us < 1:
+            raise EventsError(f"a packet must last at least one microsecond, not {packet_us}")
+        origin, rest = None, empty_events()
+        with _faults_named(self.path):
+            for chunk in self._opened.chunks:
+                events = self._sanitiser.push(chunk)
+                if not len(events):
+                    continue
+                origin = int(events["t"][0]) if origin is None else origin
+                events = np.concatenate([rest, events]) if len(rest) else events
+                number = (events["t"] - origin) // packet_us
+                cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist()]
+                for begin, end in pairwise(cuts):
+                    yield events[begin:end]
+                rest = events[cuts[-1] :].copy()
+        if len(rest):
+            yield rest
+        if origin is None:
+            raise RecordingError(f"there are no events in {self.path}")
+
+
+def sensor_of(path: Path | str) -> SensorSize:
+    """The sensor of a file: from its header, or, where that names none, from one pass over its events."""
+    path = Path(path)
+    name, opened = _open(path)
+    if opened.size is not None:
+        return opened.size
+    width = height = 0
+    with _faults_named(path):
+        for chunk in opened.chunks:
+            size = _smallest_sensor(chunk, name)
+            if size is not None:
+                width, height = max(width, size.width), max(height, size.height)
+    if not width:
+        raise RecordingError(f"there are no events in {path}")
+    return SensorSize(width, height)
+
+
+def packets(path: Path | str, packet_us: int = 10_000, size: SensorSize | None = None) -> Iterator[Events]:
+    """The file's events in order, `packet_us` at a time from the first event; packets without events are left out.
+
+    Only a few megabytes of the file are in memory at any time. Raises RecordingError like read_recording.
+    """
+    yield from RecordingReader(path, size).packets(packet_us)
+
+
+def format_of(path: Path | str) -> str:
+    """The format that a file's name stands for. Raises RecordingError."""
+    suffix = Path(path).suffix.lower()
+    name = next((name for name, kind in FORMATS.items() if suffix in kind.suffixes), None)
+    if name is None:
+        suffixes = sorted({kind.suffixes[0] for kind in FORMATS.values()})
+        raise RecordingError(f"cannot tell a format from '{Path(path).name}'; end it in one of {', '.join(suffixes)}")
+    return name
+
+
+def write_recording(
+    path: Path | str,
+    events: Events | Iterable[Events],
+    size: SensorSize,
+    format: str | None = None,
+    *,
+    warn: Callable[[str], object] = lambda _: None,
+) -> int:
+    """Write sorted events, an array or pieces in order, in the format that the suffix stands for or in `format`.
+
+    Pieces are written as they come, but for npz, AEDAT 4 and ES, which hold all events first. Returns how many were
+    written. `warn` is told, in a sentence, where the format cannot hold the time of the first event. Raises
+    RecordingError; what was at `path` stays until the new file is whole.
+    """
+    path = Path(path)
+    name = format or format_of(path)
+    if name not in FORMATS:
+        raise RecordingError(f"there is no format '{name}'; choose one of {', '.join(FORMATS)}")
+    write = FORMATS[name].write
+    if write is None:
+        raise RecordingError(f"{name} files can be read but not written")
+    counted = _Counted([events] if isinstance(events, np.ndarray) else events, size)
+    unfinished = path.with_name(f".{path.stem}.part{FORMATS[name].suffixes[0]}")
+    try:
+        write(unfinished, counted, size)
+        unfinished.replace(path)
+    except (RecordingError, EventsError) as error:
+        raise RecordingError(f"cannot write {path}: {error}") from error
+    except OSError as error:
+        raise RecordingError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+    bits = FORMATS[name].clock_bits
+    if bits is not None and counted.first >> bits:
+        begin = counted.first % (1 << bits)
+        warn(f"{name} times have {bits} bits: the file begins at {begin:,} us, not at {counted.first:,} us")
+    return counted.n
+
+
+class _Counted:
+    """Pieces on their way to a file: checked, counted, empty ones left out."""
+
+    def __init__(self, parts: Iterable[Events], size: SensorSize) -> None:
+        self.parts, self.size, self.n, self.first = parts, size, 0, 0
+
+    def __iter__(self) -> Iterator[Events]:
+        last = 0
+        for part in self.parts:
+            if not len(part):
+                continue
+            check_events(part, self.size)
+            if int(part["t"][0]) < last:
+                raise RecordingError("times below zero have no place in a file" if not self.n else "time steps back")
+            last = int(part["t"][-1])
+            self.first = self.first if self.n else int(part["t"][0])
+            self.n += len(part)
+            yield np.ascontiguousarray(part, EVENTS)
+        if not self.n:
+            raise RecordingError("there are no events")

@@ -1,0 +1,76 @@
+"""N-MNIST's files (Orchard et al. 2015): five bytes an event, big-endian, no header."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import Events, SensorSize, make_events
+from encoders.recordings.format import Opened, Parts, RecordingError, fit, word_chunks
+
+NMNIST_SENSOR = SensorSize(34, 34)
+
+
+# ------------------------------------------------------------------------------------------------------------- N-MNIST
+
+
+@dataclass
+class Nmnist:
+    """40-bit events: column, row, polarity (upper bit) and 23 bits of time, big-endian (Orchard et al. 2015).
+
+    A row of 240 is no event: the camera's clock has gone on by 2^13 us.
+    """
+
+    ahead: int = 0
+
+    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        """See formats.Decode."""
+        return fit(self.events, data, out, 5)
+
+    def events(self, data: NDArray[np.uint8]) -> Events:
+        """Whole records -> their events."""
+        records = data.reshape(-1, 5).astype(np.int64)
+        t = (records[:, 2] & 0x7F) << 16 | records[:, 3] << 8 | records[:, 4]
+        marks = records[:, 1] == 240
+        if not marks.any():
+            return make_events(t + self.ahead, records[:, 0], records[:, 1], records[:, 2] >> 7)
+        ahead = self.ahead + (np.cumsum(marks) << 13)
+        self.ahead = int(ahead[-1])
+        return make_events(t + ahead, records[:, 0], records[:, 1], records[:, 2] >> 7)[~marks]
+
+
+def open_nmnist(path: Path) -> Opened:
+    """A .bin file of N-MNIST or N-Caltech101; it names no sensor."""
+    notes: list[str] = []
+    return Opened(None, word_chunks(path, 0, 5, Nmnist(), notes), notes)
+
+
+def looks_like_nmnist(head: bytes, size: int) -> bool:
+    """There is no mark to go by: whole records, and times that never fall but at the camera's wraps."""
+    records = np.frombuffer(head[: len(head) // 5 * 5], np.uint8)
+    if size < 5 or not len(records):
+        return False
+    t = Nmnist().events(records)["t"]
+    return size % 5 == 0 if len(t) < 2 else bool((np.diff(t) >= 0).mean() > 0.99)
+
+
+def write_nmnist(path: Path, parts: Parts, size: SensorSize) -> None:
+    """Sensors up to 256 x 240 and times below 2^23 us (8.4 s), all that 40 bits hold."""
+    if size.width > 256 or size.height > 240:
+        raise RecordingError(f".bin files hold sensors up to 256x240, not {size}")
+    with path.open("wb") as file:
+        for events in parts:
+            file.write(nmnist_records(events).tobytes())
+
+
+def nmnist_records(events: Events) -> NDArray[np.uint8]:
+    """Events as [n, 5] bytes."""
+    t = events["t"]
+    if len(t) and int(t[-1]) >= 1 << 23:
+        raise RecordingError(".bin files hold times from 0 to 8.4 s only; shift or cut the recording")
+    records = np.empty((len(events), 5), np.uint8)
+    records[:, 0], records[:, 1] = events["x"], events["y"]
+    records[:, 2] = events["p"].astype(np.uint8) << 7 | (t >> 16 & 0x7F).astype(np.uint8)
+    records[:, 3], records[:, 4] = t >> 8 & 0xFF, t & 0xFF
+    return records

@@ -1,0 +1,4 @@
+"""Live event sources by one string each: cameras, networks, files.
+
+`source` opens and runs one; `address` its parts; `devices`, `network` and `file` hold the drivers.
+"""

@@ -1,0 +1,85 @@
+"""The parts of a source's string, the driver it leads to, and what can go wrong with either."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from encoders.events import Events, SensorSize
+
+
+class SourceError(ValueError):
+    """A source that cannot be opened or read; the text is one sentence that says what to do."""
+
+
+class SourceLost(Exception):
+    """Raised by a driver whose device or peer has gone; the source may open it anew."""
+
+
+class SourceEnded(Exception):
+    """Raised by a driver that has nothing more to give, such as a file at its end."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A source's string in parts: kind, target (host, path, serial, number), port, and options after `?`."""
+
+    text: str
+    kind: str
+    target: str = ""
+    port: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def size(self) -> SensorSize | None:
+        """The option size=WxH."""
+        text = self.options.get("size")
+        return SensorSize.parse(text) if text else None
+
+    def number(self, name: str, default: float, lowest: float = 0.0) -> float:
+        """An option that is a number. Raises SourceError."""
+        text = self.options.get(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not value >= lowest:
+            raise SourceError(f"{name}={text} in '{self.text}' must be a number of at least {lowest:g}")
+        return value
+
+
+class Driver(Protocol):
+    """What reads a device. `size` is known once it is open; `read` waits at most `timeout_s`, None is nothing yet."""
+
+    size: SensorSize
+
+    def read(self, timeout_s: float) -> Events | None: ...
+
+    def close(self) -> None: ...
+
+
+OpenDriver = Callable[[Address], Driver]
+
+
+def library_of(name: str, what: str, extra: str) -> Any:
+    """A library by name. Raises SourceError that names the extra, or the system's package, that it lacks."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise SourceError(f"{what} needs {name}: pip install 'spikesight[{extra}]'") from error
+    except ImportError as error:
+        raise SourceError(f"{what} needs {name}, which does not load: {lacking(error)}") from error
+
+
+def lacking(error: ImportError) -> str:
+    """What to install where a package's own library wants one of the system's.
+
+    >>> lacking(ImportError("libatomic.so.1: cannot open shared object file: No such file or directory"))
+    'it wants libatomic.so.1 of the system: apt install libatomic1'
+    """
+    library = str(error).partition(":")[0]
+    if not library.startswith("lib"):
+        return str(error)
+    base, _, number = library.partition(".so.")
+    return f"it wants {library} of the system: apt install {base}{number}"

@@ -1,0 +1,152 @@
+"""Drivers of what is plugged in: event cameras on USB, a Speck, a webcam.
+
+No camera was at hand when these were written: they are tested against stand-ins.
+"""
+
+import importlib
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoders.emulator.pixels import Emulator, PixelModel
+from encoders.events import Events, SensorSize, make_events
+from encoders.sources.address import Address, SourceError, SourceLost, library_of
+
+NO_CAMERA = (
+    "No event camera found. Plugged in? On Linux install the udev rules (neuromorphic-drivers brings an installer: "
+    "neuromorphic-drivers-install-udev-rules), then plug the camera in again"
+)
+PACKET_MS = 5  # what one USB packet covers
+
+
+class EventcvDriver:
+    """A camera on USB through EventCV: Prophesee EVK3 and EVK4, CenturyArks, DVXplorer, DAVIS346."""
+
+    def __init__(self, address: Address, library: Any = None) -> None:
+        library = library or library_of("eventcv", "a USB event camera", "cameras")
+        serial = self._choose(library, address)
+        options: dict[str, Any] = {"dt_ms": PACKET_MS}
+        if address.options.get("rate"):
+            options["max_event_rate"] = address.number("rate", 0)
+        try:
+            self._camera = library.stream(serial, **options)
+        except Exception as error:  # the library's own texts say nothing ("Other error")
+            raise SourceLost(f"camera {serial} does not open; is another program using it?") from error
+        width, height = self._camera.sensor_size
+        self.size = SensorSize(int(width), int(height))
+
+    @staticmethod
+    def _choose(library: Any, address: Address) -> str:
+        """The serial of the camera meant: the one named, or the first of the maker."""
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            cameras = library.list_cameras()
+        if not cameras:
+            hint = "; ".join(str(warning.message) for warning in told)
+            raise SourceError(f"{NO_CAMERA}. {hint}".rstrip(". "))
+        if address.kind == "usb":
+            found = [camera for camera in cameras if camera["serial"] == address.target]
+        else:
+            makers = {"prophesee": ("prophesee", "centuryarks"), "inivation": ("inivation", "davis", "dvx", "dvs")}
+            found = [camera for camera in cameras if str(camera["kind"]).startswith(makers[address.kind])]
+        if not found:
+            others = ", ".join(f"{camera['name']} (usb:{camera['serial']})" for camera in cameras)
+            raise SourceError(f"there is no camera '{address.text}' here; plugged in: {others}")
+        return found[0]["serial"]
+
+    def read(self, timeout_s: float) -> Events | None:
+        try:
+            stream = self._camera.read(timeout_ms=max(1, int(timeout_s * 1000)))
+        except Exception as error:
+            raise SourceLost("the camera has stopped answering") from error
+        if stream is None:
+            return None
+        table = stream.numpy()
+        return make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
+
+    def close(self) -> None:
+        self._camera.close()
+
+
+class SpeckDriver:
+    """SynSense Speck2f through samna, as its maker delivers it. Written after samna's documents, never run on one."""
+
+    def __init__(self, address: Address, library: Any = None) -> None:
+        samna: Any = self._makerslibrary() if library is None else library
+        devices: list[Any] = samna.device.get_unopened_devices()
+        speck = [device for device in devices if "speck" in str(device.device_type_name).lower()]
+        if not speck:
+            raise SourceError("No Speck found. Plugged in?")
+        self._samna, self._device = samna, samna.device.open_device(speck[0])
+        model = self._device.get_model()
+        self._graph = samna.graph.EventFilterGraph()
+        self._sink = samna.graph.sink_from(model.get_source_node())
+        configuration = samna.speck2f.configuration.SpeckConfiguration()
+        configuration.dvs_layer.monitor_enable = True
+        model.apply_configuration(configuration)
+        self.size = address.size() or SensorSize(128, 128)
+
+    @staticmethod
+    def _makerslibrary() -> Any:
+        """samna, unless it is the registry's stand-in, whose import would install software by itself."""
+        found = importlib.util.find_spec("samna")
+        folder = Path(found.origin).parent if found and found.origin else None
+        if folder is None or not any(folder.rglob("*.so")):
+            raise SourceError(
+                "a Speck needs samna from its maker, SynSense; the package of that name elsewhere is a stub"
+            )
+        return importlib.import_module("samna")
+
+    def read(self, timeout_s: float) -> Events | None:
+        end = time.monotonic() + timeout_s
+        while not (found := self._sink.get_events()):
+            if time.monotonic() >= end:
+                return None
+            time.sleep(0.001)
+        spikes = [event for event in found if hasattr(event, "timestamp")]
+        columns = ([getattr(spike, name) for spike in spikes] for name in ("timestamp", "x", "y", "p"))
+        t, x, y, p = columns
+        return make_events(t, x, y, p)
+
+    def close(self) -> None:
+        self._samna.device.close_device(self._device)
+
+
+class WebcamDriver:
+    """A webcam's frames through the pixel model. Options: size (default 320x240), threshold, noise, steady=0."""
+
+    def __init__(self, address: Address, library: Any = None, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._cv2 = library or library_of("cv2", "a webcam", "cameras")
+        number = address.target or "0"
+        if not number.isdecimal():
+            raise SourceError(f"'{address.text}' is no webcam; write webcam:0")
+        self._capture = self._cv2.VideoCapture(int(number))
+        if not self._capture.isOpened():
+            raise SourceError(f"webcam {number} does not open; plugged in, and free?")
+        self.size, self._clock = address.size() or SensorSize(320, 240), clock
+        threshold = address.number("threshold", 0.2, 0.01)
+        params = PixelModel(
+            threshold_on=threshold,
+            threshold_off=threshold,
+            noise_hz=address.number("noise", 0.0),
+            steady=address.options.get("steady", "1") != "0",
+        )
+        self._emulator = Emulator(self.size, params)
+
+    def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (a frame comes when the camera has one)
+        good, frame = self._capture.read()
+        t_us = self._clock() // 1000
+        if not good:
+            raise SourceLost("the webcam gives no more frames")
+        grey = self._cv2.cvtColor(frame, self._cv2.COLOR_BGR2GRAY)
+        target = (self.size.width, self.size.height)
+        scaled = self._cv2.resize(grey, target, interpolation=self._cv2.INTER_AREA)
+        return self._emulator.push(np.asarray(scaled, np.uint8), t_us)
+
+    def close(self) -> None:
+        self._capture.release()

@@ -1,0 +1,256 @@
+"""Live event sources by one string each: camera, network, file or webcam -> packets, on a thread of their own.
+
+    prophesee | inivation | usb:SERIAL          an event camera on USB (EventCV)
+    dv://host:port | dv+unix:///path            a camera on the network (dv-processing)
+    udp://host:port?format=t64&size=640x480     events in datagrams: t64, t32 or aestream
+    speck                                       SynSense Speck2f (samna, from its maker)
+    webcam:0                                    a webcam through the pixel model
+    file:PATH?speed=1&loop=1                    a recording, in real time
+
+A source is a thread that reads a driver and puts packets into a bounded queue; when the queue is full the oldest packet
+goes, and is counted. Nothing blocks for ever: read() waits no longer than it is told, close() ends the thread.
+"""
+
+import importlib.util
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from encoders.events import Events, Sanitiser, empty_events
+from encoders.sources.address import Address, Driver, OpenDriver, SourceEnded, SourceError, SourceLost, library_of
+from encoders.sources.devices import EventcvDriver, SpeckDriver, WebcamDriver
+from encoders.sources.file import FileDriver
+from encoders.sources.network import DvDriver, UdpDriver
+
+RESTART_US = 100_000  # time that steps back further is a clock restart: it is passed on for the windows to see
+MAX_PACKETS, MAX_EVENTS = 512, 4_000_000  # what a queue holds
+BACK_OFF_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+READ_S = 0.1  # how long a driver may keep the thread from looking whether it should stop
+
+
+def parse(text: str) -> Address:
+    """A source's string in parts. Raises SourceError."""
+    body, _, query = text.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if "://" in body:
+        parts = urlsplit(body)
+        if parts.scheme == "dv+unix":
+            return Address(text, "dv+unix", unquote(parts.path), 0, options)
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        if parts.scheme not in ("dv", "udp") or not parts.hostname or not port:
+            raise SourceError(f"'{text}' is no source; the network ones are dv://host:port and udp://host:port")
+        return Address(text, parts.scheme, parts.hostname, port, options)
+    kind, _, target = body.partition(":")
+    known = kinds()
+    if kind not in known or (kind in ("usb", "file") and not target):
+        raise SourceError(f"'{text}' is no source; choose from {', '.join(sorted(known))}")
+    return Address(text, kind, target, 0, options)
+
+
+def kinds() -> Mapping[str, OpenDriver]:
+    """The drivers by kind of source; they import this module, so they are looked up late."""
+
+    return DRIVERS
+
+
+STEADY_KINDS = {"file"}  # what these lose they do not get back: no second opening
+
+
+class Source:
+    """A running source: `read` packets (sorted, on the sensor) while `running`; counters say what was lost.
+
+    Use it in a `with` block, or close() it.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        open_driver: OpenDriver,
+        *,
+        max_packets: int = MAX_PACKETS,
+        max_events: int = MAX_EVENTS,
+        back_off_s: tuple[float, ...] = BACK_OFF_S,
+    ) -> None:
+        self.address, self._open_driver, self._back_off_s = address, open_driver, back_off_s
+        self._max_packets, self._max_events = max_packets, max_events
+        self.n_events = self.n_dropped = self.n_reopened = 0
+        self.fault: str | None = None  # why it stopped, or is waiting to open again
+        self._driver = open_driver(address)  # the first opening fails here, in the caller's hands
+        self.size = self._driver.size
+        self._sanitiser = Sanitiser(self.size, sort_within_us=RESTART_US, keep_restarts=True)
+        self._sanitiser.push(empty_events())  # loads the compiled loop here, not while packets wait
+        self._queue: deque[Events] = deque()
+        self._n_queued = 0
+        self._ready = threading.Condition()
+        self._stop = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._work, name=f"source {address.text}", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Is there more to come, or still something to read?"""
+        with self._ready:
+            return bool(self._queue) or not self._ended
+
+    @property
+    def backlog(self) -> int:
+        """Packets waiting to be read."""
+        return len(self._queue)
+
+    @property
+    def n_outside(self) -> int:
+        """Events off the sensor, dropped."""
+        return self._sanitiser.counters.n_outside
+
+    @property
+    def n_backward(self) -> int:
+        """Times that were lower than the one before."""
+        return self._sanitiser.counters.n_backward
+
+    @property
+    def n_restarts(self) -> int:
+        """Clock restarts among these."""
+        return self._sanitiser.counters.n_restarts
+
+    def read(self, timeout_s: float = READ_S) -> Events | None:
+        """The oldest packet, or None when none came in time (which is not the end: see `running`)."""
+        with self._ready:
+            if not self._queue and not self._ended:
+                self._ready.wait(timeout_s)
+            if not self._queue:
+                return None
+            packet = self._queue.popleft()
+            self._n_queued -= len(packet)
+            return packet
+
+    def packets(self, timeout_s: float = READ_S) -> Iterator[Events | None]:
+        """read() until the source ends; None whenever nothing came in time."""
+        while self.running:
+            yield self.read(timeout_s)
+
+    def close(self) -> None:
+        """End the thread and release the device. May be called again."""
+        self._stop.set()
+        with self._ready:
+            self._ready.notify_all()
+        if self._thread is not threading.current_thread():
+            self._thread.join(2.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set():
+                try:
+                    packet = self._driver.read(READ_S)
+                except SourceEnded:
+                    return
+                except (SourceLost, OSError) as error:
+                    self.fault = str(error) or "the device has gone"
+                    if not self._reopen():
+                        return
+                    continue
+                if packet is not None and len(packet):
+                    self._put(self._sanitiser.push(packet))
+        except Exception as error:
+            self.fault = f"{self.address.text} failed: {type(error).__name__}: {error}"
+        finally:
+            self._driver.close()
+            with self._ready:
+                self._ended = True
+                self._ready.notify_all()
+
+    def _put(self, packet: Events) -> None:
+        if not len(packet):
+            return
+        with self._ready:
+            self._queue.append(packet)
+            self.n_events += len(packet)
+            self._n_queued += len(packet)
+            while len(self._queue) > self._max_packets or (self._n_queued > self._max_events and len(self._queue) > 1):
+                oldest = self._queue.popleft()
+                self._n_queued -= len(oldest)
+                self.n_dropped += len(oldest)
+            self._ready.notify()
+
+    def _reopen(self) -> bool:
+        """Close the driver and open it again, waiting longer each time; False when asked to stop, or in vain."""
+        self._driver.close()
+        if self.address.kind in STEADY_KINDS:
+            return False
+        attempt = 0
+        while not self._stop.wait(self._back_off_s[min(attempt, len(self._back_off_s) - 1)]):
+            attempt += 1
+            try:
+                driver = self._open_driver(self.address)
+            except (ValueError, SourceLost, OSError) as error:
+                self.fault = str(error)
+                continue
+            if driver.size != self.size:
+                driver.close()
+                self.fault = f"the sensor is {driver.size} now, it was {self.size}"
+                return False
+            self._driver, self.fault = driver, None
+            self.n_reopened += 1
+            return True
+        return False
+
+
+def open_source(text: str, *, drivers: Mapping[str, OpenDriver] | None = None, wait_s: float = 0.0) -> Source:
+    """Open a source by its string. `drivers` stand in for the real ones; `wait_s`: how long to try.
+
+    Raises SourceError: no such kind, no such device, a missing extra, or nobody answers.
+    """
+    address = parse(text)
+    open_driver = (drivers or kinds())[address.kind]
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            return Source(address, open_driver)
+        except (ValueError, SourceLost, OSError) as error:
+            if time.monotonic() >= end:
+                raise SourceError(str(error)) from None
+            time.sleep(0.2)
+
+
+def open_inivation(address: Address) -> Driver:
+    """EventCV first; a camera that only dv-processing knows is opened with that, where it is installed."""
+    try:
+        return EventcvDriver(address)
+    except SourceError as none:
+        if importlib.util.find_spec("dv_processing") is None:
+            raise
+        try:
+            library = library_of("dv_processing", "a camera that EventCV does not know", "cameras")
+        except SourceError as broken:
+            raise SourceError(f"{none}. {broken}") from None
+        if not library.io.camera.discover():
+            raise
+        return DvDriver(address, reader=library.io.camera.open)
+
+
+DRIVERS: Mapping[str, OpenDriver] = {
+    "prophesee": EventcvDriver,
+    "inivation": open_inivation,
+    "usb": EventcvDriver,
+    "dv": DvDriver,
+    "dv+unix": DvDriver,
+    "udp": UdpDriver,
+    "speck": SpeckDriver,
+    "webcam": WebcamDriver,
+    "file": FileDriver,
+}

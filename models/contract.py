@@ -1,0 +1,58 @@
+"""What a network must be fed, and the card that travels with its weights."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a network must be fed: it travels with the weights, and every room obeys it or refuses."""
+
+    kind: Literal["events", "image"]
+    channels: int  # of the network's input; events: 2, channel 0 OFF, 1 ON
+    height: int  # of the network's input, pixels
+    width: int
+    steps: int  # T: the window of training, and how often an image is shown
+    encoding: str  # events: "binary" or "count"; images: a name in encoders.image.IMAGE_ENCODERS
+    sensor_width: int = 0  # events: the sensor of the training recordings, pixels
+    sensor_height: int = 0
+    bin_us: int = 0  # events: one step, microseconds
+    mean: tuple[float, ...] = ()  # images: per channel, of values in [0, 1]
+    std: tuple[float, ...] = ()
+    still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
+    readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("events", "image"):
+            raise ValueError(f"kind must be 'events' or 'image', not {self.kind!r}")
+        if min(self.channels, self.height, self.width, self.steps) < 1:
+            raise ValueError("channels, height, width and steps must be positive")
+        if max(self.height, self.width) > 2048 or self.steps > 10_000 or self.channels > 64:
+            raise ValueError("height and width up to 2048, steps up to 10000, channels up to 64")
+        if self.kind == "events" and (
+            self.channels != 2 or min(self.sensor_width, self.sensor_height, self.bin_us) < 1
+        ):
+            raise ValueError("an event contract needs 2 channels, a sensor size and bin_us")
+        if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels) or any(s <= 0 for s in self.std):
+            raise ValueError("mean and std need one entry a channel, std positive")
+        if not 0 <= self.readout <= self.steps:
+            raise ValueError("readout must lie between 0 and steps")
+
+    @property
+    def horizon(self) -> int:
+        """How many of the last steps an answer is the mean of."""
+        return self.readout or self.steps
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything a checkpoint says beside its weights."""
+
+    contract: Contract
+    labels: tuple[str, ...]
+    training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
+    metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often

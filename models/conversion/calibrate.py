@@ -1,0 +1,166 @@
+"""Calibration behind real spikes, layer by layer: one batch, no labels, no gradient.
+
+repair        W, b <- the ridge regression of the ANN's current z on the mean spikes that really arrive, so that what
+              the layers before did wrong alike for all images is undone, the shortcut's share subtracted first (ours)
+search        theta_c <- the candidate, a share of the channel's threshold, whose phi_c is nearest to a_c in the mean
+              square: the MMSE rule on the spikes that really arrive, unevenness included (ours)
+light bias    b_c <- b_c + mean(a_c) - mean(phi_c): a the ANN's activations, phi the spiking layer's mean output
+              over T steps behind the layers already corrected (Li et al., ICML 2021, LCP)
+
+Means over the steps leave out the first ones where the method says so: until the spikes of all layers before have
+arrived at their rates, what they say is the network's start and not the image.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.conversion.thresholds import by_channel, walk
+from models.networks.converted.graph import AFFINE, Node, follow, users_of
+from models.networks.converted.network import ConvertedNetwork
+from models.networks.converted.neurons import SpikeLayer, merged
+from models.neurons.state import State
+
+CANDIDATES = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2)  # of the channel's threshold
+SEARCHED = 32  # images that candidates are tried on
+ROUNDS = 2  # corrections a layer: the first one moves some neurons out of saturation, the second one is small
+RIDGE = 0.1  # of the mean square of what a layer reads: how strongly repaired weights hold on to the ANN's
+
+
+def bias_source(network: ConvertedNetwork, node: Node) -> Node | None:
+    """The affine node whose bias is a bias of this neuron alone; None where there is none."""
+    by_name, users = {n.name: n for n in network.config.nodes}, users_of(network.config.nodes)
+    name = node.inputs[0]
+    while len(users[name]) == 1:
+        found = by_name[name]
+        if found.op in AFFINE:
+            return found
+        if found.op == "add":
+            affine = [i for i in found.inputs if by_name[i].op in AFFINE and len(users[i]) == 1]
+            name = affine[0] if affine else found.inputs[0]
+        elif found.op == "max_pool":
+            name = found.inputs[0]
+        else:
+            return None
+    return None
+
+
+@torch.no_grad()
+def calibrate(
+    network: ConvertedNetwork, images: Tensor, steps: int, *, repair: bool, search: bool, light: bool
+) -> None:
+    """Corrects weights (`repair`), thresholds (`search`) and biases (`light`) in place, for T = steps.
+
+    images [N, C, H, W], no labels. Means are those of the steps that the network's answer counts.
+    """
+    first = network.config.first_step(steps)
+    wanted: dict[str, Tensor] = {}  # currents of the ANN, by neuron
+
+    def keep(node: Node, z: Tensor) -> Tensor:
+        wanted[node.name] = z
+        return z.relu()
+
+    logits = walk(network, images, keep)
+    read: dict[str, Tensor] = {}  # spikes that an affine node reads, until its neuron is done
+    state: State = {}
+
+    def value(node: Node, inputs: list[Tensor]) -> Tensor:
+        if node.op == "input":
+            return images[None]
+        if node.op in AFFINE:
+            read[node.name] = inputs[0]
+        if node.op != "neuron":
+            currents = network.in_time(node, inputs, state)
+            last = node is network.config.nodes[-1] and node.op == "linear"
+            return (
+                repaired(network.layers[node.name], inputs[0], currents, logits, first) if repair and last else currents
+            )
+        x_seq, z, layer = inputs[0], wanted.pop(node.name), network.neurons()[node.name]
+        source = bias_source(network, node)
+        spikes = None if source is None else read.pop(source.name)
+        if repair and source is not None and spikes is not None and len(spikes) > 1:
+            x_seq = repaired(network.layers[source.name], spikes, x_seq, z, first)
+        if search:
+            search_threshold(layer, x_seq[:, :SEARCHED], z[:SEARCHED].relu(), steps, first)
+        bias = network.layers[source.name].bias if light and source is not None else None
+        return corrected(layer, x_seq, z.relu(), steps, first, bias)  # type: ignore[arg-type]
+
+    follow(network.config.nodes, value)
+
+
+def regression(layer: nn.Conv2d | nn.Linear, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Changes of (weight, bias) that bring layer(x) nearest to target [N, ...] in the mean square, with a ridge."""
+    inputs = layer.weight[0].numel()
+    gram = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64)
+    moment = torch.zeros(inputs + 1, len(layer.weight), dtype=torch.float64)
+    count = 0
+    for part, wanted in zip(x.split(16), target.split(16)):
+        missing = wanted - layer.forward(part)
+        if isinstance(layer, nn.Conv2d):
+            part = F.unfold(part, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+            part = part.transpose(1, 2).flatten(0, 1)
+            missing = missing.flatten(2).transpose(1, 2).flatten(0, 1)
+        part = F.pad(part, (0, 1), value=1.0)  # the bias reads ones
+        gram += part.T @ part
+        moment += part.T @ missing
+        count += len(part)
+    hold = torch.full((inputs + 1,), RIDGE * float(gram.diagonal()[:-1].mean()), dtype=torch.float64)
+    hold[-1] = 0
+    change = torch.linalg.solve(gram + torch.diag(hold + 1e-12 * count), moment).float()
+    return change[:-1].T.reshape(layer.weight.shape), change[-1]
+
+
+def settled(x_seq: Tensor, first: int) -> Tensor:
+    """The mean of the steps from `first` on; the value of what is constant and has one step."""
+    return x_seq[first if len(x_seq) > 1 else 0 :].mean(0)
+
+
+def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A layer's product with other numbers than its own."""
+    if isinstance(layer, nn.Conv2d):
+        return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)  # type: ignore[arg-type]
+    return F.linear(x, weight, bias)
+
+
+def repaired(layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor, first: int) -> Tensor:
+    """Changes the layer's weight and bias for the best; the currents x_seq [T, N, ...] with its new share in them.
+
+    spikes [T, N, ...] are what the layer reads, target [N, ...] is the ANN's current.
+    """
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    heard = settled(spikes, first)
+    own = layer.forward(heard)
+    if own.shape != target.shape or getattr(layer, "groups", 1) > 1:  # a max-pool stands between
+        return x_seq
+    weight, bias = regression(layer, heard, target - (settled(x_seq, first) - own))
+    layer.weight.add_(weight)
+    assert layer.bias is not None
+    layer.bias.add_(bias)
+    return x_seq + affine(layer, merged(spikes), weight, bias).unflatten(0, x_seq.shape[:2])
+
+
+def search_threshold(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int, first: int) -> None:
+    """Each channel's threshold becomes the candidate whose mean output over T is nearest to the ANN's."""
+    base = layer.theta.clone()
+    best, least = base.clone(), torch.full_like(base, torch.inf)
+    for share in CANDIDATES:
+        theta = base * share
+        layer.theta.copy_(theta)
+        layer.amplitude.copy_(theta)
+        error = by_channel((settled(layer(x_seq, {}, steps), first) - target).square()).mean(1)
+        best, least = torch.where(error < least, theta, best), torch.minimum(error, least)
+    layer.theta.copy_(best)
+    layer.amplitude.copy_(best)
+
+
+def corrected(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int, first: int, bias: Tensor | None) -> Tensor:
+    """The layer's spikes once its bias is corrected (where it has one)."""
+    spikes = layer(x_seq, {}, steps)
+    wanted = by_channel(target).mean(1)
+    for _ in range(0 if bias is None else ROUNDS):
+        shift = wanted - by_channel(settled(spikes, first)).mean(1)
+        assert bias is not None
+        bias.add_(shift)
+        x_seq = x_seq + layer.row(shift, x_seq[0])
+        spikes = layer(x_seq, {}, steps)
+    return spikes

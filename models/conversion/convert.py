@@ -1,0 +1,154 @@
+"""A trained ANN to a spiking network: trace, fold, choose thresholds, calibrate, check.
+
+    network = convert(ann, [images], "ours")             # images [N, C, H, W] without labels
+    logits, state = network(images[None], None, steps=32)
+
+METHODS are the published ways, each one a record of what it does; `convert` runs any of them. Only calibration images
+are needed (QCFS: an ANN trained with its activation).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from models.conversion import thresholds
+from models.conversion.calibrate import calibrate
+from models.conversion.methods import METHODS, Method
+from models.conversion.trace import Traced, trace
+from models.networks.converted.graph import ConversionError, Node
+from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
+from models.networks.converted.rules import SpikeRule
+
+CALIBRATED = 128  # images of the calibration behind real spikes, ...
+CALIBRATED_VALUES = 1 << 28  # ... or fewer, so that the spikes of no layer are more values than this (1 GB)
+TOLERANCE = 1e-3  # of the folded graph's logits against the ANN's, relative to their largest
+
+
+def shaped(traced: Traced, sample: Tensor) -> ConvertedConfig:
+    """The graph with each neuron's channels and the number of classes, read off one sample [1, C, H, W]."""
+    rule = SpikeRule()
+    loose = [replace(n, shape=(1,)) if n.op == "neuron" else n for n in traced.nodes]
+    network = ConvertedNetwork(ConvertedConfig(tuple(loose), rule, tuple(sample.shape[1:]), 1))
+    channels: dict[str, int] = {}
+
+    def note(node: Node, z: Tensor) -> Tensor:
+        channels[node.name] = z.shape[1]
+        return z
+
+    logits = thresholds.walk(network, sample, note)
+    if logits.ndim != 2:
+        raise ConversionError(f"the network's output is {tuple(logits.shape)}: a classifier's is [batch, classes]")
+    nodes = [replace(n, shape=(channels[n.name],)) if n.op == "neuron" else n for n in traced.nodes]
+    return ConvertedConfig(tuple(nodes), rule, tuple(sample.shape[1:]), logits.shape[1])
+
+
+def check_images(batches: Sequence[Tensor]) -> None:
+    """Raises where the calibration data are missing or broken."""
+    if not batches or not sum(len(b) for b in batches):
+        raise ConversionError("conversion needs calibration images: a few hundred, unlabelled, prepared as in training")
+    for batch in batches:
+        if not batch.is_floating_point() or batch.ndim not in (2, 4):
+            raise ConversionError(
+                f"calibration images must be float [N, C, H, W], not {batch.dtype} {tuple(batch.shape)}"
+            )
+        if not batch.isfinite().all():
+            raise ConversionError("the calibration images have values that are not finite")
+
+
+@torch.no_grad()
+def build_network(
+    ann: nn.Module, sample: Tensor, rule: SpikeRule, settle: float = 0.0
+) -> tuple[ConvertedNetwork, Traced]:
+    """The ANN's graph with its folded weights and neurons of `rule`, thresholds still 1; checked against the ANN."""
+    traced = trace(ann)
+    config = replace(shaped(traced, sample[:1]), rule=rule, settle=settle)
+    network = ConvertedNetwork(config)
+    for name, (weight, bias) in traced.weights.items():
+        layer = network.layers[name]
+        layer.weight.copy_(weight)  # type: ignore[operator, union-attr]
+        layer.bias.copy_(bias)  # type: ignore[operator, union-attr]
+    return network, traced
+
+
+def graph_of(ann: nn.Module, sample: Tensor) -> ConvertedNetwork:
+    """The ANN's own graph, uncalibrated: what an audit compares with. sample [N, C, H, W]."""
+    return build_network(ann, sample, SpikeRule())[0]
+
+
+@torch.no_grad()
+def check_against(ann: nn.Module, network: ConvertedNetwork, traced: Traced, sample: Tensor) -> None:
+    """Raises where the folded graph computes something else than the ANN (a hidden in-place change, say)."""
+    if traced.levels:  # a QCFS network's own activation is not a ReLU
+        return
+    was_training = ann.training
+    expected = ann.eval()(sample)
+    ann.train(was_training)
+    difference = float((thresholds.walk(network, sample) - expected).abs().max())
+    if difference > TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise ConversionError(
+            f"the traced network's logits differ from the ANN's by {difference:.3g}: an operation works in place on a "
+            "value that is read again, or depends on its data"
+        )
+
+
+def set_thresholds(
+    network: ConvertedNetwork, method: Method, batches: Sequence[Tensor], steps: int, traced: Traced, seed: int
+) -> None:
+    """The method's thresholds."""
+    if method.threshold == "percentile":
+        thresholds.by_percentile(network, batches, method.percent, method.channelwise)
+    elif method.threshold == "ltb":
+        thresholds.ltb(network, batches, method.passes)
+    elif method.threshold == "mmse":
+        thresholds.mmse(network, batches, steps)
+    elif method.threshold == "gauss":
+        thresholds.gauss(network, batches, thresholds.effective_levels(method.rule))
+    elif method.threshold == "spike-norm":
+        thresholds.spike_norm(network, batches, min(steps, 32), torch.Generator().manual_seed(seed))
+    else:
+        for node in network.neuron_nodes():
+            if node.name not in traced.levels:
+                raise ConversionError(f"layer {node.title} is not a QCFS activation: train the ANN with QCFS first")
+            thresholds.set_threshold(network, node, traced.levels[node.name])
+
+
+def images_that_fit(network: ConvertedNetwork, sample: Tensor, steps: int) -> int:
+    """How many images the calibration behind `steps` steps of real spikes looks at; sample [1, C, H, W]."""
+    largest = 1
+
+    def note(_: Node, z: Tensor) -> Tensor:
+        nonlocal largest
+        largest = max(largest, z.numel())
+        return z
+
+    thresholds.walk(network, sample, note)
+    return max(1, min(CALIBRATED, CALIBRATED_VALUES // (largest * steps)))
+
+
+@torch.no_grad()
+def convert(
+    ann: nn.Module, batches: Sequence[Tensor], method: str | Method = "ours", *, steps: int = 32, seed: int = 0
+) -> ConvertedNetwork:
+    """The ANN as a spiking network.
+
+    batches: calibration images, float [N, C, H, W], prepared as for the ANN; steps: the T that thresholds and
+    calibration aim at (a much smaller T is not good). Raises ConversionError, naming the layer.
+    """
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ConversionError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+        method = METHODS[method]
+    if steps < 1:
+        raise ConversionError("steps must be positive")
+    check_images(batches)
+    network, traced = build_network(ann, batches[0], method.rule, method.settle)
+    if traced.levels and method.threshold != "qcfs":
+        raise ConversionError("an ANN with QCFS activations is converted by method qcfs")
+    check_against(ann, network, traced, batches[0][:8])
+    set_thresholds(network, method, batches, steps, traced, seed)
+    if method.repair or method.search or method.light:
+        chosen = torch.cat(list(batches))[: images_that_fit(network, batches[0][:1], steps)]
+        calibrate(network, chosen, steps, repair=method.repair, search=method.search, light=method.light)
+    return network

@@ -1,0 +1,135 @@
+"""A converted network through time: chunks with membranes carried, what is constant once, every T from one run.
+
+The answer at T is the mean of the logits over the first T steps, or over the last of them where the network settles
+first (`ConvertedConfig.settle`). A run is exact however it is cut into chunks; memory is bounded by one chunk of one
+batch. Where the event-driven engine takes the network, it runs it; its sums have another order, so a potential within
+rounding of its threshold may fire a step earlier or later.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.engine.engine import Engine, can_run
+from models.networks.converted.network import ConvertedNetwork
+from models.neurons.state import State
+
+BUDGET = 64  # image-steps a chunk of the plain network: its activations stay in the last-level cache
+ENGINE_STEPS = 256  # steps a chunk of the engine, which keeps only logits
+
+Run = Callable[[Tensor, State | None, int], tuple[Tensor, State]]
+
+
+def runner(network: ConvertedNetwork) -> Run:
+    """(still images [N, ...], state, steps) to (logits [T, N, K], state): by the engine where it takes the network."""
+    if not can_run(network):
+        return lambda images, state, steps: network(images[None], state, steps)
+    engine = Engine(network, *network.config.input_shape[1:])
+
+    def run(images: Tensor, state: State | None, steps: int) -> tuple[Tensor, State]:
+        result = engine.run(images[None].expand(steps, *images.shape), state)
+        return result.logits, result.state
+
+    return run
+
+
+def chunks(
+    network: ConvertedNetwork, images: Tensor, steps: int, chunk: int | None = None, run: Run | None = None
+) -> Iterator[Tensor]:
+    """The answers [t, N, K], mean logits, at every T of each chunk of steps; stop iterating to exit early.
+
+    `run` is the network's `runner`, for those who call this often.
+    """
+    run = run or runner(network)
+    if network.config.rule.kind == "few":
+        chunk = steps
+    if chunk is None:
+        chunk = ENGINE_STEPS if can_run(network) else max(1, BUDGET // max(1, len(images)))
+    state: State | None = None
+    sums = torch.zeros(steps + 1, len(images), network.config.classes, dtype=torch.float64)  # of the first t logits
+    for start in range(0, steps, chunk):
+        logits, state = run(images, state, min(chunk, steps - start))
+        ends = range(start + 1, start + len(logits) + 1)
+        sums[ends.start : ends.stop] = sums[start] + logits.double().cumsum(0)
+        begins = [network.config.first_step(t) for t in ends]
+        counts = torch.tensor([t - first for t, first in zip(ends, begins)]).view(-1, 1, 1)
+        yield (sums[ends.start : ends.stop] - sums[begins]) / counts
+
+
+class Curve(NamedTuple):
+    """Accuracy at every T of one run."""
+
+    correct: np.ndarray  # int64 [T]: images right when the first t + 1 steps are read
+    images: int
+    exit_steps: dict[float, np.ndarray]  # by confidence: int64 [N], the step at which each image would stop
+    exit_right: dict[float, np.ndarray]  # bool [N]: its answer there
+
+    def accuracy(self, steps: int) -> float:
+        """In per cent, at T = steps."""
+        return 100 * float(self.correct[steps - 1]) / self.images
+
+
+@torch.no_grad()
+def curve(
+    network: ConvertedNetwork,
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    *,
+    batch: int = 32,
+    chunk: int | None = None,
+    confidences: Sequence[float] = (),
+) -> Curve:
+    """Accuracy at T = 1 ... steps for images [N, C, H, W], labels [N]; and early exit at each confidence.
+
+    An image stops at the first step whose softmax of the mean logits passes the confidence (SEENN-I, on the mean so
+    that the bound does not depend on T); one that never does stops at T.
+    """
+    correct = np.zeros(steps, np.int64)
+    stops = {c: np.full(len(images), steps, np.int64) for c in confidences}
+    right = {c: np.zeros(len(images), bool) for c in confidences}
+    run = runner(network)
+    for begin in range(0, len(images), batch):
+        x, y = images[begin : begin + batch], labels[begin : begin + batch]
+        done, where = 0, slice(begin, begin + len(x))
+        open_ = {c: np.ones(len(x), bool) for c in confidences}
+        for answers in chunks(network, x, steps, chunk, run):
+            hit = answers.argmax(2) == y
+            correct[done : done + len(answers)] += hit.sum(1).numpy()
+            if confidences:
+                sure = answers.softmax(2).amax(2).numpy()
+                for c in confidences:
+                    for t in range(len(answers)):
+                        leaving = open_[c] & ((sure[t] > c) | (done + t + 1 == steps))
+                        stops[c][where][leaving] = done + t + 1
+                        right[c][where][leaving] = hit[t].numpy()[leaving]
+                        open_[c] &= ~leaving
+            done += len(answers)
+    return Curve(correct, len(images), stops, right)
+
+
+@torch.no_grad()
+def until_confident(
+    network: ConvertedNetwork, image: Tensor, steps: int, confidence: float, chunk: int = 4
+) -> tuple[int, int]:
+    """(class, steps used) for one image [C, H, W]: the simulation ends with the chunk in which it is confident."""
+    done, answers = 0, torch.zeros(1, 1, network.config.classes)
+    for answers in chunks(network, image[None], steps, chunk):
+        sure = answers[:, 0].softmax(1).amax(1) > confidence
+        if sure.any():
+            first = int(sure.nonzero()[0, 0])
+            return int(answers[first, 0].argmax()), done + first + 1
+        done += len(answers)
+    return int(answers[-1, 0].argmax()), steps
+
+
+def predictions(network: ConvertedNetwork, images: Tensor, steps: int, batch: int = 32) -> Tensor:
+    """Mean logits [N, K] at T = steps."""
+    found, run = [], runner(network)
+    for begin in range(0, len(images), batch):
+        *_, answers = chunks(network, images[begin : begin + batch], steps, run=run)
+        found.append(answers[-1])
+    return torch.cat(found)

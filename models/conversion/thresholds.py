@@ -1,0 +1,210 @@
+"""Thresholds of converted neurons from unlabelled calibration images: one function for each published rule.
+
+max, percentile   lambda of a layer's non-zero activations          Rueckauer et al. 2017
+ltb               theta += 2 eta mean((z - theta) H(z - theta))     Bu et al., CVPR 2025; forward passes only
+mmse              argmin over theta of the T-step quantiser's error  Li et al., ICML 2021
+gauss             the fixed point for Gaussian currents, n levels   DCGS, ICML 2025
+spike-norm        largest instantaneous current under spikes        Sengupta et al. 2019
+qcfs              lambda as trained                                 Bu et al., ICLR 2022
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from models.networks.converted.graph import ConversionError, Node, follow
+from models.networks.converted.network import ConvertedNetwork
+from models.networks.converted.neurons import SpikeLayer
+from models.networks.converted.rules import SpikeRule, levels_of
+from models.neurons.state import State
+
+FLOOR = 1e-6  # smallest threshold: a dead channel's
+SAMPLES = 4096  # values of a channel that a search looks at
+
+Activation = Callable[[Node, Tensor], Tensor]
+
+
+def relu(_: Node, z: Tensor) -> Tensor:
+    """The ANN's activation."""
+    return z.relu()
+
+
+def walk(network: ConvertedNetwork, x: Tensor, activation: Activation = relu) -> Tensor:
+    """The graph as an ANN: x [N, C, H, W] to logits [N, K]; `activation` sees each neuron's current z and answers."""
+
+    def value(node: Node, inputs: list[Tensor]) -> Tensor:
+        if node.op == "input":
+            return x
+        return activation(node, inputs[0]) if node.op == "neuron" else network.at_once(node, inputs)
+
+    return follow(network.config.nodes, value)
+
+
+def by_channel(x: Tensor) -> Tensor:
+    """[N, C, ...] as [C, values]."""
+    return x.transpose(0, 1).flatten(1)
+
+
+def some(values: Tensor, count: int = SAMPLES) -> Tensor:
+    """About `count` values a row, evenly picked: [C, <= 2 count]."""
+    return values[:, :: max(1, values.shape[1] // count)]
+
+
+def currents_by_neuron(network: ConvertedNetwork, batches: Sequence[Tensor]) -> Iterator[tuple[Node, list[Tensor]]]:
+    """For each neuron node, in order: its ANN current on each batch. One pass over the data; keeps all currents."""
+    kept: dict[str, list[Tensor]] = {node.name: [] for node in network.neuron_nodes()}
+
+    def keep(node: Node, z: Tensor) -> Tensor:
+        kept[node.name].append(some(by_channel(z), 4 * SAMPLES))
+        return z.relu()
+
+    for batch in batches:
+        walk(network, batch, keep)
+    for node in network.neuron_nodes():
+        yield node, kept.pop(node.name)
+
+
+def percentile(values: Tensor, percent: float) -> Tensor:
+    """The percentile of each row's positive values, [rows]; zero where a row has none."""
+    found = []
+    for row in values:
+        positive = row[row > 0]
+        if not len(positive):
+            found.append(row.new_zeros(()))
+            continue
+        rank = min(len(positive), max(1, math.ceil(percent / 100 * len(positive))))
+        found.append(positive.kthvalue(rank).values)
+    return torch.stack(found)
+
+
+def by_percentile(network: ConvertedNetwork, batches: Sequence[Tensor], percent: float, channelwise: bool) -> None:
+    """theta = the percentile of the non-zero activations: of the layer (Rueckauer), or of each channel."""
+    if percent < 100:
+        for node, z in currents_by_neuron(network, batches):
+            values = torch.cat(z, 1)
+            set_threshold(network, node, percentile(values if channelwise else values.flatten()[None], percent))
+        return
+    peaks: dict[str, Tensor] = {}
+
+    def keep(node: Node, z: Tensor) -> Tensor:
+        peak = by_channel(z).amax(1)
+        peaks[node.name] = torch.maximum(peaks[node.name], peak) if node.name in peaks else peak
+        return z.relu()
+
+    for batch in batches:
+        walk(network, batch, keep)
+    for node in network.neuron_nodes():
+        set_threshold(network, node, peaks[node.name] if channelwise else peaks[node.name].amax()[None])
+
+
+def ltb(network: ConvertedNetwork, batches: Sequence[Tensor], passes: int, eta: float = 1.0) -> None:
+    """Local threshold balancing: thresholds start at 0 and never fall.
+
+    More passes: larger thresholds, better at large T and worse at small T.
+    """
+    theta = {n.name: torch.zeros_like(network.neurons()[n.name].theta) for n in network.neuron_nodes()}
+
+    def clip(node: Node, z: Tensor) -> Tensor:
+        excess = (by_channel(z) - theta[node.name][:, None]).clamp_min(0)
+        theta[node.name] = theta[node.name] + 2 * eta * excess.mean(1)
+        limit = theta[node.name].view(1, -1, *[1] * (z.ndim - 2))
+        return torch.minimum(z.relu(), limit)
+
+    for _ in range(passes):
+        for batch in batches:
+            walk(network, batch, clip)
+    for node in network.neuron_nodes():
+        set_threshold(network, node, theta[node.name])
+
+
+def quantise(a: Tensor, theta: Tensor, steps: int, rule: SpikeRule) -> Tensor:
+    """What a neuron's mean output is after `steps` steps of current a, up to the fine structure of its rule."""
+    levels = steps * 2 ** (rule.levels - 1) if rule.kind in ("multi", "cascade") else steps
+    shift = 0.5 if rule.kind in ("multi", "cascade") else rule.v0
+    return theta / levels * (a * (levels / theta) + shift).floor().clamp(0, levels)
+
+
+def mmse_threshold(a: Tensor, steps: int, rule: SpikeRule) -> Tensor:
+    """theta [C] that minimises the quantiser's squared error on activations a [C, values]: max (1 - 0.01 i), i < 95."""
+    peak = a.amax(1, keepdim=True)
+    best, least = peak.clone(), torch.full_like(peak, torch.inf)
+    for i in range(95):
+        theta = (peak * (1 - 0.01 * i)).clamp_min(FLOOR)
+        error = (quantise(a, theta, steps, rule) - a).square().mean(1, keepdim=True)
+        best, least = torch.where(error < least, theta, best), torch.minimum(error, least)
+    return best[:, 0]
+
+
+def mmse(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int) -> None:
+    """By channel, on all calibration values together."""
+    for node, z in currents_by_neuron(network, batches):
+        set_threshold(network, node, mmse_threshold(some(torch.cat(z, 1)).relu(), steps, network.config.rule))
+
+
+def gauss_threshold(mean: Tensor, deviation: Tensor, levels: int, rounds: int = 400) -> Tensor:
+    """The fixed point theta = E[z q] / E[q^2] for z ~ N(mean, deviation^2) and n even levels (DCGS, ICML 2025).
+
+    >>> round(float(gauss_threshold(torch.zeros(1).double(), torch.ones(1).double(), 4)), 4)
+    2.1353
+    """
+    odd = torch.arange(1, 2 * levels, 2, dtype=mean.dtype, device=mean.device)[:, None]
+    theta = mean.abs() + deviation * 3
+    for _ in range(rounds):
+        centres = odd * theta / (2 * levels)
+        e = torch.erf((centres - mean) / (math.sqrt(2) * deviation))
+        bell = (-(centres - mean).square() / (2 * deviation.square())).exp().mean(0)
+        above = mean * (1 - e.mean(0)) + math.sqrt(2 / math.pi) * deviation * bell
+        new = above / (1 - (odd * e).sum(0) / levels**2)
+        theta = torch.where(new.isfinite() & (new > 0), new, theta)
+    return theta
+
+
+def gauss(network: ConvertedNetwork, batches: Sequence[Tensor], levels: int) -> None:
+    """By channel, from the mean and deviation of its current alone."""
+    for node, z in currents_by_neuron(network, batches):
+        values = torch.cat(z, 1).double()
+        deviation = values.std(1).clamp_min(FLOOR)
+        set_threshold(network, node, gauss_threshold(values.mean(1), deviation, levels).to(torch.float32))
+
+
+def spike_norm(network: ConvertedNetwork, batches: Sequence[Tensor], steps: int, generator: torch.Generator) -> None:
+    """Layer by layer under Poisson input: theta is the largest current of a step, then frozen (Sengupta et al. 2019).
+
+    Currents carry the bias. Both branches of a sum share the threshold of the neuron behind it, and theta-valued spikes
+    keep their scales equal.
+    """
+    spikes = poisson(torch.cat(list(batches))[:64], steps, generator)
+    state: State = {}
+
+    def value(node: Node, inputs: list[Tensor]) -> Tensor:
+        if node.op == "input":
+            return spikes
+        if node.op == "neuron":
+            set_threshold(network, node, inputs[0].amax()[None])
+            return network.neurons()[node.name](inputs[0], {}, steps)
+        return network.in_time(node, inputs, state)
+
+    follow(network.config.nodes, value)
+
+
+def poisson(x: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+    """Signed random spikes [T, N, ...] of size max|x| whose mean is x; the rate of a pixel is |x| / max|x|."""
+    peak = x.abs().amax().clamp_min(FLOOR)
+    draws = torch.rand((steps, *x.shape), generator=generator, dtype=x.dtype)
+    return (draws < x.abs() / peak).to(x.dtype) * x.sign() * peak
+
+
+def set_threshold(network: ConvertedNetwork, node: Node, theta: Tensor) -> None:
+    """theta and the emitted amplitude of a node's neurons; [1] serves every channel. A dead channel gets a tiny one."""
+    layer: SpikeLayer = network.neurons()[node.name]
+    if not theta.isfinite().all():
+        raise ConversionError(f"the calibration data give layer {node.title} a threshold that is not finite")
+    layer.theta.copy_(theta.to(layer.theta).clamp_min(FLOOR).expand_as(layer.theta))
+    layer.amplitude.copy_(layer.theta)
+
+
+def effective_levels(rule: SpikeRule) -> int:
+    """Levels of the Gaussian rule that suit the spikes: n powers of two resolve as finely as 2^(n-1) even ones."""
+    return round(1 / levels_of(rule)[-1]) if rule.kind in ("multi", "cascade") else 8

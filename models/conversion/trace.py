@@ -1,0 +1,189 @@
+"""A trained ANN read with torch.fx into a graph of nodes and its numbers.
+
+`trace` reads any torch module of known operations, modules and functions alike, folds every batch norm, drops dropout,
+and moves each max-pool that follows a ReLU in front of it (max(ReLU z) = ReLU(max z), exact). Anything else is refused
+with the name of its layer.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.proxy import TraceError
+from torch.nn import functional as F
+
+from models.conversion.operations import Reader, argument, settings
+from models.networks.ann import Qcfs
+from models.networks.converted.graph import ConversionError, Node, check_nodes, users_of
+
+
+class Traced(NamedTuple):
+    """A graph and its numbers: weight and bias of each conv and linear node."""
+
+    nodes: tuple[Node, ...]
+    weights: dict[str, tuple[Tensor, Tensor]]
+    levels: dict[str, Tensor]  # lambda of the QCFS activations, by neuron
+
+
+def pools_first(traced: Traced) -> Traced:
+    """Each max-pool that follows a neuron moved in front of it; a second neuron serves the neuron's other readers."""
+    nodes, levels = list(traced.nodes), dict(traced.levels)
+    while True:
+        by_name, users = {n.name: n for n in nodes}, users_of(tuple(nodes))
+        pool = next((n for n in nodes if n.op == "max_pool" and by_name[n.inputs[0]].op == "neuron"), None)
+        if pool is None:
+            return Traced(tuple(nodes), traced.weights, levels)
+        neuron = by_name[pool.inputs[0]]
+        before = Node(**{**vars(pool), "name": f"{pool.name}_before", "inputs": neuron.inputs})
+        after = Node(**{**vars(neuron), "name": pool.name, "inputs": (before.name,)})
+        if neuron.name in levels:
+            levels[after.name] = levels[neuron.name]
+        place = nodes.index(pool)
+        nodes[place : place + 1] = [before, after]
+        if len(users[neuron.name]) == 1:
+            nodes.remove(neuron)
+            levels.pop(neuron.name, None)
+
+
+def check_pools(nodes: tuple[Node, ...]) -> None:
+    """Raises where a max-pool feeds anything but neurons: what it gives are currents, not spikes."""
+    users = users_of(nodes)
+    for node in nodes:
+        if node.op == "max_pool" and not all(u.op in ("neuron", "max_pool") for u in users[node.name] or [node]):
+            raise ConversionError(
+                f"max-pool {node.title} is neither behind nor before a ReLU, so its output would not be spikes: put it "
+                "next to a ReLU, or use an average pool"
+            )
+
+
+class Tracer(fx.Tracer):
+    """Keeps our QCFS activation whole."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Qcfs) or super().is_leaf_module(m, module_qualified_name)
+
+
+MAX_POOL = {"kernel_size": 1, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}
+AVG_POOL = {
+    "kernel_size": 1,
+    "stride": None,
+    "padding": 0,
+    "ceil_mode": False,
+    "count_include_pad": True,
+    "divisor_override": None,
+}
+
+MODULES: dict[type, Callable[[Reader, fx.Node, Any], None]] = {
+    nn.Conv2d: Reader.affine,
+    nn.Linear: Reader.affine,
+    nn.BatchNorm2d: Reader.norm,
+    nn.BatchNorm1d: Reader.norm,
+    nn.ReLU: lambda r, n, _: r.neuron(n),
+    Qcfs: lambda r, n, m: r.neuron(n, m.level),
+    nn.MaxPool2d: Reader.max_pool,
+    nn.AvgPool2d: Reader.avg_pool,
+    nn.AdaptiveAvgPool2d: lambda r, n, m: r.global_pool(n, m.output_size),
+    nn.Flatten: Reader.flatten_module,
+    nn.Dropout: lambda r, n, _: r.same(n),
+    nn.Dropout2d: lambda r, n, _: r.same(n),
+    nn.Identity: lambda r, n, _: r.same(n),
+}
+FUNCTIONS: dict[Any, Callable[[Reader, fx.Node], None]] = {
+    F.relu: Reader.neuron,
+    F.relu_: Reader.neuron,
+    torch.relu: Reader.neuron,
+    torch.relu_: Reader.neuron,
+    operator.add: Reader.join,
+    operator.iadd: Reader.join,
+    torch.add: Reader.join,
+    F.max_pool2d: lambda r, n: r.max_pool(n, settings(n, MAX_POOL)),
+    torch.max_pool2d: lambda r, n: r.max_pool(n, settings(n, MAX_POOL)),
+    F.avg_pool2d: lambda r, n: r.avg_pool(n, settings(n, AVG_POOL)),
+    F.adaptive_avg_pool2d: lambda r, n: r.global_pool(n, argument(n, 1, "output_size", 1)),
+    torch.flatten: Reader.flatten,
+    torch.mean: Reader.mean,
+    F.dropout: Reader.same,
+    F.dropout2d: Reader.same,
+    F.pad: Reader.pad,
+    operator.getitem: Reader.slice,
+    getattr: Reader.shape,
+}
+METHODS: dict[str, Callable[[Reader, fx.Node], None]] = {
+    "relu": Reader.neuron,
+    "relu_": Reader.neuron,
+    "add": Reader.join,
+    "add_": Reader.join,
+    "flatten": Reader.flatten,
+    "view": Reader.reshape,
+    "reshape": Reader.reshape,
+    "mean": Reader.mean,
+    "contiguous": Reader.same,
+    "size": Reader.shape,
+}
+
+
+def read(reader: Reader, node: fx.Node) -> None:
+    """One fx node."""
+    if node.op == "placeholder":
+        if reader.nodes:
+            raise ConversionError(f"the network takes a second input, {node.name}: only one can be converted")
+        reader.add(node, "input", ())
+    elif node.op == "output":
+        if not isinstance(node.args[0], fx.Node):
+            raise ConversionError("the network returns more than one value: only one can be converted")
+        reader.output = reader.source(node.args[0], node)
+    elif node.op == "call_module":
+        module = reader.modules[str(node.target)]
+        if type(module) not in MODULES:
+            raise ConversionError(
+                f"layer {node.target} is {type(module).__name__}, which has no spiking form here: "
+                "use convolutions, linear layers, batch norms, ReLU, pools, sums and dropout"
+            )
+        MODULES[type(module)](reader, node, module)
+    elif node.op == "call_function" and node.target in FUNCTIONS:
+        FUNCTIONS[node.target](reader, node)
+    elif node.op == "call_method" and node.target in METHODS:
+        METHODS[str(node.target)](reader, node)
+    else:
+        name = getattr(node.target, "__name__", node.target)
+        raise ConversionError(f"{node.name} calls {name}, which has no spiking form here")
+
+
+def trace(ann: nn.Module) -> Traced:
+    """The ANN (taken in evaluation mode) as a graph with folded weights in double precision.
+
+    Raises ConversionError, naming the layer, for an operation without a spiking form, weights that are not finite, a
+    max-pool in a place where it cannot work, or no activation at all.
+    """
+    for name, tensor in ann.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ConversionError(f"{name} has values that are not finite")
+    was_training = ann.training
+    ann.eval()
+    try:
+        graph = Tracer().trace(ann)
+    except (TraceError, TypeError) as error:
+        raise ConversionError(f"the network cannot be traced, its flow depends on its data: {error}") from None
+    finally:
+        ann.train(was_training)
+    reader = Reader(ann, graph)
+    for node in graph.nodes:
+        read(reader, node)
+    nodes = trimmed(reader.nodes, reader.output)
+    if not any(node.op == "neuron" for node in nodes):
+        raise ConversionError("the network has no ReLU: there is nothing to turn into spikes")
+    traced = pools_first(Traced(nodes, reader.weights, reader.levels))
+    check_nodes(traced.nodes)
+    check_pools(traced.nodes)
+    return traced
+
+
+def trimmed(nodes: list[Node], output: str) -> tuple[Node, ...]:
+    """The nodes the output depends on, the output last."""
+    needed = {output}
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return tuple(node for node in nodes if node.name in needed or node.op == "input")

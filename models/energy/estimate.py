@@ -1,0 +1,84 @@
+"""Energy from counted operations and published picojoules, with what such an estimate leaves out."""
+
+from typing import NamedTuple
+
+from models.energy.metering import Report
+
+# --- energy, estimated ---
+
+PICOJOULES = {  # 45 nm (Horowitz, ISSCC 2014, as the field quotes it): multiply-accumulate, accumulate
+    "fp32": (4.6, 0.9),
+    "fp16": (1.5, 0.4),
+    "int8": (0.23, 0.03),
+}
+PICOJOULES_A_BYTE = 24.96  # 3.12 pJ a bit, moved between memory and the unit that computes
+
+CAVEATS = (
+    "Operation counts times 45 nm constants: an estimate, not a measurement on any chip.",
+    "Bias currents are excluded; membrane updates are in the second estimate, with their traffic.",
+    "A spiking network beats a quantised one of the same bit budget, data movement included, only at low spike rates: "
+    "below about 5.7 % at T = 5 (Yan et al. 2409.08290v4).",
+    "Layers that see anything but -1, 0 and 1 are charged as multiply-accumulates.",
+)
+
+
+class Energy(NamedTuple):
+    """Microjoules a sample."""
+
+    compute: float  # operations alone
+    with_memory: float  # and every operand's way from and to memory
+
+
+def spiking_energy(report: Report, precision: str = "fp32") -> Energy:
+    """E = E_MAC MACs + E_AC ACs; memory: a weight and a partial sum read and written for each, and every membrane."""
+    mac, ac = PICOJOULES[precision]
+    size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
+    work = report.work
+    compute = mac * work.effective_macs + ac * (work.effective_acs + work.neuron_updates)
+    moved = size * (3 * (work.effective_macs + work.effective_acs) + 2 * work.neuron_updates)
+    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * moved) * 1e-6)
+
+
+def ann_energy(macs: float, activations: float, precision: str = "fp32") -> Energy:
+    """The same for an ANN of dense multiply-accumulates: weight read, partial sum read and written, activations."""
+    mac, _ = PICOJOULES[precision]
+    size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
+    compute = mac * macs
+    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * size * (3 * macs + 2 * activations)) * 1e-6)
+
+
+def quantised_energy(macs: float, activations: float, bits: int) -> Energy:
+    """An ANN with n-bit activations and weights: int8's figures times (n / 8)^2 for products and n / 8 for traffic."""
+    share = bits / 8
+    compute = PICOJOULES["int8"][0] * share**2 * macs
+    return Energy(compute * 1e-6, (compute + PICOJOULES_A_BYTE * share * (3 * macs + 2 * activations)) * 1e-6)
+
+
+def bit_budget(steps: int) -> int:
+    """Bits of the quantised activation that T steps of a binary neuron amount to: ceil(log2(T + 1)).
+
+    >>> [bit_budget(t) for t in (1, 3, 4, 32)]
+    [1, 2, 3, 6]
+    """
+    return steps.bit_length()
+
+
+def energy_table(report: Report, macs: float, activations: float, name: str = "spiking") -> str:
+    """Markdown: the network, the ANN of the same shape and an ANN quantised to the same bit budget, caveats below."""
+    bits = min(8, max(2, bit_budget(report.steps)))
+    rows = [
+        (f"{name}, T = {report.steps}", report.work.effective_macs, report.work.effective_acs, spiking_energy(report)),
+        ("ANN, fp32", macs, 0.0, ann_energy(macs, activations)),
+        ("ANN, int8", macs, 0.0, ann_energy(macs, activations, "int8")),
+        (f"ANN, {bits} bits (same bit budget)", macs, 0.0, quantised_energy(macs, activations, bits)),
+    ]
+    lines = ["| network | MACs | ACs | compute, uJ | with memory, uJ |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {n} | {m / 1e6:.3f} M | {a / 1e6:.3f} M | {e.compute:.2f} | {e.with_memory:.2f} |" for n, m, a, e in rows
+    ]
+    facts = (
+        f"Spike rate {report.spike_rate:.2%} a neuron and step, T = {report.steps} ({bits} bits), "
+        f"{report.spikes:.0f} spikes, activation sparsity {report.activation_sparsity:.2%}, connection sparsity "
+        f"{report.connection_sparsity:.2%}, footprint {report.footprint_bytes / 1e6:.2f} MB."
+    )
+    return "\n".join([*lines, "", facts, "", *(f"- {c}" for c in CAVEATS)])

@@ -1,0 +1,258 @@
+"""What a forward pass costs: spikes, synaptic operations and dense multiply-adds, counted exactly.
+
+A synaptic operation is one non-zero input of a convolution or linear layer reaching one output (NeuroBench's
+definition: bias ignored, padding and stride respected). Real-valued inputs (a directly coded first layer) count in the
+same way.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.neurons.layers import Neuron
+
+RASTER_ROWS_A_LAYER = 16
+
+
+class Counts(NamedTuple):
+    """The cost of a forward pass, by sample of the batch."""
+
+    layer_spikes: Tensor  # int64 [N, L]: non-zero outputs of each neuron layer
+    synops: Tensor  # int64 [N]
+    raster: Tensor  # uint8 [N, R]: up to 16 neurons of each layer, spread evenly; fired in any step or not
+
+
+def reach(conv: nn.Conv2d, height: int, width: int) -> Tensor:
+    """How many output positions each input pixel feeds, float32 [height, width]: the transposed window count."""
+    ones = torch.ones(1, 1, *conv.kernel_size)
+    options = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation}
+    outputs = torch.ones_like(nn.functional.conv2d(torch.zeros(1, 1, height, width), ones, **options))
+    rest = [  # pixels at the far edge that a plain transposed window count would leave out
+        (size + 2 * int(pad) - dilation * (kernel - 1) - 1) % stride
+        for size, pad, dilation, kernel, stride in zip(
+            (height, width), conv.padding, conv.dilation, conv.kernel_size, conv.stride
+        )
+    ]
+    return nn.functional.conv_transpose2d(outputs, ones, output_padding=rest, **options)[0, 0]
+
+
+class Meter:
+    """Counts what a network does, by hooks on its layers; `read` gives the counts since the last `read`.
+
+    One forward pass at a time: the counts of a pass with T steps are summed over T.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.layer_names: list[str] = []
+        self._reach: dict[tuple[str, int, int], Tensor] = {}
+        self._spikes: dict[str, Tensor] = {}
+        self._raster: dict[str, Tensor] = {}
+        self._synops: list[Tensor] = []
+        self._batch = 1
+        self._handles: list[Any] = [network.register_forward_pre_hook(self._start)]
+        for name, module in network.named_modules():
+            if isinstance(module, Neuron):
+                self.layer_names.append(name)
+                self._handles.append(module.register_forward_hook(self._neuron_hook(name)))
+            elif isinstance(module, nn.Conv2d):
+                self._handles.append(module.register_forward_pre_hook(self._conv_hook(name)))
+            elif isinstance(module, nn.Linear):
+                self._handles.append(module.register_forward_pre_hook(self._linear_hook))
+
+    def _start(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._batch = inputs[0].shape[1]
+        self._spikes, self._raster, self._synops = {}, {}, []
+
+    def _neuron_hook(self, name: str) -> Any:
+        def count(_: nn.Module, __: Any, spikes: Tensor) -> None:
+            flat = spikes.detach().flatten(2)
+            self._spikes[name] = flat.count_nonzero(dim=(0, 2))
+            rows = min(RASTER_ROWS_A_LAYER, flat.shape[2])
+            chosen = torch.arange(rows, device=flat.device) * flat.shape[2] // rows
+            self._raster[name] = (flat[:, :, chosen] != 0).any(0).to(torch.uint8)
+
+        return count
+
+    def _conv_hook(self, name: str) -> Any:
+        def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            assert isinstance(module, nn.Conv2d)
+            x = inputs[0].detach()
+            key = (name, x.shape[2], x.shape[3])
+            if key not in self._reach:
+                self._reach[key] = reach(module, x.shape[2], x.shape[3])
+            fan_out = module.out_channels // module.groups
+            active = (x != 0).sum(1, dtype=torch.float32)
+            self._add((active * self._reach[key].to(x.device)).sum((1, 2)).to(torch.int64) * fan_out)
+
+        return count
+
+    def _linear_hook(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.Linear)
+        self._add(inputs[0].detach().count_nonzero(-1).flatten() * module.out_features)
+
+    def _add(self, by_row: Tensor) -> None:
+        self._synops.append(by_row.view(-1, self._batch).sum(0))
+
+    def read(self) -> Counts:
+        """The counts of the last forward pass."""
+        return Counts(
+            torch.stack([self._spikes[name] for name in self.layer_names], 1),
+            torch.stack(self._synops).sum(0),
+            torch.cat([self._raster[name] for name in self.layer_names], 1),
+        )
+
+    def close(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+
+
+class DenseMeter:
+    """The cost of a network that does not spike: every multiply-add of every step, and no spikes to show."""
+
+    def __init__(self, macs: int) -> None:
+        self.layer_names: list[str] = []
+        self._macs = macs
+
+    def read(self) -> Counts:
+        """Of one sample and one step."""
+        nothing = torch.zeros(1, 0)
+        return Counts(nothing.to(torch.int64), torch.tensor([self._macs]), nothing.to(torch.uint8))
+
+
+def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> int:
+    """Multiply-adds of one step for one sample if nothing were sparse: what an ANN of the same shape computes."""
+    total = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            x = inputs[0]
+            pixels = float(reach(module, x.shape[2], x.shape[3]).sum())
+            total += int(pixels) * (module.in_channels // module.groups) * module.out_channels
+        elif isinstance(module, nn.Linear):
+            total += module.in_features * module.out_features
+
+    handles = [m.register_forward_pre_hook(count) for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    was_training = network.training
+    with torch.no_grad():
+        network.eval()
+        network(torch.zeros(1, 1, channels, height, width), None)
+    network.train(was_training)
+    for handle in handles:
+        handle.remove()
+    return total
+
+
+# --- NeuroBench's definitions (version 2.3), on any network of this project ---
+
+
+class Work(NamedTuple):
+    """Operations of one sample over a whole run, by NeuroBench's definition (synaptic operations, bias ignored)."""
+
+    effective_macs: float  # layers that see anything but -1, 0 and 1
+    effective_acs: float  # layers that see only -1, 0 and 1
+    dense: float  # the same layers with every input and weight counted
+    neuron_updates: float  # membrane updates: NeuroBench counts them apart
+
+
+class Report(NamedTuple):
+    """What a network costs, sample by sample on average."""
+
+    steps: int
+    footprint_bytes: int  # parameters and buffers
+    parameters: int
+    connection_sparsity: float  # share of zero weights
+    activation_sparsity: float  # share of zeros among the outputs of neuron layers
+    spike_rate: float  # spikes a neuron and step
+    spikes: float
+    work: Work
+    by_layer: dict[str, tuple[float, bool]]  # synaptic operations, accumulate-only or not
+
+
+def footprint(network: nn.Module) -> int:
+    """Bytes of parameters and buffers."""
+    return sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
+
+
+def connection_sparsity(network: nn.Module) -> float:
+    """Share of zero weights in convolutions and linear layers."""
+    weights = [m.weight for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    total = sum(w.numel() for w in weights)
+    return 1 - sum(int(w.count_nonzero()) for w in weights) / max(1, total)
+
+
+def layer_operations(layer: nn.Conv2d | nn.Linear, x: Tensor, *, dense: bool = False) -> float:
+    """Synaptic operations of a batch [M, ...]: non-zero inputs times the non-zero weights that they really reach."""
+    active = torch.ones_like(x) if dense else (x != 0).to(x.dtype)
+    weight = torch.ones_like(layer.weight) if dense else (layer.weight != 0).to(x.dtype)
+    if isinstance(layer, nn.Linear):
+        return float(active.sum(0).double() @ weight.sum(0).double())
+    size = (int(x.shape[2]), int(x.shape[3]))
+    if not dense and bool((weight == 1).all()):
+        fan_out = layer.out_channels // layer.groups
+        return float((active.sum((0, 1)).double() * reach(layer, *size).double().to(x.device)).sum()) * fan_out
+    result = nn.functional.conv2d(active, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return float(result.double().sum())
+
+
+@torch.no_grad()
+def measure(network: nn.Module, x_seq: Tensor, *, still: bool = False, steps: int | None = None) -> Report:
+    """The cost of running `network` on x_seq [T, N, C, H, W].
+
+    `still` says that the input does not change: x_seq is [1, N, ...], `steps` is T, and what the input alone decides is
+    counted once (a converted network) or T times (any other). An ANN is a network called on [N, C, H, W]: see
+    `measure_ann`.
+    """
+    layers: dict[str, list[float]] = {}
+    accumulate: dict[str, bool] = {}
+    dense = zeros = outputs = spikes = 0.0
+    handles: list[Any] = []
+
+    def conv_hook(name: str) -> Any:
+        def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            nonlocal dense
+            assert isinstance(module, (nn.Conv2d, nn.Linear))
+            x = inputs[0].detach()
+            x = x.flatten(0, -2) if isinstance(module, nn.Linear) else x
+            layers.setdefault(name, []).append(layer_operations(module, x))
+            dense += layer_operations(module, x[:1], dense=True) * len(x)
+            accumulate[name] = accumulate.get(name, True) and bool(((x == 0) | (x.abs() == 1)).all())
+
+        return count
+
+    def neuron_hook(_: nn.Module, __: Any, out: Tensor) -> None:
+        nonlocal zeros, outputs, spikes
+        fired = int(out.count_nonzero())
+        zeros, outputs, spikes = zeros + out.numel() - fired, outputs + out.numel(), spikes + fired
+
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            handles.append(module.register_forward_pre_hook(conv_hook(name)))
+        elif isinstance(module, Neuron):
+            handles.append(module.register_forward_hook(neuron_hook))
+    try:
+        if still:
+            network(x_seq, None, steps)
+        else:
+            network(x_seq, None)
+    finally:
+        for handle in handles:
+            handle.remove()
+    batch, length = x_seq.shape[1], steps or x_seq.shape[0]
+    by_layer = {name: (sum(counts) / batch, accumulate[name]) for name, counts in layers.items()}
+    acs = sum(count for count, only in by_layer.values() if only)
+    macs = sum(count for count, only in by_layer.values() if not only)
+    share = outputs / batch
+    return Report(
+        length,
+        footprint(network),
+        sum(p.numel() for p in network.parameters()),
+        connection_sparsity(network),
+        zeros / max(1.0, outputs),
+        spikes / max(1.0, outputs),
+        spikes / batch,
+        Work(macs, acs, dense / batch, share),
+        by_layer,
+    )

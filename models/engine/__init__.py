@@ -1,0 +1,4 @@
+"""Event-driven inference on the CPU: a network planned once, then run step by step by the native library.
+
+`engine`, `plan` with `plan_resnet` and `plan_converted`, `structs` shared with C++.
+"""

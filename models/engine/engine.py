@@ -1,0 +1,208 @@
+"""Event-driven inference on the CPU: the same logits as the network, from its spikes alone.
+
+Convolutions visit only non-zero inputs where these are few and multiply densely where they are many; both orders of
+work add the same terms in the same order, so the choice, made for every layer and frame from the events counted in it,
+never changes a bit. Nor does the company: a stream alone, in a batch, or cut into other batches gives the same logits,
+bit for bit. Counts of spikes and synaptic operations fall out of the same pass.
+"""
+
+import ctypes
+import os
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.engine.plan import KINDS, padded
+from models.engine.plan_converted import make_converted_plan, unplanned
+from models.engine.plan_resnet import make_plan
+from models.engine.structs import NativeBuffer, NativeLayer, NativeRun
+from models.native.build import build, library
+from models.networks.converted.network import ConvertedNetwork
+from models.networks.resnet import SpikingResNet
+from models.neurons.state import State
+
+MEMBRANES = "membranes"
+PRECISIONS = ("fp32", "bf16")
+CHOICES = {"auto": 0, "events": 1, "dense": 2}
+
+
+class EngineResult(NamedTuple):
+    """What a run gives; counts are summed over its steps."""
+
+    logits: Tensor  # [T, N, K]
+    state: State
+    layer_spikes: Tensor  # int64 [N, L]
+    synops: Tensor  # int64 [N]
+    raster: Tensor  # uint8 [N, R]
+
+
+class LayerUse(NamedTuple):
+    """What a convolution met since the last look."""
+
+    name: str
+    density: float  # of its multiply-adds, those that met a non-zero input
+    event_driven: float  # share of the frames that were event-driven
+    seconds: float  # of the whole layer, its shortcut's convolution in it; 0 for that shortcut
+
+
+def engine_status() -> str:
+    """One line on the native kernels for a person: which are in use, or why none are."""
+    made = build()
+    if made.library is None:
+        return f"native kernels: none ({made.reason}); the plain network runs instead, slower, with the same results"
+    rounded = "; weights that spikes meet rounded to bfloat16" if rounds_weights() else ""
+    return f"native kernels: {made.isa}, {made.reason}{rounded}"
+
+
+def rounds_weights(precision: str | None = None) -> bool:
+    """Whether weights are rounded to bfloat16: asked for, and this CPU multiplies bfloat16."""
+    if precision is not None and precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    chosen = precision or os.environ.get("SPIKESIGHT_PRECISION")
+    return chosen == "bf16" and build().isa == "avx512-bf16"
+
+
+def why_not(network: nn.Module) -> str:
+    """Why `Engine` does not take this network on this machine, for a person; empty where it does."""
+    if library() is None:
+        return build().reason
+    if (chosen := os.environ.get("SPIKESIGHT_PRECISION", "")) not in ("", *PRECISIONS):
+        return f"SPIKESIGHT_PRECISION={chosen}: known are {', '.join(PRECISIONS)}"
+    if not all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters()):
+        return "its weights are not float32 on the CPU"
+    if isinstance(network, ConvertedNetwork):
+        return unplanned(network)
+    if not isinstance(network, SpikingResNet):
+        return f"{type(network).__name__} is no network that the engine knows"
+    if network.config.neuron.kind not in KINDS:
+        return f"neurons of kind {network.config.neuron.kind!r}"
+    return "its logits are spikes" if network.config.spiking_readout else ""
+
+
+def can_run(network: nn.Module) -> bool:
+    """Whether `Engine` takes this network on this machine."""
+    return not why_not(network)
+
+
+class Engine:
+    """A network compiled for inputs of one size. It keeps no stream's state; used from one thread at a time.
+
+    The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
+    benchmarks, since "auto" gives the same bits. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
+    that dense frames take half the time; None asks SPIKESIGHT_PRECISION and then takes "fp32", exact. Raises
+    RuntimeError where `why_not` gives a reason.
+    """
+
+    def __init__(
+        self, network: nn.Module, height: int, width: int, *, choice: str = "auto", precision: str | None = None
+    ) -> None:
+        lib = library()
+        if lib is None:
+            raise RuntimeError(engine_status())
+        if reason := why_not(network):
+            raise RuntimeError(f"the engine does not run this network: {reason}")
+        self._force, self._library, rounded = CHOICES[choice], lib, rounds_weights(precision)
+        if isinstance(network, ConvertedNetwork):
+            self._plan = make_converted_plan(network, rounded=rounded)
+        else:
+            assert isinstance(network, SpikingResNet)
+            self._plan = make_plan(network, height, width, rounded=rounded)
+        self.shape, self.classes, self.state_size = self._plan.shape, self._plan.classes, self._plan.state_size
+        self.is_signed = any(buffer.is_signed for buffer in self._plan.buffers)
+        if self.shape[1:] != (height, width):
+            raise ValueError(f"this network takes {self.shape[1]}x{self.shape[2]} inputs, not {height}x{width}")
+        layers = (NativeLayer * len(self._plan.layers))(*self._plan.layers)
+        buffers = (NativeBuffer * len(self._plan.buffers))(*self._plan.buffers)
+        self._handle = lib.engine_plan(
+            ctypes.addressof(buffers),
+            len(buffers),
+            ctypes.addressof(layers),
+            len(layers),
+            ctypes.addressof(self._plan.readout),
+        )
+        weakref.finalize(self, lib.engine_free, self._handle)
+
+    def initial_state(self, n: int = 1) -> State:
+        """The state of n streams before their first step."""
+        return {MEMBRANES: torch.zeros(n, self.state_size)}
+
+    def run(self, x_seq: Tensor, state: State | None = None) -> EngineResult:
+        """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros).
+
+        A still image expanded along T (stride 0) is convolved once.
+        """
+        steps, streams = x_seq.shape[:2]
+        if tuple(x_seq.shape[2:]) != self.shape or min(steps, streams) < 1:
+            raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.shape))}], not {list(x_seq.shape)}")
+        before = (self.initial_state(streams) if state is None else state)[MEMBRANES]
+        if before.shape != (streams, self.state_size) or before.dtype != torch.float32:
+            raise ValueError(f"the state must be float32 [{streams}, {self.state_size}], not {list(before.shape)}")
+        frozen = steps > 1 and x_seq.stride(0) == 0
+        x = x_seq[0] if frozen else x_seq
+        x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
+        before = before.contiguous()
+        after, logits = torch.empty_like(before), torch.empty(steps, streams, self.classes)
+        layers, rows = self._plan.spike_layers, self._plan.raster_rows
+        layer_spikes = torch.empty(streams, layers, dtype=torch.int64)
+        synops = torch.empty(streams, dtype=torch.int64)
+        raster = torch.empty(streams, rows, dtype=torch.uint8)
+        offsets = np.arange(streams, dtype=np.uint64) * np.uint64(self.state_size * 4)
+        sources, targets = offsets + np.uint64(before.data_ptr()), offsets + np.uint64(after.data_ptr())
+        call = NativeRun(
+            steps,
+            streams,
+            x.data_ptr(),
+            int(x.dtype != torch.uint8),
+            sources.ctypes.data,
+            targets.ctypes.data,
+            logits.data_ptr(),
+            layer_spikes.data_ptr(),
+            synops.data_ptr(),
+            raster.data_ptr(),
+            layers,
+            rows,
+            self._force,
+            int(frozen),
+        )
+        if self._library.engine_run(self._handle, ctypes.addressof(call)):
+            raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
+        return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster)
+
+    def uses(self) -> list[LayerUse]:
+        """Density and kernel of each convolution since the last call."""
+        names = self._plan.names
+        counts = np.zeros((len(names), 2, 5), dtype=np.int64)
+        self._library.engine_statistics(self._handle, counts.ctypes.data)
+        uses: list[LayerUse] = []
+        for name, by_input in zip(names, counts):
+            for (reached, possible, scattered, frames, spent), suffix in zip(by_input.tolist(), ("", " shortcut")):
+                if frames:
+                    uses.append(LayerUse(name + suffix, reached / possible, scattered / frames, spent / 1e9))
+        return uses
+
+    def _unit(self, name: str) -> Tensor:
+        """What 1 in the membranes of this layer is to the network, [C, 1, 1]."""
+        return self._plan.scales.get(name, torch.ones(1)).view(-1, 1, 1)
+
+    def to_network_state(self, state: State) -> State:
+        """The engine's state as the plain network's: a float32 [N, C, H, W] for each neuron layer."""
+        flat = state[MEMBRANES]
+        parts: State = {}
+        for name, (first, channels, height, width) in self._plan.states.items():
+            size = height * width * padded(channels)
+            maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
+            parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * self._unit(name)
+        return parts
+
+    def from_network_state(self, state: State) -> State:
+        """The inverse of `to_network_state`."""
+        streams = next(iter(state.values())).shape[0]
+        flat = torch.zeros(streams, self.state_size)
+        for name, (first, channels, height, width) in self._plan.states.items():
+            size = height * width * padded(channels)
+            maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
+            maps[..., :channels] = (state[name] / self._unit(name)).permute(0, 2, 3, 1)
+        return {MEMBRANES: flat}

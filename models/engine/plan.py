@@ -1,0 +1,219 @@
+"""A network as a list of native layers: batch norms folded, neurons and shortcuts fused into their convolution.
+
+`Writer` writes layers; engine_resnet and engine_converted know which ones a network needs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from models.energy.metering import RASTER_ROWS_A_LAYER, reach
+from models.engine.structs import NO_CARRY, NativeBuffer, NativeCarry, NativeConvolution, NativeLayer, NativeReadout
+from models.networks.folding import Folded
+from models.neurons.layers import Neuron
+
+POOLS = {"max": 1, "avg": 2, "halve": 3}  # 3x3 with padding 1, twice; 2x2 with ceil_mode
+KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4}  # of neurons
+
+
+def break_even(channels: int, kernel: int, *, binary: bool, halves: bool) -> float:
+    """Share of a convolution's multiply-adds that meet an event, below which visiting events is faster than multiplying
+    all. Measured on a Zen 5 core with AVX-512, rounded down: where the two are near each other, dense is the choice.
+    """
+    if halves:
+        return 0.2 if kernel > 1 else 0.08
+    if kernel == 1:
+        return 0.4 if binary else 0.2
+    if channels >= 128:
+        return 0.36
+    return 0.5 if binary else 0.42
+
+
+def padded(channels: int) -> int:
+    """Channels as the engine lays them out: a multiple of 16."""
+    return -(-channels // 16) * 16
+
+
+def pack(weight: Tensor, inputs: int, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """[Co, Ci, K, K] to the kernels' layouts: [chunk][Ci][K K][CH], [chunk][K K][Ci][CH] and, as bfloat16, the latter
+    with the channels of a pair side by side, [chunk][K K][Ci / 2][CH][2]; empty for an odd number of channels.
+    """
+    outputs, channels, kernel, _ = weight.shape
+    full = torch.zeros(padded(outputs), inputs, kernel * kernel)
+    full[:outputs, :channels] = weight.flatten(2)
+    parts = full.unflatten(0, (-1, chunk))
+    by_tap = parts.permute(0, 3, 2, 1).contiguous()
+    pairs = by_tap.bfloat16().unflatten(2, (-1, 2)).transpose(3, 4) if inputs % 2 == 0 else torch.empty(0)
+    return parts.permute(0, 2, 3, 1).contiguous(), by_tap, pairs.contiguous()
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A buffer between layers: its number, true channels and size."""
+
+    number: int
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass
+class Plan:
+    """Everything the native side needs, and the tensors that its pointers lead to."""
+
+    layers: list[NativeLayer] = field(default_factory=list)
+    buffers: list[NativeBuffer] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # of the layers
+    states: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # key: offset, channels, H, W
+    spike_layers: int = 0
+    keep: list[Tensor] = field(default_factory=list)
+    readout: NativeReadout = field(default_factory=NativeReadout)
+    scales: dict[str, Tensor] = field(default_factory=dict)  # name: what a unit of its membranes is to the network, [C]
+    shape: tuple[int, int, int] = (0, 0, 0)  # of the input
+    classes: int = 0
+    state_size: int = 0
+    raster_rows: int = 0
+
+    def hold(self, tensor: Tensor) -> int:
+        """Keep the tensor alive; its address."""
+        tensor = tensor.contiguous()
+        self.keep.append(tensor)
+        return tensor.data_ptr()
+
+
+class Writer:
+    """Writes a plan layer by layer; those who know a kind of network say which."""
+
+    def __init__(self, network: nn.Module, shape: tuple[int, int, int], classes: int, rounded: bool) -> None:
+        self.rounded, self.plan = rounded, Plan(shape=shape, classes=classes)
+        self.names = {id(module): name for name, module in network.named_modules()}
+        self.slots = [name for name, module in network.named_modules() if isinstance(module, Neuron)]
+        self.plan.spike_layers = len(self.slots)
+        self.input = self.buffer(*shape, binary=False, laid_out=False)
+
+    def buffer(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        *,
+        is_float: bool = False,
+        binary: bool = True,
+        is_signed: bool = False,
+        laid_out: bool = True,
+    ) -> Maps:
+        """A new buffer."""
+        shape = (height, width, padded(channels) if laid_out else channels)
+        self.plan.buffers.append(NativeBuffer(int(is_float), *shape, int(binary), int(is_signed)))
+        return Maps(len(self.plan.buffers) - 1, channels, height, width)
+
+    def convolution(self, source: Maps, weight: Tensor, conv: nn.Conv2d, chunk: int) -> NativeConvolution:
+        """A convolution of `source`."""
+        buffer = self.plan.buffers[source.number]
+        halves = self.rounded and not buffer.is_float and source is not self.input
+        by_channel, by_tap, by_pair = pack(weight.bfloat16().float() if halves else weight, buffer.channels, chunk)
+        kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
+        density = break_even(source.channels, kernel, binary=bool(buffer.binary), halves=halves)
+        return NativeConvolution(
+            source.number,
+            kernel,
+            stride,
+            pad,
+            self.plan.hold(by_channel),
+            self.plan.hold(by_tap),
+            self.plan.hold(by_pair) if halves else None,
+            self.plan.hold(reach(conv, source.height, source.width).to(torch.int32)),
+            conv.out_channels,
+            density,
+        )
+
+    def layer(self, name: str, channels: int, height: int, width: int, bias: Tensor | None) -> NativeLayer:
+        """A new layer with these outputs; what it fills, carries and fires comes later."""
+        laid_out = padded(channels)
+        layer = NativeLayer(0, height=height, width=width, channels=laid_out, chunk=self.chunk(channels))
+        layer.main.buffer = layer.side.buffer = layer.current = layer.spikes = -1
+        layer.before, layer.after = NativeCarry(*NO_CARRY), NativeCarry(*NO_CARRY)
+        if bias is not None:
+            layer.bias = self.plan.hold(nn.functional.pad(bias, (0, laid_out - channels)))
+        self.plan.layers.append(layer)
+        self.plan.names.append(name)
+        return layer
+
+    @staticmethod
+    def chunk(channels: int) -> int:
+        """Output channels that a kernel handles together."""
+        return 32 if padded(channels) % 32 == 0 else 16
+
+    def sum_layer(
+        self, name: str, source: Maps, folded: Folded, side: tuple[Maps, Folded] | None = None
+    ) -> NativeLayer:
+        """A convolution of `source`, plus the shortcut's convolution `side` if there is one."""
+        weight, bias, conv = folded
+        kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
+        height, width = ((size + 2 * pad - kernel) // stride + 1 for size in (source.height, source.width))
+        bias = bias if side is None else bias + side[1][1]
+        layer = self.layer(name, conv.out_channels, height, width, bias)
+        layer.main = self.convolution(source, weight, conv, layer.chunk)
+        if side is not None:
+            layer.side = self.convolution(side[0], side[1][0], side[1][2], layer.chunk)
+        return layer
+
+    def pool_layer(self, name: str, source: Maps, kind: str) -> NativeLayer:
+        """A pooling with stride 2, of currents or spikes."""
+        height, width = ((size + 1) // 2 for size in (source.height, source.width))
+        layer = self.layer(name, source.channels, height, width, None)
+        layer.pool, layer.main.buffer = POOLS[kind], source.number
+        return layer
+
+    def keep_current(self, layer: NativeLayer, channels: int) -> Maps:
+        """Let the layer write its sums."""
+        out = self.buffer(channels, layer.height, layer.width, is_float=True, binary=False)
+        layer.current = out.number
+        return out
+
+    def attach(
+        self,
+        layer: NativeLayer,
+        name: str,
+        channels: int,
+        *,
+        parts: Iterable[str] = ("",),
+        binary: bool = True,
+        is_signed: bool = False,
+    ) -> Maps:
+        """Let the layer's sums drive the neuron layer `name`, its state under the key with each of the `parts`; its
+        spikes. What kind of neuron comes later.
+        """
+        plan = self.plan
+        out = self.buffer(channels, layer.height, layer.width, binary=binary, is_signed=is_signed)
+        layer.spikes, layer.neuron = out.number, self.slots.index(name) + 1
+        layer.state = plan.state_size
+        for part in parts:
+            plan.states[name + part] = (plan.state_size, channels, layer.height, layer.width)
+            plan.state_size += layer.height * layer.width * layer.channels
+        total = channels * layer.height * layer.width
+        layer.raster_rows = min(RASTER_ROWS_A_LAYER, total)
+        chosen = torch.arange(layer.raster_rows) * total // layer.raster_rows
+        pixels = layer.height * layer.width
+        layer.raster = plan.hold((chosen % pixels * layer.channels + chosen // pixels).to(torch.int32))
+        return out
+
+    def write_readout(self, spikes: Maps, weight: Tensor, bias: Tensor | None) -> None:
+        """The linear read-out, [K, C], of the mean of the spikes over the image."""
+        classes, wide = weight.shape[0], padded(weight.shape[0])
+        full, offsets = torch.zeros(padded(spikes.channels), wide), torch.zeros(wide)
+        full[: spikes.channels, :classes] = weight.detach().T
+        if bias is not None:
+            offsets[:classes] = bias.detach()
+        held = self.plan.hold(full), self.plan.hold(offsets)
+        self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
+
+    def number_rasters(self) -> None:
+        """Rows of the raster in the order of the network's neurons, not of the pass."""
+        by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
+        for layer in by_slot:
+            layer.raster_first = self.plan.raster_rows
+            self.plan.raster_rows += layer.raster_rows

@@ -1,0 +1,217 @@
+"""A converted network (models/networks/converted/network.py) as a list of native layers.
+
+Thresholds are folded into the weights before them and amplitudes into those after them, so every neuron has threshold 1
+and sends spikes of 1 (signed ones of 1 and -1, multi-threshold ones of whole numbers, the smallest level the unit). A
+sum may have two convolutions (the second one 1x1), or one and an identity, possibly strided, padded and scaled; a
+max-pool may stand between the stem and its neurons.
+"""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from models.engine.plan import KINDS, Maps, Plan, Writer, padded
+from models.engine.structs import NO_CARRY, NativeCarry, NativeLayer
+from models.networks.converted.graph import Node
+from models.networks.converted.network import ConvertedNetwork, Scale
+from models.networks.converted.neurons import SpikeLayer
+from models.networks.folding import Folded
+
+KINDS_OF_RULES = {"if": "lif", "signed": "signed", "multi": "multi"}
+MOST_LEVELS = 7  # what a signed byte holds
+
+
+class UnplannedError(ValueError):
+    """A graph that the engine does not run."""
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """A neuron layer's output as its readers see it; the network's input counts as one."""
+
+    maps: Maps | None  # None while only the structure is checked
+    amplitude: Tensor  # [C] of the maps
+    stride: int = 1
+    first: int = 0  # zero channels put before the maps' own
+    pooled: bool = False  # its mean over the image
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Currents not yet written: convolutions, and identities of spikes."""
+
+    convs: tuple[tuple[str, nn.Conv2d, Spikes], ...] = ()
+    carries: tuple[Spikes, ...] = ()
+    pooled: bool = False  # by a max-pool
+
+
+def need(condition: bool, node: Node) -> None:
+    if not condition:
+        raise UnplannedError(f"{node.title}: {node.op} in a place or form that the engine does not run")
+
+
+def plain_conv(conv: nn.Conv2d) -> bool:
+    """One kernel size, stride and padding, no groups."""
+    square = all(
+        isinstance(v, tuple) and v[0] == v[1] for v in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+    )
+    return square and conv.groups == 1 and conv.dilation[0] == 1
+
+
+class Reader:
+    """Follows a converted network node by node; `fires` and `reads_out` are what is done with what it finds."""
+
+    def __init__(self, network: ConvertedNetwork) -> None:
+        self.network = network
+        rule = network.config.rule
+        if rule.kind not in KINDS_OF_RULES or rule.reset != "subtract" or rule.levels > MOST_LEVELS:
+            raise UnplannedError(f"converted neurons of kind {rule.kind!r}, reset {rule.reset!r}, {rule.levels} levels")
+        if rule.differential or len(network.config.input_shape) != 3:
+            raise UnplannedError("differential coding" if rule.differential else "inputs that are no images")
+        self.unit = 2.0 ** (1 - rule.levels)  # of spikes, in amplitudes
+
+    def source(self) -> Maps | None:
+        return None
+
+    def fires(self, node: Node, layer: SpikeLayer, current: Sum) -> Maps | None:  # noqa: ARG002
+        return None
+
+    def reads_out(self, linear: nn.Linear, spikes: Spikes) -> None:
+        pass
+
+    def walk(self) -> None:
+        """Raises UnplannedError at the first node that the engine does not run."""
+        nodes, values = self.network.config.nodes, dict[str, Spikes | Sum]()
+        for node in nodes[:-1]:
+            values[node.name] = self.follow(node, [values[name] for name in node.inputs])
+        last = self.network.layer(nodes[-1].name)
+        spikes = values[nodes[-1].inputs[0]]
+        if not isinstance(last, nn.Linear) or not isinstance(spikes, Spikes) or not spikes.pooled:
+            raise UnplannedError("the engine's read-out is a linear layer of the spikes' mean over the image")
+        self.reads_out(last, spikes)
+
+    def follow(self, node: Node, inputs: list[Spikes | Sum]) -> Spikes | Sum:
+        layer, x = self.network.layer(node.name), inputs[0] if inputs else None
+        if node.op == "input":
+            return Spikes(self.source(), torch.ones(self.network.config.input_shape[0]))
+        if node.op == "add":
+            return self.added(node, inputs)
+        if isinstance(layer, SpikeLayer):
+            need(isinstance(x, Sum), node)
+            return Spikes(self.fires(node, layer, cast(Sum, x)), layer.amplitude * self.unit)
+        if node.op == "max_pool":
+            stem = isinstance(x, Sum) and len(x.convs) == 1 and not x.carries and not x.pooled
+            form = (node.kernel, node.stride, node.padding, node.dilation, node.ceil)
+            need(stem and node.name in self.network.still and form == ((3, 3), (2, 2), (1, 1), (1, 1), False), node)
+            return replace(cast(Sum, x), pooled=True)
+        need(isinstance(x, Spikes), node)
+        spikes = cast(Spikes, x)
+        if isinstance(layer, nn.Conv2d):
+            need(plain_conv(layer) and spikes.stride == 1 and not spikes.first and not spikes.pooled, node)
+            return Sum(convs=((node.name, layer, spikes),))
+        return self.viewed(node, layer, spikes)
+
+    def viewed(self, node: Node, layer: nn.Module | None, spikes: Spikes) -> Spikes:
+        """Spikes through an operation without sums."""
+        if isinstance(layer, Scale):
+            own = layer.factor[spikes.first : spikes.first + len(spikes.amplitude)]
+            return replace(spikes, amplitude=spikes.amplitude * own)
+        if node.op == "slice":
+            need(node.stride[0] == node.stride[1], node)
+            return replace(spikes, stride=spikes.stride * node.stride[0])
+        if node.op == "pad":
+            need(not any(node.padding[:4]), node)
+            return replace(spikes, first=spikes.first + node.padding[4])
+        if node.op == "global_pool":
+            need(node.kernel == (1, 1) and spikes.stride == 1 and not spikes.first, node)
+            return replace(spikes, pooled=True)
+        need(node.op == "flatten" and spikes.pooled, node)
+        return spikes
+
+    def added(self, node: Node, inputs: list[Spikes | Sum]) -> Sum:
+        total = Sum()
+        for x in inputs:
+            if isinstance(x, Sum):
+                need(not x.pooled, node)
+                total = Sum(total.convs + x.convs, total.carries + x.carries)
+            else:
+                need(not x.pooled, node)
+                total = replace(total, carries=(*total.carries, x))
+        convs = sorted(total.convs, key=lambda term: -term[1].kernel_size[0])
+        small = len(convs) < 2 or (convs[1][1].kernel_size[0] == 1 and convs[1][1].padding[0] == 0)
+        need(1 <= len(convs) <= 2 and len(convs) + len(total.carries) <= 2 and small, node)
+        return replace(total, convs=tuple(convs))
+
+
+class ConvertedPlanner(Reader):
+    """Writes what it reads."""
+
+    def __init__(self, network: ConvertedNetwork, *, rounded: bool) -> None:
+        super().__init__(network)
+        shape = cast(tuple[int, int, int], network.config.input_shape)
+        self.writer = Writer(network, shape, network.config.classes, rounded)
+
+    def source(self) -> Maps:
+        return self.writer.input
+
+    def folded(self, conv: nn.Conv2d, spikes: Spikes, theta: Tensor) -> Folded:
+        """Weight and bias in units of the source's spikes and of the neuron's threshold."""
+        weight = conv.weight.detach().double() * spikes.amplitude.double()[None, :, None, None]
+        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+        unit = theta.double()
+        return (weight / unit[:, None, None, None]).float(), (bias.double() / unit).float(), conv
+
+    def fires(self, node: Node, layer: SpikeLayer, current: Sum) -> Maps:
+        writer, rule, theta = self.writer, self.network.config.rule, layer.theta.detach()
+        terms = [(cast(Maps, spikes.maps), self.folded(conv, spikes, theta)) for _, conv, spikes in current.convs]
+        written = writer.sum_layer(current.convs[0][0], *terms[0], terms[1] if len(terms) > 1 else None)
+        channels = len(theta)
+        if current.pooled:
+            written = writer.pool_layer(node.name, writer.keep_current(written, channels), "max")
+        for carry in current.carries:
+            written.before = self.carry(carry, theta, written)
+        written.beta = written.gain = written.theta = 1.0
+        written.limit, written.inclusive = 1.0 - rule.start, rule.inclusive
+        if rule.room is not None:
+            written.bounded, (written.low, written.high) = True, rule.room
+        name = writer.names[id(layer)]
+        written.kind, written.taps = KINDS[KINDS_OF_RULES[rule.kind]], rule.levels
+        parts = ["", ".sent"] if rule.remembers else [""]
+        for part in parts:
+            writer.plan.scales[name + part] = theta
+        return writer.attach(written, name, channels, parts=parts, binary=not rule.remembers, is_signed=rule.remembers)
+
+    def carry(self, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeCarry:
+        maps = cast(Maps, spikes.maps)
+        scale, own = torch.zeros(padded(len(theta))), slice(spikes.first, spikes.first + maps.channels)
+        scale[own] = spikes.amplitude / theta[own]
+        same = spikes.stride == 1 and spikes.first == 0 and padded(maps.channels) == layer.channels
+        channels = padded(maps.channels) if same else maps.channels
+        carry = NativeCarry(*NO_CARRY)
+        carry.buffer, carry.stride, carry.first, carry.channels = maps.number, spikes.stride, spikes.first, channels
+        carry.scale = self.writer.plan.hold(scale)
+        return carry
+
+    def reads_out(self, linear: nn.Linear, spikes: Spikes) -> None:
+        self.writer.write_readout(cast(Maps, spikes.maps), linear.weight.detach() * spikes.amplitude, linear.bias)
+
+    def make(self) -> Plan:
+        self.walk()
+        self.writer.number_rasters()
+        return self.writer.plan
+
+
+def unplanned(network: ConvertedNetwork) -> str:
+    """What of this graph the engine does not run; empty where it runs all."""
+    try:
+        Reader(network).walk()
+    except UnplannedError as error:
+        return str(error)
+    return ""
+
+
+def make_converted_plan(network: ConvertedNetwork, *, rounded: bool) -> Plan:
+    """The native plan of a converted network. Raises UnplannedError."""
+    return ConvertedPlanner(network, rounded=rounded).make()

@@ -1,0 +1,60 @@
+"""What crosses into the engine's native code: the structures of native/engine.h, field by field."""
+
+import ctypes
+
+from models.native.build import NUMBER, POINTER, REAL
+
+
+class NativeBuffer(ctypes.Structure):
+    _fields_ = [(n, NUMBER) for n in ("is_float", "height", "width", "channels", "binary", "is_signed")]
+
+
+class NativeCarry(ctypes.Structure):
+    _fields_ = [*((n, NUMBER) for n in ("buffer", "stride", "first", "channels")), ("scale", POINTER)]
+
+
+class NativeConvolution(ctypes.Structure):
+    _fields_ = [
+        *((n, NUMBER) for n in ("buffer", "kernel", "stride", "pad")),
+        *((n, POINTER) for n in ("by_channel", "by_tap", "by_pair", "reach")),
+        ("fan_out", NUMBER),
+        ("density", REAL),
+    ]
+
+
+class NativeLayer(ctypes.Structure):
+    _fields_ = [
+        ("pool", NUMBER),
+        ("main", NativeConvolution),
+        ("side", NativeConvolution),
+        *((n, NUMBER) for n in ("height", "width", "channels", "chunk")),
+        ("bias", POINTER),
+        ("before", NativeCarry),
+        ("after", NativeCarry),
+        *((n, NUMBER) for n in ("current", "spikes", "neuron", "kind", "delay", "zero", "inclusive", "bounded")),
+        *((n, REAL) for n in ("beta", "theta", "gain", "limit", "low", "high")),
+        ("state", NUMBER),
+        ("taps", NUMBER),
+        ("weight", POINTER),
+        ("raster", POINTER),
+        ("raster_rows", NUMBER),
+        ("raster_first", NUMBER),
+    ]
+
+
+class NativeReadout(ctypes.Structure):
+    _fields_ = [*((n, NUMBER) for n in ("buffer", "classes", "padded")), ("weight", POINTER), ("bias", POINTER)]
+
+
+class NativeRun(ctypes.Structure):
+    _fields_ = [
+        ("steps", NUMBER),
+        ("streams", NUMBER),
+        ("x", POINTER),
+        ("x_is_float", NUMBER),
+        *((n, POINTER) for n in ("before", "after", "logits", "layer_spikes", "synops", "raster")),
+        *((n, NUMBER) for n in ("spike_layers", "raster_rows", "force", "frozen")),
+    ]
+
+
+NO_CARRY = (-1, 1, 0, 0, None)

@@ -1,0 +1,200 @@
+"""Networks for other runtimes: ONNX, torch.export and NIR, each compared with the network before it is written.
+
+ONNX and torch.export hold one step with the membranes as explicit inputs and outputs (`state.NAME` to `after.NAME`,
+batch first, zeros before the first step), or a window of T steps. The event contract and the labels travel in the
+file. The comparison runs 50 steps, each side carrying its own state, and names the first layer that differs.
+"""
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.contract import Card
+from models.export.nir_state import nir_state, nir_view
+from models.export.nir_writer import run_nir, write_nir
+from models.export.parity import (
+    ExportError,
+    Parity,
+    Runner,
+    as_it_is,
+    check_parity,
+    example_inputs,
+    import_extra,
+    potentials,
+    start_state,
+)
+from models.networks.converted.neurons import SpikeLayer
+from models.neurons.state import State
+
+
+class Flat(nn.Module):
+    """The network with its state spread out: (x, *state) to (logits, *state); x [N, C, H, W] unless `window`."""
+
+    def __init__(self, network: nn.Module, keys: tuple[str, ...], window: bool) -> None:
+        super().__init__()
+        self.network, self.keys, self.window = network, keys, window
+
+    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        logits, after = self.network(x if self.window else x[None], dict(zip(self.keys, state)))
+        return (logits if self.window else logits[0], *(after[key] for key in self.keys))
+
+
+def metadata(card: Card, state: State) -> dict[str, str]:
+    """What a user of the file must know, as text."""
+    return {
+        "spikesight.contract": json.dumps(asdict(card.contract)),
+        "spikesight.labels": json.dumps(card.labels),
+        "spikesight.state": json.dumps({key: list(tensor.shape[1:]) for key, tensor in state.items()}),
+    }
+
+
+@contextmanager
+def quiet_tracing() -> Any:
+    """The exporters warn about their own internals."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def equations_only(network: nn.Module) -> Any:
+    """Converted neurons take their compiled loops where they can, which no tracer sees through."""
+    layers = [layer for layer in network.modules() if isinstance(layer, SpikeLayer)]
+    for layer in layers:
+        layer._compiled = layer._stepped
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer._compiled
+
+
+@dataclass(frozen=True)
+class Traceable:
+    """What the tracing exporters take."""
+
+    module: Flat
+    arguments: tuple[Tensor, ...]
+    dynamic: dict[str, Any]
+    state: State
+
+
+def make_traceable(network: nn.Module, card: Card, window: int | None) -> Traceable:
+    """The network ready to be traced, with a free batch size."""
+    state = start_state(network, card.contract)
+    x = example_inputs(card.contract, window or 1)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    module = Flat(network, tuple(state), window is not None).eval()
+    dynamic: dict[str, Any] = {"x": {1 if window else 0: batch}}
+    if state:  # an ANN has none
+        dynamic["state"] = tuple({0: batch} for _ in state)
+    return Traceable(module, (x if window else x[0], *state.values()), dynamic, state)
+
+
+def as_runner(call: Callable[[tuple[Tensor, ...]], list[Tensor]], window: int | None) -> Runner:
+    """A runtime's flat call as a runner of `window` or 1 steps."""
+
+    def run(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        logits, *after = call((x_seq if window else x_seq[0], *state.values()))
+        return logits if window else logits[None], dict(zip(state, after))
+
+    return run
+
+
+def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None) -> None:
+    """One ONNX file; inputs x and state.NAME, outputs logits and after.NAME."""
+    for package in ("onnx", "onnxscript"):
+        import_extra(package)
+    trace = make_traceable(network, card, window)
+    with quiet_tracing(), equations_only(network):
+        program = torch.onnx.export(
+            trace.module,
+            trace.arguments,
+            dynamo=True,
+            dynamic_shapes=trace.dynamic,
+            input_names=["x", *(f"state.{key}" for key in trace.state)],
+            output_names=["logits", *(f"after.{key}" for key in trace.state)],
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props.update(metadata(card, trace.state))
+    program.save(path, external_data=False)
+
+
+def read_onnx(path: Path, window: int | None) -> Runner:
+    """The file under onnxruntime, one thread."""
+    runtime = import_extra("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [port.name for port in session.get_inputs()]
+
+    def call(arguments: tuple[Tensor, ...]) -> list[Tensor]:
+        outputs = session.run(None, {name: value.numpy() for name, value in zip(names, arguments)})
+        return [torch.from_numpy(output) for output in outputs]
+
+    return as_runner(call, window)
+
+
+def write_torch(network: nn.Module, card: Card, path: Path, window: int | None) -> None:
+    """A torch.export archive (.pt2) with the same arguments and results; metadata as extra files."""
+    trace = make_traceable(network, card, window)
+    with quiet_tracing(), equations_only(network):
+        program = torch.export.export(trace.module, trace.arguments, dynamic_shapes=trace.dynamic)
+        torch.export.save(program, path, extra_files=metadata(card, trace.state))
+
+
+def read_torch(path: Path, window: int | None) -> Runner:
+    """The archive, loaded."""
+    with quiet_tracing():
+        module = torch.export.load(path).module()
+    return as_runner(lambda arguments: list(module(*arguments)), window)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of file."""
+
+    write: Callable[[nn.Module, Card, Path, int | None], None]
+    read: Callable[[Path, int | None], Runner]
+    ending: str
+    adopt: Callable[[nn.Module, State], State] = as_it_is  # our state as the file's runner holds it
+    view: Callable[[nn.Module, State], State] = potentials  # and its state in our names, membranes after their reset
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(write_onnx, read_onnx, ".onnx"),
+    "torch": Format(write_torch, read_torch, ".pt2"),
+    "nir": Format(write_nir, run_nir, ".nir", nir_state, nir_view),
+}
+
+
+def export(network: nn.Module, card: Card, kind: str, path: Path | str, *, window: int | None = None) -> Parity:
+    """Write `path` if what it holds behaves as the network does; `window`: a form of that many steps, not of one.
+
+    Raises ExportError; nothing is written then.
+    """
+    form = FORMATS[kind]
+    path = Path(path)
+    if path.suffix != form.ending:
+        raise ExportError(f"a file of format {kind} must end in {form.ending}")
+    if any(p.device.type != "cpu" for p in network.parameters()):
+        raise ExportError("only a network on the CPU is exported")
+    network.eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        partial = Path(folder) / path.name
+        form.write(network, card, partial, window)
+        run = form.read(partial, window)
+        parity = check_parity(network, run, card.contract, window or 1, adopt=form.adopt, view=form.view)
+        os.replace(partial, path)  # noqa: PTH105
+    return parity

@@ -1,0 +1,78 @@
+"""The state of a network and that of its NIR graph, each in terms of the other: what their comparison needs."""
+
+import torch
+from torch import Tensor, nn
+
+from models.export.nir_graph import strict
+from models.export.nir_network import BACK
+from models.export.parity import potentials
+from models.networks.converted.network import ConvertedNetwork
+from models.networks.converted.neurons import SpikeLayer
+from models.neurons.layers import Neuron, SlidingNeuron
+from models.neurons.state import State
+
+
+def leak(layer: Neuron) -> float:
+    """The leak of a layer, learnt or configured."""
+    return float(torch.as_tensor(layer.beta()).detach())
+
+
+def limits(layer: Neuron, u: Tensor) -> tuple[float | Tensor, Tensor]:
+    """What a spike takes from a membrane u [N, ...], and what u must exceed to fire."""
+    if not isinstance(layer, SpikeLayer):
+        return layer.config.theta, strict(layer.config.theta, layer.config.inclusive)
+    theta = layer.row(layer.theta, u)
+    return theta, strict(theta - layer.rule.start * theta, layer.rule.inclusive)
+
+
+def nir_view(network: nn.Module, state: State) -> State:
+    """A NIR graph's state in the network's names: membranes after their reset, inputs that are held."""
+    shown = {name: state[name] for name, _ in accumulated_pools(network)}
+    for layer in network.modules():
+        if not isinstance(layer, Neuron) or layer.key not in state:
+            continue
+        name, value = layer.key, state[layer.key]
+        if isinstance(layer, SlidingNeuron):
+            shown |= {key: state[key][:, -1] for key in held_inputs(layer)}
+        elif layer.config.reset == "zero":
+            shown[name] = value
+        else:
+            theta, limit = limits(layer, value)
+            back = state[f"{BACK}{name}.reset"]  # of the graph's own spikes; with nothing to leak, it is 0
+            silent = not layer.config.delay and leak(layer) == 0
+            shown[name] = value - theta * (value > limit if silent else back != 0)
+    return shown
+
+
+def nir_state(network: nn.Module, state: State) -> State:
+    """Our state as the graph holds it."""
+    shown, graph = potentials(network, state), {}
+    for layer in network.modules():
+        if not isinstance(layer, Neuron) or layer.key not in state:
+            continue
+        name, config = layer.key, layer.config
+        if isinstance(layer, SlidingNeuron):
+            graph |= {key: state[key][:, None] for key in held_inputs(layer)}
+        elif config.reset == "zero":
+            graph[name] = shown[name]
+        elif not config.delay:
+            graph |= {name: state[name], f"{BACK}{name}.reset": torch.zeros_like(state[name])}  # the reset is in it
+        else:
+            gain = 1 - leak(layer) if config.scale_input else 1.0
+            graph |= {name: state[name], f"{BACK}{name}.reset": (shown[name] - state[name]) / gain}
+    for name, pool in accumulated_pools(network):
+        graph |= {name: state[name], f"{name}.held": pool(state[name])[:, None]}
+    return graph
+
+
+def held_inputs(layer: SlidingNeuron) -> list[str]:
+    """State keys of a sliding PSN, the newest input first."""
+    return [layer.key if i == 1 else f"{layer.key}.{i}" for i in range(1, max(2, layer.config.taps))]
+
+
+def accumulated_pools(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The max-pools of a converted network that sum what they see."""
+    if not isinstance(network, ConvertedNetwork):
+        return []
+    nodes = [n for n in network.config.nodes if n.op == "max_pool" and n.name not in network.still]
+    return [(f"layers.{node.name}", network.layers[node.name]) for node in nodes]

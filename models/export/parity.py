@@ -1,0 +1,122 @@
+"""Whether what a file holds behaves as the network does: 50 steps side by side, each with its own carried state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.contract import Contract
+from models.neurons.layers import Neuron
+from models.neurons.state import State, zero_state
+
+PARITY_STEPS, STREAMS = 50, 2
+TOLERANCE = 1e-3  # of membranes and logits; a spike that flips moves a membrane by its threshold
+TIES = 1e-3  # share of a layer's neurons that may fire on one side alone
+Runner = Callable[[Tensor, State], tuple[Tensor, State]]  # (x_seq [T, N, C, H, W], state) -> (logits [T, N, K], state)
+
+
+class ExportError(ValueError):
+    """An export that cannot be, or would not be what the network is, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What the comparison saw."""
+
+    steps: int
+    logits: float  # largest difference
+    ties: int  # neurons that fired on one side alone, summed over the comparisons
+    membranes: int  # of how many
+
+
+def import_extra(name: str) -> Any:
+    """A module of the export extra. Raises ExportError that says how to install it."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise ExportError(f"{name} is missing: pip install 'spikesight[export]'") from None
+
+
+def example_inputs(contract: Contract, steps: int, streams: int = STREAMS) -> Tensor:
+    """Seeded inputs of the contract's kind, float32 [T, N, C, H, W]: 5 % events, or normal pixels."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (steps, streams, contract.channels, contract.height, contract.width)
+    if contract.kind == "events":
+        return (torch.rand(shape, generator=generator) < 0.05).float()
+    return torch.randn(shape, generator=generator)
+
+
+def start_state(network: nn.Module, contract: Contract, streams: int = STREAMS) -> State:
+    """The state before the first step."""
+    return zero_state(network, contract.channels, contract.height, contract.width, streams)
+
+
+def as_it_is(_: nn.Module, state: State) -> State:
+    """The state as the network holds it."""
+    return state
+
+
+def potentials(network: nn.Module, state: State) -> State:
+    """The state with every membrane as it is after its reset, so that a spike of this step shows in its own layer."""
+    after = dict(state)
+    for layer in network.modules():
+        if type(layer) is Neuron and layer.config.delay and layer.key in state:
+            u, config = state[layer.key], layer.config
+            fired = u >= config.theta if config.inclusive else u > config.theta
+            after[layer.key] = u - config.theta * fired if config.reset == "subtract" else u * ~fired
+    return after
+
+
+@torch.no_grad()
+def check_parity(
+    network: nn.Module,
+    run: Runner,
+    contract: Contract,
+    window: int = 1,
+    *,
+    adopt: Callable[[nn.Module, State], State] = as_it_is,
+    view: Callable[[nn.Module, State], State] = potentials,
+) -> Parity:
+    """Compare over 50 steps, `window` at a time, each side with its own carried state.
+
+    adopt   our state as the other side holds it
+    view    the other side's state in our names, membranes after their reset
+
+    A potential within rounding of its threshold may fire on one side alone. Such a tie changes what comes behind it, so
+    the first layer in which a stream differs is judged; where that is a tie, the stream goes on from our state.
+    Raises ExportError that names the first layer whose membranes differ in more than a few ties.
+    """
+    ours = start_state(network, contract)
+    theirs = adopt(network, ours)
+    chunks = example_inputs(contract, -(-PARITY_STEPS // window) * window).split(window)
+    gap, ties, membranes = 0.0, 0, 0
+    for number, x_seq in enumerate(chunks, 1):
+        logits, ours = network(x_seq, ours)
+        other, theirs = run(x_seq, theirs)
+        shown = view(network, theirs)
+        tied = torch.zeros(STREAMS, dtype=torch.bool)
+        for key, expected in potentials(network, ours).items():
+            different = ((expected - shown[key]).abs() > TOLERANCE).reshape(STREAMS, -1).sum(1)
+            judged = different * ~tied
+            if int(judged.max()) > 1 + TIES * expected[0].numel():
+                raise ExportError(
+                    f"not exported: after step {number * window}, {int(judged.max())} neurons of {key} differ"
+                )
+            ties, membranes = ties + int(judged.sum()), membranes + expected.numel()
+            tied |= different > 0
+        gaps = (logits - other).abs().amax((0, 2)) * ~tied
+        gap = max(gap, float(gaps.max()))
+        if gap > TOLERANCE:
+            raise ExportError(f"not exported: by step {number * window} the logits of the read-out differ by {gap:.1e}")
+        theirs = joined(tied, adopt(network, ours), theirs)
+    return Parity(len(chunks) * window, gap, ties, membranes)
+
+
+def joined(mask: Tensor, left: State, right: State) -> State:
+    """The streams of `left` where the mask [N] is set, else those of `right`."""
+    if not mask.any():
+        return right
+    return {key: torch.where(mask.view(-1, *[1] * (value.ndim - 1)), left[key], value) for key, value in right.items()}

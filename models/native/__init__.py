@@ -1,0 +1,4 @@
+"""C++ sources, their build, and the C allocator.
+
+`build` compiles them once a machine; `memory` keeps freed tensors from going back to the system.
+"""

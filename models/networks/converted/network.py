@@ -1,0 +1,260 @@
+"""The spiking network that conversion gives: a graph of convolutions, sums and neurons that walks x_seq through time.
+
+x_seq [T, N, C, H, W] goes in, logits [T, N, K] come out; their mean over T is the answer. Neurons emit multiples of
+their amplitude: theta (weights as in the ANN, sums of branches exact), or 1 once `unit_spikes` has folded theta into
+the readers' weights. Bias currents flow every step. All state lies in the caller's dictionary; zeros are its start.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.networks.converted.differential import corrections, currents, rate_corrections
+from models.networks.converted.graph import ConversionError, Node, check_nodes, follow
+from models.networks.converted.neurons import AGE, SpikeLayer, merged
+from models.networks.converted.rules import SpikeRule
+from models.neurons.layers import name_states
+from models.neurons.state import State
+
+
+class Scale(nn.Module):
+    """A factor for each channel: what an identity branch needs once its spikes are units."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.factor: Tensor
+        self.register_buffer("factor", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor.view(1, -1, *[1] * (x.ndim - 2))
+
+
+class Slice(nn.Module):
+    """Every n-th row and column."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self.stride = node.stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride[0], :: self.stride[1]]
+
+
+class Pad(nn.Module):
+    """Zeros around [C, H, W]; sizes as torch.nn.functional.pad takes them."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self.sizes = node.padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x, self.sizes)
+
+
+def build(node: Node, rule: SpikeRule) -> nn.Module | None:
+    """The module of a node; None for the input and for sums."""
+    if node.op == "conv":
+        out, inner, *kernel = node.shape
+        return nn.Conv2d(
+            inner * node.groups,
+            out,
+            (kernel[0], kernel[1]),
+            node.stride,  # type: ignore[arg-type]
+            node.padding,  # type: ignore[arg-type]
+            node.dilation,  # type: ignore[arg-type]
+            node.groups,
+        )
+    if node.op == "linear":
+        return nn.Linear(node.shape[1], node.shape[0])
+    if node.op == "neuron":
+        return SpikeLayer(rule, node.shape[0])
+    if node.op == "max_pool":
+        return nn.MaxPool2d(node.kernel, node.stride, node.padding, node.dilation, ceil_mode=node.ceil)  # type: ignore[arg-type]
+    if node.op == "avg_pool":
+        return nn.AvgPool2d(node.kernel, node.stride, node.padding, node.ceil, node.count_padding)  # type: ignore[arg-type]
+    if node.op == "global_pool":
+        return nn.AdaptiveAvgPool2d(node.kernel)  # type: ignore[arg-type]
+    if node.op == "flatten":
+        return nn.Flatten()
+    simple = {"slice": lambda: Slice(node), "pad": lambda: Pad(node), "scale": lambda: Scale(node.shape[0])}
+    return simple[node.op]() if node.op in simple else None
+
+
+@dataclass(frozen=True)
+class ConvertedConfig:
+    """The shape of a converted network. Numbers (weights, biases, thresholds) are its tensors."""
+
+    nodes: tuple[Node, ...]
+    rule: SpikeRule
+    input_shape: tuple[int, ...]  # [C, H, W]
+    classes: int
+    settle: float = 0.0  # share of the steps that the answer leaves out: spikes reach the last layers' rates late
+
+    def __post_init__(self) -> None:
+        check_nodes(self.nodes)
+        if len(self.input_shape) not in (1, 3) or any(not 1 <= s <= 4096 for s in self.input_shape):
+            raise ValueError("input_shape must be [C, H, W] or [features]")
+        if not 1 <= self.classes <= 1_000_000:
+            raise ValueError("classes must be positive")
+        if not 0 <= self.settle < 1:
+            raise ValueError("settle must lie in [0, 1)")
+
+    def first_step(self, steps: int) -> int:
+        """The first step that counts in the answer at T = steps: how many are left out."""
+        return int(steps * self.settle)
+
+
+def still_nodes(nodes: tuple[Node, ...]) -> set[str]:
+    """Names of the nodes that no spike reaches: constant for a still image, so computed once."""
+    still: set[str] = set()
+    for node in nodes:
+        if node.op == "input" or (node.op != "neuron" and all(i in still for i in node.inputs)):
+            still.add(node.name)
+    return still
+
+
+class ConvertedNetwork(nn.Module):
+    """A converted network. It keeps no state: it takes and returns it."""
+
+    def __init__(self, config: ConvertedConfig) -> None:
+        super().__init__()
+        self.config = config
+        modules = {node.name: build(node, config.rule) for node in config.nodes}
+        self.layers = nn.ModuleDict({name: m for name, m in modules.items() if m is not None})
+        self.still = still_nodes(config.nodes)
+        self._rest: dict[tuple[int, ...], dict[str, Tensor]] = {}  # bias currents by input shape and weight versions
+        name_states(self)
+        self.eval().requires_grad_(False)
+        for module in self.layers.values():
+            if isinstance(module, nn.Conv2d):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def layer(self, name: str) -> nn.Module | None:
+        """The module of a node; None for the input and for sums."""
+        return self.layers[name] if name in self.layers else None  # noqa: SIM401 - a ModuleDict has no get
+
+    def neuron_nodes(self) -> list[Node]:
+        """The nodes that spike, in order."""
+        return [node for node in self.config.nodes if node.op == "neuron"]
+
+    def neurons(self) -> dict[str, SpikeLayer]:
+        """The spiking layers by node name."""
+        return {n.name: self.layers[n.name] for n in self.neuron_nodes()}  # type: ignore[misc]
+
+    @torch.no_grad()
+    def forward(self, x_seq: Tensor, state: State | None = None, steps: int | None = None) -> tuple[Tensor, State]:
+        """x_seq [T, N, ...] and the state before it to (logits [T, N, K], the state after it).
+
+        x_seq [1, N, ...] with `steps` is the same input for that many steps: what it alone decides is computed once.
+        """
+        if tuple(x_seq.shape[2:]) != self.config.input_shape or (steps and steps > 1 and x_seq.shape[0] != 1):
+            raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.config.input_shape))}]")
+        steps = steps or x_seq.shape[0]
+        after = dict(state or {})
+        x_seq = x_seq.to(next(self.parameters()).dtype)
+        if self.config.rule.differential:
+            return self._differential(x_seq, after, steps)
+
+        def value(node: Node, inputs: list[Tensor]) -> Tensor:
+            if node.op == "neuron":
+                return self.layers[node.name](inputs[0], after, steps)
+            return x_seq if node.op == "input" else self.in_time(node, inputs, after)
+
+        logits = follow(self.config.nodes, value)
+        return logits.expand(steps, *logits.shape[1:]), after
+
+    def in_time(self, node: Node, inputs: list[Tensor], state: State) -> Tensor:
+        """The value [T, N, ...] of a node that neither spikes nor is the input."""
+        if node.op == "add":
+            return inputs[0] + inputs[1]
+        module = self.layers[node.name]
+        if node.op == "max_pool" and node.name not in self.still:
+            return accumulated_pool(module, inputs[0], state, f"layers.{node.name}")
+        return module(merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
+
+    def at_once(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        """The same for values [N, ...] that do not change. Raises ConversionError, naming the layer."""
+        try:
+            return inputs[0] + inputs[1] if node.op == "add" else unhooked(self.layers[node.name], inputs[0])
+        except RuntimeError as error:
+            raise ConversionError(f"layer {node.title} does not take this input: {str(error)[:160]}") from None
+
+    # --- differential coding: values between nodes are corrections, without their bias ---
+
+    def rest(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """The value of every node, [1, ...], on a zero input of `shape` while no neuron fires."""
+        key = (*shape, *(p._version for p in self.parameters()))
+        if key not in self._rest:
+            values: dict[str, Tensor] = {}
+            zero = next(self.parameters()).new_zeros(1, *shape)
+
+            def value(node: Node, inputs: list[Tensor]) -> Tensor:
+                if node.op == "input":
+                    values[node.name] = zero
+                else:
+                    values[node.name] = (
+                        torch.zeros_like(inputs[0]) if node.op == "neuron" else self.at_once(node, inputs)
+                    )
+                return values[node.name]
+
+            follow(self.config.nodes, value)
+            self._rest = {key: values}
+        return self._rest[key]
+
+    def _differential(self, x_seq: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
+        if x_seq.shape[0] != steps:
+            x_seq = x_seq.expand(steps, *x_seq.shape[1:])
+        rest = self.rest(tuple(x_seq.shape[2:]))
+        state.setdefault(AGE, torch.zeros(x_seq.shape[1], dtype=x_seq.dtype, device=x_seq.device))
+
+        def value(node: Node, inputs: list[Tensor]) -> Tensor:
+            if node.op == "input":
+                return corrections(x_seq, state, "input")
+            if node.op == "add":
+                return inputs[0] + inputs[1]
+            module = self.layers[node.name]
+            if isinstance(module, SpikeLayer):
+                return module(inputs[0], state, steps, rest[node.inputs[0]])
+            if node.op == "max_pool":
+                return self._pool_corrections(node, module, inputs[0], state, rest[node.inputs[0]])
+            return without_bias(module, merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
+
+        sent = follow(self.config.nodes, value)
+        last = self.config.nodes[-1].name
+        logits = currents(sent, state, "output") + rest[last]
+        state[AGE] = state[AGE] + steps
+        return logits, state
+
+    def _pool_corrections(self, node: Node, pool: nn.Module, x_seq: Tensor, state: State, rest: Tensor) -> Tensor:
+        """Corrections of the pooled rate from corrections of the rate."""
+        pooled = pool(merged(currents(x_seq, state, f"layers.{node.name}", mean=True) + rest))
+        pooled = pooled.unflatten(0, x_seq.shape[:2]) - pool(rest)
+        return rate_corrections(pooled, state, f"layers.{node.name}")
+
+
+def unhooked(module: nn.Module, x: Tensor) -> Tensor:
+    """The module's output without its hooks: not a part of any measured pass."""
+    return module.forward(x)
+
+
+def without_bias(module: nn.Module, x: Tensor) -> Tensor:
+    """An affine module's product alone. Called through the module, so that meters see it."""
+    if not isinstance(module, (nn.Conv2d, nn.Linear)) or module.bias is None:
+        return module(x)
+    bias = module._parameters["bias"]
+    module._parameters["bias"] = None
+    try:
+        return module(x)
+    finally:
+        module._parameters["bias"] = bias
+
+
+def accumulated_pool(pool: nn.Module, x_seq: Tensor, state: State, key: str) -> Tensor:
+    """Max-pool of the currents summed so far, as the current of each step: its mean is the pool of the mean current."""
+    before = state.get(key)
+    total = torch.cat([x_seq[:1] * 0 if before is None else before[None], x_seq]).cumsum(0)
+    state[key] = total[-1]
+    pooled = pool(merged(total)).unflatten(0, total.shape[:2])
+    return pooled[1:] - pooled[:-1]

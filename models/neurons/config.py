@@ -1,0 +1,57 @@
+"""The options of a neuron layer, and those that have names in the literature."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from models.neurons.surrogate import SURROGATES, Surrogate
+
+Kind = Literal["lif", "clif", "psn", "relu"]
+
+
+@dataclass(frozen=True)
+class NeuronConfig:
+    """The options of one neuron layer. The defaults are the seed paper's LIF with its arctan surrogate."""
+
+    beta: float = 0.5  # leak a step, 0 to 1; 1 is the IF neuron
+    theta: float = 1.0  # firing threshold, > 0
+    reset: Literal["subtract", "zero"] = "subtract"
+    delay: bool = True  # the reset of S[t-1] acts in step t
+    inclusive: bool = False  # fire at U >= theta
+    scale_input: bool = False  # input gain g = 1 - beta
+    detach_reset: bool = True  # no gradient through the reset
+    learn_beta: bool = False  # PLIF (Fang et al. 2021): beta = 1 - sigmoid(w), one w a layer
+    surrogate: str = "arctan"
+    slope: float | None = None  # the surrogate's parameter; None takes its default
+    kind: Kind = "lif"
+    taps: int = 4  # psn: inputs that a spike depends on, the newest among them
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta <= 1:
+            raise ValueError(f"beta must lie in [0, 1], not {self.beta}")
+        if self.theta <= 0:
+            raise ValueError(f"theta must be positive, not {self.theta}")
+        if self.reset not in ("subtract", "zero"):
+            raise ValueError(f"reset must be 'subtract' or 'zero', not {self.reset!r}")
+        if self.surrogate not in SURROGATES:
+            raise ValueError(f"unknown surrogate {self.surrogate!r}; known: {', '.join(SURROGATES)}")
+        if self.learn_beta and not 0 < self.beta < 1:
+            raise ValueError("a learnable beta must start strictly between 0 and 1")
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+        if self.kind == "clif" and (self.delay or self.reset != "subtract"):
+            raise ValueError("CLIF has an immediate subtracting reset: delay=False, reset='subtract'")
+        if not 1 <= self.taps <= 64:
+            raise ValueError(f"taps must lie in 1 to 64, not {self.taps}")
+
+    def spike_function(self) -> Surrogate:
+        """The surrogate with its parameter."""
+        kind = SURROGATES[self.surrogate]
+        return kind() if self.slope is None else kind(self.slope)
+
+
+PAPER_LIF = NeuronConfig()
+IF = NeuronConfig(beta=1.0)
+PLIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True, learn_beta=True)
+CLIF = NeuronConfig(kind="clif", delay=False, detach_reset=False)
+SLIDING_PSN = NeuronConfig(kind="psn")
+RECTIFIER = NeuronConfig(kind="relu")

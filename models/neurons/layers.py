@@ -1,0 +1,170 @@
+"""Spiking neurons as pure steps and thin modules.
+
+One update rule with five options covers the seed paper's LIF and IF and those of snnTorch, SpikingJelly and Norse:
+
+    delayed reset      U[t] = beta U[t-1] + g X[t] - theta S[t-1]          (subtract; Eq. 1 of the seed paper)
+                       U[t] = beta (1 - S[t-1]) U[t-1] + g X[t]            (zero)
+    immediate reset    U[t] = beta V[t-1] + g X[t],  then  V[t] = U[t] - theta S[t]  or  (1 - S[t]) U[t]
+    in both            S[t] = 1 if U[t] > theta (or >=) else 0             (Eq. 2)
+
+The state is one tensor: U[t] with the delayed reset (S[t] follows from it), V[t] with the immediate one. Two further
+kinds stand beside the rule, both causal: CLIF, whose reset grows with recent firing, and the sliding PSN, a filter of
+the last inputs with no reset. A third, the rectifier, does not spike: with it a network is its own ANN twin.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from models.neurons.config import PAPER_LIF, NeuronConfig
+from models.neurons.fused import can_fuse, fused_steps
+from models.neurons.state import State
+from models.neurons.surrogate import spike
+
+
+def step(x: Tensor, v: Tensor, config: NeuronConfig, beta: float | Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """One step of every neuron: input current x and state v, both [N, ...], to (spikes in {0, 1}, new state).
+
+    `beta` replaces the configured leak (PLIF's learnt one). Kind "lif" only.
+
+    >>> current, potential, train = torch.tensor([0.75]), torch.zeros(1), ""
+    >>> for _ in range(6):
+    ...     spikes, potential = step(current, potential, PAPER_LIF)
+    ...     train += str(int(spikes))
+    >>> train
+    '010010'
+    """
+    leak = config.beta if beta is None else beta
+    surrogate = config.spike_function()
+    current = x * (1 - leak) if config.scale_input else x
+    if config.delay:
+        fired = spike(v - config.theta, surrogate, inclusive=config.inclusive)
+        fired = fired.detach() if config.detach_reset else fired
+        u = (
+            leak * v + current - config.theta * fired
+            if config.reset == "subtract"
+            else leak * (1 - fired) * v + current
+        )
+        return spike(u - config.theta, surrogate, inclusive=config.inclusive), u
+    u = leak * v + current
+    spikes = spike(u - config.theta, surrogate, inclusive=config.inclusive)
+    fired = spikes.detach() if config.detach_reset else spikes
+    return spikes, u - config.theta * fired if config.reset == "subtract" else (1 - fired) * u
+
+
+class Neuron(nn.Module):
+    """A layer of neurons: x_seq [T, N, ...] to spikes of the same shape, its state read from and written to `state`."""
+
+    def __init__(self, config: NeuronConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or PAPER_LIF
+        self.key = ""  # the state's name, given by the network that owns the layer
+        if config.learn_beta:
+            self.w = nn.Parameter(torch.tensor(math.log((1 - config.beta) / config.beta)))
+
+    def beta(self) -> float | Tensor:
+        """The leak: PLIF's 1 - sigmoid(w) or the configured one."""
+        return 1 - torch.sigmoid(self.w) if self.config.learn_beta else self.config.beta
+
+    def read(self, state: State, x_seq: Tensor, part: str = "") -> Tensor:
+        """This layer's part of the state, zeros before the first step; membranes are at least float32."""
+        key = self.key + part
+        if key not in state:
+            return torch.zeros_like(x_seq[0], dtype=torch.promote_types(x_seq.dtype, torch.float32))
+        if state[key].shape != x_seq.shape[1:]:
+            shapes = f"{tuple(state[key].shape)}, input needs {tuple(x_seq.shape[1:])}"
+            raise ValueError(f"state of {key or 'neuron'} is {shapes}")
+        return state[key]
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        if can_fuse(x_seq):
+            before = self.read(state, x_seq) if self.key in state else None
+            spikes, state[self.key] = fused_steps(x_seq, before, self.config, self.beta())
+            return spikes
+        v = self.read(state, x_seq)
+        beta, spikes = self.beta(), []
+        for x in x_seq:
+            s, v = step(x, v, self.config, beta)
+            spikes.append(s)
+        state[self.key] = v
+        return torch.stack(spikes).to(x_seq.dtype)
+
+
+class ComplementaryNeuron(Neuron):
+    """CLIF (Huang et al., ICML 2024): a second potential m counts recent spikes and deepens the reset.
+
+    U[t] = beta V[t-1] + g X[t];  S[t] = 1 if U[t] > theta;  m[t] = m[t-1] sigmoid((1 - beta) U[t]) + S[t];
+    V[t] = U[t] - S[t] (theta + sigmoid(m[t])). State: V, and m under the key with ".m".
+    """
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        config, beta, surrogate = self.config, self.beta(), self.config.spike_function()
+        v, m, spikes = self.read(state, x_seq), self.read(state, x_seq, ".m"), []
+        for x in x_seq:
+            u = beta * v + (x * (1 - beta) if config.scale_input else x)
+            s = spike(u - config.theta, surrogate, inclusive=config.inclusive)
+            fired = s.detach() if config.detach_reset else s
+            m = m * torch.sigmoid((1 - beta) * u) + fired
+            v = u - fired * (config.theta + torch.sigmoid(m))
+            spikes.append(s)
+        state[self.key], state[self.key + ".m"] = v, m
+        return torch.stack(spikes).to(x_seq.dtype)
+
+
+class SlidingNeuron(Neuron):
+    """Sliding PSN (Fang et al., NeurIPS 2023): S[t] = 1 if sum_i w_i X[t-i] + b >= 0, w and b learnt, one set a layer.
+
+    w starts at 1, 1/2, 1/4, ... (newest first), b at -theta. State: the last inputs, X[t-1] under the key, X[t-2] under
+    the key with ".2", and so on.
+    """
+
+    def __init__(self, config: NeuronConfig | None = None) -> None:
+        super().__init__(config)
+        self.weight = nn.Parameter(0.5 ** torch.arange(self.config.taps))
+        self.bias = nn.Parameter(torch.tensor(-float(self.config.theta)))
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        parts = [""] if self.config.taps == 1 else ["", *(f".{i}" for i in range(2, self.config.taps))]
+        past = [self.read(state, x_seq, part) for part in reversed(parts)]
+        inputs = torch.cat([torch.stack(past), x_seq])  # X[t - len(past)] ... X[t]
+        y, steps = self.bias, len(x_seq)
+        for i, w in enumerate(self.weight):
+            begin = len(past) - i
+            y = y + w * inputs[begin : begin + steps]
+        for i, part in enumerate(parts, 1):
+            state[self.key + part] = inputs[-i]
+        return spike(y, self.config.spike_function(), inclusive=True).to(x_seq.dtype)
+
+
+class Rectifier(Neuron):
+    """max(0, x): no state and no spikes. A network of rectifiers is the ANN that its spiking twin is compared with."""
+
+    def forward(self, x_seq: Tensor, state: State) -> Tensor:  # noqa: ARG002
+        return x_seq.relu()
+
+
+NEURONS: dict[str, type[Neuron]] = {
+    "lif": Neuron,
+    "clif": ComplementaryNeuron,
+    "psn": SlidingNeuron,
+    "relu": Rectifier,
+}
+"""Kinds of neuron layer by the name in NeuronConfig."""
+
+
+def make_neuron(config: NeuronConfig) -> Neuron:
+    """The layer that a configuration asks for."""
+    return NEURONS[config.kind](config)
+
+
+def spikes_at_all(network: nn.Module) -> bool:
+    """Whether any neuron of the network spikes; else it is an ANN."""
+    return any(isinstance(m, Neuron) and not isinstance(m, Rectifier) for m in network.modules())
+
+
+def name_states(network: nn.Module) -> None:
+    """Give each neuron layer of `network` its state's name: its path among the modules."""
+    for name, module in network.named_modules():
+        if isinstance(module, Neuron):
+            module.key = name

@@ -1,0 +1,229 @@
+"""A live stream through the front: carried to one replica, and moved with its state when that one is lost.
+
+The front asks for a snapshot of the session now and then and keeps the messages sent since. When the replica is lost,
+another one restores the snapshot and is sent these messages again; answers that the client already has are left out.
+The steps are the same, bit for bit, so the client notices nothing. What cannot be repeated is closed with code 1012:
+camera frames (the pixel model is not part of a snapshot) and messages beyond what is kept.
+"""
+
+import asyncio
+import json
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from service.http.gate import Refusal, deny_open
+from service.http.logs import event
+from service.stream.endpoint import close, greeting
+from service.stream.messages import HEADER, IMAGE, SNAPSHOT_BEGIN, Hello, identity
+from service.stream.outbox import Ended, end_all
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from service.cluster.front import Front
+    from service.cluster.replicas import Replica
+
+EVERY = 32  # messages between snapshots
+KEPT_MESSAGES = 1024
+KEPT_BYTES = 8 * 2**20
+CLOSING_S = 5.0  # what a replica that takes nothing more gets to send its last answers
+MOVES = 3  # of one stream without a snapshot in between: messages that end a replica must not end them all
+ELSEWHERE = (1006, 1012, None)  # close codes after which another replica is asked
+SNAPSHOT = '{"type": "snapshot"}'
+FULL = Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),))
+
+
+class Lost(Exception):
+    """The replica went away."""
+
+
+async def carry(socket: WebSocket, front: "Front") -> None:
+    """The whole life of one connection."""
+    if front.sessions >= front.settings.max_sessions * max(1, len(front.replicas)):
+        await deny_open(socket, FULL)
+        return
+    front.sessions += 1
+    try:
+        await socket.accept()
+        try:
+            hello = await greeting(socket, front.settings)
+            await Carried(socket, front, hello).run()
+        except Ended as end:
+            await close(socket, end)
+        except (WebSocketDisconnect, RuntimeError):
+            return
+    finally:
+        front.sessions -= 1
+
+
+class Carried:
+    """One stream and what is needed to move it."""
+
+    def __init__(self, socket: WebSocket, front: "Front", hello: Hello) -> None:
+        self.socket, self.front, self.hello = socket, front, hello
+        self.greeted = False
+        self.n = 0  # messages of the client so far
+        self.kept: deque[tuple[int, str | bytes]] = deque()  # with their numbers, from the last snapshot on
+        self.kept_bytes = 0
+        self.start = 0  # the number of the first message that the snapshot does not hold
+        self.frames = False  # camera frames were sent
+        self.heard: set[str | bytes] = set()  # answers the client has to messages since the snapshot
+        self.owners: deque[int | None] = deque()  # of snapshots on their way: the front's (its number) or the client's
+        self.asked = 0
+        self.moves = 0
+
+    async def run(self) -> None:
+        """Until the stream ends. Raises Ended."""
+        tried: set[Replica] = set()
+        while True:
+            replica = self.front.replicas.choose(tried, lambda r: r.streams)
+            if replica is None:
+                raise Ended(1012 if self.greeted else 1013)
+            replica.streams += 1
+            try:
+                await self.on(replica)
+            except Lost:
+                self.front.replicas.lost(replica)
+                tried = {replica} if self.greeted else tried | {replica}
+                if self.greeted:
+                    self.leave()
+            finally:
+                replica.streams -= 1
+
+    def leave(self) -> None:
+        """Make ready for another replica. Raises Ended when the stream cannot be moved."""
+        self.moves += 1
+        whole = not self.kept or self.kept[0][0] == self.start
+        whole = whole and (self.kept[-1][0] + 1 if self.kept else self.start) == self.n
+        if self.frames or not whole or self.moves > MOVES or self.front.draining:
+            raise Ended(1012)
+        self.front.metrics.moved.inc()
+        event("stream moved", repeated=len(self.kept))
+
+    async def on(self, replica: "Replica") -> None:
+        """The stream on one replica. Raises Lost, Ended, or WebSocketDisconnect when the client leaves."""
+        import aiohttp
+
+        try:
+            upstream = await self.front.client.ws_connect(
+                replica.url + "/v1/stream", compress=0, max_msg_size=64 * 2**20, autoclose=False
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            raise Lost from None
+        self.owners.clear()
+        self.asked = self.n
+        try:
+            await send(upstream, self.hello.model_dump_json(exclude={"token"}, exclude_none=True))
+            down = asyncio.create_task(self.to_client(upstream))
+            up = asyncio.create_task(self.to_replica(upstream))
+            try:
+                await asyncio.wait([down, up], return_when=asyncio.FIRST_COMPLETED)
+                if up.done():
+                    up.result()  # the client has left, or broke a rule
+                await asyncio.wait_for(down, CLOSING_S)  # it ends after everything that was received is passed on
+            except TimeoutError:
+                raise Lost from None
+            finally:
+                await end_all([down, up])
+        finally:
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                await upstream.close()
+
+    async def to_replica(self, upstream: "aiohttp.ClientWebSocketResponse") -> None:
+        """What was kept, then what comes. Returns when the replica takes nothing more."""
+        for _, data in list(self.kept):
+            if not await self.pass_on(upstream, data):
+                return
+        while True:
+            message = await self.socket.receive()
+            if message["type"] != "websocket.receive":
+                raise WebSocketDisconnect(message.get("code", 1006))
+            data = message.get("bytes")
+            if data is None:
+                data = message.get("text") or ""
+            self.keep(data)
+            if not await self.pass_on(upstream, data):
+                return
+            if self.n - self.asked >= EVERY and not self.frames and not any(o is not None for o in self.owners):
+                self.asked = self.n
+                self.owners.append(self.n)
+                if not await send(upstream, SNAPSHOT):
+                    return
+
+    def keep(self, data: str | bytes) -> None:
+        """Remember a message until a snapshot holds it; the oldest go when it is too much."""
+        self.kept.append((self.n, data))
+        self.kept_bytes += len(data)
+        self.n += 1
+        if isinstance(data, bytes) and len(data) >= HEADER.size and data[12] == IMAGE:
+            self.frames = True
+        while len(self.kept) > KEPT_MESSAGES or self.kept_bytes > KEPT_BYTES or (self.frames and self.kept):
+            self.kept_bytes -= len(self.kept.popleft()[1])
+
+    async def pass_on(self, upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
+        """One message of the client."""
+        if isinstance(data, str) and "snapshot" in data:
+            self.owners.append(None)
+        return await send(upstream, data)
+
+    async def to_client(self, upstream: "aiohttp.ClientWebSocketResponse") -> None:
+        """Answers, until the replica closes. Raises Ended or Lost."""
+        from aiohttp import WSMsgType
+
+        ready = False
+        while True:
+            message = await upstream.receive()
+            if message.type == WSMsgType.BINARY:
+                if self.news(message.data[:8]):
+                    await self.socket.send_bytes(message.data)
+            elif message.type == WSMsgType.TEXT:
+                if not ready:
+                    ready = True
+                    if self.greeted:
+                        continue
+                    self.greeted = True
+                    await self.socket.send_text(message.data)
+                elif not (message.data.startswith(SNAPSHOT_BEGIN) and self.taken(message.data)) and self.news(
+                    identity(message.data)
+                ):
+                    await self.socket.send_text(message.data)
+            elif message.type == WSMsgType.CLOSE and message.data not in ELSEWHERE:
+                raise Ended(message.data, message.extra or "")
+            else:
+                raise Lost
+
+    def news(self, answer: str | bytes) -> bool:
+        """Whether the client lacks this answer: a prediction's kind, message and step, or a picture's header."""
+        if self.frames:
+            return True
+        if answer in self.heard:
+            return False
+        self.heard.add(answer)
+        return True
+
+    def taken(self, text: str) -> bool:
+        """Whether a snapshot was the front's own: from now on the stream can be restored from it."""
+        owner = self.owners.popleft() if self.owners else None
+        if owner is None:
+            return False
+        self.hello = self.hello.model_copy(update={"restore": json.loads(text)["state"]})
+        self.start = owner
+        while self.kept and self.kept[0][0] < owner:
+            self.kept_bytes -= len(self.kept.popleft()[1])
+        self.heard.clear()
+        self.moves = 0
+        return True
+
+
+async def send(upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
+    """Whether the replica still took it."""
+    import aiohttp
+
+    try:
+        await (upstream.send_str(data) if isinstance(data, str) else upstream.send_bytes(data))
+    except (aiohttp.ClientError, OSError, RuntimeError):
+        return False
+    return True

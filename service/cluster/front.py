@@ -1,0 +1,304 @@
+"""One address for many replicas: requests go to the least busy one, and to another when that one is lost.
+
+The front keeps every request until it is answered, so a replica that ends takes no accepted request with it. A request
+that belongs to a sequence goes to the replica that holds its membranes. Streams are carried by `failover`.
+"""
+
+import asyncio
+import json
+import signal
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from prometheus_client import generate_latest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from service.cluster.failover import carry
+from service.cluster.replicas import Replica, Replicas, summed, summed_metrics
+from service.http.errors import refuse
+from service.http.gate import Gate
+from service.http.logs import Observer, event
+from service.http.metrics import CONTENT_TYPE, FrontMetrics
+from service.protocol_v2.endpoints import STEPS
+from service.protocol_v2.infer import SequenceWish, sequence_of
+from service.protocol_v2.tensors import V2Error
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    import aiohttp
+
+ATTEMPTS = 3  # replicas one request may be given to: one that ends its replica must not end them all
+POLL_S = 0.5
+FORWARDED = (b"content-type", b"inference-header-content-length", b"range", b"if-none-match", b"accept")
+RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow", "etag", "content-range")
+BUSY = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A replica's whole answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def response(self) -> Response:
+        """For the client."""
+        return Response(self.body, self.status, self.headers)
+
+
+class Front:
+    """The one address."""
+
+    def __init__(self, settings: Settings, token: str, replicas: Replicas) -> None:
+        self.settings, self.replicas, self.metrics = settings, replicas, FrontMetrics()
+        self.draining = False
+        self.sessions = 0
+        self._token = token
+        self._client: aiohttp.ClientSession | None = None
+        self._holders: OrderedDict[tuple[str, int | str], str] = OrderedDict()  # sequence -> identity of its replica
+
+    @property
+    def client(self) -> "aiohttp.ClientSession":
+        """The connections to the replicas."""
+        assert self._client is not None
+        return self._client
+
+    async def start(self) -> asyncio.Task[None]:
+        """Open the client and watch who is there."""
+        import aiohttp
+
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=2),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+        await self.replicas.refresh()
+        return asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            before = len(self.replicas)
+            try:
+                await self.replicas.refresh()
+            except Exception as error:
+                event("replicas unknown", reason=type(error).__name__)
+                continue
+            if len(self.replicas) != before:
+                event("replicas", before=before, now=len(self.replicas))
+
+    async def stop(self, watching: asyncio.Task[None]) -> None:
+        """Close the client."""
+        self.draining = True
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await self.client.close()
+
+    def full(self) -> bool:
+        """The replicas have the queues."""
+        return False
+
+    def turned_away(self) -> None:
+        """Never: see `full`."""
+
+    # Requests.
+
+    async def forward(self, request: Request) -> Response:
+        """Any request that is not the front's own."""
+        body = await request.body()
+        fields = [(name, value) for name, value in request.scope["headers"] if name in FORWARDED]
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
+        path = target(request.scope)
+        sequence = sequence_wish(request.scope["path"], body, headers)
+        if sequence is not None:
+            return await self.in_sequence(*sequence, request.method, path, headers, body)
+        return await self.ask(request.method, path, headers, body)
+
+    async def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
+        """The answer of whichever replica gives one; 503 when all are busy."""
+        until = time.monotonic() + self.settings.deadline_s
+        tried: set[Replica] = set()
+        broken = 0
+        busy: Response | None = None
+        while time.monotonic() < until:
+            replica = self.replicas.choose(tried, lambda r: r.running)
+            if replica is None:
+                if busy is not None:
+                    return busy
+                tried.clear()  # all that were there are lost: others will come
+                await asyncio.sleep(0.05)
+                continue
+            try:
+                answer = await self.once(replica, method, path, headers, body)
+            except ConnectionError:
+                broken += 1
+                self.replicas.lost(replica)
+                self.metrics.retried.inc()
+                event("replica lost a request", attempt=broken)
+                if broken == ATTEMPTS:
+                    return refuse(500, "the model failed on this sample")
+                tried.add(replica)
+                continue
+            if answer.status != 503:
+                return answer.response()
+            busy = answer.response()
+            tried.add(replica)
+        return busy or refuse(503, "no replica of the service is there: try again in a moment", BUSY)
+
+    async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        """One replica's answer. Raises ConnectionError when it is lost before the answer is complete."""
+        import aiohttp
+        from yarl import URL
+
+        replica.running += 1
+        try:
+            async with self.client.request(
+                method, URL(replica.url + path, encoded=True), data=body or None, headers=headers, allow_redirects=False
+            ) as got:
+                data = await got.read()
+                return Answer(got.status, {n: got.headers[n] for n in RETURNED if n in got.headers}, data)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ConnectionError(type(error).__name__) from None
+        finally:
+            replica.running -= 1
+
+    async def in_sequence(
+        self, model: str, wish: SequenceWish, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> Response:
+        """One request of a sequence: to the replica with its membranes, never to another one."""
+        key = (model, wish.identity)
+        if wish.start:
+            replica = self.replicas.choose(set(), lambda r: r.running)
+        else:
+            replica = self.replicas.get(self._holders.get(key, ""))
+        if replica is None:
+            self._holders.pop(key, None)
+            if wish.start:
+                return refuse(503, "no replica of the service is there: try again in a moment", BUSY)
+            return refuse(400, "unknown sequence: begin it with sequence_start")
+        self._holders[key] = replica.identity
+        self._holders.move_to_end(key)
+        while len(self._holders) > self.settings.max_sequences * max(1, len(self.replicas)):
+            self._holders.popitem(last=False)
+        try:
+            answer = await self.once(replica, method, path, headers, body)
+        except ConnectionError:
+            self.replicas.lost(replica)
+            self._holders.pop(key, None)
+            return refuse(503, "the sequence is lost with its replica: begin it again with sequence_start", BUSY)
+        if wish.end or answer.status != 200:
+            self._holders.pop(key, None)
+        return answer.response()
+
+    # The front's own answers.
+
+    async def live(self, _: Request) -> Response:
+        """The front is up."""
+        return JSONResponse({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        """A replica is there."""
+        good = len(self.replicas) > 0 and not self.draining
+        return JSONResponse({"ready": good}, 200 if good else 503)
+
+    async def everywhere(self, path: str) -> list[bytes]:
+        """Every replica's answer to a GET; those that fail are left out."""
+        answers = await asyncio.gather(
+            *(self.once(replica, "GET", path, {}, b"") for replica in self.replicas.all()), return_exceptions=True
+        )
+        return [answer.body for answer in answers if isinstance(answer, Answer) and answer.status == 200]
+
+    async def all_metrics(self, _: Request) -> Response:
+        """The front's metrics, and the sums of the replicas'."""
+        self.metrics.replicas.set(len(self.replicas))
+        text = generate_latest(self.metrics.registry) + summed_metrics(await self.everywhere("/metrics"))
+        return Response(text, media_type=CONTENT_TYPE)
+
+    async def statistics(self, request: Request) -> Response:
+        """Statistics of the Open Inference Protocol, summed over the replicas."""
+        bodies = [json.loads(body) for body in await self.everywhere(target(request.scope))]
+        if not bodies:
+            return await self.forward(request)
+        return JSONResponse(summed(bodies))
+
+    async def stream(self, socket: WebSocket) -> None:
+        """A live stream."""
+        await carry(socket, self)
+
+
+def target(scope: dict[str, Any] | Any) -> str:
+    """The request's path and query, as they were sent."""
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("ascii", "replace")
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"/{path.lstrip('/')}" + (f"?{query}" if query else "")
+
+
+def sequence_wish(path: str, body: bytes, headers: dict[str, str]) -> tuple[str, SequenceWish] | None:
+    """The model and sequence of an inference request; None when it has none, or the replica must say what is wrong."""
+    parts = unquote(path).split("/")
+    if not path.endswith("/infer") or len(parts) < 4 or not parts[3].endswith(STEPS) or b'"sequence_id"' not in body:
+        return None
+    try:
+        length = int(headers.get("inference-header-content-length", len(body)))
+        wish = sequence_of(json.loads(body[:length]).get("parameters", {}))
+    except (ValueError, AttributeError, RecursionError, V2Error):
+        return None
+    return None if wish is None else (parts[3], wish)
+
+
+def create_front(front: Front, reload: Callable[[], None] | None = None) -> Starlette:
+    """The application at the one address, behind the same gate as a service of its own; SIGHUP calls `reload`."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watching = await front.start()
+        if reload is not None:
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+        yield
+        await front.stop(watching)
+
+    app = Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/health/live", front.live),
+            Route("/health/ready", front.ready),
+            Route("/v2/health/live", front.live),
+            Route("/v2/health/ready", front.ready),
+            Route("/metrics", front.all_metrics),
+            Route("/v2/models/stats", front.statistics),
+            Route("/v2/models/{name}/stats", front.statistics),
+            WebSocketRoute("/v1/stream", front.stream),
+            Route("/{path:path}", front.forward, methods=METHODS),
+        ],
+        middleware=[
+            Middleware(Observer, metrics=front.metrics),
+            Middleware(Gate, settings=front.settings, draining=lambda: front.draining, full=front.full),
+        ],
+        exception_handlers={Exception: failed},
+    )
+    app.router.redirect_slashes = False
+    app.state.runtime = front
+    return app
+
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"]
+
+
+async def failed(_: Request, __: Exception) -> Response:
+    """A defect of ours; the log has it."""
+    return refuse(500, "the service failed on this request")

@@ -1,0 +1,223 @@
+"""Replicas of the service on Ray Serve, on one machine or many, behind one front.
+
+Each replica is the same application on a port of its own, in a process that Ray Serve starts, watches and replaces. A
+directory (a small Ray actor) knows the addresses; the front asks it. Replicas answer only to the front, by a token that
+is drawn at every start.
+"""
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+NAME = "spikesight"
+FRESH_S = 30.0  # a replica that has not reported for so long is forgotten
+REPORT_S = 1.0
+START_S = 120.0
+MISSING = "the cluster needs Ray: pip install 'spikesight[cluster]'"
+
+
+class ClusterError(ValueError):
+    """A cluster that cannot be started."""
+
+
+class Directory:
+    """Who is there: identity -> address, with the time of the last report."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._there: dict[str, tuple[str, float]] = {}
+
+    def enter(self, identity: str, url: str) -> None:
+        """A replica reports."""
+        self._there[identity] = (url, self._clock())
+
+    def leave(self, identity: str) -> None:
+        """A replica ends."""
+        self._there.pop(identity, None)
+
+    def known(self) -> dict[str, str]:
+        """Addresses of those that reported lately."""
+        latest = self._clock() - FRESH_S
+        self._there = {name: entry for name, entry in self._there.items() if entry[1] >= latest}
+        return {name: url for name, (url, _) in self._there.items()}
+
+
+class Replica:
+    """One service. Ray Serve calls `check_health` every second, `reconfigure` at a reload, and `__del__` at the end."""
+
+    def __init__(self, values: dict[str, Any], token: str, host: str | None, directory: "ActorHandle") -> None:
+        import ray
+        from ray import serve
+
+        from models.native.memory import keep_libraries
+        from service.api import create_app
+        from service.http.server import server
+
+        keep_libraries()
+        host = host or ray.util.get_node_ip_address()
+        listening = socket.socket()
+        listening.bind((host, 0))
+        self._url = f"http://{host}:{listening.getsockname()[1]}"
+        self._identity = serve.get_replica_context().replica_id.unique_id
+        self._directory = directory
+        settings = Settings(**{**values, "host": host, "port": 0, "token": token})
+        app = create_app(settings)
+        self._runtime = app.state.runtime
+        self._server = server(app, settings)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)
+        self._thread.start()
+        end = time.monotonic() + START_S
+        while not self._server.started and self._thread.is_alive() and time.monotonic() < end:
+            time.sleep(0.02)
+        self.check_health()
+
+    def check_health(self) -> None:
+        """Report to the directory. Raises RuntimeError when the service does not run."""
+        if not (self._thread.is_alive() and self._server.started):
+            raise RuntimeError("the service of this replica does not run")
+        self._directory.enter.remote(self._identity, self._url)
+
+    def reconfigure(self, config: dict[str, int]) -> None:
+        """A higher `generation` loads the models from disk again."""
+        if config["generation"]:
+            self._runtime.reload()
+
+    def __del__(self) -> None:
+        if thread := getattr(self, "_thread", None):
+            self._directory.leave.remote(self._identity)
+            self._runtime.draining = True
+            self._server.should_exit = True
+            thread.join(self._runtime.settings.drain_s)
+
+
+class Cluster:
+    """Ray, the directory and the replicas; a context manager. Joins the cluster of RAY_ADDRESS, or starts its own."""
+
+    def __init__(self, settings: Settings, replicas: int) -> None:
+        if settings.cameras:
+            raise ClusterError(
+                "--camera opens a device of one machine: leave --cluster out, or send its events as a stream"
+            )
+        if replicas < 1:
+            raise ClusterError("--replicas must be 1 or more")
+        self.token = secrets.token_urlsafe(32)
+        self._settings, self._replicas = settings, replicas
+        self._generation = 0
+        self._directory: Any = None
+        self._local = not os.environ.get("RAY_ADDRESS")
+        environment(self._local)
+        try:
+            import ray  # noqa: F401
+            from ray import serve  # noqa: F401
+        except ImportError:
+            raise ClusterError(MISSING) from None
+
+    def __enter__(self) -> "Cluster":
+        import ray
+        from ray import serve
+
+        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        if self._local:
+            cores = max(os.cpu_count() or 1, self._replicas * self._settings.threads)
+            options |= {"num_cpus": cores, "include_dashboard": False}
+        ray.init(**options)
+        try:
+            self._directory = ray.remote(Directory).options(num_cpus=0).remote()  # type: ignore[attr-defined]
+            serve.start(proxy_location="Disabled")
+            self._deploy()
+        except BaseException as error:
+            self.__exit__(None, None, None)
+            if isinstance(error, Exception):
+                raise ClusterError(
+                    "the replicas did not start: `spikesight serve` with the same models says why"
+                ) from error
+            raise
+        return self
+
+    def _deploy(self) -> None:
+        from ray import serve
+
+        threads = self._settings.threads
+        made = serve.deployment(Replica).options(  # type: ignore[attr-defined]
+            name="replica",
+            num_replicas=self._replicas,
+            user_config={"generation": self._generation},
+            health_check_period_s=REPORT_S,
+            health_check_timeout_s=10,
+            graceful_shutdown_timeout_s=self._settings.drain_s,
+            ray_actor_options={"num_cpus": threads, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}},
+        )
+        host = "127.0.0.1" if self._local else None
+        bound = made.bind(replica_values(self._settings), self.token, host, self._directory)
+        serve.run(bound, name=NAME, route_prefix=None)
+
+    async def known(self) -> dict[str, str]:
+        """The replicas' addresses by identity."""
+        return await self._directory.known.remote()
+
+    def reload(self) -> None:
+        """Have every replica load its models from disk again."""
+        self._generation += 1
+        threading.Thread(target=self._deploy, daemon=True).start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import ray
+        from ray import serve
+
+        if self._local:
+            serve.shutdown()
+        else:
+            serve.delete(NAME)
+        ray.shutdown()
+
+
+def environment(local: bool) -> None:
+    """What Ray reads when it is imported: no reports to its makers, and nobody else may give our own cluster work.
+
+    Replicas run at the usual priority: Ray means its workers for batch work and starts them at niceness 15, behind
+    everything else on the machine.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    if local and "RAY_AUTH_MODE" not in os.environ:  # Ray listens on every address of the machine
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def replica_values(settings: Settings) -> dict[str, Any]:
+    """The settings of a replica: the front has already asked who may come, how much and how often."""
+    from models.shipped import find  # late: the directory's process needs no torch
+
+    values = settings.model_dump(mode="json", exclude={"token", "host", "port"})
+    return values | {
+        "models": [str(Path(find(name)).resolve()) for name in settings.models],
+        "requests_per_s": 0,
+        "max_connections_per_client": settings.max_connections,
+        "allowed_origins": [],
+        "insecure": False,
+    }
+
+
+def serve_cluster(
+    settings: Settings, replicas: int, sock: socket.socket, certificate: str | None, key: str | None, greeting: str
+) -> int:
+    """Start the replicas and run the front until a signal; the exit code. Raises ClusterError."""
+    from service.cluster.front import Front, create_front
+    from service.cluster.replicas import Replicas
+    from service.http.server import serve
+
+    with Cluster(settings, replicas) as cluster:
+        front = Front(settings, cluster.token, Replicas(cluster.known))
+        return serve(create_front(front, cluster.reload), sock, settings, certificate, key, greeting)

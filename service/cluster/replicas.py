@@ -1,0 +1,97 @@
+"""The replicas behind the front: who is there, which one is next, and the sums of what they say about themselves."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+SUSPECT_S = 1.0  # a replica that broke a connection is asked again only after this long, if there are others
+
+
+@dataclass(eq=False)
+class Replica:
+    """One service behind the front."""
+
+    identity: str
+    url: str
+    running: int = 0  # requests
+    streams: int = 0
+    suspect_until: float = 0.0  # time.monotonic()
+
+
+class Replicas:
+    """Those that are there. `known` gives their addresses by identity."""
+
+    def __init__(self, known: Callable[[], Awaitable[dict[str, str]]]) -> None:
+        self._known = known
+        self._there: dict[str, Replica] = {}
+
+    def __len__(self) -> int:
+        return len(self._there)
+
+    def all(self) -> list[Replica]:
+        """Every one."""
+        return list(self._there.values())
+
+    def get(self, identity: str) -> Replica | None:
+        """By identity; None when it is gone."""
+        return self._there.get(identity)
+
+    async def refresh(self) -> None:
+        """Who is there now."""
+        known = await self._known()
+        self._there = {identity: self._there.get(identity) or Replica(identity, url) for identity, url in known.items()}
+
+    def lost(self, replica: Replica) -> None:
+        """A connection to it broke: others go first for a while."""
+        replica.suspect_until = time.monotonic() + SUSPECT_S
+
+    def choose(self, tried: set[Replica], work: Callable[[Replica], int]) -> Replica | None:
+        """The one with the least work that was not tried; suspects last."""
+        now = time.monotonic()
+        left = [replica for replica in self._there.values() if replica not in tried]
+        return min(left, key=lambda replica: (replica.suspect_until > now, work(replica)), default=None)
+
+
+def summed(bodies: list[Any]) -> Any:
+    """JSON of one shape from several replicas: numbers are added, times since 1970 (`last_*`) take the latest.
+
+    >>> summed([{"a": [1], "last_ms": 5, "b": "x"}, {"a": [2], "last_ms": 3, "b": "x"}])
+    {'a': [3], 'last_ms': 5, 'b': 'x'}
+    """
+    first = bodies[0]
+    if isinstance(first, dict):
+        return {
+            key: (max if key.startswith("last_") else summed)([body[key] for body in bodies if key in body])
+            for key in first
+        }
+    if isinstance(first, list):
+        return [summed(list(items)) for items in zip(*bodies)]
+    return sum(bodies) if type(first) is int else first
+
+
+def summed_metrics(texts: list[bytes]) -> bytes:
+    """Prometheus expositions of the same service, added up sample by sample."""
+    lines: dict[str, float] = {}
+    heads: dict[str, str] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text.decode()):
+            for sample in family.samples:
+                if sample.name.endswith("_created"):
+                    continue
+                labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+                key = f"{sample.name}{{{labels}}}" if labels else sample.name
+                heads.setdefault(
+                    key, f"# HELP {family.name} {family.documentation}\n# TYPE {family.name} {family.type}\n"
+                )
+                lines[key] = lines.get(key, 0.0) + sample.value
+    said: set[str] = set()
+    out: list[str] = []
+    for key, value in lines.items():
+        if heads[key] not in said:
+            said.add(heads[key])
+            out.append(heads[key])
+        out.append(f"{key} {value}\n")
+    return "".join(out).encode()

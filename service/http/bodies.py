@@ -1,0 +1,130 @@
+"""The JSON bodies of /v1, and what its routes say about them."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Body(BaseModel):
+    """A body of the API: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+
+class ErrorBody(Body):
+    """What every refusal says."""
+
+    error: str = Field(examples=["the image is empty: send the bytes of a JPEG, PNG or WebP file"])
+
+
+class StepBody(Body):
+    """One step of an answer."""
+
+    step: int = Field(description="steps since the last reset, from 1", examples=[1])
+    start_us: int
+    end_us: int
+    label: str
+    index: int
+    confidence: float
+    probabilities: list[float]
+    n_events: int
+    spikes: int
+    synops: int
+    logits: list[float] | None = None
+
+
+class PredictBody(Body):
+    """The answer to one image or recording."""
+
+    model: str = Field(examples=["nmnist"])
+    kind: Literal["image", "recording"]
+    label: str = Field(examples=["7"])
+    index: int = Field(examples=[7])
+    probabilities: dict[str, float]
+    confidence: float = Field(description="the probability of the label", ge=0, le=1)
+    step: int = Field(description="steps the answer took")
+    steps: list[StepBody] | None = Field(default=None, description="every step, with ?steps=1")
+    logits: list[float] | None = Field(default=None, description="mean logits of the read-out, with ?logits=1")
+    spikes: int = Field(description="spikes of all layers in all steps; an ANN has none")
+    synops: int = Field(description="synaptic operations of all steps; of an ANN its multiply-adds")
+    n_events: int
+    early: bool = Field(default=False, description="stopped before the last step because the confidence was reached")
+    latency_ms: float = Field(description="from the queue to the answer, without the queue")
+    queue_ms: float
+
+
+class ModelBody(Body):
+    """One model as clients see it."""
+
+    name: str
+    labels: list[str]
+    contract: dict[str, Any]
+    metrics: dict[str, Any]
+    layers: list[str]
+    road: Literal["direct", "converted", "ann"] = Field(
+        description="trained with its spikes, converted from an ANN, or an ANN itself, which has no spikes"
+    )
+    ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
+
+
+class ModelsBody(Body):
+    """All models of the service."""
+
+    default: str
+    models: list[ModelBody]
+
+
+class SampleBody(Body):
+    """One shipped recording."""
+
+    name: str
+    width: int
+    height: int
+    label: str
+    duration_us: int
+
+
+class CameraBody(Body):
+    """One source the service opened."""
+
+    id: str
+    source: str
+    width: int
+    height: int
+    running: bool
+    n_events: int
+    n_dropped: int
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorBody, "description": text}
+    for code, text in {
+        400: "the sample is empty, damaged or not what the model takes",
+        401: "the token is missing or wrong",
+        404: "no such model",
+        413: "too large",
+        415: "not an image or a recording",
+        429: "too many requests",
+        503: "the queue is full, or the service is shutting down: try again after Retry-After seconds",
+        504: "not answered before the deadline",
+    }.items()
+}
+SAMPLE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+            **{
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
+            },
+        },
+    }
+}

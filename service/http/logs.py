@@ -1,0 +1,114 @@
+"""Structured logs: one line an event, without bodies, queries, tokens, names of files or addresses of memory.
+
+`Observer` is the outermost layer of the app: it counts, times and logs every HTTP request.
+"""
+
+import json
+import logging
+import sys
+import time
+from typing import Any, Protocol
+
+from prometheus_client import Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("spikesight")
+
+
+class JsonLines(logging.Formatter):
+    """A JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, with the fields given as `extra={"fields": {...}}`."""
+        fields: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+class TextLines(logging.Formatter):
+    """The same for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """`LEVEL event key=value ...`"""
+        fields = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
+        text = f"{record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
+        if record.exc_info and record.exc_info[0] is not None:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+def configure(kind: str) -> None:
+    """Send the service's and the HTTP server's logs to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if kind == "json" else TextLines())
+    for name, level in (("spikesight", logging.INFO), ("uvicorn.error", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
+
+
+def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
+    """Log one event with its fields."""
+    if log.isEnabledFor(level):
+        log.log(level, name, extra={"fields": fields})
+
+
+QUIET = ("/health/", "/v2/health/", "/metrics")  # asked every few seconds by machines
+
+
+class Counts(Protocol):
+    """Where requests are counted."""
+
+    requests: Counter
+    request_s: Histogram
+
+
+class Observer:
+    """Wraps the app."""
+
+    def __init__(self, app: ASGIApp, metrics: Counts) -> None:
+        self.app, self.metrics = app, metrics
+        self._seen: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # by route and status, both bounded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begin, status = time.perf_counter(), 500
+
+        async def observe(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, observe)
+        finally:
+            self.note(scope, status, time.perf_counter() - begin)
+
+    def note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log one request; the route's pattern stands for the path: paths cannot flood the metrics."""
+        route = getattr(scope.get("route"), "path", "other")
+        seen = self._seen.get((route, status))
+        if seen is None:
+            seen = self.metrics.requests.labels(route, str(status)), self.metrics.request_s.labels(route)
+            self._seen[route, status] = seen
+        seen[0].inc()
+        seen[1].observe(seconds)
+        if not scope["path"].startswith(QUIET):
+            client = scope["client"][0] if scope.get("client") else ""
+            event(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1e3, 2),
+                client=client,
+            )

@@ -1,0 +1,205 @@
+"""One inference request of the Open Inference Protocol: understood, decoded, stepped, answered and accounted for."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import Request, Response
+
+from models.steps import Input
+from service.protocol_v2 import tensors
+from service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
+from service.protocol_v2.tensors import InferRequest, Output, V2Error
+from service.runtime import Runtime
+from service.scheduler.request import Result, SequenceError, run
+from service.upload.decode import image_inputs, tensor_inputs
+
+INLINE_BYTES = 65536
+IMAGES = frozenset({"jpeg", "png", "webp"})
+
+
+async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response:
+    """One inference request."""
+    begin = time.perf_counter()
+    found.model.scheduler.check_room()
+    data = await request.body()
+    header = request.headers.get("inference-header-content-length")
+    try:
+        asked = await understand(runtime, data, header, found)
+        results, samples, decoded = await work(runtime, found, asked)
+        outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
+        body, length = tensors.answer(found.name, outputs, asked.id)
+    except Exception:
+        found.statistics.fail(time.perf_counter() - begin)
+        raise
+    account(found, results, samples, begin, decoded)
+    if length is None:
+        return Response(body, media_type="application/json")
+    headers = {"Inference-Header-Content-Length": str(length)}
+    return Response(body, media_type="application/octet-stream", headers=headers)
+
+
+async def understand(runtime: Runtime, data: bytes, header: str | None, found: Endpoint) -> InferRequest:
+    """Parse the body; large ones apart from the event loop. Wishes are checked before anything is computed."""
+    if len(data) <= INLINE_BYTES:
+        asked = tensors.parse(data, header, found.inputs)
+    else:
+        asked = await runtime.apart(lambda: tensors.parse(data, header, found.inputs))
+    known = {spec.name: spec for spec in found.outputs}
+    for wish in asked.wishes:
+        if wish.name not in known:
+            raise V2Error(f"unknown output; this model gives {', '.join(known)}")
+        if wish.classes and len(known[wish.name].shape) != 2:
+            raise V2Error(f"output {wish.name} cannot be classified")
+    return asked
+
+
+async def work(runtime: Runtime, found: Endpoint, asked: InferRequest) -> tuple[list[Result], int, float]:
+    """Decode and step; the results, how many samples, and when decoding was done."""
+    deadline = runtime.deadline(timeout_s(asked.parameters))
+    sequence = sequence_of(asked.parameters)
+    if sequence is not None and not found.sequences:
+        raise V2Error(f"sequences are for {found.name}{STEPS}")
+    samples = sample_count(runtime, asked)
+    with runtime.place(found.model, samples):
+        batch = await inputs_of(runtime, found, asked)
+        decoded = time.perf_counter()
+        if sequence is not None:
+            results = [await run_sequence(runtime, found, sequence, batch, deadline)]
+        else:
+            results = await run_all(runtime, found, batch, deadline, confidence_of(asked.parameters))
+    return results, samples, decoded
+
+
+def sample_count(runtime: Runtime, asked: InferRequest) -> int:
+    """How many samples the request holds. Raises V2Error: 400 for none, 413 above the limit."""
+    (value,) = asked.inputs.values()
+    limit = min(runtime.settings.max_batch, runtime.settings.max_queue)
+    if len(value) < 1:
+        raise V2Error("the request holds no sample")
+    if len(value) > limit:
+        raise V2Error(f"a request may hold at most {limit} samples", 413)
+    return len(value)
+
+
+async def inputs_of(runtime: Runtime, found: Endpoint, asked: InferRequest) -> list[list[Input]]:
+    """The steps of every sample. Raises V2Error or UploadError."""
+    (value,) = asked.inputs.values()
+    settings, classifier = runtime.settings, found.model.classifier
+    if isinstance(value, list):
+        return [
+            await runtime.apart(lambda data=data: image_inputs(classifier, data, settings.max_pixels, IMAGES))
+            for data in value
+        ]
+    if not 1 <= value.shape[1] <= settings.max_recording_steps:
+        raise V2Error(
+            f"a sample must have 1 to {settings.max_recording_steps} steps", 400 if not value.shape[1] else 413
+        )
+    if not np.isfinite(value).all():
+        raise V2Error("the values must be finite")
+    return [tensor_inputs(sample.astype(np.float32)) for sample in value]
+
+
+async def run_all(
+    runtime: Runtime, found: Endpoint, batch: list[list[Input]], deadline: float, confidence: float | None
+) -> list[Result]:
+    """Every sample as its own request to the scheduler, all at once."""
+    return await asyncio.gather(
+        *(
+            run(found.model, inputs, runtime.mailbox, deadline=deadline, confidence=confidence, every=False)
+            for inputs in batch
+        )
+    )
+
+
+@dataclass(frozen=True)
+class SequenceWish:
+    """The sequence a request belongs to."""
+
+    identity: int | str
+    start: bool
+    end: bool
+
+
+def sequence_of(parameters: dict[str, Any]) -> SequenceWish | None:
+    """From sequence_id, sequence_start and sequence_end; 0 and "" mean none. Raises V2Error."""
+    identity = parameters.get("sequence_id", 0)
+    flags = [parameters.get(name, False) for name in ("sequence_start", "sequence_end")]
+    if type(identity) not in (int, str) or (isinstance(identity, str) and len(identity) > 256):
+        raise V2Error("sequence_id must be a number or a short string")
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise V2Error("sequence_start and sequence_end must be true or false")
+    if identity in (0, ""):
+        if any(flags):
+            raise V2Error("sequence_start and sequence_end need a sequence_id")
+        return None
+    return SequenceWish(identity, *flags)
+
+
+async def run_sequence(
+    runtime: Runtime, found: Endpoint, wish: SequenceWish, batch: list[list[Input]], deadline: float
+) -> Result:
+    """The steps of one sequence, on from its membranes."""
+    if len(batch) != 1:
+        raise V2Error("a sequence takes one sample a request")
+    sequences, model = runtime.sequences, found.model
+    try:
+        sequence = (sequences.begin if wish.start else sequences.resume)(model, wish.identity)
+    except SequenceError as error:
+        raise V2Error(str(error)) from None
+    result = await sequences.run(sequence, wish.identity, batch[0], runtime.mailbox, deadline)
+    if wish.end:
+        sequences.end(sequence, wish.identity)
+    return result
+
+
+def timeout_s(parameters: dict[str, Any]) -> float | None:
+    """The request's own deadline, sent in microseconds."""
+    value = parameters.get("timeout")
+    if value is None or value == 0:
+        return None
+    if type(value) is not int or value < 0:
+        raise V2Error("timeout must be a number of microseconds")
+    return value / 1e6
+
+
+def confidence_of(parameters: dict[str, Any]) -> float | None:
+    """Our own parameter: stop a sample at the first step that is surer than this."""
+    value = parameters.get("confidence")
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 < value < 1:
+        raise V2Error("confidence must lie between 0 and 1")
+    return float(value)
+
+
+def available(found: Endpoint, results: list[Result]) -> dict[str, Output]:
+    """Every output of the answer."""
+    last = [result.answers[-1].prediction for result in results]
+    values: dict[str, np.ndarray | list[bytes]] = {
+        LABEL: [prediction.label.encode() for prediction in last],
+        "probabilities": np.asarray([prediction.probabilities for prediction in last], np.float32),
+        "logits": np.asarray([result.logits for result in results], np.float32),
+        "steps": np.asarray([result.steps for result in results], np.int64),
+        "spikes": np.asarray([result.spikes for result in results], np.int64),
+        "synops": np.asarray([result.synops for result in results], np.int64),
+    }
+    shapes = {spec.name: (len(results), *spec.shape[1:]) for spec in found.outputs}
+    return {spec.name: Output(spec.name, spec.datatype, shapes[spec.name], values[spec.name]) for spec in found.outputs}
+
+
+def account(found: Endpoint, results: list[Result], samples: int, begin: float, decoded: float) -> None:
+    """Into the statistics: a request's samples run side by side, so the slowest one's times count."""
+    slowest = max(results, key=lambda result: result.queue_ms + result.infer_ms)
+    queue_s, infer_s = slowest.queue_ms / 1e3, slowest.infer_ms / 1e3
+    rest = max(0.0, time.perf_counter() - decoded - queue_s - infer_s)
+    found.statistics.success(
+        samples,
+        ticks={result.tick for result in results},
+        queue_s=queue_s,
+        input_s=decoded - begin,
+        infer_s=infer_s,
+        output_s=rest,
+    )

@@ -1,0 +1,149 @@
+"""The models of a service: found on disk, loaded, warmed up, looked up by name, replaced while running."""
+
+import re
+from dataclasses import asdict
+
+import cv2
+import numpy as np
+import torch
+
+from encoders.events import make_events
+from models.classifier import Classifier
+from models.contract import CheckpointError
+from models.shipped import find, names, shipped
+from service.http.bodies import ModelBody, ModelsBody
+from service.http.logs import event
+from service.http.metrics import Metrics
+from service.scheduler.scheduler import Scheduler
+from service.scheduler.statistics import Statistics
+from service.scheduler.threads import Mailbox
+from service.settings import Settings
+from service.stream.session import Session
+from service.upload.decode import image_inputs
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+class UnknownModel(LookupError):
+    """No model of that name is served."""
+
+
+class Model:
+    """One model being served: a classifier and the thread that steps it."""
+
+    def __init__(self, classifier: Classifier, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
+        self.classifier, self.name = classifier, classifier.name
+        self.statistics, self.steps_statistics = Statistics(), Statistics()
+        first = classifier.step(torch.zeros(1, *shape_of(classifier)), classifier.initial_state(1))
+        self.raster_rows = int(first.raster.shape[1])
+        self.scheduler = scheduler = Scheduler(
+            classifier,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            on_tick=metrics.ticker(classifier.name),
+            after_tick=mailbox.flush,
+            soon=mailbox.soon,
+        )
+        metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
+
+    def warm_up(self) -> None:
+        """Do everything once: compiled kernels are loaded before the first client, not while it waits."""
+        self.scheduler.warm_up()
+        session = Session(self.classifier)
+        width, height = session.sensor.width, session.sensor.height
+        if session.takes_events:
+            t = np.arange(0, 4 * self.classifier.contract.bin_us, 1000)
+            session.push(make_events(t, t % width, t % height, t % 2))
+            session = Session(self.classifier)
+        for n in range(3):
+            session.frame(np.full((height, width, 3), 80 * n, np.uint8), (n + 1) * 33_000)
+        image_inputs(self.classifier, cv2.imencode(".png", np.eye(32, dtype=np.uint8) * 255)[1].tobytes(), 2**20)
+
+    def body(self) -> ModelBody:
+        """What clients see of it."""
+        card = self.classifier.card
+        return ModelBody(
+            name=self.name,
+            labels=list(self.classifier.labels),
+            contract=asdict(card.contract),
+            metrics=dict(card.metrics),
+            layers=list(self.classifier.layer_names),
+            road=self.classifier.road,
+            ann_macs=self.classifier.ann_macs,
+        )
+
+
+def shape_of(classifier: Classifier) -> tuple[int, int, int]:
+    """The network's input, (C, H, W)."""
+    contract = classifier.contract
+    return contract.channels, contract.height, contract.width
+
+
+class Registry:
+    """Models by name; the first is the default."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
+        self._settings, self._metrics, self._mailbox = settings, metrics, mailbox
+        self._models: dict[str, Model] = {}
+
+    def load(self) -> None:
+        """Load every model of the settings from disk, warm it up and start it. Raises CheckpointError; slow.
+
+        A second call replaces the models: streams and requests that run finish on the old ones.
+        """
+        wanted = self._settings.models or tuple(shipped())
+        if not wanted:
+            raise CheckpointError("no model to serve: name a folder with --model FOLDER (train one with train-dvs)")
+        fresh: dict[str, Model] = {}
+        folders = [find(name) for name in wanted]
+        for folder, name in zip(folders, names(folders)):
+            classifier = Classifier.load(folder)
+            classifier.name = name
+            if not NAME.match(classifier.name) or classifier.name in fresh:
+                raise CheckpointError(
+                    f"the model folder {classifier.name!r} needs another name: letters, digits, . _ -"
+                )
+            model = Model(classifier, self._settings, self._metrics, self._mailbox)
+            model.warm_up()
+            fresh[model.name] = model
+        for model in fresh.values():
+            model.scheduler.start()
+        old, self._models = self._models, fresh
+        for model in old.values():
+            model.scheduler.retire()
+        event("models loaded", models=",".join(fresh))
+
+    def serve(self, classifier: Classifier) -> Model:
+        """Add one classifier that is already in memory."""
+        model = Model(classifier, self._settings, self._metrics, self._mailbox)
+        model.warm_up()
+        model.scheduler.start()
+        self._models[model.name] = model
+        return model
+
+    def get(self, name: str | None) -> Model:
+        """By name; None is the default. Raises UnknownModel."""
+        if name is None:
+            return next(iter(self._models.values()))
+        if name not in self._models:
+            raise UnknownModel
+        return self._models[name]
+
+    def full(self) -> bool:
+        """Whether no model has a place left in its queue."""
+        return bool(self._models) and all(
+            model.scheduler.depth >= model.scheduler.max_queue for model in self._models.values()
+        )
+
+    def all(self) -> list[Model]:
+        """Every model, the default first."""
+        return list(self._models.values())
+
+    def body(self) -> ModelsBody:
+        """The answer of GET /v1/models."""
+        return ModelsBody(default=self.get(None).name, models=[model.body() for model in self.all()])
+
+    def stop(self) -> None:
+        """End every model's thread."""
+        for model in self.all():
+            model.scheduler.stop()

@@ -1,0 +1,4 @@
+"""Live streams over WebSockets, and cameras the service opens itself.
+
+`endpoint`, `live`, `session`, `messages`, `snapshot`, `outbox`, `cameras`.
+"""

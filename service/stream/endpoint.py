@@ -1,0 +1,111 @@
+"""A live stream's connection: accepted, greeted, handed to its session or to a camera, and closed with a code."""
+
+import asyncio
+import time
+from contextlib import suppress
+
+from fastapi import WebSocket
+from pydantic import ValidationError
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from service.http.gate import Refusal, bearer, deny_open, same_secret
+from service.http.logs import event
+from service.runtime import Runtime
+from service.scheduler.registry import UnknownModel
+from service.settings import Settings
+from service.stream.cameras import UnknownCamera
+from service.stream.live import Live
+from service.stream.messages import Hello, ready_text
+from service.stream.outbox import Ended
+
+
+async def stream(socket: WebSocket, runtime: Runtime) -> None:
+    """The whole life of one connection."""
+    if runtime.sessions >= runtime.settings.max_sessions:
+        await deny_open(socket, Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),)))
+        return
+    runtime.sessions += 1
+    try:
+        await socket.accept()
+        try:
+            await converse(socket, runtime)
+        except Ended as end:
+            await close(socket, end)
+        except (WebSocketDisconnect, RuntimeError):
+            return
+    finally:
+        runtime.sessions -= 1
+
+
+async def close(socket: WebSocket, end: Ended) -> None:
+    """Close with a code, unless the client has gone."""
+    if socket.application_state == WebSocketState.CONNECTED:
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await socket.close(end.code, end.reason)
+
+
+async def converse(socket: WebSocket, runtime: Runtime) -> None:
+    """Hello, then the stream itself. Raises Ended."""
+    hello = await greeting(socket, runtime.settings)
+    if hello.source is not None:
+        await relay(socket, runtime, hello)
+        return
+    try:
+        model = runtime.registry.get(hello.model)
+    except UnknownModel:
+        raise Ended(1008, "no model of that name") from None
+    gauge = runtime.metrics.sessions.labels(model.name)
+    gauge.inc()
+    begin = time.monotonic()
+    live = Live(socket, runtime, model, hello)
+    event("stream opened", model=model.name)
+    try:
+        await live.run()
+    finally:
+        gauge.dec()
+        model.scheduler.close(live.lane)
+        event("stream closed", model=model.name, steps=live.lane.steps, seconds=round(time.monotonic() - begin, 1))
+
+
+async def relay(socket: WebSocket, runtime: Runtime, hello: Hello) -> None:
+    """A camera of the service: its predictions until it ends or the client leaves. Raises Ended."""
+    try:
+        camera = runtime.cameras.get(hello.source or "")
+    except UnknownCamera:
+        raise Ended(1008, "no camera of that name") from None
+    await socket.send_text(ready_text(runtime.registry.get(None)))
+    with camera.viewing() as viewer:
+        leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected
+        try:
+            while not leaving.done():
+                message = await viewer.next(0.5)
+                if isinstance(message, str):
+                    await socket.send_text(message)
+                elif message is not None and hello.picture:
+                    await socket.send_bytes(message)
+                elif message is None and viewer.ended:
+                    raise Ended(1001, "the camera has ended")
+            if leaving.result()["type"] == "websocket.receive":
+                raise Ended(1003, "a camera's stream takes no messages")
+        finally:
+            leaving.cancel()
+
+
+async def greeting(socket: WebSocket, settings: Settings) -> Hello:
+    """The client's hello. Raises Ended 1008."""
+    try:
+        message = await asyncio.wait_for(socket.receive(), settings.hello_s)
+    except TimeoutError:
+        raise Ended(1008, "no hello in time") from None
+    if message["type"] != "websocket.receive":
+        raise WebSocketDisconnect(message.get("code", 1006))
+    try:
+        hello = Hello.model_validate_json(message.get("text") or "")
+    except ValidationError:
+        raise Ended(1008, "the first message must be a hello of protocol 1") from None
+    token = settings.token
+    if token is not None:
+        given = hello.token or bearer(dict(socket.headers)) or ""
+        if not same_secret(given, token.get_secret_value()):
+            raise Ended(1008, "the token is missing or wrong")
+    return hello

@@ -1,0 +1,232 @@
+"""The messages of a stream, both ways: hello, control and event frames in; predictions, pictures and snapshots out."""
+
+import base64
+import struct
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
+from pydantic_core import to_json
+
+from encoders.events import MAX_SIDE, SensorSize
+from encoders.packets import RECORD_BYTES, T64, WireDecoder, pack
+from models.steps import Answer
+from service.http.bodies import Body
+from service.scheduler.registry import Model
+
+PROTOCOL = 1
+HEADER = struct.Struct("<IdB3s")  # seq, capture time in ms, kind, reserved
+PICTURE = struct.Struct("<IIIHH")  # seq, step, n, width, height
+PICTURE_EVENTS = 4096  # at most so many events a picture, evenly thinned
+
+
+class MessageError(ValueError):
+    """A message that breaks the stream's protocol; `code` is the close code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Hello(Body):
+    """The first message of a stream."""
+
+    type: Literal["hello"]
+    protocol: Literal[1]
+    model: str | None = None
+    token: str | None = None
+    width: int = Field(
+        default=0, ge=0, le=MAX_SIDE, description="of the frames or the sensor; 0 takes the model's sensor"
+    )
+    height: int = Field(default=0, ge=0, le=MAX_SIDE)
+    picture: bool = False
+    logits: bool = Field(default=False, description="add each step's logits")
+    smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the old probabilities in the steady label")
+    margin: float = Field(default=0.1, ge=0, le=1, description="lead a new label needs to become the steady one")
+    mode: Literal["complete", "freshest"] = "complete"
+    live: bool = Field(default=False, description="silence is a still scene: steps go on without events")
+    source: str | None = Field(default=None, description="a camera of the service instead of packets of the client")
+    restore: str | None = Field(default=None, description="a session's snapshot, base64")
+
+
+class ResetMessage(Body):
+    """Forget the membranes."""
+
+    type: Literal["reset"]
+
+
+class SettingsMessage(Body):
+    """The emulator's settings of this stream."""
+
+    type: Literal["settings"]
+    threshold: float | None = Field(default=None, gt=0.01, le=2, description="contrast threshold in log intensity")
+    noise_hz: float | None = Field(default=None, ge=0, le=100, description="noise events a second a pixel")
+
+
+class SnapshotMessage(Body):
+    """Ask for the session's state."""
+
+    type: Literal["snapshot"]
+
+
+Control = Annotated[ResetMessage | SettingsMessage | SnapshotMessage, Field(discriminator="type")]
+CONTROL: TypeAdapter[ResetMessage | SettingsMessage | SnapshotMessage] = TypeAdapter(Control)
+
+IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER = 0, 1, 2, 3
+KINDS = (IMAGE, EVENTS_T64, EVENTS_T32, EVENTS_AER)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One binary message of a client."""
+
+    seq: int
+    t_ms: float  # capture time on the client's clock
+    kind: int
+    payload: bytes
+
+    def pack(self) -> bytes:
+        """The message's bytes."""
+        return HEADER.pack(self.seq, self.t_ms, self.kind, b"\0\0\0") + self.payload
+
+
+def parse_frame(data: bytes) -> Frame:
+    """The header and payload of a binary message; MessageError 1003 when it is no frame."""
+    if len(data) < HEADER.size:
+        raise MessageError(1003, f"a binary message starts with a header of {HEADER.size} bytes")
+    seq, t_ms, kind, reserved = HEADER.unpack_from(data)
+    if kind not in KINDS or reserved != b"\0\0\0":
+        raise MessageError(1003, "unknown kind of frame")
+    if not 0 <= t_ms < 2**53:
+        raise MessageError(1003, "the capture time must be milliseconds, 0 or more")
+    return Frame(seq, t_ms, kind, data[HEADER.size :])
+
+
+def pack_picture(seq: int, step: int, width: int, height: int, events: NDArray) -> bytes:
+    """The event picture that follows an answer: at most PICTURE_EVENTS events, evenly thinned."""
+    if len(events) > PICTURE_EVENTS:
+        events = events[np.linspace(0, len(events) - 1, PICTURE_EVENTS).astype(np.intp)]
+    pairs = np.empty((len(events), 2), "<u2")
+    pairs[:, 0] = events["x"]
+    pairs[:, 1] = events["y"].astype(np.uint16) | (events["p"].astype(np.uint16) << 15)
+    return PICTURE.pack(seq, step, len(events), width, height) + pairs.tobytes()
+
+
+MAX_TIME_US = 2**53  # beyond it a float64 on the client's side is no longer exact
+LAYOUTS = {EVENTS_T64: "t64", EVENTS_T32: "t32", EVENTS_AER: "aestream"}
+
+
+class PacketError(ValueError):
+    """A payload that is no packet of events."""
+
+
+class PacketDecoder:
+    """Payloads of one stream; keeps the wraps of 32-bit times."""
+
+    def __init__(self) -> None:
+        self._decoders: dict[int, WireDecoder] = {}
+
+    def decode(self, kind: int, payload: bytes, arrival_us: int) -> NDArray:
+        """EVENTS of one message; `arrival_us` stands in for times that the layout leaves out. Raises PacketError."""
+        layout = LAYOUTS[kind]
+        if len(payload) % RECORD_BYTES[layout]:
+            raise PacketError(f"the payload is not a whole number of {RECORD_BYTES[layout]}-byte records")
+        if layout == "t64" and len(payload) and int(np.frombuffer(payload, T64)["t"].max()) >= MAX_TIME_US:
+            raise PacketError("an event's time is beyond 2^53 microseconds")
+        decoder = self._decoders.setdefault(kind, WireDecoder(layout))
+        lost = decoder.n_bytes_lost
+        events = decoder.decode([payload], arrival_us)
+        if decoder.n_bytes_lost != lost:
+            raise PacketError("the last event's time is missing")
+        return events
+
+
+def encode_t64(events: NDArray) -> bytes:
+    """EVENTS in the t64 layout."""
+    return pack(events, "t64")
+
+
+SNAPSHOT_BEGIN = '{"type":"snapshot"'
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """Which message an input belongs to."""
+
+    seq: int
+    t_ms: float
+    last: bool = False  # of its message
+    picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, shown after the last answer
+
+
+def text(**fields: Any) -> str:
+    """A message."""
+    return to_json(fields).decode()
+
+
+def ready_text(model: Model) -> str:
+    """The answer to hello."""
+    classifier = model.classifier
+    return text(
+        type="ready",
+        model=model.name,
+        labels=classifier.labels,
+        layers=classifier.layer_names,
+        raster_rows=model.raster_rows,
+        step_us=classifier.contract.bin_us,
+        steps=classifier.contract.steps,
+        ann_macs=classifier.ann_macs,
+    )
+
+
+def prediction_text(ticket: Ticket, answer: Answer, queue_ms: float, dropped: int, *, logits: bool = False) -> str:
+    """One step's prediction."""
+    prediction = answer.prediction
+    extra = {"logits": prediction.logits} if logits else {}
+    return text(
+        type="prediction",
+        seq=ticket.seq,
+        t=ticket.t_ms,
+        step=prediction.step,
+        start_us=prediction.start_us,
+        end_us=prediction.end_us,
+        label=prediction.label,
+        index=prediction.index,
+        probabilities=prediction.probabilities,
+        confidence=prediction.probabilities[prediction.index],
+        steady=answer.steady,
+        n_events=prediction.n_events,
+        spikes=prediction.spikes,
+        layer_spikes=answer.layer_spikes,
+        synops=prediction.synops,
+        total_spikes=answer.total_spikes,
+        total_synops=answer.total_synops,
+        raster=base64.b64encode(np.packbits(answer.raster).tobytes()).decode(),
+        queue_ms=round(queue_ms, 3),
+        step_ms=round(prediction.latency_ms, 3),
+        dropped=dropped,
+        reset=answer.reset,
+        **extra,
+    )
+
+
+def identity(answer: str) -> str:
+    """What tells an answer from others of its stream, whoever computes it: of a prediction its message and step."""
+    return answer.partition(',"start_us"')[0]
+
+
+def ack_text(ticket: Ticket, dropped: int) -> str:
+    """A message closed no bin, or its last answer was skipped."""
+    return text(type="ack", seq=ticket.seq, t=ticket.t_ms, dropped=dropped)
+
+
+def error_text(seq: int, error: str) -> str:
+    """A message could not be taken."""
+    return text(type="error", seq=seq, error=error)
+
+
+def snapshot_text(model: str, state: bytes) -> str:
+    """A session's state."""
+    return text(type="snapshot", model=model, state=base64.b64encode(state).decode())

@@ -1,0 +1,145 @@
+"""One stream: packets or frames in, inputs of the network out; its outcomes in, answers out.
+
+No sockets, no clock, no threads, and no network: whoever owns the network steps the inputs one after another, with this
+stream's membranes, alone or in company, and hands each outcome back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.dvs import Bin, StreamBinner, progress_us
+from encoders.emulator.pixels import Emulator, PixelModel
+from encoders.events import SensorSize
+from models.classifier import Classifier, encoder_for
+from models.steps import Answer, Input, Outcome, SessionError, Steady, Track
+
+MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
+FRAME_SIDE = 640  # larger frames are thinned by whole factors before the pixel model
+NEVER_US = -(2**62)
+
+
+class Session:
+    """A live stream of one classifier: its open bin, its pixel model, its read-out."""
+
+    def __init__(self, classifier: Classifier, sensor: SensorSize | None = None, steady: Steady | None = None) -> None:
+        self.classifier = classifier
+        contract = classifier.contract
+        self.takes_events = contract.kind == "events"
+        if sensor is None:
+            sensor = (
+                SensorSize(contract.sensor_width, contract.sensor_height)
+                if self.takes_events
+                else SensorSize(contract.width, contract.height)
+            )
+        self.sensor = sensor
+        self.track = Track(classifier.labels, contract.horizon, steady)
+        self.binner = StreamBinner(encoder_for(contract, sensor)) if self.takes_events else None
+        self.pixels = PixelModel()
+        self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
+        self._emulator: Emulator | None = None
+        self._frame_us = NEVER_US
+        self._frames = 0
+        self._reset = False
+
+    def push(self, events: NDArray) -> list[Input]:
+        """Take a packet; the inputs of the bins it closes. Raises SessionError for a model that takes images."""
+        if self.binner is None:
+            raise SessionError("this model takes images, not events")
+        self.seen = events
+        return self._inputs(self.binner.push(events))
+
+    def tick(self, now_us: int) -> list[Input]:
+        """Close the bins that end by `now_us` (on the events' clock): silence is a still scene."""
+        return [] if self.binner is None else self._inputs(self.binner.tick(now_us))
+
+    def flush(self) -> list[Input]:
+        """The stream has ended: close the open bin."""
+        return [] if self.binner is None else self._inputs(self.binner.flush())
+
+    def frame(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
+        """Take a camera frame uint8 [H, W, 3]: through the pixel model to events, or as the step of an image model."""
+        if self.binner is None:
+            return self._encoded(image, t_us)
+        gray = thinned(luma(image))
+        size = SensorSize(gray.shape[1], gray.shape[0])
+        if size != self.sensor:
+            self.sensor = size
+            self.binner = StreamBinner(encoder_for(self.classifier.contract, size))
+            self._emulator, self._reset = None, self.track.readout.seen > 0
+        if self._emulator is None:
+            self._emulator = Emulator(size, self.pixels)
+        self._frames += 1
+        inputs = self.push(self._emulator.push(gray, t_us))
+        return inputs + self._inputs(self.binner.tick(t_us))
+
+    def _encoded(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
+        """An image model's steps: one a frame, or a whole code where time carries the value."""
+        x_seq = self.classifier.encode_image(image, seed=self._frames).numpy()[:, 0]
+        whole = self.classifier.contract.encoding not in PER_FRAME
+        reset = self._reset or whole or not 0 < t_us - self._frame_us <= MAX_FRAME_GAP_US
+        start = t_us if reset else self._frame_us
+        self._frame_us, self._reset = t_us, False
+        self._frames += 1
+        steps = x_seq if whole else x_seq[:1]
+        return [Input(x, start, t_us, 0, reset and n == 0 and self._frames > 1) for n, x in enumerate(steps)]
+
+    def reset(self) -> None:
+        """The next input starts with fresh membranes."""
+        self._reset = True
+
+    def settings(self, threshold: float | None, noise_hz: float | None) -> None:
+        """Other pixels from the next frame on."""
+        if threshold is not None:
+            self.pixels = replace(self.pixels, threshold_on=threshold, threshold_off=threshold)
+        if noise_hz is not None:
+            self.pixels = replace(self.pixels, noise_hz=noise_hz)
+        if self._emulator is not None:
+            self._emulator.retune(self.pixels)
+
+    def read(self, given: Input, outcome: Outcome) -> Answer:
+        """The answer to one of this stream's inputs; call in the order of the inputs."""
+        return self.track.read(given, outcome)
+
+    def _inputs(self, bins: list[Bin]) -> list[Input]:
+        inputs = [Input(b.x, b.start_us, b.end_us, b.n_events, b.reset) for b in bins]
+        if inputs and self._reset:
+            inputs[0] = inputs[0]._replace(reset=True)
+            self._reset = False
+        return inputs
+
+
+PER_FRAME = frozenset({"direct", "rate"})
+"""Encodings whose steps stand alone: a live frame is one step. Others spread a value over T steps."""
+
+
+def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey uint8 [H, W] of RGB or grey pixels (ITU-R BT.601 weights, in 256ths)."""
+    if image.ndim == 2:
+        return image
+    weighted = image[..., 0] * np.uint32(77) + image[..., 1] * np.uint32(150) + image[..., 2] * np.uint32(29)
+    return (weighted >> 8).astype(np.uint8)
+
+
+def thinned(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most FRAME_SIDE pixels a side, by whole factors."""
+    factor = -(-max(gray.shape) // FRAME_SIDE)
+    return gray if factor == 1 else np.ascontiguousarray(gray[::factor, ::factor])
+
+
+def pieces(events: NDArray, session: Session, steps: int) -> Iterator[NDArray]:
+    """Cut a packet so that each piece closes at most about `steps` bins: memory is bounded, the bins stay the same."""
+    binner = session.binner
+    if binner is None or not len(events):
+        yield events
+        return
+    bin_us = binner.encoder.bin_us
+    t = events["t"]
+    if int(t.max()) - int(t.min()) <= steps * bin_us and len(t) < steps * 1000:
+        yield events  # the common case: a short packet
+        return
+    progress = progress_us(events, bin_us, binner.gap_us, binner.back_us)
+    cuts = np.flatnonzero(np.diff(progress // (steps * bin_us))) + 1
+    yield from np.split(events, cuts)

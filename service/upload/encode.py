@@ -1,0 +1,174 @@
+"""How a sample becomes spikes, made visible: the input of every step, and what the model says after each."""
+
+import base64
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from fastapi import FastAPI, Query, Request
+from numpy.typing import NDArray
+
+from encoders.dvs import DvsEncoder
+from encoders.emulator.saccades import saccade_events
+from encoders.events import SensorSize
+from encoders.image import IMAGE_ENCODERS
+from encoders.preprocess import fit_digit, fit_plain
+from models.classifier import Classifier
+from models.contract import Contract
+from models.steps import Input
+from service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
+from service.runtime import Runtime
+from service.scheduler.registry import Model
+from service.scheduler.request import run
+from service.upload.decode import IMAGES, UploadError, decode, event_inputs, image_inputs, kind_of, read_upload
+from service.upload.predict import read_body, step_body
+
+CODES = ("dvs", *IMAGE_ENCODERS)
+MAX_STEPS = 64  # of an image's code
+MAX_SHOWN = 300  # steps of a recording
+SIDE = 64  # pixels of a shown frame's side, at most
+BIN_US, BINS = 10_000, 30  # how an image model's user sees the saccades: 300 ms
+
+
+class EncodingsBody(Body):
+    """The codes on offer."""
+
+    encodings: list[str]
+    max_steps: int
+
+
+class EncodeBody(Body):
+    """The input of every step. `frames` is base64 of uint8 [steps, channels, height, width]."""
+
+    encoding: str
+    model: str
+    steps: int
+    channels: int
+    height: int
+    width: int
+    frames: str
+    values: Literal["spikes", "intensity"]
+    n_spikes: int
+    answers: list[StepBody] | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What is shown, and what the network is fed; no inputs where the model does not read the code."""
+
+    frames: NDArray[np.uint8]  # [T, C, H, W]
+    intensity: bool
+    inputs: list[Input]
+    note: str | None = None
+
+
+def add(app: FastAPI, runtime: Runtime) -> None:
+    """GET /v1/encodings and POST /v1/encode."""
+
+    @app.get("/v1/encodings", tags=["predict"], summary="The codes that turn an image into spikes")
+    async def get_encodings() -> EncodingsBody:
+        return EncodingsBody(encodings=list(CODES), max_steps=MAX_STEPS)
+
+    @app.post(
+        "/v1/encode",
+        tags=["predict"],
+        summary="See how a sample becomes spikes, step by step",
+        response_model_exclude_none=True,
+        responses=REFUSALS,
+        openapi_extra=SAMPLE_BODY,
+    )
+    async def post_encode(
+        request: Request,
+        encoding: Annotated[str, Query(description="one of GET /v1/encodings", max_length=32)] = "dvs",
+        steps: Annotated[int, Query(ge=1, le=MAX_STEPS, description="of an image's code")] = 16,
+        model: Annotated[str | None, Query(description="its name; the default model without")] = None,
+    ) -> EncodeBody:
+        if encoding not in CODES:
+            raise UploadError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
+        served = runtime.registry.get(model)
+        served.scheduler.check_room()
+        data, name = await read_body(request)
+        return await encode(runtime, served, data, name, encoding, steps)
+
+
+async def encode(runtime: Runtime, model: Model, data: bytes, name: str, encoding: str, steps: int) -> EncodeBody:
+    """Decode, encode, and step the model where it reads this code. Raises UploadError, Overloaded, Expired."""
+    deadline, classifier = runtime.deadline(), model.classifier
+    with runtime.place(model):
+        if kind_of(data, name) == "recording":
+            if encoding != "dvs":
+                raise UploadError(400, "a recording is events already: choose dvs")
+            events, sensor = await read_upload(data, name)
+            made = await runtime.apart(lambda: shown(event_inputs(classifier, events, sensor, MAX_SHOWN)))
+        else:
+            made = await runtime.apart(
+                lambda: from_image(classifier, data, encoding, steps, runtime.settings.max_pixels)
+            )
+        answers = None
+        if made.inputs:
+            result = await run(model, made.inputs, runtime.mailbox, deadline=deadline, confidence=None)
+            answers = [step_body(answer, True) for answer in result.answers]
+    n, channels, height, width = made.frames.shape
+    return EncodeBody(
+        encoding=encoding,
+        model=model.name,
+        steps=n,
+        channels=channels,
+        height=height,
+        width=width,
+        frames=base64.b64encode(made.frames.tobytes()).decode(),
+        values="intensity" if made.intensity else "spikes",
+        n_spikes=0 if made.intensity else int(np.count_nonzero(made.frames)),
+        answers=answers,
+        note=made.note,
+    )
+
+
+def shown(inputs: list[Input]) -> Encoded:
+    """The bins of events that an event model is fed."""
+    return Encoded(np.stack([small(given.x) for given in inputs]), False, inputs)
+
+
+def from_image(classifier: Classifier, data: bytes, encoding: str, steps: int, max_pixels: int) -> Encoded:
+    """A still image in one of the codes."""
+    contract = classifier.contract
+    if encoding == "dvs" and contract.kind == "events":
+        return shown(image_inputs(classifier, data, max_pixels))
+    pixels = decode(data, max_pixels, formats=IMAGES)
+    if encoding == "dvs":
+        sensor = SensorSize(SIDE, SIDE)
+        events = saccade_events(pixels, sensor, contract.still, seed=0)
+        frames = DvsEncoder(sensor, (SIDE, SIDE), BIN_US, BINS, "binary")(events)[:, 0]
+        return Encoded(frames, False, [], f"{classifier.name} reads images in the code {contract.encoding}, not events")
+    x_seq = code(pixels, contract, encoding, steps)
+    intensity = bool(((x_seq != 0) & (x_seq != 1)).any())
+    frames = (x_seq * 255).clip(0, 255).round().astype(np.uint8) if intensity else x_seq.astype(np.uint8)
+    if contract.kind == "events":
+        return Encoded(frames, intensity, [], f"{classifier.name} reads events: choose dvs for its predictions")
+    if encoding != contract.encoding:
+        note = f"{classifier.name} was trained on the code {contract.encoding}: choose it for its predictions"
+        return Encoded(frames, intensity, [], note)
+    fed = classifier.encode_image(pixels, steps=steps, seed=0).numpy()[:, 0]
+    return Encoded(frames, intensity, [Input(x, t, t + 1, 0, False) for t, x in enumerate(fed)])
+
+
+def code(pixels: NDArray[np.uint8], contract: Contract, encoding: str, steps: int) -> NDArray[np.float32]:
+    """x_seq [T, C, H, W] of the image at the model's size, at most SIDE pixels a side, without its normalisation."""
+    scale = min(1.0, SIDE / max(contract.height, contract.width))
+    height, width = max(1, round(contract.height * scale)), max(1, round(contract.width * scale))
+    fit = fit_digit if contract.still == "digit" else fit_plain
+    image = torch.from_numpy(fit(pixels, height, width, 1 if contract.kind == "events" else contract.channels))
+    x_seq = IMAGE_ENCODERS[encoding](steps)(image[None].float() / 255, generator=torch.Generator().manual_seed(0))
+    return x_seq[:, 0].numpy()
+
+
+def small(x: NDArray) -> NDArray[np.uint8]:
+    """Events of one bin, uint8 [C, H, W], at most SIDE pixels a side: cells that saw any event."""
+    factor = -(-max(x.shape[1:]) // SIDE)
+    if factor == 1:
+        return x.astype(np.uint8)
+    channels, height, width = x.shape
+    x = x[:, : height // factor * factor, : width // factor * factor]
+    return x.reshape(channels, height // factor, factor, width // factor, factor).max((2, 4)).astype(np.uint8)

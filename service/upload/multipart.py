@@ -1,0 +1,88 @@
+"""A multipart form with one file, from bytes already in memory and bounded."""
+
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from service.upload.decode import UploadError
+
+MAX_PART_HEADER = 8192  # bytes
+BAD_FORM = "the form is malformed: send multipart/form-data with one file in the field 'file'"
+
+
+@dataclass
+class _Form:
+    """What the parser has met so far."""
+
+    header: bytes = b""
+    name: bytes = b""
+    disposition: bytes = b""
+    filename: str = ""
+    data: list[bytes] = field(default_factory=list)
+    parts: int = 0
+    complete: bool = False
+
+    def begin(self) -> None:
+        self.parts += 1
+        self.disposition = b""
+        if self.parts > 1:
+            raise UploadError(400, "the form has more than one part: send one file in the field 'file'")
+
+    def header_name(self, data: bytes, start: int, end: int) -> None:
+        self.name += data[start:end]
+        self.check()
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self.header += data[start:end]
+        self.check()
+
+    def check(self) -> None:
+        if len(self.name) + len(self.header) > MAX_PART_HEADER:
+            raise UploadError(400, BAD_FORM)
+
+    def header_end(self) -> None:
+        if self.name.lower() == b"content-disposition":
+            self.disposition = self.header
+        self.name = self.header = b""
+
+    def headers_finished(self) -> None:
+        kind, options = parse_options_header(self.disposition)
+        if kind != b"form-data" or options.get(b"name") != b"file":
+            raise UploadError(400, "the form needs one file in the field 'file'")
+        self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
+
+    def part_data(self, data: bytes, start: int, end: int) -> None:
+        self.data.append(data[start:end])
+
+    def finish(self) -> None:
+        self.complete = True
+
+
+def file_of(content_type: str, body: bytes) -> tuple[bytes, str]:
+    """The file's bytes and its name as the client wrote it. Raises UploadError 400."""
+    _, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 200:
+        raise UploadError(400, BAD_FORM)
+    form = _Form()
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": form.begin,
+            "on_header_field": form.header_name,
+            "on_header_value": form.header_value,
+            "on_header_end": form.header_end,
+            "on_headers_finished": form.headers_finished,
+            "on_part_data": form.part_data,
+            "on_end": form.finish,
+        },
+    )
+    try:
+        parser.write(body)
+        parser.finalize()
+    except FormParserError:
+        raise UploadError(400, BAD_FORM) from None
+    if not form.complete or form.parts != 1:
+        raise UploadError(400, BAD_FORM)
+    return b"".join(form.data), form.filename

@@ -1,0 +1,118 @@
+"""One image or recording -> one answer: the work behind POST /v1/predict."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from models.steps import Answer, Input
+from service.http.bodies import PredictBody, StepBody
+from service.runtime import Runtime
+from service.scheduler.registry import Model
+from service.scheduler.request import Result, run
+from service.upload.decode import Kind, UploadError, event_inputs, image_inputs, kind_of, read_upload
+from service.upload.multipart import file_of
+
+RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/bmp", "image/x-ms-bmp", "")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller wants beside the label."""
+
+    logits: bool = False
+    steps: bool = False
+    confidence: float | None = None  # stop at the first step that is surer than this
+
+
+async def read_body(request: Request) -> tuple[bytes, str]:
+    """The sample's bytes and its file name, from a multipart field `file` or the raw body. Raises UploadError."""
+    content_type = request.headers.get("content-type", "")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return file_of(content_type, await request.body())
+    if kind not in RAW_TYPES:
+        raise UploadError(415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream")
+    return await request.body(), request.query_params.get("name", "")
+
+
+async def predict(runtime: Runtime, model: Model, data: bytes, name: str, options: Options) -> PredictBody:
+    """Decode, step and answer. Raises UploadError, Overloaded, Expired."""
+    deadline = runtime.deadline()
+    begin = time.perf_counter()
+    with runtime.place(model):
+        kind = kind_of(data, name)
+        result = await run(
+            model,
+            await maker(runtime, model, kind, data, name),
+            runtime.mailbox,
+            deadline=deadline,
+            confidence=options.confidence,
+            every=options.steps,
+            apart=runtime.decoder.submit,
+        )
+    decoded = result.made_s
+    body = answer_body(model, kind, result, options)
+    runtime.metrics.decode_s.labels(model.name).observe(decoded - begin)
+    model.statistics.success(
+        1,
+        ticks={result.tick},
+        queue_s=result.queue_ms / 1e3,
+        input_s=decoded - begin,
+        infer_s=result.infer_ms / 1e3,
+        output_s=max(0.0, time.perf_counter() - decoded - (result.queue_ms + result.infer_ms) / 1e3),
+    )
+    return body
+
+
+async def maker(runtime: Runtime, model: Model, kind: Kind, data: bytes, name: str) -> Callable[[], list[Input]]:
+    """What makes the steps of an upload, in the decoding thread."""
+    settings, classifier = runtime.settings, model.classifier
+    if kind == "image":
+        return lambda: image_inputs(classifier, data, settings.max_pixels)
+    if classifier.contract.kind != "events":
+        raise UploadError(400, f"the model {model.name} takes images: send one, or name another model")
+    events, sensor = await read_upload(data, name)
+    return lambda: event_inputs(classifier, events, sensor, settings.max_recording_steps)
+
+
+def answer_body(model: Model, kind: Kind, result: Result, options: Options) -> PredictBody:
+    """The answer as the wire has it: the last step speaks for the sample."""
+    last = result.answers[-1].prediction
+    answers = result.answers
+    return PredictBody(
+        model=model.name,
+        kind=kind,
+        label=last.label,
+        index=last.index,
+        probabilities=dict(zip(model.classifier.labels, last.probabilities)),
+        confidence=last.probabilities[last.index],
+        step=result.steps,
+        steps=[step_body(answer, options.logits) for answer in answers] if options.steps else None,
+        logits=result.logits if options.logits else None,
+        spikes=result.spikes,
+        synops=result.synops,
+        n_events=result.n_events,
+        early=result.early,
+        latency_ms=round(result.infer_ms, 3),
+        queue_ms=round(result.queue_ms, 3),
+    )
+
+
+def step_body(answer: Answer, logits: bool) -> StepBody:
+    """One step of the answer."""
+    prediction = answer.prediction
+    return StepBody(
+        step=prediction.step,
+        start_us=prediction.start_us,
+        end_us=prediction.end_us,
+        label=prediction.label,
+        index=prediction.index,
+        confidence=prediction.probabilities[prediction.index],
+        probabilities=list(prediction.probabilities),
+        n_events=prediction.n_events,
+        spikes=prediction.spikes,
+        synops=prediction.synops,
+        logits=list(prediction.logits) if logits else None,
+    )

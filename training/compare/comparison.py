@@ -1,0 +1,293 @@
+"""The seed paper as one command: an ANN, the same shape trained directly with spikes, the ANN converted, and STDP.
+
+Every measurement is a job whose result lies in the output folder under the hash of what decides it, so an interrupted
+comparison goes on where it stopped and a changed setting repeats only what it changes. All accuracies are on test
+images, with counts. Nothing is chosen by them: direct networks are chosen by a validation split, conversions on images
+of the training set that no network learns from, and everything else is its last epoch.
+"""
+
+import json
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.checkpoint import load
+from models.conversion.convert import convert
+from models.conversion.methods import METHODS
+from models.conversion.simulate import curve
+from models.energy.metering import dense_macs, measure
+from models.networks.ann import ANNS, build_for, guess_name, read_state, with_qcfs
+from models.networks.converted.network import ConvertedNetwork
+from models.networks.stdp import StdpConfig, StdpLayer, rates_of
+from training.ann import AnnConfig, accuracy, fit_ann, hits, prepare, set_levels
+from training.compare.config import CompareConfig
+from training.compare.costs import Stepwise, activations, costs, work_of
+from training.compare.store import Result, Say, Store, digest, say
+from training.config import TrainConfig
+from training.data import load_data
+from training.data.pictures import Images, Pictures, load_images
+from training.run.loop import Run
+from training.run.report import write_whole
+from training.step.batches import evaluation_input
+
+EXITS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # confidences of the early-exit curve
+METERED = 16  # images whose operations are counted
+BLOCK = 1000  # test images of one stored piece of a curve ...
+BLOCK_STEPS = 100_000  # ... or fewer, so that a piece is no more image-steps than this
+
+
+class Comparison:
+    """The data, the ANN and the jobs of one comparison."""
+
+    def __init__(self, config: CompareConfig, report: Say = say) -> None:
+        if config.network not in ANNS:
+            raise ValueError(f"unknown network {config.network!r}; known: {', '.join(ANNS)}")
+        if unknown := [m for m in (*config.methods, *config.multi, *config.long) if m not in METHODS]:
+            raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
+        self.config, self.folder = config, Path(config.output)
+        self.store = Store(self.folder, report)
+        self.data: Pictures = load_images(config.data, Path(config.root))
+        self.train, self.held = self.data.train.apart(config.held, config.seed)
+        self.calibration = self.prepared(self.train.some(config.calibration, config.seed))
+        self.test = self.data.test.shuffled(config.seed)
+        self.converted = cache(self._converted)
+
+    def prepared(self, images: Images) -> Tensor:
+        return prepare(images.pixels, self.data.mean, self.data.std)
+
+    def data_key(self) -> dict[str, Any]:
+        sizes = [len(self.train), len(self.held), len(self.test)]
+        return {"data": self.data.name, "sizes": sizes, "seed": self.config.seed}
+
+    # --- the ANN ---
+
+    def ann_key(self) -> dict[str, Any]:
+        c = self.config
+        key: dict[str, Any] = {**self.data_key(), "network": c.network, "weights": Path(c.weights).name}
+        if c.weights:
+            return {**key, "tune": [c.tune_epochs, c.tune_images] if c.tune_epochs else 0}
+        return {**key, "epochs": c.ann_epochs, "images": c.train_images}
+
+    def ann(self) -> tuple[nn.Module, Result]:
+        """The trained ANN and its result."""
+        c, path = self.config, self.folder / f"ann-{digest(self.ann_key())}.safetensors"
+
+        def job() -> Result:
+            if path.is_file():  # trained before, and read on other images
+                network = build_for(c.network, read_state(path))
+            else:
+                network = self._train_ann()
+                save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
+            right = hits(network, self.prepared(self.test), self.test.labels)
+            here, shape = right[: c.images], self.test.pixels.shape[1:]
+            return {
+                "accuracy": 100 * float(right.mean()),
+                "images": len(right),
+                "accuracy_here": 100 * float(here.mean()),
+                "images_here": len(here),
+                "held_accuracy": accuracy(network, self.prepared(self.held), self.held.labels) if c.held else None,
+                "macs": dense_macs(Stepwise(network), *shape),
+                "activations": activations(network, self.prepared(self.test[:1])),
+                "summary": f"{100 * right.mean():.2f} %",
+            }
+
+        result = self.store.get("ann", {**self.ann_key(), "here": c.images}, job)
+        return build_for(c.network, read_state(path)), result
+
+    def _train_ann(self) -> nn.Module:
+        c, data = self.config, self.data
+        torch.manual_seed(c.seed)
+        flip = self.train.pixels.shape[1] == 3
+        shift = 4 if flip else 2
+        if c.weights:
+            state = read_state(Path(c.weights))
+            network = build_for(c.network if c.network in ANNS else guess_name(state), state)
+            if not c.tune_epochs:
+                return network
+            chosen = self.train.some(c.tune_images, c.seed)
+            settings = AnnConfig(c.tune_epochs, lr=0.02, shift=shift, flip=flip, seed=c.seed)
+        else:
+            network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
+            chosen = self.train.some(c.train_images, c.seed)
+            settings = AnnConfig(c.ann_epochs, shift=shift, flip=flip, seed=c.seed)
+        return fit_ann(network, chosen.pixels, chosen.labels, data.mean, data.std, settings, report=self.store.say)
+
+    # --- conversion ---
+
+    def _converted(self, ann: nn.Module, method: str, aim: int) -> ConvertedNetwork:
+        return convert(ann, list(self.calibration.split(64)), method, steps=aim, seed=self.config.seed)
+
+    def conversion_key(self, method: str, aim: int) -> dict[str, Any]:
+        return {**self.ann_key(), "method": repr(METHODS[method]), "aim": aim, "calibration": self.config.calibration}
+
+    def trial(self, ann: nn.Module, method: str, aim: int) -> Result:
+        """A method at T = aim on held-out training images."""
+
+        def job() -> Result:
+            x, y = self.prepared(self.held), torch.from_numpy(self.held.labels)
+            steps = METHODS[method].rule.levels if METHODS[method].rule.kind == "few" else aim
+            right = int(curve(self.converted(ann, method, aim), x, y, steps).correct[-1])
+            return {"method": method, "steps": steps, "right": right, "images": len(y),
+                    "summary": f"{100 * right / len(y):.2f} % at T = {steps} on held-out training images"}  # fmt: skip
+
+        return self.store.get(f"trial/{method}", self.conversion_key(method, aim), job)
+
+    def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Result:
+        """Accuracy at every T of one run over `count` test images, early exit, and operations at a few T."""
+        few = METHODS[method].rule.kind == "few"
+        steps, count = METHODS[method].rule.levels if few else steps, min(count, len(self.test))
+        key, size = {**self.conversion_key(method, aim), "steps": steps}, min(BLOCK, max(10, BLOCK_STEPS // steps))
+
+        def block(first: int) -> Result:
+            part = self.test[first : min(first + size, count)]
+
+            def job() -> Result:
+                x, y = self.prepared(part), torch.from_numpy(part.labels)
+                found = curve(self.converted(ann, method, aim), x, y, steps, confidences=EXITS)
+                exits = {str(e): [int(found.exit_steps[e].sum()), int(found.exit_right[e].sum())] for e in EXITS}
+                right = int(hits(ann, x, part.labels).sum())
+                return {"correct": found.correct.tolist(), "images": len(part), "ann": right, "exits": exits,
+                        "summary": f"{found.accuracy(steps):.2f} % (ANN {100 * right / len(part):.2f} %)"}  # fmt: skip
+
+            return self.store.get(f"convert/{method}/{steps}/{first}", {**key, "to": first + len(part)}, job)
+
+        blocks = [block(first) for first in range(0, count, size)]
+        return {**gathered(blocks), "method": method, "work": self.work(ann, method, aim, steps)}
+
+    def work(self, ann: nn.Module, method: str, aim: int, steps: int) -> dict[str, Any]:
+        """Operations at a few T; none for the long runs."""
+        if steps > 500:
+            return {}
+        key = {**self.conversion_key(method, aim), "steps": steps}
+        x = self.prepared(self.test[:METERED])
+        return self.store.get(
+            f"work/{method}/{steps}", key, lambda: {"work": costs(self.converted(ann, method, aim), x, steps)}
+        )["work"]
+
+    def qcfs(self, ann: nn.Module) -> Result:
+        """QCFS fine-tuned from the ANN (L = 8), then converted."""
+        c, test = self.config, self.test[: self.config.images]
+
+        def job() -> Result:
+            network = with_qcfs(build_for(c.network, ann.state_dict()), 8)
+            set_levels(network, ann, self.calibration[:128])
+            chosen = self.train.some(c.tune_images if c.weights else c.train_images, c.seed)
+            settings = AnnConfig(c.qcfs_epochs, lr=0.02, shift=2, flip=chosen.pixels.shape[1] == 3, seed=c.seed)
+            mean, std = self.data.mean, self.data.std
+            fit_ann(network, chosen.pixels, chosen.labels, mean, std, settings, report=self.store.say)
+            x, y = self.prepared(test), torch.from_numpy(test.labels)
+            top, converted = accuracy(network, x, test.labels), convert(network, [x[:8]], "qcfs")
+            found = curve(converted, x, y, c.steps)
+            return {"method": "qcfs", "correct": found.correct.tolist(), "images": found.images, "ann_accuracy": top,
+                    "exits": {}, "work": costs(converted, x[:METERED], c.steps),
+                    "summary": f"its ANN {top:.2f} %, {found.accuracy(c.steps):.2f} % at T = {c.steps}"}  # fmt: skip
+
+        key = {**self.ann_key(), "qcfs": c.qcfs_epochs, "steps": c.steps, "images": c.images}
+        return self.store.get("convert/qcfs", key, job)
+
+    # --- direct training ---
+
+    def direct(self, spec: str) -> Result:
+        """One spiking network of the same shape trained directly: `encoding/surrogate/T`."""
+        c, test = self.config, self.test[: self.config.images]
+        encoding, surrogate, steps = spec.split("/")
+        channels, height, width = test.pixels.shape[1:]
+        settings = TrainConfig(
+            data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
+            height=height, width=width, channels=channels,
+            epochs=c.direct_epochs, batch_size=128, lr=4e-3, warmup_epochs=0.3, ema=0.995, loss="tet",
+            seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3, channels_last=True,
+            cache=str(self.folder / "cache"), output=str(self.folder),
+        )  # fmt: skip
+        training = {**self.data_key(), "settings": asdict(replace(settings, root="", cache="", output="")),
+                    "images": c.train_images}  # fmt: skip
+
+        def job() -> Result:
+            data = load_data(settings)
+            rows = np.random.default_rng(c.seed).permutation(len(data.train))[: c.train_images]
+            data = replace(data, train=data.train.take(np.sort(rows)))
+            folder = self.folder / f"direct-{spec.replace('/', '-')}-{digest(training)}"
+            run = Run(data, folder)
+            if run.progress_path.is_file():
+                run.resume()
+            run.train()
+            network, _ = load(folder / "checkpoints" / "best")
+            stored = torch.from_numpy(test.pixels[:, None].copy())
+            correct = np.zeros(int(steps), np.int64)
+            with torch.no_grad():
+                for part, labels in zip(stored.split(100), torch.from_numpy(test.labels).split(100)):
+                    logits, _ = network(evaluation_input(part, data.contract))
+                    correct += (logits.cumsum(0).argmax(2) == labels).sum(1).numpy()
+                work = {steps: work_of(measure(network, evaluation_input(stored[:METERED], data.contract)))}
+            return {"method": spec, "correct": correct.tolist(), "images": len(test), "work": work, "exits": {},
+                    "summary": f"{100 * correct[-1] / len(test):.2f} %"}  # fmt: skip
+
+        return self.store.get(f"direct/{spec}", {**training, "test": c.images}, job)
+
+    # --- STDP ---
+
+    def stdp(self, seed: int) -> Result:
+        """Unsupervised STDP, neurons named by the training labels."""
+        c = self.config
+
+        def job() -> Result:
+            train, test = self.train.some(c.stdp_images, seed), self.test[: c.images]
+            layer = StdpLayer(StdpConfig(inputs=int(np.prod(train.pixels.shape[1:])), neurons=c.stdp_neurons), seed)
+            layer.learn(rates_of(train.pixels))
+            layer.name(rates_of(train.pixels[:5000]), train.labels[:5000], len(self.data.classes))
+            right = int((layer.predict(rates_of(test.pixels)) == test.labels).sum())
+            return {"method": f"stdp, {c.stdp_neurons} neurons", "right": right, "images": len(test), "seed": seed,
+                    "train_images": len(train), "summary": f"{100 * right / len(test):.2f} %"}  # fmt: skip
+
+        key = {**self.data_key(), "neurons": c.stdp_neurons, "images": c.stdp_images, "seed": seed, "test": c.images}
+        return self.store.get(f"stdp/{seed}", key, job)
+
+    def run(self) -> dict[str, Any]:
+        """Every job; the results by road."""
+        c = self.config
+        ann, top = self.ann()
+        results: dict[str, Any] = {"config": asdict(c), "data": self.data.name, "classes": len(self.data.classes)}
+        results["ann"] = top
+        roads = (("binary", c.methods, c.steps, c.aim), ("multi", c.multi, c.multi_steps, c.multi_aim))
+        results["trials"], results["chosen"], results["aimed"] = [], [], []
+        for road, methods, _, aim in roads:
+            trials = [self.trial(ann, m, aim) for m in methods] if c.held else []
+            results["trials"] += [{**t, "road": road} for t in trials]
+            if trials and c.chosen_images:
+                best = max(trials, key=lambda t: t["right"])["method"]
+                results["chosen"].append(self.conversion(ann, best, aim, aim, c.chosen_images))
+                for t in c.aims if road == "binary" else ():
+                    made = self.conversion(ann, best, t, t, c.images)
+                    results["aimed"].append({**made, "method": f"{best} made for T = {t}"})
+        for road, methods, steps, aim in roads:
+            results[road] = [self.conversion(ann, m, steps, aim, c.images) for m in methods]
+        if c.qcfs_epochs:
+            results["binary"].append(self.qcfs(ann))
+        results["direct"] = [self.direct(spec) for spec in c.direct]
+        grey = self.data.train.pixels.shape[1] == 1
+        results["stdp"] = [self.stdp(seed) for seed in c.stdp_seeds] if grey and c.stdp_neurons else []
+        results["long"] = [self.conversion(ann, m, c.long_steps, c.aim, c.long_images) for m in c.long]
+        write_whole(self.folder / "results.json", json.dumps(results) + "\n")
+        return results
+
+
+def gathered(blocks: list[Result]) -> Result:
+    """The pieces of a curve as one."""
+    images = sum(b["images"] for b in blocks)
+    exits = {}
+    for e in map(str, EXITS):
+        steps, right = (sum(b["exits"][e][i] for b in blocks) for i in (0, 1))
+        exits[e] = [steps / images, 100 * right / images]
+    return {
+        "correct": np.sum([b["correct"] for b in blocks], 0).tolist(),
+        "images": images,
+        "ann_accuracy": 100 * sum(b["ann"] for b in blocks) / images,
+        "exits": exits,
+        "seconds": round(sum(b["seconds"] for b in blocks), 1),
+    }

@@ -1,0 +1,47 @@
+"""Results of long jobs on disk: what is there is not done again."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training.run.report import write_whole
+
+VERSION = 2  # of the results on disk
+
+Say = Callable[[str], None]
+Result = dict[str, Any]
+
+
+def say(text: str) -> None:
+    """Progress, apart from results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def digest(key: Any) -> str:
+    """Twelve hexadecimal digits of what JSON can hold."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Store:
+    """Results of jobs as JSON files, by name and by the hash of what decides them."""
+
+    def __init__(self, folder: Path, report: Say = say) -> None:
+        self.folder, self.say = folder / "results", report
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, name: str, key: dict[str, Any], job: Callable[[], Result]) -> Result:
+        """The stored result, or the job's, stored."""
+        path = self.folder / f"{name.replace('/', '-')}-{digest([VERSION, name, key])}.json"
+        if path.is_file():
+            self.say(f"{name}: kept")
+            return json.loads(path.read_text())
+        self.say(f"{name} ...")
+        begin = time.monotonic()
+        result = {"name": name, **job(), "seconds": round(time.monotonic() - begin, 1)}
+        write_whole(path, json.dumps(result) + "\n")
+        self.say(f"{name}: {result.get('summary', 'done')} ({result['seconds']:.0f} s)")
+        return result

@@ -1,0 +1,114 @@
+"""Where a network comes from: a name, the weights of another run, an ANN of the same shape; and its teacher."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.checkpoint import load
+from models.contract import Contract
+from models.networks.ann import ANNS, build_for, guess_name, read_state
+from models.networks.resnet import NETWORKS, SpikingResNet
+from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from training.config import SPIKING_READOUT, TrainConfig
+
+
+def neuron_config(config: TrainConfig) -> NeuronConfig:
+    """The neuron a configuration asks for."""
+    kinds = {"lif": NeuronConfig(), "if": IF, "plif": PLIF, "clif": CLIF, "psn": SLIDING_PSN, "relu": RECTIFIER}
+    start = kinds[config.neuron]
+    options = {"surrogate": config.surrogate, "slope": config.slope or None, "theta": config.theta}
+    if config.neuron in ("lif", "plif", "clif"):
+        options["beta"] = config.beta
+    if config.neuron in ("lif", "if") or config.reset != "subtract":
+        options["reset"] = config.reset
+    if config.learn_beta:
+        options["learn_beta"] = True
+    return replace(start, **options)
+
+
+def build_network(config: TrainConfig, classes: int, channels: int = 2) -> SpikingResNet:
+    """The network a configuration asks for, fresh, seeded."""
+    if config.network not in NETWORKS:
+        raise ValueError(f"unknown network {config.network!r}; known: {', '.join(NETWORKS)}")
+    shape = NETWORKS[config.network]
+    torch.manual_seed(config.seed)
+    return SpikingResNet(
+        replace(
+            shape,
+            in_channels=channels,
+            classes=classes,
+            neuron=neuron_config(config),
+            tdbn=config.tdbn or shape.tdbn,
+            spiking_readout=config.loss in SPIKING_READOUT,
+        )
+    )
+
+
+def start_from(network: nn.Module, path: Path) -> list[str]:
+    """Put the weights of a model folder or of an ANN's file into `network`; the names that stay fresh (a new head).
+
+    A model folder gives by name, an ANN by order: convolutions, batch norms and the last layer stand in the same order
+    in an ANN and in a plain spiking ResNet of its shape.
+    """
+    if path.is_dir():
+        given = load(path)[0].state_dict()
+        own = network.state_dict()
+        fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+        fresh = [k for k in own if k not in fitting]
+        if not fitting or any(not k.startswith(("readout", "stem")) for k in fresh):
+            raise ValueError(f"{path.name} holds another network than the one to train")
+        network.load_state_dict(fitting, strict=False)
+        return fresh
+    return _copy_in_order(network, load_ann(path), path.name)
+
+
+KINDS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+
+
+def _copy_in_order(network: nn.Module, ann: nn.Module, name: str) -> list[str]:
+    ours = [(n, m) for n, m in network.named_modules() if isinstance(m, KINDS)]
+    theirs = [m for m in ann.modules() if isinstance(m, KINDS)]
+    fresh: list[str] = []
+    fits = len(ours) == len(theirs) and all(type(m) is type(t) for (_, m), t in zip(ours, theirs))
+    if not fits:
+        raise ValueError(f"{name} is no ANN of this network's shape: {len(theirs)} layers for {len(ours)}")
+    for number, ((layer, module), source) in enumerate(zip(ours, theirs)):
+        state = source.state_dict()
+        shapes = {k: v.shape for k, v in module.state_dict().items()}
+        if shapes == {k: v.shape for k, v in state.items()}:
+            module.load_state_dict(state)
+        elif number in (0, len(ours) - 1):  # other channels or other classes
+            fresh.append(layer)
+        else:
+            raise ValueError(f"{name} is no ANN of this network's shape: {layer} differs")
+    return fresh
+
+
+def load_ann(path: Path) -> nn.Module:
+    """An ANN with the weights of a file, by the shape of its state dictionary."""
+    state = read_state(path)
+    return build_for(guess_name(state), state)
+
+
+Teacher = Callable[[Tensor], Tensor]
+"""x_seq [T, N, C, H, W] to logits [N, K]."""
+
+
+def load_teacher(path: Path, contract: Contract, device: torch.device) -> Teacher:
+    """A model folder (its mean logits) or an ANN's weights file (normalised its way); an ANN sees the steps' mean."""
+    if path.is_dir():
+        taught, card = load(path)
+        network, once = taught.to(device).eval(), card.contract.steps == 1
+        return lambda x_seq: network(x_seq.mean(0, keepdim=True) if once else x_seq)[0].mean(0)
+    state = read_state(path)
+    name = guess_name(state)
+    ann, entry = build_for(name, state).to(device).eval(), ANNS[name]
+    if contract.kind == "events" or not contract.mean or len(entry.mean) != contract.channels:
+        return lambda x_seq: ann(x_seq.mean(0))
+    mean, std, their_mean, their_std = (
+        torch.tensor(v, device=device).view(-1, 1, 1) for v in (contract.mean, contract.std, entry.mean, entry.std)
+    )
+    return lambda x_seq: ann((x_seq.mean(0) * std + mean - their_mean) / their_std)

@@ -1,0 +1,4 @@
+"""From steps to a finished run: trained, resumed, evaluated, reported.
+
+`loop`, `resume`, `evaluate`, `report`.
+"""

@@ -1,0 +1,313 @@
+"""fit(): our own loop. The model is chosen on the validation split; the test split is read once."""
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from models.checkpoint import save
+from models.contract import Card
+from models.networks.event_convolution import use_event_convolutions
+from models.neurons.state import State
+from training.config import TrainConfig
+from training.data import Data, load_data
+from training.distributed import Processes, join_processes
+from training.network import build_network, load_teacher, start_from
+from training.run.evaluate import Evaluation, evaluate
+from training.run.report import MetricsLog, write_environment, write_report
+from training.run.resume import Progress, load_progress, save_progress
+from training.step.batches import Batches, carried_state, seeded
+from training.step.forward import Trainee
+from training.step.losses import total_loss
+from training.step.optimiser import learning_rate, make_optimiser, update_average
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on, and why."""
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU when there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: no CUDA GPU is available to this PyTorch; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class Run:
+    """One training run and its folder; `data.config` holds the settings, with the data's contract filled in."""
+
+    def __init__(self, data: Data, folder: Path, processes: Processes | None = None) -> None:
+        config = self.config = data.config
+        self.folder, self.data = folder, data
+        self.processes = processes or Processes(choose_device(config.device))
+        self.device = self.processes.device
+        self.network = build_network(config, len(data.labels), data.contract.channels)
+        if config.init_from:
+            start_from(self.network, Path(config.init_from))
+        self.network.to(self.device)
+        if config.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.sparse_convs:
+            use_event_convolutions(self.network)
+        self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
+        self.teacher = load_teacher(Path(config.teacher), data.contract, self.device) if config.teacher else None
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.ema else None
+        self.optimiser = make_optimiser(self.network, config)
+        self.progress = Progress()
+        self.last_state: State | None = None
+        self.steps_an_epoch = max(1, len(data.train) // config.batch_size)
+        self.stop_asked = False
+        self.batches = Batches(data, self.processes)
+        self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
+
+    @property
+    def progress_path(self) -> Path:
+        return self.folder / "checkpoints" / "last.safetensors"
+
+    def save(self) -> None:
+        """The resume state, whole or not at all."""
+        extra: dict[str, dict[str, Tensor]] = {}
+        if self.average is not None:
+            extra["average"] = self.average
+        if self.last_state is not None:
+            extra["carry"] = {key: self.processes.gather(tensor) for key, tensor in self.last_state.items()}
+        if self.processes.main:
+            save_progress(self.progress_path, self.network, self.optimiser, extra, asdict(self.progress))
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint."""
+        groups, counters = load_progress(self.progress_path, self.network, self.optimiser)
+        self.progress = Progress(**counters)
+        if not self.processes.main:  # the saved sums are those of all
+            self.progress.loss_sum, self.progress.correct = 0.0, 0
+        self.average = _moved(groups.get("average"), self.device) or self.average
+        carried = _moved(groups.get("carry"), self.device)
+        self.last_state = carried and {key: self.processes.share(tensor) for key, tensor in carried.items()}
+
+    def card(self, metrics: dict[str, Any]) -> Card:
+        """What the checkpoint says of itself."""
+        places = ("root", "emulated_root", "cache", "output", "threads", "init_from", "teacher")
+        recipe = {k: v for k, v in asdict(self.config).items() if k not in places}
+        recipe["data"] = self.data.split["data"]
+        for name in ("init_from", "teacher"):
+            recipe[name] = Path(getattr(self.config, name)).name
+        counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
+        return Card(self.data.contract, self.data.labels, {"recipe": recipe, "samples": counts}, metrics)
+
+    def train_batch(self, rows: np.ndarray) -> tuple[float, int]:
+        """One optimiser step; (loss summed over this process's samples, how many of them were right)."""
+        config, step = self.config, self.progress.step
+        _, x_seq, targets, generator = self.batches.take(rows, step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(config, step, self.steps_an_epoch)
+        self.optimiser.zero_grad(set_to_none=True)
+        state = carried_state({}, self.last_state, config.carry, generator)
+        value, logits, state = self._forward_backward(x_seq, targets, state)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} at step {step}: lower --lr or set --clip-norm; "
+                f"the last checkpoint is {self.progress_path}"
+            )
+        if config.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        self.optimiser.step()
+        if config.carry:
+            self.last_state = {key: tensor.detach() for key, tensor in state.items()}
+        if self.average is not None:
+            update_average(self.average, self.network, config.ema, step)
+        truth = targets if targets.ndim == 1 else targets.argmax(1)
+        return value * len(truth), int((logits.mean(0).argmax(1) == truth).sum())
+
+    def _forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
+        """(loss, logits [T, n, K], state after); the gradients are in place unless the loss is not finite."""
+        teacher_logits = None
+        if self.teacher is not None:
+            with torch.inference_mode():
+                teacher_logits = self.teacher(x_seq)
+            teacher_logits = teacher_logits.clone()  # an inference tensor cannot be saved for a backward pass
+        total, parts = 0.0, []
+        for piece in x_seq.split(self.config.truncate or len(x_seq)):
+            out = self.trainee(piece, state)
+            loss = total_loss(out.logits, targets, self.config, teacher_logits, out.firing_rate)
+            loss = loss * (len(piece) / len(x_seq))
+            value = float(loss.detach())
+            total += value
+            parts.append(out.logits.detach())
+            if not math.isfinite(value):
+                break
+            self.processes.backward(loss)
+            state = {key: tensor.detach() for key, tensor in out.state.items()}
+        return total, torch.cat(parts), state
+
+    def shipped_network(self) -> nn.Module:
+        """The network that is evaluated and saved: the moving average where there is one."""
+        if self.average is None:
+            return self.network
+        network = build_network(self.config, len(self.data.labels), self.data.contract.channels).to(self.device)
+        network.load_state_dict(self.average)
+        return network
+
+    def train_epoch(self) -> None:
+        """The rest of the current epoch."""
+        p, config = self.progress, self.config
+        order = torch.randperm(len(self.data.train), generator=seeded(config.seed, 2, p.epoch)).numpy()
+        self.network.train()
+        saved = time.monotonic()
+        bar = tqdm(
+            total=self.steps_an_epoch, initial=p.batch, desc=f"epoch {p.epoch + 1}/{config.epochs}", leave=False,
+            mininterval=1, disable=None if self.processes.main else True,
+        )  # fmt: skip
+        with bar:
+            while p.batch < self.steps_an_epoch:
+                rows, later = (order[n * config.batch_size :][: config.batch_size] for n in (p.batch, p.batch + 1))
+                self.batches.expect(later if p.batch + 1 < self.steps_an_epoch else None)
+                loss, correct = self.train_batch(rows)
+                p.loss_sum, p.correct, p.seen = p.loss_sum + loss, p.correct + correct, p.seen + len(rows)
+                p.batch, p.step = p.batch + 1, p.step + 1
+                bar.update()
+                bar.set_postfix(loss=f"{p.loss_sum / p.seen:.4f}", accuracy=f"{p.correct / p.seen:.4f}", refresh=False)
+                due = time.monotonic() - saved > config.save_minutes * 60
+                stop, due = self._agreed(self.stop_asked), self._agreed(due)
+                if stop or due:
+                    self._sum_progress()
+                    self.save()
+                    saved = time.monotonic()
+                if stop:
+                    raise KeyboardInterrupt
+
+    def _agreed(self, wish: bool) -> bool:
+        """Whether any process wishes it."""
+        if self.processes.world == 1:
+            return wish
+        return float(self.processes.sum(torch.tensor(float(wish)))) > 0
+
+    def _sum_progress(self) -> None:
+        """Sums of this process become those of all; afterwards only the main process goes on from them."""
+        if self.processes.world == 1:
+            return
+        p = self.progress
+        sums = self.processes.sum(torch.tensor([p.loss_sum, p.correct], dtype=torch.float64)).tolist()
+        p.loss_sum, p.correct = (sums[0], int(sums[1])) if self.processes.main else (0.0, 0)
+
+    def finish_epoch(self, seconds: float) -> None:
+        """Validate, keep the best, write metrics and the checkpoint."""
+        p, network = self.progress, self.shipped_network()
+        self._sum_progress()
+        val = evaluate(
+            network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes
+        )  # fmt: skip
+        row = self._row(val, seconds)
+        p.rows.append(row)
+        if (val.accuracy, -val.loss) > (p.best_val, -p.best_loss):
+            p.best_val, p.best_loss, p.best_epoch = val.accuracy, val.loss, p.epoch
+            if self.processes.main:
+                save(self.folder / "checkpoints" / "best", network, self.card({"val_accuracy": val.accuracy}))
+        p.epoch, p.batch, p.loss_sum, p.correct, p.seen = p.epoch + 1, 0, 0.0, 0, 0
+        if self.log is not None:
+            self.log.write(p.rows)
+        self.save()
+        if self.processes.main:
+            words = "".join(f"  WARNING: {warning}" for warning in val.warnings())
+            print(
+                f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
+                f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s){words}",
+                flush=True,
+            )
+
+    def _row(self, val: Evaluation, seconds: float) -> dict[str, Any]:
+        p = self.progress
+        return {
+            "epoch": p.epoch + 1,
+            "train_loss": p.loss_sum / p.seen,
+            "train_accuracy": p.correct / p.seen,
+            "val_loss": val.loss,
+            "val_accuracy": val.accuracy,
+            "lr": learning_rate(self.config, p.step - 1, self.steps_an_epoch),
+            "seconds": round(seconds, 2),
+            "synops": val.synops,
+            **{f"rate/{name}": layer.rate for name, layer in val.layers.items()},
+            **{f"dead/{name}": layer.dead for name, layer in val.layers.items()},
+            **{f"saturated/{name}": layer.saturated for name, layer in val.layers.items()},
+        }
+
+    def train(self) -> None:
+        """Every epoch that is left. The first Ctrl-C (or SIGTERM) saves a checkpoint and stops."""
+        with self._stop_on_signals():
+            while self.progress.epoch < self.config.epochs:
+                begin = time.monotonic()
+                self.train_epoch()
+                self.finish_epoch(time.monotonic() - begin)
+
+    @contextmanager
+    def _stop_on_signals(self) -> Iterator[None]:
+        def ask(*_: object) -> None:
+            self.stop_asked = True
+
+        previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _moved(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[str, Tensor] | None:
+    return tensors and {key: tensor.to(device) for key, tensor in tensors.items()}
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """A new folder runs/<name>[-N]."""
+    name = config.name or f"{Path(config.data).resolve().name}-{config.network}"
+    folder, number = Path(config.output) / name, 2
+    while folder.exists():
+        folder, number = Path(config.output) / f"{name}-{number}", number + 1
+    return folder
+
+
+def load_on_all(config: TrainConfig, processes: Processes) -> Data:
+    """The data; the main process fills the cache while the others wait."""
+    if not processes.main:
+        processes.wait()
+    data = load_data(config)
+    if processes.main:
+        processes.wait()
+    return data
+
+
+def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
+    """Train in `folder` to the end and report; the final metrics (empty but in the main process).
+
+    Raises ValueError and TrainingError.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    processes = join_processes(config, choose_device(config.device))
+    run = Run(load_on_all(config, processes), folder, processes)
+    if resume:
+        run.resume()
+    if processes.main:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_environment(folder, run.config, run.data)
+    run.train()
+    metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}
+    processes.close()
+    return metrics
+
+
+def dry_run(config: TrainConfig) -> float:
+    """One batch through the whole path, nothing written but the cache; its loss."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    run = Run(load_data(config), Path(config.output))
+    run.network.train()
+    rows = np.arange(min(config.batch_size, len(run.data.train)))
+    return run.train_batch(rows)[0] / len(rows)

@@ -1,0 +1,241 @@
+"""What a run leaves behind: metrics files, environment, curves, confusion matrix, model card and the model itself."""
+
+import csv
+import io
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.checkpoint import load, save
+from models.classifier import Classifier
+from models.contract import Card
+from training.config import TrainConfig, to_yaml
+from training.data import Data, read_item
+from training.run.evaluate import Evaluation, evaluate, interval
+from training.run.resume import Progress
+
+
+def wilson(correct: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
+
+    >>> [round(v, 4) for v in wilson(98, 100)]
+    [0.93, 0.9945]
+    """
+    low, high = interval(correct, count)
+    return max(0.0, low / 100), min(1.0, high / 100)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write beside the name, then rename."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """metrics.csv and metrics.jsonl, one row an epoch."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "metrics.csv", table.getvalue())
+    write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+class MetricsLog:
+    """metrics.csv and metrics.jsonl always, and TensorBoard where it was asked for."""
+
+    def __init__(self, folder: Path, log_to: str) -> None:
+        self._folder, self._log_to, self._board = folder, log_to, None
+        if log_to == "tensorboard" and find_spec("tensorboard") is None:
+            raise ValueError("--log-to tensorboard needs the extra: pip install 'spikesight[logging]'")
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """All rows to the files, the newest to TensorBoard."""
+        write_metrics(self._folder, rows)
+        if self._log_to != "tensorboard":
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self._board is None:
+            self._board = SummaryWriter(str(self._folder / "tensorboard"))
+        for name, value in rows[-1].items():
+            self._board.add_scalar(name, value, rows[-1]["epoch"])
+        self._board.flush()
+
+
+def _git_commit() -> str:
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # Tonic is not needed where the data lie already
+        return None
+
+
+def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
+    """config.yaml, split.json and env.json: what is needed to run the same again."""
+    write_whole(folder / "config.yaml", to_yaml(config))
+    write_whole(folder / "split.json", json.dumps(data.split, indent=1) + "\n")
+    environment = {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "commit": _git_commit(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": {name: _version(name) for name in ("spikesight", "torch", "numpy", "tonic", "numba")},
+    }
+    write_whole(folder / "env.json", json.dumps(environment, indent=1) + "\n")
+
+
+STREAMED = 500  # test recordings at most that are also read as a stream
+
+
+def stream_accuracy(model: Path, data: Data) -> dict[str, float]:
+    """Test recordings as one endless stream: each read at its end with the membranes of the one before carried over.
+
+    `fresh` starts every recording from zero state, as an upload does; `carried` never resets. Up to 500, in a seeded
+    order.
+    """
+    classifier = Classifier.load(model)
+    random = np.random.default_rng(0)
+    fresh = carried = 0
+    order = random.permutation(len(data.test_items))[:STREAMED]
+    streams = [read_item(data.test_items[index]) for index in order]
+    previous: np.ndarray | None = None
+    for index, (events, sensor) in zip(order, streams):
+        label = data.test_items[index].label
+        fresh += classifier.predict_events(events, sensor)[-1].index == label
+        stream = events if previous is None else _one_after_another(previous, events, classifier.contract.bin_us)
+        carried += classifier.predict_events(stream, sensor)[-1].index == label
+        previous = events
+    return {"fresh": fresh / len(order), "carried": carried / len(order), "count": len(order)}
+
+
+def _one_after_another(first: np.ndarray, second: np.ndarray, bin_us: int) -> np.ndarray:
+    """`second` moved in time so that it begins on the bin after `first` ends."""
+    if not len(first) or not len(second):
+        return second
+    bins = (int(first["t"][-1]) - int(first["t"][0])) // bin_us + 1
+    later = second.copy()
+    later["t"] += int(first["t"][0]) + bins * bin_us - int(second["t"][0])
+    return np.concatenate([first, later])
+
+
+def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tuple[str, ...]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    curves, matrix = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    for name in ("train_accuracy", "val_accuracy"):
+        curves.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
+    curves.set(xlabel="epoch", ylabel="accuracy", title="Chosen on validation")
+    curves.legend()
+    image = matrix.imshow(test.confusion, cmap="Blues")
+    ticks = range(len(labels)) if len(labels) <= 30 else []
+    matrix.set(xlabel="predicted", ylabel="truth", title=f"Test, {test.count} samples")
+    matrix.set_xticks(ticks, [labels[i] for i in ticks], rotation=90)
+    matrix.set_yticks(ticks, [labels[i] for i in ticks])
+    figure.colorbar(image, ax=matrix)
+    figure.savefig(folder / "report.png", dpi=110)
+
+
+def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
+    t, s = metrics["test"], metrics["samples"]
+    low, high = t["interval"]
+    rates = "\n".join(f"| {name} | {rate:.4f} |" for name, rate in t["firing_rates"].items())
+    c, stream = data.contract, metrics["stream"]
+    if c.kind == "events":
+        shown = f"{c.steps} steps of {c.bin_us} us"
+        ann_sees, macs = f"on all {c.steps} bins", metrics["ann_macs"] * c.steps
+        streamed = f"{stream['fresh']:.4f} / {stream['carried']:.4f} ({stream['count']} recordings)"
+    else:
+        shown, streamed = f"{c.steps} steps, {c.encoding} encoding", "does not apply to images"
+        ann_sees, macs = "on the image, once", metrics["ann_macs"]
+    what, active = "Spiking network", "Firing rates (spikes a neuron a step, on the test split)"
+    if data.config.neuron == "relu":
+        what, active = "ANN", "Shares of activations that are not zero (on the test split)"
+    own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
+    return f"""---
+license: apache-2.0
+tags: [spiking-neural-network{", event-camera" if c.kind == "events" else ""}]
+metrics: [accuracy]
+---
+# {name}
+
+{what} `{data.config.network}` trained by `train-dvs` on {data.split["data"]}.
+
+| | |
+|---|---|
+| test accuracy | {t["accuracy"]:.4f} ({t["correct"]} of {t["count"]}; 95 % interval {low:.4f} to {high:.4f}) |
+| test data | {own}, read once |
+| validation accuracy | {metrics["val_accuracy"]:.4f} (chose epoch {metrics["best_epoch"]} of {data.config.epochs}) |
+| streamed, zero state / membranes carried over | {streamed} |
+| samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |
+| different recordings or images among the training samples | {metrics["recorded"]} |
+| T | {shown} |
+| parameters | {metrics["parameters"]} |
+| synaptic operations a sample | {t["synops"]:.0f} |
+| multiply-adds of the same ANN {ann_sees} | {macs} |
+| seed | {data.config.seed} |
+
+{active}:
+
+| layer | rate |
+|---|---|
+{rates}
+"""
+
+
+def write_report(
+    folder: Path, data: Data, progress: Progress, device: torch.device, card_of: Callable[[dict[str, Any]], Card]
+) -> dict[str, Any]:
+    """Read the test split once with the best model; write model/, confusion.csv, report.png and README.md."""
+    network, card = load(folder / "checkpoints" / "best")
+    test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
+    correct = int(np.trace(test.confusion))
+    model = folder / "model"
+    metrics: dict[str, Any] = {
+        "val_accuracy": progress.best_val,
+        "best_epoch": progress.best_epoch + 1,
+        "test": {
+            "accuracy": test.accuracy,
+            "correct": correct,
+            "count": test.count,
+            "interval": wilson(correct, test.count),
+            "accuracy_by_step": test.accuracy_by_step,
+            "synops": test.synops,
+            "firing_rates": test.firing_rates,
+        },
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "samples": card.training["samples"],
+        "recorded": data.recorded,
+    }
+    save(model, network, card_of(metrics))
+    metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
+    metrics["ann_macs"] = Classifier.load(model).ann_macs
+    save(model, network, card_of(metrics))
+    rows = [",".join(["truth", *data.labels])]
+    rows += [",".join([label, *map(str, row)]) for label, row in zip(data.labels, test.confusion.tolist())]
+    write_whole(folder / "confusion.csv", "\n".join(rows) + "\n")
+    _plot(folder, progress.rows, test, data.labels)
+    write_whole(model / "README.md", _card_text(folder.name, data, metrics))
+    write_whole(folder / "result.json", json.dumps(metrics, indent=1) + "\n")
+    return metrics

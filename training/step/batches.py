@@ -1,0 +1,117 @@
+"""From stored samples to the batches of a run: gathered, augmented, encoded, made ahead where rows are slow to get.
+
+Draws follow from the seed and the step alone; membranes may be carried over from another batch.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoders.image import IMAGE_ENCODERS
+from models.contract import Contract
+from models.neurons.state import State
+from training.config import TrainConfig
+from training.data import Data
+from training.distributed import Processes
+from training.step.augment import augment, crop_middle, fewer_steps, mix, move_images
+
+
+class Batch(NamedTuple):
+    """What one optimiser step learns from."""
+
+    step: int
+    x_seq: Tensor  # [T, n, C, H, W], augmented
+    targets: Tensor  # classes [n] or shares of classes [n, K]
+    generator: torch.Generator  # for the draws that follow
+
+
+class Batches:
+    """Makes the batches of one run."""
+
+    def __init__(self, data: Data, processes: Processes) -> None:
+        self._data, self._processes = data, processes
+        slow_rows = processes.device.type == "cuda" or not isinstance(data.train.frames, np.ndarray)
+        self._maker = ThreadPoolExecutor(1) if slow_rows else None
+        self._ahead: Future[Batch] | None = None
+        self._expected: np.ndarray | None = None
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether the next batch is made while this one is learnt."""
+        return self._maker is not None
+
+    def make(self, rows: np.ndarray, step: int) -> Batch:
+        """This process's share of the augmented batch of a step; the draws follow from seed and step alone."""
+        config, train = self._data.config, self._data.train
+        generator, device = seeded(config.seed, 1, step), self._processes.device
+        rows = np.sort(rows)
+        stored = torch.from_numpy(np.array(train.frames[rows])).to(device)
+        targets = torch.from_numpy(train.labels[rows]).to(device)
+        x_seq = training_input(stored, config, self._data.contract, generator)
+        x_seq = fewer_steps(x_seq, config, generator)
+        if config.mixup or config.event_mix:
+            mixed = mix(x_seq, targets, len(self._data.labels), config, generator)
+            x_seq, targets = mixed.x_seq, mixed.targets
+        return Batch(step, self._processes.share(x_seq, 1), self._processes.share(targets), generator)
+
+    def expect(self, rows: np.ndarray | None) -> None:
+        """The rows that the step after the coming one will learn from."""
+        self._expected = rows
+
+    def take(self, rows: np.ndarray, step: int) -> Batch:
+        """The batch of this step; begins to make the expected one."""
+        batch = self._ahead.result() if self._ahead is not None else None
+        if batch is None or batch.step != step:
+            batch = self.make(rows, step)
+        expected, self._ahead = self._expected, None
+        if self._maker is not None and expected is not None:
+            self._ahead = self._maker.submit(self.make, expected, step + 1)
+        return batch
+
+
+def training_input(stored: Tensor, config: TrainConfig, contract: Contract, generator: torch.Generator) -> Tensor:
+    """uint8 [N, T or 1, C, H, W] to augmented x_seq float32 [T, N, C, H, W]."""
+    if contract.kind == "events":
+        return augment(stored.float(), config, generator).transpose(0, 1).contiguous()
+    images = move_images(stored[:, 0].float() / 255, config, (contract.height, contract.width), generator)
+    return encode(images, contract, generator)
+
+
+def evaluation_input(stored: Tensor, contract: Contract) -> Tensor:
+    """uint8 [N, T or 1, C, H, W] to x_seq float32 [T, N, C, H, W]; random encodings draw alike each time."""
+    if contract.kind == "events":
+        return stored.transpose(0, 1).float()
+    images = crop_middle(stored[:, 0].float() / 255, (contract.height, contract.width))
+    return encode(images, contract, torch.Generator(images.device).manual_seed(0))
+
+
+def encode(images: Tensor, contract: Contract, generator: torch.Generator) -> Tensor:
+    """Images [N, C, H, W] in [0, 1] to x_seq [T, N, C, H, W] as the contract says."""
+    if contract.mean and contract.encoding == "direct":
+        mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (contract.mean, contract.std))
+        images = (images - mean) / std
+    encoder = IMAGE_ENCODERS[contract.encoding](contract.steps)
+    if generator.device != images.device:  # the same draws on every device
+        return encoder(images.cpu(), generator=generator).to(images.device)
+    return encoder(images, generator=generator)
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A generator that follows from the numbers alone."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
+
+
+def carried_state(state: State, last: State | None, chance: float, generator: torch.Generator) -> State:
+    """For each sample, by chance, the membranes that another sample of the batch before left behind; else zero."""
+    if last is None or not chance:
+        return state
+    batch = next(iter(last.values())).shape[0]
+    keep = torch.rand(batch, generator=generator) < chance
+    order = torch.randperm(batch, generator=generator)
+    return {
+        key: tensor[order.to(tensor.device)] * keep.to(tensor).view(-1, *[1] * (tensor.ndim - 1))
+        for key, tensor in last.items()
+    }

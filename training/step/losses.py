@@ -1,0 +1,84 @@
+"""Losses over logits [T, N, K] and targets: class numbers [N], or shares of the classes [N, K]."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot
+
+from training.config import TrainConfig
+
+
+def mean_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the logits' mean over time."""
+    return cross_entropy(logits.mean(0), targets, label_smoothing=smoothing)
+
+
+def tet_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0, weight: float = 1e-3) -> Tensor:
+    """Temporal efficient training (Deng et al. 2022): cross-entropy of every step, and a pull of all logits towards 1.
+
+    It makes the read-out valid at every step, which a stream needs.
+    """
+    repeated = targets.repeat(len(logits), *[1] * (targets.ndim - 1))
+    every_step = cross_entropy(logits.flatten(0, 1), repeated, label_smoothing=smoothing)
+    return (1 - weight) * every_step + weight * (logits - 1).square().mean()
+
+
+def mse_rate_loss(spikes: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean square of (firing rate - target): rate 1 for the right class, 0 for the others."""
+    return (spikes.mean(0) - smooth(targets, spikes.shape[2], smoothing)).square().mean()
+
+
+def ce_count_loss(spikes: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the spike counts."""
+    return cross_entropy(spikes.sum(0), targets, label_smoothing=smoothing)
+
+
+def mse_count_loss(
+    spikes: Tensor, targets: Tensor, smoothing: float = 0.0, right: float = 0.8, wrong: float = 0.2
+) -> Tensor:
+    """(1 / T) mean((count - T target)^2) with target rates 0.8 for the right class and 0.2 for the others."""
+    shares = smooth(targets, spikes.shape[2], smoothing)
+    wanted = wrong + (right - wrong) * shares
+    steps = len(spikes)
+    return (spikes.sum(0) - steps * wanted).square().mean() / steps
+
+
+def smooth(targets: Tensor, classes: int, smoothing: float) -> Tensor:
+    """Shares of the classes [N, K], `smoothing` of them spread evenly."""
+    shares = one_hot(targets, classes).float() if targets.ndim == 1 else targets
+    return shares * (1 - smoothing) + smoothing / classes
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "mean": mean_loss,
+    "tet": tet_loss,
+    "mse_rate": mse_rate_loss,
+    "ce_count": ce_count_loss,
+    "mse_count": mse_count_loss,
+}
+
+
+def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """KL divergence from the teacher's softened answer [N, K] to the mean logits', times T^2 (Hinton et al. 2015)."""
+    ours = log_softmax(logits.mean(0) / temperature, 1)
+    theirs = log_softmax(teacher_logits / temperature, 1)
+    return kl_div(ours, theirs, log_target=True, reduction="batchmean") * temperature**2
+
+
+def total_loss(
+    logits: Tensor, targets: Tensor, config: TrainConfig, teacher_logits: Tensor | None = None,
+    firing_rate: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """What a run minimises: its loss, the teacher's share and the price of spikes."""
+    logits = logits.float()
+    if config.loss == "tet":
+        loss = tet_loss(logits, targets, config.label_smoothing, config.tet_weight)
+    else:
+        loss = LOSSES[config.loss](logits, targets, config.label_smoothing)
+    if teacher_logits is not None:
+        weight = config.teacher_weight
+        loss = (1 - weight) * loss + weight * distillation(logits, teacher_logits, config.teacher_temperature)
+    if firing_rate is not None and config.spike_penalty:
+        loss = loss + config.spike_penalty * firing_rate.to(torch.float32)
+    return loss
