@@ -6,13 +6,13 @@ column = (x - left)·W // crop_width (rows alike).
 """
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from types import ModuleType
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.events import Events, EventsError, SensorSize
 
 NOWHERE = 1 << 30  # a table entry of a column or row that is cropped away; two of them still fit uint32
@@ -28,16 +28,6 @@ class Grid:
     rows: NDArray[np.uint32]
     height: int
     width: int
-
-
-@cache
-def kernels() -> ModuleType | None:
-    """The compiled loops, or None where numba cannot be imported; the numpy twins then do the same more slowly."""
-    try:
-        from encoders.kernels import binning
-    except ImportError:
-        return None
-    return binning
 
 
 @lru_cache(maxsize=64)
@@ -110,7 +100,7 @@ def add_counts(
     ceiling: float = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
     limit = out.dtype.type(ceiling)
     totals = np.zeros(len(out), np.int64)
-    compiled = kernels()
+    compiled = kernels.compiled("binning")
     if compiled is None:
         _fill_counts(events, start_us, bin_us, grid, limit, out, totals, clear)
         return totals

@@ -1,12 +1,11 @@
 """Events as the project sees them: one dtype, one clock (microseconds), one sanitiser at every entrance."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from encoders import kernels
 
 EVENTS = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "?")])
 """One event: t in microseconds, x column, y row (0 is the top row), p polarity (True = ON). 13 bytes, packed."""
@@ -153,20 +152,11 @@ def sanitise(
     return sanitiser.push(events), sanitiser.counters
 
 
-@cache
-def _compiled() -> Callable[[Events, int, int], tuple[int, int]] | None:
-    try:
-        from encoders.kernels.readers import faults
-    except ImportError:  # no numba: numpy does the same
-        return None
-    return cast("Callable[[Events, int, int], tuple[int, int]]", faults)
-
-
 def _faults(events: Events, size: SensorSize) -> tuple[int, int]:
     """How many events lie outside the sensor, and how many times are lower than the one before."""
-    scan = _compiled()
-    if scan is not None:
-        return scan(events, size.width, size.height)
+    loops = kernels.compiled("readers")
+    if loops is not None:
+        return loops.faults(events, size.width, size.height)
     t = events["t"]
     n_outside = len(events) - int(np.count_nonzero(_inside(events, size)))
     return n_outside, int(np.count_nonzero(t[1:] < t[:-1]))

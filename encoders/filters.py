@@ -4,25 +4,14 @@ A filter is an object with state; calling it with a packet (sorted, on the senso
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.events import Events, EventsError, SensorSize
 
 NEVER_US = -(2**62)
-
-
-@cache
-def kernels() -> ModuleType | None:
-    """The compiled loops, or None where numba cannot be imported."""
-    try:
-        from encoders.kernels import filters
-    except ImportError:
-        return None
-    return filters
 
 
 class Refractory:
@@ -34,7 +23,7 @@ class Refractory:
 
     def __call__(self, events: Events) -> Events:
         keep = np.zeros(len(events), bool)
-        compiled = kernels()
+        compiled = kernels.compiled("filters")
         loop = _refractory if compiled is None else compiled.refractory
         loop(events, self._last, self.time_us, keep)
         return events[keep]
@@ -49,7 +38,7 @@ class BackgroundActivity:
 
     def __call__(self, events: Events) -> Events:
         keep = np.zeros(len(events), bool)
-        compiled = kernels()
+        compiled = kernels.compiled("filters")
         loop = _background if compiled is None else compiled.background
         loop(events, self._last, self.time_us, keep)
         return events[keep]

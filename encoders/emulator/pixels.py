@@ -7,28 +7,22 @@ and the held value moves by that threshold. Event times are interpolated between
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
 
 Floats = NDArray[np.float32]
 LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with each other
 
 
-@cache
 def engine() -> ModuleType:
     """The compiled loops, or their numpy twins where numba cannot be imported."""
-    try:
-        from encoders.kernels import emulator
-    except ImportError:
-        from encoders.kernels import emulator_numpy
-
-        return emulator_numpy
-    return emulator
+    return kernels.compiled("emulator") or import_module("encoders.kernels.emulator_numpy")
 
 
 @dataclass(frozen=True)

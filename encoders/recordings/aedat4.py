@@ -5,13 +5,12 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import BinaryIO
 
 import numpy as np
 
+from encoders import kernels
 from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events, make_events
 from encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, RecordingError, piece_bytes
 
@@ -33,22 +32,12 @@ class Aedat4Header:
     size: SensorSize | None
 
 
-@cache
-def kernels() -> ModuleType | None:
-    """The compiled loops, or None where numba cannot be imported."""
-    try:
-        from encoders.kernels import aedat4
-    except ImportError:
-        return None
-    return aedat4
-
-
 def open_aedat4(path: Path) -> Opened:
     """An AEDAT 4 file. zstd, and without numba LZ4 too, goes through EventCV, a few megabytes of packets at a time."""
     header = _header(path)
     notes: list[str] = []
     read = _read_foreign
-    if header.compression in (0, 1, 2) and kernels() is not None:
+    if header.compression in (0, 1, 2) and kernels.compiled("aedat4") is not None:
         read = _read_compiled
     elif header.compression == 0:
         read = _read_plain
@@ -133,7 +122,7 @@ def _packets(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[byt
 
 def _read_compiled(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
     """Through one buffer that stays in the processor's cache; packets of other streams are passed over unread."""
-    loops = kernels()
+    loops = kernels.compiled("aedat4")
     assert loops is not None
     compressed = header.compression != 0
     buffer, scratch = np.empty(READ_BYTES, np.uint8), np.empty(READ_BYTES, np.uint8)

@@ -6,13 +6,12 @@ and are unwrapped; a smaller step back is left for the sanitiser. Each decoder i
 
 import re
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.events import MAX_SIDE, Events, SensorSize, empty_events, unwrap
 from encoders.recordings.format import Decode, Opened, RecordingError, fit, text_header, word_chunks
 
@@ -28,16 +27,6 @@ SENSORS = {  # what a plugin or system name says where the header has no geometr
 Words = NDArray[np.unsignedinteger]
 
 
-@cache
-def kernels() -> ModuleType | None:
-    """The compiled loops, or None where numba cannot be imported."""
-    try:
-        from encoders.kernels import readers
-    except ImportError:
-        return None
-    return readers
-
-
 # ----------------------------------------------------------------------------------------------------------- decoders
 
 
@@ -49,7 +38,7 @@ class Evt2:
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See formats.Decode."""
-        if (loops := kernels()) is None:
+        if (loops := kernels.compiled("readers")) is None:
             return fit(self.plain, data, out, 4)
         data = data[: 4 * (len(out) - 1)]
         n, self.high = loops.evt2(data.view("<u4"), self.high, out.view(np.uint8))
@@ -86,7 +75,7 @@ class Evt21:
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See formats.Decode."""
-        if (loops := kernels()) is None:
+        if (loops := kernels.compiled("readers")) is None:
             return fit(self.plain, data, out, 8, 32)
         n, used, self.high = loops.evt21(self._words(data), self.high, out.view(np.uint8))
         return n, 8 * used
@@ -120,7 +109,7 @@ class Evt3:
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See formats.Decode."""
-        if (loops := kernels()) is None:
+        if (loops := kernels.compiled("readers")) is None:
             return fit(self.plain, data, out, 2, 12)
         n, used = loops.evt3(data.view("<u2"), self.state, out.view(np.uint8))
         return n, 2 * used
@@ -177,7 +166,7 @@ class Dat:
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See formats.Decode."""
-        if (loops := kernels()) is None:
+        if (loops := kernels.compiled("readers")) is None:
             return fit(self.plain, data, out, 8)
         data = data[: 8 * (len(out) - 1)]
         self.last = loops.dat(data.view("<u4"), self.last, out.view(np.uint8))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from encoders import binning
+from encoders import kernels
 from encoders.binning import bin_events, grid_for
 from encoders.events import Events, EventsError, SensorSize, empty_events, make_events
 
@@ -17,9 +17,9 @@ SENSOR = SensorSize(17, 9)
 @pytest.fixture(params=["numba", "numpy"], autouse=True)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "numpy":
-        monkeypatch.setattr(binning, "kernels", lambda: None)
+        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
     else:
-        assert binning.kernels() is not None
+        assert kernels.compiled("binning") is not None
 
 
 def random_events(n: int, seed: int, sensor: SensorSize = SENSOR) -> Events:

@@ -24,7 +24,7 @@ def random_events(n: int, seed: int, span_us: int = 200_000) -> Events:
 @pytest.fixture(params=["numba", "plain"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "plain":
-        monkeypatch.setattr(filters, "kernels", lambda: None)
+        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
 
 
 def refractory(events: Events, time_us: int) -> list[bool]:

@@ -47,7 +47,7 @@ def rewritten(folder: Path, packets: list[tuple[int, bytes]], compression: int =
 @pytest.fixture(params=["numba", "numpy"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "numpy":
-        monkeypatch.setattr(aedat4, "kernels", lambda: None)
+        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
 
 
 @pytest.mark.usefixtures("engine")
