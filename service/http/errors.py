@@ -9,12 +9,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from models.steps import SessionError
-from service.protocol_v2.tensors import V2Error
-from service.samples import UnknownSample
-from service.scheduler.queue import Broken, Expired, Overloaded, Stopped
-from service.scheduler.registry import UnknownModel
-from service.stream.cameras import UnknownCamera
-from service.upload.decode import UploadError
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
@@ -24,6 +18,43 @@ SENTENCES = {
     405: "this path does not take that method",
     413: "the request is too large",
 }
+
+
+class ServiceError(Exception):
+    """What a client is told in place of an answer: an HTTP status, one sentence, and headers if there are any."""
+
+    def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status, self.headers = status, headers
+
+
+class Overloaded(ServiceError):
+    """The queue of requests is full."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the service is busy: try again in a moment", {"Retry-After": "1"})
+
+
+class Stopped(ServiceError):
+    """The scheduler has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the service is shutting down", {"Retry-After": "5"})
+
+
+class Expired(ServiceError):
+    """The deadline passed before the answer."""
+
+    def __init__(self) -> None:
+        super().__init__(504, "there was no answer before the deadline")
+
+
+class Broken(ServiceError):
+    """The network failed on this input; `reason` is for the log."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(500, "the model failed on this sample")
+        self.reason = reason
 
 
 def refuse(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -44,49 +75,14 @@ async def invalid(_: Request, error: RequestValidationError) -> Response:
     return refuse(400, f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400])
 
 
-async def said(_: Request, error: UploadError | V2Error) -> Response:
-    """A sample or request that cannot be served; the error carries its own status and sentence."""
-    return refuse(error.status, str(error))
+async def said(_: Request, error: ServiceError) -> Response:
+    """A request that cannot be served; the error carries its own answer."""
+    return refuse(error.status, str(error), error.headers)
 
 
-async def session(_: Request, error: SessionError) -> Response:
+async def overflowed(_: Request, error: SessionError) -> Response:
     """Values that this model cannot take."""
     return refuse(400, str(error))
-
-
-async def unknown_model(_: Request, __: UnknownModel) -> Response:
-    """No such model."""
-    return refuse(404, "no model of that name: GET /v1/models lists them")
-
-
-async def unknown_sample(_: Request, __: UnknownSample) -> Response:
-    """No such recording."""
-    return refuse(404, "no recording of that name: GET /samples lists them")
-
-
-async def unknown_camera(_: Request, __: UnknownCamera) -> Response:
-    """No such camera."""
-    return refuse(404, "no camera of that id: GET /v1/cameras lists them")
-
-
-async def overloaded(_: Request, __: Overloaded) -> Response:
-    """The queue is full."""
-    return refuse(503, "the service is busy: try again in a moment", {"Retry-After": "1"})
-
-
-async def stopped(_: Request, __: Stopped) -> Response:
-    """The model has ended."""
-    return refuse(503, "the service is shutting down", {"Retry-After": "5"})
-
-
-async def expired(_: Request, __: Expired) -> Response:
-    """The deadline passed."""
-    return refuse(504, "there was no answer before the deadline")
-
-
-async def broken(_: Request, __: Broken) -> Response:
-    """The network failed."""
-    return refuse(500, "the model failed on this sample")
 
 
 async def gone(_: Request, __: ClientDisconnect) -> Response:
@@ -102,16 +98,8 @@ async def unexpected(_: Request, __: Exception) -> Response:
 HANDLERS: dict[int | type[Exception], Handler] = {
     HTTPException: http_error,
     RequestValidationError: invalid,
-    UploadError: said,
-    V2Error: said,
-    SessionError: session,
-    UnknownModel: unknown_model,
-    UnknownSample: unknown_sample,
-    UnknownCamera: unknown_camera,
-    Overloaded: overloaded,
-    Stopped: stopped,
-    Expired: expired,
-    Broken: broken,
+    ServiceError: said,
+    SessionError: overflowed,
     ClientDisconnect: gone,
     Exception: unexpected,
 }

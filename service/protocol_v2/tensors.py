@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from service.http.errors import ServiceError
+
 DATATYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype("?"),
     **{f"UINT{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
@@ -28,12 +30,11 @@ LENGTH = struct.Struct("<I")
 Value = NDArray | list[bytes]
 
 
-class V2Error(ValueError):
+class V2Error(ServiceError):
     """A request that breaks the protocol, with its HTTP status."""
 
     def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
+        super().__init__(status, message)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from service.http.bodies import SampleBody
+from service.http.errors import ServiceError
 
 SAMPLES = Path(__file__).parent
 
 
-class UnknownSample(LookupError):
+class UnknownSample(ServiceError):
     """No recording of that name."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "no recording of that name: GET /samples lists them")
 
 
 @lru_cache(maxsize=1)

@@ -10,23 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from models.steps import Input, Outcome, Run
+from service.http.errors import Expired, Overloaded, Stopped
 from service.scheduler.membranes import Row, release
-
-
-class Overloaded(Exception):
-    """The queue of requests is full."""
-
-
-class Expired(Exception):
-    """The deadline passed before the answer."""
-
-
-class Broken(Exception):
-    """The network failed on this input."""
-
-
-class Stopped(Exception):
-    """The scheduler has ended."""
 
 
 class Receiver(Protocol):

@@ -12,6 +12,7 @@ from models.classifier import Classifier
 from models.contract import CheckpointError
 from models.shipped import find, names, shipped
 from service.http.bodies import ModelBody, ModelsBody
+from service.http.errors import ServiceError
 from service.http.logs import event
 from service.http.metrics import Metrics
 from service.scheduler.scheduler import Scheduler
@@ -24,8 +25,11 @@ from service.upload.decode import image_inputs
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
-class UnknownModel(LookupError):
+class UnknownModel(ServiceError):
     """No model of that name is served."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "no model of that name: GET /v1/models lists them")
 
 
 class Model:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.steps import Answer, Input, Outcome, Run, Track
-from service.scheduler.queue import Expired, Lane, Overloaded
+from service.http.errors import Expired, Overloaded
+from service.scheduler.queue import Lane
 from service.scheduler.registry import Model
 from service.scheduler.threads import Mailbox
 

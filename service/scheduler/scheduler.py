@@ -18,9 +18,10 @@ import torch
 from models.classifier import Classifier
 from models.neurons.state import State
 from models.steps import Input, Outcome, Run, Step
+from service.http.errors import Broken, Expired, Stopped
 from service.http.metrics import Tick
 from service.scheduler.membranes import Row, gather, release, row_of, scatter
-from service.scheduler.queue import Broken, Expired, Lane, Stopped, Taken, Waiting, position
+from service.scheduler.queue import Lane, Taken, Waiting, position
 
 RUN_S = 0.004  # requests step several times before the queue is looked at again, for so long at most
 HAND_OVER_S = 0.00015  # CPU that waking another thread costs on both sides

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from encoders.sources.source import Source
 from models.steps import Answer, Input, Outcome, Run
 from service.http.bodies import CameraBody, ErrorBody
+from service.http.errors import ServiceError, Stopped
 from service.http.logs import event
-from service.scheduler.queue import Lane, Stopped
+from service.scheduler.queue import Lane
 from service.scheduler.registry import Model, Registry
 from service.scheduler.threads import Mailbox
 from service.settings import SettingsError
@@ -30,8 +31,11 @@ KEEP_ALIVE_S = 15.0
 LATE_BINS = 2  # how far the wall clock's tick lies behind the newest event
 
 
-class UnknownCamera(LookupError):
+class UnknownCamera(ServiceError):
     """No camera of that id."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "no camera of that id: GET /v1/cameras lists them")
 
 
 class Viewer:

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from encoders.events import SensorSize
 from models.steps import Answer, Input, Outcome, Run, SessionError, Steady
+from service.http.errors import Stopped
 from service.http.gate import TokenBucket
 from service.runtime import Runtime
-from service.scheduler.queue import Stopped
 from service.scheduler.registry import Model
 from service.stream.messages import (
     CONTROL,

@@ -20,16 +20,13 @@ from encoders.recordings.files import read_recording_bytes
 from encoders.recordings.format import RecordingError
 from models.classifier import Classifier, encoder_for
 from models.steps import Input
+from service.http.errors import ServiceError
 
 Size = tuple[int, int]  # width, height
 
 
-class UploadError(ValueError):
+class UploadError(ServiceError):
     """A sample that cannot be classified, with the HTTP status that says why."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def image_format(data: bytes) -> str | None:

@@ -8,5 +8,5 @@ from encoders.recordings import aedat4, prophesee
 @pytest.fixture(params=["numba", "numpy"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "numpy":
-        monkeypatch.setattr(prophesee, "kernels", lambda: None)
-        monkeypatch.setattr(aedat4, "kernels", lambda: None)
+        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
+        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)

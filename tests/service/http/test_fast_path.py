@@ -9,8 +9,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from service.api import create_app
+from service.http.errors import Overloaded
 from service.http.fast_path import Direct
-from service.scheduler.queue import Overloaded
 from tests.support.models import tiny
 from tests.support.samples import picture
 from tests.support.servers import settings

@@ -13,7 +13,7 @@ from models.classifier import Classifier
 from models.neurons.state import State
 from models.steps import Input, Outcome
 from service.http.metrics import Tick
-from service.scheduler.queue import Broken, Expired, Stopped
+from service.http.errors import Broken, Expired, Stopped
 from service.scheduler.scheduler import Scheduler
 from service.scheduler.threads import Mailbox
 from tests.support.models import tiny
