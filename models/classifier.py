@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from encoders.dvs import DvsEncoder, StreamBinner
+from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
-from encoders.events import SensorSize
+from encoders.events import SensorSize, make_events
 from encoders.image import IMAGE_ENCODERS
 from encoders.preprocess import fit_digit, fit_plain
 from models.checkpoint import load
@@ -57,7 +58,7 @@ class Classifier:
     def __init__(self, network: nn.Module, card: Card, name: str = "model") -> None:
         self.network, self.card, self.name = network.eval(), card, name
         self.contract, self.labels = card.contract, card.labels
-        shape = (self.contract.channels, self.contract.height, self.contract.width)
+        shape = self.contract.shape
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
         log.info("model_ready", extra={"fields": {"model": name, "runs_on": self.runs_on}})
@@ -73,6 +74,17 @@ class Classifier:
         """From a checkpoint folder, whose name is the model's (`name_of`). Raises CheckpointError."""
         network, card = load(folder)
         return cls(network, card, name_of(Path(folder)))
+
+    def warm_up(self) -> None:
+        """Do everything once, so that compiled kernels are loaded before somebody waits for them."""
+        if self.contract.kind == "events":
+            sensor = SensorSize(self.contract.sensor_width, self.contract.sensor_height)
+            t = np.arange(0, 4 * self.contract.bin_us, 1000)
+            self.event_inputs(make_events(t, t % sensor.width, t % sensor.height, t % 2), sensor)
+            emulator = Emulator(sensor)
+            for n in range(3):
+                emulator.push(np.full((sensor.height, sensor.width), 80 * n, np.uint8), (n + 1) * 33_000)
+        self.image_inputs(np.eye(32, dtype=np.uint8) * 255)
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""
@@ -154,7 +166,7 @@ class Classifier:
         binner = StreamBinner(encoder_for(contract, sensor))
         bins = [*binner.push(events), *binner.flush()]
         if not bins:
-            empty = np.zeros((contract.channels, contract.height, contract.width), np.uint8)
+            empty = np.zeros(contract.shape, np.uint8)
             return [Input(empty, 0, contract.bin_us, 0, False)]
         return [Input(b.x, b.start_us, b.end_us, b.n_events, b.reset) for b in bins]
 

@@ -43,6 +43,11 @@ class Contract:
             raise ValueError("readout must lie between 0 and steps")
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """The network's input, (C, H, W)."""
+        return self.channels, self.height, self.width
+
+    @property
     def horizon(self) -> int:
         """How many of the last steps an answer is the mean of."""
         return self.readout or self.steps

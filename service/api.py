@@ -1,5 +1,6 @@
 """The routes of the service. `create_app(settings)` builds everything; nothing is built at import."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 from fastapi import FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
-from encoders.sources.source import Source
+from encoders.sources.source import Source, open_source
 from models.classifier import Classifier
 from service import samples
 from service.http import errors
@@ -37,12 +38,16 @@ def create_app(
 ) -> FastAPI:
     """The application. Models and cameras come from the settings when it starts, or are given."""
     settings = settings or Settings()
-    runtime = Runtime(settings, classifiers, sources)
+    runtime, looking = Runtime(settings, classifiers), cameras.Cameras()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
+        opened = sources or tuple(open_source(text) for text in settings.cameras)
+        looking.start(opened, runtime.registry, runtime.mailbox, settings.max_pending)
         yield
+        runtime.draining = True
+        await asyncio.to_thread(looking.close)
         await runtime.stop()
 
     app = FastAPI(
@@ -60,9 +65,9 @@ def create_app(
     app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
     app.add_middleware(Observer, metrics=runtime.metrics)
     add_health(app, runtime)
-    add_v1(app, runtime)
+    add_v1(app, runtime, looking)
     encode.add(app, runtime)
-    cameras.add(app, runtime.cameras, lambda: runtime.draining)
+    cameras.add(app, looking, lambda: runtime.draining)
     app.include_router(v2_routes.router(runtime))
     page.add(app)
     return app
@@ -101,7 +106,7 @@ async def predicted(
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def add_v1(app: FastAPI, runtime: Runtime) -> None:
+def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras) -> None:
     """Prediction, models, samples and the stream."""
 
     @app.post(
@@ -148,4 +153,4 @@ def add_v1(app: FastAPI, runtime: Runtime) -> None:
 
     @app.websocket("/v1/stream")
     async def ws_stream(socket: WebSocket) -> None:
-        await stream(socket, runtime)
+        await stream(socket, runtime, looking)

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import torch
 
-from encoders.sources.source import Source, open_source
 from models.classifier import Classifier
 from models.contract import CheckpointError
 from models.native.memory import keep_membranes
@@ -20,7 +19,6 @@ from service.scheduler.registry import Model, Registry
 from service.scheduler.request import Sequences
 from service.scheduler.threads import Apart, Mailbox
 from service.settings import Settings
-from service.stream.cameras import Cameras
 
 T = TypeVar("T")
 
@@ -36,9 +34,7 @@ def package_version() -> str:
 class Runtime:
     """Made with the app, started and stopped with it."""
 
-    def __init__(
-        self, settings: Settings, classifiers: tuple[Classifier, ...] = (), sources: tuple[Source, ...] = ()
-    ) -> None:
+    def __init__(self, settings: Settings, classifiers: tuple[Classifier, ...] = ()) -> None:
         self.settings = settings
         self.metrics = Metrics()
         self.mailbox = Mailbox()
@@ -49,8 +45,7 @@ class Runtime:
         self.sessions = 0
         self.sequences = Sequences(settings.max_sequences, settings.idle_s)
         self.version = package_version()
-        self.cameras = Cameras()
-        self._classifiers, self._sources = classifiers, sources
+        self._classifiers = classifiers
 
     async def start(self) -> None:
         """Load and warm up the models; take SIGHUP as the wish to load them again."""
@@ -59,8 +54,6 @@ class Runtime:
         torch.set_num_threads(self.settings.threads)
         keep_membranes()
         await asyncio.to_thread(self._load)
-        sources = self._sources or tuple(open_source(text) for text in self.settings.cameras)
-        self.cameras.start(sources, self.registry, self.mailbox, self.settings.max_pending)
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
             loop.add_signal_handler(signal.SIGHUP, self.reload)
         self.ready = True
@@ -89,7 +82,6 @@ class Runtime:
         self.draining, self.ready = True, False
         with suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
-        await asyncio.to_thread(self.cameras.close)
         await asyncio.to_thread(self.registry.stop)
         self.decoder.stop()
 

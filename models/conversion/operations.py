@@ -59,6 +59,10 @@ class Reader:
         self.weights[fx_node.name] = (weight, bias)
 
     def norm(self, fx_node: fx.Node, module: nn.modules.batchnorm._BatchNorm) -> None:
+        try:
+            gain, shift = norm_line(module)
+        except ValueError as error:
+            raise ConversionError(str(error)) from None
         before = only(fx_node)
         name = self.source(before, fx_node)
         if name in self.weights and self.uses[before] == 1:
@@ -67,7 +71,6 @@ class Reader:
             return
         if isinstance(module, nn.BatchNorm1d):
             raise ConversionError(f"batch norm {fx_node.target} follows no linear layer that it could be folded into")
-        gain, shift = norm_line(module)
         shape = (len(gain), 1, 1, 1)
         self.add(fx_node, "conv", (before,), shape=shape, stride=(1, 1), padding=(0, 0), groups=len(gain))
         self.weights[fx_node.name] = (gain.view(shape), shift)

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from models.networks.converted.graph import ConversionError
-
 Folded = tuple[Tensor, Tensor, nn.Conv2d]  # weight, bias, and the convolution they belong to
 
 
@@ -32,7 +30,7 @@ def folded(weight: Tensor, bias: Tensor, norm: nn.modules.batchnorm._BatchNorm) 
 def norm_line(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
     """(gain, shift) by channel of a batch norm in evaluation mode, in double precision."""
     if norm.running_mean is None or norm.running_var is None:
-        raise ConversionError("a batch norm without running statistics cannot be folded: train it with them")
+        raise ValueError("a batch norm without running statistics cannot be folded: train it with them")
     mean, var = norm.running_mean.double(), norm.running_var.double()
     gamma = torch.ones_like(mean) if norm.weight is None else norm.weight.detach().double()
     beta = torch.zeros_like(mean) if norm.bias is None else norm.bias.detach().double()

@@ -9,22 +9,23 @@ camera frames (the pixel model is not part of a snapshot) and messages beyond wh
 import asyncio
 import json
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from service.http.gate import Refusal, deny_open
+from service.cluster.replicas import Replica, Replicas
 from service.http.logs import event
+from service.http.metrics import FrontMetrics
+from service.settings import Settings
 from service.stream.endpoint import close, greeting
 from service.stream.messages import HEADER, IMAGE, SNAPSHOT_BEGIN, Hello, identity
 from service.stream.outbox import Ended, end_all
 
 if TYPE_CHECKING:
     import aiohttp
-
-    from service.cluster.front import Front
-    from service.cluster.replicas import Replica
 
 EVERY = 32  # messages between snapshots
 KEPT_MESSAGES = 1024
@@ -33,37 +34,40 @@ CLOSING_S = 5.0  # what a replica that takes nothing more gets to send its last 
 MOVES = 3  # of one stream without a snapshot in between: messages that end a replica must not end them all
 ELSEWHERE = (1006, 1012, None)  # close codes after which another replica is asked
 SNAPSHOT = '{"type": "snapshot"}'
-FULL = Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),))
 
 
 class Lost(Exception):
     """The replica went away."""
 
 
-async def carry(socket: WebSocket, front: "Front") -> None:
+@dataclass(frozen=True)
+class Carrier:
+    """What streams are carried with: the connections to the replicas, who they are, and what the front counts."""
+
+    settings: Settings
+    client: "aiohttp.ClientSession"
+    replicas: Replicas
+    metrics: FrontMetrics
+    draining: Callable[[], bool]
+
+
+async def carry(socket: WebSocket, carrier: Carrier) -> None:
     """The whole life of one connection."""
-    if front.sessions >= front.settings.max_sessions * max(1, len(front.replicas)):
-        await deny_open(socket, FULL)
-        return
-    front.sessions += 1
+    await socket.accept()
     try:
-        await socket.accept()
-        try:
-            hello = await greeting(socket, front.settings)
-            await Carried(socket, front, hello).run()
-        except Ended as end:
-            await close(socket, end)
-        except (WebSocketDisconnect, RuntimeError):
-            return
-    finally:
-        front.sessions -= 1
+        hello = await greeting(socket, carrier.settings)
+        await Carried(socket, carrier, hello).run()
+    except Ended as end:
+        await close(socket, end)
+    except (WebSocketDisconnect, RuntimeError):
+        return
 
 
 class Carried:
     """One stream and what is needed to move it."""
 
-    def __init__(self, socket: WebSocket, front: "Front", hello: Hello) -> None:
-        self.socket, self.front, self.hello = socket, front, hello
+    def __init__(self, socket: WebSocket, carrier: Carrier, hello: Hello) -> None:
+        self.socket, self.carrier, self.hello = socket, carrier, hello
         self.greeted = False
         self.n = 0  # messages of the client so far
         self.kept: deque[tuple[int, str | bytes]] = deque()  # with their numbers, from the last snapshot on
@@ -79,14 +83,14 @@ class Carried:
         """Until the stream ends. Raises Ended."""
         tried: set[Replica] = set()
         while True:
-            replica = self.front.replicas.choose(tried, lambda r: r.streams)
+            replica = self.carrier.replicas.choose(tried, lambda r: r.streams)
             if replica is None:
                 raise Ended(1012 if self.greeted else 1013)
             replica.streams += 1
             try:
                 await self.on(replica)
             except Lost:
-                self.front.replicas.lost(replica)
+                self.carrier.replicas.lost(replica)
                 tried = {replica} if self.greeted else tried | {replica}
                 if self.greeted:
                     self.leave()
@@ -98,17 +102,17 @@ class Carried:
         self.moves += 1
         whole = not self.kept or self.kept[0][0] == self.start
         whole = whole and (self.kept[-1][0] + 1 if self.kept else self.start) == self.n
-        if self.frames or not whole or self.moves > MOVES or self.front.draining:
+        if self.frames or not whole or self.moves > MOVES or self.carrier.draining():
             raise Ended(1012)
-        self.front.metrics.moved.inc()
+        self.carrier.metrics.moved.inc()
         event("stream moved", repeated=len(self.kept))
 
-    async def on(self, replica: "Replica") -> None:
+    async def on(self, replica: Replica) -> None:
         """The stream on one replica. Raises Lost, Ended, or WebSocketDisconnect when the client leaves."""
         import aiohttp
 
         try:
-            upstream = await self.front.client.ws_connect(
+            upstream = await self.carrier.client.ws_connect(
                 replica.url + "/v1/stream", compress=0, max_msg_size=64 * 2**20, autoclose=False
             )
         except (aiohttp.ClientError, OSError, TimeoutError):

@@ -23,10 +23,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from service.cluster.failover import carry
+from service.cluster.failover import Carrier, carry
 from service.cluster.replicas import Replica, Replicas, summed, summed_metrics
 from service.http.errors import refuse
-from service.http.gate import Gate
+from service.http.gate import Gate, Refusal, deny_open
 from service.http.logs import Observer, event
 from service.http.metrics import CONTENT_TYPE, FrontMetrics
 from service.protocol_v2.endpoints import STEPS
@@ -42,6 +42,7 @@ POLL_S = 0.5
 FORWARDED = (b"content-type", b"inference-header-content-length", b"range", b"if-none-match", b"accept")
 RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow", "etag", "content-range")
 BUSY = {"Retry-After": "1"}
+FULL = Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),))
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,14 @@ class Front:
 
     async def stream(self, socket: WebSocket) -> None:
         """A live stream."""
-        await carry(socket, self)
+        if self.sessions >= self.settings.max_sessions * max(1, len(self.replicas)):
+            await deny_open(socket, FULL)
+            return
+        self.sessions += 1
+        try:
+            await carry(socket, Carrier(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining))
+        finally:
+            self.sessions -= 1
 
 
 def target(scope: dict[str, Any] | Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from service.protocol_v2.tensors import Spec
 from service.runtime import Runtime
-from service.scheduler.registry import Model, UnknownModel, shape_of
+from service.scheduler.registry import Model, UnknownModel
 from service.scheduler.statistics import Statistics
 
 VERSION = "1"
@@ -70,7 +70,7 @@ def endpoints(runtime: Runtime) -> dict[str, Endpoint]:
             Spec("synops", "INT64", (-1,)),
         )
         image = (Spec("image", "BYTES", (-1,)),)
-        x = (Spec("x", "FP32", (-1, -1, *shape_of(model.classifier))),)
+        x = (Spec("x", "FP32", (-1, -1, *model.classifier.contract.shape)),)
         found[model.name] = Endpoint(model.name, model, image, outputs, model.statistics, False)
         name = model.name + STEPS
         found.setdefault(name, Endpoint(name, model, x, outputs, model.steps_statistics, True))

@@ -13,7 +13,7 @@ import numpy as np
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.emulator.saccades import saccade_events
 from encoders.events import EVENTS, SensorSize
-from service.stream.messages import encode_t64
+from encoders.packets import pack
 
 HERE = Path(__file__).resolve().parent
 DIGIT_SENSOR = SensorSize(34, 34)
@@ -93,7 +93,7 @@ def write(name: str, label: str, size: SensorSize, events: np.ndarray) -> dict[s
     """One recording and its line of the index; times start at 0."""
     events = events[np.argsort(events["t"], kind="stable")].astype(EVENTS)
     events["t"] -= events["t"][0]
-    (HERE / f"{name}.t64").write_bytes(encode_t64(events))
+    (HERE / f"{name}.t64").write_bytes(pack(events, "t64"))
     duration_us = int(events["t"][-1]) + 1
     return {"name": name, "width": size.width, "height": size.height, "label": label, "duration_us": duration_us}
 

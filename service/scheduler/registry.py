@@ -3,11 +3,8 @@
 import re
 from dataclasses import asdict
 
-import cv2
-import numpy as np
 import torch
 
-from encoders.events import make_events
 from models.classifier import Classifier
 from models.contract import CheckpointError
 from models.shipped import find, names, shipped
@@ -19,8 +16,6 @@ from service.scheduler.scheduler import Scheduler
 from service.scheduler.statistics import Statistics
 from service.scheduler.threads import Mailbox
 from service.settings import Settings
-from service.stream.session import Session
-from service.upload.decode import image_inputs
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
@@ -38,7 +33,7 @@ class Model:
     def __init__(self, classifier: Classifier, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
         self.classifier, self.name = classifier, classifier.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()
-        first = classifier.step(torch.zeros(1, *shape_of(classifier)), classifier.initial_state(1))
+        first = classifier.step(torch.zeros(1, *classifier.contract.shape), classifier.initial_state(1))
         self.raster_rows = int(first.raster.shape[1])
         self.scheduler = scheduler = Scheduler(
             classifier,
@@ -51,17 +46,9 @@ class Model:
         metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
 
     def warm_up(self) -> None:
-        """Do everything once: compiled kernels are loaded before the first client, not while it waits."""
+        """Do everything once, before the first client waits for it."""
         self.scheduler.warm_up()
-        session = Session(self.classifier)
-        width, height = session.sensor.width, session.sensor.height
-        if session.takes_events:
-            t = np.arange(0, 4 * self.classifier.contract.bin_us, 1000)
-            session.push(make_events(t, t % width, t % height, t % 2))
-            session = Session(self.classifier)
-        for n in range(3):
-            session.frame(np.full((height, width, 3), 80 * n, np.uint8), (n + 1) * 33_000)
-        image_inputs(self.classifier, cv2.imencode(".png", np.eye(32, dtype=np.uint8) * 255)[1].tobytes(), 2**20)
+        self.classifier.warm_up()
 
     def body(self) -> ModelBody:
         """What clients see of it."""
@@ -75,12 +62,6 @@ class Model:
             road=self.classifier.road,
             ann_macs=self.classifier.ann_macs,
         )
-
-
-def shape_of(classifier: Classifier) -> tuple[int, int, int]:
-    """The network's input, (C, H, W)."""
-    contract = classifier.contract
-    return contract.channels, contract.height, contract.width
 
 
 class Registry:

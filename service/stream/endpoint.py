@@ -13,13 +13,13 @@ from service.http.logs import event
 from service.runtime import Runtime
 from service.scheduler.registry import UnknownModel
 from service.settings import Settings
-from service.stream.cameras import UnknownCamera
+from service.stream.cameras import Cameras, UnknownCamera
 from service.stream.live import Live
 from service.stream.messages import Hello, ready_text
 from service.stream.outbox import Ended
 
 
-async def stream(socket: WebSocket, runtime: Runtime) -> None:
+async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
     """The whole life of one connection."""
     if runtime.sessions >= runtime.settings.max_sessions:
         await deny_open(socket, Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),)))
@@ -28,7 +28,7 @@ async def stream(socket: WebSocket, runtime: Runtime) -> None:
     try:
         await socket.accept()
         try:
-            await converse(socket, runtime)
+            await converse(socket, runtime, cameras)
         except Ended as end:
             await close(socket, end)
         except (WebSocketDisconnect, RuntimeError):
@@ -44,11 +44,11 @@ async def close(socket: WebSocket, end: Ended) -> None:
             await socket.close(end.code, end.reason)
 
 
-async def converse(socket: WebSocket, runtime: Runtime) -> None:
+async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
     """Hello, then the stream itself. Raises Ended."""
     hello = await greeting(socket, runtime.settings)
     if hello.source is not None:
-        await relay(socket, runtime, hello)
+        await relay(socket, runtime, cameras, hello)
         return
     try:
         model = runtime.registry.get(hello.model)
@@ -67,10 +67,10 @@ async def converse(socket: WebSocket, runtime: Runtime) -> None:
         event("stream closed", model=model.name, steps=live.lane.steps, seconds=round(time.monotonic() - begin, 1))
 
 
-async def relay(socket: WebSocket, runtime: Runtime, hello: Hello) -> None:
+async def relay(socket: WebSocket, runtime: Runtime, cameras: Cameras, hello: Hello) -> None:
     """A camera of the service: its predictions until it ends or the client leaves. Raises Ended."""
     try:
-        camera = runtime.cameras.get(hello.source or "")
+        camera = cameras.get(hello.source or "")
     except UnknownCamera:
         raise Ended(1008, "no camera of that name") from None
     await socket.send_text(ready_text(runtime.registry.get(None)))

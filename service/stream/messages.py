@@ -3,7 +3,7 @@
 import base64
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ from pydantic_core import to_json
 
 from encoders.events import MAX_SIDE, SensorSize
 from encoders.packets import RECORD_BYTES, T64, WireDecoder, pack
-from models.steps import Answer
 from service.http.bodies import Body
-from service.scheduler.registry import Model
+
+if TYPE_CHECKING:  # a client takes this module too, and needs no model
+    from models.steps import Answer
+    from service.scheduler.registry import Model
 
 PROTOCOL = 1
 HEADER = struct.Struct("<IdB3s")  # seq, capture time in ms, kind, reserved
@@ -166,7 +168,7 @@ def text(**fields: Any) -> str:
     return to_json(fields).decode()
 
 
-def ready_text(model: Model) -> str:
+def ready_text(model: "Model") -> str:
     """The answer to hello."""
     classifier = model.classifier
     return text(
@@ -181,7 +183,7 @@ def ready_text(model: Model) -> str:
     )
 
 
-def prediction_text(ticket: Ticket, answer: Answer, queue_ms: float, dropped: int, *, logits: bool = False) -> str:
+def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: int, *, logits: bool = False) -> str:
     """One step's prediction."""
     prediction = answer.prediction
     extra = {"logits": prediction.logits} if logits else {}
