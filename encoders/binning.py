@@ -143,7 +143,7 @@ def _fill_counts(
     totals: NDArray[np.int64],
     clear: bool,
 ) -> None:
-    """The numpy twin of binning_kernels.fill_counts."""
+    """The numpy twin of kernels.binning.fill_counts."""
     steps = len(out)
     window, inside = place_events(events, start_us, steps * bin_us, grid)
     step = (window["t"] - start_us) // bin_us

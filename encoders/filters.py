@@ -111,7 +111,7 @@ def _positive(what: str, value: int) -> int:
 
 
 def _refractory(events: Events, last: NDArray[np.int64], time_us: int, keep: NDArray[np.bool_]) -> None:
-    """The plain twin of filter_kernels.refractory."""
+    """The plain twin of kernels.filters.refractory."""
     for index, (t, x, y, _) in enumerate(events.tolist()):
         if t - last[y, x] >= time_us:
             last[y, x] = t
@@ -119,7 +119,7 @@ def _refractory(events: Events, last: NDArray[np.int64], time_us: int, keep: NDA
 
 
 def _background(events: Events, last: NDArray[np.int64], time_us: int, keep: NDArray[np.bool_]) -> None:
-    """The plain twin of filter_kernels.background."""
+    """The plain twin of kernels.filters.background."""
     for index, (t, x, y, _) in enumerate(events.tolist()):
         around = last[y : y + 3, x : x + 3].copy()
         around[1, 1] = NEVER_US

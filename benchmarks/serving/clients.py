@@ -1,4 +1,4 @@
-"""Servers to measure, each in processes of its own, and the clients that load them; for serving_load.py."""
+"""Servers to measure, each in processes of its own, and the clients that load them; for load.py."""
 
 import asyncio
 import itertools

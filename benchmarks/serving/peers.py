@@ -1,4 +1,4 @@
-"""LitServe and BentoML serving the same model with the same decoding, in batches of eight; for serving_load.py.
+"""LitServe and BentoML serving the same model with the same decoding, in batches of eight; for load.py.
 
     python benchmarks/serving/peers.py litserve|bentoml MODEL PORT
 

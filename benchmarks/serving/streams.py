@@ -1,4 +1,4 @@
-"""Live streams through the service, by a client that costs little beside it; for serving_load.py."""
+"""Live streams through the service, by a client that costs little beside it; for load.py."""
 
 import asyncio
 import json

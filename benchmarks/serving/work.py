@@ -1,4 +1,4 @@
-"""What the service is measured with, and the bare model doing the same work; for serving_load.py."""
+"""What the service is measured with, and the bare model doing the same work; for load.py."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""An event camera in numbers: grey frames -> events (the pixel model), and still images moved by saccades -> events.
+"""An event camera in numbers: grey frames -> events, by the pixel model.
 
 The pixel model is that of v2e (Hu et al., CVPRW 2021) with the reference always moved by whole thresholds:
 every pixel holds a log intensity; each time the light is one threshold above (ON) or below (OFF) it, an event fires

@@ -7,7 +7,7 @@ Floats = NDArray[np.float32]
 
 
 def uniform(seed: np.uint32, draw: np.uint32, pixel: NDArray[np.uint32]) -> Floats:
-    """A float32 in [0, 1) for every pixel; see emulator_kernels.uniform."""
+    """A float32 in [0, 1) for every pixel; see emulator.uniform."""
     h = seed ^ np.uint32(int(draw) * 0x9E3779B9 & 0xFFFFFFFF) ^ pixel * np.uint32(0x85EBCA6B)
     h = (h ^ (h >> np.uint32(16))) * np.uint32(0x7FEB352D)
     h = (h ^ (h >> np.uint32(15))) * np.uint32(0x846CA68B)
@@ -18,7 +18,7 @@ def uniform(seed: np.uint32, draw: np.uint32, pixel: NDArray[np.uint32]) -> Floa
 def sorted_events(
     offsets: NDArray[np.uint32], words: NDArray[np.uint32], n: int, t0: int, span: int, out: NDArray[np.void]
 ) -> None:
-    """Put n events in time order into `out`; see emulator_kernels.sorted_events."""
+    """Put n events in time order into `out`; see emulator.sorted_events."""
     assert n == 0 or int(offsets[:n].max()) <= span
     order = np.argsort(offsets[:n], kind="stable")
     word = words[:n][order]
@@ -48,7 +48,7 @@ def frame_events(
     offsets: NDArray[np.uint32],
     words: NDArray[np.uint32],
 ) -> tuple[int, int]:
-    """One frame interval of the pixel model; see emulator_kernels.frame_events."""
+    """One frame interval of the pixel model; see emulator.frame_events."""
     before = last.copy()
     level = np.asarray(levels[grey], np.float32)
     if alpha < 1:
@@ -152,7 +152,7 @@ def moving_image(
     offsets: NDArray[np.uint32],
     words: NDArray[np.uint32],
 ) -> int:
-    """Signal events while an image slides over the sensor; see emulator_kernels.moving_image."""
+    """Signal events while an image slides over the sensor; see emulator.moving_image."""
     height, width = on.shape
     level = reference = np.zeros((height, width), np.float32)
     free = np.full((height, width), -1, np.float32)

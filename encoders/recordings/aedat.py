@@ -48,7 +48,7 @@ class Aedat2:
     last: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """See formats.Decode."""
+        """See format.Decode."""
         return fit(self.events, data, out, 8)
 
     def events(self, data: NDArray[np.uint8]) -> Events:

@@ -25,7 +25,7 @@ class Nmnist:
     ahead: int = 0
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """See formats.Decode."""
+        """See format.Decode."""
         return fit(self.events, data, out, 5)
 
     def events(self, data: NDArray[np.uint8]) -> Events:

@@ -37,7 +37,7 @@ class Evt2:
     high: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """See formats.Decode."""
+        """See format.Decode."""
         if (loops := kernels.compiled("readers")) is None:
             return fit(self.plain, data, out, 4)
         data = data[: 4 * (len(out) - 1)]
@@ -45,7 +45,7 @@ class Evt2:
         return n, len(data)
 
     def plain(self, data: NDArray[np.uint8]) -> Events:
-        """The numpy twin of reading_kernels.evt2."""
+        """The numpy twin of readers.evt2."""
         words = data.view("<u4")
         kind = words >> np.uint32(28)
         base, self.high = _bases(kind == 8, (words & np.uint32(0x0FFFFFFF)).astype(np.int64) << 6, 34, self.high)
@@ -74,7 +74,7 @@ class Evt21:
     high: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """See formats.Decode."""
+        """See format.Decode."""
         if (loops := kernels.compiled("readers")) is None:
             return fit(self.plain, data, out, 8, 32)
         n, used, self.high = loops.evt21(self._words(data), self.high, out.view(np.uint8))
@@ -85,7 +85,7 @@ class Evt21:
         return words >> np.uint64(32) | words << np.uint64(32) if self.swapped else words
 
     def plain(self, data: NDArray[np.uint8]) -> Events:
-        """The numpy twin of reading_kernels.evt21."""
+        """The numpy twin of readers.evt21."""
         words = self._words(data)
         kind = words >> np.uint64(60)
         value = (words >> np.uint64(32) & np.uint64(0x0FFFFFFF)).astype(np.int64) << 6
@@ -108,14 +108,14 @@ class Evt3:
     state: NDArray[np.int64] = field(default_factory=lambda: np.array([-1, 0, 0, 0, 0, 0], np.int64))
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """See formats.Decode."""
+        """See format.Decode."""
         if (loops := kernels.compiled("readers")) is None:
             return fit(self.plain, data, out, 2, 12)
         n, used = loops.evt3(data.view("<u2"), self.state, out.view(np.uint8))
         return n, 2 * used
 
     def plain(self, data: NDArray[np.uint8]) -> Events:
-        """The numpy twin of reading_kernels.evt3."""
+        """The numpy twin of readers.evt3."""
         words = data.view("<u2")
         kind = words >> np.uint16(12)
         value = words.astype(np.int64) & 0xFFF
@@ -165,7 +165,7 @@ class Dat:
     last: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """See formats.Decode."""
+        """See format.Decode."""
         if (loops := kernels.compiled("readers")) is None:
             return fit(self.plain, data, out, 8)
         data = data[: 8 * (len(out) - 1)]
@@ -173,7 +173,7 @@ class Dat:
         return len(data) // 8, len(data)
 
     def plain(self, data: NDArray[np.uint8]) -> Events:
-        """The numpy twin of reading_kernels.dat."""
+        """The numpy twin of readers.dat."""
         pairs = data.view("<u4").reshape(-1, 2)
         events = empty_events(len(pairs))
         t = unwrap(pairs[:, 0].astype(np.int64), 32, self.last)

@@ -55,8 +55,7 @@ def parse(text: str) -> Address:
 
 
 def kinds() -> Mapping[str, OpenDriver]:
-    """The drivers by kind of source; they import this module, so they are looked up late."""
-
+    """The drivers by kind of source."""
     return DRIVERS
 
 

@@ -1,6 +1,6 @@
 """A network as a list of native layers: batch norms folded, neurons and shortcuts fused into their convolution.
 
-`Writer` writes layers; engine_resnet and engine_converted know which ones a network needs.
+`Writer` writes layers; plan_resnet and plan_converted know which ones a network needs.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The neurons of one node of a converted network: convert_rules.py step by step in torch, or one compiled pass."""
+"""The neurons of one node of a converted network: rules.py step by step in torch, or one compiled pass."""
 
 from typing import Any
 

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.emulator import pixels
 from encoders.emulator.saccades import Saccades, saccade_events, saccades
 from encoders.events import Events, EventsError, SensorSize, check_events
-from encoders.kernels import emulator_numpy
 from encoders.recordings.files import read_recording
 from tests.support.samples import drawing
 

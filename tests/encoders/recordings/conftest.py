@@ -2,8 +2,6 @@
 
 import pytest
 
-from encoders.recordings import aedat4, prophesee
-
 
 @pytest.fixture(params=["numba", "numpy"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:

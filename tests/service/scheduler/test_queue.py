@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.steps import Input, Outcome
-from service.scheduler.queue import Expired, Overloaded
+from service.http.errors import Expired, Overloaded
 from tests.support.models import tiny
 from tests.support.scheduling import Gated, Listener, alone, inputs, open_with, scheduling
 

@@ -12,8 +12,8 @@ import pytest
 from models.classifier import Classifier
 from models.neurons.state import State
 from models.steps import Input, Outcome
-from service.http.metrics import Tick
 from service.http.errors import Broken, Expired, Stopped
+from service.http.metrics import Tick
 from service.scheduler.scheduler import Scheduler
 from service.scheduler.threads import Mailbox
 from tests.support.models import tiny
