@@ -22,6 +22,7 @@ from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize, make_events
 from encoders.image import IMAGE_ENCODERS
 from encoders.preprocess import fit_digit, fit_plain
+from encoders.sample import Sample
 from models.checkpoint import load
 from models.contract import Card, Contract
 from models.energy.metering import DenseMeter, Meter, dense_macs
@@ -30,7 +31,7 @@ from models.networks.converted.network import ConvertedNetwork
 from models.neurons.layers import spikes_at_all
 from models.neurons.state import State, split_state, stack_states, zero_state
 from models.shipped import name_of
-from models.steps import Input, Prediction, Readout, Step
+from models.steps import Answer, Input, Outcome, Prediction, Step, Track
 
 log = logging.getLogger("spikesight")
 
@@ -127,35 +128,8 @@ class Classifier:
 
     def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
         """Run the inputs of one stream one after another, from zero state; one prediction each."""
-        predictions: list[Prediction] = []
-        state, readout = self.initial_state(), Readout(self.contract.horizon)
-        for number, item in enumerate(inputs):
-            if item.reset and number:
-                state, readout = self.initial_state(), Readout(self.contract.horizon)
-            begin = time.perf_counter()
-            result = self.step(torch.from_numpy(item.x[None]), state)
-            took = time.perf_counter() - begin
-            state, readout = result.state, readout.push(result.logits[0].numpy())
-            predictions.append(self.prediction(result, 0, readout, item, took * 1e3))
-        return predictions
-
-    def prediction(self, result: Step, n: int, readout: Readout, item: Input, latency_ms: float) -> Prediction:
-        """Stream n of a batch's step, with its read-out already pushed, as a Prediction."""
-        probabilities = readout.probabilities()
-        index = int(probabilities.argmax())
-        return Prediction(
-            item.start_us,
-            item.end_us,
-            self.labels[index],
-            index,
-            tuple(probabilities.tolist()),
-            readout.seen,
-            item.n_events,
-            int(result.layer_spikes[n].sum()),
-            int(result.synops[n]),
-            latency_ms,
-            tuple(result.logits[n].tolist()),
-        )
+        stepper = Stepper(self)
+        return [stepper.step(given).prediction for given in inputs]
 
     def event_inputs(self, events: np.ndarray, sensor: SensorSize) -> list[Input]:
         """The bins of a recording (EVENTS sorted by time); one empty bin when it has no events.
@@ -181,6 +155,14 @@ class Classifier:
         x_seq = self.encode_image(image, seed=seed).numpy()[:, 0]
         return [Input(x, t, t + 1, 0, False) for t, x in enumerate(x_seq)]
 
+    def inputs(self, sample: Sample, *, seed: int = 0) -> list[Input]:
+        """The network's inputs for a recording or a still image. Raises ValueError where the model takes other things."""
+        if sample.pixels is not None:
+            return self.image_inputs(sample.pixels, seed=seed)
+        assert sample.events is not None
+        assert sample.size is not None
+        return self.event_inputs(sample.events, sample.size)
+
     def predict_events(self, events: np.ndarray, sensor: SensorSize) -> list[Prediction]:
         """One prediction a bin of a recording, the last one the answer."""
         return self.predict(self.event_inputs(events, sensor))
@@ -201,3 +183,28 @@ class Classifier:
             pixels = (pixels - mean) / std
         encoder = IMAGE_ENCODERS[contract.encoding](steps or contract.steps)
         return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))
+
+
+class Stepper:
+    """One stream stepped by itself: its membranes, its read-out, an answer for each input in turn."""
+
+    def __init__(self, classifier: Classifier, track: Track | None = None) -> None:
+        self.classifier, self.state = classifier, classifier.initial_state()
+        self.track = track or Track(classifier.labels, classifier.contract.horizon)
+
+    def step(self, given: Input) -> Answer:
+        """The next input through the network. Raises SessionError when the network overflowed."""
+        if given.reset:
+            self.state = self.classifier.initial_state()
+        begin = time.perf_counter()
+        result = self.classifier.step(torch.from_numpy(np.ascontiguousarray(given.x))[None], self.state)
+        took_ms = (time.perf_counter() - begin) * 1e3
+        self.state = result.state
+        outcome = Outcome(
+            result.logits[0].numpy(),
+            result.layer_spikes[0].tolist(),
+            int(result.synops[0]),
+            result.raster[0].numpy(),
+            took_ms,
+        )
+        return self.track.read(given, outcome)

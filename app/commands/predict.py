@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from models.classifier import Classifier
     from models.steps import Prediction
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 DESCRIPTION = """\
 Classify images and recordings; one line a file.
 
@@ -31,21 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _predictions(classifier: "Classifier", path: Path) -> "list[Prediction]":
-    from encoders.recordings.files import read_recording
+    from encoders.sample import read_sample
 
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        recording = read_recording(path)
-        for warning in recording.warnings:
-            print(f"{path}: {warning}", file=sys.stderr)
-        return classifier.predict_events(recording.events, recording.size)
-    import cv2
-
-    if not path.is_file():
-        raise ValueError("no such file")
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if picture is None:
-        raise ValueError("not an image that can be read")
-    return classifier.predict_image(picture)
+    sample = read_sample(path)
+    for warning in sample.warnings:
+        print(f"{path}: {warning}", file=sys.stderr)
+    return classifier.predict(classifier.inputs(sample))
 
 
 def _cost(prediction: "Prediction", road: str) -> str:

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 from app.webcam.overlay import Surface, draw
-from app.webcam.sources import Glimpse, Source, open_source
+from app.webcam.sources import Glimpse, Source, inputs_of, open_source
 from app.webcam.window import HINTS, Window
 from models.checkpoint import read_config
-from models.classifier import Classifier
-from models.neurons.state import State
+from models.classifier import Classifier, Stepper
 from models.shipped import find, shipped
-from models.steps import Answer, Outcome, Prediction, Steady
+from models.steps import Answer, Prediction, Steady
 from service import samples
 from service.stream.session import Session
 
@@ -95,34 +93,18 @@ class Demo:
     def __post_init__(self) -> None:
         self.session = Session(self.classifier, self.source.sensor, Steady(margin=MARGIN))
         self.session.settings(self.threshold, self.noise_hz)
-        self.state: State = self.classifier.initial_state()
+        self.stepper = Stepper(self.classifier, self.session.track)
         self.surface = Surface.blank(self.session.sensor)
 
     def see(self, glimpse: Glimpse) -> list[Prediction]:
         """Take a frame or packet; the predictions of the steps it completes."""
         if glimpse.frame is not None:
             self.camera = glimpse.frame
-            inputs = self.session.frame(glimpse.frame, glimpse.t_us)
-        else:
-            assert glimpse.packet is not None
-            inputs = [*self.session.push(glimpse.packet), *self.session.tick(glimpse.t_us)]
+        inputs = inputs_of(self.session, glimpse)
         self._surface(glimpse.t_us)
         predictions = []
         for given in inputs:
-            if given.reset:
-                self.state = self.classifier.initial_state()
-            begin = time.perf_counter()
-            step = self.classifier.step(torch.from_numpy(np.ascontiguousarray(given.x))[None], self.state)
-            took_ms = (time.perf_counter() - begin) * 1e3
-            self.state = step.state
-            outcome = Outcome(
-                step.logits[0].numpy(),
-                step.layer_spikes[0].tolist(),
-                int(step.synops[0]),
-                step.raster[0].numpy(),
-                took_ms,
-            )
-            self.answer = self.session.read(given, outcome)
+            self.answer = self.stepper.step(given)
             predictions.append(self.answer.prediction)
         self._remember(predictions)
         return predictions

@@ -15,8 +15,10 @@ from encoders.sources.address import SourceError
 from encoders.sources.source import Source as Camera
 from encoders.sources.source import kinds, parse
 from encoders.sources.source import open_source as open_camera
+from models.steps import Input
 from service import samples
 from service.stream.messages import EVENTS_T64, PacketDecoder
+from service.stream.session import Session
 
 PERIOD_US = 33_333  # of the packets a recording is cut into
 REST_PERIODS = 18  # between two rounds of a sample: 0.6 s
@@ -65,6 +67,14 @@ def open_source(text: str, *, loop: bool = False) -> Source:
         f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
         f"or one of {', '.join(names)}"
     )
+
+
+def inputs_of(session: Session, glimpse: Glimpse) -> list[Input]:
+    """The network's inputs that a glimpse completes."""
+    if glimpse.frame is not None:
+        return session.frame(glimpse.frame, glimpse.t_us)
+    assert glimpse.packet is not None
+    return [*session.push(glimpse.packet), *session.tick(glimpse.t_us)]
 
 
 def _file(path: Path) -> Source:

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from encoders.events import SensorSize, empty_events, make_events
-from models.classifier import Classifier
+from models.classifier import Classifier, Stepper
 from models.neurons.state import State
 from models.steps import Answer, SessionError
 from service.stream.session import Session, pieces
