@@ -156,7 +156,7 @@ class Classifier:
         return [Input(x, t, t + 1, 0, False) for t, x in enumerate(x_seq)]
 
     def inputs(self, sample: Sample, *, seed: int = 0) -> list[Input]:
-        """The network's inputs for a recording or a still image. Raises ValueError where the model takes other things."""
+        """The network's inputs for a recording or a still image. Raises ValueError where the model cannot take it."""
         if sample.pixels is not None:
             return self.image_inputs(sample.pixels, seed=seed)
         assert sample.events is not None

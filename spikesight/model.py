@@ -11,6 +11,9 @@ from models.classifier import Classifier, Stepper
 from models.shipped import DEFAULT_MODEL, find, shipped
 from models.steps import Prediction
 
+Size = SensorSize | tuple[int, int]
+"""Width and height of a sensor."""
+
 
 def models() -> tuple[str, ...]:
     """The names of the shipped models, the default one first."""
@@ -32,7 +35,7 @@ class Model:
     def __repr__(self) -> str:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
 
-    def predict(self, what: Path | str | np.ndarray, size: SensorSize | tuple[int, int] | None = None) -> Prediction:
+    def predict(self, what: Path | str | np.ndarray, size: Size | None = None) -> Prediction:
         """The answer after the last step.
 
         `what` is the path of a recording or an image; pixels, uint8 [H, W] or [H, W, 3] (RGB); or events (a structured
@@ -41,9 +44,7 @@ class Model:
         """
         return self.steps(what, size)[-1]
 
-    def steps(
-        self, what: Path | str | np.ndarray, size: SensorSize | tuple[int, int] | None = None
-    ) -> list[Prediction]:
+    def steps(self, what: Path | str | np.ndarray, size: Size | None = None) -> list[Prediction]:
         """The answer after every step of what `predict` takes."""
         return self.classifier.predict(self.classifier.inputs(_sample(what, size)))
 
@@ -65,11 +66,11 @@ class Model:
                 yield stepper.step(given).prediction
 
 
-def _sample(what: Path | str | np.ndarray, size: SensorSize | tuple[int, int] | None) -> Sample:
+def _sample(what: Path | str | np.ndarray, size: Size | None) -> Sample:
     if not isinstance(what, np.ndarray):
         return read_sample(what)
     if what.dtype.names is None:
         return Sample(pixels=what)
     if size is None:
         raise ValueError("events need the sensor's size: predict(events, size=(width, height))")
-    return Sample(events=what, size=SensorSize(*size))
+    return Sample(events=what, size=size if isinstance(size, SensorSize) else SensorSize(*size))

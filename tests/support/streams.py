@@ -1,9 +1,8 @@
 """Streams: what a client asks for and hears, and a session stepped without a server."""
 
-import torch
-
 from encoders.events import make_events
-from models.steps import Answer, Input, Outcome
+from models.classifier import Stepper
+from models.steps import Answer, Input
 from service.client import Ack, Prediction, Stream
 from service.stream.session import Session
 from tests.support.models import EVENT_CONTRACT
@@ -49,22 +48,10 @@ class Alone:
     """A session stepped by itself, as the scheduler would."""
 
     def __init__(self, session: Session) -> None:
-        self.session, self.state = session, session.classifier.initial_state(1)
+        self.session, self.stepper = session, Stepper(session.classifier, session.track)
 
     def step(self, inputs: list[Input]) -> list[Answer]:
         return [self.one(given) for given in inputs]
 
     def one(self, given: Input) -> Answer:
-        classifier = self.session.classifier
-        if given.reset:
-            self.state = classifier.initial_state(1)
-        result = classifier.step(torch.from_numpy(given.x[None]), self.state)
-        self.state = result.state
-        outcome = Outcome(
-            result.logits[0].numpy(),
-            result.layer_spikes[0].tolist(),
-            int(result.synops[0]),
-            result.raster[0].numpy(),
-            1.0,
-        )
-        return self.session.read(given, outcome)
+        return self.stepper.step(given)

@@ -137,8 +137,15 @@ def test_settings_reach_the_pixels() -> None:
     assert count(0.1) > 1.5 * count(0.5)
 
 
+def resumed(session: Session, data: bytes) -> Stepper:
+    state = unpack(session, data)
+    stepper = Stepper(session.classifier, session.track)
+    stepper.state = state
+    return stepper
+
+
 def snapshot_of(alone: Alone) -> tuple[bytes, State]:
-    return pack(alone.session, alone.state), alone.state
+    return pack(alone.session, alone.stepper.state), alone.stepper.state
 
 
 def test_a_restored_session_goes_on_bit_for_bit() -> None:
@@ -147,7 +154,7 @@ def test_a_restored_session_goes_on_bit_for_bit() -> None:
     first = alone.step(alone.session.push(events[:333]))
     data, _ = snapshot_of(alone)
     other = Alone(Session(CLASSIFIER, SENSOR))
-    other.state = unpack(other.session, data)
+    other.stepper = resumed(other.session, data)
     rest = other.step(other.session.push(events[333:]) + other.session.flush())
     same = alone.step(alone.session.push(events[333:]) + alone.session.flush())
     assert logits(first + rest) == offline(events)
