@@ -7,32 +7,53 @@ from importlib import import_module
 
 from models.native.memory import keep_memory
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "serve": ("app.commands.serve", "start the prediction service and the page"),
-    "train": ("app.commands.train", "train a spiking classifier on recordings or images"),
-    "models": ("app.commands.models", "the networks that training knows, with their parameter counts"),
-    "compare": ("app.commands.compare", "direct training, conversion and STDP side by side: one report"),
-    "convert": ("app.commands.convert", "turn a trained ANN into a spiking network"),
-    "predict": ("app.commands.predict", "classify images and recordings"),
-    "webcam": ("app.webcam.demo", "live predictions from a webcam, a video or a recording"),
-    "export": ("app.commands.export", "write a checkpoint as ONNX or torch.export, for other runtimes"),
-    "doctor": ("app.commands.doctor", "look at this installation and say how to mend what is missing"),
-    "info": ("app.recordings.info", "what is in a recording of events"),
-    "convert-events": ("app.recordings.transcode", "a recording from one format into another"),
-    "play": ("app.recordings.play", "a recording in the terminal, or as a network camera"),
-    "record": ("app.recordings.record", "a live event source into a file"),
-    "emulate": ("app.recordings.emulate", "images or a video into recordings of events"),
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "classify": {
+        "serve": ("app.commands.serve", "start the prediction service and the page"),
+        "predict": ("app.commands.predict", "classify images and recordings"),
+        "webcam": ("app.webcam.demo", "live predictions from a webcam, a video or a recording"),
+    },
+    "networks": {
+        "train": ("app.commands.train", "train a spiking classifier on recordings or images"),
+        "convert": ("app.commands.convert", "turn a trained ANN into a spiking network"),
+        "compare": ("app.commands.compare", "direct training, conversion and STDP side by side: one report"),
+        "export": ("app.commands.export", "write a checkpoint for other runtimes, or as a page without a server"),
+        "models": ("app.commands.models", "the networks that training knows, with their parameter counts"),
+    },
+    "recordings": {
+        "info": ("app.recordings.info", "what is in a recording of events"),
+        "transcode": ("app.recordings.transcode", "a recording from one format into another"),
+        "play": ("app.recordings.play", "a recording in the terminal, or as a network camera"),
+        "record": ("app.recordings.record", "a live event source into a file"),
+        "emulate": ("app.recordings.emulate", "images or a video into recordings of events"),
+    },
+    "installation": {
+        "doctor": ("app.commands.doctor", "look at this installation and say how to mend what is missing"),
+    },
 }
+COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
+ALIASES = {"convert-events": "transcode"}  # names that commands had before
 EXIT_FAILURE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command's name and one line of help; a command's own flags are added when it is chosen."""
-    parser = argparse.ArgumentParser(prog="spikesight", description="Event-based vision with spiking classifiers.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (_, summary) in COMMANDS.items():
-        commands.add_parser(name, help=summary, add_help=False)
+    parser = argparse.ArgumentParser(
+        prog="spikesight",
+        description="Event-based vision with spiking classifiers.",
+        epilog=_listing(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="spikesight COMMAND [options]",
+    )
+    parser.add_argument("command", metavar="COMMAND", choices=tuple(COMMANDS), help=argparse.SUPPRESS)
     return parser
+
+
+def _listing() -> str:
+    lines = []
+    for group, commands in GROUPS.items():
+        lines += [f"{group}:", *(f"  {name:12} {summary}" for name, (_, summary) in commands.items()), ""]
+    return "\n".join([*lines, "spikesight COMMAND --help says more about each."])
 
 
 def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
@@ -63,8 +84,9 @@ def run_command(name: str, arguments: Sequence[str], prog: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `spikesight`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] in COMMANDS:
-        return run_command(words[0], words[1:], f"spikesight {words[0]}")
+    name = ALIASES.get(words[0], words[0]) if words else ""
+    if name in COMMANDS:
+        return run_command(name, words[1:], f"spikesight {name}")
     build_parser().parse_args(words or ["--help"])
     return EXIT_USAGE
 

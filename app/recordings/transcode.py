@@ -1,4 +1,4 @@
-"""`spikesight convert-events`: a recording from one format into another."""
+"""`spikesight transcode`: a recording from one format into another."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -11,8 +11,8 @@ from encoders.recordings.format import RecordingError
 
 DESCRIPTION = f"""Convert a recording of events; the formats are told by the file's content and by the new file's name.
 
-  spikesight convert-events in.raw out.aedat4
-  spikesight convert-events in.aedat4 out.csv --start 0.5 --seconds 2 --zero
+  spikesight transcode in.raw out.aedat4
+  spikesight transcode in.aedat4 out.csv --start 0.5 --seconds 2 --zero
 
 Formats: {", ".join(FORMATS)}.
 """

@@ -1,4 +1,4 @@
-"""info, convert-events, play, record, emulate: the commands on files, and their mistakes."""
+"""info, transcode, play, record, emulate: the commands on files, and their mistakes."""
 
 import json
 import socket
@@ -50,11 +50,11 @@ def test_info(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]
     assert "no such file" in capsys.readouterr().out
 
 
-def test_convert_events(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+def test_transcode(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
     path, events = recording
     for suffix in (".aedat4", ".csv", ".npz", ".h5", ".dat", ".evt3", ".evt21"):
         target = path.with_suffix(suffix)
-        assert main(["convert-events", str(path), str(target)]) == 0
+        assert main(["transcode", str(path), str(target)]) == 0
         assert np.array_equal(read_recording(target).events, events)
     target = path.with_suffix(".bin")
     words = ["convert-events", str(path), str(target), "--zero", "--start", "0.1", "--seconds", "0.05"]
@@ -65,15 +65,15 @@ def test_convert_events(recording: tuple[Path, Events], capsys: pytest.CaptureFi
     assert "add --force" in capsys.readouterr().err
     assert main([*words, "--force", "--filter", "on"]) == 0
     assert read_recording(target).events["p"].all()
-    assert main(["convert-events", str(path), str(path.with_suffix(".aedat2")), "--filter", "blur"]) == 2
-    assert main(["convert-events", str(path), str(path.with_suffix(".what"))]) == 2
+    assert main(["transcode", str(path), str(path.with_suffix(".aedat2")), "--filter", "blur"]) == 2
+    assert main(["transcode", str(path), str(path.with_suffix(".what"))]) == 2
 
 
 def test_an_old_file_stays_until_the_new_one_is_whole(recording: tuple[Path, Events]) -> None:
     path, events = recording
     target = path.with_suffix(".bin")
     target.write_bytes(b"precious")
-    assert main(["convert-events", str(path), str(target), "--force", "--size", "400x300"]) == 2
+    assert main(["transcode", str(path), str(target), "--force", "--size", "400x300"]) == 2
     assert target.read_bytes() == b"precious"
     assert sorted(p.name for p in path.parent.iterdir()) == ["a.bin", "a.raw"]
     assert len(events)
