@@ -64,7 +64,7 @@ def main() -> None:
         elsewhere.mkdir()
         for command in ("spikesight", "train-dvs"):
             assert "usage" in run(commands / command, "--help", cwd=elsewhere)
-        program = "import spikesight; print(spikesight.load().predict(__import__('numpy').eye(28, dtype='uint8') * 255).label)"
+        program = "import numpy, spikesight; print(spikesight.load().predict(numpy.eye(28, dtype='uint8') * 255).label)"
         assert run(commands / "python", "-c", program, cwd=elsewhere).strip().isdigit()
         check_service(commands / "spikesight", elsewhere)
         print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, installs, runs and serves from another folder")

@@ -7,4 +7,3 @@ import pytest
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "numpy":
         monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
-        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
