@@ -236,7 +236,7 @@ def imports_exist(code: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{a.name}" for a in node.names if not hasattr(module, a.name))
 
 
-OUR_PACKAGES = ("app", "encoders", "models", "service", "training")
+OUR_PACKAGES = ("app", "encoders", "models", "service", "spikesight", "training")
 
 
 @pytest.fixture

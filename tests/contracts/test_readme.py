@@ -1,0 +1,35 @@
+"""The README: its tree is the disk's."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.processes import ROOT
+
+README = (ROOT / "README.md").read_text()
+PACKAGES = ("app", "encoders", "models", "service", "spikesight", "training")
+
+
+def tree() -> Iterator[Path]:
+    """Every folder and module that the tree names, relative to the project; a module has no suffix there."""
+    block = README.partition("## The tree\n")[2].split("```")[1]
+    top = Path()
+    for line in block.splitlines()[1:]:
+        names = re.split(r"\s{2,}", line.strip())[0].split(", ")
+        if not line.startswith(" "):
+            assert len(names) == 1
+            top = Path(names[0])
+            yield top
+        else:
+            yield from (top / name if name.endswith("/") else (top / name).with_suffix(".py") for name in names)
+
+
+def test_everything_in_the_tree_is_on_the_disk() -> None:
+    named = list(tree())
+    assert len(named) > 50
+    assert not [path.as_posix() for path in named if not (ROOT / path).exists()]
+
+
+def test_every_package_folder_is_in_the_tree() -> None:
+    on_disk = {found.parent.relative_to(ROOT) for name in PACKAGES for found in (ROOT / name).rglob("__init__.py")}
+    assert not sorted(path.as_posix() for path in on_disk - set(tree()))
