@@ -1,9 +1,11 @@
-"""Write docs/commands.md from the code: commands with their flags, recipes, ways of conversion, benchmarks.
+"""Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
+benchmarks), docs/results.md from training/results/.
 
-    python docs/make/make_docs.py            write the page
-    python docs/make/make_docs.py --check    say whether it is up to date, and change nothing
+    python docs/make/make_docs.py            write the pages
+    python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
 
-The text is made from the parsers' own actions and not by argparse, whose layout differs between versions of Python.
+The text of commands is made from the parsers' own actions and not by argparse, whose layout differs between versions
+of Python.
 """
 
 import argparse
@@ -14,8 +16,10 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
+import results_page
+
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "commands.md"
 COLUMNS, INDENT = 110, 34
 RULE = "|---|---|"  # below the head of a table of two columns
 HEAD = """# Commands, recipes, ways of conversion, benchmarks
@@ -149,22 +153,26 @@ def page() -> str:
     return "\n".join(parts) + "\n"
 
 
+PAGES = {"commands.md": page, "results.md": results_page.page}
+
+
 def main() -> int:
-    """Write the page, or compare it."""
+    """Write the pages, or compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only say whether the page is up to date")
+    parser.add_argument("--check", action="store_true", help="only say whether the pages are up to date")
     args = parser.parse_args()
-    text, name = page(), PAGE.relative_to(ROOT)
-    if PAGE.is_file() and PAGE.read_text() == text:
-        print(f"{name} is up to date")
-        return 0
-    if args.check:
-        print(f"{name} is out of date: run python docs/make/make_docs.py", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(text)
-    print(f"wrote {name}")
-    return 0
+    stale = 0
+    for name, made in PAGES.items():
+        path, text = ROOT / "docs" / name, made()
+        if path.is_file() and path.read_text() == text:
+            print(f"docs/{name} is up to date")
+        elif args.check:
+            print(f"docs/{name} is out of date: run python docs/make/make_docs.py", file=sys.stderr)
+            stale = 1
+        else:
+            path.write_text(text)
+            print(f"wrote docs/{name}")
+    return stale
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The README: its tree is the disk's."""
+"""The README: its tree is the disk's, and the figures of its results are those of the pages it links to."""
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
+from tests.contracts.test_docs import anchor
 from tests.support.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -33,3 +35,24 @@ def test_everything_in_the_tree_is_on_the_disk() -> None:
 def test_every_package_folder_is_in_the_tree() -> None:
     on_disk = {found.parent.relative_to(ROOT) for name in PACKAGES for found in (ROOT / name).rglob("__init__.py")}
     assert not sorted(path.as_posix() for path in on_disk - set(tree()))
+
+
+def section(page: Path, fragment: str) -> str:
+    """A page's text under the heading with this anchor, up to the next heading of its level or above."""
+    lines = iter(page.read_text().splitlines())
+    level = next(
+        len(line) - len(line.lstrip("#")) for line in lines if line[:1] == "#" and anchor(line.lstrip("#")) == fragment
+    )
+    return "\n".join(takewhile(lambda line: not re.match(rf"#{{1,{level}}} ", line), lines))
+
+
+def figures(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:\.\d+)?", text))
+
+
+def test_figures_of_the_results_are_those_of_their_pages() -> None:
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| \[results\]\(([^)#]+)#([^)]+)\) \|$", README, re.MULTILINE)
+    assert len(rows) == 5
+    for result, page, fragment in rows:
+        missing = figures(result) - figures(section(ROOT / page, fragment))
+        assert not missing, f"{page}#{fragment} does not say {', '.join(sorted(missing))}"
