@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common import report
 from benchmarks.common.networks import spikingjelly_converted
 from benchmarks.common.timing import begin, paired, print_table
 from models.conversion.convert import convert
@@ -68,10 +69,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[1, 8], help="images at a time, one table each")
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    report.option(parser)
     args = parser.parse_args()
     begin(engine_status())
     for count in args.images:
         bench(count, args.steps, args.rounds)
+    report.write("convert", args.json)
 
 
 if __name__ == "__main__":

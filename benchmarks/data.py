@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.common import report
 from benchmarks.common.timing import paired, print_machine, print_table
 from encoders.dvs import DvsEncoder
 from encoders.events import SensorSize
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("../shared/data"))
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=5)
+    report.option(parser)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     print_machine(engine_status())
@@ -106,6 +108,7 @@ def main() -> None:
     print_table(f"{len(items)} {what}, one epoch in batches of {BATCH}", timings, "Tonic")
     for name, t in timings.items():
         print(f"{name}: {len(items) / t.milliseconds * 1e3:,.0f} samples a second")
+    report.write("data", args.json)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common import report
 from benchmarks.common.networks import Variants, folded, inference, installed, openvino, spikingjelly_converted
 from benchmarks.common.networks import spikingjelly_resnet as spikingjelly
 from benchmarks.common.rates import at_rate
@@ -267,6 +268,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=Path, help="event files for the first shipped event model")
     parser.add_argument("--ann", type=Path, help="a trained CIFAR ResNet (.th) for the converted table")
     parser.add_argument("--pictures", type=Path, help="its pictures: an .npz of JPEGs")
+    report.option(parser)
     args = parser.parse_args()
     begin(engine_status())
     tables: dict[str, Callable[[], None]] = {
@@ -276,6 +278,7 @@ def main() -> None:
     }
     for table in args.tables:
         tables[table]()
+    report.write("engine", args.json)
 
 
 def converted(ann: Path | None, pictures: Path | None, rounds: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common import report
 from benchmarks.common.rates import at_rate
 from benchmarks.common.timing import begin, paired, print_table
 from benchmarks.engine import read_samples, read_windows
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-shipped", action="store_true", help="without the shipped digit model")
+    report.option(parser)
     args = parser.parse_args()
     begin(engine_status())
     for name in args.networks:
@@ -85,6 +87,7 @@ def main() -> None:
         assert isinstance(network, SpikingResNet)
         x_seq = read_windows(card, read_samples(card), 64).float()
         bench("training step, the shipped digit model", network.train().requires_grad_(), x_seq, args.rounds)
+    report.write("event_convolutions", args.json)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
+from benchmarks.common import report
 from encoders.binning import bin_events
 from encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from encoders.emulator.saccades import saccades
@@ -47,11 +48,13 @@ def compare(title: str, unit: str, amount: float, variants: list[Variant], round
             row[index] = max(time.process_time() - begin, 1e-7)
         taken.append(row)
     print(f"\n{title}{'   goal: ' + goal if goal else ''}")
+    report.table(title, "variant", unit, "ours over it", "low", "high")
     for index, (name, _) in enumerate(variants):
         speed = amount / statistics.median(row[index] for row in taken)
         ratios = sorted(row[index] / row[0] for row in taken)
         spread = f"   ours is {statistics.median(ratios):6.2f} times as fast ({ratios[0]:.2f} to {ratios[-1]:.2f})"
         print(f"  {name:42s} {speed:10.3g} {unit}{spread if index else ''}")
+        report.row(name, speed, statistics.median(ratios), ratios[0], ratios[-1])
 
 
 def some_events(n: int, size: SensorSize, span_us: int = 1_000_000, seed: int = 0) -> Events:
@@ -255,6 +258,7 @@ def udp(_: int) -> None:
     from encoders.sources.source import Source
 
     print("\nUDP loopback, 180 events a datagram, 5 ms batches   goal: 4 Mev/s without loss, p95 <= 35 ms")
+    report.table("UDP on loopback", "layout", "Mev/s", "received, %", "p50 ms", "p95 ms")
     for layout, rate in (("t64", 1e6), ("t64", 4e6), ("t32", 4e6), ("aestream", 4e6)):
         opened: list[UdpDriver] = []
 
@@ -268,6 +272,7 @@ def udp(_: int) -> None:
             share = 100 * source.n_events / sent
         p50, p95 = np.percentile(late, (50, 95)) if late else (float("nan"), float("nan"))
         print(f"  {layout:9s} {rate / 1e6:.0f} Mev/s   received {share:6.2f} %   p50 {p50:5.1f} ms, p95 {p95:5.1f} ms")
+        report.row(layout, rate / 1e6, share, float(p50), float(p95))
     print(f"  receive buffer granted: {opened[0].buffer_bytes:,} bytes")
 
 
@@ -346,6 +351,8 @@ def tcp(_: int) -> None:
     p50, p95 = np.percentile(late, (50, 95))
     print("\nTCP virtual camera, 1 ms packets, about 1 Mev/s   goal: p95 <= 10 ms")
     print(f"  received {100 * received / (k * 1000):.2f} %   p50 {p50:.1f} ms, p95 {p95:.1f} ms")
+    report.table("network camera over TCP, 1 ms packets", "Mev/s", "received, %", "p50 ms", "p95 ms")
+    report.row(1.0, 100 * received / (k * 1000), float(p50), float(p95))
 
 
 PARTS = {"reading": reading, "binning": binning, "filters": filters, "emulator": emulator, "udp": udp, "tcp": tcp}
@@ -356,11 +363,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--rounds", type=int, default=7)
+    report.option(parser)
     args = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(f"numpy {np.__version__}, Python {sys.version.split()[0]}, load {load:.1f} on {os.cpu_count()} cores")
     for name in args.parts or PARTS:
         PARTS[name](args.rounds)
+    report.write("events", args.json)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.common import report
 from encoders.emulator.motions import MOTIONS, motion_recording
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
@@ -44,9 +45,11 @@ def drawn(classifier: Classifier, count: int) -> None:
             right["in order"] += classifier.predict(inputs)[-1].index == index
             right["shuffled in time"] += classifier.predict(shuffled(inputs, random))[-1].index == index
     total = count * len(MOTIONS)
+    report.table("drawn motions", "recordings", "right", "of", "low", "high")
     for name, correct in right.items():
         low, high = wilson(correct, total)
         print(f"drawn, {name:17} {correct}/{total} = {correct / total:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+        report.row(name, correct, total, low, high)
 
 
 def frames_of(path: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -110,13 +113,19 @@ def main() -> None:
     parser.add_argument("--model", default="motions")
     parser.add_argument("--count", type=int, default=100, help="drawn recordings of each motion")
     parser.add_argument("--videos", type=Path, help="a folder with *.mkv and *.mp4, searched in depth")
+    report.option(parser)
     args = parser.parse_args()
     classifier = Classifier.load(find(args.model))
     drawn(classifier, args.count)
-    if args.videos is None:
-        return
+    if args.videos is not None:
+        videos(classifier, args.videos)
+    report.write("motions", args.json)
+
+
+def videos(classifier: Classifier, folder: Path) -> None:
+    """Every clip below a folder, and all together."""
     every: list[tuple[str, str]] = []
-    for path in sorted([*args.videos.rglob("*.mkv"), *args.videos.rglob("*.mp4")]):
+    for path in sorted([*folder.rglob("*.mkv"), *folder.rglob("*.mp4")]):
         answers = on_video(classifier, path)
         every += answers
         print(f"{path.name:22} {sum(t == a for t, a in answers)}/{len(answers)} windows that move clearly one way")
@@ -126,6 +135,8 @@ def main() -> None:
         print(
             f"video, all {correct}/{len(every)} = {correct / len(every):.3f}  (95 % interval {low:.3f} to {high:.3f})"
         )
+        report.table("motions on video", "clips", "right", "of", "low", "high")
+        report.row("all", correct, len(every), low, high)
         for truth in STRAIGHT:
             said = [a for t, a in every if t == truth]
             print(f"  {truth:6}", {label: said.count(label) for label in MOTIONS if label in said})

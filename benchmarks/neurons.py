@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.common import report
 from benchmarks.common.timing import paired, print_machine, print_table
 from models.engine.engine import engine_status
 from models.neurons.config import NeuronConfig
@@ -163,6 +164,7 @@ def _status_kb(name: str) -> int:
 def print_peaks(names: list[str], small: bool) -> None:
     """Each variant in a process whose freed memory goes back to the system at once."""
     print("\n| variant | peak memory, in tensors of the input's size |\n|---|---|")
+    report.table("peak memory of forward + backward", "variant", "tensors of the input's size")
     for name in names:
         if "compile" in name:
             continue
@@ -170,7 +172,9 @@ def print_peaks(names: list[str], small: bool) -> None:
         environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
         environment.pop("GLIBC_TUNABLES", None)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        print(f"| {name} | {done.stdout.strip().splitlines()[-1]} |")
+        peak = done.stdout.strip().splitlines()[-1]
+        print(f"| {name} | {peak} |")
+        report.row(name, float(peak))
 
 
 def main() -> None:
@@ -180,6 +184,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="SpikingJelly under torch.compile as well")
     parser.add_argument("--memory", action="store_true", help="peak memory instead of times")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
+    report.option(parser)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -192,6 +197,7 @@ def main() -> None:
     layers = gather_layers(args.compile)
     if args.memory:
         print_peaks(list(layers), args.small)
+        report.write("neurons", args.json)
         return
     for name in layers:
         if name.startswith(("plain", "SpikingJelly m", "SpikingJelly t")):
@@ -217,6 +223,7 @@ def main() -> None:
     for title, mode in (("forward", infer), ("forward + backward", train)):
         timings = paired({name: mode(layer) for name, layer in layers.items()}, base, args.rounds)
         print_table(f"{list(shape)} float32, {title}", timings, base)
+    report.write("neurons", args.json)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.common import report
 from benchmarks.common.timing import paired, print_machine, print_table
 from models.engine.engine import engine_status
 from models.networks.resnet import NETWORKS, SpikingResNet
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--options", action="store_true")
+    report.option(parser)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
@@ -124,6 +126,7 @@ def main() -> None:
     timings = paired(variants, "ANN on the same images", args.rounds)
     shape = f"T = {args.steps}, {args.batch} x 3 x 32 x 32"
     print_table(f"training step, SEW ResNet-18, {shape}", timings, "ANN on the same images")
+    report.write("training", args.json)
 
 
 if __name__ == "__main__":

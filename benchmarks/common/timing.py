@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 
+from benchmarks.common import report
 from models.native.memory import keep_memory
 
 
@@ -48,7 +49,9 @@ def print_table(title: str, timings: dict[str, Timing], base: str, per: int = 1,
     """`per` divides the times, for results a step or a stream."""
     print(f"\n{title}")
     print(f"| variant | {unit} | x {base} | min - max |\n|---|---|---|---|")
+    report.table(title, "variant", unit, f"times {base}", "low", "high")
     for name, t in timings.items():
+        report.row(name, t.milliseconds / per, t.ratio, t.low, t.high)
         print(f"| {name} | {t.milliseconds / per:.3g} | {t.ratio:.2f} | {t.low:.2f} - {t.high:.2f} |")
 
 

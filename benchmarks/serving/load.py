@@ -26,6 +26,7 @@ import numpy as np
 import torch
 import uvloop
 
+from benchmarks.common import report
 from benchmarks.serving import work
 from benchmarks.serving.clients import Load, Served, answered, closed_loop, peer, spikesight
 from benchmarks.serving.streams import as_answered, messages, paced
@@ -52,7 +53,6 @@ def images(title: str, model: Path, body: bytes, seconds: float, python: str | N
     """Saturation and single requests, beside the bare model of the same minute and other servers."""
     classifier = Classifier.load(model)
     served = spikesight(model)
-    print(f"\n{title}; goals at 8 and 32: rate >= 0.90, CPU <= 1.10 of the loop; at 1: p50 <= loop's + 2 ms")
     columns = (
         "clients",
         "img/s",
@@ -64,7 +64,8 @@ def images(title: str, model: Path, body: bytes, seconds: float, python: str | N
         "p50 ms",
         "loop's p50",
     )
-    head(*columns, "p99 ms")
+    goals = "at 8 and 32 rate >= 0.90, CPU <= 1.10 of the loop; at 1 p50 <= loop's + 2 ms"
+    head(title, *columns, "p99 ms", goals=goals)
     load(served, "/v1/predict", body, "image/jpeg", 8, 1)
     bare(classifier, body, 8, 1)  # compiled kernels are loaded
     for clients in (1, 8, 32):
@@ -95,8 +96,8 @@ def peers(ours: Served, python: str, model: Path, body: bytes, seconds: float) -
     for name, served in servers.items():
         while not load(served, *requests[name], 8, 0.5).good:  # its worker is still loading
             time.sleep(0.5)
-    print("\nThe same model behind other servers: img/s (CPU ms an image, all processes), medians of three turns")
-    head("clients", *servers)
+    title = "the same model behind other servers: img/s (CPU ms an image, all processes), medians of three turns"
+    head(title, "clients", *servers)
     for clients in (1, 8, 32):
         loads: dict[str, list[Load]] = {name: [] for name in servers}
         for turn in range(3):
@@ -114,8 +115,8 @@ def null(folder: Path, seconds: float) -> None:
     served = spikesight(work.null_images(folder / "image"))
     tiny = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.png"\r\n\r\n' + tiny + b"\r\n--b--\r\n"
-    print("\nA model that costs next to nothing; goals: <= 0.5 ms CPU a request, <= 0.1 ms a WebSocket message")
-    head("request", "a second", "CPU ms")
+    goals = "<= 0.5 ms CPU a request, <= 0.1 ms a WebSocket message"
+    head("a model that costs next to nothing", "request", "a second", "CPU ms", goals=goals)
     for name, body, kind in (("raw", tiny, "image/png"), ("multipart", form, "multipart/form-data; boundary=b")):
         own = load(served, "/v1/predict", body, kind, 8, seconds)
         row(name, own.rate, own.cpu_s * 1e3 / max(1, own.good))
@@ -157,8 +158,7 @@ def overload(model: Path, seconds: float) -> None:
 
     own = uvloop.run(both())
     bound = (queue / batch + 1) * batch / peak.rate * 1e3 * 1.25
-    print(f"\nOverload: {4 * peak.rate:.0f} requests a second, 4 times the peak, by 64 clients on 16 places")
-    head("what", "measured", "goal")
+    head("overload, 4 times the peak, by 64 clients on 16 places", "what", "measured", "goal")
     row("goodput / peak", own.rate / peak.rate, ">= 0.90")
     row("p99 of accepted, ms", own.quantile(0.99), f"<= {bound:.0f}")
     row("p99 of refused, ms", float(np.quantile(own.refused_ms, 0.99)) if own.refused_ms else float("nan"), "<= 20")
@@ -179,8 +179,8 @@ def streams(model: Path, seconds: float) -> None:
     cpu, begin = served.cpu_s(), time.perf_counter()
     rate = as_answered(served, own, seconds)
     cpu = (served.cpu_s() - cpu) / (time.perf_counter() - begin)
-    print(f"\n{STREAMS} live streams, events on {work.ACTIVE:.0%} of the pixels")
-    head("what", "steps/s", "over PyTorch one by one")
+    title = f"{STREAMS} live streams, events on {work.ACTIVE:.0%} of the pixels"
+    head(title, "what", "steps/s", "over PyTorch one by one")
     row("PyTorch, one by one", plain, 1.0)
     row("PyTorch, batches of 8", plain_batch, plain_batch / plain)
     row("engine, one by one", alone, alone / plain)
@@ -195,8 +195,15 @@ def steady(name: str, served: Served, classifier: Classifier, period_s: float, s
     """From the end of a bin to its prediction, when every stream sends a bin a period."""
     all_ms = 1e3 * STREAMS / bare_steps(classifier, STREAMS, 8, 1)
     ms = paced(served, streams_of(classifier, int(seconds / period_s)), period_s)
-    print(f"\n{name}: {STREAMS} streams, a step each every {period_s * 1e3:.1f} ms; goal: p95 <= 2 steps")
-    head("a step of all, ms", "load of the model", "p50 ms", "p95 ms", "p95 / a step of all", "p95 / a batch of 8")
+    columns = (
+        "a step of all, ms",
+        "load of the model",
+        "p50 ms",
+        "p95 ms",
+        "p95 / a step of all",
+        "p95 / a batch of 8",
+    )
+    head(f"{name}: {STREAMS} streams, a step each {period_s * 1e3:.1f} ms", *columns, goals="p95 <= 2 steps")
     p50, p95 = np.quantile(ms, (0.5, 0.95)).tolist()
     row(all_ms, all_ms / 1e3 / period_s, p50, p95, p95 / all_ms, p95 / (all_ms * 8 / STREAMS))
 
@@ -216,6 +223,7 @@ def main() -> None:
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with litserve and bentoml; else no such rows")
     choices = ("large-images", "images", "null", "overload", "large-streams", "streams")
     parser.add_argument("--only", choices=choices, help="one table alone")
+    report.option(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_membranes()  # the bare model has what the service has
@@ -247,6 +255,7 @@ def main() -> None:
         for table, run in tables.items():
             if args.only in (None, table):
                 run()
+    report.write("service", args.json)
 
 
 if __name__ == "__main__":

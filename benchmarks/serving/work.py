@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.common import report
 from benchmarks.common.rates import at_rate
 from encoders.events import SensorSize, make_events
 from models.checkpoint import save
@@ -134,12 +135,20 @@ def bare_steps(classifier: Classifier, streams: int, batch: int, seconds: float,
     return n / (time.perf_counter() - begin)
 
 
-def row(*cells: object) -> None:
-    """One line of a table."""
+def line(*cells: object) -> None:
+    """One printed line."""
     print("| " + " | ".join(f"{c:.2f}" if isinstance(c, float) else str(c) for c in cells) + " |", flush=True)
 
 
-def head(*names: str) -> None:
-    """The first two lines of a table."""
-    row(*names)
-    row(*["---"] * len(names))
+def row(*cells: report.Cell) -> None:
+    """One line of a table, printed and kept."""
+    line(*cells)
+    report.row(*cells)
+
+
+def head(title: str, *names: str, goals: str = "") -> None:
+    """A table's title and its first two lines."""
+    print(f"\n{title}{'; goals: ' + goals if goals else ''}")
+    report.table(title, *names)
+    line(*names)
+    line(*["---"] * len(names))

@@ -1,5 +1,5 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
-benchmarks), docs/results.md from training/results/.
+benchmarks), docs/results.md from training/results/, docs/performance.md from benchmarks/results/.
 
     python docs/make/make_docs.py            write the pages
     python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
+import performance_page
 import results_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,7 +154,7 @@ def page() -> str:
     return "\n".join(parts) + "\n"
 
 
-PAGES = {"commands.md": page, "results.md": results_page.page}
+PAGES = {"commands.md": page, "results.md": results_page.page, "performance.md": performance_page.page}
 
 
 def main() -> int:

@@ -1,0 +1,107 @@
+"""What a benchmark measured as JSON, beside what it prints: benchmarks/results/<name>-<processor>.json.
+
+`table` begins a table, `row` adds to it, `write` keeps all of them; docs/performance.md is made from these files. A
+file keeps the tables that a run did not measure, so one table can be repeated alone.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+from contextlib import suppress
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+CPU = Path("/proc/cpuinfo")
+SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon", "asimd", "sve")
+PACKAGES = ("numpy", "torch", "spikingjelly", "snntorch", "norse", "sinabs", "openvino", "tonic", "eventcv", "faery")
+PACKAGES += ("evt3", "expelliarmus", "evutils", "dv_processing")
+"""Modules whose version stands in the file when a run has loaded them."""
+
+Cell = str | float
+_tables: list[dict[str, Any]] = []  # of this run
+
+
+def option(parser: argparse.ArgumentParser) -> None:
+    """--json FILE."""
+    default = "benchmarks/results/<name>-<processor>.json"
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"where the rows go ({default})")
+
+
+def table(title: str, *columns: str) -> None:
+    """Begin a table; columns of words first, columns of numbers with their unit."""
+    _tables.append({"title": title, "columns": list(columns), "rows": []})
+
+
+def row(*cells: Cell) -> None:
+    """A line of the table begun last; numbers are kept to four digits."""
+    assert len(cells) == len(_tables[-1]["columns"])
+    _tables[-1]["rows"].append([float(f"{cell:.4g}") if isinstance(cell, float) else cell for cell in cells])
+
+
+def processor(cpuinfo: str) -> tuple[str, list[str]]:
+    """(name with family and model, instruction sets that matter here) from the text of /proc/cpuinfo."""
+    facts = dict(re.findall(r"^([^\t:\n]+?)\s*:\s*(.*)$", cpuinfo.split("\n\n")[0], re.MULTILINE))
+    name = facts.get("model name", platform.processor() or platform.machine())
+    if "cpu family" in facts:
+        name += f" (family {facts['cpu family']}, model {facts['model']})"
+    has = set(facts.get("flags", facts.get("Features", "")).split())
+    return name, [each for each in SETS if each in has]
+
+
+def slug(name: str) -> str:
+    """A processor's name in a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that this run has loaded."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        if name in sys.modules:
+            with suppress(PackageNotFoundError):
+                found[name] = version(name)
+    return found
+
+
+def command(argv: list[str]) -> str:
+    """The command that repeats a run: no --json, and of a path outside the project its name alone."""
+    module = ".".join(Path(argv[0]).resolve().relative_to(ROOT).with_suffix("").parts)
+    words, skip = ["python", "-m", module], False
+    for word in argv[1:]:
+        if not skip and not word.startswith("--json"):
+            words.append(f"<{Path(word).name}>" if Path(word).is_absolute() else word)
+        skip = word == "--json"
+    return shlex.join(words)
+
+
+def write(name: str, file: Path | None = None) -> Path:
+    """Keep this run's tables; those of the same title are replaced, the file's others stay. The file written."""
+    called, sets = processor(CPU.read_text() if CPU.exists() else "")
+    path = file or RESULTS / f"{name}-{slug(called)}.json"
+    before = json.loads(path.read_text())["tables"] if path.exists() else []
+    fresh = {
+        "date": date.today().isoformat(),
+        "command": command(sys.argv),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
+        "versions": versions(),
+    }
+    titles = {made["title"] for made in _tables}
+    kept = [old for old in before if old["title"] not in titles]
+    found = {"benchmark": name, "processor": called, "instruction_sets": sets}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**found, "tables": kept + [{**made, **fresh} for made in _tables]}, indent=1)
+    path.write_text(text + "\n")
+    _tables.clear()
+    print(f"\nwrote {path.name}")
+    return path

@@ -1,0 +1,75 @@
+"""What a benchmark measured is kept as JSON that names the processor, the command and no path of the machine."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.common import report
+
+CPUINFO = """processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 25
+model\t\t: 17
+model name\t: AMD EPYC
+flags\t\t: fpu avx2 fma avx512f avx512_bf16 sha_ni
+
+processor\t: 1
+model name\t: another
+"""
+
+
+def test_the_processor_is_named_with_its_model_and_sets() -> None:
+    name, sets = report.processor(CPUINFO)
+    assert name == "AMD EPYC (family 25, model 17)"
+    assert sets == ["avx2", "fma", "avx512f", "avx512_bf16"]
+    assert report.slug(name) == "amd-epyc-family-25-model-17"
+    assert report.processor("")[0]
+
+
+def test_the_command_has_no_json_and_no_path_of_the_machine() -> None:
+    argv = [str(report.ROOT / "benchmarks" / "engine.py"), "--rounds", "3", "--json", "/x/y.json", "--ann", "/x/a.th"]
+    assert report.command(argv) == "python -m benchmarks.engine --rounds 3 --ann '<a.th>'"
+    assert report.command([*argv[:3], "--json=/x/y.json"]) == "python -m benchmarks.engine --rounds 3"
+
+
+def test_a_repeated_table_replaces_its_own_and_keeps_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(report.ROOT / "benchmarks" / "engine.py")])
+    file = tmp_path / "some" / "engine.json"
+    for title, value in (("one", 1.23456), ("two", 2.0), ("one", 3.0)):
+        report.table(title, "variant", "ms")
+        report.row("engine", value)
+        assert report.write("engine", file) == file
+        kept = json.loads(file.read_text())
+        assert kept["tables"][-1]["rows"] == [["engine", float(f"{value:.4g}")]]
+    assert [table["title"] for table in kept["tables"]] == ["two", "one"]
+    assert kept["benchmark"] == "engine"
+    assert kept["processor"]
+    assert {"date", "command", "threads", "load", "versions"} <= kept["tables"][0].keys()
+
+
+def test_every_result_in_the_repository_is_readable_and_names_no_machine() -> None:
+    files = sorted(report.RESULTS.glob("*.json"))
+    assert files
+    for file in files:
+        text = file.read_text()
+        kept = json.loads(text)
+        assert file.stem == f"{kept['benchmark']}-{report.slug(kept['processor'])}"
+        assert not [word for word in ("/work/", "/root/", "/home/", "/tmp/") if word in text]
+        for table in kept["tables"]:
+            assert all(len(row) == len(table["columns"]) for row in table["rows"]), table["title"]
+
+
+def test_every_benchmark_keeps_its_rows() -> None:
+    for path in (report.ROOT / "benchmarks").rglob("*.py"):
+        source = path.read_text()
+        if "def main()" in source:
+            assert "report.option(parser)" in source, path.name
+            assert "report.write(" in source, path.name
+    parser = argparse.ArgumentParser()
+    report.option(parser)
+    assert parser.parse_args(["--json", "x.json"]).json == Path("x.json")
