@@ -1,5 +1,6 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
-benchmarks), docs/results.md from training/results/, docs/performance.md from benchmarks/results/.
+benchmarks), docs/results.md from training/results/, docs/performance.md from benchmarks/results/,
+docs/python.ipynb from docs/python.md.
 
     python docs/make/make_docs.py            write the pages
     python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
@@ -17,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
+import notebook
 import performance_page
 import results_page
 
@@ -154,7 +156,12 @@ def page() -> str:
     return "\n".join(parts) + "\n"
 
 
-PAGES = {"commands.md": page, "results.md": results_page.page, "performance.md": performance_page.page}
+PAGES = {
+    "commands.md": page,
+    "results.md": results_page.page,
+    "performance.md": performance_page.page,
+    "python.ipynb": notebook.page,
+}
 
 
 def main() -> int:

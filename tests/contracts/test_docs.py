@@ -3,6 +3,7 @@
 import ast
 import copy
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -264,6 +265,16 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         assert not list(imports_exist(tree)), f"{page.name}:{block.line} imports what does not exist"
         if not NEEDS.match(block.text.lstrip()):
             exec(compile(source, str(page), "exec", dont_inherit=True), names)
+
+
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "docs" / "python.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) > 5
+    names: dict[str, Any] = {"__name__": "notebook"}
+    for number, source in enumerate(cells, 1):
+        exec(compile(source, f"python.ipynb, code cell {number}", "exec", dont_inherit=True), names)
 
 
 @PAGES

@@ -1,0 +1,25 @@
+"""docs/python.ipynb: docs/python.md as a notebook, a code cell a Python block."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).resolve().parents[1] / "python.md"
+
+
+def cell(kind: str, number: int, text: str) -> dict[str, Any]:
+    """One cell, of format 4.5."""
+    made: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}}
+    if kind == "code":
+        made |= {"execution_count": None, "outputs": []}
+    return {**made, "source": text.strip("\n").splitlines(keepends=True)}
+
+
+def page() -> str:
+    """docs/python.ipynb, without outputs."""
+    text = PAGE.read_text().replace(" The same page as a [notebook](python.ipynb).", "")
+    parts = re.split(r"^```python\n(.*?)^```\n", text, flags=re.MULTILINE | re.DOTALL)
+    cells = [cell("code" if n % 2 else "markdown", n, part) for n, part in enumerate(parts) if part.strip()]
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}, indent=1) + "\n"
