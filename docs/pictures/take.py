@@ -1,7 +1,8 @@
-"""Takes the pictures of the documents: the page in light, dark and phone size, a file's spike train, models compared
-side by side, the desktop demo.
+"""Takes the pictures of the documents: the page while it classifies (animated), in light, dark and phone size, a file's
+spike train, models compared side by side, the desktop demo.
 
-`python docs/pictures/take.py [--only WORD]` writes PNG files beside this one. Needs Chromium and playwright.
+`python docs/pictures/take.py [--only WORD]` writes files beside this one, and none in which an answer is not the true
+one. Needs Chromium and playwright.
 """
 
 import argparse
@@ -11,8 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -33,6 +35,9 @@ sys.path.insert(0, str(HERE.parent.parent / "service" / "samples"))
 from draw import digit  # noqa: E402
 
 WIDE, PHONE = (1320, 890), (390, 844)
+PLAYED_S = 1.6  # the first round of a shipped recording of 0.3 s, played at a quarter of its speed
+HOLD_MS = 1500  # the last picture of the animation
+LARGEST = 2 << 20  # bytes of the animation
 COLOURS = 256  # of a picture's palette: small files, no visible loss
 
 
@@ -72,7 +77,6 @@ def save(name: str, png: bytes) -> None:
 
 def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Page:
     context = browser.new_context(
-        permissions=["camera"],
         color_scheme=scheme,  # type: ignore[arg-type]
         viewport={"width": size[0], "height": size[1]},
     )
@@ -82,83 +86,104 @@ def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Pag
     return page
 
 
-def when_sure(page: Page, label: str, seconds: float) -> bytes:
-    """A screenshot once the page is sure of the label, or when the time is over."""
+def insist(page: Page, truth: str, of: str = "#label") -> None:
+    """Refuse a picture whose answers are not the true one, or of a page that cannot keep up."""
+    said = set(page.locator(of).all_inner_texts())
+    link = page.locator("#link-text").inner_text()
+    if said != {truth} or "overloaded" in link:
+        raise SystemExit(f"no picture: the page says {', '.join(sorted(said))} ({link}), and {truth} is shown")
+
+
+def wait_for(page: Page, true: Callable[[], bool], seconds: float) -> None:
+    """Poll until it holds or the time is over; `insist` judges afterwards."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not true():
         page.wait_for_timeout(40)
-        sure = page.locator("#confidence").inner_text().split()
-        if (
-            page.locator("#label").inner_text() == label
-            and sure
-            and int(sure[0]) >= 90
-            and time.monotonic() > end - seconds + 4
-        ):
-            break
-    page.get_by_role("button", name="Pause").click()
-    return page.screenshot()
+
+
+def recording(page: Page, label: str) -> Iterator[tuple[float, bytes]]:
+    """Screenshots (seconds, PNG) while the page plays a shipped recording for the first time, from its first label."""
+    page.get_by_role("button", name=f"digit {label}").click()
+    wait_for(page, lambda: page.locator("#label").inner_text() != "–", 20)
+    begin = time.monotonic()
+    while (now := time.monotonic() - begin) < PLAYED_S:
+        insist(page, label)
+        picture = page.screenshot()
+        insist(page, label)  # nor did it change meanwhile
+        yield now, picture
+
+
+def fullest(pictures: Iterator[tuple[float, bytes]]) -> bytes:
+    """The one with most in it of the later half."""
+    return max((png for seconds, png in pictures if seconds > PLAYED_S / 2), key=len)
+
+
+def animate(browser: Browser, url: str, label: str = "3") -> None:
+    """page.webp: the page while it classifies a shipped recording, as fast as it was seen."""
+    page = visit(browser, url, "light", WIDE)
+    times, pictures = zip(*recording(page, label))
+    page.context.close()
+    frames = [Image.open(io.BytesIO(png)).convert("RGB") for png in pictures]
+    lasted = [round(1e3 * (after - before)) for before, after in pairwise(times)]
+    path = HERE / "page.webp"
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=[*lasted, HOLD_MS], loop=0, quality=80, method=4
+    )
+    print(f"page.webp {path.stat().st_size / 1024:.0f} KiB, {len(frames)} pictures")
+    if path.stat().st_size > LARGEST:
+        raise SystemExit("page.webp is too large")
 
 
 @contextmanager
 def chromium() -> Iterator[tuple[Browser, Path]]:
-    """A browser whose camera sees the scene, and a picture of a seven to show it."""
+    """A browser, and a picture of a seven to show it."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        video, picture = Path(folder) / "camera.mjpeg", Path(folder) / "seven.png"
-        frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 30))[1].tobytes() for n in range(60)]
-        video.write_bytes(b"".join(frames))
+        picture = Path(folder) / "seven.png"
         cv2.imwrite(str(picture), digit("7"))
-        flags = [
-            "--no-sandbox",
-            "--disable-gpu",
-            "--use-fake-ui-for-media-stream",
-            "--use-fake-device-for-media-stream",
-        ]
-        flags.append(f"--use-file-for-fake-video-capture={video}")
+        flags = ["--no-sandbox", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         yield browser, picture
         browser.close()
 
 
-def of_the_page(browser: Browser, url: str, picture: Path, seconds: float) -> None:
-    """Light, dark and phone with the camera; a file."""
-    for name, scheme, size in (("light", "light", WIDE), ("dark", "dark", WIDE), ("phone", "light", PHONE)):
+def of_the_page(browser: Browser, url: str, picture: Path) -> None:
+    """The start; light, dark and phone with a shipped recording; a file."""
+    for name, scheme, size, label in (
+        ("light", "light", WIDE, "3"),
+        ("dark", "dark", WIDE, "7"),
+        ("phone", "light", PHONE, "5"),
+    ):
         page = visit(browser, url, scheme, size)
         if name == "light":
             save("page-start", page.screenshot())
-        page.get_by_role("button", name="Start camera").click()
-        save(f"page-{name}", when_sure(page, "3", seconds))
+        save(f"page-{name}", fullest(recording(page, label)))
         page.context.close()
     page = visit(browser, url, "light", WIDE)
     page.locator("#file").set_input_files(picture)
-    page.wait_for_timeout(3000)
+    wait_for(page, lambda: page.locator("#label").inner_text() == "7", 20)
+    insist(page, "7")
     save("page-file", page.screenshot())
     page.context.close()
 
 
-def of_comparisons(browser: Browser, url: str, picture: Path, seconds: float) -> None:
-    """The camera, a file and a drawing through all models of digits."""
-    for name, scheme, size in (
-        ("compare", "light", WIDE),
-        ("compare-dark", "dark", WIDE),
-        ("compare-phone", "light", PHONE),
+def of_comparisons(browser: Browser, url: str, picture: Path) -> None:
+    """A file and drawings through all models of digits."""
+    for name, scheme, size, truth in (
+        ("compare", "light", WIDE, "3"),
+        ("compare-dark", "dark", WIDE, "7"),
+        ("compare-phone", "light", PHONE, "5"),
     ):
         page = visit(browser, url, scheme, size)
         page.get_by_role("button", name="Compare").click()
-        if name == "compare":
-            page.get_by_role("button", name="Start camera").click()
-        elif name == "compare-dark":
+        if name == "compare-dark":
             page.locator("#file").set_input_files(picture)
         else:
             page.locator("#draw").click()
-            page.get_by_role("button", name="Write a 5").click()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            page.wait_for_timeout(200)
-            said = page.locator(".column strong").all_inner_texts()
-            if len(set(said)) == 1 and said[0] != "–" and time.monotonic() > end - seconds + 6:
-                break
-        if name == "compare":
-            page.get_by_role("button", name="Pause").click()
+            page.get_by_role("button", name=f"Write a {truth}").click()
+        answers = page.locator(".column strong")
+        wait_for(page, lambda answers=answers, truth=truth: set(answers.all_inner_texts()) == {truth}, 30)
+        page.wait_for_timeout(1000)  # the bars grow
+        insist(page, truth, ".column strong")
         save(f"page-{name}", page.screenshot(full_page=size == PHONE))
         page.context.close()
 
@@ -172,24 +197,27 @@ def of_the_desktop(classifier: Classifier) -> None:
         demo = Demo(classifier, open_source(str(video)))
         for glimpse in demo.source.glimpses:
             demo.see(glimpse)
+        if demo.answer is None or demo.answer.prediction.label != "3":
+            raise SystemExit("no picture: the demo does not see the 3")
         save("desktop", cv2.imencode(".png", demo.picture()[..., ::-1])[1].tobytes())
 
 
 def main() -> None:
     """Take all of them, or some."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("page", "compare", "desktop"), help="take these alone")
-    parser.add_argument("--seconds", type=float, default=60, help="how long to wait for a sure answer")
+    parser.add_argument("--only", choices=("animation", "page", "compare", "desktop"), help="take these alone")
     args = parser.parse_args()
     if args.only in (None, "desktop"):
         of_the_desktop(Classifier.load(find(default_model())))
     if args.only == "desktop":
         return
     with serving(tuple(Classifier.load(find(name)) for name in shipped())) as url, chromium() as (browser, picture):
+        if args.only in (None, "animation"):
+            animate(browser, url)
         if args.only in (None, "page"):
-            of_the_page(browser, url, picture, args.seconds)
+            of_the_page(browser, url, picture)
         if args.only in (None, "compare"):
-            of_comparisons(browser, url, picture, args.seconds)
+            of_comparisons(browser, url, picture)
 
 
 if __name__ == "__main__":
