@@ -10,7 +10,8 @@ HEAD = """# Performance
 
 Written by `docs/make/make_docs.py` from [`benchmarks/results/`](../benchmarks/results/); a test fails when this page
 is out of date. Absolute times are for orientation, ratios come from one run each; [the rules](measuring.md). One
-thread unless a row says otherwise. A benchmark that runs writes its rows there, so one command repeats a table.
+thread unless a row says otherwise, on the process's CPU clock (service and network: the wall clock). A load well above
+1 means that other work ran beside it. A benchmark that runs writes its rows there, so one command repeats a table.
 """
 SECTIONS = {
     "Engine": (
@@ -68,7 +69,7 @@ def when(table: dict[str, Any]) -> str:
     if "date" not in table:
         return ""
     versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
-    return f", {table['date']}, CPU clock beside other work (load {table['load']}), {versions}"
+    return f", {table['date']}, load {table['load']}, {versions}"
 
 
 def page() -> str:
