@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.preprocess import fit_digit, fit_plain
+from encoders.preprocess import find_drawing, fit_digit, fit_plain
 from tests.support.samples import drawing
 
 
@@ -51,3 +51,43 @@ def test_input_is_unchanged_and_wrong_input_refused() -> None:
     for bad in (image.astype(float), np.zeros((0, 4), np.uint8), np.zeros((2, 2, 2, 2), np.uint8)):
         with pytest.raises(ValueError, match="uint8"):
             fit_digit(bad, 28, 28)
+
+
+def paper_on_a_desk(light: float = 0.0) -> np.ndarray:
+    """A 3 in dark ink on a turned sheet, on a dark desk with texture, light from one side: uint8 [480, 640, 3]."""
+    sheet = np.full((300, 360, 3), 230, np.uint8)
+    cv2.putText(sheet, "3", (110, 230), cv2.FONT_HERSHEY_SIMPLEX, 7, (40, 40, 60), 26, cv2.LINE_AA)
+    turn = cv2.getRotationMatrix2D((180, 150), 9, 1)
+    turn[:, 2] += (140, 90)
+    desk = np.random.default_rng(0).integers(20, 110, (48, 64, 3)).astype(np.uint8)
+    picture = cv2.resize(desk, (640, 480), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    mask = cv2.warpAffine(np.ones((300, 360), np.float32), turn, (640, 480))[..., None]
+    picture = picture * (1 - mask) + cv2.warpAffine(sheet, turn, (640, 480)) * mask
+    return (picture * (1 - light * np.linspace(0, 1, 640)[None, :, None])).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("light", [0.0, 0.4])
+def test_a_digit_on_paper_is_found_among_other_things(light: float) -> None:
+    alone = np.full((300, 300), 255, np.uint8)
+    cv2.putText(alone, "3", (80, 230), cv2.FONT_HERSHEY_SIMPLEX, 7, 0, 26, cv2.LINE_AA)
+    found, expected = (fit_digit(p, 28, 28)[0].astype(float).ravel() for p in (paper_on_a_desk(light), alone))
+    assert np.corrcoef(found, expected)[0, 1] > 0.75
+
+
+def test_light_that_falls_off_is_evened_out() -> None:
+    page = np.full((300, 300), 240, np.uint8)
+    cv2.putText(page, "3", (80, 230), cv2.FONT_HERSHEY_SIMPLEX, 7, 40, 26, cv2.LINE_AA)
+    y, x = np.mgrid[:300, :300]
+    shaded = (page * (1 - 0.45 * np.hypot(x, y) / 424)).astype(np.uint8)
+    even, uneven = (fit_digit(p, 28, 28)[0].astype(float).ravel() for p in (page, shaded))
+    assert np.corrcoef(even, uneven)[0, 1] > 0.9
+
+
+def test_a_thin_pen_stays_legible() -> None:
+    page = np.full((600, 600), 255, np.uint8)
+    cv2.putText(page, "3", (160, 460), cv2.FONT_HERSHEY_SIMPLEX, 14, 0, 3, cv2.LINE_AA)
+    assert fit_digit(page, 28, 28).max() > 200
+
+
+def test_an_empty_desk_has_no_drawing() -> None:
+    assert find_drawing(np.full((200, 300), 128, np.uint8)) is None
