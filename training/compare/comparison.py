@@ -25,10 +25,12 @@ from models.energy.metering import dense_macs, measure
 from models.networks.ann import ANNS, build_for, guess_name, read_state, with_qcfs
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.stdp import StdpConfig, StdpLayer, rates_of
-from training.ann import AnnConfig, accuracy, fit_ann, hits, prepare, set_levels
+from training.ann import accuracy, hits, prepare, set_levels
+from training.compare.ann import ann_settings, fit_ann
 from training.compare.config import CompareConfig
-from training.compare.costs import Stepwise, activations, costs, work_of
-from training.compare.store import Result, Say, Store, digest, say
+from training.compare.costs import Stepwise, activations, cost_of, costs
+from training.compare.results import AnnResult, Cost, Costs, Curve, CurvePiece, Results, StdpResult, Trial
+from training.compare.store import Say, Store, digest, say
 from training.config import TrainConfig
 from training.data import load_data
 from training.data.pictures import Images, Pictures, load_images
@@ -74,11 +76,11 @@ class Comparison:
             return {**key, "tune": [c.tune_epochs, c.tune_images] if c.tune_epochs else 0}
         return {**key, "epochs": c.ann_epochs, "images": c.train_images}
 
-    def ann(self) -> tuple[nn.Module, Result]:
+    def ann(self) -> tuple[nn.Module, AnnResult]:
         """The trained ANN and its result."""
         c, path = self.config, self.folder / f"ann-{digest(self.ann_key())}.safetensors"
 
-        def job() -> Result:
+        def job() -> AnnResult:
             if path.is_file():  # trained before, and read on other images
                 network = build_for(c.network, read_state(path))
             else:
@@ -86,18 +88,17 @@ class Comparison:
                 save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
             right = hits(network, self.prepared(self.test), self.test.labels)
             here, shape = right[: c.images], self.test.pixels.shape[1:]
-            return {
-                "accuracy": 100 * float(right.mean()),
-                "images": len(right),
-                "accuracy_here": 100 * float(here.mean()),
-                "images_here": len(here),
-                "held_accuracy": accuracy(network, self.prepared(self.held), self.held.labels) if c.held else None,
-                "macs": dense_macs(Stepwise(network), *shape),
-                "activations": activations(network, self.prepared(self.test[:1])),
-                "summary": f"{100 * right.mean():.2f} %",
-            }
+            return AnnResult(
+                accuracy=100 * float(right.mean()),
+                images=len(right),
+                accuracy_here=100 * float(here.mean()),
+                images_here=len(here),
+                held_accuracy=accuracy(network, self.prepared(self.held), self.held.labels) if c.held else None,
+                macs=dense_macs(Stepwise(network), *shape),
+                activations=activations(network, self.prepared(self.test[:1])),
+            )
 
-        result = self.store.get("ann", {**self.ann_key(), "here": c.images}, job)
+        result = self.store.get(AnnResult, "ann", {**self.ann_key(), "here": c.images}, job)
         return build_for(c.network, read_state(path)), result
 
     def _train_ann(self) -> nn.Module:
@@ -111,12 +112,12 @@ class Comparison:
             if not c.tune_epochs:
                 return network
             chosen = self.train.some(c.tune_images, c.seed)
-            settings = AnnConfig(c.tune_epochs, lr=0.02, shift=shift, flip=flip, seed=c.seed)
+            settings = ann_settings(c.tune_epochs, lr=0.02, shift=shift, flip=flip, seed=c.seed)
         else:
             network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
             chosen = self.train.some(c.train_images, c.seed)
-            settings = AnnConfig(c.ann_epochs, shift=shift, flip=flip, seed=c.seed)
-        return fit_ann(network, chosen.pixels, chosen.labels, data.mean, data.std, settings, report=self.store.say)
+            settings = ann_settings(c.ann_epochs, shift=shift, flip=flip, seed=c.seed)
+        return fit_ann(network, chosen, data.mean, data.std, settings, self.store.say)
 
     # --- conversion ---
 
@@ -126,74 +127,73 @@ class Comparison:
     def conversion_key(self, method: str, aim: int) -> dict[str, Any]:
         return {**self.ann_key(), "method": repr(METHODS[method]), "aim": aim, "calibration": self.config.calibration}
 
-    def trial(self, ann: nn.Module, method: str, aim: int) -> Result:
+    def trial(self, ann: nn.Module, method: str, aim: int) -> Trial:
         """A method at T = aim on held-out training images."""
 
-        def job() -> Result:
+        def job() -> Trial:
             x, y = self.prepared(self.held), torch.from_numpy(self.held.labels)
             steps = METHODS[method].rule.levels if METHODS[method].rule.kind == "few" else aim
             right = int(curve(self.converted(ann, method, aim), x, y, steps).correct[-1])
-            return {"method": method, "steps": steps, "right": right, "images": len(y),
-                    "summary": f"{100 * right / len(y):.2f} % at T = {steps} on held-out training images"}  # fmt: skip
+            return Trial(method=method, steps=steps, right=right, images=len(y))
 
-        return self.store.get(f"trial/{method}", self.conversion_key(method, aim), job)
+        return self.store.get(Trial, f"trial/{method}", self.conversion_key(method, aim), job)
 
-    def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Result:
+    def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Curve:
         """Accuracy at every T of one run over `count` test images, early exit, and operations at a few T."""
         few = METHODS[method].rule.kind == "few"
         steps, count = METHODS[method].rule.levels if few else steps, min(count, len(self.test))
         key, size = {**self.conversion_key(method, aim), "steps": steps}, min(BLOCK, max(10, BLOCK_STEPS // steps))
 
-        def block(first: int) -> Result:
+        def piece(first: int) -> CurvePiece:
             part = self.test[first : min(first + size, count)]
 
-            def job() -> Result:
+            def job() -> CurvePiece:
                 x, y = self.prepared(part), torch.from_numpy(part.labels)
                 found = curve(self.converted(ann, method, aim), x, y, steps, confidences=EXITS)
-                exits = {str(e): [int(found.exit_steps[e].sum()), int(found.exit_right[e].sum())] for e in EXITS}
+                exits = {str(e): (int(found.exit_steps[e].sum()), int(found.exit_right[e].sum())) for e in EXITS}
                 right = int(hits(ann, x, part.labels).sum())
-                return {"correct": found.correct.tolist(), "images": len(part), "ann": right, "exits": exits,
-                        "summary": f"{found.accuracy(steps):.2f} % (ANN {100 * right / len(part):.2f} %)"}  # fmt: skip
+                return CurvePiece(correct=found.correct.tolist(), images=len(part), ann=right, exits=exits)
 
-            return self.store.get(f"convert/{method}/{steps}/{first}", {**key, "to": first + len(part)}, job)
+            name = f"convert/{method}/{steps}/{first}"
+            return self.store.get(CurvePiece, name, {**key, "to": first + len(part)}, job)
 
-        blocks = [block(first) for first in range(0, count, size)]
-        return {**gathered(blocks), "method": method, "work": self.work(ann, method, aim, steps)}
+        return joined([piece(first) for first in range(0, count, size)], method, self.work(ann, method, aim, steps))
 
-    def work(self, ann: nn.Module, method: str, aim: int, steps: int) -> dict[str, Any]:
-        """Operations at a few T; none for the long runs."""
+    def work(self, ann: nn.Module, method: str, aim: int, steps: int) -> dict[str, Cost]:
+        """Operations by T, at a few of them; none for the long runs."""
         if steps > 500:
             return {}
         key = {**self.conversion_key(method, aim), "steps": steps}
         x = self.prepared(self.test[:METERED])
-        return self.store.get(
-            f"work/{method}/{steps}", key, lambda: {"work": costs(self.converted(ann, method, aim), x, steps)}
-        )["work"]
 
-    def qcfs(self, ann: nn.Module) -> Result:
+        def job() -> Costs:
+            return Costs(work=costs(self.converted(ann, method, aim), x, steps))
+
+        return self.store.get(Costs, f"work/{method}/{steps}", key, job).work
+
+    def qcfs(self, ann: nn.Module) -> Curve:
         """QCFS fine-tuned from the ANN (L = 8), then converted."""
         c, test = self.config, self.test[: self.config.images]
 
-        def job() -> Result:
+        def job() -> Curve:
             network = with_qcfs(build_for(c.network, ann.state_dict()), 8)
             set_levels(network, ann, self.calibration[:128])
             chosen = self.train.some(c.tune_images if c.weights else c.train_images, c.seed)
-            settings = AnnConfig(c.qcfs_epochs, lr=0.02, shift=2, flip=chosen.pixels.shape[1] == 3, seed=c.seed)
-            mean, std = self.data.mean, self.data.std
-            fit_ann(network, chosen.pixels, chosen.labels, mean, std, settings, report=self.store.say)
+            settings = ann_settings(c.qcfs_epochs, lr=0.02, flip=chosen.pixels.shape[1] == 3, seed=c.seed)
+            fit_ann(network, chosen, self.data.mean, self.data.std, settings, self.store.say)
             x, y = self.prepared(test), torch.from_numpy(test.labels)
             top, converted = accuracy(network, x, test.labels), convert(network, [x[:8]], "qcfs")
             found = curve(converted, x, y, c.steps)
-            return {"method": "qcfs", "correct": found.correct.tolist(), "images": found.images, "ann_accuracy": top,
-                    "exits": {}, "work": costs(converted, x[:METERED], c.steps),
-                    "summary": f"its ANN {top:.2f} %, {found.accuracy(c.steps):.2f} % at T = {c.steps}"}  # fmt: skip
+            work = costs(converted, x[:METERED], c.steps)
+            correct = found.correct.tolist()
+            return Curve(method="qcfs", correct=correct, images=found.images, ann_accuracy=top, work=work)
 
         key = {**self.ann_key(), "qcfs": c.qcfs_epochs, "steps": c.steps, "images": c.images}
-        return self.store.get("convert/qcfs", key, job)
+        return self.store.get(Curve, "convert/qcfs", key, job)
 
     # --- direct training ---
 
-    def direct(self, spec: str) -> Result:
+    def direct(self, spec: str) -> Curve:
         """One spiking network of the same shape trained directly: `encoding/surrogate/T`."""
         c, test = self.config, self.test[: self.config.images]
         encoding, surrogate, steps = spec.split("/")
@@ -208,7 +208,7 @@ class Comparison:
         training = {**self.data_key(), "settings": asdict(replace(settings, root="", cache="", output="")),
                     "images": c.train_images}  # fmt: skip
 
-        def job() -> Result:
+        def job() -> Curve:
             data = load_data(settings)
             rows = np.random.default_rng(c.seed).permutation(len(data.train))[: c.train_images]
             data = replace(data, train=data.train.take(np.sort(rows)))
@@ -224,70 +224,72 @@ class Comparison:
                 for part, labels in zip(stored.split(100), torch.from_numpy(test.labels).split(100)):
                     logits, _ = network(evaluation_input(part, data.contract))
                     correct += (logits.cumsum(0).argmax(2) == labels).sum(1).numpy()
-                work = {steps: work_of(measure(network, evaluation_input(stored[:METERED], data.contract)))}
-            return {"method": spec, "correct": correct.tolist(), "images": len(test), "work": work, "exits": {},
-                    "summary": f"{100 * correct[-1] / len(test):.2f} %"}  # fmt: skip
+                work = {steps: cost_of(measure(network, evaluation_input(stored[:METERED], data.contract)))}
+            return Curve(method=spec, correct=correct.tolist(), images=len(test), work=work)
 
-        return self.store.get(f"direct/{spec}", {**training, "test": c.images}, job)
+        return self.store.get(Curve, f"direct/{spec}", {**training, "test": c.images}, job)
 
     # --- STDP ---
 
-    def stdp(self, seed: int) -> Result:
+    def stdp(self, seed: int) -> StdpResult:
         """Unsupervised STDP, neurons named by the training labels."""
         c = self.config
 
-        def job() -> Result:
+        def job() -> StdpResult:
             train, test = self.train.some(c.stdp_images, seed), self.test[: c.images]
             layer = StdpLayer(StdpConfig(inputs=int(np.prod(train.pixels.shape[1:])), neurons=c.stdp_neurons), seed)
             layer.learn(rates_of(train.pixels))
             layer.name(rates_of(train.pixels[:5000]), train.labels[:5000], len(self.data.classes))
             right = int((layer.predict(rates_of(test.pixels)) == test.labels).sum())
-            return {"method": f"stdp, {c.stdp_neurons} neurons", "right": right, "images": len(test), "seed": seed,
-                    "train_images": len(train), "summary": f"{100 * right / len(test):.2f} %"}  # fmt: skip
+            method = f"stdp, {c.stdp_neurons} neurons"
+            return StdpResult(method=method, right=right, images=len(test), seed=seed, train_images=len(train))
 
         key = {**self.data_key(), "neurons": c.stdp_neurons, "images": c.stdp_images, "seed": seed, "test": c.images}
-        return self.store.get(f"stdp/{seed}", key, job)
+        return self.store.get(StdpResult, f"stdp/{seed}", key, job)
 
-    def run(self) -> dict[str, Any]:
-        """Every job; the results by road."""
+    def run(self) -> Results:
+        """Every job; writes results.json."""
         c = self.config
         ann, top = self.ann()
-        results: dict[str, Any] = {"config": asdict(c), "data": self.data.name, "classes": len(self.data.classes)}
-        results["ann"] = top
-        roads = (("binary", c.methods, c.steps, c.aim), ("multi", c.multi, c.multi_steps, c.multi_aim))
-        results["trials"], results["chosen"], results["aimed"] = [], [], []
-        for road, methods, _, aim in roads:
+        results = Results(config=c, data=self.data.name, classes=len(self.data.classes), ann=top)
+        kinds = (
+            ("binary", c.methods, c.steps, c.aim, results.binary),
+            ("multi", c.multi, c.multi_steps, c.multi_aim, results.multi),
+        )
+        for kind, methods, _, aim, _ in kinds:
             trials = [self.trial(ann, m, aim) for m in methods] if c.held else []
-            results["trials"] += [{**t, "road": road} for t in trials]
+            results.trials.extend(replace(t, road=kind) for t in trials)
             if trials and c.chosen_images:
-                best = max(trials, key=lambda t: t["right"])["method"]
-                results["chosen"].append(self.conversion(ann, best, aim, aim, c.chosen_images))
-                for t in c.aims if road == "binary" else ():
+                best = max(trials, key=lambda t: t.right).method
+                results.chosen.append(self.conversion(ann, best, aim, aim, c.chosen_images))
+                for t in c.aims if kind == "binary" else ():
                     made = self.conversion(ann, best, t, t, c.images)
-                    results["aimed"].append({**made, "method": f"{best} made for T = {t}"})
-        for road, methods, steps, aim in roads:
-            results[road] = [self.conversion(ann, m, steps, aim, c.images) for m in methods]
+                    results.aimed.append(replace(made, method=f"{best} made for T = {t}"))
+        for _, methods, steps, aim, curves in kinds:
+            curves.extend(self.conversion(ann, m, steps, aim, c.images) for m in methods)
         if c.qcfs_epochs:
-            results["binary"].append(self.qcfs(ann))
-        results["direct"] = [self.direct(spec) for spec in c.direct]
-        grey = self.data.train.pixels.shape[1] == 1
-        results["stdp"] = [self.stdp(seed) for seed in c.stdp_seeds] if grey and c.stdp_neurons else []
-        results["long"] = [self.conversion(ann, m, c.long_steps, c.aim, c.long_images) for m in c.long]
-        write_whole(self.folder / "results.json", json.dumps(results) + "\n")
+            results.binary.append(self.qcfs(ann))
+        results.direct.extend(self.direct(spec) for spec in c.direct)
+        if self.data.train.pixels.shape[1] == 1 and c.stdp_neurons:  # STDP reads grey images
+            results.stdp.extend(self.stdp(seed) for seed in c.stdp_seeds)
+        results.long.extend(self.conversion(ann, m, c.long_steps, c.aim, c.long_images) for m in c.long)
+        write_whole(self.folder / "results.json", json.dumps(results.to_json()) + "\n")
         return results
 
 
-def gathered(blocks: list[Result]) -> Result:
+def joined(pieces: list[CurvePiece], method: str, work: dict[str, Cost]) -> Curve:
     """The pieces of a curve as one."""
-    images = sum(b["images"] for b in blocks)
-    exits = {}
-    for e in map(str, EXITS):
-        steps, right = (sum(b["exits"][e][i] for b in blocks) for i in (0, 1))
-        exits[e] = [steps / images, 100 * right / images]
-    return {
-        "correct": np.sum([b["correct"] for b in blocks], 0).tolist(),
-        "images": images,
-        "ann_accuracy": 100 * sum(b["ann"] for b in blocks) / images,
-        "exits": exits,
-        "seconds": round(sum(b["seconds"] for b in blocks), 1),
+    images = sum(p.images for p in pieces)
+    exits = {
+        e: (sum(p.exits[e][0] for p in pieces) / images, 100 * sum(p.exits[e][1] for p in pieces) / images)
+        for e in map(str, EXITS)
     }
+    return Curve(
+        method=method,
+        correct=np.sum([p.correct for p in pieces], 0).tolist(),
+        images=images,
+        ann_accuracy=100 * sum(p.ann for p in pieces) / images,
+        exits=exits,
+        work=work,
+        seconds=round(sum(p.seconds for p in pieces), 1),
+    )

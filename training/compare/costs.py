@@ -1,7 +1,6 @@
 """What networks of a comparison cost: operations counted on a few images."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from models.energy.metering import Report, measure
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.converted.unit_spikes import unit_spikes
+from training.compare.results import Cost
 
 
 class Stepwise(nn.Module):
@@ -27,7 +27,7 @@ def activations(ann: nn.Module, x: Tensor) -> int:
     """Values that the ANN's ReLUs give for one image."""
     total = 0
 
-    def count(_: nn.Module, __: Any, out: Tensor) -> None:
+    def count(_: nn.Module, __: object, out: Tensor) -> None:
         nonlocal total
         total += out[0].numel()
 
@@ -43,13 +43,13 @@ def metered_steps(steps: int) -> Sequence[int]:
     return sorted({t for t in (2, 4, 8, 16, 32) if t < steps} | {steps})
 
 
-def work_of(report: Report) -> dict[str, float]:
+def cost_of(report: Report) -> Cost:
     """The counts that a comparison keeps of a report."""
-    return {"macs": report.work.effective_macs, "acs": report.work.effective_acs, "rate": report.spike_rate,
-            "spikes": report.spikes, "updates": report.work.neuron_updates}  # fmt: skip
+    work = report.work
+    return Cost(work.effective_macs, work.effective_acs, report.spike_rate, report.spikes, work.neuron_updates)
 
 
-def costs(network: ConvertedNetwork, x: Tensor, steps: int) -> dict[str, dict[str, float]]:
+def costs(network: ConvertedNetwork, x: Tensor, steps: int) -> dict[str, Cost]:
     """Operations of an image at a few T up to `steps`, with unit spikes; x [N, C, H, W]."""
     units = unit_spikes(network)
-    return {str(t): work_of(measure(units, x[None], still=True, steps=t)) for t in metered_steps(steps)}
+    return {str(t): cost_of(measure(units, x[None], still=True, steps=t)) for t in metered_steps(steps)}

@@ -6,18 +6,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from training.compare.results import Result
 from training.run.report import write_whole
 
 VERSION = 2  # of the results on disk
 
 Say = Callable[[str], None]
-Result = dict[str, Any]
+R = TypeVar("R", bound=Result)
 
 
 def say(text: str) -> None:
-    """Progress, apart from results."""
+    """Progress on stderr, apart from results."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -33,15 +34,16 @@ class Store:
         self.folder, self.say = folder / "results", report
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, name: str, key: dict[str, Any], job: Callable[[], Result]) -> Result:
-        """The stored result, or the job's, stored."""
+    def get(self, kind: type[R], name: str, key: dict[str, Any], job: Callable[[], R]) -> R:
+        """The stored result of this kind, or the job's, stored."""
         path = self.folder / f"{name.replace('/', '-')}-{digest([VERSION, name, key])}.json"
         if path.is_file():
             self.say(f"{name}: kept")
-            return json.loads(path.read_text())
+            return kind.from_json(json.loads(path.read_text()))
         self.say(f"{name} ...")
         begin = time.monotonic()
-        result = {"name": name, **job(), "seconds": round(time.monotonic() - begin, 1)}
-        write_whole(path, json.dumps(result) + "\n")
-        self.say(f"{name}: {result.get('summary', 'done')} ({result['seconds']:.0f} s)")
+        result = job()
+        result = result.stored(name, time.monotonic() - begin)
+        write_whole(path, json.dumps(result.to_json()) + "\n")
+        self.say(f"{name}: {result.summary} ({result.seconds:.0f} s)")
         return result

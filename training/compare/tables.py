@@ -1,20 +1,14 @@
 """The comparison in numbers: its tables, and which of the seed paper's claims hold on them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from models.conversion.methods import METHODS
 from models.energy.estimate import ann_energy, bit_budget, quantised_energy, spiking_energy
 from models.energy.metering import Report, Work
-from training.compare.store import Result
+from training.compare.results import Cost, Curve, Results
 from training.run.evaluate import interval
 
 Table = list[list[str]]
-
-
-def accuracy_at(result: Result, steps: int) -> float:
-    """Per cent at T = steps."""
-    return 100 * result["correct"][steps - 1] / result["images"]
 
 
 def with_interval(correct: int, images: int) -> str:
@@ -23,76 +17,76 @@ def with_interval(correct: int, images: int) -> str:
     return f"{100 * correct / images:.2f} ({low:.1f} to {high:.1f})"
 
 
-def steps_to(result: Result, target: float) -> int | None:
+def steps_to(result: Curve, target: float) -> int | None:
     """The first T from which the accuracy stays at `target` or above."""
-    good = [100 * c / result["images"] >= target for c in result["correct"]]
+    good = [100 * c / result.images >= target for c in result.correct]
     if not good or not good[-1]:
         return None
     bad = [t for t, ok in enumerate(good) if not ok]
     return (bad[-1] + 2) if bad else 1
 
 
-def columns(results: Sequence[Result]) -> list[int]:
+def columns(results: Sequence[Curve]) -> list[int]:
     """Powers of two within the longest run, and its end."""
-    longest = max(len(r["correct"]) for r in results)
+    longest = max(r.steps for r in results)
     return sorted({*(2**k for k in range(12) if 2**k <= longest), longest})
 
 
-def accuracy_table(results: Sequence[Result]) -> Table:
+def accuracy_table(results: Sequence[Curve]) -> Table:
     """Methods by T."""
     at = columns(results)
     rows = [["method", *(f"T = {t}" for t in at), "images"]]
     for r in results:
-        cells = [f"{accuracy_at(r, t):.2f}" if t <= len(r["correct"]) else "" for t in at]
-        rows.append([r["method"], *cells, str(r["images"])])
+        cells = [f"{r.at(t):.2f}" if t <= r.steps else "" for t in at]
+        rows.append([r.method, *cells, str(r.images)])
     return rows
 
 
-def first_table(results: dict[str, Any]) -> Table:
+def first_table(results: Results) -> Table:
     """The seed paper's Table 1 on these data, the ANN's accuracy on the same images beside each conversion."""
-    ann = results["ann"]
+    ann = results.ann
     rows = [["network", "training", "T", "accuracy, % (95 %)", "ANN there, %", "images"]]
 
     def add(network: str, training: str, steps: object, right: int, images: int, top: float | None = None) -> None:
         beside = "" if top is None else f"{top:.2f}"
         rows.append([network, training, str(steps), with_interval(right, images), beside, str(images)])
 
-    add("ANN", "direct", "-", round(ann["accuracy"] * ann["images"] / 100), ann["images"])
-    for r in results["direct"]:
-        add("SNN", f"direct ({r['method']})", len(r["correct"]), r["correct"][-1], r["images"])
-    for r in results["chosen"]:
-        training = f"conversion ({r['method']}, chosen)"
-        add("SNN", training, len(r["correct"]), r["correct"][-1], r["images"], r["ann_accuracy"])
-    for r in (*results["aimed"], *results["binary"], *results["multi"], *results["long"]):
-        training = f"conversion ({r['method']})"
-        add("SNN", training, len(r["correct"]), r["correct"][-1], r["images"], r["ann_accuracy"])
-    for r in results["stdp"]:
-        add("SNN", f"{r['method']}, seed {r['seed']}", 60, r["right"], r["images"])
+    add("ANN", "direct", "-", round(ann.accuracy * ann.images / 100), ann.images)
+    for r in results.direct:
+        add("SNN", f"direct ({r.method})", r.steps, r.correct[-1], r.images)
+    for r in results.chosen:
+        training = f"conversion ({r.method}, chosen)"
+        add("SNN", training, r.steps, r.correct[-1], r.images, r.ann_accuracy)
+    for r in (*results.aimed, *results.binary, *results.multi, *results.long):
+        training = f"conversion ({r.method})"
+        add("SNN", training, r.steps, r.correct[-1], r.images, r.ann_accuracy)
+    for r in results.stdp:
+        add("SNN", f"{r.method}, seed {r.seed}", 60, r.right, r.images)
     return rows
 
 
-def trial_table(results: dict[str, Any]) -> Table:
+def trial_table(results: Results) -> Table:
     """The methods on held-out training images; the best of each kind of spike is chosen."""
     rows = [["method", "spikes", "T", "held-out images right, % (95 %)", ""]]
-    chosen = {r["method"] for r in results["chosen"]}
-    for t in results["trials"]:
-        kind = "binary" if t["road"] == "binary" else "more than one bit"
-        mark = "chosen" if t["method"] in chosen else ""
-        rows.append([t["method"], kind, str(t["steps"]), with_interval(t["right"], t["images"]), mark])
+    chosen = {r.method for r in results.chosen}
+    for t in results.trials:
+        kind = "binary" if t.road == "binary" else "more than one bit"
+        mark = "chosen" if t.method in chosen else ""
+        rows.append([t.method, kind, str(t.steps), with_interval(t.right, t.images), mark])
     return rows
 
 
-def latency_table(results: dict[str, Any]) -> Table:
+def latency_table(results: Results) -> Table:
     """Steps until the accuracy stays within one point of the ANN's, and with early exit."""
-    top = results["ann"]["accuracy_here"]
+    top = results.ann.accuracy_here
     rows = [["method", "T within 1 point of the ANN", "early exit at 0.9: mean steps", "accuracy there, %"]]
-    for r in (*results["binary"], *results["multi"]):
+    for r in (*results.binary, *results.multi):
         need = steps_to(r, top - 1)
-        mean, right = r["exits"].get("0.9", (None, None))
+        mean, right = r.exits.get("0.9", (None, None))
         rows.append(
             [
-                r["method"],
-                str(need) if need else f"not by {len(r['correct'])}",
+                r.method,
+                str(need) if need else f"not by {len(r.correct)}",
                 f"{mean:.1f}" if mean else "",
                 f"{right:.2f}" if right else "",
             ]
@@ -100,10 +94,10 @@ def latency_table(results: dict[str, Any]) -> Table:
     return rows
 
 
-def work_report(work: dict[str, float], steps: int) -> Report:
+def report_of(cost: Cost, steps: int) -> Report:
     """Stored counts as the energy module's report."""
-    done = Work(work["macs"], work["acs"], 0.0, work["updates"])
-    return Report(steps, 0, 0, 0.0, 1 - work["rate"], work["rate"], work["spikes"], done, {})
+    work = Work(cost.macs, cost.acs, 0.0, cost.updates)
+    return Report(steps, 0, 0, 0.0, 1 - cost.rate, cost.rate, cost.spikes, work, {})
 
 
 def bits_of(method: str, steps: int) -> int:
@@ -112,83 +106,78 @@ def bits_of(method: str, steps: int) -> int:
     return bit_budget(steps * 2 ** (levels - 1))
 
 
-def energy_table(results: dict[str, Any]) -> Table:
+def energy_table(results: Results) -> Table:
     """Operations and estimated energy of one image: every network at its T, the ANN and quantised ANNs beside them."""
-    macs, values = results["ann"]["macs"], results["ann"]["activations"]
+    macs, values = results.ann.macs, results.ann.activations
     rows = [
         ["network", "T", "bits", "spike rate", "MACs, M", "ACs, M", "compute, uJ", "with memory, uJ", "accuracy, %"]
     ]
     for bits in (32, 8, 4):
         e = ann_energy(macs, values) if bits == 32 else quantised_energy(macs, values, bits)
-        right = f"{results['ann']['accuracy_here']:.2f}" if bits == 32 else "not measured"
+        right = f"{results.ann.accuracy_here:.2f}" if bits == 32 else "not measured"
         cost = [f"{macs / 1e6:.2f}", "0", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
         rows.append([f"ANN, {bits} bits", "-", str(bits), "-", *cost, right])
-    for r in (*results["direct"], *results["aimed"], *results["binary"], *results["multi"]):
-        for step, work in r["work"].items():
-            e = spiking_energy(work_report(work, int(step)))
-            cost = [f"{work['macs'] / 1e6:.2f}", f"{work['acs'] / 1e6:.2f}", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
-            facts = [r["method"], step, str(bits_of(r["method"], int(step))), f"{work['rate']:.2%}"]
-            rows.append([*facts, *cost, f"{accuracy_at(r, int(step)):.2f}"])
+    for r in (*results.direct, *results.aimed, *results.binary, *results.multi):
+        for step, work in r.work.items():
+            e = spiking_energy(report_of(work, int(step)))
+            cost = [f"{work.macs / 1e6:.2f}", f"{work.acs / 1e6:.2f}", f"{e.compute:.2f}", f"{e.with_memory:.2f}"]
+            facts = [r.method, step, str(bits_of(r.method, int(step))), f"{work.rate:.2%}"]
+            rows.append([*facts, *cost, f"{r.at(int(step)):.2f}"])
     return rows
 
 
-def equal_work(results: dict[str, Any]) -> Table:
+def equal_work(results: Results) -> Table:
     """Each direct network, and what the chosen conversions reach within its synaptic operations.
 
     Each conversion is read at the largest T that fits: nothing is picked by its accuracy.
     """
-    chosen = {r["method"] for r in results["chosen"]}
-    roads = [r for r in (*results["binary"], *results["multi"]) if not chosen or r["method"] in chosen]
+    chosen = {r.method for r in results.chosen}
+    roads = [r for r in (*results.binary, *results.multi) if not chosen or r.method in chosen]
     rows = [["network", "T", "operations of an image, M", "accuracy, % (95 %)", "images"]]
 
-    def add(name: str, r: Result, steps: str) -> None:
-        right, spent = r["correct"][int(steps) - 1], operations(r["work"][steps])
-        rows.append([name, steps, f"{spent / 1e6:.2f}", with_interval(right, r["images"]), str(r["images"])])
+    def add(name: str, r: Curve, steps: str) -> None:
+        right, spent = r.correct[int(steps) - 1], r.work[steps].operations
+        rows.append([name, steps, f"{spent / 1e6:.2f}", with_interval(right, r.images), str(r.images)])
 
-    for d in results["direct"]:
-        steps = next(iter(d["work"]))
-        add(d["method"], d, steps)
-        for r in (*results["aimed"], *roads):
-            within = [t for t, work in r["work"].items() if operations(work) <= operations(d["work"][steps])]
+    for d in results.direct:
+        steps = next(iter(d.work))
+        add(d.method, d, steps)
+        for r in (*results.aimed, *roads):
+            within = [t for t, work in r.work.items() if work.operations <= d.work[steps].operations]
             if within:
-                add(f"... {r['method']}", r, max(within, key=int))
+                add(f"... {r.method}", r, max(within, key=int))
             else:
-                rows.append([f"... {r['method']}", "none fits", "", "", ""])
+                rows.append([f"... {r.method}", "none fits", "", "", ""])
     return rows
 
 
-def operations(work: dict[str, float]) -> float:
-    """Synaptic operations, multiplying and adding ones alike."""
-    return work["macs"] + work["acs"]
-
-
-def found_by(result: Result, target: float, who: str) -> str:
+def found_by(result: Curve, target: float, who: str) -> str:
     """From which T a method is at a target, in words."""
     need = steps_to(result, target)
-    return f"{who} is there from T = {need}" if need else f"{who} is not there by T = {len(result['correct'])}"
+    return f"{who} is there from T = {need}" if need else f"{who} is not there by T = {len(result.correct)}"
 
 
-def needs_hundreds(result: Result, target: float) -> bool | None:
+def needs_hundreds(result: Curve, target: float) -> bool | None:
     """Whether a method needs 100 steps or more for a target; None where steps or images are too few to tell."""
-    if result["images"] < 100:  # one image more or less is over a point
+    if result.images < 100:  # one image more or less is over a point
         return None
     need = steps_to(result, target)
     if need is None:
-        return True if len(result["correct"]) >= 100 else None
+        return True if result.steps >= 100 else None
     return need >= 100
 
 
-def claims(results: dict[str, Any]) -> list[list[str]]:
+def claims(results: Results) -> list[list[str]]:
     """Which of the seed paper's claims hold here, with the numbers that say so."""
     rows = [["claim of the paper", "here", "evidence"]]
 
     def add(claim: str, holds: bool | None, evidence: str) -> None:
         rows.append([claim, "not tested" if holds is None else "holds" if holds else "does not hold", evidence])
 
-    near = results["ann"]["accuracy_here"] - 1
-    by_name = {r["method"]: r for r in (*results["binary"], *results["multi"])}
-    base = {r["method"]: r for r in results["long"]}.get("rueckauer") or by_name.get("rueckauer")
-    ends = sorted((len(d["correct"]), accuracy_at(d, len(d["correct"]))) for d in results["direct"])
+    near = results.ann.accuracy_here - 1
+    by_name = {r.method: r for r in (*results.binary, *results.multi)}
+    base = {r.method: r for r in results.long}.get("rueckauer") or by_name.get("rueckauer")
+    ends = sorted((d.steps, d.at(d.steps)) for d in results.direct)
     if len({t for t, _ in ends}) > 1:
         evidence = f"T = {ends[0][0]}: {ends[0][1]:.2f} %, T = {ends[-1][0]}: {ends[-1][1]:.2f} %"
         add("more steps raise direct accuracy", ends[-1][1] > ends[0][1], evidence)
@@ -196,18 +185,18 @@ def claims(results: dict[str, Any]) -> list[list[str]]:
         add("more steps raise direct accuracy", None, "needs two direct runs that differ in T")
     add("removing max-pool raises ANN accuracy", None, "this network has no max-pool in its stem")
     if base is not None:
-        own = base.get("ann_accuracy", near + 1) - 1  # the ANN on the images of that run
-        evidence = found_by(base, own, f"within 1 point of the ANN on {base['images']} images: rueckauer")
+        own = near if base.ann_accuracy is None else base.ann_accuracy - 1  # the ANN on the images of that run
+        evidence = found_by(base, own, f"within 1 point of the ANN on {base.images} images: rueckauer")
         add("conversion (Rueckauer) needs hundreds of steps", needs_hundreds(base, own), evidence)
     if by_name:
         first = min(by_name.values(), key=lambda r: steps_to(r, near) or 1 << 30)
-        evidence = found_by(first, near, f"within 1 point of the ANN: {first['method']}")
+        evidence = found_by(first, near, f"within 1 point of the ANN: {first.method}")
         add("any conversion needs hundreds of steps", needs_hundreds(first, near), evidence)
     if base is not None and ends:
-        last, (steps, best) = accuracy_at(base, len(base["correct"])), max(ends, key=lambda e: e[1])
+        last, (steps, best) = base.at(base.steps), max(ends, key=lambda e: e[1])
         evidence = f"{last:.2f} % against {best:.2f} % at T = {steps}"
-        add(f"conversion at T = {len(base['correct'])} beats direct training", last > best, evidence)
-        quick = [(need, r["method"]) for r in by_name.values() if (need := steps_to(r, best))]
+        add(f"conversion at T = {len(base.correct)} beats direct training", last > best, evidence)
+        quick = [(need, r.method) for r in by_name.values() if (need := steps_to(r, best))]
         evidence = found_by(base, best, f"as good as direct ({best:.2f} %): rueckauer")
         evidence += f"; {min(quick)[1]} from T = {min(quick)[0]}" if quick else ""
         holds = not quick or min(quick)[0] >= 100 * steps

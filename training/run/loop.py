@@ -43,14 +43,19 @@ def choose_device(name: str) -> torch.device:
 
 
 class Run:
-    """One training run and its folder; `data.config` holds the settings, with the data's contract filled in."""
+    """One training run and its folder; `data.config` holds the settings, with the data's contract filled in.
 
-    def __init__(self, data: Data, folder: Path, processes: Processes | None = None) -> None:
+    `network` stands in for the one that the settings name: x_seq [T, N, C, H, W] to (logits [T, N, K], state).
+    """
+
+    def __init__(
+        self, data: Data, folder: Path, processes: Processes | None = None, network: nn.Module | None = None
+    ) -> None:
         config = self.config = data.config
         self.folder, self.data = folder, data
         self.processes = processes or Processes(choose_device(config.device))
         self.device = self.processes.device
-        self.network = build_network(config, len(data.labels), data.contract.channels)
+        self.network = network or build_network(config, len(data.labels), data.contract.channels)
         if config.init_from:
             start_from(self.network, Path(config.init_from))
         self.network.to(self.device)
@@ -211,7 +216,7 @@ class Run:
             p.best_val, p.best_loss, p.best_epoch = val.accuracy, val.loss, p.epoch
             if self.processes.main:
                 save(self.folder / "checkpoints" / "best", network, self.card({"val_accuracy": val.accuracy}))
-        p.epoch, p.batch, p.loss_sum, p.correct, p.seen = p.epoch + 1, 0, 0.0, 0, 0
+        p.next_epoch()
         if self.log is not None:
             self.log.write(p.rows)
         self.save()

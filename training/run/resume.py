@@ -31,6 +31,10 @@ class Progress:
     seen: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
 
+    def next_epoch(self) -> None:
+        """The sums of an epoch start anew."""
+        self.epoch, self.batch, self.loss_sum, self.correct, self.seen = self.epoch + 1, 0, 0.0, 0, 0
+
 
 def save_progress(
     path: Path,

@@ -1,0 +1,41 @@
+"""The ANN of a comparison: it learns by the loop of train-dvs; rates and augmentation as said."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from models.networks.ann import SmallCnn
+from training.ann import accuracy, prepare
+from training.compare.ann import ann_settings, fit_ann
+from training.data.pictures import Images
+from training.step.augment import move_images
+from training.step.optimiser import learning_rate
+
+
+def test_short_recipe_learns() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 256)
+    pixels = random.integers(0, 80, (256, 1, 8, 8)).astype(np.uint8)
+    pixels[labels == 1, :, :4] += 120
+    torch.manual_seed(0)
+    said: list[str] = []
+    config = replace(ann_settings(3, shift=1), batch_size=32)
+    network = fit_ann(SmallCnn(1, 2, 4), Images(pixels, labels), (0.3,), (0.2,), config, report=said.append)
+    assert len(said) == 3
+    assert accuracy(network, prepare(pixels, (0.3,), (0.2,)), labels) > 90
+
+
+def test_rate_and_augmentation() -> None:
+    config = ann_settings(10, lr=0.1, shift=2, flip=True)
+    rates = [learning_rate(config, step, 10) for step in range(100)]
+    assert max(rates) == pytest.approx(0.1)
+    assert rates[0] < rates[5]
+    assert rates[-1] < 1e-3
+    x = torch.rand(16, 3, 8, 8)
+    first = move_images(x, config, (8, 8), torch.Generator().manual_seed(1))
+    assert first.shape == x.shape
+    assert torch.equal(first, move_images(x, config, (8, 8), torch.Generator().manual_seed(1)))
+    assert not torch.equal(first, x)
+    assert torch.equal(move_images(x, ann_settings(10, shift=0), (8, 8), torch.Generator()), x)

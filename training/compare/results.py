@@ -1,0 +1,181 @@
+"""What the jobs of a comparison measure, and how it lies in JSON: field names are keys, unknown keys are ignored."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Self
+
+from training.compare.config import CompareConfig
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Operations of one image."""
+
+    macs: float  # multiply-accumulates, those with zero left out
+    acs: float  # accumulates that spikes cause
+    rate: float = 0.0  # spikes a neuron a step
+    spikes: float = 0.0
+    updates: float = 0.0  # of membranes
+
+    @property
+    def operations(self) -> float:
+        """Synaptic operations, multiplying and adding ones alike."""
+        return self.macs + self.acs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a job gives: every kind of result is stored with the job's name and how long it took."""
+
+    name: str = ""
+    seconds: float = 0.0
+
+    @property
+    def summary(self) -> str:
+        """One line for the progress."""
+        return "done"
+
+    def stored(self, name: str, seconds: float) -> Self:
+        return replace(self, name=name, seconds=round(seconds, 1))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "summary": self.summary}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        values = {f.name: document[f.name] for f in fields(cls) if f.name in document}
+        if "work" in values:
+            values["work"] = {steps: Cost(**cost) for steps, cost in values["work"].items()}
+        if "exits" in values:
+            values["exits"] = {confidence: tuple(pair) for confidence, pair in values["exits"].items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnResult(Result):
+    """The ANN on all test images and on those of the curves; accuracies in per cent."""
+
+    accuracy: float
+    images: int
+    accuracy_here: float  # on the images of the curves
+    images_here: int
+    held_accuracy: float | None = None  # on the images that methods are chosen by
+    macs: float  # of one image
+    activations: int  # values that its ReLUs give for one image
+
+    @property
+    def summary(self) -> str:
+        return f"{self.accuracy:.2f} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Result):
+    """A method of conversion on held-out training images, at the T that it is made for."""
+
+    method: str
+    steps: int
+    right: int
+    images: int
+    road: str = ""  # "binary" spikes or "multi": more than one bit a spike
+
+    @property
+    def summary(self) -> str:
+        return f"{100 * self.right / self.images:.2f} % at T = {self.steps} on held-out training images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePiece(Result):
+    """Part of a curve: counts over some test images."""
+
+    correct: list[int]  # images right at T = 1, 2, ...
+    images: int
+    ann: int  # of them, right by the ANN
+    exits: dict[str, tuple[int, int]]  # by confidence: (steps of all images, images right) with early exit
+
+    @property
+    def summary(self) -> str:
+        return f"{100 * self.correct[-1] / self.images:.2f} % (ANN {100 * self.ann / self.images:.2f} %)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve(Result):
+    """Accuracy of a spiking network at every T of one run over test images."""
+
+    method: str
+    correct: list[int]  # images right at T = 1, 2, ...
+    images: int
+    ann_accuracy: float | None = None  # per cent, of the ANN on these images
+    exits: dict[str, tuple[float, float]] = field(default_factory=dict)  # by confidence: (mean steps, per cent right)
+    work: dict[str, Cost] = field(default_factory=dict)  # by T
+
+    @property
+    def summary(self) -> str:
+        ann = "" if self.ann_accuracy is None else f", its ANN {self.ann_accuracy:.2f} %"
+        return f"{self.at(self.steps):.2f} % at T = {self.steps}{ann}"
+
+    @property
+    def steps(self) -> int:
+        """The longest T."""
+        return len(self.correct)
+
+    def at(self, steps: int) -> float:
+        """Per cent right at T = steps, from 1."""
+        return 100 * self.correct[steps - 1] / self.images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs(Result):
+    """Operations of one image at a few T."""
+
+    work: dict[str, Cost]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StdpResult(Result):
+    """A layer trained by STDP, its neurons named by labels, on test images."""
+
+    method: str
+    right: int
+    images: int
+    seed: int
+    train_images: int = 0
+
+    @property
+    def summary(self) -> str:
+        return f"{100 * self.right / self.images:.2f} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All of a comparison: what results.json holds."""
+
+    config: CompareConfig
+    data: str
+    classes: int
+    ann: AnnResult
+    trials: list[Trial] = field(default_factory=list)
+    chosen: list[Curve] = field(default_factory=list)  # the best method of each kind of spike, on more images
+    aimed: list[Curve] = field(default_factory=list)  # the best binary method made for other T
+    binary: list[Curve] = field(default_factory=list)
+    multi: list[Curve] = field(default_factory=list)  # more than one bit a spike
+    direct: list[Curve] = field(default_factory=list)
+    stdp: list[StdpResult] = field(default_factory=list)
+    long: list[Curve] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        given = {f.name: document["config"][f.name] for f in fields(CompareConfig) if f.name in document["config"]}
+        config = replace(CompareConfig(), **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+        curves = ("chosen", "aimed", "binary", "multi", "direct", "long")
+        return cls(
+            config=config,
+            data=document["data"],
+            classes=document["classes"],
+            ann=AnnResult.from_json(document["ann"]),
+            trials=[Trial.from_json(r) for r in document["trials"]],
+            stdp=[StdpResult.from_json(r) for r in document["stdp"]],
+            **{name: [Curve.from_json(r) for r in document[name]] for name in curves},
+        )
