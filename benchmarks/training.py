@@ -51,8 +51,8 @@ def network(ann: bool = False) -> SpikingResNet:
 
 def our_step(net: SpikingResNet, x_seq: Tensor, labels: Tensor, **options: object) -> Step:
     """A step as the loop takes it."""
-    config = TrainConfig(loss="mean" if not options.get("truncate") else "tet", **options)  # type: ignore[arg-type]
-    if config.channels_last:
+    config = TrainConfig.of(loss="mean" if not options.get("truncate") else "tet", **options)
+    if config.execution.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainee = Trainee(net, config, x_seq.device)
     optimiser = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)

@@ -1,35 +1,118 @@
-"""Everything a training run can be told, one field a flag, a comment a field."""
+"""Everything a training run can be told: one field a flag, a comment a field, records of what belongs together."""
 
 import argparse
 import difflib
 import inspect
-import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-SPIKING_READOUT = frozenset({"mse_rate", "ce_count", "mse_count"})
-"""Losses on the spikes of a last neuron layer."""
+
+@dataclass(frozen=True)
+class Emulation:
+    """emulated events beside recordings"""
+
+    emulated: Literal["", "mnist"] = ""  # images that join the training set as emulated events
+    emulated_count: int = 10_000  # how many of them
+    repeat: int = 1  # how often each recording stands in the training set beside emulated ones
+
+    def __post_init__(self) -> None:
+        if min(self.emulated_count, self.repeat) < 1:
+            raise ValueError("emulated_count and repeat must be positive")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """optimisation"""
+
+    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd has momentum 0.9
+    lr: float = 2e-3  # peak; warm-up, then the schedule
+    schedule: Literal["cosine", "step", "constant"] = "cosine"  # cosine to 0, or times 0.1 each `step_epochs`
+    step_epochs: int = 30  # of the step schedule
+    warmup_epochs: float = 1.0  # of a linear warm-up
+    weight_decay: float = 0.01  # of weights with more than one axis
+    clip_norm: float = 1.0  # gradient norm; 0 is off
+    ema: float = 0.0  # decay of the moving average of weights that is evaluated and shipped; 0 is off
+
+    def __post_init__(self) -> None:
+        if self.step_epochs < 1 or self.clip_norm < 0:
+            raise ValueError("step_epochs must be positive, clip_norm not negative")
+        if self.lr <= 0 or not 0 <= self.ema < 1:
+            raise ValueError("lr must be positive, ema in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """what is minimised"""
+
+    loss: Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"] = "tet"  # see training/step/losses.py
+    tet_weight: float = 1e-3  # of TET's pull of all logits towards 1
+    label_smoothing: float = 0.0  # of cross-entropies
+    teacher: str = ""  # distil from this model folder or ANN weights file
+    teacher_weight: float = 0.5  # of the distillation in the loss
+    spike_penalty: float = 0.0  # weight of the mean firing rate in the loss
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1 or min(self.spike_penalty, self.teacher_weight) < 0:
+            raise ValueError("label_smoothing must lie in [0, 1), spike_penalty and teacher_weight from 0")
+
+    @property
+    def spiking_readout(self) -> bool:
+        """Whether the loss reads the spikes of a last neuron layer."""
+        return self.loss in ("mse_rate", "ce_count", "mse_count")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """augmentation of the training samples"""
+
+    shift: int = 2  # pixels, each way
+    rotate: float = 10.0  # degrees, each way
+    shear: float = 0.0  # degrees, each way
+    zoom: float = 0.0  # images: random crops of at least this share of the area (0.08 is usual for ImageNet); 0 is off
+    flip: bool = False  # mirror left and right (not for digits or gestures with a direction)
+    swap: bool = False  # exchange ON and OFF in half of the windows: objects lighter and darker than what is behind
+    drop: float = 0.2  # recordings: highest share of events dropped from a window
+
+    def __post_init__(self) -> None:
+        if self.shift < 0 or not 0 <= self.drop < 1 or not 0 <= self.zoom <= 1:
+            raise ValueError("shift must not be negative, drop must lie in [0, 1), zoom in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """where and how it runs"""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU when there is one
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, membranes stay float32
+    channels_last: bool = False  # memory layout of the convolutions
+    sparse_convs: bool = False  # CPU: 3x3 convolutions of spikes compute from the events where these are few; exact
+    compile: bool = False  # torch.compile
+    checkpoint_steps: int = 0  # recompute in the backward pass, this many steps a piece: less memory; 0 is off
+    threads: int = 0  # torch threads; 0 leaves torch's choice
+
+    def __post_init__(self) -> None:
+        if min(self.checkpoint_steps, self.threads) < 0:
+            raise ValueError("checkpoint_steps and threads must not be negative")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one run. Order of precedence: these defaults, then --config FILE.yaml, then flags."""
+    """Settings of one run. Order of precedence: these defaults, then --config FILE.yaml, then flags.
+
+    What belongs together lies in records; flags and YAML name every setting flat: `lr`, not `optimisation.lr`.
+    """
 
     # data
     data: str = "nmnist"  # a data set's name, or a folder laid out <class>/<file> (or train/<class>, test/<class>)
     root: str = "data"  # where named data sets lie
     val_fraction: float = 0.15  # share of the training samples that choose the model
-    test_fraction: float = 0.15  # share set aside for the test where the data has no test split of its own
-    emulated: Literal["", "mnist"] = ""  # images that join the training set as emulated events
-    emulated_root: str = ""  # where those images lie (default: root)
-    emulated_count: int = 10_000  # how many of them
-    repeat: int = 1  # how often each recording stands in the training set beside emulated ones
     cache: str = ".cache"  # folder of binned frames
+    emulation: Emulation = field(default_factory=Emulation)
     # the contract of the input; 0 or empty takes what suits the data set
     steps: int = 0  # T: bins of a window, or times that an image is shown
     bin_us: int = 0  # one bin, microseconds
@@ -43,78 +126,95 @@ class TrainConfig:
     neuron: Literal["lif", "if", "plif", "clif", "psn", "relu"] = "lif"  # kind of neuron; relu makes the ANN twin
     beta: float = 0.5  # leak a step
     theta: float = 1.0  # firing threshold
-    reset: Literal["subtract", "zero"] = "subtract"  # of lif, if and plif
     surrogate: str = "arctan"  # arctan, fast_sigmoid, sigmoid, triangular, rectangular
     slope: float = 0.0  # the surrogate's parameter; 0 takes its default
     learn_beta: bool = False  # PLIF: the leak is learnt, one a layer
-    tdbn: bool = False  # batch norms of summed branches start at theta / sqrt 2
-    init_from: str = ""  # start from a model folder, or from the weights file of an ANN of the same shape
-    # optimisation
+    init_from: str = ""  # start from a model (folder or shipped name), or from the weights file of an ANN of its shape
+    # batches
     epochs: int = 30  # times that the training samples are seen
     batch_size: int = 64  # of all processes together
-    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd has momentum 0.9
-    lr: float = 2e-3  # peak; warm-up, then the schedule
-    schedule: Literal["cosine", "step", "constant"] = "cosine"  # cosine to 0, or times 0.1 each `step_epochs`
-    step_epochs: int = 30  # of the step schedule
-    weight_decay: float = 0.01  # of weights with more than one axis
-    warmup_epochs: float = 1.0  # of a linear warm-up
-    loss: Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"] = "tet"  # see training/step/losses.py
-    tet_weight: float = 1e-3  # of TET's pull of all logits towards 1
-    label_smoothing: float = 0.0  # of cross-entropies
-    teacher: str = ""  # distil from this model folder or ANN weights file
-    teacher_weight: float = 0.5  # of the distillation in the loss
-    teacher_temperature: float = 2.0  # softens both sides
     carry: float = 0.0  # chance that a sample starts with the membranes another one left, as in a stream
-    keep_steps: int = 0  # time sub-sampling: each batch keeps this many steps, drawn at random, in order; 0 keeps all
     random_steps: int = 0  # each batch runs a random number of steps, this or more; 0 is off
     truncate: int = 0  # truncated back-propagation through time: steps a piece; 0 is off
-    spike_penalty: float = 0.0  # weight of the mean firing rate in the loss
-    clip_norm: float = 1.0  # gradient norm; 0 is off
-    ema: float = 0.0  # decay of the moving average of weights that is evaluated and shipped; 0 is off
-    # augmentation of the training samples
-    shift: int = 2  # pixels, each way
-    rotate: float = 10.0  # degrees, each way
-    shear: float = 0.0  # degrees, each way
-    zoom: float = 0.0  # images: random crops of at least this share of the area (0.08 is usual for ImageNet); 0 is off
-    flip: bool = False  # mirror left and right (not for digits or gestures with a direction)
-    swap: bool = False  # exchange ON and OFF in half of the windows: objects lighter and darker than what is behind
-    drop: float = 0.2  # recordings: highest share of events dropped from a window
-    event_mix: float = 0.0  # recordings: chance that a sample is mixed with another one in a random box (EventMix)
-    mixup: float = 0.0  # Beta(a, a) mixing of samples and labels; 0 is off
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    objective: Objective = field(default_factory=Objective)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     # the run
     seed: int = 0  # of everything drawn
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU when there is one
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, membranes stay float32
-    channels_last: bool = False  # memory layout of the convolutions
-    sparse_convs: bool = False  # CPU: 3x3 convolutions of spikes compute from the events where these are few; exact
-    compile: bool = False  # torch.compile
-    checkpoint_steps: int = 0  # recompute in the backward pass, this many steps a piece: less memory; 0 is off
-    threads: int = 0  # torch threads; 0 leaves torch's choice
     output: str = "runs"  # folder of run folders
     name: str = ""  # the run's folder; default: data and network
     save_minutes: float = 2.0  # a checkpoint at least this often, and at every epoch's end
     log_to: Literal["", "tensorboard"] = ""  # a further log beside metrics.csv; needs the extra
+    execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         counts = (self.steps, self.bin_us, self.height, self.width, self.channels, self.resize, self.random_steps)
-        if min(*counts, self.keep_steps, self.truncate, self.checkpoint_steps) < 0:
+        if min(*counts, self.truncate) < 0:
             raise ValueError("numbers of steps, pixels, channels and microseconds must not be negative")
-        if min(self.epochs, self.batch_size, self.step_epochs, self.repeat) < 1:
-            raise ValueError("epochs, batch_size, step_epochs and repeat must be positive")
-        if not 0 < self.val_fraction < 1 or not 0 < self.test_fraction < 1:
-            raise ValueError("val_fraction and test_fraction must lie between 0 and 1")
-        if self.lr <= 0 or not 0 <= self.ema < 1 or not 0 <= self.drop < 1 or not 0 <= self.carry <= 1:
-            raise ValueError("lr must be positive, ema and drop in [0, 1), carry in [0, 1]")
-        if not 0 <= self.label_smoothing < 1 or not 0 <= self.event_mix <= 1 or not 0 <= self.zoom <= 1:
-            raise ValueError("label_smoothing must lie in [0, 1), event_mix and zoom in [0, 1]")
-        if min(self.mixup, self.spike_penalty, self.clip_norm, self.slope, self.teacher_weight) < 0:
-            raise ValueError("mixup, spike_penalty, clip_norm, slope and teacher_weight must not be negative")
-        if self.truncate and (self.teacher or self.loss in ("mse_rate", "ce_count", "mse_count", "mean")):
+        if min(self.epochs, self.batch_size) < 1:
+            raise ValueError("epochs and batch_size must be positive")
+        if not 0 < self.val_fraction < 1 or not 0 <= self.carry <= 1 or self.slope < 0:
+            raise ValueError("val_fraction must lie between 0 and 1, carry in [0, 1], slope must not be negative")
+        if self.truncate and (self.objective.teacher or self.objective.loss != "tet"):
             raise ValueError("--truncate needs a loss that every step has for itself: --loss tet, with no --teacher")
-        if self.truncate and self.checkpoint_steps:
+        if self.truncate and self.execution.checkpoint_steps:
             raise ValueError("--truncate already bounds memory: use it or --checkpoint-steps, not both")
         if self.channels not in (0, 1, 3):
             raise ValueError("channels must be 1 or 3")
+
+    @classmethod
+    def of(cls, **values: Any) -> "TrainConfig":
+        """From settings by their flat names."""
+        return cls().replaced(**values)
+
+    def replaced(self, **values: Any) -> "TrainConfig":
+        """With other values of settings, by their flat names."""
+        records: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            records.setdefault(SETTINGS[name].record, {})[name] = value
+        own = records.pop("", {})
+        return replace(self, **own, **{name: replace(getattr(self, name), **v) for name, v in records.items()})
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its flat name, in the order of the fields."""
+        return {n: getattr(getattr(self, s.record) if s.record else self, n) for n, s in SETTINGS.items()}
+
+
+RETIRED: dict[str, Any] = {
+    "test_fraction": 0.15,
+    "emulated_root": "",
+    "reset": "subtract",
+    "tdbn": False,
+    "teacher_temperature": 2.0,
+    "keep_steps": 0,
+    "event_mix": 0.0,
+    "mixup": 0.0,
+}
+"""Settings that earlier versions wrote, and the one value of each that is still what happens."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: where it lies, and what its flag says."""
+
+    record: str  # field of TrainConfig that holds it; empty: TrainConfig itself
+    hint: Any
+    default: Any
+    section: str
+    comment: str
+
+
+def read_settings(kind: type, record: str = "") -> dict[str, Setting]:
+    """The settings of a dataclass and its records, by the comments behind each and above its block in the source."""
+    hints, comments, sections = typing.get_type_hints(kind), field_comments(kind), field_sections(kind)
+    found: dict[str, Setting] = {}
+    for f in fields(kind):
+        if is_dataclass(hints[f.name]):
+            found |= read_settings(hints[f.name], f.name)
+            continue
+        section = (kind.__doc__ or "") if record else sections[f.name]
+        found[f.name] = Setting(record, hints[f.name], f.default, section, comments.get(f.name, ""))
+    return found
 
 
 def _plain_type(hint: Any) -> type:
@@ -122,25 +222,20 @@ def _plain_type(hint: Any) -> type:
     return type(arguments[0]) if typing.get_origin(hint) is Literal else hint
 
 
-def add_fields(parser: argparse.ArgumentParser, kind: type, comments: Mapping[str, str]) -> None:
-    """One flag for each field of the dataclass `kind`, without defaults, so that only given flags override.
-
-    Flags stand in the groups that the comment lines between the fields name.
-    """
-    hints, sections = typing.get_type_hints(kind), field_sections(kind)
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """One flag for each setting, without defaults, so that only given flags override; a group a section."""
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for f in fields(kind):
-        title = sections.get(f.name, "settings")
-        if title not in groups:
-            groups[title] = parser.add_argument_group(title)
-        add, flag = groups[title].add_argument, "--" + f.name.replace("_", "-")
-        help_text = f"{comments.get(f.name, '')} (default {f.default!r})"
-        if hints[f.name] is bool:
+    for name, setting in SETTINGS.items():
+        if setting.section not in groups:
+            groups[setting.section] = parser.add_argument_group(setting.section)
+        add, flag = groups[setting.section].add_argument, "--" + name.replace("_", "-")
+        help_text = f"{setting.comment} (default {setting.default!r})"
+        if setting.hint is bool:
             add(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
             continue
-        choices = typing.get_args(hints[f.name]) if typing.get_origin(hints[f.name]) is Literal else None
-        metavar = "|".join(filter(None, choices)) if choices else f.name.upper()
-        add(flag, type=_plain_type(hints[f.name]), choices=choices, default=None, metavar=metavar, help=help_text)
+        choices = typing.get_args(setting.hint) if typing.get_origin(setting.hint) is Literal else None
+        metavar = "|".join(filter(None, choices)) if choices else name.upper()
+        add(flag, type=_plain_type(setting.hint), choices=choices, default=None, metavar=metavar, help=help_text)
 
 
 def field_sections(kind: type) -> dict[str, str]:
@@ -166,21 +261,28 @@ def field_comments(kind: type) -> dict[str, str]:
     return comments
 
 
+SETTINGS = read_settings(TrainConfig)
+"""Every setting by its flat name, which flags and YAML use."""
+
+
 def from_mapping(config: TrainConfig, values: Mapping[str, Any], where: str) -> TrainConfig:
-    """`config` with values replaced; an unknown name is refused with the nearest known one."""
-    hints = typing.get_type_hints(TrainConfig)
+    """`config` with values replaced, by their flat names; an unknown name is refused with the nearest known one."""
     clean: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in hints:
-            near = difflib.get_close_matches(str(name), hints, 1)
+        if name in RETIRED:
+            if value != RETIRED[name]:
+                raise ValueError(f"{where}: {name} is no longer a setting; what happens is {name} = {RETIRED[name]!r}")
+            continue
+        if name not in SETTINGS:
+            near = difflib.get_close_matches(str(name), SETTINGS, 1)
             raise ValueError(f"{where}: unknown setting {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
-        wanted = _plain_type(hints[name])
+        wanted = _plain_type(SETTINGS[name].hint)
         if wanted is float and type(value) is int:
             value = float(value)
-        if type(value) is not wanted or isinstance(wanted, types.UnionType):
+        if type(value) is not wanted:
             raise ValueError(f"{where}: {name} must be of type {wanted.__name__}, not {value!r}")
         clean[name] = value
-    return replace(config, **clean)
+    return config.replaced(**clean)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -208,27 +310,27 @@ def recipe_path(name: str) -> Path:
     raise ValueError(f"no file {name}; the recipes known by name are {known}")
 
 
-def given_flags(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+def given_flags(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that stand on the command line."""
-    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    return {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
 
 
-def resolve(args: argparse.Namespace, names: Sequence[str]) -> TrainConfig:
+def resolve(args: argparse.Namespace) -> TrainConfig:
     """Defaults, then the YAML file, then the flags that were given."""
     config = TrainConfig()
     if args.config:
         path = recipe_path(args.config)
         config = from_mapping(config, read_yaml(path), path.name)
-    return from_mapping(config, given_flags(args, names), "flags")
+    return from_mapping(config, given_flags(args), "flags")
 
 
-ON_RESUME = ("root", "emulated_root", "cache", "device", "threads", "output", "save_minutes", "log_to")
+ON_RESUME = ("root", "cache", "device", "threads", "output", "save_minutes", "log_to")
 """What may change when a run goes on: where things lie and run, not what is computed."""
 
 
-def resumed(folder: Path, args: argparse.Namespace, names: Sequence[str]) -> TrainConfig:
+def resumed(folder: Path, args: argparse.Namespace) -> TrainConfig:
     """The settings of a run to go on with."""
-    flags = given_flags(args, names)
+    flags = given_flags(args)
     if other := [name for name in flags if name not in ON_RESUME]:
         raise ValueError(f"--{other[0].replace('_', '-')} cannot change when a run goes on; start a new run for it")
     config = from_mapping(TrainConfig(), read_yaml(folder / "config.yaml"), "config.yaml")
@@ -236,5 +338,5 @@ def resumed(folder: Path, args: argparse.Namespace, names: Sequence[str]) -> Tra
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The settings as YAML, in the order of the fields."""
-    return yaml.safe_dump(asdict(config), sort_keys=False)
+    """The settings as YAML by their flat names, in the order of the fields."""
+    return yaml.safe_dump(config.flat(), sort_keys=False)

@@ -12,7 +12,7 @@ from models.contract import Contract
 from models.networks.ann import ANNS, build_for, guess_name, read_state
 from models.networks.resnet import NETWORKS, SpikingResNet
 from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
-from training.config import SPIKING_READOUT, TrainConfig
+from training.config import TrainConfig
 
 
 def neuron_config(config: TrainConfig) -> NeuronConfig:
@@ -22,8 +22,6 @@ def neuron_config(config: TrainConfig) -> NeuronConfig:
     options = {"surrogate": config.surrogate, "slope": config.slope or None, "theta": config.theta}
     if config.neuron in ("lif", "plif", "clif"):
         options["beta"] = config.beta
-    if config.neuron in ("lif", "if") or config.reset != "subtract":
-        options["reset"] = config.reset
     if config.learn_beta:
         options["learn_beta"] = True
     return replace(start, **options)
@@ -41,8 +39,7 @@ def build_network(config: TrainConfig, classes: int, channels: int = 2) -> Spiki
             in_channels=channels,
             classes=classes,
             neuron=neuron_config(config),
-            tdbn=config.tdbn or shape.tdbn,
-            spiking_readout=config.loss in SPIKING_READOUT,
+            spiking_readout=config.objective.spiking_readout,
         )
     )
 

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 DESCRIPTION = """\
@@ -28,7 +27,7 @@ takes. Ctrl-C saves a checkpoint first."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags: its own, and one for each field of the configuration."""
-    from training.config import TrainConfig, add_fields, field_comments
+    from training.config import add_settings
 
     parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
     parser.add_argument(
@@ -38,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-config", action="store_true", help="print the resolved settings and stop")
     parser.add_argument("--dry-run", action="store_true", help="one batch through the whole path, then stop")
     parser.add_argument("--json", action="store_true", help="one line of JSON with the result at the end")
-    add_fields(parser, TrainConfig, field_comments(TrainConfig))
+    add_settings(parser)
 
 
 def _resumed(args: argparse.Namespace, output: str) -> Path:
@@ -58,17 +57,16 @@ def _say(text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, go on, or only show what would be done."""
-    from training.config import TrainConfig, resolve, resumed, to_yaml
+    from training.config import resolve, resumed, to_yaml
     from training.run.loop import TrainingError, dry_run, fit, run_folder
 
-    names = [f.name for f in fields(TrainConfig)]
-    config = resolve(args, names)
+    config = resolve(args)
     folder = None
     if args.resume:
         folder = _resumed(args, config.output)
         if not (folder / "checkpoints" / "last.safetensors").is_file():
             raise ValueError(f"{folder} has no checkpoint to resume from")
-        config = resumed(folder, args, names)
+        config = resumed(folder, args)
     if args.print_config:
         print(to_yaml(config), end="")
         return 0

@@ -33,13 +33,13 @@ from training.step.losses import total_loss
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_a_step(name: str) -> None:
-    config = TrainConfig(network=name, loss="tet")
+    config = TrainConfig.of(network=name, loss="tet")
     network = build_network(config, 3, channels=2).train()
     trainee = Trainee(network, config, torch.device("cpu"))
     x_seq = (torch.rand(2, 2, 2, 16, 16, generator=torch.Generator().manual_seed(0)) < 0.4).float()
     optimiser = torch.optim.SGD(network.parameters(), 0.1)
     before = network.get_parameter("stem.0.weight").detach().clone()
-    loss = total_loss(trainee(x_seq, {}).logits, torch.tensor([0, 2]), config)
+    loss = total_loss(trainee(x_seq, {}).logits, torch.tensor([0, 2]), config.objective)
     loss.backward()
     optimiser.step()
     assert loss.isfinite()

@@ -46,7 +46,7 @@ def small_config(root: Path, **changes: object) -> TrainConfig:
         "bin_us": 30_000, "height": 17, "width": 17, "network": "event-small", "epochs": 2, "batch_size": 4,
         "device": "cpu", "val_fraction": 0.25, "warmup_epochs": 0.0, **changes,
     }  # fmt: skip
-    return TrainConfig(**options)  # type: ignore[arg-type]
+    return TrainConfig.of(**options)
 
 
 RANDOM = np.random.default_rng(0)

@@ -27,7 +27,7 @@ def events(steps: int = 6) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["lif", "if", "plif", "clif", "psn"])
 def test_every_kind_of_neuron_can_be_asked_for(kind: str) -> None:
-    config = neuron_config(TrainConfig(neuron=kind, theta=0.5, surrogate="triangular", slope=2.0))  # type: ignore[arg-type]
+    config = neuron_config(TrainConfig.of(neuron=kind, theta=0.5, surrogate="triangular", slope=2.0))
     assert (config.theta, config.surrogate, config.slope) == (0.5, "triangular", 2.0)
     assert (config.beta == 1) == (kind == "if")
     assert config.learn_beta == (kind == "plif")

@@ -7,7 +7,7 @@ of the training set that no network learns from, and everything else is its last
 """
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from training.compare.config import CompareConfig
 from training.compare.costs import Stepwise, activations, cost_of, costs
 from training.compare.results import AnnResult, Cost, Costs, Curve, CurvePiece, Results, StdpResult, Trial
 from training.compare.store import Say, Store, digest, say
-from training.config import TrainConfig
+from training.config import RETIRED, TrainConfig
 from training.data import load_data
 from training.data.pictures import Images, Pictures, load_images
 from training.run.loop import Run
@@ -198,14 +198,14 @@ class Comparison:
         c, test = self.config, self.test[: self.config.images]
         encoding, surrogate, steps = spec.split("/")
         channels, height, width = test.pixels.shape[1:]
-        settings = TrainConfig(
+        settings = TrainConfig.of(
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
             height=height, width=width, channels=channels,
             epochs=c.direct_epochs, batch_size=128, lr=4e-3, warmup_epochs=0.3, ema=0.995, loss="tet",
             seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3, channels_last=True,
             cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
-        training = {**self.data_key(), "settings": asdict(replace(settings, root="", cache="", output="")),
+        training = {**self.data_key(), "settings": RETIRED | settings.replaced(root="", cache="", output="").flat(),
                     "images": c.train_images}  # fmt: skip
 
         def job() -> Curve:

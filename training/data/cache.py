@@ -77,11 +77,11 @@ def bin_items(items: Sequence[Item], config: TrainConfig, what: str) -> Frames:
 
 def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int]) -> Frames:
     """The first `emulated_count` MNIST training images but those left out, moved by saccades before the sensor."""
-    root = Path(config.emulated_root or config.root)
+    root = Path(config.root)
     images_path = find_idx(root, "mnist", "train-images-idx3-ubyte")
     labels = read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte"))
     images = read_idx(images_path)
-    chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
+    chosen = [index for index in range(len(images)) if index not in left_out][: config.emulation.emulated_count]
     encode = encoder(config, sensor)
 
     def samples() -> Iterator[np.ndarray]:

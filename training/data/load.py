@@ -20,6 +20,7 @@ from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictu
 from training.data.recordings import RECORDED, list_folder
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
 
+TEST_FRACTION = 0.15  # set aside for the test where a set has no test split of its own
 IMAGE_STEPS = 4
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
@@ -83,7 +84,7 @@ def load_data(config: TrainConfig) -> Data:
     settled = settle(config, listing)
     if isinstance(listing, Listing):
         return _load_recordings(listing, settled)
-    if config.emulated:
+    if config.emulation.emulated:
         raise DataError("--emulated joins emulated events to recordings; this data set holds images")
     return _load_images(listing, settled)
 
@@ -98,7 +99,7 @@ class _Split:
 def _split(labels: np.ndarray, names: Sequence[str] | None, config: TrainConfig, own_test: bool) -> _Split:
     rows, test = np.arange(len(labels)), np.array([], int)
     if not own_test:
-        rows, test = held_out(names or list(map(str, rows)), labels, config.test_fraction)
+        rows, test = held_out(names or list(map(str, rows)), labels, TEST_FRACTION)
     rest, val = split_indices(labels[rows], config.val_fraction, config.seed)
     return _Split(rows[rest], rows[val], test)
 
@@ -111,12 +112,12 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     test_items: Sequence[Item] = listing.test or chosen["test"]
     train = bin_items(chosen["train"], config, "binning train")
     recorded = len(train)
-    if config.emulated:
+    if config.emulation.emulated:
         if tuple(listing.labels) != tuple("0123456789"):
             raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
         # The same handwriting must not be trained on as an emulation and validated on as a recording.
         extra = emulate_mnist(config, listing.sensor, shown_images(chosen["val"]))
-        train = join([*[train] * config.repeat, extra], Path(config.cache))
+        train = join([*[train] * config.emulation.repeat, extra], Path(config.cache))
     contract = Contract(
         "events", 2, config.height, config.width, config.steps, config.encoding, listing.sensor.width,
         listing.sensor.height, config.bin_us, still="digit" if listing.labels == tuple("0123456789") else "plain",

@@ -53,20 +53,23 @@ class Run:
     ) -> None:
         config = self.config = data.config
         self.folder, self.data = folder, data
-        self.processes = processes or Processes(choose_device(config.device))
+        self.processes = processes or Processes(choose_device(config.execution.device))
         self.device = self.processes.device
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
         if config.init_from:
             start_from(self.network, Path(config.init_from))
         self.network.to(self.device)
-        if config.channels_last:
+        if config.execution.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.sparse_convs:
+        if config.execution.sparse_convs:
             use_event_convolutions(self.network)
         self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
-        self.teacher = load_teacher(Path(config.teacher), data.contract, self.device) if config.teacher else None
-        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.ema else None
-        self.optimiser = make_optimiser(self.network, config)
+        teacher = config.objective.teacher
+        self.teacher = load_teacher(Path(teacher), data.contract, self.device) if teacher else None
+        self.average = (
+            {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.optimisation.ema else None
+        )
+        self.optimiser = make_optimiser(self.network, config.optimisation)
         self.progress = Progress()
         self.last_state: State | None = None
         self.steps_an_epoch = max(1, len(data.train) // config.batch_size)
@@ -100,11 +103,11 @@ class Run:
 
     def card(self, metrics: dict[str, Any]) -> Card:
         """What the checkpoint says of itself."""
-        places = ("root", "emulated_root", "cache", "output", "threads", "init_from", "teacher")
-        recipe = {k: v for k, v in asdict(self.config).items() if k not in places}
+        flat = self.config.flat()
+        recipe = {k: v for k, v in flat.items() if k not in ("root", "cache", "output", "threads")}
         recipe["data"] = self.data.split["data"]
         for name in ("init_from", "teacher"):
-            recipe[name] = Path(getattr(self.config, name)).name
+            recipe[name] = Path(flat[name]).name
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
         return Card(self.data.contract, self.data.labels, {"recipe": recipe, "samples": counts}, metrics)
 
@@ -122,15 +125,14 @@ class Run:
                 f"the loss became {value} at step {step}: lower --lr or set --clip-norm; "
                 f"the last checkpoint is {self.progress_path}"
             )
-        if config.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
+        if config.optimisation.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), config.optimisation.clip_norm)
         self.optimiser.step()
         if config.carry:
             self.last_state = {key: tensor.detach() for key, tensor in state.items()}
         if self.average is not None:
-            update_average(self.average, self.network, config.ema, step)
-        truth = targets if targets.ndim == 1 else targets.argmax(1)
-        return value * len(truth), int((logits.mean(0).argmax(1) == truth).sum())
+            update_average(self.average, self.network, config.optimisation.ema, step)
+        return value * len(targets), int((logits.mean(0).argmax(1) == targets).sum())
 
     def _forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
         """(loss, logits [T, n, K], state after); the gradients are in place unless the loss is not finite."""
@@ -142,7 +144,7 @@ class Run:
         total, parts = 0.0, []
         for piece in x_seq.split(self.config.truncate or len(x_seq)):
             out = self.trainee(piece, state)
-            loss = total_loss(out.logits, targets, self.config, teacher_logits, out.firing_rate)
+            loss = total_loss(out.logits, targets, self.config.objective, teacher_logits, out.firing_rate)
             loss = loss * (len(piece) / len(x_seq))
             value = float(loss.detach())
             total += value
@@ -293,9 +295,9 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
 
     Raises ValueError and TrainingError.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    processes = join_processes(config, choose_device(config.device))
+    if config.execution.threads:
+        torch.set_num_threads(config.execution.threads)
+    processes = join_processes(config, choose_device(config.execution.device))
     run = Run(load_on_all(config, processes), folder, processes)
     if resume:
         run.resume()
@@ -310,8 +312,8 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
 
 def dry_run(config: TrainConfig) -> float:
     """One batch through the whole path, nothing written but the cache; its loss."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    if config.execution.threads:
+        torch.set_num_threads(config.execution.threads)
     run = Run(load_data(config), Path(config.output))
     run.network.train()
     rows = np.arange(min(config.batch_size, len(run.data.train)))

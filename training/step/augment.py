@@ -4,17 +4,15 @@ Events are moved by nearest neighbour, so that binary frames stay binary; images
 """
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, one_hot
+from torch.nn.functional import affine_grid, grid_sample
 
-from training.config import TrainConfig
+from training.config import Augmentation
 
 
-def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
+def augment(frames: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
     """frames float [N, T, C, H, W] of events -> the same shape: moved, perhaps mirrored or swapped, events dropped."""
     if config.rotate or config.shift or config.flip or config.shear:
         n, t, c, h, w = frames.shape
@@ -32,7 +30,7 @@ def swap_polarity(frames: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(swapped.to(frames.device).view(-1, 1, 1, 1, 1), frames.flip(2), frames)
 
 
-def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+def move_images(images: Tensor, config: Augmentation, size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """images [N, C, R, R'] in [0, 1] -> [N, C, H, W]: a random crop where they are larger, moved, perhaps mirrored."""
     n, _, *kept = images.shape
     larger = tuple(kept) != size
@@ -62,7 +60,7 @@ def motions(
     n: int,
     kept: tuple[int, int],
     size: tuple[int, int],
-    config: TrainConfig,
+    config: Augmentation,
     generator: torch.Generator,
     *,
     zoom: float = 0.0,
@@ -124,67 +122,8 @@ def drop_events(frames: Tensor, highest: float, generator: torch.Generator) -> T
     return frames * keep.to(frames.device)
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """A batch after mixing: x_seq [T, N, C, H, W] and the share of each class, float [N, K]."""
-
-    x_seq: Tensor
-    targets: Tensor
-
-
-def mix(x_seq: Tensor, labels: Tensor, classes: int, config: TrainConfig, generator: torch.Generator) -> Mixed:
-    """Mixup (Zhang et al. 2018) and EventMix (Shen et al. 2023): samples blended with, or patched from, another one."""
-    targets = one_hot(labels, classes).float()
-    n = x_seq.shape[1]
-    if config.mixup:
-        order = torch.randperm(n, generator=generator)
-        share = _beta(config.mixup, generator)
-        x_seq = share * x_seq + (1 - share) * x_seq[:, order]
-        targets = share * targets + (1 - share) * targets[order]
-    if config.event_mix:
-        x_seq, targets = _event_mix(x_seq, targets, config.event_mix, generator)
-    return Mixed(x_seq, targets)
-
-
-def fewer_steps(x_seq: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """Time sub-sampling (`keep_steps` of them, in order) and a random length (`random_steps` or more, in one piece)."""
-    steps = len(x_seq)
-    if config.keep_steps and config.keep_steps < steps:
-        chosen = torch.randperm(steps, generator=generator)[: config.keep_steps].sort().values
-        x_seq = x_seq[chosen.to(x_seq.device)]
-    if config.random_steps and config.random_steps < len(x_seq):
-        length = int(torch.randint(config.random_steps, len(x_seq) + 1, (1,), generator=generator))
-        x_seq = x_seq[:length]
-    return x_seq
-
-
-def _beta(a: float, generator: torch.Generator) -> float:
-    """A draw of Beta(a, a) that follows from the generator (torch's own takes none)."""
-    seed = int(torch.randint(0, 2**62, (1,), generator=generator))
-    return float(np.random.default_rng(seed).beta(a, a))
-
-
-def _event_mix(x_seq: Tensor, targets: Tensor, chance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A box in space and time is taken from another sample; labels follow the events each side brought."""
-    t, n, _, h, w = x_seq.shape
-    order = torch.randperm(n, generator=generator)
-    chosen = torch.rand(n, generator=generator) < chance
-    share = torch.rand(n, generator=generator)  # of the volume
-    inside = torch.zeros(t, n, 1, h, w, dtype=torch.bool)
-    for i in range(n):
-        if not chosen[i]:
-            continue
-        edge = float(share[i]) ** (1 / 3)
-        lengths = [max(1, round(edge * side)) for side in (t, h, w)]
-        starts = [
-            int(torch.randint(0, side - length + 1, (1,), generator=generator))
-            for side, length in zip((t, h, w), lengths)
-        ]
-        span = [slice(start, start + length) for start, length in zip(starts, lengths)]
-        inside[span[0], i, :, span[1], span[2]] = True
-    inside = inside.to(x_seq.device)
-    other = x_seq[:, order.to(x_seq.device)]
-    ours, theirs = ((x * m).sum((0, 2, 3, 4)) for x, m in ((x_seq, ~inside), (other, inside)))
-    weight = torch.where(ours + theirs > 0, theirs / (ours + theirs).clamp_min(1e-9), 0.0)[:, None]
-    mixed_targets = (1 - weight) * targets + weight * targets[order.to(targets.device)]
-    return torch.where(inside, other, x_seq), mixed_targets
+def fewer_steps(x_seq: Tensor, least: int, generator: torch.Generator) -> Tensor:
+    """The first steps of x_seq [T, ...], a random number of them, `least` or more; 0 keeps all."""
+    if not 0 < least < len(x_seq):
+        return x_seq
+    return x_seq[: int(torch.randint(least, len(x_seq) + 1, (1,), generator=generator))]

@@ -16,7 +16,7 @@ from models.neurons.state import State
 from training.config import TrainConfig
 from training.data import Data
 from training.distributed import Processes
-from training.step.augment import augment, crop_middle, fewer_steps, mix, move_images
+from training.step.augment import augment, crop_middle, fewer_steps, move_images
 
 
 class Batch(NamedTuple):
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
     step: int
     x_seq: Tensor  # [T, n, C, H, W], augmented
-    targets: Tensor  # classes [n] or shares of classes [n, K]
+    targets: Tensor  # classes [n]
     generator: torch.Generator  # for the draws that follow
 
 
@@ -51,10 +51,7 @@ class Batches:
         stored = torch.from_numpy(np.array(train.frames[rows])).to(device)
         targets = torch.from_numpy(train.labels[rows]).to(device)
         x_seq = training_input(stored, config, self._data.contract, generator)
-        x_seq = fewer_steps(x_seq, config, generator)
-        if config.mixup or config.event_mix:
-            mixed = mix(x_seq, targets, len(self._data.labels), config, generator)
-            x_seq, targets = mixed.x_seq, mixed.targets
+        x_seq = fewer_steps(x_seq, config.random_steps, generator)
         return Batch(step, self._processes.share(x_seq, 1), self._processes.share(targets), generator)
 
     def expect(self, rows: np.ndarray | None) -> None:
@@ -75,8 +72,8 @@ class Batches:
 def training_input(stored: Tensor, config: TrainConfig, contract: Contract, generator: torch.Generator) -> Tensor:
     """uint8 [N, T or 1, C, H, W] to augmented x_seq float32 [T, N, C, H, W]."""
     if contract.kind == "events":
-        return augment(stored.float(), config, generator).transpose(0, 1).contiguous()
-    images = move_images(stored[:, 0].float() / 255, config, (contract.height, contract.width), generator)
+        return augment(stored.float(), config.augmentation, generator).transpose(0, 1).contiguous()
+    images = move_images(stored[:, 0].float() / 255, config.augmentation, (contract.height, contract.width), generator)
     return encode(images, contract, generator)
 
 

@@ -28,21 +28,23 @@ class Trainee(nn.Module):
         super().__init__()
         self.network, self.config, self.device_type = network, config, device.type
         self._rates: list[Tensor] = []
-        if config.spike_penalty:
+        if config.objective.spike_penalty:
             for module in network.modules():
                 if isinstance(module, Neuron):
                     module.register_forward_hook(self._collect)
-        self._run: Any = torch.compile(network, dynamic=False) if config.compile else network
+        self._run: Any = torch.compile(network, dynamic=False) if config.execution.compile else network
 
     def _collect(self, _: nn.Module, __: Any, spikes: Tensor) -> None:
         self._rates.append(spikes.float().mean())
 
     def forward(self, x_seq: Tensor, state: State) -> Pass:
         """x_seq [T, N, C, H, W] and the state before it."""
-        pieces = x_seq.split(self.config.checkpoint_steps) if self.config.checkpoint_steps else [x_seq]
+        pieces = (
+            x_seq.split(self.config.execution.checkpoint_steps) if self.config.execution.checkpoint_steps else [x_seq]
+        )
         logits, rates = [], []
         for piece in pieces:
-            if self.config.checkpoint_steps:
+            if self.config.execution.checkpoint_steps:
                 out = checkpoint(
                     self._piece, piece, state, use_reentrant=False, context_fn=self._recompute_contexts
                 )  # fmt: skip
@@ -56,7 +58,7 @@ class Trainee(nn.Module):
 
     def _piece(self, x_seq: Tensor, state: State) -> Pass:
         self._rates = []
-        autocast = self.config.precision == "bf16"
+        autocast = self.config.execution.precision == "bf16"
         with torch.autocast(self.device_type, torch.bfloat16) if autocast else nullcontext():
             logits, after = self._run(x_seq, state)
         rate = torch.stack(self._rates).mean() if self._rates else logits.new_zeros(())

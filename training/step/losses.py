@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot
 
-from training.config import TrainConfig
+from training.config import Objective
 
 
 def mean_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -59,6 +59,10 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 }
 
 
+TEMPERATURE = 2.0
+"""Softens both answers of a distillation."""
+
+
 def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """KL divergence from the teacher's softened answer [N, K] to the mean logits', times T^2 (Hinton et al. 2015)."""
     ours = log_softmax(logits.mean(0) / temperature, 1)
@@ -67,18 +71,18 @@ def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> 
 
 
 def total_loss(
-    logits: Tensor, targets: Tensor, config: TrainConfig, teacher_logits: Tensor | None = None,
+    logits: Tensor, targets: Tensor, objective: Objective, teacher_logits: Tensor | None = None,
     firing_rate: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """What a run minimises: its loss, the teacher's share and the price of spikes."""
     logits = logits.float()
-    if config.loss == "tet":
-        loss = tet_loss(logits, targets, config.label_smoothing, config.tet_weight)
+    if objective.loss == "tet":
+        loss = tet_loss(logits, targets, objective.label_smoothing, objective.tet_weight)
     else:
-        loss = LOSSES[config.loss](logits, targets, config.label_smoothing)
+        loss = LOSSES[objective.loss](logits, targets, objective.label_smoothing)
     if teacher_logits is not None:
-        weight = config.teacher_weight
-        loss = (1 - weight) * loss + weight * distillation(logits, teacher_logits, config.teacher_temperature)
-    if firing_rate is not None and config.spike_penalty:
-        loss = loss + config.spike_penalty * firing_rate.to(torch.float32)
+        weight = objective.teacher_weight
+        loss = (1 - weight) * loss + weight * distillation(logits, teacher_logits, TEMPERATURE)
+    if firing_rate is not None and objective.spike_penalty:
+        loss = loss + objective.spike_penalty * firing_rate.to(torch.float32)
     return loss

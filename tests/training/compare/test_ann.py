@@ -34,8 +34,8 @@ def test_rate_and_augmentation() -> None:
     assert rates[0] < rates[5]
     assert rates[-1] < 1e-3
     x = torch.rand(16, 3, 8, 8)
-    first = move_images(x, config, (8, 8), torch.Generator().manual_seed(1))
+    first = move_images(x, config.augmentation, (8, 8), torch.Generator().manual_seed(1))
     assert first.shape == x.shape
-    assert torch.equal(first, move_images(x, config, (8, 8), torch.Generator().manual_seed(1)))
+    assert torch.equal(first, move_images(x, config.augmentation, (8, 8), torch.Generator().manual_seed(1)))
     assert not torch.equal(first, x)
-    assert torch.equal(move_images(x, ann_settings(10, shift=0), (8, 8), torch.Generator()), x)
+    assert torch.equal(move_images(x, ann_settings(10, shift=0).augmentation, (8, 8), torch.Generator()), x)

@@ -26,7 +26,7 @@ from training.step.batches import evaluation_input, training_input
 
 def image_config(root: Path, data: str, **changes: object) -> TrainConfig:
     options = {"data": data, "steps": 0, "bin_us": 0, "height": 0, "width": 0, **changes}
-    return replace(small_config(root), **options)  # type: ignore[arg-type]
+    return small_config(root).replaced(**options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("place", ["", "mnist", "MNIST/raw"])

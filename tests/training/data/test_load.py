@@ -40,7 +40,7 @@ def test_a_folder_of_classes_is_split_and_the_split_is_written(tmp_path: Path) -
     for label, name in enumerate(("left", "right")):
         for number in range(12):
             write_nmnist_file(tmp_path / "set" / name / f"{number}.bin", digit_events(label, number))
-    config = replace(small_config(tmp_path), data=str(tmp_path / "set"))
+    config = small_config(tmp_path).replaced(data=str(tmp_path / "set"))
     data = load_data(config)
     assert data.labels == ("left", "right")
     assert not data.split["official_test"]
@@ -50,7 +50,7 @@ def test_a_folder_of_classes_is_split_and_the_split_is_written(tmp_path: Path) -
     assert not parts[1] & parts[2]
     assert len(parts[0] | parts[1] | parts[2]) == 24
     assert load_data(config).split == data.split
-    assert load_data(replace(config, seed=1)).split != data.split
+    assert load_data(config.replaced(seed=1)).split != data.split
 
 
 def test_one_class_or_a_strange_test_class_is_refused(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_cache_is_used_and_follows_files_and_contract(root: Path) -> None:
     load_data(config)
     assert sorted((root / "cache").glob("*.npy")) == cached
     assert [p.stat().st_mtime_ns for p in cached] == stamps
-    load_data(replace(config, bin_us=10_000))
+    load_data(config.replaced(bin_us=10_000))
     assert len(list((root / "cache").glob("*.npy"))) == 2 * len(cached)
     write_nmnist_file(root / "Test" / "0" / "00000.bin", digit_events(0, 77, count=50))
     before = load_data(replace(config)).test.frames[0].sum()
@@ -143,8 +143,8 @@ def write_mnist(root: Path, count: int = 12) -> None:
 def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes=10, train=3, test=1)
     write_mnist(tmp_path)
-    config = replace(small_config(tmp_path), emulated="mnist", emulated_count=5)
-    data, plain = load_data(config), load_data(replace(config, emulated=""))
+    config = small_config(tmp_path).replaced(emulated="mnist", emulated_count=5)
+    data, plain = load_data(config), load_data(config.replaced(emulated=""))
     assert len(data.train) == len(plain.train) + 5
     assert data.recorded == len(plain.train)
     shown = {int(Path(name).stem) - 1 for name in data.split["val"]}  # recording 00001 shows image 0
@@ -153,13 +153,13 @@ def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
     assert data.train.frames[-1].any()
     assert len(data.val) == len(plain.val)
     assert len(data.test) == len(plain.test)
-    assert len(load_data(replace(config, repeat=2)).train) == len(data.train) + data.recorded
+    assert len(load_data(config.replaced(repeat=2)).train) == len(data.train) + data.recorded
 
 
 def test_emulated_digits_need_ten_digit_classes(root: Path) -> None:
     write_mnist(root)
     with pytest.raises(DataError, match="ten digits"):
-        load_data(replace(small_config(root), emulated="mnist", emulated_count=3))
+        load_data(small_config(root).replaced(emulated="mnist", emulated_count=3))
 
 
 def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(root: Path) -> None:
     config = small_config(root)
     run = Run(load_data(config), root / "runs" / "nan")
     with torch.no_grad():
-        run.network.readout.bias.fill_(float("nan"))
+        run.network.get_parameter("readout.bias").fill_(float("nan"))
     before = {
         k: v.clone() for k, v in run.network.state_dict().items() if "num_batches" not in k and "running" not in k
     }
@@ -122,7 +122,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(root: Path) -
 
 
 def test_the_schedule_warms_up_then_falls_to_zero() -> None:
-    config = TrainConfig(epochs=10, lr=1.0, warmup_epochs=2.0)
+    config = TrainConfig.of(epochs=10, lr=1.0, warmup_epochs=2.0)
     rates = [learning_rate(config, step, 5) for step in range(50)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == 1.0
@@ -158,7 +158,7 @@ def test_the_optimiser_decays_weights_only(root: Path) -> None:
     config = small_config(root)
     run = Run(load_data(config), root / "runs" / "x")
     decayed, other = run.optimiser.param_groups
-    assert decayed["weight_decay"] == config.weight_decay
+    assert decayed["weight_decay"] == config.optimisation.weight_decay
     assert other["weight_decay"] == 0
     assert all(p.ndim > 1 for p in decayed["params"])
     assert asdict(run.progress)["epoch"] == 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
 
-from training.config import TrainConfig
+from training.config import Objective
 from training.step.losses import (
     LOSSES,
     ce_count_loss,
@@ -81,8 +81,8 @@ def test_distillation_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
 
 def test_the_total_weighs_its_parts() -> None:
     teacher, rate = torch.randn(3, 5, generator=torch.Generator().manual_seed(4)), torch.tensor(0.25)
-    config = TrainConfig(loss="mean", teacher="x", teacher_weight=0.25, spike_penalty=2.0)
+    config = Objective(loss="mean", teacher="x", teacher_weight=0.25, spike_penalty=2.0)
     expected = 0.75 * mean_loss(LOGITS, LABELS) + 0.25 * distillation(LOGITS, teacher, 2.0) + 0.5
     torch.testing.assert_close(total_loss(LOGITS, LABELS, config, teacher, rate), expected)
-    tet = TrainConfig(tet_weight=0.05)
+    tet = Objective(tet_weight=0.05)
     torch.testing.assert_close(total_loss(LOGITS, LABELS, tet), tet_loss(LOGITS, LABELS, weight=0.05))
