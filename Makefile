@@ -37,7 +37,7 @@ wheel: $(VENV)/.dev
 	$(BIN)/python .ci/check_wheel.py
 
 bench: $(VENV)/.dev
-	for file in benchmarks/[a-z]*.py benchmarks/serving/load.py; do $(BIN)/python $$file || exit 1; done
+	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))) serving.load; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/make/make_docs.py

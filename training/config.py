@@ -52,7 +52,7 @@ class Objective:
     loss: Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"] = "tet"  # see training/step/losses.py
     tet_weight: float = 1e-3  # of TET's pull of all logits towards 1
     label_smoothing: float = 0.0  # of cross-entropies
-    teacher: str = ""  # distil from this model folder or ANN weights file
+    teacher: str = ""  # distil from this model (folder or shipped name) or ANN weights file
     teacher_weight: float = 0.5  # of the distillation in the loss
     spike_penalty: float = 0.0  # weight of the mean firing rate in the loss
 

@@ -12,6 +12,7 @@ from models.contract import Contract
 from models.networks.ann import ANNS, build_for, guess_name, read_state
 from models.networks.resnet import NETWORKS, SpikingResNet
 from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from models.shipped import shipped
 from training.config import TrainConfig
 
 
@@ -42,6 +43,12 @@ def build_network(config: TrainConfig, classes: int, channels: int = 2) -> Spiki
             spiking_readout=config.objective.spiking_readout,
         )
     )
+
+
+def weights_path(text: str) -> Path:
+    """Where the weights lie that a setting names: a file, a model's folder, or a shipped model's name."""
+    path = Path(text)
+    return path if path.exists() else shipped().get(text, path)
 
 
 def start_from(network: nn.Module, path: Path) -> list[str]:

@@ -6,21 +6,22 @@ from pathlib import Path
 from models.checkpoint import load
 from models.export.formats import FORMATS, export
 from models.export.parity import Parity
-from models.shipped import find
+from models.shipped import find, name_of
 
 DESCRIPTION = """Write a checkpoint for another runtime.
 
 onnx and torch hold one step: inputs x and the membranes (state.NAME, zeros before the first step), outputs the logits
-and the membranes after it. nir is a graph in the neuromorphic intermediate representation. Before the file appears it
-runs 50 steps beside the network, carrying its own membranes. --web writes a folder that classifies in the browser, with
-no server but a static one.
+and the membranes after it (after.NAME); with --window T, that many steps at once. nir is a graph in the neuromorphic
+intermediate representation. --web writes a folder that classifies in the browser, with no server but a static one.
+Before a file appears it is read again and runs 50 steps beside the network, carrying its own membranes; where the two
+differ, nothing is written. Needs the extra: pip install 'spikesight[export]'.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="the folder of a checkpoint, or a shipped model's name")
-    parser.add_argument("--format", choices=sorted(FORMATS), default="onnx")
-    parser.add_argument("--out", type=Path, help="the file (default: the checkpoint's name, here)")
+    parser.add_argument("checkpoint", help="the folder of a checkpoint, or the name of a shipped model (see `spikesight models`)")
+    parser.add_argument("--format", choices=sorted(FORMATS), default="onnx", help="of the file (default onnx)")
+    parser.add_argument("--out", type=Path, help="the file (default: the model's name, in this folder)")
     parser.add_argument("--window", type=int, help="onnx, torch: a form of that many steps at once instead of one step")
     parser.add_argument(
         "--web", type=Path, metavar="DIR", help="write a new folder with a page and all it needs instead of one file"
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--web goes without --format, --out and --window: the folder's network is one step in ONNX")
     folder = find(args.checkpoint)
     network, card = load(folder)
-    name = folder.resolve().name
+    name = name_of(folder)
     if args.web is not None:
         from service.page.standalone import write_folder  # the service's page is not needed for a file
 

@@ -4,14 +4,15 @@ import argparse
 import json
 from dataclasses import asdict
 
-DESCRIPTION = """The networks by name, with their parameters and neuron layers.
+DESCRIPTION = """Two tables: networks to train, and trained models of this installation.
 
-`train-dvs --network NAME` takes any of them; input channels, classes and neurons follow from the data and the flags."""
+`train-dvs --network NAME` takes any of the networks; input channels, classes and neurons follow from the data and the
+flags. The trained models are known by name to --model (serve, predict, webcam), to export, and to --init-from and
+--teacher (train-dvs)."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the tables")
 
 
 def describe(name: str) -> dict[str, object]:

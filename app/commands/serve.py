@@ -92,13 +92,16 @@ def run(args: argparse.Namespace) -> int:
 def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace) -> int:
     """Load what serves (slow to import), and serve."""
     from encoders.sources.source import open_source
-    from models.shipped import find
+    from models.checkpoint import load
+    from models.shipped import find, names
     from service.api import create_app
     from service.http.logs import configure as configure_logs
     from service.http.server import serve
 
-    for name in settings.models:
-        find(name)
+    folders = [find(name) for name in settings.models]
+    names(folders)
+    for folder in folders:  # a broken one is said before anything starts
+        load(folder)
     configure_logs(settings.log_format)
     sys.setswitchinterval(0.001)  # the event loop, the decoder and the model take turns quickly
     url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)

@@ -215,8 +215,8 @@ ANNS: dict[str, AnnEntry] = {
     "cifar-resnet56": AnnEntry(lambda c, k: CifarResNet(9, c, k), 32, 3, *IMAGENET, "linear.weight"),
     "resnet18": AnnEntry(lambda c, k: ResNet((2, 2, 2, 2), c, k), 224, 3, *IMAGENET, "fc.weight"),
     "resnet34": AnnEntry(lambda c, k: ResNet((3, 4, 6, 3), c, k), 224, 3, *IMAGENET, "fc.weight"),
-    "resnet18-no-pool": AnnEntry(lambda c, k: ResNet((2, 2, 2, 2), c, k, "none"), 224, 3, *IMAGENET, "fc.weight"),
-    "resnet34-no-pool": AnnEntry(lambda c, k: ResNet((3, 4, 6, 3), c, k, "none"), 224, 3, *IMAGENET, "fc.weight"),
+    "resnet18-nopool": AnnEntry(lambda c, k: ResNet((2, 2, 2, 2), c, k, "none"), 224, 3, *IMAGENET, "fc.weight"),
+    "resnet34-nopool": AnnEntry(lambda c, k: ResNet((3, 4, 6, 3), c, k, "none"), 224, 3, *IMAGENET, "fc.weight"),
     "small-cnn": AnnEntry(lambda c, k: SmallCnn(c, k), 28, 1, (0.1307,), (0.3081,), "readout.weight"),
 }
 """ANNs by name. The CIFAR weights were trained with ImageNet's mean and standard deviation."""

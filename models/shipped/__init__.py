@@ -1,5 +1,6 @@
 """The models inside the package, and what a model's folder is called."""
 
+import re
 from pathlib import Path
 
 from models.checkpoint import CONFIG
@@ -27,17 +28,30 @@ def find(wanted: str) -> Path:
     )
 
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+"""What may stand in a URL as a model's name."""
+
+
 def name_of(folder: Path) -> str:
-    """What a model in this folder is called: trainings write runs/<name>/model."""
+    """What the model in this folder is called: trainings write runs/<name>/model, so there it is the run's name.
+
+    >>> name_of(Path("runs/gestures/model")), name_of(Path("mine"))
+    ('gestures', 'mine')
+    """
     folder = folder.resolve()
     return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
 
 
 def names(folders: list[Path]) -> list[str]:
-    """A model has the name of its folder; where several share it (runs/a/model, runs/b/model) that of the run.
+    """The names of models that are used together; raises CheckpointError where one is not fit for a URL or not unique.
 
     >>> names([Path("runs/a/model"), Path("runs/b/model"), Path("mine")])
     ['a', 'b', 'mine']
     """
-    own = [folder.resolve().name for folder in folders]
-    return [folder.resolve().parent.name if own.count(name) > 1 else name for folder, name in zip(folders, own)]
+    found = [name_of(folder) for folder in folders]
+    for name in found:
+        if not NAME.match(name):
+            raise CheckpointError(f"the model folder {name!r} needs another name: letters, digits, . _ -")
+        if found.count(name) > 1:
+            raise CheckpointError(f"two models are called {name!r}: one of their folders needs another name")
+    return found

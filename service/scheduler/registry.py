@@ -1,6 +1,5 @@
 """The models of a service: found on disk, loaded, warmed up, looked up by name, replaced while running."""
 
-import re
 from dataclasses import asdict
 
 import torch
@@ -16,8 +15,6 @@ from service.scheduler.scheduler import Scheduler
 from service.scheduler.statistics import Statistics
 from service.scheduler.threads import Mailbox
 from service.settings import Settings
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
 class UnknownModel(ServiceError):
@@ -84,10 +81,6 @@ class Registry:
         for folder, name in zip(folders, names(folders)):
             classifier = Classifier.load(folder)
             classifier.name = name
-            if not NAME.match(classifier.name) or classifier.name in fresh:
-                raise CheckpointError(
-                    f"the model folder {classifier.name!r} needs another name: letters, digits, . _ -"
-                )
             model = Model(classifier, self._settings, self._metrics, self._mailbox)
             model.warm_up()
             fresh[model.name] = model

@@ -12,10 +12,11 @@ from models.contract import Card, Contract
 from models.networks.ann import ANNS
 from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.neurons.config import RECTIFIER
+from models.shipped import shipped
 from tests.support.data_sets import small_config
 from training.config import TrainConfig
 from training.data import load_data
-from training.network import build_network, load_teacher, neuron_config, start_from
+from training.network import build_network, load_teacher, neuron_config, start_from, weights_path
 from training.run.loop import fit
 
 CPU = torch.device("cpu")
@@ -79,3 +80,12 @@ def test_a_teacher_of_one_step_sees_the_mean_of_the_steps(tmp_path: Path) -> Non
     with torch.no_grad():
         told = load_teacher(tmp_path / "ann", contract, CPU)(x_seq)
         assert torch.equal(told, ann(x_seq.mean(0, keepdim=True))[0][0])
+
+
+def test_weights_are_named_by_a_path_or_by_a_shipped_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [weights_path(name) for name in shipped()] == list(shipped().values())
+    assert weights_path("nowhere") == Path("nowhere")
+    monkeypatch.chdir(tmp_path)
+    name = next(iter(shipped()))
+    Path(name).touch()
+    assert weights_path(name) == Path(name), "what lies here comes first"

@@ -6,6 +6,7 @@ images, with counts. Nothing is chosen by them: direct networks are chosen by a 
 of the training set that no network learns from, and everything else is its last epoch.
 """
 
+import hashlib
 import json
 from dataclasses import replace
 from functools import cache
@@ -24,6 +25,7 @@ from models.conversion.simulate import curve
 from models.energy.metering import dense_macs, measure
 from models.networks.ann import ANNS, build_for, guess_name, read_state, with_qcfs
 from models.networks.converted.network import ConvertedNetwork
+from models.networks.resnet import NETWORKS
 from models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from training.ann import accuracy, hits, prepare, set_levels
 from training.compare.ann import ann_settings, fit_ann
@@ -50,9 +52,14 @@ class Comparison:
     def __init__(self, config: CompareConfig, report: Say = say) -> None:
         if config.network not in ANNS:
             raise ValueError(f"unknown network {config.network!r}; known: {', '.join(ANNS)}")
+        if config.direct and config.network not in NETWORKS:
+            raise ValueError(f"{config.network} has no spiking network to train directly: --direct none leaves it out")
+        if config.weights and not Path(config.weights).is_file():
+            raise ValueError(f"no file {config.weights}: --weights names the ANN's state dictionary")
         if unknown := [m for m in (*config.methods, *config.multi, *config.long) if m not in METHODS]:
             raise ValueError(f"unknown method {unknown[0]!r}; known: {', '.join(METHODS)}")
         self.config, self.folder = config, Path(config.output)
+        self.weights_hash = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest() if config.weights else ""
         self.store = Store(self.folder, report)
         self.data: Pictures = load_images(config.data, Path(config.root))
         self.train, self.held = self.data.train.apart(config.held, config.seed)
@@ -71,7 +78,7 @@ class Comparison:
 
     def ann_key(self) -> dict[str, Any]:
         c = self.config
-        key: dict[str, Any] = {**self.data_key(), "network": c.network, "weights": Path(c.weights).name}
+        key: dict[str, Any] = {**self.data_key(), "network": c.network, "weights": self.weights_hash}
         if c.weights:
             return {**key, "tune": [c.tune_epochs, c.tune_images] if c.tune_epochs else 0}
         return {**key, "epochs": c.ann_epochs, "images": c.train_images}

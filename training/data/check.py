@@ -11,7 +11,7 @@ import numpy as np
 from training.config import TrainConfig
 from training.data.load import DATA_NAMES, list_data
 from training.data.recordings import read_item
-from training.data.sets import DataError, Frames, ImageSet, Listing
+from training.data.sets import DataError, Frames, ImageSet, Listing, MissingDataError
 
 EXPECTED: dict[str, tuple[int, int]] = {
     "nmnist": (60_000, 10_000),
@@ -60,7 +60,7 @@ def check_data(data: str, root: str | Path = "data", *, every: bool = False) -> 
     try:
         listing = list_data(config)
     except DataError as error:
-        state: State = "missing" if _absent(str(error)) else "broken"
+        state: State = "missing" if isinstance(error, MissingDataError) else "broken"
         return DataReport(data, state, 0, 0, 0, 0, (), (f"{data}: {state}. {error}",))
     if isinstance(listing, Listing):
         items = [*listing.train, *listing.test]
@@ -79,10 +79,6 @@ def check_sets(root: str | Path) -> list[tuple[str, bool, str]]:
     reports = [check_data(name, root) for name in DATA_NAMES]
     found = [(r.name, r.usable, "\n".join(r.lines)) for r in reports if r.state != "missing"]
     return found or [("data", False, f"none of {', '.join(DATA_NAMES)} lies in {root}")]
-
-
-def _absent(text: str) -> bool:
-    return any(word in text for word in (" is not in ", "no folder", "needed. Download", "needs at least two class"))
 
 
 def _spread(items: Sequence[Any], every: bool) -> list[Any]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from encoders.preprocess import fit_plain
 from training.data.recordings import CIFAR10, class_folders, items_of
-from training.data.sets import DataError, Frames, ImageSet, Item
+from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 
@@ -66,7 +66,7 @@ def find_idx(root: Path, name: str, stem: str) -> Path:
         "fashionmnist": ("Fashion-MNIST", "torchvision.datasets.FashionMNIST"),
     }[name]
     also = ", or install Debian's dataset-fashion-mnist" if name == "fashionmnist" else ""
-    raise DataError(
+    raise MissingDataError(
         f"no {stem}(.gz) in {root} or {root / IDX_FOLDERS[name][0]}: {title}'s four IDX files are needed. "
         f"Download them with python -c \"import torchvision; {how}('{root}', download=True)\"{also}"
     )
@@ -160,7 +160,7 @@ def list_cifar10(root: Path) -> ImageSet:
         if (folder / "data_batch_1").is_file():
             train = _cifar_python(folder, [f"data_batch_{n}" for n in range(1, 6)], "labels")
             return ImageSet("cifar10", CIFAR10, train, _cifar_python(folder, ["test_batch"], "labels"))
-    raise DataError(
+    raise MissingDataError(
         f"CIFAR-10 is not in {root}: it needs cifar-10-batches-py/. Download it with "
         f"python -c \"import torchvision; torchvision.datasets.CIFAR10('{root}', download=True)\""
     )
@@ -176,7 +176,7 @@ def list_cifar100(root: Path) -> ImageSet:
                 names = _read_cifar_pickle(folder / "meta")["fine_label_names"]
                 labels = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
             return ImageSet("cifar100", labels, train, test)
-    raise DataError(
+    raise MissingDataError(
         f"CIFAR-100 is not in {root}: it needs cifar-100-python/. Download it with "
         f"python -c \"import torchvision; torchvision.datasets.CIFAR100('{root}', download=True)\""
     )
@@ -242,7 +242,7 @@ def list_pictures(path: Path, name: str, height: int, width: int, channels: int)
     base, test, labels = class_folders(path)
     train = _pictures(items_of(base, labels) if base != path else _items(path, labels))
     if len(labels) < 2 or not train:
-        raise DataError(f"{path} needs at least two class folders with pictures in them; found {len(labels)}")
+        raise MissingDataError(f"{path} needs at least two class folders with pictures in them; found {len(labels)}")
     held = _pictures(items_of(test, labels)) if test else ()
 
     def frames(items: tuple[Item, ...]) -> Frames:
@@ -265,7 +265,7 @@ def find_imagenet(root: Path) -> Path:
     for folder in (root, root / "imagenet", root / "ILSVRC" / "Data" / "CLS-LOC"):
         if (folder / "train").is_dir():
             return folder
-    raise DataError(
+    raise MissingDataError(
         f"ImageNet is not in {root}: it needs train/<wnid>/*.JPEG and val/<wnid>/*.JPEG. Its authors give it out "
         "after registration; torchvision.datasets.ImageNet sorts their archives into these folders"
     )

@@ -14,7 +14,7 @@ from encoders.events import EVENTS, Events, SensorSize, make_events, sanitise
 from encoders.kernels.readers import decode
 from encoders.recordings.files import read_recording
 from encoders.recordings.format import RecordingError
-from training.data.sets import DataError, Item, Listing, Window
+from training.data.sets import DataError, Item, Listing, MissingDataError, Window
 
 LARGEST_SIDE = 64  # of the network's input, for sensors that say nothing else
 
@@ -42,7 +42,7 @@ def items_of(path: Path, labels: Sequence[str], *, suffix: str = "", reader: str
 def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
     """(training folder, test folder or None, class names) of <class>/ or train/<class>/ with test/ or val/<class>/."""
     if not path.is_dir():
-        raise DataError(f"no folder {path}: give a folder laid out <class>/<file>, or a data set's name")
+        raise MissingDataError(f"no folder {path}: give a folder laid out <class>/<file>, or a data set's name")
     named = {p.name.lower(): p for p in _folders(path)}
     train, test = named.get("train"), named.get("test") or named.get("val")
     base = train or path
@@ -56,7 +56,7 @@ def list_folder(
     base, test, labels = class_folders(path)
     items = tuple(i for label in labels for i in items_of_class(base / label, labels.index(label)))
     if len(labels) < 2 or not items:
-        raise DataError(f"{path} needs at least two class folders with recordings in them; found {len(labels)}")
+        raise MissingDataError(f"{path} needs at least two class folders with recordings in them; found {len(labels)}")
     if sensor is None:
         sensor = read_item(items[0])[1]
     window = window or _window_for(items, sensor)
@@ -88,7 +88,9 @@ def _missing(title: str, root: Path, layout: str, tonic_name: str) -> DataError:
     with_tonic = f"python -c \"import tonic; tonic.datasets.{tonic_name}('{root}')\""
     if importlib.util.find_spec("tonic") is None:
         with_tonic = f"pip install 'spikesight[datasets]', pip install --no-deps tonic, and {with_tonic}"
-    return DataError(f"{title} is not in {root}: it needs {layout}. Download it with {with_tonic} or from its authors")
+    return MissingDataError(
+        f"{title} is not in {root}: it needs {layout}. Download it with {with_tonic} or from its authors"
+    )
 
 
 def list_nmnist(root: Path) -> Listing:

@@ -17,6 +17,10 @@ class DataError(ValueError):
     """Data that is missing or broken, and what to do about it."""
 
 
+class MissingDataError(DataError):
+    """Nothing of the data is there; says how to get it."""
+
+
 @dataclass(frozen=True)
 class Item:
     """One sample: a file on disk, its class, and the name of its reader in READERS."""

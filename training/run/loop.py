@@ -21,7 +21,7 @@ from models.neurons.state import State
 from training.config import TrainConfig
 from training.data import Data, load_data
 from training.distributed import Processes, join_processes
-from training.network import build_network, load_teacher, start_from
+from training.network import build_network, load_teacher, start_from, weights_path
 from training.run.evaluate import Evaluation, evaluate
 from training.run.report import MetricsLog, write_environment, write_report
 from training.run.resume import Progress, load_progress, save_progress
@@ -57,7 +57,7 @@ class Run:
         self.device = self.processes.device
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
         if config.init_from:
-            start_from(self.network, Path(config.init_from))
+            start_from(self.network, weights_path(config.init_from))
         self.network.to(self.device)
         if config.execution.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,7 +65,7 @@ class Run:
             use_event_convolutions(self.network)
         self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
         teacher = config.objective.teacher
-        self.teacher = load_teacher(Path(teacher), data.contract, self.device) if teacher else None
+        self.teacher = load_teacher(weights_path(teacher), data.contract, self.device) if teacher else None
         self.average = (
             {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.optimisation.ema else None
         )

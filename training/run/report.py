@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from models.checkpoint import load, save
-from models.classifier import Classifier
+from models.classifier import Classifier, Stepper
 from models.contract import Card
 from training.config import TrainConfig, to_yaml
 from training.data import Data, read_item
@@ -108,34 +108,21 @@ STREAMED = 500  # test recordings at most that are also read as a stream
 
 
 def stream_accuracy(model: Path, data: Data) -> dict[str, float]:
-    """Test recordings as one endless stream: each read at its end with the membranes of the one before carried over.
+    """Test recordings as one endless stream, one after another: each is read at its end, and nothing is ever reset.
 
-    `fresh` starts every recording from zero state, as an upload does; `carried` never resets. Up to 500, in a seeded
-    order.
+    `fresh` starts every recording from zero state, as an upload does; `carried` is the stream, whose membranes and
+    read-out hold whatever all recordings before left. Up to 500 recordings, in a seeded order.
     """
     classifier = Classifier.load(model)
-    random = np.random.default_rng(0)
+    endless = Stepper(classifier)
+    order = np.random.default_rng(0).permutation(len(data.test_items))[:STREAMED]
     fresh = carried = 0
-    order = random.permutation(len(data.test_items))[:STREAMED]
-    streams = [read_item(data.test_items[index]) for index in order]
-    previous: np.ndarray | None = None
-    for index, (events, sensor) in zip(order, streams):
-        label = data.test_items[index].label
-        fresh += classifier.predict_events(events, sensor)[-1].index == label
-        stream = events if previous is None else _one_after_another(previous, events, classifier.contract.bin_us)
-        carried += classifier.predict_events(stream, sensor)[-1].index == label
-        previous = events
+    for item in (data.test_items[index] for index in order):
+        inputs = classifier.event_inputs(*read_item(item))
+        answers = [endless.step(given._replace(reset=False)) for given in inputs]
+        fresh += classifier.predict(inputs)[-1].index == item.label
+        carried += answers[-1].prediction.index == item.label
     return {"fresh": fresh / len(order), "carried": carried / len(order), "count": len(order)}
-
-
-def _one_after_another(first: np.ndarray, second: np.ndarray, bin_us: int) -> np.ndarray:
-    """`second` moved in time so that it begins on the bin after `first` ends."""
-    if not len(first) or not len(second):
-        return second
-    bins = (int(first["t"][-1]) - int(first["t"][0])) // bin_us + 1
-    later = second.copy()
-    later["t"] += int(first["t"][0]) + bins * bin_us - int(second["t"][0])
-    return np.concatenate([first, later])
 
 
 def _plot(folder: Path, rows: list[dict[str, Any]], test: Evaluation, labels: tuple[str, ...]) -> None:

@@ -1,11 +1,16 @@
 """`spikesight serve`: flags over the environment, the address it prints, and mistakes in one sentence."""
 
 import socket
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from app.cli import main
 from app.commands import serve
+from models.checkpoint import save
+from models.contract import Card, Contract
+from models.networks.resnet import NETWORKS, SpikingResNet
 
 
 def test_ways_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,3 +51,19 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_address(host: str, secure: bool, url: str) -> None:
     assert serve.address(host, 80, secure) == url
+
+
+@pytest.mark.parametrize("fault", ["config", "weights", "cut"])
+def test_a_broken_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str) -> None:
+    network = SpikingResNet(replace(NETWORKS["event-small"], classes=2))
+    save(tmp_path / "m", network, Card(Contract("events", 2, 9, 9, 4, "binary", 9, 9, 1000), ("a", "b")))
+    if fault == "config":
+        (tmp_path / "m" / "config.json").write_text("{")
+    elif fault == "weights":
+        (tmp_path / "m" / "model.safetensors").unlink()
+    else:
+        (tmp_path / "m" / "model.safetensors").write_bytes(b"cut")
+    assert main(["serve", "--port", "0", "--model", str(tmp_path / "m")]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1

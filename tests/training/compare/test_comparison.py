@@ -7,8 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from app.cli import main
+from models.networks.ann import ANNS
+from models.networks.resnet import NETWORKS
 from training.compare import comparison
 from training.compare.comparison import Comparison
 from training.compare.config import QUICK, CompareConfig
@@ -197,3 +200,32 @@ def test_command(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "report.html" in capsys.readouterr().out
     assert json.loads((tmp_path / "results.json").read_text())["binary"] == []
     assert set(QUICK) <= set(CompareConfig.__dataclass_fields__)
+
+
+def test_a_network_with_no_spiking_twin_is_refused_before_any_work(pictures: Path, tmp_path: Path) -> None:
+    config = replace(tiny(pictures, tmp_path / "out"), network="small-cnn")
+    with pytest.raises(ValueError, match="small-cnn has no spiking network"):
+        Comparison(config, lambda _: None)
+    assert not (tmp_path / "out").exists()
+    Comparison(replace(config, direct=()), lambda _: None)
+
+
+def test_the_papers_shape_has_one_name_for_the_ann_and_its_spiking_network() -> None:
+    assert set(ANNS) - set(NETWORKS) == {"small-cnn"}
+    assert NETWORKS["resnet18-nopool"].pool == "none"
+
+
+def test_other_weights_of_the_same_name_are_another_comparison(pictures: Path, tmp_path: Path) -> None:
+    keys = []
+    for seed in (0, 1, 1):
+        torch.manual_seed(seed)
+        folder = tmp_path / str(len(keys))
+        folder.mkdir()
+        torch.save(ANNS["cifar-resnet8"].build(3, 2).state_dict(), folder / "ann.pt")
+        config = replace(tiny(pictures, tmp_path / "out"), weights=str(folder / "ann.pt"))
+        keys.append(Comparison(config, lambda _: None).ann_key())
+    assert keys[0] != keys[1]
+    assert keys[1] == keys[2], "the same weights elsewhere"
+    missing = replace(tiny(pictures, tmp_path / "out"), weights="nowhere.pt")
+    with pytest.raises(ValueError, match=r"no file nowhere\.pt"):
+        Comparison(missing, lambda _: None)

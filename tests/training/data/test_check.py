@@ -7,6 +7,7 @@ import pytest
 from tests.support.data_sets import digit_events, write_nmnist, write_nmnist_file
 from training.data.check import EXPECTED, check_data, check_sets
 from training.data.load import DATA_NAMES
+from training.data.sets import DataError, MissingDataError
 
 
 @pytest.mark.parametrize("name", DATA_NAMES)
@@ -61,3 +62,13 @@ def test_all_sets_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not others
     assert (name, good) == ("nmnist", True)
     assert "partial" in text
+
+
+def test_missing_is_told_by_the_error_and_not_by_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error, state in ((DataError("the folder is not in order"), "broken"), (MissingDataError("gone"), "missing")):
+
+        def refuse(_: object, error: DataError = error) -> None:
+            raise error
+
+        monkeypatch.setattr("training.data.check.list_data", refuse)
+        assert check_data("nmnist").state == state

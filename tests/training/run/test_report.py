@@ -3,15 +3,20 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from models.checkpoint import load
+from models.classifier import Stepper
+from models.steps import Input, Prediction, Step
 from tests.support.data_sets import small_config, write_nmnist
 from training.config import TrainConfig, from_mapping
 from training.run.loop import fit
-from training.run.report import wilson, write_whole
+from training.run.report import stream_accuracy, wilson, write_whole
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +87,41 @@ def test_write_whole_leaves_nothing_behind(tmp_path: Path) -> None:
     write_whole(tmp_path / "a.txt", "two")
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "two"
+
+
+class Counting:
+    """A classifier that counts the steps in its state: its answer is how many came before, this one included."""
+
+    labels, contract = tuple(map(str, range(11))), SimpleNamespace(horizon=1)
+
+    @staticmethod
+    def load(_: Path) -> "Counting":
+        return Counting()
+
+    def initial_state(self) -> dict[str, torch.Tensor]:
+        return {"steps": torch.zeros(1)}
+
+    def event_inputs(self, events: np.ndarray, _: object) -> list[Input]:
+        return [Input(np.zeros(1, np.uint8), 0, 1, 0, n == 0) for n in range(len(events))]
+
+    def step(self, _: torch.Tensor, state: dict[str, torch.Tensor]) -> Step:
+        steps = state["steps"] + 1
+        logits = 9 * torch.nn.functional.one_hot(steps.long(), 11).float()
+        return Step(logits, {"steps": steps}, torch.zeros(1, 1), torch.zeros(1), torch.zeros(1, 1))
+
+    def predict(self, inputs: list[Input]) -> list[Prediction]:
+        stepper = Stepper(self)  # type: ignore[arg-type]
+        return [stepper.step(given).prediction for given in inputs]
+
+
+def test_the_endless_stream_is_never_reset_and_reads_each_recording_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.run.report.Classifier", Counting)
+    monkeypatch.setattr("training.run.report.read_item", lambda item: (np.zeros(item.path), None))
+    lengths, ends, seen = [2, 3, 4], [0, 0, 0], 0
+    for index in np.random.default_rng(0).permutation(3):
+        seen += lengths[index]
+        ends[index] = seen
+    stream = SimpleNamespace(test_items=[SimpleNamespace(path=n, label=end) for n, end in zip(lengths, ends)])
+    assert stream_accuracy(Path(), stream) == {"fresh": 1 / 3, "carried": 1.0, "count": 3}  # type: ignore[arg-type]
+    alone = SimpleNamespace(test_items=[SimpleNamespace(path=n, label=n) for n in lengths])
+    assert stream_accuracy(Path(), alone) == {"fresh": 1.0, "carried": 1 / 3, "count": 3}  # type: ignore[arg-type]
