@@ -19,7 +19,9 @@ differ, nothing is written. Needs the extra: pip install 'spikesight[export]'.
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="the folder of a checkpoint, or the name of a shipped model (see `spikesight models`)")
+    parser.add_argument(
+        "checkpoint", help="the folder of a checkpoint, or the name of a shipped model (see `spikesight models`)"
+    )
     parser.add_argument("--format", choices=sorted(FORMATS), default="onnx", help="of the file (default onnx)")
     parser.add_argument("--out", type=Path, help="the file (default: the model's name, in this folder)")
     parser.add_argument("--window", type=int, help="onnx, torch: a form of that many steps at once instead of one step")

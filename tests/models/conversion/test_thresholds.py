@@ -115,3 +115,9 @@ def test_a_dead_channel_gets_a_tiny_threshold(one_layer: nn.Module, small_images
     theta = thetas(ann, small_images, "half", channelwise=True)
     assert float(theta[2]) == pytest.approx(FLOOR)
     assert (theta[[0, 1, 3]] > 0.1).all()
+
+
+def test_mmse_looks_far_below_a_lonely_peak() -> None:
+    a = torch.full((1, 1001), 0.2)
+    a[0, 0] = 1.0
+    assert float(mmse_threshold(a, 1, SpikeRule("if", v0=0.5, inclusive=True))) == pytest.approx(0.2, abs=1e-6)

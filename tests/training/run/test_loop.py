@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,6 +18,7 @@ from tests.support.processes import ROOT
 from training.config import TrainConfig
 from training.data import load_data
 from training.network import build_network
+from training.run.evaluate import Evaluation
 from training.run.loop import Run, TrainingError, choose_device, dry_run, fit, run_folder
 from training.step.batches import carried_state, seeded
 from training.step.optimiser import learning_rate
@@ -162,3 +164,31 @@ def test_the_optimiser_decays_weights_only(root: Path) -> None:
     assert other["weight_decay"] == 0
     assert all(p.ndim > 1 for p in decayed["params"])
     assert asdict(run.progress)["epoch"] == 0
+
+
+def test_every_epoch_has_an_order_of_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(load_data(small_config(root)), root / "runs" / "orders")
+    orders: list[list[int]] = []
+    monkeypatch.setattr(run, "train_batch", lambda rows: (orders[-1].extend(rows.tolist()), (0.0, 0))[1])
+    for _ in range(2):
+        orders.append([])
+        run.train_epoch()
+        run.progress.next_epoch()
+    assert len(orders[0]) == len(set(orders[0])) == len(orders[1])
+    assert orders[0] != orders[1]
+
+
+def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(load_data(small_config(root)), root / "runs" / "ties")
+    losses = iter([0.5, 0.7, 0.3, 0.3])
+
+    def measured(*_: object) -> Evaluation:
+        return Evaluation(0.5, next(losses), 2, np.eye(2, dtype=np.int64), [0.5], {}, 0.0)
+
+    monkeypatch.setattr("training.run.loop.evaluate", measured)
+    best = []
+    for _ in range(4):
+        run.progress.seen = run.progress.step = 1
+        run.finish_epoch(0.0)
+        best.append(run.progress.best_epoch)
+    assert best == [0, 0, 2, 2]

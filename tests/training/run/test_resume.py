@@ -65,3 +65,18 @@ def test_a_failed_write_keeps_the_old_state(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="disk full"):
         save_progress(path, model, optimiser, {}, {"step": 2})
     assert load_progress(path, model, optimiser)[1] == {"step": 1}
+
+
+def test_a_write_that_stops_half_way_keeps_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, path = network(), tmp_path / "last.safetensors"
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    save_progress(path, model, optimiser, {}, {"step": 1})
+
+    def half(_: object, target: Path, __: object) -> None:
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("training.run.resume.save_file", half)
+    with pytest.raises(OSError, match="disk full"):
+        save_progress(path, model, optimiser, {}, {"step": 2})
+    assert load_progress(path, model, optimiser)[1] == {"step": 1}

@@ -12,6 +12,7 @@ from training.step.losses import (
     mean_loss,
     mse_count_loss,
     mse_rate_loss,
+    smooth,
     tet_loss,
     total_loss,
 )
@@ -86,3 +87,22 @@ def test_the_total_weighs_its_parts() -> None:
     torch.testing.assert_close(total_loss(LOGITS, LABELS, config, teacher, rate), expected)
     tet = Objective(tet_weight=0.05)
     torch.testing.assert_close(total_loss(LOGITS, LABELS, tet), tet_loss(LOGITS, LABELS, weight=0.05))
+
+
+def test_smoothing_moves_its_share_of_every_loss_to_the_other_classes() -> None:
+    for name in ("mean", "tet"):
+        logits = LOGITS.mean(0, keepdim=True)
+        shares = 0.8 * one_hot(LABELS, logits.shape[2]) + 0.2 / logits.shape[2]
+        expected = -(shares * logits[0].log_softmax(1)).sum(1).mean()
+        objective = Objective(loss=name, label_smoothing=0.2, tet_weight=0.0)  # type: ignore[arg-type]
+        torch.testing.assert_close(total_loss(logits, LABELS, objective), expected)
+    smoothed = smooth(torch.tensor([1]), 4, 0.2)
+    torch.testing.assert_close(smoothed, torch.tensor([[0.05, 0.85, 0.05, 0.05]]))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
+def test_distillation_is_the_divergence_times_the_square_of_the_temperature(temperature: float) -> None:
+    teacher = torch.randn(3, 5, generator=torch.Generator().manual_seed(7))
+    theirs, ours = (teacher / temperature).softmax(1), (LOGITS.mean(0) / temperature).softmax(1)
+    divergence = (theirs * (theirs / ours).log()).sum(1).mean()
+    torch.testing.assert_close(distillation(LOGITS, teacher, temperature), temperature**2 * divergence)
