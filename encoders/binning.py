@@ -17,7 +17,6 @@ from encoders.events import Events, EventsError, SensorSize
 
 NOWHERE = 1 << 30  # a table entry of a column or row that is cropped away; two of them still fit uint32
 CEILINGS = {"binary": 1, "count": 255}
-OUTSIDE, UNSORTED = -1, -2  # what the loops answer when they meet an event they may not use
 
 
 @dataclass(frozen=True)
@@ -100,56 +99,10 @@ def add_counts(
     ceiling: float = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
     limit = out.dtype.type(ceiling)
     totals = np.zeros(len(out), np.int64)
-    compiled = kernels.compiled("binning")
-    if compiled is None:
-        _fill_counts(events, start_us, bin_us, grid, limit, out, totals, clear)
-        return totals
-    fault = compiled.fill_counts(events, start_us, bin_us, grid.columns, grid.rows, limit, out, totals, clear)
+    loops = kernels.compiled("binning")
+    fault = loops.fill_counts(events, start_us, bin_us, grid.columns, grid.rows, limit, out, totals, clear)
+    if fault == loops.OUTSIDE:
+        raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
     if fault:
-        raise _fault(fault, grid)
+        raise EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
     return totals
-
-
-def _fault(fault: int, grid: Grid) -> EventsError:
-    if fault == OUTSIDE:
-        return EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
-    return EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
-
-
-def place_events(events: Events, start_us: int, span_us: int, grid: Grid) -> tuple[Events, NDArray[np.int64]]:
-    """The events of [start_us, start_us + span_us) that are in the field of view, and each one's cell in a plane.
-
-    Raises EventsError for an event off the sensor, or events that are not sorted.
-    """
-    begin, end = np.searchsorted(events["t"], (start_us, start_us + span_us)).tolist()
-    window = events[begin:end]
-    t, x, y = window["t"], window["x"].astype(np.int64), window["y"].astype(np.int64)
-    if len(x) and (x.min() < 0 or y.min() < 0 or x.max() >= len(grid.columns) or y.max() >= len(grid.rows)):
-        raise _fault(OUTSIDE, grid)
-    if len(t) and (t[0] < start_us or t[-1] >= start_us + span_us or bool((t[1:] < t[:-1]).any())):
-        raise _fault(UNSORTED, grid)
-    cell = grid.columns[x].astype(np.int64) + grid.rows[y]
-    kept = cell < NOWHERE
-    return window[kept], cell[kept]
-
-
-def _fill_counts(
-    events: Events,
-    start_us: int,
-    bin_us: int,
-    grid: Grid,
-    limit: Any,
-    out: NDArray[Any],
-    totals: NDArray[np.int64],
-    clear: bool,
-) -> None:
-    """The numpy twin of kernels.binning.fill_counts."""
-    steps = len(out)
-    window, inside = place_events(events, start_us, steps * bin_us, grid)
-    step = (window["t"] - start_us) // bin_us
-    cell = (step * 2 + window["p"]) * (grid.height * grid.width) + inside
-    counts = np.bincount(cell, minlength=out.size).reshape(out.shape)
-    if clear:
-        out.fill(0)
-    out += np.minimum(counts, limit - out.astype(np.int64)).astype(out.dtype)
-    totals += np.bincount(step, minlength=steps)

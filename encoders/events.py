@@ -50,6 +50,9 @@ class SensorSize:
         return cls(int(width), int(height))
 
 
+NMNIST_SENSOR = SensorSize(34, 34)
+
+
 @dataclass(frozen=True)
 class Counters:
     """What the sanitiser met: events off the sensor (dropped), steps back in time, and clock restarts among them."""
@@ -154,12 +157,7 @@ def sanitise(
 
 def _faults(events: Events, size: SensorSize) -> tuple[int, int]:
     """How many events lie outside the sensor, and how many times are lower than the one before."""
-    loops = kernels.compiled("readers")
-    if loops is not None:
-        return loops.faults(events, size.width, size.height)
-    t = events["t"]
-    n_outside = len(events) - int(np.count_nonzero(_inside(events, size)))
-    return n_outside, int(np.count_nonzero(t[1:] < t[:-1]))
+    return kernels.compiled("readers").faults(events, size.width, size.height)
 
 
 def _inside(events: Events, size: SensorSize) -> NDArray[np.bool_]:

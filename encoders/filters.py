@@ -23,9 +23,7 @@ class Refractory:
 
     def __call__(self, events: Events) -> Events:
         keep = np.zeros(len(events), bool)
-        compiled = kernels.compiled("filters")
-        loop = _refractory if compiled is None else compiled.refractory
-        loop(events, self._last, self.time_us, keep)
+        kernels.compiled("filters").refractory(events, self._last, self.time_us, keep)
         return events[keep]
 
 
@@ -38,9 +36,7 @@ class BackgroundActivity:
 
     def __call__(self, events: Events) -> Events:
         keep = np.zeros(len(events), bool)
-        compiled = kernels.compiled("filters")
-        loop = _background if compiled is None else compiled.background
-        loop(events, self._last, self.time_us, keep)
+        kernels.compiled("filters").background(events, self._last, self.time_us, keep)
         return events[keep]
 
 
@@ -108,23 +104,6 @@ def _positive(what: str, value: int) -> int:
     if value < 1:
         raise EventsError(f"the {what} must be at least one microsecond, not {value}")
     return value
-
-
-def _refractory(events: Events, last: NDArray[np.int64], time_us: int, keep: NDArray[np.bool_]) -> None:
-    """The plain twin of kernels.filters.refractory."""
-    for index, (t, x, y, _) in enumerate(events.tolist()):
-        if t - last[y, x] >= time_us:
-            last[y, x] = t
-            keep[index] = True
-
-
-def _background(events: Events, last: NDArray[np.int64], time_us: int, keep: NDArray[np.bool_]) -> None:
-    """The plain twin of kernels.filters.background."""
-    for index, (t, x, y, _) in enumerate(events.tolist()):
-        around = last[y : y + 3, x : x + 3].copy()
-        around[1, 1] = NEVER_US
-        keep[index] = t - int(around.max()) <= time_us
-        last[y + 1, x + 1] = t
 
 
 Filter = Callable[[Events], Events]

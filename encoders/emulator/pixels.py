@@ -7,8 +7,6 @@ and the held value moves by that threshold. Event times are interpolated between
 
 import math
 from dataclasses import dataclass, replace
-from importlib import import_module
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +16,6 @@ from encoders.events import EVENTS, Events, EventsError, SensorSize, empty_event
 
 Floats = NDArray[np.float32]
 LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with each other
-
-
-def engine() -> ModuleType:
-    """The compiled loops, or their numpy twins where numba cannot be imported."""
-    return kernels.compiled("emulator") or import_module("encoders.kernels.emulator_numpy")
 
 
 @dataclass(frozen=True)
@@ -125,7 +118,7 @@ class Emulator:
             state.shift += float(np.median(change))
         shots = params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)
         alpha = 1 - math.exp(-2 * math.pi * params.cutoff_hz * seconds) if params.cutoff_hz else 1.0
-        n, self.n_waiting = engine().frame_events(
+        n, self.n_waiting = kernels.compiled("emulator").frame_events(
             np.ascontiguousarray(grey),
             self._levels - np.float32(state.shift),
             shots.astype(np.float32),
@@ -146,7 +139,7 @@ class Emulator:
             self._words,
         )
         events = np.empty(n, EVENTS)
-        engine().sorted_events(self._offsets, self._words, n, state.t_us, dt, events)
+        kernels.compiled("emulator").sorted_events(self._offsets, self._words, n, state.t_us, dt, events)
         state.t_us, state.draw = t_us, state.draw + 2
         return events
 

@@ -8,11 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.emulator.pixels import Floats, engine, thresholds
-from encoders.events import EVENTS, Events, EventsError, SensorSize
+from encoders import kernels
+from encoders.emulator.pixels import Floats, thresholds
+from encoders.events import EVENTS, NMNIST_SENSOR, Events, EventsError, SensorSize
 from encoders.preprocess import DIGIT_SIZE, fit_digit, fit_plain
-
-NMNIST_SENSOR = SensorSize(34, 34)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def saccades(
     room = 40 * on.size + len(noise[0])
     offsets, words = np.empty(room, np.uint32), np.empty(room, np.uint32)
     alpha = 1 - math.exp(-2e-6 * math.pi * movement.cutoff_hz * movement.step_us) if movement.cutoff_hz else 1.0
-    n = engine().moving_image(
+    n = kernels.compiled("emulator").moving_image(
         padded,
         columns,
         rows,
@@ -114,7 +113,9 @@ def saccades(
     total = n + len(noise[0])
     offsets[n:total], words[n:total] = noise
     events = np.empty(total, EVENTS)
-    engine().sorted_events(offsets, words, total, 0, round(movement.total_ms * 1000) + movement.step_us, events)
+    kernels.compiled("emulator").sorted_events(
+        offsets, words, total, 0, round(movement.total_ms * 1000) + movement.step_us, events
+    )
     return events
 
 

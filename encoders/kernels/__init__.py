@@ -1,20 +1,20 @@
 """Compiled loops of the encoders, imported only where they are needed: numba takes its time.
 
-Each module is named after what calls it; `emulator_numpy` is the emulator without numba.
+Each module is named after what calls it. Slow and plain twins of all of them, in numpy, are under tests/support.
 """
 
 from functools import cache
 from importlib import import_module
 from types import ModuleType
 
+LARGEST_PACKET = 1 << 28
+"""Bytes of one packet of AEDAT 3 or 4; a size beyond this is damage."""
+
 
 @cache
-def compiled(name: str) -> ModuleType | None:
-    """This folder's module of that name, or None where numba cannot be imported: numpy then does the same, more slowly.
+def compiled(name: str) -> ModuleType:
+    """This folder's module of that name.
 
-    Called as `kernels.compiled(...)`, so that a test can take numba away from everything at one place.
+    Called as `kernels.compiled(...)`, so that a test can put other loops in the place of all at once.
     """
-    try:
-        return import_module(f"encoders.kernels.{name}")
-    except ImportError:
-        return None
+    return import_module(f"encoders.kernels.{name}")

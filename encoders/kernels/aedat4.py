@@ -1,4 +1,4 @@
-"""The compiled loops that read AEDAT 4: packets of a stream, LZ4, flatbuffers. Imported only where numba is present.
+"""The compiled loops that read AEDAT 4: packets of a stream, LZ4, flatbuffers.
 
 Every place is held against the end of its bytes before it is read or written: a damaged packet is counted, no more.
 """
@@ -6,10 +6,10 @@ Every place is held against the end of its bytes before it is read or written: a
 import numba
 import numpy as np
 
+from encoders.kernels import LARGEST_PACKET
 from encoders.kernels.unaligned import copy_16
 
 MORE, ROOM, SCRATCH, SENSELESS = 0, 1, 2, 3  # why packets() stopped
-LARGEST_PACKET = 1 << 28  # bytes; a size beyond this is damage
 RECORD, EVENT = 16, 13  # bytes of an event in the file, and of one of ours: the same but for three at the end
 
 

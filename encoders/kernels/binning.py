@@ -1,4 +1,4 @@
-"""The compiled loops of binning. Imported only where numba is present; binning.py holds the same sums in numpy.
+"""The compiled loops of binning. fill_counts() is the only one called from outside.
 
 Events are read as packed records; `columns` [sensor width] and `rows` [sensor height] are uint32 tables whose sum is
 the cell of one polarity plane, and is >= 2**30 where the event is cropped away. Every coordinate is checked before

@@ -1,7 +1,7 @@
-"""The compiled loops of the emulator. Imported only where numba is present; emulator_numpy.py holds their numpy twins.
+"""The compiled loops of the emulator.
 
-Both give the same events bit for bit: float32 throughout, no reordering of sums, and random numbers from a hash of
-(seed, draw, pixel) in place of a generator's state.
+The same events to the bit on every machine: float32 throughout, no reordering of sums, and random numbers from a hash
+of (seed, draw, pixel) in place of a generator's state.
 """
 
 import numba

@@ -1,4 +1,4 @@
-"""The compiled loops of the filters. Imported only where numba is present; filters.py holds their plain twins."""
+"""The compiled loops of the filters."""
 
 import numba
 

@@ -1,4 +1,4 @@
-"""The compiled loops of the file readers. Imported only where numba is present; the readers hold numpy twins.
+"""The compiled loops of the file readers.
 
 Events go to `out` as bytes, 13 each, in two writes of 8: what is too much lies where the next event comes. So `out` has
 room for one event more than are written.

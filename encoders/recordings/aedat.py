@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.events import Events, SensorSize, make_events, unwrap
+from encoders.kernels import LARGEST_PACKET
 from encoders.recordings.format import Opened, Parts, RecordingError, fit, text_header, word_chunks
 
 CHIPS = {  # what a header's chip or source name says about the sensor; the longest name that fits counts
@@ -24,7 +25,6 @@ CHIPS = {  # what a header's chip or source name says about the sensor; the long
     "dvs132s": SensorSize(132, 104),
 }
 DVS128 = CHIPS["dvs128"]
-LARGEST_PACKET = 1 << 28  # bytes; a size beyond this is damage
 
 
 def _chip(lines: list[str]) -> str | None:

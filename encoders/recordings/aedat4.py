@@ -11,12 +11,11 @@ from typing import BinaryIO
 import numpy as np
 
 from encoders import kernels
-from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, empty_events, make_events
+from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, make_events
+from encoders.kernels import LARGEST_PACKET
 from encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, RecordingError, piece_bytes
 
 AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
-LARGEST_PACKET = 1 << 28  # bytes; a size beyond this is damage
-RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
 CUT_SHORT = "the last packet is cut short"
 SENSELESS = "a packet header makes no sense; what follows it is lost"
 
@@ -33,14 +32,10 @@ class Aedat4Header:
 
 
 def open_aedat4(path: Path) -> Opened:
-    """An AEDAT 4 file. zstd, and without numba LZ4 too, goes through EventCV, a few megabytes of packets at a time."""
+    """An AEDAT 4 file. zstd goes through EventCV, a few megabytes of packets at a time."""
     header = _header(path)
     notes: list[str] = []
-    read = _read_foreign
-    if header.compression in (0, 1, 2) and kernels.compiled("aedat4") is not None:
-        read = _read_compiled
-    elif header.compression == 0:
-        read = _read_plain
+    read = _read_compiled if header.compression in (0, 1, 2) else _read_foreign
     return Opened(header.size, read(path, header, notes), notes)
 
 
@@ -123,7 +118,6 @@ def _packets(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[byt
 def _read_compiled(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
     """Through one buffer that stays in the processor's cache; packets of other streams are passed over unread."""
     loops = kernels.compiled("aedat4")
-    assert loops is not None
     compressed = header.compression != 0
     buffer, scratch = np.empty(READ_BYTES, np.uint8), np.empty(READ_BYTES, np.uint8)
     room = piece_bytes(header.end - header.start) // (4 if compressed else 16)  # events: few take fewer bytes
@@ -153,35 +147,6 @@ def _read_compiled(path: Path, header: Aedat4Header, notes: list[str]) -> Iterat
         yield events[:n]
     if damaged:
         notes.append(f"{damaged} damaged packets were left out")
-
-
-def _read_plain(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
-    """Without numba, packets that are not compressed."""
-    damaged = 0
-    for packet in _packets(path, header, notes):
-        try:
-            found = _events_of(packet)
-        except (RecordingError, struct.error, IndexError):
-            damaged += 1
-            continue
-        if len(found):
-            yield found
-    if damaged:
-        notes.append(f"{damaged} damaged packets were left out")
-
-
-def _events_of(table: bytes) -> Events:
-    """A size-prefixed flatbuffer EventPacket -> its events."""
-    root = 4 + struct.unpack_from("<I", table, 4)[0]
-    place = _field_place(table, root, 0)
-    if not place:
-        return empty_events()
-    place += struct.unpack_from("<I", table, place)[0]
-    n = struct.unpack_from("<I", table, place)[0]
-    if len(table) < place + 4 + 16 * n:
-        raise RecordingError("a packet is shorter than it says")
-    found = np.frombuffer(table, RECORD, n, place + 4)
-    return make_events(found["t"], found["x"], found["y"], found["p"])
 
 
 def _read_foreign(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:

@@ -12,6 +12,7 @@ import numpy as np
 from encoders.events import (
     EVENTS,
     MAX_SIDE,
+    NMNIST_SENSOR,
     Counters,
     Events,
     EventsError,
@@ -142,8 +143,8 @@ def _smallest_sensor(events: Events, name: str) -> SensorSize | None:
     if not len(usable):
         return None
     width, height = int(usable["x"].max()) + 1, int(usable["y"].max()) + 1
-    if name == "nmnist" and width <= nmnist.NMNIST_SENSOR.width and height <= nmnist.NMNIST_SENSOR.height:
-        return nmnist.NMNIST_SENSOR
+    if name == "nmnist" and width <= NMNIST_SENSOR.width and height <= NMNIST_SENSOR.height:
+        return NMNIST_SENSOR
     return SensorSize(width, height)
 
 

@@ -57,11 +57,11 @@ The rest of the bytes comes again with a fresh array. A decoder keeps what it mu
 
 
 def fit(
-    plain: Callable[[NDArray[np.uint8]], Events], data: NDArray[np.uint8], out: Events, record: int, most: int = 1
+    own: Callable[[NDArray[np.uint8]], Events], data: NDArray[np.uint8], out: Events, record: int
 ) -> tuple[int, int]:
-    """As a Decode: a function that makes its own array, of at most `most` events a record."""
-    data = data[: len(out) // most * record]
-    events = plain(data)
+    """As a Decode: a function that makes its own array, of at most one event a record."""
+    data = data[: len(out) * record]
+    events = own(data)
     out[: len(events)] = events
     return len(events), len(data)
 

@@ -9,11 +9,6 @@ from numpy.typing import NDArray
 from encoders.events import Events, SensorSize, make_events
 from encoders.recordings.format import Opened, Parts, RecordingError, fit, word_chunks
 
-NMNIST_SENSOR = SensorSize(34, 34)
-
-
-# ------------------------------------------------------------------------------------------------------------- N-MNIST
-
 
 @dataclass
 class Nmnist:

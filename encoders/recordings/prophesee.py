@@ -1,7 +1,7 @@
 """Reading Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT: headers and decoders.
 
 Bit layouts after Prophesee's published format descriptions. Time bases wrap (34 bits in EVT2, 24 in EVT3, 32 in DAT)
-and are unwrapped; a smaller step back is left for the sanitiser. Each decoder is a loop in numba and the same in numpy.
+and are unwrapped; a smaller step back is left for the sanitiser.
 """
 
 import re
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import kernels
-from encoders.events import MAX_SIDE, Events, SensorSize, empty_events, unwrap
-from encoders.recordings.format import Decode, Opened, RecordingError, fit, text_header, word_chunks
+from encoders.events import MAX_SIDE, Events, SensorSize
+from encoders.recordings.format import Decode, Opened, RecordingError, text_header, word_chunks
 
 SENSORS = {  # what a plugin or system name says where the header has no geometry
     "genx320": SensorSize(320, 320),
@@ -38,32 +38,9 @@ class Evt2:
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See format.Decode."""
-        if (loops := kernels.compiled("readers")) is None:
-            return fit(self.plain, data, out, 4)
         data = data[: 4 * (len(out) - 1)]
-        n, self.high = loops.evt2(data.view("<u4"), self.high, out.view(np.uint8))
+        n, self.high = kernels.compiled("readers").evt2(data.view("<u4"), self.high, out.view(np.uint8))
         return n, len(data)
-
-    def plain(self, data: NDArray[np.uint8]) -> Events:
-        """The numpy twin of readers.evt2."""
-        words = data.view("<u4")
-        kind = words >> np.uint32(28)
-        base, self.high = _bases(kind == 8, (words & np.uint32(0x0FFFFFFF)).astype(np.int64) << 6, 34, self.high)
-        kept = (kind <= 1) & (base >= 0)
-        word = words[kept]
-        events = empty_events(len(word))
-        events["t"] = base[kept] | (word >> np.uint32(22) & np.uint32(0x3F))
-        events["x"] = word >> np.uint32(11) & np.uint32(0x7FF)
-        events["y"] = word & np.uint32(0x7FF)
-        events["p"] = kind[kept] == 1
-        return events
-
-
-def _bases(is_high: NDArray[np.bool_], value: NDArray[np.int64], bits: int, high: int) -> tuple[NDArray[np.int64], int]:
-    """For every word the time base in force, -1 before the first; and the last one."""
-    places = np.flatnonzero(is_high)
-    highs = np.concatenate([[high], unwrap(value[places], bits, high)]).astype(np.int64)
-    return highs[np.cumsum(is_high)], int(highs[-1])
 
 
 @dataclass
@@ -75,30 +52,12 @@ class Evt21:
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See format.Decode."""
-        if (loops := kernels.compiled("readers")) is None:
-            return fit(self.plain, data, out, 8, 32)
-        n, used, self.high = loops.evt21(self._words(data), self.high, out.view(np.uint8))
+        n, used, self.high = kernels.compiled("readers").evt21(self._words(data), self.high, out.view(np.uint8))
         return n, 8 * used
 
     def _words(self, data: NDArray[np.uint8]) -> Words:
         words = data.view("<u8")
         return words >> np.uint64(32) | words << np.uint64(32) if self.swapped else words
-
-    def plain(self, data: NDArray[np.uint8]) -> Events:
-        """The numpy twin of readers.evt21."""
-        words = self._words(data)
-        kind = words >> np.uint64(60)
-        value = (words >> np.uint64(32) & np.uint64(0x0FFFFFFF)).astype(np.int64) << 6
-        base, self.high = _bases(kind == 8, value, 34, self.high)
-        kept = (kind <= 1) & (base >= 0)
-        word, base, kind = words[kept], base[kept], kind[kept]
-        index, bit = np.nonzero(word[:, np.newaxis] >> np.arange(32, dtype=np.uint64) & np.uint64(1))
-        events = empty_events(len(index))
-        events["t"] = (base | (word >> np.uint64(54) & np.uint64(0x3F)).astype(np.int64))[index]
-        events["x"] = (word >> np.uint64(43) & np.uint64(0x7FF)).astype(np.int64)[index] + bit
-        events["y"] = (word >> np.uint64(32) & np.uint64(0x7FF)).astype(np.int64)[index]
-        events["p"] = (kind == 1)[index]
-        return events
 
 
 @dataclass
@@ -109,53 +68,8 @@ class Evt3:
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See format.Decode."""
-        if (loops := kernels.compiled("readers")) is None:
-            return fit(self.plain, data, out, 2, 12)
-        n, used = loops.evt3(data.view("<u2"), self.state, out.view(np.uint8))
+        n, used = kernels.compiled("readers").evt3(data.view("<u2"), self.state, out.view(np.uint8))
         return n, 2 * used
-
-    def plain(self, data: NDArray[np.uint8]) -> Events:
-        """The numpy twin of readers.evt3."""
-        words = data.view("<u2")
-        kind = words >> np.uint16(12)
-        value = words.astype(np.int64) & 0xFFF
-        high, last_high = _bases(kind == 8, value << 12, 24, int(self.state[0]))
-        low = _held(kind == 6, value, int(self.state[1]))
-        y = _held(kind == 0, value & 0x7FF, int(self.state[2]))
-        polarity = _held(kind == 3, value >> 11, int(self.state[4]))
-        known = np.logical_or.accumulate(kind == 0) | bool(self.state[5])
-        vector = (kind == 4) | (kind == 5)
-        base = _vector_bases(kind, value & 0x7FF, int(self.state[3]))
-        usable = (high >= 0) & known
-        single = np.flatnonzero((kind == 2) & usable)
-        places = np.flatnonzero(vector & usable)
-        bits = np.where(kind[places] == 4, value[places], value[places] & 0xFF)
-        index, bit = np.nonzero(bits[:, np.newaxis] >> np.arange(12) & 1)
-        word = np.concatenate([single, places[index]])
-        x = np.concatenate([value[single] & 0x7FF, base[places][index] + bit])
-        on = np.concatenate([value[single] >> 11 & 1, polarity[places][index]])
-        order = np.argsort(word, kind="stable")
-        word = word[order]
-        events = empty_events(len(word))
-        events["t"], events["x"], events["y"], events["p"] = (high | low)[word], x[order], y[word], on[order]
-        if len(words):
-            after = int(base[-1]) + {4: 12, 5: 8}.get(int(kind[-1]), 0)
-            self.state[:] = last_high, low[-1], y[-1], min(after, 0x7FFF - 12), polarity[-1], known[-1]
-        return events
-
-
-def _held(is_set: NDArray[np.bool_], value: NDArray[np.int64], before: int) -> NDArray[np.int64]:
-    """For every word the value last set, `before` until the first."""
-    return np.concatenate([[before], value[is_set]])[np.cumsum(is_set)]
-
-
-def _vector_bases(kind: Words, value: NDArray[np.int64], before: int) -> NDArray[np.int64]:
-    """For every word the base column in force: the last one set, moved on by the vectors since (8 or 12 each)."""
-    moved = np.cumsum(np.select([kind == 4, kind == 5], [12, 8], 0))
-    is_set = kind == 3
-    anchor = np.concatenate([[before], value[is_set] - moved[is_set]])[np.cumsum(is_set)]
-    moved_before = np.concatenate([[0], moved[:-1]]) if len(moved) else moved
-    return np.minimum(anchor + moved_before * ~is_set + moved * is_set, 0x7FFF - 12)
 
 
 @dataclass
@@ -166,23 +80,9 @@ class Dat:
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See format.Decode."""
-        if (loops := kernels.compiled("readers")) is None:
-            return fit(self.plain, data, out, 8)
         data = data[: 8 * (len(out) - 1)]
-        self.last = loops.dat(data.view("<u4"), self.last, out.view(np.uint8))
+        self.last = kernels.compiled("readers").dat(data.view("<u4"), self.last, out.view(np.uint8))
         return len(data) // 8, len(data)
-
-    def plain(self, data: NDArray[np.uint8]) -> Events:
-        """The numpy twin of readers.dat."""
-        pairs = data.view("<u4").reshape(-1, 2)
-        events = empty_events(len(pairs))
-        t = unwrap(pairs[:, 0].astype(np.int64), 32, self.last)
-        self.last = int(t[-1]) if len(t) else self.last
-        events["t"] = t
-        events["x"] = pairs[:, 1] & np.uint32(0x3FFF)
-        events["y"] = pairs[:, 1] >> np.uint32(14) & np.uint32(0x3FFF)
-        events["p"] = (pairs[:, 1] >> np.uint32(28)) > 0
-        return events
 
 
 # ------------------------------------------------------------------------------------------------------------ headers

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from encoders.events import Events, SensorSize
 
+PACKET_MS = 5  # what one packet of a camera, or of a recording played as one, covers
+
 
 class SourceError(ValueError):
     """A source that cannot be opened or read; the text is one sentence that says what to do."""

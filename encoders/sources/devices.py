@@ -15,13 +15,12 @@ import numpy as np
 
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import Events, SensorSize, make_events
-from encoders.sources.address import Address, SourceError, SourceLost, library_of
+from encoders.sources.address import PACKET_MS, Address, SourceError, SourceLost, library_of
 
 NO_CAMERA = (
     "No event camera found. Plugged in? On Linux install the udev rules (neuromorphic-drivers brings an installer: "
     "neuromorphic-drivers-install-udev-rules), then plug the camera in again"
 )
-PACKET_MS = 5  # what one USB packet covers
 
 
 class EventcvDriver:

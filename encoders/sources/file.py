@@ -6,9 +6,7 @@ from pathlib import Path
 
 from encoders.events import Events
 from encoders.recordings.files import packets, sensor_of
-from encoders.sources.address import Address, SourceEnded
-
-PACKET_MS = 5  # what one packet of a file covers
+from encoders.sources.address import PACKET_MS, Address, SourceEnded
 
 
 class FileDriver:

@@ -10,22 +10,16 @@ homeostasis (adaptive thresholds); neurons are named after training by the label
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-try:
-    import numba
 
-    jit: Any = numba.njit(cache=True, nogil=True)
-except ImportError:
-    jit = lambda function: function  # noqa: E731
-
-
-@jit
+@numba.njit(cache=True, nogil=True)
 def show(
     rates, weights, threshold, counts, seed, learn, steps, peak, membrane, trace_decay, a_plus, a_minus, total,
     theta, theta_plus, theta_keep,

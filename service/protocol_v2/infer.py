@@ -14,9 +14,8 @@ from service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
 from service.protocol_v2.tensors import InferRequest, Output, V2Error
 from service.runtime import Runtime
 from service.scheduler.request import Result, SequenceError, run
-from service.upload.decode import image_inputs, tensor_inputs
+from service.upload.decode import INLINE_BYTES, image_inputs, tensor_inputs
 
-INLINE_BYTES = 65536
 IMAGES = frozenset({"jpeg", "png", "webp"})
 
 

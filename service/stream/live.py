@@ -37,9 +37,7 @@ from service.stream.messages import (
 from service.stream.outbox import Ended, Outbox, end_all
 from service.stream.session import Session, pieces
 from service.stream.snapshot import SnapshotError, pack, unpack
-from service.upload.decode import UploadError, decode
-
-INLINE_BYTES = 65536  # larger payloads are decoded apart from the event loop
+from service.upload.decode import INLINE_BYTES, UploadError, decode
 
 
 class Live:

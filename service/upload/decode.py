@@ -22,6 +22,7 @@ from models.classifier import Classifier, encoder_for
 from models.steps import Input
 from service.http.errors import ServiceError
 
+INLINE_BYTES = 65536  # larger payloads are decoded apart from the event loop
 Size = tuple[int, int]  # width, height
 
 

@@ -1,4 +1,4 @@
-"""binning: the kernel and its numpy twin against one np.add.at line and against Tonic."""
+"""binning: the kernel and its plain twin against one np.add.at line and against Tonic."""
 
 import numpy as np
 import pytest
@@ -7,19 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from encoders import kernels
 from encoders.binning import bin_events, grid_for
 from encoders.events import Events, EventsError, SensorSize, empty_events, make_events
 
 SENSOR = SensorSize(17, 9)
-
-
-@pytest.fixture(params=["numba", "numpy"], autouse=True)
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "numpy":
-        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
-    else:
-        assert kernels.compiled("binning") is not None
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 def random_events(n: int, seed: int, sensor: SensorSize = SENSOR) -> Events:

@@ -21,12 +21,6 @@ def random_events(n: int, seed: int, span_us: int = 200_000) -> Events:
     return make_events(t, rng.integers(0, 24, n), rng.integers(0, 16, n), rng.integers(0, 2, n))
 
 
-@pytest.fixture(params=["numba", "plain"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "plain":
-        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
-
-
 def refractory(events: Events, time_us: int) -> list[bool]:
     passed: dict[tuple[int, int], int] = {}
     keep = []

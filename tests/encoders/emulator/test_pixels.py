@@ -1,4 +1,4 @@
-"""The pixel model against its definition, numba against numpy, EventCV as a second opinion."""
+"""The pixel model against its definition, compiled loops against plain ones, EventCV as a second opinion."""
 
 import math
 
@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.emulator import pixels
 from encoders.emulator.pixels import CLEAN, Emulator, PixelModel, log_levels
 from encoders.events import Events, EventsError, SensorSize, check_events
-from encoders.kernels import emulator, emulator_numpy
+from tests.support.oracles_events import by_oracles
 
 SIZE = SensorSize(24, 18)
 ROOMY = PixelModel(leak_hz=0, max_events=20_000)
@@ -18,12 +17,6 @@ EXACT = PixelModel(sigma=0.0, leak_hz=0.0)
 EVERYTHING = PixelModel(
     sigma=0.05, leak_hz=3.0, noise_hz=20.0, cutoff_hz=40.0, refractory_us=700, steady=True, max_events=150
 )
-
-
-@pytest.fixture(params=["numba", "numpy"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "numpy":
-        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
 
 
 def video(n: int, seed: int = 0) -> list[NDArray[np.uint8]]:
@@ -77,10 +70,11 @@ def test_one_big_step_gives_distinct_interpolated_times() -> None:
 
 
 @pytest.mark.parametrize("params", [CLEAN, EXACT, EVERYTHING, PixelModel(noise_hz=5, cutoff_hz=30)])
-def test_numba_and_numpy_agree_to_the_bit(params: PixelModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_and_plain_loops_agree_to_the_bit(params: PixelModel, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = []
-    for chosen in (emulator, emulator_numpy):
-        monkeypatch.setattr(pixels, "engine", lambda chosen=chosen: chosen)
+    for plain in (False, True):
+        if plain:
+            by_oracles(monkeypatch)
         camera = Emulator(SIZE, params, seed=5)
         runs.append((play(camera, video(12)), camera))
     for first, second in zip(runs[0][0], runs[1][0]):

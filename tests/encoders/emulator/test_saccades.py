@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from encoders.emulator.saccades import Saccades, saccade_events, saccades
 from encoders.events import Events, EventsError, SensorSize, check_events
 from encoders.recordings.files import read_recording
+from tests.support.oracles_events import by_oracles
 from tests.support.samples import drawing
 
 
@@ -26,7 +27,7 @@ def test_saccades_are_seeded_and_equal_on_both_engines(monkeypatch: pytest.Monke
     assert 1500 < len(events) < 8000
     assert np.array_equal(events, saccades(digit(), seed=3))
     assert not np.array_equal(events, saccades(digit(), seed=4))
-    monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
+    by_oracles(monkeypatch)
     assert np.array_equal(events, saccades(digit(), seed=3))
 
 

@@ -11,6 +11,7 @@ from encoders.kernels import aedat4 as kernels
 from encoders.recordings import aedat4
 from encoders.recordings.files import packets, read_recording, write_recording
 from encoders.recordings.format import RecordingError
+from tests.support.oracles_events import RECORD
 
 SIZE = SensorSize(240, 180)
 
@@ -23,7 +24,7 @@ def some_events(n: int, seed: int = 0) -> Events:
 
 def flatbuffer(events: Events) -> bytes:
     """A size-prefixed EventPacket: its table has one field, the records."""
-    records = np.zeros(len(events), aedat4.RECORD)
+    records = np.zeros(len(events), RECORD)
     for name in "txyp":
         records[name] = events[name]
     body = struct.pack("<I4sHHHxxiI", 16, b"EVTS", 6, 8, 4, 8, 4) + struct.pack("<I", len(events)) + records.tobytes()
@@ -42,12 +43,6 @@ def rewritten(folder: Path, packets: list[tuple[int, bytes]], compression: int =
     struct.pack_into("<q", head, table + aedat4._field_place(bytes(head[table:]), root, 1), -1)
     path.write_bytes(head + b"".join(struct.pack("<ii", stream, len(data)) + data for stream, data in packets))
     return path
-
-
-@pytest.fixture(params=["numba", "numpy"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "numpy":
-        monkeypatch.setattr("encoders.kernels.compiled", lambda _: None)
 
 
 @pytest.mark.usefixtures("engine")

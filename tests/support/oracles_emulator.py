@@ -1,4 +1,4 @@
-"""The emulator's loops in numpy, for machines without numba: the same events bit for bit, more slowly."""
+"""Slow and plain twins of the emulator's compiled loops, in numpy: the same events to the bit."""
 
 import numpy as np
 from numpy.typing import NDArray
