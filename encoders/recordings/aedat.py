@@ -75,7 +75,7 @@ class Aedat2:
 def open_aedat2(path: Path) -> Opened:
     """An AEDAT 2.0 file. The chip is told by the header, or by the addresses: those of a DVS128 have 15 bits."""
     with path.open("rb") as file:
-        lines = text_header(file, b"#")
+        lines = text_header(file, "#", "#endofasciiheader")
         start = file.tell()
         sample = np.frombuffer(file.read(8 * 4096), np.uint8)
     notes: list[str] = []
@@ -97,7 +97,8 @@ def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
         raise RecordingError(f"AEDAT 2 holds only sensors up to 128x128, 240x180 and 346x260, not {size}")
     name = f"eu.seebetter.ini.chips.davis.{davis}" if davis else "ch.unizh.ini.jaer.chip.retina.DVS128"
     with path.open("wb") as file:
-        file.write(f"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: {name}\r\n".encode())
+        lines = ("#!AER-DAT2.0", "# This is a raw AE data file", f"# AEChip: {name}", "# End of ASCII Header", "")
+        file.write("\r\n".join(lines).encode())
         for events in parts:
             file.write(aedat2_words(events, size if davis else DVS128, davis=davis is not None).tobytes())
 
@@ -125,7 +126,7 @@ PACKET_HEADER = struct.Struct("<hhiiiiii")  # type, source, size, time offset, o
 def open_aedat3(path: Path) -> Opened:
     """An AEDAT 3.1 file: packets of events of one type; polarity events are type 1."""
     with path.open("rb") as file:
-        lines = text_header(file, b"#")
+        lines = text_header(file, "#", "#!end-header")
         start = file.tell()
     notes: list[str] = []
     chip = _chip(lines)

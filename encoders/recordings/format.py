@@ -96,14 +96,38 @@ def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list
         yield events[:n]
 
 
-def text_header(file: BinaryIO, mark: bytes, longest: int = 1 << 16) -> list[str]:
-    """The lines at the beginning of `file` that start with `mark`; leaves the file at the first byte after them."""
+def text_header(file: BinaryIO, mark: str, end: str, longest: int = 1 << 16) -> list[str]:
+    """The lines at the beginning of `file` that start with `mark`; leaves the file at the first byte after them.
+
+    The line `end` (small letters, no blanks) is the last. Many files have none, and their data may begin with the byte
+    of the mark: a line then counts only if it is text, ended like the first one, and says something.
+    """
+    begin, marked = file.tell(), mark[:1].encode()
     lines: list[str] = []
+    while file.tell() < longest and (raw := file.readline(4096)).startswith(marked) and raw.endswith(b"\n"):
+        lines.append(raw.decode("latin-1").strip())
+        if lines[-1].replace(" ", "").lower() == end:
+            return lines
+    file.seek(begin)
+    lines, ending = [], b"\n"
     while file.tell() < longest:
         place = file.tell()
-        line = file.readline(4096)
-        if not line.startswith(mark) or not line.endswith(b"\n"):
+        raw = file.readline(4096)
+        line = _text(raw, ending)
+        if line is None or not line.startswith(mark) or len(line) == len(mark):
             file.seek(place)
             return lines
-        lines.append(line.decode("latin-1").strip())
+        ending = b"\r\n" if raw.endswith(b"\r\n") else b"\n"
+        lines.append(line)
     raise RecordingError("the header has no end")
+
+
+def _text(raw: bytes, ending: bytes) -> str | None:
+    """A line of UTF-8 without control characters other than tabs, None for anything else."""
+    if not raw.endswith(ending):
+        return None
+    try:
+        line = raw.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        return None
+    return line if line.replace("\t", "").isprintable() else None

@@ -44,7 +44,9 @@ def open_nmnist(path: Path) -> Opened:
 def looks_like_nmnist(head: bytes, size: int) -> bool:
     """There is no mark to go by: whole records, and times that never fall but at the camera's wraps."""
     records = np.frombuffer(head[: len(head) // 5 * 5], np.uint8)
-    if size < 5 or not len(records):
+    if size < 5 or len(records) < 5 or bool((records == records[0]).all()):
+        return False
+    if len(records) > 5 and bool((records.reshape(-1, 5) == records[:5]).all()):
         return False
     t = Nmnist().events(records)["t"]
     return size % 5 == 0 if len(t) < 2 else bool((np.diff(t) >= 0).mean() > 0.99)

@@ -4,9 +4,11 @@ Bit layouts after Prophesee's published format descriptions. Time bases wrap (34
 and are unwrapped; a smaller step back is left for the sanitiser.
 """
 
+import io
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ SENSORS = {  # what a plugin or system name says where the header has no geometr
     "imx636": SensorSize(1280, 720),
     "imx646": SensorSize(1280, 720),
 }
+ATIS = SensorSize(304, 240)  # the camera whose files are DAT version 1
 Words = NDArray[np.unsignedinteger]
 
 
@@ -74,14 +77,20 @@ class Evt3:
 
 @dataclass
 class Dat:
-    """Two uint32 a record: time; x (0), y (14), polarity (28)."""
+    """Two uint32 a record: time; x (0), y (14), polarity (28). In version 1: x (0), y (9), polarity (17)."""
 
+    first_version: bool = False
     last: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         """See format.Decode."""
         data = data[: 8 * (len(out) - 1)]
-        self.last = kernels.compiled("readers").dat(data.view("<u4"), self.last, out.view(np.uint8))
+        words = data.view("<u4")
+        if self.first_version:
+            words = words.copy()
+            x, y, p = words[1::2] & 0x1FF, words[1::2] >> 9 & 0xFF, words[1::2] >> 17 & 1
+            words[1::2] = p << 28 | y << 14 | x
+        self.last = kernels.compiled("readers").dat(words, self.last, out.view(np.uint8))
         return len(data) // 8, len(data)
 
 
@@ -91,17 +100,24 @@ class Dat:
 def open_raw(path: Path) -> Opened:
     """An EVT 2.0, 2.1 or 3.0 file; the encoding comes from its header."""
     with path.open("rb") as file:
-        lines = text_header(file, b"%")
+        header = _header(file)
         start = file.tell()
-    header = "\n".join(lines).lower()
     record, decode = _decoder(header)
     notes: list[str] = []
     return Opened(_geometry(header), word_chunks(path, start, record, decode, notes), notes)
 
 
+def _header(file: BinaryIO) -> str:
+    """The header in small letters; leaves the file at the first byte after it."""
+    return "\n".join(text_header(file, "% ", "%end")).lower()
+
+
 def raw_format(head: bytes) -> str | None:
     """evt2, evt21 or evt3, by the first kilobytes of a file; None for anything else."""
-    header = head[: head.rfind(b"\n%") + 80].decode("latin-1").lower()  # what follows may be kilobytes of events
+    return _encoding(_header(io.BytesIO(head)))
+
+
+def _encoding(header: str) -> str | None:
     for pattern, name in ((r"evt ?3", "evt3"), (r"evt ?2\.?1", "evt21"), (r"evt ?2", "evt2")):
         if re.search(rf"^% (format )?{pattern}\b", header, re.MULTILINE):
             return name
@@ -109,7 +125,7 @@ def raw_format(head: bytes) -> str | None:
 
 
 def _decoder(header: str) -> tuple[int, Decode]:
-    match raw_format(header.encode("latin-1")):
+    match _encoding(header):
         case "evt3":
             return 2, Evt3()
         case "evt21":
@@ -136,10 +152,21 @@ def _geometry(header: str) -> SensorSize | None:
 def open_dat(path: Path) -> Opened:
     """A DAT file: text header, two bytes that give kind and size of the records, records of 8 bytes."""
     with path.open("rb") as file:
-        header = "\n".join(text_header(file, b"%")).lower()
+        header = _header(file)
         kind = file.read(2)
         start = file.tell()
+        sample = np.frombuffer(file.read(8 * 4096), np.uint8)
+    version = re.search(r"^% version (\d+)", header, re.MULTILINE)
     if len(kind) < 2 or kind[1] != 8:
+        if version is None:
+            raise RecordingError("its header names no encoding: add the line '% evt 2.0', '% evt 2.1' or '% evt 3.0'")
         raise RecordingError("it has no 8-byte events")
     notes: list[str] = []
-    return Opened(_geometry(header), word_chunks(path, start, 8, Dat(), notes), notes)
+    if version is None:
+        words = sample[: len(sample) // 8 * 8].view("<u4")[1::2]
+        first = bool((words < 1 << 18).all())
+        notes.append(f"the header names no version; read as DAT version {1 if first else 2}")
+    else:
+        first = int(version.group(1)) < 2
+    size = _geometry(header) or (ATIS if first else None)
+    return Opened(size, word_chunks(path, start, 8, Dat(first), notes), notes)

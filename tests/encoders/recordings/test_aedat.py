@@ -4,9 +4,10 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tonic.io
 
-from encoders.events import SensorSize
+from encoders.events import SensorSize, make_events
 from encoders.recordings import aedat
 from encoders.recordings.files import read_recording, write_recording
 from tests.support.samples import random_events, written
@@ -65,3 +66,20 @@ def test_aedat3_passes_over_other_packets_and_counts_overflows(tmp_path: Path) -
     foreign = aedat.PACKET_HEADER.pack(2, 0, 36, 4, 0, 2, 2, 2) + bytes(72)
     path.write_bytes(data[:start] + foreign + data[start:])
     assert np.array_equal(read_recording(path).events, events)
+
+
+@pytest.mark.parametrize("end", [b"", b"# End of ASCII Header\r\n", b"#End Of ASCII Header\r\n"])
+def test_aedat2_data_may_begin_with_any_byte(end: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.aedat"
+    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis346B\r\n"
+    for first in range(0x40):  # rows above are off the sensor
+        address = first << 24 | 0x05 << 16 | 0x0A << 8  # 0x0A: the end of a line
+        path.write_bytes(header + end + struct.pack(">IiIi", address, 9, 1 << 22, 11))
+        assert read_recording(path).events["t"].tolist() == [9, 11], first
+
+
+def test_our_aedat2_ends_its_header(tmp_path: Path) -> None:
+    events = make_events([0, 5], [300, 2], [119, 4], [1, 1])  # the row makes the first byte a '#'
+    write_recording(tmp_path / "a.aedat2", events, SensorSize(346, 260))
+    assert b"# End of ASCII Header\r\n#" in (tmp_path / "a.aedat2").read_bytes()
+    assert np.array_equal(read_recording(tmp_path / "a.aedat2").events, events)

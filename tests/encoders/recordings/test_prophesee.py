@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.events import EVENTS, Events, SensorSize
+from encoders.events import EVENTS, Events, SensorSize, make_events
 from encoders.recordings import format, prophesee
-from encoders.recordings.files import read_recording
+from encoders.recordings.files import read_recording, write_recording
+from encoders.recordings.format import RecordingError
 from tests.support.oracles_events import by_oracles
 from tests.support.samples import DAVIS, written
 
@@ -112,3 +113,68 @@ def test_header_without_geometry(tmp_path: Path) -> None:
         recording = read_recording(path)
         assert recording.size == size
         assert len(recording.events) == len(events)
+
+
+def by_hand(name: str, first: int) -> tuple[bytes, int]:
+    """The words of one event at column 5 and row 7, ON, the lowest byte of its time word `first`; and its time."""
+    if name == "evt3":
+        return np.array([0x8300 | first, 0x6001, 0x0007, 0x2800 | 5], "<u2").tobytes(), (0x300 | first) << 12 | 1
+    high = 0x0A2000 | first  # a blank and the end of a line
+    words = [8 << 28 | high, 1 << 28 | 3 << 22 | 5 << 11 | 7]
+    if name == "evt2":
+        return np.array(words, "<u4").tobytes(), high << 6 | 3
+    return np.array([words[0], 0, 1 << 28 | 3 << 22 | 7, 1 << 5], "<u4").tobytes(), high << 6 | 3
+
+
+@pytest.mark.parametrize("end", [b"", b"% end\n"])
+@pytest.mark.parametrize("name", ["evt2", "evt21", "evt3"])
+def test_data_may_begin_with_any_byte(name: str, end: bytes, tmp_path: Path) -> None:
+    header = {"evt2": b"% evt 2.0\n", "evt21": b"% evt 2.1\n% format EVT21;endianness=legacy\n", "evt3": b"% evt 3.0\n"}
+    path = tmp_path / "a.raw"
+    for first in range(256):
+        data, t = by_hand(name, first)
+        path.write_bytes(header[name] + b"% geometry 640x480\n" + end + data)
+        recording = read_recording(path)
+        assert recording.events.tolist() == [(t, 5, 7, True)], first
+        assert (recording.size, recording.warnings) == (SensorSize(640, 480), ())
+
+
+def test_an_end_line_ends_a_header_whatever_follows(tmp_path: Path) -> None:
+    """What follows here would be a line of a header, too; an empty line before the end is none of its ends."""
+    path = tmp_path / "a.raw"
+    data = np.array([0x8000, 0x0007, 0x2805], "<u2").tobytes()
+    path.write_bytes(b"% evt 3.0\n%\n% geometry 640x480\n% end\n" + b"% date 2024\n" + data)
+    recording = read_recording(path)
+    assert [event[1:] for event in recording.events.tolist()] == [(5, 7, True)]
+    assert recording.size == SensorSize(640, 480)
+
+
+@pytest.mark.parametrize("name", ["evt2", "evt21", "evt3"])
+def test_our_files_may_begin_at_any_time(name: str, tmp_path: Path) -> None:
+    step = 4096 if name == "evt3" else 64
+    for first in range(256):
+        events = make_events([first * step, first * step + 7], [1, 2], [3, 4], [0, 1])
+        write_recording(tmp_path / "a", events, DAVIS, name)
+        assert np.array_equal(read_recording(tmp_path / "a").events, events)
+
+
+def test_dat_version_1(tmp_path: Path) -> None:
+    """Of the ATIS: column in 9 bits, row in 8, polarity in bit 17."""
+    rng = np.random.default_rng(0)
+    t, x, y, p = np.arange(500) * 10, rng.integers(0, 304, 500), rng.integers(0, 240, 500), rng.integers(0, 2, 500)
+    words = np.stack([t, x | y << 9 | p << 17], axis=1).astype("<u4").tobytes()
+    path = tmp_path / "a.dat"
+    header = b"% Data file containing TD events.\n"
+    for version, notes in ((b"% Version 1\n", 0), (b"", 1)):
+        path.write_bytes(header + version + b"\x00\x08" + words)
+        recording = read_recording(path)
+        assert np.array_equal(recording.events, make_events(t, x, y, p))
+        assert recording.size == SensorSize(304, 240)
+        assert len(recording.warnings) == notes
+
+
+def test_a_header_that_names_no_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"% Date 2019-05-05\n% integrator_name Prophesee\n" + bytes(range(100, 200)))
+    with pytest.raises(RecordingError, match=r"names no encoding: add the line '% evt 2\.0'"):
+        read_recording(path)
