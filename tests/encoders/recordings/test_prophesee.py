@@ -118,7 +118,7 @@ def test_header_without_geometry(tmp_path: Path) -> None:
 def by_hand(name: str, first: int) -> tuple[bytes, int]:
     """The words of one event at column 5 and row 7, ON, the lowest byte of its time word `first`; and its time."""
     if name == "evt3":
-        return np.array([0x8300 | first, 0x6001, 0x0007, 0x2800 | 5], "<u2").tobytes(), (0x300 | first) << 12 | 1
+        return np.array([0x8300 | first, 0x600A, 0x0007, 0x2800 | 5], "<u2").tobytes(), (0x300 | first) << 12 | 10
     high = 0x0A2000 | first  # a blank and the end of a line
     words = [8 << 28 | high, 1 << 28 | 3 << 22 | 5 << 11 | 7]
     if name == "evt2":
