@@ -17,7 +17,7 @@ from service.http.logs import event, log
 from service.http.metrics import Metrics
 from service.scheduler.registry import Model, Registry
 from service.scheduler.request import Sequences
-from service.scheduler.threads import Apart, Mailbox
+from service.scheduler.threads import DecodeThread, Mailbox
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Runtime:
         self.metrics = Metrics()
         self.mailbox = Mailbox()
         self.registry = Registry(settings, self.metrics, self.mailbox)
-        self.decoder = Apart(self.mailbox)
+        self.decoder = DecodeThread(self.mailbox)
         self.draining = False
         self.ready = False
         self.sessions = 0

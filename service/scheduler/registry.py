@@ -38,7 +38,7 @@ class Model:
             max_queue=settings.max_queue,
             on_tick=metrics.ticker(classifier.name),
             after_tick=mailbox.flush,
-            soon=mailbox.soon,
+            call_soon=mailbox.call_soon,
         )
         metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
 
@@ -109,9 +109,7 @@ class Registry:
 
     def full(self) -> bool:
         """Whether no model has a place left in its queue."""
-        return bool(self._models) and all(
-            model.scheduler.depth >= model.scheduler.max_queue for model in self._models.values()
-        )
+        return bool(self._models) and all(model.scheduler.full for model in self._models.values())
 
     def all(self) -> list[Model]:
         """Every model, the default first."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from models.steps import Answer, Input, Outcome, Run, Track
 from service.http.errors import Expired, Overloaded
-from service.scheduler.queue import Lane
+from service.scheduler.queue import Job
 from service.scheduler.registry import Model
 from service.scheduler.threads import Mailbox
 
@@ -36,11 +36,11 @@ class Result:
     tick: int  # the scheduler's step that finished it
 
 
-class Job:
+class RequestReceiver:
     """The receiver of a request's steps. Stops early once the confidence is reached."""
 
     def __init__(
-        self, track: Track, steps: int, mailbox: Mailbox, *, confidence: float | None = None, every: bool = True
+        self, track: Track, mailbox: Mailbox, *, confidence: float | None = None, every: bool = True, steps: int = 0
     ) -> None:
         self._track, self._steps, self._mailbox = track, steps, mailbox
         self._confidence, self._every = confidence, every
@@ -118,79 +118,86 @@ async def run(
     deadline: float,
     confidence: float | None = None,
     every: bool = True,
-    apart: Callable[[Callable[[], None]], None] | None = None,
+    offload: Callable[[Callable[[], None]], None] | None = None,
 ) -> Result:
     """Step the inputs in the company of everything else. `deadline` is on time.monotonic(); `every`: all answers.
 
-    Inputs that must first be made are made in the model's thread, or by `apart` in another one while streams are open.
-    Raises Expired, Broken, Stopped, SessionError when the values overflow the network, or what making them raises.
+    Inputs given as a function are decoded by it in the model's thread, or by `offload` in another one while streams are
+    open. Raises Expired, Broken, Stopped, SessionError when the values overflow the network, or what decoding raises.
     """
-    job = Job(
-        Track(model.classifier.labels, model.classifier.contract.horizon),
-        0,
-        mailbox,
-        confidence=confidence,
-        every=every,
-    )
-    lane = model.scheduler.open(job, request=True, deadline=deadline, sums=not every and confidence is None)
+    scheduler = model.scheduler
+    track = Track(model.classifier.labels, model.classifier.contract.horizon)
+    receiver = RequestReceiver(track, mailbox, confidence=confidence, every=every)
+    ran = None if every or confidence is not None else receiver.ran
+    job = scheduler.open(receiver, request=True, deadline=deadline, ran=ran)
     try:
         if callable(inputs):
-            make = inputs
-            assert apart is not None
-
-            def made() -> list[Input]:
-                given = make()
-                job.begin(len(given))
-                return given
-
-            def prepare() -> None:
-                if lane.closed:
-                    return
-                try:
-                    model.scheduler.submit(lane, made())
-                except Exception as error:
-                    job.failed(error)
-                    mailbox.flush()
-
-            if not model.scheduler.submit_made(lane, made):
-                apart(prepare)
+            decode = counted(inputs, receiver)
+            if not scheduler.submit_undecoded(job, decode):
+                assert offload is not None
+                offload(lambda: decode_and_submit(model, job, decode, mailbox))
         else:
-            job.begin(len(inputs))
-            model.scheduler.submit(lane, inputs)
-        return await asyncio.wait_for(job.future, max(0.0, deadline - time.monotonic()))
+            receiver.begin(len(inputs))
+            scheduler.submit(job, inputs)
+        return await asyncio.wait_for(receiver.future, max(0.0, deadline - time.monotonic()))
     except TimeoutError:
         raise Expired from None
     finally:
-        model.scheduler.close(lane)
+        scheduler.close(job)
+
+
+def counted(decode: Callable[[], list[Input]], receiver: RequestReceiver) -> Callable[[], list[Input]]:
+    """`decode`, whose receiver is told how many inputs come."""
+
+    def decoded() -> list[Input]:
+        inputs = decode()
+        receiver.begin(len(inputs))
+        return inputs
+
+    return decoded
+
+
+def decode_and_submit(model: Model, job: Job, decode: Callable[[], list[Input]], mailbox: Mailbox) -> None:
+    """In another thread than the model's; what `decode` raises goes to the receiver."""
+    if job.closed:
+        return
+    try:
+        model.scheduler.submit(job, decode())
+    except Exception as error:
+        job.receiver.failed(error)
+        mailbox.flush()
 
 
 class SequenceError(ValueError):
     """A sequence that is unknown or busy."""
 
 
-class Steps(Job):
-    """The receiver of one request's steps; the lane stays open for the next request."""
+class Sequence:
+    """A job that stays open from request to request, and the receiver of its steps."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.track = Track(model.classifier.labels, model.classifier.contract.horizon)
+        self.used = time.monotonic()
+        self.receiver: RequestReceiver | None = None  # of the request that runs
+        self.job = model.scheduler.open(self, request=True, ran=self.ran)
 
     def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
         """One step was made."""
-        super().outcome(given, outcome, queue_ms)
+        if self.receiver is not None:
+            self.receiver.outcome(given, outcome, queue_ms)
         return False
 
     def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
         """Several steps were made."""
-        super().ran(given, run, queue_ms)
+        if self.receiver is not None:
+            self.receiver.ran(given, run, queue_ms)
         return False
 
-
-@dataclass(eq=False)
-class Sequence:
-    """One sequence."""
-
-    model: Model
-    lane: Lane
-    track: Track
-    used: float  # time.monotonic()
-    busy: bool = False
+    def failed(self, error: Exception) -> None:
+        """No further step comes."""
+        if self.receiver is not None:
+            self.receiver.failed(error)
 
 
 @dataclass
@@ -209,18 +216,16 @@ class Sequences:
             self.end(self.resume(model, identity), identity)
         if len(self._open) >= self.limit:
             raise Overloaded
-        track = Track(model.classifier.labels, model.classifier.contract.horizon)
-        lane = model.scheduler.open(Steps(track, 0, Mailbox(), every=False), request=True, sums=True)
-        self._open[key] = Sequence(model, lane, track, time.monotonic())
-        return self._open[key]
+        sequence = self._open[key] = Sequence(model)
+        return sequence
 
     def resume(self, model: Model, identity: int | str) -> Sequence:
         """One that was begun. Raises SequenceError."""
         self.expire()
         sequence = self._open.get((model.name, identity))
-        if sequence is None or sequence.lane.closed:
+        if sequence is None or sequence.job.closed:
             raise SequenceError("unknown sequence: begin it with sequence_start")
-        if sequence.busy:
+        if sequence.receiver is not None:
             raise SequenceError("the sequence has a request running: send one after the other")
         return sequence
 
@@ -228,28 +233,28 @@ class Sequences:
         """Give its membranes up."""
         if self._open.get((sequence.model.name, identity)) is sequence:
             del self._open[sequence.model.name, identity]
-        sequence.model.scheduler.close(sequence.lane)
+        sequence.model.scheduler.close(sequence.job)
 
     def expire(self) -> None:
         """End those that nobody asked for in time."""
         latest = time.monotonic() - self.idle_s
         for (_, identity), sequence in list(self._open.items()):
-            if sequence.used < latest and not sequence.busy:
+            if sequence.used < latest and sequence.receiver is None:
                 self.end(sequence, identity)
 
     async def run(
         self, sequence: Sequence, identity: int | str, inputs: list[Input], mailbox: Mailbox, deadline: float
     ) -> Result:
         """Step one request's inputs. A sequence that misses its deadline is over: its membranes are not known."""
-        steps = Steps(sequence.track, len(inputs), mailbox, every=False)
-        sequence.lane.receiver, sequence.lane.deadline, sequence.busy = steps, deadline, True
+        receiver = RequestReceiver(sequence.track, mailbox, every=False, steps=len(inputs))
+        sequence.receiver, sequence.job.deadline = receiver, deadline
         try:
-            sequence.model.scheduler.submit(sequence.lane, inputs)
-            return await asyncio.wait_for(steps.future, max(0.0, deadline - time.monotonic()))
+            sequence.model.scheduler.submit(sequence.job, inputs)
+            return await asyncio.wait_for(receiver.future, max(0.0, deadline - time.monotonic()))
         except BaseException as error:
             self.end(sequence, identity)
             if isinstance(error, TimeoutError):
                 raise Expired from None
             raise
         finally:
-            sequence.busy, sequence.used = False, time.monotonic()
+            sequence.receiver, sequence.used = None, time.monotonic()

@@ -10,28 +10,32 @@ meanwhile.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 
 from models.classifier import Classifier
 from models.neurons.state import State
-from models.steps import Input, Outcome, Run, Step
-from service.http.errors import Broken, Expired, Stopped
+from models.steps import Input, Run, Step
+from service.http.errors import Broken, Expired, Overloaded, Stopped
 from service.http.metrics import Tick
-from service.scheduler.membranes import Row, gather, release, row_of, scatter
-from service.scheduler.queue import Lane, Taken, Waiting, position
+from service.scheduler.batch import deliver, split, step_batch
+from service.scheduler.membranes import membranes_of, release, scatter
+from service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
 RUN_S = 0.004  # requests step several times before the queue is looked at again, for so long at most
 HAND_OVER_S = 0.00015  # CPU that waking another thread costs on both sides
 
-Soon = Callable[[Callable[[], None]], bool]
+CallSoon = Callable[[Callable[[], None]], bool]
 """Has the event loop call something in its next round; False when this is not the loop's thread."""
 
 
-class Scheduler(Waiting):
-    """A network, what waits for it, and its thread. `soon` lends it the event loop for short steps."""
+class Scheduler:
+    """A network, the queue of what waits for it, and the thread that steps it. Callable from any thread.
+
+    `max_batch`: streams and requests stepped together; `max_queue`: requests admitted. `on_tick` counts a batch,
+    `after_tick` follows when everybody has been told, `call_soon` lends the event loop for short steps.
+    """
 
     def __init__(
         self,
@@ -41,87 +45,203 @@ class Scheduler(Waiting):
         max_queue: int = 32,
         on_tick: Callable[[Tick], None] | None = None,
         after_tick: Callable[[], None] | None = None,
-        soon: Soon | None = None,
+        call_soon: CallSoon | None = None,
     ) -> None:
         contract = classifier.contract
-        super().__init__((contract.channels, contract.height, contract.width), contract.steps, max_batch, max_queue)
         self.classifier = classifier
-        self._on_tick, self._after_tick, self._soon = on_tick, after_tick, soon
+        self._shape = (contract.channels, contract.height, contract.width)
+        self._queue = Queue(contract.steps, max_batch, max_queue)
+        self._on_tick, self._after_tick, self._call_soon = on_tick, after_tick, call_soon
         self._zero: State = classifier.initial_state(1)
-        self._network = threading.Lock()  # held by whoever touches membranes; taken before `_wake`
-        self._due = False  # the event loop will make a tick
-        self._lane_step_s = RUN_S  # CPU that one step of one lane took lately
+        self._network = threading.Lock()  # held by whoever touches membranes; taken before `_changed`
+        self._changed = threading.Condition()  # held by whoever touches the queue and the fields below
+        self._membrane_calls: list[Callable[[], None]] = []  # for the model's thread, in order
+        self._stopping = self._retiring = False
+        self._loop_ticks_next = False  # the event loop will make a tick
+        self._job_step_s = RUN_S  # CPU that one step of one job took lately
         self._ticks = 0
         self._thread = threading.Thread(target=self._run, name=f"model {classifier.name}", daemon=True)
+
+    # The thread's life.
 
     def start(self) -> None:
         """Begin to step."""
         self._thread.start()
 
     def stop(self, timeout_s: float = 10) -> None:
-        """End the thread; lanes that still wait fail with Stopped."""
-        with self._wake:
+        """End the thread; jobs that still wait fail with Stopped."""
+        with self._changed:
             self._stopping = True
-            self._wake.notify()
+            self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
     def retire(self) -> None:
-        """End as soon as every open lane is closed and every admitted request has left."""
-        with self._wake:
+        """End as soon as every open job is closed and every admitted request has left."""
+        with self._changed:
             self._retiring = True
-            self._wake.notify()
+            self._changed.notify()
 
     def warm_up(self) -> None:
         """Step batches of 1, 2, 4, ... once, so that the first client does not pay for it. Before `start` only."""
-        sizes = [1 << n for n in range(self.max_batch.bit_length())]
+        sizes = [1 << n for n in range(self._queue.max_batch.bit_length())]
         for n in sizes:
             self.classifier.step(torch.zeros(n, *self._shape), self.classifier.initial_state(n))
 
-    def snapshot(self, lane: Lane, take: Callable[[State], None]) -> None:
-        """Hand a copy of a resting lane's membranes (batch size 1) to `take`, in the model's thread."""
+    # Admission of requests.
+
+    @property
+    def depth(self) -> int:
+        """Requests admitted and not yet answered."""
+        return self._queue.admitted
+
+    @property
+    def full(self) -> bool:
+        """Whether no further request is admitted now."""
+        return self._queue.full
+
+    def check_room(self) -> None:
+        """Raise Overloaded when the queue is full now: worth asking before a body is read."""
+        if self._queue.full:
+            raise Overloaded
+
+    def admit(self, n: int = 1) -> None:
+        """Take n places in the queue, before anything is decoded. Raises Overloaded, Stopped."""
+        with self._changed:
+            self._check_running()
+            self._queue.admit(n)
+
+    def leave(self, n: int = 1) -> None:
+        """Give the places back."""
+        with self._changed:
+            self._queue.admitted -= n
+            self._notify_if_retiring()
+
+    # Jobs and their inputs.
+
+    def open(
+        self,
+        receiver: Receiver,
+        *,
+        request: bool,
+        deadline: float = float("inf"),
+        ran: Callable[[list[Input], Run, float], bool] | None = None,
+    ) -> Job:
+        """A job with fresh membranes. With `ran` its receiver takes several steps at once. Raises Stopped.
+
+        `ran(inputs, run, queue_ms)` is called as `Receiver.outcome` is; `deadline` is on time.monotonic().
+        """
+        with self._changed:
+            self._check_running()
+            return self._queue.open(receiver, request, deadline, ran)
+
+    def submit(self, job: Job, inputs: Iterable[Input]) -> None:
+        """Add inputs of one job, in order. Raises Stopped, ValueError for a shape the network does not take."""
+        now = time.perf_counter()
+        arrived = [(check(given, self._shape), now) for given in inputs]
+        if not arrived:
+            return
+        with self._changed:
+            self._check_running()
+            if self._queue.push(job, arrived):
+                self._wake_for(job)
+
+    def submit_undecoded(self, job: Job, decode: Callable[[], list[Input]]) -> bool:
+        """Have the network's own thread decode a request, just before it is stepped.
+
+        Batches form by themselves, and nothing passes between threads. False while a stream is open: its steps must not
+        wait for that. What `decode` raises fails the job. Raises Stopped.
+        """
+        with self._changed:
+            self._check_running()
+            if self._queue.open_streams:
+                return False
+            self._queue.undecoded.append((job, decode))
+            self._wake_for(job)
+            return True
+
+    def drop_waiting(self, job: Job) -> list[Input]:
+        """Forget the inputs of a job that wait; these. A reset among them passes on to the next input."""
+        with self._changed:
+            return self._queue.drop_waiting(job)
+
+    def close(self, job: Job) -> None:
+        """The job is wanted no more: what waits is never computed."""
+        with self._changed:
+            self._queue.close(job)
+            self._notify_if_retiring()
+            if job.phase is Phase.CLOSED:
+                self._call_with_membranes(job.release)
+
+    def snapshot(self, job: Job, take: Callable[[State], None]) -> None:
+        """Hand a copy of a resting job's membranes (batch size 1) to `take`, in the model's thread."""
 
         def copy() -> None:
-            state = self._zero if lane.row is None else lane.row.state()
+            state = self._zero if job.membranes is None else job.membranes.state()
             take({key: tensor.clone() for key, tensor in state.items()})
 
-        with self._wake:
-            self._chore(copy)
+        with self._changed:
+            self._call_with_membranes(copy)
 
-    def restore(self, lane: Lane, state: State) -> None:
-        """Give a new lane the membranes of a snapshot. Raises ValueError unless they fit this network."""
+    def restore(self, job: Job, state: State) -> None:
+        """Give a new job the membranes of a snapshot. Raises ValueError unless they fit this network."""
         if state.keys() != self._zero.keys() or any(
             state[key].shape != tensor.shape or state[key].dtype != tensor.dtype or not state[key].isfinite().all()
             for key, tensor in self._zero.items()
         ):
             raise ValueError("the snapshot is not of this model")
-        lane.row = row_of(state)
+        job.membranes = membranes_of(state)
+
+    # With `_changed` held.
+
+    def _check_running(self) -> None:
+        if self._stopping:
+            raise Stopped
+
+    def _notify_if_retiring(self) -> None:
+        if self._retiring:
+            self._changed.notify()
+
+    def _call_with_membranes(self, call: Callable[[], None]) -> None:
+        """Have the model's thread make a call while it holds the network."""
+        self._membrane_calls.append(call)
+        self._changed.notify()
+
+    def _wake_for(self, job: Job) -> None:
+        """Work of this job has come: the event loop steps it where that is cheaper, else the thread."""
+        if self._call_soon is not None and not job.request and self._job_step_s < HAND_OVER_S:
+            self._loop_ticks_next = self._loop_ticks_next or self._call_soon(self._tick_in_loop)
+            if self._loop_ticks_next:
+                return
+        self._changed.notify()
+
+    def _over(self) -> bool:
+        return self._stopping or (self._retiring and not (self._queue.open_jobs or self._queue.admitted))
+
+    def _wanted(self) -> bool:
+        """Whether the thread has something to do."""
+        queue = self._queue
+        streams = queue.streams and not self._loop_ticks_next
+        return bool(queue.requests or streams or queue.undecoded or self._membrane_calls or self._over())
 
     # In the event loop.
 
-    def _come(self, lane: Lane) -> None:
-        if self._soon is not None and not lane.request and self._lane_step_s < HAND_OVER_S:
-            self._due = self._due or self._soon(self._turn)
-            if self._due:
-                return
-        self._wake.notify()
-
-    def _turn(self) -> None:
+    def _tick_in_loop(self) -> None:
         """One tick of streams. If the thread has the network, it takes them next."""
-        with self._wake:
-            self._due = False
+        with self._changed:
+            self._loop_ticks_next = False
         if self._stopping or not self._network.acquire(blocking=False):
             return
         try:
-            with self._wake:
-                taken = self._take_from(self._streams, self.max_batch)
-            if taken:
-                self._tick(taken)
+            with self._changed:
+                batch = self._queue.take_streams()
+            if batch:
+                self._tick(batch)
         finally:
             self._network.release()
-        with self._wake:
-            if self._streams:
-                self._come(self._streams[0])
+        with self._changed:
+            if self._queue.streams:
+                self._wake_for(self._queue.streams[0])
         if self._after_tick is not None:
             self._after_tick()
 
@@ -129,124 +249,83 @@ class Scheduler(Waiting):
 
     def _run(self) -> None:
         while True:
-            with self._wake:
-                self._wake.wait_for(self._wanted)
+            with self._changed:
+                self._changed.wait_for(self._wanted)
                 if self._over():
                     self._stopping = True
-                    lanes = [*self._requests, *self._streams, *(lane for lane, _ in self._making)]
                     break
-                room = 1 if self._open_streams else max(0, self.max_batch - len(self._requests))
-                making = [self._making.popleft() for _ in range(min(room, len(self._making)))]
-            for lane, make in making:
-                self._make(lane, make)
+                undecoded = self._queue.take_undecoded()
+            for job, decode in undecoded:
+                self._decode(job, decode)
             with self._network:
-                while self._chores:
-                    self._chores.popleft()()
-                with self._wake:
-                    taken = self._take(int(RUN_S / self._lane_step_s))
-                if taken:
-                    self._tick(taken)
+                with self._changed:
+                    calls, self._membrane_calls = self._membrane_calls, []
+                for call in calls:
+                    call()
+                with self._changed:
+                    batch = self._queue.take(int(RUN_S / self._job_step_s))
+                if batch:
+                    self._tick(batch)
             if self._after_tick is not None:
                 self._after_tick()
-        with self._network, self._wake:
-            for lane in lanes:
-                self._fail(lane, Stopped())
+        with self._network, self._changed:
+            for job in self._queue.drain():
+                self._queue.fail(job, Stopped())
         if self._after_tick is not None:
             self._after_tick()
 
-    def _wanted(self) -> bool:
-        streams = self._streams and not self._due
-        return bool(self._requests or streams or self._making or self._chores or self._over())
-
-    def _make(self, lane: Lane, make: Callable[[], list[Input]]) -> None:
+    def _decode(self, job: Job, decode: Callable[[], list[Input]]) -> None:
         try:
-            if lane.closed:
+            if job.closed:
                 return
-            if lane.deadline < time.monotonic():
+            if job.deadline < time.monotonic():
                 raise Expired
-            self.submit(lane, make())
+            self.submit(job, decode())
         except Exception as error:
-            with self._wake:
-                self._fail(lane, error)
+            with self._changed:
+                self._queue.fail(job, error)
 
     # With the network held.
 
-    def _tick(self, taken: list[Taken]) -> None:
-        taken.sort(key=position)  # streams that stepped together stay together: nothing is copied
+    def _tick(self, batch: list[Work]) -> None:
+        batch.sort(key=Work.position)  # streams that stepped together stay together: nothing is copied
         begin, cpu = time.perf_counter(), time.thread_time()
         try:
-            result = step_together(self.classifier, self._zero, taken)
+            result = step_batch(self.classifier, self._zero, batch)
         except Exception:
-            self._singly(taken)
+            self._step_singly(batch)
             return
         took, cpu = time.perf_counter() - begin, time.thread_time() - cpu
-        queue_s = [begin - arrived for _, _, arrived in taken]
-        spikes, synops = self._scatter(taken, result, queue_s, took)
-        steps = len(taken[0][1])
-        self._lane_step_s += 0.2 * (cpu / (steps * len(taken)) - self._lane_step_s)
+        queue_s = [begin - work.arrived for work in batch]
+        spikes, synops = self._hand_out(batch, result, queue_s, took)
+        steps = len(batch[0].inputs)
+        self._job_step_s += 0.2 * (cpu / (steps * len(batch)) - self._job_step_s)
         if self._on_tick is not None:
-            self._on_tick(Tick(len(taken), steps, took, queue_s, synops, spikes))
+            self._on_tick(Tick(len(batch), steps, took, queue_s, synops, spikes))
 
-    def _singly(self, taken: list[Taken]) -> None:
-        """A batch failed: each of its items gets one more try alone, so that one bad item does not fail the others."""
-        for item in taken:
+    def _step_singly(self, batch: list[Work]) -> None:
+        """A batch failed: each of its jobs gets one more try alone, so that one bad item does not fail the others."""
+        for work in batch:
             begin = time.perf_counter()
             try:
-                result = step_together(self.classifier, self._zero, [item])
+                result = step_batch(self.classifier, self._zero, [work])
             except Exception as error:
-                with self._wake:
-                    self._fail(item[0], Broken(type(error).__name__))
+                with self._changed:
+                    self._queue.fail(work.job, Broken(type(error).__name__))
+                    self._notify_if_retiring()
                 continue
-            self._scatter([item], result, [begin - item[2]], time.perf_counter() - begin)
+            self._hand_out([work], result, [begin - work.arrived], time.perf_counter() - begin)
 
-    def _scatter(self, taken: list[Taken], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
-        """New membranes to their lanes, outcomes to their receivers; total spikes and synaptic operations."""
+    def _hand_out(self, batch: list[Work], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
+        """New membranes to their jobs, outcomes to their receivers; total spikes and synaptic operations."""
         self._ticks += 1
-        rows = scatter(result.state, len(taken))
-        release([lane.row for lane, _, _ in taken if lane.row is not None])
+        members = scatter(result.state, len(batch))
+        release([work.job.membranes for work in batch if work.job.membranes is not None])
         finished: list[bool] = []
-        for n, (made, (lane, given, _)) in enumerate(zip(shares(result, took, self._ticks), taken)):
-            lane.row = rows[n]
-            finished.append(hand_over(lane, given, made, queue_s[n] * 1e3))
-        with self._wake:
-            self._put_back(taken, finished)
+        for n, (made, work) in enumerate(zip(split(result, took, self._ticks), batch)):
+            work.job.membranes = members[n]
+            finished.append(deliver(work, made, queue_s[n] * 1e3))
+        with self._changed:
+            self._queue.put_back(batch, finished)
+            self._notify_if_retiring()
         return int(result.layer_spikes.numpy().sum()), int(result.synops.numpy().sum())
-
-
-def step_together(classifier: Classifier, zero: State, taken: list[Taken]) -> Step:
-    """One batch, each lane with as many inputs as the others; lanes without membranes begin from `zero`."""
-    fresh: Row | None = None
-    rows: list[Row] = []
-    for lane, _, _ in taken:
-        if lane.row is None and fresh is None:
-            fresh = row_of(zero)
-        rows.append(lane.row or fresh)  # type: ignore[arg-type]
-    frames = [np.stack([given[t].x for _, given, _ in taken]) for t in range(len(taken[0][1]))]
-    if len(frames) == 1:
-        return classifier.step(torch.from_numpy(frames[0]), gather(rows))
-    return classifier.run(torch.from_numpy(np.stack(frames)), gather(rows))
-
-
-def shares(result: Step, took_s: float, tick: int) -> Iterator[Outcome | Run]:
-    """Each lane's share: an Outcome of one step, a Run of several."""
-    logits, raster, one = result.logits.float().numpy(), result.raster.numpy(), result.logits.ndim == 2
-    finite = np.atleast_1d(np.isfinite(logits).all(-1 if one else (0, 2))).tolist()
-    step_ms = took_s * 1e3
-    for n, (spikes, synops) in enumerate(zip(result.layer_spikes.tolist(), result.synops.tolist())):
-        if one:
-            yield Outcome(logits[n], spikes, synops, raster[n], step_ms, tick, finite[n])
-        else:
-            yield Run(logits[:, n], sum(spikes), synops, step_ms, tick, finite[n])
-
-
-def hand_over(lane: Lane, given: list[Input], made: Outcome | Run, queue_ms: float) -> bool:
-    """Tell a lane's receiver; True when the lane is done with. A receiver that raises fails its own lane only."""
-    if lane.closed:
-        return True
-    try:
-        if isinstance(made, Run):
-            return lane.receiver.ran(given, made, queue_ms)
-        return lane.receiver.outcome(given[0], made, queue_ms)
-    except Exception as error:
-        lane.receiver.failed(error)
-        return True

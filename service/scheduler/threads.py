@@ -45,7 +45,7 @@ class Mailbox:
         else:
             self._loop.call_soon_threadsafe(self._deliver)
 
-    def soon(self, call: Callable[[], None]) -> bool:
+    def call_soon(self, call: Callable[[], None]) -> bool:
         """Have the loop make a call in its next round; False when this is another thread."""
         if self._loop is None or threading.get_ident() != self._thread:
             return False
@@ -57,8 +57,8 @@ class Mailbox:
             self._calls.popleft()()
 
 
-class Apart:
-    """The thread. Answers come back through the mailbox."""
+class DecodeThread:
+    """One thread that does what would hold up the event loop, in order; results come back through the mailbox."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox

@@ -15,11 +15,11 @@ from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
 
 from encoders.sources.source import Source
-from models.steps import Answer, Input, Outcome, Run
+from models.steps import Answer, Input, Outcome
 from service.http.bodies import CameraBody, ErrorBody
 from service.http.errors import ServiceError, Stopped
 from service.http.logs import event
-from service.scheduler.queue import Lane
+from service.scheduler.queue import Job
 from service.scheduler.registry import Model, Registry
 from service.scheduler.threads import Mailbox
 from service.settings import SettingsError
@@ -77,7 +77,7 @@ class Camera:
         self._stop = threading.Event()
         self._model: Model | None = None
         self._session: Session
-        self._lane: Lane
+        self._lane: Job
         self._waiting = 0
         self._dropped = self._seq = 0
         self._seen: list[NDArray] = []
@@ -186,10 +186,6 @@ class Camera:
         self._waiting -= 1
         self._mailbox.post(lambda: self._tell(answer, queue_ms))
         return False
-
-    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
-        """Never called: a camera wants each step."""
-        raise NotImplementedError
 
     def failed(self, error: Exception) -> None:
         """The lane is closed: the thread ends at its next step."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from encoders.events import SensorSize
-from models.steps import Answer, Input, Outcome, Run, SessionError, Steady
+from models.steps import Answer, Input, Outcome, SessionError, Steady
 from service.http.errors import Stopped
 from service.http.gate import TokenBucket
 from service.runtime import Runtime
@@ -231,10 +231,6 @@ class Live:
         ticket, answer = self.tickets.popleft(), self.session.read(given, outcome)
         self.runtime.mailbox.post(lambda: self.answered(ticket, answer, queue_ms))
         return False
-
-    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
-        """Never called: a stream wants each step."""
-        raise NotImplementedError
 
     def failed(self, error: Exception) -> None:
         """The lane is closed."""

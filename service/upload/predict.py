@@ -50,7 +50,7 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
             deadline=deadline,
             confidence=options.confidence,
             every=options.steps,
-            apart=runtime.decoder.submit,
+            offload=runtime.decoder.submit,
         )
     decoded = result.made_s
     body = answer_body(model, kind, result, options)

@@ -13,7 +13,7 @@ import torch
 from models.classifier import Classifier
 from models.neurons.state import State
 from models.steps import Input, Outcome, Run, Step
-from service.scheduler.queue import Lane
+from service.scheduler.queue import Job
 from service.scheduler.scheduler import Scheduler
 from tests.support.models import tiny
 
@@ -28,7 +28,7 @@ def inputs(n: int, seed: int = 0) -> list[Input]:
 
 @dataclass
 class Listener:
-    """Collects a lane's outcomes."""
+    """Collects a job's outcomes."""
 
     wanted: int = 1_000_000
     outcomes: list[Outcome] = field(default_factory=list)
@@ -99,12 +99,12 @@ def scheduling(classifier: Classifier, **options: int) -> Iterator[Scheduler]:
 
 def open_with(
     scheduler: Scheduler, given: list[Input], *, request: bool = False, deadline: float = float("inf")
-) -> tuple[Lane, Listener]:
-    """A lane with its work submitted, and who listens to it."""
+) -> tuple[Job, Listener]:
+    """A job with its work submitted, and who listens to it."""
     listener = Listener(len(given))
-    lane = scheduler.open(listener, request=request, deadline=deadline)
-    scheduler.submit(lane, given)
-    return lane, listener
+    job = scheduler.open(listener, request=request, deadline=deadline)
+    scheduler.submit(job, given)
+    return job, listener
 
 
 def alone(given: list[Input]) -> list[np.ndarray]:

@@ -65,13 +65,13 @@ def test_expired_work_is_never_computed() -> None:
     assert sum(classifier.batches) == 1
 
 
-def test_a_closed_lane_is_never_computed() -> None:
+def test_a_closed_job_is_never_computed() -> None:
     classifier = Gated()
     with scheduling(classifier) as scheduler:
         open_with(scheduler, inputs(1))
         time.sleep(0.05)
-        lane, gone = open_with(scheduler, inputs(5), request=True)
-        scheduler.close(lane)
+        job, gone = open_with(scheduler, inputs(5), request=True)
+        scheduler.close(job)
         classifier.gate.set()
         open_with(scheduler, inputs(1))[1].wait()
     assert gone.outcomes == []
@@ -80,13 +80,13 @@ def test_a_closed_lane_is_never_computed() -> None:
 def test_dropped_inputs_pass_their_reset_on() -> None:
     classifier = Gated()
     with scheduling(classifier) as scheduler:
-        lane, listener = open_with(scheduler, inputs(1))
+        job, listener = open_with(scheduler, inputs(1))
         time.sleep(0.05)
-        scheduler.submit(lane, [Input(one.x, 0, 1, 0, n == 0) for n, one in enumerate(inputs(3, seed=3))])
-        assert len(scheduler.drop_waiting(lane)) == 3
+        scheduler.submit(job, [Input(one.x, 0, 1, 0, n == 0) for n, one in enumerate(inputs(3, seed=3))])
+        assert len(scheduler.drop_waiting(job)) == 3
         listener.wanted = 2
         listener.done.clear()
-        scheduler.submit(lane, inputs(1, seed=5))
+        scheduler.submit(job, inputs(1, seed=5))
         classifier.gate.set()
         listener.wait()
     assert np.array_equal(listener.outcomes[1].logits, alone(inputs(1, seed=5))[0])

@@ -23,15 +23,15 @@ from tests.support.scheduling import SHAPE, Gated, Listener, alone, inputs, open
 def test_company_changes_nothing() -> None:
     classifier = Gated()
     with scheduling(classifier, max_batch=5) as scheduler:
-        lanes = [open_with(scheduler, inputs(6 + n, seed=n), request=n % 2 == 0) for n in range(8)]
+        jobs = [open_with(scheduler, inputs(6 + n, seed=n), request=n % 2 == 0) for n in range(8)]
         classifier.gate.set()
-        for n, (_, listener) in enumerate(lanes):
+        for n, (_, listener) in enumerate(jobs):
             got = [outcome.logits for outcome in listener.wait().outcomes]
             np.testing.assert_allclose(got, alone(inputs(6 + n, seed=n)), rtol=1e-4, atol=1e-5)
     assert max(classifier.batches) == 5
 
 
-def test_a_lane_alone_is_bit_equal() -> None:
+def test_a_job_alone_is_bit_equal() -> None:
     with scheduling(tiny()) as scheduler:
         _, listener = open_with(scheduler, inputs(9))
         got = [outcome.logits for outcome in listener.wait().outcomes]
@@ -79,7 +79,7 @@ def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) ->
     given = [one._replace(reset=n == 7) for n, one in enumerate(inputs(12))]
     scheduler = Scheduler(tiny(), on_tick=ticks.append)
     listener = Listener(len(given))
-    scheduler.submit(scheduler.open(listener, request=True, sums=True), given)
+    scheduler.submit(scheduler.open(listener, request=True, ran=listener.ran), given)
     scheduler.start()
     listener.wait()
     scheduler.stop()
@@ -96,7 +96,7 @@ def test_while_a_stream_is_open_each_step_is_its_own(monkeypatch: pytest.MonkeyP
     with scheduling(tiny()) as scheduler:
         stream = scheduler.open(Listener(), request=False)
         listener = Listener(9)
-        scheduler.submit(scheduler.open(listener, request=True, sums=True), inputs(9))
+        scheduler.submit(scheduler.open(listener, request=True, ran=listener.ran), inputs(9))
         assert len(listener.wait().outcomes) == 9
         scheduler.close(stream)
 
@@ -115,11 +115,11 @@ def test_the_models_thread_decodes_what_it_steps() -> None:
 
         listeners = [Listener(3) for _ in range(6)]
         for n, listener in enumerate(listeners):
-            assert scheduler.submit_made(scheduler.open(listener, request=True), lambda n=n: making(n))
+            assert scheduler.submit_undecoded(scheduler.open(listener, request=True), lambda n=n: making(n))
         late = Listener(3)
-        assert scheduler.submit_made(scheduler.open(late, request=True, deadline=0.0), lambda: making(9))
+        assert scheduler.submit_undecoded(scheduler.open(late, request=True, deadline=0.0), lambda: making(9))
         stream = scheduler.open(Listener(), request=False)
-        assert not scheduler.submit_made(scheduler.open(Listener(), request=True), lambda: making(10))
+        assert not scheduler.submit_undecoded(scheduler.open(Listener(), request=True), lambda: making(10))
         scheduler.close(stream)
         classifier.gate.set()
         for n, listener in enumerate(listeners):
@@ -137,7 +137,7 @@ async def lent_the_loop(classifier: Classifier, **options: int) -> AsyncIterator
     """A scheduler that may make short steps in the running event loop."""
     mailbox = Mailbox()
     mailbox.attach(asyncio.get_running_loop())
-    with scheduling(classifier, soon=mailbox.soon, after_tick=mailbox.flush, **options) as scheduler:  # type: ignore[arg-type]
+    with scheduling(classifier, call_soon=mailbox.call_soon, after_tick=mailbox.flush, **options) as scheduler:  # type: ignore[arg-type]
         yield scheduler
 
 
@@ -182,10 +182,10 @@ def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest
 
     async def ended() -> None:
         async with lent_the_loop(tiny()) as scheduler:
-            lane, _ = open_with(scheduler, inputs(50))
+            job, _ = open_with(scheduler, inputs(50))
             scheduler.retire()
             await asyncio.sleep(0)
-            scheduler.close(lane)  # while it waits for its next turn
+            scheduler.close(job)  # while it waits for its next turn
             await until(lambda: not scheduler._thread.is_alive())
 
     asyncio.run(ended())
@@ -210,12 +210,12 @@ def test_one_bad_item_fails_alone() -> None:
 
 def test_a_wrong_shape_never_joins() -> None:
     with scheduling(tiny()) as scheduler:
-        lane = scheduler.open(Listener(), request=True)
+        job = scheduler.open(Listener(), request=True)
         with pytest.raises(ValueError, match="must be"):
-            scheduler.submit(lane, [Input(np.zeros((2, 3, 3), np.uint8), 0, 1, 0, False)])
+            scheduler.submit(job, [Input(np.zeros((2, 3, 3), np.uint8), 0, 1, 0, False)])
 
 
-def test_a_receiver_that_raises_ends_its_lane_only() -> None:
+def test_a_receiver_that_raises_ends_its_job_only() -> None:
     class Faulty(Listener):
         def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
             raise RuntimeError(f"a defect: {given} {outcome} {queue_ms}")
@@ -234,26 +234,26 @@ def test_stop_tells_those_who_wait() -> None:
     scheduler.start()
     _, first = open_with(scheduler, inputs(1))
     time.sleep(0.05)
-    lanes = [open_with(scheduler, inputs(3), request=True)[1] for _ in range(3)]
+    jobs = [open_with(scheduler, inputs(3), request=True)[1] for _ in range(3)]
     threading.Timer(0.1, classifier.gate.set).start()
     scheduler.stop()
     assert first.wait().outcomes
-    assert all(isinstance(listener.wait().errors[0], Stopped) for listener in lanes)
+    assert all(isinstance(listener.wait().errors[0], Stopped) for listener in jobs)
     with pytest.raises(Stopped):
         scheduler.open(Listener(), request=True)
 
 
-def test_a_retired_scheduler_ends_after_its_last_lane() -> None:
+def test_a_retired_scheduler_ends_after_its_last_job() -> None:
     scheduler = Scheduler(tiny())
     scheduler.start()
-    lane, listener = open_with(scheduler, inputs(2))
+    job, listener = open_with(scheduler, inputs(2))
     listener.wait()
     scheduler.retire()
     listener.done.clear()
     listener.wanted = 4
-    scheduler.submit(lane, inputs(2))
+    scheduler.submit(job, inputs(2))
     assert listener.wait().errors == []
-    scheduler.close(lane)
+    scheduler.close(job)
     scheduler._thread.join(10)
     assert not scheduler._thread.is_alive()
 
@@ -263,14 +263,14 @@ def test_snapshot_and_restore() -> None:
     kept: list[State] = []
     taken = threading.Event()
     with scheduling(tiny()) as scheduler:
-        lane, listener = open_with(scheduler, given[:3])
+        job, listener = open_with(scheduler, given[:3])
         listener.wait()
 
         def take(state: State) -> None:
             kept.append(state)
             taken.set()
 
-        scheduler.snapshot(lane, take)
+        scheduler.snapshot(job, take)
         assert taken.wait(10)
         second = Listener(3)
         other = scheduler.open(second, request=False)

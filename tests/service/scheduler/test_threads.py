@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
-from service.scheduler.threads import Apart, Mailbox
+from service.scheduler.threads import DecodeThread, Mailbox
 
 
 def test_results_errors_and_order() -> None:
     async def talk() -> None:
         mailbox = Mailbox()
         mailbox.attach(asyncio.get_running_loop())
-        apart = Apart(mailbox)
+        decoder = DecodeThread(mailbox)
         done: list[int] = []
         gate = threading.Event()
 
@@ -23,9 +23,9 @@ def test_results_errors_and_order() -> None:
         def fail() -> None:
             raise LookupError("nothing there")
 
-        waiting = asyncio.create_task(apart.run(lambda: gate.wait(20)))
-        left = asyncio.create_task(apart.run(lambda: note(-1)))
-        results = [asyncio.create_task(apart.run(lambda n=n: note(n))) for n in range(5)]
+        waiting = asyncio.create_task(decoder.run(lambda: gate.wait(20)))
+        left = asyncio.create_task(decoder.run(lambda: note(-1)))
+        results = [asyncio.create_task(decoder.run(lambda n=n: note(n))) for n in range(5)]
         await asyncio.sleep(0)
         left.cancel()
         await asyncio.sleep(0)
@@ -34,9 +34,9 @@ def test_results_errors_and_order() -> None:
         assert await asyncio.gather(*results) == [0, 1, 2, 3, 4]
         assert done == [0, 1, 2, 3, 4]
         with pytest.raises(LookupError):
-            await apart.run(fail)
-        apart.submit(fail)  # logged; the thread goes on
-        assert await apart.run(lambda: 7) == 7
-        apart.stop()
+            await decoder.run(fail)
+        decoder.submit(fail)  # logged; the thread goes on
+        assert await decoder.run(lambda: 7) == 7
+        decoder.stop()
 
     asyncio.run(talk())

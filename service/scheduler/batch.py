@@ -1,0 +1,54 @@
+"""One batch: gathered, stepped, split into the shares of its jobs, and delivered."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from models.classifier import Classifier
+from models.neurons.state import State
+from models.steps import Outcome, Run, Step
+from service.scheduler.membranes import Membranes, gather, membranes_of
+from service.scheduler.queue import Work
+
+
+def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
+    """Step each job with its inputs, equally many; jobs without membranes begin from `zero` (batch size 1)."""
+    fresh: Membranes | None = None
+    members: list[Membranes] = []
+    for work in batch:
+        membranes = work.job.membranes
+        if membranes is None:
+            membranes = fresh = fresh or membranes_of(zero)
+        members.append(membranes)
+    frames = [np.stack([work.inputs[t].x for work in batch]) for t in range(len(batch[0].inputs))]
+    if len(frames) == 1:
+        return classifier.step(torch.from_numpy(frames[0]), gather(members))
+    return classifier.run(torch.from_numpy(np.stack(frames)), gather(members))
+
+
+def split(result: Step, took_s: float, tick: int) -> Iterator[Outcome | Run]:
+    """Each job's share: an Outcome of one step, a Run of several."""
+    logits, raster, one = result.logits.float().numpy(), result.raster.numpy(), result.logits.ndim == 2
+    finite = np.atleast_1d(np.isfinite(logits).all(-1 if one else (0, 2))).tolist()
+    step_ms = took_s * 1e3
+    for n, (spikes, synops) in enumerate(zip(result.layer_spikes.tolist(), result.synops.tolist())):
+        if one:
+            yield Outcome(logits[n], spikes, synops, raster[n], step_ms, tick, finite[n])
+        else:
+            yield Run(logits[:, n], sum(spikes), synops, step_ms, tick, finite[n])
+
+
+def deliver(work: Work, made: Outcome | Run, queue_ms: float) -> bool:
+    """Tell a job's receiver; True when the job is done with. A receiver that raises fails its own job only."""
+    job = work.job
+    if job.closed:
+        return True
+    try:
+        if isinstance(made, Outcome):
+            return job.receiver.outcome(work.inputs[0], made, queue_ms)
+        assert job.ran is not None  # the queue takes several steps of such jobs only
+        return job.ran(work.inputs, made, queue_ms)
+    except Exception as error:
+        job.receiver.failed(error)
+        return True
