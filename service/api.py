@@ -13,7 +13,7 @@ from models.classifier import Classifier
 from service import samples
 from service.http import errors
 from service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody, ModelsBody, PredictBody, SampleBody
-from service.http.fast_path import Direct
+from service.http.fast_path import FastPath
 from service.http.gate import Gate
 from service.http.logs import Observer
 from service.http.metrics import CONTENT_TYPE
@@ -61,7 +61,7 @@ def create_app(
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime
-    app.add_middleware(Direct, routes={"/v1/predict": lambda request: predicted(runtime, request)})
+    app.add_middleware(FastPath, routes={"/v1/predict": lambda request: predicted(runtime, request)})
     app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
     app.add_middleware(Observer, metrics=runtime.metrics)
     add_health(app, runtime)

@@ -69,23 +69,23 @@ async def http_error(_: Request, error: HTTPException) -> Response:
     )
 
 
-async def invalid(_: Request, error: RequestValidationError) -> Response:
+async def invalid_parameters(_: Request, error: RequestValidationError) -> Response:
     """A parameter of the wrong type: its name is said, its value is not."""
     names = sorted({str(part) for item in error.errors() for part in item["loc"][1:2]})
     return refuse(400, f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400])
 
 
-async def said(_: Request, error: ServiceError) -> Response:
+async def service_error(_: Request, error: ServiceError) -> Response:
     """A request that cannot be served; the error carries its own answer."""
     return refuse(error.status, str(error), error.headers)
 
 
-async def overflowed(_: Request, error: SessionError) -> Response:
+async def session_error(_: Request, error: SessionError) -> Response:
     """Values that this model cannot take."""
     return refuse(400, str(error))
 
 
-async def gone(_: Request, __: ClientDisconnect) -> Response:
+async def disconnected(_: Request, __: ClientDisconnect) -> Response:
     """The client left while sending: nobody reads this answer."""
     return Response(status_code=400)
 
@@ -97,9 +97,9 @@ async def unexpected(_: Request, __: Exception) -> Response:
 
 HANDLERS: dict[int | type[Exception], Handler] = {
     HTTPException: http_error,
-    RequestValidationError: invalid,
-    ServiceError: said,
-    SessionError: overflowed,
-    ClientDisconnect: gone,
+    RequestValidationError: invalid_parameters,
+    ServiceError: service_error,
+    SessionError: session_error,
+    ClientDisconnect: disconnected,
     Exception: unexpected,
 }

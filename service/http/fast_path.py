@@ -7,29 +7,29 @@ framework's: queries, other methods, other paths, and the description of all of 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.http.errors import HANDLERS
-from service.http.gate import TooLarge
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
-class Named:
+class RoutePath:
     """What the observer reads of a route."""
 
     path: str
 
 
-class Direct:
-    """The layer."""
+class FastPath:
+    """The layer: `routes` are handlers by path."""
 
     def __init__(self, app: ASGIApp, routes: dict[str, Handler]) -> None:
         self.app = app
-        self._routes = {path: (handler, Named(path)) for path, handler in routes.items()}
+        self._routes = {path: (answered(handler), RoutePath(path)) for path, handler in routes.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = None
@@ -38,17 +38,17 @@ class Direct:
         if found is None:
             await self.app(scope, receive, send)
             return
-        handler, scope["route"] = found
+        app, scope["route"] = found
         scope["app"] = self.app
-        request = Request(scope, receive)
-        try:
-            response = await handler(request)
-        except TooLarge:
-            raise
-        except Exception as error:
-            known = next((kind for kind in type(error).__mro__ if kind in HANDLERS and kind is not Exception), None)
-            response = await HANDLERS[known or Exception](request, error)
-            if known is None:  # a defect: answered, then logged by the server
-                await response(scope, receive, send)
-                raise
+        await app(scope, receive, send)
+
+
+def answered(handler: Handler) -> ASGIApp:
+    """A handler as an app, whose errors are answered as the framework answers those of its routes."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handler(Request(scope, receive))
         await response(scope, receive, send)
+
+    known = {kind: handle for kind, handle in HANDLERS.items() if kind is not Exception}
+    return ExceptionMiddleware(app, known)

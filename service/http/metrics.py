@@ -11,7 +11,7 @@ class Tick:
     """What one tick did."""
 
     batch: int
-    steps: int  # of each lane, one after the other
+    steps: int  # of each job, one after the other
     step_s: float  # of all of them
     queue_s: list[float]
     synops: int

@@ -13,7 +13,7 @@ from service.protocol_v2 import tensors
 from service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
 from service.protocol_v2.tensors import InferRequest, Output, V2Error
 from service.runtime import Runtime
-from service.scheduler.request import Result, SequenceError, run
+from service.scheduler.request import Result, run
 from service.upload.decode import INLINE_BYTES, image_inputs, tensor_inputs
 
 IMAGES = frozenset({"jpeg", "png", "webp"})
@@ -144,10 +144,7 @@ async def run_sequence(
     if len(batch) != 1:
         raise V2Error("a sequence takes one sample a request")
     sequences, model = runtime.sequences, found.model
-    try:
-        sequence = (sequences.begin if wish.start else sequences.resume)(model, wish.identity)
-    except SequenceError as error:
-        raise V2Error(str(error)) from None
+    sequence = (sequences.begin if wish.start else sequences.resume)(model, wish.identity)
     result = await sequences.run(sequence, wish.identity, batch[0], runtime.mailbox, deadline)
     if wish.end:
         sequences.end(sequence, wish.identity)

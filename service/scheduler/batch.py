@@ -9,7 +9,7 @@ from models.classifier import Classifier
 from models.neurons.state import State
 from models.steps import Outcome, Run, Step
 from service.scheduler.membranes import Membranes, gather, membranes_of
-from service.scheduler.queue import Work
+from service.scheduler.queue import Phase, Work
 
 
 def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
@@ -42,12 +42,12 @@ def split(result: Step, took_s: float, tick: int) -> Iterator[Outcome | Run]:
 def deliver(work: Work, made: Outcome | Run, queue_ms: float) -> bool:
     """Tell a job's receiver; True when the job is done with. A receiver that raises fails its own job only."""
     job = work.job
-    if job.closed:
+    if job.phase is Phase.CLOSING:
         return True
     try:
         if isinstance(made, Outcome):
             return job.receiver.outcome(work.inputs[0], made, queue_ms)
-        assert job.ran is not None  # the queue takes several steps of such jobs only
+        assert job.ran is not None  # only of such jobs several steps are taken at once
         return job.ran(work.inputs, made, queue_ms)
     except Exception as error:
         job.receiver.failed(error)

@@ -56,7 +56,7 @@ class Job:
     @property
     def closed(self) -> bool:
         """Whether nobody wants further steps."""
-        return self.phase is Phase.CLOSING or self.phase is Phase.CLOSED
+        return self.phase in (Phase.CLOSING, Phase.CLOSED)
 
     def ready(self) -> int:
         """Inputs that wait and go on from the same membranes."""
@@ -185,7 +185,7 @@ class Queue:
             job.steps += len(work.inputs)
             if done:
                 self.close(job)
-            if job.closed:
+            if job.phase is Phase.CLOSING:
                 job.release()
                 job.phase = Phase.CLOSED
             elif not job.waiting:

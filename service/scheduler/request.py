@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.steps import Answer, Input, Outcome, Run, Track
-from service.http.errors import Expired, Overloaded
+from service.http.errors import Expired, Overloaded, ServiceError
 from service.scheduler.queue import Job
 from service.scheduler.registry import Model
 from service.scheduler.threads import Mailbox
@@ -168,8 +168,11 @@ def decode_and_submit(model: Model, job: Job, decode: Callable[[], list[Input]],
         mailbox.flush()
 
 
-class SequenceError(ValueError):
+class SequenceError(ServiceError):
     """A sequence that is unknown or busy."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(400, sentence)
 
 
 class Sequence:

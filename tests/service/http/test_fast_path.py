@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from service.api import create_app
 from service.http.errors import Overloaded
-from service.http.fast_path import Direct
+from service.http.fast_path import FastPath
 from tests.support.models import tiny
 from tests.support.samples import picture
 from tests.support.servers import settings
@@ -27,7 +27,7 @@ def answering(error: Exception | None = None) -> TestClient:
         return PlainTextResponse("direct")
 
     routes = [Route("/a", framework, methods=["GET", "POST"]), Route("/b", framework, methods=["POST"])]
-    app = Starlette(routes=routes, middleware=[Middleware(Direct, routes={"/a": short})])
+    app = Starlette(routes=routes, middleware=[Middleware(FastPath, routes={"/a": short})])
     return TestClient(app, raise_server_exceptions=False)
 
 
