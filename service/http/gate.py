@@ -11,7 +11,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -217,11 +216,15 @@ class Gate:
         return None
 
     def http_refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
-        """Preflights, and bodies in an encoding that hides their size."""
+        """Preflights, what a page of another origin wants done, and bodies in an encoding that hides their size."""
         if scope["method"] == "OPTIONS":
             if "access-control-request-method" in headers and headers.get("origin") in self.settings.allowed_origins:
                 return Refusal(204, "", ((b"access-control-max-age", b"600"),))
             return Refusal(400, "requests from other origins are not allowed")
+        if scope["method"] not in ("GET", "HEAD") and not self.own_page(headers):
+            return Refusal(
+                403, "this service takes requests of its own page and of allowed origins only: --allow-origin"
+            )
         if headers.get("content-encoding", "identity").lower() != "identity":
             return Refusal(415, "compressed bodies are not accepted: send the body as it is")
         return None
@@ -235,13 +238,19 @@ class Gate:
             return scope["type"] == "websocket" and "authorization" not in headers
         return same_secret(given, self.token)
 
+    def own_page(self, headers: dict[str, str]) -> bool:
+        """Whether a browser may ask for work: a form is sent to any service unasked, and may come without an Origin."""
+        if headers.get("origin") is None and headers.get("sec-fetch-site") == "cross-site":
+            return False
+        return self.origin_allowed(headers)
+
     def origin_allowed(self, headers: dict[str, str]) -> bool:
-        """A browser's stream comes from our own page or an allowed origin; other clients send no Origin."""
+        """A browser's request comes from our own page or an allowed origin; other clients send no Origin."""
         origin = headers.get("origin")
         if origin is None or origin in self.settings.allowed_origins:
             return True
-        parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and parts.netloc.lower() == headers.get("host", "").lower()
+        scheme, _, place = origin.partition("://")
+        return scheme in ("http", "https") and place.lower() == headers.get("host", "").lower()
 
 
 class TooLarge(Exception):

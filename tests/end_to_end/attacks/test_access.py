@@ -1,12 +1,13 @@
 """Attacks on what may be reached (docs/security.md): names, hosts, origins, the token, and what answers leak."""
 
 import time
+from collections.abc import Iterator
 from http.client import HTTPConnection
 
 import pytest
 
 from service.settings import Settings, SettingsError
-from tests.support.http import LEAK, TOKEN, body_of, get, status_of, talk
+from tests.support.http import LEAK, TOKEN, body_of, get, post, status_of, talk
 from tests.support.samples import picture
 from tests.support.servers import running
 
@@ -78,6 +79,43 @@ def test_allowed_origins_get_theirs_and_no_credentials() -> None:
             "/v1/predict", "Origin: https://app.example", "Access-Control-Request-Method: POST", method="OPTIONS"
         )
         assert status_of(talk(port, preflight)) == 204
+
+
+PICTURE = picture()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (["Origin: http://evil.example"], 403),
+        (["Origin: null"], 403),
+        (["Origin: http://["], 403),
+        (["Origin: http://127.0.0.1:1"], 403),
+        (["Origin: file://127.0.0.1"], 403),
+        (["Origin: http://evil.example", "Sec-Fetch-Site: same-origin"], 403),
+        (["Sec-Fetch-Site: cross-site"], 403),
+        (["Sec-Fetch-Site: none"], 200),
+        (["Sec-Fetch-Site: same-origin"], 200),
+        (["Origin: http://127.0.0.1", "Sec-Fetch-Site: same-origin"], 200),
+        (["Origin: https://app.example", "Sec-Fetch-Site: cross-site"], 200),
+        ([], 200),
+    ],
+)
+def test_pages_of_other_origins_cannot_ask_for_work(sharing: int, headers: list[str], status: int) -> None:
+    """A form of another page needs no preflight: what it asks for must not be done."""
+    answer = talk(sharing, post("/v1/predict", PICTURE, "Content-Type: image/png", *headers))
+    assert status_of(answer) == status
+    assert status == 200 or list(body_of(answer)) == ["error"]
+    assert status_of(talk(sharing, get("/v1/models", *headers))) == 200
+    for method in ("PUT", "DELETE", "PATCH"):
+        assert (status_of(talk(sharing, get("/v1/models", *headers, method=method))) == 403) == (status == 403)
+
+
+@pytest.fixture(scope="module")
+def sharing() -> Iterator[int]:
+    """A service that one other origin may use."""
+    with running(allowed_origins=("https://app.example",)) as port:
+        yield port
 
 
 def test_the_token_guards_everything_but_health_and_the_page() -> None:
