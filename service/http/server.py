@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn with the deadlines, caps and JSON refusals it lacks, and an orderly end."""
 
 import asyncio
+import logging
 import signal
 import socket
 import time
@@ -11,15 +12,22 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import ProtocolError
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.server import ServerProtocol
 
 from models.native.memory import keep_libraries
-from service.http.gate import WORK_SUFFIXES
+from service.http.gate import WORK_SUFFIXES, TokenBucket
 from service.http.logs import event
 from service.settings import Settings
 
 MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
 SMALL_BODY = 64 * 1024  # bytes that a refused request may still send on its connection
 ABORT_S = 2.0  # what a closing connection gets to read its last bytes
+HELLO_FRAMES = 64  # WebSocket frames until the hello is complete; browsers cut messages of 2 MB into fewer
+FRAMES_A_MESSAGE = 4  # frames a second for each message a second of the settings
+MIN_FRAMES_PER_S = 1000.0
+DATA_OPCODES = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 WORK_ENDINGS = tuple(suffix.encode() for suffix in WORK_SUFFIXES)
 REFUSALS = {
@@ -208,10 +216,45 @@ class DeadlineProtocol(HttpToolsProtocol):
             StreamProtocol.inherited[self.transport] = (self.caps, client)
 
 
-class StreamProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket: a client that does not read is cut off when the connection closes."""
+class CountedFrames(ServerProtocol):
+    """The frames of one WebSocket, all of them counted: fragments and pings cost as much as messages.
 
+    Until the first message (the hello) is complete HELLO_FRAMES are taken, then `frames_per_s` with bursts of a second.
+    """
+
+    def __init__(self, max_size: int | None, frames_per_s: float) -> None:
+        super().__init__(max_size=max_size, logger=logging.getLogger("uvicorn.error"))
+        self._bucket = TokenBucket.full(frames_per_s, time.monotonic())
+        self._before_hello: int | None = HELLO_FRAMES
+        self._flooded = False
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take a frame, or end the connection: what follows is thrown away unparsed."""
+        if self._before_hello is None:
+            self._flooded = not self._bucket.take(time.monotonic())
+        else:
+            self._flooded = self._before_hello == 0
+            self._before_hello -= 1
+        if self._flooded:
+            raise ProtocolError("too many frames")
+        super().recv_frame(frame)
+        if frame.fin and frame.opcode in DATA_OPCODES:
+            self._before_hello = None
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Close; a flood is against our rules, not against the protocol's."""
+        super().fail(CloseCode.POLICY_VIOLATION if self._flooded else code, reason)
+
+
+class StreamProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket: its frames are counted, and a client that does not read is cut off when the connection closes."""
+
+    frames_per_s: float
     inherited: dict[Any, tuple[Caps, str]] = {}  # noqa: RUF012 - connections on their way from the HTTP protocol
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = CountedFrames(self.config.ws_max_size, self.frames_per_s)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -238,8 +281,11 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             super().data_received(data)
 
     def handle_ping(self) -> None:
-        if not self._broken:  # by an earlier frame of the same bytes
-            super().handle_ping()
+        if self._broken:  # by an earlier frame of the same bytes
+            return
+        pongs = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():  # who does not read gets none: they would pile up
+            self.transport.write(pongs)
 
     def handle_parser_exception(self) -> None:
         """Say why, and read on to throw it away: a socket closed with unread bytes is reset, and the reason lost."""
@@ -309,10 +355,12 @@ def server(
     """The server of an app; `serve` runs it."""
     values = {"settings": settings, "caps": Caps(settings), "runtime": app.state.runtime}
     protocol = type("Protocol", (DeadlineProtocol,), values)
+    frames = {"frames_per_s": max(MIN_FRAMES_PER_S, FRAMES_A_MESSAGE * settings.messages_per_s)}
+    streams = type("Streams", (StreamProtocol,), frames)
     config = uvicorn.Config(
         app,
         http=protocol,
-        ws=StreamProtocol,
+        ws=streams,
         ws_max_size=settings.max_message,
         ws_per_message_deflate=False,
         ws_ping_interval=20,
