@@ -21,8 +21,8 @@ from service.http.logs import event
 from service.http.metrics import FrontMetrics
 from service.settings import Settings
 from service.stream.endpoint import close, greeting
-from service.stream.messages import HEADER, IMAGE, SNAPSHOT_BEGIN, Hello, identity
-from service.stream.outbox import Ended, end_all
+from service.stream.messages import HEADER, IMAGE, SNAPSHOT_BEGIN, Ended, Hello, identity
+from service.stream.outbox import end_all
 
 if TYPE_CHECKING:
     import aiohttp

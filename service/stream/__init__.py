@@ -1,4 +1,5 @@
 """Live streams over WebSockets, and cameras the service opens itself.
 
-`endpoint`, `live`, `session`, `messages`, `snapshot`, `outbox`, `cameras`.
+`protocol` is the core without I/O, on `session`, `messages` and `snapshot`; `endpoint`, `live`, `outbox` and `cameras`
+connect it.
 """

@@ -19,16 +19,14 @@ from models.steps import Answer, Input, Outcome
 from service.http.bodies import CameraBody, ErrorBody
 from service.http.errors import ServiceError, Stopped
 from service.http.logs import event
-from service.scheduler.queue import Job
 from service.scheduler.registry import Model, Registry
 from service.scheduler.threads import Mailbox
 from service.settings import SettingsError
-from service.stream.messages import PICTURE_EVENTS, Ticket, pack_picture, prediction_text
-from service.stream.session import Session
+from service.stream.messages import PICTURE_EVENTS, Hello, Ticket
+from service.stream.protocol import Batch, StreamCore
 
 BACKLOG = 64  # messages a slow viewer may lie behind; the oldest are dropped
 KEEP_ALIVE_S = 15.0
-LATE_BINS = 2  # how far the wall clock's tick lies behind the newest event
 
 
 class UnknownCamera(ServiceError):
@@ -68,34 +66,39 @@ class Viewer:
 
 
 class Camera:
-    """A source, its session and its viewers."""
+    """A source, its stream on the default model, and its viewers."""
 
     def __init__(self, identity: str, source: Source, registry: Registry, mailbox: Mailbox, max_pending: int) -> None:
-        self.id, self.source = identity, source
-        self._registry, self._mailbox, self._max_pending = registry, mailbox, max_pending
+        self.id, self.source, self.max_pending = identity, source, max_pending
+        self._registry, self._mailbox = registry, mailbox
         self._viewers: set[Viewer] = set()
         self._stop = threading.Event()
-        self._model: Model | None = None
-        self._session: Session
-        self._lane: Job
-        self._waiting = 0
-        self._dropped = self._seq = 0
-        self._seen: list[NDArray] = []
+        self._stream: CameraStream
+        self._seq = 0
+        self._seen: deque[NDArray] = deque()  # events since the last picture
         self._thread = threading.Thread(target=self._watch, name=f"camera {identity}", daemon=True)
 
     def start(self) -> None:
         """Begin to look. Raises SettingsError where the model takes images."""
-        self._attach()
+        self._stream = CameraStream(self, self._registry.get(None))
         self._thread.start()
 
     def close(self) -> None:
         """End the thread and the source; viewers are told."""
-        self._stop.set()
+        self.stop()
         self.source.close()
         if self._thread.is_alive():
             self._thread.join(5)
-        self._mailbox.post(self._end)
+        self.post(self._end)
         self._mailbox.flush()
+
+    def stop(self) -> None:
+        """Have the thread end at its next step."""
+        self._stop.set()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have the event loop call. From any thread."""
+        self._mailbox.post(call)
 
     def body(self) -> CameraBody:
         """What clients see of it: of a file its name alone."""
@@ -123,91 +126,90 @@ class Camera:
         finally:
             self._viewers.discard(viewer)
 
-    # The camera's thread.
-
-    def _attach(self) -> None:
-        """A fresh session on the default model."""
-        model = self._registry.get(None)
-        if model.classifier.contract.kind != "events":
-            raise SettingsError(f"the model {model.name} takes images: a camera needs a model of events first in line")
-        self._session = Session(model.classifier, self.source.size)
-        self._lane = model.scheduler.open(self, request=False)
-        self._model, self._waiting = model, 0
-
     def _watch(self) -> None:
-        newest: tuple[int, float] | None = None
+        """The camera's thread."""
+        stream = self._stream
         while not self._stop.is_set() and self.source.running:
-            assert self._model is not None
-            if self._registry.get(None) is not self._model:  # the models were loaded anew
-                self._model.scheduler.close(self._lane)
-                self._attach()
-            packet = self.source.read(self._model.classifier.contract.bin_us / 1e6)
+            model = self._registry.get(None)
+            if model is not stream.model:  # the models were loaded anew
+                stream.close()
+                stream = CameraStream(self, model, stream.core.dropped)
+            packet = self.source.read(model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
-                newest = int(packet["t"][-1]), time.monotonic()
                 self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
-                inputs = self._session.push(packet)
-            else:
-                inputs = self._silence(newest)
             try:
-                self._submit(inputs)
+                stream.look(packet)
             except Stopped:
                 break
-        if self._model is not None:
-            self._model.scheduler.close(self._lane)
+        stream.close()
         event("camera ended", camera=self.id)
-        self._mailbox.post(self._end)
+        self.post(self._end)
         self._mailbox.flush()
 
-    def _silence(self, newest: tuple[int, float] | None) -> list[Input]:
-        """A still scene: bins close by the clock."""
-        if newest is None or self._session.binner is None:
-            return []
-        t_us, at = newest
-        late = LATE_BINS * self._session.binner.encoder.bin_us
-        return self._session.tick(t_us + int((time.monotonic() - at) * 1e6) - late)
+    # In the event loop.
 
-    def _submit(self, inputs: list[Input]) -> None:
-        """To the scheduler; what waits gives way to what is new."""
-        assert self._model is not None
-        if not inputs:
-            return
-        if self._waiting + len(inputs) > self._max_pending:
-            dropped = len(self._model.scheduler.drop_waiting(self._lane))
-            self._waiting -= dropped
-            self._dropped += dropped
-        self._waiting += len(inputs)
-        self._model.scheduler.submit(self._lane, inputs)
-
-    # The model's thread, and then the event loop.
-
-    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
-        """One step was made."""
-        answer = self._session.read(given, outcome)
-        self._waiting -= 1
-        self._mailbox.post(lambda: self._tell(answer, queue_ms))
-        return False
-
-    def failed(self, error: Exception) -> None:
-        """The lane is closed: the thread ends at its next step."""
-        event("camera failed", camera=self.id, reason=type(error).__name__)
-        self._stop.set()
-
-    def _tell(self, answer: Answer, queue_ms: float) -> None:
+    def tell(self, core: StreamCore, answer: Answer, queue_ms: float) -> None:
+        """One step's prediction to every viewer, with a picture of the events since the last one."""
         self._seq += 1
-        seen, self._seen = self._seen, []
+        core.sent(1)
+        seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
-        text = prediction_text(Ticket(self._seq, time.time() * 1e3), answer, queue_ms, self._dropped)
-        size = self.source.size
-        events = np.concatenate(seen) if seen else self._session.seen[:0]
-        picture = pack_picture(self._seq, answer.prediction.step, size.width, size.height, events)
-        for viewer in self._viewers:
-            viewer.put(text)
-            viewer.put(picture)
+        events = np.concatenate(seen) if seen else core.session.seen[:0]
+        ticket = Ticket(self._seq, time.time() * 1e3, True, (events, self.source.size))
+        for message in core.answer(ticket, answer, queue_ms):
+            for viewer in self._viewers:
+                viewer.put(message.data)
 
     def _end(self) -> None:
         for viewer in self._viewers:
             viewer.end()
+
+
+class CameraStream:
+    """A camera's stream on one model: a fresh one when the models are loaded anew. Raises SettingsError for images."""
+
+    def __init__(self, camera: Camera, model: Model, dropped: int = 0) -> None:
+        if model.classifier.contract.kind != "events":
+            raise SettingsError(f"the model {model.name} takes images: a camera needs a model of events first in line")
+        size = camera.source.size
+        hello = Hello(type="hello", protocol=1, width=size.width, height=size.height, margin=0)
+        self.camera, self.model = camera, model
+        self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
+        self.core.dropped = dropped
+        self.lane = model.scheduler.open(self, request=False)
+
+    def look(self, packet: NDArray | None) -> None:
+        """A packet, or silence: its inputs to the scheduler. Raises Stopped."""
+        if packet is not None and len(packet):
+            for batch in self.core.events(packet, Ticket(0, 0.0)):
+                self._submit(batch)
+        elif (batch := self.core.tick()) is not None:
+            self._submit(batch)
+
+    def _submit(self, batch: Batch) -> None:
+        """What waits gives way to what is new, where that is too much."""
+        if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
+            self.core.take_back(len(self.model.scheduler.drop_waiting(self.lane)))
+        inputs, _ = self.core.admit(batch)
+        self.model.scheduler.submit(self.lane, inputs)
+
+    def close(self) -> None:
+        """The lane is wanted no more."""
+        self.model.scheduler.close(self.lane)
+
+    # Called by whoever steps the network.
+
+    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+        """One step was made."""
+        _, answer = self.core.read(given, outcome)
+        self.camera.post(lambda: self.camera.tell(self.core, answer, queue_ms))
+        return False
+
+    def failed(self, error: Exception) -> None:
+        """The lane is closed: the thread ends at its next step."""
+        event("camera failed", camera=self.camera.id, reason=type(error).__name__)
+        self.camera.stop()
 
 
 class Cameras:

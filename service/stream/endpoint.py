@@ -15,8 +15,7 @@ from service.scheduler.registry import UnknownModel
 from service.settings import Settings
 from service.stream.cameras import Cameras, UnknownCamera
 from service.stream.live import Live
-from service.stream.messages import Hello, ready_text
-from service.stream.outbox import Ended
+from service.stream.messages import Ended, Hello, ready_text
 
 
 async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:

@@ -32,6 +32,22 @@ class MessageError(ValueError):
         self.code = code
 
 
+CLOSED = {
+    1001: "no message for too long",
+    1008: "the stream broke a rule",
+    1012: "the service restarts",
+    1013: "the service is busy",
+}
+
+
+class Ended(Exception):
+    """The stream is over, with a close code."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason or CLOSED.get(code, "")
+
+
 class Hello(Body):
     """The first message of a stream."""
 

@@ -1,19 +1,18 @@
-"""What leaves a stream: messages in order, no more than the client reads, and how it ends."""
+"""What leaves a stream: messages in order, as fast as the client reads; and how a stream's tasks end."""
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fastapi import WebSocket
 
 
 class Outbox:
-    """The queue, and how many inputs of the stream still wait for their answer to be sent."""
+    """The queue. `sent` is told how many inputs of the stream each message that has left settles."""
 
-    def __init__(self, socket: WebSocket) -> None:
-        self.unsent = 0
-        self._socket = socket
+    def __init__(self, socket: WebSocket, sent: Callable[[int], None]) -> None:
+        self._socket, self._sent = socket, sent
         self._messages: deque[tuple[str | bytes, int]] = deque()  # with the inputs it settles
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
@@ -29,11 +28,10 @@ class Outbox:
         self._closing = True
         self._wake.set()
 
-    async def at_most(self, unsent: int) -> None:
-        """Wait until so few inputs are unsent."""
-        while self.unsent > unsent:
-            self._settled.clear()
-            await self._settled.wait()
+    async def progress(self) -> None:
+        """Wait until the next message that settles inputs has left."""
+        self._settled.clear()
+        await self._settled.wait()
 
     async def write(self) -> None:
         """Send what is queued; blocks while the client does not read."""
@@ -47,24 +45,8 @@ class Outbox:
                 else:
                     await self._socket.send_text(message)
                 if settles:
-                    self.unsent -= settles
+                    self._sent(settles)
                     self._settled.set()
-
-
-CLOSED = {
-    1001: "no message for too long",
-    1008: "the stream broke a rule",
-    1012: "the service restarts",
-    1013: "the service is busy",
-}
-
-
-class Ended(Exception):
-    """The stream is over, with a close code."""
-
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(reason)
-        self.code, self.reason = code, reason or CLOSED.get(code, "")
 
 
 async def end_all(tasks: "Collection[asyncio.Task[Any]]") -> None:

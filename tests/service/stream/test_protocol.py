@@ -1,0 +1,168 @@
+"""The stream's core without a port: which message each answer belongs to, what gives way, what is said about it."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from encoders.events import Events, make_events
+from models.steps import Input, Outcome
+from service.http.metrics import Metrics
+from service.scheduler.registry import Model
+from service.scheduler.threads import Mailbox
+from service.settings import Settings
+from service.stream.messages import EVENTS_T64, Ended, Frame, Hello, Ticket, encode_t64
+from service.stream.protocol import Batch, Outgoing, StreamCore
+from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.streams import SENSOR
+
+MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
+BIN_US = EVENT_CONTRACT.bin_us
+PENDING = 8
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def core(clock: Clock | None = None, **changes: object) -> StreamCore:
+    hello = Hello.model_validate({"type": "hello", "protocol": 1, **SENSOR, **changes})
+    return StreamCore(MODEL, hello, PENDING, 2**20, clock or Clock())
+
+
+def packet(seq: int, *t: int) -> Frame:
+    return Frame(seq, float(seq), EVENTS_T64, encode_t64(at(*t)))
+
+
+def at(*t: int) -> Events:
+    return make_events(t, [3] * len(t), [4] * len(t), [1] * len(t))
+
+
+def batches(stream: StreamCore, frame: Frame) -> list[Batch]:
+    return list(stream.batches(frame))
+
+
+def stepped(stream: StreamCore, given: Input) -> list[Outgoing]:
+    result = Outcome(np.zeros(3, np.float32), [1], 2, np.zeros(8, np.uint8), 0.5)
+    return stream.answer(*stream.read(given, result), queue_ms=0.0)
+
+
+def fields(messages: list[Outgoing], *names: str) -> list[tuple[object, ...]]:
+    bodies = [json.loads(one.data) for one in messages if isinstance(one.data, str)]
+    return [tuple(body[name] for name in names) for body in bodies]
+
+
+def test_answers_carry_their_message_in_order() -> None:
+    stream = core()
+    waiting: list[Input] = []
+    said: list[Outgoing] = []
+    for frame in (packet(1, 0), packet(2, 2 * BIN_US), packet(3, 2 * BIN_US + 1), packet(4, 3 * BIN_US)):
+        for batch in batches(stream, frame):
+            inputs, messages = stream.admit(batch)
+            waiting += inputs
+            said += messages
+    assert fields(said, "type", "seq") == [("ack", 1), ("ack", 3)]
+    assert stream.unsent == 3
+    answers = [message for given in waiting for message in stepped(stream, given)]
+    assert fields(answers, "type", "seq", "step") == [
+        ("prediction", 2, 1),
+        ("prediction", 2, 2),
+        ("prediction", 4, 3),
+    ]
+    for message in answers:
+        stream.sent(message.settles)
+    assert stream.unsent == 0
+
+
+def test_the_picture_follows_the_last_answer_of_a_message() -> None:
+    stream = core(picture=True)
+    (batch,) = batches(stream, packet(7, 0, 5, 2 * BIN_US))
+    inputs, _ = stream.admit(batch)
+    first, second = (stepped(stream, given) for given in inputs)
+    assert [type(message.data) for message in first] == [str]
+    assert [type(message.data) for message in second] == [str, bytes]
+    assert struct.unpack_from("<III", second[1].data) == (7, 2, 3)  # type: ignore[arg-type]
+    (ack, shown) = stream.admit(Batch(Ticket(8, 0.0, picture=(at(0), stream.session.sensor)), []))[1]
+    assert isinstance(ack.data, str)
+    assert isinstance(shown.data, bytes)
+
+
+def test_what_waits_gives_way_and_its_message_gets_an_ack() -> None:
+    stream = core(mode="freshest")
+    stream.admit(batches(stream, packet(1, 0, 2 * BIN_US))[0])
+    messages = stream.take_back(2)
+    assert fields(messages, "type", "seq", "dropped") == [("ack", 1, 2)]
+    assert stream.unsent == 0
+    (batch,) = batches(stream, packet(2, 3 * BIN_US))
+    (given,), _ = stream.admit(batch)
+    assert fields(stepped(stream, given), "seq", "dropped") == [(2, 2)]
+
+
+def test_only_part_of_a_message_gives_way() -> None:
+    stream = core(mode="freshest")
+    inputs, _ = stream.admit(batches(stream, packet(1, 0, 3 * BIN_US))[0])
+    assert stream.take_back(1) == [stream._ack(Ticket(1, 1.0))[0]]
+    answers = [message for given in inputs[:2] for message in stepped(stream, given)]
+    assert fields(answers, "seq", "step") == [(1, 1), (1, 2)]
+
+
+def test_a_client_that_does_not_read_is_not_stepped_further() -> None:
+    stream = core(mode="freshest")
+    inputs, _ = stream.admit(batches(stream, packet(1, 0, PENDING * BIN_US))[0])
+    assert len(inputs) == PENDING
+    for given in inputs:
+        stepped(stream, given)  # computed, but never sent
+    more, messages = stream.admit(batches(stream, packet(2, (PENDING + 1) * BIN_US))[0])
+    assert more == []
+    assert fields(messages, "type", "seq", "dropped") == [("ack", 2, 1)]
+    assert stream.unsent == PENDING
+
+
+def test_a_packet_of_many_bins_comes_in_pieces_of_which_the_last_says_so() -> None:
+    stream = core()
+    parts = batches(stream, packet(1, *range(0, 40 * BIN_US, BIN_US)))
+    assert len(parts) > 1
+    assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert max(len(part.inputs) for part in parts) <= PENDING + 1
+    assert sum(len(part.inputs) for part in parts) == 39
+
+
+def test_silence_closes_bins_two_behind_the_clock() -> None:
+    clock = Clock()
+    stream = core(clock)
+    assert stream.tick() is None
+    batches(stream, packet(5, 0))
+    clock.now += 3.9 * BIN_US / 1e6
+    found = stream.tick()
+    assert found is not None
+    assert [given.end_us for given in found.inputs] == [BIN_US]
+    assert (found.ticket.seq, found.ticket.t_ms, found.last) == (5, 5.0, True)
+    assert stream.tick() is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"type": "hello"}', '{"type": "reset", "more": 1}', "[" * 5000])
+def test_other_text_ends_the_stream(text: str) -> None:
+    with pytest.raises(Ended) as caught:
+        core().control(text)
+    assert caught.value.code == 1003
+
+
+def test_control_messages() -> None:
+    stream = core()
+    assert not stream.control('{"type": "settings", "threshold": 0.4}')
+    assert stream.session.pixels.threshold_on == 0.4
+    assert not stream.control('{"type": "reset"}')
+    (batch,) = batches(stream, packet(1, 0, BIN_US))
+    assert [given.reset for given in batch.inputs] == [True]
+    assert stream.control('{"type": "snapshot"}')
+
+
+def test_a_wrong_header_or_sensor_ends_the_stream() -> None:
+    with pytest.raises(Ended) as caught:
+        core().frame(b"short")
+    assert caught.value.code == 1003
+    assert core().frame(packet(1, 0).pack()) == packet(1, 0)
