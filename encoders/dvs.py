@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.binning import add_counts, bin_events, check_bins, grid_for
+from encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
 from encoders.events import Events, SensorSize
 
 BINS_AT_ONCE = 256  # bounds the memory of one long packet
@@ -50,7 +50,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class OpenBin:
-    """All that a StreamBinner carries from packet to packet (its counters apart)."""
+    """All that a StreamBinner carries from packet to packet (its counters apart). Times are in microseconds."""
 
     origin: int | None  # start of the open bin; None before the first event and while idle
     last: int  # time of the newest event
@@ -124,9 +124,25 @@ class StreamBinner:
         return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy())
 
     def restore(self, carried: OpenBin) -> None:
-        """Go on from a snapshot of a binner with the same encoder."""
+        """Go on from a snapshot of a binner with the same encoder. Raises ValueError where no stream leads there."""
+        self._check(carried)
         self._origin, self._last, self._reset = carried.origin, carried.last, carried.reset
         self._n_open, self._open = carried.n_open, carried.open.copy()
+
+    def _check(self, carried: OpenBin) -> None:
+        """Raise ValueError unless the parts can be those of one stream."""
+        origin, last, n_open, opened = carried.origin, carried.last, carried.n_open, carried.open
+        if opened.shape != self._open.shape or opened.dtype != self._open.dtype:
+            raise ValueError("the open bin is of another size")
+        if int(opened.max(initial=0)) > CEILINGS[self.encoder.mode] or int(opened.sum()) > n_open:
+            raise ValueError("the open bin holds more than its events")
+        if (n_open > 0) != bool(opened.any()):
+            raise ValueError("the open bin does not hold its events")
+        if origin is None:
+            if n_open or not (carried.reset or last == 0):
+                raise ValueError("there are events, but no open bin")
+        elif not origin - self.gap_us <= last < origin + self.encoder.bin_us or (n_open and last < origin):
+            raise ValueError("the open bin is not that of the newest event")
 
     def _on_sensor(self, packet: Events) -> Events:
         x, y = packet["x"], packet["y"]
@@ -162,7 +178,7 @@ class StreamBinner:
 
     def _begin(self, t: int, bins: list[Bin]) -> None:
         """Make ready for an event at `t`: go on, or begin anew there after a gap or a clock restart."""
-        if self._origin is not None and self._jumps(t, self._last, self._floor()):
+        if self._origin is not None and (self._jumps(t, self._last, self._floor()) or t > self._horizon()):
             if t > self._last:
                 self.n_gaps += 1
                 self._close_until(self._last + self.gap_us, bins)
@@ -195,7 +211,17 @@ class StreamBinner:
                     return
                 self._close(bins)
 
+    def _horizon(self) -> int:
+        """No event that goes on from the open bin is later, for the newest one lies in it or before it.
+
+        So however the state came about, one event closes no more bins than a gap has.
+        """
+        assert self._origin is not None
+        return self._origin + self.encoder.bin_us + self.gap_us
+
     def _close_until(self, end_us: int, bins: list[Bin]) -> None:
+        if self._origin is not None:
+            end_us = min(end_us, self._horizon())
         while self._origin is not None and self._origin + self.encoder.bin_us <= end_us:
             self._close(bins)
 

@@ -1,6 +1,7 @@
 """What one running service holds: its models, pools, limits and whether it is shutting down."""
 
 import asyncio
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ class Runtime:
         self.ready = False
         self.sessions = 0
         self.sequences = Sequences(settings.max_sequences, settings.idle_s)
+        key = settings.snapshot_key
+        self.snapshot_key = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
         self.version = package_version()
         self._classifiers = classifiers
 

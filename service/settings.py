@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     models: tuple[str, ...] = Field(default=(), description="shipped names or folders; the first is the default")
     token: SecretStr | None = Field(default=None, description="bearer token that every request must carry")
+    snapshot_key: SecretStr | None = Field(
+        default=None, description="key that snapshots of streams are signed with; drawn at every start without"
+    )
     insecure: bool = Field(default=False, description="allow listening beyond this machine without a token")
     allowed_hosts: tuple[str, ...] = Field(default=(), description="further host names this service answers to")
     allowed_origins: tuple[str, ...] = Field(default=(), description="pages of other origins that may use the service")
@@ -57,6 +60,8 @@ class Settings(BaseSettings):
             )
         if self.token is not None and len(self.token.get_secret_value()) < 16:
             raise SettingsError("the token is shorter than 16 characters: take a longer one")
+        if self.snapshot_key is not None and len(self.snapshot_key.get_secret_value()) < 16:
+            raise SettingsError("SPIKESIGHT_SNAPSHOT_KEY is shorter than 16 characters: take a longer one")
 
 
 def is_loopback(host: str) -> bool:

@@ -112,6 +112,8 @@ class Cluster:
         if replicas < 1:
             raise ClusterError("--replicas must be 1 or more")
         self.token = secrets.token_urlsafe(32)
+        key = settings.snapshot_key  # one for all replicas: each restores what another one wrote
+        self._snapshot_key = secrets.token_urlsafe(32) if key is None else key.get_secret_value()
         self._settings, self._replicas = settings, replicas
         self._generation = 0
         self._directory: Any = None
@@ -159,7 +161,8 @@ class Cluster:
             ray_actor_options={"num_cpus": threads, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads)}}},
         )
         host = "127.0.0.1" if self._local else None
-        bound = made.bind(replica_values(self._settings), self.token, host, self._directory)
+        values = replica_values(self._settings, self._snapshot_key)
+        bound = made.bind(values, self.token, host, self._directory)
         serve.run(bound, name=NAME, route_prefix=None)
 
     async def known(self) -> dict[str, str]:
@@ -196,13 +199,14 @@ def environment(local: bool) -> None:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
-def replica_values(settings: Settings) -> dict[str, Any]:
+def replica_values(settings: Settings, snapshot_key: str) -> dict[str, Any]:
     """The settings of a replica: the front has already asked who may come, how much and how often."""
     from models.shipped import find  # late: the directory's process needs no torch
 
-    values = settings.model_dump(mode="json", exclude={"token", "host", "port"})
+    values = settings.model_dump(mode="json", exclude={"token", "snapshot_key", "host", "port"})
     return values | {
         "models": [str(Path(find(name)).resolve()) for name in settings.models],
+        "snapshot_key": snapshot_key,
         "requests_per_s": 0,
         "max_connections_per_client": settings.max_connections,
         "allowed_origins": [],

@@ -51,7 +51,7 @@ class Live:
 
     def restore(self) -> None:
         """Go on from hello's snapshot. Raises Ended 1008 when it is not one of this model."""
-        state = self.core.restore()
+        state = self.core.restore(self.runtime.snapshot_key)
         if state is not None:
             try:
                 self.model.scheduler.restore(self.lane, state)
@@ -113,7 +113,7 @@ class Live:
         await self.unsent(0)
         future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
         self.model.scheduler.snapshot(self.lane, lambda state: self.runtime.mailbox.resolve(future, state))
-        self.say([self.core.snapshot(await future)])
+        self.say([self.core.snapshot(await future, self.runtime.snapshot_key)])
 
     async def tick(self, every_s: float) -> None:
         """For live sources: steps go on in silence."""

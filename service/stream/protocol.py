@@ -193,18 +193,20 @@ class StreamCore:
         """The answer to hello."""
         return Outgoing(ready_text(self.model))
 
-    def snapshot(self, state: State) -> Outgoing:
-        """The session with its membranes (batch size 1); nothing may be unsent."""
-        return Outgoing(snapshot_text(self.model.name, pack(self.session, state)))
+    def snapshot(self, state: State, key: bytes) -> Outgoing:
+        """The session with its membranes (batch size 1), signed; nothing may be unsent."""
+        return Outgoing(snapshot_text(self.model.name, pack(self.session, state, key)))
 
-    def restore(self) -> State | None:
+    def restore(self, key: bytes) -> State | None:
         """Go on from hello's snapshot, if it has one: the membranes. Raises Ended 1008."""
         if self.hello.restore is None:
             return None
         try:
-            return unpack(self.session, base64.b64decode(self.hello.restore, validate=True))
-        except (SnapshotError, ValueError):
-            raise Ended(1008, "the snapshot is not of this model and sensor") from None
+            return unpack(self.session, base64.b64decode(self.hello.restore, validate=True), key)
+        except SnapshotError as error:
+            raise Ended(1008, str(error)) from None
+        except ValueError:
+            raise Ended(1008, "the snapshot is not base64") from None
 
     def _keep(self, ticket: Ticket, seen: NDArray) -> None:
         """A message's events, for its picture."""

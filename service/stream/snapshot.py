@@ -1,8 +1,11 @@
 """A session as bytes: safetensors with its membranes, read-out, open bin and counters. Never a pickle.
 
-A snapshot comes back from a client, so it is checked like any upload: names, shapes, types, finite values.
+A snapshot comes back from a client. It begins with its HMAC-SHA256 (RFC 2104, 32 bytes), so that only what a service
+with the same key wrote is read at all. What it says is then checked like any upload: names, shapes, types, finite
+values, and that no part contradicts another.
 """
 
+import hmac
 import json
 from typing import Any
 
@@ -11,20 +14,37 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from encoders.dvs import OpenBin
 from models.neurons.state import State
 from models.steps import Readout, Steady
 from service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 1
+FORMAT = 2
+TENSORS = frozenset({"readout", "steady", "open"})  # beside the membranes
+SIGNATURE_BYTES = 32
+LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
 
 class SnapshotError(ValueError):
-    """Bytes that are no snapshot of this model and sensor."""
+    """Bytes that are no snapshot of this service, model and sensor."""
 
 
-def pack(session: Session, state: State) -> bytes:
-    """The session and its membranes (batch size 1)."""
+def sign(body: bytes, key: bytes) -> bytes:
+    """The body behind its signature."""
+    return hmac.digest(key, body, "sha256") + body
+
+
+def signed(data: bytes, key: bytes) -> bytes:
+    """The body of signed bytes. Raises SnapshotError unless this key signed it."""
+    body = data[SIGNATURE_BYTES:]
+    if not hmac.compare_digest(data[:SIGNATURE_BYTES], hmac.digest(key, body, "sha256")):
+        raise SnapshotError("the snapshot was not signed by this service, or has been changed")
+    return body
+
+
+def pack(session: Session, state: State, key: bytes) -> bytes:
+    """The session and its membranes (batch size 1), signed."""
     track = session.track
     tensors = {f"state.{key}": tensor.contiguous() for key, tensor in state.items()}
     values: dict[str, Any] = {
@@ -44,15 +64,16 @@ def pack(session: Session, state: State) -> bytes:
         tensors["open"] = torch.from_numpy(bins.open.copy())
         values["binner"] = {"origin": bins.origin, "last": bins.last, "reset": bins.reset, "n_open": bins.n_open}
     tensors["values"] = torch.from_numpy(np.frombuffer(json.dumps(values).encode(), np.uint8).copy())
-    return save(tensors)
+    return sign(save(tensors), key)
 
 
-def unpack(session: Session, data: bytes) -> State:
+def unpack(session: Session, data: bytes, key: bytes) -> State:
     """Set a fresh session to a snapshot; its membranes. Raises SnapshotError."""
     if len(data) > MAX_BYTES:
         raise SnapshotError("the snapshot is too large")
+    body = signed(data, key)
     try:
-        tensors = load(data)
+        tensors = load(body)
         values = json.loads(tensors.pop("values").numpy().tobytes())
         apply(session, tensors, values)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
@@ -67,26 +88,30 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
         raise ValueError
     if values["sensor"] != [sensor.width, sensor.height]:
         raise ValueError
+    if any(not key.startswith("state.") and key not in TENSORS for key in tensors):
+        raise ValueError
     classes = len(session.classifier.labels)
     seen, index = whole(values["seen"]), values["steady"]
-    readout = finite(tensors.get("readout"), (min(seen, track.readout.steps), classes))
-    steady = finite(tensors.get("steady"), (classes,))
-    if (readout is None) != (seen == 0) or (steady is None) != (index is None):
+    readout = within(tensors.get("readout"), (min(seen, track.readout.steps), classes), -LARGEST_LOGIT, LARGEST_LOGIT)
+    steady = within(tensors.get("steady"), (classes,), 0, 1)
+    if not (readout is None) == (steady is None) == (index is None) == (seen == 0):
         raise ValueError
     if index is not None and not 0 <= whole(index) < classes:
         raise ValueError
+    spikes, synops = whole(values["spikes"]), whole(values["synops"])
+    if seen == 0 and (spikes or synops):
+        raise ValueError
     if session.binner is not None:
-        kept, before = values["binner"], session.binner.snapshot()
-        opened = tensors["open"].numpy()
-        if opened.shape != before.open.shape or opened.dtype != before.open.dtype:
-            raise ValueError
+        kept = values["binner"]
         origin = None if kept["origin"] is None else whole(kept["origin"])
+        if type(kept["reset"]) is not bool:
+            raise ValueError
         session.binner.restore(
-            type(before)(origin, whole(kept["last"]), bool(kept["reset"]), whole(kept["n_open"]), opened)
+            OpenBin(origin, whole(kept["last"]), kept["reset"], whole(kept["n_open"]), tensors["open"].numpy())
         )
     track.readout = Readout(track.readout.steps, readout, seen)
     track.steady = Steady(track.steady.smoothing, track.steady.margin, steady, index)
-    track.spikes, track.synops = whole(values["spikes"]), whole(values["synops"])
+    track.spikes, track.synops = spikes, synops
 
 
 def whole(value: Any) -> int:
@@ -96,11 +121,11 @@ def whole(value: Any) -> int:
     return value
 
 
-def finite(tensor: torch.Tensor | None, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Finite float64 of this shape. Raises ValueError."""
+def within(tensor: torch.Tensor | None, shape: tuple[int, ...], low: float, high: float) -> np.ndarray | None:
+    """Float64 of this shape, all in [low, high]; None for None. Raises ValueError."""
     if tensor is None:
         return None
     values = tensor.numpy()
-    if values.shape != shape or values.dtype != np.float64 or not np.isfinite(values).all():
+    if values.shape != shape or values.dtype != np.float64 or not ((low <= values) & (values <= high)).all():
         raise ValueError
     return values

@@ -1,5 +1,6 @@
 """dvs: bins of a window, and bins of a stream that do not depend on how it was cut."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -135,3 +136,32 @@ def test_one_cell_saturates() -> None:
 def test_a_wrong_encoder_is_refused(bad: dict[str, int]) -> None:
     with pytest.raises(EventsError):
         DvsEncoder(SENSOR, **{"size": (7, 13), **bad})
+
+
+@pytest.mark.parametrize(("origin", "last"), [(0, 2**53), (0, 10**9), (2**53, 0), (10**9, 5)])
+@pytest.mark.parametrize("t", [0, 7, 10**9 - 1, 10**9 + 999_999, 2**53 - 1, 2**53])
+def test_no_state_makes_an_event_close_more_bins_than_a_gap_has(origin: int, last: int, t: int) -> None:
+    """Even a state that restore() refuses."""
+    for close in (lambda binner: binner.push(make_events([t], [1], [1], [1])), lambda binner: binner.tick(t)):
+        binner = StreamBinner(ENCODER, gap_us=20_000)
+        binner._origin, binner._last = origin, last
+        assert len(close(binner)) <= 20 + 2
+
+
+def test_only_states_of_a_stream_are_restored() -> None:
+    binner = StreamBinner(ENCODER, gap_us=20_000)
+    binner.push(random_events(50, 5000, 0))
+    kept = binner.snapshot()
+    again = StreamBinner(ENCODER, gap_us=20_000)
+    again.restore(kept)
+    assert same(again.tick(9000), binner.tick(9000))
+    assert kept.origin is not None
+    for change in (
+        {"origin": 0},
+        {"origin": None},
+        {"last": kept.origin + 1000},
+        {"n_open": 0},
+        {"open": kept.open[:1]},
+    ):
+        with pytest.raises(ValueError, match="open bin"):
+            StreamBinner(ENCODER, gap_us=20_000).restore(replace(kept, **change))

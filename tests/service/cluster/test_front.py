@@ -25,6 +25,7 @@ from tests.support.streams import SENSOR, STREAM, predictions, settle
 
 pytest.importorskip("aiohttp", reason="the front needs the extra [cluster]")
 INNER, OUTER = "inner-token-of-the-replicas", "outer-token-of-the-clients"
+KEY = "snapshot-key-of-the-replicas"
 
 
 class Behind:
@@ -68,7 +69,7 @@ class Behind:
 
 
 def replica(**changes: object) -> Behind:
-    wanted = Settings(**{"max_batch": 8, "token": INNER, **changes})  # type: ignore[arg-type]
+    wanted = Settings(**{"max_batch": 8, "token": INNER, "snapshot_key": KEY, **changes})  # type: ignore[arg-type]
     return Behind(create_app(wanted, (tiny(),)), wanted)
 
 

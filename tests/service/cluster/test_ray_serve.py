@@ -29,10 +29,12 @@ def test_a_replica_leaves_the_limits_of_clients_to_the_front(tmp_path: Path) -> 
     made = tiny()
     save(tmp_path / "mine", made.network, made.card)
     settings = Settings(token="t" * 20, models=(str(tmp_path / "mine"),), requests_per_s=5, max_queue=7)  # type: ignore[arg-type]
-    values = replica_values(settings)
+    values = replica_values(settings, "a-key-of-all-replicas")
     assert "token" not in values
     again = Settings(**values)
     assert (again.requests_per_s, again.max_queue, again.models) == (0, 7, (str(tmp_path / "mine"),))
+    assert again.snapshot_key is not None
+    assert again.snapshot_key.get_secret_value() == "a-key-of-all-replicas"
     assert again.max_connections_per_client == again.max_connections
 
 

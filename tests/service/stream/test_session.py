@@ -19,6 +19,7 @@ from tests.support.samples import some_events
 from tests.support.streams import Alone
 
 CLASSIFIER = tiny()
+KEY = b"a key of the tests"
 SENSOR = SensorSize(EVENT_CONTRACT.sensor_width, EVENT_CONTRACT.sensor_height)
 
 
@@ -138,14 +139,14 @@ def test_settings_reach_the_pixels() -> None:
 
 
 def resumed(session: Session, data: bytes) -> Stepper:
-    state = unpack(session, data)
+    state = unpack(session, data, KEY)
     stepper = Stepper(session.classifier, session.track)
     stepper.state = state
     return stepper
 
 
 def snapshot_of(alone: Alone) -> tuple[bytes, State]:
-    return pack(alone.session, alone.stepper.state), alone.stepper.state
+    return pack(alone.session, alone.stepper.state, KEY), alone.stepper.state
 
 
 def test_a_restored_session_goes_on_bit_for_bit() -> None:
@@ -175,4 +176,4 @@ def test_foreign_snapshots_are_refused() -> None:
         (data.replace(b'"seen":', b'"been":'), Session(CLASSIFIER, SENSOR)),
     ):
         with pytest.raises(SnapshotError):
-            unpack(session, bad)
+            unpack(session, bad, KEY)

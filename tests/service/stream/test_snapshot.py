@@ -1,0 +1,151 @@
+"""Snapshots come back from clients: only signed ones are read, and only those whose parts agree."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from encoders.events import SensorSize, make_events
+from service.client import Client, ClientError, Snapshot
+from service.stream.session import Session
+from service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
+from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.samples import some_events
+from tests.support.servers import running
+from tests.support.streams import QUIET_S, SENSOR, STREAM, Alone
+
+CLASSIFIER = tiny()
+KEY = b"a key of the tests"
+
+
+def fresh() -> Session:
+    return Session(CLASSIFIER, SensorSize(**SENSOR))
+
+
+def packed(events: np.ndarray) -> bytes:
+    alone = Alone(fresh())
+    alone.step(alone.session.push(events))
+    return pack(alone.session, alone.stepper.state, KEY)
+
+
+DATA = packed(some_events(300))
+
+
+@dataclass
+class Contents:
+    values: dict[str, Any]
+    bins: dict[str, Any]
+    tensors: dict[str, np.ndarray]
+
+
+Change = Callable[[Contents], object]
+
+
+def forged(change: Change, data: bytes = DATA) -> bytes:
+    """The same snapshot with other contents, signed again."""
+    tensors = load(signed(data, KEY))
+    values = json.loads(tensors.pop("values").tobytes())
+    change(Contents(values, values["binner"], tensors))
+    tensors["values"] = np.frombuffer(json.dumps(values).encode(), np.uint8)
+    return sign(save(tensors), KEY)
+
+
+def test_what_is_signed_comes_back() -> None:
+    assert unpack(fresh(), forged(lambda _: None), KEY).keys() == unpack(fresh(), DATA, KEY).keys()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", DATA[:10], DATA[:32], DATA[:-1], DATA + b"\0", bytes(32) + DATA[32:], DATA[32:], b"\0" + DATA[1:]],
+    ids=["empty", "short", "no body", "cut", "longer", "no signature", "unsigned", "changed"],
+)
+def test_only_this_keys_snapshots_are_read(data: bytes) -> None:
+    with pytest.raises(SnapshotError, match="not signed"):
+        unpack(fresh(), data, KEY)
+    with pytest.raises(SnapshotError, match="not signed"):
+        unpack(fresh(), DATA, b"another key")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.bins.update(origin=0, last=2**53),
+        lambda s: s.bins.update(last=s.bins["origin"] + EVENT_CONTRACT.bin_us),
+        lambda s: s.bins.update(last=s.bins["origin"] - 1),
+        lambda s: s.bins.update(origin=s.bins["last"] + 2_000_000),
+        lambda s: s.bins.update(origin=None),
+        lambda s: s.bins.update(origin=None, n_open=0),
+        lambda s: s.bins.update(n_open=0),
+        lambda s: s.bins.update(n_open=1),
+        lambda s: s.bins.update(n_open=-1),
+        lambda s: s.bins.update(last=True),
+        lambda s: s.bins.update(reset=1),
+        lambda s: s.tensors.update(open=np.zeros_like(s.tensors["open"])),
+        lambda s: s.tensors.update(open=s.tensors["open"] * 2),
+        lambda s: s.tensors.update(open=s.tensors["open"][:1]),
+        lambda s: s.tensors.update(more=np.zeros(3)),
+        lambda s: s.tensors.pop("readout"),
+        lambda s: s.tensors.pop("steady"),
+        lambda s: s.tensors.update(readout=np.full_like(s.tensors["readout"], np.nan)),
+        lambda s: s.tensors.update(readout=np.full_like(s.tensors["readout"], 1e300)),
+        lambda s: s.tensors.update(steady=s.tensors["steady"] + 1),
+        lambda s: s.values.update(seen=0),
+        lambda s: s.values.update(seen=s.values["seen"] / 2),
+        lambda s: s.values.update(steady=None),
+        lambda s: s.values.update(steady=3),
+        lambda s: s.values.update(spikes=-1),
+        lambda s: s.values.update(format=1),
+        lambda s: s.values.pop("binner"),
+    ],
+)
+def test_parts_that_contradict_each_other_are_refused(
+    change: Change,
+) -> None:
+    with pytest.raises(SnapshotError, match="model and sensor"):
+        unpack(fresh(), forged(change), KEY)
+
+
+def test_a_stream_that_saw_nothing_counts_nothing() -> None:
+    before = packed(make_events([], [], [], []))
+    unpack(fresh(), before, KEY)
+    with pytest.raises(SnapshotError, match="model and sensor"):
+        unpack(fresh(), forged(lambda s: s.values.update(spikes=5), before), KEY)
+    with pytest.raises(SnapshotError, match="model and sensor"):
+        unpack(fresh(), forged(lambda s: s.bins.update(last=5), before), KEY)
+
+
+def kept(port: int) -> str:
+    with Client(f"http://127.0.0.1:{port}").stream(**STREAM) as stream:
+        stream.send_events(some_events(100))
+        stream.snapshot()
+        return next(message.state for message in stream.receive(QUIET_S * 10) if isinstance(message, Snapshot))
+
+
+def refusal(port: int, restore: str) -> ClientError:
+    with (
+        pytest.raises(ClientError) as caught,
+        Client(f"http://127.0.0.1:{port}").stream(restore=restore, **STREAM) as stream,
+    ):
+        next(stream.receive(5))
+    return caught.value
+
+
+def test_services_restore_what_services_with_their_key_wrote() -> None:
+    key = "a key of two services"
+    with running(snapshot_key=key) as first, running(snapshot_key=key) as second, running() as third:
+        state = kept(first)
+        with Client(f"http://127.0.0.1:{second}").stream(restore=state, **STREAM) as stream:
+            assert stream.ready["type"] == "ready"
+        error = refusal(third, state)
+        assert error.status == 1008
+        assert "not signed" in str(error)
+        body = base64.b64decode(state)
+        for bad in (body[:-5], body[:40] + bytes(1) + body[41:]):
+            error = refusal(first, base64.b64encode(bad).decode())
+            assert error.status == 1008
+            assert "not signed" in str(error)
