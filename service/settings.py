@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     max_queue: int = Field(default=32, ge=1, description="requests waiting or running; more are refused with 503")
     max_batch: int = Field(default=8, ge=1, description="streams and images stepped together")
     max_pending: int = Field(default=64, ge=1, description="steps one stream may have waiting")
+    max_unread: int = Field(default=8 * MIB, ge=1, description="bytes of answers that one stream may leave unread")
     requests_per_s: float = Field(default=0, ge=0, description="requests a second of one client; 0 sets no limit")
     messages_per_s: float = Field(default=1000, gt=0, description="WebSocket messages a second of one stream")
 

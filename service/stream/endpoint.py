@@ -17,6 +17,8 @@ from service.stream.cameras import Cameras, UnknownCamera
 from service.stream.live import Live
 from service.stream.messages import Ended, Hello, ready_text
 
+CLOSE_S = 2.0  # what a client gets to read why its stream is closed
+
 
 async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
     """The whole life of one connection."""
@@ -37,10 +39,10 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
 
 
 async def close(socket: WebSocket, end: Ended) -> None:
-    """Close with a code, unless the client has gone."""
+    """Close with a code, unless the client has gone; one that does not read it in time is cut off."""
     if socket.application_state == WebSocketState.CONNECTED:
-        with suppress(WebSocketDisconnect, RuntimeError):
-            await socket.close(end.code, end.reason)
+        with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+            await asyncio.wait_for(socket.close(end.code, end.reason), CLOSE_S)
 
 
 async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:

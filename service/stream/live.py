@@ -26,7 +26,7 @@ class Live:
         self.settings = runtime.settings
         self.core = StreamCore(model, hello, self.settings.max_pending, self.settings.max_pixels)
         self.bucket = TokenBucket.full(self.settings.messages_per_s, time.monotonic())
-        self.outbox = Outbox(socket, self.core.sent)
+        self.outbox = Outbox(socket, self.core.sent, self.settings.max_unread)
         self.turn = asyncio.Lock()  # messages and ticks, one at a time
         self.end: Ended | None = None
         self.heard = time.monotonic()
@@ -35,7 +35,7 @@ class Live:
     async def run(self) -> None:
         """Until the client leaves or breaks a rule. Raises Ended."""
         self.restore()
-        ends = [self.read_all(), self.outbox.write(), self.watch()]
+        ends = [self.read_all(), self.outbox.write(), self.watch(), self.reading()]
         if self.core.hello.live and self.core.session.binner is not None:
             ends.append(self.tick(self.core.session.binner.encoder.bin_us / 1e6))
         self.say([self.core.ready()])
@@ -131,6 +131,11 @@ class Live:
             if left <= 0:
                 raise Ended(1001)
             await asyncio.sleep(left)
+
+    async def reading(self) -> None:
+        """End a stream whose client leaves too much unread."""
+        await self.outbox.unread.wait()
+        raise Ended(1008, "the answers are not read")
 
     def say(self, messages: Iterable[Outgoing]) -> None:
         """Into the outbox."""

@@ -9,18 +9,31 @@ from fastapi import WebSocket
 
 
 class Outbox:
-    """The queue. `sent` is told how many inputs of the stream each message that has left settles."""
+    """The queue, of at most `max_bytes`. `sent` is told how many inputs each message that has left settles.
 
-    def __init__(self, socket: WebSocket, sent: Callable[[int], None]) -> None:
-        self._socket, self._sent = socket, sent
+    When more is left unread, what waits is thrown away and `unread` is set: nothing further is queued.
+    """
+
+    def __init__(self, socket: WebSocket, sent: Callable[[int], None], max_bytes: int) -> None:
+        self.held = 0  # bytes of what waits and of what is being sent
+        self.unread = asyncio.Event()
+        self._socket, self._sent, self._max_bytes = socket, sent, max_bytes
         self._messages: deque[tuple[str | bytes, int]] = deque()  # with the inputs it settles
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._closing = False
 
     def say(self, message: str | bytes, settles: int = 0) -> None:
-        """Queue a message; `settles` inputs are done with it."""
+        """Queue a message; `settles` inputs are done with it. One message is taken whatever its size."""
+        if self.unread.is_set():
+            return
+        if self.held and self.held + len(message) > self._max_bytes:
+            self._messages.clear()
+            self.held = 0
+            self.unread.set()
+            return
         self._messages.append((message, settles))
+        self.held += len(message)
         self._wake.set()
 
     def close(self) -> None:
@@ -44,6 +57,7 @@ class Outbox:
                     await self._socket.send_bytes(message)
                 else:
                     await self._socket.send_text(message)
+                self.held = max(0, self.held - len(message))
                 if settles:
                     self._sent(settles)
                     self._settled.set()

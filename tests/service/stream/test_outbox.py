@@ -1,10 +1,73 @@
-"""How a stream's tasks end."""
+"""What is not read is bounded, and how a stream's tasks end."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from service.stream.outbox import end_all
+from service.runtime import Runtime
+from service.settings import Settings
+from service.stream.live import Live
+from service.stream.messages import Ended, Hello
+from service.stream.outbox import Outbox, end_all
+from tests.support.models import tiny
+
+
+class Unread:
+    """A client that sends and never reads."""
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        self.message = {"type": "websocket.receive", **message}
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return self.message
+
+    async def send_text(self, _: str) -> None:
+        await asyncio.Event().wait()
+
+    send_bytes = send_text
+
+
+@pytest.mark.parametrize("message", ["x" * 100, b"x" * 100])
+def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> None:
+    async def run() -> None:
+        outbox = Outbox(Unread({}), lambda _: None, 1000)  # type: ignore[arg-type]
+        writing = asyncio.create_task(outbox.write())
+        for _ in range(10):
+            outbox.say(message)
+            await asyncio.sleep(0)
+        assert outbox.held == 1000
+        assert not outbox.unread.is_set()
+        for _ in range(10):
+            outbox.say(message)
+        assert outbox.held == 0
+        assert outbox.unread.is_set()
+        await end_all([writing])
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"bytes": bytes(12) + b"\1\0\0\0"}, {"bytes": bytes(12) + b"\1\0\0\0x"}, {"text": '{"type":"snapshot"}'}],
+)
+def test_a_stream_that_does_not_read_ends(message: dict[str, Any]) -> None:
+    """Acks, errors and snapshots count."""
+
+    async def run() -> None:
+        runtime = Runtime(Settings(messages_per_s=1e9, max_unread=20_000), (tiny(),))
+        await runtime.start()
+        try:
+            model = runtime.registry.get(None)
+            live = Live(Unread(message), runtime, model, Hello(type="hello", protocol=1))  # type: ignore[arg-type]
+            with pytest.raises(Ended) as caught:
+                await live.run()
+            assert (caught.value.code, caught.value.reason) == (1008, "the answers are not read")
+        finally:
+            await runtime.stop()
+
+    asyncio.run(run())
 
 
 def test_all_end_whatever_they_raise() -> None:
