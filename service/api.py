@@ -61,6 +61,7 @@ def create_app(
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime
+    runtime.metrics.registry.register(looking)
     app.add_middleware(FastPath, routes={"/v1/predict": lambda request: predicted(runtime, request)})
     app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
     app.add_middleware(Observer, metrics=runtime.metrics)

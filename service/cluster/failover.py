@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.cluster.replicas import Replica, Replicas
@@ -21,7 +22,7 @@ from service.http.logs import event
 from service.http.metrics import FrontMetrics
 from service.settings import Settings
 from service.stream.endpoint import close, greeting
-from service.stream.messages import HEADER, IMAGE, SNAPSHOT_BEGIN, Ended, Hello, identity
+from service.stream.messages import CONTROL, HEADER, IMAGE, SNAPSHOT_BEGIN, Ended, Hello, SnapshotMessage, identity
 from service.stream.outbox import end_all
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Carried:
 
     async def pass_on(self, upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
         """One message of the client."""
-        if isinstance(data, str) and "snapshot" in data:
+        if isinstance(data, str) and asks_snapshot(data):
             self.owners.append(None)
         return await send(upstream, data)
 
@@ -220,6 +221,14 @@ class Carried:
         self.heard.clear()
         self.moves = 0
         return True
+
+
+def asks_snapshot(text: str) -> bool:
+    """Whether a replica will answer this text with a snapshot: it reads JSON, in which one word has many spellings."""
+    try:
+        return isinstance(CONTROL.validate_json(text), SnapshotMessage)
+    except ValidationError:
+        return False
 
 
 async def send(upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:

@@ -94,6 +94,7 @@ class CameraBody(Body):
     running: bool
     n_events: int
     n_dropped: int
+    n_outside: int = Field(default=0, description="events off the sensor")
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {

@@ -13,6 +13,8 @@ import numpy as np
 from fastapi import FastAPI, Path
 from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from encoders.sources.source import Source
 from models.steps import Answer, Input, Outcome
@@ -112,6 +114,7 @@ class Camera:
             running=self.source.running,
             n_events=self.source.n_events,
             n_dropped=self.source.n_dropped,
+            n_outside=self.source.n_outside,
         )
 
     @contextmanager
@@ -212,7 +215,7 @@ class CameraStream:
         self.camera.stop()
 
 
-class Cameras:
+class Cameras(Collector):
     """All cameras of the service, by id: 0, 1, ..."""
 
     def __init__(self) -> None:
@@ -231,6 +234,15 @@ class Cameras:
             if wanted in (camera.id, camera.source.address.text):
                 return camera
         raise UnknownCamera
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Events of every camera for /metrics: read, dropped and off the sensor."""
+        names = {"events": "events read", "dropped": "events dropped", "outside": "events off the sensor"}
+        for name, text in names.items():
+            family = CounterMetricFamily(f"spikesight_camera_{name}", text, labels=["camera"])
+            for camera in self._by_id.values():
+                family.add_metric([camera.id], getattr(camera.source, f"n_{name}"))
+            yield family
 
     def bodies(self) -> list[CameraBody]:
         """All of them."""

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from encoders.events import SensorSize
 from service.api import create_app
 from service.client import Client, ClientError
+from service.cluster.failover import asks_snapshot
 from service.cluster.front import Front, create_front, sequence_wish
 from service.cluster.replicas import Replicas, summed_metrics
 from service.http.server import Server, server
@@ -251,6 +252,19 @@ def test_the_sequence_is_read_from_the_request() -> None:
     assert sequence_wish("/v2/models/a/infer", body, {}) is None
     assert sequence_wish("/v2/models/a.steps/infer", b'{"sequence_id"', {}) is None
     assert sequence_wish("/v2/models/a.steps/infer", b"[" * 100_000 + b'"sequence_id"', {}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ('{"type": "snapshot"}', True),
+        (r'{"type": "\u0073napshot"}', True),
+        ('{"type": "reset", "why": "snapshot"}', False),
+        ("snapshot", False),
+    ],
+)
+def test_a_wish_for_a_snapshot_is_read_as_the_replica_reads_it(text: str, asks: bool) -> None:
+    assert asks_snapshot(text) == asks
 
 
 def test_metrics_are_added_up() -> None:

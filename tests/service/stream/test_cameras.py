@@ -76,6 +76,14 @@ def test_cameras_are_listed(port: int) -> None:
     assert camera.running
 
 
+def test_events_off_the_sensor_are_counted() -> None:
+    eye = source(0)
+    eye._sanitiser.push(make_events(range(7), [24] * 7, [0] * 7, [1] * 7))
+    with TestClient(create_app(settings(), (tiny(),), (eye,))) as client:
+        assert client.get("/v1/cameras").json()[0]["n_outside"] == 7
+        assert 'spikesight_camera_outside_total{camera="0"} 7.0' in client.get("/metrics").text
+
+
 def test_server_sent_events(port: int) -> None:
     found = server_sent(port, 5)
     assert len(found) == 5
