@@ -40,9 +40,8 @@ from service.stream.messages import (
 )
 from service.stream.session import Session, pieces
 from service.stream.snapshot import SnapshotError, pack, unpack
-from service.upload.decode import decode
+from service.upload.decode import INLINE_BYTES, decode
 
-INLINE_BYTES = 65536  # payloads above it take longer to read than an event loop may stand still
 LATE_BINS = 2  # how far the clock's tick lies behind the newest event: packets on their way are not shut out
 
 
