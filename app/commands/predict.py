@@ -23,7 +23,7 @@ readable; the others are classified all the same."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP) and recordings")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP, TIFF) and recordings")
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a shipped model or a checkpoint folder")
     parser.add_argument("--steps", action="store_true", help="one line a step, not only the last")
     parser.add_argument("--json", action="store_true", help="one line of JSON a file")

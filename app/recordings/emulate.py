@@ -15,6 +15,7 @@ from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.emulator.saccades import MOVEMENTS, saccades
 from encoders.events import Events, EventsError, SensorSize
 from encoders.recordings.files import FORMATS, format_of, write_recording
+from encoders.sample import IMAGE_SUFFIXES
 
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
 
@@ -25,7 +26,6 @@ DESCRIPTION = """Turn images into recordings of events, or a video into one reco
 
 Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s (--movement smooth: an ellipse).
 """
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ import cv2
 import numpy as np
 
 from encoders.preprocess import fit_plain
+from encoders.sample import IMAGE_SUFFIXES
 from training.data.recordings import CIFAR10, class_folders, items_of
 from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+PICTURES = tuple(sorted(IMAGE_SUFFIXES))
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -1,0 +1,51 @@
+"""What a person shows: recordings and images from files, the same for everybody who reads them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample
+from tests.support.samples import written
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_suffix_of_the_list_is_read_as_an_image(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"picture{suffix.upper()}"
+    cv2.imwrite(str(path), np.full((30, 40) if suffix == ".pgm" else (30, 40, 3), 90, np.uint8))
+    pixels = read_sample(path).pixels
+    assert pixels is not None
+    assert (pixels.shape, pixels.dtype) == ((30, 40, 3), np.uint8)
+
+
+def test_recordings_come_with_their_sensor(tmp_path: Path) -> None:
+    path, events, size = written(tmp_path, "evt3")
+    sample = read_sample(path)
+    assert sample.size == size
+    assert sample.events is not None
+    assert len(sample.events) == len(events)
+
+
+def test_what_is_no_image_is_said(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    for name in ("text.png", "missing.png"):
+        with pytest.raises(ValueError, match=r"no such file|not an image"):
+            read_sample(tmp_path / name)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_ink_on_a_transparent_ground_is_laid_on_white(suffix: str, depth: type) -> None:
+    if suffix == ".webp" and depth is np.uint16:
+        pytest.skip("WebP has eight bits")
+    full = np.iinfo(depth).max
+    ink = np.zeros((8, 9, 4), depth)
+    ink[2:6, 4] = 0, 0, full, full  # red, in OpenCV's order
+    ink[2:6, 7] = 0, 0, 0, full // 2
+    data = cv2.imencode(suffix, ink, [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else [])[1].tobytes()
+    pixels = read_pixels(data)
+    assert pixels is not None
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels[3, 4].tolist() == [255, 0, 0]
+    assert abs(int(pixels[3, 7, 0]) - 128) <= 1
