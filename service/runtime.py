@@ -16,6 +16,7 @@ from models.contract import CheckpointError
 from models.native.memory import keep_membranes
 from service.http.logs import event, log
 from service.http.metrics import Metrics
+from service.scheduler.processes import Processes
 from service.scheduler.registry import Model, Registry
 from service.scheduler.request import Sequences
 from service.scheduler.threads import DecodeThread, Mailbox
@@ -41,6 +42,7 @@ class Runtime:
         self.mailbox = Mailbox()
         self.registry = Registry(settings, self.metrics, self.mailbox)
         self.decoder = DecodeThread(self.mailbox)
+        self.processes = Processes("service.upload.decode", "service.protocol_v2.tensors")
         self.draining = False
         self.ready = False
         self.sessions = 0
@@ -54,6 +56,7 @@ class Runtime:
         """Load and warm up the models; take SIGHUP as the wish to load them again."""
         loop = asyncio.get_running_loop()
         self.mailbox.attach(loop)
+        self.processes.start()
         torch.set_num_threads(self.settings.threads)
         keep_membranes()
         await asyncio.to_thread(self._load)
@@ -81,10 +84,11 @@ class Runtime:
         self.decoder.submit(load)
 
     async def stop(self) -> None:
-        """End every thread."""
+        """End every thread and process."""
         self.draining, self.ready = True, False
         with suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        await asyncio.to_thread(self.processes.stop)
         await asyncio.to_thread(self.registry.stop)
         self.decoder.stop()
 

@@ -22,7 +22,7 @@ from fastapi import UploadFile
 
 from models.classifier import Classifier
 from models.steps import Readout
-from service.upload.decode import image_inputs
+from service.upload.decode import decode
 
 Base: Any = object
 with suppress(ImportError):
@@ -43,7 +43,7 @@ class Bare:
 
     def decode(self, data: bytes) -> list[Any]:
         """Bytes -> the steps of one image."""
-        return image_inputs(self.classifier, data, MAX_PIXELS)
+        return self.classifier.inputs(decode(data, "", MAX_PIXELS))
 
     def predict(self, samples: list[list[Any]]) -> list[dict[str, Any]]:
         """A batch of images through the network; the answer to each."""

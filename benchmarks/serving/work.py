@@ -18,7 +18,7 @@ from models.classifier import Classifier
 from models.contract import Card, Contract
 from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.steps import Input
-from service.upload.decode import decode, image_inputs
+from service.upload.decode import decode, decode_image
 
 LABELS = tuple(str(digit) for digit in range(10))
 ACTIVE = 0.1  # share of the pixels with an event in a step
@@ -45,7 +45,7 @@ def large_images(folder: Path) -> Path:
     torch.manual_seed(0)
     contract = Contract("image", 3, 224, 224, 4, "direct")
     network, card = SpikingResNet(NETWORKS["sew-resnet18"]), Card(contract, tuple(map(str, range(1000))))
-    at_rate(network, Classifier(network, card).encode_image(decode(picture(640, 480), 2**24)), 0.07)
+    at_rate(network, Classifier(network, card).encode_image(decode_image(picture(640, 480), 2**24)), 0.07)
     save(folder, network, card)
     return folder
 
@@ -100,7 +100,7 @@ def bare(classifier: Classifier, body: bytes, batch: int, seconds: float, *, apa
     """Decode, encode and step `batch` images in a loop; `apart`: a second thread decodes the next batch meanwhile."""
 
     def decoded() -> list[list[Input]]:
-        return [image_inputs(classifier, body, 2**24) for _ in range(batch)]
+        return [classifier.inputs(decode(body, "")) for _ in range(batch)]
 
     n, times, cpu, begin = 0, [], time.process_time(), time.perf_counter()
     with ThreadPoolExecutor(1) as pool:

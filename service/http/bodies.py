@@ -51,6 +51,7 @@ class PredictBody(Body):
     early: bool = Field(default=False, description="stopped before the last step because the confidence was reached")
     latency_ms: float = Field(description="from the queue to the answer, without the queue")
     queue_ms: float
+    warnings: list[str] | None = Field(default=None, description="what was damaged or guessed in a recording")
 
 
 class ModelBody(Body):
@@ -108,6 +109,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         429: "too many requests",
         503: "the queue is full, or the service is shutting down: try again after Retry-After seconds",
         504: "not answered before the deadline",
+        507: "no room for the temporary file that a recording needs",
     }.items()
 }
 SAMPLE_BODY: dict[str, Any] = {

@@ -9,14 +9,17 @@ import numpy as np
 from fastapi import Request, Response
 
 from models.steps import Input
+from service.http.errors import Expired, ServiceError
 from service.protocol_v2 import tensors
 from service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
 from service.protocol_v2.tensors import InferRequest, Output, V2Error
 from service.runtime import Runtime
+from service.scheduler.processes import Killed
 from service.scheduler.request import Result, run
-from service.upload.decode import INLINE_BYTES, image_inputs, tensor_inputs
+from service.upload.decode import WEB_IMAGES, image_format
+from service.upload.load import inputs_of, load
 
-IMAGES = frozenset({"jpeg", "png", "webp"})
+INLINE_BYTES = 16384
 
 
 async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response:
@@ -30,8 +33,10 @@ async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response
         results, samples, decoded = await work(runtime, found, asked)
         outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
-    except Exception:
+    except Exception as error:
         found.statistics.fail(time.perf_counter() - begin)
+        if isinstance(error, V2Error):
+            raise ServiceError(error.status, error.message) from None
         raise
     account(found, results, samples, begin, decoded)
     if length is None:
@@ -41,11 +46,19 @@ async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response
 
 
 async def understand(runtime: Runtime, data: bytes, header: str | None, found: Endpoint) -> InferRequest:
-    """Parse the body; large ones apart from the event loop. Wishes are checked before anything is computed."""
+    """Parse the body, a large one in a thread, large JSON in a process; check what is wished for."""
+    document = len(data) if header is None or not tensors.is_length(header) else int(header)
     if len(data) <= INLINE_BYTES:
         asked = tensors.parse(data, header, found.inputs)
-    else:
+    elif document <= INLINE_BYTES:
         asked = await runtime.apart(lambda: tensors.parse(data, header, found.inputs))
+    else:  # a thread would not do: the parser of JSON lets no other run
+        try:
+            asked = await runtime.processes.run(tensors.parse, data, header, found.inputs, deadline=runtime.deadline())
+        except TimeoutError:
+            raise Expired from None
+        except Killed:
+            raise V2Error("the body asks for too much: send the tensors as binary", 413) from None
     known = {spec.name: spec for spec in found.outputs}
     for wish in asked.wishes:
         if wish.name not in known:
@@ -63,7 +76,7 @@ async def work(runtime: Runtime, found: Endpoint, asked: InferRequest) -> tuple[
         raise V2Error(f"sequences are for {found.name}{STEPS}")
     samples = sample_count(runtime, asked)
     with runtime.place(found.model, samples):
-        batch = await inputs_of(runtime, found, asked)
+        batch = await batch_of(runtime, found, asked, deadline)
         decoded = time.perf_counter()
         if sequence is not None:
             results = [await run_sequence(runtime, found, sequence, batch, deadline)]
@@ -83,15 +96,17 @@ def sample_count(runtime: Runtime, asked: InferRequest) -> int:
     return len(value)
 
 
-async def inputs_of(runtime: Runtime, found: Endpoint, asked: InferRequest) -> list[list[Input]]:
-    """The steps of every sample. Raises V2Error or UploadError."""
+async def batch_of(runtime: Runtime, found: Endpoint, asked: InferRequest, deadline: float) -> list[list[Input]]:
+    """The inputs of every sample. Raises V2Error, UploadError, Expired."""
     (value,) = asked.inputs.values()
-    settings, classifier = runtime.settings, found.model.classifier
+    settings, model = runtime.settings, found.model
     if isinstance(value, list):
-        return [
-            await runtime.apart(lambda data=data: image_inputs(classifier, data, settings.max_pixels, IMAGES))
-            for data in value
-        ]
+        if any(data and image_format(data) not in WEB_IMAGES for data in value):
+            raise V2Error("not an image this protocol takes: send JPEG, PNG or WebP", 415)
+        samples = await asyncio.gather(*(load(runtime, model, data, "", deadline, WEB_IMAGES) for data in value))
+        return await runtime.apart(
+            lambda: [inputs_of(model.classifier, sample(), settings.max_recording_steps) for sample in samples]
+        )
     if not 1 <= value.shape[1] <= settings.max_recording_steps:
         raise V2Error(
             f"a sample must have 1 to {settings.max_recording_steps} steps", 400 if not value.shape[1] else 413
@@ -149,6 +164,11 @@ async def run_sequence(
     if wish.end:
         sequences.end(sequence, wish.identity)
     return result
+
+
+def tensor_inputs(x: np.ndarray) -> list[Input]:
+    """x float32 [T, C, H, W] as inputs; a step is one unit of time."""
+    return [Input(step, t, t + 1, 0, False) for t, step in enumerate(np.ascontiguousarray(x))]
 
 
 def timeout_s(parameters: dict[str, Any]) -> float | None:

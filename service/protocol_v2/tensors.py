@@ -2,6 +2,8 @@
 
 A request is JSON, directly followed by raw tensors in the order of its inputs when the header
 Inference-Header-Content-Length says how long the JSON is; 0 means that the whole body is one BYTES element.
+
+Large JSON is parsed in a process of its own (`scheduler.processes`), so this module imports nothing heavy.
 """
 
 import json
@@ -12,8 +14,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-
-from service.http.errors import ServiceError
 
 DATATYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype("?"),
@@ -30,11 +30,15 @@ LENGTH = struct.Struct("<I")
 Value = NDArray | list[bytes]
 
 
-class V2Error(ServiceError):
+class V2Error(Exception):
     """A request that breaks the protocol, with its HTTP status."""
 
     def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(status, message)
+        super().__init__(message, status)  # both: it comes from another process
+        self.message, self.status = message, status
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def parse(body: bytes, header_length: str | None, specs: tuple[Spec, ...]) -> In
     """The request for a model with these inputs. Raises V2Error."""
     if header_length is None:
         return from_document(document_of(body), memoryview(b""), specs)
-    if not (header_length.isascii() and header_length.isdigit() and len(header_length) < 12):
+    if not is_length(header_length):
         raise V2Error("Inference-Header-Content-Length must be a number of bytes")
     length = int(header_length)
     if length > len(body):
@@ -86,6 +90,11 @@ def parse(body: bytes, header_length: str | None, specs: tuple[Spec, ...]) -> In
     if length == 0:
         return raw_request(body, specs)
     return from_document(document_of(body[:length]), memoryview(body)[length:], specs)
+
+
+def is_length(text: str) -> bool:
+    """Whether a header is a number of bytes."""
+    return text.isascii() and text.isdigit() and len(text) < 12
 
 
 def raw_request(body: bytes, specs: tuple[Spec, ...]) -> InferRequest:

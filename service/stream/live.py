@@ -15,7 +15,7 @@ from service.scheduler.registry import Model
 from service.stream.messages import Ended, Frame, Hello, PacketError, error_text
 from service.stream.outbox import Outbox, end_all
 from service.stream.protocol import Batch, Outgoing, StreamCore, slow
-from service.upload.decode import UploadError
+from service.upload.decode import DecodeError
 
 
 class Live:
@@ -84,7 +84,7 @@ class Live:
                 batch = await self.runtime.apart(lambda: next(batches)) if apart else next(batches)
                 await self.submit(batch)
                 more = not batch.last
-        except (UploadError, PacketError, SessionError) as error:
+        except (DecodeError, PacketError, SessionError) as error:
             self.say([Outgoing(error_text(frame.seq, str(error)))])
 
     async def submit(self, batch: Batch) -> None:

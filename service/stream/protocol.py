@@ -40,7 +40,7 @@ from service.stream.messages import (
 )
 from service.stream.session import Session, pieces
 from service.stream.snapshot import SnapshotError, pack, unpack
-from service.upload.decode import INLINE_BYTES, decode
+from service.upload.decode import INLINE_BYTES, decode_image
 
 LATE_BINS = 2  # how far the clock's tick lies behind the newest event: packets on their way are not shut out
 
@@ -101,7 +101,7 @@ class StreamCore:
         ticket = self._latest = Ticket(frame.seq, frame.t_ms)
         t_us = round(frame.t_ms * 1e3)
         if frame.kind == IMAGE:
-            inputs = self.session.frame(decode(frame.payload, self.max_pixels), t_us)
+            inputs = self.session.frame(decode_image(frame.payload, self.max_pixels), t_us)
             self._keep(ticket, self.session.seen)
             yield Batch(ticket, inputs)
         else:

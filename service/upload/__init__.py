@@ -1,4 +1,4 @@
 """One uploaded image or recording: decoded, then classified or encoded.
 
-`predict`, `encode`, `decode`, `multipart` forms, `decoder_process` for hostile files.
+`predict`, `encode`; `load` bytes to a sample to inputs; `decode` what a process of its own runs; `multipart` forms.
 """

@@ -1,33 +1,167 @@
-"""Uploaded bytes -> pixels or events, safely: magic bytes and sizes are checked before any decoder runs."""
+"""Uploaded bytes -> pixels or events, safely: magic bytes and sizes are checked before any decoder runs.
 
-import asyncio
-import os
+`decode` is called in a process of its own (`scheduler.processes`) for everything that can be made expensive, so this
+module imports nothing heavy.
+"""
+
 import re
 import struct
-import sys
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Literal
 
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**24))  # read by OpenCV at import: the second lock
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.dvs import StreamBinner, progress_us
-from encoders.events import EVENTS, SensorSize
-from encoders.recordings.files import read_recording_bytes
+from encoders.events import SensorSize, make_events
+from encoders.recordings.files import Recording, detect_format, read_recording, write_recording
 from encoders.recordings.format import RecordingError
-from models.classifier import Classifier, encoder_for
-from models.steps import Input
-from service.http.errors import ServiceError
+from encoders.recordings.tables import csv_row, named_columns
+from encoders.sample import Sample, read_pixels
 
 INLINE_BYTES = 65536  # larger payloads are decoded apart from the event loop
 Size = tuple[int, int]  # width, height
+Kind = Literal["image", "recording"]
+
+IMAGES = frozenset({"jpeg", "png", "webp", "bmp"})
+WEB_IMAGES = frozenset({"jpeg", "png", "webp"})
+SUFFIXES = (".bin", ".csv", ".txt", ".npz")  # of recordings whose content alone does not say enough
+MAGIC = (b"#!AER-DAT", b"%", b"\x89HDF\r\n\x1a\n", b"Event Stream", b"PK\3\4")
+
+MAX_EVENTS = 2**23  # of one upload; 16 MiB of EVT2 hold half as many
+MAX_SCANS = 64  # of a JPEG; encoders write about ten
+MAX_SCANNED = 2**28  # pixels times scans
+MAX_MARKERS = 4096  # before a JPEG's first scan, fill bytes among them
+CHEAP_BYTES, CHEAP_PIXELS, CHEAP_SCANS = 2**16, 2**18, 4  # see `cheap`
+
+DAMAGED = "the recording is damaged or cut off: send it again"
+UNKNOWN = (
+    "neither an image (JPEG, PNG, WebP, BMP) nor a recording (AEDAT, EVT2, EVT3, DAT, HDF5, npz, csv, ES, N-MNIST .bin)"
+)
+NO_ROOM = "there is no room for temporary files: free space in the service's temporary folder, or set TMPDIR to another"
 
 
-class UploadError(ServiceError):
-    """A sample that cannot be classified, with the HTTP status that says why."""
+class DecodeError(ValueError):
+    """A sample that cannot be read; `status` is the HTTP status that says why."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(status, sentence)  # both: it comes from another process
+        self.status, self.sentence = status, sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def kind_of(data: bytes, name: str) -> Kind:
+    """What an upload is, by how it begins; `name` counts where that says nothing. Raises DecodeError 400 or 415."""
+    if not data:
+        raise DecodeError(400, "the upload is empty: send an image or a recording")
+    if image_format(data) is not None:
+        return "image"
+    first = data[:4096].split(b"\n", 1)[0]
+    if data.startswith(MAGIC) or suffix_of(name) in SUFFIXES or csv_row(first) or named_columns(first):
+        return "recording"
+    raise DecodeError(415, f"the upload is {UNKNOWN}")
+
+
+def suffix_of(name: str) -> str:
+    """The last suffix of a client's file name, if it is a plain one; nothing else of the name is used."""
+    match = re.search(r"\.[A-Za-z0-9]{1,8}\Z", name[-64:])
+    return match.group().lower() if match else ""
+
+
+def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[str] = IMAGES) -> Sample:
+    """The image or recording that an upload holds.
+
+    Raises DecodeError: 415 for neither, 413 above `max_pixels`, MAX_EVENTS, or the memory of the process, 400 when it
+    is empty or broken, 507 where there is no room for a temporary file.
+    """
+    if kind_of(data, name) == "image":
+        return Sample(pixels=decode_image(data, max_pixels, formats=formats))
+    with stored(data) as path:
+        try:
+            recording = read_claimed(path)
+        except RecordingError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise DecodeError(413, "the recording asks for more memory than an upload may take") from None
+            raise DecodeError(400, DAMAGED) from None
+    warnings = (*recording.warnings, *small_on_large(recording))
+    return Sample(events=recording.events, size=recording.size, warnings=warnings)
+
+
+@contextmanager
+def stored(data: bytes) -> Iterator[Path]:
+    """A recording in a temporary file. Raises DecodeError 507."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            path = Path(folder) / ("upload.es" if data.startswith(b"Event Stream") else "upload")  # faery goes by names
+            path.write_bytes(data)
+        except OSError:
+            raise DecodeError(507, NO_ROOM) from None
+        yield path
+
+
+def read_claimed(path: Path) -> Recording:
+    """A recording of at most MAX_EVENTS. Raises DecodeError 413, by the header where that claims more."""
+    claimed = 0
+    with suppress(Exception):  # what is broken is for the reader to say
+        match detect_format(path):
+            case "hdf5":
+                claimed = hdf5_rows(path)
+            case "npz":
+                with zipfile.ZipFile(path) as archive:
+                    claimed = max(member.file_size for member in archive.infolist()) // 8
+    if claimed <= MAX_EVENTS:
+        recording = read_recording(path)
+        claimed = len(recording.events)
+        if claimed <= MAX_EVENTS:
+            return recording
+    raise DecodeError(413, f"the recording has {claimed} events; this service takes at most {MAX_EVENTS} in one upload")
+
+
+def hdf5_rows(path: Path) -> int:
+    """The longest table that the file claims to hold."""
+    import h5py
+
+    longest = 0
+
+    def look(_: str, item: object) -> None:
+        nonlocal longest
+        if isinstance(item, h5py.Dataset) and item.shape:
+            longest = max(longest, item.shape[0])
+
+    with h5py.File(path) as file:
+        file.visititems(look)
+    return longest
+
+
+def small_on_large(recording: Recording) -> tuple[str, ...]:
+    """AEDAT 2 knows no sensors smaller than 128 x 128: a smaller one's events all lie in a corner of it."""
+    events, size = recording.events, recording.size
+    if recording.format != "aedat2":
+        return ()
+    width, height = int(events["x"].max()) + 1, int(events["y"].max()) + 1
+    if width > size.width // 2 or height > size.height // 2:
+        return ()
+    return (
+        f"all events lie within {width}x{height} of a sensor of {size}, for AEDAT 2 holds no smaller one: "
+        "if the sensor is smaller, send another format",
+    )
+
+
+def warm_up() -> None:
+    """Read an image, and a recording of each common kind: later nobody waits for imports and compiled loops."""
+    read_pixels(b"P5 1 1 255 0")
+    t = np.arange(100)
+    events, size = make_events(t, t % 34, t % 34, t % 2), SensorSize(34, 34)
+    for name in ("nmnist", "evt2", "evt3", "dat", "hdf5", "csv", "aedat4"):
+        with suppress(OSError, RecordingError), tempfile.TemporaryDirectory() as folder:
+            write_recording(Path(folder) / "warm", events, size, name)
+            read_recording(Path(folder) / "warm")
 
 
 def image_format(data: bytes) -> str | None:
@@ -43,44 +177,69 @@ def image_format(data: bytes) -> str | None:
     return None
 
 
-def decode(data: bytes, max_pixels: int, *, formats: frozenset[str] = frozenset({"jpeg", "png", "webp"})) -> NDArray:
-    """Pixels uint8 [H, W, 3] in RGB order, upright (EXIF), 8 bit, no alpha.
+def cheap(data: bytes) -> bool:
+    """Whether an upload is an image that costs a few milliseconds whatever it holds, so that no process is needed.
 
-    Raises UploadError: 415 for another format, 413 above `max_pixels`, 400 when it is empty or broken.
+    A PNG or a JPEG of few scans, of at most CHEAP_PIXELS in at most CHEAP_BYTES. The bytes bound what a PNG can unpack,
+    in pixels or in chunks that nobody asked for: deflate grows at most 1,032-fold (258 bytes from two bits).
+    """
+    kind = image_format(data)
+    if len(data) > CHEAP_BYTES or kind not in ("jpeg", "png") or scans(kind, data) > CHEAP_SCANS:
+        return False
+    width, height = largest_size(kind, data)
+    return width * height <= CHEAP_PIXELS
+
+
+def scans(kind: str, data: bytes) -> int:
+    """How many scans a JPEG has, at most: in coded data 0xff is never followed by 0xda (ITU T.81 B.1.1.5)."""
+    return data.count(b"\xff\xda") if kind == "jpeg" else 1
+
+
+def decode_image(data: bytes, max_pixels: int, *, formats: frozenset[str] = WEB_IMAGES) -> NDArray[np.uint8]:
+    """Pixels uint8 [H, W, 3] in RGB order, upright (EXIF), 8 bit; what is transparent is laid on white.
+
+    Raises DecodeError: 415 for another format, 413 above `max_pixels` or MAX_SCANS, 400 when it is empty or broken.
     """
     if not data:
-        raise UploadError(400, "the image is empty: send the bytes of a JPEG, PNG or WebP file")
+        raise DecodeError(400, "the image is empty: send the bytes of a JPEG, PNG or WebP file")
     kind = image_format(data)
     if kind is None or kind not in formats:
-        raise UploadError(415, f"not an image this service reads: send {', '.join(sorted(formats)).upper()}")
+        raise DecodeError(415, f"not an image this service reads: send {', '.join(sorted(formats)).upper()}")
     check_size(kind, data, max_pixels)
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        pixels = None
+    pixels = read_pixels(data)
     if pixels is None:
-        raise UploadError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        raise DecodeError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
+    return pixels
 
 
 def check_size(kind: str, data: bytes, max_pixels: int) -> None:
-    """Raise UploadError when the header promises no pixels, more than `max_pixels`, or cannot be read."""
+    """Raise DecodeError when the header promises no pixels, more than `max_pixels`, or too many scans of them."""
+    width, height = largest_size(kind, data)
+    if width < 1 or height < 1:
+        raise DecodeError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
+    if width * height > max_pixels:
+        raise DecodeError(413, f"the image has {width} x {height} pixels; this service takes at most {max_pixels}")
+    n = scans(kind, data)
+    if n > MAX_SCANS or n * width * height > MAX_SCANNED:
+        raise DecodeError(413, f"the JPEG has {n} scans of {width} x {height} pixels: save it as baseline")
+
+
+def largest_size(kind: str, data: bytes) -> Size:
+    """The largest of the sizes that the headers promise; (0, 0) where one makes no sense or there is none."""
     try:
         sizes = list(SIZES[kind](data))
     except (struct.error, IndexError):
-        sizes = []
-    if not sizes or any(width < 1 or height < 1 for width, height in sizes):
-        raise UploadError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
-    if width * height > max_pixels:
-        raise UploadError(413, f"the image has {width} x {height} pixels; this service takes at most {max_pixels}")
+        return 0, 0
+    if any(width < 1 or height < 1 for width, height in sizes):
+        return 0, 0
+    return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
 
 
 def jpeg_sizes(data: bytes) -> Iterator[Size]:
     """Every frame header before the first scan (SOF0 to SOF15, ITU T.81 B.2.2)."""
     at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
+    for _ in range(MAX_MARKERS):
+        if at + 4 > len(data) or data[at] != 0xFF:
             return
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
@@ -145,91 +304,3 @@ SIZES: dict[str, Callable[[bytes], Iterator[Size]]] = {
     "webp": webp_sizes,
     "bmp": bmp_sizes,
 }
-
-IMAGES = frozenset({"jpeg", "png", "webp", "bmp"})
-VENDOR_MAGIC = (b"#!AER-DAT", b"%", b"\x89HDF\r\n\x1a\n", b"Event Stream")
-READ_S = 20  # seconds a vendor's format may take to decode
-READERS = asyncio.Semaphore(1)  # one such process at a time
-DAMAGED = "the recording is damaged or cut off: send it again"
-UNKNOWN = "neither an image (JPEG, PNG, WebP, BMP) nor a recording (AEDAT4, EVT2, EVT3, DAT, N-MNIST .bin)"
-
-Kind = Literal["image", "recording"]
-
-
-def kind_of(data: bytes, name: str) -> Kind:
-    """What an upload is, by content; `name` matters only for N-MNIST's .bin, which has no magic. Raises UploadError."""
-    if not data:
-        raise UploadError(400, "the upload is empty: send an image or a recording")
-    if image_format(data) is not None:
-        return "image"
-    if data.startswith(VENDOR_MAGIC) or suffix_of(name) == ".bin":
-        return "recording"
-    raise UploadError(415, f"the upload is {UNKNOWN}")
-
-
-def suffix_of(name: str) -> str:
-    """The last suffix of a client's file name, if it is a plain one; nothing else of the name is used."""
-    match = re.search(r"\.[A-Za-z0-9]{1,8}\Z", name[-64:])
-    return match.group().lower() if match else ""
-
-
-def image_inputs(classifier: Classifier, data: bytes, max_pixels: int, formats: frozenset[str] = IMAGES) -> list[Input]:
-    """The steps that show an encoded still image to the network. Raises UploadError."""
-    return classifier.image_inputs(decode(data, max_pixels, formats=formats))
-
-
-def event_inputs(classifier: Classifier, events: NDArray, sensor: SensorSize, max_steps: int) -> list[Input]:
-    """The bins of a recording. Raises UploadError: 400 for a model of images, 413 for more than `max_steps` bins."""
-    contract = classifier.contract
-    if contract.kind != "events":
-        raise UploadError(400, "this model takes images: send one, or name another model")
-    if len(events):
-        binner = StreamBinner(encoder_for(contract, sensor))
-        steps = int(progress_us(events, contract.bin_us, binner.gap_us, binner.back_us)[-1]) // contract.bin_us + 1
-        if steps > max_steps:
-            raise UploadError(413, f"the recording has {steps} steps; this service takes at most {max_steps}")
-    return classifier.event_inputs(events, sensor)
-
-
-async def read_upload(data: bytes, name: str) -> tuple[NDArray, SensorSize]:
-    """The events of an uploaded recording and its sensor. Raises UploadError.
-
-    Vendors' formats are decoded in a process of their own, with a limit on memory and time: a hostile file can only end
-    that process.
-    """
-    if not data.startswith(VENDOR_MAGIC):
-        try:
-            recording = read_recording_bytes(data, f"upload{suffix_of(name)}")
-        except RecordingError:
-            raise UploadError(400, DAMAGED) from None
-        return recording.events, recording.size
-    async with READERS:
-        answer = await decoded_apart(data, suffix_of(name))
-    width, height = np.frombuffer(answer[:8], "<u4").tolist()
-    return np.frombuffer(answer[8:], EVENTS), SensorSize(width, height)
-
-
-async def decoded_apart(data: bytes, suffix: str) -> bytes:
-    """What the decoding process answers. Raises UploadError."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "service.upload.decoder_process", suffix),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        answer, _ = await asyncio.wait_for(process.communicate(data), READ_S)
-    except TimeoutError:
-        raise UploadError(413, "the recording takes too long to decode: send a shorter one") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise UploadError(400, DAMAGED)
-    return answer
-
-
-def tensor_inputs(x: NDArray[np.float32]) -> list[Input]:
-    """x [T, C, H, W] as inputs; a step is one unit of time."""
-    return [Input(step, t, t + 1, 0, False) for t, step in enumerate(np.ascontiguousarray(x))]

@@ -14,6 +14,7 @@ from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize
 from encoders.image import IMAGE_ENCODERS
 from encoders.preprocess import fit_digit, fit_plain
+from encoders.sample import Sample
 from models.classifier import Classifier
 from models.contract import Contract
 from models.steps import Input
@@ -21,7 +22,8 @@ from service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
 from service.runtime import Runtime
 from service.scheduler.registry import Model
 from service.scheduler.request import run
-from service.upload.decode import IMAGES, UploadError, decode, event_inputs, image_inputs, kind_of, read_upload
+from service.upload.decode import kind_of
+from service.upload.load import UploadError, inputs_of, load, said
 from service.upload.predict import read_body, step_body
 
 CODES = ("dvs", *IMAGE_ENCODERS)
@@ -97,15 +99,10 @@ async def encode(runtime: Runtime, model: Model, data: bytes, name: str, encodin
     """Decode, encode, and step the model where it reads this code. Raises UploadError, Overloaded, Expired."""
     deadline, classifier = runtime.deadline(), model.classifier
     with runtime.place(model):
-        if kind_of(data, name) == "recording":
-            if encoding != "dvs":
-                raise UploadError(400, "a recording is events already: choose dvs")
-            events, sensor = await read_upload(data, name)
-            made = await runtime.apart(lambda: shown(event_inputs(classifier, events, sensor, MAX_SHOWN)))
-        else:
-            made = await runtime.apart(
-                lambda: from_image(classifier, data, encoding, steps, runtime.settings.max_pixels)
-            )
+        if encoding != "dvs" and said(lambda: kind_of(data, name)) == "recording":
+            raise UploadError(400, "a recording is events already: choose dvs")
+        sample = await load(runtime, model, data, name, deadline)
+        made = await runtime.apart(lambda: encoded(classifier, sample(), encoding, steps))
         answers = None
         if made.inputs:
             result = await run(model, made.inputs, runtime.mailbox, deadline=deadline, confidence=None)
@@ -131,12 +128,11 @@ def shown(inputs: list[Input]) -> Encoded:
     return Encoded(np.stack([small(given.x) for given in inputs]), False, inputs)
 
 
-def from_image(classifier: Classifier, data: bytes, encoding: str, steps: int, max_pixels: int) -> Encoded:
-    """A still image in one of the codes."""
-    contract = classifier.contract
-    if encoding == "dvs" and contract.kind == "events":
-        return shown(image_inputs(classifier, data, max_pixels))
-    pixels = decode(data, max_pixels, formats=IMAGES)
+def encoded(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> Encoded:
+    """A sample in one of the codes. Raises UploadError."""
+    contract, pixels = classifier.contract, sample.pixels
+    if pixels is None or (encoding == "dvs" and contract.kind == "events"):
+        return shown(inputs_of(classifier, sample, MAX_SHOWN))
     if encoding == "dvs":
         sensor = SensorSize(SIDE, SIDE)
         events = saccade_events(pixels, sensor, contract.still, seed=0)

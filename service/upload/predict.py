@@ -1,7 +1,7 @@
 """One image or recording -> one answer: the work behind POST /v1/predict."""
 
+import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -11,9 +11,11 @@ from service.http.bodies import PredictBody, StepBody
 from service.runtime import Runtime
 from service.scheduler.registry import Model
 from service.scheduler.request import Result, run
-from service.upload.decode import Kind, UploadError, event_inputs, image_inputs, kind_of, read_upload
+from service.upload.decode import Kind, kind_of
+from service.upload.load import UploadError, inputs_of, load
 from service.upload.multipart import file_of
 
+INLINE_BYTES = 65536  # larger forms are parsed beside the event loop
 RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/bmp", "image/x-ms-bmp", "")
 
 
@@ -31,7 +33,10 @@ async def read_body(request: Request) -> tuple[bytes, str]:
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return file_of(content_type, await request.body())
+        body = await request.body()
+        if len(body) <= INLINE_BYTES:
+            return file_of(content_type, body)
+        return await asyncio.to_thread(file_of, content_type, body)
     if kind not in RAW_TYPES:
         raise UploadError(415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream")
     return await request.body(), request.query_params.get("name", "")
@@ -42,10 +47,17 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
     deadline = runtime.deadline()
     begin = time.perf_counter()
     with runtime.place(model):
-        kind = kind_of(data, name)
+        sample = await load(runtime, model, data, name, deadline)
+        warnings: list[str] = []
+
+        def inputs() -> list[Input]:
+            loaded = sample()
+            warnings.extend(loaded.warnings)
+            return inputs_of(model.classifier, loaded, runtime.settings.max_recording_steps)
+
         result = await run(
             model,
-            await maker(runtime, model, kind, data, name),
+            inputs,
             runtime.mailbox,
             deadline=deadline,
             confidence=options.confidence,
@@ -53,7 +65,7 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
             offload=runtime.decoder.submit,
         )
     decoded = result.made_s
-    body = answer_body(model, kind, result, options)
+    body = answer_body(model, kind_of(data, name), result, options, warnings)
     runtime.metrics.decode_s.labels(model.name).observe(decoded - begin)
     model.statistics.success(
         1,
@@ -66,18 +78,7 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
     return body
 
 
-async def maker(runtime: Runtime, model: Model, kind: Kind, data: bytes, name: str) -> Callable[[], list[Input]]:
-    """What makes the steps of an upload, in the decoding thread."""
-    settings, classifier = runtime.settings, model.classifier
-    if kind == "image":
-        return lambda: image_inputs(classifier, data, settings.max_pixels)
-    if classifier.contract.kind != "events":
-        raise UploadError(400, f"the model {model.name} takes images: send one, or name another model")
-    events, sensor = await read_upload(data, name)
-    return lambda: event_inputs(classifier, events, sensor, settings.max_recording_steps)
-
-
-def answer_body(model: Model, kind: Kind, result: Result, options: Options) -> PredictBody:
+def answer_body(model: Model, kind: Kind, result: Result, options: Options, warnings: list[str]) -> PredictBody:
     """The answer as the wire has it: the last step speaks for the sample."""
     last = result.answers[-1].prediction
     answers = result.answers
@@ -97,6 +98,7 @@ def answer_body(model: Model, kind: Kind, result: Result, options: Options) -> P
         early=result.early,
         latency_ms=round(result.infer_ms, 3),
         queue_ms=round(result.queue_ms, 3),
+        warnings=warnings or None,
     )
 
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from encoders.events import SensorSize
 from models.checkpoint import save
 from service.api import create_app
-from service.upload.decode import decode
+from service.upload.decode import decode_image
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, tiny
 from tests.support.samples import picture, some_events
 from tests.support.servers import settings
@@ -63,7 +63,7 @@ def test_raw_body_equals_form(client: TestClient) -> None:
 def test_image_answer_equals_the_classifiers_own(client: TestClient) -> None:
     classifier = tiny(IMAGE_CONTRACT, "pixels")
     data = picture()
-    pixels = decode(data, 2**20)
+    pixels = decode_image(data, 2**20)
     expected = classifier.predict_image(pixels)
     body = client.post("/v1/predict?model=pixels&steps=1&logits=1", files={"file": data}).json()
     assert [step["logits"] for step in body["steps"]] == [list(p.logits) for p in expected]

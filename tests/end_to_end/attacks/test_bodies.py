@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.upload.decode import decode
+from service.upload.decode import decode_image
 from tests.support.hostile import BOMBS, FORMS
 from tests.support.http import LEAK, alive, body_of, get, post, status_of, talk
 from tests.support.samples import picture
@@ -97,6 +97,6 @@ def test_a_cmyk_jpeg_keeps_its_colours(port: int) -> None:
     red = io.BytesIO()
     Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(red, "JPEG")
     assert predict(port, red.getvalue())[0] == 200
-    pixels = decode(red.getvalue(), 2**20)
+    pixels = decode_image(red.getvalue(), 2**20)
     assert pixels.shape == (30, 40, 3)
     assert np.abs(pixels.reshape(-1, 3).mean(0) - (255, 0, 0)).max() < 60

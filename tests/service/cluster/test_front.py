@@ -18,7 +18,7 @@ from service.cluster.front import Front, create_front, sequence_wish
 from service.cluster.replicas import Replicas, summed_metrics
 from service.http.server import Server, server
 from service.settings import Settings
-from service.upload.decode import decode
+from service.upload.decode import decode_image
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.samples import picture, some_events
 from tests.support.servers import running
@@ -133,7 +133,7 @@ def test_no_accepted_image_is_lost_with_its_replica() -> None:
 
 
 def tiny_label() -> str:
-    return tiny().predict_image(decode(picture(), 2**20))[-1].label
+    return tiny().predict_image(decode_image(picture(), 2**20))[-1].label
 
 
 class Dropping:

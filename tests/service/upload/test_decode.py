@@ -1,4 +1,4 @@
-"""Image bytes to pixels: sizes from headers, upright, 8 bit RGB, and nothing but UploadError."""
+"""Image bytes to pixels: sizes from headers, upright, 8 bit RGB, and nothing but DecodeError."""
 
 import contextlib
 import struct
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.upload.decode import SIZES, UploadError, decode, image_format
+from service.upload.decode import SIZES, DecodeError, decode_image, image_format
 from tests.support.samples import picture
 
 SUFFIXES = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
@@ -23,7 +23,7 @@ def test_sizes_are_read_from_headers(suffix: str, kind: str, size: tuple[int, in
     data = picture(suffix, size)
     assert image_format(data) == kind
     assert set(SIZES[kind](data)) == {size}
-    assert decode(data, 10_000, formats=ALL).shape == (size[1], size[0], 3)
+    assert decode_image(data, 10_000, formats=ALL).shape == (size[1], size[0], 3)
 
 
 def test_progressive_and_lossless_sizes() -> None:
@@ -36,14 +36,14 @@ def test_progressive_and_lossless_sizes() -> None:
 def test_colours_are_rgb() -> None:
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes BGR
-    assert decode(cv2.imencode(".png", red)[1].tobytes(), 100)[0, 0].tolist() == [255, 0, 0]
+    assert decode_image(cv2.imencode(".png", red)[1].tobytes(), 100)[0, 0].tolist() == [255, 0, 0]
 
 
 def test_grey_deep_and_alpha_become_eight_bit_rgb() -> None:
     deep = np.full((5, 6), 65535, np.uint16)
     alpha = np.dstack([np.full((5, 6), 9, np.uint8)] * 4)
     for pixels in (deep, alpha, deep.astype(np.uint8)):
-        got = decode(cv2.imencode(".png", pixels)[1].tobytes(), 100)
+        got = decode_image(cv2.imencode(".png", pixels)[1].tobytes(), 100)
         assert (got.shape, got.dtype) == ((5, 6, 3), np.uint8)
 
 
@@ -56,21 +56,21 @@ def exif_turned(data: bytes, orientation: int) -> bytes:
 
 def test_exif_rotation_is_applied() -> None:
     data = picture(".jpg", (40, 30))
-    assert decode(exif_turned(data, 6), 10_000).shape == (40, 30, 3)
-    assert decode(exif_turned(data, 1), 10_000).shape == (30, 40, 3)
+    assert decode_image(exif_turned(data, 6), 10_000).shape == (40, 30, 3)
+    assert decode_image(exif_turned(data, 1), 10_000).shape == (30, 40, 3)
 
 
 def test_the_limit_is_on_pixels() -> None:
     data = picture(size=(40, 30))
-    assert decode(data, 1200).shape == (30, 40, 3)
-    with pytest.raises(UploadError, match="40 x 30") as caught:
-        decode(data, 1199)
+    assert decode_image(data, 1200).shape == (30, 40, 3)
+    with pytest.raises(DecodeError, match="40 x 30") as caught:
+        decode_image(data, 1199)
     assert caught.value.status == 413
 
 
 def test_bmp_is_for_uploads_only() -> None:
-    with pytest.raises(UploadError) as caught:
-        decode(picture(".bmp"), 10_000)
+    with pytest.raises(DecodeError) as caught:
+        decode_image(picture(".bmp"), 10_000)
     assert caught.value.status == 415
 
 
@@ -85,5 +85,5 @@ def test_damage_is_an_upload_error_or_pixels(suffix: str, cut: int, at: int, put
     data = picture(suffix, (12, 9))
     data = data[: max(0, len(data) - cut)]
     data = data[:at] + put + data[at + len(put) :]
-    with contextlib.suppress(UploadError):
-        assert decode(data, 1000, formats=ALL).shape[2] == 3
+    with contextlib.suppress(DecodeError):
+        assert decode_image(data, 1000, formats=ALL).shape[2] == 3

@@ -1,0 +1,222 @@
+"""Work that may be hostile, in a few processes of its own: forks of one small process that is warm.
+
+    processes = Processes("package.module")          # imported there once, in the background
+    await processes.run(function, *arguments, deadline=time.monotonic() + 10)
+
+Functions and arguments are pickled by name and value, as are results and exceptions. A call may use `MEMORY` more bytes
+and `CPU_S` seconds, and is killed at its deadline; then another fork takes its place. Its temporary files go with it.
+
+The service itself is never forked: it has threads. The module imports nothing heavy, for it is what the small process
+runs.
+"""
+
+import asyncio
+import gc
+import importlib
+import math
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+CALLS = 4  # at once: more than cores, so that two slow ones leave room
+MEMORY = 2**30  # bytes of address space beyond what the warm process has
+CPU_S = 5
+OVER = 3  # exit code of a fork that found the service gone
+
+
+class Killed(Exception):
+    """The process ended before it answered; `spent` says whether its time was used up."""
+
+    def __init__(self, spent: bool) -> None:
+        super().__init__(spent)
+        self.spent = spent
+
+
+class Processes:
+    """A warm process with forks for calls. Used from one event loop; started and stopped with the service."""
+
+    def __init__(self, *modules: str) -> None:
+        self._modules = modules
+        self._lock = threading.Lock()
+        self._warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self._threads: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Begin to import, elsewhere; returns at once."""
+        self._threads = ThreadPoolExecutor(CALLS, "processes")
+        self._threads.submit(self._renew)
+
+    def stop(self) -> None:
+        """Kill whatever runs; calls under way raise Killed."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._threads = None
+            self._end()
+
+    async def run(self, function: Callable[..., T], *arguments: Any, deadline: float) -> T:
+        """What `function` returns or raises in a process of its own. `deadline` is on time.monotonic().
+
+        Raises TimeoutError at the deadline, and a call that has not begun by then never does; Killed when the process
+        ends by a limit or a fault.
+        """
+        if self._threads is None:
+            raise Killed(spent=False)
+        work = function, arguments
+        waiting = asyncio.get_running_loop().run_in_executor(self._threads, self._call, work, deadline)
+        good, result = await asyncio.wait_for(waiting, max(0.0, deadline - time.monotonic()))
+        if good:
+            return result
+        raise result
+
+    def _call(self, work: tuple[Any, ...], deadline: float) -> tuple[bool, Any]:
+        begin = time.monotonic()
+        if begin >= deadline:
+            raise TimeoutError
+        folder = scratch()
+        ours, theirs = socket.socketpair()
+        try:
+            with closing(Connection(ours.detach())) as connection:
+                with theirs:
+                    self._hand_over(theirs)
+                connection.send((deadline, folder))
+                connection.send(work)
+                if not connection.poll(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+                return connection.recv()
+        except (EOFError, ConnectionError):
+            if time.monotonic() >= deadline:
+                raise TimeoutError from None
+            raise Killed(time.monotonic() - begin >= CPU_S) from None
+        finally:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _hand_over(self, theirs: socket.socket) -> None:
+        """Give the warm process a call's end of the line; a new one when it has died."""
+        for _ in range(2):
+            with self._lock:
+                warm = self._warm
+                with suppress(OSError):
+                    if warm is not None:
+                        socket.send_fds(warm[1], [b"c"], [theirs.fileno()])
+                        return
+            self._renew(warm)
+        raise ConnectionError
+
+    def _renew(self, dead: tuple[subprocess.Popen[bytes], socket.socket] | None = None) -> None:
+        """A warm process in place of the dead one, unless another call has seen to it or the service stops."""
+        with self._lock:
+            if self._warm is not dead or self._threads is None:
+                return
+            self._end()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), *self._modules],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # one group: Ctrl-C is not for it, and one signal ends it with its calls
+                )
+            self._warm = process, ours
+
+    def _end(self) -> None:
+        if self._warm is not None:
+            process, ours = self._warm
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            ours.close()
+            self._warm = None
+
+
+def scratch() -> str | None:
+    """A folder for a call's temporary files; None where there is no room, which matters only to who needs one."""
+    try:
+        return tempfile.mkdtemp(prefix="spikesight-")
+    except OSError:
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------- the warm process
+
+
+def main() -> None:
+    """Import the modules, then keep CALLS forks waiting for calls, until the service closes its end."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    for name in sys.argv[2:]:
+        module = importlib.import_module(name)
+        getattr(module, "warm_up", lambda: None)()
+    gc.freeze()  # what is shared stays shared: collecting would write to it
+    forks = 0
+    while True:
+        if forks == CALLS:
+            _, status = os.wait()
+            forks -= 1
+            if os.waitstatus_to_exitcode(status) == OVER:
+                os.killpg(0, signal.SIGKILL)
+        if os.fork() == 0:
+            with suppress(BaseException):
+                serve(control)
+            os._exit(0)
+        forks += 1
+
+
+def serve(control: socket.socket) -> None:
+    """Take one call after the other, until one fails: what it may have left behind ends with this fork."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if (size := address_space()) is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
+    good = True
+    while good:
+        _, lines, _, _ = socket.recv_fds(control, 1, 1)
+        if not lines:
+            os._exit(OVER)
+        with Connection(lines[0]) as line:
+            good = answer(line)
+
+
+def answer(line: Connection) -> bool:
+    """One call within its limits; whether all went well."""
+    deadline, folder = line.recv()
+    left = deadline - time.monotonic()  # one clock for all processes
+    if left <= 0:
+        return True
+    signal.setitimer(signal.ITIMER_REAL, left)  # its signal kills, as does that of the CPU limit
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + CPU_S, resource.RLIM_INFINITY))
+    tempfile.tempdir = folder or os.devnull  # no folder: whatever needs one fails at once
+    function, arguments = line.recv()
+    try:
+        result = True, function(*arguments)
+    except Exception as error:
+        result = False, error
+    line.send(result)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return result[0]
+
+
+def address_space() -> int | None:
+    """Bytes of this process's address space; None where there is no /proc."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""An upload on its way to a network: bytes -> sample -> inputs, each where it can hold nobody up."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from encoders.dvs import StreamBinner, progress_us
+from encoders.sample import Sample
+from models.classifier import Classifier, encoder_for
+from models.steps import Input
+from service.http.errors import Expired, ServiceError
+from service.runtime import Runtime
+from service.scheduler.processes import Killed
+from service.scheduler.registry import Model
+from service.upload.decode import IMAGES, DecodeError, cheap, decode, kind_of
+
+T = TypeVar("T")
+
+
+class UploadError(ServiceError):
+    """A sample that cannot be classified, with the HTTP status that says why."""
+
+
+async def load(
+    runtime: Runtime, model: Model, data: bytes, name: str, deadline: float, formats: frozenset[str] = IMAGES
+) -> Callable[[], Sample]:
+    """What gives the sample of an upload; to be called beside the event loop, for it may decode a small image.
+
+    Everything else has been decoded by then, in a process of its own. Raises UploadError, and so does what is returned;
+    Expired at the deadline, which is on time.monotonic().
+    """
+    max_pixels = runtime.settings.max_pixels
+    if cheap(data):
+        return lambda: said(lambda: decode(data, name, max_pixels, formats))
+    kind = said(lambda: kind_of(data, name))
+    if kind == "recording" and model.classifier.contract.kind != "events":
+        raise UploadError(400, f"the model {model.name} takes images: send one, or name another model")
+    try:
+        sample = await runtime.processes.run(decode, data, name, max_pixels, formats, deadline=deadline)
+    except DecodeError as error:
+        raise UploadError(error.status, error.sentence) from None
+    except TimeoutError:
+        raise Expired from None
+    except Killed as killed:
+        if killed.spent:
+            raise UploadError(413, f"the {kind} takes too long to decode: send a smaller one") from None
+        raise UploadError(400, f"the {kind} cannot be decoded: it is damaged, or asks for too much memory") from None
+    return lambda: sample
+
+
+def said(call: Callable[[], T]) -> T:
+    """The same, with its DecodeError as the answer to a request."""
+    try:
+        return call()
+    except DecodeError as error:
+        raise UploadError(error.status, error.sentence) from None
+
+
+def inputs_of(classifier: Classifier, sample: Sample, max_steps: int) -> list[Input]:
+    """A sample's inputs. Raises UploadError 413 for a recording of more than `max_steps` bins, before any is made."""
+    contract, events, size = classifier.contract, sample.events, sample.size
+    if events is not None and size is not None and len(events):
+        binner = StreamBinner(encoder_for(contract, size))
+        steps = int(progress_us(events, contract.bin_us, binner.gap_us, binner.back_us)[-1]) // contract.bin_us + 1
+        if steps > max_steps:
+            raise UploadError(413, f"the recording has {steps} steps; this service takes at most {max_steps}")
+    return classifier.inputs(sample)

@@ -1,0 +1,180 @@
+"""Uploads over HTTP: recordings of every kind, what is refused before it is decoded, and nobody held up by another."""
+
+import errno
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from encoders.events import SensorSize
+from encoders.recordings.files import read_recording, write_recording
+from service.api import create_app
+from service.upload import decode as decoding
+from service.upload.decode import DecodeError, cheap, decode
+from tests.support.models import tiny
+from tests.support.processes import in_fresh_process
+from tests.support.samples import picture, some_events
+from tests.support.servers import settings
+
+SENSOR = SensorSize(34, 34)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with TestClient(create_app(settings(), (tiny(),))) as client:
+        yield client
+
+
+def recording(folder: Path, name: str, size: SensorSize = SENSOR) -> Path:
+    """Random events in a format."""
+    path = folder / "made"
+    write_recording(path, some_events(size=(24, 32)), size, name)
+    return path
+
+
+@pytest.mark.parametrize("name", ["aedat2", "aedat3", "aedat4", "evt2", "evt21", "evt3", "dat", "hdf5", "npz", "csv"])
+def test_every_format_is_told_by_its_content(client: TestClient, tmp_path: Path, name: str) -> None:
+    path = recording(tmp_path, name)
+    expected = read_recording(path)
+    answer = client.post("/v1/predict?logits=1&steps=1", files={"file": ("upload", path.read_bytes())})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["kind"] == "recording"
+    assert answer.json()["steps"][-1]["logits"] == list(
+        tiny().predict_events(expected.events, expected.size)[-1].logits
+    )
+
+
+def test_event_stream_files_are_read(client: TestClient, tmp_path: Path) -> None:
+    pytest.importorskip("faery")
+    made = tmp_path / "made.es"
+    write_recording(made, some_events(), SENSOR)
+    answer = client.post("/v1/predict", files={"file": ("made.es", made.read_bytes())})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["n_events"] > 0
+
+
+def test_an_aedat2_file_of_a_small_sensor_is_answered_with_a_warning(client: TestClient, tmp_path: Path) -> None:
+    small = client.post("/v1/predict", files={"file": recording(tmp_path, "aedat2").read_bytes()}).json()
+    assert any("128x128" in warning for warning in small["warnings"])
+    whole = client.post("/v1/predict", files={"file": recording(tmp_path, "evt2").read_bytes()}).json()
+    assert "warnings" not in whole
+
+
+def claimed(n: int) -> bytes:
+    """HDF5 of a few kilobytes that claims to hold `n` events."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as table:
+        group = table.create_group("events")
+        for name, kind in (("x", "u2"), ("y", "u2"), ("p", "u1"), ("t", "i8")):
+            group.create_dataset(name, shape=(n,), dtype=kind, chunks=(10**6,), compression="gzip", fillvalue=1)
+    return file.getvalue()
+
+
+def zeros(n: int) -> bytes:
+    """npz of `n` events at time 0."""
+    file = io.BytesIO()
+    none = np.zeros(n, np.int64)
+    np.savez_compressed(file, t=none, x=none, y=none, p=none)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("data", [claimed(10**9), zeros(decoding.MAX_EVENTS + 1000)], ids=["hdf5", "npz"])
+def test_claims_of_too_many_events_are_refused_by_the_header(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "read_recording", lambda _: pytest.fail("it was read"))
+    with pytest.raises(DecodeError, match="at most") as caught:
+        decode(data, "")
+    assert caught.value.status == 413
+
+
+def with_scans(side: int, n: int) -> bytes:
+    """A small progressive JPEG whose last scan is there `n` times more."""
+    data = cv2.imencode(".jpg", np.full((side, side), 128, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * n + data[-2:]
+
+
+def test_a_jpeg_of_many_scans_is_refused(client: TestClient) -> None:
+    few, many = with_scans(64, 2), with_scans(4096, 2000)
+    assert client.post("/v1/predict", files={"file": few}).status_code == 200
+    answer = client.post("/v1/predict", files={"file": many})
+    assert answer.status_code == 413
+    assert "scans" in answer.json()["error"]
+
+
+def test_only_small_plain_images_stay_in_the_service() -> None:
+    assert cheap(picture(".png"))
+    assert cheap(picture(".jpg"))
+    assert not cheap(picture(".webp"))
+    assert not cheap(with_scans(64, 2))
+    assert not cheap(picture(".png", (1024, 768)))
+    assert not cheap(picture(".png") + bytes(decoding.CHEAP_BYTES))
+    assert not cheap(b"")
+
+
+def slow(*_: object) -> None:
+    while True:
+        pass
+
+
+def test_a_recording_that_takes_too_long_is_refused_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.upload.load.decode", slow)
+    with TestClient(create_app(settings(deadline_s=2), (tiny(),))) as client:
+        answer = client.post("/v1/predict", files={"file": ("a.csv", b"t,x,y,p\n1,2,3,1\n")})
+    assert answer.status_code == 504
+
+
+def test_no_recording_is_parsed_in_the_service(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "read_recording", lambda _: pytest.fail("it was read here"))
+    data = b"t,x,y,p\n" + b"1,2,3,1\n" * 1000
+    assert client.post("/v1/predict", files={"file": ("x.bin", data)}).status_code == 200
+
+
+def test_large_json_is_parsed_in_a_process(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = [1, 2, *tiny().contract.shape]
+    x = {"name": "x", "datatype": "FP32", "shape": shape, "data": np.zeros(shape).tolist()}
+    body = json.dumps({"inputs": [x]}).encode() + b" " * 100_000
+    monkeypatch.setattr("service.protocol_v2.tensors.document_of", lambda _: pytest.fail("it was parsed here"))
+    assert client.post("/v2/models/tiny.steps/infer", content=body).status_code == 200
+    broken = client.post("/v2/models/tiny.steps/infer", content=body + b"}")
+    assert (broken.status_code, broken.json()) == (400, {"error": "the body is not JSON"})
+
+
+def test_no_temporary_folder_is_said(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = recording(tmp_path, "aedat4").read_bytes()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    for name in ("a.aedat4", "a.bin"):
+        answer = client.post("/v1/predict", files={"file": (name, data)})
+        assert answer.status_code == 507
+        assert "TMPDIR" in answer.json()["error"]
+    assert client.post("/v1/predict", files={"file": picture()}).status_code == 200
+
+
+def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = recording(tmp_path, "evt2").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DecodeError) as caught:
+        decode(data, "")
+    assert caught.value.status == 507
+
+
+def test_opencv_knows_its_limit_before_it_is_imported() -> None:
+    head = b"P5 5000 5000 255 "
+    code = f"""
+import service.api, cv2, numpy as np
+try:
+    print(cv2.imdecode(np.frombuffer({head!r} + bytes(25_000_000), np.uint8), cv2.IMREAD_GRAYSCALE) is None)
+except cv2.error:
+    print(True)
+"""
+    assert in_fresh_process(code, OMP_NUM_THREADS="1").splitlines()[-1] == "True"
