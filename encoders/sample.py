@@ -56,7 +56,8 @@ def read_pixels(data: bytes) -> np.ndarray | None:
         return pixels
     if given.shape[:2] != pixels.shape[:2]:  # turned by EXIF: `given` is not
         return pixels
-    alpha = given[..., 3:].astype(np.float32) / np.iinfo(given.dtype).max
+    full = 65535 if given.dtype == np.uint16 else 255
+    alpha = given[..., 3:].astype(np.float32) / full
     return np.rint(pixels * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
