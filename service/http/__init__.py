@@ -1,4 +1,4 @@
 """What every request passes: the server, the gate, logs, metrics, errors and bodies.
 
-`server`, `gate`, `fast_path`, `logs`, `metrics`, `errors`, `bodies`.
+`server`, `connection`, `gate`, `fast_path`, `logs`, `metrics`, `errors`, `bodies`.
 """

@@ -1,0 +1,308 @@
+"""One connection: uvicorn's protocols with the deadlines, caps and JSON refusals that they lack."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import ProtocolError
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.server import ServerProtocol
+
+from service.http.gate import WORK_SUFFIXES, TokenBucket
+from service.settings import Settings
+
+MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
+SMALL_BODY = 64 * 1024  # bytes that a refused request may still send on its connection
+ABORT_S = 2.0  # what a closing connection gets to read its last bytes
+HELLO_FRAMES = 64  # WebSocket frames until the hello is complete; browsers cut messages of 2 MB into fewer
+FRAMES_A_MESSAGE = 4  # frames a second for each message a second of the settings
+MIN_FRAMES_PER_S = 1000.0
+DATA_OPCODES = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+WORK_ENDINGS = tuple(suffix.encode() for suffix in WORK_SUFFIXES)
+REFUSALS = {
+    400: (b"Bad Request", b'{"error": "this is not HTTP"}'),
+    408: (b"Request Timeout", b'{"error": "the request took too long to arrive"}'),
+    431: (b"Request Header Fields Too Large", b'{"error": "the headers are too large"}'),
+    503: (b"Service Unavailable", b'{"error": "too many connections: try again later"}'),
+}
+
+
+BUSY = b'{"error": "the service is busy: try again in a moment"}'
+TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: %d\r\nretry-after: 1\r\n"
+    b"x-content-type-options: nosniff\r\n" % len(BUSY)
+)
+
+
+def refusal_bytes(status: int) -> bytes:
+    """A complete answer that closes the connection."""
+    phrase, body = REFUSALS[status]
+    retry = b"retry-after: 1\r\n" if status == 503 else b""
+    return (
+        b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"
+        % (status, phrase, len(body), retry, body)
+    )
+
+
+class Caps:
+    """Open connections, in all and of each address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.by_client: Counter[str] = Counter()
+
+    def enter(self, client: str) -> bool:
+        """Count one more; False when it is one too many."""
+        self.by_client[client] += 1
+        total, own = self.by_client.total(), self.by_client[client]
+        return total <= self.settings.max_connections and own <= self.settings.max_connections_per_client
+
+    def leave(self, client: str) -> None:
+        """Count one less."""
+        self.by_client[client] -= 1
+        if not self.by_client[client]:
+            del self.by_client[client]
+
+
+class DeadlineProtocol(HttpToolsProtocol):
+    """One HTTP connection: a deadline for each request to arrive, a cap on raw header bytes, caps on connections."""
+
+    settings: Settings
+    caps: Caps
+    runtime: Any  # says when no model has a place in its queue, and counts whom that turned away
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head = 0  # raw bytes since the request began; -1 once its headers are complete
+        self._refused = False
+        self._skipping = False  # the request was turned away; its body is read and thrown away
+        self._counted: str | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._counted = self.client[0] if self.client else ""
+        self._arm()
+        if not self.caps.enter(self._counted):
+            self._refuse(503)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        self._uncount()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._head >= 0:
+            self._head += len(data)
+            begun = self._head
+        else:
+            begun = 0
+        super().data_received(data)
+        if begun > MAX_HEAD and self._head > MAX_HEAD:
+            self._refuse(431)
+
+    def on_message_begin(self) -> None:
+        self._head = max(self._head, 0)
+        self._arm()
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields = getattr(self, "_fields", 0) + len(name) + len(value) + 4
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        size, self._fields, self._head = getattr(self, "_fields", 0), 0, -1
+        if size > MAX_HEAD or len(self.url) > MAX_HEAD:
+            self._refuse(431)
+            return
+        if self._turn_away():
+            self._skipping = True
+            return
+        super().on_headers_complete()
+
+    def _turn_away(self) -> bool:
+        """Whether this is work for full queues: the cheapest refusal there is. Others go through the gate."""
+        if not self.runtime.full() or self.parser.get_method() != b"POST" or self.expect_100_continue:  # type: ignore[union-attr]
+            return False
+        if self.pipeline or not (self.cycle is None or self.cycle.response_complete):
+            return False
+        path = self.url.partition(b"?")[0]
+        if not path.endswith(WORK_ENDINGS):
+            return False
+        sent = dict(self.headers)
+        length = sent.get(b"content-length", b"x")
+        return b"origin" not in sent and length.isdigit() and int(length[:18]) <= SMALL_BODY
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused and not self._skipping:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._disarm()
+        self._head = 0
+        if self._skipping:
+            self._skipping = False
+            self.runtime.turned_away()
+            stays = self.parser.should_keep_alive()  # type: ignore[union-attr]
+            self.transport.write(TURNED_AWAY + (b"\r\n" if stays else b"connection: close\r\n\r\n") + BUSY)
+            if stays:
+                self.on_response_complete()
+            else:
+                self.transport.close()
+        elif not self._refused:
+            super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        if self._refused:
+            return
+        self._disarm()
+        self._uncount_later()
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        del msg  # uvicorn's text; the answer is ours
+        if not self._refused:
+            self._refuse(400)
+
+    def _arm(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.settings.receive_s, self._late)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self._deadline = None
+        answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if answered:
+            self.transport.abort()
+        else:
+            self._refuse(408)
+
+    def _refuse(self, status: int) -> None:
+        """Answer and close; a client that does not read is cut off."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._disarm()
+        self.transport.write(refusal_bytes(status))
+        self.transport.close()
+        self.loop.call_later(ABORT_S, self.transport.abort)
+
+    def _uncount(self) -> None:
+        if self._counted is not None:
+            self.caps.leave(self._counted)
+            self._counted = None
+
+    def _uncount_later(self) -> None:
+        """The stream protocol counts the connection from here on."""
+        client, self._counted = self._counted, None
+        if client is not None:
+            StreamProtocol.inherited[self.transport] = (self.caps, client)
+
+
+class CountedFrames(ServerProtocol):
+    """The frames of one WebSocket, all of them counted: fragments and pings cost as much as messages.
+
+    Until the first message (the hello) is complete HELLO_FRAMES are taken, then `frames_per_s` with bursts of a second.
+    """
+
+    def __init__(self, max_size: int | None, frames_per_s: float) -> None:
+        super().__init__(max_size=max_size, logger=logging.getLogger("uvicorn.error"))
+        self._bucket = TokenBucket.full(frames_per_s, time.monotonic())
+        self._before_hello: int | None = HELLO_FRAMES
+        self._flooded = False
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take a frame, or end the connection: what follows is thrown away unparsed."""
+        if self._before_hello is None:
+            self._flooded = not self._bucket.take(time.monotonic())
+        else:
+            self._flooded = self._before_hello == 0
+            self._before_hello -= 1
+        if self._flooded:
+            raise ProtocolError("too many frames")
+        super().recv_frame(frame)
+        if frame.fin and frame.opcode in DATA_OPCODES:
+            self._before_hello = None
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Close; a flood is against our rules, not against the protocol's."""
+        super().fail(CloseCode.POLICY_VIOLATION if self._flooded else code, reason)
+
+
+class StreamProtocol(WebSocketsSansIOProtocol):
+    """One WebSocket: its frames are counted, and a client that does not read is cut off when the connection closes."""
+
+    frames_per_s: float
+    inherited: dict[Any, tuple[Caps, str]] = {}  # noqa: RUF012 - connections on their way from the HTTP protocol
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = CountedFrames(self.config.ws_max_size, self.frames_per_s)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._place = self.inherited.pop(transport, None)
+        self._broken = False  # the client broke the protocol: nothing that it sends is read any more
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._place is not None:
+            caps, client = self._place
+            caps.leave(client)
+            self._place = None
+        super().connection_lost(exc)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.loop.call_later(ABORT_S, self.transport.abort)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(ABORT_S, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._broken:
+            super().data_received(data)
+
+    def handle_ping(self) -> None:
+        if self._broken:  # by an earlier frame of the same bytes
+            return
+        pongs = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():  # who does not read gets none: they would pile up
+            self.transport.write(pongs)
+
+    def handle_parser_exception(self) -> None:
+        """Say why, and read on to throw it away: a socket closed with unread bytes is reset, and the reason lost."""
+        self._broken = self.close_sent = True
+        reason = self.conn.close_sent
+        assert reason is not None
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": reason.code, "reason": reason.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(ABORT_S, self.transport.abort)  # unless the client closes before
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True  # a refusal is a complete handshake: nothing to log as an error
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        if self.transport.is_closing():
+            self.loop.call_later(ABORT_S, self.transport.abort)
