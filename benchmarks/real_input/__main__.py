@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.common import report
 from benchmarks.real_input.scenes import HARDER, pen, scenes
 from models.classifier import Classifier
 from models.shipped import find
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("data"), help="where mnist/ and imagenet_1perclass/ lie")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=60, help="pictures a row")
+    report.option(parser)
     args = parser.parse_args()
     digits = read_idx(args.root / "mnist" / "t10k-images-idx3-ubyte.gz")
     labels = read_idx(args.root / "mnist" / "t10k-labels-idx1-ubyte.gz")
@@ -59,14 +61,17 @@ def main() -> None:
         **{f"drawing, {style}": [drawing(style, digits[i], random) for i in chosen] for style in STYLES},
     }
     classifiers = [Classifier.load(find(name)) for name in MODELS]
+    report.table("digits on paper", "input", "model", "right", "of", "low", "high")
     print(f"| input, {args.count} pictures, seed {args.seed} | {' | '.join(MODELS)} |\n|---|---|---|")
     for name, pictures in rows.items():
         cells = []
         for classifier in classifiers:
             right = sum(classifier.predict_image(p)[-1].label == str(labels[i]) for p, i in zip(pictures, chosen))
             low, high = interval(right, len(pictures))
+            report.row(name, classifier.name, right, len(pictures), low, high)
             cells.append(f"{right} ({low:.0f} to {high:.0f} %)")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    report.write("real_input", args.json)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ class Nmnist:
         return make_events(t + ahead, records[:, 0], records[:, 1], records[:, 2] >> 7)[~marks]
 
 
+TEXT = bytes((9, 10, 13, *range(32, 127)))  # a file of nothing else is somebody's letter
+
+
 def open_nmnist(path: Path) -> Opened:
     """A .bin file of N-MNIST or N-Caltech101; it names no sensor."""
     notes: list[str] = []
@@ -44,7 +47,7 @@ def open_nmnist(path: Path) -> Opened:
 def looks_like_nmnist(head: bytes, size: int) -> bool:
     """There is no mark to go by: whole records, and times that never fall but at the camera's wraps."""
     records = np.frombuffer(head[: len(head) // 5 * 5], np.uint8)
-    if size < 5 or len(records) < 5 or bool((records == records[0]).all()):
+    if size < 5 or len(records) < 5 or bool((records == records[0]).all()) or not head.translate(None, TEXT):
         return False
     if len(records) > 5 and bool((records.reshape(-1, 5) == records[:5]).all()):
         return False

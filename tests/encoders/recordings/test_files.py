@@ -320,3 +320,11 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_bytes(b"Event Stream\x02\x00\x00\x01")
     with pytest.raises(RecordingError, match=r"spikesight\[es\]"):
         read_recording(path)
+
+
+@pytest.mark.parametrize("text", [b"dear network\n", b"aaaabbbbccccddddeeee", b"1 2 3"])
+def test_a_letter_is_no_recording(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "letter.bin"
+    path.write_bytes(text)
+    with pytest.raises(RecordingError):
+        read_recording(path)
