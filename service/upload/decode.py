@@ -28,7 +28,7 @@ Kind = Literal["image", "recording"]
 
 IMAGES = frozenset({"jpeg", "png", "webp", "bmp"})
 WEB_IMAGES = frozenset({"jpeg", "png", "webp"})
-SUFFIXES = (".bin", ".csv", ".txt", ".npz")  # of recordings whose content alone does not say enough
+SUFFIXES = (".bin", ".npz")  # of recordings whose content alone does not say enough
 MAGIC = (b"#!AER-DAT", b"%", b"\x89HDF\r\n\x1a\n", b"Event Stream", b"PK\3\4")
 
 MAX_EVENTS = 2**23  # of one upload; 16 MiB of EVT2 hold half as many
