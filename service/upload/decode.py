@@ -22,7 +22,7 @@ from encoders.recordings.format import RecordingError
 from encoders.recordings.tables import csv_row, named_columns
 from encoders.sample import Sample, read_pixels
 
-INLINE_BYTES = 65536  # larger payloads are decoded apart from the event loop
+INLINE_BYTES = 65536  # larger payloads and forms are read beside the event loop
 Size = tuple[int, int]  # width, height
 Kind = Literal["image", "recording"]
 

@@ -11,11 +11,10 @@ from service.http.bodies import PredictBody, StepBody
 from service.runtime import Runtime
 from service.scheduler.registry import Model
 from service.scheduler.request import Result, run
-from service.upload.decode import Kind, kind_of
+from service.upload.decode import INLINE_BYTES, Kind, kind_of
 from service.upload.load import UploadError, inputs_of, load
 from service.upload.multipart import file_of
 
-INLINE_BYTES = 65536  # larger forms are parsed beside the event loop
 RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/bmp", "image/x-ms-bmp", "")
 
 
