@@ -201,10 +201,10 @@ class Stepper:
         took_ms = (time.perf_counter() - begin) * 1e3
         self.state = result.state
         outcome = Outcome(
-            result.logits[0].numpy(),
+            result.logits.numpy(),
             result.layer_spikes[0].tolist(),
             int(result.synops[0]),
             result.raster[0].numpy(),
             took_ms,
         )
-        return self.track.read(given, outcome)
+        return self.track.read([given], outcome)

@@ -40,11 +40,10 @@ class Readout:
     seen: int = 0
 
     def push(self, logits: np.ndarray) -> "Readout":
-        """The read-out after one more step, logits [K]."""
-        new = logits.astype(np.float64)[None]
-        if self.recent is None:
-            return Readout(self.steps, new, 1)
-        return Readout(self.steps, np.concatenate([self.recent, new])[-self.steps :], self.seen + 1)
+        """The read-out after k more steps, logits [k, K]."""
+        new = logits.astype(np.float64)
+        recent = new if self.recent is None else np.concatenate([self.recent, new])
+        return Readout(self.steps, recent[-self.steps :], self.seen + len(new))
 
     @property
     def mean(self) -> np.ndarray | None:
@@ -110,26 +109,15 @@ class SessionError(ValueError):
 
 
 class Outcome(NamedTuple):
-    """What the network made of one input."""
+    """What the network made of k inputs of a stream, one after the other; mostly of one."""
 
-    logits: NDArray[np.float32]  # [K]
-    layer_spikes: list[int]
+    logits: NDArray[np.float32]  # [k, K]
+    layer_spikes: list[int]  # of all k, as are synops and step_ms
     synops: int
-    raster: NDArray[np.uint8]  # [R]
+    raster: NDArray[np.uint8]  # [R] of a single input; not for use after several
     step_ms: float
     tick: int = 0  # which step of the scheduler this was
     finite: bool = True  # False: the values overflowed the network
-
-
-class Run(NamedTuple):
-    """What the network made of several inputs of a stream, one after the other."""
-
-    logits: NDArray[np.float32]  # [k, K]
-    spikes: int  # of all of them
-    synops: int
-    step_ms: float  # of all of them
-    tick: int
-    finite: bool
 
 
 class Answer(NamedTuple):
@@ -153,32 +141,19 @@ class Track:
         self.steady = steady or Steady()
         self.spikes = self.synops = 0
 
-    def absorb(self, given: Input, outcome: Outcome) -> None:
-        """Take one step into the read-out and the counts. Raises SessionError when the network overflowed."""
+    def absorb(self, inputs: Sequence[Input], outcome: Outcome) -> None:
+        """Take k steps into the read-out and the counts. Raises SessionError when the network overflowed."""
         if not outcome.finite:
             raise SessionError("the values are too large for this model")
-        if given.reset:
+        if inputs[0].reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.cleared()
             self.spikes = self.synops = 0
         self.readout = self.readout.push(outcome.logits)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
 
-    def absorb_run(self, given: Sequence[Input], run: Run) -> None:
-        """Take several steps at once; the same as one after the other. Raises SessionError."""
-        if not run.finite:
-            raise SessionError("the values are too large for this model")
-        if given[0].reset:
-            self.readout, self.steady = Readout(self.readout.steps), self.steady.cleared()
-            self.spikes = self.synops = 0
-        kept, new = self.readout.recent, run.logits.astype(np.float64)
-        recent = new if kept is None else np.concatenate([kept, new])
-        self.readout = Readout(self.readout.steps, recent[-self.readout.steps :], self.readout.seen + len(new))
-        self.spikes += run.spikes
-        self.synops += run.synops
-
     def answer(self, given: Input, outcome: Outcome) -> Answer:
-        """The answer after the step that was absorbed last."""
+        """The answer after the step that was absorbed last, `given` its input."""
         probabilities = self.readout.probabilities()
         self.steady = self.steady.push(probabilities)
         index = int(probabilities.argmax())
@@ -193,12 +168,12 @@ class Track:
             sum(outcome.layer_spikes),
             outcome.synops,
             outcome.step_ms,
-            tuple(outcome.logits.tolist()),
+            tuple(outcome.logits[-1].tolist()),
         )
         steady = self.labels[self.steady.index or 0]
         return Answer(prediction, steady, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)
 
-    def read(self, given: Input, outcome: Outcome) -> Answer:
-        """Absorb and answer one step."""
-        self.absorb(given, outcome)
-        return self.answer(given, outcome)
+    def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
+        """Absorb k steps and answer after the last."""
+        self.absorb(inputs, outcome)
+        return self.answer(inputs[-1], outcome)

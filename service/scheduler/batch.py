@@ -7,7 +7,7 @@ import torch
 
 from models.classifier import Classifier
 from models.neurons.state import State
-from models.steps import Outcome, Run, Step
+from models.steps import Outcome, Step
 from service.scheduler.membranes import Membranes, gather, membranes_of
 from service.scheduler.queue import Phase, Work
 
@@ -27,28 +27,22 @@ def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
     return classifier.run(torch.from_numpy(np.stack(frames)), gather(members))
 
 
-def split(result: Step, took_s: float, tick: int) -> Iterator[Outcome | Run]:
-    """Each job's share: an Outcome of one step, a Run of several."""
-    logits, raster, one = result.logits.float().numpy(), result.raster.numpy(), result.logits.ndim == 2
-    finite = np.atleast_1d(np.isfinite(logits).all(-1 if one else (0, 2))).tolist()
-    step_ms = took_s * 1e3
+def split(result: Step, took_s: float, tick: int) -> Iterator[Outcome]:
+    """Each job's share of a batch that made one step, or several."""
+    logits, raster = result.logits.float().numpy(), result.raster.numpy()
+    logits = logits[None] if logits.ndim == 2 else logits
+    finite = np.atleast_1d(np.isfinite(logits).all((0, 2))).tolist()
     for n, (spikes, synops) in enumerate(zip(result.layer_spikes.tolist(), result.synops.tolist())):
-        if one:
-            yield Outcome(logits[n], spikes, synops, raster[n], step_ms, tick, finite[n])
-        else:
-            yield Run(logits[:, n], sum(spikes), synops, step_ms, tick, finite[n])
+        yield Outcome(logits[:, n], spikes, synops, raster[n], took_s * 1e3, tick, finite[n])
 
 
-def deliver(work: Work, made: Outcome | Run, queue_ms: float) -> bool:
+def deliver(work: Work, made: Outcome, queue_ms: float) -> bool:
     """Tell a job's receiver; True when the job is done with. A receiver that raises fails its own job only."""
     job = work.job
     if job.phase is Phase.CLOSING:
         return True
     try:
-        if isinstance(made, Outcome):
-            return job.receiver.outcome(work.inputs[0], made, queue_ms)
-        assert job.ran is not None  # only of such jobs several steps are taken at once
-        return job.ran(work.inputs, made, queue_ms)
+        return job.receiver.outcome(work.inputs, made, queue_ms)
     except Exception as error:
         job.receiver.failed(error)
         return True

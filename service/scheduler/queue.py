@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from models.steps import Input, Outcome, Run
+from models.steps import Input, Outcome
 from service.http.errors import Expired, Overloaded
 from service.scheduler.membranes import Membranes, release
 
@@ -20,8 +20,8 @@ from service.scheduler.membranes import Membranes, release
 class Receiver(Protocol):
     """Whoever waits for a job's outcomes. Called by whoever steps the network: be quick."""
 
-    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
-        """One step was made; True when no further step is wanted."""
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
+        """These inputs were stepped; True when no further step is wanted."""
         ...
 
     def failed(self, error: Exception) -> None:
@@ -46,7 +46,7 @@ class Job:
     request: bool  # a request is served oldest first; a stream by turns
     quantum: int  # steps after which a long request lets others pass
     deadline: float  # time.monotonic() after which nothing is computed; inf for streams
-    ran: Callable[[list[Input], Run, float], bool] | None = None  # takes several steps at once, as `outcome` takes one
+    several: bool = False  # its receiver takes several steps at once
     membranes: Membranes | None = None  # None: fresh ones
     waiting: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
     phase: Phase = Phase.IDLE
@@ -115,11 +115,11 @@ class Queue:
             raise Overloaded
         self.admitted += n
 
-    def open(self, receiver: Receiver, request: bool, deadline: float, ran: Callable | None) -> Job:
+    def open(self, receiver: Receiver, request: bool, deadline: float, several: bool) -> Job:
         """A job with fresh membranes."""
         self.open_jobs += 1
         self.open_streams += not request
-        return Job(receiver, request, self.quantum, deadline, ran)
+        return Job(receiver, request, self.quantum, deadline, several)
 
     def push(self, job: Job, inputs: list[tuple[Input, float]]) -> bool:
         """Add inputs with their arrivals, at least one; True when the job was idle and is queued now."""
@@ -208,7 +208,7 @@ class Queue:
 
     def _further_steps(self, batch: list[Work], affordable: int) -> int:
         """How many more steps these jobs may make at once: none while a stream is open, or one wants each step."""
-        if not batch or self.open_streams or any(work.job.ran is None for work in batch):
+        if not batch or self.open_streams or not all(work.job.several for work in batch):
             return 0
         jobs = [work.job for work in batch]
         ready = min(min(job.ready(), job.quantum - job.steps % job.quantum - 1) for job in jobs)

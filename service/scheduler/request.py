@@ -8,15 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from models.steps import Answer, Input, Outcome, Run, Track
+from models.steps import Answer, Input, Outcome, Track
 from service.http.errors import Expired, Overloaded, ServiceError
 from service.scheduler.queue import Job
 from service.scheduler.registry import Model
 from service.scheduler.threads import Mailbox
-
-NO_RASTER = np.zeros(0, np.uint8)  # of several steps at once: nobody looks at it
 
 
 @dataclass(frozen=True)
@@ -54,38 +50,27 @@ class RequestReceiver:
         """The inputs are there: so many."""
         self._steps, self.begun = steps, time.perf_counter()
 
-    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
-        """One step was made."""
+    @property
+    def several(self) -> bool:
+        """Whether the answers between are of no use."""
+        return not self._every and self._confidence is None
+
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
+        """These inputs were stepped."""
         if not self._done:
             self._queue_ms, self._begun = queue_ms, time.perf_counter() - outcome.step_ms / 1e3
-        self._done += 1
-        self._track.absorb(given, outcome)
+        self._done += len(inputs)
+        self._track.absorb(inputs, outcome)
         self._spikes += sum(outcome.layer_spikes)
         self._synops += outcome.synops
-        self._n_events += given.n_events
+        self._n_events += sum(given.n_events for given in inputs)
         last = self._done == self._steps
-        if last or self._every or self._confidence is not None:
-            answer = self._track.answer(given, outcome)
+        if last or not self.several:
+            answer = self._track.answer(inputs[-1], outcome)
             self._answers.append(answer)
             last |= self._confidence is not None and max(answer.prediction.probabilities) > self._confidence
         if last:
             self._finish(outcome.tick)
-        return last
-
-    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
-        """Several steps were made; only the sums and the last answer are wanted."""
-        if not self._done:
-            self._queue_ms, self._begun = queue_ms, time.perf_counter() - run.step_ms / 1e3
-        self._done += len(given)
-        self._track.absorb_run(given, run)
-        self._spikes += run.spikes
-        self._synops += run.synops
-        self._n_events += sum(one.n_events for one in given)
-        last = self._done == self._steps
-        if last:
-            end = Outcome(run.logits[-1], [run.spikes], run.synops, NO_RASTER, run.step_ms, run.tick)
-            self._answers.append(self._track.answer(given[-1], end))
-            self._finish(run.tick)
         return last
 
     def _finish(self, tick: int) -> None:
@@ -128,8 +113,7 @@ async def run(
     scheduler = model.scheduler
     track = Track(model.classifier.labels, model.classifier.contract.horizon)
     receiver = RequestReceiver(track, mailbox, confidence=confidence, every=every)
-    ran = None if every or confidence is not None else receiver.ran
-    job = scheduler.open(receiver, request=True, deadline=deadline, ran=ran)
+    job = scheduler.open(receiver, request=True, deadline=deadline, several=receiver.several)
     try:
         if callable(inputs):
             decode = counted(inputs, receiver)
@@ -183,18 +167,12 @@ class Sequence:
         self.track = Track(model.classifier.labels, model.classifier.contract.horizon)
         self.used = time.monotonic()
         self.receiver: RequestReceiver | None = None  # of the request that runs
-        self.job = model.scheduler.open(self, request=True, ran=self.ran)
+        self.job = model.scheduler.open(self, request=True, several=True)
 
-    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
-        """One step was made."""
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
+        """These inputs were stepped."""
         if self.receiver is not None:
-            self.receiver.outcome(given, outcome, queue_ms)
-        return False
-
-    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
-        """Several steps were made."""
-        if self.receiver is not None:
-            self.receiver.ran(given, run, queue_ms)
+            self.receiver.outcome(inputs, outcome, queue_ms)
         return False
 
     def failed(self, error: Exception) -> None:

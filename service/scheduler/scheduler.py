@@ -16,7 +16,7 @@ import torch
 
 from models.classifier import Classifier
 from models.neurons.state import State
-from models.steps import Input, Run, Step
+from models.steps import Input, Step
 from service.http.errors import Broken, Expired, Overloaded, Stopped
 from service.http.metrics import Tick
 from service.scheduler.batch import deliver, split, step_batch
@@ -125,15 +125,15 @@ class Scheduler:
         *,
         request: bool,
         deadline: float = float("inf"),
-        ran: Callable[[list[Input], Run, float], bool] | None = None,
+        several: bool = False,
     ) -> Job:
-        """A job with fresh membranes. With `ran` its receiver takes several steps at once. Raises Stopped.
+        """A job with fresh membranes. `deadline` is on time.monotonic(). Raises Stopped.
 
-        `ran(inputs, run, queue_ms)` is called as `Receiver.outcome` is; `deadline` is on time.monotonic().
+        `several`: its receiver takes several steps at once, which is faster and leaves the answers between out.
         """
         with self._changed:
             self._check_running()
-            return self._queue.open(receiver, request, deadline, ran)
+            return self._queue.open(receiver, request, deadline, several)
 
     def submit(self, job: Job, inputs: Iterable[Input]) -> None:
         """Add inputs of one job, in order. Raises Stopped, ValueError for a shape the network does not take."""

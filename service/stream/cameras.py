@@ -203,9 +203,9 @@ class CameraStream:
 
     # Called by whoever steps the network.
 
-    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         """One step was made."""
-        _, answer = self.core.read(given, outcome)
+        _, answer = self.core.read(inputs, outcome)
         self.camera.post(lambda: self.camera.tell(self.core, answer, queue_ms))
         return False
 

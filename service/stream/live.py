@@ -144,9 +144,9 @@ class Live:
 
     # Called by whoever steps the network.
 
-    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         """One step was made."""
-        ticket, answer = self.core.read(given, outcome)
+        ticket, answer = self.core.read(inputs, outcome)
         self.runtime.mailbox.post(lambda: self.say(self.core.answer(ticket, answer, queue_ms)))
         return False
 

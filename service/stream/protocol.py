@@ -172,9 +172,9 @@ class StreamCore:
 
     # Outcomes in.
 
-    def read(self, given: Input, outcome: Outcome) -> tuple[Ticket, Answer]:
+    def read(self, inputs: list[Input], outcome: Outcome) -> tuple[Ticket, Answer]:
         """One step was made: its message and its answer. In the order of the inputs; raises SessionError."""
-        return self._tickets.popleft(), self.session.read(given, outcome)
+        return self._tickets.popleft(), self.session.read(inputs, outcome)
 
     def answer(self, ticket: Ticket, answer: Answer, queue_ms: float) -> list[Outgoing]:
         """The prediction, and the picture after a message's last one."""

@@ -99,9 +99,9 @@ class Session:
         if self._emulator is not None:
             self._emulator.retune(self.pixels)
 
-    def read(self, given: Input, outcome: Outcome) -> Answer:
+    def read(self, inputs: list[Input], outcome: Outcome) -> Answer:
         """The answer to one of this stream's inputs; call in the order of the inputs."""
-        return self.track.read(given, outcome)
+        return self.track.read(inputs, outcome)
 
     def _inputs(self, bins: list[Bin]) -> list[Input]:
         inputs = [Input(b.x, b.start_us, b.end_us, b.n_events, b.reset) for b in bins]

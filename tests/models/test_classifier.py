@@ -117,7 +117,7 @@ def test_readout_is_the_mean_of_the_last_steps_alone() -> None:
     readout = Readout(4)
     values = np.random.default_rng(0).normal(size=(9, 3))
     for n, value in enumerate(values, 1):
-        readout = readout.push(value)
+        readout = readout.push(value[None])
         assert readout.mean is not None
         np.testing.assert_allclose(readout.mean, values[max(0, n - 4) : n].mean(0))
         assert readout.seen == n

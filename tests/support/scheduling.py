@@ -12,7 +12,7 @@ import torch
 
 from models.classifier import Classifier
 from models.neurons.state import State
-from models.steps import Input, Outcome, Run, Step
+from models.steps import Input, Outcome, Step
 from service.scheduler.queue import Job
 from service.scheduler.scheduler import Scheduler
 from tests.support.models import tiny
@@ -32,29 +32,26 @@ class Listener:
 
     wanted: int = 1_000_000
     outcomes: list[Outcome] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    steps: int = 0  # of the runs
+    steps: int = 0
     errors: list[Exception] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)  # that handed something over
     done: threading.Event = field(default_factory=threading.Event)
 
-    def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         assert queue_ms >= 0
-        assert given.x.shape == SHAPE
+        assert all(given.x.shape == SHAPE for given in inputs)
+        assert len(inputs) == len(outcome.logits)
         self.outcomes.append(outcome)
+        self.steps += len(inputs)
         self.threads.add(threading.get_ident())
-        if len(self.outcomes) == self.wanted:
+        if self.steps == self.wanted:
             self.done.set()
         return False
 
-    def ran(self, given: list[Input], run: Run, queue_ms: float) -> bool:
-        assert queue_ms >= 0
-        assert len(given) == len(run.logits) > 1
-        self.runs.append(run)
-        self.steps += len(given)
-        if self.steps + len(self.outcomes) == self.wanted:
-            self.done.set()
-        return False
+    @property
+    def logits(self) -> list[np.ndarray]:
+        """[K] of every step."""
+        return [row for outcome in self.outcomes for row in outcome.logits]
 
     def failed(self, error: Exception) -> None:
         self.errors.append(error)

@@ -18,8 +18,8 @@ def test_older_requests_finish_first() -> None:
     class Noted(Listener):
         number = 0
 
-        def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
-            super().outcome(given, outcome, queue_ms)
+        def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
+            super().outcome(inputs, outcome, queue_ms)
             if self.done.is_set():
                 order.append(self.number)
             return self.done.is_set()
@@ -89,4 +89,4 @@ def test_dropped_inputs_pass_their_reset_on() -> None:
         scheduler.submit(job, inputs(1, seed=5))
         classifier.gate.set()
         listener.wait()
-    assert np.array_equal(listener.outcomes[1].logits, alone(inputs(1, seed=5))[0])
+    assert np.array_equal(listener.logits[1], alone(inputs(1, seed=5))[0])

@@ -26,7 +26,7 @@ def test_company_changes_nothing() -> None:
         jobs = [open_with(scheduler, inputs(6 + n, seed=n), request=n % 2 == 0) for n in range(8)]
         classifier.gate.set()
         for n, (_, listener) in enumerate(jobs):
-            got = [outcome.logits for outcome in listener.wait().outcomes]
+            got = listener.wait().logits
             np.testing.assert_allclose(got, alone(inputs(6 + n, seed=n)), rtol=1e-4, atol=1e-5)
     assert max(classifier.batches) == 5
 
@@ -34,7 +34,7 @@ def test_company_changes_nothing() -> None:
 def test_a_job_alone_is_bit_equal() -> None:
     with scheduling(tiny()) as scheduler:
         _, listener = open_with(scheduler, inputs(9))
-        got = [outcome.logits for outcome in listener.wait().outcomes]
+        got = listener.wait().logits
     assert all(np.array_equal(a, b) for a, b in zip(got, alone(inputs(9))))
 
 
@@ -43,7 +43,7 @@ def test_reset_starts_with_fresh_membranes() -> None:
     given[3] = Input(given[3].x, 3, 4, 0, True)
     with scheduling(tiny()) as scheduler:
         _, listener = open_with(scheduler, given)
-        got = [outcome.logits for outcome in listener.wait().outcomes]
+        got = listener.wait().logits
     assert all(np.array_equal(a, b) for a, b in zip(got, alone(given)))
     assert all(np.array_equal(a, b) for a, b in zip(got[3:], alone(inputs(6)[3:])))
 
@@ -56,9 +56,9 @@ def test_streams_and_requests_share_a_tick() -> None:
     behind: list[bool] = []
 
     class Looking(Listener):
-        def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
+        def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
             behind[:] = [not listener.done.is_set() for listener in listeners]
-            return super().outcome(given, outcome, queue_ms)
+            return super().outcome(inputs, outcome, queue_ms)
 
     stream = Looking(2)
     scheduler.submit(scheduler.open(stream, request=False), inputs(2))
@@ -79,16 +79,14 @@ def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) ->
     given = [one._replace(reset=n == 7) for n, one in enumerate(inputs(12))]
     scheduler = Scheduler(tiny(), on_tick=ticks.append)
     listener = Listener(len(given))
-    scheduler.submit(scheduler.open(listener, request=True, ran=listener.ran), given)
+    scheduler.submit(scheduler.open(listener, request=True, several=True), given)
     scheduler.start()
     listener.wait()
     scheduler.stop()
-    got = np.concatenate([*(run.logits for run in listener.runs), *(one.logits[None] for one in listener.outcomes)])
     assert max(tick.steps for tick in ticks) > 1
     assert sum(tick.steps for tick in ticks) == 12
-    assert sorted(map(tuple, got.tolist())) == sorted(map(tuple, np.stack(alone(given)).tolist()))
-    spikes = sum(run.spikes for run in listener.runs) + sum(sum(one.layer_spikes) for one in listener.outcomes)
-    assert spikes == sum(tick.spikes for tick in ticks)
+    assert np.array_equal(listener.logits, alone(given))
+    assert sum(sum(one.layer_spikes) for one in listener.outcomes) == sum(tick.spikes for tick in ticks)
 
 
 def test_while_a_stream_is_open_each_step_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +94,7 @@ def test_while_a_stream_is_open_each_step_is_its_own(monkeypatch: pytest.MonkeyP
     with scheduling(tiny()) as scheduler:
         stream = scheduler.open(Listener(), request=False)
         listener = Listener(9)
-        scheduler.submit(scheduler.open(listener, request=True, ran=listener.ran), inputs(9))
+        scheduler.submit(scheduler.open(listener, request=True, several=True), inputs(9))
         assert len(listener.wait().outcomes) == 9
         scheduler.close(stream)
 
@@ -124,7 +122,7 @@ def test_the_models_thread_decodes_what_it_steps() -> None:
         classifier.gate.set()
         for n, listener in enumerate(listeners):
             listener.wait()
-            got = [outcome.logits for outcome in listener.outcomes]
+            got = listener.logits
             assert n == 2 or all(np.array_equal(a, b) for a, b in zip(got, alone(inputs(3, seed=n)), strict=True))
         assert isinstance(listeners[2].errors[0], LookupError)
         assert isinstance(late.wait().errors[0], Expired)
@@ -154,7 +152,7 @@ def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short
     listeners, thread = asyncio.run(stepped())
     for n, listener in enumerate(listeners):
         expected = alone(inputs(3 + n, seed=n))
-        assert all(np.array_equal(a.logits, b) for a, b in zip(listener.outcomes, expected, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(listener.logits, expected, strict=True))
         assert listener.threads == {threading.get_ident() if short else thread}
 
 
@@ -203,7 +201,7 @@ def test_one_bad_item_fails_alone() -> None:
         classifier.gate.set()
         broken.wait()
         for n, listener in enumerate(good):
-            got = [outcome.logits for outcome in listener.wait().outcomes]
+            got = listener.wait().logits
             np.testing.assert_allclose(got, alone(inputs(3, seed=n)), rtol=1e-4, atol=1e-5)
     assert isinstance(broken.errors[0], Broken)
 
@@ -217,8 +215,8 @@ def test_a_wrong_shape_never_joins() -> None:
 
 def test_a_receiver_that_raises_ends_its_job_only() -> None:
     class Faulty(Listener):
-        def outcome(self, given: Input, outcome: Outcome, queue_ms: float) -> bool:
-            raise RuntimeError(f"a defect: {given} {outcome} {queue_ms}")
+        def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
+            raise RuntimeError(f"a defect: {inputs} {outcome} {queue_ms}")
 
     faulty = Faulty()
     with scheduling(tiny()) as scheduler:
@@ -276,7 +274,7 @@ def test_snapshot_and_restore() -> None:
         other = scheduler.open(second, request=False)
         scheduler.restore(other, kept[0])
         scheduler.submit(other, given[3:])
-        got = [outcome.logits for outcome in second.wait().outcomes]
+        got = second.wait().logits
         with pytest.raises(ValueError, match="snapshot"):
             scheduler.restore(other, {})
     assert all(np.array_equal(a, b) for a, b in zip(got, alone(given)[3:]))

@@ -47,8 +47,8 @@ def batches(stream: StreamCore, frame: Frame) -> list[Batch]:
 
 
 def stepped(stream: StreamCore, given: Input) -> list[Outgoing]:
-    result = Outcome(np.zeros(3, np.float32), [1], 2, np.zeros(8, np.uint8), 0.5)
-    return stream.answer(*stream.read(given, result), queue_ms=0.0)
+    result = Outcome(np.zeros((1, 3), np.float32), [1], 2, np.zeros(8, np.uint8), 0.5)
+    return stream.answer(*stream.read([given], result), queue_ms=0.0)
 
 
 def fields(messages: list[Outgoing], *names: str) -> list[tuple[object, ...]]:
