@@ -17,6 +17,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "train": ("app.commands.train", "train a spiking classifier on recordings or images"),
         "convert": ("app.commands.convert", "turn a trained ANN into a spiking network"),
         "compare": ("app.commands.compare", "direct training, conversion and STDP side by side: one report"),
+        "calibrate": ("app.commands.calibrate", "let a model say when it does not know, and how sure it is"),
         "export": ("app.commands.export", "write a checkpoint for other runtimes, or as a page without a server"),
         "models": ("app.commands.models", "the networks that training knows, with their parameter counts"),
     },

@@ -1,7 +1,9 @@
 """One checkpoint: a folder with `model.safetensors` and `config.json`. Nothing in it is ever executed.
 
 `config.json` holds the network's shape, the event contract (what the network must be fed), the labels, how it was
-trained and what was measured. Loading checks every field and every tensor and refuses what it does not know.
+trained and what was measured. Beside the weights lies what `known` is judged by (models/known.py): tensors whose names
+begin with "known.", left out where it was never calibrated. Loading checks every field and every tensor and refuses
+what it does not know.
 """
 
 import json
@@ -9,21 +11,25 @@ import os
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from models.contract import Card, CheckpointError
+from models.known import Known
 from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from models.networks.resnet import ResNetConfig, SpikingResNet
 
 FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+KNOWN = "known."  # what the names of its tensors begin with
 T = TypeVar("T")
 
 
@@ -93,14 +99,37 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
     kind = _kind_of(network)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": asdict(card)}  # type: ignore[call-overload]
+    document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": _written(card)}  # type: ignore[call-overload]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if card.known is not None:
+        tensors |= {
+            KNOWN + name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in card.known.state().items()
+        }
     partial = folder / f".{WEIGHTS}.{os.getpid()}"
     save_file(tensors, partial)
     partial.replace(folder / WEIGHTS)
     partial = folder / f".{CONFIG}.{os.getpid()}"
     partial.write_text(json.dumps(document, indent=1) + "\n")
     partial.replace(folder / CONFIG)
+
+
+def _written(card: Card) -> dict[str, Any]:
+    """The card's fields that config.json holds."""
+    return {name: value for name, value in asdict(replace(card, known=None)).items() if name != "known"}
+
+
+def _known_of(tensors: dict[str, Tensor], horizon: int) -> Known | None:
+    """Take what `known` is judged by out of a checkpoint's tensors. Raises CheckpointError."""
+    state = {name.removeprefix(KNOWN): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(KNOWN)}
+    if not state:
+        return None
+    try:
+        known = Known.from_state(state)
+    except ValueError as error:
+        raise CheckpointError(f"{WEIGHTS}: what `known` is judged by: {error}") from None
+    if known.longest != horizon:
+        raise CheckpointError(f"{WEIGHTS}: `known` is for windows of {known.longest} steps, the read-out has {horizon}")
+    return known
 
 
 def read_config(folder: Path | str) -> tuple[str, Any, Card]:
@@ -135,6 +164,7 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
         tensors = load_file(path)
     except (SafetensorError, OSError):
         raise CheckpointError(f"{WEIGHTS} is not a safetensors file") from None
+    known = _known_of(tensors, card.contract.horizon)
     expected = network.state_dict()
     if set(tensors) != set(expected):
         raise CheckpointError(f"{WEIGHTS} does not hold the tensors of the network that {CONFIG} describes")
@@ -146,4 +176,4 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     network.load_state_dict(tensors)
     if len(card.labels) != config.classes:
         raise CheckpointError(f"{len(card.labels)} labels for {config.classes} classes")
-    return network.eval(), card
+    return network.eval(), replace(card, known=known)

@@ -24,14 +24,15 @@ from encoders.image import IMAGE_ENCODERS
 from encoders.preprocess import fit_digit, fit_plain
 from encoders.sample import Sample
 from models.checkpoint import load
-from models.contract import Card, Contract
+from models.contract import Card, CheckpointError, Contract
 from models.energy.metering import DenseMeter, Meter, dense_macs
 from models.engine.engine import Engine, why_not
 from models.networks.converted.network import ConvertedNetwork
 from models.neurons.layers import spikes_at_all
 from models.neurons.state import State, split_state, stack_states, zero_state
+from models.rates import Rates
 from models.shipped import name_of
-from models.steps import Answer, Input, Outcome, Prediction, Step, Track
+from models.steps import Answer, Input, Outcome, Prediction, Rest, Steady, Step, Track
 
 log = logging.getLogger("spikesight")
 
@@ -63,12 +64,17 @@ class Classifier:
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
         log.info("model_ready", extra={"fields": {"model": name, "runs_on": self.runs_on}})
-        self._engine = None if reason else Engine(self.network, *shape[1:])
+        self.known = card.known
+        layers = 0 if self.known is None else self.known.layers
+        self._engine = None if reason else Engine(self.network, *shape[1:], rates=layers)
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self.ann_macs = dense_macs(self.network, *shape)
         self.road: Road = road_of(self.network)
         self._meter = DenseMeter(self.ann_macs) if self.road == "ann" else Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
+        self._rates = Rates(self.network, layers) if self._engine is None and layers else None
+        if self.known is not None and self.step(torch.zeros(1, *shape), self._zero).rates.shape[1] != self.known.width:
+            raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
 
     @classmethod
     def load(cls, folder: Path | str) -> "Classifier":
@@ -91,6 +97,15 @@ class Classifier:
         """The state of n streams before their first step."""
         return {key: tensor.expand(n, *tensor.shape[1:]).clone() for key, tensor in self._zero.items()}
 
+    def track(self, steady: Steady | None = None) -> Track:
+        """The read-out's side of a new stream."""
+        return Track(self.labels, self.contract.horizon, self.known, steady)
+
+    def rest(self) -> Rest:
+        """What wakes the network in a new stream of events; never, for a model that does not know what nothing is."""
+        active = 0.0 if self.known is None else float(self.known.lines.active[-1])
+        return Rest(active, self.contract.horizon)
+
     @torch.inference_mode()
     def step(self, x: Tensor, state: State) -> Step:
         """One step of N streams: x [N, C, H, W] (uint8 or float) and their states.
@@ -99,17 +114,18 @@ class Classifier:
         """
         if self._engine is not None:
             result = self._engine.run(x[None], state)
-            return Step(result.logits[0], *result[1:])
+            return Step(result.logits[0], *result[1:5], result.rates[0])
         states = split_state(state) or [state] * len(x)  # an ANN keeps none
         steps = [self._plain_step(x[n : n + 1], one) for n, one in enumerate(states)]
-        logits, after, *counts = zip(*steps)
-        return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, counts))
+        logits, after, *others = zip(*steps)
+        return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))
 
     @torch.inference_mode()
     def run(self, x_seq: Tensor, state: State) -> Step:
         """T steps of N streams at once, x_seq [T, N, C, H, W]: the results of T calls of `step`, bit for bit.
 
-        Logits are [T, N, K]; spikes and synaptic operations are summed over the steps; the raster is not for use.
+        Logits are [T, N, K], rates [T, N, S]; spikes and synaptic operations are summed over the steps; the raster is
+        not for use.
         """
         if self._engine is not None:
             return Step(*self._engine.run(x_seq, state))
@@ -118,13 +134,15 @@ class Classifier:
             results.append(self.step(x, results[-1].state if results else state))
         last = results[-1]
         spikes, synops = sum(r.layer_spikes for r in results), sum(r.synops for r in results)
-        return Step(torch.stack([r.logits for r in results]), last.state, spikes, synops, last.raster)  # type: ignore[arg-type]
+        logits, rates = (torch.stack(parts) for parts in zip(*((r.logits, r.rates) for r in results)))
+        return Step(logits, last.state, spikes, synops, last.raster, rates)  # type: ignore[arg-type]
 
     def _plain_step(self, x: Tensor, state: State) -> Step:
         """One step of one stream by the network itself: dense kernels may sum otherwise in other batch sizes."""
         logits, after = self.network(x[None].float(), state)
         counts = self._meter.read()
-        return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.raster)
+        rates = torch.zeros(1, 0) if self._rates is None else self._rates.read()[0]
+        return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.raster, rates)
 
     def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
         """Run the inputs of one stream one after another, from zero state; one prediction each."""
@@ -142,7 +160,8 @@ class Classifier:
         if not bins:
             empty = np.zeros(contract.shape, np.uint8)
             return [Input(empty, 0, contract.bin_us, 0, False)]
-        return [Input(b.x, b.start_us, b.end_us, b.n_events, b.reset) for b in bins]
+        rest = self.rest()
+        return [rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset)) for b in bins]
 
     def image_inputs(self, image: np.ndarray, *, seed: int = 0) -> list[Input]:
         """The steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
@@ -190,7 +209,7 @@ class Stepper:
 
     def __init__(self, classifier: Classifier, track: Track | None = None) -> None:
         self.classifier, self.state = classifier, classifier.initial_state()
-        self.track = track or Track(classifier.labels, classifier.contract.horizon)
+        self.track = track or classifier.track()
 
     def step(self, given: Input) -> Answer:
         """The next input through the network. Raises SessionError when the network overflowed."""
@@ -206,5 +225,6 @@ class Stepper:
             int(result.synops[0]),
             result.raster[0].numpy(),
             took_ms,
+            rates=result.rates.numpy(),
         )
         return self.track.read([given], outcome)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from models.known import Known
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used, in one sentence."""
@@ -61,3 +63,4 @@ class Card:
     labels: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
+    known: Known | None = field(default=None, compare=False)  # beside the weights in their file, not in config.json

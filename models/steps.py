@@ -1,13 +1,14 @@
 """What goes into a step of a stream and what comes out: inputs, outcomes, the read-out over them, answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.known import KEPT, NOTHING, UNKNOWN, Judged, Known, softmax
 from models.neurons.state import State
 
 
@@ -29,34 +30,36 @@ class Step(NamedTuple):
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
     raster: Tensor  # uint8 [N, R]
+    rates: Tensor  # float32 [N, S], what `known` is judged by (models/rates.py); S = 0 for a model without it
 
 
 @dataclass(frozen=True)
 class Readout:
-    """The mean of the logits over the last `steps` steps, so that a stream forgets what came before. A value."""
+    """The mean of what each step gives (logits, and what `known` is judged by) over the last `steps` steps, so that a
+    stream forgets what came before. A value.
+    """
 
     steps: int
-    recent: np.ndarray | None = None  # float64 [n, K], the newest last, n up to `steps`
+    recent: np.ndarray | None = None  # float64 [n, V], the newest last, n up to `steps`
     seen: int = 0
 
-    def push(self, logits: np.ndarray) -> "Readout":
-        """The read-out after k more steps, logits [k, K]."""
-        new = logits.astype(np.float64)
+    def push(self, values: np.ndarray) -> "Readout":
+        """The read-out after k more steps, values [k, V]."""
+        new = values.astype(np.float64)
         recent = new if self.recent is None else np.concatenate([self.recent, new])
         return Readout(self.steps, recent[-self.steps :], self.seen + len(new))
 
     @property
     def mean(self) -> np.ndarray | None:
-        """Float64 [K]; None before the first step."""
+        """Float64 [V]; None before the first step."""
         return None if self.recent is None else self.recent.sum(0) / len(self.recent)
 
     def probabilities(self) -> np.ndarray:
-        """Softmax of the mean, float64 [K]."""
+        """Softmax of the mean of logits, float64 [K]."""
         mean = self.mean
         if mean is None:
             raise ValueError("no step was read yet")
-        powers = np.exp(mean - mean.max())
-        return powers / powers.sum()
+        return softmax(mean)
 
 
 @dataclass(frozen=True)
@@ -65,47 +68,98 @@ class Prediction:
 
     start_us: int
     end_us: int
-    label: str
-    index: int
-    probabilities: tuple[float, ...]
+    label: str  # the best class; "unknown" where known < 0.5, "nothing" where too few events came
+    index: int  # of the best class, whatever the label
+    probabilities: tuple[float, ...]  # of the classes, as if it were one of them
     step: int  # 1, 2, ... since the last reset
     n_events: int  # in this step's bin
     spikes: int  # of this step
     synops: int
     latency_ms: float  # time the step took to compute
     logits: tuple[float, ...]  # of this step alone
+    known: float | None = None  # in [0, 1]: how familiar the input is (models/known.py); None: the model cannot tell
+
+
+FIRST, OTHER = 1.0, 4.0
+"""Evidence, in nats of log odds, that the first label and a change of the label need."""
+LEAST_SHARE = 1e-3  # probabilities below this say no more than this
+LEAST_INERTIA = 10  # steps
 
 
 @dataclass(frozen=True)
 class Steady:
-    """Smoothing and hysteresis of a stream's label; a value.
+    """The label to show: it appears when the evidence is there and stays until other evidence is. A value.
 
-    m <- a m + (1 - a) p with the smoothing a in [0, 1); the shown class changes to the best one only when
-    m[best] - m[shown] > margin.
+    Hypotheses are the K classes, "unknown" and "nothing". Each collects the log odds between it and the shown one, step
+    by step and never below 0 (CUSUM, Page 1954), divided by the steps of a read-out, since its windows overlap; the one
+    that reaches OTHER is shown next. Before anything is shown, odds are those against all others, and FIRST is enough.
+
+    smoothing  share of the old probabilities in [0, 1): m <- a m + (1 - a) p
+    margin     lead in probability below which a step is no evidence
+    inertia    steps that the evidence of one read-out is spread over
     """
 
     smoothing: float = 0.0
     margin: float = 0.0
-    mean: NDArray[np.float64] | None = None  # [K]
-    index: int | None = None
+    inertia: int = LEAST_INERTIA
+    mean: NDArray[np.float64] | None = None  # [K + 2]
+    evidence: NDArray[np.float64] | None = None  # [K + 2]
+    index: int | None = None  # of the shown hypothesis
 
-    def push(self, probabilities: NDArray[np.float64]) -> "Steady":
-        """The value after one more step's probabilities [K]."""
-        if self.mean is None or not self.smoothing:
-            mean = probabilities
+    def push(self, judged: Judged) -> "Steady":
+        """The value after one more step."""
+        shares = np.append(judged.probabilities * judged.known, [1 - judged.known, 0.0])
+        if judged.nothing:
+            shares[:-1], shares[-1] = 0.0, 1.0
+        mean = shares if self.mean is None else self.smoothing * self.mean + (1 - self.smoothing) * shares
+        floored = np.clip(mean, LEAST_SHARE, 1 - LEAST_SHARE)
+        if self.index is None:
+            other, lead, needed = 1 - floored, 2 * mean - 1, FIRST
         else:
-            mean = self.smoothing * self.mean + (1 - self.smoothing) * probabilities
-        best = int(mean.argmax())
-        keep = self.index is not None and mean[best] - mean[self.index] <= self.margin
-        return Steady(self.smoothing, self.margin, mean, self.index if keep else best)
+            other, lead, needed = floored[self.index], mean - mean[self.index], OTHER
+        gained = np.log(floored / other) / self.inertia
+        gained[(gained > 0) & (lead <= self.margin)] = 0.0
+        before = 0.0 if self.evidence is None else self.evidence
+        evidence = np.maximum(before + gained, 0.0)
+        best = int(evidence.argmax())
+        if evidence[best] < needed:
+            return replace(self, mean=mean, evidence=evidence)
+        return replace(self, mean=mean, evidence=np.zeros_like(evidence), index=best)
 
-    def cleared(self) -> "Steady":
-        """The same settings, nothing seen."""
-        return Steady(self.smoothing, self.margin)
+    def restarted(self) -> "Steady":
+        """After a reset: the evidence begins anew, what is shown stays."""
+        return Steady(self.smoothing, self.margin, self.inertia, index=self.index)
+
+    def label(self, labels: Sequence[str]) -> str:
+        """What is shown; empty before there was evidence of anything."""
+        return "" if self.index is None else (*labels, UNKNOWN, NOTHING)[self.index]
+
+
+@dataclass
+class Rest:
+    """Membranes are left to rest while there is nothing to see: the first input behind `steps` quiet ones begins anew.
+
+    Quiet is an input with fewer than `active` values that are not zero.
+    """
+
+    active: float
+    steps: int
+    quiet: int = 0  # inputs in a row
+
+    def push(self, given: Input) -> Input:
+        """The stream's next input, with a reset where it wakes the network."""
+        if np.count_nonzero(given.x) < self.active:
+            self.quiet += 1
+            return given
+        woken, self.quiet = self.quiet >= self.steps, 0
+        return given._replace(reset=True) if woken else given
 
 
 class SessionError(ValueError):
     """Input that this stream cannot take."""
+
+
+NO_RATES = np.zeros((1, 0), np.float32)
 
 
 class Outcome(NamedTuple):
@@ -118,13 +172,14 @@ class Outcome(NamedTuple):
     step_ms: float
     tick: int = 0  # which step of the scheduler this was
     finite: bool = True  # False: the values overflowed the network
+    rates: NDArray[np.float32] = NO_RATES  # [k, S]
 
 
 class Answer(NamedTuple):
     """A prediction, and what a viewer wants beside it."""
 
     prediction: Prediction
-    steady: str
+    steady: str  # the label to show, that does not flicker
     layer_spikes: list[int]
     raster: NDArray[np.uint8]  # [R]
     reset: bool
@@ -135,43 +190,66 @@ class Answer(NamedTuple):
 class Track:
     """The read-out's side of a stream: outcomes in, answers out."""
 
-    def __init__(self, labels: tuple[str, ...], horizon: int, steady: Steady | None = None) -> None:
-        self.labels = labels
-        self.readout = Readout(horizon)
-        self.steady = steady or Steady()
+    def __init__(
+        self, labels: tuple[str, ...], horizon: int, known: Known | None = None, steady: Steady | None = None
+    ) -> None:
+        self.labels, self.known = labels, known
+        self.readout = Readout(horizon)  # of logits, then rates and the count of active inputs where `known` is judged
+        self.width = len(labels) + (0 if known is None else known.width + 1)
+        self.steady = replace(steady or Steady(), inertia=max(horizon, LEAST_INERTIA))
         self.spikes = self.synops = 0
+
+    @property
+    def logits(self) -> NDArray[np.float64] | None:
+        """The read-out's mean logits [K]; None before the first step."""
+        mean = self.readout.mean
+        return None if mean is None else mean[: len(self.labels)]
 
     def absorb(self, inputs: Sequence[Input], outcome: Outcome) -> None:
         """Take k steps into the read-out and the counts. Raises SessionError when the network overflowed."""
         if not outcome.finite:
             raise SessionError("the values are too large for this model")
         if inputs[0].reset:
-            self.readout, self.steady = Readout(self.readout.steps), self.steady.cleared()
+            self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
             self.spikes = self.synops = 0
-        self.readout = self.readout.push(outcome.logits)
+        values = outcome.logits
+        if self.known is not None:
+            active = np.array([[np.count_nonzero(given.x)] for given in inputs], np.float32)
+            values = np.concatenate([values, outcome.rates, active], 1)
+        self.readout = self.readout.push(values)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
 
+    def judge(self) -> Judged:
+        """What the steps of the read-out are taken for; at least one step was absorbed."""
+        mean, classes = self.readout.mean, len(self.labels)
+        assert mean is not None
+        if self.known is None:
+            return Judged(softmax(mean), 1.0, False)
+        steps = min(self.readout.seen, self.readout.steps)
+        return self.known.judge(mean[:classes], mean[classes:-1], float(mean[-1]), steps)
+
     def answer(self, given: Input, outcome: Outcome) -> Answer:
         """The answer after the step that was absorbed last, `given` its input."""
-        probabilities = self.readout.probabilities()
-        self.steady = self.steady.push(probabilities)
-        index = int(probabilities.argmax())
+        judged = self.judge()
+        self.steady = self.steady.push(judged)
+        index = int(judged.probabilities.argmax())
         prediction = Prediction(
             given.start_us,
             given.end_us,
-            self.labels[index],
+            NOTHING if judged.nothing else UNKNOWN if judged.known < KEPT else self.labels[index],
             index,
-            tuple(probabilities.tolist()),
+            tuple(judged.probabilities.tolist()),
             self.readout.seen,
             given.n_events,
             sum(outcome.layer_spikes),
             outcome.synops,
             outcome.step_ms,
             tuple(outcome.logits[-1].tolist()),
+            None if self.known is None else judged.known,
         )
-        steady = self.labels[self.steady.index or 0]
-        return Answer(prediction, steady, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)
+        shown = self.steady.label(self.labels)
+        return Answer(prediction, shown, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """Absorb k steps and answer after the last."""

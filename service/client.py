@@ -63,6 +63,7 @@ class Prediction:
     step_ms: float
     dropped: int
     reset: bool
+    known: float | None = None  # None: the model was not calibrated
     logits: list[float] | None = None  # with logits=True in the hello
 
 

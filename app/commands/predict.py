@@ -50,6 +50,7 @@ def _show(path: Path, predictions: "Sequence[Prediction]", args: argparse.Namesp
         answer = {
             "file": str(path),
             "label": last.label,
+            "known": last.known,
             "probabilities": dict(zip(classifier.labels, last.probabilities)),
             "step": last.step,
             "spikes": sum(p.spikes for p in predictions),

@@ -37,6 +37,7 @@ class EngineResult(NamedTuple):
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
     raster: Tensor  # uint8 [N, R]
+    rates: Tensor  # float32 [T, N, S]: channels of the first layers, shares of their neurons that fired
 
 
 class LayerUse(NamedTuple):
@@ -92,12 +93,19 @@ class Engine:
 
     The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
     benchmarks, since "auto" gives the same bits. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
-    that dense frames take half the time; None asks SPIKESIGHT_PRECISION and then takes "fp32", exact. Raises
-    RuntimeError where `why_not` gives a reason.
+    that dense frames take half the time; None asks SPIKESIGHT_PRECISION and then takes "fp32", exact. The first `rates`
+    neuron layers note their channels' rates (models/rates.py). Raises RuntimeError where `why_not` gives a reason.
     """
 
     def __init__(
-        self, network: nn.Module, height: int, width: int, *, choice: str = "auto", precision: str | None = None
+        self,
+        network: nn.Module,
+        height: int,
+        width: int,
+        *,
+        choice: str = "auto",
+        precision: str | None = None,
+        rates: int = 0,
     ) -> None:
         lib = library()
         if lib is None:
@@ -106,10 +114,10 @@ class Engine:
             raise RuntimeError(f"the engine does not run this network: {reason}")
         self._force, self._library, rounded = CHOICES[choice], lib, rounds_weights(precision)
         if isinstance(network, ConvertedNetwork):
-            self._plan = make_converted_plan(network, rounded=rounded)
+            self._plan = make_converted_plan(network, rounded=rounded, rates=rates)
         else:
             assert isinstance(network, SpikingResNet)
-            self._plan = make_plan(network, height, width, rounded=rounded)
+            self._plan = make_plan(network, height, width, rounded=rounded, rates=rates)
         self.shape, self.classes, self.state_size = self._plan.shape, self._plan.classes, self._plan.state_size
         self.is_signed = any(buffer.is_signed for buffer in self._plan.buffers)
         if self.shape[1:] != (height, width):
@@ -149,6 +157,7 @@ class Engine:
         layer_spikes = torch.empty(streams, layers, dtype=torch.int64)
         synops = torch.empty(streams, dtype=torch.int64)
         raster = torch.empty(streams, rows, dtype=torch.uint8)
+        rates = torch.empty(steps, streams, self._plan.rates_size)
         offsets = np.arange(streams, dtype=np.uint64) * np.uint64(self.state_size * 4)
         sources, targets = offsets + np.uint64(before.data_ptr()), offsets + np.uint64(after.data_ptr())
         call = NativeRun(
@@ -162,14 +171,16 @@ class Engine:
             layer_spikes.data_ptr(),
             synops.data_ptr(),
             raster.data_ptr(),
+            rates.data_ptr(),
             layers,
             rows,
+            self._plan.rates_size,
             self._force,
             int(frozen),
         )
         if self._library.engine_run(self._handle, ctypes.addressof(call)):
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
-        return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster)
+        return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster, rates)
 
     def uses(self) -> list[LayerUse]:
         """Density and kernel of each convolution since the last call."""

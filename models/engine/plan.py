@@ -76,6 +76,7 @@ class Plan:
     classes: int = 0
     state_size: int = 0
     raster_rows: int = 0
+    rates_size: int = 0
 
     def hold(self, tensor: Tensor) -> int:
         """Keep the tensor alive; its address."""
@@ -211,9 +212,15 @@ class Writer:
         held = self.plan.hold(full), self.plan.hold(offsets)
         self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
 
-    def number_rasters(self) -> None:
-        """Rows of the raster in the order of the network's neurons, not of the pass."""
+    def number_outputs(self, rates: int) -> None:
+        """Rows of the raster in the order of the network's neurons, not of the pass; the first `rates` of them note
+        their channels' rates.
+        """
         by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
+        for layer in by_slot[:rates]:
+            layer.rate_channels = self.plan.states[self.slots[layer.neuron - 1]][1]
+            layer.rate_first = self.plan.rates_size
+            self.plan.rates_size += layer.rate_channels
         for layer in by_slot:
             layer.raster_first = self.plan.raster_rows
             self.plan.raster_rows += layer.raster_rows

@@ -197,9 +197,9 @@ class ConvertedPlanner(Reader):
     def reads_out(self, linear: nn.Linear, spikes: Spikes) -> None:
         self.writer.write_readout(cast(Maps, spikes.maps), linear.weight.detach() * spikes.amplitude, linear.bias)
 
-    def make(self) -> Plan:
+    def make(self, rates: int) -> Plan:
         self.walk()
-        self.writer.number_rasters()
+        self.writer.number_outputs(rates)
         return self.writer.plan
 
 
@@ -212,6 +212,6 @@ def unplanned(network: ConvertedNetwork) -> str:
     return ""
 
 
-def make_converted_plan(network: ConvertedNetwork, *, rounded: bool) -> Plan:
+def make_converted_plan(network: ConvertedNetwork, *, rounded: bool, rates: int = 0) -> Plan:
     """The native plan of a converted network. Raises UnplannedError."""
-    return ConvertedPlanner(network, rounded=rounded).make()
+    return ConvertedPlanner(network, rounded=rounded).make(rates)

@@ -39,6 +39,8 @@ class NativeLayer(ctypes.Structure):
         ("raster", POINTER),
         ("raster_rows", NUMBER),
         ("raster_first", NUMBER),
+        ("rate_channels", NUMBER),
+        ("rate_first", NUMBER),
     ]
 
 
@@ -52,8 +54,8 @@ class NativeRun(ctypes.Structure):
         ("streams", NUMBER),
         ("x", POINTER),
         ("x_is_float", NUMBER),
-        *((n, POINTER) for n in ("before", "after", "logits", "layer_spikes", "synops", "raster")),
-        *((n, NUMBER) for n in ("spike_layers", "raster_rows", "force", "frozen")),
+        *((n, POINTER) for n in ("before", "after", "logits", "layer_spikes", "synops", "raster", "rates")),
+        *((n, NUMBER) for n in ("spike_layers", "raster_rows", "rates_size", "force", "frozen")),
     ]
 
 

@@ -139,6 +139,17 @@ void note_raster(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
     for (int64_t r = 0; r < layer.raster_rows; ++r) to[r] |= out[layer.raster[r]] != 0;
 }
 
+void note_rates(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
+    const auto* spikes = reinterpret_cast<const uint8_t*>(plan.frame(layer.spikes, f));
+    const int64_t pixels = layer.height * layer.width, n = f / run.steps, t = f % run.steps;
+    auto* fired = reinterpret_cast<int32_t*>(plan.scratch.get(layer.channels * 4));
+    memset(fired, 0, layer.channels * 4);
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t c = 0; c < layer.channels; ++c) fired[c] += spikes[p * layer.channels + c] != 0;
+    float* to = run.rates + (t * run.streams + n) * run.rates_size + layer.rate_first;
+    for (int64_t c = 0; c < layer.rate_channels; ++c) to[c] = float(fired[c]) / float(pixels);
+}
+
 void fill(Plan& plan, const Layer& layer, int64_t f, int64_t group_frame, int64_t number, const Band& band) {
     const int64_t pixels = (band.last - band.first) * band.width, first = number * layer.chunk;
     if (layer.pool) {
@@ -220,6 +231,7 @@ void run_layer(Plan& plan, const Run& run, size_t number) {
     }
     for (int64_t f = 0; f < frames; ++f) {
         if (layer.neuron) note_raster(plan, run, layer, f);
+        if (layer.rate_channels) note_rates(plan, run, layer, f);
         if (layer.after.buffer >= 0) add_after(plan, layer, f);
     }
 }

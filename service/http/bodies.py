@@ -26,6 +26,7 @@ class StepBody(Body):
     label: str
     index: int
     confidence: float
+    known: float | None = None
     probabilities: list[float]
     n_events: int
     spikes: int
@@ -38,10 +39,20 @@ class PredictBody(Body):
 
     model: str = Field(examples=["nmnist"])
     kind: Literal["image", "recording"]
-    label: str = Field(examples=["7"])
-    index: int = Field(examples=[7])
+    label: str = Field(
+        description='the best class; "unknown" where `known` is below 0.5, "nothing" where too few events came',
+        examples=["7"],
+    )
+    index: int = Field(description="of the best class, whatever the label", examples=[7])
     probabilities: dict[str, float]
-    confidence: float = Field(description="the probability of the label", ge=0, le=1)
+    confidence: float = Field(description="the probability of the best class", ge=0, le=1)
+    known: float | None = Field(
+        default=None,
+        description="how familiar the input is: 95 % of validation data has 0.9 or more, 99 % has 0.5 or more; "
+        "null: the model was not calibrated",
+        ge=0,
+        le=1,
+    )
     step: int = Field(description="steps the answer took")
     steps: list[StepBody] | None = Field(default=None, description="every step, with ?steps=1")
     logits: list[float] | None = Field(default=None, description="mean logits of the read-out, with ?logits=1")

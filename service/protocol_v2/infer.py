@@ -197,6 +197,7 @@ def available(found: Endpoint, results: list[Result]) -> dict[str, Output]:
     values: dict[str, np.ndarray | list[bytes]] = {
         LABEL: [prediction.label.encode() for prediction in last],
         "probabilities": np.asarray([prediction.probabilities for prediction in last], np.float32),
+        "known": np.asarray([prediction.known for prediction in last], np.float32),
         "logits": np.asarray([result.logits for result in results], np.float32),
         "steps": np.asarray([result.steps for result in results], np.int64),
         "spikes": np.asarray([result.spikes for result in results], np.int64),

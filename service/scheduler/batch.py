@@ -31,9 +31,11 @@ def split(result: Step, took_s: float, tick: int) -> Iterator[Outcome]:
     """Each job's share of a batch that made one step, or several."""
     logits, raster = result.logits.float().numpy(), result.raster.numpy()
     logits = logits[None] if logits.ndim == 2 else logits
+    rates = result.rates.numpy()
+    rates = rates[None] if rates.ndim == 2 else rates
     finite = np.atleast_1d(np.isfinite(logits).all((0, 2))).tolist()
     for n, (spikes, synops) in enumerate(zip(result.layer_spikes.tolist(), result.synops.tolist())):
-        yield Outcome(logits[:, n], spikes, synops, raster[n], took_s * 1e3, tick, finite[n])
+        yield Outcome(logits[:, n], spikes, synops, raster[n], took_s * 1e3, tick, finite[n], rates[:, n])
 
 
 def deliver(work: Work, made: Outcome, queue_ms: float) -> bool:

@@ -74,7 +74,7 @@ class RequestReceiver:
         return last
 
     def _finish(self, tick: int) -> None:
-        mean = self._track.readout.mean
+        mean = self._track.logits
         result = Result(
             self._answers if self._every else self._answers[-1:],
             self._done,
@@ -111,7 +111,7 @@ async def run(
     open. Raises Expired, Broken, Stopped, SessionError when the values overflow the network, or what decoding raises.
     """
     scheduler = model.scheduler
-    track = Track(model.classifier.labels, model.classifier.contract.horizon)
+    track = model.classifier.track()
     receiver = RequestReceiver(track, mailbox, confidence=confidence, every=every)
     job = scheduler.open(receiver, request=True, deadline=deadline, several=receiver.several)
     try:
@@ -164,7 +164,7 @@ class Sequence:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.track = Track(model.classifier.labels, model.classifier.contract.horizon)
+        self.track = model.classifier.track()
         self.used = time.monotonic()
         self.receiver: RequestReceiver | None = None  # of the request that runs
         self.job = model.scheduler.open(self, request=True, several=True)

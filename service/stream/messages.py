@@ -214,6 +214,7 @@ def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: 
         index=prediction.index,
         probabilities=prediction.probabilities,
         confidence=prediction.probabilities[prediction.index],
+        known=prediction.known,
         steady=answer.steady,
         n_events=prediction.n_events,
         spikes=prediction.spikes,

@@ -14,7 +14,7 @@ from encoders.dvs import Bin, StreamBinner, progress_us
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
 from models.classifier import Classifier, encoder_for
-from models.steps import Answer, Input, Outcome, SessionError, Steady, Track
+from models.steps import Answer, Input, Outcome, SessionError, Steady
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
 FRAME_SIDE = 640  # larger frames are thinned by whole factors before the pixel model
@@ -35,7 +35,8 @@ class Session:
                 else SensorSize(contract.width, contract.height)
             )
         self.sensor = sensor
-        self.track = Track(classifier.labels, contract.horizon, steady)
+        self.track = classifier.track(steady)
+        self.rest = classifier.rest()
         self.binner = StreamBinner(encoder_for(contract, sensor)) if self.takes_events else None
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
@@ -104,7 +105,7 @@ class Session:
         return self.track.read(inputs, outcome)
 
     def _inputs(self, bins: list[Bin]) -> list[Input]:
-        inputs = [Input(b.x, b.start_us, b.end_us, b.n_events, b.reset) for b in bins]
+        inputs = [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset)) for b in bins]
         if inputs and self._reset:
             inputs[0] = inputs[0]._replace(reset=True)
             self._reset = False

@@ -7,6 +7,7 @@ values, and that no part contradicts another.
 
 import hmac
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ from safetensors.torch import load, save
 
 from encoders.dvs import OpenBin
 from models.neurons.state import State
-from models.steps import Readout, Steady
+from models.steps import OTHER, Readout
 from service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 2
-TENSORS = frozenset({"readout", "steady", "open"})  # beside the membranes
+FORMAT = 3
+TENSORS = frozenset({"readout", "steady", "evidence", "open"})  # beside the membranes
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
@@ -55,8 +56,10 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
         "spikes": track.spikes,
         "synops": track.synops,
         "steady": track.steady.index,
+        "quiet": session.rest.quiet,
     }
-    for name, kept in (("readout", track.readout.recent), ("steady", track.steady.mean)):
+    steady = track.steady
+    for name, kept in (("readout", track.readout.recent), ("steady", steady.mean), ("evidence", steady.evidence)):
         if kept is not None:
             tensors[name] = torch.from_numpy(np.array(kept))
     if session.binner is not None:
@@ -90,13 +93,15 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
         raise ValueError
     if any(not key.startswith("state.") and key not in TENSORS for key in tensors):
         raise ValueError
-    classes = len(session.classifier.labels)
+    hypotheses = (len(session.classifier.labels) + 2,)
     seen, index = whole(values["seen"]), values["steady"]
-    readout = within(tensors.get("readout"), (min(seen, track.readout.steps), classes), -LARGEST_LOGIT, LARGEST_LOGIT)
-    steady = within(tensors.get("steady"), (classes,), 0, 1)
-    if not (readout is None) == (steady is None) == (index is None) == (seen == 0):
+    shape = (min(seen, track.readout.steps), track.width)
+    readout = within(tensors.get("readout"), shape, -LARGEST_LOGIT, LARGEST_LOGIT)
+    steady = within(tensors.get("steady"), hypotheses, 0, 1)
+    evidence = within(tensors.get("evidence"), hypotheses, 0, OTHER)
+    if not (readout is None) == (steady is None) == (evidence is None) == (seen == 0):
         raise ValueError
-    if index is not None and not 0 <= whole(index) < classes:
+    if index is not None and not 0 <= whole(index) < hypotheses[0]:
         raise ValueError
     spikes, synops = whole(values["spikes"]), whole(values["synops"])
     if seen == 0 and (spikes or synops):
@@ -110,7 +115,8 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
             OpenBin(origin, whole(kept["last"]), kept["reset"], whole(kept["n_open"]), tensors["open"].numpy())
         )
     track.readout = Readout(track.readout.steps, readout, seen)
-    track.steady = Steady(track.steady.smoothing, track.steady.margin, steady, index)
+    track.steady = replace(track.steady, mean=steady, evidence=evidence, index=index)
+    session.rest.quiet = whole(values["quiet"])
     track.spikes, track.synops = spikes, synops
 
 

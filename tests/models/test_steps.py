@@ -1,15 +1,76 @@
-"""The label that stays until another leads."""
+"""The label to show, and when the network is woken."""
 
 import numpy as np
+import pytest
 
-from models.steps import Steady
+from models.known import NOTHING, UNKNOWN, Judged
+from models.steps import LEAST_INERTIA, OTHER, Input, Rest, Steady
+
+LABELS = ("a", "b")
+A, B, STRANGE, EMPTY = (
+    Judged(np.array([0.97, 0.03]), 1.0, False),
+    Judged(np.array([0.03, 0.97]), 1.0, False),
+    Judged(np.array([0.97, 0.03]), 0.01, False),
+    Judged(np.array([0.97, 0.03]), 0.0, True),
+)
 
 
-def test_steady_label_needs_a_lead() -> None:
-    steady = Steady(smoothing=0.5, margin=0.3)
-    shown = []
-    for p in ([0.6, 0.4], [0.45, 0.55], [0.2, 0.8], [0.1, 0.9], [0.1, 0.9]):
-        steady = steady.push(np.array(p))
-        shown.append(steady.index)
-    assert shown == [0, 0, 0, 1, 1]
-    assert steady.cleared() == Steady(0.5, 0.3)
+def shown(steady: Steady, seen: list[Judged]) -> list[str]:
+    labels = []
+    for judged in seen:
+        steady = steady.push(judged)
+        labels.append(steady.label(LABELS))
+    return labels
+
+
+def test_a_label_appears_with_evidence_and_stays_until_there_is_other() -> None:
+    labels = shown(Steady(), [A] * 10 + [B] * 3 + [A] * 10 + [B] * 30)
+    changes = [n for n in range(1, len(labels)) if labels[n] != labels[n - 1]]
+    assert labels[0] == "", "one step is no evidence yet"
+    assert [labels[n] for n in changes] == ["a", "b"], "three steps of another class change nothing"
+    assert 2 <= changes[0] <= 5
+    assert 23 + OTHER * LEAST_INERTIA / np.log(0.97 / 0.03) <= changes[1] + 1 <= 23 + 15
+
+
+@pytest.mark.parametrize(("seen", "label"), [(STRANGE, UNKNOWN), (EMPTY, NOTHING)])
+def test_unknown_and_nothing_are_labels_like_others(seen: Judged, label: str) -> None:
+    labels = shown(Steady(), [seen] * 20 + [A] * 20 + [seen] * 20)
+    assert [labels[n] for n in (19, 39, 59)] == [label, "a", label]
+
+
+def test_two_classes_that_take_turns_change_nothing() -> None:
+    turns = ([Judged(np.array([0.7, 0.3]), 1.0, False)] * 12 + [Judged(np.array([0.3, 0.7]), 1.0, False)] * 12) * 20
+    assert set(shown(Steady(), [A] * 10 + turns)[10:]) == {"a"}
+
+
+def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
+    steady = Steady()
+    for judged in [A] * 10 + [B] * 11:
+        steady = steady.push(judged)
+    assert steady.label(LABELS) == "a"
+    assert steady.evidence is not None
+    assert steady.evidence[1] > OTHER / 2
+    again = steady.restarted()
+    assert again.label(LABELS) == "a"
+    assert shown(again, [B] * 5) == ["a"] * 5
+
+
+def test_a_lead_below_the_margin_is_no_evidence() -> None:
+    close = Judged(np.array([0.4, 0.6]), 1.0, False)
+    assert shown(Steady(), [A] * 10 + [close] * 200)[-1] == "b"
+    assert shown(Steady(margin=0.3), [A] * 10 + [close] * 200)[-1] == "a"
+
+
+def test_smoothing_keeps_a_share_of_the_old_probabilities() -> None:
+    steady = Steady(smoothing=0.5).push(A).push(B)
+    assert steady.mean is not None
+    np.testing.assert_allclose(steady.mean, [0.5, 0.5, 0, 0])
+
+
+def test_the_network_begins_anew_behind_a_long_quiet() -> None:
+    rest = Rest(active=3, steps=4)
+    counts = [5, 0, 2, 0, 5, 0, 0, 0, 0, 2, 5, 5]
+    inputs = [rest.push(Input(np.arange(9) < n, 0, 1, n, False)) for n in counts]
+    assert [given.reset for given in inputs] == [False] * 10 + [True, False]
+    asleep = Rest(active=0, steps=1)
+    assert not any(asleep.push(Input(np.zeros(9), 0, 1, 0, False)).reset for _ in range(5)), "0: nothing is quiet"

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from models.contract import Card
 from training.config import TrainConfig, to_yaml
 from training.data import Data, read_item
 from training.run.evaluate import Evaluation, evaluate, interval
+from training.run.known import calibrated
 from training.run.resume import Progress
 
 
@@ -215,10 +217,15 @@ def write_report(
         "samples": card.training["samples"],
         "recorded": data.recorded,
     }
-    save(model, network, card_of(metrics))
+    known = None
+    try:
+        known, metrics["known"] = calibrated(network, data)
+    except ValueError as error:
+        print(f"not calibrated, so `known` will be null: {error}", flush=True)
+    save(model, network, replace(card_of(metrics), known=known))
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs
-    save(model, network, card_of(metrics))
+    save(model, network, replace(card_of(metrics), known=known))
     rows = [",".join(["truth", *data.labels])]
     rows += [",".join([label, *map(str, row)]) for label, row in zip(data.labels, test.confusion.tolist())]
     write_whole(folder / "confusion.csv", "\n".join(rows) + "\n")

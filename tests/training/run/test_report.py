@@ -12,7 +12,7 @@ import yaml
 
 from models.checkpoint import load
 from models.classifier import Stepper
-from models.steps import Input, Prediction, Step
+from models.steps import Input, Prediction, Step, Track
 from tests.support.data_sets import small_config, write_nmnist
 from training.config import TrainConfig, from_mapping
 from training.run.loop import fit
@@ -98,6 +98,9 @@ class Counting:
     def load(_: Path) -> "Counting":
         return Counting()
 
+    def track(self) -> Track:
+        return Track(self.labels, self.contract.horizon)
+
     def initial_state(self) -> dict[str, torch.Tensor]:
         return {"steps": torch.zeros(1)}
 
@@ -107,7 +110,7 @@ class Counting:
     def step(self, _: torch.Tensor, state: dict[str, torch.Tensor]) -> Step:
         steps = state["steps"] + 1
         logits = 9 * torch.nn.functional.one_hot(steps.long(), 11).float()
-        return Step(logits, {"steps": steps}, torch.zeros(1, 1), torch.zeros(1), torch.zeros(1, 1))
+        return Step(logits, {"steps": steps}, torch.zeros(1, 1), torch.zeros(1), torch.zeros(1, 1), torch.zeros(1, 0))
 
     def predict(self, inputs: list[Input]) -> list[Prediction]:
         stepper = Stepper(self)  # type: ignore[arg-type]

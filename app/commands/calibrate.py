@@ -1,0 +1,71 @@
+"""`spikesight calibrate`: lets a trained model say when it does not know, and how sure it really is."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.contract import Card
+    from training.config import TrainConfig
+
+DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` in [0, 1], labels may be "unknown" and
+"nothing", and probabilities are those of being right.
+
+  spikesight calibrate nmnist --root DATA
+  spikesight calibrate runs/mine/model --data my_recordings --to calibrated
+
+Training does this by itself at its end; this command is for models trained before, converted ones, and other data.
+The distance is fitted on the training samples, every threshold and the temperature on the validation samples of the
+same split that the training made: never on a test sample, and on nothing that is to be rejected."""
+
+CONTRACT = ("steps", "bin_us", "height", "width", "encoding")  # settings of a run that the model's contract fixes
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a shipped model or a checkpoint folder; its file of weights is written anew")
+    parser.add_argument(
+        "--data", default="", help="what it was trained on: a name or a folder, as for train-dvs (default: by its card)"
+    )
+    parser.add_argument("--root", default="", help="where named data sets lie (default data)")
+    parser.add_argument("--cache", default="", help="where binned recordings are kept (as for train-dvs)")
+    parser.add_argument("--to", type=Path, help="write the calibrated model to this folder and leave the other alone")
+
+
+def settings(card: "Card", data: str, root: str, cache: str) -> "TrainConfig":
+    """The settings of the training as the card tells them, as far as they choose and read the data.
+
+    Raises ValueError where the card names no data.
+    """
+    from training.config import SETTINGS, TrainConfig, from_mapping
+
+    recipe = {name: value for name, value in card.training.get("recipe", {}).items() if name in SETTINGS}
+    config = from_mapping(TrainConfig(), recipe, "the model's card")
+    named = {"data": data, "root": root, "cache": cache}
+    config = config.replaced(**{name: value for name, value in named.items() if value})
+    if not data and "data" not in recipe:
+        raise ValueError("the model's card does not say what it was trained on: give --data")
+    return config.replaced(**{name: getattr(card.contract, name) for name in CONTRACT})
+
+
+def run(args: argparse.Namespace) -> int:
+    from models.checkpoint import load, save
+    from models.shipped import find
+    from training.data import load_data
+    from training.run.known import calibrated
+
+    folder = find(args.model)
+    network, card = load(folder)
+    data = load_data(settings(card, args.data, args.root, args.cache))
+    if data.labels != card.labels:
+        raise ValueError(f"the data's classes are {', '.join(data.labels)}; the model's are {', '.join(card.labels)}")
+    print("calibrating ...", flush=True)
+    known, measured = calibrated(network, data)
+    metrics = {**card.metrics, "known": measured}
+    save(args.to or folder, network, replace(card, known=known, metrics=metrics))
+    print(
+        f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "
+        f"temperature {measured['temperature']}, expected calibration error "
+        f"{measured['calibration_error_before']} -> {measured['calibration_error']}"
+    )
+    return 0

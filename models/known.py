@@ -1,0 +1,236 @@
+"""Whether an input is of the kind that a network was trained on: `known` in [0, 1], and calibrated probabilities.
+
+Two scores of a window, neither of which has seen what it must reject, standardised on validation data and added:
+
+* the Mahalanobis distance (Lee et al. 2018) of the square roots of the window's firing rates to the nearest class mean,
+  the covariance shared by the classes. The square root gives counts of any rate the same variance.
+* the energy, -log sum exp of the mean logits (Liu et al. 2020).
+
+Both are running means over steps, as the logits are, and every number below is kept for each length of the window.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+UNKNOWN, NOTHING = "unknown", "nothing"
+"""Labels of an input that is none of the classes, and of too few events to say."""
+SHOWN, KEPT = 0.9, 0.5
+"""`known` of a window that 95 % and 99 % of the validation windows are at least as familiar as."""
+SHRINK = 1e-3  # of a covariance towards a sphere of the same volume of variance
+
+
+class ClassDistance:
+    """Squared Mahalanobis distance of feature vectors to the nearest class mean, with one covariance for all classes.
+
+    A value of two arrays: `centres` float64 [K, D] and `whiten` float64 [D, D], the inverse covariance being
+    whiten^T whiten. Features should have about the same variance wherever they lie: for rates, their square roots.
+    """
+
+    def __init__(self, centres: Floats, whiten: Floats) -> None:
+        if centres.ndim != 2 or whiten.shape != (centres.shape[1],) * 2 or not len(centres):
+            raise ValueError("centres must be [K, D] and whiten [D, D]")
+        self.centres, self.whiten = centres, whiten
+        self._placed = centres @ whiten.T
+
+    @classmethod
+    def fit(
+        cls, features: NDArray, labels: NDArray[np.integer], weights: NDArray | None = None, shrink: float = SHRINK
+    ) -> "ClassDistance":
+        """From features [M, D] and labels [M]; classes are the labels that occur, in ascending order.
+
+        `weights` [M] say how much each sample counts. `shrink` moves the covariance towards a sphere, so that few
+        samples suffice. Raises ValueError without samples, or where none differs from its class mean.
+        """
+        x, weights = np.asarray(features, np.float64), np.ones(len(features)) if weights is None else weights
+        classes, index = np.unique(labels, return_inverse=True)
+        if not len(classes):
+            raise ValueError("no samples to fit a distance on")
+        centres = np.stack([np.average(x[index == k], 0, weights[index == k]) for k in range(len(classes))])
+        rest = x - centres[index]
+        covariance = (rest * (weights / weights.sum())[:, None]).T @ rest
+        spread = np.trace(covariance) / len(covariance)
+        if not spread > 0:
+            raise ValueError("every sample equals its class mean: more samples a class are needed")
+        values, vectors = np.linalg.eigh(covariance + shrink * spread * np.eye(len(covariance)))
+        return cls(centres, (vectors / np.sqrt(values)).T)
+
+    def scores(self, features: NDArray) -> Floats:
+        """Of features [..., D]: float64 [..., K], the squared distance to each class mean."""
+        placed = np.asarray(features, np.float64) @ self.whiten.T
+        return ((placed[..., None, :] - self._placed) ** 2).sum(-1)
+
+    def score(self, features: NDArray) -> Floats:
+        """Of features [..., D]: float64 [...], the squared distance to the nearest class mean."""
+        return self.scores(features).min(-1)
+
+    def state(self) -> dict[str, NDArray]:
+        """The arrays that `from_state` takes, float32."""
+        return {"centres": self.centres.astype(np.float32), "whiten": self.whiten.astype(np.float32)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, NDArray]) -> "ClassDistance":
+        """The inverse of `state`. Raises KeyError and ValueError."""
+        return cls(np.asarray(state["centres"], np.float64), np.asarray(state["whiten"], np.float64))
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What is read off the validation data for each length of the window, 1 to T: float64 [T] each."""
+
+    temperature: Floats  # of the softmax
+    distance_mean: Floats  # of the logarithm of the distance
+    distance_spread: Floats
+    energy_mean: Floats
+    energy_spread: Floats
+    shown: Floats  # sum of both scores that 95 % of the windows do not exceed
+    kept: Floats  # 99 %
+    active: Floats  # input values a step that are not zero: fewer than this are nothing
+
+
+class Judged(NamedTuple):
+    """What a window is taken for."""
+
+    probabilities: Floats  # [K], with the calibrated temperature
+    known: float
+    nothing: bool
+
+
+def softmax(logits: Floats) -> Floats:
+    """Along the last axis."""
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def energy(logits: Floats) -> Floats:
+    """-log sum exp along the last axis (Liu et al. 2020)."""
+    most = logits.max(-1)
+    return -most - np.log(np.exp(logits - most[..., None]).sum(-1))
+
+
+class Known:
+    """The judgement that a checkpoint carries: the distance, the layers it looks at, and the lines."""
+
+    def __init__(self, layers: int, distance: ClassDistance, lines: Lines) -> None:
+        self.layers, self.distance, self.lines = layers, distance, lines
+        self.width = distance.centres.shape[1]  # R
+        self.longest = len(lines.kept)
+
+    def judge(self, logits: Floats, rates: Floats, active: float, steps: int) -> Judged:
+        """A window of `steps` steps: its mean logits [K], mean rates [R] and mean count of active inputs a step."""
+        at, lines = min(steps, self.longest) - 1, self.lines
+        nothing = active < lines.active[at]
+        probabilities = softmax(logits / lines.temperature[at])
+        if nothing:
+            return Judged(probabilities, 0.0, True)
+        strange = self._strange(at, float(self.distance.score(np.sqrt(rates))), float(energy(logits)))
+        # log 9: the logit of SHOWN; KEPT is the logistic's middle.
+        exponent = np.log(9) * (strange - lines.kept[at]) / (lines.kept[at] - lines.shown[at])
+        return Judged(probabilities, float(1 / (1 + np.exp(np.clip(exponent, -60, 60)))), False)
+
+    def _strange(self, at: int, distance: float, energy: float) -> float:
+        lines = self.lines
+        return (np.log(max(distance, 1e-12)) - lines.distance_mean[at]) / lines.distance_spread[at] + (
+            energy - lines.energy_mean[at]
+        ) / lines.energy_spread[at]
+
+    def state(self) -> dict[str, NDArray]:
+        """Everything as arrays, float32: what a checkpoint holds."""
+        lines = np.stack([getattr(self.lines, f.name) for f in fields(Lines)]).astype(np.float32)
+        return {**self.distance.state(), "lines": lines, "layers": np.array([self.layers], np.float32)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, NDArray]) -> "Known":
+        """The inverse of `state`. Raises ValueError for arrays that do not fit together or are not finite."""
+        if set(state) != {"centres", "whiten", "lines", "layers"}:
+            raise ValueError("it must have centres, whiten, lines and layers")
+        if not all(np.isfinite(array).all() for array in state.values()):
+            raise ValueError("it must be finite")
+        lines, layers = np.asarray(state["lines"], np.float64), state["layers"]
+        if lines.ndim != 2 or lines.shape[0] != len(fields(Lines)) or not lines.shape[1] or layers.shape != (1,):
+            raise ValueError("its lines must be [8, T]")
+        read = Lines(*lines)
+        if min(read.temperature.min(), read.distance_spread.min(), read.energy_spread.min()) <= 0:
+            raise ValueError("temperatures and spreads must be positive")
+        if not (read.kept > read.shown).all():
+            raise ValueError("the line of 99 % must lie above that of 95 %")
+        return cls(int(layers[0]), ClassDistance.from_state(state), read)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Running means of samples over the first 1 to T steps; the last axis but one is the window's length."""
+
+    logits: Floats  # [M, T, K]
+    rates: Floats  # [M, T, R]
+    active: Floats  # [M, T]
+    labels: NDArray[np.int64]  # [M]
+    weights: Floats  # [M]: how much each sample counts
+
+
+def running_mean(steps: NDArray) -> Floats:
+    """Of [M, T, ...] along T."""
+    shape = (1, -1, *[1] * (steps.ndim - 2))
+    return np.cumsum(steps, 1, dtype=np.float64) / np.arange(1, steps.shape[1] + 1).reshape(shape)
+
+
+def fit_known(layers: int, training: Windows, validation: Windows) -> Known:
+    """The distance from the training windows, all else from validation windows. Raises ValueError for too few."""
+    if len(validation.labels) < 20:
+        raise ValueError(f"{len(validation.labels)} validation samples are too few to fix thresholds on; 20 at least")
+    distance = ClassDistance.fit(np.sqrt(training.rates[:, -1]), training.labels, training.weights)
+    rows: list[Sequence[float]] = []
+    weights = validation.weights
+    for at in range(validation.logits.shape[1]):
+        logits, active = validation.logits[:, at], validation.active[:, at]
+        far = np.log(np.maximum(distance.score(np.sqrt(validation.rates[:, at])), 1e-12))
+        cold = energy(logits)
+        (far_mean, far_spread), (cold_mean, cold_spread) = moments(far, weights), moments(cold, weights)
+        strange = (far - far_mean) / far_spread + (cold - cold_mean) / cold_spread
+        shown, kept = quantile(strange, weights, 0.95), quantile(strange, weights, 0.99)
+        rows.append(
+            (
+                fit_temperature(logits, validation.labels, weights),
+                far_mean,
+                far_spread,
+                cold_mean,
+                cold_spread,
+                shown,
+                max(kept, shown + 0.1),
+                0.5 * quantile(active, weights, 0.001),
+            )
+        )
+    return Known(layers, distance, Lines(*np.array(rows, np.float64).T))
+
+
+def moments(values: Floats, weights: Floats) -> tuple[float, float]:
+    """Weighted mean and standard deviation, the latter at least 1e-6."""
+    mean = np.average(values, weights=weights)
+    return float(mean), max(1e-6, float(np.sqrt(np.average((values - mean) ** 2, weights=weights))))
+
+
+def quantile(values: Floats, weights: Floats, share: float) -> float:
+    """The smallest value that this share of the weight does not exceed."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order[min(len(order) - 1, int(np.searchsorted(reached, share - 1e-12)))]])
+
+
+def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats) -> float:
+    """The temperature in [0.05, 20] of least cross-entropy (Guo et al. 2017), by golden section on its logarithm."""
+    rows = np.arange(len(labels))
+
+    def loss(log_t: float) -> float:
+        scaled = logits / np.exp(log_t)
+        return float(np.average(-energy(scaled) - scaled[rows, labels], weights=weights))
+
+    low, high, ratio = np.log(0.05), np.log(20.0), (np.sqrt(5) - 1) / 2
+    for _ in range(60):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, right) if loss(left) < loss(right) else (left, high)
+    return float(np.exp((low + high) / 2))

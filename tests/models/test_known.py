@@ -1,0 +1,127 @@
+"""`known`: fitted on what a network was trained on, it tells other things from it; nothing else is asked of it."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.known import KEPT, SHOWN, ClassDistance, Known, Lines, Windows, energy, fit_known, quantile, softmax
+
+CLASSES, WIDTH, STEPS = 3, 8, 4
+RANDOM = np.random.default_rng(0)
+PLACES = RANDOM.uniform(0.2, 0.5, (CLASSES, WIDTH))
+
+
+def windows(count: int, seed: int, shift: float = 0.0, sure: float = 6.0) -> Windows:
+    """Samples of three classes: rates around PLACES, closer the longer the window, and logits that mostly agree."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, CLASSES, count)
+    noise = random.normal(0, 0.05, (count, STEPS, WIDTH)) / np.sqrt(np.arange(1, STEPS + 1))[:, None]
+    rates = np.clip(PLACES[labels][:, None] + noise + shift, 0, 1)
+    logits = random.normal(0, 1, (count, STEPS, CLASSES))
+    logits[np.arange(count), :, labels] += sure
+    return Windows(logits, rates, np.full((count, STEPS), 50.0), labels, np.ones(count))
+
+
+def judged(known: Known, of: Windows, at: int) -> NDArray[np.float64]:
+    """`known` of each sample's window of at + 1 steps."""
+    return np.array(
+        [known.judge(le[at], r[at], a[at], at + 1).known for le, r, a in zip(of.logits, of.rates, of.active)]
+    )
+
+
+KNOWN = fit_known(2, windows(600, 1), windows(2000, 2))
+
+
+@pytest.mark.parametrize("at", range(STEPS))
+def test_the_lines_keep_what_they_say_of_fresh_samples(at: int) -> None:
+    fresh = judged(KNOWN, windows(2000, 3), at)
+    assert 0.93 < (fresh >= SHOWN).mean() < 0.97
+    assert 0.98 < (fresh >= KEPT).mean() < 0.998
+
+
+def test_what_lies_elsewhere_is_unknown() -> None:
+    assert (judged(KNOWN, windows(200, 4, shift=0.4), STEPS - 1) < KEPT).all(), "other rates, sure of a class"
+    vague = judged(KNOWN, windows(200, 5, sure=0.0), STEPS - 1)
+    assert np.median(vague) < KEPT, "the right rates, sure of no class"
+
+
+def test_too_few_active_inputs_are_nothing() -> None:
+    of = windows(1, 7)
+    floor = KNOWN.lines.active[-1]
+    assert floor == 25
+    quiet = KNOWN.judge(of.logits[0, -1], of.rates[0, -1], 24.9, STEPS)
+    assert quiet.nothing
+    assert quiet.known == 0
+    assert not KNOWN.judge(of.logits[0, -1], of.rates[0, -1], 25.0, 99).nothing, "longer windows count as the longest"
+
+
+def test_the_temperature_makes_the_probabilities_those_of_being_right() -> None:
+    random = np.random.default_rng(0)
+    truth = random.normal(0, 2, (4000, CLASSES))
+    labels = np.array([random.choice(CLASSES, p=p) for p in softmax(truth)])
+    of = Windows(
+        3 * np.repeat(truth[:, None], STEPS, 1), windows(4000, 8).rates, np.ones((4000, STEPS)), labels, np.ones(4000)
+    )
+    np.testing.assert_allclose(fit_known(1, windows(600, 1), of).lines.temperature, 3, rtol=0.1)
+
+
+def test_the_distance_is_mahalanobis_of_the_nearest_class() -> None:
+    random = np.random.default_rng(1)
+    mix = random.normal(size=(4, 4))
+    labels = np.arange(5000) % 2
+    features = random.normal(size=(5000, 4)) @ mix + labels[:, None] * 20
+    distance = ClassDistance.fit(features, labels, shrink=0)
+    inverse = np.linalg.inv(np.cov((features - distance.centres[labels]).T, bias=True))
+    apart = random.normal(size=(6, 4)) * 30
+    expected = [min((x - c) @ inverse @ (x - c) for c in distance.centres) for x in apart]
+    np.testing.assert_allclose(distance.score(apart), expected, rtol=1e-6)
+    assert distance.scores(features).argmin(1).tolist() == labels.tolist()
+    assert abs(distance.score(features).mean() - 4) < 0.1, "as many as there are dimensions"
+    again = ClassDistance.from_state(distance.state())
+    np.testing.assert_allclose(again.score(apart), expected, rtol=1e-3)
+
+
+def test_weights_are_repetitions() -> None:
+    features, labels = RANDOM.normal(size=(30, 3)), np.arange(30) % 2
+    times = np.arange(30) % 3 + 1
+    repeated = ClassDistance.fit(np.repeat(features, times, 0), np.repeat(labels, times))
+    weighted = ClassDistance.fit(features, labels, times.astype(float))
+    np.testing.assert_allclose(weighted.whiten @ weighted.centres.T, repeated.whiten @ repeated.centres.T)
+    assert quantile(features[:, 0], times.astype(float), 0.9) == quantile(
+        np.repeat(features[:, 0], times), np.ones(times.sum()), 0.9
+    )
+
+
+def test_energy_is_minus_the_logarithm_of_the_sum() -> None:
+    logits = RANDOM.normal(size=(5, 4)) * 100
+    np.testing.assert_allclose(energy(logits), -np.logaddexp.reduce(logits, 1))
+
+
+def test_its_arrays_hold_all_of_it_and_nothing_else_is_taken() -> None:
+    state = KNOWN.state()
+    assert sum(array.nbytes for array in state.values()) < 4 * (
+        WIDTH * (WIDTH + CLASSES) + len(fields(Lines)) * STEPS + 2
+    )
+    of = windows(50, 9)
+    np.testing.assert_allclose(judged(Known.from_state(state), of, 2), judged(KNOWN, of, 2), atol=1e-4)
+    for change in (
+        {"lines": state["lines"][:, :0]},
+        {"lines": state["lines"] * np.nan},
+        {"lines": state["lines"] * 0},
+        {"whiten": state["whiten"][:3]},
+        {"layers": np.zeros(2, np.float32)},
+        {"more": np.zeros(1)},
+    ):
+        with pytest.raises(ValueError, match=r"must|it "):
+            Known.from_state(state | change)
+
+
+def test_too_little_is_refused() -> None:
+    with pytest.raises(ValueError, match="20 at least"):
+        fit_known(1, windows(50, 1), windows(19, 2))
+    with pytest.raises(ValueError, match="no samples"):
+        ClassDistance.fit(np.zeros((0, 3)), np.zeros(0, int))
+    with pytest.raises(ValueError, match="equals its class mean"):
+        ClassDistance.fit(np.ones((9, 3)), np.zeros(9, int))

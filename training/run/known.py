@@ -1,0 +1,130 @@
+"""What `known` is judged by (models/known.py), from a run's data: the distance from training samples, all lines from
+validation samples. Nothing that is to be rejected, and no test sample, is ever looked at.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.contract import Contract
+from models.engine.engine import Engine, can_run
+from models.known import Known, Windows, fit_known, running_mean, softmax
+from models.rates import Rates, layers_to_watch
+from training.data import Data, Frames
+from training.data.cache import emulate_mnist
+from training.step.batches import evaluation_input
+
+MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
+BATCH = 32
+Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to (logits [T, N, K], rates [T, N, S])
+
+
+def calibrated(network: nn.Module, data: Data) -> tuple[Known, dict[str, Any]]:
+    """What to judge `known` by, and what was measured on the validation samples. Raises ValueError for too few."""
+    network = network.cpu().eval()
+    layers = layers_to_watch(network, data.contract.shape)
+    if not layers:
+        raise ValueError("this network has no neurons to watch")
+    forward = forwarder(network, data.contract, layers)
+    training = read(forward, _training_parts(data), data.contract)
+    validation = read(forward, _validation_parts(data), data.contract)
+    known = fit_known(layers, training, validation)
+    return known, _measured(known, training, validation)
+
+
+def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
+    """Runs windows from zero state: by the engine where it takes the network."""
+    if can_run(network):
+        engine = Engine(network, contract.height, contract.width, rates=layers)
+
+        def by_engine(x_seq: Tensor) -> tuple[Tensor, Tensor]:
+            result = engine.run(x_seq)
+            return result.logits, result.rates
+
+        return by_engine
+    rates = Rates(network, layers)
+
+    @torch.inference_mode()
+    def plainly(x_seq: Tensor) -> tuple[Tensor, Tensor]:
+        return network(x_seq)[0], rates.read()
+
+    return plainly
+
+
+def read(forward: Forward, parts: list[Frames], contract: Contract) -> Windows:
+    """The windows of the samples of each part; the parts count alike, whatever their sizes."""
+    logits, rates, active, labels, weights = [], [], [], [], []
+    for part in parts:
+        for start in range(0, len(part), BATCH):
+            rows = slice(start, min(start + BATCH, len(part)))
+            x_seq = evaluation_input(torch.from_numpy(np.array(part.frames[rows])), contract)
+            made, noted = forward(x_seq.contiguous())
+            logits.append(running_mean(made.transpose(0, 1).numpy()))
+            rates.append(running_mean(noted.transpose(0, 1).numpy()))
+            active.append(running_mean(x_seq.flatten(2).count_nonzero(2).T.numpy()))
+        labels.append(part.labels)
+        weights.append(np.full(len(part), 1 / len(part)))
+    joined = [np.concatenate(each) for each in (logits, rates, active, labels, weights)]
+    horizon = contract.horizon
+    return Windows(joined[0][:, :horizon], joined[1][:, :horizon], joined[2][:, :horizon], joined[3], joined[4])
+
+
+def _some(frames: Frames, most: int, first: int = 0) -> Frames:
+    """Up to `most` of the samples from `first` on, spread evenly."""
+    rows = np.arange(first, len(frames))
+    return frames.take(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
+
+
+def _training_parts(data: Data) -> list[Frames]:
+    """The recordings once each, and what was emulated beside them."""
+    emulated = data.recorded * data.config.emulation.repeat if data.config.emulation.emulated else len(data.train)
+    if emulated >= len(data.train):
+        return [_some(data.train, MOST_TRAINING)]
+    recorded = data.train.take(np.arange(data.recorded))
+    return [_some(recorded, MOST_TRAINING // 2), _some(data.train, MOST_TRAINING // 2, emulated)]
+
+
+def _validation_parts(data: Data) -> list[Frames]:
+    """The validation split, and fresh emulations where the network was trained on some."""
+    parts, config = [_some(data.val, MOST_VALIDATION)], data.config
+    if config.emulation.emulated == "mnist":
+        shown = shown_images_of(data.split["train"]) | shown_images_of(data.split["val"])
+        used = frozenset(range(config.emulation.emulated_count + len(shown)))
+        emulation = replace(config.emulation, emulated_count=SPARE)
+        spare = emulate_mnist(replace(config, emulation=emulation), data.sensor, used | shown)
+        parts += [spare] if len(spare) else []
+    return parts
+
+
+def shown_images_of(names: list[str]) -> frozenset[int]:
+    """The MNIST images behind N-MNIST recordings of these names."""
+    return frozenset(int(Path(name).stem) - 1 for name in names if Path(name).stem.isdigit())
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error (Naeini et al. 2015) of probabilities [M, K] with samples that count differently."""
+    sure, right = probabilities.max(1), probabilities.argmax(1) == labels
+    at = np.minimum((sure * bins).astype(int), bins - 1)
+    share = weights / weights.sum()
+    return float(sum(abs((share * (sure - right))[at == b].sum()) for b in range(bins)))
+
+
+def _measured(known: Known, training: Windows, validation: Windows) -> dict[str, Any]:
+    """A few words for the card."""
+    last = validation.logits[:, -1]
+    cooled = softmax(last / known.lines.temperature[-1])
+    return {
+        "layers": known.layers,
+        "channels": known.width,
+        "training": len(training.labels),
+        "validation": len(validation.labels),
+        "temperature": round(float(known.lines.temperature[-1]), 3),
+        "calibration_error": round(calibration_error(cooled, validation.labels, validation.weights), 4),
+        "calibration_error_before": round(calibration_error(softmax(last), validation.labels, validation.weights), 4),
+        "fewest_inputs": round(float(known.lines.active[-1]), 1),
+    }
