@@ -202,7 +202,7 @@ def fit_known(layers: int, training: Windows, validation: Windows) -> Known:
                 cold_spread,
                 shown,
                 max(kept, shown + 0.1),
-                0.5 * quantile(active, weights, 0.001),
+                0.5 * max(1.0, quantile(active, weights, 0.01)),  # none at all is nothing, whatever was seen
             )
         )
     return Known(layers, distance, Lines(*np.array(rows, np.float64).T))

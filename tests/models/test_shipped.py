@@ -25,7 +25,8 @@ def test_a_drawn_one_is_a_one(classifier: Classifier) -> None:
     paper[10:50, 22:27] = 15
     predictions = classifier.predict_image(paper)
     assert len(predictions) == classifier.contract.steps
-    assert predictions[-1].label == "1"
+    assert classifier.labels[predictions[-1].index] == "1"
+    assert predictions[-1].label in ("1", "unknown"), "a bar with sharp corners is no handwriting"
 
 
 def test_real_digits(classifier: Classifier, shared_data: Callable[[str], Path]) -> None:

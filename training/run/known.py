@@ -1,9 +1,12 @@
-"""What `known` is judged by (models/known.py), from a run's data: the distance from training samples, all lines from
-validation samples. Nothing that is to be rejected, and no test sample, is ever looked at.
+"""What `known` is judged by (models/known.py), from a run's data.
+
+The distance comes from training samples as the training augmented them, all lines from validation samples as they are
+and augmented. Nothing that is to be rejected, and no test sample, is ever looked at.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,11 @@ from models.known import Known, Windows, fit_known, running_mean, softmax
 from models.rates import Rates, layers_to_watch
 from training.data import Data, Frames
 from training.data.cache import emulate_mnist
-from training.step.batches import evaluation_input
+from training.step.batches import evaluation_input, seeded, training_input
 
 MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
 BATCH = 32
+Look = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to (logits [T, N, K], rates [T, N, S])
 
 
@@ -31,8 +35,10 @@ def calibrated(network: nn.Module, data: Data) -> tuple[Known, dict[str, Any]]:
     if not layers:
         raise ValueError("this network has no neurons to watch")
     forward = forwarder(network, data.contract, layers)
-    training = read(forward, _training_parts(data), data.contract)
-    validation = read(forward, _validation_parts(data), data.contract)
+    plain, moved = partial(evaluation_input, contract=data.contract), augmenting(data)
+    training = read(forward, [(part, moved) for part in _training_parts(data)], data.contract)
+    parts = [(part, look) for part in _validation_parts(data) for look in (plain, moved)]
+    validation = read(forward, parts, data.contract)
     known = fit_known(layers, training, validation)
     return known, _measured(known, training, validation)
 
@@ -56,14 +62,20 @@ def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
     return plainly
 
 
-def read(forward: Forward, parts: list[Frames], contract: Contract) -> Windows:
+def augmenting(data: Data) -> Look:
+    """Samples as the training showed them, moved and thinned: what it was taught to bear is known."""
+    generator = seeded(data.config.seed, 3)
+    return partial(training_input, config=data.config, contract=data.contract, generator=generator)
+
+
+def read(forward: Forward, parts: list[tuple[Frames, Look]], contract: Contract) -> Windows:
     """The windows of the samples of each part; the parts count alike, whatever their sizes."""
     logits, rates, active, labels, weights = [], [], [], [], []
-    for part in parts:
+    for part, look in parts:
         for start in range(0, len(part), BATCH):
             rows = slice(start, min(start + BATCH, len(part)))
-            x_seq = evaluation_input(torch.from_numpy(np.array(part.frames[rows])), contract)
-            made, noted = forward(x_seq.contiguous())
+            x_seq = look(torch.from_numpy(np.array(part.frames[rows]))).contiguous()
+            made, noted = forward(x_seq)
             logits.append(running_mean(made.transpose(0, 1).numpy()))
             rates.append(running_mean(noted.transpose(0, 1).numpy()))
             active.append(running_mean(x_seq.flatten(2).count_nonzero(2).T.numpy()))

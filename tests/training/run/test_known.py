@@ -1,6 +1,7 @@
 """A training calibrates its model by itself; the command does the same to a model that has no `known`."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from tests.support.data_sets import small_config, write_nmnist
 from training.data import load_data
 from training.run.known import calibration_error, forwarder, read
 from training.run.loop import fit
+from training.step.batches import evaluation_input
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(root of the data, folder of the trained model)."""
     root = write_nmnist(tmp_path_factory.mktemp("known"), train=48)
-    config = small_config(root, name="r", val_fraction=0.35)
+    config = small_config(root, name="r", val_fraction=0.35, shift=1, rotate=0.0)
     fit(config, root / "runs" / "r")
     return root, root / "runs" / "r" / "model"
 
@@ -29,7 +31,7 @@ def test_a_training_ends_with_a_calibrated_model(finished: tuple[Path, Path]) ->
     root, model = finished
     classifier = Classifier.load(model)
     assert classifier.known is not None
-    assert classifier.card.metrics["known"]["validation"] == 34
+    assert classifier.card.metrics["known"]["validation"] == 2 * 34, "as they are, and augmented"
     item = sorted((root / "Test" / "0").glob("*.bin"))[0]
     from encoders.sample import read_sample
 
@@ -75,8 +77,9 @@ def test_windows_are_read_alike_by_the_engine_and_the_network(finished: tuple[Pa
     network, card = load(model)
     data = load_data(small_config(root, val_fraction=0.35))
     layers = card.metrics["known"]["layers"]
-    by_engine = read(forwarder(network, card.contract, layers), [data.val], card.contract)
-    doubled = read(forwarder(network.double(), card.contract, layers), [data.val], card.contract)
+    parts = [(data.val, partial(evaluation_input, contract=card.contract))]
+    by_engine = read(forwarder(network, card.contract, layers), parts, card.contract)
+    doubled = read(forwarder(network.double(), card.contract, layers), parts, card.contract)
     np.testing.assert_allclose(by_engine.rates, doubled.rates, atol=1e-2)
     assert by_engine.logits.shape == (34, 3, 2)
     assert KEPT == 0.5
