@@ -36,12 +36,12 @@ from models.steps import Answer, Input, Outcome, Prediction, Rest, Steady, Step,
 
 log = logging.getLogger("spikesight")
 
-Road = Literal["direct", "converted", "ann"]
+Origin = Literal["direct", "converted", "ann"]
 """How a network came to be: trained with its spikes, converted from an ANN, or an ANN itself (rectifiers, no state)."""
 
 
-def road_of(network: nn.Module) -> Road:
-    """Which road a network came."""
+def origin_of(network: nn.Module) -> Origin:
+    """How a network came to its weights."""
     if isinstance(network, ConvertedNetwork):
         return "converted"
     return "direct" if spikes_at_all(network) else "ann"
@@ -69,8 +69,8 @@ class Classifier:
         self._engine = None if reason else Engine(self.network, *shape[1:], rates=layers)
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self.ann_macs = dense_macs(self.network, *shape)
-        self.road: Road = road_of(self.network)
-        self._meter = DenseMeter(self.ann_macs) if self.road == "ann" else Meter(self.network)
+        self.origin: Origin = origin_of(self.network)
+        self._meter = DenseMeter(self.ann_macs) if self.origin == "ann" else Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
         self._rates = Rates(self.network, layers) if self._engine is None and layers else None
         if self.known is not None and self.step(torch.zeros(1, *shape), self._zero).rates.shape[1] != self.known.width:

@@ -92,7 +92,7 @@ class Runtime:
         await asyncio.to_thread(self.registry.stop)
         self.decoder.stop()
 
-    async def apart(self, work: Callable[[], T]) -> T:
+    async def in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` in the decoding thread."""
         return await self.decoder.run(work)
 

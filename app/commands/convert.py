@@ -208,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
         readout=steps - network.config.first_step(steps),
     )  # fmt: skip
     training = {
-        "road": "conversion",
+        "origin": "conversion",
         "ann": source.name,
         "weights": args.source.resolve().name,
         "method": args.method,

@@ -26,7 +26,7 @@ EXTRAS = {
     "cluster": ("ray", "the service on several machines"),
 }
 SERVICE_PORT = 8000
-ROADS = {"direct": "trained with spikes", "converted": "converted from an ANN", "ann": "an ANN, for comparison"}
+ORIGINS = {"direct": "trained with spikes", "converted": "converted from an ANN", "ann": "an ANN, for comparison"}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def check_port() -> Iterator[Finding]:
 def check_models() -> Iterator[Finding]:
     """The shipped models load."""
     from models.checkpoint import load
-    from models.classifier import road_of
+    from models.classifier import origin_of
     from models.contract import CheckpointError
     from models.engine.engine import why_not
     from models.shipped import shipped
@@ -129,7 +129,7 @@ def check_models() -> Iterator[Finding]:
             continue
         reason = why_not(network)
         runs_on = f"PyTorch ({reason})" if reason else "the engine"
-        words = f"{len(card.labels)} classes, {card.contract.kind}, {ROADS[road_of(network)]}, runs on {runs_on}"
+        words = f"{len(card.labels)} classes, {card.contract.kind}, {ORIGINS[origin_of(network)]}, runs on {runs_on}"
         yield Finding("ok", "models", f"{name}: {words}")
 
 

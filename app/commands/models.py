@@ -48,7 +48,7 @@ def describe_shipped(name: str) -> dict[str, object]:
     c = card.contract
     return {
         "name": name,
-        "road": "converted" if kind == "converted" else "ann" if ann else "direct",
+        "origin": "converted" if kind == "converted" else "ann" if ann else "direct",
         "classes": len(card.labels),
         "input": f"{c.kind}, {c.channels}x{c.height}x{c.width}",
         "steps": f"{c.steps} of {c.bin_us / 1000:g} ms" if c.kind == "events" else str(c.steps),
@@ -80,5 +80,5 @@ def run(args: argparse.Namespace) -> int:
     print_table(rows, ("name", "parameters", "neuron_layers", "block", "depths", "widths", "stem"))
     if trained:
         print("\nshipped, for --model:")
-        print_table(trained, ("name", "road", "classes", "input", "steps", "labels"))
+        print_table(trained, ("name", "origin", "classes", "input", "steps", "labels"))
     return 0

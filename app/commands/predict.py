@@ -38,8 +38,8 @@ def _predictions(classifier: "Classifier", path: Path) -> "list[Prediction]":
     return classifier.predict(classifier.inputs(sample))
 
 
-def _cost(prediction: "Prediction", road: str) -> str:
-    if road == "ann":
+def _cost(prediction: "Prediction", origin: str) -> str:
+    if origin == "ann":
         return f"{prediction.synops / 1e6:.2f} M multiply-adds in it, no spikes"
     return f"{prediction.spikes} spikes in it"
 
@@ -63,7 +63,7 @@ def _show(path: Path, predictions: "Sequence[Prediction]", args: argparse.Namesp
         print(json.dumps(answer))
         return
     for p in predictions if args.steps else [last]:
-        print(f"{path}: {p.label} ({max(p.probabilities):.1%}) after step {p.step}, {_cost(p, classifier.road)}")
+        print(f"{path}: {p.label} ({max(p.probabilities):.1%}) after step {p.step}, {_cost(p, classifier.origin)}")
 
 
 def run(args: argparse.Namespace) -> int:

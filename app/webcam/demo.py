@@ -158,7 +158,7 @@ class Demo:
         share = p.synops / max(self.classifier.ann_macs, 1)
         return [
             ("Events", f"{sum(n for _, n in self.recent):,} /s"),
-            ("Spikes", "none: an ANN" if self.classifier.road == "ann" else f"{p.spikes:,} a step"),
+            ("Spikes", "none: an ANN" if self.classifier.origin == "ann" else f"{p.spikes:,} a step"),
             ("Synaptic operations", f"{p.synops / 1e6:.2f} M, {share:.0%} of ANN"),
             ("Step time", f"{p.latency_ms:.1f} ms"),
             ("Threshold", f"{self.threshold:.2f}"),

@@ -1,4 +1,4 @@
 """One address for many replicas of the service.
 
-`front`, `failover` of streams, `replicas`, `ray_serve` that starts them.
+`proxy`, `failover` of streams, `replicas`, `ray_serve` that starts them.
 """

@@ -1,6 +1,6 @@
-"""A live stream through the front: carried to one replica, and moved with its state when that one is lost.
+"""A live stream through the proxy: carried to one replica, and moved with its state when that one is lost.
 
-The front asks for a snapshot of the session now and then and keeps the messages sent since. When the replica is lost,
+The proxy asks for a snapshot of the session now and then and keeps the messages sent since. When the replica is lost,
 another one restores the snapshot and is sent these messages again; answers that the client already has are left out.
 The steps are the same, bit for bit, so the client notices nothing. What cannot be repeated is closed with code 1012:
 camera frames (the pixel model is not part of a snapshot) and messages beyond what is kept.
@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.cluster.replicas import Replica, Replicas
 from service.http.logs import event
-from service.http.metrics import FrontMetrics
+from service.http.metrics import ProxyMetrics
 from service.settings import Settings
 from service.stream.endpoint import close, greeting
 from service.stream.messages import CONTROL, HEADER, IMAGE, SNAPSHOT_BEGIN, Ended, Hello, SnapshotMessage, identity
@@ -42,33 +42,33 @@ class Lost(Exception):
 
 
 @dataclass(frozen=True)
-class Carrier:
-    """What streams are carried with: the connections to the replicas, who they are, and what the front counts."""
+class Cluster:
+    """What streams are relayed with: the connections to the replicas, who they are, and what the proxy counts."""
 
     settings: Settings
     client: "aiohttp.ClientSession"
     replicas: Replicas
-    metrics: FrontMetrics
+    metrics: ProxyMetrics
     draining: Callable[[], bool]
 
 
-async def carry(socket: WebSocket, carrier: Carrier) -> None:
+async def relay(socket: WebSocket, cluster: Cluster) -> None:
     """The whole life of one connection."""
     await socket.accept()
     try:
-        hello = await greeting(socket, carrier.settings)
-        await Carried(socket, carrier, hello).run()
+        hello = await greeting(socket, cluster.settings)
+        await RelayedStream(socket, cluster, hello).run()
     except Ended as end:
         await close(socket, end)
     except (WebSocketDisconnect, RuntimeError):
         return
 
 
-class Carried:
+class RelayedStream:
     """One stream and what is needed to move it."""
 
-    def __init__(self, socket: WebSocket, carrier: Carrier, hello: Hello) -> None:
-        self.socket, self.carrier, self.hello = socket, carrier, hello
+    def __init__(self, socket: WebSocket, cluster: Cluster, hello: Hello) -> None:
+        self.socket, self.cluster, self.hello = socket, cluster, hello
         self.greeted = False
         self.n = 0  # messages of the client so far
         self.kept: deque[tuple[int, str | bytes]] = deque()  # with their numbers, from the last snapshot on
@@ -76,7 +76,7 @@ class Carried:
         self.start = 0  # the number of the first message that the snapshot does not hold
         self.frames = False  # camera frames were sent
         self.heard: set[str | bytes] = set()  # answers the client has to messages since the snapshot
-        self.owners: deque[int | None] = deque()  # of snapshots on their way: the front's (its number) or the client's
+        self.owners: deque[int | None] = deque()  # of snapshots on their way: the proxy's (its number) or the client's
         self.asked = 0
         self.moves = 0
 
@@ -84,14 +84,14 @@ class Carried:
         """Until the stream ends. Raises Ended."""
         tried: set[Replica] = set()
         while True:
-            replica = self.carrier.replicas.choose(tried, lambda r: r.streams)
+            replica = self.cluster.replicas.choose(tried, lambda r: r.streams)
             if replica is None:
                 raise Ended(1012 if self.greeted else 1013)
             replica.streams += 1
             try:
                 await self.on(replica)
             except Lost:
-                self.carrier.replicas.lost(replica)
+                self.cluster.replicas.lost(replica)
                 tried = {replica} if self.greeted else tried | {replica}
                 if self.greeted:
                     self.leave()
@@ -103,9 +103,9 @@ class Carried:
         self.moves += 1
         whole = not self.kept or self.kept[0][0] == self.start
         whole = whole and (self.kept[-1][0] + 1 if self.kept else self.start) == self.n
-        if self.frames or not whole or self.moves > MOVES or self.carrier.draining():
+        if self.frames or not whole or self.moves > MOVES or self.cluster.draining():
             raise Ended(1012)
-        self.carrier.metrics.moved.inc()
+        self.cluster.metrics.moved.inc()
         event("stream moved", repeated=len(self.kept))
 
     async def on(self, replica: Replica) -> None:
@@ -113,7 +113,7 @@ class Carried:
         import aiohttp
 
         try:
-            upstream = await self.carrier.client.ws_connect(
+            upstream = await self.cluster.client.ws_connect(
                 replica.url + "/v1/stream", compress=0, max_msg_size=64 * 2**20, autoclose=False
             )
         except (aiohttp.ClientError, OSError, TimeoutError):
@@ -210,7 +210,7 @@ class Carried:
         return True
 
     def taken(self, text: str) -> bool:
-        """Whether a snapshot was the front's own: from now on the stream can be restored from it."""
+        """Whether a snapshot was the proxy's own: from now on the stream can be restored from it."""
         owner = self.owners.popleft() if self.owners else None
         if owner is None:
             return False

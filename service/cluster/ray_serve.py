@@ -1,7 +1,7 @@
-"""Replicas of the service on Ray Serve, on one machine or many, behind one front.
+"""Replicas of the service on Ray Serve, on one machine or many, behind one proxy.
 
 Each replica is the same application on a port of its own, in a process that Ray Serve starts, watches and replaces. A
-directory (a small Ray actor) knows the addresses; the front asks it. Replicas answer only to the front, by a token that
+directory (a small Ray actor) knows the addresses; the proxy asks it. Replicas answer only to the proxy, by a token that
 is drawn at every start.
 """
 
@@ -200,7 +200,7 @@ def environment(local: bool) -> None:
 
 
 def replica_values(settings: Settings, snapshot_key: str) -> dict[str, Any]:
-    """The settings of a replica: the front has already asked who may come, how much and how often."""
+    """The settings of a replica: the proxy has already asked who may come, how much and how often."""
     from models.shipped import find  # late: the directory's process needs no torch
 
     values = settings.model_dump(mode="json", exclude={"token", "snapshot_key", "host", "port"})
@@ -217,11 +217,11 @@ def replica_values(settings: Settings, snapshot_key: str) -> dict[str, Any]:
 def serve_cluster(
     settings: Settings, replicas: int, sock: socket.socket, certificate: str | None, key: str | None, greeting: str
 ) -> int:
-    """Start the replicas and run the front until a signal; the exit code. Raises ClusterError."""
-    from service.cluster.front import Front, create_front
+    """Start the replicas and run the proxy until a signal; the exit code. Raises ClusterError."""
+    from service.cluster.proxy import Proxy, create_proxy
     from service.cluster.replicas import Replicas
     from service.http.server import serve
 
     with Cluster(settings, replicas) as cluster:
-        front = Front(settings, cluster.token, Replicas(cluster.known))
-        return serve(create_front(front, cluster.reload), sock, settings, certificate, key, greeting)
+        proxy = Proxy(settings, cluster.token, Replicas(cluster.known))
+        return serve(create_proxy(proxy, cluster.reload), sock, settings, certificate, key, greeting)

@@ -1,4 +1,4 @@
-"""The replicas behind the front: who is there, which one is next, and the sums of what they say about themselves."""
+"""The replicas behind the proxy: who is there, which one is next, and the sums of what they say about themselves."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ SUSPECT_S = 1.0  # a replica that broke a connection is asked again only after t
 
 @dataclass(eq=False)
 class Replica:
-    """One service behind the front."""
+    """One service behind the proxy."""
 
     identity: str
     url: str

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 
 class Body(BaseModel):
@@ -73,10 +73,15 @@ class ModelBody(Body):
     contract: dict[str, Any]
     metrics: dict[str, Any]
     layers: list[str]
-    road: Literal["direct", "converted", "ann"] = Field(
+    origin: Literal["direct", "converted", "ann"] = Field(
         description="trained with its spikes, converted from an ANN, or an ANN itself, which has no spikes"
     )
     ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
+
+    @computed_field(description="`origin` by its former name", deprecated=True)
+    @property
+    def road(self) -> str:
+        return self.origin
 
 
 class ModelsBody(Body):

@@ -73,8 +73,8 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class FrontMetrics:
-    """What the front counts about itself; the replicas count the rest."""
+class ProxyMetrics:
+    """What the proxy counts about itself; the replicas count the rest."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

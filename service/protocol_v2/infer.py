@@ -51,7 +51,7 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
     if len(data) <= INLINE_BYTES:
         asked = tensors.parse(data, header, found.inputs)
     elif document <= INLINE_BYTES:
-        asked = await runtime.apart(lambda: tensors.parse(data, header, found.inputs))
+        asked = await runtime.in_thread(lambda: tensors.parse(data, header, found.inputs))
     else:  # a thread would not do: the parser of JSON lets no other run
         try:
             asked = await runtime.processes.run(tensors.parse, data, header, found.inputs, deadline=runtime.deadline())
@@ -104,7 +104,7 @@ async def batch_of(runtime: Runtime, found: Endpoint, asked: InferRequest, deadl
         if any(data and image_format(data) not in WEB_IMAGES for data in value):
             raise V2Error("not an image this protocol takes: send JPEG, PNG or WebP", 415)
         samples = await asyncio.gather(*(load(runtime, model, data, "", deadline, WEB_IMAGES) for data in value))
-        return await runtime.apart(
+        return await runtime.in_thread(
             lambda: [inputs_of(model.classifier, sample(), settings.max_recording_steps) for sample in samples]
         )
     if not 1 <= value.shape[1] <= settings.max_recording_steps:

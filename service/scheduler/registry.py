@@ -56,7 +56,7 @@ class Model:
             contract=asdict(card.contract),
             metrics=dict(card.metrics),
             layers=list(self.classifier.layer_names),
-            road=self.classifier.road,
+            origin=self.classifier.origin,
             ann_macs=self.classifier.ann_macs,
         )
 

@@ -180,7 +180,7 @@ class CameraStream:
         self.camera, self.model = camera, model
         self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
         self.core.dropped = dropped
-        self.lane = model.scheduler.open(self, request=False)
+        self.job = model.scheduler.open(self, request=False)
 
     def look(self, packet: NDArray | None) -> None:
         """A packet, or silence: its inputs to the scheduler. Raises Stopped."""
@@ -193,13 +193,13 @@ class CameraStream:
     def _submit(self, batch: Batch) -> None:
         """What waits gives way to what is new, where that is too much."""
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
-            self.core.take_back(len(self.model.scheduler.drop_waiting(self.lane)))
+            self.core.take_back(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
-        self.model.scheduler.submit(self.lane, inputs)
+        self.model.scheduler.submit(self.job, inputs)
 
     def close(self) -> None:
-        """The lane is wanted no more."""
-        self.model.scheduler.close(self.lane)
+        """The job is wanted no more."""
+        self.model.scheduler.close(self.job)
 
     # Called by whoever steps the network.
 
@@ -210,7 +210,7 @@ class CameraStream:
         return False
 
     def failed(self, error: Exception) -> None:
-        """The lane is closed: the thread ends at its next step."""
+        """The job is closed: the thread ends at its next step."""
         event("camera failed", camera=self.camera.id, reason=type(error).__name__)
         self.camera.stop()
 

@@ -64,8 +64,8 @@ async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> Non
         await live.run()
     finally:
         gauge.dec()
-        model.scheduler.close(live.lane)
-        event("stream closed", model=model.name, steps=live.lane.steps, seconds=round(time.monotonic() - begin, 1))
+        model.scheduler.close(live.job)
+        event("stream closed", model=model.name, steps=live.job.steps, seconds=round(time.monotonic() - begin, 1))
 
 
 async def relay(socket: WebSocket, runtime: Runtime, cameras: Cameras, hello: Hello) -> None:

@@ -30,7 +30,7 @@ class Live:
         self.turn = asyncio.Lock()  # messages and ticks, one at a time
         self.end: Ended | None = None
         self.heard = time.monotonic()
-        self.lane = model.scheduler.open(self, request=False)
+        self.job = model.scheduler.open(self, request=False)
 
     async def run(self) -> None:
         """Until the client leaves or breaks a rule. Raises Ended."""
@@ -54,7 +54,7 @@ class Live:
         state = self.core.restore(self.runtime.snapshot_key)
         if state is not None:
             try:
-                self.model.scheduler.restore(self.lane, state)
+                self.model.scheduler.restore(self.job, state)
             except ValueError:
                 raise Ended(1008, "the snapshot is not of this model and sensor") from None
 
@@ -77,11 +77,11 @@ class Live:
 
     async def take(self, frame: Frame) -> None:
         """One frame or packet: its inputs to the scheduler, or what is wrong with it."""
-        batches, apart = self.core.batches(frame), slow(frame)
+        batches, threaded = self.core.batches(frame), slow(frame)
         try:
             more = True
             while more:
-                batch = await self.runtime.apart(lambda: next(batches)) if apart else next(batches)
+                batch = await self.runtime.in_thread(lambda: next(batches)) if threaded else next(batches)
                 await self.submit(batch)
                 more = not batch.last
         except (DecodeError, PacketError, SessionError) as error:
@@ -91,7 +91,7 @@ class Live:
         """Inputs to the scheduler: as many as wait for their answers at most, or in place of what waits."""
         core, before = self.core, self.core.dropped
         if batch.inputs and core.hello.mode == "freshest":
-            self.say(core.take_back(len(self.model.scheduler.drop_waiting(self.lane))))
+            self.say(core.take_back(len(self.model.scheduler.drop_waiting(self.job))))
         elif batch.inputs:
             await self.unsent(max(0, core.max_pending - len(batch.inputs)))
         inputs, messages = core.admit(batch)
@@ -99,7 +99,7 @@ class Live:
         if core.dropped > before:
             self.runtime.metrics.dropped.labels(self.model.name).inc(core.dropped - before)
         try:
-            self.model.scheduler.submit(self.lane, inputs)
+            self.model.scheduler.submit(self.job, inputs)
         except Stopped:
             raise Ended(1012) from None
 
@@ -112,7 +112,7 @@ class Live:
         """Send the session's state, once every step that was submitted has been answered."""
         await self.unsent(0)
         future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
-        self.model.scheduler.snapshot(self.lane, lambda state: self.runtime.mailbox.resolve(future, state))
+        self.model.scheduler.snapshot(self.job, lambda state: self.runtime.mailbox.resolve(future, state))
         self.say([self.core.snapshot(await future, self.runtime.snapshot_key)])
 
     async def tick(self, every_s: float) -> None:
@@ -151,7 +151,7 @@ class Live:
         return False
 
     def failed(self, error: Exception) -> None:
-        """The lane is closed."""
+        """The job is closed."""
         end = Ended(1012) if isinstance(error, Stopped) else Ended(1011, "the model failed on this stream")
         self.runtime.mailbox.post(lambda: self.finish(end))
 

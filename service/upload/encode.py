@@ -102,7 +102,7 @@ async def encode(runtime: Runtime, model: Model, data: bytes, name: str, encodin
         if encoding != "dvs" and said(lambda: kind_of(data, name)) == "recording":
             raise UploadError(400, "a recording is events already: choose dvs")
         sample = await load(runtime, model, data, name, deadline)
-        made = await runtime.apart(lambda: encoded(classifier, sample(), encoding, steps))
+        made = await runtime.in_thread(lambda: encoded(classifier, sample(), encoding, steps))
         answers = None
         if made.inputs:
             result = await run(model, made.inputs, runtime.mailbox, deadline=deadline, confidence=None)

@@ -63,7 +63,7 @@ def test_one_pass_every_multiply_add_no_spike(classifier: Classifier) -> None:
     with torch.no_grad():
         expected = as_ann(classifier.network)((torch.from_numpy(image)[None, None] / 255 - 0.2) / 0.4)
     torch.testing.assert_close(torch.tensor(only.logits), expected[0])
-    assert classifier.road == "ann"
+    assert classifier.origin == "ann"
     assert classifier.layer_names == ()
 
 
@@ -80,7 +80,7 @@ def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
 
 def test_an_ann_of_events_sees_each_bin_alone() -> None:
     seer = Classifier(ann(channels=2), Card(EVENT_CONTRACT, ("a", "b", "c")))
-    assert seer.road == "ann"
+    assert seer.origin == "ann"
     x = torch.ones(1, 2, 16, 12)
     first = seer.step(x, {})
     assert torch.equal(seer.step(x, first.state).logits, first.logits)
@@ -105,7 +105,7 @@ def test_it_is_converted_from_its_own_checkpoint(tmp_path: Path, capsys: pytest.
     words = ["convert", str(tmp_path / "ann"), "--to", str(tmp_path / "out"), "--data", str(pictures)]
     assert main([*words, "--steps", "6"]) == 0
     made = Classifier.load(tmp_path / "out")
-    assert made.road == "converted"
+    assert made.origin == "converted"
     assert made.contract == replace(CONTRACT, steps=6, readout=6)
     assert made.labels == CARD.labels
     assert made.ann_macs == Classifier(network, CARD).ann_macs
@@ -129,7 +129,7 @@ def test_the_service_runs_it(classifier: Classifier) -> None:
         assert answer["synops"] == classifier.ann_macs
         assert len(answer["steps"]) == 1
         (body,) = client.get("/v1/models").json()["models"]
-        assert body["road"] == "ann"
+        assert body["origin"] == body["road"] == "ann"
         assert body["layers"] == []
         given = {"inputs": [{"name": "x", "shape": [1, 1, 12, 12], "datatype": "FP32", "data": [0.5] * 144}]}
         metadata = client.get("/v2/models/relu.steps").json()

@@ -12,10 +12,10 @@ from models.shipped import find
 from tests.support.processes import ROOT
 from training.data import read_idx
 
-ROADS = {"mnist-direct": "direct", "mnist-converted": "converted", "mnist-ann": "ann"}
+ORIGINS = {"mnist-direct": "direct", "mnist-converted": "converted", "mnist-ann": "ann"}
 
 
-@pytest.fixture(scope="module", params=list(ROADS))
+@pytest.fixture(scope="module", params=list(ORIGINS))
 def classifier(request: pytest.FixtureRequest) -> Classifier:
     return Classifier.load(find(request.param))
 
@@ -41,8 +41,8 @@ def test_its_card_says_what_was_measured(classifier: Classifier) -> None:
     result = json.loads((ROOT / "training" / "results" / classifier.name / "result.json").read_text())
     card = classifier.card
     assert card.contract.kind == "image"
-    assert classifier.road == ROADS[classifier.name]
-    if classifier.road == "converted":
+    assert classifier.origin == ORIGINS[classifier.name]
+    if classifier.origin == "converted":
         assert card.metrics["correct"] == result["correct"]
         assert result["test_images"] == 10_000
         assert card.metrics["val_accuracy"] == result["val_accuracy"]
@@ -52,11 +52,11 @@ def test_its_card_says_what_was_measured(classifier: Classifier) -> None:
 
 
 def test_what_they_cost() -> None:
-    direct, converted, ann = (Classifier.load(find(name)) for name in ROADS)
+    direct, converted, ann = (Classifier.load(find(name)) for name in ORIGINS)
     digit = np.zeros((28, 28), np.uint8)
     digit[4:24, 13:16] = 255
-    costs = {c.road: sum(p.synops for p in c.predict_image(digit)) for c in (direct, converted, ann)}
+    costs = {c.origin: sum(p.synops for p in c.predict_image(digit)) for c in (direct, converted, ann)}
     assert costs["direct"] < costs["ann"] == ann.ann_macs == converted.ann_macs
     assert all(p.spikes == 0 for p in ann.predict_image(digit))
-    for name in ROADS:
+    for name in ORIGINS:
         assert (find(name) / "model.safetensors").stat().st_size <= 1_000_000

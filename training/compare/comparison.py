@@ -62,7 +62,7 @@ class Comparison:
         self.weights_hash = hashlib.sha256(Path(config.weights).read_bytes()).hexdigest() if config.weights else ""
         self.store = Store(self.folder, report)
         self.data: Pictures = load_images(config.data, Path(config.root))
-        self.train, self.held = self.data.train.apart(config.held, config.seed)
+        self.train, self.held = self.data.train.split(config.held, config.seed)
         self.calibration = self.prepared(self.train.some(config.calibration, config.seed))
         self.test = self.data.test.shuffled(config.seed)
         self.converted = cache(self._converted)
@@ -265,7 +265,7 @@ class Comparison:
         )
         for kind, methods, _, aim, _ in kinds:
             trials = [self.trial(ann, m, aim) for m in methods] if c.held else []
-            results.trials.extend(replace(t, road=kind) for t in trials)
+            results.trials.extend(replace(t, coding=kind) for t in trials)
             if trials and c.chosen_images:
                 best = max(trials, key=lambda t: t.right).method
                 results.chosen.append(self.conversion(ann, best, aim, aim, c.chosen_images))

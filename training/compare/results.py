@@ -76,7 +76,7 @@ class Trial(Result):
     steps: int
     right: int
     images: int
-    road: str = ""  # "binary" spikes or "multi": more than one bit a spike
+    coding: str = ""  # "binary" spikes or "multi": more than one bit a spike
 
     @property
     def summary(self) -> str:

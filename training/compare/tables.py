@@ -70,7 +70,7 @@ def trial_table(results: Results) -> Table:
     rows = [["method", "spikes", "T", "held-out images right, % (95 %)", ""]]
     chosen = {r.method for r in results.chosen}
     for t in results.trials:
-        kind = "binary" if t.road == "binary" else "more than one bit"
+        kind = "binary" if t.coding == "binary" else "more than one bit"
         mark = "chosen" if t.method in chosen else ""
         rows.append([t.method, kind, str(t.steps), with_interval(t.right, t.images), mark])
     return rows

@@ -3,7 +3,7 @@
 from training.data.cache import bin_items, emulate_mnist, shown_images
 from training.data.check import DataReport, check_data, check_sets
 from training.data.images import IMAGES, list_pictures, read_idx
-from training.data.load import DATA_NAMES, list_data, load_data, settle
+from training.data.load import DATA_NAMES, list_data, load_data, resolve
 from training.data.recordings import RECORDED, list_folder, list_nmnist, read_item
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, held_out, split_indices
 
@@ -30,7 +30,7 @@ __all__ = [
     "load_data",
     "read_idx",
     "read_item",
-    "settle",
+    "resolve",
     "shown_images",
     "split_indices",
 ]

@@ -55,7 +55,7 @@ def picture_size(config: TrainConfig) -> tuple[int, int]:
     return config.height or side, config.width or side
 
 
-def settle(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
+def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
     """The configuration with the data set's own contract where it asked for none."""
     kind = "events" if isinstance(listing, Listing) else "image"
     if isinstance(listing, Listing):
@@ -81,12 +81,12 @@ def settle(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
 def load_data(config: TrainConfig) -> Data:
     """The splits of a run, ready to train on. Raises DataError."""
     listing = list_data(config)
-    settled = settle(config, listing)
+    resolved = resolve(config, listing)
     if isinstance(listing, Listing):
-        return _load_recordings(listing, settled)
+        return _load_recordings(listing, resolved)
     if config.emulation.emulated:
         raise DataError("--emulated joins emulated events to recordings; this data set holds images")
-    return _load_images(listing, settled)
+    return _load_images(listing, resolved)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Images:
         order = np.random.default_rng(seed).permutation(len(self))
         return Images(self.pixels[order], self.labels[order])
 
-    def apart(self, count: int, seed: int = 0) -> tuple["Images", "Images"]:
+    def split(self, count: int, seed: int = 0) -> tuple["Images", "Images"]:
         """(the others in their order, `count` of them set aside); at most half are set aside."""
         aside = np.zeros(len(self), bool)
         aside[np.random.default_rng([seed, 1]).permutation(len(self))[: min(count, len(self) // 2)]] = True

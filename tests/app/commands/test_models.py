@@ -23,7 +23,7 @@ def test_trained_models_and_their_roads(capsys: pytest.CaptureFixture[str]) -> N
     assert list(rows) == list(shipped())
     for name, row in rows.items():
         classifier = Classifier.load(find(name))
-        assert row["road"] == classifier.road
+        assert row["origin"] == classifier.origin
         assert row["classes"] == len(classifier.labels)
 
 

@@ -58,7 +58,7 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
     assert results.binary[1].work["8"].acs > 0
     assert [r.method for r in results.aimed] == [f"{results.chosen[0].method} made for T = 4"]
     assert {t.method for t in results.trials} == {"rueckauer", "ours", "multi"}
-    best = max((t for t in results.trials if t.road == "binary"), key=lambda t: t.right)
+    best = max((t for t in results.trials if t.coding == "binary"), key=lambda t: t.right)
     assert results.chosen[0].method == best.method
     assert len(results.chosen[0].correct) == config.aim
     markdown, page = write_report(results, tmp_path)
@@ -98,12 +98,12 @@ def test_results_stored_by_earlier_versions_are_read(tmp_path: Path) -> None:
     assert set(curve.to_json()) == set(old)
     ann = {"accuracy": 90.0, "images": 4, "accuracy_here": 89.0, "images_here": 2, "held_accuracy": None, "macs": 7,
            "activations": 5, "name": "ann", "summary": "90 %", "seconds": 1.0}  # fmt: skip
-    trial = {"method": "ours", "steps": 2, "right": 3, "images": 4, "road": "binary", "summary": "", "seconds": 0.1}
+    trial = {"method": "ours", "steps": 2, "right": 3, "images": 4, "coding": "binary", "summary": "", "seconds": 0.1}
     document = {"config": {"data": "mnist", "aims": [4, 8], "no_longer_known": 1}, "data": "mnist", "classes": 10,
                 "ann": ann, "trials": [trial], "chosen": [], "aimed": [], "binary": [old], "multi": [], "direct": [],
                 "stdp": [], "long": []}  # fmt: skip
     results = Results.from_json(json.loads(json.dumps(document)))
-    assert (results.config.aims, results.trials[0].road, results.binary[0].at(2)) == ((4, 8), "binary", 50.0)
+    assert (results.config.aims, results.trials[0].coding, results.binary[0].at(2)) == ((4, 8), "binary", 50.0)
     markdown, _ = write_report(results, tmp_path)
     assert "| qcfs |" in markdown.read_text()
     assert Results.from_json(json.loads(json.dumps(results.to_json()))) == results

@@ -41,7 +41,7 @@ export class Compare {
 
   /** Image models before event models, in the order of the roads. */
   get models() {
-    const place = ({ contract, road }) => (contract.kind === "image" ? 0 : 10) + ORDER.indexOf(road);
+    const place = ({ contract, origin }) => (contract.kind === "image" ? 0 : 10) + ORDER.indexOf(origin);
     return [...state.models].sort((a, b) => place(a) - place(b));
   }
 
@@ -217,7 +217,7 @@ export class Compare {
     $("compare-steps").hidden = longest < 2;
     $("compare-at-value").textContent = `${at} / ${longest}`;
     const sums = columns.map((column) => column.after(at));
-    const ann = columns.findIndex(({ model, ready }) => model.road === "ann" && ready);
+    const ann = columns.findIndex(({ model, ready }) => model.origin === "ann" && ready);
     const macs = ann < 0 ? null : sums[ann].synops;
     const most = Math.max(1, ...sums.map((sum) => sum?.synops ?? 0));
     for (const column of columns) column.draw(at, column.model.contract.kind === "image" ? macs : null, most);

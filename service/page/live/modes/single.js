@@ -41,7 +41,7 @@ export class Single {
     this.latest = null;
     this.meters.clear();
     this.meters.annMacs = state.chosenModel()?.ann_macs ?? 0;
-    this.meters.silent = state.chosenModel()?.road === "ann";
+    this.meters.silent = state.chosenModel()?.origin === "ann";
     for (const view of [this.answer, this.trace, this.raster, this.events]) view.clear();
   }
 

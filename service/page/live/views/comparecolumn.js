@@ -3,13 +3,13 @@
 import { percent } from "../../shared/answer.js";
 import { short } from "./meters.js";
 
-const ROADS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" };
+const ORIGINS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" };
 const BARS = 40; // steps of a stream that are shown
 const WORDED = 10; // so few bars have room for their label
 
 /** What the column is called. */
-export function titleOf({ road, contract }) {
-  return road === "direct" && contract.kind === "events" ? "Direct SNN, events" : ROADS[road];
+export function titleOf({ origin, contract }) {
+  return origin === "direct" && contract.kind === "events" ? "Direct SNN, events" : ORIGINS[origin];
 }
 
 const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
@@ -19,7 +19,7 @@ export class Column {
   constructor(model) {
     this.model = model;
     this.root = element("section", "pane column");
-    this.root.dataset.road = model.road;
+    this.root.dataset.origin = model.origin;
     this.root.setAttribute("aria-label", `${titleOf(model)}: ${model.name}`);
     const head = element("header");
     head.append(element("h3", "", titleOf(model)), element("p", "note", model.name));
@@ -33,7 +33,7 @@ export class Column {
     this.cost = element("div", "cost");
     this.cost.append(document.createElement("i"));
     this.facts = document.createElement("dl");
-    this.values = Object.fromEntries([["when", "Step"], ["spikes", "Spikes"], ["synops", model.road === "ann" ? "Multiply-adds" : "Operations"], ["share", "Of the ANN"], ["took", "Time"]].map(([key, title]) => {
+    this.values = Object.fromEntries([["when", "Step"], ["spikes", "Spikes"], ["synops", model.origin === "ann" ? "Multiply-adds" : "Operations"], ["share", "Of the ANN"], ["took", "Time"]].map(([key, title]) => {
       const row = document.createElement("div"), value = document.createElement("dd");
       row.append(element("dt", "", title), value);
       this.facts.append(row);
@@ -110,7 +110,7 @@ export class Column {
     this.drawBars(now);
     this.cost.firstChild.style.width = now ? `${Math.min(100, (100 * now.synops) / most)}%` : "0";
     if (!now) return;
-    const ann = this.model.road === "ann", total = this.steps.length;
+    const ann = this.model.origin === "ann", total = this.steps.length;
     write(this.values.when, this.streaming ? String(this.number) : total === 1 ? "1 pass" : `${now.count} of ${total}`);
     write(this.values.spikes, ann ? "none" : short(now.spikes));
     write(this.values.synops, short(now.synops));

@@ -14,7 +14,7 @@ from encoders.events import SensorSize
 from service.api import create_app
 from service.client import Client, ClientError
 from service.cluster.failover import asks_snapshot
-from service.cluster.front import Front, create_front, sequence_wish
+from service.cluster.proxy import Proxy, create_proxy, sequence_wish
 from service.cluster.replicas import Replicas, summed_metrics
 from service.http.server import Server, server
 from service.settings import Settings
@@ -24,7 +24,7 @@ from tests.support.samples import picture, some_events
 from tests.support.servers import running
 from tests.support.streams import SENSOR, STREAM, predictions, settle
 
-pytest.importorskip("aiohttp", reason="the front needs the extra [cluster]")
+pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
 INNER, OUTER = "inner-token-of-the-replicas", "outer-token-of-the-clients"
 KEY = "snapshot-key-of-the-replicas"
 
@@ -75,23 +75,23 @@ def replica(**changes: object) -> Behind:
 
 
 @contextmanager
-def fronted(*behind: "Behind | Dropping", **changes: object) -> Iterator[tuple[Client, Front]]:
-    """A front on these replicas, and a client of it."""
+def proxied(*behind: "Behind | Dropping", **changes: object) -> Iterator[tuple[Client, Proxy]]:
+    """A proxy on these replicas, and a client of it."""
 
     async def known() -> dict[str, str]:
         return {str(n): one.url for n, one in enumerate(behind)}
 
     wanted = Settings(**{"token": OUTER, "deadline_s": 5, **changes})  # type: ignore[arg-type]
-    front = Front(wanted, INNER, Replicas(known))
+    proxy = Proxy(wanted, INNER, Replicas(known))
     with ExitStack() as stack:
         for one in behind:
             stack.callback(one.stop)
-        port = stack.enter_context(running(create_front(front), token=OUTER))
-        yield Client(f"http://127.0.0.1:{port}", OUTER), front
+        port = stack.enter_context(running(create_proxy(proxy), token=OUTER))
+        yield Client(f"http://127.0.0.1:{port}", OUTER), proxy
 
 
 def test_requests_are_forwarded_as_they_are() -> None:
-    with fronted(replica()) as (client, _):
+    with proxied(replica()) as (client, _):
         assert client.ready()
         assert client.models().default == "tiny"
         assert client.predict(picture(), logits=True, steps=True).steps
@@ -111,7 +111,7 @@ def test_requests_are_forwarded_as_they_are() -> None:
 def test_no_accepted_image_is_lost_with_its_replica() -> None:
     first, second = replica(max_queue=64), replica(max_queue=64)
     results: list[object] = []
-    with fronted(first, second) as (client, _):
+    with proxied(first, second) as (client, _):
 
         def ask() -> None:
             for _ in range(6):
@@ -158,14 +158,14 @@ class Dropping:
 
 def test_a_sample_that_ends_replicas_does_not_end_them_all() -> None:
     dropping = [Dropping() for _ in range(5)]
-    with fronted(*dropping) as (client, _), pytest.raises(ClientError) as caught:
+    with proxied(*dropping) as (client, _), pytest.raises(ClientError) as caught:
         client.predict(picture())
     assert caught.value.status == 500
     assert sum(one.asked for one in dropping) == 3
 
 
 def test_without_replicas_there_is_a_clear_answer() -> None:
-    with fronted(deadline_s=0.3) as (client, _):
+    with proxied(deadline_s=0.3) as (client, _):
         assert not client.ready()
         for ask in (lambda: client.predict(picture()), lambda: client.stream(**STREAM)):
             with pytest.raises(ClientError) as caught:
@@ -173,9 +173,9 @@ def test_without_replicas_there_is_a_clear_answer() -> None:
             assert caught.value.status in (503, 1013)
 
 
-def holder(front: Front, *behind: Behind) -> Behind:
+def holder(proxy: Proxy, *behind: Behind) -> Behind:
     """The replica that has the stream."""
-    return next(one for n, one in enumerate(behind) if front.replicas.get(str(n)).streams)  # type: ignore[union-attr]
+    return next(one for n, one in enumerate(behind) if proxy.replicas.get(str(n)).streams)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("packets_before", [5, 60])
@@ -184,15 +184,15 @@ def test_a_stream_moves_with_its_membranes(packets_before: int) -> None:
     expected = tiny().predict_events(events, SensorSize(**SENSOR))
     parts = np.array_split(events, 100)
     first, second = replica(), replica()
-    with fronted(first, second) as (client, front), client.stream(**STREAM) as stream:
+    with proxied(first, second) as (client, proxy), client.stream(**STREAM) as stream:
         for part in parts[:packets_before]:
             stream.send_events(part)
         got = predictions(stream, packets_before // 2)
-        holder(front, first, second).kill()
+        holder(proxy, first, second).kill()
         for part in parts[packets_before:]:
             stream.send_events(part)
         got += settle(stream)
-        assert front.metrics.moved._value.get() == 1
+        assert proxy.metrics.moved._value.get() == 1
     assert [p.step for p in got] == list(range(1, len(got) + 1))
     assert [tuple(p.logits or ()) for p in got] == [p.logits for p in expected[:-1]]
     assert not any(p.reset for p in got)
@@ -200,11 +200,11 @@ def test_a_stream_moves_with_its_membranes(packets_before: int) -> None:
 
 def test_a_stream_of_frames_is_closed_clearly() -> None:
     first, second = replica(), replica()
-    with fronted(first, second) as (client, front), client.stream(**STREAM) as stream:
+    with proxied(first, second) as (client, proxy), client.stream(**STREAM) as stream:
         stream.send_image(picture(), 0.0)
         stream.send_image(picture(seed=1), 40.0)
         assert next(stream.receive(20))
-        holder(front, first, second).kill()
+        holder(proxy, first, second).kill()
         with pytest.raises(ClientError) as caught:
             list(stream.receive(20))
         assert caught.value.status == 1012
@@ -225,7 +225,7 @@ def test_sequences_stay_with_their_replica() -> None:
         answer = triton.infer("tiny.steps", [given], headers={"Authorization": f"Bearer {OUTER}"}, **options)
         return answer.as_numpy("logits")
 
-    with fronted(first, second) as (client, front):
+    with proxied(first, second) as (client, proxy):
         triton = httpclient.InferenceServerClient(client.url.removeprefix("http://"))
         whole = infer(triton, x)
         infer(triton, x[:, :2], sequence_id=7, sequence_start=True)
@@ -233,7 +233,7 @@ def test_sequences_stay_with_their_replica() -> None:
             client.predict(picture())
         infer(triton, x[:, 2:4], sequence_id=7)
         assert np.array_equal(infer(triton, x[:, 4:], sequence_id=7), whole)
-        (first if front._holders["tiny.steps", 7] == "0" else second).kill()
+        (first if proxy._holders["tiny.steps", 7] == "0" else second).kill()
         with pytest.raises(InferenceServerException, match="lost with its replica"):
             infer(triton, x, sequence_id=7)
         with pytest.raises(InferenceServerException, match="unknown sequence"):

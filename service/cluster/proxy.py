@@ -1,6 +1,6 @@
 """One address for many replicas: requests go to the least busy one, and to another when that one is lost.
 
-The front keeps every request until it is answered, so a replica that ends takes no accepted request with it. A request
+The proxy keeps every request until it is answered, so a replica that ends takes no accepted request with it. A request
 that belongs to a sequence goes to the replica that holds its membranes. Streams are carried by `failover`.
 """
 
@@ -23,12 +23,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from service.cluster.failover import Carrier, carry
+from service.cluster.failover import Cluster, relay
 from service.cluster.replicas import Replica, Replicas, summed, summed_metrics
 from service.http.errors import refuse
 from service.http.gate import Gate, Refusal, deny_open
 from service.http.logs import Observer, event
-from service.http.metrics import CONTENT_TYPE, FrontMetrics
+from service.http.metrics import CONTENT_TYPE, ProxyMetrics
 from service.protocol_v2.endpoints import STEPS
 from service.protocol_v2.infer import SequenceWish, sequence_of
 from service.protocol_v2.tensors import V2Error
@@ -58,11 +58,11 @@ class Answer:
         return Response(self.body, self.status, self.headers)
 
 
-class Front:
+class Proxy:
     """The one address."""
 
     def __init__(self, settings: Settings, token: str, replicas: Replicas) -> None:
-        self.settings, self.replicas, self.metrics = settings, replicas, FrontMetrics()
+        self.settings, self.replicas, self.metrics = settings, replicas, ProxyMetrics()
         self.draining = False
         self.sessions = 0
         self._token = token
@@ -119,7 +119,7 @@ class Front:
     # Requests.
 
     async def forward(self, request: Request) -> Response:
-        """Any request that is not the front's own."""
+        """Any request that is not the proxy's own."""
         body = await request.body()
         fields = [(name, value) for name, value in request.scope["headers"] if name in FORWARDED]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
@@ -205,10 +205,10 @@ class Front:
             self._holders.pop(key, None)
         return answer.response()
 
-    # The front's own answers.
+    # The proxy's own answers.
 
     async def live(self, _: Request) -> Response:
-        """The front is up."""
+        """The proxy is up."""
         return JSONResponse({"live": True})
 
     async def ready(self, _: Request) -> Response:
@@ -224,7 +224,7 @@ class Front:
         return [answer.body for answer in answers if isinstance(answer, Answer) and answer.status == 200]
 
     async def all_metrics(self, _: Request) -> Response:
-        """The front's metrics, and the sums of the replicas'."""
+        """The proxy's metrics, and the sums of the replicas'."""
         self.metrics.replicas.set(len(self.replicas))
         text = generate_latest(self.metrics.registry) + summed_metrics(await self.everywhere("/metrics"))
         return Response(text, media_type=CONTENT_TYPE)
@@ -243,7 +243,7 @@ class Front:
             return
         self.sessions += 1
         try:
-            await carry(socket, Carrier(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining))
+            await relay(socket, Cluster(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining))
         finally:
             self.sessions -= 1
 
@@ -268,39 +268,39 @@ def sequence_wish(path: str, body: bytes, headers: dict[str, str]) -> tuple[str,
     return None if wish is None else (parts[3], wish)
 
 
-def create_front(front: Front, reload: Callable[[], None] | None = None) -> Starlette:
+def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Starlette:
     """The application at the one address, behind the same gate as a service of its own; SIGHUP calls `reload`."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        watching = await front.start()
+        watching = await proxy.start()
         if reload is not None:
             with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
         yield
-        await front.stop(watching)
+        await proxy.stop(watching)
 
     app = Starlette(
         lifespan=lifespan,
         routes=[
-            Route("/health/live", front.live),
-            Route("/health/ready", front.ready),
-            Route("/v2/health/live", front.live),
-            Route("/v2/health/ready", front.ready),
-            Route("/metrics", front.all_metrics),
-            Route("/v2/models/stats", front.statistics),
-            Route("/v2/models/{name}/stats", front.statistics),
-            WebSocketRoute("/v1/stream", front.stream),
-            Route("/{path:path}", front.forward, methods=METHODS),
+            Route("/health/live", proxy.live),
+            Route("/health/ready", proxy.ready),
+            Route("/v2/health/live", proxy.live),
+            Route("/v2/health/ready", proxy.ready),
+            Route("/metrics", proxy.all_metrics),
+            Route("/v2/models/stats", proxy.statistics),
+            Route("/v2/models/{name}/stats", proxy.statistics),
+            WebSocketRoute("/v1/stream", proxy.stream),
+            Route("/{path:path}", proxy.forward, methods=METHODS),
         ],
         middleware=[
-            Middleware(Observer, metrics=front.metrics),
-            Middleware(Gate, settings=front.settings, draining=lambda: front.draining, full=front.full),
+            Middleware(Observer, metrics=proxy.metrics),
+            Middleware(Gate, settings=proxy.settings, draining=lambda: proxy.draining, full=proxy.full),
         ],
         exception_handlers={Exception: failed},
     )
     app.router.redirect_slashes = False
-    app.state.runtime = front
+    app.state.runtime = proxy
     return app
 
 
