@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from service.scheduler.processes import CALLS, Killed, Processes
+from tests.support.processes import endless
 
 T = TypeVar("T")
 PATIENCE_S = 60
@@ -25,11 +26,6 @@ def doubled(n: int) -> int:
 
 def failing() -> None:
     raise LookupError("nothing there")
-
-
-def endless() -> None:
-    while True:
-        signal.pause()
 
 
 def greedy() -> int:

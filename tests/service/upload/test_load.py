@@ -19,7 +19,7 @@ from service.api import create_app
 from service.upload import decode as decoding
 from service.upload.decode import DecodeError, cheap, decode
 from tests.support.models import tiny
-from tests.support.processes import in_fresh_process
+from tests.support.processes import endless, in_fresh_process
 from tests.support.samples import picture, some_events
 from tests.support.servers import settings
 
@@ -118,13 +118,8 @@ def test_only_small_plain_images_stay_in_the_service() -> None:
     assert not cheap(b"")
 
 
-def slow(*_: object) -> None:
-    while True:
-        pass
-
-
 def test_a_recording_that_takes_too_long_is_refused_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.upload.load.decode", slow)
+    monkeypatch.setattr("service.upload.load.decode", endless)
     with TestClient(create_app(settings(deadline_s=2), (tiny(),))) as client:
         answer = client.post("/v1/predict", files={"file": ("a.csv", b"t,x,y,p\n1,2,3,1\n")})
     assert answer.status_code == 504
