@@ -33,6 +33,7 @@ KNOWN = "known."  # what the names of its tensors begin with
 T = TypeVar("T")
 
 
+FORMER_NAMES = {"settle": "warmup"}  # of settings, in checkpoints that are about
 NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
     "spiking-resnet": (ResNetConfig, SpikingResNet),
     "converted": (ConvertedConfig, ConvertedNetwork),
@@ -149,7 +150,10 @@ def read_config(folder: Path | str) -> tuple[str, Any, Card]:
         raise CheckpointError(f"{CONFIG} has format {document['format']!r}; this version reads {FORMAT}")
     if document["kind"] not in NETWORK_KINDS:
         raise CheckpointError(f"unknown kind of network; known: {', '.join(NETWORK_KINDS)}")
-    config = from_json(NETWORK_KINDS[document["kind"]][0], document["network"], "network")
+    network = document["network"]
+    if isinstance(network, dict):
+        network = {FORMER_NAMES.get(key, key): value for key, value in network.items()}
+    config = from_json(NETWORK_KINDS[document["kind"]][0], network, "network")
     return document["kind"], config, from_json(Card, document["card"], "card")
 
 

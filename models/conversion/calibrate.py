@@ -110,7 +110,7 @@ def regression(layer: nn.Conv2d | nn.Linear, x: Tensor, target: Tensor) -> tuple
     return change[:-1].T.reshape(layer.weight.shape), change[-1]
 
 
-def settled(x_seq: Tensor, first: int) -> Tensor:
+def after_warmup(x_seq: Tensor, first: int) -> Tensor:
     """The mean of the steps from `first` on; the value of what is constant and has one step."""
     return x_seq[first if len(x_seq) > 1 else 0 :].mean(0)
 
@@ -128,11 +128,11 @@ def repaired(layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor, fi
     spikes [T, N, ...] are what the layer reads, target [N, ...] is the ANN's current.
     """
     assert isinstance(layer, nn.Conv2d | nn.Linear)
-    heard = settled(spikes, first)
+    heard = after_warmup(spikes, first)
     own = layer.forward(heard)
     if own.shape != target.shape or getattr(layer, "groups", 1) > 1:  # a max-pool stands between
         return x_seq
-    weight, bias = regression(layer, heard, target - (settled(x_seq, first) - own))
+    weight, bias = regression(layer, heard, target - (after_warmup(x_seq, first) - own))
     layer.weight.add_(weight)
     assert layer.bias is not None
     layer.bias.add_(bias)
@@ -147,7 +147,7 @@ def search_threshold(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: in
         theta = base * share
         layer.theta.copy_(theta)
         layer.amplitude.copy_(theta)
-        error = by_channel((settled(layer(x_seq, {}, steps), first) - target).square()).mean(1)
+        error = by_channel((after_warmup(layer(x_seq, {}, steps), first) - target).square()).mean(1)
         best, least = torch.where(error < least, theta, best), torch.minimum(error, least)
     layer.theta.copy_(best)
     layer.amplitude.copy_(best)
@@ -158,7 +158,7 @@ def corrected(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int, firs
     spikes = layer(x_seq, {}, steps)
     wanted = by_channel(target).mean(1)
     for _ in range(0 if bias is None else ROUNDS):
-        shift = wanted - by_channel(settled(spikes, first)).mean(1)
+        shift = wanted - by_channel(after_warmup(spikes, first)).mean(1)
         assert bias is not None
         bias.add_(shift)
         x_seq = x_seq + layer.row(shift, x_seq[0])

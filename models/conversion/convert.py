@@ -59,11 +59,11 @@ def check_images(batches: Sequence[Tensor]) -> None:
 
 @torch.no_grad()
 def build_network(
-    ann: nn.Module, sample: Tensor, rule: SpikeRule, settle: float = 0.0
+    ann: nn.Module, sample: Tensor, rule: SpikeRule, warmup: float = 0.0
 ) -> tuple[ConvertedNetwork, Traced]:
     """The ANN's graph with its folded weights and neurons of `rule`, thresholds still 1; checked against the ANN."""
     traced = trace(ann)
-    config = replace(shaped(traced, sample[:1]), rule=rule, settle=settle)
+    config = replace(shaped(traced, sample[:1]), rule=rule, warmup=warmup)
     network = ConvertedNetwork(config)
     for name, (weight, bias) in traced.weights.items():
         layer = network.layers[name]
@@ -143,7 +143,7 @@ def convert(
     if steps < 1:
         raise ConversionError("steps must be positive")
     check_images(batches)
-    network, traced = build_network(ann, batches[0], method.rule, method.settle)
+    network, traced = build_network(ann, batches[0], method.rule, method.warmup)
     if traced.levels and method.threshold != "qcfs":
         raise ConversionError("an ANN with QCFS activations is converted by method qcfs")
     check_against(ann, network, traced, batches[0][:8])

@@ -19,7 +19,7 @@ class Method:
     repair: bool = False  # weights fitted to the spikes that really arrive at the target T
     search: bool = False  # thresholds chosen behind real spikes at the target T
     light: bool = False  # bias calibration at the target T
-    settle: float = 0.0  # share of the steps that the answer and the calibration leave out
+    warmup: float = 0.0  # share of the steps that the answer and the calibration leave out
     streams: bool = True  # can run step by step, and so be served
 
 
@@ -51,7 +51,7 @@ METHODS: dict[str, Method] = {
         "percentile",
         "percentile of a channel, light bias calibration; the first half of the steps is not counted",
         light=True,
-        settle=0.5,
+        warmup=0.5,
     ),
     "bounded": Method(
         replace(IF_NEAREST, bounds=(-0.5, 1.0)),
@@ -59,7 +59,7 @@ METHODS: dict[str, Method] = {
         "as settled, weights repaired, every membrane kept between -theta/2 and theta",
         repair=True,
         light=True,
-        settle=0.5,
+        warmup=0.5,
     ),
     "signed": Method(replace(IF_NEAREST, kind="signed"), "mmse", "SNM, IJCAI 2022, on MMSE thresholds"),
     "multi": Method(

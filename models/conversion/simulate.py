@@ -1,7 +1,7 @@
 """A converted network through time: chunks with membranes carried, what is constant once, every T from one run.
 
 The answer at T is the mean of the logits over the first T steps, or over the last of them where the network settles
-first (`ConvertedConfig.settle`). A run is exact however it is cut into chunks; memory is bounded by one chunk of one
+first (`ConvertedConfig.warmup`). A run is exact however it is cut into chunks; memory is bounded by one chunk of one
 batch. Where the event-driven engine takes the network, it runs it; its sums have another order, so a potential within
 rounding of its threshold may fire a step earlier or later.
 """

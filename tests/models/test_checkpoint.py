@@ -1,6 +1,7 @@
 """Checkpoints: what is saved is loaded, and everything else is refused in one sentence."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.checkpoint import CONFIG, WEIGHTS, load, save
+from models.checkpoint import CONFIG, WEIGHTS, load, read_config, save
 from models.contract import Card, CheckpointError, Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.shipped import find
 
 CONTRACT = Contract("events", 2, 8, 9, 4, "binary", 16, 18, 10_000)
 
@@ -101,3 +103,10 @@ def test_a_read_out_is_no_longer_than_the_window(folder: Path) -> None:
         edit(folder, lambda d, n=readout: d["card"]["contract"].update(readout=n))
         with pytest.raises(CheckpointError, match="readout must lie between 0 and steps"):
             load(folder)
+
+
+def test_settings_are_known_by_their_former_names(tmp_path: Path) -> None:
+    folder = tmp_path / "converted"
+    shutil.copytree(find("mnist-converted"), folder)
+    edit(folder, lambda d: d["network"].update(settle=0.5))
+    assert read_config(folder)[1].warmup == 0.5

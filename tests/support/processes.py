@@ -23,7 +23,7 @@ def in_fresh_process(code: str, **environment: str) -> str:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # a cold compiler on a busy machine
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

@@ -90,7 +90,7 @@ class ConvertedConfig:
     rule: SpikeRule
     input_shape: tuple[int, ...]  # [C, H, W]
     classes: int
-    settle: float = 0.0  # share of the steps that the answer leaves out: spikes reach the last layers' rates late
+    warmup: float = 0.0  # share of the steps that the answer leaves out: spikes reach the last layers' rates late
 
     def __post_init__(self) -> None:
         check_nodes(self.nodes)
@@ -98,12 +98,12 @@ class ConvertedConfig:
             raise ValueError("input_shape must be [C, H, W] or [features]")
         if not 1 <= self.classes <= 1_000_000:
             raise ValueError("classes must be positive")
-        if not 0 <= self.settle < 1:
-            raise ValueError("settle must lie in [0, 1)")
+        if not 0 <= self.warmup < 1:
+            raise ValueError("warmup must lie in [0, 1)")
 
     def first_step(self, steps: int) -> int:
         """The first step that counts in the answer at T = steps: how many are left out."""
-        return int(steps * self.settle)
+        return int(steps * self.warmup)
 
 
 def still_nodes(nodes: tuple[Node, ...]) -> set[str]:

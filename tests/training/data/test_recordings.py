@@ -15,7 +15,7 @@ from tests.support.data_sets import (
     write_ncaltech101,
     write_nmnist_file,
 )
-from training.data import DataError, list_data, load_data, read_item, settle
+from training.data import DataError, list_data, load_data, read_item, resolve
 from training.data.recordings import RECORDED, list_asldvs, list_cifar10dvs, list_dvsgesture, list_ncaltech101
 
 
@@ -112,6 +112,6 @@ def test_a_folder_chooses_its_own_window(tmp_path: Path) -> None:
             events = digit_events(label, number, length_us=500_000)
             write_nmnist_file(tmp_path / "set" / name / f"{number}.bin", events)
     config = small_config(tmp_path).replaced(data=str(tmp_path / "set"), steps=0, bin_us=0, height=0, width=0)
-    settled = settle(config, list_data(config))
+    settled = resolve(config, list_data(config))
     assert (settled.steps, settled.height, settled.width) == (10, 34, 34)
     assert 45_000 <= settled.bin_us <= 50_000
