@@ -26,6 +26,19 @@ class Emulation:
 
 
 @dataclass(frozen=True)
+class Folder:
+    """a folder of your own recordings"""
+
+    layout: Literal["auto", "classes", "sessions", "flat"] = "auto"  # what names of files and folders tell
+    window_ms: int = 0  # length of a window; 0 takes what suits the rate of events
+    hop_ms: int = 0  # from one training window's begin to the next; 0 is half a window
+
+    def __post_init__(self) -> None:
+        if min(self.window_ms, self.hop_ms) < 0:
+            raise ValueError("window_ms and hop_ms must not be negative")
+
+
+@dataclass(frozen=True)
 class Optimisation:
     """optimisation"""
 
@@ -108,10 +121,11 @@ class TrainConfig:
     """
 
     # data
-    data: str = "nmnist"  # a data set's name, or a folder laid out <class>/<file> (or train/<class>, test/<class>)
+    data: str = "nmnist"  # a data set's name, or a folder of recordings or pictures
     root: str = "data"  # where named data sets lie
     val_fraction: float = 0.15  # share of the training samples that choose the model
     cache: str = ".cache"  # folder of binned frames
+    folder: Folder = field(default_factory=Folder)
     emulation: Emulation = field(default_factory=Emulation)
     # the contract of the input; 0 or empty takes what suits the data set
     steps: int = 0  # T: bins of a window, or times that an image is shown

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from encoders.events import make_events
+from encoders.events import SensorSize, make_events
+from encoders.recordings.files import write_recording
 from training.config import TrainConfig
 
 SIDE = 34
@@ -19,6 +20,16 @@ def digit_events(label: int, seed: int, count: int = 300, length_us: int = 90_00
     t = np.sort(random.integers(0, length_us, count))
     x, y = (random.normal(centre, 2.0, count).round().clip(0, SIDE - 1) for centre in (6 + 10 * label, 28 - 10 * label))
     return make_events(t, x.astype(int), y.astype(int), random.random(count) < 0.5)
+
+
+def write_takes(root: Path, names: list[str], seconds: float = 10.0, rate: int = 4000) -> Path:
+    """Long recordings by their paths; a cup is a blob on the left, anything else one on the right."""
+    for number, name in enumerate(names):
+        label = 0 if "cup" in name else 1
+        events = digit_events(label, number, round(seconds * rate), round(seconds * 1e6))
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_recording(root / name, events, SensorSize(SIDE, SIDE))
+    return root
 
 
 def write_nmnist_file(path: Path, events: np.ndarray) -> None:

@@ -2,8 +2,10 @@
 
 from training.data.cache import bin_items, emulate_mnist, shown_images
 from training.data.check import DataReport, check_data, check_sets
+from training.data.folders import Folder, Take, read_folder
 from training.data.images import IMAGES, list_pictures, read_idx
 from training.data.load import DATA_NAMES, list_data, load_data, resolve
+from training.data.own import list_own
 from training.data.recordings import RECORDED, list_folder, list_nmnist, read_item
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, held_out, split_indices
 
@@ -14,10 +16,12 @@ __all__ = [
     "Data",
     "DataError",
     "DataReport",
+    "Folder",
     "Frames",
     "ImageSet",
     "Item",
     "Listing",
+    "Take",
     "bin_items",
     "check_data",
     "check_sets",
@@ -26,8 +30,10 @@ __all__ = [
     "list_data",
     "list_folder",
     "list_nmnist",
+    "list_own",
     "list_pictures",
     "load_data",
+    "read_folder",
     "read_idx",
     "read_item",
     "resolve",

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from tqdm import tqdm
 
 from encoders.dvs import DvsEncoder
 from encoders.emulator.saccades import saccade_events
-from encoders.events import SensorSize
+from encoders.events import Events, SensorSize
 from training.config import TrainConfig
 from training.data.images import find_idx, read_idx
 from training.data.recordings import read_item
 from training.data.sets import Frames, Item
+from training.data.windows import cut
 
 CACHE_VERSION = 1
 
@@ -62,15 +64,25 @@ def file_stamps(items: Sequence[Item]) -> list[tuple[str, int, int]]:
     return [(str(i.path), i.path.stat().st_size, i.path.stat().st_mtime_ns) for i in items]
 
 
+def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | None]]:
+    """Events, sensor and begin (None: the first event) of each; neighbouring windows of a file in one pass."""
+    for (path, length_us), group in groupby(items, lambda item: (item.path, item.length_us)):
+        if length_us:
+            for events, sensor in cut(path, [item.begin_us for item in group], length_us):
+                yield events, sensor, 0
+        else:
+            yield from ((*read_item(item), None) for item in group)
+
+
 def bin_items(items: Sequence[Item], config: TrainConfig, what: str) -> Frames:
     """Recordings as frames; every sensor size is brought to the contract's."""
 
     def samples() -> Iterator[np.ndarray]:
-        for item in items:
-            events, sensor = read_item(item)
-            yield encoder(config, sensor)(events)[:, 0]
+        for events, sensor, start_us in _pieces(items):
+            yield encoder(config, sensor)(events, start_us)[:, 0]
 
-    key = {"items": file_stamps(items), "contract": _contract_key(config)}
+    windows = [(item.begin_us, item.length_us) for item in items if item.length_us]
+    key = {"items": file_stamps(items), "contract": _contract_key(config), **({"windows": windows} if windows else {})}
     frames = cached(Path(config.cache), key, len(items), frame_shape(config), samples(), what)
     return Frames(frames, np.array([item.label for item in items], np.int64))
 

@@ -64,7 +64,7 @@ def check_data(data: str, root: str | Path = "data", *, every: bool = False) -> 
         return DataReport(data, state, 0, 0, 0, 0, (), (f"{data}: {state}. {error}",))
     if isinstance(listing, Listing):
         items = [*listing.train, *listing.test]
-        broken, opened = _open(items, read_item, every)
+        broken, opened = _open(items, read_item, every) if listing.val is None else ([], len({i.path for i in items}))
         train, test = len(listing.train), len(listing.test)
         labels = np.array([i.label for i in listing.train], int)
     else:
@@ -117,6 +117,9 @@ def _report(
     fewest = min((counts[n] for n in range(classes)), default=0)
     words = {"own": "a folder of your own", "complete": "complete", "partial": "partial"}[state]
     lines = [f"{name}: {words}; {train} training and {test} test samples of {classes} classes"]
+    if isinstance(listing, Listing) and listing.val is not None:  # divided already, every file read
+        sparse = [f"  {line}" for line in listing.words]
+        return DataReport(name, state, train, test, classes, opened, (), (*lines, *sparse))
     if full is not None and state == "partial":
         lines.append(f"  the published set has {full[0]} and {full[1]}: training works, results are not comparable")
     if test == 0:

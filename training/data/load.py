@@ -17,10 +17,11 @@ from models.contract import Contract
 from training.config import TrainConfig
 from training.data.cache import bin_items, cached, emulate_mnist, join, shown_images
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
-from training.data.recordings import RECORDED, list_folder
+from training.data.own import list_own
+from training.data.recordings import RECORDED
+from training.data.separate import TEST_FRACTION
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
 
-TEST_FRACTION = 0.15  # set aside for the test where a set has no test split of its own
 IMAGE_STEPS = 4
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
@@ -40,7 +41,7 @@ def list_data(config: TrainConfig) -> Listing | ImageSet:
     else:
         path, name = Path(config.data), Path(config.data).resolve().name
         if not holds_pictures(path):
-            return list_folder(path, name)
+            return list_own(config, path)
     height, width = picture_size(config)
     if config.resize:  # kept larger, cut when used
         height, width = (config.resize * side // min(height, width) for side in (height, width))
@@ -104,12 +105,19 @@ def _split(labels: np.ndarray, names: Sequence[str] | None, config: TrainConfig,
     return _Split(rows[rest], rows[val], test)
 
 
-def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
-    names = [item.name for item in listing.train]
+def _divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]:
+    """The recordings, or their windows, of each part."""
+    if listing.val is not None:
+        return {"train": listing.train, "val": listing.val, "test": listing.test}
     labels = np.array([item.label for item in listing.train])
-    split = _split(labels, names, config, bool(listing.test))
+    split = _split(labels, [item.name for item in listing.train], config, bool(listing.test))
     chosen = {part: [listing.train[i] for i in getattr(split, part)] for part in ("train", "val", "test")}
-    test_items: Sequence[Item] = listing.test or chosen["test"]
+    return {**chosen, "test": listing.test or chosen["test"]}
+
+
+def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
+    chosen = _divided(listing, config)
+    test_items = chosen["test"]
     train = bin_items(chosen["train"], config, "binning train")
     recorded = len(train)
     if config.emulation.emulated:
@@ -129,13 +137,14 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         listing.labels,
         contract,
         _split_record(
-            listing.name, config, bool(listing.test),
+            listing.name, config, listing.val is None and bool(listing.test),
             {"train": [i.name for i in chosen["train"]], "val": [i.name for i in chosen["val"]],
              "test": [i.name for i in test_items]},
         ),
         tuple(test_items),
         recorded,
         config,
+        listing.words,
     )  # fmt: skip
 
 

@@ -1,11 +1,10 @@
-"""Sets of recordings: folders of classes, and the public sets by name, in the layouts in which Tonic unpacks them.
+"""Public sets of recordings by name, in the layouts in which Tonic unpacks them.
 
 A listing reads no events; it names files, classes and readers.
 """
 
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from encoders.kernels.readers import decode
 from encoders.recordings.files import read_recording
 from encoders.recordings.format import RecordingError
 from training.data.sets import DataError, Item, Listing, MissingDataError, Window
-
-LARGEST_SIDE = 64  # of the network's input, for sensors that say nothing else
 
 
 def _folders(path: Path) -> list[Path]:
@@ -50,33 +47,20 @@ def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
 
 
 def list_folder(
-    path: Path, name: str = "folder", sensor: SensorSize | None = None, window: Window | None = None
+    path: Path, name: str, sensor: SensorSize, window: Window, *, suffix: str = "", reader: str = "recording"
 ) -> Listing:
-    """Recordings laid out <class>/<file>, or train/<class>/<file> and test/<class>/<file> (any capitals)."""
+    """A set laid out <class>/<file>, or train/<class>/<file> and test/<class>/<file> (any capitals)."""
     base, test, labels = class_folders(path)
-    items = tuple(i for label in labels for i in items_of_class(base / label, labels.index(label)))
+    items = tuple(Item(file, n, reader) for n, label in enumerate(labels) for file in _files(base / label, suffix))
     if len(labels) < 2 or not items:
         raise MissingDataError(f"{path} needs at least two class folders with recordings in them; found {len(labels)}")
-    if sensor is None:
-        sensor = read_item(items[0])[1]
-    window = window or _window_for(items, sensor)
-    return Listing(name, labels, items, items_of(test, labels) if test else (), sensor, window)
+    held = items_of(test, labels, suffix=suffix, reader=reader) if test else ()
+    return Listing(name, labels, items, held, sensor, window)
 
 
 def items_of_class(folder: Path, label: int, suffix: str = "") -> Iterator[Item]:
     """Every file below one class folder."""
     return (Item(file, label) for file in _files(folder, suffix))
-
-
-def _window_for(items: Sequence[Item], sensor: SensorSize) -> Window:
-    """Ten bins over the median length of a few recordings, 1 to 200 ms each; the sensor within 64 x 64."""
-    lengths = []
-    for item in items[:: max(1, len(items) // 9)][:9]:
-        events, _ = read_item(item)
-        lengths.append(int(events["t"][-1] - events["t"][0]) + 1)
-    bin_us = int(np.clip(round(float(np.median(lengths)) / 10_000) * 1_000, 1_000, 200_000))
-    scale = min(1.0, LARGEST_SIDE / max(sensor.width, sensor.height))
-    return Window(10, bin_us, max(1, round(sensor.height * scale)), max(1, round(sensor.width * scale)))
 
 
 def _place(root: Path, folders: Sequence[str], holds: Callable[[Path], bool]) -> Path | None:
@@ -98,9 +82,7 @@ def list_nmnist(root: Path) -> Listing:
     path = _place(root, ("nmnist", "NMNIST"), lambda p: (p / "Train").is_dir())
     if path is None:
         raise _missing("N-MNIST", root, "Train/<digit>/*.bin and Test/<digit>/*.bin", "NMNIST")
-    listing = list_folder(path, "nmnist", SensorSize(34, 34), Window(10, 31_000, 34, 34))
-    train, test = (tuple(replace(i, reader="nmnist") for i in items) for items in (listing.train, listing.test))
-    return replace(listing, train=train, test=test)
+    return list_folder(path, "nmnist", SensorSize(34, 34), Window(10, 31_000, 34, 34), reader="nmnist")
 
 
 GESTURES = (

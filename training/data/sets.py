@@ -23,16 +23,19 @@ class MissingDataError(DataError):
 
 @dataclass(frozen=True)
 class Item:
-    """One sample: a file on disk, its class, and the name of its reader in READERS."""
+    """One sample: a file on disk or a window of it, its class, and the name of its reader in READERS."""
 
     path: Path
     label: int
     reader: str = "recording"
+    begin_us: int = 0  # of the window, from the recording's first event
+    length_us: int = 0  # of the window; 0: the whole recording
 
     @property
     def name(self) -> str:
-        """The file with its class folder: what the split of a run records."""
-        return f"{self.path.parent.name}/{self.path.name}"
+        """The file with its class folder, and a window's begin: what the split of a run records."""
+        window = f"@{self.begin_us / 1e6:.3f}s" if self.length_us else ""
+        return f"{self.path.parent.name}/{self.path.name}{window}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,10 @@ class Window:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a set of recordings holds; `test` is empty where the set has no test split of its own."""
+    """What a set of recordings holds; `test` is empty where the set has no test split of its own.
+
+    A folder of one's own comes divided, in windows: `val` is not None, and `words` say what was done, in sentences.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -55,6 +61,8 @@ class Listing:
     test: tuple[Item, ...]
     sensor: SensorSize
     window: Window
+    val: tuple[Item, ...] | None = None
+    words: tuple[str, ...] = ()
 
 
 class Rows(Protocol):
@@ -105,6 +113,7 @@ class Data:
     test_items: tuple[Item, ...]  # the recordings of `test`; empty for images
     recorded: int  # how many of the training samples are different recordings or images
     config: TrainConfig = field(default_factory=TrainConfig)  # of the run, its contract filled in
+    words: tuple[str, ...] = ()  # what was made of a folder, in sentences
 
     @property
     def sensor(self) -> SensorSize:

@@ -304,6 +304,8 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
         write_environment(folder, run.config, run.data)
+        for line in run.data.words:
+            print(line, flush=True)
     run.train()
     metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}
     processes.close()

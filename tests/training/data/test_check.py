@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.data_sets import digit_events, write_nmnist, write_nmnist_file
+from tests.support.data_sets import digit_events, write_nmnist, write_nmnist_file, write_takes
 from training.data.check import EXPECTED, check_data, check_sets
 from training.data.load import DATA_NAMES
 from training.data.sets import DataError, MissingDataError
@@ -45,13 +45,24 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     assert check_data("nmnist", tmp_path).opened == 40
 
 
-def test_a_folder_of_ones_own(tmp_path: Path) -> None:
+def test_a_folder_of_ones_own_says_what_is_used_of_it(tmp_path: Path) -> None:
+    write_takes(tmp_path, ["cup.npz", "phone.npz"])
+    report = check_data(str(tmp_path))
+    assert (report.state, report.classes, report.opened) == ("own", 2, 2)
+    assert report.train > 20 < report.train + report.test
+    text = "\n".join(report.lines)
+    assert "cup: 1 recordings, 10 s" in text
+    assert "% of the events are used; the rest lies in gaps" in text
+    assert "the end of the only recording, after a gap (cup, phone)" in text
+
+
+def test_a_folder_that_is_too_short_says_so(tmp_path: Path) -> None:
     for label in range(2):
         write_nmnist_file(tmp_path / str(label) / "a.bin", digit_events(label, 0))
     report = check_data(str(tmp_path))
-    assert report.state == "own"
-    assert any("no test split" in line for line in report.lines)
-    assert any("fewer than two" in line for line in report.lines)
+    assert report.state == "broken"
+    assert "too short to validate class '0'" in report.lines[0]
+    assert "--window-ms" in report.lines[0]
 
 
 def test_all_sets_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

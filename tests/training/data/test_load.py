@@ -12,7 +12,7 @@ from encoders.dvs import DvsEncoder
 from encoders.events import SensorSize
 from encoders.recordings.files import read_recording
 from tests.support.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
-from training.data import DataError, list_data, list_folder, list_nmnist, load_data, read_idx, read_item, split_indices
+from training.data import DataError, list_data, list_nmnist, load_data, read_folder, read_idx, read_item, split_indices
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Train/<digit>.*[Dd]ownload"):
         list_nmnist(tmp_path)
     with pytest.raises(DataError, match="no folder"):
-        list_folder(tmp_path / "nowhere")
+        read_folder(tmp_path / "nowhere")
 
 
 def test_a_folder_of_classes_is_split_and_the_split_is_written(tmp_path: Path) -> None:
@@ -56,11 +56,11 @@ def test_a_folder_of_classes_is_split_and_the_split_is_written(tmp_path: Path) -
 def test_one_class_or_a_strange_test_class_is_refused(tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes=1)
     with pytest.raises(DataError, match="two class folders"):
-        list_folder(tmp_path)
+        list_nmnist(tmp_path)
     write_nmnist(tmp_path, classes=2)
     write_nmnist_file(tmp_path / "Test" / "9" / "0.bin", digit_events(0, 0))
     with pytest.raises(DataError, match="class '9'"):
-        list_folder(tmp_path)
+        list_nmnist(tmp_path)
 
 
 def test_frames_equal_the_encoder_and_labels_the_folders(root: Path) -> None:

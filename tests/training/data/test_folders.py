@@ -1,0 +1,91 @@
+"""Folders as people have them: the class, session and part of every file, told from names alone."""
+
+from pathlib import Path
+
+import pytest
+
+from training.data.folders import read_folder
+from training.data.sets import DataError, MissingDataError
+
+
+def lay(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"anything")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "layout", "labels"),
+    [
+        (("cup-1.raw", "cup_day2.aedat4", "phone.raw", "coffee mug 3.raw"), "flat", ["cup", "cup", "phone", "mug"]),
+        (("cup1.raw", "cup2.raw", "phone1.raw"), "flat", ["cup", "cup", "phone"]),
+        (("gesture1.raw", "gesture2.raw"), "flat", ["gesture1", "gesture2"]),
+        (("3-0001.bin", "4-0001.bin"), "flat", ["3", "4"]),
+        (("cup/a.raw", "cup/b.raw", "phone/a.raw"), "classes", ["cup", "cup", "phone"]),
+        (("0/00001.bin", "1/00001.bin"), "classes", ["0", "1"]),
+        (("cup/day1/a.raw", "phone/day1/a.raw"), "classes", ["cup", "phone"]),
+        (("session1/cup.raw", "session1/mug.raw", "session2/cup.raw"), "sessions", ["cup", "mug", "cup"]),
+        (("monday/cup/x.raw", "monday/phone/x.raw"), "sessions", ["cup", "phone"]),
+        (("biolab/cup-1.raw", "biolab/phone-1.raw"), "sessions", ["cup", "phone"]),
+        (("user02/wave_1.raw", "user03/clap_1.raw", "user03/wave_2.raw"), "sessions", ["wave", "clap", "wave"]),
+    ],
+)  # fmt: skip
+def test_layouts_are_told_by_names(tmp_path: Path, names: tuple[str, ...], layout: str, labels: list[str]) -> None:
+    folder = read_folder(lay(tmp_path, *names))
+    assert folder.layout == layout
+    told = {str(take.path.relative_to(tmp_path)): take.label for take in folder.takes}
+    if "coffee mug 3.raw" in told:
+        assert told.pop("coffee mug 3.raw") == "coffee mug"
+    assert told == {name: label for name, label in zip(names, labels) if name in told}
+    assert len(folder.takes) == len(names)
+
+
+def test_sessions_are_remembered(tmp_path: Path) -> None:
+    lay(tmp_path / "a", "cup_day2.raw", "cup_day1.raw", "phone.raw")
+    assert [take.session for take in read_folder(tmp_path / "a").takes] == ["day1", "day2", ""]
+    lay(tmp_path / "b", "day1/cup-1.raw", "day1/phone.raw", "day2/cup.raw", "day2/phone.raw")
+    assert [take.session for take in read_folder(tmp_path / "b").takes] == ["day1", "day1", "day2", "day2"]
+    lay(tmp_path / "c", "cup/home/1.raw", "phone/work/1.raw")
+    assert [take.session for take in read_folder(tmp_path / "c").takes] == ["home", "work"]
+
+
+def test_two_readings_are_a_question(tmp_path: Path) -> None:
+    lay(tmp_path, "kitchen/cup.raw", "kitchen/phone.raw", "office/cup.raw", "office/phone.raw")
+    with pytest.raises(DataError, match=r"kitchen, office \(--layout classes\), or sessions with classes cup, phone"):
+        read_folder(tmp_path)
+    assert read_folder(tmp_path, "sessions").labels == ("cup", "phone")
+    assert read_folder(tmp_path, "classes").labels == ("kitchen", "office")
+    with pytest.raises(DataError, match="no recordings in the layout flat"):
+        read_folder(tmp_path, "flat")
+    with pytest.raises(DataError, match="no layout 'piles'"):
+        read_folder(tmp_path, "piles")
+
+
+def test_parts_by_name_in_any_capitals_over_any_layout(tmp_path: Path) -> None:
+    lay(tmp_path / "a", "Train/cup-1.raw", "Train/phone-1.raw", "TEST/cup-2.raw", "val/phone-2.raw", "more/cup.raw")
+    folder = read_folder(tmp_path / "a")
+    assert [take.part for take in folder.takes] == ["test", "train", "train", "val"]
+    assert [file.name for file in folder.left_out] == ["cup.raw"]
+    lay(tmp_path / "b", "train/cup/1.raw", "train/phone/1.raw", "val/cup/2.raw")
+    assert [take.part for take in read_folder(tmp_path / "b").takes] == ["train", "train", "test"]
+    lay(tmp_path / "c", "train/cup/1.raw", "train/phone/1.raw", "test/dog/2.raw")
+    with pytest.raises(DataError, match="'dog' has no training recordings"):
+        read_folder(tmp_path / "c")
+
+
+def test_what_is_no_recording_is_left_out_and_known(tmp_path: Path) -> None:
+    lay(tmp_path, "cup/1.raw", "phone/1.raw", "README.md", "labels.csv", "cup/photo.jpg", ".git/x.raw", "cup/.x.raw")
+    (tmp_path / "cup" / "2.csv").write_text("t,x,y,p\n1,2,3,1\n")
+    folder = read_folder(tmp_path)
+    assert [take.path.name for take in folder.takes] == ["1.raw", "2.csv", "1.raw"]
+    assert sorted(file.name for file in folder.left_out) == ["README.md", "labels.csv", "photo.jpg"]
+
+
+def test_nothing_to_read_and_no_class_to_tell(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no folder"):
+        read_folder(tmp_path / "nowhere")
+    with pytest.raises(MissingDataError, match="no recordings in"):
+        read_folder(tmp_path)
+    with pytest.raises(DataError, match=r"'session1\.raw' tells no class"):
+        read_folder(lay(tmp_path, "session1.raw", "session2.raw"))

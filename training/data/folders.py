@@ -1,0 +1,214 @@
+"""A folder of recordings as people have it -> recordings with their class, session and part.
+
+Three layouts, each also below train/ with test/ or val/:
+
+    classes    <class>/<file>, <class>/<session>/<file>
+    sessions   <session>/<class>.<suffix>, <session>/<class>-1.<suffix>, <session>/<class>/<file>
+    flat       <class>.<suffix>, <class>-1.<suffix>, <class>_day2.<suffix>
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from encoders.recordings.files import FORMATS, detect_format
+from encoders.recordings.format import RecordingError
+from training.data.sets import DataError, MissingDataError
+
+Layout = Literal["classes", "sessions", "flat"]
+Part = Literal["train", "val", "test"]
+PARTS: dict[str, Part] = {
+    "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val",
+    "validation": "val",
+}  # fmt: skip
+"""Names of folders that say which part of a run their recordings are for, in any capitals."""
+
+SESSION_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "session sess s day d night morning afternoon evening take run rec record recording trial try round batch user "
+        "subject subj person participant part clip sample seq sequence scene date time "
+        "monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun",
+    )
+)
+"""Words that tell when, where or of whom a recording is, and not what it shows."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """One recording of a folder."""
+
+    path: Path
+    label: str
+    session: str  # day, person or place it was taken in; empty where the names tell none
+    part: Part
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder holds."""
+
+    path: Path
+    layout: Layout
+    takes: tuple[Take, ...]  # in the order of their paths
+    left_out: tuple[Path, ...]  # files that are no recordings, by their names
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes of the training recordings, sorted."""
+        return tuple(sorted({take.label for take in self.takes if take.part == "train"}))
+
+
+def read_folder(path: Path | str, layout: str = "auto") -> Folder:
+    """The recordings below a folder, by their names alone: no events are read.
+
+    `layout` is one of Layout, or "auto": told from the names. Raises DataError where they fit two layouts, or tell no
+    class; MissingDataError where there are none.
+    """
+    path = Path(path)
+    if layout != "auto" and layout not in get_args(Layout):
+        raise DataError(f"there is no layout {layout!r}; choose one of {', '.join(get_args(Layout))}")
+    if not path.is_dir():
+        raise MissingDataError(f"no folder {path}: give a folder of recordings, or a data set's name")
+    files = [f for f in sorted(path.rglob("*")) if f.is_file() and not _hidden(f.relative_to(path))]
+    found = [f for f in files if _is_recording(f)]
+    if not found:
+        raise MissingDataError(f"there are no recordings in {path} ({', '.join(sorted(SUFFIXES))})")
+    parts = _parts(path, found)
+    chosen: Layout = _choose(path.name, parts["train"]) if layout == "auto" else cast(Layout, layout)
+    takes, used = [], set()
+    for part, names in parts.items():
+        for take in _takes(names, chosen, part):
+            takes.append(take)
+            used.add(take.path)
+    if not takes:
+        raise DataError(f"{path} holds no recordings in the layout {chosen}: try another --layout")
+    unknown = {t.label for t in takes} - {t.label for t in takes if t.part == "train"}
+    if unknown:
+        raise DataError(f"class {min(unknown)!r} has no training recordings in {path}, only others")
+    takes.sort(key=lambda take: take.path)
+    return Folder(path, chosen, tuple(takes), tuple(f for f in files if f not in used))
+
+
+SUFFIXES = frozenset(suffix for kind in FORMATS.values() for suffix in kind.suffixes)
+
+
+def _hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
+
+
+def _is_recording(path: Path) -> bool:
+    """By suffix; a text is one only if it holds events, for folders have notes and lists of labels too."""
+    if path.suffix.lower() not in SUFFIXES:
+        return False
+    if path.suffix.lower() not in (".csv", ".txt"):
+        return True
+    try:
+        detect_format(path)
+    except RecordingError:
+        return False
+    return True
+
+
+Names = list[tuple[Path, Sequence[str]]]
+"""Files with the names of the folders above them, from the base on, and their own name without its suffix."""
+
+
+def _parts(path: Path, found: Iterable[Path]) -> dict[Part, Names]:
+    """The files by part; where there is no test/, val/ is it; without train/, every file is for training."""
+    parts: dict[Part, Names] = {"train": [], "val": [], "test": []}
+    found = list(found)
+    tops = {f.relative_to(path).parts[0].lower() for f in found if f.parent != path}
+    if not any(PARTS.get(top) == "train" for top in tops):
+        parts["train"] = [(f, _names(path, f)) for f in found]
+        return parts
+    for file in found:
+        top, *rest = _names(path, file)
+        if rest and top.lower() in PARTS:
+            parts[PARTS[top.lower()]].append((file, tuple(rest)))
+    if not parts["test"]:
+        parts["test"], parts["val"] = parts["val"], []
+    return parts
+
+
+def _names(path: Path, file: Path) -> tuple[str, ...]:
+    return (*file.relative_to(path).parts[:-1], file.stem)
+
+
+def _choose(where: str, files: Names) -> Layout:
+    """The layout that the names tell. Raises DataError where both ways to read folders make sense."""
+    below = [names for _, names in files if len(names) > 1]
+    if not below:
+        return "flat"
+    tops = sorted({names[0] for names in below})
+    inner: dict[str, set[str]] = {top: set() for top in tops}
+    direct = _by_name([names[1] for names in below if len(names) == 2])
+    for names in below:
+        inner[names[0]].add(names[1] if len(names) > 2 else direct[names[1]][0])
+    shared = Counter(label for labels in inner.values() for label in labels)
+    told = [label for label in shared if label and not _is_session(label)]
+    if not told:
+        return "classes"
+    if all(map(_is_session, tops)) or (len(tops) == 1 and len(told) > 1):
+        return "sessions"
+    if min(map(len, inner.values())) > 1 and all(count > 1 for count in shared.values()):
+        raise DataError(
+            f"{where} can be read in two ways: classes {_list(tops)} (--layout classes), "
+            f"or sessions with classes {_list(sorted(shared))} (--layout sessions): say which"
+        )
+    return "classes"
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def _takes(files: Names, layout: Layout, part: Part) -> list[Take]:
+    files = [(file, names) for file, names in files if (len(names) > 1) == (layout != "flat")]
+    by_name = _by_name([names[-1] for _, names in files])
+    takes = []
+    for file, names in files:
+        label, session = by_name[names[-1]]
+        if layout == "classes":
+            label, session = names[0], "/".join(names[1:-1]) or session
+        elif layout == "sessions":
+            label, session = (names[1] if len(names) > 2 else label), names[0]
+        if not label:
+            raise DataError(f"the name {file.name!r} tells no class: call it <class>-1{file.suffix}, or make folders")
+        takes.append(Take(file, label, session, part))
+    return takes
+
+
+def _by_name(stems: list[str]) -> dict[str, tuple[str, str]]:
+    """(class, session) of file names without suffixes; the class is empty where only a session is told.
+
+    A digit at the end of a word counts files where that gives several classes and each name stands alone otherwise:
+    cup1, cup2 and phone1 are two classes, gesture1 and gesture2 are two as well.
+    """
+    plain = {stem: _read_name(stem, counted=False) for stem in stems}
+    labels = Counter(label for label, _ in plain.values())
+    if labels and max(labels.values()) == 1:
+        counted = {stem: _read_name(stem, counted=True) for stem in stems}
+        if 1 < len({label for label, _ in counted.values()}) < len(labels):
+            return counted
+    return plain
+
+
+def _read_name(stem: str, *, counted: bool) -> tuple[str, str]:
+    chunks = [chunk for chunk in re.split(r"[-_.\s()]+", stem) if chunk]
+    kept = [chunk for chunk in chunks if not _is_session(chunk)]
+    session = "-".join(c for c in chunks if _is_session(c) and (len(c) >= 6 or not (c.isdigit() or len(c) == 1)))
+    if not kept:  # digits or letters as classes: 3-0001
+        return (chunks[0] if chunks and (chunks[0].isdigit() or len(chunks[0]) == 1) else ""), session
+    separator = next((c for c in stem if c in "-_ "), "-")
+    label = separator.join(kept)
+    return (re.sub(r"\d+$", "", label) or label) if counted else label, session
+
+
+def _is_session(name: str) -> bool:
+    """Whether a name tells when, where or of whom: session words, numbers, dates, single letters."""
+    words = re.findall(r"[^\W\d_]+|\d+", name)
+    return all(w.isdigit() or len(w) == 1 or w.lower() in SESSION_WORDS for w in words)

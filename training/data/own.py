@@ -1,0 +1,143 @@
+"""A folder of one's own recordings -> windows for training, validation and test, and what was done, in words."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from training.config import TrainConfig
+from training.data.folders import Folder, Part, Take, read_folder
+from training.data.separate import Stretch, separate
+from training.data.sets import DataError, Item, Listing, Window
+from training.data.windows import SLOT_US, Scan, scan, starts, suits
+
+SPARSE = 0.05  # windows with fewer events than this share of the median's say nothing and are left out
+
+
+def list_own(config: TrainConfig, path: Path) -> Listing:
+    """All windows of a folder's recordings, divided into training, validation and test. Raises DataError."""
+    folder = read_folder(path, config.folder.layout)
+    labels = folder.labels
+    if len(labels) < 2:
+        raise DataError(
+            f"every recording in {path} is of one class, {', '.join(labels)!r} (layout {folder.layout}): a classifier "
+            "needs two. Record something else or an empty scene as the second, or read the names by another --layout"
+        )
+    takes = folder.takes
+    scans = scan_all([take.path for take in takes])
+    window = window_for(config, takes, scans)
+    length_us = window.steps * window.bin_us
+    divided = separate(takes, scans, length_us, config.val_fraction, config.seed)
+    hop_us = config.folder.hop_ms * 1000 or -(-length_us // 2)
+    apart_us = max(hop_us, length_us)  # what is counted must not overlap
+    hops: dict[Part, int] = {"train": hop_us, "val": apart_us, "test": apart_us}
+    typical = _typical(divided.train, scans, length_us)
+    parts: dict[Part, list[Item]] = {
+        part: _items(divided.of(part), takes, scans, labels, length_us, hop, typical) for part, hop in hops.items()
+    }
+    for label in range(len(labels)):
+        if not any(item.label == label for item in parts["train"]):
+            raise DataError(f"class {labels[label]!r} has no window to train on: its recordings hold next to no events")
+    words = (
+        *_said(folder, scans, window, hop_us, parts),
+        *divided.words,
+        *_kept(folder, scans, [item for items in parts.values() for item in items]),
+    )
+    train, val, test = (tuple(parts[part]) for part in parts)
+    return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, words)
+
+
+def scan_all(paths: Sequence[Path]) -> list[Scan]:
+    """Every recording read once, with progress."""
+    return [scan(path) for path in tqdm(paths, "reading", unit="file", leave=False, mininterval=1, disable=None)]
+
+
+def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]) -> Window:
+    """The window that was asked for; what was not, as suits the recordings."""
+    fewest = min(Counter(take.label for take in takes if take.part == "train").values())
+    window = suits([s for s, take in zip(scans, takes) if take.part == "train"], fewest)
+    steps, bin_us = config.steps or window.steps, config.bin_us
+    if config.folder.window_ms and bin_us and not config.steps:
+        steps = max(1, config.folder.window_ms * 1000 // bin_us)
+    elif config.folder.window_ms and not bin_us:
+        bin_us = max(1, config.folder.window_ms * 1000 // steps)
+    elif config.folder.window_ms and steps * bin_us != config.folder.window_ms * 1000:
+        raise ValueError(
+            f"--window-ms {config.folder.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
+        )
+    return replace(window, steps=steps, bin_us=bin_us or window.bin_us)
+
+
+def _typical(stretches: Sequence[Stretch], scans: Sequence[Scan], length_us: int) -> float:
+    """The median number of events in a window."""
+    counts = [
+        scans[s.take].between(begin, begin + length_us)
+        for s in stretches
+        for begin in starts(s.begin_us, s.end_us, length_us, length_us)
+    ]
+    return float(np.median(counts))
+
+
+def _items(
+    stretches: Sequence[Stretch], takes: Sequence[Take], scans: Sequence[Scan], labels: Sequence[str], length_us: int,
+    hop_us: int, typical: float,
+) -> list[Item]:  # fmt: skip
+    """Windows in the order of files and time; a recording that is one window whole stays whole."""
+    items = []
+    for s in sorted(stretches, key=lambda s: (s.take, s.begin_us)):
+        take, seen = takes[s.take], scans[s.take]
+        label, begins = labels.index(take.label), starts(s.begin_us, s.end_us, length_us, hop_us)
+        if begins == [0] and s.end_us == seen.length_us:
+            items.append(Item(take.path, label))
+            continue
+        for begin in begins:
+            if seen.between(begin, begin + length_us) >= max(1.0, SPARSE * typical):
+                items.append(Item(take.path, label, begin_us=begin, length_us=length_us))
+    return items
+
+
+def _said(
+    folder: Folder, scans: Sequence[Scan], window: Window, hop_us: int, parts: dict[Part, list[Item]]
+) -> list[str]:
+    """What is in the folder and how it is cut; one line a class."""
+    takes, labels = folder.takes, folder.labels
+    seconds = sum(s.length_us for s in scans) / 1e6
+    millions = sum(s.n_events for s in scans) / 1e6
+    length_ms = window.steps * window.bin_us / 1000
+    lines = [
+        f"layout {folder.layout}: {len(labels)} classes, {len(takes)} recordings, {seconds:.0f} s, "
+        f"{millions:.2f} M events",
+        f"windows of {length_ms:g} ms ({window.steps} bins of {window.bin_us / 1000:g} ms), every "
+        f"{hop_us / 1000:g} ms in training (--window-ms, --hop-ms)",
+    ]
+    for number, label in enumerate(labels):
+        mine = [index for index, take in enumerate(takes) if take.label == label]
+        counts = [sum(item.label == number for item in parts[part]) for part in ("train", "val", "test")]
+        length = sum(scans[i].length_us for i in mine)
+        rate = sum(scans[i].n_events for i in mine) / max(1, length) * 1000
+        lines.append(
+            f"  {label}: {len(mine)} recordings, {length / 1e6:.0f} s, {rate * length_ms:.0f} events a window; windows "
+            f"for training {counts[0]}, validation {counts[1]}, test {counts[2]}"
+        )
+    return lines
+
+
+def _kept(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> list[str]:
+    """The share of the events that some window holds, and files that are not read."""
+    by_path = {take.path: seen for take, seen in zip(folder.takes, scans)}
+    covered = {path: np.zeros(len(seen.counts), bool) for path, seen in by_path.items()}
+    for item in items:
+        end = item.begin_us + item.length_us if item.length_us else None
+        covered[item.path][item.begin_us // SLOT_US : end and -(-end // SLOT_US)] = True
+    used = sum(int(by_path[path].counts[slots].sum()) for path, slots in covered.items())
+    share = used / max(1, sum(s.n_events for s in scans))
+    why = "" if share > 0.99 else "; the rest lies in gaps, in windows with next to no events or between windows"
+    lines = [f"{share:.0%} of the events are used{why}"]
+    if folder.left_out:
+        names = ", ".join(str(file.relative_to(folder.path)) for file in folder.left_out[:3])
+        more = f" and {len(folder.left_out) - 3} more" if len(folder.left_out) > 3 else ""
+        lines.append(f"not read, being no recordings in this layout: {names}{more}")
+    return lines

@@ -1,0 +1,192 @@
+"""Which stretches of a folder's recordings are trained on, which choose the model and which test it.
+
+Neighbouring windows of a recording are nearly the same picture, so they never lie on two sides. Whole sessions are held
+out where there are several, whole recordings where a class has enough, and the end of a recording, after a gap, where
+it is the only one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from training.data.folders import Part, Take
+from training.data.sets import DataError, held_out, split_indices
+from training.data.windows import Scan
+
+LEAST_GAP_US, GAP_SHARE = 1_000_000, 0.05  # between stretches of one recording: a second, or this share of it
+TEST_FRACTION = 0.15  # set aside for the test where a set has no test split of its own
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A piece of a recording, in microseconds from its first event."""
+
+    take: int  # its place among the recordings
+    begin_us: int
+    end_us: int
+
+
+@dataclass
+class Separation:
+    """The stretches of each part, and how they were told apart, in sentences."""
+
+    train: list[Stretch] = field(default_factory=list)
+    val: list[Stretch] = field(default_factory=list)
+    test: list[Stretch] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def of(self, part: Part) -> list[Stretch]:
+        """The stretches of one part."""
+        return {"train": self.train, "val": self.val, "test": self.test}[part]
+
+
+def separate(
+    takes: Sequence[Take], scans: Sequence[Scan], window_us: int, fraction: float = 0.15, seed: int = 0
+) -> Separation:
+    """What each recording is used for; parts that the folder names itself stay as they are.
+
+    `fraction` of the recordings or sessions, at least one, choose the model. Raises DataError where a class is too
+    short to be divided.
+    """
+    found = Separation()
+    for index, take in enumerate(takes):
+        if take.part != "train":
+            found.of(take.part).append(_whole(index, scans))
+    needed: list[Part] = [part for part in ("test", "val") if not found.of(part)]
+    pool = [index for index, take in enumerate(takes) if take.part == "train"]
+    sessions = _common_sessions(takes, pool)
+    if not needed:
+        found.train += [_whole(index, scans) for index in pool]
+        found.words.append("validation and test: the folder's own val/ and test/")
+    elif len(sessions) > 1:
+        _by_session(found, takes, scans, pool, sessions, needed, fraction, window_us)
+    else:
+        _by_class(found, takes, scans, pool, needed, fraction, seed, window_us)
+    if found.test and "test" not in needed and needed:
+        found.words.append("test: the folder's own test split")
+    return found
+
+
+def _whole(index: int, scans: Sequence[Scan]) -> Stretch:
+    return Stretch(index, 0, scans[index].length_us)
+
+
+def _common_sessions(takes: Sequence[Take], pool: Sequence[int]) -> list[str]:
+    """Sessions that have recordings of every class, in order; none where a recording tells no session."""
+    labels = {takes[index].label for index in pool}
+    seen: dict[str, set[str]] = {}
+    for index in pool:
+        seen.setdefault(takes[index].session, set()).add(takes[index].label)
+    return sorted(name for name, of in seen.items() if of == labels) if "" not in seen else []
+
+
+def _by_session(
+    found: Separation, takes: Sequence[Take], scans: Sequence[Scan], pool: Sequence[int], sessions: list[str],
+    needed: list[Part], fraction: float, window_us: int,
+) -> None:  # fmt: skip
+    """Whole sessions for what is needed, the last ones; of two sessions the second is divided in time."""
+    rest = list(sessions)
+    held: dict[str, Part] = {}
+    if len(rest) > len(needed):
+        for later, part in reversed(list(enumerate(reversed(needed)))):
+            share = TEST_FRACTION if part == "test" else fraction
+            count = min(max(1, round(share * len(sessions))), len(rest) - later - 1)
+            held |= dict.fromkeys(rest[-count:], part)
+            rest = rest[:-count]
+        for part in reversed(needed):
+            names = ", ".join(name for name, of in held.items() if of == part)
+            found.words.append(f"{_named(part)}: session {names}, of which training sees nothing")
+    else:
+        found.words.append(f"validation and test: session {rest[-1]}, of which training sees nothing, divided in time")
+    for index in pool:
+        session = takes[index].session
+        if session in held:
+            found.of(held[session]).append(_whole(index, scans))
+        elif not held and session == rest[-1]:
+            parts = _divided(takes[index], _whole(index, scans), (1.0, 1.0), window_us)
+            found.val.append(parts[0])
+            found.test.append(parts[1])
+        else:
+            found.train.append(_whole(index, scans))
+
+
+def _by_class(
+    found: Separation, takes: Sequence[Take], scans: Sequence[Scan], pool: Sequence[int], needed: list[Part],
+    fraction: float, seed: int, window_us: int,
+) -> None:  # fmt: skip
+    """Of every class whole recordings where it has enough of them, else stretches of one."""
+    what = " and ".join(_named(part) for part in reversed(needed))
+    by_recording, shared, alone = [], [], []
+    for label in sorted({takes[index].label for index in pool}):
+        mine = [index for index in pool if takes[index].label == label]
+        if len(mine) == 1:
+            alone.append(label)
+            shares = (0.8, 0.2) if len(needed) == 1 else (0.7, 0.15, 0.15)
+            parts = _divided(takes[mine[0]], _whole(mine[0], scans), shares, window_us)
+            found.train.append(parts[0])
+            for part, stretch in zip(reversed(needed), parts[1:]):
+                found.of(part).append(stretch)
+        elif len(mine) == len(needed):  # two, for validation and test: one of them for both
+            shared.append(label)
+            last = mine[_hashed(takes, mine, 0.5)[1][0]]
+            parts = _divided(takes[last], _whole(last, scans), (1.0, 1.0), window_us)
+            found.val.append(parts[0])
+            found.test.append(parts[1])
+            found.train += [_whole(index, scans) for index in mine if index != last]
+        else:
+            by_recording.append(label)
+            rest = mine
+            if "test" in needed:
+                kept, chosen = _hashed(takes, rest, TEST_FRACTION)
+                found.test += [_whole(rest[n], scans) for n in chosen]
+                rest = [rest[n] for n in kept]
+            if "val" in needed:
+                kept, chosen = split_indices(np.zeros(len(rest), int), fraction, seed)
+                found.val += [_whole(rest[n], scans) for n in chosen]
+                rest = [rest[n] for n in kept]
+            found.train += [_whole(index, scans) for index in rest]
+    if by_recording:
+        found.words.append(f"{what}: whole recordings, none of which is trained on ({_list(by_recording)})")
+    if shared:
+        found.words.append(f"{what}: one recording of two, divided in time, not trained on ({_list(shared)})")
+    if alone:
+        found.words.append(
+            f"{what}: the end of the only recording, after a gap ({_list(alone)}). Another day will be harder: record "
+            "each class a second time, and give both, or try the model on it with spikesight evaluate"
+        )
+
+
+def _hashed(takes: Sequence[Take], mine: Sequence[int], fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    names = [f"{takes[index].path.parent.name}/{takes[index].path.name}" for index in mine]
+    return held_out(names, np.zeros(len(mine), int), fraction)
+
+
+def _named(part: Part) -> str:
+    return {"train": "training", "val": "validation", "test": "test"}[part]
+
+
+def _list(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:6]) + (f" and {len(labels) - 6} more classes" if len(labels) > 6 else "")
+
+
+def _divided(take: Take, stretch: Stretch, shares: tuple[float, ...], window_us: int) -> list[Stretch]:
+    """Pieces of these shares with gaps between them. Raises DataError where one holds no whole window."""
+    length = stretch.end_us - stretch.begin_us
+    gap = round(max(window_us, LEAST_GAP_US, GAP_SHARE * length))
+    room = length - gap * (len(shares) - 1)
+    pieces, begin = [], float(stretch.begin_us)
+    for share in shares:
+        end = begin + room * share / sum(shares)
+        pieces.append(Stretch(stretch.take, round(begin), round(end)))
+        begin = end + gap
+    if min(piece.end_us - piece.begin_us for piece in pieces) < window_us:
+        raise DataError(
+            f"{take.path.name}, with {length / 1e6:.1f} s, is too short to validate class {take.label!r} apart from "
+            f"training in windows of {window_us / 1000:g} ms: record it longer or again, or take --window-ms "
+            f"{max(50, round(room * min(shares) / sum(shares) / 4000))}"
+        )
+    return pieces
+
+
+__all__ = ["Separation", "Stretch", "separate"]
