@@ -78,7 +78,7 @@ class ModelBody(Body):
     )
     ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
 
-    @computed_field(description="`origin` by its former name", deprecated=True)
+    @computed_field(description="`origin` by its former name, for older clients")
     @property
     def road(self) -> str:
         return self.origin
