@@ -19,7 +19,7 @@ Each line is 'ok', 'note' (works, could be better) or 'FIX' (broken, and what to
 
 CORE = ("torch", "numpy", "numba", "eventcv", "opencv-python-headless", "fastapi", "starlette", "uvicorn")
 EXTRAS = {
-    "cameras": ("dv-processing", "network cameras and further iniVation devices"),
+    "cameras": ("dv-processing", "further iniVation devices"),
     "es": ("faery", ".es recordings"),
     "datasets": ("tonic", "public data sets by name; then pip install --no-deps tonic"),
     "export": ("onnx", "export to ONNX and NIR"),
@@ -61,7 +61,7 @@ def check_packages() -> Iterator[Finding]:
             yield Finding("note", f"[{extra}]", f"not installed ({purpose}): pip install 'spikesight[{extra}]'")
     if importlib.util.find_spec("dv_processing"):
         try:
-            library_of("dv_processing", "a network camera", "cameras")
+            library_of("dv_processing", "a camera that EventCV does not know", "cameras")
         except SourceError as error:
             yield Finding("FIX", "[cameras]", str(error))
 

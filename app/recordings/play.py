@@ -17,7 +17,7 @@ from encoders.recordings.files import RecordingReader
 DESCRIPTION = """Play a recording of events in its own time.
 
   spikesight play FILE                                    in the terminal
-  spikesight play FILE --to dv://127.0.0.1:7777           as a network camera (TCP, dv-processing)
+  spikesight play FILE --to dv://127.0.0.1:7777           as a network camera (TCP, for DV and dv-processing too)
   spikesight play FILE --to udp://127.0.0.1:3333?format=aestream --loop 0
 
 Faults, to see how a receiver takes them (seconds of the recording):
@@ -81,7 +81,8 @@ def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Deliv
             print(f"nobody connected within {args.wait:g} s", file=sys.stderr)
             return 1
         camera.play(deliveries)
-    print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver")
+    missed = f", {sink.n_missed:,} while nobody was connected" if sink.n_missed else ""
+    print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
     return 0
 
 

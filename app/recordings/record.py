@@ -23,6 +23,7 @@ DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTE
 Sources: prophesee, inivation, usb:SERIAL, dv://host:port, dv+unix:///path, udp://host:port?format=..&size=WxH, speck,
 webcam:0, file:PATH.
 """
+NEVER_FULL = 1 << 20  # packets; here the newest are not worth more than the oldest, and the number of events is bounded
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if args.target.exists() and not args.force:
         raise RecordingError(f"{args.target} exists; add --force to write over it")
     name = args.format or format_of(args.target)
-    with _terminable(), open_source(args.source, wait_s=args.wait) as source:
+    opened = open_source(args.source, wait_s=args.wait, max_packets=NEVER_FULL)
+    with _terminable(), opened as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr, flush=True)
         n = write_recording(args.target, pieces(source, args.seconds), source.size, name, warn=_warn)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.n_outside)):

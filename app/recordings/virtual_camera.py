@@ -1,29 +1,26 @@
 """A recording as a network camera: packets in real time over TCP or UDP, with the faults of real cameras on request."""
 
-import multiprocessing
-import os
 import random
-import struct
-import tempfile
+import socket
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 
-from encoders.events import EVENTS, Events, SensorSize
+from encoders.events import Events, SensorSize
 from encoders.packets import RECORD_BYTES, encode
-from encoders.recordings.files import write_recording
-from encoders.sources.address import SourceError, library_of
+from encoders.recordings.aedat4 import NONE, framed, header, packets_of
 
-SLOW_CLIENT_PACKETS = 400  # 2 s of them, at most 64 MB: dv-processing has no bound of its own; beyond it packets go
-LAST_PACKETS_S = 5.0  # how long readers have for what waits for them when a recording has ended
-FEW_EVENTS = 2000  # up to this many, a store is filled one by one
+SLOW_CLIENT_BYTES = 64 << 20  # 4 million events wait for a reader; beyond that packets go
+LAST_PACKETS_S = 30.0  # how long a reader on a busy machine has for what waits for it when a recording has ended
+LEAVE_S = 1.0
 
 
 class CameraError(ValueError):
@@ -91,7 +88,10 @@ def _reset(packet: Events, origin: int, clock_reset_s: float) -> Events:
 class Sink(Protocol):
     """Where a virtual camera sends to."""
 
-    n_sent: int
+    n_missed: int
+
+    @property
+    def n_sent(self) -> int: ...
 
     @property
     def n_dropped(self) -> int: ...
@@ -107,13 +107,11 @@ class UdpSink:
     """Datagrams to one address. UDP knows no connection: while 'disconnected' nothing is sent."""
 
     def __init__(self, host: str, port: int, layout: str = "t64", *, big_endian: bool = False) -> None:
-        import socket
-
         if layout not in RECORD_BYTES:
             raise CameraError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
         self._target, self._layout, self._big_endian = (host, port), layout, big_endian
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self.n_sent = self.n_dropped = 0
+        self.n_sent = self.n_dropped = self.n_missed = 0
 
     def send(self, events: Events) -> None:
         for datagram in encode(events, self._layout, big_endian=self._big_endian):
@@ -128,134 +126,174 @@ class UdpSink:
 
 
 class DvSink:
-    """A server that dv-processing's readers connect to: TCP on host and port, or a unix socket on a path.
+    """A server that readers of DV, of dv-processing and ours connect to: TCP on host and port, or a unix socket.
 
-    The server runs in a process of its own: dv-processing's writer can wait for its own thread for ever when it is
-    released while a client leaves, and a camera that loses its connection is then simply a process that ends.
+    What it sends is AEDAT 4 without compression. A reader that is too slow loses the newest packets, which are counted,
+    as is all else: for each reader by itself, in events.
     """
 
     def __init__(self, size: SensorSize, host: str = "", port: int = 0, path: str = "") -> None:
-        try:
-            library_of("dv_processing", "a dv:// camera", "cameras")
-        except SourceError as error:
-            raise CameraError(str(error)) from error
         self._size, self._place = size, (host, port, path)
-        self.n_sent = 0
-        self._n_dropped_before = 0
-        self._server: tuple[BaseProcess, Connection] | None = None
+        self.n_missed = 0  # events that no reader was there for
+        self._n_sent_before = self._n_dropped_before = 0  # to readers that have left
+        self._clients: list[_Client] = []
+        self._lock = threading.Lock()
+        self._server: socket.socket | None = None
         self.connect(connected=True)
 
     def connect(self, *, connected: bool) -> None:
         """Begin to serve, or end it with all connections."""
         if self._server is not None:
-            self._n_dropped_before = self.n_dropped
-            process, link = self._server
+            with suppress(OSError):  # wakes the thread that accepts
+                self._server.shutdown(socket.SHUT_RDWR)
+            self._server.close()
             self._server = None
-            process.terminate()
-            process.join(5)
-            link.close()
-        if not connected:
-            return
-        host, port, path = self._place
-        if path:
-            Path(path).unlink(missing_ok=True)  # what an ended server of ours has left
-        context = multiprocessing.get_context("spawn")
-        link, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._size, host, port, path), daemon=True)
-        process.start()
-        theirs.close()
-        try:
-            fault = link.recv_bytes().decode()
-        except EOFError:
-            fault = "the server did not start"
-        if fault:
-            process.join(5)
-            raise CameraError(f"cannot serve at {path or f'{host}:{port}'}: {fault}")
-        self._server = process, link
+            for client in self._connected():
+                client.end()
+            self._connected()
+        if connected:
+            self._server = self._listen()
+            threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
 
-    def _status(self) -> tuple[int, int, int]:
-        """Readers connected, packets waiting for them, and events dropped."""
-        if self._server is None:
-            return 0, 0, 0
-        self._server[1].send_bytes(b"?")
-        return STATUS.unpack(self._server[1].recv_bytes())
+    def _listen(self) -> socket.socket:
+        host, port, path = self._place
+        try:
+            if not path:
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                return socket.create_server((host, port), family=family)
+            Path(path).unlink(missing_ok=True)  # what an ended server of ours has left
+            server = socket.socket(socket.AF_UNIX)
+            server.bind(path)
+            server.listen()
+            return server
+        except OSError as error:
+            why = "the address is taken, or not of this machine"
+            raise CameraError(f"cannot serve at {path or f'{host}:{port}'}: {why}") from error
+
+    def _accept(self, server: socket.socket) -> None:
+        while True:
+            try:
+                link, _ = server.accept()
+            except OSError:  # the server has been closed
+                return
+            with self._lock:
+                if self._server is server:
+                    self._clients.append(_Client(link, header(self._size, NONE)))
+                else:
+                    link.close()
+
+    def _connected(self) -> list["_Client"]:
+        with self._lock:
+            for client in [client for client in self._clients if client.gone]:
+                self._clients.remove(client)
+                self._n_sent_before += client.n_sent
+                self._n_dropped_before += client.n_dropped
+            return list(self._clients)
 
     @property
     def n_clients(self) -> int:
         """How many readers are connected."""
-        return self._status()[0]
+        return len(self._connected())
 
     @property
     def n_waiting(self) -> int:
-        """Packets that the readers have not taken yet."""
-        return self._status()[1]
+        """Bytes that the readers have not taken yet."""
+        return sum(client.n_waiting for client in self._connected())
+
+    @property
+    def n_sent(self) -> int:
+        """Events that have gone out."""
+        return sum(client.n_sent for client in self._connected()) + self._n_sent_before
 
     @property
     def n_dropped(self) -> int:
-        """Events dropped because a reader was too slow."""
-        return self._n_dropped_before + self._status()[2]
+        """Events dropped because a reader was too slow, or left before they had gone out."""
+        return sum(client.n_dropped for client in self._connected()) + self._n_dropped_before
 
     def send(self, events: Events) -> None:
-        if self._server is None or not len(events):
+        if not len(events):
             return
-        self._server[1].send_bytes(b"!" + events.tobytes())
-        self.n_sent += len(events)
+        clients = self._connected()
+        if not clients:
+            self.n_missed += len(events)
+            return
+        data = b"".join(map(framed, packets_of(events)))
+        for client in clients:
+            client.put(data, len(events))
 
     def close(self) -> None:
+        """Give the readers LAST_PACKETS_S for what waits, and then LEAVE_S to go by themselves, before the server does.
+
+        Readers of dv-processing lose all that they have received and not been asked for once the server has gone.
+        """
         end = time.monotonic() + LAST_PACKETS_S
-        while self.n_waiting and self.n_clients and time.monotonic() < end:
+        while self.n_waiting and time.monotonic() < end:
             time.sleep(0.02)
-        if self.n_clients:
-            time.sleep(0.2)  # the last packet has left the queue, not the machine
+        end = time.monotonic() + LEAVE_S
+        while self.n_clients and time.monotonic() < end:
+            time.sleep(0.02)
         self.connect(connected=False)
 
 
-STATUS = struct.Struct("<qqq")
+class _Client:
+    """One reader's connection, with a thread that sends what is put and one that sees it leave."""
 
+    def __init__(self, link: socket.socket, greeting: bytes) -> None:
+        self._link, self._waiting = link, deque([(greeting, 0)])
+        self.n_waiting = len(greeting)  # bytes
+        self.n_sent = self.n_dropped = 0  # events
+        self.gone = False
+        self._changed = threading.Condition()
+        threading.Thread(target=self._send, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
 
-def _serve(link: Connection, size: SensorSize, host: str, port: int, path: str) -> None:
-    """The server's process: events in, and a status when asked, until the link ends."""
-    import dv_processing as dv
+    def put(self, data: bytes, n_events: int) -> None:
+        """Send it in time, or, where too much waits already, drop it."""
+        with self._changed:
+            if self.gone or self.n_waiting + len(data) > SLOW_CLIENT_BYTES:
+                self.n_dropped += n_events
+                return
+            self._waiting.append((data, n_events))
+            self.n_waiting += len(data)
+            self._changed.notify()
 
-    stream = dv.io.Stream.EventStream(0, "events", "spikesight", (size.width, size.height))
-    try:
-        writer = dv.io.NetworkWriter(dv.Path(path), stream) if path else dv.io.NetworkWriter(host, port, stream)
-    except RuntimeError:
-        link.send_bytes(b"the address is taken, or not of this machine")
-        return
-    link.send_bytes(b"")
-    n_dropped = 0
-    while True:
-        try:
-            message = link.recv_bytes()
-        except (EOFError, OSError):
-            os._exit(0)  # without the writer's own end, which may wait for ever
-        waiting = writer.getQueuedPacketCount()
-        if message == b"?":
-            link.send_bytes(STATUS.pack(writer.getClientCount(), waiting, n_dropped))
-            continue
-        events = np.frombuffer(message, EVENTS, offset=1)
-        if waiting > SLOW_CLIENT_PACKETS:
-            n_dropped += len(events)
-            continue
-        for store in stores(dv, events, size):
-            writer.writeEvents(store)
+    def end(self) -> None:
+        """Close the connection; what has been sent still arrives."""
+        self._leave(socket.SHUT_WR)
 
+    def _leave(self, how: int = socket.SHUT_RDWR) -> None:
+        with self._changed:
+            self.gone = True
+            self.n_dropped += sum(n_events for _, n_events in self._waiting)
+            self._waiting.clear()
+            self._changed.notify()
+        with suppress(OSError):
+            self._link.shutdown(how)
 
-def stores(dv: Any, events: Events, size: SensorSize) -> Iterator[Any]:
-    """Events as stores of dv-processing, which take no arrays: few one by one, many through a small AEDAT4 file."""
-    if len(events) <= FEW_EVENTS:
-        store = dv.EventStore()
-        for t, x, y, p in events.tolist():
-            store.push_back(t, x, y, p)
-        yield store
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "packet.aedat4"
-        write_recording(path, events, size)
-        recording = dv.io.MonoCameraRecording(str(path))
-        while (store := recording.getNextEventBatch()) is not None:
-            yield store
+    def _send(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self.gone)
+                if self.gone:
+                    return
+                data, n_events = self._waiting[0]
+            try:
+                self._link.sendall(data)
+            except OSError:
+                self._leave()
+                return
+            with self._changed:
+                if not self.gone:
+                    self._waiting.popleft()
+                    self.n_waiting -= len(data)
+                    self.n_sent += n_events
+
+    def _listen(self) -> None:
+        with suppress(OSError):
+            while self._link.recv(4096):
+                pass
+        self._leave()
+        self._link.close()
 
 
 def open_sink(text: str, size: SensorSize) -> Sink:

@@ -18,6 +18,10 @@ from encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, R
 AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
 CUT_SHORT = "the last packet is cut short"
 SENSELESS = "a packet header makes no sense; what follows it is lost"
+NO_HEADER = "its header makes no sense"
+RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
+PACKET_EVENTS = 8000  # as many as fit the reader's buffer
+NONE, LZ4 = 0, 1
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,22 @@ def open_aedat4(path: Path) -> Opened:
 def _header(path: Path) -> Aedat4Header:
     with path.open("rb") as file:
         file.seek(len(AEDAT4_MARK))
-        (length,) = struct.unpack("<I", _exactly(file, 4))
-        if length > 1 << 22:
-            raise RecordingError("its header makes no sense")
-        table = _exactly(file, length)
+        table = _exactly(file, header_bytes(_exactly(file, 4)))
         start = file.tell()
         end = file.seek(0, 2)
+    return parse_header(table, start, end)
+
+
+def header_bytes(prefix: bytes) -> int:
+    """How long the header is that follows its four first bytes. Raises RecordingError."""
+    (length,) = struct.unpack("<I", prefix)
+    if length > 1 << 22:
+        raise RecordingError(NO_HEADER)
+    return length
+
+
+def parse_header(table: bytes, start: int = 0, end: int = 0) -> Aedat4Header:
+    """A flatbuffer IOHeader; packets lie from `start` to `end`. Raises RecordingError."""
     try:
         root = struct.unpack_from("<I", table)[0]
         compression = _field(table, root, 0, "<i", 0)
@@ -56,7 +70,7 @@ def _header(path: Path) -> Aedat4Header:
         text_at += struct.unpack_from("<I", table, text_at)[0]
         text = table[text_at + 4 : text_at + 4 + struct.unpack_from("<I", table, text_at)[0]].decode("latin-1")
     except (struct.error, IndexError) as error:
-        raise RecordingError("its header makes no sense") from error
+        raise RecordingError(NO_HEADER) from error
     stream, size = _event_stream(text)
     return Aedat4Header(compression, start, table_at if start <= table_at <= end else end, stream, size)
 
@@ -181,10 +195,99 @@ def _through_eventcv(head: bytes, batch: list[bytes], notes: list[str]) -> Itera
         yield make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
 
 
-def write_aedat4(path: Path, parts: Parts, size: SensorSize) -> None:
-    """AEDAT 4 with LZ4, by EventCV, which wants all events at once."""
-    import eventcv
+# -------------------------------------------------------------------------------------------------- streams and writing
 
-    events = np.concatenate(list(parts))
-    table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
-    eventcv.save(eventcv.from_numpy(table, sensor_size=(size.width, size.height), time_unit="us"), str(path))
+
+class Aedat4Stream:
+    """The bytes of a running stream, as they come, -> the events of its whole packets.
+
+    After the header a stream and a file are the same. Not for zstd.
+    """
+
+    def __init__(self, header: Aedat4Header) -> None:
+        self._stream, self._compressed = header.stream, header.compression != NONE
+        self._held, self._need, self._skip = bytearray(), 8, 0
+        self._scratch = np.empty(READ_BYTES, np.uint8)
+        self.n_damaged = 0  # packets
+
+    def push(self, data: bytes | memoryview) -> Events:
+        """Events of the packets that are whole by now. Raises RecordingError where the bytes make no sense."""
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        self._held += data[skipped:]
+        if len(self._held) < self._need:
+            return np.empty(0, EVENTS)
+        loops = kernels.compiled("aedat4")
+        parts: list[Events] = []
+        held, at, room = np.frombuffer(bytearray(self._held), np.uint8), 0, len(self._held) // 4
+        while len(held) - at >= self._need:
+            out = np.empty(room, EVENTS)
+            why, done, n, bad, need = loops.packets(
+                held[at:], self._stream, self._compressed, self._scratch, out.view(np.uint8), 0
+            )
+            if why == loops.SENSELESS:
+                raise RecordingError(SENSELESS)
+            self.n_damaged += bad
+            parts.append(out[:n])
+            at += done
+            self._need = need if why == loops.MORE else 8
+            if why == loops.ROOM:
+                room = max(room, need)
+            elif why == loops.SCRATCH:
+                self._scratch = np.empty(need, np.uint8)
+        self._skip = max(0, at - len(held))
+        del self._held[:at]
+        return np.concatenate(parts)
+
+
+def header(size: SensorSize, compression: int) -> bytes:
+    """A flatbuffer IOHeader, with its length in front, of one stream of events (number 0); it points to no table."""
+    names = {NONE: "NONE", LZ4: "LZ4"}
+    text = f"""<dv version="2.0">
+    <node name="outInfo" path="/outInfo/">
+        <node name="0" path="/outInfo/0/">
+            <attr key="compression" type="string">{names[compression]}</attr>
+            <attr key="originalModuleName" type="string">spikesight</attr>
+            <attr key="originalOutputName" type="string">events</attr>
+            <attr key="typeDescription" type="string">Array of events (polarity ON/OFF).</attr>
+            <attr key="typeIdentifier" type="string">EVTS</attr>
+            <node name="info" path="/outInfo/0/info/">
+                <attr key="sizeX" type="int">{size.width}</attr>
+                <attr key="sizeY" type="int">{size.height}</attr>
+                <attr key="source" type="string">spikesight</attr>
+            </node>
+        </node>
+    </node>
+</dv>
+""".encode()
+    vtable = struct.pack("<HHHHH", 10, 24, 4, 12, 8)  # its length, the table's, and where in that the fields are
+    table = struct.pack("<iiIq4x", 10, compression, 16, -1)
+    body = struct.pack("<I4s6x", 24, b"IOHE") + vtable + table + struct.pack("<I", len(text)) + text
+    body += bytes(4 - len(text) % 4)
+    return struct.pack("<I", len(body)) + body
+
+
+def packets_of(events: Events) -> Iterator[bytes]:
+    """Events as flatbuffers EventPacket, each with its length in front."""
+    for begin in range(0, len(events), PACKET_EVENTS):
+        part = events[begin : begin + PACKET_EVENTS]
+        records = np.zeros(len(part), RECORD)
+        for name in "txyp":
+            records[name] = part[name]
+        body = struct.pack("<I4s2xHHHiII", 16, b"EVTS", 6, 8, 4, 6, 4, len(part)) + records.tobytes()
+        yield struct.pack("<I", len(body)) + body
+
+
+def framed(packet: bytes) -> bytes:
+    """A packet of stream 0 as it lies in a file, or travels."""
+    return struct.pack("<ii", 0, len(packet)) + packet
+
+
+def write_aedat4(path: Path, parts: Parts, size: SensorSize) -> None:
+    """AEDAT 4 with LZ4, without the table of packets at the end, which readers make themselves."""
+    import lz4.frame
+
+    with path.open("wb") as file:
+        file.write(AEDAT4_MARK + header(size, LZ4))
+        for events in parts:
+            file.writelines(framed(lz4.frame.compress(packet)) for packet in packets_of(events))

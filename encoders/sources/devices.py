@@ -72,6 +72,35 @@ class EventcvDriver:
         self._camera.close()
 
 
+class DvCameraDriver:
+    """A camera on USB that dv-processing knows and EventCV does not."""
+
+    def __init__(self, address: Address, library: Any) -> None:
+        try:
+            self._camera: Any = library.io.camera.open()
+            width, height = self._camera.getEventResolution()
+        except (RuntimeError, IndexError, TypeError) as error:  # many-line C++ texts
+            raise SourceLost(f"the camera '{address.text}' does not open; is another program using it?") from error
+        self.size = SensorSize(int(width), int(height))
+
+    def read(self, timeout_s: float) -> Events | None:
+        end = time.monotonic() + timeout_s
+        while True:
+            running = self._camera.isRunning()
+            batch = self._camera.getNextEventBatch()  # asked once more after the end: what it still holds
+            if batch is not None and len(batch):
+                found = batch.numpy()
+                return make_events(found["timestamp"], found["x"], found["y"], found["polarity"])
+            if not running:
+                raise SourceLost("the camera has stopped answering")
+            if time.monotonic() >= end:
+                return None
+            time.sleep(0.0005)
+
+    def close(self) -> None:
+        self._camera = None  # released with its last reference
+
+
 class SpeckDriver:
     """SynSense Speck2f through samna, as its maker delivers it. Written after samna's documents, never run on one."""
 

@@ -2,50 +2,74 @@
 
 import socket
 import time
-from collections.abc import Callable
-from typing import Any
 
-from encoders.events import Events, SensorSize, make_events
+from encoders.events import Events
 from encoders.packets import WireDecoder
-from encoders.sources.address import Address, SourceError, SourceLost, library_of
+from encoders.recordings.aedat4 import Aedat4Header, Aedat4Stream, header_bytes, parse_header
+from encoders.recordings.format import RecordingError
+from encoders.sources.address import Address, SourceError, SourceLost
 
+ANSWER_S = 5.0  # how long a server may take to say what it sends
 WANTED_BUFFER = 8 << 20  # bytes of UDP receive buffer asked for
 
 
 class DvDriver:
-    """A camera on the network, or any source with dv-processing's reading interface (`reader` opens it)."""
+    """A camera that dv-processing's or DV's server, or `spikesight play`, puts on the network: AEDAT 4 without a file.
 
-    def __init__(self, address: Address, reader: Callable[[], Any] | None = None) -> None:
+    What has been received before the server closes the connection is read to the end.
+    """
+
+    def __init__(self, address: Address) -> None:
+        Aedat4Stream(Aedat4Header(0, 0, 0, 0, None)).push(bytes(8))  # loads the compiled loop before anybody sends
+        self._socket = _connect(address)
         try:
-            self._reader: Any = reader() if reader else self._connect(address)
-            width, height = self._reader.getEventResolution()
-        except (RuntimeError, IndexError, TypeError) as error:  # many-line C++ texts
-            raise SourceLost(f"nothing answers at {address.text}; start the camera's server first") from error
-        self.size = SensorSize(int(width), int(height))
+            header = parse_header(self._exactly(header_bytes(self._exactly(4))))
+        except (RecordingError, OSError) as error:
+            self._socket.close()
+            raise SourceLost(f"what answers at {address.text} is no camera's server") from error
+        if header.size is None or header.compression not in (0, 1, 2):
+            self._socket.close()
+            raise SourceError(f"{address.text} names no sensor, or packs its events with zstd")
+        self.size = header.size
+        self._stream = Aedat4Stream(header)
+        self._buffer = memoryview(bytearray(1 << 18))
 
-    @staticmethod
-    def _connect(address: Address) -> Any:
-        dv = library_of("dv_processing", f"'{address.text}'", "cameras")
-        if address.kind == "dv+unix":
-            return dv.io.NetworkReader(address.target)
-        return dv.io.NetworkReader(address.target, address.port)
+    def _exactly(self, n: int) -> bytes:
+        data = bytearray()
+        while len(data) < n:
+            part = self._socket.recv(n - len(data))
+            if not part:
+                raise OSError("the connection is closed")
+            data += part
+        return bytes(data)
 
     def read(self, timeout_s: float) -> Events | None:
-        end = time.monotonic() + timeout_s
-        while self._reader is not None:
-            batch = self._reader.getNextEventBatch()
-            if batch is not None and len(batch):
-                found = batch.numpy()
-                return make_events(found["timestamp"], found["x"], found["y"], found["polarity"])
-            if not self._reader.isRunning():
-                raise SourceLost("the camera's server has closed the connection")
-            if time.monotonic() >= end:
-                return None
-            time.sleep(0.0005)
-        return None
+        self._socket.settimeout(timeout_s)
+        try:
+            n = self._socket.recv_into(self._buffer)
+        except TimeoutError:
+            return None
+        if not n:
+            raise SourceLost("the camera's server has closed the connection")
+        try:
+            return self._stream.push(self._buffer[:n])
+        except RecordingError as error:
+            raise SourceLost(str(error)) from error
 
     def close(self) -> None:
-        self._reader = None  # dv-processing closes a connection when its reader is released
+        self._socket.close()
+
+
+def _connect(address: Address) -> socket.socket:
+    try:
+        if address.kind == "dv+unix":
+            found = socket.socket(socket.AF_UNIX)
+            found.settimeout(ANSWER_S)
+            found.connect(address.target)
+            return found
+        return socket.create_connection((address.target, address.port), ANSWER_S)
+    except OSError as error:
+        raise SourceLost(f"nothing answers at {address.text}; start the camera's server first") from error
 
 
 class UdpDriver:

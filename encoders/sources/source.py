@@ -1,7 +1,7 @@
 """Live event sources by one string each: camera, network, file or webcam -> packets, on a thread of their own.
 
     prophesee | inivation | usb:SERIAL          an event camera on USB (EventCV)
-    dv://host:port | dv+unix:///path            a camera on the network (dv-processing)
+    dv://host:port | dv+unix:///path            a camera on the network (DV, dv-processing)
     udp://host:port?format=t64&size=640x480     events in datagrams: t64, t32 or aestream
     speck                                       SynSense Speck2f (samna, from its maker)
     webcam:0                                    a webcam through the pixel model
@@ -20,9 +20,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from encoders.events import Events, Sanitiser, empty_events
+from encoders.events import Events, Sanitiser, SensorSize, empty_events, sanitise
 from encoders.sources.address import Address, Driver, OpenDriver, SourceEnded, SourceError, SourceLost, library_of
-from encoders.sources.devices import EventcvDriver, SpeckDriver, WebcamDriver
+from encoders.sources.devices import DvCameraDriver, EventcvDriver, SpeckDriver, WebcamDriver
 from encoders.sources.file import FileDriver
 from encoders.sources.network import DvDriver, UdpDriver
 
@@ -81,10 +81,10 @@ class Source:
         self._max_packets, self._max_events = max_packets, max_events
         self.n_events = self.n_dropped = self.n_reopened = 0
         self.fault: str | None = None  # why it stopped, or is waiting to open again
+        sanitise(empty_events(), SensorSize(1, 1))  # loads the compiled loop before the first packet is sent
         self._driver = open_driver(address)  # the first opening fails here, in the caller's hands
         self.size = self._driver.size
         self._sanitiser = Sanitiser(self.size, sort_within_us=RESTART_US, keep_restarts=True)
-        self._sanitiser.push(empty_events())  # loads the compiled loop here, not while packets wait
         self._queue: deque[Events] = deque()
         self._n_queued = 0
         self._ready = threading.Condition()
@@ -209,7 +209,13 @@ class Source:
         return False
 
 
-def open_source(text: str, *, drivers: Mapping[str, OpenDriver] | None = None, wait_s: float = 0.0) -> Source:
+def open_source(
+    text: str,
+    *,
+    drivers: Mapping[str, OpenDriver] | None = None,
+    wait_s: float = 0.0,
+    max_packets: int = MAX_PACKETS,
+) -> Source:
     """Open a source by its string. `drivers` stand in for the real ones; `wait_s`: how long to try.
 
     Raises SourceError: no such kind, no such device, a missing extra, or nobody answers.
@@ -219,7 +225,7 @@ def open_source(text: str, *, drivers: Mapping[str, OpenDriver] | None = None, w
     end = time.monotonic() + wait_s
     while True:
         try:
-            return Source(address, open_driver)
+            return Source(address, open_driver, max_packets=max_packets)
         except (ValueError, SourceLost, OSError) as error:
             if time.monotonic() >= end:
                 raise SourceError(str(error)) from None
@@ -239,7 +245,7 @@ def open_inivation(address: Address) -> Driver:
             raise SourceError(f"{none}. {broken}") from None
         if not library.io.camera.discover():
             raise
-        return DvDriver(address, reader=library.io.camera.open)
+        return DvCameraDriver(address, library)
 
 
 DRIVERS: Mapping[str, OpenDriver] = {

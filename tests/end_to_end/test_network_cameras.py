@@ -30,7 +30,6 @@ def recording() -> Events:
 
 def camera_and_source(kind: str) -> tuple[Sink, Source]:
     if kind == "dv":
-        pytest.importorskip("dv_processing", exc_type=ImportError)
         port = free_port()
         sink = DvSink(SENSOR, "127.0.0.1", port)
         return sink, Source(Address("dv", "dv", "127.0.0.1", port), network.DvDriver)

@@ -1,5 +1,8 @@
 """virtual_camera: schedules with faults, sinks, and the way back through the live sources."""
 
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.recordings.virtual_camera import (
-    SLOW_CLIENT_PACKETS,
+    SLOW_CLIENT_BYTES,
     CameraError,
     Delivery,
     DvSink,
@@ -21,7 +24,7 @@ from app.recordings.virtual_camera import (
 )
 from encoders.events import Events, SensorSize, make_events
 from encoders.sources import network
-from encoders.sources.address import Address
+from encoders.sources.address import Address, SourceLost
 from encoders.sources.source import Source, parse
 from tests.support.servers import free_port
 
@@ -88,7 +91,7 @@ def test_the_camera_waits_for_the_time() -> None:
     log: list[tuple[float, int | bool]] = []
 
     class Sink:
-        n_sent = n_dropped = 0
+        n_sent = n_dropped = n_missed = 0
 
         def send(self, events: Events) -> None:
             log.append((round(now, 6), len(events)))
@@ -144,7 +147,6 @@ def test_over_udp() -> None:
 
 @pytest.mark.parametrize("n", [20, 5000])
 def test_over_tcp_and_unix(n: int, tmp_path: Path) -> None:
-    pytest.importorskip("dv_processing", exc_type=ImportError)
     path = tmp_path / "camera.sock"
     for sink, text in (
         (DvSink(SENSOR, path=str(path)), f"dv+unix://{path}"),
@@ -166,7 +168,6 @@ def met(sink: DvSink) -> None:
 
 
 def test_a_taken_port() -> None:
-    pytest.importorskip("dv_processing", exc_type=ImportError)
     sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
     with pytest.raises(CameraError, match="is taken"):
         DvSink(SENSOR, "127.0.0.1", port)
@@ -174,24 +175,77 @@ def test_a_taken_port() -> None:
 
 
 def test_a_slow_client_costs_packets_not_memory() -> None:
-    """A reader that connects and never reads: its queue stays bounded, the rest is dropped and counted."""
-    dv = pytest.importorskip("dv_processing", exc_type=ImportError)
-    port = free_port()
-    sink = DvSink(SENSOR, "127.0.0.1", port)
-    reader = dv.io.NetworkReader("127.0.0.1", port)
-    n = 4000
-    for _ in range(120):
-        sink.send(make_events(np.arange(n), np.zeros(n), np.zeros(n), np.ones(n)))
-    waiting, dropped = sink.n_waiting, sink.n_dropped
+    """A reader that connects and never reads: what waits for it is bounded, the rest is dropped and counted."""
+    sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
+    n = 400_000
+    events = make_events(np.arange(n), np.zeros(n), np.zeros(n), np.ones(n))
+    with socket.create_connection(("127.0.0.1", port)):
+        met(sink)
+        for _ in range(14):
+            sink.send(events)
+        assert sink.n_waiting <= SLOW_CLIENT_BYTES
+        assert sink.n_dropped >= 2 * n
+        sink.connect(connected=False)
+    assert sink.n_sent + sink.n_dropped == 14 * n
+
+
+def test_what_nobody_receives_is_not_sent() -> None:
+    sink = DvSink(SENSOR, "127.0.0.1", free_port())
+    sink.send(packets(1)[0])
     sink.close()
-    assert reader is not None
-    assert waiting <= SLOW_CLIENT_PACKETS + 2
-    assert dropped >= 0
+    assert (sink.n_sent, sink.n_dropped, sink.n_missed) == (0, 0, 10)
+
+
+def test_a_short_recording_is_read_after_its_server_has_gone() -> None:
+    """All of it is sent, and the server is closed, before the reader asks for the first event."""
+    sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
+    driver = network.DvDriver(parse(f"dv://127.0.0.1:{port}"))
+    met(sink)
+    for part in packets():
+        sink.send(part)
+    sink.close()
+    found = []
+    while sum(map(len, found)) < 200:
+        found.append(driver.read(5.0))
+    with pytest.raises(SourceLost, match="closed the connection"):
+        driver.read(5.0)
+    driver.close()
+    assert np.array_equal(np.concatenate(found), np.concatenate(packets()))
+    assert sink.n_sent == 200
+
+
+READ_WITH_DV = """
+import sys, time
+import numpy as np
+import dv_processing as dv
+reader = dv.io.NetworkReader("127.0.0.1", int(sys.argv[1]))
+found, end = [], time.monotonic() + 20
+while sum(map(len, found)) < int(sys.argv[2]) and time.monotonic() < end:
+    if (batch := reader.getNextEventBatch()) is not None:
+        found.append(batch.numpy())
+np.save(sys.argv[3], np.concatenate(found))
+"""
+
+
+def test_dv_processing_reads_what_we_send(tmp_path: Path) -> None:
+    """In a process of its own: it holds Python's lock while it waits for the header."""
+    pytest.importorskip("dv_processing", exc_type=ImportError)
+    sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
+    sent = [*packets(), *packets(1, each=20_000)]
+    command = [sys.executable, "-c", READ_WITH_DV, str(port), "20200", str(tmp_path / "dv.npy")]
+    with subprocess.Popen(command) as reader:
+        met(sink)
+        for part in sent:
+            sink.send(part)
+        assert reader.wait(40) == 0
+    sink.close()
+    found, expected = np.load(tmp_path / "dv.npy"), np.concatenate(sent)
+    for ours, theirs in (("t", "timestamp"), ("x", "x"), ("y", "y"), ("p", "polarity")):
+        assert np.array_equal(found[theirs], expected[ours])
 
 
 def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None:
     """A real recording over TCP, faster than it happened: every event arrives as it was."""
-    pytest.importorskip("dv_processing", exc_type=ImportError)
     from encoders.recordings.files import packets as file_packets
     from encoders.recordings.files import read_recording
 

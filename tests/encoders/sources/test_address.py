@@ -44,8 +44,7 @@ def test_options_are_checked() -> None:
 @pytest.mark.parametrize(
     ("text", "module", "words"),
     [
-        ("dv://127.0.0.1:9", "dv_processing", r"needs dv_processing: pip install 'spikesight\[cameras\]'"),
-        ("prophesee", "eventcv", "needs eventcv"),
+        ("prophesee", "eventcv", r"needs eventcv: pip install 'spikesight\[cameras\]'"),
         ("webcam:0", "cv2", "needs cv2"),
     ],
 )

@@ -80,7 +80,6 @@ def test_udp_mistakes_get_one_sentence() -> None:
 
 
 def test_nobody_at_the_network_address() -> None:
-    pytest.importorskip("dv_processing", exc_type=ImportError)
     begin = time.monotonic()
     with pytest.raises(SourceError, match="nothing answers at dv://"):
         open_source(f"dv://127.0.0.1:{free_port()}", wait_s=0.3)
@@ -88,7 +87,6 @@ def test_nobody_at_the_network_address() -> None:
 
 
 def test_a_network_camera_that_dies_and_comes_back() -> None:
-    pytest.importorskip("dv_processing", exc_type=ImportError)
     from app.recordings.virtual_camera import DvSink
 
     port = free_port()
