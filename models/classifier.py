@@ -91,7 +91,7 @@ class Classifier:
             emulator = Emulator(sensor)
             for n in range(3):
                 emulator.push(np.full((sensor.height, sensor.width), 80 * n, np.uint8), (n + 1) * 33_000)
-        self.image_inputs(np.eye(32, dtype=np.uint8) * 255)
+        self.predict(self.image_inputs(np.eye(32, dtype=np.uint8) * 255)[:1])
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""

@@ -11,6 +11,9 @@ Both are running means over steps, as the logits are, and every number below is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +25,14 @@ UNKNOWN, NOTHING = "unknown", "nothing"
 """Labels of an input that is none of the classes, and of too few events to say."""
 SHOWN, KEPT = 0.9, 0.5
 """`known` of a window that 95 % and 99 % of the validation windows are at least as familiar as."""
+SLOPE = float(np.log(SHOWN / (1 - SHOWN)))  # of the logistic between the two lines
 SHRINK = 1e-3  # of a covariance towards a sphere of the same volume of variance
+
+
+@cache
+def loops() -> ModuleType:
+    """The compiled loops, imported once they are needed."""
+    return import_module("models.judging")
 
 
 class ClassDistance:
@@ -102,7 +112,7 @@ class Judged(NamedTuple):
 
 
 def softmax(logits: Floats) -> Floats:
-    """Along the last axis."""
+    """Along the last axis; for the many windows of a calibration (judging.py has a step's)."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
@@ -120,24 +130,17 @@ class Known:
         self.layers, self.distance, self.lines = layers, distance, lines
         self.width = distance.centres.shape[1]  # R
         self.longest = len(lines.kept)
+        self._whiten = np.ascontiguousarray(distance.whiten.T)  # as the compiled loops walk through them
+        self._placed = np.ascontiguousarray(distance.centres @ distance.whiten.T).T.copy()
+        self._rows = np.stack([getattr(lines, f.name) for f in fields(Lines)], 1)
 
-    def judge(self, logits: Floats, rates: Floats, active: float, steps: int) -> Judged:
-        """A window of `steps` steps: its mean logits [K], mean rates [R] and mean count of active inputs a step."""
-        at, lines = min(steps, self.longest) - 1, self.lines
-        nothing = active < lines.active[at]
-        probabilities = softmax(logits / lines.temperature[at])
-        if nothing:
-            return Judged(probabilities, 0.0, True)
-        strange = self._strange(at, float(self.distance.score(np.sqrt(rates))), float(energy(logits)))
-        # log 9: the logit of SHOWN; KEPT is the logistic's middle.
-        exponent = np.log(9) * (strange - lines.kept[at]) / (lines.kept[at] - lines.shown[at])
-        return Judged(probabilities, float(1 / (1 + np.exp(np.clip(exponent, -60, 60)))), False)
-
-    def _strange(self, at: int, distance: float, energy: float) -> float:
-        lines = self.lines
-        return (np.log(max(distance, 1e-12)) - lines.distance_mean[at]) / lines.distance_spread[at] + (
-            energy - lines.energy_mean[at]
-        ) / lines.energy_spread[at]
+    def judge(self, mean: Floats, classes: int, steps: int) -> Judged:
+        """A window of `steps` steps: the means a step of its logits [classes], its rates [R] and, at the end, its count
+        of active inputs, one after another.
+        """
+        line, probabilities = self._rows[min(steps, self.longest) - 1], np.empty(classes)
+        known = loops().judge(mean, classes, self._whiten, self._placed, line, SLOPE, probabilities)
+        return Judged(probabilities, max(known, 0.0), known < 0)
 
     def state(self) -> dict[str, NDArray]:
         """Everything as arrays, float32: what a checkpoint holds."""

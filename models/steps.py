@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.known import KEPT, NOTHING, UNKNOWN, Judged, Known, softmax
+from models.known import KEPT, NOTHING, UNKNOWN, Judged, Known, loops, softmax
 from models.neurons.state import State
 
 
@@ -108,23 +108,25 @@ class Steady:
 
     def push(self, judged: Judged) -> "Steady":
         """The value after one more step."""
-        shares = np.append(judged.probabilities * judged.known, [1 - judged.known, 0.0])
-        if judged.nothing:
-            shares[:-1], shares[-1] = 0.0, 1.0
-        mean = shares if self.mean is None else self.smoothing * self.mean + (1 - self.smoothing) * shares
-        floored = np.clip(mean, LEAST_SHARE, 1 - LEAST_SHARE)
-        if self.index is None:
-            other, lead, needed = 1 - floored, 2 * mean - 1, FIRST
-        else:
-            other, lead, needed = floored[self.index], mean - mean[self.index], OTHER
-        gained = np.log(floored / other) / self.inertia
-        gained[(gained > 0) & (lead <= self.margin)] = 0.0
-        before = 0.0 if self.evidence is None else self.evidence
-        evidence = np.maximum(before + gained, 0.0)
-        best = int(evidence.argmax())
-        if evidence[best] < needed:
-            return replace(self, mean=mean, evidence=evidence)
-        return replace(self, mean=mean, evidence=np.zeros_like(evidence), index=best)
+        count = len(judged.probabilities) + 2
+        old, before = self.mean, self.evidence
+        mean, evidence = np.empty(count), np.empty(count)
+        best = loops().weigh(
+            judged.probabilities,
+            -1.0 if judged.nothing else judged.known,
+            mean if old is None else old,
+            np.zeros(count) if before is None else before,
+            -1 if self.index is None else self.index,
+            0.0 if old is None else self.smoothing,
+            self.margin,
+            self.inertia,
+            LEAST_SHARE,
+            mean,
+            evidence,
+        )
+        if evidence[best] < (FIRST if self.index is None else OTHER):
+            return Steady(self.smoothing, self.margin, self.inertia, mean, evidence, self.index)
+        return Steady(self.smoothing, self.margin, self.inertia, mean, np.zeros(count), best)
 
     def restarted(self) -> "Steady":
         """After a reset: the evidence begins anew, what is shown stays."""
@@ -226,8 +228,7 @@ class Track:
         assert mean is not None
         if self.known is None:
             return Judged(softmax(mean), 1.0, False)
-        steps = min(self.readout.seen, self.readout.steps)
-        return self.known.judge(mean[:classes], mean[classes:-1], float(mean[-1]), steps)
+        return self.known.judge(mean, classes, min(self.readout.seen, self.readout.steps))
 
     def answer(self, given: Input, outcome: Outcome) -> Answer:
         """The answer after the step that was absorbed last, `given` its input."""

@@ -141,13 +141,21 @@ void note_raster(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
 
 void note_rates(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
     const auto* spikes = reinterpret_cast<const uint8_t*>(plan.frame(layer.spikes, f));
-    const int64_t pixels = layer.height * layer.width, n = f / run.steps, t = f % run.steps;
-    auto* fired = reinterpret_cast<int32_t*>(plan.scratch.get(layer.channels * 4));
-    memset(fired, 0, layer.channels * 4);
-    for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t c = 0; c < layer.channels; ++c) fired[c] += spikes[p * layer.channels + c] != 0;
-    float* to = run.rates + (t * run.streams + n) * run.rates_size + layer.rate_first;
-    for (int64_t c = 0; c < layer.rate_channels; ++c) to[c] = float(fired[c]) / float(pixels);
+    const int64_t pixels = layer.height * layer.width, channels = layer.channels;
+    float* to = run.rates + (f % run.steps * run.streams + f / run.steps) * run.rates_size + layer.rate_first;
+    for (int64_t first = 0; first < layer.rate_channels; first += 16) {
+        int32_t fired[16] = {};
+        for (int64_t p = 0; p < pixels;) {
+            Bytes16 some{};  // as many as a byte can count
+            for (const int64_t end = std::min(pixels, p + 255); p < end; ++p) {
+                Bytes16 bytes;
+                memcpy(&bytes, spikes + p * channels + first, 16);
+                some -= Bytes16(bytes != 0);  // true is -1
+            }
+            for (int c = 0; c < 16; ++c) fired[c] += some[c];
+        }
+        for (int64_t c = first; c < std::min(layer.rate_channels, first + 16); ++c) to[c] = float(fired[c - first]) / float(pixels);
+    }
 }
 
 void fill(Plan& plan, const Layer& layer, int64_t f, int64_t group_frame, int64_t number, const Band& band) {

@@ -25,6 +25,7 @@ constexpr int TILE = 6;
 typedef float Floats __attribute__((vector_size(LANES * 4)));
 typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+typedef uint8_t Bytes16 __attribute__((vector_size(16)));
 typedef int8_t SignedBytes __attribute__((vector_size(LANES)));
 
 static inline Floats load(const float* p) {

@@ -24,11 +24,14 @@ def windows(count: int, seed: int, shift: float = 0.0, sure: float = 6.0) -> Win
     return Windows(logits, rates, np.full((count, STEPS), 50.0), labels, np.ones(count))
 
 
+def mean(of: Windows, n: int, at: int, active: float | None = None) -> NDArray[np.float64]:
+    """What a read-out holds of a sample's window of at + 1 steps."""
+    return np.concatenate([of.logits[n, at], of.rates[n, at], [of.active[n, at] if active is None else active]])
+
+
 def judged(known: Known, of: Windows, at: int) -> NDArray[np.float64]:
     """`known` of each sample's window of at + 1 steps."""
-    return np.array(
-        [known.judge(le[at], r[at], a[at], at + 1).known for le, r, a in zip(of.logits, of.rates, of.active)]
-    )
+    return np.array([known.judge(mean(of, n, at), CLASSES, at + 1).known for n in range(len(of.labels))])
 
 
 KNOWN = fit_known(2, windows(600, 1), windows(2000, 2))
@@ -47,14 +50,26 @@ def test_what_lies_elsewhere_is_unknown() -> None:
     assert np.median(vague) < KEPT, "the right rates, sure of no class"
 
 
+def test_the_compiled_loops_are_the_equations() -> None:
+    of, lines = windows(50, 10, shift=0.05), KNOWN.lines
+    for at in range(STEPS):
+        far = np.log(KNOWN.distance.score(np.sqrt(of.rates[:, at])))
+        strange = (far - lines.distance_mean[at]) / lines.distance_spread[at]
+        strange += (energy(of.logits[:, at]) - lines.energy_mean[at]) / lines.energy_spread[at]
+        expected = 1 / (1 + 9 ** ((strange - lines.kept[at]) / (lines.kept[at] - lines.shown[at])))
+        np.testing.assert_allclose(judged(KNOWN, of, at), expected, rtol=1e-6, atol=1e-12)
+        cooled = softmax(of.logits[:, at] / lines.temperature[at])
+        np.testing.assert_allclose(KNOWN.judge(mean(of, 7, at), CLASSES, at + 1).probabilities, cooled[7])
+
+
 def test_too_few_active_inputs_are_nothing() -> None:
     of = windows(1, 7)
     floor = KNOWN.lines.active[-1]
     assert floor == 25
-    quiet = KNOWN.judge(of.logits[0, -1], of.rates[0, -1], 24.9, STEPS)
+    quiet = KNOWN.judge(mean(of, 0, -1, 24.9), CLASSES, STEPS)
     assert quiet.nothing
     assert quiet.known == 0
-    assert not KNOWN.judge(of.logits[0, -1], of.rates[0, -1], 25.0, 99).nothing, "longer windows count as the longest"
+    assert not KNOWN.judge(mean(of, 0, -1, 25.0), CLASSES, 99).nothing, "longer windows count as the longest"
 
 
 def test_the_temperature_makes_the_probabilities_those_of_being_right() -> None:
