@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Body(BaseModel):
@@ -76,12 +76,8 @@ class ModelBody(Body):
     origin: Literal["direct", "converted", "ann"] = Field(
         description="trained with its spikes, converted from an ANN, or an ANN itself, which has no spikes"
     )
+    road: str = Field(description="`origin` by its former name, for older clients")
     ann_macs: int = Field(description="multiply-adds of one step if nothing were sparse: an ANN of the same shape")
-
-    @computed_field(description="`origin` by its former name, for older clients")
-    @property
-    def road(self) -> str:
-        return self.origin
 
 
 class ModelsBody(Body):

@@ -57,6 +57,7 @@ class Model:
             metrics=dict(card.metrics),
             layers=list(self.classifier.layer_names),
             origin=self.classifier.origin,
+            road=self.classifier.origin,
             ann_macs=self.classifier.ann_macs,
         )
 
