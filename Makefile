@@ -29,9 +29,8 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-# Sockets and browsers have their own timing: what failed is run once more, alone; a fault fails again.
 unit: $(VENV)/.dev
-	$(BIN)/pytest || $(BIN)/pytest --last-failed --last-failed-no-failures none
+	$(BIN)/pytest
 
 wheel: $(VENV)/.dev
 	$(BIN)/python .ci/check_wheel.py

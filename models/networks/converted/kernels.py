@@ -1,4 +1,4 @@
-"""The compiled loops of converted neurons; imported only where numba is. rules.py has the equations.
+"""The compiled loops of converted neurons. rules.py has the equations.
 
 Arrays are float32 and C-contiguous: currents x [T or 1, N, R] (1: the same current every step), states [N, R],
 per-neuron rows [R], output q * amplitude into out [T, N, R]. A block of neurons stays in the L1 cache for all T.

@@ -6,18 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.networks.converted import kernels as typed
 from models.networks.converted.rules import SpikeRule, differential_step, few_spikes, rule_step
 from models.neurons.config import NeuronConfig
 from models.neurons.layers import Neuron
 from models.neurons.state import State
 
-try:
-    from models.networks.converted import kernels as _kernels
-
-    kernels: Any = _kernels
-except ImportError:  # no numba: the same equations in torch
-    kernels = None
-
+kernels: Any = typed  # compiled functions take arguments by position, which a type checker cannot know
 AGE = "age"  # state key: steps done, [N]
 
 
@@ -52,7 +47,7 @@ class SpikeLayer(Neuron):
         held = [torch.zeros_like(x_seq[0]) if v is None else v for v in before]
         if any(v.shape != x_seq.shape[1:] for v in held):
             raise ValueError(f"state of {self.key} is {tuple(held[0].shape)}, input needs {tuple(x_seq.shape[1:])}")
-        fast = kernels is not None and x_seq.dtype == torch.float32 and x_seq.device.type == "cpu"
+        fast = x_seq.dtype == torch.float32 and x_seq.device.type == "cpu"
         run = self._compiled if fast and self.rule.kind != "cascade" else self._stepped
         ages = state[AGE] if self.rule.differential else torch.zeros(x_seq.shape[1])
         spikes, after = run(x_seq, held, steps, bias, ages)
@@ -92,7 +87,6 @@ class SpikeLayer(Neuron):
         self, x_seq: Tensor, held: list[Tensor], steps: int, bias: Tensor | None, ages: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """The same in one compiled pass over memory; keeps the layout (channels last or first) of the currents."""
-        assert kernels is not None
         last = x_seq.ndim == 5 and not x_seq[0].is_contiguous()
         layout = torch.channels_last if last else torch.contiguous_format
         shape = x_seq.shape[1:]
