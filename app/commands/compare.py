@@ -53,7 +53,7 @@ def settings(args: argparse.Namespace) -> CompareConfig:
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command."""
+    """Train, convert and report, or go on where a stopped comparison was; the exit code."""
     comparison = Comparison(settings(args))
     markdown, page = write_report(comparison.run(), comparison.folder)
     print(f"report: {page} and {markdown}")

@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Given:
-    """The pictures of a conversion."""
+    """Calibration and test pictures, [N, C, H, W] in [0, 1], and the labels of the test."""
 
     calibration: np.ndarray  # uint8 [N, C, H, W]
     held: Images | None = None  # they choose T
@@ -61,7 +61,7 @@ class Given:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
+    """What to convert, by which method, and the pictures that calibrate and measure it."""
     served = [name for name, method in METHODS.items() if method.streams]
     parser.add_argument("source", type=Path, help="the ANN's weights, or its model folder")
     parser.add_argument("--to", type=Path, required=True, help="folder of the new checkpoint")
@@ -183,7 +183,7 @@ def check(args: argparse.Namespace, source: Source, network: ConvertedNetwork, x
 
 
 def run(args: argparse.Namespace) -> int:
-    """The command."""
+    """Convert, measure against the ANN, write the checkpoint and its card; the exit code."""
     if args.steps < 0 or args.calibration < 1 or args.test < 0:
         raise ValueError("--calibration must be positive, --steps and --test not negative")
     source = read_source(args)

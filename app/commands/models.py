@@ -68,7 +68,7 @@ def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the tables."""
+    """Trained models and buildable networks, as tables or as one JSON object; the exit code."""
     from models.networks.resnet import NETWORKS
     from models.shipped import shipped
 

@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert one file."""
+    """Write the recording in the format of the new name; the exit code."""
     if args.target.exists() and not args.force:
         raise RecordingError(f"{args.target} exists; add --force to write over it")
     name = args.format or format_of(args.target)

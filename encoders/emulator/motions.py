@@ -76,7 +76,7 @@ def _wander(frames: int, amount: float, random: np.random.Generator) -> NDArray[
 
 
 def _pose(motion: str, frames: int, random: np.random.Generator) -> Pose:
-    """The path of a motion."""
+    """Where the shape is at time t: offset, scale and angle."""
     progress = _progress(frames, random)
     shake = random.uniform(0, 0.008 if motion == "still" else 0.03)
     x = random.uniform(-0.25, 0.25) + _wander(frames, shake, random)

@@ -84,7 +84,7 @@ def evt3_words(events: Events) -> Words:
 
 
 def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
-    """DAT, version 2."""
+    """Events in 8 bytes each behind a text header: Prophesee's DAT, version 2, times of 32 bits in microseconds."""
     header = f"% Data file containing CD events.\n% Version 2\n% Height {size.height}\n% Width {size.width}\n"
     last = -1
     with path.open("wb") as file:

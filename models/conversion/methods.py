@@ -8,7 +8,7 @@ from models.networks.converted.rules import SpikeRule
 
 @dataclass(frozen=True)
 class Method:
-    """One way of conversion."""
+    """A named recipe: how thresholds are set, spikes are fired, and biases and weights repaired."""
 
     rule: SpikeRule
     threshold: Literal["percentile", "ltb", "mmse", "gauss", "spike-norm", "qcfs"]

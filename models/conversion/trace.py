@@ -125,7 +125,7 @@ METHODS: dict[str, Callable[[Reader, fx.Node], None]] = {
 
 
 def read(reader: Reader, node: fx.Node) -> None:
-    """One fx node."""
+    """What one node of the traced graph becomes; refuses what rate coding cannot follow."""
     if node.op == "placeholder":
         if reader.nodes:
             raise ConversionError(f"the network takes a second input, {node.name}: only one can be converted")

@@ -116,7 +116,7 @@ class DenseMeter:
         self._macs = macs
 
     def read(self) -> Counts:
-        """Of one sample and one step."""
+        """One sample and one step: no spikes, the dense multiply-adds, an empty raster."""
         nothing = torch.zeros(1, 0)
         return Counts(nothing.to(torch.int64), torch.tensor([self._macs]), nothing.to(torch.uint8))
 

@@ -106,13 +106,13 @@ class Writer:
         is_signed: bool = False,
         laid_out: bool = True,
     ) -> Maps:
-        """A new buffer."""
+        """A place in the scratch memory that later layers name by its number."""
         shape = (height, width, padded(channels) if laid_out else channels)
         self.plan.buffers.append(NativeBuffer(int(is_float), *shape, int(binary), int(is_signed)))
         return Maps(len(self.plan.buffers) - 1, channels, height, width)
 
     def convolution(self, source: Maps, weight: Tensor, conv: nn.Conv2d, chunk: int) -> NativeConvolution:
-        """A convolution of `source`."""
+        """What the kernels need to convolve `source`: weights laid out for them, stride, padding, channels."""
         buffer = self.plan.buffers[source.number]
         halves = self.rounded and not buffer.is_float and source is not self.input
         by_channel, by_tap, by_pair = pack(weight.bfloat16().float() if halves else weight, buffer.channels, chunk)

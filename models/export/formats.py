@@ -154,7 +154,7 @@ def write_torch(network: nn.Module, card: Card, path: Path, window: int | None) 
 
 
 def read_torch(path: Path, window: int | None) -> Runner:
-    """The archive, loaded."""
+    """The exported program of a .pt2 file, as a function of input and state."""
     with quiet_tracing():
         module = torch.export.load(path).module()
     return as_runner(lambda arguments: list(module(*arguments)), window)
@@ -162,7 +162,7 @@ def read_torch(path: Path, window: int | None) -> Runner:
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of file."""
+    """A file format: its suffix, who writes it, and who runs what was written."""
 
     write: Callable[[nn.Module, Card, Path, int | None], None]
     read: Callable[[Path, int | None], Runner]

@@ -293,7 +293,7 @@ def read_nir(path: Path | str, dt: float | None = None) -> NirNetwork:
 
 
 def node_of(nir: Any, name: str, fields: dict[str, Any]) -> Any:
-    """One node of the file."""
+    """A layer for one NIR node; raises ExportError for a kind that no layer stands for."""
     kind = fields.get("type")
     if kind == "MaxPool2d":
         return max_pool_node()(**{key: fields[key] for key in ("kernel_size", "stride", "padding", "ceil_mode")})

@@ -59,7 +59,7 @@ class Answer:
 
 
 class Proxy:
-    """The one address."""
+    """The address that clients know: passes requests on, keeps them until answered, tries the next replica."""
 
     def __init__(self, settings: Settings, token: str, replicas: Replicas) -> None:
         self.settings, self.replicas, self.metrics = settings, replicas, ProxyMetrics()

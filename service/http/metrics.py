@@ -69,7 +69,7 @@ class Metrics:
         return count
 
     def text(self) -> bytes:
-        """The exposition."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 

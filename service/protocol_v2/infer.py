@@ -23,7 +23,7 @@ INLINE_BYTES = 16384
 
 
 async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response:
-    """One inference request."""
+    """A request of the Open Inference Protocol: tensors in, the scheduler's answer as tensors out."""
     begin = time.perf_counter()
     found.model.scheduler.check_room()
     data = await request.body()

@@ -80,7 +80,7 @@ def add_models(routes: APIRouter, runtime: Runtime) -> None:
 
 
 def add_infer(routes: APIRouter, runtime: Runtime) -> None:
-    """Inference."""
+    """`POST .../infer` for a model, with and without a version."""
     sentences = {
         400: "malformed",
         404: "no such model",

@@ -180,7 +180,7 @@ class Ticket:
 
 
 def text(**fields: Any) -> str:
-    """A message."""
+    """A message to the client as one line of JSON."""
     return to_json(fields).decode()
 
 

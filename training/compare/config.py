@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Settings of a comparison."""
+    """What is compared, on which data, with how much training."""
 
     data: str = "mnist"  # a set of images by name, or a folder of pictures <class>/<file>
     root: str = "data"  # where named sets lie

@@ -9,7 +9,7 @@ from training.compare.config import CompareConfig
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations of one image."""
+    """What one image costs: additions, multiply-adds and the energy they take."""
 
     macs: float  # multiply-accumulates, those with zero left out
     acs: float  # accumulates that spikes cause

@@ -85,7 +85,7 @@ class Frames:
         return len(self.labels)
 
     def take(self, rows: np.ndarray) -> "Frames":
-        """Some of the samples."""
+        """The samples of these rows, in their order."""
         return Frames(self.frames[rows], self.labels[rows])
 
 
