@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.oracles_events import by_oracles
+from tests.support.oracles.events import by_oracles
 
 
 @pytest.fixture(params=["compiled", "oracle"])

@@ -11,7 +11,7 @@ from models.networks.ann import CifarResNet
 from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.rates import Rates, layers_to_watch
 from tests.support.models import lively, warmed
-from tests.support.oracles import inputs
+from tests.support.oracles.networks import inputs
 
 
 def plain_rates(network: nn.Module, layers: int, x_seq: torch.Tensor) -> torch.Tensor:

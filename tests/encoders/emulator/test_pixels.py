@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from encoders.emulator.pixels import CLEAN, Emulator, PixelModel, log_levels
 from encoders.events import Events, EventsError, SensorSize, check_events
-from tests.support.oracles_events import by_oracles
+from tests.support.oracles.events import by_oracles
 
 SIZE = SensorSize(24, 18)
 ROOMY = PixelModel(leak_hz=0, max_events=20_000)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from encoders.emulator.saccades import Saccades, saccade_events, saccades
 from encoders.events import Events, EventsError, SensorSize, check_events
 from encoders.recordings.files import read_recording
-from tests.support.oracles_events import by_oracles
+from tests.support.oracles.events import by_oracles
 from tests.support.samples import drawing
 
 

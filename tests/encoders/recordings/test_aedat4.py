@@ -11,7 +11,7 @@ from encoders.kernels import aedat4 as kernels
 from encoders.recordings import aedat4
 from encoders.recordings.files import packets, read_recording, write_recording
 from encoders.recordings.format import RecordingError
-from tests.support.oracles_events import RECORD
+from tests.support.oracles.events import RECORD
 
 SIZE = SensorSize(240, 180)
 

@@ -11,7 +11,7 @@ from encoders.events import EVENTS, Events, SensorSize, make_events
 from encoders.recordings import format, prophesee
 from encoders.recordings.files import read_recording, write_recording
 from encoders.recordings.format import RecordingError
-from tests.support.oracles_events import by_oracles
+from tests.support.oracles.events import by_oracles
 from tests.support.samples import DAVIS, written
 
 

@@ -17,7 +17,7 @@ from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from models.neurons.state import State
 from tests.support.models import lively
-from tests.support.oracles import EVENT, assert_equal_to_network, inputs
+from tests.support.oracles.networks import EVENT, assert_equal_to_network, inputs
 from tests.support.processes import in_fresh_process
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
@@ -253,14 +253,14 @@ def test_wrong_shapes_are_refused() -> None:
 STATUS = "from models.engine.engine import engine_status; print(engine_status())"
 SUM = """
 from tests.support.models import lively
-from tests.support.oracles import EVENT, assert_equal_to_network, inputs
+from tests.support.oracles.networks import EVENT, assert_equal_to_network, inputs
 assert_equal_to_network(lively(EVENT), inputs(3, 2))
 print("same")
 """
 ALONE = """
 import torch
 from tests.support.models import lively
-from tests.support.oracles import EVENT, inputs
+from tests.support.oracles.networks import EVENT, inputs
 from models.contract import Card, Contract
 from models.classifier import Classifier
 from models.neurons.state import split_state

@@ -10,7 +10,7 @@ from models.neurons import fused_memory
 from models.neurons.config import PLIF, NeuronConfig
 from models.neurons.fused import can_fuse, fused_steps
 from models.neurons.surrogate import SURROGATES
-from tests.support.oracles import leaves, plain_steps
+from tests.support.oracles.networks import leaves, plain_steps
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())
 OPTIONS = list(itertools.product(("subtract", "zero"), *[(False, True)] * 4))

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from tests.support.oracles import leaves, plain_steps
+from tests.support.oracles.networks import leaves, plain_steps
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is first imported
 pytest.importorskip("triton", reason="Triton is not installed (it comes with PyTorch for GPUs): pip install triton")

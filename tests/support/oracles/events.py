@@ -19,7 +19,7 @@ from encoders.events import EVENTS, Events, empty_events, make_events, unwrap
 from encoders.filters import NEVER_US
 from encoders.recordings import aedat4
 from encoders.recordings.format import RecordingError
-from tests.support import oracles_emulator
+from tests.support.oracles import emulator
 
 OUTSIDE, UNSORTED = -1, -2
 
@@ -32,7 +32,7 @@ def by_oracles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def oracle(name: str) -> ModuleType:
     """In place of kernels.compiled()."""
-    return oracles_emulator if name == "emulator" else sys.modules[__name__]
+    return emulator if name == "emulator" else sys.modules[__name__]
 
 
 # ------------------------------------------------------------------------------------------------- binning and filters

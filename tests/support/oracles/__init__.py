@@ -1,0 +1,1 @@
+"""What compiled loops are held against: the same equations in plain numpy and torch."""
