@@ -11,6 +11,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "classify": {
         "serve": ("app.commands.serve", "start the prediction service and the page"),
         "predict": ("app.commands.predict", "classify images and recordings"),
+        "evaluate": ("app.commands.evaluate", "how often a model is right on a folder or a named set"),
         "webcam": ("app.webcam.demo", "live predictions from a webcam, a video or a recording"),
     },
     "networks": {

@@ -62,11 +62,11 @@ class Folder:
         return tuple(sorted({take.label for take in self.takes if take.part == "train"}))
 
 
-def read_folder(path: Path | str, layout: str = "auto") -> Folder:
+def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = ()) -> Folder:
     """The recordings below a folder, by their names alone: no events are read.
 
-    `layout` is one of Layout, or "auto": told from the names. Raises DataError where they fit two layouts, or tell no
-    class; MissingDataError where there are none.
+    `layout` is one of Layout, or "auto": told from the names, and from the classes that are `known`. Raises DataError
+    where they fit two layouts, or tell no class; MissingDataError where there are none.
     """
     path = Path(path)
     if layout != "auto" and layout not in get_args(Layout):
@@ -78,7 +78,7 @@ def read_folder(path: Path | str, layout: str = "auto") -> Folder:
     if not found:
         raise MissingDataError(f"there are no recordings in {path} ({', '.join(sorted(SUFFIXES))})")
     parts = _parts(path, found)
-    chosen: Layout = _choose(path.name, parts["train"]) if layout == "auto" else cast(Layout, layout)
+    chosen: Layout = _choose(path.name, parts["train"], known) if layout == "auto" else cast(Layout, layout)
     takes, used = [], set()
     for part, names in parts.items():
         for take in _takes(names, chosen, part):
@@ -138,7 +138,7 @@ def _names(path: Path, file: Path) -> tuple[str, ...]:
     return (*file.relative_to(path).parts[:-1], file.stem)
 
 
-def _choose(where: str, files: Names) -> Layout:
+def _choose(where: str, files: Names, known: Sequence[str] = ()) -> Layout:
     """The layout that the names tell. Raises DataError where both ways to read folders make sense."""
     below = [names for _, names in files if len(names) > 1]
     if not below:
@@ -149,6 +149,9 @@ def _choose(where: str, files: Names) -> Layout:
     for names in below:
         inner[names[0]].add(names[1] if len(names) > 2 else direct[names[1]][0])
     shared = Counter(label for labels in inner.values() for label in labels)
+    outside, inside = len(set(tops) & set(known)), len(set(shared) & set(known))
+    if outside != inside:
+        return "classes" if outside > inside else "sessions"
     told = [label for label in shared if label and not _is_session(label)]
     if not told:
         return "classes"

@@ -18,11 +18,12 @@ from training.config import TrainConfig
 from training.data.cache import bin_items, cached, emulate_mnist, join, shown_images
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from training.data.own import list_own
-from training.data.recordings import RECORDED
+from training.data.recordings import RECORDED, digest
 from training.data.separate import TEST_FRACTION
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
 
 IMAGE_STEPS = 4
+MOST_DIGESTS = 10_000  # recordings of larger sets are not listed in the card
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
 DATA_NAMES = (*RECORDED, *IMAGES, "imagenet")
@@ -115,6 +116,11 @@ def _divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]
     return {**chosen, "test": listing.test or chosen["test"]}
 
 
+def _digests(items: Sequence[Item]) -> tuple[str, ...]:
+    paths = sorted({item.path for item in items})
+    return tuple(digest(path) for path in paths) if len(paths) <= MOST_DIGESTS else ()
+
+
 def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     chosen = _divided(listing, config)
     test_items = chosen["test"]
@@ -145,6 +151,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         recorded,
         config,
         listing.words,
+        _digests([*chosen["train"], *chosen["val"]]),
     )  # fmt: skip
 
 

@@ -109,7 +109,8 @@ class Run:
         for name in ("init_from", "teacher"):
             recipe[name] = Path(flat[name]).name
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
-        return Card(self.data.contract, self.data.labels, {"recipe": recipe, "samples": counts}, metrics)
+        made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests)}
+        return Card(self.data.contract, self.data.labels, made, metrics)
 
     def train_batch(self, rows: np.ndarray) -> tuple[float, int]:
         """One optimiser step; (loss summed over this process's samples, how many of them were right)."""

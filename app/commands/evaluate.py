@@ -1,0 +1,114 @@
+"""`spikesight evaluate`: how often a model is right on recordings or images that it has not seen."""
+
+import argparse
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """\
+How often a model is right on a folder of recordings, or on a named set's test split.
+
+  spikesight evaluate runs/mine/model another_day/       flat files, classes or sessions, as train-dvs takes them
+  spikesight evaluate nmnist nmnist --root data          a shipped model on a named set
+  spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, confusion.png, evaluation.json
+
+Every window of the model's own length counts by itself, from zero state; then the mean over a second, one answer for
+each recording, and the answers within a stream of all recordings that is never reset. Neighbouring windows are alike:
+the interval of the recordings is the one to trust. Classes that the model does not have are counted as unknown."""
+
+ROWS = {"windows": "", "one second": "seconds", "recordings": "recordings", "as a stream": "stream"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a shipped model's name or a checkpoint folder")
+    parser.add_argument("data", metavar="DATA", help="a folder, or a data set's name")
+    parser.add_argument("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
+    parser.add_argument(
+        "--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names"
+    )
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
+    parser.add_argument("--json", action="store_true", help="one line of JSON in place of the table")
+
+
+def _line(name: str, figures: dict[str, Any]) -> str:
+    low, high = figures["interval"]
+    right = f"{figures['correct']} of {figures['count']}"
+    return f"{name:20} {figures['accuracy']:8.2%}   {low:.2%} to {high:.2%}   {right}"
+
+
+def _print(found: dict[str, Any]) -> None:
+    rows = {name: found[key] if key else found for name, key in ROWS.items() if not key or key in found}
+    if found["count"]:
+        print(f"{'':20} {'accuracy':>8}   95 % interval      right")
+        for name, figures in rows.items():
+            print(_line(name, figures))
+        for label, figures in found["per_class"].items():
+            print(_line(f"  {label}", figures))
+        print(f"calibration error    {found['calibration_error']:8.2%}")
+    if "unknown" in found:
+        u = found["unknown"]
+        taken = ", ".join(f"{label} {count}" for label, count in u["taken_for"].items())
+        told = "" if u["auroc"] is None else f"; told apart by {u['score']} with AUROC {u['auroc']:.3f}"
+        print(f"unknown: {u['count']} windows of {', '.join(u['classes'])}, taken for {taken}{told}")
+
+
+def _write(folder: Path, found: dict[str, Any]) -> None:
+    from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    labels, confusion = found["labels"], found["confusion"]
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerows([["truth", *labels], *([label, *row] for label, row in zip(labels, confusion))])
+    (folder / "confusion.csv").write_text(table.getvalue())
+    (folder / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
+    side = 2.5 + 0.4 * min(len(labels), 40)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(confusion, cmap="Blues")
+    axes.set(xlabel="predicted", ylabel="truth", title=f"{found['correct']} of {found['count']} windows")
+    ticks = range(len(labels)) if len(labels) <= 40 else []
+    axes.set_xticks(ticks, [labels[n] for n in ticks], rotation=90)
+    axes.set_yticks(ticks, [labels[n] for n in ticks])
+    most = max(max(row) for row in confusion)
+    for y, row in enumerate(confusion if len(labels) <= 20 else []):
+        for x, count in enumerate(row):
+            if count:
+                axes.text(x, y, str(count), ha="center", va="center", color="w" if 2 * count > most else "k")
+    figure.colorbar(image, ax=axes)
+    figure.savefig(folder / "confusion.png", dpi=110)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, say what gives cause for doubt, print the figures."""
+    from models.classifier import Classifier
+    from models.shipped import find
+    from training.run.assessment import assess
+    from training.run.readings import read_set
+
+    classifier = Classifier.load(find(args.model))
+    readings = read_set(classifier, args.data, args.root, args.layout)
+    found = assess(readings)
+    for line in readings.words:
+        print(line, file=sys.stderr)
+    if readings.quiet:
+        print(f"{readings.quiet} windows with next to no events are left out", file=sys.stderr)
+    if readings.shared:
+        names = ", ".join(readings.shared[:3]) + (", ..." if len(readings.shared) > 3 else "")
+        print(
+            f"WARNING: {len(readings.shared)} of these recordings were trained on or chose the model ({names}): "
+            "this says nothing of others",
+            file=sys.stderr,
+        )
+    if not found["count"] and "unknown" in found:
+        print(f"{classifier.name} has none of these classes; it has {', '.join(classifier.labels)}", file=sys.stderr)
+    if args.to:
+        _write(args.to, found)
+    if args.json:
+        print(json.dumps({"model": classifier.name, "data": args.data, **found}))
+    else:
+        _print(found)
+    return 0

@@ -1,0 +1,97 @@
+"""Readings: the answers of the service's own path, window by window and in a stream."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.recordings.files import read_recording
+from models.classifier import Classifier, Stepper
+from tests.support.data_sets import write_idx, write_takes
+from tests.support.models import IMAGE_CONTRACT, tiny
+from training.data.recordings import digest
+from training.data.sets import DataError
+from training.run.readings import Readings, read_set
+
+NAMES = ["one.npz", "two-1.npz", "two-2.npz"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_takes(tmp_path_factory.mktemp("takes"), NAMES, 0.5)
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def readings(folder: Path, classifier: Classifier) -> Readings:
+    return read_set(classifier, str(folder))
+
+
+def test_every_window_is_answered_as_predict_does(folder: Path, classifier: Classifier, readings: Readings) -> None:
+    answers, begins = [], []
+    for name in NAMES:
+        recording = read_recording(folder / name)
+        inputs = classifier.event_inputs(recording.events, recording.size)
+        for start in range(0, len(inputs), 4):
+            if len(inputs) - start >= 2:  # half a window
+                answers.append(classifier.predict(inputs[start : start + 4])[-1].probabilities)
+                begins.append(inputs[start].start_us - inputs[0].start_us)
+    np.testing.assert_allclose(readings.probabilities, answers, rtol=1e-5)
+    assert readings.begin_us.tolist() == begins
+    assert readings.recording.tolist() == sorted(readings.recording.tolist())
+    assert [readings.classes[n] for n in readings.truth[[0, -1]]] == ["one", "two"]
+
+
+def test_the_stream_is_never_reset(folder: Path, classifier: Classifier, readings: Readings) -> None:
+    endless, answers = Stepper(classifier), []
+    for name in NAMES:
+        recording = read_recording(folder / name)
+        inputs = classifier.event_inputs(recording.events, recording.size)
+        for start in range(0, len(inputs) - 1, 4):
+            made = [endless.step(given._replace(reset=False)) for given in inputs[start : start + 4]]
+            answers.append(made[-1].prediction.probabilities)
+    assert readings.streamed is not None
+    np.testing.assert_allclose(readings.streamed, answers, rtol=1e-5)
+
+
+def test_recordings_of_the_training_are_known_again(tmp_path: Path, folder: Path, classifier: Classifier) -> None:
+    assert not read_set(classifier, str(folder)).shared
+    (tmp_path / "copied").mkdir()
+    (tmp_path / "copied" / "two-9.npz").write_bytes((folder / "two-2.npz").read_bytes())
+    taught = replace(classifier.card, training={"recordings": [digest(folder / "two-2.npz")]})
+    found = read_set(Classifier(classifier.network, taught), str(tmp_path / "copied"))
+    assert found.shared == ("copied/two-9.npz",)
+
+
+def test_the_test_folder_alone_is_read(tmp_path: Path, classifier: Classifier) -> None:
+    write_takes(tmp_path, ["train/one.npz", "train/two.npz", "test/two.npz"], 0.3)
+    found = read_set(classifier, str(tmp_path))
+    assert found.classes == ("two",)
+    assert "1 recordings of test/, 2 others left alone" in found.words[0]
+
+
+def test_the_models_classes_settle_what_names_leave_open(tmp_path: Path, classifier: Classifier) -> None:
+    write_takes(tmp_path, ["kitchen/one.npz", "kitchen/two.npz", "office/one.npz", "office/two.npz"], 0.3)
+    assert read_set(classifier, str(tmp_path)).classes == ("one", "two")
+
+
+def test_images_and_events_are_not_mixed_up(tmp_path: Path, folder: Path, classifier: Classifier) -> None:
+    write_idx(tmp_path)
+    images = tiny(replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28))
+    found = read_set(images, "mnist", str(tmp_path))
+    assert found.streamed is None
+    assert found.probabilities.shape == (6, 3)
+    with pytest.raises(ValueError, match="takes images"):
+        read_set(images, str(folder))
+    with pytest.raises(DataError, match="no folder"):
+        read_set(classifier, str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="takes events, and mnist holds images"):
+        read_set(classifier, "mnist", str(tmp_path))
+    (tmp_path / "cup.raw").write_bytes(b"% evt 3.0\n% end\n")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_set(classifier, str(tmp_path))

@@ -1,0 +1,105 @@
+"""From a model's answers to figures: accuracy with intervals, by window, second, recording and in a stream."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.run.evaluate import interval
+from training.run.known import calibration_error
+from training.run.readings import Readings
+
+SECOND_US = 1_000_000
+
+
+def share(correct: int, count: int) -> dict[str, Any]:
+    """accuracy, correct, count, interval (Wilson's, 95 %, 0 to 1)."""
+    if not count:
+        return {"accuracy": None, "correct": 0, "count": 0, "interval": None}
+    low, high = (min(1.0, max(0.0, side / 100)) for side in interval(correct, count))
+    return {"accuracy": correct / count, "correct": correct, "count": count, "interval": [low, high]}
+
+
+def assess(readings: Readings) -> dict[str, Any]:
+    """Every figure as JSON-able values.
+
+    `accuracy`, `correct`, `count` and `interval` are of single windows, each from zero state; `seconds` of the mean
+    probabilities of the windows that begin in one second; `recordings` of those of a whole recording; `stream` of the
+    answer at each window's end where all recordings run through one network that is never reset. Classes that the model
+    does not have are left out of all these and stand under `unknown`.
+    """
+    r = readings
+    place = {label: n for n, label in enumerate(r.labels)}
+    truth = np.array([place.get(label, -1) for label in r.classes])[r.truth]
+    own = truth >= 0
+    found: dict[str, Any] = {"labels": list(r.labels), **_right(truth, r.probabilities)}
+    if r.streamed is not None:
+        seconds = np.unique(np.stack([r.recording, r.begin_us // SECOND_US]), axis=1, return_inverse=True)[1].ravel()
+        found["seconds"] = _right(*_means(truth, r.probabilities, seconds))
+        found["recordings"] = _right(*_means(truth, r.probabilities, r.recording))
+        found["stream"] = _right(truth, r.streamed)
+    chosen = r.probabilities.argmax(1)
+    confusion = np.zeros((len(r.labels), len(r.labels)), np.int64)
+    np.add.at(confusion, (truth[own], chosen[own]), 1)
+    found["per_class"] = {
+        label: share(int(confusion[n, n]), int(confusion[n].sum()))
+        for n, label in enumerate(r.labels)
+        if confusion[n].sum()
+    }
+    found["confusion"] = confusion.tolist()
+    if own.any():
+        error = calibration_error(r.probabilities[own], truth[own], np.ones(int(own.sum())))
+        found["calibration_error"] = round(error, 4)
+    if not own.all():
+        found["unknown"] = _unknown(r, own)
+    found |= {"quiet": r.quiet, "shared": list(r.shared)}
+    return found
+
+
+def _right(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    own = truth >= 0
+    return share(int((probabilities.argmax(1) == truth)[own].sum()), int(own.sum()))
+
+
+def _means(
+    truth: NDArray[np.int64], probabilities: NDArray[np.float64], group: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The truth [G] and the summed probabilities [G, K] of groups of windows that share a truth."""
+    names, first, group = np.unique(group, return_index=True, return_inverse=True)
+    sums = np.zeros((len(names), probabilities.shape[1]))
+    np.add.at(sums, group.ravel(), probabilities)
+    return truth[first], sums
+
+
+def _unknown(r: Readings, own: NDArray[np.bool_]) -> dict[str, Any]:
+    """Windows of classes that the model does not have: what it takes them for, and how well it tells them apart.
+
+    `auroc` is the chance that such a window is judged less familiar than one of the model's classes: by `known` where
+    the model has it, else by the highest probability.
+    """
+    familiar = r.probabilities.max(1) if r.known is None else r.known
+    labels, counts = np.unique(r.probabilities[~own].argmax(1), return_counts=True)
+    found: dict[str, Any] = {
+        "classes": sorted({r.classes[n] for n in r.truth[~own]}),
+        "count": int((~own).sum()),
+        "score": "highest probability" if r.known is None else "known",
+        "auroc": auroc(familiar[own], familiar[~own]),
+        "taken_for": {r.labels[n]: int(count) for n, count in zip(labels, counts)},
+    }
+    if r.known is not None:
+        found["refused"] = share(int((familiar[~own] < 0.5).sum()), int((~own).sum()))
+        found["refused_of_own"] = share(int((familiar[own] < 0.5).sum()), int(own.sum()))
+    return found
+
+
+def auroc(higher: NDArray[np.float64], lower: NDArray[np.float64]) -> float | None:
+    """The chance that one of `higher` exceeds one of `lower`, ties half (Mann and Whitney 1947); None without pairs.
+
+    >>> auroc(np.array([0.9, 0.8]), np.array([0.1, 0.8]))
+    0.875
+    """
+    if not len(higher) or not len(lower):
+        return None
+    ordered = np.sort(lower)
+    below, upto = np.searchsorted(ordered, higher, "left"), np.searchsorted(ordered, higher, "right")
+    return float((below + upto).sum() / (2 * len(higher) * len(lower)))

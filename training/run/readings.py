@@ -1,0 +1,237 @@
+"""What a model answers to every window of a set of recordings: by itself, and within an endless stream."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from encoders.dvs import Bin, StreamBinner
+from encoders.events import Events, SensorSize
+from encoders.recordings.files import RecordingReader
+from encoders.recordings.format import RecordingError
+from models.classifier import Classifier, encoder_for
+from models.known import softmax
+from models.steps import Readout
+from training.config import TrainConfig
+from training.data.folders import read_folder
+from training.data.images import holds_pictures
+from training.data.load import DATA_NAMES, list_data
+from training.data.own import SPARSE
+from training.data.recordings import RECORDED, digest, read_item
+from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
+from training.data.windows import PACKET_US
+from training.step.batches import evaluation_input
+
+AT_ONCE = 32  # windows that run through the network together
+
+
+class Source(NamedTuple):
+    """One recording to read, and what is in it."""
+
+    item: Item  # its label is not used
+    label: str
+
+
+@dataclass(frozen=True)
+class Readings:
+    """M windows (or images) and the model's answers; recordings are numbered from 0 in the order of the set."""
+
+    labels: tuple[str, ...]  # of the model
+    classes: tuple[str, ...]  # of the set
+    truth: NDArray[np.int64]  # [M], place among the set's classes
+    recording: NDArray[np.int64]  # [M]
+    begin_us: NDArray[np.int64]  # [M], from the recording's first event; 0 for images
+    probabilities: NDArray[np.float64]  # [M, K], each window from zero state; calibrated where the model is
+    streamed: NDArray[np.float64] | None = (
+        None  # [M, K], at the window's end in a stream of all recordings, never reset
+    )
+    known: NDArray[np.float64] | None = None  # [M] in [0, 1]; None where the model cannot tell
+    quiet: int = 0  # windows left out, which hold next to no events
+    shared: tuple[str, ...] = ()  # recordings that the model was trained on
+    words: tuple[str, ...] = ()
+
+
+def read_set(classifier: Classifier, data: str, root: str = "data", layout: str = "auto") -> Readings:
+    """The answers to a named set's test split below `root`, or to a folder (its test/ where it has one).
+
+    Raises DataError, and ValueError for images before a model of events or the other way round.
+    """
+    contract = classifier.contract
+    config = TrainConfig.of(
+        data=data, root=root, height=contract.height, width=contract.width, channels=contract.channels % 2 * 1 or 3
+    )
+    if data in RECORDED:
+        listing = RECORDED[data](Path(root))
+        items = listing.test or listing.train
+        return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items])
+    if contract.kind == "events" and (data in DATA_NAMES or holds_pictures(Path(data))):
+        raise ValueError(f"{classifier.name} takes events, and {data} holds images: spikesight emulate makes events")
+    if contract.kind == "image":
+        if data not in DATA_NAMES and Path(data).is_dir() and not holds_pictures(Path(data)):
+            raise ValueError(f"{classifier.name} takes images, and {data} holds none in <class>/<file>")
+        images = list_data(config)
+        assert isinstance(images, ImageSet)
+        return _read_images(classifier, images)
+    folder = read_folder(data, layout, classifier.labels)
+    takes = [take for take in folder.takes if take.part == "test"] or list(folder.takes)
+    words = [f"layout {folder.layout}: {len(takes)} recordings"]
+    if len(takes) < len(folder.takes):
+        words[0] += f" of test/, {len(folder.takes) - len(takes)} others left alone"
+    found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in takes])
+    return Readings(**{**vars(found), "words": tuple(words)})
+
+
+@dataclass
+class _Window:
+    """T bins, or what there is of a short recording."""
+
+    source: int
+    begin_us: int
+    bins: list[Bin]
+    n_events: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.n_events = sum(b.n_events for b in self.bins)
+
+
+def read_recordings(classifier: Classifier, sources: Sequence[Source]) -> Readings:
+    """Windows of the model's own length one after another, of every recording from its first event on."""
+    if classifier.contract.kind != "events":
+        raise ValueError(f"{classifier.name} takes images, not recordings of events")
+    if not sources:
+        raise MissingDataError("there are no recordings to evaluate on")
+    stream = _Stream(classifier)
+    rows: list[tuple[int, int, int, NDArray, float | None, NDArray]] = []
+    waiting: list[tuple[_Window, NDArray]] = []
+    progress = tqdm(sources, "evaluating", unit="recording", leave=False, mininterval=1, disable=None)
+    for number, source in enumerate(progress):
+        for window in _windows(classifier, source.item, number):
+            waiting.append((window, stream.push(window.bins)))
+            if len(waiting) == AT_ONCE:
+                rows += _answers(classifier, waiting)
+                waiting = []
+    rows += _answers(classifier, waiting)
+    least = max(1.0, SPARSE * float(np.median([row[2] for row in rows]))) if rows else 1.0
+    kept = [row for row in rows if row[2] >= least]
+    if not kept:
+        raise DataError("no window of these recordings holds events enough to be classified")
+    classes = tuple(sorted({source.label for source in sources}))
+    by_label = {label: n for n, label in enumerate(classes)}
+    taught = set(classifier.card.training.get("recordings", ()))
+    shared = [s.item.name for s in sources if taught and digest(s.item.path) in taught]
+    recording, begin, _, probabilities, known, streamed = zip(*kept)
+    return Readings(
+        classifier.labels,
+        classes,
+        np.array([by_label[sources[n].label] for n in recording]),
+        np.array(recording),
+        np.array(begin),
+        np.stack(probabilities),
+        np.stack(streamed),
+        None if classifier.known is None else np.array(known, float),
+        len(rows) - len(kept),
+        tuple(shared),
+    )
+
+
+def _packets(item: Item) -> tuple[SensorSize, Iterator[Events]]:
+    """A recording's events in pieces, so that its length does not matter."""
+    if item.reader != "recording":
+        events, sensor = read_item(item)
+        return sensor, iter([events])
+    try:
+        reader = RecordingReader(item.path)
+    except (RecordingError, OSError) as error:
+        raise DataError(f"{item.name} cannot be read: {error}") from None
+
+    def packets() -> Iterator[Events]:
+        try:
+            yield from reader.packets(PACKET_US)
+        except (RecordingError, OSError) as error:
+            raise DataError(f"{item.name} cannot be read: {error}") from None
+
+    return reader.size, packets()
+
+
+def _windows(classifier: Classifier, item: Item, number: int) -> Iterator[_Window]:
+    """The bins that a stream of this recording has, T at a time; the rest counts from half a window on."""
+    steps = classifier.contract.steps
+    sensor, packets = _packets(item)
+    binner, held, first, made = StreamBinner(encoder_for(classifier.contract, sensor)), [], None, 0
+
+    def closed() -> Iterator[Bin]:
+        for packet in packets:
+            yield from binner.push(packet)
+        yield from binner.flush()
+
+    for closing in closed():
+        first = closing.start_us if first is None else first
+        held.append(closing)
+        if len(held) == steps:
+            yield _Window(number, held[0].start_us - first, held)
+            held, made = [], made + 1
+    if held and (2 * len(held) >= steps or not made):
+        yield _Window(number, held[0].start_us - (first or 0), held)
+
+
+class _Stream:
+    """All recordings one after another through one network that is never reset."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier, self.state = classifier, classifier.initial_state()
+        self.readout = Readout(classifier.contract.horizon)
+
+    def push(self, bins: Sequence[Bin]) -> NDArray[np.float64]:
+        """The probabilities [K] after a window's last bin."""
+        x_seq = torch.from_numpy(np.stack([b.x for b in bins]))[:, None]
+        done = self.classifier.run(x_seq, self.state)
+        self.state = done.state
+        self.readout = self.readout.push(done.logits[:, 0].numpy())
+        mean = self.readout.mean
+        assert mean is not None
+        return softmax(mean)
+
+
+def _answers(
+    classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]]
+) -> list[tuple[int, int, int, NDArray, float | None, NDArray]]:
+    """(recording, begin, events, probabilities, known, streamed probabilities) of windows, each from zero state."""
+    if not waiting:
+        return []
+    contract, k = classifier.contract, len(classifier.labels)
+    x_seq = torch.zeros(contract.steps, len(waiting), *contract.shape, dtype=torch.uint8)
+    for n, (window, _) in enumerate(waiting):
+        x_seq[: len(window.bins), n] = torch.from_numpy(np.stack([b.x for b in window.bins]))
+    done = classifier.run(x_seq, classifier.initial_state(len(waiting)))
+    active = x_seq.flatten(2).count_nonzero(2).float()
+    values = torch.cat([done.logits.float(), done.rates, active[..., None]], 2).double().numpy()
+    rows = []
+    for n, (window, streamed) in enumerate(waiting):
+        steps = min(len(window.bins), contract.horizon)
+        mean = values[len(window.bins) - steps : len(window.bins), n].mean(0)
+        probabilities, known = softmax(mean[:k]), None
+        if classifier.known is not None:
+            probabilities, known, _ = classifier.known.judge(mean, k, steps)
+        rows.append((window.source, window.begin_us, window.n_events, probabilities, known, streamed))
+    return rows
+
+
+def _read_images(classifier: Classifier, images: ImageSet) -> Readings:
+    """Every image of the test split, or all where there is none, shown T steps from zero state."""
+    frames: Frames = images.test or images.train
+    parts = []
+    for start in tqdm(range(0, len(frames), AT_ONCE), "evaluating", leave=False, mininterval=1, disable=None):
+        stored = torch.from_numpy(np.array(frames.frames[start : start + AT_ONCE]))
+        x_seq = evaluation_input(stored, classifier.contract).contiguous()
+        done = classifier.run(x_seq, classifier.initial_state(x_seq.shape[1]))
+        parts.append(softmax(done.logits[-classifier.contract.horizon :].double().mean(0).numpy()))
+    rows = np.arange(len(frames))
+    return Readings(
+        classifier.labels, images.labels, frames.labels, rows, np.zeros_like(rows), np.concatenate(parts),
+        words=(f"{len(frames)} images",),
+    )  # fmt: skip
