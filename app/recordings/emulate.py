@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.emulator.filmed import filmed_recording
 from encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.emulator.saccades import MOVEMENTS, saccades
@@ -23,9 +24,13 @@ DESCRIPTION = """Turn images into recordings of events, or a video into one reco
   spikesight emulate mnist/ events/ --count 1000         MNIST's IDX files, N-MNIST-like by default
   spikesight emulate clip.mp4 clip.aedat4 --threshold 0.15
   spikesight emulate motions events/ --count 100         drawn objects in nine motions, 100 recordings of each
+  spikesight emulate filmed-motions events/              the same as a webcam films them: texture, noise, shake
 
 Images are moved before an emulated camera as for N-MNIST: three saccades in 0.3 s (--movement smooth: an ellipse).
 """
+
+MOTION_SETS = {"motions": ("", motion_recording), "filmed-motions": ("filmed-", filmed_recording)}
+"""Recordings made from nothing: how the names of their files begin, so that a folder can hold both, and their maker."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,10 @@ class Picture:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument(
-        "source", type=Path, metavar="IN", help="folder of images or of MNIST files, a video, or 'motions'"
+        "source",
+        type=Path,
+        metavar="IN",
+        help=f"folder of images or of MNIST files, a video, or one of {', '.join(MOTION_SETS)}",
     )
     parser.add_argument("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     parser.add_argument("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
@@ -56,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Emulate a data set, a video or drawn motions."""
-    if str(args.source) == "motions" and not args.source.exists():
+    if str(args.source) in MOTION_SETS and not args.source.exists():
         return _motions(args)
     if args.source.is_file():
         return _video(args)
@@ -88,11 +96,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _motions(args: argparse.Namespace) -> int:
     sensor, count = args.size or SENSOR, args.count or 100
+    prefix, recording = MOTION_SETS[str(args.source)]
     for motion in MOTIONS:
         folder = args.target / motion
         folder.mkdir(parents=True, exist_ok=True)
         for seed in range(args.seed, args.seed + count):
-            write_recording(folder / f"{seed:05d}.npz", motion_recording(motion, sensor, seed=seed), sensor)
+            write_recording(folder / f"{prefix}{seed:05d}.npz", recording(motion, sensor, seed=seed), sensor)
     print(f"{args.target}: {count} recordings of each of {len(MOTIONS)} motions, {sensor} pixels")
     return 0
 

@@ -17,6 +17,7 @@ from training.config import TrainConfig
 from training.data import Data
 from training.distributed import Processes
 from training.step.augment import augment, crop_middle, fewer_steps, move_images
+from training.step.turns import turn
 
 
 class Batch(NamedTuple):
@@ -50,6 +51,8 @@ class Batches:
         rows = np.sort(rows)
         stored = torch.from_numpy(np.array(train.frames[rows])).to(device)
         targets = torch.from_numpy(train.labels[rows]).to(device)
+        if config.augmentation.turn:
+            stored, targets = turn(stored, targets, self._data.labels, generator)
         x_seq = training_input(stored, config, self._data.contract, generator)
         x_seq = fewer_steps(x_seq, config.random_steps, generator)
         return Batch(step, self._processes.share(x_seq, 1), self._processes.share(targets), generator)

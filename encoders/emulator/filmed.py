@@ -1,0 +1,211 @@
+"""Motions as a webcam films them: textured cut-outs before textured backgrounds, with the camera's noise and shake.
+
+Unlike the drawings of `motions`, much of the network's grid sees events all the time: fine texture, dark noise and a
+hand that shakes the camera. Pictures are dead leaves (Lee, Mumford and Huang 2001), whose statistics are those of
+photographs: opaque shapes of all sizes, one over the other, under noise whose amplitude falls with frequency.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.emulator.motions import MOTIONS, SENSOR
+from encoders.emulator.pixels import Emulator, PixelModel
+from encoders.events import EVENTS, Events, EventsError, SensorSize
+from encoders.filters import BackgroundActivity
+
+Plane = NDArray[np.float32]  # [H, W]
+FINE = (1, 2, 4)  # pixels of the camera along the side of one pixel of the recording
+FRAMES_US = (16_667, 33_333, 40_000)
+APART_US = 16_000  # of events that one pixel of the recording gives, each polarity by itself
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a picture is in each frame, from the middle of the sensor: float64 [F]; lengths in sensor heights."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    angle: NDArray[np.float64]  # radians, growing clockwise
+
+
+def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, duration_ms: int = 800) -> Events:
+    """One recording of a motion, sorted, from time 0. The same seed gives the same events. Raises EventsError.
+
+    What moves is a cut-out, or now and then the whole scene. `clockwise` and `counter-clockwise` are both travel on a
+    circle and rotation in place; `push` and `pull` are zooms of 1.3 to 4 times; `still` has a camera that shakes.
+    """
+    if motion not in MOTIONS:
+        raise EventsError(f"there is no motion {motion!r}; choose one of {', '.join(MOTIONS)}")
+    random = np.random.default_rng([seed, MOTIONS.index(motion), 1])
+    fine, frame_us = int(random.choice(FINE)), int(random.choice(FRAMES_US))
+    height, width = fine * sensor.height, fine * sensor.width
+    times = np.arange(-(-duration_ms * 1000 // frame_us) + 1) * frame_us
+    shake, moved = _shake(times, random), _moved(motion, times, random)
+    light = random.uniform(0.1, 0.5) if random.random() < 0.4 else random.uniform(0.5, 1.0)
+    background = light * dead_leaves(3 * height // 2, 3 * width // 2, random)
+    if motion != "still" and random.random() < 0.2:
+        paths = [(background, None, _joined(shake, moved))]
+    else:
+        side = height // 2
+        cutout = max(light, 0.25) * random.uniform(0.7, 1.3) * dead_leaves(side, side, random)
+        place = _placed(motion, moved, random)
+        paths = [(background, None, shake), (cutout, cut(side, random), _joined(place, shake))]
+        if motion == "still" and random.random() < 0.4:
+            paths.pop()  # an empty room
+    camera = Emulator(SensorSize(width, height), _pixels(random), int(random.integers(2**31)))
+    noise = random.uniform(0, 5) if random.random() < 0.8 else 0.0
+    parts = []
+    for frame, t_us in enumerate(times.tolist()):
+        picture = np.zeros((height, width), np.float32)
+        for plane, mask, path in paths:
+            picture = _laid(picture, plane, mask, path, frame)
+        picture += noise * random.standard_normal(picture.shape, np.float32)
+        parts.append(camera.push(picture.clip(0, 255).astype(np.uint8), t_us))
+    events = np.concatenate(parts) if parts else np.empty(0, EVENTS)
+    if random.random() < 0.5:
+        kept = BackgroundActivity(camera.size, int(random.choice([2_000, 5_000])))(events)
+        events = kept if len(kept) else events  # a still scene has events too
+    return _coarse(events[events["t"] < duration_ms * 1000], fine)
+
+
+def _pixels(random: np.random.Generator) -> PixelModel:
+    """A webcam's pixel model as the service has it, and others near it."""
+    if random.random() < 0.5:
+        return PixelModel(steady=bool(random.random() < 0.5))
+    return PixelModel(
+        threshold_on=random.uniform(0.12, 0.35),
+        threshold_off=random.uniform(0.12, 0.35),
+        noise_hz=random.choice([0.0, random.uniform(0, 4)]),
+        steady=bool(random.random() < 0.5),
+    )
+
+
+def _shake(times: NDArray[np.int64], random: np.random.Generator) -> Route:
+    """The whole scene before a hand-held camera: tremor that goes nowhere, about the middle; often none."""
+    amount = random.choice([0.0, random.uniform(0, 0.02)])
+    x, y, turn, zoom = (_tremor(times, random) for _ in range(4))
+    return Route(amount * x, amount * y, 1 + 0.5 * amount * zoom, amount * turn)
+
+
+def _tremor(times: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float64]:
+    """Smooth oscillation about 0, two to ten times a second, of amplitude 1 at most."""
+    hertz, phase = random.uniform(2, 10, 2), random.uniform(0, 2 * math.pi, 2)
+    return np.sin(2 * math.pi * np.outer(times * 1e-6, hertz) + phase).mean(1)
+
+
+def _moved(motion: str, times: NDArray[np.int64], random: np.random.Generator) -> Route:
+    """The motion alone, evenly or easing in and out, often over a part of the recording; 0 in its middle."""
+    start, length = random.choice([0.0, random.uniform(0, 0.2)]), random.choice([1.0, random.uniform(0.6, 1.0)])
+    line = ((times / max(1, times[-1]) - start) / min(length, 1 - start)).clip(0, 1)
+    ease = random.choice([0.0, random.uniform(0, 1)])
+    along = (1 - ease) * line + ease * (3 * line**2 - 2 * line**3) - 0.5
+    x, y, scale, angle = np.zeros_like(along), np.zeros_like(along), np.ones_like(along), np.zeros_like(along)
+    if motion in ("left", "right", "up", "down"):
+        heading = random.uniform(-0.3, 0.3) + {"right": 0, "down": 0.5, "left": 1, "up": 1.5}[motion] * math.pi
+        reach = random.uniform(0.2, 1.0)
+        x, y = reach * math.cos(heading) * along, reach * math.sin(heading) * along
+    elif motion in ("clockwise", "counter-clockwise"):
+        sign = 1 if motion == "clockwise" else -1  # y grows downwards
+        if random.random() < 0.5:  # on the spot
+            angle = sign * 2 * math.pi * random.uniform(0.2, 1.2) * along
+        else:
+            phase = random.uniform(0, 2 * math.pi) + sign * 2 * math.pi * random.uniform(0.3, 1.5) * along
+            radius, flat = random.uniform(0.12, 0.3), random.uniform(0.75, 1.3)
+            x, y = radius * np.cos(phase), radius * flat * np.sin(phase)
+            angle = random.choice([0.0, 1.0]) * (phase - phase[0])  # it may turn with its path
+    elif motion in ("push", "pull"):
+        scale = random.uniform(1.3, 4.0) ** (along if motion == "push" else -along)
+    return Route(x, y, scale, angle)
+
+
+def _placed(motion: str, moved: Route, random: np.random.Generator) -> Route:
+    """The path of a cut-out somewhere near the middle, at some size and angle of its own."""
+    near = 0.1 if motion in ("clockwise", "counter-clockwise") else 0.2
+    x, y = random.uniform(-near, near, 2)
+    angle = 0.0 if random.random() < 0.5 else random.uniform(-math.pi, math.pi)
+    return Route(x + moved.x, y + moved.y, random.uniform(0.5, 1.2) * moved.scale, angle + moved.angle)
+
+
+def _joined(inner: Route, outer: Route) -> Route:
+    """A path inside a scene that itself moves; turns and zooms of the scene are about its middle, and small."""
+    return Route(inner.x + outer.x, inner.y + outer.y, inner.scale * outer.scale, inner.angle + outer.angle)
+
+
+def _laid(below: Plane, plane: Plane, mask: Plane | None, path: Route, frame: int) -> Plane:
+    """One plane laid over the picture at its pose; where it ends it is mirrored (no mask) or cut (mask)."""
+    height, width = below.shape
+    zoom, angle = path.scale[frame], path.angle[frame]
+    cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
+    middle_x, middle_y = plane.shape[1] / 2, plane.shape[0] / 2
+    at_x, at_y = width / 2 + path.x[frame] * height, height / 2 + path.y[frame] * height
+    matrix = np.array(
+        [[cos, -sin, at_x - cos * middle_x + sin * middle_y], [sin, cos, at_y - sin * middle_x - cos * middle_y]]
+    )
+    moved = cv2.warpAffine(plane, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+    if mask is None:
+        return np.asarray(moved, np.float32)
+    cover = cv2.warpAffine(mask, matrix, (width, height))
+    return np.asarray(below + cover * (moved - below), np.float32)
+
+
+def dead_leaves(height: int, width: int, random: np.random.Generator) -> Plane:
+    """A picture as rich as a photograph: opaque leaves, sizes like r^-3, under 1/f noise, blurred; [H, W], 2 to 250."""
+    contrast = random.uniform(15, 60)
+    level = random.uniform(50, 190)
+    picture = np.full((height, width), level, np.float32)
+    largest = 0.5 * min(height, width)
+    smallest = random.uniform(0.02, 0.1) * largest
+    for u in random.uniform(0, 1, int(random.integers(20, 250))):
+        radius = (smallest**-2 + u * (largest**-2 - smallest**-2)) ** -0.5
+        at = random.uniform(0, width), random.uniform(0, height)
+        grey = float(np.clip(random.normal(level, contrast), 2, 250))
+        corners = int(random.integers(3, 9))
+        angles = np.sort(random.uniform(0, 2 * math.pi, corners))
+        if random.random() < 0.4:
+            axes = (max(1, int(radius)), max(1, int(radius * random.uniform(0.3, 1))))
+            cv2.ellipse(picture, (int(at[0]), int(at[1])), axes, float(random.uniform(0, 180)), 0, 360, grey, -1)
+        else:
+            points = np.array(at) + radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+            cv2.fillPoly(picture, [points.round().astype(np.int32)], grey)
+    for octave in range(2, 8):
+        if (cells := 2**octave) > height:
+            break
+        coarse = random.standard_normal((cells, cells), np.float32)
+        amount = random.uniform(0, 0.5) * contrast * 2.0 ** (1 - octave / 2)
+        picture += amount * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    soft = random.uniform(0.3, 1.0) * max(1.0, height / 256)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), soft).clip(2, 250), np.float32)
+
+
+def cut(side: int, random: np.random.Generator) -> Plane:
+    """What scissors leave of a picture: an ellipse, a rectangle or a polygon; coverage [side, side] in [0, 1]."""
+    mask = np.zeros((side, side), np.float32)
+    half, form = side // 2, random.random()
+    if form < 0.3:
+        axes = (int(random.uniform(0.5, 0.98) * half), int(random.uniform(0.5, 0.98) * half))
+        cv2.ellipse(mask, (half, half), axes, 0, 0, 360, 1.0, -1, cv2.LINE_AA)
+    elif form < 0.6:
+        w, h = (int(random.uniform(0.4, 0.95) * half) for _ in range(2))
+        mask[half - h : half + h, half - w : half + w] = 1
+    else:
+        corners = int(random.integers(4, 14))
+        angles = np.sort(random.uniform(0, 2 * math.pi, corners))
+        radii = random.uniform(0.5, 0.98, corners) * half
+        points = half + np.stack([radii * np.cos(angles), radii * np.sin(angles)], 1)
+        cv2.fillPoly(mask, [points.round().astype(np.int32)], 1.0, cv2.LINE_AA)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), random.uniform(0.3, 2)), np.float32)
+
+
+def _coarse(events: Events, fine: int) -> Events:
+    """The events of fine x fine pixels at one address, at most one of each polarity every APART_US."""
+    events = events.copy()
+    events["x"] //= fine
+    events["y"] //= fine
+    slot = events["t"] // APART_US
+    key = ((slot * 4096 + events["y"]) * 4096 + events["x"]) * 2 + events["p"]
+    return events[np.sort(np.unique(key, return_index=True)[1])]
