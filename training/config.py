@@ -89,9 +89,7 @@ class Augmentation:
     zoom: float = 0.0  # images: random crops of at least this share of the area (0.08 is usual for ImageNet); 0 is off
     flip: bool = False  # mirror left and right (not for digits or gestures with a direction)
     swap: bool = False  # exchange ON and OFF in half of the windows: objects lighter and darker than what is behind
-    turn: bool = (
-        False  # square recordings of directions: quarter turns and mirror images, and the names that go with them
-    )
+    turn: bool = False  # recordings of directions: quarter turns and mirror images, and their names with them
     drop: float = 0.2  # recordings: highest share of events dropped from a window
 
     def __post_init__(self) -> None:

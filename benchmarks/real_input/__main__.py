@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common import report
+from benchmarks.real_input.motions import rows as rows_of_motions
 from benchmarks.real_input.scenes import HARDER, pen, scenes
 from models.classifier import Classifier
 from models.shipped import find
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("data"), help="where mnist/ and imagenet_1perclass/ lie")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=60, help="pictures a row")
+    parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
     report.option(parser)
     args = parser.parse_args()
     digits = read_idx(args.root / "mnist" / "t10k-images-idx3-ubyte.gz")
@@ -71,6 +73,7 @@ def main() -> None:
             report.row(name, classifier.name, right, len(pictures), low, high)
             cells.append(f"{right} ({low:.0f} to {high:.0f} %)")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    rows_of_motions(Classifier.load(find("motions")), args.root, args.clips, args.seed)
     report.write("real_input", args.json)
 
 

@@ -4,6 +4,7 @@ Frames go the way a webcam's go: full pictures through `Session.frame`. The answ
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common import report
+from benchmarks.motions import videos
 from encoders.emulator.motions import MOTIONS
 from models.classifier import Classifier, Stepper
 from service.stream.session import Session
+from training.run.evaluate import interval
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
 NOISE = 2.5  # standard deviation of the sensor's noise, in grey values
@@ -36,11 +40,6 @@ class Clip:
     speed: float  # heights, turns or doublings a second
     on_circle: bool  # rotations: the cut-out travels on a circle, or turns in place
     seed: int
-
-    @property
-    def truth(self) -> str:
-        """The right answer."""
-        return "still" if self.kind in NOTHING_MOVES else self.kind
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """uint8 [H, W, 3] at RATE for SECONDS."""
@@ -78,26 +77,31 @@ class Clip:
         return (self.background + cover * (cutout - self.background)).astype(np.float32)
 
 
-def clips(photos: list[Path], kinds: tuple[str, ...], count: int, seed: int) -> Iterator[Clip]:
-    """`count` clips of each kind; photographs, light, form, place and speed drawn from the seed."""
-    for index, kind in enumerate(kinds):
-        for n in range(count):
-            random = np.random.default_rng((seed, index, n))
-            behind, before = random.choice(len(photos), 2, replace=False)
-            background = cv2.resize(_photo(photos[behind]), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-            light = random.uniform(0.15, 1.0)  # dark rooms too: there noise makes most events
-            cutout = cv2.resize(_photo(photos[before]), (320, 320), interpolation=cv2.INTER_AREA)
-            yield Clip(
-                kind,
-                light * background,
-                max(0.3, light) * random.uniform(0.7, 1.3) * cutout,
-                _form(random),
-                (random.uniform(-0.12, 0.12), random.uniform(-0.12, 0.12)),
-                random.uniform(0.3, 0.55),
-                random.uniform(0.4, 0.8) if kind in ("clockwise", "counter-clockwise") else random.uniform(0.4, 1.0),
-                bool(n % 2),
-                seed * 1000 + index * 100 + n,
-            )
+def truth_of(kind: str) -> str:
+    """The right answer to a clip."""
+    return "still" if kind in NOTHING_MOVES else kind
+
+
+def clips(photos: list[Path], kind: str, count: int, seed: int) -> Iterator[Clip]:
+    """`count` clips of a kind; photographs, light, form, place and speed drawn from the seed."""
+    index = (*MOTIONS, *NOTHING_MOVES).index(kind)
+    for n in range(count):
+        random = np.random.default_rng((seed, index, n))
+        behind, before = random.choice(len(photos), 2, replace=False)
+        background = cv2.resize(_photo(photos[behind]), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        light = np.float32(random.uniform(0.15, 1.0))  # dark rooms too: there noise makes most events
+        cutout = cv2.resize(_photo(photos[before]), (320, 320), interpolation=cv2.INTER_AREA)
+        yield Clip(
+            kind,
+            light * background,
+            np.float32(max(0.3, light) * random.uniform(0.7, 1.3)) * cutout,
+            _form(random),
+            (random.uniform(-0.12, 0.12), random.uniform(-0.12, 0.12)),
+            random.uniform(0.3, 0.55),
+            random.uniform(0.4, 0.8) if kind in ("clockwise", "counter-clockwise") else random.uniform(0.4, 1.0),
+            bool(n % 2),
+            seed * 1000 + index * 100 + n,
+        )
 
 
 def _photo(path: Path) -> Grey:
@@ -132,10 +136,27 @@ def answer(classifier: Classifier, clip: Clip) -> str:
     return label
 
 
-def right(classifier: Classifier, photos: list[Path], count: int, seed: int) -> dict[str, list[str]]:
-    """The answers to `count` clips of each motion and of each of NOTHING_MOVES, by kind."""
-    kinds = (*MOTIONS, *NOTHING_MOVES)
-    answers: dict[str, list[str]] = {kind: [] for kind in kinds}
-    for clip in clips(photos, kinds, count, seed):
-        answers[clip.kind].append(answer(classifier, clip))
-    return answers
+def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
+    """Print and keep the rows of the motion model: `count` clips of each kind, and the videos below `root`.
+
+    Every second photograph is held out for these rows; the others were looked at while the films it is trained on
+    were made; those have no photographs in them.
+    """
+    photos = sorted((root / "imagenet_1perclass").glob("*.jpg"))[1::2]
+    report.table("motions before a webcam", "clips", "right", "of", "low", "high")
+    print(f"\n| clips, {count} of a kind, seed {seed} | {classifier.name} | said |\n|---|---|---|")
+    total = 0
+    for kind in (*MOTIONS, *NOTHING_MOVES):
+        said = Counter(answer(classifier, clip) for clip in clips(photos, kind, count, seed))
+        correct = said[truth_of(kind)]
+        total += correct * (kind in MOTIONS)
+        _row(kind, correct, count, ", ".join(f"{label} {n}" for label, n in said.most_common()))
+    _row("all nine motions", total, count * len(MOTIONS), "")
+    if (root / "videos").is_dir():
+        videos(classifier, root / "videos")
+
+
+def _row(kind: str, correct: int, count: int, said: str) -> None:
+    low, high = interval(correct, count)
+    report.row(kind, correct, count, low, high)
+    print(f"| {kind} | {correct} of {count} ({low:.0f} to {high:.0f} %) | {said} |", flush=True)

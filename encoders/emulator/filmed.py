@@ -6,7 +6,7 @@ photographs: opaque shapes of all sizes, one over the other, under noise whose a
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -57,7 +57,10 @@ def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
         paths = [(background, None, shake), (cutout, cut(side, random), _joined(place, shake))]
         if motion == "still" and random.random() < 0.4:
             paths.pop()  # an empty room
-    camera = Emulator(SensorSize(width, height), _pixels(random), int(random.integers(2**31)))
+    pixels = _pixels(random)
+    if motion == "still":  # never no events at all
+        pixels = replace(pixels, noise_hz=max(0.05, pixels.noise_hz))
+    camera = Emulator(SensorSize(width, height), pixels, int(random.integers(2**31)))
     noise = random.uniform(0, 5) if random.random() < 0.8 else 0.0
     parts = []
     for frame, t_us in enumerate(times.tolist()):
@@ -69,7 +72,7 @@ def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
     events = np.concatenate(parts) if parts else np.empty(0, EVENTS)
     if random.random() < 0.5:
         kept = BackgroundActivity(camera.size, int(random.choice([2_000, 5_000])))(events)
-        events = kept if len(kept) else events  # a still scene has events too
+        events = kept if len(kept) else events
     return _coarse(events[events["t"] < duration_ms * 1000], fine)
 
 
