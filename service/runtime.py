@@ -16,6 +16,7 @@ from models.contract import CheckpointError
 from models.native.memory import keep_membranes
 from service.http.logs import event, log
 from service.http.metrics import Metrics
+from service.http.shares import Shares
 from service.scheduler.processes import Processes
 from service.scheduler.registry import Model, Registry
 from service.scheduler.request import Sequences
@@ -45,8 +46,9 @@ class Runtime:
         self.processes = Processes("service.upload.decode", "service.protocol_v2.tensors")
         self.draining = False
         self.ready = False
-        self.sessions = 0
-        self.sequences = Sequences(settings.max_sequences, settings.idle_s)
+        self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
+        places = Shares(settings.max_sequences, settings.max_sequences_per_client)
+        self.sequences = Sequences(places, settings.idle_s)
         key = settings.snapshot_key
         self.snapshot_key = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
         self.version = package_version()

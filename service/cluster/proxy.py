@@ -26,9 +26,10 @@ from starlette.websockets import WebSocket
 from service.cluster.failover import Cluster, relay
 from service.cluster.replicas import Replica, Replicas, summed, summed_metrics
 from service.http.errors import refuse
-from service.http.gate import Gate, Refusal, deny_open
+from service.http.gate import TOO_MANY_STREAMS, Gate, deny_open
 from service.http.logs import Observer, event
 from service.http.metrics import CONTENT_TYPE, ProxyMetrics
+from service.http.shares import Shares
 from service.protocol_v2.endpoints import STEPS
 from service.protocol_v2.infer import SequenceWish, sequence_of
 from service.protocol_v2.tensors import V2Error
@@ -42,7 +43,6 @@ POLL_S = 0.5
 FORWARDED = (b"content-type", b"inference-header-content-length", b"range", b"if-none-match", b"accept")
 RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow", "etag", "content-range")
 BUSY = {"Retry-After": "1"}
-FULL = Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),))
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Proxy:
     def __init__(self, settings: Settings, token: str, replicas: Replicas) -> None:
         self.settings, self.replicas, self.metrics = settings, replicas, ProxyMetrics()
         self.draining = False
-        self.sessions = 0
+        self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
         self._token = token
         self._client: aiohttp.ClientSession | None = None
         self._holders: OrderedDict[tuple[str, int | str], str] = OrderedDict()  # sequence -> identity of its replica
@@ -238,14 +238,16 @@ class Proxy:
 
     async def stream(self, socket: WebSocket) -> None:
         """A live stream."""
-        if self.sessions >= self.settings.max_sessions * max(1, len(self.replicas)):
-            await deny_open(socket, FULL)
+        client = socket.client.host if socket.client else ""
+        self.streams.total = self.settings.max_sessions * max(1, len(self.replicas))
+        self.streams.own = self.settings.max_sessions_per_client * max(1, len(self.replicas))
+        if (reached := self.streams.take(client)) is not None:
+            await deny_open(socket, TOO_MANY_STREAMS[reached])
             return
-        self.sessions += 1
         try:
             await relay(socket, Cluster(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining))
         finally:
-            self.sessions -= 1
+            self.streams.give(client)
 
 
 def target(scope: dict[str, Any] | Any) -> str:

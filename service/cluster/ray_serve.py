@@ -209,6 +209,8 @@ def replica_values(settings: Settings, snapshot_key: str) -> dict[str, Any]:
         "snapshot_key": snapshot_key,
         "requests_per_s": 0,
         "max_connections_per_client": settings.max_connections,
+        "max_sessions_per_client": settings.max_sessions,
+        "max_sequences_per_client": settings.max_sequences,
         "allowed_origins": [],
         "insecure": False,
     }

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,6 +12,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 
 from service.http.gate import WORK_SUFFIXES, TokenBucket
+from service.http.shares import Shares
 from service.settings import Settings
 
 MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
@@ -49,31 +49,11 @@ def refusal_bytes(status: int) -> bytes:
     )
 
 
-class Caps:
-    """Open connections, in all and of each address."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.by_client: Counter[str] = Counter()
-
-    def enter(self, client: str) -> bool:
-        """Count one more; False when it is one too many."""
-        self.by_client[client] += 1
-        total, own = self.by_client.total(), self.by_client[client]
-        return total <= self.settings.max_connections and own <= self.settings.max_connections_per_client
-
-    def leave(self, client: str) -> None:
-        """Count one less."""
-        self.by_client[client] -= 1
-        if not self.by_client[client]:
-            del self.by_client[client]
-
-
 class DeadlineProtocol(HttpToolsProtocol):
     """One HTTP connection: a deadline for each request to arrive, a cap on raw header bytes, caps on connections."""
 
     settings: Settings
-    caps: Caps
+    caps: Shares  # of open connections
     runtime: Any  # says when no model has a place in its queue, and counts whom that turned away
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -88,7 +68,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._counted = self.client[0] if self.client else ""
         self._arm()
-        if not self.caps.enter(self._counted):
+        if self.caps.take(self._counted) is not None:
+            self._counted = None
             self._refuse(503)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -200,7 +181,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _uncount(self) -> None:
         if self._counted is not None:
-            self.caps.leave(self._counted)
+            self.caps.give(self._counted)
             self._counted = None
 
     def _uncount_later(self) -> None:
@@ -244,7 +225,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     """One WebSocket: its frames are counted, and a client that does not read is cut off when the connection closes."""
 
     frames_per_s: float
-    inherited: dict[Any, tuple[Caps, str]] = {}  # noqa: RUF012 - connections on their way from the HTTP protocol
+    inherited: dict[Any, tuple[Shares, str]] = {}  # noqa: RUF012 - connections on their way from the HTTP protocol
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -258,7 +239,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._place is not None:
             caps, client = self._place
-            caps.leave(client)
+            caps.give(client)
             self._place = None
         super().connection_lost(exc)
 

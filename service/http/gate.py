@@ -45,6 +45,12 @@ class Refusal:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+TOO_MANY_STREAMS = {
+    "total": Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),)),
+    "own": Refusal(429, "too many streams of this address: close one first", ((b"retry-after", b"5"),)),
+}
+
+
 @dataclass
 class TokenBucket:
     """At most `rate` a second, with bursts of one second's worth (at least 1)."""

@@ -11,8 +11,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from models.native.memory import keep_libraries
-from service.http.connection import FRAMES_A_MESSAGE, MIN_FRAMES_PER_S, Caps, DeadlineProtocol, StreamProtocol
+from service.http.connection import FRAMES_A_MESSAGE, MIN_FRAMES_PER_S, DeadlineProtocol, StreamProtocol
 from service.http.logs import event
+from service.http.shares import Shares
 from service.settings import Settings
 
 LAST_REQUESTS_S = 0.5  # what open connections get to send a request after the port has closed
@@ -85,7 +86,11 @@ def server(
     app: Starlette, settings: Settings, certificate: str | None = None, key: str | None = None, greeting: str = ""
 ) -> Server:
     """The server of an app; `serve` runs it."""
-    values = {"settings": settings, "caps": Caps(settings), "runtime": app.state.runtime}
+    values = {
+        "settings": settings,
+        "caps": Shares(settings.max_connections, settings.max_connections_per_client),
+        "runtime": app.state.runtime,
+    }
     protocol = type("Protocol", (DeadlineProtocol,), values)
     frames = {"frames_per_s": max(MIN_FRAMES_PER_S, FRAMES_A_MESSAGE * settings.messages_per_s)}
     streams = type("Streams", (StreamProtocol,), frames)

@@ -30,7 +30,7 @@ async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response
     header = request.headers.get("inference-header-content-length")
     try:
         asked = await understand(runtime, data, header, found)
-        results, samples, decoded = await work(runtime, found, asked)
+        results, samples, decoded = await work(runtime, found, asked, request.client.host if request.client else "")
         outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
     except Exception as error:
@@ -68,7 +68,7 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
     return asked
 
 
-async def work(runtime: Runtime, found: Endpoint, asked: InferRequest) -> tuple[list[Result], int, float]:
+async def work(runtime: Runtime, found: Endpoint, asked: InferRequest, client: str) -> tuple[list[Result], int, float]:
     """Decode and step; the results, how many samples, and when decoding was done."""
     deadline = runtime.deadline(timeout_s(asked.parameters))
     sequence = sequence_of(asked.parameters)
@@ -79,7 +79,7 @@ async def work(runtime: Runtime, found: Endpoint, asked: InferRequest) -> tuple[
         batch = await batch_of(runtime, found, asked, deadline)
         decoded = time.perf_counter()
         if sequence is not None:
-            results = [await run_sequence(runtime, found, sequence, batch, deadline)]
+            results = [await run_sequence(runtime, found, sequence, batch, deadline, client)]
         else:
             results = await run_all(runtime, found, batch, deadline, confidence_of(asked.parameters))
     return results, samples, decoded
@@ -153,13 +153,14 @@ def sequence_of(parameters: dict[str, Any]) -> SequenceWish | None:
 
 
 async def run_sequence(
-    runtime: Runtime, found: Endpoint, wish: SequenceWish, batch: list[list[Input]], deadline: float
+    runtime: Runtime, found: Endpoint, wish: SequenceWish, batch: list[list[Input]], deadline: float, client: str
 ) -> Result:
     """The steps of one sequence, on from its membranes."""
     if len(batch) != 1:
         raise V2Error("a sequence takes one sample a request")
     sequences, model = runtime.sequences, found.model
-    sequence = (sequences.begin if wish.start else sequences.resume)(model, wish.identity)
+    begins, identity = wish.start, wish.identity
+    sequence = sequences.begin(model, identity, client) if begins else sequences.resume(model, identity)
     result = await sequences.run(sequence, wish.identity, batch[0], runtime.mailbox, deadline)
     if wish.end:
         sequences.end(sequence, wish.identity)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from models.steps import Answer, Input, Outcome, Track
 from service.http.errors import Expired, Overloaded, ServiceError
+from service.http.shares import Shares
 from service.scheduler.queue import Job
 from service.scheduler.registry import Model
 from service.scheduler.threads import Mailbox
@@ -152,18 +153,21 @@ def decode_and_submit(model: Model, job: Job, decode: Callable[[], list[Input]],
         mailbox.flush()
 
 
-class SequenceError(ServiceError):
-    """A sequence that is unknown or busy."""
+TOO_MANY = "too many sequences of this address: end one first"
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(400, sentence)
+
+class SequenceError(ServiceError):
+    """A sequence that is unknown, busy, or one too many."""
+
+    def __init__(self, sentence: str, status: int = 400) -> None:
+        super().__init__(status, sentence)
 
 
 class Sequence:
     """A job that stays open from request to request, and the receiver of its steps."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, client: str) -> None:
+        self.model, self.client = model, client
         self.track = model.classifier.track()
         self.used = time.monotonic()
         self.receiver: RequestReceiver | None = None  # of the request that runs
@@ -185,19 +189,19 @@ class Sequence:
 class Sequences:
     """All sequences of the service, by model and id."""
 
-    limit: int
+    places: Shares
     idle_s: float
     _open: dict[tuple[str, int | str], Sequence] = field(default_factory=dict)
 
-    def begin(self, model: Model, identity: int | str) -> Sequence:
-        """A new sequence; one of the same id ends. Raises Overloaded, SequenceError."""
+    def begin(self, model: Model, identity: int | str, client: str) -> Sequence:
+        """A new sequence; one of the same id ends. Raises Overloaded, SequenceError: 429 at the address's share."""
         self.expire()
         key = (model.name, identity)
         if key in self._open:
             self.end(self.resume(model, identity), identity)
-        if len(self._open) >= self.limit:
-            raise Overloaded
-        sequence = self._open[key] = Sequence(model)
+        if (reached := self.places.take(client)) is not None:
+            raise Overloaded if reached == "total" else SequenceError(TOO_MANY, 429)
+        sequence = self._open[key] = Sequence(model, client)
         return sequence
 
     def resume(self, model: Model, identity: int | str) -> Sequence:
@@ -214,6 +218,7 @@ class Sequences:
         """Give its membranes up."""
         if self._open.get((sequence.model.name, identity)) is sequence:
             del self._open[sequence.model.name, identity]
+            self.places.give(sequence.client)
         sequence.model.scheduler.close(sequence.job)
 
     def expire(self) -> None:

@@ -8,7 +8,7 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from service.http.gate import Refusal, bearer, deny_open, same_secret
+from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
 from service.http.logs import event
 from service.runtime import Runtime
 from service.scheduler.registry import UnknownModel
@@ -22,10 +22,10 @@ CLOSE_S = 2.0  # what a client gets to read why its stream is closed
 
 async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
     """The whole life of one connection."""
-    if runtime.sessions >= runtime.settings.max_sessions:
-        await deny_open(socket, Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),)))
+    client = socket.client.host if socket.client else ""
+    if (reached := runtime.streams.take(client)) is not None:
+        await deny_open(socket, TOO_MANY_STREAMS[reached])
         return
-    runtime.sessions += 1
     try:
         await socket.accept()
         try:
@@ -35,7 +35,7 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
         except (WebSocketDisconnect, RuntimeError):
             return
     finally:
-        runtime.sessions -= 1
+        runtime.streams.give(client)
 
 
 async def close(socket: WebSocket, end: Ended) -> None:

@@ -364,3 +364,13 @@ def test_compressed_bodies_get_415(client: TestClient) -> None:
     for encoding in ("gzip", "deflate"):
         assert infer(client, b"x", content_encoding=encoding).status_code == 415
     assert infer(client, {"inputs": [GOOD]}, content_encoding="identity", accept_encoding="gzip").status_code == 200
+
+
+def test_one_address_holds_its_share_of_the_sequences() -> None:
+    with TestClient(create_app(settings(max_sequences_per_client=1), (tiny(),))) as client:
+        assert sequence(client, "mine", steps(), start=True).status_code == 200
+        refused = sequence(client, "mine too", steps(), start=True)
+        assert refused.status_code == 429
+        assert "this address" in refused.json()["error"]
+        assert sequence(client, "mine", steps(), end=True).status_code == 200
+        assert sequence(client, "mine too", steps(), start=True).status_code == 200

@@ -168,3 +168,13 @@ def test_who_is_still_sending_reads_why_it_was_closed(port: int) -> None:
     assert got.startswith(b"HTTP/1.1 101")
     assert frame[:1] == b"\x88"
     assert struct.unpack(">H", frame[2:4]) == (1009,)
+
+
+def test_one_address_holds_its_share_of_the_streams() -> None:
+    with running(max_sessions=4, max_sessions_per_client=1) as port, raw(port) as first:
+        first.send(hello())
+        first.recv(5)
+        with pytest.raises(InvalidStatus) as caught:
+            raw(port)
+        assert caught.value.response.status_code == 429
+        assert "this address" in json.loads(caught.value.response.body or b"")["error"]
