@@ -73,14 +73,13 @@ def weigh(probabilities, known, old, before, index, smoothing, margin, inertia, 
         else:
             share = 1.0 if known < 0 else 0.0
         mean[k] = smoothing * old[k] + (1 - smoothing) * share
+    most, second = -1.0, -1.0
     for k in range(classes + 2):
-        share = min(max(mean[k], least), 1 - least)
-        if index < 0:
-            other, lead = 1 - share, 2 * mean[k] - 1
-        else:
-            other, lead = min(max(mean[index], least), 1 - least), mean[k] - mean[index]
-        gained = np.log(share / other) / inertia
-        if gained > 0 and lead <= margin:
+        most, second = max(most, mean[k]), max(second, min(most, mean[k]))
+    for k in range(classes + 2):
+        rival = mean[index] if index >= 0 else second if mean[k] == most else most
+        gained = np.log(max(mean[k], least) / max(rival, least)) / inertia
+        if gained > 0 and mean[k] - rival <= margin:
             gained = 0.0
         evidence[k] = max(before[k] + gained, 0.0)
         if evidence[k] > evidence[best]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,6 +146,14 @@ class Known:
         """Everything as arrays, float32: what a checkpoint holds."""
         lines = np.stack([getattr(self.lines, f.name) for f in fields(Lines)]).astype(np.float32)
         return {**self.distance.state(), "lines": lines, "layers": np.array([self.layers], np.float32)}
+
+    def facts(self) -> dict[str, Any]:
+        """The same in words and lists, for those who judge elsewhere (the page without a server, an export)."""
+        lists = {
+            name: [float(f"{v:.7g}") for v in getattr(self.lines, name)] for name in (f.name for f in fields(Lines))
+        }
+        arrays = {name: np.round(array.astype(float), 6).tolist() for name, array in self.distance.state().items()}
+        return {**arrays, "lines": lists, "layers": self.layers, "slope": SLOPE}
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "Known":

@@ -80,8 +80,9 @@ class Prediction:
     known: float | None = None  # in [0, 1]: how familiar the input is (models/known.py); None: the model cannot tell
 
 
-FIRST, OTHER = 1.0, 4.0
+FIRST, OTHER = 2.0, 4.0
 """Evidence, in nats of log odds, that the first label and a change of the label need."""
+MARGIN = 0.1  # lead in probability below which a step is no evidence
 LEAST_SHARE = 1e-3  # probabilities below this say no more than this
 LEAST_INERTIA = 10  # steps
 
@@ -92,7 +93,8 @@ class Steady:
 
     Hypotheses are the K classes, "unknown" and "nothing". Each collects the log odds between it and the shown one, step
     by step and never below 0 (CUSUM, Page 1954), divided by the steps of a read-out, since its windows overlap; the one
-    that reaches OTHER is shown next. Before anything is shown, odds are those against all others, and FIRST is enough.
+    that reaches OTHER is shown next. Before anything is shown, odds are those against the best other one, and FIRST is
+    enough.
 
     smoothing  share of the old probabilities in [0, 1): m <- a m + (1 - a) p
     margin     lead in probability below which a step is no evidence
@@ -100,7 +102,7 @@ class Steady:
     """
 
     smoothing: float = 0.0
-    margin: float = 0.0
+    margin: float = MARGIN
     inertia: int = LEAST_INERTIA
     mean: NDArray[np.float64] | None = None  # [K + 2]
     evidence: NDArray[np.float64] | None = None  # [K + 2]
@@ -109,15 +111,14 @@ class Steady:
     def push(self, judged: Judged) -> "Steady":
         """The value after one more step."""
         count = len(judged.probabilities) + 2
-        old, before = self.mean, self.evidence
-        mean, evidence = np.empty(count), np.empty(count)
+        none, mean, evidence = np.zeros(count), np.empty(count), np.empty(count)
         best = loops().weigh(
             judged.probabilities,
             -1.0 if judged.nothing else judged.known,
-            mean if old is None else old,
-            np.zeros(count) if before is None else before,
+            none if self.mean is None else self.mean,
+            none if self.evidence is None else self.evidence,
             -1 if self.index is None else self.index,
-            0.0 if old is None else self.smoothing,
+            0.0 if self.mean is None else self.smoothing,
             self.margin,
             self.inertia,
             LEAST_SHARE,
@@ -126,7 +127,7 @@ class Steady:
         )
         if evidence[best] < (FIRST if self.index is None else OTHER):
             return Steady(self.smoothing, self.margin, self.inertia, mean, evidence, self.index)
-        return Steady(self.smoothing, self.margin, self.inertia, mean, np.zeros(count), best)
+        return Steady(self.smoothing, self.margin, self.inertia, mean, none, best)
 
     def restarted(self) -> "Steady":
         """After a reset: the evidence begins anew, what is shown stays."""

@@ -16,7 +16,7 @@ from app.webcam.window import HINTS, Window
 from models.checkpoint import read_config
 from models.classifier import Classifier, Stepper
 from models.shipped import find, shipped
-from models.steps import Answer, Prediction, Steady
+from models.steps import Answer, Prediction
 from service import samples
 from service.stream.session import Session
 
@@ -30,7 +30,6 @@ DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipp
 
 RECORD_HZ = 30
 HISTORY = 240  # steps of the evidence plot
-MARGIN = 0.1  # lead a new label needs to become the steady one
 THRESHOLD = (0.05, 1.0)  # of the pixel model, log intensity
 LATE_S = 0.1  # further behind than this, pictures are skipped, never predictions
 
@@ -91,7 +90,7 @@ class Demo:
     recent: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, events) of late steps
 
     def __post_init__(self) -> None:
-        self.session = Session(self.classifier, self.source.sensor, Steady(margin=MARGIN))
+        self.session = Session(self.classifier, self.source.sensor)
         self.session.settings(self.threshold, self.noise_hz)
         self.stepper = Stepper(self.classifier, self.session.track)
         self.surface = Surface.blank(self.session.sensor)

@@ -1,8 +1,9 @@
 """Networks for other runtimes: ONNX, torch.export and NIR, each compared with the network before it is written.
 
 ONNX and torch.export hold one step with the membranes as explicit inputs and outputs (`state.NAME` to `after.NAME`,
-batch first, zeros before the first step), or a window of T steps. The event contract and the labels travel in the
-file. The comparison runs 50 steps, each side carrying its own state, and names the first layer that differs.
+batch first, zeros before the first step), or a window of T steps; of a calibrated model also `rates`, the firing rates
+that `known` is judged by. The event contract, the labels and the numbers of that judgement travel in the file.
+The comparison runs 50 steps, each side carrying its own state, and names the first layer that differs.
 """
 
 import json
@@ -34,23 +35,39 @@ from models.export.parity import (
 )
 from models.networks.converted.neurons import SpikeLayer
 from models.neurons.state import State
+from models.rates import Rates
 
 
 class Flat(nn.Module):
-    """The network with its state spread out: (x, *state) to (logits, *state); x [N, C, H, W] unless `window`."""
+    """The network with its state spread out: (x, *state) to (logits, *state); x [N, C, H, W] unless `window`.
 
-    def __init__(self, network: nn.Module, keys: tuple[str, ...], window: bool) -> None:
+    With `rates` the rates of so many first layers (models/rates.py) follow at the end: what `known` is judged by.
+    """
+
+    def __init__(self, network: nn.Module, keys: tuple[str, ...], window: bool, rates: int = 0) -> None:
         super().__init__()
         self.network, self.keys, self.window = network, keys, window
+        self.rates = Rates(network, rates) if rates else None
+
+    def close(self) -> None:
+        """Take the hooks off the network."""
+        if self.rates is not None:
+            self.rates.close()
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         logits, after = self.network(x if self.window else x[None], dict(zip(self.keys, state)))
-        return (logits if self.window else logits[0], *(after[key] for key in self.keys))
+        outputs = (logits if self.window else logits[0], *(after[key] for key in self.keys))
+        if self.rates is None:
+            return outputs
+        rates = self.rates.read()
+        return (*outputs, rates if self.window else rates[0])
 
 
 def metadata(card: Card, state: State) -> dict[str, str]:
     """What a user of the file must know, as text."""
+    known = {"spikesight.known": json.dumps(card.known.facts())} if card.known else {}
     return {
+        **known,
         "spikesight.contract": json.dumps(asdict(card.contract)),
         "spikesight.labels": json.dumps(card.labels),
         "spikesight.state": json.dumps({key: list(tensor.shape[1:]) for key, tensor in state.items()}),
@@ -93,7 +110,7 @@ def make_traceable(network: nn.Module, card: Card, window: int | None) -> Tracea
     state = start_state(network, card.contract)
     x = example_inputs(card.contract, window or 1)
     batch = torch.export.Dim("batch", min=1, max=4096)
-    module = Flat(network, tuple(state), window is not None).eval()
+    module = Flat(network, tuple(state), window is not None, card.known.layers if card.known else 0).eval()
     dynamic: dict[str, Any] = {"x": {1 if window else 0: batch}}
     if state:  # an ANN has none
         dynamic["state"] = tuple({0: batch} for _ in state)
@@ -122,9 +139,10 @@ def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None) -
             dynamo=True,
             dynamic_shapes=trace.dynamic,
             input_names=["x", *(f"state.{key}" for key in trace.state)],
-            output_names=["logits", *(f"after.{key}" for key in trace.state)],
+            output_names=["logits", *(f"after.{key}" for key in trace.state), *(["rates"] if card.known else [])],
             verbose=False,
         )
+    trace.module.close()
     assert program is not None
     program.model.metadata_props.update(metadata(card, trace.state))
     program.save(path, external_data=False)
@@ -151,6 +169,7 @@ def write_torch(network: nn.Module, card: Card, path: Path, window: int | None) 
     with quiet_tracing(), equations_only(network):
         program = torch.export.export(trace.module, trace.arguments, dynamic_shapes=trace.dynamic)
         torch.export.save(program, path, extra_files=metadata(card, trace.state))
+    trace.module.close()
 
 
 def read_torch(path: Path, window: int | None) -> Runner:

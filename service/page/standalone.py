@@ -23,6 +23,8 @@ from encoders.events import SensorSize
 from models.contract import Card
 from models.export.formats import export
 from models.export.parity import ExportError, Parity, start_state
+from models.known import KEPT
+from models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, MARGIN, OTHER
 from service import samples as shipped_samples
 from service.page.routes import PAGE
 
@@ -90,6 +92,8 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
         "name": name,
         "labels": card.labels,
         "contract": asdict(card.contract),
+        "known": card.known and card.known.facts(),
+        "steady": steady_rules(card),
         "state": {key: list(tensor.shape[1:]) for key, tensor in state.items()},
         "pixels": {
             "width": FRAME.width,
@@ -100,6 +104,12 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
         "samples": [sample.model_dump() for sample in samples],
     }
     (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def steady_rules(card: Card) -> dict[str, float]:
+    """The numbers of the rule for the label that is shown."""
+    inertia = max(card.contract.horizon, LEAST_INERTIA)
+    return {"first": FIRST, "other": OTHER, "least": LEAST_SHARE, "margin": MARGIN, "inertia": inertia, "kept": KEPT}
 
 
 def pixel_maps(pixels: PixelModel) -> np.ndarray:

@@ -2,17 +2,21 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from models.checkpoint import CONFIG, WEIGHTS, load, read_config, save
+from models.classifier import Classifier
 from models.contract import Card, CheckpointError, Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.shipped import find
+from tests.support.models import some_known
 
 CONTRACT = Contract("events", 2, 8, 9, 4, "binary", 16, 18, 10_000)
 
@@ -110,3 +114,31 @@ def test_settings_are_known_by_their_former_names(tmp_path: Path) -> None:
     shutil.copytree(find("mnist-converted"), folder)
     edit(folder, lambda d: d["network"].update(settle=0.5))
     assert read_config(folder)[1].warmup == 0.5
+
+
+def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
+    network, card = load(folder)
+    assert card.known is None, "saved without"
+    known = some_known(network, CONTRACT)
+    save(folder, network, replace(card, known=known))
+    again = load(folder)[1].known
+    assert again is not None
+    for name, array in known.state().items():
+        np.testing.assert_array_equal(again.state()[name], array)
+    tensors = load_file(folder / WEIGHTS)
+    for change, message in (
+        ({"known.lines": tensors["known.lines"][:, :3].clone()}, "windows of 3 steps"),
+        ({"known.centres": tensors["known.centres"][:, :2].clone()}, "must be"),
+        ({"known.more": torch.zeros(1)}, "must have"),
+        ({"known.whiten": tensors["known.whiten"] * torch.nan}, "finite"),
+    ):
+        save_file(tensors | change, folder / WEIGHTS)
+        with pytest.raises(CheckpointError, match=message):
+            load(folder)
+
+
+def test_known_of_another_network_is_refused(folder: Path) -> None:
+    network, card = load(folder)
+    other = SpikingResNet(ResNetConfig("ms", (1, 1), (12, 8), in_channels=2, classes=2))
+    with pytest.raises(CheckpointError, match="spikesight calibrate"):
+        Classifier(network, replace(card, known=some_known(other, CONTRACT)))

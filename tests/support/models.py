@@ -6,7 +6,9 @@ from torch.nn import functional as F
 
 from models.classifier import Classifier
 from models.contract import Card, Contract
+from models.known import Known, Windows, fit_known, running_mean
 from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.rates import Rates, layers_to_watch
 
 LABELS = ("zero", "one", "two")
 EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)
@@ -88,3 +90,18 @@ def card(steps: int = 8) -> Card:
     """The card of a network for images [3, 12, 12] with ten classes."""
     contract = Contract("image", 3, 12, 12, steps, "direct", mean=(0.5,) * 3, std=(0.25,) * 3)
     return Card(contract, tuple("abcdefghij"))
+
+
+def some_known(network: nn.Module, contract: Contract, seed: int = 0) -> Known:
+    """What a calibration on random inputs gives."""
+    layers, steps, classes = layers_to_watch(network, contract.shape), contract.horizon, network.config.classes  # type: ignore[union-attr]
+    generator = torch.Generator().manual_seed(seed)
+    x_seq = (torch.rand(steps, 40, *contract.shape, generator=generator) < 0.1).float()
+    rates = Rates(network, layers)
+    with torch.no_grad():
+        logits = network(x_seq, None)[0]
+    rates.close()
+    steps_of = (logits, rates.read(), x_seq.flatten(2).count_nonzero(2))
+    of_logits, of_rates, of_active = (running_mean(values.transpose(0, 1).numpy()) for values in steps_of)
+    windows = Windows(of_logits, of_rates, of_active, torch.arange(40).numpy() % classes, torch.ones(40).numpy())
+    return fit_known(layers, windows, windows)

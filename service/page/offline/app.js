@@ -97,7 +97,7 @@ function begin(source, title, note, { width, height } = FRAME) {
   state.latest = null;
   state.steps = 0;
   state.visit++;
-  restart = true;
+  network?.begin();
   $("source-title").textContent = title;
   $("source-note").textContent = note;
   $("facts").textContent = "";
@@ -172,8 +172,8 @@ function paint(nowMs) {
   paintedMs = nowMs;
   events.draw(nowMs);
   if (!state.latest) return;
-  const { probabilities, label, step, nEvents } = state.latest;
-  answer.show(probabilities, label, nowMs);
+  const { probabilities, steady, step, nEvents } = state.latest;
+  answer.show(probabilities, steady, nowMs);
   $("facts").textContent = `step ${step}, ${nEvents} events in it, ${state.stepMs.toFixed(1)} ms to compute`;
 }
 

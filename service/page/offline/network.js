@@ -1,6 +1,7 @@
 // The folder's network: what model.json says of it, the step model under ONNX Runtime Web with its membranes carried from
 // step to step, and the read-out behind it.
 
+import { Known, softmax, Steady } from "./known.js";
 import * as ort from "./vendor/ort.js";
 
 ort.env.wasm.numThreads = 1;
@@ -21,24 +22,20 @@ export async function loadFacts() {
   return { facts, pixels: { width, height, levels: Float32Array.from(levels), on, off, start, leakHz } };
 }
 
-/** The mean of the logits over the last `steps` steps, and its softmax: models/classifier.py's Readout. */
+/** The mean of what each step gives over the last `steps` steps: Readout in models/steps.py. */
 export class Readout {
   constructor(steps) {
     this.steps = steps;
     this.recent = [];
   }
 
-  push(logits) {
-    this.recent.push(Float64Array.from(logits));
+  push(values) {
+    this.recent.push(Float64Array.from(values));
     if (this.recent.length > this.steps) this.recent.shift();
   }
 
-  probabilities() {
-    const mean = this.recent[0].map((_, k) => this.recent.reduce((sum, logits) => sum + logits[k], 0) / this.recent.length);
-    const most = Math.max(...mean);
-    const powers = Array.from(mean, (value) => Math.exp(value - most));
-    const total = powers.reduce((sum, power) => sum + power, 0);
-    return powers.map((power) => power / total);
+  get mean() {
+    return Array.from(this.recent[0], (_, k) => this.recent.reduce((sum, values) => sum + values[k], 0) / this.recent.length);
   }
 }
 
@@ -51,29 +48,55 @@ export class Network {
 
   constructor(facts, session) {
     Object.assign(this, { facts, session });
+    this.known = facts.known && new Known(facts.known);
+    this.horizon = facts.contract.readout || facts.contract.steps;
+    this.begin();
+  }
+
+  /** Another source: nothing was seen, no label is shown. */
+  begin() {
+    this.steady = new Steady(this.facts.labels, this.facts.steady);
+    this.quiet = 0;
     this.restart();
   }
 
   restart() {
-    const { steps } = this.facts.contract;
     this.state = Object.fromEntries(Object.entries(this.facts.state).map(([key, shape]) => [key, zeros([1, ...shape])]));
-    this.readout = new Readout(steps);
+    this.readout = new Readout(this.horizon);
+    this.steady.restart();
     this.step = 0;
   }
 
-  /** One step: x Float32Array [C, H, W]; {logits, probabilities, label, step}. */
+  /** One step: x Float32Array [C, H, W]; {logits, probabilities, index, label, known, steady, step, reset}. */
   async run(x, reset = false) {
-    if (reset) this.restart();
+    const active = x.reduce((count, value) => count + (value !== 0), 0);
+    const fresh = this.woken(active) || reset;
+    if (fresh) this.restart();
     const { channels, height, width } = this.facts.contract;
     const feeds = { x: new ort.Tensor("float32", x, [1, channels, height, width]) };
     for (const [key, tensor] of Object.entries(this.state)) feeds[`state.${key}`] = tensor;
     const results = await this.session.run(feeds);
     for (const key of Object.keys(this.state)) this.state[key] = results[`after.${key}`];
     const logits = Array.from(results.logits.data);
-    this.readout.push(logits);
-    const probabilities = this.readout.probabilities();
-    const index = probabilities.indexOf(Math.max(...probabilities));
-    return { logits, probabilities, index, label: this.facts.labels[index], step: ++this.step };
+    this.readout.push(this.known ? [...logits, ...results.rates.data, active] : logits);
+    const judged = this.judge(logits.length);
+    const index = judged.probabilities.indexOf(Math.max(...judged.probabilities));
+    const label = judged.nothing ? "nothing" : judged.known !== null && judged.known < this.facts.steady.kept ? "unknown" : this.facts.labels[index];
+    return { logits, ...judged, index, label, steady: this.steady.push(judged), step: ++this.step, reset: fresh };
+  }
+
+  /** Whether this step is the first one behind a long quiet: membranes begin at rest then. */
+  woken(active) {
+    if (!this.known) return false;
+    const asleep = this.quiet >= this.horizon;
+    this.quiet = active < this.known.activeInputs ? this.quiet + 1 : 0;
+    return asleep && !this.quiet;
+  }
+
+  judge(classes) {
+    const { mean } = this.readout;
+    if (!this.known) return { probabilities: softmax(mean), known: null, nothing: false };
+    return this.known.judge(mean.slice(0, classes), mean.slice(classes, -1), mean.at(-1), this.readout.recent.length);
   }
 }
 

@@ -2,6 +2,7 @@
 
 const SHOWN = 10;
 const SPEAK_EVERY_MS = 2000;
+const NO_CLASS = { unknown: "like nothing it knows", nothing: "nothing to see" };
 
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
@@ -56,11 +57,13 @@ export class Answer {
     });
   }
 
+  /** steady: a class; "unknown" or "nothing", which show no label but say so; or "" before there is evidence. */
   show(probabilities, steady, nowMs) {
     const best = this.labels.indexOf(steady);
-    this.write(steady ?? "–", best < 0 ? "" : percent(probabilities[best]));
+    if (best < 0) this.write("–", NO_CLASS[steady] ?? "");
+    else this.write(steady, percent(probabilities[best]));
     this.bars(probabilities, best);
-    this.speak(steady ?? "", nowMs);
+    this.speak(NO_CLASS[steady] ?? steady, nowMs);
   }
 
   speak(label, nowMs) {

@@ -14,14 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from encoders.events import SensorSize
 from models.checkpoint import load
-from models.classifier import Classifier
+from models.classifier import Classifier, Stepper
 from models.shipped import find
-from models.steps import Readout
 from service.page.standalone import write_folder
 from service.stream.session import Session, luma
 from tests.support.browsing import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium, until
@@ -45,8 +43,7 @@ RUN = """async ({ frames, times }) => {
     const seen = emulator.push(all.subarray(i * size, (i + 1) * size), times[i]);
     events += seen.n;
     for (const { x, startUs, endUs, nEvents, reset } of [...binner.push(seen), ...binner.tick(times[i])]) {
-      const { logits, probabilities } = await network.run(x, reset);
-      steps.push({ x: Array.from(x), startUs, endUs, nEvents, reset, logits, probabilities });
+      steps.push({ x: Array.from(x), startUs, endUs, nEvents, ...(await network.run(x, reset)) });
     }
   }
   return { steps, events };
@@ -130,14 +127,11 @@ def wait(page: Page, true: Any, what: str) -> None:
 
 def in_python(classifier: Classifier, frames: NDArray[np.uint8], times: list[int]) -> list[dict[str, Any]]:
     """The same frames through the service's session."""
-    session, state = Session(classifier, SensorSize(320, 240)), classifier.initial_state()
-    readout, steps = Readout(classifier.contract.steps), []
+    session, steps = Session(classifier, SensorSize(320, 240)), []
+    stepper = Stepper(classifier, session.track)
     for frame, t_us in zip(frames, times):
         for given in session.frame(frame, t_us):
-            if given.reset:
-                state, readout = classifier.initial_state(), Readout(classifier.contract.steps)
-            result = classifier.step(torch.from_numpy(given.x[None]), state)
-            state, readout = result.state, readout.push(result.logits[0].numpy())
+            answer = stepper.step(given)
             steps.append(
                 {
                     "x": given.x.ravel(),
@@ -145,8 +139,11 @@ def in_python(classifier: Classifier, frames: NDArray[np.uint8], times: list[int
                     "endUs": given.end_us,
                     "nEvents": given.n_events,
                     "reset": given.reset,
-                    "logits": result.logits[0].numpy(),
-                    "probabilities": readout.probabilities(),
+                    "logits": answer.prediction.logits,
+                    "probabilities": answer.prediction.probabilities,
+                    "known": answer.prediction.known,
+                    "label": answer.prediction.label,
+                    "steady": answer.steady,
                 }
             )
     return steps
@@ -167,6 +164,10 @@ def compare(page: Page, classifier: Classifier, frames: NDArray[np.uint8], times
         assert np.array_equal(ours["x"], theirs["x"])
         gaps.append(np.abs(np.array(ours["logits"]) - theirs["logits"]).max())
         assert np.abs(np.array(ours["probabilities"]) - theirs["probabilities"]).max() < 0.05
+        assert (ours["known"] is None) == (theirs["known"] is None)
+        assert abs((ours["known"] or 0) - (theirs["known"] or 0)) < 0.05
+    for key in ("label", "steady"):  # a threshold tie may move a change by a step or two
+        assert sum(ours[key] != theirs[key] for ours, theirs in zip(seen["steps"], expected)) <= 2
     assert np.median(gaps) < 1e-4
     assert max(gaps) < 0.5
     print(f"\n{len(gaps)} steps; logits differ by {np.median(gaps):.1e} in the middle, {max(gaps):.1e} at most")

@@ -16,8 +16,9 @@ from models.export.parity import ExportError, Runner, check_parity, example_inpu
 from models.networks.resnet import NETWORKS, ResNetConfig
 from models.neurons.config import CLIF, PLIF, SLIDING_PSN
 from models.neurons.state import State
+from models.rates import Rates
 from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
-from tests.support.models import lively
+from tests.support.models import lively, some_known
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,9 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The one ONNX file of these tests: tracing takes seconds."""
     require_onnx()
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    parity = export(lively(CONFIG), CARD, "onnx", path)
+    network = lively(CONFIG)
+    parity = export(network, replace(CARD, known=some_known(network, CONTRACT)), "onnx", path)
+    assert not any(module._forward_hooks for module in network.modules())
     assert parity.steps == 50
     assert parity.logits < 1e-4
     assert parity.ties == 0
@@ -88,16 +91,20 @@ def test_onnx_names_metadata_and_a_free_batch(onnx_file: Path) -> None:
     session = onnxruntime.InferenceSession(onnx_file)
     state = start_state(network, CONTRACT, 1)
     assert [port.name for port in session.get_inputs()] == ["x", *(f"state.{key}" for key in state)]
-    assert [port.name for port in session.get_outputs()] == ["logits", *(f"after.{key}" for key in state)]
+    assert [port.name for port in session.get_outputs()] == ["logits", *(f"after.{key}" for key in state), "rates"]
     facts = session.get_modelmeta().custom_metadata_map
     assert json.loads(facts["spikesight.contract"])["bin_us"] == 10_000
     assert json.loads(facts["spikesight.labels"]) == ["a", "b", "c"]
+    known = some_known(network, CONTRACT)
+    assert json.loads(facts["spikesight.known"])["lines"]["shown"] == pytest.approx(known.lines.shown.tolist())
+    rates = Rates(network, known.layers)
     for streams in (1, 5):
         x = example_inputs(CONTRACT, 1, streams)
         feeds = {f"state.{key}": value.numpy() for key, value in start_state(network, CONTRACT, streams).items()}
-        logits = session.run(["logits"], {"x": x[0].numpy(), **feeds})[0]
+        logits, noted = session.run(["logits", "rates"], {"x": x[0].numpy(), **feeds})
         with torch.no_grad():
             assert np.abs(logits - network(x)[0][0].numpy()).max() < 1e-4
+        assert np.abs(noted - rates.read()[0].numpy()).max() < 1e-6
 
 
 def test_eventcv_carries_the_state(onnx_file: Path) -> None:

@@ -16,7 +16,7 @@ from models.export.parity import ExportError
 from service import samples
 from service.page import standalone
 from tests.support.exporting import CARD, CONFIG, require_onnx
-from tests.support.models import lively
+from tests.support.models import lively, some_known
 
 DIGITS = Card(replace(CARD.contract, height=34, width=34), ("0", "1", "3"))
 
@@ -26,7 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder written by the command."""
     require_onnx()
     place = tmp_path_factory.mktemp("web")
-    save(place / "model", lively(CONFIG), DIGITS)
+    network = lively(CONFIG)
+    save(place / "model", network, replace(DIGITS, known=some_known(network, DIGITS.contract)))
     assert main(["export", str(place / "model"), "--web", str(place / "site")]) == 0
     assert sorted(path.name for path in place.iterdir()) == ["model", "site"]
     return place / "site"
@@ -57,6 +58,9 @@ def test_facts_of_the_network(folder: Path) -> None:
     facts = json.loads((folder / "model.json").read_text())
     assert facts["labels"] == ["0", "1", "3"]
     assert facts["contract"]["bin_us"] == 10_000
+    assert len(facts["known"]["centres"]) == 3
+    assert len(facts["known"]["lines"]["kept"]) == facts["contract"]["steps"]
+    assert facts["steady"]["inertia"] == 10
     assert {sample["name"] for sample in facts["samples"]} == {"digit-0", "digit-3"}
     assert (folder / "samples" / "digit-3.t64").read_bytes() == samples.t64_of("digit-3")
     assert facts["pixels"]["levels"] == log_levels(PixelModel().linear_below).tolist()

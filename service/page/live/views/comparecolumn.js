@@ -71,7 +71,7 @@ export class Column {
     this.took = `${message.step_ms.toFixed(1)} ms a step`;
     if (message.reset) this.steps = [];
     const confidence = message.probabilities[message.probabilities.indexOf(Math.max(...message.probabilities))];
-    this.steps = [...this.steps, { ...message, label: message.steady, confidence }].slice(-BARS);
+    this.steps = [...this.steps, { ...message, label: message.steady || "–", confidence }].slice(-BARS);
     this.number = message.step;
   }
 

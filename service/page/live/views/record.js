@@ -18,8 +18,8 @@ export class LineRecorder {
     this.lines = [];
   }
 
-  prediction({ seq, t, step, start_us, end_us, label, steady, probabilities, n_events, spikes, synops, step_ms }) {
-    this.lines.push(JSON.stringify({ seq, t, step, start_us, end_us, label, steady, probabilities, n_events, spikes, synops, step_ms }));
+  prediction({ seq, t, step, start_us, end_us, label, known, steady, probabilities, n_events, spikes, synops, step_ms }) {
+    this.lines.push(JSON.stringify({ seq, t, step, start_us, end_us, label, known, steady, probabilities, n_events, spikes, synops, step_ms }));
   }
 
   draw() {}
@@ -49,8 +49,8 @@ export class VideoRecorder {
     return "MediaRecorder" in window && MediaRecorder.isTypeSupported("video/webm");
   }
 
-  prediction({ steady, probabilities, index }) {
-    this.label = `${steady}   ${Math.round(100 * probabilities[index])} %`;
+  prediction({ label, steady, probabilities, index }) {
+    this.label = label === steady ? `${steady}   ${Math.round(100 * probabilities[index])} %` : steady;
   }
 
   draw() {
