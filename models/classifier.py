@@ -5,7 +5,6 @@ is the mean of the logits over the last T steps. The same steps run for a record
 cutting of a recording into packets gives the same logits, bit for bit.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,8 +33,6 @@ from models.rates import Rates
 from models.shipped import name_of
 from models.steps import Answer, Input, Outcome, Prediction, Rest, Steady, Step, Track
 
-log = logging.getLogger("spikesight")
-
 Origin = Literal["direct", "converted", "ann"]
 """How a network came to be: trained with its spikes, converted from an ANN, or an ANN itself (rectifiers, no state)."""
 
@@ -63,7 +60,6 @@ class Classifier:
         shape = self.contract.shape
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
-        log.info("model_ready", extra={"fields": {"model": name, "runs_on": self.runs_on}})
         self.known = card.known
         layers = 0 if self.known is None else self.known.layers
         self._engine = None if reason else Engine(self.network, *shape[1:], rates=layers)
@@ -75,6 +71,11 @@ class Classifier:
         self._rates = Rates(self.network, layers) if self._engine is None and layers else None
         if self.known is not None and self.step(torch.zeros(1, *shape), self._zero).rates.shape[1] != self.known.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
+
+    @property
+    def slow(self) -> bool:
+        """Whether spikes are computed by dense PyTorch, for want of the engine."""
+        return self._engine is None and self.origin != "ann"
 
     @classmethod
     def load(cls, folder: Path | str) -> "Classifier":

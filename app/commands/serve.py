@@ -91,18 +91,21 @@ def run(args: argparse.Namespace) -> int:
 
 def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace) -> int:
     """Load what serves (slow to import), and serve."""
+    from service.http.logs import configure as configure_logs
+    from service.http.logs import event
+
+    configure_logs(settings.log_format)
+    event("starting: the first start on a processor may take a minute", models=",".join(settings.models) or "shipped")
     from encoders.sources.source import open_source
     from models.checkpoint import load
     from models.shipped import find, names
     from service.api import create_app
-    from service.http.logs import configure as configure_logs
     from service.http.server import serve
 
     folders = [find(name) for name in settings.models]
     names(folders)
     for folder in folders:  # a broken one is said before anything starts
         load(folder)
-    configure_logs(settings.log_format)
     sys.setswitchinterval(0.001)  # the event loop, the decoder and the model take turns quickly
     url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)
     greeting = f"Spikesight: open {url}  (Ctrl-C stops)"

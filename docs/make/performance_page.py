@@ -18,7 +18,7 @@ SECTIONS = {
         ("engine", "convert"),
         "Event-driven inference on the CPU. It runs every network of the registry, with any LIF, IF, PLIF, CLIF or\n"
         "sliding PSN, and converted networks with binary, signed or multi-threshold neurons of up to 7 levels.\n"
-        "PyTorch runs the rest, stream by stream, and `spikesight doctor` and the log line `model_ready` say why:\n"
+        "PyTorch runs the rest, stream by stream, and `spikesight doctor` and the log line `model ready` say why:\n"
         "rectifiers (an ANN), spiking read-outs, and converted networks with differential coding, a reset to zero,\n"
         "cascades, few-spikes neurons, 8 levels, or a pool behind the first neurons.",
     ),

@@ -1,5 +1,7 @@
 """The models of a service: found on disk, loaded, warmed up, looked up by name, replaced while running."""
 
+import logging
+import time
 from dataclasses import asdict
 
 import torch
@@ -62,6 +64,9 @@ class Model:
         )
 
 
+SLOW = "this model runs slowly: PyTorch takes 17 times as long as the engine for a step of the digit model"
+
+
 class Registry:
     """Models by name; the first is the default."""
 
@@ -79,12 +84,17 @@ class Registry:
             raise CheckpointError("no model to serve: name a folder with --model FOLDER (train one with train-dvs)")
         fresh: dict[str, Model] = {}
         folders = [find(name) for name in wanted]
-        for folder, name in zip(folders, names(folders)):
+        for n, (folder, name) in enumerate(zip(folders, names(folders)), 1):
+            begin = time.monotonic()
             classifier = Classifier.load(folder)
             classifier.name = name
             model = Model(classifier, self._settings, self._metrics, self._mailbox)
             model.warm_up()
             fresh[model.name] = model
+            took = round(time.monotonic() - begin, 1)
+            event("model ready", model=name, of=f"{n}/{len(folders)}", seconds=took, runs_on=classifier.runs_on)
+            if classifier.slow:
+                event(SLOW, logging.WARNING, model=name, mend="spikesight doctor")
         for model in fresh.values():
             model.scheduler.start()
         old, self._models = self._models, fresh
