@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """A command's output; its error text when it fails."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+def run(*command: str | Path, cwd: Path, **more: str) -> str:
+    """A command's output, with more environment variables; its error text when it fails."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | more
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -28,6 +28,25 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def check_kernels(python: Path, folder: Path) -> str:
+    """The wheel's own kernels are in use, with no compiler on the PATH: a digit is read with every instruction set that
+    this processor has; their names.
+    """
+    nothing = {"PATH": str(folder), "CXX": "", "SPIKESIGHT_NATIVE": "1", "SPIKESIGHT_CACHE": str(folder / "cache")}
+    program = "from models.native.targets import *; print(*supported_isas(), this_system() in SYSTEMS, sep=',')"
+    isas, _, known = run(python, "-c", program, cwd=folder).strip().rpartition(",")
+    for isa in isas.split(",") if known == "True" else ():
+        program = (
+            "import numpy, spikesight; from models.engine.engine import engine_status; "
+            "print(spikesight.load().predict(numpy.eye(28, dtype='uint8') * 255).label, engine_status())"
+        )
+        said = run(python, "-c", program, cwd=folder, SPIKESIGHT_ISA=isa, **nothing)
+        assert f"{isa}, prebuilt" in said, said
+        assert said[0].isdigit(), said
+    assert not (folder / "cache").exists()
+    return isas
 
 
 def check_service(spikesight: Path, folder: Path) -> None:
@@ -64,10 +83,10 @@ def main() -> None:
         elsewhere.mkdir()
         for command in ("spikesight", "train-dvs"):
             assert "usage" in run(commands / command, "--help", cwd=elsewhere)
-        program = "import numpy, spikesight; print(spikesight.load().predict(numpy.eye(28, dtype='uint8') * 255).label)"
-        assert run(commands / "python", "-c", program, cwd=elsewhere).strip().isdigit()
+        isas = check_kernels(commands / "python", elsewhere)
         check_service(commands / "spikesight", elsewhere)
-        print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, installs, runs and serves from another folder")
+        megabytes = wheel.stat().st_size / 1e6
+        print(f"{wheel.name}: {megabytes:.2f} MB, installs, runs and serves from another folder; kernels: {isas}")
 
 
 if __name__ == "__main__":

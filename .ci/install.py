@@ -89,7 +89,8 @@ def announce(torch: str) -> None:
 def install(*wanted: str | Path) -> None:
     """pip with its progress on the terminal; a failure ends with one sentence that says what to do."""
     command = [PYTHON, "-m", "pip", *PIP_OPTIONS, *wanted]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "SPIKESIGHT_WHEEL": "none"}  # one library, compiled below, in place of a wheel's many
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
     said = []
     for line in process.stderr:
@@ -157,7 +158,7 @@ def main() -> None:
     if not any(map(shutil.which, COMPILERS)):
         print("No C++ compiler was found: ziglang brings one", flush=True)
         install("ziglang")
-    print("Compiling the kernels for this processor, once; a minute or two with ziglang", flush=True)
+    print("Compiling the kernels for this processor, once; under a minute", flush=True)
     subprocess.run([PYTHON, "-c", "from models.engine.engine import engine_status; print(engine_status())"], cwd=ROOT)
 
 

@@ -1,73 +1,42 @@
-"""The native kernels: compiled once by the machine's own compiler, kept in a per-user folder, loaded with ctypes.
+"""The native kernels, loaded with ctypes: those of the wheel for this processor, or compiled once at their first use.
 
-A machine with no compiler takes the one of the package ziglang; without that it works as well, only slower: `library`
-then returns None and every caller takes its plain path. `SPIKESIGHT_NATIVE=0` forces that, `SPIKESIGHT_ISA=avx2` (or
-`portable`) a narrower instruction set, `SPIKESIGHT_CACHE` another folder, `CXX` another compiler.
+A wheel brings a library for each instruction set; a checkout, and systems that no wheel is made for, compile their own
+with the machine's compiler or the package ziglang's and keep it in a per-user folder. Without either everything works
+as well, only slower: `library` then returns None and every caller takes its plain path. `SPIKESIGHT_NATIVE=0` forces
+that, `SPIKESIGHT_NATIVE=compile` compiles in place of what the wheel brings, `SPIKESIGHT_ISA=avx2` takes a narrower
+instruction set, `SPIKESIGHT_CACHE` another folder, `CXX` another compiler.
 """
 
 import ctypes
-import hashlib
-import importlib.util
+import logging
 import os
-import platform
-import shutil
 import subprocess
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # what the native structures are made of
-SOURCES = Path(__file__).parent
-COMPILERS = ("g++", "clang++", "c++")
-COMPILE_SECONDS = 300  # ziglang builds its C++ library first
-FLAGS = (
-    "-O3",
-    "-std=c++17",
-    "-shared",
-    "-fPIC",
-    "-pthread",
-    "-ffp-contract=off",
-    "-fno-math-errno",
-    "-fno-trapping-math",
+from models.native.targets import (
+    PREBUILT,
+    compile_library,
+    compiler_name,
+    find_compilers,
+    fingerprint,
+    isas,
+    supported_isas,
+    this_system,
 )
-AVX2 = ("-mavx2", "-mfma", "-mbmi2", "-mpopcnt")
-AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
-ISA_FLAGS: dict[str, tuple[str, ...]] = {  # widest first
-    "avx512-bf16": (*AVX512, "-mavx512bf16"),
-    "avx512": AVX512,
-    "avx2": AVX2,
-    "portable": (),
-}
-ISA_NEEDS: dict[str, frozenset[str]] = {  # Linux's names of the same features
-    isa: frozenset("avx512_bf16" if flag == "-mavx512bf16" else flag.removeprefix("-m") for flag in flags)
-    for isa, flags in ISA_FLAGS.items()
-}
+
+NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # what the native structures are made of
+log = logging.getLogger("spikesight")
 
 
 class Build(NamedTuple):
-    """What came of building the kernels."""
+    """What came of looking for the kernels."""
 
     library: ctypes.CDLL | None
     isa: str
-    reason: str  # why there is no library, or which compiler made it
-
-
-def cpu_flags() -> frozenset[str]:
-    """The CPU's features by Linux's names; empty where the system does not say."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return frozenset()
-    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return frozenset(line.partition(":")[2].split())
-
-
-def supported_isas() -> tuple[str, ...]:
-    """The instruction sets this CPU has, widest first; "portable" always."""
-    flags = cpu_flags()
-    return tuple(isa for isa, needs in ISA_NEEDS.items() if needs <= flags)
+    reason: str  # why there is no library, or where it is from
 
 
 def cache_folder() -> Path:
@@ -81,81 +50,64 @@ def cache_folder() -> Path:
     return folder
 
 
-def find_compiler() -> tuple[str, ...]:
-    """The command of a C++ compiler: `CXX`, the system's, or the package ziglang's; empty where there is none."""
-    names = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
-    for name in names:
-        if path := shutil.which(name):
-            return (path,)
-    if "CXX" not in os.environ and importlib.util.find_spec("ziglang"):
-        return (sys.executable, "-m", "ziglang", "c++")
-    return ()
-
-
-def compiler_name(command: tuple[str, ...]) -> str:
-    """What a person calls it.
-
-    >>> compiler_name(("/usr/bin/g++",)), compiler_name(("/usr/bin/python3", "-m", "ziglang", "c++"))
-    ('g++', 'ziglang')
-    """
-    return Path(command[0]).name if len(command) == 1 else command[2]
-
-
-def compile_kernels(isa: str) -> Path:
+def compile_kernels(isa: str, compiler: tuple[str, ...]) -> Path:
     """The path of the compiled library, built if it is not in the cache. Raises OSError with the reason."""
-    compiler = find_compiler()
-    if not compiler:
-        raise OSError("no C++ compiler was found: install g++, or pip install ziglang")
-    units = sorted(SOURCES.glob("*.cpp"))
-    digest = hashlib.sha256()
-    for path in sorted(SOURCES.iterdir()):
-        if path.suffix in (".cpp", ".h"):
-            digest.update(path.read_bytes())
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=60).stdout
-    digest.update(repr((compiler, version, platform.machine(), FLAGS, ISA_FLAGS[isa])).encode())
     try:
         folder = cache_folder()
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="spikesight-"))
-    target = folder / f"kernels-{isa}-{digest.hexdigest()[:24]}.so"
-    if target.is_file():
-        return target
-    handle, name = tempfile.mkstemp(dir=folder, suffix=".so")
-    os.close(handle)
-    partial = Path(name)
-    try:
-        command = [*compiler, *FLAGS, *ISA_FLAGS[isa], *map(str, units), "-o", str(partial)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS)
-        if done.returncode != 0:
-            raise OSError(
-                f"{compiler_name(compiler)} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1][:200]}"
-            )
-        partial.replace(target)
-    except subprocess.TimeoutExpired:
-        raise OSError(f"{compiler_name(compiler)} took over {COMPILE_SECONDS} s") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    target = folder / f"kernels-{isa}-{fingerprint(compiler, version, this_system(), isas()[isa])}.so"
+    if not target.is_file():
+        log.warning("compiling the native kernels with %s, once: under a minute", compiler_name(compiler))
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            made = Path(name) / target.name
+            compile_library(compiler, this_system(), isas()[isa], made, Path(name))
+            made.replace(target)
     return target
+
+
+def compiled(isa: str) -> Build:
+    """A library of this machine's own. Raises OSError with what every compiler said."""
+    said = []
+    for compiler in find_compilers():
+        try:
+            path = compile_kernels(isa, compiler)
+            return Build(_declare(ctypes.CDLL(str(path))), isa, f"compiled by {compiler_name(compiler)}")
+        except (OSError, subprocess.SubprocessError, AttributeError) as error:
+            said.append(str(error))
+    raise OSError("; ".join(said) or "no C++ compiler was found: install g++, or pip install ziglang")
+
+
+def brought(isa: str) -> Build | None:
+    """The library of the wheel, where there is one and it loads."""
+    path = PREBUILT / f"{isa}.so"
+    if os.environ.get("SPIKESIGHT_NATIVE") == "compile" or not path.is_file():
+        return None
+    try:
+        return Build(_declare(ctypes.CDLL(str(path))), isa, "prebuilt")
+    except (OSError, AttributeError) as error:
+        log.warning("the prebuilt kernels do not load here: %s", error)
+        return None
 
 
 @cache
 def build() -> Build:
-    """Build and load the kernels, once a process; never raises."""
+    """Find or compile the kernels and load them, once a process; never raises."""
     if os.environ.get("SPIKESIGHT_NATIVE") == "0":
         return Build(None, "none", "switched off by SPIKESIGHT_NATIVE=0")
-    isas = supported_isas()
-    isa = os.environ.get("SPIKESIGHT_ISA") or isas[0]
-    if isa not in isas:
-        return Build(None, "none", f"SPIKESIGHT_ISA={isa}: this CPU has {', '.join(isas)}")
+    have = supported_isas()
+    isa = os.environ.get("SPIKESIGHT_ISA") or have[0]
+    if isa not in have:
+        return Build(None, "none", f"SPIKESIGHT_ISA={isa}: this CPU has {', '.join(have)}")
     try:
-        path = compile_kernels(isa)
-        return Build(_declare(ctypes.CDLL(str(path))), isa, f"compiled by {compiler_name(find_compiler())}")
-    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        return brought(isa) or compiled(isa)
+    except OSError as error:
         return Build(None, "none", str(error))
 
 
 def library() -> ctypes.CDLL | None:
-    """The loaded kernels, or None where they could not be built."""
+    """The loaded kernels, or None where there are none."""
     return build().library
 
 

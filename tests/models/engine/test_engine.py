@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from models.conversion.convert import convert
 from models.engine.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status, rounds_weights, why_not
-from models.native.build import library, supported_isas
+from models.native.build import library
+from models.native.targets import supported_isas
 from models.networks.ann import CifarResNet, ResNet, SmallCnn
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.converted.unit_spikes import unit_spikes

@@ -2,9 +2,7 @@
 // from the events alone. x [M][H][W][Ci] is mostly zero; y and its gradient are [M][H][W][Co]. Threads share out the
 // images; every output is summed by one thread, every weight's gradient in the order of the threads' shares.
 #include "engine_scatter.h"
-
-#include <thread>
-#include <vector>
+#include "threads.h"
 
 extern "C" {
 
@@ -20,14 +18,6 @@ struct EventConvolution {
 }
 
 namespace {
-
-template <typename Work>
-void share(int64_t jobs, int64_t threads, const Work& work) {
-    std::vector<std::thread> others;
-    for (int64_t i = 1; i < threads; ++i) others.emplace_back([&, i] { work(i, i * jobs / threads, (i + 1) * jobs / threads); });
-    work(0, 0, jobs / threads);
-    for (auto& other : others) other.join();
-}
 
 template <typename T>
 void forward(const EventConvolution& e, const T* x, int64_t first, int64_t last) {

@@ -12,10 +12,16 @@
 #include "engine_dense.h"
 #include "engine_neurons.h"
 
-#include <chrono>
+#include <ctime>
 #include <vector>
 
 namespace {
+
+int64_t nanoseconds() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
 
 struct Statistics {
     int64_t reached = 0, possible = 0, scattered = 0, frames = 0, nanoseconds = 0;
@@ -298,9 +304,9 @@ int64_t engine_run(void* plan_, const Run* run) {
     if (stem.current >= 0 && !stem.neuron) plan.frozen[stem.current] = run->frozen;
     take_input(plan, *run);
     for (size_t i = 0; i < plan.layers.size(); ++i) {
-        const auto begin = std::chrono::steady_clock::now();
+        const int64_t begin = nanoseconds();
         run_layer(plan, *run, i);
-        plan.statistics[2 * i].nanoseconds += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
+        plan.statistics[2 * i].nanoseconds += nanoseconds() - begin;
     }
     read_out(plan, *run);
     return 0;

@@ -4,11 +4,10 @@
 // loop's bits. The backward pass keeps nothing but the input: it walks a block of neurons forward again, into buffers
 // that fit the cache, and then back through time. Arrays are [T][M]: time, then neurons in any order.
 #include "lanes.h"
+#include "threads.h"
 
 #include <algorithm>
 #include <memory>
-#include <thread>
-#include <vector>
 
 extern "C" {
 
@@ -26,15 +25,6 @@ namespace {
 
 // Neurons walked through time together: long runs of memory for the prefetcher, buffers small enough for the cache.
 constexpr int64_t FORWARD_BLOCK = 4096, BACKWARD_BLOCK = 2048, BACKWARD_FLOATS = 1 << 16;
-
-template <typename Work>
-void spread(int64_t blocks, int64_t threads, const Work& work) {
-    threads = std::clamp<int64_t>(threads, 1, blocks);
-    std::vector<std::thread> others;
-    for (int64_t i = 1; i < threads; ++i) others.emplace_back([&, i] { work(i * blocks / threads, (i + 1) * blocks / threads); });
-    work(0, blocks / threads);
-    for (auto& other : others) other.join();
-}
 
 // A step of a block lies megabytes from the one before, where no processor looks ahead: told to, it does, a step early.
 // Any address will do, also beyond an array.
@@ -72,7 +62,7 @@ void forward(const Neurons& n, const float* x, const float* before, float* spike
     const Floats beta = all(float(n.beta)), theta = all(float(n.theta)), gain = all(float(n.gain)), one = all(1.0f);
     const int64_t blocks = (n.count + FORWARD_BLOCK - 1) / FORWARD_BLOCK;
     const bool past = n.stream && n.count % LANES == 0 && reinterpret_cast<uintptr_t>(spikes) % (LANES * 4) == 0;
-    spread(blocks, n.threads, [&](int64_t begin, int64_t end) {
+    share(blocks, std::clamp<int64_t>(n.threads, 1, blocks), [&](int64_t, int64_t begin, int64_t end) {
         alignas(64) float v[FORWARD_BLOCK];
         for (int64_t b = begin; b < end; ++b) {
             const int64_t at = b * FORWARD_BLOCK, size = std::min(FORWARD_BLOCK, n.count - at);
@@ -148,7 +138,7 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
     const int64_t ring = n.learns;  // V of every step for the leak's gradient, else the last one alone
     const bool past = n.stream && n.count % LANES == 0 && reinterpret_cast<uintptr_t>(dx) % (LANES * 4) == 0;
     std::vector<double> of_beta(blocks);  // summed in order at the end: the same for any number of threads
-    spread(blocks, n.threads, [&](int64_t begin, int64_t end) {
+    share(blocks, std::clamp<int64_t>(n.threads, 1, blocks), [&](int64_t, int64_t begin, int64_t end) {
         // Row t + 1 holds step t, row 0 the state before the first: potentials U, and with immediate reset V too.
         const std::unique_ptr<float[]> memory(new float[(steps + 1) * row * (!DELAY && ring ? 2 : 1) + 16]);
         float* potential = memory.get() + (16 - reinterpret_cast<uintptr_t>(memory.get()) / 4 % 16) % 16;
