@@ -15,7 +15,7 @@ from encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.emulator.saccades import MOVEMENTS, saccades
 from encoders.events import Events, EventsError, SensorSize
-from encoders.recordings.files import FORMATS, format_of, write_recording
+from encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
 from encoders.sample import IMAGE_SUFFIXES
 
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("target", type=Path, metavar="OUT", help="folder, or for a video a file")
     parser.add_argument("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
-    parser.add_argument("--format", default="nmnist", choices=list(FORMATS), help="of the recordings (default: nmnist)")
+    parser.add_argument("--format", default="nmnist", choices=WRITABLE, help="of the recordings (default: nmnist)")
     parser.add_argument("--movement", default="saccades", choices=list(MOVEMENTS))
     parser.add_argument("--count", type=int, default=0, help="only so many images, the same number of each class")
     parser.add_argument("--light", action="store_true", help="light on dark stays so (N-MNIST has it the other way)")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from encoders.events import Events
-from encoders.recordings.files import FORMATS, format_of, write_recording
+from encoders.recordings.files import WRITABLE, format_of, write_recording
 from encoders.recordings.format import RecordingError
 from encoders.sources.source import Source, open_source
 
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("target", type=Path, metavar="FILE")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
-    parser.add_argument("--format", choices=list(FORMATS), help="the file's format, if its name does not tell")
+    parser.add_argument("--format", choices=WRITABLE, help="the file's format, if its name does not tell")
     parser.add_argument("--wait", type=float, default=0.0, metavar="S", help="wait so long for the source to appear")
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from encoders.events import Events, SensorSize
 from encoders.filters import FILTERS, parse_filters
-from encoders.recordings.files import FORMATS, RecordingReader, format_of, write_recording
+from encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
 from encoders.recordings.format import RecordingError
 
 DESCRIPTION = f"""Convert a recording of events; the formats are told by the file's content and by the new file's name.
@@ -14,7 +14,7 @@ DESCRIPTION = f"""Convert a recording of events; the formats are told by the fil
   spikesight transcode in.raw out.aedat4
   spikesight transcode in.aedat4 out.csv --start 0.5 --seconds 2 --zero
 
-Formats: {", ".join(FORMATS)}.
+Formats: {", ".join(WRITABLE)}.
 """
 
 
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT")
-    parser.add_argument("--format", choices=list(FORMATS), help="the new file's format, if its name does not tell")
+    parser.add_argument("--format", choices=WRITABLE, help="the new file's format, if its name does not tell")
     parser.add_argument("--size", type=SensorSize.parse, help="WIDTHxHEIGHT, if the old file does not tell")
     parser.add_argument("--start", type=float, default=0.0, help="seconds to leave out at the beginning")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="seconds to keep")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from encoders.events import Events, SensorSize, make_events
+from encoders.recordings.columns import sensor
 from encoders.recordings.format import Opened, Parts, RecordingError
-from encoders.recordings.tables import _size
 
 # ------------------------------------------------------------------------------------------------------------------ ES
 
@@ -25,7 +25,7 @@ def open_es(path: Path) -> Opened:
         raise RecordingError(ES_HINT) from error
     stream = faery.events_stream_from_file(path)
     width, height = stream.dimensions()
-    return Opened(_size(width, height), _faery_chunks(stream))
+    return Opened(sensor(width, height), _faery_chunks(stream))
 
 
 def _faery_chunks(stream: object) -> Iterator[Events]:

@@ -21,7 +21,7 @@ from encoders.events import (
     check_events,
     empty_events,
 )
-from encoders.recordings import aedat, aedat4, event_stream, nmnist, prophesee, prophesee_writer, tables
+from encoders.recordings import aedat, aedat4, arrays, event_stream, hdf5, nmnist, prophesee, prophesee_writer, text
 from encoders.recordings.format import Format, Opened, RecordingError
 
 FORMATS: dict[str, Format] = {
@@ -32,12 +32,15 @@ FORMATS: dict[str, Format] = {
     "evt21": Format((".evt21", ".raw"), prophesee.open_raw, prophesee_writer.write_evt21, 34),
     "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee_writer.write_evt3, 24),
     "dat": Format((".dat",), prophesee.open_dat, prophesee_writer.write_dat, 32),
-    "hdf5": Format((".h5", ".hdf5"), tables.open_hdf5, tables.write_hdf5),
-    "npz": Format((".npz",), tables.open_npz, tables.write_npz),
-    "csv": Format((".csv", ".txt"), tables.open_csv, tables.write_csv),
+    "hdf5": Format((".h5", ".hdf5"), hdf5.open_hdf5, hdf5.write_hdf5),
+    "npz": Format((".npz",), arrays.open_npz, arrays.write_npz),
+    "csv": Format((".csv", ".txt"), text.open_csv, text.write_csv),
     "nmnist": Format((".bin",), nmnist.open_nmnist, nmnist.write_nmnist),
     "es": Format((".es",), event_stream.open_es, event_stream.write_es),
+    "npy": Format((".npy",), arrays.open_npy),
+    "mat": Format((".mat",), arrays.open_mat),
 }
+WRITABLE = tuple(name for name, kind in FORMATS.items() if kind.write)
 
 MARKS = {  # how a file of each kind begins
     aedat4.AEDAT4_MARK[:10]: "aedat4",
@@ -46,6 +49,8 @@ MARKS = {  # how a file of each kind begins
     b"\x89HDF\r\n\x1a\n": "hdf5",
     b"PK\x03\x04": "npz",
     b"Event Stream": "es",
+    arrays.MAGIC: "npy",
+    b"MATLAB 5.0 MAT-file": "mat",
 }
 
 
@@ -73,11 +78,10 @@ def detect_format(path: Path | str) -> str:
     for mark, name in MARKS.items():
         if head.startswith(mark):
             return name
-    if head.startswith(b"%"):
-        return prophesee.raw_format(head) or "dat"
-    first = head.split(b"\n", 1)[0]
-    if tables.csv_row(first) or (b"\0" not in first and tables.named_columns(first)):
+    if text.layout_of(head):
         return "csv"
+    if head.startswith(b"%"):
+        return prophesee.file_format(head) or "dat"
     if nmnist.looks_like_nmnist(head, size):
         return "nmnist"
     raise RecordingError(f"{path} is not a recording of a kind known here ({', '.join(FORMATS)})")
@@ -225,7 +229,7 @@ def format_of(path: Path | str) -> str:
     suffix = Path(path).suffix.lower()
     name = next((name for name, kind in FORMATS.items() if suffix in kind.suffixes), None)
     if name is None:
-        suffixes = sorted({kind.suffixes[0] for kind in FORMATS.values()})
+        suffixes = sorted(FORMATS[name].suffixes[0] for name in WRITABLE)
         raise RecordingError(f"cannot tell a format from '{Path(path).name}'; end it in one of {', '.join(suffixes)}")
     return name
 
@@ -247,7 +251,7 @@ def write_recording(
     path = Path(path)
     name = format or format_of(path)
     if name not in FORMATS:
-        raise RecordingError(f"there is no format '{name}'; choose one of {', '.join(FORMATS)}")
+        raise RecordingError(f"there is no format '{name}'; choose one of {', '.join(WRITABLE)}")
     write = FORMATS[name].write
     if write is None:
         raise RecordingError(f"{name} files can be read but not written")

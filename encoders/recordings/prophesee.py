@@ -6,6 +6,7 @@ and are unwrapped; a smaller step back is left for the sanitiser.
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +27,7 @@ SENSORS = {  # what a plugin or system name says where the header has no geometr
     "imx636": SensorSize(1280, 720),
     "imx646": SensorSize(1280, 720),
 }
+SAMPLE_BYTES = 8192  # of the data, to tell their encoding by
 ATIS = SensorSize(304, 240)  # the camera whose files are DAT version 1
 Words = NDArray[np.unsignedinteger]
 
@@ -98,13 +100,22 @@ class Dat:
 
 
 def open_raw(path: Path) -> Opened:
-    """An EVT 2.0, 2.1 or 3.0 file; the encoding comes from its header."""
+    """An EVT 2.0, 2.1 or 3.0 file; the encoding comes from its header, or, where that has none, from its words."""
     with path.open("rb") as file:
         header = _header(file)
         start = file.tell()
-    record, decode = _decoder(header)
+        sample = file.read(SAMPLE_BYTES)
     notes: list[str] = []
-    return Opened(_geometry(header), word_chunks(path, start, record, decode, notes), notes)
+    name = _encoding(header)
+    if name is None:
+        name = _told_by_words(sample)
+        notes.append(f"the header names no encoding; read as {name} by its words")
+    decode: dict[str | None, tuple[int, Decode]] = {
+        "evt3": (2, Evt3()), "evt21": (8, Evt21(swapped="legacy" in header)), "evt2": (4, Evt2())
+    }  # fmt: skip
+    if name not in decode:
+        raise RecordingError("the header names no encoding that is known here (EVT 2.0, 2.1 and 3.0 are)")
+    return Opened(_geometry(header), word_chunks(path, start, *decode[name], notes), notes)
 
 
 def _header(file: BinaryIO) -> str:
@@ -112,9 +123,15 @@ def _header(file: BinaryIO) -> str:
     return "\n".join(text_header(file, "% ", "%end")).lower()
 
 
-def raw_format(head: bytes) -> str | None:
-    """evt2, evt21 or evt3, by the first kilobytes of a file; None for anything else."""
-    return _encoding(_header(io.BytesIO(head)))
+def file_format(head: bytes) -> str | None:
+    """dat, evt2, evt21 or evt3, by the first kilobytes of a file that begins with %; None for anything else."""
+    file = io.BytesIO(head)
+    header = _header(file)
+    data = file.read()
+    named = _encoding(header)
+    if named or (len(data) > 1 and data[1] == 8) or re.search(r"^% version \d", header, re.MULTILINE):
+        return named or "dat"
+    return _told_by_words(data)
 
 
 def _encoding(header: str) -> str | None:
@@ -124,15 +141,16 @@ def _encoding(header: str) -> str | None:
     return None
 
 
-def _decoder(header: str) -> tuple[int, Decode]:
-    match _encoding(header):
-        case "evt3":
-            return 2, Evt3()
-        case "evt21":
-            return 8, Evt21(swapped="legacy" in header)
-        case "evt2":
-            return 4, Evt2()
-    raise RecordingError("the header names no encoding that is known here (EVT 2.0, 2.1 and 3.0 are)")
+def _told_by_words(data: bytes) -> str | None:
+    """The encoding in which the time words come again and again, and go on; None where no encoding has such."""
+    for name, kind, top, bits, step in (("evt2", "<u4", 28, 28, 1 << 14), ("evt3", "<u2", 12, 12, 1)):
+        size = np.dtype(kind).itemsize
+        words = np.frombuffer(data[: len(data) // size * size], kind).astype(np.int64)
+        times = words[words >> top == 8] & (1 << bits) - 1
+        steps = np.diff(times) % (1 << bits)
+        if len(times) > 1 and len(words) < 2000 * len(times) and float((steps <= step).mean()) > 0.95:
+            return name
+    return None
 
 
 def _geometry(header: str) -> SensorSize | None:
@@ -169,4 +187,12 @@ def open_dat(path: Path) -> Opened:
     else:
         first = int(version.group(1)) < 2
     size = _geometry(header) or (ATIS if first else None)
-    return Opened(size, word_chunks(path, start, 8, Dat(first), notes), notes)
+    begin = re.search(r"^% t0 (\d{1,15})$", header, re.MULTILINE)  # faery's files count from there
+    chunks = word_chunks(path, start, 8, Dat(first), notes)
+    return Opened(size, _later(chunks, int(begin.group(1))) if begin else chunks, notes)
+
+
+def _later(chunks: Iterator[Events], us: int) -> Iterator[Events]:
+    for events in chunks:
+        events["t"] += us
+        yield events

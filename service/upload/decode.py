@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from encoders.events import SensorSize, make_events
 from encoders.recordings.files import Recording, detect_format, read_recording, write_recording
 from encoders.recordings.format import RecordingError
-from encoders.recordings.tables import csv_row, named_columns
+from encoders.recordings.text import HEAD_BYTES, layout_of
 from encoders.sample import Sample, read_pixels
 
 INLINE_BYTES = 65536  # larger payloads and forms are read beside the event loop
@@ -29,7 +29,7 @@ Kind = Literal["image", "recording"]
 IMAGES = frozenset({"jpeg", "png", "webp", "bmp"})
 WEB_IMAGES = frozenset({"jpeg", "png", "webp"})
 SUFFIXES = (".bin", ".npz")  # of recordings whose content alone does not say enough
-MAGIC = (b"#!AER-DAT", b"%", b"\x89HDF\r\n\x1a\n", b"Event Stream", b"PK\3\4")
+MAGIC = (b"#!AER-DAT", b"%", b"\x89HDF\r\n\x1a\n", b"Event Stream", b"PK\3\4", b"\x93NUMPY")
 
 MAX_EVENTS = 2**23  # of one upload; 16 MiB of EVT2 hold half as many
 MAX_SCANS = 64  # of a JPEG; encoders write about ten
@@ -39,7 +39,7 @@ CHEAP_BYTES, CHEAP_PIXELS, CHEAP_SCANS = 2**16, 2**18, 4  # see `cheap`
 
 DAMAGED = "the recording is damaged or cut off: send it again"
 UNKNOWN = (
-    "neither an image (JPEG, PNG, WebP, BMP) nor a recording (AEDAT, EVT2, EVT3, DAT, HDF5, npz, csv, ES, N-MNIST .bin)"
+    "neither an image (JPEG, PNG, WebP, BMP) nor a recording (AEDAT, EVT2, EVT3, DAT, HDF5, npz, npy, csv, ES, .bin)"
 )
 NO_ROOM = "there is no room for temporary files: free space in the service's temporary folder, or set TMPDIR to another"
 
@@ -61,8 +61,7 @@ def kind_of(data: bytes, name: str) -> Kind:
         raise DecodeError(400, "the upload is empty: send an image or a recording")
     if image_format(data) is not None:
         return "image"
-    first = data[:4096].split(b"\n", 1)[0]
-    if data.startswith(MAGIC) or suffix_of(name) in SUFFIXES or csv_row(first) or named_columns(first):
+    if data.startswith(MAGIC) or suffix_of(name) in SUFFIXES or layout_of(data[:HEAD_BYTES]):
         return "recording"
     raise DecodeError(415, f"the upload is {UNKNOWN}")
 

@@ -189,6 +189,37 @@ def dat(words: NDArray[np.uint32], last: int, out: NDArray[np.uint8]) -> int:
     return int(events["t"][-1]) if len(events) else last
 
 
+def rows(
+    data: NDArray[np.uint8], delimiter: int, columns: NDArray[np.int64], out: NDArray[np.float64]
+) -> tuple[int, int, bool]:
+    n = at = 0
+    for raw in data.tobytes().splitlines(keepends=True):
+        line = raw.decode("latin-1").strip()
+        if n == len(out):
+            return n, at, False
+        if line and line[0] not in "#%":
+            cells = raw.decode("latin-1").rstrip("\n").split(None if delimiter == ord(" ") else chr(delimiter))
+            try:
+                numbers = [_cell(cell) for cell, column in zip(cells, columns) if column >= 0]
+            except ValueError:
+                return n, at, True
+            if len(cells) != len(columns):
+                return n, at, True
+            out[n, columns[columns >= 0]] = numbers
+            n += 1
+        at += len(raw)
+    return n, at, False
+
+
+def _cell(cell: str) -> float:
+    word = cell.strip().strip('"').lower()
+    if word in ("true", "false"):
+        return float(word == "true")
+    if not word or word.strip("+-.0123456789e"):  # Python's own words for infinity and the like
+        raise ValueError(word)
+    return float(word)
+
+
 # -------------------------------------------------------------------------------------------------------------- AEDAT 4
 
 RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])

@@ -1,0 +1,136 @@
+"""The compiled loop that reads rows of numbers in text."""
+
+import numba
+import numpy as np
+
+BLANK, NEWLINE, LONGEST = 32, 10, 10**17  # more digits of a number change nothing
+
+
+@numba.njit(cache=True, nogil=True)
+def rows(data, delimiter, columns, out):
+    """Whole lines -> out float64 [n, 4]; how many rows, how many bytes they took, and whether the next one is wrong.
+
+    data      uint8; the last byte is a newline
+    delimiter a byte between two cells, or BLANK: any run of blanks and tabs
+    columns   int64, for each cell of a row its column in `out`, or -1: whatever it holds
+
+    Empty lines and those that begin with # or % are passed over. A cell is a decimal number, True or False.
+    """
+    n, at, size = 0, 0, len(data)
+    while at < size and n < len(out):
+        end = at
+        while data[end] != NEWLINE:
+            end += 1
+        place, stop = trimmed(data, at, end)
+        if place < stop and data[place] != 35 and data[place] != 37:
+            if not row(data, at if delimiter != BLANK else place, end, delimiter, columns, out[n]):
+                return n, at, True
+            n += 1
+        at = end + 1
+    return n, at, False
+
+
+@numba.njit(cache=True, nogil=True)
+def row(data, place, end, delimiter, columns, out):
+    """The cells of one line; False where they are too few or too many, or one is no number."""
+    cell = 0
+    while True:
+        stop = place
+        if delimiter == BLANK:
+            while stop < end and data[stop] > BLANK:
+                stop += 1
+        else:
+            while stop < end and data[stop] != delimiter:
+                stop += 1
+        if cell == len(columns):
+            return False
+        if columns[cell] >= 0:
+            good, value = number(data, place, stop)
+            if not good:
+                return False
+            out[columns[cell]] = value
+        cell += 1
+        place = stop + 1
+        if delimiter == BLANK:
+            while place < end and data[place] <= BLANK:
+                place += 1
+            if place >= end:
+                break
+        elif stop == end:
+            break
+    return cell == len(columns)
+
+
+@numba.njit(cache=True, nogil=True)
+def trimmed(data, begin, end):
+    """Without blanks, and then without the quotes around."""
+    while begin < end and data[begin] <= BLANK:
+        begin += 1
+    while begin < end and data[end - 1] <= BLANK:
+        end -= 1
+    if end - begin > 1 and data[begin] == 34 and data[end - 1] == 34:
+        return begin + 1, end - 1
+    return begin, end
+
+
+@numba.njit(cache=True, nogil=True)
+def number(data, begin, end):
+    """Is it one, and which."""
+    begin, end = trimmed(data, begin, end)
+    if begin == end:
+        return False, 0.0
+    first = data[begin] | 32
+    if first == 116 or first == 102:  # true, false
+        return end - begin == (4 if first == 116 else 5), 1.0 if first == 116 else 0.0
+    negative = data[begin] == 45
+    if negative or data[begin] == 43:
+        begin += 1
+    mantissa, shift, digits, dotted = np.int64(0), np.int64(0), 0, False
+    while begin < end:
+        byte = data[begin]
+        if 48 <= byte <= 57:
+            digits += 1
+            if mantissa < LONGEST:
+                mantissa = mantissa * 10 + np.int64(byte) - 48
+                if dotted:
+                    shift -= 1
+            elif not dotted:
+                shift += 1
+        elif byte == 46 and not dotted:
+            dotted = True
+        else:
+            break
+        begin += 1
+    if not digits:
+        return False, 0.0
+    if begin < end:
+        good, exponent = exponent_of(data, begin, end)
+        if not good:
+            return False, 0.0
+        shift += exponent
+    value = float(mantissa)
+    if -23 < shift < 0:
+        value /= 10.0**-shift
+    elif shift:
+        value *= 10.0 ** max(min(shift, 400), -400)
+    return np.isfinite(value), -value if negative else value
+
+
+@numba.njit(cache=True, nogil=True)
+def exponent_of(data, begin, end):
+    """Is the rest of a number its exponent, and which."""
+    if data[begin] | 32 != 101 or begin + 1 == end:
+        return False, np.int64(0)
+    begin += 1
+    negative = data[begin] == 45
+    if negative or data[begin] == 43:
+        begin += 1
+    exponent = np.int64(0)
+    if begin == end:
+        return False, exponent
+    while begin < end:
+        if not 48 <= data[begin] <= 57:
+            return False, exponent
+        exponent = min(exponent * 10 + np.int64(data[begin]) - 48, 10_000)
+        begin += 1
+    return True, -exponent if negative else exponent

@@ -1,0 +1,194 @@
+"""NumPy's files, .npy and .npz, and MATLAB's .mat of ASL-DVS."""
+
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import Events, SensorSize
+from encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor
+from encoders.recordings.format import Opened, Parts, RecordingError
+
+MAGIC = b"\x93NUMPY"
+OpenFile = Callable[[], BinaryIO]
+
+
+class Array:
+    """One .npy array of numbers or records, [n] or [n, k], read from front to back, whichever way it lies."""
+
+    def __init__(self, opened: OpenFile, stack: ExitStack) -> None:
+        file = stack.enter_context(opened())
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, self.dtype = read(file)
+        if self.dtype.hasobject or self.dtype.itemsize == 0 or not 1 <= len(shape) <= 2 or 0 in shape[1:]:
+            raise RecordingError("an array of it is no table of numbers")
+        self.n, self.shape = shape[0], shape
+        self._width = shape[1] if len(shape) == 2 and not by_columns else 1
+        self._files = [file]
+        if len(shape) == 2 and by_columns:  # a column lies behind the other: a file for each
+            begin = file.tell()
+            self._files += [stack.enter_context(opened()) for _ in range(min(shape[1], 8) - 1)]
+            for column, one in enumerate(self._files):
+                one.seek(begin + column * self.n * self.dtype.itemsize)
+
+    def read(self, n: int) -> NDArray[np.generic]:
+        """The next n rows. Raises RecordingError where there are fewer."""
+        size = n * self._width * self.dtype.itemsize
+        try:
+            parts = [file.read(size) for file in self._files]
+        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+            raise RecordingError("it is damaged") from error
+        if any(len(part) < size for part in parts):
+            raise RecordingError("an array of it ends too early")
+        columns = [np.frombuffer(part, self.dtype) for part in parts]
+        return columns[0].reshape(n, *self.shape[1:]) if len(columns) == 1 else np.stack(columns, axis=1)
+
+    def pieces(self) -> Iterator[NDArray[np.generic]]:
+        """All rows, at most ROWS at a time."""
+        for begin in range(0, self.n, ROWS):
+            yield self.read(min(ROWS, self.n - begin))
+
+    @property
+    def is_table(self) -> bool:
+        """Does it hold events by itself: records with the fields, or four columns?"""
+        if self.dtype.names:
+            return len(self.shape) == 1 and find_columns(self.dtype.names) is not None
+        return len(self.shape) == 2 and self.shape[1] == 4 and self.dtype.kind in "iuf"
+
+
+def open_npy(path: Path) -> Opened:
+    """An array of records with fields t, x, y, p, or four columns, whose order their values tell."""
+    with ExitStack() as stack:
+        array = _array(lambda: path.open("rb"), stack)
+    if not array.is_table:
+        raise RecordingError("its array has no fields t, x, y and p, and not four columns")
+    notes: list[str] = []
+    return Opened(None, events_of(_npy_parts(path), _unit(array), notes), notes)
+
+
+def _npy_parts(path: Path) -> Iterator[Part]:
+    with ExitStack() as stack:
+        yield from parts_of(Array(lambda: path.open("rb"), stack).pieces())
+
+
+def _array(opened: OpenFile, stack: ExitStack) -> Array:
+    try:
+        return Array(opened, stack)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise error if isinstance(error, RecordingError) else RecordingError("it is no whole npy array") from error
+
+
+def _unit(array: Array) -> str | None:
+    found = find_columns(array.dtype.names or ())
+    return found.unit if found else None
+
+
+def open_npz(path: Path) -> Opened:
+    """Arrays t, x, y, p of equal length and, if there, width and height; or one array as in a .npy file."""
+    notes: list[str] = []
+    try:
+        with ExitStack() as stack:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            found = find_columns(names)
+            if found is None:
+                table = next((name for name in names if _member(archive, name, stack).is_table), None)
+                if table is None:
+                    raise RecordingError("it holds no arrays t, x, y and p, and no table of them")
+                unit = _unit(_member(archive, table, stack))
+                return Opened(None, events_of(_table_parts(path, table), unit, notes), notes)
+            columns = {key: names[place] for key, place in found.places.items()}
+            if len({_member(archive, name, stack).shape for name in columns.values()}) != 1:
+                raise RecordingError("its arrays t, x, y and p differ in length")
+            sides = [_first(archive, name, stack) if name in names else None for name in ("width", "height")]
+            return Opened(sensor(*sides), events_of(_column_parts(path, columns), found.unit, notes), notes)
+    except (zipfile.BadZipFile, KeyError, NotImplementedError) as error:
+        raise RecordingError("it is no whole npz file") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str, stack: ExitStack) -> Array:
+    return _array(lambda: archive.open(f"{name}.npy"), stack)  # type: ignore[arg-type,return-value]
+
+
+def _first(archive: zipfile.ZipFile, name: str, stack: ExitStack) -> object:
+    """The first number of an array, None where it is empty, or a number by itself."""
+    try:
+        array = _member(archive, name, stack)
+    except RecordingError:
+        return None
+    return array.read(1) if array.n else None
+
+
+def _table_parts(path: Path, name: str) -> Iterator[Part]:
+    with ExitStack() as stack:
+        yield from parts_of(_member(stack.enter_context(zipfile.ZipFile(path)), name, stack).pieces())
+
+
+def _column_parts(path: Path, names: dict[str, str]) -> Iterator[Part]:
+    with ExitStack() as stack:
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        columns = {key: _member(archive, name, stack).pieces() for key, name in names.items()}
+        for part in zip(*columns.values()):
+            yield dict(zip(columns, part))
+
+
+def write_npz(path: Path, parts: Parts, size: SensorSize) -> None:
+    """t int64, x and y uint16, p uint8, width and height: the layout that EventCV writes.
+
+    A header tells how long its array is, so the events wait in temporary files beside the new one.
+    """
+    kinds = {"t": np.int64, "x": np.uint16, "y": np.uint16, "p": np.uint8}
+    with ExitStack() as stack:
+        waiting = {name: stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for name in kinds}
+        n = 0
+        for events in parts:
+            n += len(events)
+            for name, kind in kinds.items():
+                waiting[name].write(events[name].astype(kind).tobytes())
+        archive = stack.enter_context(zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1))
+        for name, kind in kinds.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                descr = np.lib.format.dtype_to_descr(np.dtype(kind))
+                np.lib.format.write_array_header_1_0(
+                    member,  # type: ignore[arg-type]
+                    {"descr": descr, "fortran_order": False, "shape": (n,)},
+                )
+                waiting[name].seek(0)
+                while piece := waiting[name].read(1 << 20):
+                    member.write(piece)
+        for name, side in (("width", size.width), ("height", size.height)):
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.array([side], np.uint64))  # type: ignore[arg-type]
+
+
+ASL_SENSOR = SensorSize(240, 180)
+
+
+def open_mat(path: Path) -> Opened:
+    """MATLAB columns ts (microseconds), x, y counted from the bottom, pol, as in ASL-DVS (Bi et al. 2019)."""
+    try:
+        from scipy.io.matlab import MatReadError, loadmat
+    except ImportError as error:
+        raise RecordingError("MATLAB's files need SciPy: pip install scipy") from error
+    try:
+        columns = loadmat(path, variable_names=("ts", "x", "y", "pol"))
+        part = {key: columns[name].reshape(-1) for key, name in (("t", "ts"), ("x", "x"), ("y", "y"), ("p", "pol"))}
+    except (MatReadError, KeyError) as error:
+        raise RecordingError("it holds no arrays ts, x, y and pol, as ASL-DVS has them") from error
+    if len({len(column) for column in part.values()}) != 1:
+        raise RecordingError("its arrays ts, x, y and pol differ in length")
+    notes: list[str] = []
+    return Opened(ASL_SENSOR, _upright(events_of([part], None, notes)), notes)
+
+
+def _upright(pieces: Iterator[Events]) -> Iterator[Events]:
+    for events in pieces:
+        events["y"] = ASL_SENSOR.height - 1 - events["y"]
+        yield events
