@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from encoders.events import EVENTS, Events, SensorSize
 
-CHUNK_BYTES = 16 << 20  # of a long file, what is turned into events at once
+CHUNK_BYTES = 4 << 20  # of a long file, what is turned into events at once: up to 2 million of them
 READ_BYTES = 1 << 17  # through a buffer of this size, which stays in the processor's cache
 LEAST_ROOM = 64  # events of one record and a little more fit any array that a decoder gets afresh
 WHOLE_BYTES = 4 * CHUNK_BYTES  # up to here a file is read in one piece: joining pieces costs more than decoding

@@ -13,7 +13,7 @@ from encoders.recordings import text
 from encoders.recordings.columns import find_columns
 from encoders.recordings.files import detect_format, read_recording
 from encoders.recordings.format import RecordingError
-from tests.support import oracles_events
+from tests.support.oracles_events import rows as plain_rows
 from tests.support.samples import DAVIS, random_events
 
 EVENTS = random_events(2000, DAVIS)
@@ -210,9 +210,7 @@ def test_the_loop_of_rows_is_its_plain_twin() -> None:
             data = np.frombuffer(bytearray(text_of.encode()), np.uint8)
             columns = np.array([1, -1, 0, 2])
             ours, theirs = np.zeros((3, 4)), np.zeros((3, 4))
-            answers = [
-                rows(data, ord(mark), columns, out) for rows, out in ((loops.rows, ours), (oracles_events.rows, theirs))
-            ]
+            answers = [rows(data, ord(mark), columns, out) for rows, out in ((loops.rows, ours), (plain_rows, theirs))]
             assert answers[0] == answers[1], text_of
             assert np.allclose(ours[: answers[0][0]], theirs[: answers[0][0]], rtol=1e-15)
 
