@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.common import report
 from benchmarks.real_input.motions import rows as rows_of_motions
 from benchmarks.real_input.scenes import HARDER, pen, scenes
+from benchmarks.real_input.unknown import rows as rows_of_unknown
 from models.classifier import Classifier
 from models.shipped import find
 from training.data.images import read_idx
@@ -73,6 +74,8 @@ def main() -> None:
             report.row(name, classifier.name, right, len(pictures), low, high)
             cells.append(f"{right} ({low:.0f} to {high:.0f} %)")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    for name in (*MODELS, "motions"):
+        rows_of_unknown(Classifier.load(find(name)), args.root, 5 * args.count, args.seed)
     rows_of_motions(Classifier.load(find("motions")), args.root, args.clips, args.seed)
     report.write("real_input", args.json)
 

@@ -86,23 +86,33 @@ def read(forward: Forward, parts: list[tuple[Frames, Look]], contract: Contract)
     return Windows(joined[0][:, :horizon], joined[1][:, :horizon], joined[2][:, :horizon], joined[3], joined[4])
 
 
-def _some(frames: Frames, most: int, first: int = 0) -> Frames:
-    """Up to `most` of the samples from `first` on, spread evenly."""
-    rows = np.arange(first, len(frames))
-    return frames.take(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
+def _some(frames: Frames, most: int, rows: range | None = None) -> Frames:
+    """Up to `most` of the samples (of these rows), spread evenly."""
+    rows = range(len(frames)) if rows is None else rows
+    return frames.take(np.array(rows)[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
+
+
+def _joined(data: Data) -> tuple[int, int]:
+    """Rows of the training set at which emulated images begin, and whatever else joined behind them."""
+    emulation, end = data.config.emulation, len(data.train)
+    first = data.recorded * emulation.repeat if emulation.emulated else end
+    return min(first, end), min(first + emulation.emulated_count, end)
 
 
 def _training_parts(data: Data) -> list[Frames]:
-    """The recordings once each, and what was emulated beside them."""
-    emulated = data.recorded * data.config.emulation.repeat if data.config.emulation.emulated else len(data.train)
-    if emulated >= len(data.train):
-        return [_some(data.train, MOST_TRAINING)]
-    recorded = data.train.take(np.arange(data.recorded))
-    return [_some(recorded, MOST_TRAINING // 2), _some(data.train, MOST_TRAINING // 2, emulated)]
+    """The recordings once each, what was emulated beside them, and every second of what else joined."""
+    emulated, other = _joined(data)
+    recorded = data.recorded if data.config.emulation.emulated else len(data.train)
+    rows = range(recorded), range(emulated, other), range(other, len(data.train), 2)
+    parts = [each for each in rows if len(each)]
+    return [_some(data.train, MOST_TRAINING // len(parts), each) for each in parts]
 
 
 def _validation_parts(data: Data) -> list[Frames]:
-    """The validation split, and fresh emulations where the network was trained on some."""
+    """The validation split, and fresh emulations where the network was trained on some.
+
+    Of what else joined the training there is no split: the samples that the distance was not fitted on stand in.
+    """
     parts, config = [_some(data.val, MOST_VALIDATION)], data.config
     if config.emulation.emulated == "mnist":
         shown = shown_images_of(data.split["train"]) | shown_images_of(data.split["val"])
@@ -110,6 +120,9 @@ def _validation_parts(data: Data) -> list[Frames]:
         emulation = replace(config.emulation, emulated_count=SPARE)
         spare = emulate_mnist(replace(config, emulation=emulation), data.sensor, used | shown)
         parts += [spare] if len(spare) else []
+    _, other = _joined(data)
+    if rows := range(other + 1, len(data.train), 2):
+        parts.append(_some(data.train, MOST_VALIDATION, rows))
     return parts
 
 

@@ -1,0 +1,211 @@
+"""Things that a model was not trained on: how well `known` tells them from what it was, and how many get a label."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.common import report
+from encoders.emulator.motions import MOTIONS, motion_recording
+from encoders.emulator.pixels import Emulator
+from encoders.emulator.saccades import saccade_events
+from encoders.events import Events, SensorSize, make_events
+from models.classifier import Classifier
+from models.known import KEPT
+from models.steps import Input, Prediction
+from training.data.images import DEBIAN_FASHION, read_idx
+from training.data.recordings import list_nmnist, read_item
+from training.run.known import calibration_error
+
+NOISE_HZ = 12.0
+FRAME = SensorSize(320, 240)  # of emulated films
+Things = Iterator[tuple[list[Input], int]]  # the inputs of a thing, and its class; -1: none of the model's
+
+
+def last(classifier: Classifier, things: Things) -> tuple[list[Prediction], NDArray[np.int64]]:
+    """The answer after the last step of the first read-out of each, and the classes."""
+    answers, labels = [], []
+    for inputs, label in things:
+        answers.append(classifier.predict(inputs[: classifier.contract.steps])[-1])
+        labels.append(label)
+    return answers, np.array(labels)
+
+
+def auroc(known: NDArray, strange: NDArray) -> float:
+    """The chance that `known` of a known thing is the larger one; ties count half."""
+    return float(np.mean(np.sign(known[:, None] - strange[None]) / 2 + 0.5))
+
+
+def moved(classifier: Classifier, pictures: NDArray[np.uint8] | list[NDArray[np.uint8]], seed: int) -> Things:
+    """Still pictures moved by saccades before the model's own sensor."""
+    contract = classifier.contract
+    sensor = SensorSize(contract.sensor_width, contract.sensor_height)
+    for n, picture in enumerate(pictures):
+        yield (
+            classifier.event_inputs(
+                longer(classifier, saccade_events(picture, sensor, contract.still, seed=seed + n)), sensor
+            ),
+            -1,
+        )
+
+
+def longer(classifier: Classifier, events: Events) -> Events:
+    """A recording again and again until it fills a read-out."""
+    span = classifier.contract.bin_us * classifier.contract.horizon
+    if not len(events):
+        return events
+    times = -(-span // (int(events["t"][-1]) + 1))
+    again = np.tile(events, times)
+    again["t"] += np.repeat(np.arange(times) * (int(events["t"][-1]) + 1), len(events)).astype(again["t"].dtype)
+    return again
+
+
+def noise(classifier: Classifier, seed: int) -> Things:
+    """Events of no scene at NOISE_HZ a pixel."""
+    contract = classifier.contract
+    size = SensorSize(contract.sensor_width, contract.sensor_height)
+    span = contract.bin_us * contract.horizon
+    while True:
+        random = np.random.default_rng(seed := seed + 1)
+        count = random.poisson(NOISE_HZ * span * 1e-6 * size.width * size.height)
+        t = np.sort(random.integers(0, span, count))
+        x, y = random.integers(0, size.width, count), random.integers(0, size.height, count)
+        yield classifier.event_inputs(make_events(t, x, y, random.integers(0, 2, count)), size), -1
+
+
+def motions(classifier: Classifier, seed: int, labels: tuple[str, ...] = ()) -> Things:
+    """Drawn motions; with their class where the model's labels are given."""
+    contract = classifier.contract
+    size, length = SensorSize(64, 64), max(400, contract.bin_us * contract.horizon // 1000 + 10)
+    while True:
+        name = MOTIONS[(seed := seed + 1) % len(MOTIONS)]
+        events = motion_recording(name, size, seed=1_000_000 + seed, duration_ms=length)
+        yield classifier.event_inputs(events, size), labels.index(name) if labels else -1
+
+
+def films(classifier: Classifier, root: Path) -> Things:
+    """People and traffic before an emulated camera, one read-out after the other."""
+    for path in sorted((root / "videos").rglob("*.mp4")):
+        film, eye, parts = cv2.VideoCapture(str(path)), Emulator(FRAME), []
+        rate = film.get(cv2.CAP_PROP_FPS) or 30
+        for n in range(240):
+            found, frame = film.read()
+            if not found:
+                break
+            grey = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), (FRAME.width, FRAME.height))
+            parts.append(eye.push(grey.astype(np.uint8), round(n * 1e6 / rate)))
+        if parts:
+            inputs, steps = classifier.event_inputs(np.concatenate(parts), FRAME), classifier.contract.horizon
+            for start in range(0, len(inputs) - steps + 1, steps):
+                yield inputs[start : start + steps], -1
+
+
+def photographs(root: Path) -> list[NDArray[np.uint8]]:
+    """Grey photographs, whole and two parts of each."""
+    parts: list[NDArray[np.uint8]] = []
+    for path in sorted((root / "imagenet_1perclass").glob("*.jpg")):
+        photo = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if photo is not None:
+            grey = photo.astype(np.uint8)
+            parts += [grey, grey[:150, :150], grey[-128:, -128:]]
+    return parts
+
+
+def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
+    """What the model was not trained on, by name."""
+    random = np.random.default_rng(seed)
+    fashion = (
+        read_idx(DEBIAN_FASHION / "t10k-images-idx3-ubyte.gz")
+        if DEBIAN_FASHION.is_dir()
+        else np.empty((0, 28, 28), np.uint8)
+    )
+    digits = read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz")
+    grains = random.integers(0, 256, (1000, 28, 28)).astype(np.uint8)
+    if classifier.contract.kind == "image":
+        show: Callable[[NDArray], list[Input]] = classifier.image_inputs
+        return {
+            "Fashion-MNIST": ((show(picture), -1) for picture in fashion),
+            "photographs": ((show(picture), -1) for picture in photographs(root)),
+            "uniform noise": ((raw(classifier, picture), -1) for picture in grains),
+            "inverted digits": ((raw(classifier, 255 - picture), -1) for picture in digits),
+        }
+    named: dict[str, Things] = {
+        "Fashion-MNIST by saccades": moved(classifier, fashion, seed),
+        "photographs by saccades": moved(classifier, photographs(root), seed),
+        f"noise at {NOISE_HZ:.0f} Hz a pixel": noise(classifier, seed),
+        "uniform noise by saccades": moved(classifier, grains, seed),
+        "people and traffic, filmed": films(classifier, root),
+    }
+    if "push" in classifier.labels:
+        return {**named, "digits by saccades": moved(classifier, digits, seed)}
+    return {**named, "drawn motions": motions(classifier, seed)}
+
+
+def raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
+    """A picture of the network's size as it is: nothing finds a drawing in it."""
+    contract = classifier.contract
+    mean, std = contract.mean or (0.0,), contract.std or (1.0,)
+    x = ((picture.astype(np.float32) / 255 - mean[0]) / std[0])[None]
+    return [Input(x, t, t + 1, 0, False) for t in range(contract.steps)]
+
+
+def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
+    """Test data of the model's own kind, by name."""
+    if "push" in classifier.labels:
+        return {"drawn motions, other seeds": motions(classifier, seed, classifier.labels)}
+    digits = read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz")
+    labels = read_idx(root / "mnist" / "t10k-labels-idx1-ubyte.gz").astype(int)
+    order = np.random.default_rng(seed).permutation(len(digits))
+    if classifier.contract.kind == "image":
+        return {"MNIST test": ((raw(classifier, digits[i]), int(labels[i])) for i in order)}
+    recordings = list_nmnist(root).test
+    shown = moved(classifier, digits[order], seed)
+    return {
+        "N-MNIST test": ((classifier.event_inputs(*read_item(item)), item.label) for item in recordings),
+        "MNIST test by saccades": ((inputs, int(labels[i])) for i, (inputs, _) in zip(order, shown)),
+    }
+
+
+OWN = ("input", "count", "labelled, %", "right, %", "calibration error")
+OTHER = ("input", "against", "count", "AUROC", "let through at 95 % kept, %", "labelled, %")
+
+
+def begin(title: str, columns: tuple[str, ...]) -> None:
+    """A table's head, printed and kept."""
+    report.table(title, *columns)
+    print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+
+
+def add(*cells: str | float) -> None:
+    """A table's row, printed and kept."""
+    report.row(*cells)
+    print(f"| {' | '.join(f'{cell:.4g}' if isinstance(cell, float) else str(cell) for cell in cells)} |", flush=True)
+
+
+def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
+    """Print and keep the tables of one model: up to `count` things a row."""
+    if classifier.known is None:
+        print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `known` needs")
+        return
+    owns: dict[str, NDArray] = {}
+    begin(f"{classifier.name}: what it was trained on", OWN)
+    for name, things in familiar(classifier, root, seed).items():
+        answers, labels = last(classifier, islice(things, count))
+        owns[name] = np.array([answer.known for answer in answers], float)
+        probabilities = np.array([answer.probabilities for answer in answers])
+        error = calibration_error(probabilities, labels, np.ones(len(labels)))
+        right = 100 * float((probabilities.argmax(1) == labels).mean())
+        add(name, len(labels), 100 * float((owns[name] >= KEPT).mean()), right, error)
+    begin(f"{classifier.name}: what it was not trained on", OTHER)
+    for name, things in strangers(classifier, root, seed).items():
+        answers, _ = last(classifier, islice(things, count))
+        if not answers:
+            print(f"| {name} | | none at hand |")
+            continue
+        strange = np.array([answer.known for answer in answers], float)
+        for own, known in owns.items():
+            through = 100 * float((strange >= np.quantile(known, 0.05)).mean())
+            add(name, own, len(strange), auroc(known, strange), through, 100 * float((strange >= KEPT).mean()))
