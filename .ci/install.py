@@ -108,7 +108,7 @@ def reason(said: str) -> str:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         return (
             f"{missing[1]} has no wheel for Python {python} on this machine: try another Python "
-            "(make PYTHON=python3.12 serve), or see the table of wheels in docs/deployment.md"
+            "(make PYTHON=python3.12 serve), or see the table of wheels in docs/service/deployment.md"
         )
     errors = [line.removeprefix("ERROR:").strip() for line in said.splitlines() if line.startswith("ERROR")]
     if "No space left" in said:

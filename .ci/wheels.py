@@ -1,4 +1,4 @@
-"""Write the table of wheels in docs/deployment.md: for which Pythons and systems every dependency has a wheel.
+"""Write the table of wheels in docs/service/deployment.md: for which Pythons and systems every dependency has a wheel.
 
     python .ci/wheels.py            ask the package index (uv and a network are needed), and write the table
     python .ci/wheels.py --check    compare the table's rows with the extras of pyproject.toml, offline
@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "deployment.md"
+PAGE = ROOT / "docs" / "service" / "deployment.md"
 PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = {
     "Linux x86-64": "x86_64-manylinux_2_34",

@@ -28,7 +28,7 @@ from service.upload.predict import Options, predict, read_body
 
 DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 
-Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, described in docs/http.md."""
+Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, see docs/service/http.md."""
 
 NO_WISHES = Options()
 

@@ -40,7 +40,7 @@ class ClientError(Exception):
 
 @dataclass(frozen=True)
 class Prediction:
-    """One step of a stream, as `docs/http.md` describes it."""
+    """One step of a stream, as `docs/service/http.md` describes it."""
 
     seq: int
     t: float

@@ -1,7 +1,7 @@
 """What a benchmark measured as JSON, beside what it prints: benchmarks/results/<name>-<processor>.json.
 
-`table` begins a table, `row` adds to it, `write` keeps all of them; docs/performance.md is made from these files. A
-file keeps the tables that a run did not measure, so one table can be repeated alone.
+`table` begins a table, `row` adds to it, `write` keeps all of them; docs/results/performance.md is made from them.
+A file keeps the tables that a run did not measure, so one table can be repeated alone.
 """
 
 import argparse

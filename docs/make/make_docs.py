@@ -1,5 +1,5 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
-benchmarks), docs/results.md from training/results/, docs/performance.md from benchmarks/results/,
+benchmarks), docs/results/results.md from training/results/, docs/results/performance.md from benchmarks/results/,
 docs/python.ipynb from docs/python.md.
 
     python docs/make/make_docs.py            write the pages
@@ -150,7 +150,7 @@ def page() -> str:
     parts += ["\n## Ways of conversion\n", "For `spikesight convert --method` and `spikesight compare --methods`.\n"]
     parts += ["| name | what it is |", RULE]
     parts += [f"| `{name}` | {method.source} |" for name, method in METHODS.items()]
-    parts += ["\n## Benchmarks\n", "How to read them: [measuring](measuring.md).\n"]
+    parts += ["\n## Benchmarks\n", "How to read them: [measuring](results/measuring.md).\n"]
     parts += ["| file | what it measures |", RULE]
     parts += [f"| [`{name}`](../{name}) | {text} |" for name, text in benchmarks()]
     return "\n".join(parts) + "\n"
@@ -158,8 +158,8 @@ def page() -> str:
 
 PAGES = {
     "commands.md": page,
-    "results.md": results_page.page,
-    "performance.md": performance_page.page,
+    "results/results.md": results_page.page,
+    "results/performance.md": performance_page.page,
     "python.ipynb": notebook.page,
 }
 

@@ -1,4 +1,4 @@
-"""docs/performance.md: how fast things are, from the JSON files that the benchmarks write to benchmarks/results/."""
+"""docs/results/performance.md: how fast things are, from the files that benchmarks write to benchmarks/results/."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 HEAD = """# Performance
 
-Written by `docs/make/make_docs.py` from [`benchmarks/results/`](../benchmarks/results/); a test fails when this page
+Written by `docs/make/make_docs.py` from [`benchmarks/results/`](../../benchmarks/results/); a test fails when this page
 is out of date. Absolute times are for orientation, ratios come from one run each; [the rules](measuring.md). One
 thread unless a row says otherwise, on the process's CPU clock (service and network: the wall clock). A load well above
 1 means that other work ran beside it. A benchmark that runs writes its rows there, so one command repeats a table.
@@ -73,7 +73,7 @@ def when(table: dict[str, Any]) -> str:
 
 
 def page() -> str:
-    """docs/performance.md."""
+    """docs/results/performance.md."""
     parts, results = [HEAD], measured()
     for heading, (benchmarks, about) in SECTIONS.items():
         parts.append(f"## {heading}\n\n{about}\n")

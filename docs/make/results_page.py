@@ -1,4 +1,4 @@
-"""docs/results.md: what the networks get right, from the result files in training/results/."""
+"""docs/results/results.md: what the networks get right, from the result files in training/results/."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from training.run.evaluate import interval
 RESULTS = Path(__file__).resolve().parents[2] / "training" / "results"
 HEAD = """# Results
 
-Written by `docs/make/make_docs.py` from [`training/results/`](../training/results/README.md); a test fails when
+Written by `docs/make/make_docs.py` from [`training/results/`](../../training/results/README.md); a test fails when
 this page is out of date. The epoch and every setting were chosen on a validation split, and each run read the test
 split once. Several figures in a cell are seeds 0, 1, 2. Intervals are Wilson's at 95 %. Firing is spikes a neuron a
 step, the mean of the layers on the test split. Speed stands on [another page](performance.md).
@@ -38,8 +38,8 @@ CONVERSION = """
 CIFAR-10 in JPEG, all test images; published weights fine-tuned for 2 epochs; the methods were chosen on held-out
 training images. Goals: within 1 point (binary) and within
 0.5 points (multi-threshold); binary ResNet-56 misses its own. The whole
-comparison, with every method and T: [CIFAR-10](results/compare-cifar10.md),
-[MNIST](results/compare-mnist.md).
+comparison, with every method and T: [CIFAR-10](compare-cifar10.md),
+[MNIST](compare-mnist.md).
 """
 
 
@@ -166,7 +166,7 @@ def conversion() -> Iterator[str]:
 
 
 def page() -> str:
-    """docs/results.md."""
+    """docs/results/results.md."""
     parts = [HEAD]
     for title, rows, note in (
         ("Digits from events", digits(), DIGITS),

@@ -48,8 +48,8 @@ REGISTRIES = (
     ("training.data.recordings", "RECORDED"),
 )
 NAMED: dict[str, tuple[str, ...]] = {
-    "encodings.md": tuple(IMAGE_ENCODERS),
-    "training.md": (*SURROGATES, *LOSSES, *DATA_NAMES),
+    "models/encodings.md": tuple(IMAGE_ENCODERS),
+    "models/training.md": (*SURROGATES, *LOSSES, *DATA_NAMES),
 }
 """Registries whose every entry a page must name."""
 
@@ -217,7 +217,7 @@ def test_registries_are_named_in_full(name: str) -> None:
 
 
 def test_ways_of_conversion_exist() -> None:
-    table = (ROOT / "docs" / "conversion.md").read_text().partition("| method |")[2].partition("\n\n")[0]
+    table = (ROOT / "docs" / "models" / "conversion.md").read_text().partition("| method |")[2].partition("\n\n")[0]
     named = [name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.partition(" | ")[0])]
     assert len(named) >= 10
     assert not set(named) - set(METHODS)

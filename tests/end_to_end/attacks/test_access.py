@@ -1,4 +1,4 @@
-"""Attacks on what may be reached (docs/security.md): names, hosts, origins, the token, and what answers leak."""
+"""What may be reached (docs/service/security.md): names, hosts, origins, the token, and what answers leak."""
 
 import time
 from collections.abc import Iterator

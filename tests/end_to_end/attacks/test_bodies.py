@@ -1,4 +1,4 @@
-"""Attacks by what is sent (docs/security.md): large, compressed and hostile bodies, forms and images."""
+"""Attacks by what is sent (docs/service/security.md): large, compressed and hostile bodies, forms and images."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Attacks on connections (docs/security.md): slow, endless, half-open and broken HTTP."""
+"""Attacks on connections (docs/service/security.md): slow, endless, half-open and broken HTTP."""
 
 import socket
 import time

@@ -1,4 +1,4 @@
-"""Attacks by WebSocket frames (docs/security.md): each one costs the event loop time, so each one is counted."""
+"""Attacks by WebSocket frames (docs/service/security.md): each costs the event loop time, so each is counted."""
 
 import json
 import socket

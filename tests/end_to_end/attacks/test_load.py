@@ -1,4 +1,4 @@
-"""Attacks by load (docs/security.md): rates, full queues, deadlines."""
+"""Attacks by load (docs/service/security.md): rates, full queues, deadlines."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Attacks by model files (docs/security.md): refused before anything in them runs."""
+"""Attacks by model files (docs/service/security.md): refused before anything in them runs."""
 
 import json
 import struct
