@@ -24,6 +24,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "recordings": {
         "info": ("app.recordings.info", "what is in a recording of events"),
+        "label": ("app.recordings.label", "cut a recording into named pieces by hand"),
         "transcode": ("app.recordings.transcode", "a recording from one format into another"),
         "play": ("app.recordings.play", "a recording in the terminal, or as a network camera"),
         "record": ("app.recordings.record", "a live event source into a file"),

@@ -68,6 +68,7 @@ class Objective:
     teacher: str = ""  # distil from this model (folder or shipped name) or ANN weights file
     teacher_weight: float = 0.5  # of the distillation in the loss
     spike_penalty: float = 0.0  # weight of the mean firing rate in the loss
+    class_weights: Literal["auto", "on", "off"] = "auto"  # rare classes count more; auto: in a folder of your own
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1 or min(self.spike_penalty, self.teacher_weight) < 0:
@@ -91,10 +92,11 @@ class Augmentation:
     swap: bool = False  # exchange ON and OFF in half of the windows: objects lighter and darker than what is behind
     turn: bool = False  # recordings of directions: quarter turns and mirror images, and their names with them
     drop: float = 0.2  # recordings: highest share of events dropped from a window
+    noise: float = 0.0  # recordings: highest share of a window's cells that get a stray event
 
     def __post_init__(self) -> None:
-        if self.shift < 0 or not 0 <= self.drop < 1 or not 0 <= self.zoom <= 1:
-            raise ValueError("shift must not be negative, drop must lie in [0, 1), zoom in [0, 1]")
+        if self.shift < 0 or not 0 <= self.drop < 1 or not 0 <= self.zoom <= 1 or not 0 <= self.noise < 1:
+            raise ValueError("shift must not be negative, drop and noise must lie in [0, 1), zoom in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,11 @@ class TrainConfig:
     slope: float = 0.0  # the surrogate's parameter; 0 takes its default
     learn_beta: bool = False  # PLIF: the leak is learnt, one a layer
     init_from: str = ""  # start from a model (folder or shipped name), or from the weights file of an ANN of its shape
+    freeze: bool = False  # learn the last layer alone, on top of --init-from
     # batches
     epochs: int = 30  # times that the training samples are seen
     batch_size: int = 64  # of all processes together
-    carry: float = 0.0  # chance that a sample starts with the membranes another one left, as in a stream
+    carry: float = -1.0  # chance of starting with another sample's membranes, as a stream; -1: 0.3 for recordings
     random_steps: int = 0  # each batch runs a random number of steps, this or more; 0 is off
     truncate: int = 0  # truncated back-propagation through time: steps a piece; 0 is off
     optimisation: Optimisation = field(default_factory=Optimisation)
@@ -168,12 +171,16 @@ class TrainConfig:
             raise ValueError("numbers of steps, pixels, channels and microseconds must not be negative")
         if min(self.epochs, self.batch_size) < 1:
             raise ValueError("epochs and batch_size must be positive")
-        if not 0 < self.val_fraction < 1 or not 0 <= self.carry <= 1 or self.slope < 0:
-            raise ValueError("val_fraction must lie between 0 and 1, carry in [0, 1], slope must not be negative")
+        if not 0 < self.val_fraction < 1 or not (self.carry == -1 or 0 <= self.carry <= 1) or self.slope < 0:
+            raise ValueError(
+                "val_fraction must lie between 0 and 1, carry in [0, 1] or be -1, slope must not be negative"
+            )
         if self.truncate and (self.objective.teacher or self.objective.loss != "tet"):
             raise ValueError("--truncate needs a loss that every step has for itself: --loss tet, with no --teacher")
         if self.truncate and self.execution.checkpoint_steps:
             raise ValueError("--truncate already bounds memory: use it or --checkpoint-steps, not both")
+        if self.freeze and not self.init_from:
+            raise ValueError("--freeze keeps the layers of a trained model: name it with --init-from")
         if self.channels not in (0, 1, 3):
             raise ValueError("channels must be 1 or 3")
 

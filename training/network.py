@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import load
+from models.checkpoint import load, read_config
 from models.contract import Contract
 from models.networks.ann import ANNS, build_for, guess_name, read_state
-from models.networks.resnet import NETWORKS, SpikingResNet
+from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from models.shipped import shipped
 from training.config import TrainConfig
@@ -63,10 +63,34 @@ def start_from(network: nn.Module, path: Path) -> list[str]:
         fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
         fresh = [k for k in own if k not in fitting]
         if not fitting or any(not k.startswith(("readout", "stem")) for k in fresh):
-            raise ValueError(f"{path.name} holds another network than the one to train")
+            hint = "".join(f": --network {name}" for name in names_of(path)[:1])
+            raise ValueError(f"{path.name} holds another network than the one to train{hint}")
         network.load_state_dict(fitting, strict=False)
         return fresh
     return _copy_in_order(network, load_ann(path), path.name)
+
+
+def names_of(folder: Path) -> list[str]:
+    """The names in NETWORKS of a model's shape, whatever its inputs, classes and neurons."""
+    config = read_config(folder)[1]
+    if not isinstance(config, ResNetConfig):
+        return []
+    own = {"in_channels": config.in_channels, "classes": config.classes, "neuron": config.neuron}
+    own["spiking_readout"] = config.spiking_readout
+    return [name for name, shape in NETWORKS.items() if replace(shape, **own) == config]
+
+
+def freeze(network: nn.Module) -> None:
+    """Only the last layer learns; batch norms are frozen by `keep_statistics` whenever the network is set to train."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.startswith("readout"))
+
+
+def keep_statistics(network: nn.Module) -> None:
+    """Batch norms go by the statistics they have."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 KINDS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)

@@ -142,7 +142,7 @@ def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:
         absent = report.state == "missing" and wanted == "all"
         state = "note" if absent or report.state == "partial" else "ok" if report.usable else "FIX"
         for line in report.lines[:1] if absent else report.lines:
-            yield Finding(state, "data", line)
+            yield Finding("FIX" if "WARNING" in line else state, "data", line)
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

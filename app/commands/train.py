@@ -11,7 +11,7 @@ DESCRIPTION = """\
 Train a spiking classifier on event recordings or images and report its accuracy.
 
   train-dvs --data nmnist --root data                    N-MNIST in data/ (Train/<digit>/*.bin, Test/<digit>/*.bin)
-  train-dvs --data my_recordings                         a folder laid out <class>/<file>
+  train-dvs --data my_recordings                         a folder: <class>/<file>, <class>-1.raw, <session>/<class>.raw
   train-dvs --data nmnist --emulated mnist               with emulated events of MNIST images joined to the training set
   train-dvs --data my_pictures --flip                    pictures laid out <class>/<file>
   train-dvs --config mnist_direct --root data            a recipe by name

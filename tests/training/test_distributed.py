@@ -35,7 +35,7 @@ def rows(folder: Path) -> list[dict[str, float]]:
 def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     root = write_nmnist(tmp_path)
     # SGD: Adam makes a full-size step of a gradient that is zero but for rounding.
-    options: dict[str, object] = {"epochs": 2, "ema": 0.9, "lr": 0.05, "optimiser": "sgd"}
+    options: dict[str, object] = {"epochs": 2, "ema": 0.9, "lr": 0.05, "optimiser": "sgd", "carry": 0.0}
     one = fit(small_config(root, name="one", **options), root / "runs" / "one")
     (root / "two.yaml").write_text(to_yaml(small_config(root, name="two", **options)))
     result = torchrun(root, "--config", "two.yaml")

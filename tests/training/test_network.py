@@ -43,7 +43,7 @@ def test_weights_of_another_run_and_a_new_head(tmp_path: Path) -> None:
     assert start_from(same, tmp_path / "m") == []
     assert all(torch.equal(a, b) for a, b in zip(same.state_dict().values(), source.state_dict().values()))
     assert start_from(other, tmp_path / "m") == ["readout.weight", "readout.bias"]
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="another network than the one to train: --network event-small"):
         start_from(build_network(replace(config, network="event-medium"), 5), tmp_path / "m")
 
 

@@ -23,6 +23,7 @@ from training.data.separate import TEST_FRACTION
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
 
 IMAGE_STEPS = 4
+STREAM_CARRY = 0.3  # of recordings: what the model will see is a stream, whose membranes are never at rest
 MOST_DIGESTS = 10_000  # recordings of larger sets are not listed in the card
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
@@ -77,6 +78,7 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
         height=config.height or window.height,
         width=config.width or window.width,
         encoding=encoding,
+        carry=config.carry if config.carry >= 0 else STREAM_CARRY if kind == "events" else 0.0,
     )
 
 

@@ -14,6 +14,8 @@ from training.data.separate import Stretch, separate
 from training.data.sets import DataError, Item, Listing, Window
 from training.data.windows import SLOT_US, Scan, scan, starts, suits
 
+SPARSE_BIN = 0.01  # share of a bin's cells that hold an event
+WARN_BELOW = 0.85  # share of the events that are used
 SPARSE = 0.05  # windows with fewer events than this share of the median's say nothing and are left out
 
 
@@ -122,7 +124,20 @@ def _said(
             f"  {label}: {len(mine)} recordings, {length / 1e6:.0f} s, {rate * length_ms:.0f} events a window; windows "
             f"for training {counts[0]}, validation {counts[1]}, test {counts[2]}"
         )
+    fill = rate_of(scans) * window.bin_us / 1e6 / (2 * window.height * window.width)
+    if fill < SPARSE_BIN:
+        longer = round(length_ms * SPARSE_BIN / max(fill, 1e-6) / 10) * 10
+        lines.append(
+            f"WARNING: bins are nearly empty, at most {fill:.2%} of their cells hold an event: layers may stay silent; "
+            f"longer windows (--window-ms {longer}) or fewer pixels (--height 32 --width 32) help"
+        )
     return lines
+
+
+def rate_of(scans: Sequence[Scan]) -> float:
+    """Events a second while there are any, the median over all slots."""
+    busy = np.concatenate([s.counts[s.counts > 0] for s in scans])
+    return float(np.median(busy)) * 1e6 / SLOT_US
 
 
 def _kept(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> list[str]:
@@ -135,7 +150,7 @@ def _kept(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> list[
     used = sum(int(by_path[path].counts[slots].sum()) for path, slots in covered.items())
     share = used / max(1, sum(s.n_events for s in scans))
     why = "" if share > 0.99 else "; the rest lies in gaps, in windows with next to no events or between windows"
-    lines = [f"{share:.0%} of the events are used{why}"]
+    lines = [f"{'' if share > WARN_BELOW else 'WARNING: '}{share:.0%} of the events are used{why}"]
     if folder.left_out:
         names = ", ".join(str(file.relative_to(folder.path)) for file in folder.left_out[:3])
         more = f" and {len(folder.left_out) - 3} more" if len(folder.left_out) > 3 else ""

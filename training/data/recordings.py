@@ -15,6 +15,7 @@ from encoders.kernels.readers import decode
 from encoders.recordings.files import read_recording
 from encoders.recordings.format import RecordingError
 from training.data.sets import DataError, Item, Listing, MissingDataError, Window
+from training.data.windows import cut
 
 
 def _folders(path: Path) -> list[Path]:
@@ -207,7 +208,9 @@ READERS: dict[str, Callable[[Path], Read]] = {
 
 
 def read_item(item: Item) -> Read:
-    """A sample's events and its sensor. Raises DataError, which names the file."""
+    """A sample's events and its sensor; a window's times begin at 0. Raises DataError, which names the file."""
+    if item.length_us:
+        return next(cut(item.path, [item.begin_us], item.length_us))
     try:
         events, sensor = READERS[item.reader](item.path)
     except (RecordingError, ValueError, KeyError, OSError, EOFError, TypeError, NotImplementedError) as error:

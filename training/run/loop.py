@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from models.neurons.state import State
 from training.config import TrainConfig
 from training.data import Data, load_data
 from training.distributed import Processes, join_processes
-from training.network import build_network, load_teacher, start_from, weights_path
+from training.network import build_network, freeze, keep_statistics, load_teacher, start_from, weights_path
 from training.run.evaluate import Evaluation, evaluate
 from training.run.report import MetricsLog, write_environment, write_report
 from training.run.resume import Progress, load_progress, save_progress
 from training.step.batches import Batches, carried_state, seeded
 from training.step.forward import Trainee
-from training.step.losses import total_loss
+from training.step.losses import class_weights, total_loss
 from training.step.optimiser import learning_rate, make_optimiser, update_average
 
 
@@ -58,6 +59,9 @@ class Run:
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
         if config.init_from:
             start_from(self.network, weights_path(config.init_from))
+        if config.freeze:
+            freeze(self.network)
+        self.weights = self._class_weights()
         self.network.to(self.device)
         if config.execution.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -76,6 +80,35 @@ class Run:
         self.stop_asked = False
         self.batches = Batches(data, self.processes)
         self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
+
+    def _class_weights(self) -> Tensor | None:
+        wish, own = self.config.objective.class_weights, bool(self.data.words)
+        if wish == "off" or (wish == "auto" and not own):
+            return None
+        weights = class_weights(torch.from_numpy(self.data.train.labels), len(self.data.labels))
+        return weights if weights is None else weights.to(self.device)
+
+    def _set_to_train(self, network: nn.Module) -> None:
+        network.train()
+        if self.config.freeze:
+            keep_statistics(network)
+
+    def minutes(self) -> float:
+        """About how long all epochs take, by one step of a copy."""
+        config = self.config
+        copy = deepcopy(self.network)
+        self._set_to_train(copy)
+        trainee = Trainee(copy, config, self.device)
+        rows = np.arange(min(config.batch_size, len(self.data.train)))
+        took = math.inf
+        for _ in range(2):  # the first warms up
+            begin = time.monotonic()
+            batch = self.batches.make(rows, 0)
+            logits = trainee(batch.x_seq, {}).logits
+            total_loss(logits, batch.targets, config.objective, weights=self.weights).backward()
+            took = min(took, time.monotonic() - begin)
+        looks = len(self.data.val) / max(1, len(rows)) / 3  # a pass without gradients
+        return config.epochs * (self.steps_an_epoch + looks) * took / 60
 
     @property
     def progress_path(self) -> Path:
@@ -129,7 +162,7 @@ class Run:
         if config.optimisation.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), config.optimisation.clip_norm)
         self.optimiser.step()
-        if config.carry:
+        if config.carry > 0:
             self.last_state = {key: tensor.detach() for key, tensor in state.items()}
         if self.average is not None:
             update_average(self.average, self.network, config.optimisation.ema, step)
@@ -145,7 +178,7 @@ class Run:
         total, parts = 0.0, []
         for piece in x_seq.split(self.config.truncate or len(x_seq)):
             out = self.trainee(piece, state)
-            loss = total_loss(out.logits, targets, self.config.objective, teacher_logits, out.firing_rate)
+            loss = total_loss(out.logits, targets, self.config.objective, teacher_logits, out.firing_rate, self.weights)
             loss = loss * (len(piece) / len(x_seq))
             value = float(loss.detach())
             total += value
@@ -168,7 +201,7 @@ class Run:
         """The rest of the current epoch."""
         p, config = self.progress, self.config
         order = torch.randperm(len(self.data.train), generator=seeded(config.seed, 2, p.epoch)).numpy()
-        self.network.train()
+        self._set_to_train(self.network)
         saved = time.monotonic()
         bar = tqdm(
             total=self.steps_an_epoch, initial=p.batch, desc=f"epoch {p.epoch + 1}/{config.epochs}", leave=False,
@@ -225,6 +258,8 @@ class Run:
         self.save()
         if self.processes.main:
             words = "".join(f"  WARNING: {warning}" for warning in val.warnings())
+            if "silent" in words:
+                words += " (longer windows, --theta 0.5 or --init-from wake them)"
             print(
                 f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
                 f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s){words}",
@@ -307,6 +342,8 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         write_environment(folder, run.config, run.data)
         for line in run.data.words:
             print(line, flush=True)
+        if run.data.words and processes.world == 1:
+            print(f"about {max(1, round(run.minutes()))} min for {run.config.epochs} epochs; Ctrl-C saves", flush=True)
     run.train()
     metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}
     processes.close()

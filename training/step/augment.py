@@ -21,7 +21,15 @@ def augment(frames: Tensor, config: Augmentation, generator: torch.Generator) ->
         frames = moved.view(n, t, c, h, w)
     if config.swap:
         frames = swap_polarity(frames, generator)
-    return drop_events(frames, config.drop, generator) if config.drop else frames
+    if config.drop:
+        frames = drop_events(frames, config.drop, generator)
+    return add_noise(frames, config.noise, generator) if config.noise else frames
+
+
+def add_noise(frames: Tensor, highest: float, generator: torch.Generator) -> Tensor:
+    """One stray event in a share of each sample's cells, drawn evenly from 0 to `highest` for each sample."""
+    share = _uniform(len(frames), 0, highest, generator).view(-1, 1, 1, 1, 1)
+    return frames.maximum((torch.rand(frames.shape, generator=generator) < share).to(frames))
 
 
 def swap_polarity(frames: Tensor, generator: torch.Generator) -> Tensor:

@@ -106,7 +106,7 @@ def seeded(*numbers: int) -> torch.Generator:
 
 def carried_state(state: State, last: State | None, chance: float, generator: torch.Generator) -> State:
     """For each sample, by chance, the membranes that another sample of the batch before left behind; else zero."""
-    if last is None or not chance:
+    if not last or chance <= 0:
         return state
     batch = next(iter(last.values())).shape[0]
     keep = torch.rand(batch, generator=generator) < chance

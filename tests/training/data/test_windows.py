@@ -13,6 +13,7 @@ from training.config import TrainConfig
 from training.data import load_data
 from training.data.folders import read_folder
 from training.data.own import list_own
+from training.data.recordings import read_item
 from training.data.separate import separate
 from training.data.sets import DataError, Item
 from training.data.windows import Scan, cut, scan, starts, suits
@@ -42,6 +43,13 @@ def test_windows_hold_what_lies_in_them(recording: Path) -> None:
         expected["t"] -= first + begin
         np.testing.assert_array_equal(window, expected)
     assert len(windows[4][0]) == 0
+
+
+def test_a_window_is_read_alone(recording: Path) -> None:
+    events, sensor = read_item(Item(recording, 0, begin_us=150_000, length_us=310_000))
+    ((expected, size),) = cut(recording, [150_000], 310_000)
+    np.testing.assert_array_equal(events, expected)
+    assert sensor == size
 
 
 def test_a_scan_counts_every_event(recording: Path) -> None:

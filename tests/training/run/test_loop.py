@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support.data_sets import small_config
+from tests.support.data_sets import small_config, write_takes
 from tests.support.processes import ROOT
 from training.config import TrainConfig
 from training.data import load_data
@@ -192,3 +192,45 @@ def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pyt
         run.finish_epoch(0.0)
         best.append(run.progress.best_epoch)
     assert best == [0, 0, 2, 2]
+
+
+def test_a_frozen_network_learns_its_last_layer_alone(root: Path) -> None:
+    before = fit(small_config(root, name="first", epochs=1), root / "runs" / "first")
+    assert before
+    model = root / "runs" / "first" / "model"
+    run = Run(load_data(small_config(root, freeze=True, init_from=str(model))), root / "runs" / "frozen")
+    start = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+    run.train_epoch()
+    changed = {name for name, tensor in run.network.state_dict().items() if not torch.equal(tensor, start[name])}
+    assert changed
+    assert all(name.startswith("readout") for name in changed)
+    with pytest.raises(ValueError, match="--init-from"):
+        small_config(root, freeze=True)
+
+
+def test_recordings_start_with_membranes_of_a_stream(root: Path) -> None:
+    assert load_data(small_config(root)).config.carry == 0.3
+    assert load_data(small_config(root, carry=0.0)).config.carry == 0.0
+
+
+def test_a_folder_is_described_before_it_is_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_takes(tmp_path / "mine", ["train/cup.npz", "train/phone.npz", "test/cup.npz", "test/phone.npz"], 6)
+    fit(small_config(tmp_path, data=str(tmp_path / "mine"), epochs=1, name="own"), tmp_path / "runs" / "own")
+    said, _, rest = capsys.readouterr().out.partition("epoch 1/1")
+    assert rest
+    for words in (
+        "layout flat: 2 classes",
+        "cup: 2 recordings",
+        "of the events are used",
+        "validation:",
+        "about 1 min",
+    ):
+        assert words in said
+
+
+def test_the_time_is_told_without_a_change_to_the_run(root: Path) -> None:
+    run = Run(load_data(small_config(root)), root / "runs" / "timed")
+    before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+    assert 0 < run.minutes() < 5
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.network.state_dict().items())
+    assert all(parameter.grad is None for parameter in run.network.parameters())

@@ -18,6 +18,7 @@ CASES = {
     "swap": replace(PLAIN, swap=True),
     "shear": replace(PLAIN, shear=20.0),
     "drop": replace(PLAIN, drop=0.9),
+    "noise": replace(PLAIN, noise=0.3),
     "all": Augmentation(shift=2, rotate=10.0, drop=0.5, flip=True),
 }
 EVERY = pytest.mark.parametrize("config", CASES.values(), ids=list(CASES))
@@ -147,3 +148,14 @@ def test_a_swap_exchanges_on_and_off_in_about_half_of_the_samples() -> None:
     assert 60 < int(swapped.sum()) < 140
     assert torch.equal(y[swapped], x[swapped].flip(2))
     assert torch.equal(y[~swapped], x[~swapped])
+
+
+def test_noise_fills_up_to_its_share_of_the_cells() -> None:
+    frames = torch.zeros(64, 5, 2, 12, 12)
+    noisy = augment(frames, replace(PLAIN, noise=0.2), torch.Generator().manual_seed(0))
+    shares = noisy.mean((1, 2, 3, 4))
+    assert noisy.unique().tolist() == [0, 1]
+    assert 0.08 < float(shares.mean()) < 0.12
+    assert float(shares.max()) < 0.23
+    counts = torch.full((2, 5, 2, 12, 12), 3.0)
+    assert torch.equal(augment(counts, replace(PLAIN, noise=0.5), torch.Generator()), counts)

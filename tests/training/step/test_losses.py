@@ -8,6 +8,7 @@ from training.config import Objective
 from training.step.losses import (
     LOSSES,
     ce_count_loss,
+    class_weights,
     distillation,
     mean_loss,
     mse_count_loss,
@@ -106,3 +107,23 @@ def test_distillation_is_the_divergence_times_the_square_of_the_temperature(temp
     theirs, ours = (teacher / temperature).softmax(1), (LOGITS.mean(0) / temperature).softmax(1)
     divergence = (theirs * (theirs / ours).log()).sum(1).mean()
     torch.testing.assert_close(distillation(LOGITS, teacher, temperature), temperature**2 * divergence)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_class_weights_make_a_rare_class_count_as_much(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(3, 2, 4, generator=generator)
+    rare = torch.cat([values[:, :1].repeat(1, 6, 1), values[:, 1:].repeat(1, 2, 1)], 1)
+    even = torch.cat([values[:, :1].repeat(1, 4, 1), values[:, 1:].repeat(1, 4, 1)], 1)
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    weights = class_weights(labels, 2)
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([8 / 12, 2.0])
+    padded = torch.cat([weights, torch.ones(2)])
+    weighted = total_loss(rare, labels, Objective(loss=name, tet_weight=0.0), weights=padded)  # type: ignore[arg-type]
+    balanced = total_loss(even, torch.tensor([0] * 4 + [1] * 4), Objective(loss=name, tet_weight=0.0))  # type: ignore[arg-type]
+    assert float(weighted) == pytest.approx(float(balanced), rel=1e-5)
+
+
+def test_classes_of_one_size_need_no_weights() -> None:
+    assert class_weights(torch.tensor([0, 1, 1, 0]), 2) is None

@@ -1,0 +1,170 @@
+"""`spikesight label`: cut a long recording into named pieces by hand."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.recordings.play import picture
+from encoders.events import Events, SensorSize, empty_events
+from encoders.recordings.files import RecordingReader, format_of, write_recording
+from encoders.recordings.format import RecordingError
+
+DESCRIPTION = """Cut a recording into named pieces, each a recording of its own, without loss.
+
+  spikesight label walk.raw --mark 1.2-3.4=wave --mark 5-8=clap --to gestures
+                                              gestures/wave/walk-1.2-3.4.raw, gestures/clap/walk-5-8.raw
+  spikesight label walk.raw --to gestures     asks: look at a stretch, give it a name, write
+
+Times are seconds from the recording's first event. Asked for a word, these answer:
+  3             show the second from 3 s on          3-4.5        show a stretch
+  3-4.5=wave    mark it                              undo         forget the last mark
+  list          the marks so far                     write, quit  write the marks and stop; stop
+
+`train-dvs --data gestures` takes the folder."""
+
+PACKET_US = 20_000
+HELP = "3, 3-4.5, 3-4.5=wave, undo, list, write or quit"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stretch in seconds from the first event, and its class."""
+
+    begin_s: float
+    end_s: float
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.begin_s:g}-{self.end_s:g}={self.label}"
+
+
+def stretch(text: str) -> tuple[float, float]:
+    """`1.2-3.4` -> (1.2, 3.4); `3` -> (3.0, 4.0). Raises ValueError."""
+    begin, dash, end = text.partition("-")
+    try:
+        found = float(begin), float(end) if dash else float(begin) + 1
+    except ValueError:
+        raise ValueError(f"'{text}' is no stretch; write FROM-TO in seconds, for example 1.2-3.4") from None
+    if not 0 <= found[0] < found[1] < 1e9:
+        raise ValueError(f"'{text}' is no stretch: it must begin at 0 or later and end after it begins")
+    return found
+
+
+def mark(text: str) -> Mark:
+    """`1.2-3.4=wave` -> Mark. Raises ValueError."""
+    place, equals, label = (part.strip() for part in text.partition("="))
+    if not equals or not label or label.startswith(".") or any(c in label for c in "/\\\0"):
+        raise ValueError(f"'{text}' is no mark; write FROM-TO=CLASS, for example 1.2-3.4=wave")
+    return Mark(*stretch(place), label)
+
+
+def _argument(text: str) -> Mark:
+    try:
+        return mark(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="pieces go to FOLDER/<class>/")
+    parser.add_argument("--mark", type=_argument, action="append", default=[], metavar="FROM-TO=CLASS")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the marks that were given, or ask for them."""
+    size = RecordingReader(args.file).size
+    marks = args.mark or asked(args.file, size)
+    for path, count in write(args.file, size, marks, args.to):
+        print(f"{path}: {count:,} events")
+    return 0
+
+
+def part(file: Path, size: SensorSize, begin_s: float, end_s: float) -> Iterator[Events]:
+    """The events of a stretch, in pieces; times stay those of the recording."""
+    first = None
+    for packet in RecordingReader(file, size).packets(PACKET_US):
+        first = int(packet["t"][0]) if first is None else first
+        low, high = np.searchsorted(packet["t"], [first + round(begin_s * 1e6), first + round(end_s * 1e6)])
+        if high > low:
+            yield packet[low:high]
+        if high < len(packet):
+            return
+
+
+def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iterator[tuple[Path, int]]:
+    """Each mark as a recording <to>/<class>/<name>-<from>-<to> in the file's own format, where that can be written."""
+    suffix = _suffix(file)
+    for one in marks:
+        path = to / one.label / f"{file.stem}-{one.begin_s:g}-{one.end_s:g}{suffix}"
+        pieces = part(file, size, one.begin_s, one.end_s)
+        head = next(pieces, None)
+        if head is None:
+            raise RecordingError(f"there are no events between {one.begin_s:g} s and {one.end_s:g} s of {file}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def whole(head: Events = head, pieces: Iterator[Events] = pieces) -> Iterator[Events]:
+            yield head
+            yield from pieces
+
+        yield path, write_recording(path, whole(), size, warn=lambda text: print(f"warning: {text}", file=sys.stderr))
+
+
+def _suffix(file: Path) -> str:
+    """The file's own where we write its format, else that of AEDAT 4."""
+    try:
+        format_of(file)
+    except RecordingError:
+        return ".aedat4"
+    return file.suffix.lower()
+
+
+def asked(file: Path, size: SensorSize) -> list[Mark]:
+    """The marks that a person gives, line after line."""
+    marks: list[Mark] = []
+    print(f"{file}, {size} pixels: {HELP}")
+    while True:
+        try:
+            word = input("> ").strip()
+        except EOFError:
+            return marks
+        if word in ("quit", "q"):
+            return []
+        if word in ("write", "w"):
+            return marks
+        try:
+            _answer(word, marks, file, size)
+        except (ValueError, OSError) as error:
+            print(error)
+
+
+def _answer(word: str, marks: list[Mark], file: Path, size: SensorSize) -> None:
+    if word == "undo":
+        print(f"forgotten: {marks.pop()}" if marks else "there are no marks")
+    elif word == "list":
+        print("\n".join(map(str, marks)) or "there are no marks")
+    elif "=" in word:
+        marks.append(mark(word))
+        print(f"marked: {marks[-1]}")
+    elif word[:1].isdigit():
+        _show(file, size, *stretch(word))
+    else:
+        print(HELP)
+
+
+PICTURES = 4  # of a stretch, one after another
+
+
+def _show(file: Path, size: SensorSize, begin_s: float, end_s: float) -> None:
+    """A stretch as a few pictures in characters."""
+    step = (end_s - begin_s) / PICTURES
+    for n in range(PICTURES):
+        start = begin_s + n * step
+        found = np.concatenate([empty_events(), *part(file, size, start, start + step)])
+        print(f"{start:.2f} s, {len(found):,} events")
+        if len(found):
+            print(picture(found, size, 72, 18))

@@ -1,0 +1,71 @@
+"""`spikesight label`: pieces by hand, by flags and by asking, with nothing lost."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from encoders.events import SensorSize, make_events
+from encoders.recordings.files import read_recording, write_recording
+from training.data.folders import read_folder
+
+RANDOM = np.random.default_rng(1)
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Path:
+    t = np.sort(RANDOM.integers(2_000_000, 8_000_000, 4000))
+    t = t[(t < 6_000_000) | (t > 7_500_000)]
+    x, y = RANDOM.integers(0, 20, (2, len(t)))
+    write_recording(tmp_path / "walk.raw", make_events(t, x, y, x % 2), SensorSize(32, 20))
+    return tmp_path / "walk.raw"
+
+
+def between(path: Path, begin_s: float, end_s: float) -> np.ndarray:
+    events = read_recording(path).events
+    t = events["t"] - events["t"][0]
+    return events[(t >= begin_s * 1e6) & (t < end_s * 1e6)]
+
+
+def test_marks_become_recordings_of_a_folder_to_train_on(walk: Path, tmp_path: Path) -> None:
+    to = tmp_path / "gestures"
+    assert main(["label", str(walk), "--mark", "0.5-1.25=wave", "--mark", "2-3=big clap", "--to", str(to)]) == 0
+    for path, stretch in ((to / "wave" / "walk-0.5-1.25.raw", (0.5, 1.25)), (to / "big clap" / "walk-2-3.raw", (2, 3))):
+        recording = read_recording(path)
+        np.testing.assert_array_equal(recording.events, between(walk, *stretch))
+        assert recording.size == SensorSize(32, 20)
+    assert read_folder(to).labels == ("big clap", "wave")
+
+
+def test_marks_are_asked_for(
+    walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = iter(["0-0.5", "what", "1-2=wave", "2-3=oops", "undo", "9-8=wave", "list", "write"])
+    monkeypatch.setattr("builtins.input", lambda _: next(words))
+    assert main(["label", str(walk), "--to", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "forgotten: 2-3=oops" in said
+    assert "must begin at 0" in said
+    assert f"0.00 s, {len(between(walk, 0, 0.125))} events" in said
+    files = [str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*.raw")]
+    assert files == ["wave/walk-1-2.raw"]
+
+
+def test_quitting_writes_nothing(walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = iter(["1-2=wave", "quit"])
+    monkeypatch.setattr("builtins.input", lambda _: next(words))
+    assert main(["label", str(walk), "--to", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mark", ["1-2", "wave", "2-1=wave", "1-2=../x", "1-2=", "nan-2=x", "1-2=.x"])
+def test_what_is_no_mark_is_refused(walk: Path, tmp_path: Path, mark: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["label", str(walk), "--mark", mark, "--to", str(tmp_path / "out")])
+
+
+def test_a_stretch_without_events_is_a_sentence(walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["label", str(walk), "--mark", "4.2-5.2=wave", "--to", str(tmp_path / "out")]) == 2
+    assert "no events between 4.2 s and 5.2 s" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
