@@ -14,7 +14,7 @@ from training.data.sets import DataError, Window
 SLOT_US = 10_000  # events are counted in slots of this length
 PACKET_US = 100_000  # a long recording is read in pieces of this length
 LARGEST_SIDE = 64  # pixels of the network's input, for sensors that say nothing else
-SHORTEST_BIN_US, LONGEST_BIN_US = 20_000, 100_000
+SHORTEST_BIN_US, LONGEST_BIN_US = 30_000, 100_000
 STEPS = 10  # bins of a window
 CLIP_BIN_US, LONGEST_CLIP_US = 200_000, 5_000_000
 CLIPS = 5  # recordings of a class, from which on short ones are samples as they are
@@ -61,7 +61,7 @@ def suits(scans: Sequence[Scan], fewest: int) -> Window:
     """The window that suits recordings, of which the class with the fewest has `fewest`.
 
     Many short ones are samples as they are: bins of at most 200 ms over the median length. Of long ones windows are
-    cut: ten bins of 20 to 100 ms, so long that a bin has about 0.3 events for each pixel of the network's input.
+    cut: ten bins of 30 to 100 ms, so long that a bin has about 0.3 events for each pixel of the network's input.
     """
     sensor = scans[0].sensor
     scale = min(1.0, LARGEST_SIDE / max(sensor.width, sensor.height))

@@ -7,6 +7,7 @@ import pytest
 
 from app.cli import main
 from app.commands import doctor
+from tests.support.data_sets import write_takes
 
 
 def test_every_check_says_something() -> None:
@@ -44,3 +45,14 @@ def test_data_sets_are_told_apart(
     assert {f.state for f in every} == {"note"}
     main(["doctor", "--data", "all", "--root", str(tmp_path)])
     assert "nmnist" in capsys.readouterr().out
+
+
+def test_dropped_data_is_something_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", ())
+    write_takes(tmp_path / "short", ["cup.npz", "phone.npz"], 4)  # gaps of a second each
+    found = [f for f in doctor.check_data_sets(str(tmp_path / "short"), "data") if f.state == "FIX"]
+    assert len(found) == 1
+    assert "of the events are used" in found[0].text
+    assert main(["doctor", "--data", str(tmp_path / "short")]) == 1
+    write_takes(tmp_path / "long", [f"{name}-{n}.npz" for name in ("cup", "phone") for n in range(3)], 4)
+    assert main(["doctor", "--data", str(tmp_path / "long")]) == 0

@@ -82,8 +82,8 @@ def scans(seconds: float, rate: float, count: int) -> list[Scan]:
 def test_the_length_suits_rate_and_recordings() -> None:
     usual, dense, thin = (suits(scans(30, rate, 5), 1) for rate in (40_000, 3_000_000, 4_000))
     assert (usual.steps, usual.height, usual.width) == (10, 64, 64)
-    assert 25_000 <= usual.bin_us <= 40_000
-    assert (dense.bin_us, thin.bin_us) == (20_000, 100_000)
+    assert 30_000 <= usual.bin_us <= 40_000
+    assert (dense.bin_us, thin.bin_us) == (30_000, 100_000)
     clips = suits(scans(3, 40_000, 40), 20)
     assert 2_800_000 <= clips.steps * clips.bin_us <= 3_200_000
     assert suits(scans(0.3, 40_000, 40), 20).bin_us == 30_000
