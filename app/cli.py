@@ -16,6 +16,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "networks": {
         "train": ("app.commands.train", "train a spiking classifier on recordings or images"),
+        "teach": ("app.commands.teach", "learn one's own classes from few recordings, in seconds"),
         "convert": ("app.commands.convert", "turn a trained ANN into a spiking network"),
         "compare": ("app.commands.compare", "direct training, conversion and STDP side by side: one report"),
         "calibrate": ("app.commands.calibrate", "let a model say when it does not know, and how sure it is"),

@@ -25,6 +25,7 @@ from models.contract import Card, CheckpointError
 from models.known import Known
 from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.networks.taught import TaughtConfig, TaughtNetwork
 
 FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
@@ -37,6 +38,7 @@ FORMER_NAMES = {"settle": "warmup"}  # of settings, in checkpoints that are abou
 NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
     "spiking-resnet": (ResNetConfig, SpikingResNet),
     "converted": (ConvertedConfig, ConvertedNetwork),
+    "taught": (TaughtConfig, TaughtNetwork),
 }
 """Kinds of network a checkpoint may hold: its configuration and what builds it."""
 

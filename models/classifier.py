@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from encoders.alignment import FollowingBinner, aligned
 from encoders.dvs import DvsEncoder, StreamBinner
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
@@ -27,6 +28,7 @@ from models.contract import Card, CheckpointError, Contract
 from models.energy.metering import DenseMeter, Meter, dense_macs
 from models.engine.engine import Engine, why_not
 from models.networks.converted.network import ConvertedNetwork
+from models.networks.taught import TaughtNetwork, Watch
 from models.neurons.layers import spikes_at_all
 from models.neurons.state import State, split_state, stack_states, zero_state
 from models.rates import Rates
@@ -51,6 +53,29 @@ def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:
     return DvsEncoder(sensor, (contract.height, contract.width), contract.bin_us, contract.steps, contract.encoding)
 
 
+def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
+    """What cuts a live stream from a sensor of this size into a network's inputs."""
+    if contract.frame == "object":
+        return FollowingBinner(sensor, (contract.height, contract.width), contract.bin_us, contract.steps)
+    return StreamBinner(encoder_for(contract, sensor))
+
+
+LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
+
+
+def aligned_sample(contract: Contract, events: np.ndarray) -> np.ndarray | None:
+    """uint8 [T, 2, H, W] of a recording that is one sample of a network that takes aligned events; None of any other.
+
+    `events` are sorted by time.
+    """
+    window_us = contract.steps * contract.bin_us
+    if contract.frame != "object" or len(events) < 2 or events["t"][-1] - events["t"][0] > LONGEST_SAMPLE * window_us:
+        return None
+    size = contract.height, contract.width
+    encoder = DvsEncoder(SensorSize(contract.width, contract.height), size, contract.bin_us, contract.steps)
+    return encoder(aligned(events, size, window_us), 0)[:, 0]
+
+
 class Classifier:
     """A network ready to predict. Holds no stream's state; used from one thread at a time."""
 
@@ -68,7 +93,10 @@ class Classifier:
         self.origin: Origin = origin_of(self.network)
         self._meter = DenseMeter(self.ann_macs) if self.origin == "ann" else Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
-        self._rates = Rates(self.network, layers) if self._engine is None and layers else None
+        self._rates = None
+        if self._engine is None and layers:
+            taught = self.network if isinstance(self.network, TaughtNetwork) else None
+            self._rates = Rates(self.network, layers) if taught is None else Watch(taught, layers)
         if self.known is not None and self.step(torch.zeros(1, *shape), self._zero).rates.shape[1] != self.known.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
 
@@ -156,7 +184,13 @@ class Classifier:
         Raises ValueError for a model that takes images.
         """
         contract = self.contract
-        binner = StreamBinner(encoder_for(contract, sensor))
+        if (sample := aligned_sample(contract, events)) is not None:
+            begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1
+            edges = [begin + length * step // contract.steps for step in range(contract.steps + 1)]
+            return [
+                Input(x, start, end, int(np.count_nonzero(x)), False) for x, start, end in zip(sample, edges, edges[1:])
+            ]
+        binner = binner_for(contract, sensor)
         bins = [*binner.push(events), *binner.flush()]
         if not bins:
             empty = np.zeros(contract.shape, np.uint8)

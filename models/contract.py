@@ -26,6 +26,7 @@ class Contract:
     mean: tuple[float, ...] = ()  # images: per channel, of values in [0, 1]
     std: tuple[float, ...] = ()
     still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
+    frame: Literal["sensor", "object"] = "sensor"  # events: the sensor as it is, or aligned (encoders/alignment.py)
     readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T
 
     def __post_init__(self) -> None:
@@ -41,6 +42,8 @@ class Contract:
             raise ValueError("an event contract needs 2 channels, a sensor size and bin_us")
         if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels) or any(s <= 0 for s in self.std):
             raise ValueError("mean and std need one entry a channel, std positive")
+        if self.frame not in ("sensor", "object") or (self.frame == "object" and self.kind != "events"):
+            raise ValueError("frame must be 'sensor', or 'object' of events")
         if not 0 <= self.readout <= self.steps:
             raise ValueError("readout must lie between 0 and steps")
 

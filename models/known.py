@@ -190,16 +190,27 @@ def running_mean(steps: NDArray) -> Floats:
     return np.cumsum(steps, 1, dtype=np.float64) / np.arange(1, steps.shape[1] + 1).reshape(shape)
 
 
-def fit_known(layers: int, training: Windows, validation: Windows) -> Known:
-    """The distance from the training windows, all else from validation windows. Raises ValueError for too few."""
+def fit_known(
+    layers: int,
+    training: Windows,
+    validation: Windows,
+    *,
+    shrink: float = SHRINK,
+    distances: Floats | None = None,
+) -> Known:
+    """The distance from the training windows, all else from validation windows. Raises ValueError for too few.
+
+    `distances` [M, T] are those of validation windows that were trained on as well, from fits without them.
+    """
     if len(validation.labels) < 20:
         raise ValueError(f"{len(validation.labels)} validation samples are too few to fix thresholds on; 20 at least")
-    distance = ClassDistance.fit(np.sqrt(training.rates[:, -1]), training.labels, training.weights)
+    distance = ClassDistance.fit(np.sqrt(training.rates[:, -1]), training.labels, training.weights, shrink)
     rows: list[Sequence[float]] = []
     weights = validation.weights
     for at in range(validation.logits.shape[1]):
         logits, active = validation.logits[:, at], validation.active[:, at]
-        far = np.log(np.maximum(distance.score(np.sqrt(validation.rates[:, at])), 1e-12))
+        found = distance.score(np.sqrt(validation.rates[:, at])) if distances is None else distances[:, at]
+        far = np.log(np.maximum(found, 1e-12))
         cold = energy(logits)
         (far_mean, far_spread), (cold_mean, cold_spread) = moments(far, weights), moments(cold, weights)
         strange = (far - far_mean) / far_spread + (cold - cold_mean) / cold_spread

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from models.contract import CheckpointError
     from models.steps import Prediction
     from spikesight.model import Model, load, models
+    from training.teach.teach import teach
 
 __all__ = [
     "CheckpointError",
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "models",
     "read",
+    "teach",
     "write_recording",
 ]
 
@@ -45,6 +47,7 @@ HOMES = {
     "load": "spikesight.model:load",
     "models": "spikesight.model:models",
     "read": "encoders.recordings.files:read_recording",
+    "teach": "training.teach.teach:teach",
     "write_recording": "encoders.recordings.files:write_recording",
 }
 

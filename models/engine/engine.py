@@ -22,7 +22,8 @@ from models.engine.structs import NativeBuffer, NativeLayer, NativeRun
 from models.native.build import build, library
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.resnet import SpikingResNet
-from models.neurons.state import State
+from models.networks.taught import SLICES, STEPS, TaughtNetwork
+from models.neurons.state import State, stack_states
 
 MEMBRANES = "membranes"
 PRECISIONS = ("fp32", "bf16")
@@ -76,6 +77,8 @@ def why_not(network: nn.Module) -> str:
         return "its weights are not float32 on the CPU"
     if isinstance(network, ConvertedNetwork):
         return unplanned(network)
+    if isinstance(network, TaughtNetwork):
+        return why_not(network.backbone)
     if not isinstance(network, SpikingResNet):
         return f"{type(network).__name__} is no network that the engine knows"
     if network.config.neuron.kind not in KINDS:
@@ -94,7 +97,8 @@ class Engine:
     The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
     benchmarks, since "auto" gives the same bits. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
     that dense frames take half the time; None asks SPIKESIGHT_PRECISION and then takes "fp32", exact. The first `rates`
-    neuron layers note their channels' rates (models/rates.py). Raises RuntimeError where `why_not` gives a reason.
+    neuron layers note their channels' rates (models/rates.py), of a spiking ResNet in `places` x `places` parts a map;
+    a taught network's are means over its window. Raises RuntimeError where `why_not` gives a reason.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Engine:
         choice: str = "auto",
         precision: str | None = None,
         rates: int = 0,
+        places: int = 1,
     ) -> None:
         lib = library()
         if lib is None:
@@ -113,11 +118,15 @@ class Engine:
         if reason := why_not(network):
             raise RuntimeError(f"the engine does not run this network: {reason}")
         self._force, self._library, rounded = CHOICES[choice], lib, rounds_weights(precision)
+        self._taught, self._watched = network if isinstance(network, TaughtNetwork) else None, rates
         if isinstance(network, ConvertedNetwork):
             self._plan = make_converted_plan(network, rounded=rounded, rates=rates)
+        elif self._taught is not None:
+            places, layers = self._taught.config.places, len(self._taught.neurons)
+            self._plan = make_plan(self._taught.backbone, height, width, rounded=rounded, rates=layers, places=places)
         else:
             assert isinstance(network, SpikingResNet)
-            self._plan = make_plan(network, height, width, rounded=rounded, rates=rates)
+            self._plan = make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
         self.shape, self.classes, self.state_size = self._plan.shape, self._plan.classes, self._plan.state_size
         self.is_signed = any(buffer.is_signed for buffer in self._plan.buffers)
         if self.shape[1:] != (height, width):
@@ -135,7 +144,8 @@ class Engine:
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""
-        return {MEMBRANES: torch.zeros(n, self.state_size)}
+        membranes = {MEMBRANES: torch.zeros(n, self.state_size)}
+        return membranes if self._taught is None else membranes | self._taught.memory_state(n)
 
     def run(self, x_seq: Tensor, state: State | None = None) -> EngineResult:
         """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros).
@@ -180,7 +190,23 @@ class Engine:
         )
         if self._library.engine_run(self._handle, ctypes.addressof(call)):
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
-        return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster, rates)
+        result = EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster, rates)
+        return result if self._taught is None else self._taught_result(self._taught, x_seq, state or {}, result)
+
+    def _taught_result(
+        self, network: TaughtNetwork, x_seq: Tensor, before: State, result: EngineResult
+    ) -> EngineResult:
+        """The head's logits from the backbone's rates; each stream by itself, so that company changes no bit."""
+        parts: list[tuple[Tensor, Tensor]] = []
+        states: list[State] = []
+        for n in range(x_seq.shape[1]):
+            memory = {key: before[key][n : n + 1] for key in (SLICES, STEPS) if key in before}
+            features = network.features(x_seq[:, n : n + 1], result.rates[:, n : n + 1], memory)
+            logits = torch.stack([network.head(step) for step in features])
+            parts.append((logits, network.watched(features, self._watched)))
+            states.append(memory)
+        logits, rates = (torch.cat(kind, 1) for kind in zip(*parts))
+        return result._replace(logits=logits, rates=rates, state=result.state | stack_states(states))
 
     def uses(self) -> list[LayerUse]:
         """Density and kernel of each convolution since the last call."""

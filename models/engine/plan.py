@@ -212,15 +212,16 @@ class Writer:
         held = self.plan.hold(full), self.plan.hold(offsets)
         self.plan.readout = NativeReadout(spikes.number, classes, wide, *held)
 
-    def number_outputs(self, rates: int) -> None:
+    def number_outputs(self, rates: int, places: int = 1) -> None:
         """Rows of the raster in the order of the network's neurons, not of the pass; the first `rates` of them note
-        their channels' rates.
+        their channels' rates in `places` x `places` parts of the map, which must divide it.
         """
         by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
         for layer in by_slot[:rates]:
             layer.rate_channels = self.plan.states[self.slots[layer.neuron - 1]][1]
             layer.rate_first = self.plan.rates_size
-            self.plan.rates_size += layer.rate_channels
+            layer.rate_places = places
+            self.plan.rates_size += layer.rate_channels * places**2
         for layer in by_slot:
             layer.raster_first = self.plan.raster_rows
             self.plan.raster_rows += layer.raster_rows

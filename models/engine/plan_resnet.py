@@ -117,8 +117,8 @@ class Planner(Writer):
         h = self.branch(block, spikes, [block.neuron2, cast(Neuron, block.neuron3)])
         return self.arrive(self.sum_with_shortcut(block, h, x), outputs_of(block), following)
 
-    def make(self, rates: int) -> Plan:
-        """The plan of the whole network; its first `rates` neuron layers note their rates."""
+    def make(self, rates: int, places: int) -> Plan:
+        """The plan of the whole network; its first `rates` neuron layers note their rates in places."""
         network, (layer, channels) = self.network, self.stem()
         if network.config.block == "ms":
             blocks = cast(list[MsBlock], list(network.blocks))
@@ -130,10 +130,12 @@ class Planner(Writer):
             for block in cast(list[PlainBlock | SewBlock], list(network.blocks)):
                 spikes = self.sew(block, spikes) if isinstance(block, SewBlock) else self.plain(block, spikes)
         self.write_readout(spikes, network.readout.weight, network.readout.bias)
-        self.number_outputs(rates)
+        self.number_outputs(rates, places)
         return self.plan
 
 
-def make_plan(network: SpikingResNet, height: int, width: int, *, rounded: bool, rates: int = 0) -> Plan:
+def make_plan(
+    network: SpikingResNet, height: int, width: int, *, rounded: bool, rates: int = 0, places: int = 1
+) -> Plan:
     """The native plan of an evaluated SpikingResNet for inputs [*, *, C, height, width]."""
-    return Planner(network, height, width, rounded).make(rates)
+    return Planner(network, height, width, rounded).make(rates, places)

@@ -41,6 +41,7 @@ class NativeLayer(ctypes.Structure):
         ("raster_first", NUMBER),
         ("rate_channels", NUMBER),
         ("rate_first", NUMBER),
+        ("rate_places", NUMBER),
     ]
 
 

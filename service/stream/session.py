@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.dvs import Bin, StreamBinner, progress_us
+from encoders.dvs import Bin, progress_us
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
-from models.classifier import Classifier, encoder_for
+from models.classifier import Classifier, binner_for
 from models.steps import Answer, Input, Outcome, SessionError, Steady
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
@@ -37,7 +37,7 @@ class Session:
         self.sensor = sensor
         self.track = classifier.track(steady)
         self.rest = classifier.rest()
-        self.binner = StreamBinner(encoder_for(contract, sensor)) if self.takes_events else None
+        self.binner = binner_for(contract, sensor) if self.takes_events else None
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
         self._emulator: Emulator | None = None
@@ -68,7 +68,7 @@ class Session:
         size = SensorSize(gray.shape[1], gray.shape[0])
         if size != self.sensor:
             self.sensor = size
-            self.binner = StreamBinner(encoder_for(self.classifier.contract, size))
+            self.binner = binner_for(self.classifier.contract, size)
             self._emulator, self._reset = None, self.track.readout.seen > 0
         if self._emulator is None:
             self._emulator = Emulator(size, self.pixels)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from encoders.dvs import Bin, StreamBinner
-from encoders.events import Events, SensorSize
+from encoders.events import Events, SensorSize, empty_events
 from encoders.recordings.files import RecordingReader
 from encoders.recordings.format import RecordingError
-from models.classifier import Classifier, encoder_for
+from models.classifier import Classifier, aligned_sample, encoder_for
 from models.known import softmax
 from models.steps import Readout
 from training.config import TrainConfig
@@ -24,7 +24,7 @@ from training.data.load import DATA_NAMES, list_data
 from training.data.own import SPARSE
 from training.data.recordings import RECORDED, digest, read_item
 from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
-from training.data.windows import PACKET_US
+from training.data.windows import PACKET_US, starts
 from training.step.batches import evaluation_input
 
 AT_ONCE = 32  # windows that run through the network together
@@ -162,6 +162,9 @@ def _windows(classifier: Classifier, item: Item, number: int) -> Iterator[_Windo
     """The bins that a stream of this recording has, T at a time; the rest counts from half a window on."""
     steps = classifier.contract.steps
     sensor, packets = _packets(item)
+    if classifier.contract.frame == "object":
+        yield from _aligned_windows(classifier, number, packets)
+        return
     binner, held, first, made = StreamBinner(encoder_for(classifier.contract, sensor)), [], None, 0
 
     def closed() -> Iterator[Bin]:
@@ -177,6 +180,27 @@ def _windows(classifier: Classifier, item: Item, number: int) -> Iterator[_Windo
             held, made = [], made + 1
     if held and (2 * len(held) >= steps or not made):
         yield _Window(number, held[0].start_us - (first or 0), held)
+
+
+def _aligned_windows(classifier: Classifier, number: int, packets: Iterator[Events]) -> Iterator[_Window]:
+    """The same for a network that takes aligned events: a short recording whole, else windows, each by itself."""
+    contract, parts = classifier.contract, list(packets)
+    events = np.concatenate(parts) if parts else empty_events()
+    if (whole := aligned_sample(contract, events)) is not None:
+        pieces = [(0, whole)]
+    else:
+        window_us, first = contract.steps * contract.bin_us, int(events["t"][0])
+        begins = starts(0, int(events["t"][-1]) - first + 1, window_us, window_us)
+        edges = np.searchsorted(events["t"], [(first + b, first + b + window_us) for b in begins])
+        cut = [(begin, aligned_sample(contract, events[low:high])) for begin, (low, high) in zip(begins, edges)]
+        pieces = [(begin, sample) for begin, sample in cut if sample is not None]
+    for begin, sample in pieces:
+        edges = begin + np.arange(contract.steps + 1) * contract.bin_us
+        yield _Window(
+            number,
+            begin,
+            [Bin(x, int(a), int(b), int(np.count_nonzero(x)), False) for x, a, b in zip(sample, edges, edges[1:])],
+        )
 
 
 class _Stream:

@@ -147,20 +147,29 @@ void note_raster(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
 
 void note_rates(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
     const auto* spikes = reinterpret_cast<const uint8_t*>(plan.frame(layer.spikes, f));
-    const int64_t pixels = layer.height * layer.width, channels = layer.channels;
+    const int64_t channels = layer.channels, side = layer.rate_places;
+    const int64_t rows = side == 1 ? 1 : layer.height / side;  // a whole map is one long row
+    const int64_t columns = side == 1 ? layer.height * layer.width : layer.width / side;
     float* to = run.rates + (f % run.steps * run.streams + f / run.steps) * run.rates_size + layer.rate_first;
-    for (int64_t first = 0; first < layer.rate_channels; first += 16) {
-        int32_t fired[16] = {};
-        for (int64_t p = 0; p < pixels;) {
-            Bytes16 some{};  // as many as a byte can count
-            for (const int64_t end = std::min(pixels, p + 255); p < end; ++p) {
-                Bytes16 bytes;
-                memcpy(&bytes, spikes + p * channels + first, 16);
-                some -= Bytes16(bytes != 0);  // true is -1
+    for (int64_t place = 0; place < side * side; ++place) {
+        const uint8_t* corner = spikes + (place / side * rows * layer.width + place % side * columns) * channels;
+        for (int64_t first = 0; first < layer.rate_channels; first += 16) {
+            int32_t fired[16] = {};
+            for (int64_t y = 0; y < rows; ++y) {
+                const uint8_t* row = corner + y * layer.width * channels + first;
+                for (int64_t x = 0; x < columns;) {
+                    Bytes16 some{};  // as many as a byte can count
+                    for (const int64_t end = std::min(columns, x + 255); x < end; ++x) {
+                        Bytes16 bytes;
+                        memcpy(&bytes, row + x * channels, 16);
+                        some -= Bytes16(bytes != 0);  // true is -1
+                    }
+                    for (int c = 0; c < 16; ++c) fired[c] += some[c];
+                }
             }
-            for (int c = 0; c < 16; ++c) fired[c] += some[c];
+            for (int64_t c = first; c < std::min(layer.rate_channels, first + 16); ++c)
+                to[c * side * side + place] = float(fired[c - first]) / float(rows * columns);
         }
-        for (int64_t c = first; c < std::min(layer.rate_channels, first + 16); ++c) to[c] = float(fired[c - first]) / float(pixels);
     }
 }
 

@@ -45,6 +45,7 @@ struct Layer {
     const int32_t* raster;
     int64_t raster_rows, raster_first;
     int64_t rate_channels, rate_first;  // its channels whose rates are noted, and where: 0: none
+    int64_t rate_places;                // a side: each channel notes [places, places] parts of its map
 };
 
 struct Readout {
@@ -63,7 +64,7 @@ struct Run {
     int64_t* layer_spikes;  // [N, L]
     int64_t* synops;        // [N]
     uint8_t* raster;        // [N, R]
-    float* rates;           // [T, N, S]: shares of channels' neurons that fired, of layers that note them
+    float* rates;           // [T, N, S]: shares of channels' neurons that fired in each place, of layers that note them
     int64_t spike_layers, raster_rows, rates_size;
     int64_t force;   // 0: choose; 1: always scatter; 2: always dense
     int64_t frozen;  // the input is the same in all steps: x is [N, C, H, W], and the first layer sums it once

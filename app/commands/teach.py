@@ -1,0 +1,64 @@
+"""`spikesight teach`: a head for one's own classes on a frozen network, from few examples, in seconds."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """\
+Learn to tell the classes of a folder of recordings, from few of them, in seconds: a linear head on a frozen network.
+
+  spikesight teach --data my_things --to runs/things         all recordings, <class>/<file> or another layout
+  spikesight teach --data my_signs --to runs/signs --shots 5 five of each class, drawn at random
+  spikesight evaluate runs/things another_day                and serve, predict, export, as any model
+
+Short recordings, five or more a class, are learnt as wholes; of longer ones windows. The accuracy it tells is that on
+pieces the head was not shown; then what to show next."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="recordings, in a layout that train-dvs takes")
+    parser.add_argument("--to", required=True, type=Path, metavar="MODEL", help="the folder to write the model to")
+    parser.add_argument("--shots", type=int, default=0, metavar="K", help="examples a class, at random; without, all")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of that draw (default 0)")
+    parser.add_argument(
+        "--features", default="nmnist", metavar="MODEL", help="the frozen network: a name or folder (default nmnist)"
+    )
+    parser.add_argument(
+        "--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of the folder's names"
+    )
+    parser.add_argument(
+        "--window-ms", type=int, default=0, help="length of an example; without, as suits the recordings"
+    )
+    parser.add_argument("--json", action="store_true", help="one line of JSON in place of sentences")
+
+
+def run(args: argparse.Namespace) -> int:
+    from training.teach.teach import teach
+
+    if min(args.shots, args.window_ms, args.seed) < 0:
+        raise ValueError("--shots, --seed and --window-ms cannot be negative")
+    told = teach(
+        args.data,
+        args.to,
+        features=args.features,
+        shots=args.shots,
+        seed=args.seed,
+        layout=args.layout,
+        window_ms=args.window_ms,
+    )
+    print(json.dumps(told) if args.json else _words(told))
+    return 0
+
+
+def _words(told: dict[str, Any]) -> str:
+    lines = [f"shown: {', '.join(f'{count} of {label}' for label, count in told['examples'].items())}"]
+    if told["accuracy"] is not None:
+        low, high = told["interval"]
+        lines.append(
+            f"of pieces it was not shown: {told['correct']} of {told['count']} right, {told['accuracy']:.1%} "
+            f"({low:.1%} to {high:.1%})"
+        )
+    lines += told["advice"]
+    lines.append(f"{told['model']}: try it with spikesight serve --model {told['model']}")
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""Events centred on the thing they show, scaled to its extent and, for a whole recording, paced by its activity.
+
+What few examples cannot teach is taken out before: where in the picture the thing is, how large, and how fast it went.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.dvs import Bin, DvsEncoder, StreamBinner
+from encoders.events import EVENTS, Events, SensorSize
+
+EXTENT = 2.2  # half a side of the crop, by the mean distance of events from their medians
+PACE = 0.5  # share of a recording's time that runs by its events in place of the clock
+REMEMBERED = 0.95  # of the marginals, from a live step to the next
+PRIOR = 300.0  # events, spread evenly over the sensor, that a live stream begins with
+FINEST = 128  # pixels of the sensor's longer side, of which a live crop is taken
+
+
+def frame_of(x: NDArray[np.number], y: NDArray[np.number]) -> tuple[float, float, float]:
+    """Middle and half side of the square around events at these places, in their unit."""
+    middle_x, middle_y = float(np.median(x)), float(np.median(y))
+    half = EXTENT * float(np.hypot(np.abs(x - middle_x).mean(), np.abs(y - middle_y).mean()))
+    return middle_x, middle_y, max(half, 1.0)
+
+
+def aligned(events: Events, size: tuple[int, int], length_us: int) -> Events:
+    """A recording as if it filled [0, length_us) and a sensor of this (height, width), sorted; what is outside is lost.
+
+    `events` are sorted by time. Fewer than two are no recording and give none.
+    """
+    if len(events) < 2:
+        return np.empty(0, EVENTS)
+    height, width = size
+    middle_x, middle_y, half = frame_of(events["x"], events["y"])
+    x = np.floor(((events["x"] - middle_x) / half + 1) / 2 * width).astype(np.int64)
+    y = np.floor(((events["y"] - middle_y) / half + 1) / 2 * height).astype(np.int64)
+    clock = (events["t"] - events["t"][0]) / (events["t"][-1] - events["t"][0] + 1)
+    share = (1 - PACE) * clock + PACE * np.arange(len(events)) / len(events)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    out = np.empty(int(inside.sum()), EVENTS)
+    out["t"], out["p"] = (share[inside] * length_us).astype(np.int64), events["p"][inside]
+    out["x"], out["y"] = x[inside], y[inside]
+    return out
+
+
+class FollowingBinner(StreamBinner):
+    """Bins of a stream that goes on, cropped to `size` (height, width) by the events of the last steps, weighted by
+    their age. A stream that is restored from a snapshot finds its place anew.
+    """
+
+    def __init__(self, sensor: SensorSize, size: tuple[int, int], bin_us: int, steps: int) -> None:
+        scale = min(1.0, FINEST / max(sensor.width, sensor.height))
+        fine = max(1, round(sensor.height * scale)), max(1, round(sensor.width * scale))
+        super().__init__(DvsEncoder(sensor, fine, bin_us, steps))
+        self._size, self._fine = size, fine
+        self._forget()
+
+    def _forget(self) -> None:
+        self._rows, self._columns = (np.full(side, PRIOR / side) for side in self._fine)
+
+    def _close(self, bins: list[Bin]) -> None:
+        super()._close(bins)
+        if bins[-1].reset:
+            self._forget()
+        bins[-1] = replace(bins[-1], x=self._crop(bins[-1].x))
+
+    def _crop(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """One step of the sensor, uint8 [2, h, w], around the thing; binary [2, H, W]."""
+        self._columns = self._columns * REMEMBERED + seen.sum((0, 1), dtype=np.float64)
+        self._rows = self._rows * REMEMBERED + seen.sum((0, 2), dtype=np.float64)
+        x, spread_x = _median(self._columns)
+        y, spread_y = _median(self._rows)
+        half = max(1.0, EXTENT * float(np.hypot(spread_x, spread_y)))
+        polarity, row, column = np.nonzero(seen)
+        u = np.floor(((column + 0.5 - x) / half + 1) / 2 * self._size[1]).astype(np.int64)
+        v = np.floor(((row + 0.5 - y) / half + 1) / 2 * self._size[0]).astype(np.int64)
+        inside = (u >= 0) & (u < self._size[1]) & (v >= 0) & (v < self._size[0])
+        out = np.zeros((2, *self._size), np.uint8)
+        out[polarity[inside], v[inside], u[inside]] = 1
+        return out
+
+
+def _median(weights: NDArray[np.float64]) -> tuple[float, float]:
+    """Median and mean distance from it of places 0.5, 1.5, ... with these weights."""
+    sums = np.cumsum(weights)
+    at = int(np.searchsorted(sums, sums[-1] / 2))
+    median = at + (sums[-1] / 2 - (sums[at] - weights[at])) / weights[at]
+    places = np.arange(len(weights)) + 0.5
+    return median, float((np.abs(places - median) * weights).sum() / sums[-1])

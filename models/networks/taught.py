@@ -1,0 +1,164 @@
+"""A frozen spiking ResNet with a taught head: a linear layer on the firing rates of all layers in places.
+
+The rates are those of the last `window` steps, cut into `slices` so that order counts, and their square roots, whose
+variance is about the same at any rate. The input's own rates, in finer places, may stand beside them: they are what is
+left of the picture without a network.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.neurons.layers import Neuron
+from models.neurons.state import State
+
+SLICES, STEPS = "memory.slices", "memory.steps"
+LEAST_RATE = 1e-3  # added under the square root
+
+
+@dataclass(frozen=True)
+class TaughtConfig:
+    """The backbone's shape, and what the head looks at."""
+
+    backbone: ResNetConfig = field(default_factory=ResNetConfig)
+    classes: int = 2
+    window: int = 10  # steps
+    slices: int = 1  # of equal length
+    places: int = 2  # a side, of every layer's map
+    input_places: int = 0  # a side, of the input; 0: the head does not look at it
+    height: int = 32
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        if self.classes < 1 or not 1 <= self.slices <= self.window <= 10_000 or self.window % self.slices:
+            raise ValueError("classes must be positive, and slices divide the window of at most 10000 steps")
+        if self.places < 1 or self.input_places < 0:
+            raise ValueError("places must be positive, input_places not negative")
+        if self.input_places and (self.height % self.input_places or self.width % self.input_places):
+            raise ValueError("input_places must divide height and width")
+
+
+def in_places(maps: Tensor, side: int) -> Tensor:
+    """Means over `side` x `side` parts of maps [..., C, H, W], which they must divide: [..., C side side]."""
+    height, width = maps.shape[-2] // side, maps.shape[-1] // side
+    return maps.unflatten(-1, (side, width)).unflatten(-3, (side, height)).mean((-3, -1)).flatten(-3)
+
+
+class Memory(nn.Module):
+    """The last `window` steps of whatever is fed to it, as `slices` means a value.
+
+    State: sums of each slice and of the one that is being filled, [N, slices + 1, V], and the steps so far, [N, 1].
+    While a slice is being filled, the older ones are interpolated, so that the window slides smoothly.
+    """
+
+    def __init__(self, window: int, slices: int) -> None:
+        super().__init__()
+        self.slices, self.length = slices, window // slices
+
+    def forward(self, values: Tensor, state: State) -> Tensor:
+        """Values [T, N, V] to means [T, N, slices V], the oldest slice first; a slice not yet reached is 0."""
+        if SLICES in state:
+            sums, steps = state[SLICES], state[STEPS]
+        else:
+            sums = values.new_zeros(values.shape[1], self.slices + 1, values.shape[2])
+            steps = values.new_zeros(values.shape[1], 1)
+        means: list[Tensor] = []
+        for value in values:
+            filling = sums[:, -1:] + value[:, None]
+            filled = torch.remainder(steps, self.length) + 1
+            steps = steps + 1
+            part = (filled / self.length)[:, :, None]
+            shown = (1 - part) * sums[:, :-1] + torch.cat([part * sums[:, 1:-1], filling], 1)
+            means.append((shown / steps.clamp(max=self.length)[:, :, None]).flatten(1))
+            moved = torch.cat([sums[:, 1:-1], filling, torch.zeros_like(filling)], 1)
+            sums = torch.where(part == 1, moved, torch.cat([sums[:, :-1], filling], 1))
+            steps = torch.where(steps >= 2 * self.length, steps - self.length, steps)
+        state[SLICES], state[STEPS] = sums, steps
+        return torch.stack(means)
+
+
+class TaughtNetwork(nn.Module):
+    """The backbone, the memory of its rates, the head. The network keeps no state: it takes and returns it."""
+
+    def __init__(self, config: TaughtConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = SpikingResNet(config.backbone)
+        self.neurons = [module for module in self.backbone.modules() if isinstance(module, Neuron)]
+        self.memory = Memory(config.window, config.slices)
+        self.channels = self._count_channels()
+        observed = sum(self.channels) * config.places**2 + config.backbone.in_channels * config.input_places**2
+        self.head = nn.Linear(observed * config.slices, config.classes)
+
+    def _count_channels(self) -> list[int]:
+        """Of each neuron layer."""
+        config, state = self.config, State()
+        x = torch.zeros(1, 1, config.backbone.in_channels, config.height, config.width)
+        with torch.no_grad():
+            was_training = self.backbone.training
+            self.backbone.eval().features(x, state)
+            self.backbone.train(was_training)
+        for key, maps in state.items():
+            if maps.shape[2] % config.places or maps.shape[3] % config.places:
+                raise ValueError(f"places must divide the maps of {key}, {maps.shape[2]}x{maps.shape[3]}")
+        return [state[neuron.key].shape[1] for neuron in self.neurons]
+
+    def observed(self, x_seq: Tensor, rates: Tensor) -> Tensor:
+        """What is kept of each step, [T, N, V]: the layers' rates [T, N, R] and, if wanted, the input's."""
+        side = self.config.input_places
+        return torch.cat([rates, in_places((x_seq != 0).to(rates.dtype), side)], 2) if side else rates
+
+    def features(self, x_seq: Tensor, rates: Tensor, state: State) -> Tensor:
+        """What the head looks at after each step, [T, N, F]; `state` gets the memory after them."""
+        return torch.sqrt(self.memory(self.observed(x_seq, rates), state) + LEAST_RATE)
+
+    def memory_state(self, n: int) -> State:
+        """The memory of n streams before their first step."""
+        values = self.head.in_features // self.config.slices
+        return {SLICES: torch.zeros(n, self.config.slices + 1, values), STEPS: torch.zeros(n, 1)}
+
+    def watched(self, features: Tensor, layers: int) -> Tensor:
+        """Rates by channel of the first `layers` neuron layers over the window, of features [T, N, F]: [T, N, S]."""
+        config, count = self.config, sum(self.channels[:layers])
+        means = (features**2 - LEAST_RATE).unflatten(2, (config.slices, -1)).mean(2)
+        return means[..., : count * config.places**2].unflatten(2, (count, config.places**2)).mean(3).clamp(min=0)
+
+    def rates(self, x_seq: Tensor, state: State) -> Tensor:
+        """The backbone's rates in places, [T, N, R]; `state` gets its membranes after the steps."""
+        spikes: list[Tensor] = []
+
+        def keep(_: nn.Module, __: tuple[Tensor, ...], out: Tensor) -> None:
+            spikes.append(out)
+
+        handles = [module.register_forward_hook(keep) for module in self.neurons]
+        try:
+            self.backbone.features(x_seq.to(self.backbone.readout.weight.dtype), state)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.cat([in_places((s != 0).to(s.dtype), self.config.places) for s in spikes], 2)
+
+    def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """x_seq [T, N, C, H, W] and the state before it to (logits [T, N, K], the state after it)."""
+        channels = self.config.backbone.in_channels
+        if x_seq.ndim != 5 or x_seq.shape[2] != channels:
+            raise ValueError(f"x_seq must be [T, N, {channels}, H, W], not {tuple(x_seq.shape)}")
+        after = dict(state or {})
+        return self.head(self.features(x_seq, self.rates(x_seq, after), after)), after
+
+
+class Watch:
+    """What `known` is judged by of a network that runs in PyTorch: `read` gives float32 [T, N, S] of the last pass."""
+
+    def __init__(self, network: TaughtNetwork, layers: int) -> None:
+        self._network, self._layers, self._features = network, layers, torch.zeros(0)
+        network.head.register_forward_pre_hook(self._note)
+
+    def _note(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._features = inputs[0]
+
+    def read(self) -> Tensor:
+        """Rates by channel over the window."""
+        return self._network.watched(self._features, self._layers)

@@ -1,0 +1,60 @@
+"""Aligned events: neither the place, the size nor the pace of a thing is left in them."""
+
+import numpy as np
+
+from encoders.alignment import FollowingBinner, aligned
+from encoders.events import SensorSize, make_events
+from tests.support.data_sets import digit_events
+
+SIZE = (32, 32)
+
+
+def moved(events: np.ndarray, x: int, y: int, scale: int = 1) -> np.ndarray:
+    return make_events(events["t"], events["x"] * scale + x, events["y"] * scale + y, events["p"])
+
+
+def test_place_and_size_leave_no_trace() -> None:
+    events = digit_events(0, 1, 2000)
+    here = aligned(events, SIZE, 640_000)
+    for other in (moved(events, 70, 30), moved(events, 5, 9, scale=3)):
+        there = aligned(other, SIZE, 640_000)
+        assert np.array_equal(here["t"], there["t"])
+        assert np.abs(here["x"].astype(int) - there["x"]).max() <= 1  # of rounding
+    assert abs(np.median(here["x"]) - 16) <= 1
+
+
+def test_a_recording_fills_the_window_and_stays_in_order() -> None:
+    events = digit_events(1, 2, 3000, length_us=4_000_000)
+    out = aligned(events, SIZE, 640_000)
+    assert (np.diff(out["t"]) >= 0).all()
+    assert 0 <= out["t"][0] < 10_000 < 630_000 < out["t"][-1] < 640_000
+    assert out["x"].max() < 32
+    assert len(out) > 0.9 * len(events)
+
+
+def test_a_busy_stretch_gets_more_of_the_window() -> None:
+    random = np.random.default_rng(0)
+    t = np.sort(np.concatenate([random.integers(0, 900_000, 100), random.integers(900_000, 1_000_000, 900)]))
+    out = aligned(make_events(t, t % 30, t % 20, t % 2), SIZE, 1_000_000)
+    assert 400_000 < out["t"][150] < 600_000  # by the clock 905_000
+
+
+def test_nothing_to_align() -> None:
+    assert len(aligned(digit_events(0, 0)[:1], SIZE, 1000)) == 0
+
+
+def test_a_live_crop_follows_and_does_not_depend_on_packets() -> None:
+    first, second = digit_events(0, 1, 3000, 500_000), digit_events(0, 2, 3000, 500_000)
+    second["t"] += 500_000
+    events = np.concatenate([first, moved(second, 60, 40)])
+
+    def bins(pieces: int) -> list[np.ndarray]:
+        binner = FollowingBinner(SensorSize(128, 96), SIZE, 10_000, 10)
+        closed = [b for part in np.array_split(events, pieces) for b in binner.push(part)]
+        return [b.x for b in closed]
+
+    seen = bins(1)
+    assert len(seen) == 99
+    assert all(np.array_equal(a, b) for a, b in zip(seen, bins(17)))
+    for x in (seen[45], seen[98]):  # in the middle before the jump, and again after it
+        assert abs(np.average(np.arange(32), weights=x.sum((0, 1)) + 1e-9) - 16) < 5

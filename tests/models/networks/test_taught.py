@@ -1,0 +1,98 @@
+"""A taught head on a frozen network: what its memory holds, the engine beside it, its checkpoint and exports."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import load, save
+from models.contract import Card, Contract
+from models.engine.engine import Engine, can_run
+from models.networks.resnet import ResNetConfig
+from models.networks.taught import LEAST_RATE, Memory, TaughtConfig, TaughtNetwork, in_places
+from tests.support.models import lively
+
+BACKBONE = ResNetConfig("ms", (1, 1), (4, 8), pool="max")
+CONFIG = TaughtConfig(BACKBONE, 3, window=6, slices=3, places=2, input_places=4, height=16, width=16)
+CONTRACT = Contract("events", 2, 16, 16, 6, "binary", 64, 48, 10_000, frame="object", readout=1)
+
+
+@pytest.fixture(scope="module")
+def network() -> TaughtNetwork:
+    network = TaughtNetwork(CONFIG).eval()
+    network.backbone.load_state_dict(lively(BACKBONE).state_dict())
+    with torch.no_grad():
+        network.head.weight.normal_(generator=torch.Generator().manual_seed(1))
+    return network
+
+
+def spikes(steps: int, streams: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(steps, streams, 2, 16, 16, generator=generator) < 0.2).to(torch.uint8)
+
+
+@torch.no_grad()
+def test_after_a_window_the_features_are_roots_of_the_slices_means(network: TaughtNetwork) -> None:
+    x = spikes(6)
+    rates = network.rates(x, {})
+    assert rates.any()
+    observed = torch.cat([rates, in_places(x.float(), 4)], 2)
+    slices = torch.stack([part.mean(0) for part in observed.split(2)], 1).flatten(1)
+    features = network.features(x, rates, {})
+    assert features.shape == (6, 2, network.head.in_features)
+    assert torch.allclose(features[-1], torch.sqrt(slices + LEAST_RATE), atol=1e-6)
+
+
+def test_the_memory_slides_without_a_step() -> None:
+    memory, values = Memory(4, 2), torch.ones(11, 1, 1)
+    means = memory(values, {})[:, 0]
+    assert torch.allclose(means[3:], torch.ones(8, 2))
+    assert torch.allclose(means[:2, 1], torch.ones(2))  # the newest slice is the mean of what there is
+    ramp = memory(torch.arange(12.0).view(-1, 1, 1), {})[:, 0]
+    assert torch.allclose(ramp[[3, 5, 7]], torch.tensor([[0.5, 2.5], [2.5, 4.5], [4.5, 6.5]]))
+    assert (ramp[4:].diff(dim=0) > 0).all()
+
+
+@torch.no_grad()
+def test_the_state_carries_everything(network: TaughtNetwork) -> None:
+    x = spikes(14).float()
+    whole, _ = network(x)
+    state, parts = None, []
+    for part in x.split([1, 5, 2, 6]):
+        logits, state = network(part, state)
+        parts.append(logits)
+    assert torch.allclose(whole, torch.cat(parts), atol=1e-6)
+
+
+@torch.inference_mode()
+def test_the_engine_gives_the_same_and_company_changes_no_bit(network: TaughtNetwork) -> None:
+    if not can_run(network):
+        pytest.skip("no native kernels here")
+    x, engine = spikes(14, 3), Engine(network, 16, 16, rates=2)
+    result = engine.run(x)
+    expected, _ = network(x.float())
+    assert torch.allclose(result.logits, expected, atol=1e-4)
+    features = network.features(x, network.rates(x, {}), {})
+    assert torch.allclose(result.rates, network.watched(features, 2), atol=1e-5)
+    state = engine.initial_state(1)
+    for step in range(14):
+        alone = engine.run(x[step : step + 1, 1:2], state)
+        state = alone.state
+        assert torch.equal(alone.logits[0, 0], result.logits[step, 1])
+
+
+@torch.no_grad()
+def test_a_checkpoint_brings_it_back(network: TaughtNetwork, tmp_path: Path) -> None:
+    save(tmp_path, network, Card(CONTRACT, ("a", "b", "c")))
+    read, card = load(tmp_path)
+    assert isinstance(read, TaughtNetwork)
+    assert read.config == CONFIG
+    assert card.contract == CONTRACT
+    assert torch.equal(read(spikes(6).float())[0], network(spikes(6).float())[0])
+
+
+@pytest.mark.parametrize("changes", [{"slices": 4}, {"window": 0}, {"places": 0}, {"input_places": 5}, {"places": 3}])
+def test_shapes_that_do_not_fit_are_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"places|slices"):
+        TaughtNetwork(replace(CONFIG, **changes))

@@ -1,0 +1,52 @@
+"""The head: right where classes can be told, judged by pieces it has not seen."""
+
+import numpy as np
+
+from training.teach.head import UNJUDGED_TEMPERATURE, fit, folds, judge
+
+
+def clouds(count: int, pieces: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features [M, 50], labels and pieces [M] of three classes, each piece with a mark of its own."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(3), count)
+    piece = np.tile(np.arange(count) * pieces // count, 3) + 100 * labels
+    middles, marks = random.normal(0, 1, (3, 50)), {p: random.normal(0, spread, 50) for p in np.unique(piece)}
+    x = middles[labels] + np.stack([marks[p] for p in piece]) + random.normal(0, 0.1, (len(labels), 50))
+    return x, labels, piece
+
+
+def test_what_was_shown_is_told_apart() -> None:
+    x, labels, _ = clouds(10, 5, 0.3)
+    head = fit(x, labels, 3, 0.1)
+    new, truth, _ = clouds(10, 5, 0.3)
+    assert ((new @ head.weight.T + head.bias).argmax(1) == truth).all()
+
+
+def test_a_rare_class_counts_as_much() -> None:
+    x, labels, _ = clouds(40, 8, 0.3)
+    kept = np.r_[0:40, 40:43, 80:120]
+    head = fit(x[kept], labels[kept], 3, 1.0)
+    assert ((x[40:80] @ head.weight.T + head.bias).argmax(1) == 1).mean() > 0.9
+
+
+def test_pieces_are_judged_by_heads_that_never_saw_them() -> None:
+    random = np.random.default_rng(3)
+    x, labels, pieces = clouds(20, 4, 0.3)
+    names = np.unique(pieces)
+    shuffled = dict(zip(names, random.permutation(np.arange(len(names)) % 3)))
+    wrong = np.array([shuffled[p] for p in pieces])  # a piece's label says nothing about another piece
+    told = judge(x, wrong, pieces, 3)
+    assert (told.scores.argmax(1) == wrong).mean() < 0.6
+    assert (judge(x, labels, pieces, 3).scores.argmax(1) == labels).mean() == 1.0
+
+
+def test_a_class_of_one_piece_is_not_judged_and_does_not_vanish() -> None:
+    x, labels, pieces = clouds(10, 5, 0.2)
+    pieces[labels == 2] = 7
+    told = judge(x, labels, pieces, 3)
+    assert np.isnan(told.scores[labels == 2]).all()
+    assert (told.scores[labels < 2].argmax(1) == labels[labels < 2]).all()
+    assert (folds(labels, pieces)[labels == 2] == -1).all()
+    alone = judge(x, labels, labels, 3)
+    assert np.isnan(alone.scores).all()
+    assert alone.temperature == UNJUDGED_TEMPERATURE

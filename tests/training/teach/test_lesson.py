@@ -1,0 +1,92 @@
+"""A lesson: shown, taken back, extended; and what it says of itself."""
+
+import numpy as np
+import pytest
+import torch
+
+from encoders.events import SensorSize, make_events
+from models.networks.resnet import ResNetConfig
+from tests.support.models import lively
+from training.teach.advice import report
+from training.teach.examples import Example
+from training.teach.lesson import Lesson
+
+SENSOR = SensorSize(64, 64)
+
+
+def drawn(label: str, seed: int) -> Example:
+    """Events of a line that lies, stands, or a ring, anywhere and of any size."""
+    random = np.random.default_rng([len(label), seed])
+    count, turn = 1500, random.uniform(0, 2 * np.pi, 1500)
+    line, thin = random.uniform(-1, 1, count), random.normal(0, 0.05, count)
+    x, y = {"lying": (line, thin), "standing": (thin, line), "a ring": (np.cos(turn), np.sin(turn))}[label]
+    size, middle = random.uniform(8, 14), random.uniform(24, 40, 2)
+    t = np.sort(random.integers(0, 300_000, count))
+    xs, ys = (values * size + at for values, at in zip((x, y), middle))
+    return Example(label, f"{label} {seed}", make_events(t, xs.astype(int), ys.astype(int), t % 2), SENSOR)
+
+
+def lesson(labels: tuple[str, ...] = ("lying", "standing"), count: int = 6) -> Lesson:
+    made = Lesson(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000, 2)
+    for seed in range(count):
+        for label in labels:
+            made.show(drawn(label, seed))
+    return made
+
+
+def test_a_class_that_comes_later_leaves_the_others() -> None:
+    made = lesson()
+    before = [shown.features for shown in made._shown]
+    for seed in range(6):
+        made.show(drawn("a ring", seed))
+    assert made.counts() == {"a ring": 6, "lying": 6, "standing": 6}
+    assert all(np.array_equal(a, b.features) for a, b in zip(before, made._shown))
+    taught = made.learn()
+    assert (taught.judged.scores.argmax(1) == taught.truth).mean() > 0.9
+    assert made.undo() == "a ring"
+    assert made.counts()["a ring"] == 5
+    made.forget("a ring")
+    assert made.labels == ("lying", "standing")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("with_input", [False, True])
+def test_the_checkpoint_is_the_head(with_input: bool) -> None:
+    taught = lesson().learn(with_input)
+    network, card = taught.checkpoint({}, {})
+    assert card.labels == ("lying", "standing")
+    assert card.known is None  # twelve are too few to fix a threshold on
+    made = lesson(count=1)
+    head = torch.from_numpy(taught.features[:1]).float()
+    assert torch.allclose(network.head(head)[0], network.head.weight @ head[0] + network.head.bias)
+    assert network.config.input_places == (8 if with_input else 0)
+    assert made.contract == card.contract
+
+
+def test_enough_examples_bring_a_judgement_of_the_unknown() -> None:
+    _, card = lesson(count=12).learn().checkpoint({}, {})
+    assert card.known is not None
+
+
+def test_it_says_what_to_show_next() -> None:
+    few = report(lesson(count=2).learn())
+    assert any(word.startswith("lying: shown in 2 pieces") for word in few["advice"])
+    enough = report(lesson(count=6).learn())
+    assert enough["advice"] == ["it is enough"]
+    assert enough["accuracy"] == 1.0
+    assert enough["count"] == 12
+    made = lesson(count=6)
+    for seed in range(6):  # the same thing under two names
+        shown = drawn("a ring", seed)
+        made.show(shown._replace(label="one", piece=f"one {seed}"))
+        made.show(shown._replace(label="two", piece=f"two {seed}"))
+    told = report(made.learn())
+    assert told["confused"][0][:2] == ["one", "two"]
+    assert any("show more of one and two" in word for word in told["advice"])
+
+
+def test_what_cannot_be_taught_is_refused() -> None:
+    with pytest.raises(ValueError, match="two classes"):
+        lesson(("lying",)).learn()
+    with pytest.raises(ValueError, match="two events"):
+        lesson().show(drawn("lying", 0)._replace(events=drawn("lying", 0).events[:1]))

@@ -1,0 +1,82 @@
+"""Whether what was shown is enough, in figures and in sentences."""
+
+from typing import Any
+
+import numpy as np
+
+from training.run.evaluate import interval
+from training.teach.head import judge
+from training.teach.lesson import Taught
+
+ENOUGH = 0.95  # judged accuracy
+FEW_PIECES = 3  # of a class, below which nothing tells how it looks another time
+CONFUSED = 0.05  # share of two classes' examples that are taken for each other
+WORTH = 0.02  # of accuracy, that half as much again should give
+
+
+def report(taught: Taught) -> dict[str, Any]:
+    """`accuracy`, `correct`, `count` and `interval` of examples by heads that saw nothing of their piece (None without
+    any), `confused`, pairs of classes with the share of their examples taken for each other, `half`, the accuracy with
+    half of the pieces, and `advice`, sentences.
+    """
+    scores, truth, labels = taught.judged.scores, taught.truth, taught.labels
+    seen = ~np.isnan(scores[:, 0])
+    chosen, own = scores[seen].argmax(1), truth[seen]
+    count, correct = len(own), int((chosen == own).sum())
+    found: dict[str, Any] = {
+        "accuracy": correct / count if count else None,
+        "correct": correct,
+        "count": count,
+        "interval": [max(0.0, side / 100) for side in interval(correct, count)] if count else None,
+        "confused": _confused(chosen, own, labels),
+        "half": _half(taught),
+    }
+    return found | {"advice": _advice(found, taught)}
+
+
+def _confused(chosen: np.ndarray, own: np.ndarray, labels: tuple[str, ...]) -> list[list[Any]]:
+    """[class, class, share], the worst pair first."""
+    pairs = []
+    for a in range(len(labels)):
+        for b in range(a + 1, len(labels)):
+            among = int(np.isin(own, (a, b)).sum())
+            wrong = int(((own == a) & (chosen == b)).sum() + ((own == b) & (chosen == a)).sum())
+            if wrong and wrong / among >= CONFUSED:
+                pairs.append([labels[a], labels[b], wrong / among])
+    return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def _half(taught: Taught) -> float | None:
+    """Judged accuracy with every second piece of each class alone; None where a class has fewer than four."""
+    kept = np.zeros(len(taught.truth), bool)
+    for label in range(len(taught.labels)):
+        mine = np.unique(taught.pieces[taught.truth == label])
+        if len(mine) < 4:
+            return None
+        kept |= (taught.truth == label) & np.isin(taught.pieces, mine[::2])
+    truth = taught.truth[kept]
+    scores = judge(taught.features[kept], truth, taught.pieces[kept], len(taught.labels)).scores
+    seen = ~np.isnan(scores[:, 0])
+    return float((scores[seen].argmax(1) == truth[seen]).mean())
+
+
+def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
+    pieces = {
+        label: len(np.unique(taught.pieces[taught.truth == number])) for number, label in enumerate(taught.labels)
+    }
+    said = [
+        f"{label}: shown in {count} piece{'s' * (count > 1)}; show it again, turned, nearer and at another time"
+        for label, count in pieces.items()
+        if count < FEW_PIECES
+    ]
+    if found["accuracy"] is None:
+        return [*said, "nothing was held out to judge the head by: show every class at least twice"]
+    said += [
+        f"show more of {a} and {b}: {share:.0%} of them are taken for each other"
+        for a, b, share in found["confused"][:3]
+    ]
+    if found["half"] is not None and found["accuracy"] < ENOUGH:
+        gain = found["accuracy"] - found["half"]
+        more = "half as much again should add about" if gain / 2 >= WORTH else "more of the same would add little:"
+        said.append(f"twice the pieces brought {gain:+.1%}; {more} {max(0.0, gain / 2):.1%}")
+    return said or ["it is enough"]

@@ -1,0 +1,107 @@
+"""A folder of recordings -> examples to teach with: whole short recordings, or windows of long ones."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from encoders.events import Events, SensorSize
+from training.data.folders import read_folder
+from training.data.own import SPARSE, scan_all
+from training.data.recordings import read_item
+from training.data.sets import DataError, Item
+from training.data.windows import CLIPS, LONGEST_CLIP_US, cut, starts, suits
+
+MOST = 600  # examples; more are thinned evenly
+CLIP_STEPS, CLIP_SLICES = 64, 4  # of a whole recording, which has an order
+WINDOW_STEPS, WINDOW_SLICES = 10, 1  # of a window of something that goes on
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is read of a folder, and how the network is fed."""
+
+    labels: tuple[str, ...]
+    items: tuple[Item, ...]  # in the order of files and time
+    sensor: SensorSize
+    steps: int
+    slices: int
+    bin_us: int
+
+
+class Example(NamedTuple):
+    """One example: a class, the piece it was taken from, its events (from time 0) and their sensor."""
+
+    label: str
+    piece: str  # neighbours in a piece are nearly the same and never judge each other
+    events: Events
+    sensor: SensorSize
+
+
+def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, window_ms: int = 0) -> Plan:
+    """Which examples a folder gives; with `shots`, so many of each class at random. Raises DataError."""
+    folder = read_folder(path, layout)
+    takes = [take for take in folder.takes if take.part == "train"]
+    labels = folder.labels
+    if len(labels) < 2:
+        raise DataError(f"{path} holds one class, {', '.join(labels)!r}: a second is needed, if only of an empty scene")
+    scans = scan_all([take.path for take in takes])
+    fewest = min(Counter(take.label for take in takes).values())
+    length = float(np.median([scan.length_us for scan in scans]))
+    if not window_ms and fewest >= CLIPS and length <= LONGEST_CLIP_US:
+        steps, slices = (CLIP_STEPS, CLIP_SLICES) if length > 1e6 else (WINDOW_STEPS, WINDOW_SLICES)
+        bin_us = max(1, round(length / steps))
+        items = [Item(take.path, labels.index(take.label)) for take in takes]
+    else:
+        steps, slices = WINDOW_STEPS, WINDOW_SLICES
+        bin_us = window_ms * 1000 // steps if window_ms else suits(scans, fewest).bin_us
+        window_us = steps * bin_us
+        found = [
+            (Item(take.path, labels.index(take.label), begin_us=begin, length_us=window_us), scan)
+            for take, scan in zip(takes, scans)
+            for begin in starts(0, scan.length_us, window_us, window_us)
+        ]
+        counts = [scan.between(item.begin_us, item.begin_us + window_us) for item, scan in found]
+        least = max(1.0, SPARSE * float(np.median(counts)))
+        items = [item for (item, _), count in zip(found, counts) if count >= least]
+    items = _chosen(items, labels, shots, seed)
+    return Plan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us)
+
+
+def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int) -> list[Item]:
+    """`shots` of each class at random, or all, thinned evenly to at most MOST together."""
+    random, kept = np.random.default_rng(seed), []
+    for number, label in enumerate(labels):
+        mine = [item for item in items if item.label == number]
+        if len(mine) < max(1, shots):
+            raise DataError(f"class {label!r} has {len(mine)} examples; {max(1, shots)} are needed")
+        room = MOST // len(labels) or 1
+        if shots:
+            mine = [mine[n] for n in sorted(random.permutation(len(mine))[:shots])]
+        elif len(mine) > room:
+            mine = [mine[round(n)] for n in np.linspace(0, len(mine) - 1, room)]
+        kept += mine
+    return kept
+
+
+def read(found: Plan) -> Iterator[Example]:
+    """The examples, one after another. Raises DataError, which names the file."""
+    pieces = Counter(item.path for item in found.items)
+    alone = Counter(path_label for path_label in {(item.path, item.label) for item in found.items})
+    files = Counter(label for _, label in alone)
+    for (path, length_us, label), group in groupby(found.items, lambda i: (i.path, i.length_us, i.label)):
+        items = list(group)
+        if length_us:
+            parts = zip(items, cut(path, [item.begin_us for item in items], length_us))
+        else:
+            parts = ((item, read_item(replace(item, begin_us=0))) for item in items)
+        for number, (item, (events, sensor)) in enumerate(parts):
+            block = "" if files[label] > 1 else f"#{number * BLOCKS // pieces[path]}"
+            yield Example(found.labels[item.label], f"{item.path}{block}", events, sensor)
+
+
+BLOCKS = 5  # of time, that the only recording of a class is divided into

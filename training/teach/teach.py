@@ -1,0 +1,68 @@
+"""A folder of recordings -> a checkpoint with a taught head."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from models.checkpoint import load, save
+from models.contract import CheckpointError
+from models.networks.resnet import SpikingResNet
+from models.shipped import find
+from training.data.recordings import digest
+from training.teach.advice import report
+from training.teach.examples import plan, read
+from training.teach.lesson import Lesson
+
+
+def backbone(name: str) -> SpikingResNet:
+    """The frozen network by a shipped model's name or a folder. Raises CheckpointError for one that cannot serve."""
+    network, card = load(find(name))
+    if not isinstance(network, SpikingResNet) or card.contract.kind != "events" or network.config.in_channels != 2:
+        raise CheckpointError(f"{name} cannot give features: a spiking ResNet that takes events is needed")
+    return network
+
+
+def teach(
+    data: Path | str,
+    to: Path | str,
+    *,
+    features: str = "nmnist",
+    shots: int = 0,
+    seed: int = 0,
+    layout: str = "auto",
+    window_ms: int = 0,
+) -> dict[str, Any]:
+    """Learn a head from `data`, <class>/<file> or another layout, and save the model to `to`; what came of it.
+
+    `shots` examples of each class are drawn at random (0: all are used). A folder of at least five short recordings a
+    class is learnt by whole recordings, any other by windows. Raises DataError, CheckpointError and OSError.
+    """
+    begin = time.perf_counter()
+    network, found = backbone(features), plan(data, layout, shots, seed, window_ms)
+    lesson = Lesson(network, found.sensor, found.steps, found.bin_us, found.slices)
+    for example in tqdm(read(found), "showing", len(found.items), leave=False, mininterval=1, disable=None):
+        if len(example.events) > 1:
+            lesson.show(example)
+    shown = time.perf_counter()
+    taught = lesson.learn()
+    told: dict[str, Any] = {
+        "labels": list(taught.labels),
+        "examples": lesson.counts(),
+        "window_ms": found.steps * found.bin_us / 1000,
+        "features": features,
+        "input": taught.with_input,
+        **report(taught),
+    }
+    stamps = sorted({digest(item.path) for item in found.items})
+    training = {
+        "data": Path(data).resolve().name,
+        "shots": shots,
+        "seed": seed,
+        "features": features,
+        "recordings": stamps,
+    }
+    save(to, *taught.checkpoint(training, {key: told[key] for key in ("accuracy", "correct", "count", "interval")}))
+    end = time.perf_counter()
+    return told | {"model": str(to), "show_s": round(shown - begin, 2), "learn_s": round(end - shown, 2)}
