@@ -49,7 +49,7 @@ def test_data_sets_are_told_apart(
 
 def test_dropped_data_is_something_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "CHECKS", ())
-    write_takes(tmp_path / "short", ["cup.npz", "phone.npz"], 4)  # gaps of a second each
+    write_takes(tmp_path / "short", ["cup.npz", "phone.npz"], 8)  # gaps of a second each
     found = [f for f in doctor.check_data_sets(str(tmp_path / "short"), "data") if f.state == "FIX"]
     assert len(found) == 1
     assert "of the events are used" in found[0].text
