@@ -4,6 +4,7 @@ import base64
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import cv2
 import numpy as np
 import torch
 from fastapi import FastAPI, Query, Request
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from encoders.dvs import DvsEncoder
 from encoders.emulator.saccades import saccade_events
-from encoders.events import SensorSize
+from encoders.events import Events, SensorSize
 from encoders.image import IMAGE_ENCODERS
 from encoders.preprocess import fit_digit, fit_plain
 from encoders.sample import Sample
@@ -41,7 +42,9 @@ class EncodingsBody(Body):
 
 
 class EncodeBody(Body):
-    """The input of every step. `frames` is base64 of uint8 [steps, channels, height, width]."""
+    """The input of every step. `frames` is base64 of uint8 [steps, channels, height, width]; `exposure`, of a
+    recording, base64 of a grey PNG of the sensor's size: all its events in one picture.
+    """
 
     encoding: str
     model: str
@@ -54,6 +57,7 @@ class EncodeBody(Body):
     n_spikes: int
     answers: list[StepBody] | None = None
     note: str | None = None
+    exposure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ async def encode(runtime: Runtime, model: Model, data: bytes, name: str, encodin
         if encoding != "dvs" and said(lambda: kind_of(data, name)) == "recording":
             raise UploadError(400, "a recording is events already: choose dvs")
         sample = await load(runtime, model, data, name, deadline)
-        made = await runtime.in_thread(lambda: encoded(classifier, sample(), encoding, steps))
+        made, png = await runtime.in_thread(lambda: drawn(classifier, sample(), encoding, steps))
         answers = None
         if made.inputs:
             result = await run(model, made.inputs, runtime.mailbox, deadline=deadline, confidence=None)
@@ -120,7 +124,27 @@ async def encode(runtime: Runtime, model: Model, data: bytes, name: str, encodin
         n_spikes=0 if made.intensity else int(np.count_nonzero(made.frames)),
         answers=answers,
         note=made.note,
+        exposure=None if png is None else base64.b64encode(png).decode(),
     )
+
+
+def drawn(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> tuple[Encoded, bytes | None]:
+    """A sample in one of the codes, and a recording's long exposure. Raises UploadError."""
+    events, size = sample.events, sample.size
+    png = None if events is None or size is None else cv2.imencode(".png", exposure(events, size))[1].tobytes()
+    return encoded(classifier, sample, encoding, steps), png
+
+
+def exposure(events: Events, size: SensorSize) -> NDArray[np.uint8]:
+    """All events in one grey picture [H, W], like a photograph with the shutter open; 2 % of the lit pixels are at the
+    brightest.
+    """
+    x, y = events["x"].astype(np.int64), events["y"].astype(np.int64)
+    inside = (x >= 0) & (x < size.width) & (y >= 0) & (y < size.height)
+    counts = np.bincount(y[inside] * size.width + x[inside], minlength=size.height * size.width)
+    lit = counts[counts > 0]
+    most = np.quantile(lit, 0.98, method="lower") if len(lit) else 1
+    return (18 + 222 * np.minimum(1, counts / most) ** 0.7).astype(np.uint8).reshape(size.height, size.width)
 
 
 def shown(inputs: list[Input]) -> Encoded:

@@ -123,6 +123,8 @@ class Visit:
     hosts: set[str] = field(default_factory=set)
     heard: list[tuple[float, dict]] = field(default_factory=list)  # (seconds, text message)
     pictures: int = 0
+    sockets: list[WebSocket] = field(default_factory=list)
+    heeded: int = 0  # sockets before this one are not heard
 
     def watch(self) -> None:
         self.page.on("console", self._console)
@@ -131,7 +133,14 @@ class Visit:
         self.page.on("websocket", self._listen)
 
     def _listen(self, socket: WebSocket) -> None:
-        socket.on("framereceived", self._hear)
+        number = len(self.sockets)
+        self.sockets.append(socket)
+        socket.on("framereceived", lambda payload: number >= self.heeded and self._hear(payload))
+
+    def forget(self) -> None:
+        """What was heard so far, and whatever comes yet of its streams."""
+        self.heeded, self.pictures = len(self.sockets), 0
+        self.heard.clear()
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -195,7 +204,12 @@ def opened(context: BrowserContext, url: str) -> Visit:
 
 
 def has_models(seen: Visit) -> Visit:
-    seen.until(lambda: seen.page.locator("#model").is_enabled(), "the page has its models")
+    """The page has its models, and the recording that plays by itself was stopped."""
+    seen.until(lambda: seen.page.locator("#samples button").count(), "the page has its models and recordings")
+    if not seen.page.evaluate("matchMedia('(prefers-reduced-motion: reduce)').matches"):
+        seen.until(lambda: seen.page.locator("#stop").is_visible(), "a recording plays by itself")
+        seen.click("Stop")
+        seen.forget()
     return seen
 
 

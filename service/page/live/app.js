@@ -6,13 +6,14 @@ import { dropTarget } from "../shared/drop.js";
 import { EventView } from "../shared/eventview.js";
 import { hideNotice, notice } from "../shared/notice.js";
 import { CalmPicture } from "../shared/safety.js";
+import { taskOf } from "../shared/tasks.js";
 import { Compare } from "./modes/compare.js";
 import { Single } from "./modes/single.js";
 import { copy, load, settings, snippets } from "./panel/controls.js";
 import { arrange, mirror, togglePause } from "./panel/layout.js";
-import { Playback } from "./sources/playback.js";
+import { knows, Playback } from "./sources/playback.js";
 import { Stills } from "./sources/stills.js";
-import { STILL_MS, Webcam } from "./sources/webcam.js";
+import { Film, STILL_MS, Webcam } from "./sources/webcam.js";
 import * as state from "./state.js";
 
 const PAINT_EVERY_MS = 30;
@@ -23,13 +24,14 @@ const single = new Single(events, stop, sendSettings);
 const compare = new Compare(events, stop, sendSettings);
 const looker = () => (state.comparing ? compare : single);
 const webcam = new Webcam(preview, looker, stop);
+const film = new Film(preview, looker, stop);
 const playback = new Playback(preview, looker, stop);
 const stills = new Stills(preview, looker, stop, updateCode);
 
 // ---- sources
 
 function stop() {
-  for (const source of [webcam, playback, stills]) source.close();
+  for (const source of [webcam, film, playback, stills]) source.close();
   for (const one of [single, compare]) one.close();
   arrange("none");
   single.clear();
@@ -47,13 +49,35 @@ function watchServer(item) {
   $("stop").focus();
 }
 
+/** A file that was chosen or dropped. */
+function open(file) {
+  if (file?.type.startsWith("video/")) film.start(file);
+  else stills.open(file);
+}
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** On the start page a recording plays that the chosen model knows; not for those who want no motion. */
+function introduce() {
+  const item = state.samples.find((one) => knows(state.chosenModel(), one));
+  if ($("start").disabled) return; // the camera is being asked for
+  if (item && !calm.matches && !document.hidden) playback.start(item, { intro: true });
+  else stop();
+}
+
 /** The same source again, after a change of the model or the mode. */
 function restart() {
+  if (state.intro && !state.comparing) introduce();
+  else again();
+  updateCode();
+}
+
+function again() {
   if (state.source === "camera") webcam.start();
+  if (state.source === "video") film.start(state.input);
   if (state.source === "sample") playback.start(state.input);
   if (state.source === "server") watchServer(state.input);
   if (state.source === "file") $("pad").hidden ? stills.open(state.input) : state.input && stills.drawn();
-  updateCode();
 }
 
 function setComparing(on) {
@@ -67,10 +91,12 @@ function setComparing(on) {
 }
 
 function sendSettings() {
-  if (state.source === "camera") looker().command({ type: "settings", threshold: Number($("threshold").value), noise_hz: Number($("noise").value) });
+  if (state.framed()) looker().command({ type: "settings", threshold: Number($("threshold").value), noise_hz: Number($("noise").value) });
 }
 
+/** What is said of the chosen model: what to show it, and the same call as code. */
 function updateCode() {
+  $("hint").textContent = taskOf(state.chosenModel()?.labels).hint;
   const { curl, python } = snippets(location.origin, $("model").value, state.name || "digit.png");
   $("curl-text").textContent = curl;
   $("python-text").textContent = python;
@@ -101,24 +127,24 @@ on("flip", "click", mirror);
 on("comparing", "click", () => setComparing(!state.comparing));
 on("device", "change", () => webcam.start());
 on("model", "change", restart);
-on("file", "change", () => { stills.open($("file").files[0]); $("file").value = ""; });
+on("file", "change", () => { open($("file").files[0]); $("file").value = ""; });
 on("notice-close", "click", hideNotice);
 on("settings-open", "click", () => $("settings").showModal());
 on("token", "change", begin);
 addEventListener("resize", () => looker().resized());
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button, $(button.dataset.copy).textContent));
 settings({ decay: (ms) => (events.decayMs = ms), emulator: sendSettings });
-dropTarget($("drop"), (file) => stills.open(file));
+dropTarget($("drop"), open);
 
 // A hidden page must not watch: the camera's light goes off, and comes back with the page.
-let resume = false;
+let resume = null;
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden && state.source === "camera") {
+  if (document.hidden && (state.source === "camera" || state.intro)) {
+    resume = state.intro ? introduce : () => webcam.start();
     stop();
-    resume = true;
   } else if (!document.hidden && resume) {
-    resume = false;
-    webcam.start();
+    resume();
+    resume = null;
   }
 });
 
@@ -126,6 +152,7 @@ async function begin() {
   await load((item) => playback.start(item), watchServer);
   compare.offer();
   updateCode();
+  if (state.source === "none") introduce();
 }
 
 if (!window.isSecureContext) {

@@ -2,23 +2,28 @@
 
 import { $ } from "../shared/dom.js";
 
-export let source = "none"; // none, camera, sample, server or file
+export let source = "none"; // none, camera, video, sample, server or file
 export let name = ""; // of what is shown, for the code
 export let input = null; // the sample, camera of the server or file that is shown
 export let paused = false;
+export let intro = false; // a recording plays by itself, on the start page
 export let comparing = false;
 export let models = []; // as GET /v1/models has them
+export let samples = []; // as GET /samples has them
 
 /** Another source, unpaused. */
-export function setSource(kind, called) {
-  [source, name, paused] = [kind, called, false];
+export function setSource(kind, called, byItself = false) {
+  [source, name, paused, intro] = [kind, called, false, byItself];
 }
 
 export const setInput = (shown) => (input = shown);
 export const setPaused = (on) => (paused = on);
 export const setComparing = (on) => (comparing = on);
 export const setModels = (offered) => (models = offered);
+export const setSamples = (offered) => (samples = offered);
 
 export const chosenModel = () => models.find((model) => model.name === $("model").value);
+/** Whether the source gives frames, which the emulated camera turns into events. */
+export const framed = () => source === "camera" || source === "video";
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

@@ -10,10 +10,11 @@ import { drawExposure } from "../shared/longexposure.js";
 import { hideNotice, notice } from "../shared/notice.js";
 import { Player } from "../shared/player.js";
 import { CalmPicture } from "../shared/safety.js";
+import { Video } from "../shared/video.js";
 import { Emulator, luma } from "./emulator.js";
 import { picture, StreamBinner, t64Events } from "./events.js";
 import { loadFacts, Network } from "./network.js";
-import { Still, Video } from "./sources.js";
+import { Still } from "./sources.js";
 
 const PLAY_EVERY_MS = 25, PAINT_EVERY_MS = 30;
 const SLOW = 0.25; // recordings are short: a quarter of their speed
@@ -25,7 +26,7 @@ const video = new Video();
 const still = new Still();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
-const answer = new Answer({ label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+const answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
 let facts, network, pixels;
 let emulator = null, binner = null, player = null, restart = false;
 
@@ -76,9 +77,8 @@ async function frame(canvas, captureMs) {
 
 let playedMs = 0;
 function play(nowMs) {
-  const { packet, restarted } = player.advance((nowMs - playedMs) * 1000 * SLOW);
+  const packet = player.advance((nowMs - playedMs) * 1000 * SLOW);
   playedMs = nowMs;
-  if (restarted) restart = true;
   if (!packet) return;
   const seen = t64Events(packet);
   take(seen, state.sample, binner.push(seen));

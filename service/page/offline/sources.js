@@ -1,34 +1,7 @@
-// Files as sources of camera frames: a video plays before the emulated camera, a picture is moved before it.
+// A picture as a source of camera frames: it is moved before the emulated camera.
 
-import { Camera, FRAME } from "../shared/camera.js";
+import { FRAME } from "../shared/camera.js";
 import { luma } from "./emulator.js";
-
-/** A video file, played again and again. */
-export class Video extends Camera {
-  async open(file, onFrame) {
-    this.stop();
-    this.url = URL.createObjectURL(file);
-    Object.assign(this.video, { src: this.url, loop: true });
-    await this.video.play();
-    const next = (callback) => ("requestVideoFrameCallback" in this.video ? this.video.requestVideoFrameCallback(callback) : requestAnimationFrame(callback));
-    const tick = () => {
-      if (!this.url) return;
-      this.draw();
-      onFrame(this.canvas, performance.now());
-      next(tick);
-    };
-    tick();
-  }
-
-  stop() {
-    super.stop();
-    if (!this.url) return;
-    this.video.pause();
-    this.video.removeAttribute("src");
-    URL.revokeObjectURL(this.url);
-    this.url = null;
-  }
-}
 
 const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units
 const PICTURE = 28 / SENSOR, DIGIT = 20 / SENSOR; // the longer side, of the frame's height

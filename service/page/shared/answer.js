@@ -1,14 +1,16 @@
 // What the network says: the large steady label, a bar a class, and the words for screen readers.
 
+import { inWords } from "./tasks.js";
+
 const SHOWN = 10;
 const SPEAK_EVERY_MS = 2000;
-const NO_CLASS = { unknown: "like nothing it knows", nothing: "nothing to see" };
 
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
 export class Answer {
-  constructor({ label, confidence, classes, live }) {
-    Object.assign(this, { label, confidence, classes, live });
+  /** root: the element that holds all of them; age: where an old answer is said to be one. */
+  constructor({ root, age, label, confidence, classes, live }) {
+    Object.assign(this, { root, age, label, confidence, classes, live });
     this.spoken = "";
     this.spokenMs = -Infinity;
   }
@@ -28,6 +30,7 @@ export class Answer {
   }
 
   clear() {
+    this.fade(false);
     this.write("–", "");
     this.bars(this.labels?.map(() => 0) ?? [], -1);
     this.spoken = "";
@@ -57,17 +60,24 @@ export class Answer {
     });
   }
 
-  /** steady: a class; "unknown" or "nothing", which show no label but say so; or "" before there is evidence. */
+  /** steady: a class; "unknown" or "nothing", which are words and no class; or "" before there is evidence. */
   show(probabilities, steady, nowMs) {
     const best = this.labels.indexOf(steady);
-    if (best < 0) this.write("–", NO_CLASS[steady] ?? "");
-    else this.write(steady, percent(probabilities[best]));
+    const words = inWords(steady, this.labels);
+    this.write(words, best < 0 ? "" : percent(probabilities[best]));
+    this.root.classList.toggle("unlabelled", best < 0);
     this.bars(probabilities, best);
-    this.speak(NO_CLASS[steady] ?? steady, nowMs);
+    if (steady) this.speak(words, nowMs);
+  }
+
+  /** An answer that nothing came after for long is no answer to what is there now. */
+  fade(on) {
+    this.root.classList.toggle("stale", on);
+    this.age.textContent = on ? "from before: nothing new has come" : "";
   }
 
   speak(label, nowMs) {
-    if (!label || label === this.spoken || nowMs - this.spokenMs < SPEAK_EVERY_MS) return;
+    if (label === this.spoken || nowMs - this.spokenMs < SPEAK_EVERY_MS) return;
     this.spoken = label;
     this.spokenMs = nowMs;
     this.live.textContent = `Prediction: ${label}`;

@@ -20,6 +20,7 @@ from tests.support.browsing import (
     Served,
     Visit,
     Visitor,
+    digit_on_paper,
     drop,
     has_models,
     mjpeg,
@@ -29,11 +30,75 @@ from tests.support.browsing import (
 )
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from app.webcam.overlay import luminance
+from service.samples import listing
 
 pytestmark = needs_chromium
+
+
+def test_a_recording_plays_before_any_click(visit: Visitor) -> None:
+    seen = visit()
+    page = seen.page
+    page.add_init_script("navigator.mediaDevices.getUserMedia = () => { document.title = 'asked'; };")
+    seen.settle()
+    seen.forget()
+    page.reload()
+    seen.until(lambda: sum(m["reset"] for m in seen.of("prediction")) >= 2, "three rounds")
+    shown = [m["steady"] for m in seen.of("prediction")]
+    assert set(shown[shown.index("0") :]) == {"0"}, "its label, from the first one on, through its loop"
+    assert set(shown[: shown.index("0")]) <= {""}
+    assert page.locator("#label").inner_text() == "0"
+    assert page.title() != "asked", "no camera is asked for"
+    assert page.locator("#start").is_visible()
+    assert "thick pen" in page.locator("#hint").inner_text()
+    assert page.locator("#model option").all_inner_texts() == ["Digits from events"]
+    assert page.evaluate("document.activeElement === document.body"), "it takes no focus"
+    drawn = page.evaluate("[...document.querySelectorAll('#samples canvas')].map((c) => c.toDataURL())")
+    assert len(set(drawn)) == page.locator("#samples button").count() == len(listing())
+    seen.click("Pause")
+    seen.until(seen.hears_nothing, "it can be paused")
+    seen.click("Stop")
+    assert page.locator("#start").is_visible()
+    assert seen.errors == []
+
+
+def test_what_is_no_class_is_said_in_words(visit: Visitor) -> None:
+    seen = has_models(visit())
+    shown = seen.page.evaluate(
+        """async () => {
+          const { Answer } = await import("/shared/answer.js");
+          const parts = ["root", "age", "label", "confidence", "classes", "live"];
+          const at = Object.fromEntries(parts.map((part) => [part, document.createElement("p")]));
+          const answer = new Answer(at), said = [];
+          for (const labels of [[..."0123456789"], ["left", "right"], ["cat", "nothing"]]) {
+            answer.setLabels(labels);
+            for (const steady of ["", "unknown", "nothing", labels[0]]) {
+              answer.show(labels.map((_, k) => (k ? 0 : 1)), steady, 1e6 * said.length);
+              said.push([at.label.textContent, at.confidence.textContent, at.classes.querySelectorAll(".best").length]);
+            }
+          }
+          return [said, at.live.textContent];
+        }"""
+    )
+    assert shown == [
+        [
+            ["–", "", 0],
+            ["no digit here", "", 0],
+            ["nothing to see", "", 0],
+            ["0", "100 %", 1],
+            ["–", "", 0],
+            ["no motion it knows", "", 0],
+            ["nothing moves", "", 0],
+            ["left", "100 %", 1],
+            ["–", "", 0],
+            ["nothing it knows", "", 0],
+            ["nothing", "0 %", 1],
+            ["cat", "100 %", 1],
+        ],
+        "Prediction: cat",
+    ]
 
 
 def test_camera_gives_predictions(visit: Visitor) -> None:
@@ -52,7 +117,8 @@ def test_camera_gives_predictions(visit: Visitor) -> None:
     seen.until(lambda: seen.lit("events") > 4, "an event picture")
     seen.until(lambda: seen.lit("preview") > 20, "a camera picture")
     seen.until(lambda: seen.lit("raster") > 1, "spikes")
-    assert seen.page.locator("#label").inner_text() in seen.of("ready")[0]["labels"]
+    answers = {*seen.of("ready")[0]["labels"], "no digit here"}
+    seen.until(lambda: seen.page.locator("#label").inner_text() in answers, "a label or what it is not")
     assert seen.page.locator("#classes meter").count() == 10
     seen.until(lambda: "% of an ANN" in seen.value("synops"), "the cost beside an ANN's")
     seen.until(lambda: seen.page.locator("#live").inner_text().startswith("Prediction: "), "it is said aloud")
@@ -136,9 +202,41 @@ def test_dropped_recording(visit: Visitor, tmp_path: Path) -> None:
     drop(seen, path, "application/octet-stream")
     seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "the spike train")
     assert seen.page.locator("#encoding option").count() == 1
-    assert seen.lit("preview") > 5, "a long exposure"
+    seen.until(lambda: seen.lit("preview") > 5, "a long exposure")
+    assert seen.page.evaluate("[preview.width, preview.height]") == [34, 34], "at its own resolution"
     assert "in 0.3" in seen.value("events")
+    assert not seen.page.locator("#upload").is_visible()
     assert seen.errors == []
+
+
+def test_a_long_upload_says_how_far_it_is(visit: Visitor, tmp_path: Path) -> None:
+    seen = has_models(visit())
+    page = seen.page
+    held: list[Route] = []
+    page.route("**/v1/predict?*", lambda route: held.append(route))
+    drop(seen, nmnist_file(tmp_path / "three.bin", "digit-3"), "application/octet-stream")
+    seen.until(lambda: held, "it is sent")
+    seen.until(lambda: "sending" in page.locator("#upload").inner_text(), "what is waited for")
+    held[0].continue_()
+    seen.until(lambda: not page.locator("#upload").is_visible(), "it is over")
+
+
+def test_dropped_video(visit: Visitor, tmp_path: Path) -> None:
+    path = tmp_path / "three.webm"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 30, (640, 480))
+    for n in range(45):
+        writer.write(digit_on_paper(2 * np.pi * n / 45))
+    writer.release()
+    seen = has_models(visit())
+    drop(seen, path, "video/webm")
+    seen.until(lambda: len(seen.of("prediction")) > 10, "predictions")
+    seen.until(lambda: seen.lit("preview") > 20, "its picture")
+    assert seen.page.locator("#source-title").inner_text() == "Video"
+    seen.click("Stop")
+    (tmp_path / "no.webm").write_text("dear network")
+    drop(seen, tmp_path / "no.webm", "video/webm")
+    seen.until(lambda: "This video cannot be shown." in seen.notice(), "the reason")
+    assert seen.page.locator("#start").is_visible()
 
 
 def test_sample_plays_without_a_camera(visit: Visitor) -> None:
@@ -253,8 +351,10 @@ def test_reduced_motion_is_a_still_view(visit: Visitor) -> None:
 
 
 def test_keyboard_alone(visit: Visitor) -> None:
-    seen = has_models(visit())
+    seen = visit()
     page = seen.page
+    seen.until(lambda: page.locator("#stop").is_visible(), "a recording plays by itself")
+    seen.forget()
 
     def focused() -> str:
         return page.evaluate("document.activeElement.id || document.activeElement.className")
@@ -420,9 +520,11 @@ def test_token_then_busy_then_gone_then_back(model: str, visit: Visitor) -> None
         other.close()
         served.stop()
         seen.until(lambda: "The server is gone." in seen.notice(), "the reason")
+        seen.until(lambda: "from before" in seen.page.locator("#answer-age").inner_text(), "the old answer fades")
         count = len(seen.of("prediction"))
         served = Nearby(model, served.port, token=token)
         seen.until(lambda: len(seen.of("prediction")) > count, "it reconnects by itself")
         assert not seen.page.locator("#notice").is_visible()
+        seen.until(lambda: not seen.page.locator("#answer-age").inner_text(), "a new answer")
     finally:
         served.stop()

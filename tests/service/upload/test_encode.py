@@ -3,14 +3,16 @@
 import base64
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from encoders.events import SensorSize, make_events
 from encoders.image import IMAGE_ENCODERS
 from service import samples
 from service.api import create_app
-from service.upload.encode import MAX_STEPS, SIDE, small
+from service.upload.encode import MAX_STEPS, SIDE, exposure, small
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.samples import picture
 from tests.support.servers import settings
@@ -66,6 +68,11 @@ def test_recording(client: TestClient) -> None:
     assert frames_of(body).shape[1] == 2
     assert body["n_spikes"] > 100
     assert len(body["answers"]) == body["steps"]
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(body["exposure"]), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture.shape == (34, 34)
+    busy = np.zeros((34, 34), int)
+    np.add.at(busy, (raw["y"], raw["x"]), 1)
+    assert ((picture > picture.min()) == (busy > 0)).all()
     refused = client.post("/v1/encode?encoding=rate", files={"file": ("zero.bin", data)})
     assert refused.status_code == 400
     assert "dvs" in refused.json()["error"]
@@ -81,6 +88,14 @@ def test_bad_queries(client: TestClient, query: str) -> None:
 def test_unknown_model_and_no_image(client: TestClient) -> None:
     assert client.post("/v1/encode?model=nobody", files={"file": picture()}).status_code == 404
     assert client.post("/v1/encode", files={"file": b"hello"}).status_code == 415
+
+
+def test_an_exposure_has_the_sensor_s_size() -> None:
+    events = make_events(np.arange(3), np.array([0, 0, 1279]), np.array([0, 0, 719]), np.array([True, False, True]))
+    picture = exposure(events, SensorSize(1280, 720))
+    assert picture.shape == (720, 1280)
+    assert picture[0, 0] == picture[-1, -1] > picture[1, 1]
+    assert not exposure(events[:0], SensorSize(40, 30)).std()
 
 
 def test_small_keeps_every_event() -> None:

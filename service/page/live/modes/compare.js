@@ -1,10 +1,11 @@
 // Several models look at the same input, side by side: what each answers after every step, and what it costs.
 
 import { $ } from "../../shared/dom.js";
+import { titleOf } from "../../shared/tasks.js";
 import * as server from "../net/server.js";
 import { pill } from "../panel/connection.js";
 import * as state from "../state.js";
-import { Column, titleOf } from "../views/comparecolumn.js";
+import { Column, roadOf } from "../views/comparecolumn.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 import { ask, Rounds, Streaming } from "./broadcast.js";
 
@@ -63,8 +64,8 @@ export class Compare {
       box.checked = names.has(model.name);
       box.addEventListener("change", () => this.pick(model.name, box.checked));
       label.className = "chip";
-      label.title = titleOf(model);
-      label.append(box, model.name);
+      label.title = `${model.name}: ${roadOf(model)}`;
+      label.append(box, titleOf(model, state.models));
       return label;
     }));
     if (held) $("compare-models").querySelector(`[value="${focused}"]`)?.focus();
@@ -108,7 +109,7 @@ export class Compare {
   /** A camera's frames, a recording's packets, or (source) a camera of the server. */
   open({ width, height, source }) {
     this.again = () => this.open({ width, height, source });
-    const frames = state.source === "camera";
+    const frames = state.framed();
     const takes = ({ model }) => takesEvents(model);
     if (source) {
       for (const column of this.columns) column.say(SHARED);
@@ -226,7 +227,7 @@ export class Compare {
 
   /** For screen readers: the answers, when they have changed, at most every two seconds. */
   speak(sums) {
-    const words = this.columns.flatMap(({ model }, i) => (sums[i] ? [`${titleOf(model)}: ${sums[i].label}`] : [])).join(". ");
+    const words = this.columns.flatMap(({ model }, i) => (sums[i] ? [`${roadOf(model)}: ${this.columns[i].said(sums[i])}`] : [])).join(". ");
     const nowMs = performance.now(), waitMs = this.spokenMs + SPEAK_MS - nowMs;
     clearTimeout(this.later);
     if (!words || words === this.spoken) return;

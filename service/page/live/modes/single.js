@@ -13,6 +13,7 @@ import { Recording } from "../views/record.js";
 import { FileMode } from "./filemode.js";
 
 const OVERLOADED_MS = 800; // end to end; the newest frame wins, so that this grows no further
+const SILENT_MS = 3000; // without an answer; a recording at a quarter of its speed rests for one second
 
 export class Single {
   /** events: the EventView; stop() ends the source; opened() is called when a stream is ready. */
@@ -21,7 +22,7 @@ export class Single {
     this.raster = new Raster($("raster"), $("raster-layers"));
     this.trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
     this.meters = new Meters($("meters"));
-    this.answer = new Answer({ label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+    this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
     this.recording = new Recording($("record"), $("record-kind"), $("preview"), $("events"));
     this.connection = new Connection(stop);
     this.stream = new Stream({
@@ -89,6 +90,7 @@ export class Single {
   }
 
   begin(message) {
+    this.latest = null;
     this.answer.setLabels(message.labels);
     this.trace.setLabels(message.labels, message.steps, message.step_us);
     this.rasterRows = message.raster_rows;
@@ -107,8 +109,9 @@ export class Single {
     this.meters.prediction(message, performance.now());
     this.raster.push(unpackBits(message.raster, this.rasterRows), message.reset);
     this.trace.push(message);
-    this.recording.prediction(message);
+    this.recording.prediction(message, this.answer.labels);
     this.latest = message;
+    this.latestMs = performance.now();
   }
 
   // ---- a file
@@ -129,9 +132,10 @@ export class Single {
     raster.draw();
     recording.draw();
     if (latest) answer.show(latest.probabilities, latest.steady, nowMs);
+    if (latest) answer.fade(!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS));
     meters.draw(nowMs);
     // A server that cannot keep up answers late: the pill beside the model says so.
-    if (state.source === "camera" && this.stream.ready) pill(meters.mean.latency > OVERLOADED_MS ? "late" : "live");
+    if (state.framed() && this.stream.ready) pill(meters.mean.latency > OVERLOADED_MS ? "late" : "live");
   }
 
   resized() {

@@ -1,36 +1,57 @@
 // The plain HTTP calls of the page. Every failure is one sentence a person can act on.
 
-async function call(path, options = {}, token = "") {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  let response;
-  try {
-    response = await fetch(path, { ...options, headers: { ...headers, ...options.headers } });
-  } catch {
-    throw Object.assign(new Error("The server does not answer. Is it still running?"), { status: 0 });
-  }
+const failure = (status, sentence) => Object.assign(new Error(sentence), { status });
+const unreachable = () => failure(0, "The server does not answer. Is it still running?");
+const refused = (status, { error } = {}) => failure(status, typeof error === "string" ? error : `The server answered ${status}.`);
+const authorised = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
+
+async function call(path, token = "") {
+  const response = await fetch(path, { headers: authorised(token) }).catch(() => { throw unreachable(); });
   if (response.ok) return response;
-  const body = await response.json().catch(() => ({}));
-  const sentence = typeof body.error === "string" ? body.error : `The server answered ${response.status}.`;
-  throw Object.assign(new Error(sentence), { status: response.status });
+  throw refused(response.status, await response.json().catch(() => ({})));
 }
 
-export const models = async (token) => (await call("v1/models", {}, token)).json();
+export const models = async (token) => (await call("v1/models", token)).json();
 
 /** Shipped recordings; a server without any is no error. */
-export const samples = (token) => call("samples", {}, token).then((response) => response.json(), () => []);
+export const samples = (token) => call("samples", token).then((response) => response.json(), () => []);
 
 /** Cameras that the server opened itself. */
-export const cameras = (token) => call("v1/cameras", {}, token).then((response) => response.json(), () => []);
+export const cameras = (token) => call("v1/cameras", token).then((response) => response.json(), () => []);
 
-export async function sample(name, token) {
-  const response = await call(`samples/${encodeURIComponent(name)}`, {}, token);
-  return new Uint8Array(await response.arrayBuffer());
+const fetched = new Map();
+
+/** A shipped recording's t64 events; fetched once, since they never change. */
+export function sample(name, token) {
+  if (!fetched.has(name)) {
+    const bytes = call(`samples/${encodeURIComponent(name)}`, token).then(async (response) => new Uint8Array(await response.arrayBuffer()));
+    fetched.set(name, bytes);
+    bytes.catch(() => fetched.delete(name));
+  }
+  return fetched.get(name);
 }
 
-async function upload(path, file, query, token) {
+let heard = () => {};
+
+/** listener(share) is told how much of an upload is sent, 0 to 1, and null when it is answered. */
+export const watchUploads = (listener) => (heard = listener);
+
+/** The JSON answer to a file; by XMLHttpRequest, since fetch does not say how much is sent. */
+function upload(path, file, query, token) {
   const body = new FormData();
   body.append("file", file, file.name);
-  return (await call(`${path}?${new URLSearchParams(query)}`, { method: "POST", body }, token)).json();
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", `${path}?${new URLSearchParams(query)}`);
+    for (const [name, value] of Object.entries(authorised(token))) request.setRequestHeader(name, value);
+    request.responseType = "json";
+    request.upload.onprogress = ({ loaded, total }) => heard(loaded / total);
+    request.onloadend = () => heard(null);
+    request.onerror = () => reject(unreachable());
+    request.onload = () => (request.status < 300 ? resolve(request.response) : reject(refused(request.status, request.response ?? {})));
+    heard(0);
+    request.send(body);
+  });
 }
 
 export const predict = (file, model, token) => upload("v1/predict", file, { steps: "1", logits: "1", ...(model && { model }) }, token);
@@ -38,4 +59,4 @@ export const predict = (file, model, token) => upload("v1/predict", file, { step
 /** The input of every step, as a code turns the sample into spikes. */
 export const encode = (file, model, encoding, steps, token) => upload("v1/encode", file, { encoding, steps, ...(model && { model }) }, token);
 
-export const encodings = async (token) => (await call("v1/encodings", {}, token)).json();
+export const encodings = async (token) => (await call("v1/encodings", token)).json();

@@ -24,6 +24,7 @@ export class Connection {
   }
 
   changed(status, detail = {}) {
+    if (state.intro && ["busy", "refused", "retrying"].includes(status)) return this.stop(); // nobody asked for it
     pill(status);
     if (status === "live") {
       this.wasLive = true;

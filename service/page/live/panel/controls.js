@@ -3,6 +3,8 @@
 import { buttonList } from "../../shared/buttonlist.js";
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
+import { titleOf } from "../../shared/tasks.js";
+import { thumbnail } from "../../shared/thumbnail.js";
 import * as server from "../net/server.js";
 import * as state from "../state.js";
 
@@ -14,7 +16,7 @@ async function loadModels(again) {
   try {
     const list = await server.models(state.token());
     state.setModels(list.models);
-    $("model").replaceChildren(...list.models.map((model) => new Option(model.name, model.name)));
+    $("model").replaceChildren(...list.models.map((model) => Object.assign(new Option(titleOf(model, list.models), model.name), { title: model.name })));
     $("model").value = list.default;
     $("model").disabled = !list.models.length;
     if (!list.models.length) notice("No model is loaded.", "Start the server with one: spikesight serve --model FOLDER.");
@@ -31,8 +33,10 @@ export async function load(play, watch) {
   hideNotice();
   if (!(await loadModels(() => load(play, watch)))) return;
   const [samples, cameras] = await Promise.all([server.samples(state.token()), server.cameras(state.token())]);
-  buttonList($("samples"), samples, (item) => item.label, (item) => `Play the recording ${item.label}`, play);
+  const picture = (item) => server.sample(item.name, state.token()).then((bytes) => thumbnail(bytes, item));
+  buttonList($("samples"), samples, (item) => item.label.split(",")[0], (item) => `Play the recording ${item.label}`, play, picture);
   buttonList($("cameras"), cameras, (item) => item.source, (item) => `Watch ${item.source}`, watch);
+  state.setSamples(samples);
 }
 
 // ---- settings

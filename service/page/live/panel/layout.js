@@ -3,13 +3,14 @@
 import { $ } from "../../shared/dom.js";
 import * as state from "../state.js";
 
-const LIVE = ["camera", "sample", "server"];
+const LIVE = ["camera", "sample", "server", "video"];
 
-/** Show `source`, beginning unpaused; details: {title, note, name}. */
-export function arrange(source, { title = "Camera", note = "", name = "" } = {}) {
+/** Show `source`, beginning unpaused; details: {title, note, name}. intro: beside the start page's choices. */
+export function arrange(source, { title = "Camera", note = "", name = "", intro = false } = {}) {
   const live = LIVE.includes(source);
-  state.setSource(source, name);
+  state.setSource(source, name, intro);
   document.body.dataset.source = source;
+  document.body.toggleAttribute("data-intro", intro);
   $("source-title").textContent = title;
   $("source-note").textContent = note;
   $("stop").hidden = source === "none";
@@ -17,11 +18,11 @@ export function arrange(source, { title = "Camera", note = "", name = "" } = {})
   $("pause").hidden = !live;
   $("pause").setAttribute("aria-pressed", "false");
   $("step").hidden = true;
-  $("reset").hidden = !live || source === "server"; // what all viewers share, no viewer resets
+  $("reset").hidden = !live || intro || source === "server"; // what all viewers share, no viewer resets
   $("flip").hidden = source !== "camera";
   $("tip").hidden = true;
-  $("record").hidden = !live || state.comparing;
-  $("speed-field").hidden = source !== "sample";
+  $("record").hidden = !live || intro || state.comparing;
+  $("speed-field").hidden = source !== "sample" || intro;
   $("pad-controls").hidden = true;
   $("device-field").hidden = $("device-field").hidden || source !== "camera";
   $("events-title").textContent = source === "file" ? "Spike train" : "Events";

@@ -20,22 +20,26 @@ export class Playback {
     setInterval(() => this.tick(performance.now()), EVERY_MS);
   }
 
-  async start(item) {
+  /** intro: it plays by itself, and takes neither the focus nor another model. */
+  async start(item, { intro = false } = {}) {
     this.stop();
-    hideNotice();
-    chooseFor(item.label);
+    if (!intro) hideNotice();
+    if (!intro) chooseFor(item);
+    const visit = (this.visit = {});
     try {
       const bytes = await server.sample(item.name, state.token());
-      arrange("sample", { title: "Recording", note: `${item.label} · long exposure`, name: item.name });
+      if (this.visit !== visit) return; // another source by now
+      arrange("sample", intro ? { title: "Start", name: item.name, intro } : { title: "Recording", note: `${item.label} · long exposure`, name: item.name });
       this.looker().clear();
       state.setInput(item);
       this.player = new Player(bytes, item.duration_us);
       $("speed").value = item.duration_us < 500_000 ? "0.25" : "0.5";
       drawExposure(this.preview, bytes, item);
       this.looker().open(item);
-      $("stop").focus();
+      $("events-title").textContent = intro ? `A recording: ${item.label}` : "Events";
+      if (!intro) $("stop").focus();
     } catch (error) {
-      notice("The recording did not load.", error.message);
+      if (!intro) notice("The recording did not load.", error.message);
     }
   }
 
@@ -49,8 +53,7 @@ export class Playback {
     const looker = this.looker();
     if (!looker.free) return;
     this.playedMs = nowMs;
-    const { packet, restarted } = this.player.advance(us);
-    if (restarted) looker.command({ type: "reset" });
+    const packet = this.player.advance(us);
     if (packet) looker.packet(nowMs, packet);
   }
 
@@ -59,14 +62,18 @@ export class Playback {
   }
 
   close() {
-    this.player = null;
+    this.player = this.visit = null;
   }
 }
 
-/** A recording of a digit wants a model of digits: the first event model that knows a word of its label, unless the chosen one does. */
-function chooseFor(label) {
+/** Whether a model sees events and has a word of a recording's label. */
+export function knows(model, { label }) {
   const words = label.split(/\W+/);
-  const knows = (model) => model?.contract.kind === "events" && model.labels.some((name) => words.includes(name));
-  const better = state.models.find(knows);
-  if (!knows(state.chosenModel()) && better) $("model").value = better.name;
+  return model?.contract.kind === "events" && model.labels.some((name) => words.includes(name));
+}
+
+/** A recording of a digit wants a model of digits: the first that knows it, unless the chosen one does. */
+function chooseFor(item) {
+  const better = state.models.find((model) => knows(model, item));
+  if (!knows(state.chosenModel(), item) && better) $("model").value = better.name;
 }

@@ -1,8 +1,8 @@
 // A file or a drawing as a source.
 
 import { $ } from "../../shared/dom.js";
-import { drawSum } from "../../shared/longexposure.js";
 import { hideNotice, notice } from "../../shared/notice.js";
+import * as server from "../net/server.js";
 import { pill } from "../panel/connection.js";
 import { arrange } from "../panel/layout.js";
 import * as state from "../state.js";
@@ -15,6 +15,7 @@ export class Stills {
   constructor(preview, looker, stop, shown) {
     Object.assign(this, { preview, looker, stop, shown });
     this.pad = new Sketchpad($("pad"), () => this.drawn());
+    server.watchUploads(progress);
     $("pad-clear").addEventListener("click", () => this.draw());
     $("pad-digits").replaceChildren(...Array.from({ length: 10 }, (_, digit) => {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: String(digit) });
@@ -33,7 +34,7 @@ export class Stills {
     this.looker().clear();
     const image = file.type.startsWith("image/");
     const train = await this.look(file, image && (() => this.picture(file)));
-    if (!image && train) drawSum(this.preview, train);
+    if (train?.exposure) await this.picture(train.exposure, Infinity);
   }
 
   /** A clean sheet. */
@@ -72,14 +73,24 @@ export class Stills {
     }
   }
 
-  async picture(file) {
+  async picture(file, largest = LARGEST) {
     const image = await createImageBitmap(file).catch(() => null);
     if (!image) return;
-    const scale = Math.min(1, LARGEST / Math.max(image.width, image.height));
+    const scale = Math.min(1, largest / Math.max(image.width, image.height));
     this.preview.show(image, Math.round(image.width * scale), Math.round(image.height * scale));
   }
 
   close() {
     $("pad").hidden = true;
   }
+}
+
+/** share of a file that is sent; null: it is answered. A drawing is small, and its sheet stays as it is. */
+function progress(share) {
+  const line = $("upload"), [bar, words] = line.children;
+  line.hidden = share === null || !$("pad").hidden;
+  if (share === null) return;
+  if (share < 1) bar.value = share;
+  else bar.removeAttribute("value");
+  words.textContent = share < 1 ? `sending, ${Math.round(100 * share)} %` : "sent; the server decodes it…";
 }

@@ -1,17 +1,14 @@
-// The browser's camera as a source: permission, devices, a calm preview, and frames for whoever looks.
+// The browser's camera, or a video file, as a source: permission, devices, a calm preview, and frames for whoever looks.
 
 import { Camera, explain, FRAME } from "../../shared/camera.js";
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
+import { taskOf } from "../../shared/tasks.js";
+import { Video } from "../../shared/video.js";
 import { arrange, tip } from "../panel/layout.js";
 import * as state from "../state.js";
 
 export const STILL_MS = 1000;
-const TIPS = {
-  digit: "Write a digit with a thick pen, let the paper fill the square, and sway it a little: the network sees only change.",
-  motion: "Move a hand or an object before the camera: left, right, up, down, around, towards it, away from it.",
-};
-
 export class Webcam {
   /** preview: a CalmPicture; looker(): who takes frames now; stop() ends whatever runs. */
   constructor(preview, looker, stop) {
@@ -30,7 +27,7 @@ export class Webcam {
         this.stop();
         notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: again });
       });
-      this.show();
+      this.show("camera", { title: "Camera" });
       await this.list();
       this.looker().open(FRAME);
       $("stop").focus();
@@ -43,14 +40,15 @@ export class Webcam {
     }
   }
 
-  show() {
-    const { labels = [], contract: { width, height, still: way } = {} } = state.chosenModel() ?? {};
+  /** details: title and name of what is shown. */
+  show(source, details) {
+    const { labels = [], contract: { width, height } = {} } = state.chosenModel() ?? {};
     const square = width === height;
     $("guide").classList.toggle("shown", square);
-    arrange("camera", { note: square ? "the network sees the square" : "" });
+    arrange(source, { note: square ? "the network sees the square" : "", ...details });
     this.preview.resize(FRAME.width, FRAME.height);
     this.looker().clear();
-    tip(way === "digit" ? TIPS.digit : labels.includes("left") ? TIPS.motion : "");
+    tip(taskOf(labels).hint);
   }
 
   async list() {
@@ -71,5 +69,30 @@ export class Webcam {
 
   close() {
     this.camera.stop();
+  }
+}
+
+/** A video file in place of the camera. */
+export class Film extends Webcam {
+  constructor(...parts) {
+    super(...parts);
+    this.camera = new Video();
+  }
+
+  async start(file) {
+    this.stop();
+    hideNotice();
+    try {
+      this.show("video", { title: "Video", name: file.name });
+      tip("");
+      state.setInput(file);
+      await this.camera.open(file, (canvas, captureMs) => this.frame(canvas, captureMs));
+      this.looker().open(FRAME);
+      $("stop").focus();
+    } catch {
+      if (state.input !== file) return; // another source by now
+      this.stop();
+      notice("This video cannot be shown.", "Choose one that this browser plays.");
+    }
   }
 }

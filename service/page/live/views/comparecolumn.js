@@ -1,6 +1,7 @@
 // One model's column of the comparison: its answer, how it came step by step, and what it cost.
 
 import { percent } from "../../shared/answer.js";
+import { inWords } from "../../shared/tasks.js";
 import { short } from "./meters.js";
 
 const ORIGINS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" };
@@ -8,7 +9,7 @@ const BARS = 40; // steps of a stream that are shown
 const WORDED = 10; // so few bars have room for their label
 
 /** What the column is called. */
-export function titleOf({ origin, contract }) {
+export function roadOf({ origin, contract }) {
   return origin === "direct" && contract.kind === "events" ? "Direct SNN, events" : ORIGINS[origin];
 }
 
@@ -20,9 +21,9 @@ export class Column {
     this.model = model;
     this.root = element("section", "pane column");
     this.root.dataset.origin = model.origin;
-    this.root.setAttribute("aria-label", `${titleOf(model)}: ${model.name}`);
+    this.root.setAttribute("aria-label", `${roadOf(model)}: ${model.name}`);
     const head = element("header");
-    head.append(element("h3", "", titleOf(model)), element("p", "note", model.name));
+    head.append(element("h3", "", roadOf(model)), element("p", "note", model.name));
     this.label = element("strong", "", "–");
     this.sure = element("span", "confidence");
     const answer = element("p", "label");
@@ -70,8 +71,8 @@ export class Column {
     this.text = "";
     this.took = `${message.step_ms.toFixed(1)} ms a step`;
     if (message.reset) this.steps = [];
-    const confidence = message.probabilities[message.probabilities.indexOf(Math.max(...message.probabilities))];
-    this.steps = [...this.steps, { ...message, label: message.steady || "–", confidence }].slice(-BARS);
+    const confidence = message.probabilities[this.model.labels.indexOf(message.steady)] ?? message.confidence;
+    this.steps = [...this.steps, { ...message, label: message.steady, confidence }].slice(-BARS);
     this.number = message.step;
   }
 
@@ -94,6 +95,15 @@ export class Column {
     return { label: last.label, confidence: last.confidence, spikes: sum("spikes"), synops: sum("synops"), count };
   }
 
+  /** The answer of `after` in words. */
+  said(now) {
+    return inWords(now?.label, this.model.labels);
+  }
+
+  isClass(now) {
+    return this.model.labels.includes(now?.label);
+  }
+
   /** Multiply-adds that an ANN would do for what `after` counts. */
   macs(count) {
     return this.model.ann_macs * (this.model.contract.kind === "events" && !this.streaming ? count : 1);
@@ -101,12 +111,12 @@ export class Column {
 
   /** base: multiply-adds of the ANN beside it; null takes an ANN of the same shape. most: of all columns, for the bar. */
   draw(at, base, most) {
-    const now = this.after(at);
+    const now = this.after(at), said = this.said(now);
     this.root.classList.toggle("silent", !now);
     write(this.words, now ? "" : this.text);
-    write(this.label, now?.label ?? "–");
-    this.label.classList.toggle("long", (now?.label.length ?? 0) > 7);
-    write(this.sure, now ? percent(now.confidence) : "");
+    write(this.label, said);
+    this.label.classList.toggle("long", said.length > 7);
+    write(this.sure, this.isClass(now) ? percent(now.confidence) : "");
     this.drawBars(now);
     this.cost.firstChild.style.width = now ? `${Math.min(100, (100 * now.synops) / most)}%` : "0";
     if (!now) return;
@@ -131,7 +141,7 @@ export class Column {
       bar.dataset.label = i < now.count ? label : "";
     });
     this.bars.classList.toggle("labelled", shown.length <= WORDED && shown.every(({ label }) => label.length < 3));
-    const what = now ? `${shown.length} ${shown.length === 1 ? "step" : "steps"}; now ${now.label}, ${percent(now.confidence)}` : "no answer yet";
+    const what = now ? `${shown.length} ${shown.length === 1 ? "step" : "steps"}; now ${this.said(now)}${this.isClass(now) ? `, ${percent(now.confidence)}` : ""}` : "no answer yet";
     if (this.bars.getAttribute("aria-label") !== what) this.bars.setAttribute("aria-label", what);
   }
 }

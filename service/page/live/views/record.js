@@ -1,5 +1,8 @@
 // Recording: the pictures as a video, or the predictions as lines of JSON. Saved by the browser; nothing is uploaded.
 
+import { percent } from "../../shared/answer.js";
+import { inWords } from "../../shared/tasks.js";
+
 const SIZE = { width: 960, height: 420 };
 
 function save(blob, name) {
@@ -49,8 +52,9 @@ export class VideoRecorder {
     return "MediaRecorder" in window && MediaRecorder.isTypeSupported("video/webm");
   }
 
-  prediction({ label, steady, probabilities, index }) {
-    this.label = label === steady ? `${steady}   ${Math.round(100 * probabilities[index])} %` : steady;
+  prediction({ steady, probabilities }, labels) {
+    const index = labels.indexOf(steady);
+    this.label = index < 0 ? inWords(steady, labels) : `${steady}   ${percent(probabilities[index])}`;
   }
 
   draw() {
@@ -86,8 +90,8 @@ export class Recording {
     this.label(true);
   }
 
-  prediction(message) {
-    this.recorder?.prediction(message);
+  prediction(message, labels) {
+    this.recorder?.prediction(message, labels);
   }
 
   draw() {

@@ -5,11 +5,14 @@ import { cssVariable } from "../../shared/dom.js";
 const GROUND = [16, 20, 27], ON = [94, 170, 255], OFF = [255, 158, 66];
 const ROWS = 96; // pixels of the raster
 
+const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
 export class SpikeTrain {
   /** body: the answer of POST /v1/encode. */
   constructor(body) {
     Object.assign(this, body);
-    this.data = Uint8Array.from(atob(body.frames), (character) => character.charCodeAt(0));
+    this.data = bytesOf(body.frames);
+    this.exposure = body.exposure && new Blob([bytesOf(body.exposure)], { type: "image/png" });
     this.pixels = this.channels * this.height * this.width;
     this.rows = this.choose();
   }

@@ -1,0 +1,37 @@
+// What a model is for, in words: told by the labels it answers with.
+
+const TASKS = [
+  {
+    fits: (labels) => labels.join("") === "0123456789",
+    title: "Digits", unknown: "no digit here", nothing: "nothing to see",
+    hint: "Take paper and a thick pen, write a digit, and sway it a little before the camera.",
+  },
+  {
+    fits: (labels) => labels.includes("left") && labels.includes("right"),
+    title: "Motions", unknown: "no motion it knows", nothing: "nothing moves",
+    hint: "Move your hand: left, right, up, down, around, towards the camera, away from it.",
+  },
+  {
+    fits: () => true,
+    title: "", unknown: "nothing it knows", nothing: "nothing to see",
+    hint: "Hold what it has learnt before the camera, and move it a little.",
+  },
+];
+const ROADS = { direct: "", converted: ", converted", ann: ", ANN" };
+
+/** {title, hint, unknown, nothing}: the words for a model with these labels. */
+export const taskOf = (labels) => TASKS.find(({ fits }) => fits(labels ?? []));
+
+/** A label as it is shown: a class, or words where it is "unknown" or "nothing"; "–" before there is any. */
+export function inWords(label, labels) {
+  if (!label) return "–";
+  return labels.includes(label) ? label : taskOf(labels)[label] ?? label;
+}
+
+/** "Digits from events": what one of GET /v1/models is for; its name too where another is for the same, or alone. */
+export function titleOf(model, models = []) {
+  const plain = ({ labels, contract, origin }) => (taskOf(labels).title ? `${taskOf(labels).title} from ${contract.kind === "events" ? "events" : "pictures"}${ROADS[origin] ?? ""}` : "");
+  const title = plain(model);
+  if (!title) return model.name;
+  return models.filter((other) => plain(other) === title).length > 1 ? `${title} (${model.name})` : title;
+}
