@@ -2,11 +2,13 @@
 spike train, models compared side by side, the desktop demo.
 
 `python docs/pictures/take.py [--only WORD]` writes files beside this one, and none in which an answer is not the true
-one. Needs Chromium and playwright.
+one; shown.json says of each what it shows and what is answered. Needs Chromium and playwright.
 """
 
 import argparse
+import hashlib
 import io
+import json
 import shutil
 import sys
 import tempfile
@@ -68,11 +70,20 @@ def serving(classifiers: tuple[Classifier, ...]) -> Iterator[str]:
         thread.join()
 
 
-def save(name: str, png: bytes) -> None:
-    """A small PNG."""
+def save(name: str, png: bytes, source: str, says: str) -> None:
+    """A small PNG of a recording ("digit-3") or a drawing ("drawn-3"), and what is answered in it."""
     image = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     image.save(HERE / f"{name}.png", optimize=True)
-    print(f"{name}.png {(HERE / f'{name}.png').stat().st_size / 1024:.0f} KiB")
+    note(HERE / f"{name}.png", source, says)
+
+
+def note(path: Path, source: str, says: str) -> None:
+    """Into shown.json, with the file's SHA-256: a picture that was made anew is not the one that was judged."""
+    path_of_notes = HERE / "shown.json"
+    notes = json.loads(path_of_notes.read_text()) if path_of_notes.is_file() else {}
+    notes[path.name] = {"source": source, "says": says, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    path_of_notes.write_text(json.dumps(notes, indent=1, sort_keys=True) + "\n")
+    print(f"{path.name} {path.stat().st_size / 1024:.0f} KiB: {source}, {says}")
 
 
 def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Page:
@@ -86,12 +97,13 @@ def visit(browser: Browser, url: str, scheme: str, size: tuple[int, int]) -> Pag
     return page
 
 
-def insist(page: Page, truth: str, of: str = "#label") -> None:
-    """Refuse a picture whose answers are not the true one, or of a page that cannot keep up."""
+def insist(page: Page, truth: str, of: str = "#label") -> str:
+    """What is said; refuses a picture whose answers are not the true one, or of a page that cannot keep up."""
     said = set(page.locator(of).all_inner_texts())
     link = page.locator("#link-text").inner_text()
     if said != {truth} or "overloaded" in link:
         raise SystemExit(f"no picture: the page says {', '.join(sorted(said))} ({link}), and {truth} is shown")
+    return said.pop()
 
 
 def wait_for(page: Page, true: Callable[[], bool], seconds: float) -> None:
@@ -104,7 +116,7 @@ def wait_for(page: Page, true: Callable[[], bool], seconds: float) -> None:
 def recording(page: Page, label: str) -> Iterator[tuple[float, bytes]]:
     """Screenshots (seconds, PNG) while the page plays a shipped recording for the first time, from its first label."""
     page.get_by_role("button", name=f"digit {label}").click()
-    wait_for(page, lambda: page.locator("#label").inner_text() != "–", 20)
+    wait_for(page, lambda: page.locator("#label").inner_text() != "–", 60)
     begin = time.monotonic()
     while (now := time.monotonic() - begin) < PLAYED_S:
         insist(page, label)
@@ -129,9 +141,9 @@ def animate(browser: Browser, url: str, label: str = "3") -> None:
     frames[0].save(
         path, save_all=True, append_images=frames[1:], duration=[*lasted, HOLD_MS], loop=0, quality=80, method=4
     )
-    print(f"page.webp {path.stat().st_size / 1024:.0f} KiB, {len(frames)} pictures")
     if path.stat().st_size > LARGEST:
         raise SystemExit("page.webp is too large")
+    note(path, f"digit-{label}", label)
 
 
 @contextmanager
@@ -155,14 +167,16 @@ def of_the_page(browser: Browser, url: str, picture: Path) -> None:
     ):
         page = visit(browser, url, scheme, size)
         if name == "light":
-            save("page-start", page.screenshot())
-        save(f"page-{name}", fullest(recording(page, label)))
+            wait_for(page, lambda page=page: page.locator("#label").inner_text() == "0", 60)
+            says = insist(page, "0")
+            save("page-start", page.screenshot(), "digit-0", says)
+        save(f"page-{name}", fullest(recording(page, label)), f"digit-{label}", label)
         page.context.close()
     page = visit(browser, url, "light", WIDE)
     page.locator("#file").set_input_files(picture)
-    wait_for(page, lambda: page.locator("#label").inner_text() == "7", 20)
-    insist(page, "7")
-    save("page-file", page.screenshot())
+    wait_for(page, lambda: page.locator("#train-controls").is_visible(), 60)
+    says = insist(page, "7")
+    save("page-file", page.screenshot(), "drawn-7", says)
     page.context.close()
 
 
@@ -181,10 +195,10 @@ def of_comparisons(browser: Browser, url: str, picture: Path) -> None:
             page.locator("#draw").click()
             page.get_by_role("button", name=f"Write a {truth}").click()
         answers = page.locator(".column strong")
-        wait_for(page, lambda answers=answers, truth=truth: set(answers.all_inner_texts()) == {truth}, 30)
+        wait_for(page, lambda answers=answers, truth=truth: set(answers.all_inner_texts()) == {truth}, 120)
         page.wait_for_timeout(1000)  # the bars grow
-        insist(page, truth, ".column strong")
-        save(f"page-{name}", page.screenshot(full_page=size == PHONE))
+        says = insist(page, truth, ".column strong")
+        save(f"page-{name}", page.screenshot(full_page=size == PHONE), f"drawn-{truth}", says)
         page.context.close()
 
 
@@ -197,9 +211,9 @@ def of_the_desktop(classifier: Classifier) -> None:
         demo = Demo(classifier, open_source(str(video)))
         for glimpse in demo.source.glimpses:
             demo.see(glimpse)
-        if demo.answer is None or demo.answer.prediction.label != "3":
+        if demo.answer is None or demo.answer.steady != "3":
             raise SystemExit("no picture: the demo does not see the 3")
-        save("desktop", cv2.imencode(".png", demo.picture()[..., ::-1])[1].tobytes())
+        save("desktop", cv2.imencode(".png", demo.picture()[..., ::-1])[1].tobytes(), "drawn-3", demo.answer.steady)
 
 
 def main() -> None:

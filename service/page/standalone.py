@@ -21,9 +21,12 @@ from torch import nn
 from encoders.emulator.pixels import PixelModel, log_levels, thresholds
 from encoders.events import SensorSize
 from models.contract import Card
+from models.energy.metering import RASTER_ROWS_A_LAYER
 from models.export.formats import export
 from models.export.parity import ExportError, Parity, start_state
 from models.known import KEPT
+from models.neurons.layers import Neuron
+from models.neurons.state import State
 from models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, MARGIN, OTHER
 from service import samples as shipped_samples
 from service.page.routes import PAGE
@@ -62,9 +65,7 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
 def copy_page(folder: Path) -> None:
     """The page's files and the runtime. Raises ExportError for a runtime that is not the one it should be."""
     for name in ("shared", "offline"):
-        (folder / name).mkdir()
-        for path in (PAGE / name).glob("[!.]*.*"):
-            shutil.copyfile(path, folder / name / path.name)
+        shutil.copytree(PAGE / name, folder / name, ignore=shutil.ignore_patterns(".*", "vendor"))
     (folder / "offline" / "index.html").rename(folder / "index.html")
     source, vendor = PAGE / "offline" / "vendor", folder / "offline" / "vendor"
     shutil.copyfile(source / "LICENSE", folder / "LICENSE-onnxruntime.txt")
@@ -94,6 +95,7 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
         "contract": asdict(card.contract),
         "known": card.known and card.known.facts(),
         "steady": steady_rules(card),
+        "raster": raster_of(network, state),
         "state": {key: list(tensor.shape[1:]) for key, tensor in state.items()},
         "pixels": {
             "width": FRAME.width,
@@ -110,6 +112,23 @@ def steady_rules(card: Card) -> dict[str, float]:
     """The numbers of the rule for the label that is shown."""
     inertia = max(card.contract.horizon, LEAST_INERTIA)
     return {"first": FIRST, "other": OTHER, "least": LEAST_SHARE, "margin": MARGIN, "inertia": inertia, "kept": KEPT}
+
+
+def raster_of(network: nn.Module, state: State) -> list[dict[str, Any]]:
+    """Which neurons the spike raster shows, layer by layer: a spike is a membrane above `theta` after the step. Only of
+    neurons that are reset one step later (`delay`), for of others the membrane does not tell.
+    """
+    layers = [(name, layer) for name, layer in network.named_modules() if type(layer) is Neuron and layer.config.delay]
+    shown = []
+    for name, layer in layers:
+        total = state[layer.key][0].numel()
+        rows = min(RASTER_ROWS_A_LAYER, total)
+        picked = [row * total // rows for row in range(rows)]
+        config = layer.config
+        shown.append(
+            {"name": name, "key": layer.key, "theta": config.theta, "inclusive": config.inclusive, "rows": picked}
+        )
+    return shown
 
 
 def pixel_maps(pixels: PixelModel) -> np.ndarray:

@@ -135,7 +135,12 @@ class Visit:
     def _listen(self, socket: WebSocket) -> None:
         number = len(self.sockets)
         self.sockets.append(socket)
-        socket.on("framereceived", lambda payload: number >= self.heeded and self._hear(payload))
+
+        def hear(payload: str | bytes) -> None:
+            if number >= self.heeded:
+                self._hear(payload)
+
+        socket.on("framereceived", hear)
 
     def forget(self) -> None:
         """What was heard so far, and whatever comes yet of its streams."""

@@ -1,11 +1,11 @@
 // The page: one source at a time, looked at by one model or by several side by side.
 
-import { explain } from "../shared/camera.js";
+import { explain } from "../shared/sources/camera.js";
 import { $ } from "../shared/dom.js";
 import { dropTarget } from "../shared/drop.js";
-import { EventView } from "../shared/eventview.js";
+import { EventView } from "../shared/pictures/eventview.js";
 import { hideNotice, notice } from "../shared/notice.js";
-import { CalmPicture } from "../shared/safety.js";
+import { CalmPicture } from "../shared/pictures/safety.js";
 import { taskOf } from "../shared/tasks.js";
 import { Compare } from "./modes/compare.js";
 import { Single } from "./modes/single.js";
@@ -67,8 +67,9 @@ function introduce() {
 
 /** The same source again, after a change of the model or the mode. */
 function restart() {
-  if (state.intro && !state.comparing) introduce();
-  else again();
+  if (!state.intro) again();
+  else if (state.comparing) stop();
+  else introduce();
   updateCode();
 }
 

@@ -2,15 +2,18 @@
 
 import { Answer } from "../shared/answer.js";
 import { buttonList } from "../shared/buttonlist.js";
-import { Camera, explain, FRAME } from "../shared/camera.js";
+import { Camera, explain, FRAME } from "../shared/sources/camera.js";
 import { $ } from "../shared/dom.js";
 import { dropTarget } from "../shared/drop.js";
-import { EventView } from "../shared/eventview.js";
-import { drawExposure } from "../shared/longexposure.js";
+import { EventView } from "../shared/pictures/eventview.js";
+import { drawExposure } from "../shared/pictures/longexposure.js";
 import { hideNotice, notice } from "../shared/notice.js";
-import { Player } from "../shared/player.js";
-import { CalmPicture } from "../shared/safety.js";
-import { Video } from "../shared/video.js";
+import { Player } from "../shared/sources/player.js";
+import { Raster, Trace } from "../shared/pictures/plots.js";
+import { CalmPicture } from "../shared/pictures/safety.js";
+import { taskOf, titleOf } from "../shared/tasks.js";
+import { thumbnail } from "../shared/pictures/thumbnail.js";
+import { Video } from "../shared/sources/video.js";
 import { Emulator, luma } from "./emulator.js";
 import { picture, StreamBinner, t64Events } from "./events.js";
 import { loadFacts, Network } from "./network.js";
@@ -27,6 +30,8 @@ const still = new Still();
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
 const answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+const raster = new Raster($("raster"), $("raster-layers"));
+const trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
 let facts, network, pixels;
 let emulator = null, binner = null, player = null, restart = false;
 
@@ -47,6 +52,8 @@ async function classify(bins) {
     if (state.visit !== visit) return; // another source by now
     const took = performance.now() - began;
     state.stepMs = state.steps++ ? 0.9 * state.stepMs + 0.1 * took : took;
+    raster.push(result.spikes, result.reset);
+    trace.push(result);
     state.latest = { ...result, nEvents: bin.nEvents, startUs: bin.startUs, endUs: bin.endUs };
   }
 }
@@ -105,6 +112,10 @@ function begin(source, title, note, { width, height } = FRAME) {
   $("link-text").textContent = source === "none" ? "ready" : "live";
   $("guide").classList.toggle("shown", source === "camera" && facts.contract.width === facts.contract.height);
   answer.clear();
+  raster.clear();
+  trace.setLabels(facts.labels, network.horizon, facts.contract.bin_us);
+  $("tip").textContent = source === "camera" ? taskOf(facts.labels).hint : "";
+  $("tip").hidden = source !== "camera";
   events.clear();
   events.resize(width, height);
   preview.resize(FRAME.width, FRAME.height);
@@ -134,12 +145,17 @@ async function startCamera() {
   }
 }
 
+/** A recording's t64 events; null where the folder lacks them. */
+async function recording({ name }) {
+  const answered = await fetch(`samples/${name}.t64`);
+  return answered.ok ? new Uint8Array(await answered.arrayBuffer()) : null;
+}
+
 async function playSample(item) {
   stop();
   hideNotice();
-  const answered = await fetch(`samples/${item.name}.t64`);
-  if (!answered.ok) return notice("The recording did not load.", `The folder lacks samples/${item.name}.t64.`);
-  const bytes = new Uint8Array(await answered.arrayBuffer());
+  const bytes = await recording(item);
+  if (!bytes) return notice("The recording did not load.", `The folder lacks samples/${item.name}.t64.`);
   begin("sample", "Recording", `${item.label} · long exposure`, item);
   state.sample = item;
   drawExposure(preview, bytes, item);
@@ -171,6 +187,8 @@ function paint(nowMs) {
   if (nowMs - paintedMs < PAINT_EVERY_MS || state.source === "none") return;
   paintedMs = nowMs;
   events.draw(nowMs);
+  raster.draw();
+  trace.draw();
   if (!state.latest) return;
   const { probabilities, steady, step, nEvents } = state.latest;
   answer.show(probabilities, steady, nowMs);
@@ -197,9 +215,15 @@ async function load() {
     return notice("The network did not load.", String(error.message ?? error), { label: "Try again", run: load });
   }
   answer.setLabels(facts.labels);
-  $("model").textContent = facts.name;
+  $("model").textContent = titleOf({ ...facts, origin: "direct" });
+  $("model").title = facts.name;
+  $("hint").textContent = taskOf(facts.labels).hint;
+  const neurons = facts.raster.map(({ rows }) => rows.length);
+  raster.setLayers(facts.raster.map(({ name }) => name), neurons, facts.contract.bin_us);
+  $("raster-pane").hidden = !neurons.length;
   $("start").disabled = $("file").disabled = false;
-  buttonList($("samples"), facts.samples, (item) => item.label, (item) => `Play the recording ${item.label}`, playSample);
+  const picture = async (item) => thumbnail(await recording(item), item);
+  buttonList($("samples"), facts.samples, (item) => item.label.split(",")[0], (item) => `Play the recording ${item.label}`, playSample, picture);
   stop();
   return requestAnimationFrame(paint);
 }

@@ -67,7 +67,7 @@ export class Network {
     this.step = 0;
   }
 
-  /** One step: x Float32Array [C, H, W]; {logits, probabilities, index, label, known, steady, step, reset}. */
+  /** One step: x Float32Array [C, H, W]; {logits, probabilities, index, label, known, steady, spikes, step, reset}. */
   async run(x, reset = false) {
     const active = x.reduce((count, value) => count + (value !== 0), 0);
     const fresh = this.woken(active) || reset;
@@ -82,7 +82,15 @@ export class Network {
     const judged = this.judge(logits.length);
     const index = judged.probabilities.indexOf(Math.max(...judged.probabilities));
     const label = judged.nothing ? "nothing" : judged.known !== null && judged.known < this.facts.steady.kept ? "unknown" : this.facts.labels[index];
-    return { logits, ...judged, index, label, steady: this.steady.push(judged), step: ++this.step, reset: fresh };
+    return { logits, ...judged, index, label, steady: this.steady.push(judged), spikes: this.spikes(), step: ++this.step, reset: fresh };
+  }
+
+  /** Which of the neurons that the raster shows fired in this step; the membrane of one that did is above its threshold. */
+  spikes() {
+    return this.facts.raster.flatMap(({ key, theta, inclusive, rows }) => {
+      const { data } = this.state[key];
+      return rows.map((at) => (data[at] > theta || (inclusive && data[at] === theta) ? 1 : 0));
+    });
   }
 
   /** Whether this step is the first one behind a long quiet: membranes begin at rest then. */

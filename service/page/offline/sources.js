@@ -1,6 +1,6 @@
 // A picture as a source of camera frames: it is moved before the emulated camera.
 
-import { FRAME } from "../shared/camera.js";
+import { FRAME } from "../shared/sources/camera.js";
 import { luma } from "./emulator.js";
 
 const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units

@@ -49,7 +49,7 @@ RUN = """async ({ frames, times }) => {
   return { steps, events };
 }"""
 WATCH = """async (count) => {
-  const { Camera, FRAME } = await import("/shared/camera.js"), { luma } = await import("/offline/emulator.js");
+  const { Camera, FRAME } = await import("/shared/sources/camera.js"), { luma } = await import("/offline/emulator.js");
   const camera = new Camera(), greys = [], times = [];
   await new Promise((done) => camera.start("", (canvas, ms) => {
     if (times.length === count) return;
@@ -144,6 +144,7 @@ def in_python(classifier: Classifier, frames: NDArray[np.uint8], times: list[int
                     "known": answer.prediction.known,
                     "label": answer.prediction.label,
                     "steady": answer.steady,
+                    "spikes": answer.raster.tolist(),
                 }
             )
     return steps
@@ -168,6 +169,9 @@ def compare(page: Page, classifier: Classifier, frames: NDArray[np.uint8], times
         assert abs((ours["known"] or 0) - (theirs["known"] or 0)) < 0.05
     for key in ("label", "steady"):  # a threshold tie may move a change by a step or two
         assert sum(ours[key] != theirs[key] for ours, theirs in zip(seen["steps"], expected)) <= 2
+    spikes = [np.array([step["spikes"] for step in steps]) for steps in (seen["steps"], expected)]
+    assert spikes[1].any()
+    assert np.mean(spikes[0] == spikes[1]) > 0.995, "the raster's neurons fire as they do there"
     assert np.median(gaps) < 1e-4
     assert max(gaps) < 0.5
     print(f"\n{len(gaps)} steps; logits differ by {np.median(gaps):.1e} in the middle, {max(gaps):.1e} at most")
@@ -200,12 +204,16 @@ def test_camera_recording_and_picture_are_classified(page: Page, tmp_path: Path)
 
     page.locator("#start").click()
     wait(page, lambda: step() > 10, "ten steps of the camera")
+    assert "thick pen" in page.locator("#tip").inner_text()
     labels = page.locator("#classes li > span:first-child").all_inner_texts()
     assert labels == list("0123456789")
     assert page.locator("#label").inner_text() in labels
     page.locator("#stop").click()
     page.get_by_role("button", name="Play the recording digit 3").click()
     wait(page, lambda: page.locator("#label").inner_text() == "3", "the recording is a 3")
+    for name in ("raster", "trace"):
+        canvas = f"[...document.getElementById('{name}').getContext('2d').getImageData(0, 0, 2000, 400).data]"
+        wait(page, lambda canvas=canvas: page.evaluate(f"new Set({canvas}).size > 2"), f"the {name} is drawn")
     page.locator("#stop").click()
     picture = np.full((90, 90), 250, np.uint8)
     cv2.putText(picture, "3", (22, 72), cv2.FONT_HERSHEY_SIMPLEX, 2.4, 20, 8, cv2.LINE_AA)

@@ -69,6 +69,7 @@ def test_recording(client: TestClient) -> None:
     assert body["n_spikes"] > 100
     assert len(body["answers"]) == body["steps"]
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(body["exposure"]), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
     assert picture.shape == (34, 34)
     busy = np.zeros((34, 34), int)
     np.add.at(busy, (raw["y"], raw["x"]), 1)

@@ -1,6 +1,6 @@
 // How one input reaches several models at once: a stream for each event model, and rounds of single pictures for the rest.
 
-import { KIND } from "../../shared/wire.js";
+import { KIND } from "../../shared/sources/wire.js";
 import * as server from "../net/server.js";
 import { Stream } from "../net/stream.js";
 

@@ -3,12 +3,12 @@
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { notice } from "../../shared/notice.js";
-import { KIND, unpackBits } from "../../shared/wire.js";
+import { KIND, unpackBits } from "../../shared/sources/wire.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { Meters } from "../views/meters.js";
-import { Raster, Trace } from "../views/plots.js";
+import { Raster, Trace } from "../../shared/pictures/plots.js";
 import { Recording } from "../views/record.js";
 import { FileMode } from "./filemode.js";
 

@@ -1,6 +1,6 @@
 // One WebSocket stream: hello, at most one message in flight, newest wins, reconnects by itself.
 
-import { message, parsePicture } from "../../shared/wire.js";
+import { message, parsePicture } from "../../shared/sources/wire.js";
 
 const MAX_BUFFERED = 256 * 1024;
 const ANSWER_TIMEOUT_MS = 5000;

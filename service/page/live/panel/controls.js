@@ -4,7 +4,7 @@ import { buttonList } from "../../shared/buttonlist.js";
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
 import { titleOf } from "../../shared/tasks.js";
-import { thumbnail } from "../../shared/thumbnail.js";
+import { thumbnail } from "../../shared/pictures/thumbnail.js";
 import * as server from "../net/server.js";
 import * as state from "../state.js";
 

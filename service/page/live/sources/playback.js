@@ -1,9 +1,9 @@
 // A shipped recording as a source: played in a loop, at the chosen speed, step by step while paused.
 
 import { $ } from "../../shared/dom.js";
-import { drawExposure } from "../../shared/longexposure.js";
+import { drawExposure } from "../../shared/pictures/longexposure.js";
 import { hideNotice, notice } from "../../shared/notice.js";
-import { Player } from "../../shared/player.js";
+import { Player } from "../../shared/sources/player.js";
 import * as server from "../net/server.js";
 import { arrange } from "../panel/layout.js";
 import * as state from "../state.js";

@@ -1,10 +1,10 @@
 // The browser's camera, or a video file, as a source: permission, devices, a calm preview, and frames for whoever looks.
 
-import { Camera, explain, FRAME } from "../../shared/camera.js";
+import { Camera, explain, FRAME } from "../../shared/sources/camera.js";
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
 import { taskOf } from "../../shared/tasks.js";
-import { Video } from "../../shared/video.js";
+import { Video } from "../../shared/sources/video.js";
 import { arrange, tip } from "../panel/layout.js";
 import * as state from "../state.js";
 

@@ -1,6 +1,6 @@
 // Two scrolling plots: the spike raster by layer, and the evidence of the leading classes.
 
-import { cssVariable } from "../../shared/dom.js";
+import { cssVariable } from "../dom.js";
 
 const COLUMN_US = 5000; // of a CSS pixel in the raster, and a step has two at least
 const LAYER_COLOURS = ["--p1", "--p2", "--p3", "--p4", "--p5", "--p6"];
