@@ -1,4 +1,4 @@
-"""The pictures of the documents show the true label: shown.json beside them says what each shows and what is answered."""
+"""The documents' pictures show the true label: shown.json beside them says what each shows and what is answered."""
 
 import hashlib
 import json
