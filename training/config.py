@@ -323,13 +323,12 @@ RECIPES = Path(__file__).parent / "recipes"
 
 def recipe_path(name: str) -> Path:
     """A settings file, or one of the project's own recipes by name."""
-    path, own = Path(name), RECIPES / f"{Path(name).stem}.yaml"
+    path, own = Path(name), {recipe.stem: recipe for recipe in RECIPES.rglob("*.yaml")}
     if path.is_file():
         return path
-    if path.parent == Path() and own.is_file():
-        return own
-    known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
-    raise ValueError(f"no file {name}; the recipes known by name are {known}")
+    if path.parent == Path() and path.stem in own:
+        return own[path.stem]
+    raise ValueError(f"no file {name}; the recipes known by name are {', '.join(sorted(own))}")
 
 
 def given_flags(args: argparse.Namespace) -> dict[str, Any]:

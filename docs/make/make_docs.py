@@ -112,7 +112,7 @@ def section(parser: argparse.ArgumentParser, level: int = 2) -> Iterator[str]:
 
 def recipes() -> Iterator[tuple[str, str]]:
     """(file, first sentence of its comment) of every recipe."""
-    for path in sorted((ROOT / "training" / "recipes").glob("*.yaml")):
+    for path in sorted((ROOT / "training" / "recipes").rglob("*.yaml")):
         comment = []
         for line in path.read_text().splitlines():
             if not line.startswith("# "):

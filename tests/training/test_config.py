@@ -94,7 +94,7 @@ def test_yaml_round_trip() -> None:
 
 def test_a_recipe_by_name_and_every_recipe_is_valid() -> None:
     assert resolve(parse("--config", "seed_imagenet")).optimisation.lr == 0.00125
-    recipes = sorted(RECIPES.glob("*.yaml"))
+    recipes = sorted(RECIPES.rglob("*.yaml"))
     assert len(recipes) >= 3
     for path in recipes:
         config = resolve(parse("--config", str(path)))
