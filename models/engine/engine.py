@@ -1,9 +1,10 @@
 """Event-driven inference on the CPU: the same logits as the network, from its spikes alone.
 
-Convolutions visit only non-zero inputs where these are few and multiply densely where they are many; both orders of
-work add the same terms in the same order, so the choice, made for every layer and frame from the events counted in it,
-never changes a bit. Nor does the company: a stream alone, in a batch, or cut into other batches gives the same logits,
-bit for bit. Counts of spikes and synaptic operations fall out of the same pass.
+Convolutions visit only non-zero inputs where these are few and multiply densely where they are many; the choice is made
+for every layer and frame from the events counted in it. Both add the same terms in the same order, so that it never
+changes a bit, but for frames on a matrix unit (AMX), which sums otherwise. Nor does the company: a stream alone, in a
+batch, or cut into other batches gives the same logits, bit for bit. Counts of spikes and synaptic operations fall out
+of the same pass.
 """
 
 import ctypes
@@ -64,7 +65,7 @@ def rounds_weights(precision: str | None = None) -> bool:
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     chosen = precision or os.environ.get("SPIKESIGHT_PRECISION")
-    return chosen == "bf16" and build().isa == "avx512-bf16"
+    return chosen == "bf16" and build().isa in ("avx512-bf16", "avx512-amx")
 
 
 def why_not(network: nn.Module) -> str:
@@ -95,7 +96,7 @@ class Engine:
     """A network compiled for inputs of one size. It keeps no stream's state; used from one thread at a time.
 
     The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
-    benchmarks, since "auto" gives the same bits. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
+    benchmarks. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
     that dense frames take half the time; None asks SPIKESIGHT_PRECISION and then takes "fp32", exact. The first `rates`
     neuron layers note their channels' rates (models/rates.py), of a spiking ResNet in `places` x `places` parts a map;
     a taught network's are means over its window. Raises RuntimeError where `why_not` gives a reason.

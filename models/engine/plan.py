@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.energy.metering import RASTER_ROWS_A_LAYER, reach
 from models.engine.structs import NO_CARRY, NativeBuffer, NativeCarry, NativeConvolution, NativeLayer, NativeReadout
+from models.native.build import library
 from models.networks.folding import Folded
 from models.neurons.layers import Neuron
 
@@ -19,10 +20,19 @@ POOLS = {"max": 1, "avg": 2, "halve": 3}  # 3x3 with padding 1, twice; 2x2 with 
 KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4}  # of neurons
 
 
-def break_even(channels: int, kernel: int, *, binary: bool, halves: bool) -> float:
+def has_matrix_unit() -> bool:
+    """Whether the kernels multiply by a matrix unit here."""
+    lib = library()
+    return lib is not None and bool(lib.engine_has_matrix_unit())
+
+
+def break_even(channels: int, kernel: int, *, binary: bool, halves: bool, matrix: bool) -> float:
     """Share of a convolution's multiply-adds that meet an event, below which visiting events is faster than multiplying
-    all. Measured on a Zen 5 core with AVX-512, rounded down: where the two are near each other, dense is the choice.
+    all, rounded down: a near tie is dense. Measured on a Zen 5 core with AVX-512, and for the matrix unit, at 64 to 512
+    channels, on an Intel Xeon with AMX.
     """
+    if matrix:
+        return 0.02 if halves else 0.11
     if halves:
         return 0.2 if kernel > 1 else 0.08
     if kernel == 1:
@@ -37,17 +47,27 @@ def padded(channels: int) -> int:
     return -(-channels // 16) * 16
 
 
-def pack(weight: Tensor, inputs: int, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-    """[Co, Ci, K, K] to the kernels' layouts: [chunk][Ci][K K][CH], [chunk][K K][Ci][CH] and, as bfloat16, the latter
-    with the channels of a pair side by side, [chunk][K K][Ci / 2][CH][2]; empty for an odd number of channels.
+def split(weight: Tensor, parts: int) -> list[Tensor]:
+    """bfloat16 numbers that sum to the weights: to a float's last bit with three parts, rounded with one."""
+    found: list[Tensor] = []
+    for _ in range(parts):
+        found.append(weight.bfloat16())
+        weight = weight - found[-1].float()
+    return found
+
+
+def pack(weight: Tensor, inputs: int, chunk: int, parts: int) -> tuple[Tensor, Tensor]:
+    """[Co, Ci, K, K] laid out for events, [chunk][Ci][K K][CH], and for dense frames, [chunk][K K][Ci][CH]; with
+    `parts` the latter is bfloat16, the channels of a pair side by side, [parts][chunk][K K][Ci / 2][CH][2].
     """
     outputs, channels, kernel, _ = weight.shape
     full = torch.zeros(padded(outputs), inputs, kernel * kernel)
     full[:outputs, :channels] = weight.flatten(2)
-    parts = full.unflatten(0, (-1, chunk))
-    by_tap = parts.permute(0, 3, 2, 1).contiguous()
-    pairs = by_tap.bfloat16().unflatten(2, (-1, 2)).transpose(3, 4) if inputs % 2 == 0 else torch.empty(0)
-    return parts.permute(0, 2, 3, 1).contiguous(), by_tap, pairs.contiguous()
+    chunks = full.unflatten(0, (-1, chunk))
+    by_tap = chunks.permute(0, 3, 2, 1)
+    if parts:
+        by_tap = torch.stack([part.unflatten(2, (-1, 2)).transpose(3, 4) for part in split(by_tap, parts)])
+    return chunks.permute(0, 2, 3, 1).contiguous(), by_tap.contiguous()
 
 
 @dataclass(frozen=True)
@@ -115,17 +135,24 @@ class Writer:
         """What the kernels need to convolve `source`: weights laid out for them, stride, padding, channels."""
         buffer = self.plan.buffers[source.number]
         halves = self.rounded and not buffer.is_float and source is not self.input
-        by_channel, by_tap, by_pair = pack(weight.bfloat16().float() if halves else weight, buffer.channels, chunk)
+        matrix = has_matrix_unit() and source is not self.input and not buffer.is_float
+        matrix = matrix and buffer.channels % 32 == 0 and chunk == 32
+        parts = 1 if halves else 3 if matrix else 0
+        weight = weight.bfloat16().float() if halves else weight
+        by_channel, dense = pack(weight, buffer.channels, chunk, parts)
         kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
-        density = break_even(source.channels, kernel, binary=bool(buffer.binary), halves=halves)
+        density = break_even(source.channels, kernel, binary=bool(buffer.binary), halves=halves, matrix=matrix)
         return NativeConvolution(
             source.number,
             kernel,
             stride,
             pad,
             self.plan.hold(by_channel),
-            self.plan.hold(by_tap),
-            self.plan.hold(by_pair) if halves else None,
+            None if parts else self.plan.hold(dense),
+            self.plan.hold(dense) if parts else None,
+            parts,
+            dense[0].numel() // 2 if parts else 0,
+            int(matrix),
             self.plan.hold(reach(conv, source.height, source.width).to(torch.int32)),
             conv.out_channels,
             density,

@@ -16,7 +16,9 @@ class NativeCarry(ctypes.Structure):
 class NativeConvolution(ctypes.Structure):
     _fields_ = [
         *((n, NUMBER) for n in ("buffer", "kernel", "stride", "pad")),
-        *((n, POINTER) for n in ("by_channel", "by_tap", "by_pair", "reach")),
+        *((n, POINTER) for n in ("by_channel", "by_tap", "by_pair")),
+        *((n, NUMBER) for n in ("parts", "part", "matrix")),
+        ("reach", POINTER),
         ("fan_out", NUMBER),
         ("density", REAL),
     ]

@@ -115,6 +115,7 @@ def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:
     lib.engine_plan.argtypes, lib.engine_plan.restype = [POINTER, NUMBER, POINTER, NUMBER, POINTER], POINTER
     lib.engine_free.argtypes, lib.engine_free.restype = [POINTER], None
     lib.engine_run.argtypes, lib.engine_run.restype = [POINTER, POINTER], NUMBER
+    lib.engine_has_matrix_unit.argtypes, lib.engine_has_matrix_unit.restype = [], NUMBER
     lib.engine_statistics.argtypes, lib.engine_statistics.restype = [POINTER, POINTER], None
     for name in ("event_convolution_forward", "event_convolution_backward"):
         function = getattr(lib, name)

@@ -22,13 +22,14 @@ FLAGS = ("-O3", "-std=c++17", "-fPIC", "-pthread", "-ffp-contract=off", "-fno-ma
 AVX2 = ("-mavx2", "-mfma", "-mbmi2", "-mpopcnt")
 AVX512 = (*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 X86: dict[str, tuple[str, ...]] = {  # widest first
+    "avx512-amx": (*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
     "avx512-bf16": (*AVX512, "-mavx512bf16"),
     "avx512": AVX512,
     "avx2": AVX2,
     "portable": (),
 }
 ARM: dict[str, tuple[str, ...]] = {"neon": ()}  # which every 64-bit ARM has
-FEATURES = {"-mavx512bf16": "avx512_bf16"}  # Linux's name of a flag, where it is not the flag's own
+FEATURES = {"-mavx512bf16": "avx512_bf16", "-mamx-tile": "amx_tile", "-mamx-bf16": "amx_bf16"}  # Linux's names
 # ziglang compiles its C++ library anew for every target, for a minute: our libraries need a handful of functions of it.
 NO_RUNTIME = ("-fno-exceptions", "-fno-rtti", "-DSPIKESIGHT_NO_RUNTIME")
 

@@ -332,5 +332,8 @@ void engine_statistics(void* plan_, int64_t* out) {
     }
 }
 
+// Whether the library multiplies by a matrix unit, and the system lets it.
+int64_t engine_has_matrix_unit() { return has_matrix_unit(); }
+
 int64_t engine_lanes() { return LANES; }
 }

@@ -21,7 +21,9 @@ struct Convolution {
     int64_t kernel, stride, pad;
     const float* by_channel;  // [chunk][Ci][K K][CH]: for scatter
     const float* by_tap;      // [chunk][K K][Ci][CH]: for dense
-    const uint32_t* by_pair;  // [chunk][K K][Ci / 2][CH] pairs of bfloat16, in place of by_tap; or null
+    const uint32_t* by_pair;  // [parts][chunk][K K][Ci / 2][CH] pairs of bfloat16, in place of by_tap; or null
+    int64_t parts, part;      // bfloat16 numbers that sum to a weight: 1, or 3 for a float; pairs from one to the next
+    int64_t matrix;           // multiplied by the matrix unit
     const int32_t* reach;     // [H W]: outputs that each input pixel feeds
     int64_t fan_out;          // true output channels
     double density;           // scatter below this effective density

@@ -1,6 +1,6 @@
 // The convolution that multiplies everything, and the pools.
 #pragma once
-#include "engine_scatter.h"
+#include "engine_matrix.h"
 
 namespace {
 
@@ -17,31 +17,30 @@ void dense_tile(const Number* in, int64_t row, int64_t step, int64_t down, int64
         for (int p = 0; p < P; ++p)
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) sum[r][p][v] = load(out + r * out_row + p * chunk + v * LANES);
-    for (int64_t dy = 0; dy < kernel; ++dy)
-        for (int64_t dx = 0; dx < kernel; ++dx) {
-            const Number* at[R][GROUPS];
+    for (int64_t dy = 0; dy < kernel; ++dy) {  // the channels of a row's taps lie one after the other
+        const Number* at[R][GROUPS];
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+            for (int g = 0; g < GROUPS; ++g) at[r][g] = in + r * down + dy * row + 3 * g * step;
+        for (int64_t c = 0; c < kernel * channels; ++c, weight += chunk) {
+            decltype(load(weight)) w[V];
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) w[v] = load(weight + v * LANES);
+#pragma GCC unroll 2
+            for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+                for (int p = 0; p < P; ++p) {
+                    const auto x = all(at[r][p / 3][(p % 3) * step]);
+#pragma GCC unroll 4
+                    for (int v = 0; v < V; ++v) sum[r][p][v] = fma_(x, w[v], sum[r][p][v]);
+                }
 #pragma GCC unroll 2
             for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-                for (int g = 0; g < GROUPS; ++g) at[r][g] = in + r * down + dy * row + dx * channels + 3 * g * step;
-            for (int64_t c = 0; c < channels; ++c, weight += chunk) {
-                decltype(load(weight)) w[V];
-#pragma GCC unroll 4
-                for (int v = 0; v < V; ++v) w[v] = load(weight + v * LANES);
-#pragma GCC unroll 2
-                for (int r = 0; r < R; ++r)
-#pragma GCC unroll 16
-                    for (int p = 0; p < P; ++p) {
-                        const auto x = all(at[r][p / 3][(p % 3) * step]);
-#pragma GCC unroll 4
-                        for (int v = 0; v < V; ++v) sum[r][p][v] = fma_(x, w[v], sum[r][p][v]);
-                    }
-#pragma GCC unroll 2
-                for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-                    for (int g = 0; g < GROUPS; ++g) ++at[r][g];
-            }
+                for (int g = 0; g < GROUPS; ++g) ++at[r][g];
         }
+    }
 #pragma GCC unroll 2
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
@@ -102,6 +101,13 @@ bool can_scatter(const Convolution& c) {
 void convolve(const Input& in, const Buffer& b, const Convolution& conv, int64_t number, int64_t chunk, const Band& band) {
     const int64_t offset = number * conv.kernel * conv.kernel * b.channels * chunk;
     if (!in.events) {
+#if defined(__AMX_BF16__)
+        if (in.halves && conv.matrix) {
+            const uint32_t* pairs = conv.by_pair + offset / 2;
+            if (conv.parts == 3) return matrix<3>(in.halves, in.pad, b, conv, pairs, conv.part, band);
+            return matrix<1>(in.halves, in.pad, b, conv, pairs, conv.part, band);
+        }
+#endif
 #if defined(__AVX512BF16__)
         if (in.halves) {
             const auto* pairs = reinterpret_cast<const uint32_t*>(in.halves);

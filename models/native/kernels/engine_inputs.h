@@ -127,7 +127,8 @@ uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
 size_t input_bytes(const Buffer& b, int64_t pad) {
     size_t pixels = b.height * b.width, entries = pixels * b.channels;
     size_t lists = aligned((pixels + 1) * 4) + aligned(entries * 2) + aligned(entries * 4) + 64;
-    return std::max(lists, aligned((b.height + 2 * pad) * (b.width + 2 * pad) * b.channels * 4));
+    size_t beyond = 64 * b.channels * 2;  // a last block of pixels may reach as far; what it finds is dropped
+    return std::max(lists, aligned((b.height + 2 * pad) * (b.width + 2 * pad) * b.channels * 4)) + beyond;
 }
 
 template <typename T>
