@@ -59,7 +59,7 @@ def judge(mean, classes, whiten, placed, line, slope, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def weigh(probabilities, known, old, before, index, smoothing, margin, inertia, least, mean, evidence):
+def weigh(probabilities, known, old, before, index, smoothing, margin, inertia, least, lull, mean, evidence):
     """One step of `Steady`: the new mean and evidence [K + 2] of every hypothesis; the one with most evidence.
 
     known -1 says that there is nothing; index -1 that no label is shown yet.
@@ -81,6 +81,8 @@ def weigh(probabilities, known, old, before, index, smoothing, margin, inertia, 
         gained = np.log(max(mean[k], least) / max(rival, least)) / inertia
         if gained > 0 and mean[k] - rival <= margin:
             gained = 0.0
+        if gained > 0 and k == classes + 1:
+            gained *= lull
         evidence[k] = max(before[k] + gained, 0.0)
         if evidence[k] > evidence[best]:
             best = k

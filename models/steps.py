@@ -84,6 +84,7 @@ FIRST, OTHER = 2.0, 4.0
 """Evidence, in nats of log odds, that the first label and a change of the label need."""
 MARGIN = 0.1  # lead in probability below which a step is no evidence
 LEAST_SHARE = 1e-3  # probabilities below this say no more than this
+LULL = 0.25  # weight of a step with nothing to see: what is held still sends no events either
 LEAST_INERTIA = 10  # steps
 
 
@@ -122,6 +123,7 @@ class Steady:
             self.margin,
             self.inertia,
             LEAST_SHARE,
+            LULL,
             mean,
             evidence,
         )

@@ -27,7 +27,7 @@ from models.export.parity import ExportError, Parity, start_state
 from models.known import KEPT
 from models.neurons.layers import Neuron
 from models.neurons.state import State
-from models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, MARGIN, OTHER
+from models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, LULL, MARGIN, OTHER
 from service import samples as shipped_samples
 from service.page.routes import PAGE
 
@@ -111,7 +111,8 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
 def steady_rules(card: Card) -> dict[str, float]:
     """The numbers of the rule for the label that is shown."""
     inertia = max(card.contract.horizon, LEAST_INERTIA)
-    return {"first": FIRST, "other": OTHER, "least": LEAST_SHARE, "margin": MARGIN, "inertia": inertia, "kept": KEPT}
+    evidence = {"first": FIRST, "other": OTHER, "least": LEAST_SHARE, "lull": LULL, "margin": MARGIN}
+    return {**evidence, "inertia": inertia, "kept": KEPT}
 
 
 def raster_of(network: nn.Module, state: State) -> list[dict[str, Any]]:

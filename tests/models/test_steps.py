@@ -32,10 +32,14 @@ def test_a_label_appears_with_evidence_and_stays_until_there_is_other() -> None:
     assert 23 + OTHER * LEAST_INERTIA / np.log(0.97 / 0.03) <= changes[1] + 1 <= 23 + 15
 
 
-@pytest.mark.parametrize(("seen", "label"), [(STRANGE, UNKNOWN), (EMPTY, NOTHING)])
-def test_unknown_and_nothing_are_labels_like_others(seen: Judged, label: str) -> None:
-    labels = shown(Steady(), [seen] * 20 + [A] * 20 + [seen] * 20)
-    assert [labels[n] for n in (19, 39, 59)] == [label, "a", label]
+@pytest.mark.parametrize(("seen", "label", "steps"), [(STRANGE, UNKNOWN, 15), (EMPTY, NOTHING, 40)])
+def test_unknown_and_nothing_are_labels_like_others(seen: Judged, label: str, steps: int) -> None:
+    labels = shown(Steady(), [seen] * steps + [A] * 20 + [seen] * steps)
+    assert [labels[n] for n in (steps - 1, steps + 19, 2 * steps + 19)] == [label, "a", label]
+
+
+def test_a_lull_of_half_a_second_changes_nothing() -> None:
+    assert set(shown(Steady(), ([A] * 20 + [EMPTY] * 16) * 5)[10:]) == {"a"}
 
 
 def test_two_classes_that_take_turns_change_nothing() -> None:

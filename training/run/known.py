@@ -100,10 +100,10 @@ def _joined(data: Data) -> tuple[int, int]:
 
 
 def _training_parts(data: Data) -> list[Frames]:
-    """The recordings once each, what was emulated beside them, and every second of what else joined."""
+    """The recordings once each, what was emulated beside them, and what else joined."""
     emulated, other = _joined(data)
     recorded = data.recorded if data.config.emulation.emulated else len(data.train)
-    rows = range(recorded), range(emulated, other), range(other, len(data.train), 2)
+    rows = range(recorded), range(emulated, other), range(other, len(data.train))
     parts = [each for each in rows if len(each)]
     return [_some(data.train, MOST_TRAINING // len(parts), each) for each in parts]
 
@@ -111,7 +111,7 @@ def _training_parts(data: Data) -> list[Frames]:
 def _validation_parts(data: Data) -> list[Frames]:
     """The validation split, and fresh emulations where the network was trained on some.
 
-    Of what else joined the training there is no split: the samples that the distance was not fitted on stand in.
+    What else joined the training has no split: it widens the distance and moves no line.
     """
     parts, config = [_some(data.val, MOST_VALIDATION)], data.config
     if config.emulation.emulated == "mnist":
@@ -120,9 +120,6 @@ def _validation_parts(data: Data) -> list[Frames]:
         emulation = replace(config.emulation, emulated_count=SPARE)
         spare = emulate_mnist(replace(config, emulation=emulation), data.sensor, used | shown)
         parts += [spare] if len(spare) else []
-    _, other = _joined(data)
-    if rows := range(other + 1, len(data.train), 2):
-        parts.append(_some(data.train, MOST_VALIDATION, rows))
     return parts
 
 

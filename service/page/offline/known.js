@@ -57,14 +57,16 @@ export class Steady {
   }
 
   push({ probabilities, known, nothing }) {
-    const { first, other, least, margin, inertia } = this.rules;
+    const { first, other, least, lull, margin, inertia } = this.rules;
     const sure = known ?? 1;
     const shares = nothing ? this.labels.map((_, k) => Number(k === this.labels.length - 1)) : [...probabilities.map((p) => p * sure), 1 - sure, 0];
     const [most, second] = [...shares].sort((a, b) => b - a);
     this.evidence = this.evidence.map((before, k) => {
       const rival = this.index >= 0 ? shares[this.index] : shares[k] === most ? second : most;
-      const gained = Math.log(Math.max(shares[k], least) / Math.max(rival, least)) / inertia;
-      return Math.max(before + (gained > 0 && shares[k] - rival <= margin ? 0 : gained), 0);
+      let gained = Math.log(Math.max(shares[k], least) / Math.max(rival, least)) / inertia;
+      if (gained > 0 && shares[k] - rival <= margin) gained = 0;
+      if (gained > 0 && k === this.labels.length - 1) gained *= lull;
+      return Math.max(before + gained, 0);
     });
     const best = this.evidence.indexOf(Math.max(...this.evidence));
     if (this.evidence[best] >= (this.index < 0 ? first : other)) {

@@ -1,16 +1,21 @@
 """The shipped recordings: small, whole, and made by the committed script."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from encoders.events import SensorSize, check_events
+from models.classifier import Classifier, Stepper
+from models.shipped import find
 from service import samples
 from service.stream.messages import EVENTS_T64, PacketDecoder
+from service.stream.session import Session
 
 FOLDER = samples.SAMPLES
+CLASSIFIERS = tuple(Classifier.load(find(name)) for name in ("nmnist", "motions"))
 NAMES = [sample.name for sample in samples.listing()]
 
 
@@ -56,3 +61,18 @@ def test_shapes_move_as_their_labels_say() -> None:
         events = events_of(name)
         late = events["t"] > events["t"][-1] // 2
         assert np.sign(events["x"][late].mean() - events["x"][~late].mean()) == sign
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_is_right_from_the_first_label_shown_through_its_loop(name: str) -> None:
+    sample = next(sample for sample in samples.listing() if sample.name == name)
+    words = set(re.split(r"\W+", sample.label))
+    classifier = next(c for c in CLASSIFIERS if words & set(c.labels))
+    session, events = Session(classifier, SensorSize(sample.width, sample.height)), events_of(name)
+    stepper, shown = Stepper(classifier, session.track), []
+    for _ in range(4):
+        shown += [stepper.step(given).steady for given in session.push(events)]
+        session.reset()  # as the page does at the recording's end
+    labels = set(shown) - {""}
+    assert labels <= words
+    assert labels or classifier.known is None, "a model that was never calibrated may lack the evidence"

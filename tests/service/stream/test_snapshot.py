@@ -11,10 +11,12 @@ import pytest
 from safetensors.numpy import load, save
 
 from encoders.events import SensorSize, make_events
+from models.classifier import Classifier
+from models.contract import Card
 from service.client import Client, ClientError, Snapshot
 from service.stream.session import Session
 from service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
-from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, LABELS, some_known, tiny
 from tests.support.samples import some_events
 from tests.support.servers import running
 from tests.support.streams import QUIET_S, SENSOR, STREAM, Alone
@@ -152,3 +154,21 @@ def test_services_restore_what_services_with_their_key_wrote() -> None:
             error = refusal(first, base64.b64encode(bad).decode())
             assert error.status == 1008
             assert "not signed" in str(error)
+
+
+def test_the_running_score_goes_on_where_it_was() -> None:
+    network = tiny().network
+    known = some_known(network, EVENT_CONTRACT)
+    classifier = Classifier(network, Card(EVENT_CONTRACT, LABELS, known=known), "tiny")
+    events = some_events(600, span_us=200_000)
+    whole = Alone(Session(classifier, SensorSize(**SENSOR)))
+    answers = whole.step(whole.session.push(events))
+    first = Alone(Session(classifier, SensorSize(**SENSOR)))
+    early = first.step(first.session.push(events[:300]))
+    second = Alone(Session(classifier, SensorSize(**SENSOR)))
+    second.stepper.state = unpack(second.session, pack(first.session, first.stepper.state, KEY), KEY)
+    late = second.step(second.session.push(events[300:]))
+    assert len(late) > 3
+    told = [(a.prediction.label, a.prediction.known, a.steady) for a in early + late]
+    assert told == [(a.prediction.label, a.prediction.known, a.steady) for a in answers]
+    assert all(known is not None for _, known, _ in told)
