@@ -3,6 +3,7 @@
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { notice } from "../../shared/notice.js";
+import { Gaze } from "../../shared/pictures/gaze.js";
 import { KIND, unpackBits } from "../../shared/sources/wire.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
@@ -23,6 +24,7 @@ export class Single {
     this.trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
     this.meters = new Meters($("meters"));
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+    this.gaze = new Gaze();
     this.recording = new Recording($("record"), $("record-kind"), $("preview"), $("events"));
     this.connection = new Connection(stop);
     this.stream = new Stream({
@@ -47,6 +49,7 @@ export class Single {
   }
 
   close() {
+    this.gaze.draw(this.events.canvas, null);
     this.recording.stop();
     this.files.close();
     this.stream.close();
@@ -128,6 +131,7 @@ export class Single {
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
+    this.gaze.draw(state.framed() ? $("preview") : events.canvas, latest?.window);
     if (state.source === "file") return;
     raster.draw();
     recording.draw();

@@ -1,5 +1,7 @@
 // The meters: rates over the last second, costs smoothed over a few steps.
 
+import { percent } from "../../shared/answer.js";
+
 const WINDOW_MS = 1000;
 const SMOOTH = 0.12;
 
@@ -47,7 +49,7 @@ export class Meters {
   }
 
   prediction(p, nowMs) {
-    this.bins.push({ nowMs, events: p.n_events, us: p.end_us - p.start_us });
+    this.bins.push({ nowMs, events: p.n_events, us: p.end_us - p.start_us, came: p.events_in ?? 0, kept: p.events_kept ?? 0 });
     this.smooth("spikes", p.spikes);
     this.smooth("synops", p.synops);
     this.smooth("step", p.step_ms);
@@ -67,12 +69,18 @@ export class Meters {
     this.answers = this.answers.filter((item) => nowMs - item.nowMs < WINDOW_MS);
     this.bins = this.bins.filter((item) => nowMs - item.nowMs < WINDOW_MS);
     const us = this.bins.reduce((sum, bin) => sum + bin.us, 0);
-    if (us) this.write("events", short((1e6 * this.bins.reduce((sum, bin) => sum + bin.events, 0)) / us), "/s");
+    if (us) this.write("events", short((1e6 * this.bins.reduce((sum, bin) => sum + bin.events, 0)) / us), this.shareKept());
     if (this.mean.spikes !== undefined) this.costs(this.mean.spikes, this.mean.synops, "a step");
     if (this.mean.step !== undefined) this.write("step", this.mean.step.toFixed(1), "ms");
     if (this.mean.latency !== undefined) this.write("latency", this.mean.latency.toFixed(0), "ms");
     this.write("rate", this.framesPerSecond.toFixed(0), "/s");
     this.write("dropped", String(this.dropped));
+  }
+
+  /** The unit of the events: with the share that a noise filter kept of the latest ones, where the answers tell. */
+  shareKept() {
+    const first = this.bins[0], last = this.bins.at(-1), came = last.came - first.came;
+    return came > 0 ? `/s, ${percent((last.kept - first.kept) / came)} kept` : "/s";
   }
 
   /** The sums of one whole sample. */
