@@ -1,0 +1,47 @@
+"""The core of the page in Firefox: recordings by themselves and by choice, a camera, a dropped picture."""
+
+from pathlib import Path
+
+from tests.support.browsing import Served
+from tests.support.firefox import firefox, needs_firefox
+
+DROP_A_THREE = """(async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 160 });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, 160, 160);
+  context.fillStyle = "#222";
+  context.font = "bold 130px sans-serif";
+  context.fillText("3", 45, 125);
+  const blob = await new Promise((done) => canvas.toBlob(done)), dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([blob], "three.png", { type: "image/png" }));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+})()"""
+
+
+@needs_firefox
+def test_the_page_in_firefox(service: Served, tmp_path: Path) -> None:
+    def click(selector: str) -> str:
+        return f"void document.querySelector({selector!r}).click()"
+
+    def says(label: str) -> str:
+        return f"document.querySelector('#label').textContent === '{label}'"
+
+    with firefox(tmp_path) as tab:
+        tab.visit(service.url)
+        tab.until(says("0"), "a recording plays by itself")
+        tab.until("document.querySelectorAll('#samples canvas').length === 8", "thumbnails")
+        tab.run(click("[aria-label='Play the recording digit 3']"))
+        tab.until(says("3"), "a recording of a 3")
+        tab.run(click("#stop"))
+        tab.run(click("#start"))
+        tab.until("document.body.dataset.source === 'camera'", "the camera starts")
+        tab.until("parseInt(document.querySelector('[data-meter=rate]').textContent) > 0", "frames are answered")
+        tab.run(click("#stop"))
+        tab.run(DROP_A_THREE)
+        tab.until(says("3") + " && !document.querySelector('#train-controls').hidden", "a picture and its spike train")
+        tab.run(click("#stop"))
+        tab.run(click("#draw"))
+        tab.run(click("[aria-label='Write a 7']"))
+        tab.until(says("7"), "a written 7")
+        assert tab.errors == []
