@@ -16,7 +16,7 @@ from training.data.recordings import read_item
 from training.data.sets import DataError, Item
 from training.data.windows import CLIPS, LONGEST_CLIP_US, cut, starts, suits
 
-MOST = 600  # examples; more are thinned evenly
+MOST = 1000  # examples; more are thinned evenly
 CLIP_STEPS, CLIP_SLICES = 64, 4  # of a whole recording, which has an order
 WINDOW_STEPS, WINDOW_SLICES = 10, 1  # of a window of something that goes on
 
