@@ -7,6 +7,7 @@ import ctypes
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def test_arm64_has_the_same_bits(tmp_path: Path) -> None:
     program = tmp_path / "replay"
     link = [*ZIGLANG[:-1], "cc", *place, made, f"-L{tmp_path}", "-lkernels", "-o", program]
     subprocess.run(link, check=True)
-    engine, x_seq = Engine(lively(EVENT), 17, 13), inputs(6, 2).contiguous()
+    network = lively(replace(EVENT, widths=(16, 48)))  # which no matrix unit takes: it sums in another order
+    engine, x_seq = Engine(network, 17, 13), inputs(6, 2).contiguous()
     write_plan(engine, x_seq, tmp_path / "plan")
     emulated = [str(EMULATOR), "-L", str(LIBC), "-E", f"LD_LIBRARY_PATH={tmp_path}", str(program)]
     subprocess.run([*emulated, tmp_path / "plan", tmp_path / "result"], check=True)
