@@ -38,6 +38,7 @@ from draw import digit  # noqa: E402
 
 WIDE, PHONE = (1320, 890), (390, 844)
 PLAYED_S = 1.6  # the first round of a shipped recording of 0.3 s, played at a quarter of its speed
+ANIMATED_S = 6.0  # several rounds
 HOLD_MS = 1500  # the last picture of the animation
 LARGEST = 2 << 20  # bytes of the animation
 COLOURS = 256  # of a picture's palette: small files, no visible loss
@@ -113,12 +114,12 @@ def wait_for(page: Page, true: Callable[[], bool], seconds: float) -> None:
         page.wait_for_timeout(40)
 
 
-def recording(page: Page, label: str) -> Iterator[tuple[float, bytes]]:
-    """Screenshots (seconds, PNG) while the page plays a shipped recording for the first time, from its first label."""
+def recording(page: Page, label: str, played_s: float = PLAYED_S) -> Iterator[tuple[float, bytes]]:
+    """Screenshots (seconds, PNG) while the page plays a shipped recording, from its first label on."""
     page.get_by_role("button", name=f"digit {label}").click()
     wait_for(page, lambda: page.locator("#label").inner_text() != "–", 60)
     begin = time.monotonic()
-    while (now := time.monotonic() - begin) < PLAYED_S:
+    while (now := time.monotonic() - begin) < played_s:
         insist(page, label)
         picture = page.screenshot()
         insist(page, label)  # nor did it change meanwhile
@@ -133,7 +134,7 @@ def fullest(pictures: Iterator[tuple[float, bytes]]) -> bytes:
 def animate(browser: Browser, url: str, label: str = "3") -> None:
     """page.webp: the page while it classifies a shipped recording, as fast as it was seen."""
     page = visit(browser, url, "light", WIDE)
-    times, pictures = zip(*recording(page, label))
+    times, pictures = zip(*recording(page, label, ANIMATED_S))
     page.context.close()
     frames = [Image.open(io.BytesIO(png)).convert("RGB") for png in pictures]
     lasted = [round(1e3 * (after - before)) for before, after in pairwise(times)]
