@@ -6,8 +6,9 @@ cutting of a recording into packets gives the same logits, bit for bit.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -16,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from encoders.alignment import FollowingBinner, aligned
-from encoders.dvs import DvsEncoder, StreamBinner
+from encoders.dvs import Bin, DvsEncoder, StreamBinner
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
-from encoders.events import SensorSize, make_events
+from encoders.events import SensorSize, empty_events, make_events
 from encoders.image import IMAGE_ENCODERS
 from encoders.preprocess import fit_digit, fit_plain
 from encoders.sample import Sample
@@ -74,6 +75,22 @@ def aligned_sample(contract: Contract, events: np.ndarray) -> np.ndarray | None:
     size = contract.height, contract.width
     encoder = DvsEncoder(SensorSize(contract.width, contract.height), size, contract.bin_us, contract.steps)
     return encoder(aligned(events, size, window_us), 0)[:, 0]
+
+
+def _beginning(packets: Iterator[np.ndarray], span_us: int) -> list[np.ndarray]:
+    """The first packets, until they last longer than `span_us`."""
+    head: list[np.ndarray] = []
+    for packet in packets:
+        if len(packet):
+            head.append(packet)
+            if packet["t"][-1] - head[0]["t"][0] > span_us:
+                break
+    return head
+
+
+def _flushed(binner: StreamBinner) -> Iterator[Bin]:
+    """The last bin, asked for when all others have been drawn."""
+    yield from binner.flush()
 
 
 class Classifier:
@@ -183,20 +200,28 @@ class Classifier:
 
         Raises ValueError for a model that takes images.
         """
+        return list(self.packet_inputs([events], sensor))
+
+    def packet_inputs(self, packets: Iterable[np.ndarray], sensor: SensorSize) -> Iterator[Input]:
+        """The same of a recording in pieces, each bin as soon as it closes: nothing of the past is held."""
         contract = self.contract
-        if (sample := aligned_sample(contract, events)) is not None:
-            begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1
-            edges = [begin + length * step // contract.steps for step in range(contract.steps + 1)]
-            return [
-                Input(x, start, end, int(np.count_nonzero(x)), False) for x, start, end in zip(sample, edges, edges[1:])
-            ]
+        packets, head = iter(packets), list[np.ndarray]()
+        if contract.frame == "object":  # a short recording is one sample
+            head = _beginning(packets, LONGEST_SAMPLE * contract.steps * contract.bin_us)
+            events = np.concatenate(head) if head else empty_events()
+            if (sample := aligned_sample(contract, events)) is not None:
+                begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1
+                edges = [begin + length * step // contract.steps for step in range(contract.steps + 1)]
+                for x, start, end in zip(sample, edges, edges[1:]):
+                    yield Input(x, start, end, int(np.count_nonzero(x)), False)
+                return
         binner = binner_for(contract, sensor)
-        bins = [*binner.push(events), *binner.flush()]
-        if not bins:
-            empty = np.zeros(contract.shape, np.uint8)
-            return [Input(empty, 0, contract.bin_us, 0, False)]
-        rest = self.rest()
-        return [rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset)) for b in bins]
+        rest, closed = self.rest(), False
+        for b in chain(chain.from_iterable(map(binner.push, chain(head, packets))), _flushed(binner)):
+            closed = True
+            yield rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset))
+        if not closed:
+            yield Input(np.zeros(contract.shape, np.uint8), 0, contract.bin_us, 0, False)
 
     def image_inputs(self, image: np.ndarray, *, seed: int = 0) -> list[Input]:
         """The steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.

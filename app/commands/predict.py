@@ -3,9 +3,11 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from app.recordings.progress import watched
 
 if TYPE_CHECKING:
     from models.classifier import Classifier
@@ -29,13 +31,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one line of JSON a file")
 
 
-def _predictions(classifier: "Classifier", path: Path) -> "list[Prediction]":
-    from encoders.sample import read_sample
+def _predictions(classifier: "Classifier", path: Path) -> "Iterator[Prediction]":
+    """One a step, as they come: of a recording no more than a piece is in memory."""
+    from encoders.recordings.files import RecordingReader
+    from encoders.sample import IMAGE_SUFFIXES, read_sample
+    from models.classifier import Stepper
 
-    sample = read_sample(path)
-    for warning in sample.warnings:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        yield from classifier.predict(classifier.inputs(read_sample(path)))
+        return
+    reader, stepper = RecordingReader(path), Stepper(classifier)
+    for given in classifier.packet_inputs(watched(reader.packets(), path.name), reader.size):
+        yield stepper.step(given).prediction
+    for warning in reader.warnings():
         print(f"{path}: {warning}", file=sys.stderr)
-    return classifier.predict(classifier.inputs(sample))
 
 
 def _cost(prediction: "Prediction", origin: str) -> str:
@@ -44,8 +53,18 @@ def _cost(prediction: "Prediction", origin: str) -> str:
     return f"{prediction.spikes} spikes in it"
 
 
-def _show(path: Path, predictions: "Sequence[Prediction]", args: argparse.Namespace, classifier: "Classifier") -> None:
-    last = predictions[-1]
+def _show(path: Path, predictions: "Iterable[Prediction]", args: argparse.Namespace, classifier: "Classifier") -> None:
+    spikes = synops = 0
+    steps: list[dict[str, object]] = []
+    last = None
+    for last in predictions:
+        spikes, synops = spikes + last.spikes, synops + last.synops
+        if args.steps and args.json:
+            steps.append({"step": last.step, "label": last.label, "confidence": max(last.probabilities)})
+        elif args.steps:
+            print(_line(path, last, classifier))
+    if last is None:
+        return
     if args.json:
         answer = {
             "file": str(path),
@@ -53,17 +72,18 @@ def _show(path: Path, predictions: "Sequence[Prediction]", args: argparse.Namesp
             "known": last.known,
             "probabilities": dict(zip(classifier.labels, last.probabilities)),
             "step": last.step,
-            "spikes": sum(p.spikes for p in predictions),
-            "synops": sum(p.synops for p in predictions),
+            "spikes": spikes,
+            "synops": synops,
         }
         if args.steps:
-            answer["steps"] = [
-                {"step": p.step, "label": p.label, "confidence": max(p.probabilities)} for p in predictions
-            ]
+            answer["steps"] = steps
         print(json.dumps(answer))
-        return
-    for p in predictions if args.steps else [last]:
-        print(f"{path}: {p.label} ({max(p.probabilities):.1%}) after step {p.step}, {_cost(p, classifier.origin)}")
+    elif not args.steps:
+        print(_line(path, last, classifier))
+
+
+def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
+    return f"{path}: {p.label} ({max(p.probabilities):.1%}) after step {p.step}, {_cost(p, classifier.origin)}"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.recordings.progress import watched
 from encoders.events import SensorSize
 from encoders.recordings.files import RecordingReader
 from encoders.recordings.format import RecordingError
@@ -56,7 +57,7 @@ def summarise(path: Path) -> Summary:
     first: int | None = None
     last = 0
     busiest = 0
-    for packet in opened.packets(10_000):
+    for packet in watched(opened.packets(10_000), path.name):
         first = int(packet["t"][0]) if first is None else first
         last = int(packet["t"][-1])
         n += len(packet)

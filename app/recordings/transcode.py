@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from app.recordings.progress import watched
 from encoders.events import Events, SensorSize
 from encoders.filters import FILTERS, parse_filters
 from encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.format or format_of(args.target)
     reader = RecordingReader(args.source, args.size)
     chain = parse_filters(args.filter, reader.size)
-    parts = cut(reader.packets(100_000), args.start, args.seconds, zero=args.zero)
+    parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
     n = write_recording(args.target, chain(parts), reader.size, name, warn=lambda text: print(f"warning: {text}"))
     for warning in reader.warnings():
         print(f"warning: {warning}")

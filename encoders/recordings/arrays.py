@@ -176,7 +176,7 @@ def open_mat(path: Path) -> Opened:
     try:
         from scipy.io.matlab import MatReadError, loadmat
     except ImportError as error:
-        raise RecordingError("MATLAB's files need SciPy: pip install scipy") from error
+        raise RecordingError("MATLAB's files need SciPy: pip install 'spikesight[formats]'") from error
     try:
         columns = loadmat(path, variable_names=("ts", "x", "y", "pol"))
         part = {key: columns[name].reshape(-1) for key, name in (("t", "ts"), ("x", "x"), ("y", "y"), ("p", "pol"))}

@@ -94,7 +94,7 @@ def _packed(array: "h5py.Dataset") -> str:
             return "its events are packed with ECF: install Prophesee's plug-in hdf5_ecf and set HDF5_PLUGIN_PATH"
         if not h5py.h5z.filter_avail(code):
             name = HDF5PLUGIN.get(code, f"filter {code}")
-            return f"its arrays are packed with {name}, which needs hdf5plugin: pip install hdf5plugin"
+            return f"its arrays are packed with {name}, which needs hdf5plugin: pip install 'spikesight[formats]'"
     return ""
 
 

@@ -1,5 +1,6 @@
 """The classifier: one answer a step, the same whatever way a recording is cut, and images seen through saccades."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -64,6 +65,23 @@ def test_any_cutting_into_packets_gives_bit_identical_logits(seed: int, cuts: li
         state = result.state
         live.append(tuple(result.logits[0].tolist()))
     assert live == offline
+
+
+def test_a_recording_in_pieces_gives_the_same_inputs_one_at_a_time() -> None:
+    events = recording()
+    drawn: list[int] = []
+
+    def pieces() -> Iterator[np.ndarray]:
+        for part in np.array_split(events, 20):
+            drawn.append(len(part))
+            yield part
+
+    inputs = CLASSIFIER.packet_inputs(pieces(), SENSOR)
+    first = next(inputs)
+    assert len(drawn) < 5  # no more is read than the first bin needs
+    for ours, whole in zip([first, *inputs], CLASSIFIER.event_inputs(events, SENSOR), strict=True):
+        assert np.array_equal(ours.x, whole.x)
+        assert (ours.start_us, ours.end_us, ours.n_events) == (whole.start_us, whole.end_us, whole.n_events)
 
 
 def test_one_prediction_a_bin_with_the_bins_own_times() -> None:

@@ -13,7 +13,7 @@ from encoders.recordings import text
 from encoders.recordings.columns import find_columns
 from encoders.recordings.files import detect_format, read_recording
 from encoders.recordings.format import RecordingError
-from tests.support.oracles_events import rows as plain_rows
+from tests.support.oracles.events import rows as plain_rows
 from tests.support.samples import DAVIS, random_events
 
 EVENTS = random_events(2000, DAVIS)
@@ -166,6 +166,14 @@ def test_a_filter_that_is_not_there_is_named(tmp_path: Path) -> None:
     path.write_bytes(data.replace(deflate, b"\xcf\x8e" + deflate[2:]))
     with pytest.raises(RecordingError, match="packed with ECF: install Prophesee's plug-in"):
         read_recording(path)
+
+
+def test_packed_with_blosc(tmp_path: Path) -> None:
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for key in "txyp":
+            file.create_dataset(f"events/{key}", data=EVENTS[key], chunks=(500,), **hdf5plugin.Blosc())
+    same(tmp_path / "a.h5")
 
 
 def test_asl_dvs_stands_upright(tmp_path: Path) -> None:

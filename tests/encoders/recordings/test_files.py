@@ -1,6 +1,6 @@
 """Recordings: every format read, written, detected, damaged; foreign readers as oracles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import eventcv
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tonic.io
 
-from encoders.events import SensorSize, check_events, make_events
+from encoders.events import Events, SensorSize, check_events, make_events
 from encoders.recordings import arrays, format, hdf5, text
 from encoders.recordings.files import (
     WRITABLE,
@@ -162,6 +162,27 @@ def test_a_long_file_does_not_sit_in_memory(tmp_path: Path, monkeypatch: pytest.
     tracemalloc.stop()
     assert n == 6_000_000
     assert peak < 160e6  # all of it would take 78 MB as events alone, several times that while sorting out
+
+
+@pytest.mark.parametrize("name", ["aedat4", "npz", "hdf5", "evt3"])
+def test_a_long_file_is_written_in_pieces(name: str, tmp_path: Path) -> None:
+    import tracemalloc
+
+    part = random_events(20_000, DAVIS)
+
+    def parts() -> Iterator[Events]:
+        for k in range(60):
+            moved = part.copy()
+            moved["t"] += 400_000 * k
+            yield moved
+
+    write_recording(tmp_path / "warm", [part], DAVIS, name)
+    tracemalloc.start()
+    write_recording(tmp_path / "a", parts(), DAVIS, name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8e6  # all of it would take 16 MB as events alone
+    assert sum(map(len, packets(tmp_path / "a"))) == 60 * len(part)
 
 
 @pytest.mark.parametrize("name", [name for name in WRITABLE if name not in ("csv", "es")])
