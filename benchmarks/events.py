@@ -28,7 +28,7 @@ from encoders.binning import bin_events
 from encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from encoders.emulator.saccades import saccades
 from encoders.events import Events, SensorSize, make_events
-from encoders.filters import BackgroundActivity, HotPixels, Refractory
+from encoders.preprocess.filters import BackgroundActivity, HotPixels, Refractory
 from encoders.recordings.files import read_recording, write_recording
 
 Variant = tuple[str, Callable[[], object]]

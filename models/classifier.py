@@ -21,8 +21,10 @@ from encoders.dvs import Bin, DvsEncoder, StreamBinner
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize, empty_events, make_events
+from encoders.gaze.sight import Sight
+from encoders.gaze.window import Window
 from encoders.image import IMAGE_ENCODERS
-from encoders.preprocess import fit_digit, fit_plain
+from encoders.preprocess.fit import fit_digit, fit_plain
 from encoders.sample import Sample
 from models.checkpoint import load
 from models.contract import Card, CheckpointError, Contract
@@ -91,6 +93,14 @@ def _beginning(packets: Iterator[np.ndarray], span_us: int) -> list[np.ndarray]:
 def _flushed(binner: StreamBinner) -> Iterator[Bin]:
     """The last bin, asked for when all others have been drawn."""
     yield from binner.flush()
+
+
+def sight_for(contract: Contract, sensor: SensorSize, *, raw: bool = False, fixed: Window | None = None) -> Sight:
+    """What a network of this contract is shown of a sensor: filter and window, or all of it where `raw` is wished."""
+    small = SensorSize(contract.sensor_width, contract.sensor_height)
+    if raw:
+        return Sight(sensor, small, fixed=fixed)
+    return Sight(sensor, small, contract.filter_us, follow=contract.window == "drawing", fixed=fixed)
 
 
 class Classifier:
@@ -195,14 +205,18 @@ class Classifier:
         stepper = Stepper(self)
         return [stepper.step(given).prediction for given in inputs]
 
-    def event_inputs(self, events: np.ndarray, sensor: SensorSize) -> list[Input]:
+    def event_inputs(self, events: np.ndarray, sensor: SensorSize, sight: Sight | None = None) -> list[Input]:
         """The bins of a recording (EVENTS sorted by time); one empty bin when it has no events.
+
+        `sight` is one of `sight_for` this sensor, the contract's without.
 
         Raises ValueError for a model that takes images.
         """
-        return list(self.packet_inputs([events], sensor))
+        return list(self.packet_inputs([events], sensor, sight))
 
-    def packet_inputs(self, packets: Iterable[np.ndarray], sensor: SensorSize) -> Iterator[Input]:
+    def packet_inputs(
+        self, packets: Iterable[np.ndarray], sensor: SensorSize, sight: Sight | None = None
+    ) -> Iterator[Input]:
         """The same of a recording in pieces, each bin as soon as it closes: nothing of the past is held."""
         contract = self.contract
         packets, head = iter(packets), list[np.ndarray]()
@@ -215,9 +229,12 @@ class Classifier:
                 for x, start, end in zip(sample, edges, edges[1:]):
                     yield Input(x, start, end, int(np.count_nonzero(x)), False)
                 return
-        binner = binner_for(contract, sensor)
+        if contract.kind != "events":
+            raise ValueError("this model takes images, not events")
+        sight = sight or sight_for(contract, sensor)
+        binner = binner_for(contract, sight.size)
         rest, closed = self.rest(), False
-        for b in chain(chain.from_iterable(map(binner.push, chain(head, packets))), _flushed(binner)):
+        for b in chain(chain.from_iterable(map(binner.push, map(sight, chain(head, packets)))), _flushed(binner)):
             closed = True
             yield rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset))
         if not closed:

@@ -27,6 +27,8 @@ class Contract:
     std: tuple[float, ...] = ()
     still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
     frame: Literal["sensor", "object"] = "sensor"  # events: the sensor as it is, or aligned (encoders/alignment.py)
+    filter_us: int = 0  # events: correlation time of the background-activity filter in front; 0: none
+    window: Literal["", "drawing"] = ""  # live: through a window that follows the drawing; "": all of the sensor
     readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T
 
     def __post_init__(self) -> None:
@@ -44,6 +46,8 @@ class Contract:
             raise ValueError("mean and std need one entry a channel, std positive")
         if self.frame not in ("sensor", "object") or (self.frame == "object" and self.kind != "events"):
             raise ValueError("frame must be 'sensor', or 'object' of events")
+        if not 0 <= self.filter_us <= 1_000_000:
+            raise ValueError("filter_us must lie between 0 and 1000000")
         if not 0 <= self.readout <= self.steps:
             raise ValueError("readout must lie between 0 and steps")
 

@@ -125,10 +125,11 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras) -> None:
         logits: Annotated[bool, Query(description="add the logits")] = False,
         steps: Annotated[bool, Query(description="add the answer after every step")] = False,
         confidence: Annotated[float | None, Query(gt=0, lt=1, description="stop once this sure")] = None,
+        raw: Annotated[bool, Query(description="recordings as they are: no noise filter, no window")] = False,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
         del name  # read with the body
-        return await predicted(runtime, request, model, Options(logits, steps, confidence))
+        return await predicted(runtime, request, model, Options(logits, steps, confidence, raw))
 
     @app.get("/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody)
     async def get_models() -> ModelsBody:

@@ -64,6 +64,9 @@ class Prediction:
     dropped: int
     reset: bool
     known: float | None = None  # None: the model was not calibrated
+    window: list[float] | None = None  # left, top and side of what is looked at, pixels; None: all, or nothing yet
+    events_in: int = 0  # since the stream began
+    events_kept: int = 0  # of these by the noise filter
     logits: list[float] | None = None  # with logits=True in the hello
 
 

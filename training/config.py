@@ -19,10 +19,15 @@ class Emulation:
     emulated: Literal["", "mnist"] = ""  # images that join the training set as emulated events
     emulated_count: int = 10_000  # how many of them
     repeat: int = 1  # how often each recording stands in the training set beside emulated ones
+    sheets: int = 0  # digits on sheets of paper, held before an event camera, that join too: so many clips
+    noise_hz: float = 0.0  # sensor noise added to recordings and emulated ones: up to so many events a pixel a second
+    hot: float = 0.0  # and up to this share of pixels that never rest
 
     def __post_init__(self) -> None:
         if min(self.emulated_count, self.repeat) < 1:
             raise ValueError("emulated_count and repeat must be positive")
+        if min(self.sheets, self.noise_hz) < 0 or not 0 <= self.hot <= 1:
+            raise ValueError("sheets and noise_hz must not be negative, hot must lie in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,8 @@ class TrainConfig:
     width: int = 0  # likewise
     channels: int = 0  # of a folder of pictures: 3, or 1 for grey
     encoding: str = ""  # recordings: binary or count; images: direct, rate or latency
+    filter_us: int = 0  # recordings: correlation time of the filter against background activity; 0 is off
+    window: Literal["", "drawing"] = ""  # live: "drawing" looks through a window that follows what is drawn
     resize: int = 0  # pictures on disk: short side they are kept at; training crops at random, evaluation in the middle
     # network
     network: str = "event-medium"  # a name from `spikesight models`
@@ -166,7 +173,16 @@ class TrainConfig:
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
-        counts = (self.steps, self.bin_us, self.height, self.width, self.channels, self.resize, self.random_steps)
+        counts = (
+            self.steps,
+            self.bin_us,
+            self.height,
+            self.width,
+            self.channels,
+            self.resize,
+            self.random_steps,
+            self.filter_us,
+        )
         if min(*counts, self.truncate) < 0:
             raise ValueError("numbers of steps, pixels, channels and microseconds must not be negative")
         if min(self.epochs, self.batch_size) < 1:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.recordings.progress import watched
 from encoders.events import Events, SensorSize
-from encoders.filters import FILTERS, parse_filters
+from encoders.preprocess.filters import FILTERS, parse_filters
 from encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
 from encoders.recordings.format import RecordingError
 

@@ -4,7 +4,7 @@ import argparse
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", type=Path, metavar="FILE.mp4", help="save the pictures as a video")
     parser.add_argument("--threshold", type=float, default=0.2, help="contrast threshold of the pixel model")
     parser.add_argument("--noise", type=float, default=0.0, metavar="HZ", help="noise events a second a pixel")
+    parser.add_argument("--raw", action="store_true", help="no noise filter and no window that follows the drawing")
     parser.add_argument("--mirror", action="store_true", help="show the camera's picture like a mirror")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so much of the source")
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Watch until the source ends or somebody quits."""
     source = open_source(args.source, loop=not args.no_window)
     classifier = Classifier.load(find(args.model or default_model(args.source)))
-    demo = Demo(classifier, source, args.threshold, args.noise, args.mirror)
+    demo = Demo(classifier, source, args.threshold, args.noise, args.mirror, args.raw)
     recorder = Recorder(args.record) if args.record else None
     try:
         if args.no_window:
@@ -83,6 +84,7 @@ class Demo:
     threshold: float = 0.2
     noise_hz: float = 0.0
     mirror: bool = False
+    raw: bool = False
     paused: bool = False
     answer: Answer | None = None
     camera: np.ndarray | None = None
@@ -90,7 +92,7 @@ class Demo:
     recent: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, events) of late steps
 
     def __post_init__(self) -> None:
-        self.session = Session(self.classifier, self.source.sensor)
+        self.session = Session(self.classifier, self.source.sensor, raw=self.raw)
         self.session.settings(self.threshold, self.noise_hz)
         self.stepper = Stepper(self.classifier, self.session.track)
         self.surface = Surface.blank(self.session.sensor)
@@ -135,9 +137,10 @@ class Demo:
 
     def picture(self) -> np.ndarray:
         """What the window shows now, RGB uint8 [H, W, 3]."""
-        camera = self.camera
+        camera, window = self.camera, self.session.window
         if camera is not None and self.mirror:
             camera = camera[:, ::-1]
+            window = window and replace(window, left=camera.shape[1] - window.left - window.side)
         return draw(
             self.surface,
             self.answer.prediction if self.answer else None,
@@ -146,7 +149,15 @@ class Demo:
             camera=camera,
             history=np.array(self.history) if self.history else None,
             meters=self.meters(),
+            window=window,
             keys=("PAUSED    " if self.paused else "") + HINTS,
+        )
+
+    def _kept(self) -> str:
+        """What the noise filter leaves, where there is one."""
+        sight = self.session.sight
+        return (
+            "" if sight is None or sight.plain or not sight.n_events else f", {sight.n_kept / sight.n_events:.0%} kept"
         )
 
     def meters(self) -> list[tuple[str, str]]:
@@ -156,7 +167,7 @@ class Demo:
         p = self.answer.prediction
         share = p.synops / max(self.classifier.ann_macs, 1)
         return [
-            ("Events", f"{sum(n for _, n in self.recent):,} /s"),
+            ("Events", f"{sum(n for _, n in self.recent):,} /s{self._kept()}"),
             ("Spikes", "none: an ANN" if self.classifier.origin == "ann" else f"{p.spikes:,} a step"),
             ("Synaptic operations", f"{p.synops / 1e6:.2f} M, {share:.0%} of ANN"),
             ("Step time", f"{p.latency_ms:.1f} ms"),

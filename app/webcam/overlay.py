@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from encoders.events import SensorSize
+from encoders.gaze.window import Window
 from models.steps import Prediction
 
 Picture = np.ndarray  # uint8 [H, W, 3], RGB
@@ -151,17 +152,21 @@ def draw(
     history: np.ndarray | None = None,
     meters: Sequence[tuple[str, str]] = (),
     keys: str = "",
+    window: Window | None = None,
     width: int = 1120,
 ) -> Picture:
     """One picture of `width` pixels: what is seen, what is predicted, how it came to be.
 
     `camera` RGB [H, W, 3] is shown beside the events; `history` [steps, K] are the probabilities of the latest steps;
-    `meters` are (name, value) pairs; `keys` is the line of key hints.
+    `meters` are (name, value) pairs; `keys` is the line of key hints; `window` is what is
+    looked at, in pixels of the camera's picture, or of the events where there is none.
     """
     side = (width - 3 * MARGIN) // 2
     tall = side * 3 // 4
     canvas = np.full((tall + STRIP + FOOT + 4 * MARGIN, width, 3), BACK, np.uint8)
     views = [paint(surface)] if camera is None else [camera, paint(surface)]
+    if window is not None:
+        views[0] = framed(views[0], window)
     if len(views) == 1:
         _place(canvas, views[0], MARGIN, MARGIN, width - 2 * MARGIN, tall)
     for n, view in enumerate(views if len(views) == 2 else []):
@@ -177,6 +182,14 @@ def draw(
     _meters(canvas, meters, MARGIN, top + STRIP + MARGIN, width - 2 * MARGIN)
     _text(canvas, keys, MARGIN, canvas.shape[0] - 14, 13, INK_2)
     return canvas
+
+
+def framed(view: Picture, window: Window) -> Picture:
+    """A copy with the window's outline."""
+    view = np.ascontiguousarray(view).copy()
+    (left, top), (right, bottom) = ((round(window.left + d), round(window.top + d)) for d in (0, window.side))
+    cv2.rectangle(view, (left, top), (right, bottom), TONES[0], max(1, round(max(view.shape) / 320)))
+    return view
 
 
 def _place(canvas: Picture, view: Picture, left: int, top: int, width: int, height: int) -> None:

@@ -1,27 +1,36 @@
-"""Digits on paper as people hold them, one picture each, shown to the shipped digit models.
+"""What people really show, to the shipped digit models: pictures, clips of some seconds, and noisy recordings.
 
     python -m benchmarks.real_input --root shared/data --seed 11
+    python -m benchmarks.real_input --root shared/data --seed 11 --only clips --count 20
 
-Digits are MNIST's test images, desks are the photographs below <root>/imagenet_1perclass; the seed draws all else.
+Digits are MNIST's test images, desks are every second photograph below <root>/imagenet_1perclass; the seed draws all
+else. `--tuning` takes other digits and the other photographs, which are the ones to try things on.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from benchmarks.common import report
+from benchmarks.real_input.judge import noisy_right, watch
 from benchmarks.real_input.motions import rows as rows_of_motions
-from benchmarks.real_input.scenes import HARDER, pen, scenes
+from benchmarks.real_input.scenes import HARDER, Kind, clips, pen
 from benchmarks.real_input.unknown import rows as rows_of_unknown
 from models.classifier import Classifier
 from models.shipped import find
 from training.data.images import read_idx
+from training.data.recordings import list_nmnist, read_item
 from training.run.evaluate import interval
 
 MODELS = ("nmnist", "mnist-direct")
 STYLES = ("thin pen", "uneven light", "stretched wide", "stretched tall", "noisy")
+KINDS: tuple[Kind, ...] = ("plain", "harder", "tidy")
+NAMES = {"plain": "digit on paper, plain", "harder": f"the same: {', '.join(HARDER)}", "tidy": "as the tip asks"}
+RATES_HZ, HOT = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0), (0.01, 0.03)
+Digits = tuple[np.ndarray, np.ndarray]  # uint8 [N, 28, 28], labels [N]
 
 
 def drawing(style: str, digit: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -38,45 +47,87 @@ def drawing(style: str, digit: np.ndarray, random: np.random.Generator) -> np.nd
     return page.clip(0, 255).astype(np.uint8)
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="where mnist/ and imagenet_1perclass/ lie")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=60, help="pictures a row")
-    parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
-    report.option(parser)
-    args = parser.parse_args()
-    digits = read_idx(args.root / "mnist" / "t10k-images-idx3-ubyte.gz")
-    labels = read_idx(args.root / "mnist" / "t10k-labels-idx1-ubyte.gz")
-    photos = sorted((args.root / "imagenet_1perclass").glob("*.jpg"))
-    random = np.random.default_rng(args.seed)
-    chosen = random.permutation(len(digits))[: args.count]
-
-    def paper(*, harder: bool) -> list[np.ndarray]:
-        return [scene.frame(0.3) for scene in scenes(digits[chosen], photos, args.seed, harder=harder)]
-
-    rows = {
-        "digit on paper, plain": [s.frame(0.3) for s in scenes(digits[chosen], photos, args.seed)],
-        f"the same: {', '.join(HARDER)}": [
-            s.frame(0.3) for s in scenes(digits[chosen], photos, args.seed, harder=True)
-        ],
-        **{f"drawing, {style}": [drawing(style, digits[i], random) for i in chosen] for style in STYLES},
+def pictures(classifiers: Sequence[Classifier], digits: Digits, photos: list[Path], seed: int, count: int) -> None:
+    """One picture of each."""
+    random = np.random.default_rng(seed)
+    chosen = random.permutation(len(digits[0]))[:count]
+    rows: dict[str, list[tuple[np.ndarray, int]]] = {
+        NAMES[kind]: [(c.scenes[0].frame(0.3), c.labels[0]) for c in clips(*digits, photos, seed, count, kind)]
+        for kind in KINDS
     }
-    classifiers = [Classifier.load(find(name)) for name in MODELS]
+    for style in STYLES:
+        shown = [(drawing(style, digits[0][i], random), int(digits[1][i])) for i in chosen]
+        rows[f"drawing, {style}"] = shown
     report.table("digits on paper", "input", "model", "right", "of", "low", "high")
-    print(f"| input, {args.count} pictures, seed {args.seed} | {' | '.join(MODELS)} |\n|---|---|---|")
-    for name, pictures in rows.items():
+    print(f"| input, {count} pictures, seed {seed} | {' | '.join(MODELS)} |\n|---|---|---|")
+    for name, row in rows.items():
         cells = []
         for classifier in classifiers:
-            right = sum(classifier.predict_image(p)[-1].label == str(labels[i]) for p, i in zip(pictures, chosen))
-            low, high = interval(right, len(pictures))
-            report.row(name, classifier.name, right, len(pictures), low, high)
+            right = sum(classifier.predict_image(picture)[-1].label == str(truth) for picture, truth in row)
+            low, high = interval(right, len(row))
+            report.row(name, classifier.name, right, len(row), low, high)
             cells.append(f"{right} ({low:.0f} to {high:.0f} %)")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    for name in (*MODELS, "motions"):
-        rows_of_unknown(Classifier.load(find(name)), args.root, 5 * args.count, args.seed)
-    rows_of_motions(Classifier.load(find("motions")), args.root, args.clips, args.seed)
+
+
+def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int) -> None:
+    """Clips of five seconds: the label that is shown after the first."""
+    columns = ("right", "steady", "of", "right, low", "right, high", "changes in 5 s")
+    report.table("clips of digits on paper", "input", "seen as", *columns)
+    print(f"\n| {count} clips, seed {seed}, {classifier.name} | seen as | right | steady | changes in 5 s |")
+    print("|---|---|---|---|---|")
+    for kind in KINDS:
+        verdicts = [watch(clip, classifier) for clip in clips(*digits, photos, seed, count, kind)]
+        for seen in ("frames", "events"):
+            right, steady = (sum(getattr(v[seen], what) for v in verdicts) for what in ("right", "steady"))
+            changes = float(np.mean([v[seen].changes for v in verdicts]))
+            low, high = interval(right, count)
+            report.row(NAMES[kind], seen, right, steady, count, low, high, changes)
+            line = f"{right} ({low:.0f} to {high:.0f} %) | {steady} | {changes:.1f}"
+            print(f"| {NAMES[kind]} | {seen} | {line} |", flush=True)
+
+
+def noise(classifier: Classifier, root: Path, *, tuning: bool) -> None:
+    """Real recordings of N-MNIST with noise events and hot pixels."""
+    listing = list_nmnist(root)
+    items = listing.train[::4] if tuning else listing.test
+    recordings = [(*read_item(item), listing.labels[item.label]) for item in items]
+    report.table("N-MNIST with sensor noise", "noise", "right", "of", "low", "high")
+    print(f"\n| N-MNIST, {len(items)} recordings, noise | right |\n|---|---|")
+    for name, right in noisy_right(classifier, recordings, RATES_HZ, HOT):
+        low, high = interval(right, len(items))
+        report.row(name, right, len(items), low, high)
+        print(f"| {name} | {right} ({low:.0f} to {high:.0f} %) |", flush=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path("data"), help="of mnist/, nmnist/ and imagenet_1perclass/")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=60, help="pictures, or clips, a row")
+    parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
+    parser.add_argument("--only", choices=("pictures", "clips", "noise", "unknown", "motions"), help="one table")
+    parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
+    parser.add_argument("--model", help="in place of the shipped ones: a name or a folder")
+    report.option(parser)
+    args = parser.parse_args()
+    mnist = args.root / "mnist"
+    part = "train" if args.tuning else "t10k"
+    digits = (read_idx(mnist / f"{part}-images-idx3-ubyte.gz"), read_idx(mnist / f"{part}-labels-idx1-ubyte.gz"))
+    photos = sorted((args.root / "imagenet_1perclass").glob("*.jpg"))[not args.tuning :: 2]
+    classifiers = [Classifier.load(find(name)) for name in ([args.model] if args.model else MODELS)]
+    if args.only in (None, "pictures"):
+        pictures(classifiers, digits, photos, args.seed, args.count)
+    if args.only in (None, "clips"):
+        films(classifiers[0], digits, photos, args.seed, args.count)
+    if args.only in (None, "noise"):
+        noise(classifiers[0], args.root, tuning=args.tuning)
+    if args.only in (None, "unknown"):
+        for name in (*MODELS, "motions"):
+            rows_of_unknown(Classifier.load(find(name)), args.root, 5 * args.count, args.seed)
+    if args.only in (None, "motions"):
+        rows_of_motions(Classifier.load(find("motions")), args.root, args.clips, args.seed)
     report.write("real_input", args.json)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from encoders.emulator.motions import MOTIONS, SENSOR
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import EVENTS, Events, EventsError, SensorSize
-from encoders.filters import BackgroundActivity
+from encoders.preprocess.filters import BackgroundActivity
 
 Plane = NDArray[np.float32]  # [H, W]
 FINE = (1, 2, 4)  # pixels of the camera along the side of one pixel of the recording

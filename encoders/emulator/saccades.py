@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from encoders import kernels
 from encoders.emulator.pixels import Floats, thresholds
 from encoders.events import EVENTS, NMNIST_SENSOR, Events, EventsError, SensorSize
-from encoders.preprocess import DIGIT_SIZE, fit_digit, fit_plain
+from encoders.preprocess.fit import DIGIT_SIZE, fit_digit, fit_plain
 
 
 @dataclass(frozen=True)

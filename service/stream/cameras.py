@@ -160,6 +160,7 @@ class Camera:
             return
         events = np.concatenate(seen) if seen else core.session.seen[:0]
         ticket = Ticket(self._seq, time.time() * 1e3, True, (events, self.source.size))
+        core.looked(ticket)
         for message in core.answer(ticket, answer, queue_ms):
             for viewer in self._viewers:
                 viewer.put(message.data)

@@ -66,6 +66,10 @@ class Hello(Body):
     mode: Literal["complete", "freshest"] = "complete"
     live: bool = Field(default=False, description="silence is a still scene: steps go on without events")
     source: str | None = Field(default=None, description="a camera of the service instead of packets of the client")
+    raw: bool = Field(default=False, description="no noise filter and no window, whatever the model asks for")
+    window: tuple[float, float, float] | None = Field(
+        default=None, description="left, top and side in pixels: the part to look at, in place of one that follows"
+    )
     restore: str | None = Field(default=None, description="a session's snapshot, base64")
 
 
@@ -177,6 +181,8 @@ class Ticket:
     t_ms: float
     last: bool = False  # of its message
     picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, shown after the last answer
+    window: tuple[float, float, float] | None = None  # left, top and side of what was looked at
+    events: tuple[int, int] = (0, 0)  # that came in this stream, and that the filter kept
 
 
 def text(**fields: Any) -> str:
@@ -227,6 +233,9 @@ def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: 
         step_ms=round(prediction.latency_ms, 3),
         dropped=dropped,
         reset=answer.reset,
+        window=ticket.window,
+        events_in=ticket.events[0],
+        events_kept=ticket.events[1],
         **extra,
     )
 

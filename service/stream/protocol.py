@@ -11,12 +11,14 @@ import base64
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from encoders.events import SensorSize
+from encoders.events import MAX_SIDE, SensorSize
+from encoders.gaze.window import Window
 from models.neurons.state import State
 from models.steps import Answer, Input, Outcome, Steady
 from service.scheduler.registry import Model
@@ -75,7 +77,13 @@ class StreamCore:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model, self.hello, self.max_pending, self.max_pixels = model, hello, max_pending, max_pixels
-        self.session = Session(model.classifier, sensor_of(hello), Steady(hello.smoothing, hello.margin))
+        self.session = Session(
+            model.classifier,
+            sensor_of(hello),
+            Steady(hello.smoothing, hello.margin),
+            raw=hello.raw,
+            fixed=window_of(hello),
+        )
         self.dropped = 0
         self._clock = clock
         self._decoder = PacketDecoder()
@@ -103,7 +111,7 @@ class StreamCore:
         if frame.kind == IMAGE:
             inputs = self.session.frame(decode_image(frame.payload, self.max_pixels), t_us)
             self._keep(ticket, self.session.seen)
-            yield Batch(ticket, inputs)
+            yield Batch(self.looked(ticket), inputs)
         else:
             yield from self.events(self._decoder.decode(frame.kind, frame.payload, t_us), ticket)
 
@@ -114,7 +122,15 @@ class StreamCore:
         self._keep(ticket, events)
         parts = list(pieces(events, self.session, self.max_pending))
         for number, part in enumerate(parts, 1):
-            yield Batch(ticket, self.session.push(part), number == len(parts))
+            inputs = self.session.push(part)
+            yield Batch(self.looked(ticket), inputs, number == len(parts))
+
+    def looked(self, ticket: Ticket) -> Ticket:
+        """The message, with what is looked at now and how many events came and were kept so far."""
+        window, sight = self.session.window, self.session.sight
+        ticket.window = None if window is None else (window.left, window.top, window.side)
+        ticket.events = (0, 0) if sight is None else (sight.n_events, sight.n_kept)
+        return ticket
 
     def control(self, text: str) -> bool:
         """Follow a text message; True when it asks for a snapshot. Raises Ended 1003 when it is none of a stream's."""
@@ -138,7 +154,7 @@ class StreamCore:
         t_us, came = self._newest
         now_us = t_us + int((self._clock() - came) * 1e6) - LATE_BINS * binner.encoder.bin_us
         inputs = self.session.tick(now_us) if now_us > t_us else []
-        return Batch(Ticket(self._latest.seq, self._latest.t_ms), inputs) if inputs else None
+        return Batch(self.looked(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
 
     # Inputs to the network.
 
@@ -158,7 +174,7 @@ class StreamCore:
             return [], self._ack(ticket) if last else []
         tickets = [ticket] * len(inputs)
         if last:
-            tickets[-1] = Ticket(ticket.seq, ticket.t_ms, True, ticket.picture)
+            tickets[-1] = replace(ticket, last=True)
         if self.hello.mode == "freshest" and self.unsent + len(inputs) > self.max_pending:
             return [], self._drop(tickets)
         self._admitted += len(inputs)
@@ -237,6 +253,15 @@ def sensor_of(hello: Hello) -> SensorSize | None:
         return SensorSize(hello.width, hello.height)
     except ValueError:
         raise Ended(1008, "a sensor of that size is not supported") from None
+
+
+def window_of(hello: Hello) -> Window | None:
+    """The user's window. Raises Ended 1008."""
+    if hello.window is None:
+        return None
+    if not (all(abs(v) <= MAX_SIDE for v in hello.window) and hello.window[2] >= 1):
+        raise Ended(1008, "a window is left, top and side, in pixels")
+    return Window(*hello.window)
 
 
 def slow(frame: Frame) -> bool:

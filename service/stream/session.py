@@ -10,10 +10,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.dvs import Bin, progress_us
+from encoders.dvs import Bin, StreamBinner, progress_us
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
-from models.classifier import Classifier, binner_for
+from encoders.gaze.eye import Eye
+from encoders.gaze.sight import Sight
+from encoders.gaze.window import Window
+from models.classifier import Classifier, binner_for, sight_for
 from models.steps import Answer, Input, Outcome, SessionError, Steady
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
@@ -24,8 +27,17 @@ NEVER_US = -(2**62)
 class Session:
     """A live stream of one classifier: its open bin, its pixel model, its read-out."""
 
-    def __init__(self, classifier: Classifier, sensor: SensorSize | None = None, steady: Steady | None = None) -> None:
-        self.classifier = classifier
+    def __init__(
+        self,
+        classifier: Classifier,
+        sensor: SensorSize | None = None,
+        steady: Steady | None = None,
+        *,
+        raw: bool = False,
+        fixed: Window | None = None,
+    ) -> None:
+        """`raw`: no filter and no window, whatever the contract says; `fixed`: the user's window."""
+        self.classifier, self.raw, self.fixed = classifier, raw, fixed
         contract = classifier.contract
         self.takes_events = contract.kind == "events"
         if sensor is None:
@@ -37,7 +49,9 @@ class Session:
         self.sensor = sensor
         self.track = classifier.track(steady)
         self.rest = classifier.rest()
-        self.binner = binner_for(contract, sensor) if self.takes_events else None
+        self.sight, self.binner = self._front(sensor) if self.takes_events else (None, None)
+        follows = contract.window == "drawing" and not raw and fixed is None
+        self.eye = Eye(SensorSize(contract.sensor_width, contract.sensor_height)) if follows else None
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
         self._emulator: Emulator | None = None
@@ -45,12 +59,27 @@ class Session:
         self._frames = 0
         self._reset = False
 
+    def _front(self, sensor: SensorSize) -> tuple[Sight, StreamBinner]:
+        contract = self.classifier.contract
+        sight = sight_for(contract, sensor, raw=self.raw, fixed=self.fixed)
+        return sight, binner_for(contract, sight.size)
+
+    @property
+    def window(self) -> Window | None:
+        """What is looked at, in the pixels of the frames or of the sensor; None for all of it, or nothing yet."""
+        if self.eye is not None and self._frames:
+            return self.eye.window
+        return self.sight.window if self.sight is not None else None
+
     def push(self, events: NDArray) -> list[Input]:
         """Take a packet; the inputs of the bins it closes. Raises SessionError for a model that takes images."""
-        if self.binner is None:
+        if self.binner is None or self.sight is None:
             raise SessionError("this model takes images, not events")
         self.seen = events
-        return self._inputs(self.binner.push(events))
+        bins = self.binner.push(self.sight(events))
+        if len(events) and not self.sight.plain:  # time goes on, whatever was let through
+            bins += self.binner.tick(int(events["t"][-1]))
+        return self._inputs(bins)
 
     def tick(self, now_us: int) -> list[Input]:
         """Close the bins that end by `now_us` (on the events' clock): silence is a still scene."""
@@ -64,17 +93,24 @@ class Session:
         """Take a camera frame uint8 [H, W, 3]: through the pixel model to events, or as the step of an image model."""
         if self.binner is None:
             return self._encoded(image, t_us)
-        gray = thinned(luma(image))
-        size = SensorSize(gray.shape[1], gray.shape[0])
-        if size != self.sensor:
-            self.sensor = size
-            self.binner = binner_for(self.classifier.contract, size)
-            self._emulator, self._reset = None, self.track.readout.seen > 0
-        if self._emulator is None:
-            self._emulator = Emulator(size, self.pixels)
         self._frames += 1
-        inputs = self.push(self._emulator.push(gray, t_us))
+        if self.eye is not None:
+            self._look_with(self.eye.size)
+            inputs = self.push(self.eye.push(image, t_us))
+        else:
+            gray = thinned(luma(image))
+            self._look_with(SensorSize(gray.shape[1], gray.shape[0]))
+            if self._emulator is None:
+                self._emulator = Emulator(self.sensor, self.pixels)
+            inputs = self.push(self._emulator.push(gray, t_us))
         return inputs + self._inputs(self.binner.tick(t_us))
+
+    def _look_with(self, sensor: SensorSize) -> None:
+        """Make ready for frames of another size."""
+        if sensor != self.sensor:
+            self.sensor = sensor
+            self.sight, self.binner = self._front(sensor)
+            self._emulator, self._reset = None, self.track.readout.seen > 0
 
     def _encoded(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
         """An image model's steps: one a frame, or a whole code where time carries the value."""
@@ -99,6 +135,8 @@ class Session:
             self.pixels = replace(self.pixels, noise_hz=noise_hz)
         if self._emulator is not None:
             self._emulator.retune(self.pixels)
+        if self.eye is not None:
+            self.eye.retune(threshold, noise_hz)
 
     def read(self, inputs: list[Input], outcome: Outcome) -> Answer:
         """The answer to one of this stream's inputs; call in the order of the inputs."""

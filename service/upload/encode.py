@@ -14,7 +14,7 @@ from encoders.dvs import DvsEncoder
 from encoders.emulator.saccades import saccade_events
 from encoders.events import Events, SensorSize
 from encoders.image import IMAGE_ENCODERS
-from encoders.preprocess import fit_digit, fit_plain
+from encoders.preprocess.fit import fit_digit, fit_plain
 from encoders.sample import Sample
 from models.classifier import Classifier
 from models.contract import Contract

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from encoders.dvs import StreamBinner, progress_us
+from encoders.gaze.sight import Sight
 from encoders.sample import Sample
 from models.classifier import Classifier, encoder_for
 from models.steps import Input
@@ -55,7 +56,7 @@ def said(call: Callable[[], T]) -> T:
         raise UploadError(error.status, error.sentence) from None
 
 
-def inputs_of(classifier: Classifier, sample: Sample, max_steps: int) -> list[Input]:
+def inputs_of(classifier: Classifier, sample: Sample, max_steps: int, sight: Sight | None = None) -> list[Input]:
     """A sample's inputs. Raises UploadError 413 for a recording of more than `max_steps` bins, before any is made."""
     contract, events, size = classifier.contract, sample.events, sample.size
     if events is not None and size is not None and len(events):
@@ -63,4 +64,6 @@ def inputs_of(classifier: Classifier, sample: Sample, max_steps: int) -> list[In
         steps = int(progress_us(events, contract.bin_us, binner.gap_us, binner.back_us)[-1]) // contract.bin_us + 1
         if steps > max_steps:
             raise UploadError(413, f"the recording has {steps} steps; this service takes at most {max_steps}")
+    if events is not None and size is not None:
+        return classifier.event_inputs(events, size, sight)
     return classifier.inputs(sample)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from encoders.gaze.sight import Sight
+from models.classifier import sight_for
 from models.steps import Answer, Input
 from service.http.bodies import PredictBody, StepBody
 from service.runtime import Runtime
@@ -25,6 +27,7 @@ class Options:
     logits: bool = False
     steps: bool = False
     confidence: float | None = None  # stop at the first step that is surer than this
+    raw: bool = False  # recordings as they are: no noise filter and no window
 
 
 async def read_body(request: Request) -> tuple[bytes, str]:
@@ -48,11 +51,16 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
     with runtime.place(model):
         sample = await load(runtime, model, data, name, deadline)
         warnings: list[str] = []
+        sights: list[Sight] = []
 
         def inputs() -> list[Input]:
             loaded = sample()
             warnings.extend(loaded.warnings)
-            return inputs_of(model.classifier, loaded, runtime.settings.max_recording_steps)
+            if loaded.size is not None and model.classifier.contract.kind == "events":
+                sights.append(sight_for(model.classifier.contract, loaded.size, raw=options.raw))
+            return inputs_of(
+                model.classifier, loaded, runtime.settings.max_recording_steps, sights[0] if sights else None
+            )
 
         result = await run(
             model,
@@ -64,7 +72,7 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
             offload=runtime.decoder.submit,
         )
     decoded = result.made_s
-    body = answer_body(model, kind_of(data, name), result, options, warnings)
+    body = answer_body(model, kind_of(data, name), result, options, warnings, sights[0] if sights else None)
     runtime.metrics.decode_s.labels(model.name).observe(decoded - begin)
     model.statistics.success(
         1,
@@ -77,10 +85,13 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
     return body
 
 
-def answer_body(model: Model, kind: Kind, result: Result, options: Options, warnings: list[str]) -> PredictBody:
+def answer_body(
+    model: Model, kind: Kind, result: Result, options: Options, warnings: list[str], sight: Sight | None
+) -> PredictBody:
     """The answer as the wire has it: the last step speaks for the sample."""
     last = result.answers[-1].prediction
     answers = result.answers
+    window = sight.window if sight else None
     return PredictBody(
         model=model.name,
         kind=kind,
@@ -99,6 +110,9 @@ def answer_body(model: Model, kind: Kind, result: Result, options: Options, warn
         latency_ms=round(result.infer_ms, 3),
         queue_ms=round(result.queue_ms, 3),
         warnings=warnings or None,
+        window=(window.left, window.top, window.side) if window else None,
+        events_in=sight.n_events if sight else None,
+        events_kept=sight.n_kept if sight else None,
     )
 
 

@@ -1,7 +1,8 @@
 """Data sets by name or by folder: recordings become binned uint8 frames in a cache, images stay images."""
 
-from training.data.cache import bin_items, emulate_mnist, shown_images
+from training.data.cache import bin_items, shown_images
 from training.data.check import DataReport, check_data, check_sets
+from training.data.emulated import emulate_mnist
 from training.data.folders import Folder, Take, read_folder
 from training.data.images import IMAGES, list_pictures, read_idx
 from training.data.load import DATA_NAMES, list_data, load_data, resolve

@@ -12,10 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from encoders.dvs import DvsEncoder
-from encoders.emulator.saccades import saccade_events
+from encoders.emulator.noise import with_noise
 from encoders.events import Events, SensorSize
+from encoders.gaze.sight import Sight
 from training.config import TrainConfig
-from training.data.images import find_idx, read_idx
 from training.data.recordings import read_item
 from training.data.sets import Frames, Item
 from training.data.windows import cut
@@ -55,13 +55,8 @@ def encoder(config: TrainConfig, sensor: SensorSize) -> DvsEncoder:
     return DvsEncoder(sensor, (config.height, config.width), config.bin_us, config.steps, config.encoding)
 
 
-def _contract_key(config: TrainConfig) -> list[Any]:
-    return [config.steps, config.bin_us, config.height, config.width, config.encoding]
-
-
-def file_stamps(items: Sequence[Item]) -> list[tuple[str, int, int]]:
-    """What tells a file from its successor of the same name."""
-    return [(str(i.path), i.path.stat().st_size, i.path.stat().st_mtime_ns) for i in items]
+def contract_key(config: TrainConfig) -> list[Any]:
+    return [config.steps, config.bin_us, config.height, config.width, config.encoding, config.filter_us]
 
 
 def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | None]]:
@@ -74,36 +69,45 @@ def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | N
             yield from ((*read_item(item), None) for item in group)
 
 
-def bin_items(items: Sequence[Item], config: TrainConfig, what: str) -> Frames:
-    """Recordings as frames; every sensor size is brought to the contract's."""
+def filtered(events: Events, sensor: SensorSize, config: TrainConfig) -> Events:
+    """What the contract's filter leaves of a recording."""
+    return Sight(sensor, sensor, config.filter_us)(events)
+
+
+def noise_key(config: TrainConfig) -> list[float]:
+    return [config.emulation.noise_hz, config.emulation.hot]
+
+
+def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) -> Events:
+    """As a worse sensor would give them: half of the samples get up to as much noise as the run says."""
+    random = np.random.default_rng(seed)
+    if random.random() < 0.5:
+        return events
+    rate, hot = random.uniform(0, config.emulation.noise_hz), random.uniform(0, config.emulation.hot)
+    return with_noise(events, sensor, rate, hot, random=random)
+
+
+def file_stamps(items: Sequence[Item]) -> list[tuple[str, int, int]]:
+    """What tells a file from its successor of the same name."""
+    return [(str(i.path), i.path.stat().st_size, i.path.stat().st_mtime_ns) for i in items]
+
+
+def bin_items(items: Sequence[Item], config: TrainConfig, what: str, copy: int | None = None) -> Frames:
+    """Recordings as frames; every sensor size is brought to the contract's. A numbered copy has noise of its own."""
 
     def samples() -> Iterator[np.ndarray]:
-        for events, sensor, start_us in _pieces(items):
-            yield encoder(config, sensor)(events, start_us)[:, 0]
+        for number, (events, sensor, start_us) in enumerate(_pieces(items)):
+            start = start_us if start_us is not None or not len(events) else int(events["t"][0])
+            if copy is not None:
+                events = noisy(events, sensor, config, copy * len(items) + number)
+            yield encoder(config, sensor)(filtered(events, sensor, config), start)[:, 0]
 
     windows = [(item.begin_us, item.length_us) for item in items if item.length_us]
-    key = {"items": file_stamps(items), "contract": _contract_key(config), **({"windows": windows} if windows else {})}
+    key = {"items": file_stamps(items), "contract": contract_key(config), **({"windows": windows} if windows else {})}
+    if copy is not None:
+        key["copy"] = [copy, *noise_key(config)]
     frames = cached(Path(config.cache), key, len(items), frame_shape(config), samples(), what)
     return Frames(frames, np.array([item.label for item in items], np.int64))
-
-
-def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int]) -> Frames:
-    """The first `emulated_count` MNIST training images but those left out, moved by saccades before the sensor."""
-    root = Path(config.root)
-    images_path = find_idx(root, "mnist", "train-images-idx3-ubyte")
-    labels = read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte"))
-    images = read_idx(images_path)
-    chosen = [index for index in range(len(images)) if index not in left_out][: config.emulation.emulated_count]
-    encode = encoder(config, sensor)
-
-    def samples() -> Iterator[np.ndarray]:
-        for index in chosen:
-            yield encode(saccade_events(images[index], sensor, "digit", seed=index))[:, 0]
-
-    stat = images_path.stat()
-    key = {"mnist": [stat.st_size, chosen], "sensor": str(sensor), "contract": _contract_key(config)}
-    frames = cached(Path(config.cache), key, len(chosen), frame_shape(config), samples(), "emulating MNIST")
-    return Frames(frames, labels[chosen].astype(np.int64))
 
 
 def shown_images(items: Sequence[Item]) -> frozenset[int]:

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from encoders.preprocess import fit_plain
+from encoders.preprocess.fit import fit_plain
 from encoders.sample import IMAGE_SUFFIXES
 from training.data.recordings import CIFAR10, class_folders, items_of
 from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError

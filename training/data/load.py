@@ -15,7 +15,8 @@ from encoders.binning import CEILINGS
 from encoders.image import IMAGE_ENCODERS
 from models.contract import Contract
 from training.config import TrainConfig
-from training.data.cache import bin_items, cached, emulate_mnist, join, shown_images
+from training.data.cache import bin_items, cached, join, shown_images
+from training.data.emulated import emulate_mnist, film_sheets
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from training.data.own import list_own
 from training.data.recordings import RECORDED, digest
@@ -126,17 +127,26 @@ def _digests(items: Sequence[Item]) -> tuple[str, ...]:
 def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     chosen = _divided(listing, config)
     test_items = chosen["test"]
-    train = bin_items(chosen["train"], config, "binning train")
-    recorded = len(train)
-    if config.emulation.emulated:
+    emulation = config.emulation
+    noisy = emulation.noise_hz or emulation.hot
+    copies = [
+        bin_items(chosen["train"], config, "binning train", number if noisy else None)
+        for number in range(emulation.repeat)
+    ]
+    train, recorded = copies[0], len(chosen["train"])
+    if emulation.emulated:
         if tuple(listing.labels) != tuple("0123456789"):
             raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
         # The same handwriting must not be trained on as an emulation and validated on as a recording.
-        extra = emulate_mnist(config, listing.sensor, shown_images(chosen["val"]))
-        train = join([*[train] * config.emulation.repeat, extra], Path(config.cache))
+        left_out = shown_images(chosen["val"])
+        extra = [emulate_mnist(config, listing.sensor, left_out)]
+        if emulation.sheets:
+            extra.append(film_sheets(config, listing.sensor, left_out))
+        train = join([*copies, *extra], Path(config.cache))
     contract = Contract(
         "events", 2, config.height, config.width, config.steps, config.encoding, listing.sensor.width,
         listing.sensor.height, config.bin_us, still="digit" if listing.labels == tuple("0123456789") else "plain",
+        filter_us=config.filter_us, window=config.window,
     )  # fmt: skip
     return Data(
         train,

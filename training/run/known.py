@@ -19,7 +19,7 @@ from models.engine.engine import Engine, can_run
 from models.known import Known, Windows, fit_known, running_mean, softmax
 from models.rates import Rates, layers_to_watch
 from training.data import Data, Frames
-from training.data.cache import emulate_mnist
+from training.data.emulated import emulate_mnist
 from training.step.batches import evaluation_input, seeded, training_input
 
 MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples

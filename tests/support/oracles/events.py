@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from encoders.binning import NOWHERE
 from encoders.events import EVENTS, Events, empty_events, make_events, unwrap
-from encoders.filters import NEVER_US
+from encoders.preprocess.filters import NEVER_US
 from encoders.recordings import aedat4
 from encoders.recordings.format import RecordingError
 from tests.support.oracles import emulator

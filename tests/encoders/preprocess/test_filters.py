@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders import filters
 from encoders.events import Events, EventsError, SensorSize, make_events
-from encoders.filters import BackgroundActivity, HotPixels, Mask, Polarity, Refractory, Region, parse_filters
+from encoders.preprocess import filters
+from encoders.preprocess.filters import (
+    BackgroundActivity,
+    HotPixels,
+    Mask,
+    NoiseGate,
+    Polarity,
+    Refractory,
+    Region,
+    parse_filters,
+)
 
 SIZE = SensorSize(24, 16)
 
@@ -53,6 +62,7 @@ def test_they_equal_the_plain_reference(time_us: int) -> None:
 
 MAKERS: dict[str, Callable[[], filters.Filter]] = {
     "refractory": lambda: Refractory(SIZE, 9_000),
+    "gate": lambda: NoiseGate(SIZE, 2_000, from_hz=20.0),
     "background": lambda: BackgroundActivity(SIZE, 2_000),
     "hot": lambda: HotPixels(SIZE, 50_000, deviations=1.0),
     "polarity": lambda: Polarity(False),

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.preprocess import find_drawing, fit_digit, fit_plain
+from encoders.preprocess.drawing import find_drawing
+from encoders.preprocess.fit import fit_digit, fit_plain
 from tests.support.samples import drawing
 
 

@@ -12,6 +12,8 @@ from encoders import kernels
 from encoders.events import Events, EventsError, SensorSize
 
 NEVER_US = -(2**62)
+GATE_US = 5_000
+GATE_FRESH = 0.15  # weight of the newest interval
 
 
 class Refractory:
@@ -38,6 +40,40 @@ class BackgroundActivity:
         keep = np.zeros(len(events), bool)
         kernels.compiled("filters").background(events, self._last, self.time_us, keep)
         return events[keep]
+
+
+class NoiseGate:
+    """BackgroundActivity where there is noise: while lone events come at more than `from_hz` a pixel a second.
+
+    The rate is that of whole intervals of GATE_US of the events' clock, each averaged with what was before. A clean
+    recording of N-MNIST has 2.5 lone events a pixel a second in the median, 3.8 at most in 98 % of the time, and is
+    left as it is after its first interval.
+    """
+
+    def __init__(self, size: SensorSize, time_us: int, from_hz: float = 4.0) -> None:
+        self.size, self.from_hz = size, from_hz
+        self._filter = BackgroundActivity(size, time_us)
+        self._rate_hz: float | None = None
+        self._lone = 0
+        self._interval: int | None = None
+
+    def __call__(self, events: Events) -> Events:
+        if not len(events):
+            return events
+        cuts = np.flatnonzero(np.diff(events["t"] // GATE_US)) + 1
+        return np.concatenate([self._passed(part, int(part["t"][0]) // GATE_US) for part in np.split(events, cuts)])
+
+    def _passed(self, events: Events, interval: int) -> Events:
+        """Events of one interval, or of a part of it."""
+        if self._interval is not None and interval != self._interval:
+            rate_hz = self._lone / (self.size.width * self.size.height * GATE_US * 1e-6)
+            before = rate_hz if self._rate_hz is None else self._rate_hz
+            self._rate_hz = before + GATE_FRESH * (rate_hz - before)
+            self._lone = 0
+        self._interval = interval
+        kept = self._filter(events)
+        self._lone += len(events) - len(kept)
+        return kept if self._rate_hz is None or self._rate_hz > self.from_hz else events
 
 
 class HotPixels:

@@ -1,0 +1,27 @@
+"""What a sensor adds by itself: noise events of every pixel, and pixels that never rest."""
+
+import numpy as np
+
+from encoders.events import EVENTS, Events, SensorSize
+
+HOT_HZ = 500.0
+
+
+def with_noise(
+    events: Events, size: SensorSize, rate_hz: float, hot: float = 0.0, *, random: np.random.Generator
+) -> Events:
+    """EVENTS sorted by time, with noise of `rate_hz` a pixel and a share `hot` of pixels that fire at HOT_HZ."""
+    if not len(events):
+        return events
+    start, end = int(events["t"][0]), int(events["t"][-1]) + 1
+    pixels = size.width * size.height
+    everywhere = random.integers(0, pixels, random.poisson(rate_hz * (end - start) * 1e-6 * pixels))
+    chosen = random.choice(pixels, round(hot * pixels), replace=False)
+    hot_ones = np.repeat(chosen, random.poisson(HOT_HZ * (end - start) * 1e-6, len(chosen)))
+    places = np.concatenate([everywhere, hot_ones])
+    noise = np.empty(len(places), EVENTS)
+    noise["t"] = random.integers(start, end, len(places))
+    noise["x"], noise["y"] = places % size.width, places // size.width
+    noise["p"] = random.random(len(places)) < 0.5
+    both = np.concatenate([events, noise])
+    return both[np.argsort(both["t"], kind="stable")]

@@ -1,0 +1,118 @@
+"""An event camera's events as those of a small sensor that looks at the drawing: found in where events were lately.
+
+A drawing that moves a little fires along its strokes while the sheet around it is silent, so a picture of the latest
+events shows light strokes on an even dark ground, which `preprocess.drawing` finds like ink on paper. Events near the
+strokes are kept, in a window that is held (`gaze.window`), and brought to the small sensor's pixels.
+"""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.events import Events, SensorSize
+from encoders.gaze.window import Hold, Window
+from encoders.preprocess.drawing import Drawing, find_drawing
+
+LOOK_US = 50_000  # between two looks for the drawing
+MEMORY_US = 150_000  # time constant of the picture of the latest events
+MAP_SIDE = 160  # cells of the picture's longer side, at most
+FULL_HZ = 15.0  # events a pixel a second that make a cell white
+CLOSE = 5  # cells between a stroke's two edges
+BESIDE = 0.05  # of the drawing's length: how far from its strokes events are kept
+
+
+class ActivityWindow:
+    """Packets of a `sensor` in, events of a sensor of `size` out, and the same however the stream is cut.
+
+    `fixed` is a window of the user's: everything in it is kept. Looks happen at whole LOOK_US of the events' clock.
+    """
+
+    def __init__(self, sensor: SensorSize, size: SensorSize, fixed: Window | None = None) -> None:
+        self.sensor, self.size, self.fixed = sensor, size, fixed
+        self._hold = Hold()
+        self._cell = -(-max(sensor.width, sensor.height) // MAP_SIDE)
+        self._shape = (-(-sensor.height // self._cell), -(-sensor.width // self._cell))
+        self._map = np.zeros(self._shape, np.float32)  # events lately
+        self._kept = np.zeros(self._shape, bool)  # cells near the strokes
+        self._look: int | None = None  # number of the interval between two looks
+
+    @property
+    def window(self) -> Window | None:
+        """What is looked at, in the sensor's pixels."""
+        return self.fixed or self._hold.window
+
+    def __call__(self, events: Events) -> Events:
+        if self.fixed is not None or not len(events):
+            return self._seen(events)
+        looks = events["t"] // LOOK_US
+        cuts = np.flatnonzero(np.diff(looks)) + 1
+        parts = []
+        for part in np.split(events, cuts):
+            look = int(part["t"][0]) // LOOK_US
+            if self._look is not None and look != self._look:
+                self._find(self._look, look)
+            self._look = look
+            cells = part["y"].astype(np.intp) // self._cell * self._shape[1] + part["x"] // self._cell
+            self._map += np.bincount(cells, minlength=self._map.size).reshape(self._shape).astype(np.float32)
+            parts.append(self._seen(part))
+        return np.concatenate(parts)
+
+    def _find(self, look: int, now: int) -> None:
+        """Look for the drawing at the end of an interval; then forget for the time that has passed."""
+        found = self._found()
+        t_us = (look + 1) * LOOK_US
+        if self._hold.see(found, t_us) and found is not None:
+            self._kept = self._near(found)
+        self._hold.see(None, now * LOOK_US)
+        passed = max(1, now - look) * LOOK_US
+        self._map *= np.float32(np.exp(-passed / MEMORY_US))
+
+    def _found(self) -> Drawing | None:
+        """The drawing in the picture of the latest events, in the sensor's pixels."""
+        full = FULL_HZ * (MEMORY_US / 1e6) * self._cell**2
+        picture = (self._map * (255 / full)).clip(0, 255).astype(np.uint8)
+        picture = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
+        drawing = find_drawing(np.asarray(255 - picture, np.uint8))
+        if drawing is None:
+            return None
+        cell = self._cell
+        return replace(
+            drawing,
+            left=drawing.left * cell,
+            top=drawing.top * cell,
+            width=drawing.width * cell,
+            height=drawing.height * cell,
+        )
+
+    def _near(self, drawing: Drawing) -> NDArray[np.bool_]:
+        """The cells near a drawing's strokes."""
+        top, left = (round(v / self._cell) for v in (drawing.top, drawing.left))
+        height, width = drawing.ink.shape
+        strokes = np.zeros(self._shape, np.uint8)
+        part = strokes[top : top + height, left : left + width]
+        part[:] = drawing.ink[: part.shape[0], : part.shape[1]] > 0
+        reach = max(1, round(BESIDE * max(height, width)))
+        return cv2.dilate(strokes, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
+
+    def _seen(self, events: Events) -> Events:
+        """The events in the window, in the small sensor's pixels."""
+        window = self.window
+        if window is None:
+            return events[:0]
+        scale = min(self.size.width, self.size.height) / window.side
+        x = (
+            np.floor((events["x"] - window.left) * scale).astype(np.int64)
+            + (self.size.width - min(self.size.width, self.size.height)) // 2
+        )
+        y = (
+            np.floor((events["y"] - window.top) * scale).astype(np.int64)
+            + (self.size.height - min(self.size.width, self.size.height)) // 2
+        )
+        inside = (x >= 0) & (x < self.size.width) & (y >= 0) & (y < self.size.height)
+        if self.fixed is None:
+            inside &= self._kept[events["y"] // self._cell, events["x"] // self._cell]
+        seen = events[inside]
+        seen["x"], seen["y"] = x[inside], y[inside]
+        return seen

@@ -1,0 +1,61 @@
+"""Everything in front of the bins of a live stream or a recording: noise left out, then the window on the drawing."""
+
+import numpy as np
+
+from encoders.events import Events, SensorSize
+from encoders.gaze.activity import ActivityWindow
+from encoders.gaze.window import Window
+from encoders.preprocess.filters import BackgroundActivity, NoiseGate
+
+LEAST_SIDE = 64  # sensors with a shorter side see the drawing alone, as those of N-MNIST
+
+
+class Sight:
+    """Packets of a `sensor` in, events of a sensor of `size` out; the same events however the stream is cut.
+
+    `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
+    filter, 0 for none; without a window it acts only where there is noise (`NoiseGate`). `follow`: look through a
+    window that follows the drawing; `fixed`: through one of the user's. Events off the sensor are dropped and counted
+    in `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
+    """
+
+    def __init__(
+        self,
+        sensor: SensorSize,
+        small: SensorSize,
+        filter_us: int = 0,
+        follow: bool = False,
+        fixed: Window | None = None,
+    ) -> None:
+        self.sensor = sensor
+        self.n_events = self.n_kept = self.n_outside = 0
+        follow = follow and min(sensor.width, sensor.height) >= LEAST_SIDE
+        kind = BackgroundActivity if follow or fixed else NoiseGate
+        self._filter = kind(sensor, filter_us) if filter_us else None
+        self._window = ActivityWindow(sensor, small, fixed) if follow or fixed else None
+        self.size = small if self._window else sensor
+
+    @property
+    def window(self) -> Window | None:
+        """What is looked at, in the sensor's pixels; None for all of it, or for nothing yet."""
+        return self._window.window if self._window else None
+
+    @property
+    def plain(self) -> bool:
+        """Whether everything is let through."""
+        return self._filter is None and self._window is None
+
+    def __call__(self, events: Events) -> Events:
+        if self.plain:
+            self.n_events, self.n_kept = self.n_events + len(events), self.n_kept + len(events)
+            return events
+        x, y = events["x"], events["y"]
+        inside = (x >= 0) & (x < self.sensor.width) & (y >= 0) & (y < self.sensor.height)
+        if not inside.all():
+            self.n_outside += len(events) - int(np.count_nonzero(inside))
+            events = events[inside]
+        self.n_events += len(events)
+        if self._filter is not None:
+            events = self._filter(events)
+        self.n_kept += len(events)
+        return events if self._window is None else self._window(events)

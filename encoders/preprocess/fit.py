@@ -1,0 +1,121 @@
+"""A still image, brought to the size and the look that a network was trained on."""
+
+import cv2
+import numpy as np
+
+from encoders.preprocess.drawing import find_drawing
+
+DIGIT_SIZE = 28  # MNIST: a 20-pixel digit, its centre of mass in the middle of 28 x 28
+DIGIT_BOX = 20
+EVEN = 0.15  # of the picture's contrast: what an even border may differ by
+CAMERA_SIDE = 64  # pictures with a shorter side are taken as prepared
+SAME = 0.15  # what the ground around a drawing and an even border may differ by, where the picture is the drawing
+THIN = 0.09  # of a drawing's length: thinner strokes vanish when it is made small
+NARROWEST, WIDEST = 0.34, 1.3  # width by height of a written digit that is not a 1
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """uint8 [H, W] from uint8 [H, W] or RGB [H, W, 3]."""
+    if image.ndim not in (2, 3) or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"an image must be uint8 [H, W] or [H, W, 3], not {image.dtype} {image.shape}")
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def light_on_dark(grey: np.ndarray) -> np.ndarray:
+    """Inverted where the border is the brighter part, as for ink on paper."""
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    return 255 - grey if np.median(border) > grey.mean() else grey
+
+
+def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> np.ndarray:
+    """uint8 [channels, height, width]: the drawing as MNIST prepares a digit (LeCun et al. 1998).
+
+    Light on dark, cut to its bounding box, its longer side scaled to 20 of 28 pixels, its centre of mass in the middle.
+    In a camera's picture the drawing is looked for first (`find_drawing`).
+    """
+    to_grey(image)  # refuses what is no image
+    camera = min(image.shape[:2]) >= CAMERA_SIDE
+    found = find_drawing(image) if camera else None
+    if found is not None and not (_even(image) and abs(_border(image) - found.ground) < SAME * 255):
+        drawing = found.ink * 255
+    else:
+        drawing = _bare(image)
+    digit = centred(drawing) if camera else _in_the_middle(drawing)
+    if (height, width) != digit.shape:
+        digit = cv2.resize(digit, (width, height), interpolation=cv2.INTER_AREA)
+    return np.repeat(digit[None], channels, 0)
+
+
+def _even(image: np.ndarray) -> bool:
+    """Whether the picture's border is of one brightness, as where somebody drew on a screen or cut a scan."""
+    grey = to_grey(image)
+    border = cv2.blur(grey, (5, 5))
+    border = np.concatenate([border[0], border[-1], border[:, 0], border[:, -1]]).astype(np.float32)
+    low, high = np.quantile(border, (0.02, 0.98))
+    return bool(high - low < EVEN * max(float(np.ptp(grey)), 1.0))
+
+
+def _border(image: np.ndarray) -> float:
+    """The brightness of the picture's border, 0 to 255."""
+    grey = to_grey(image)
+    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+
+
+def _bare(image: np.ndarray) -> np.ndarray:
+    """float32 [h, w], 0 to 255: all that is brighter than the border, cut to its bounding box."""
+    grey = light_on_dark(to_grey(image)).astype(np.float32)
+    grey -= np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    grey = grey.clip(0) * (255 / max(float(grey.max()), 1.0))
+    rows, columns = np.nonzero(grey > 64)
+    if not len(rows):
+        return grey[:0]
+    return grey[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+
+
+def centred(drawing: np.ndarray) -> np.ndarray:
+    """uint8 [28, 28] of a hand's drawing, float32 [h, w] from 0 to 255 (ink): legible, of MNIST's size and place."""
+    return _in_the_middle(_legible(drawing) if len(drawing) else drawing)
+
+
+def _in_the_middle(box: np.ndarray) -> np.ndarray:
+    """uint8 [28, 28] of a drawing float32 [h, w]: 20 pixels long, its centre of mass in the middle."""
+    canvas = np.zeros((DIGIT_SIZE, DIGIT_SIZE), np.float32)
+    if len(box):
+        scale = DIGIT_BOX / max(box.shape)
+        size = (max(1, round(box.shape[1] * scale)), max(1, round(box.shape[0] * scale)))
+        small = cv2.resize(box, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        ys, xs = np.indices(small.shape)
+        mass = max(float(small.sum()), 1.0)
+        top = round((DIGIT_SIZE - 1) / 2 - float((ys * small).sum()) / mass)
+        left = round((DIGIT_SIZE - 1) / 2 - float((xs * small).sum()) / mass)
+        top, left = (int(np.clip(v, 0, DIGIT_SIZE - n)) for v, n in zip((top, left), small.shape))
+        canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return canvas.clip(0, 255).astype(np.uint8)
+
+
+def _legible(drawing: np.ndarray) -> np.ndarray:
+    """A drawing float32 [h, w] as a hand would write it: no stroke that vanishes at 20 pixels, not stretched."""
+    height, width = drawing.shape
+    solid = (drawing > 96).astype(np.uint8)
+    thickness = 4 * float(cv2.distanceTransform(np.pad(solid, 1), cv2.DIST_L2, 3)[np.pad(solid, 1) > 0].mean())
+    if width > WIDEST * height:
+        drawing = cv2.resize(drawing, (max(1, round(WIDEST * height)), height), interpolation=cv2.INTER_AREA)
+    elif width < NARROWEST * height and width > 2.5 * thickness:  # narrow, and no 1
+        drawing = cv2.resize(drawing, (max(1, round(NARROWEST * height)), height), interpolation=cv2.INTER_LINEAR)
+    missing = round(THIN * max(drawing.shape) - thickness)
+    if missing > 0:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1))
+        drawing = cv2.dilate(np.pad(drawing, missing), kernel)
+    return drawing
+
+
+def fit_plain(image: np.ndarray, height: int, width: int, channels: int = 3) -> np.ndarray:
+    """uint8 [channels, height, width]: the largest centred part of the target's aspect ratio, resized."""
+    picture = to_grey(image) if channels == 1 else image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    h, w = picture.shape[:2]
+    crop_h, crop_w = (h, max(1, h * width // height)) if w * height > h * width else (max(1, w * height // width), w)
+    top, left = (h - crop_h) // 2, (w - crop_w) // 2
+    picture = picture[top : top + crop_h, left : left + crop_w]
+    shrinks = crop_h > height or crop_w > width
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return picture[None].copy() if picture.ndim == 2 else np.ascontiguousarray(picture.transpose(2, 0, 1))

@@ -1,0 +1,131 @@
+"""What is looked at: the drawing found, the window held, noise left out, whatever the cutting of the stream."""
+
+import cv2
+import numpy as np
+import pytest
+
+from encoders.emulator.noise import with_noise
+from encoders.emulator.pixels import Emulator
+from encoders.emulator.sheets import draw_sheet, frames
+from encoders.events import Events, SensorSize, empty_events
+from encoders.gaze.eye import Eye
+from encoders.gaze.sight import Sight
+from encoders.gaze.window import FORGOTTEN_US, PATIENCE, Hold, Window
+from encoders.preprocess.drawing import Drawing, find_drawing
+
+CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
+
+
+def seven() -> np.ndarray:
+    """A digit, uint8 [28, 28], light on dark."""
+    image = np.zeros((28, 28), np.uint8)
+    cv2.polylines(image, [np.array([[7, 5], [20, 5], [12, 23]])], False, 255, 3)
+    return image
+
+
+def film(seed: int, seconds: float = 0.5) -> list[tuple[int, np.ndarray]]:
+    """A sheet held before a camera."""
+    random = np.random.default_rng(seed)
+    return list(frames(draw_sheet(seven(), CAMERA, random), seconds, random))
+
+
+def recorded(seed: int) -> Events:
+    """The same as a recording of an event camera."""
+    camera = Emulator(CAMERA)
+    return np.concatenate([camera.push(frame, t_us) for t_us, frame in film(seed, 0.4)])
+
+
+def on_the_drawing(window: Window | None) -> bool:
+    """Sheets sway around the middle of the picture."""
+    if window is None:
+        return False
+    middle = window.left + window.side / 2, window.top + window.side / 2
+    return abs(middle[0] - 160) < 40 and abs(middle[1] - 120) < 40 and 100 < window.side < 450
+
+
+def test_the_window_finds_what_is_drawn_in_frames_and_in_events() -> None:
+    found = {"frames": 0, "events": 0}
+    for seed in range(5):
+        eye, sight = Eye(SMALL), Sight(CAMERA, SMALL, 2_000, follow=True)
+        for t_us, frame in film(seed):
+            eye.push(frame, t_us)
+        sight(recorded(seed))
+        found["frames"] += on_the_drawing(eye.window)
+        found["events"] += on_the_drawing(sight.window)
+    assert min(found.values()) >= 3, found
+
+
+def test_an_eye_on_a_still_drawing_sees_events_and_none_without_one() -> None:
+    page = np.full((240, 320, 3), 210, np.uint8)
+    blank, eye = Eye(SMALL), Eye(SMALL)
+    ink = page.copy()
+    cv2.polylines(ink, [np.array([[120, 70], [200, 70], [150, 180]])], False, (30, 30, 30), 12)
+    seen = [eye.push(ink, n * 33_000) for n in range(10)]
+    assert sum(len(blank.push(page, n * 33_000)) for n in range(10)) == 0
+    assert sum(map(len, seen)) > 200
+    events = np.concatenate(seen)
+    assert (np.diff(events["t"]) >= 0).all()
+    assert events["x"].max() < 34
+    assert events["y"].max() < 34
+
+
+@pytest.mark.parametrize("pieces", [2, 7, 40])
+def test_sight_does_not_depend_on_how_a_stream_is_cut(pieces: int) -> None:
+    events = recorded(1)
+    whole = Sight(CAMERA, SMALL, 2_000, follow=True)(events)
+    sight = Sight(CAMERA, SMALL, 2_000, follow=True)
+    parts = [sight(part) for part in np.array_split(events, pieces)]
+    assert len(whole)
+    assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_a_window_of_the_users_stays_and_scales() -> None:
+    events = recorded(1)
+    sight = Sight(CAMERA, SMALL, fixed=Window(100, 60, 68))
+    seen = sight(events)
+    inside = (events["x"] >= 100) & (events["x"] < 168) & (events["y"] >= 60) & (events["y"] < 128)
+    assert np.array_equal(seen["x"], (events["x"][inside] - 100) // 2)
+    assert np.array_equal(seen["y"], (events["y"][inside] - 60) // 2)
+    assert sight.window == Window(100, 60, 68)
+
+
+def test_small_sensors_are_looked_at_whole_and_events_off_the_sensor_are_counted() -> None:
+    sight = Sight(SMALL, SMALL, 2_000, follow=True)
+    events = with_noise(recorded(1)[:50], SMALL, 100.0, random=np.random.default_rng(0))
+    off = int(np.count_nonzero((events["x"] >= 34) | (events["y"] >= 34)))
+    kept = sight(events)
+    assert sight.size == SMALL
+    assert sight.window is None
+    assert (sight.n_outside, sight.n_events, sight.n_kept) == (off, len(events) - off, len(kept))
+    assert len(sight(empty_events())) == 0
+
+
+def test_the_window_is_held_then_moves_then_is_forgotten() -> None:
+    def at(x: float) -> Drawing:
+        return Drawing(np.ones((10, 10), np.float32), x, 50, 20, 40, 0.7, 200.0)
+
+    hold = Hold()
+    assert hold.see(at(50), 0)
+    first = hold.window
+    assert hold.see(at(55), 1)
+    assert hold.window == first
+    looks = [hold.see(at(150), 2 + n) for n in range(PATIENCE + 1)]
+    assert looks == [False] * PATIENCE + [True]
+    assert hold.window != first
+    assert not hold.see(None, FORGOTTEN_US)
+    assert hold.window is not None
+    hold.see(None, 2 * FORGOTTEN_US)
+    assert hold.window is None
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_a_drawing_is_found_on_a_sheet_on_a_desk(light: bool) -> None:
+    picture = np.random.default_rng(3).integers(0, 255, (12, 16), np.uint8)
+    picture = cv2.resize(picture, (640, 480), interpolation=cv2.INTER_CUBIC)
+    picture[80:400, 150:500] = 40 if light else 225
+    cv2.polylines(picture, [np.array([[250, 150], [390, 150], [300, 330]])], False, 220 if light else 30, 20)
+    drawing = find_drawing(picture)
+    assert drawing is not None
+    box = (drawing.left, drawing.top, drawing.left + drawing.width, drawing.top + drawing.height)
+    assert np.allclose(box, (240, 140, 400, 340), atol=10)
+    assert abs(drawing.ground - (40 if light else 225)) < 20
