@@ -126,8 +126,8 @@ def wait(page: Page, true: Any, what: str) -> None:
 
 
 def in_python(classifier: Classifier, frames: NDArray[np.uint8], times: list[int]) -> list[dict[str, Any]]:
-    """The same frames through the service's session."""
-    session, steps = Session(classifier, SensorSize(320, 240)), []
+    """The same frames through the service's session, as they are."""
+    session, steps = Session(classifier, SensorSize(320, 240), raw=True), []  # it has no window of its own
     stepper = Stepper(classifier, session.track)
     for frame, t_us in zip(frames, times):
         for given in session.frame(frame, t_us):
