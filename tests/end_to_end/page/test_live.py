@@ -345,7 +345,7 @@ def test_no_flashing(launch: Visitor, tmp_path: Path) -> None:
     video = mjpeg(tmp_path / "flash.mjpeg", frames)
     seen = launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}")
     seen.click("Start camera")
-    seen.until(lambda: len(seen.of("prediction")) > 5, "predictions")
+    seen.until(lambda: len(seen.of("prediction") + seen.of("ack")) > 5, "answers")  # no drawing, no prediction
     for canvas, (times, light) in watch(seen, ["events", "preview"], 3).items():
         flashes = most_flashes(times, light)
         print(f"\n{canvas}: at most {flashes} flashes a second in {len(times)} paints of a 15 Hz full-field lamp")
