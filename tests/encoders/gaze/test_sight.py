@@ -121,7 +121,7 @@ def test_the_window_is_held_then_moves_then_is_forgotten() -> None:
 @pytest.mark.parametrize("light", [False, True])
 def test_a_drawing_is_found_on_a_sheet_on_a_desk(light: bool) -> None:
     picture = np.random.default_rng(3).integers(0, 255, (12, 16), np.uint8)
-    picture = cv2.resize(picture, (640, 480), interpolation=cv2.INTER_CUBIC)
+    picture = np.asarray(cv2.resize(picture, (640, 480), interpolation=cv2.INTER_CUBIC), np.uint8)
     picture[80:400, 150:500] = 40 if light else 225
     cv2.polylines(picture, [np.array([[250, 150], [390, 150], [300, 330]])], False, 220 if light else 30, 20)
     drawing = find_drawing(picture)
