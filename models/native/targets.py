@@ -31,7 +31,7 @@ X86: dict[str, tuple[str, ...]] = {  # widest first
 ARM: dict[str, tuple[str, ...]] = {"neon": ()}  # which every 64-bit ARM has
 FEATURES = {"-mavx512bf16": "avx512_bf16", "-mamx-tile": "amx_tile", "-mamx-bf16": "amx_bf16"}  # Linux's names
 # ziglang compiles its C++ library anew for every target, for a minute: our libraries need a handful of functions of it.
-NO_RUNTIME = ("-fno-exceptions", "-fno-rtti", "-DSPIKESIGHT_NO_RUNTIME")
+NO_RUNTIME = ("-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", "-DSPIKESIGHT_NO_RUNTIME")
 
 
 class System(NamedTuple):
