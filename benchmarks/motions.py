@@ -21,7 +21,7 @@ from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
 from models.classifier import Classifier
 from models.shipped import find
-from training.run.report import wilson
+from training.run.evaluate import interval
 
 FIRST_TEST_SEED = 1_000_000  # training recordings have seeds below
 STRAIGHT = ("left", "right", "up", "down")
@@ -47,7 +47,7 @@ def drawn(classifier: Classifier, count: int) -> None:
     total = count * len(MOTIONS)
     report.table("drawn motions", "recordings", "right", "of", "low", "high")
     for name, correct in right.items():
-        low, high = wilson(correct, total)
+        low, high = interval(correct, total)
         print(f"drawn, {name:17} {correct}/{total} = {correct / total:.3f}  (95 % interval {low:.3f} to {high:.3f})")
         report.row(name, correct, total, low, high)
 
@@ -131,7 +131,7 @@ def videos(classifier: Classifier, folder: Path) -> None:
         print(f"{path.name:22} {sum(t == a for t, a in answers)}/{len(answers)} windows that move clearly one way")
     if every:
         correct = sum(t == a for t, a in every)
-        low, high = wilson(correct, len(every))
+        low, high = interval(correct, len(every))
         print(
             f"video, all {correct}/{len(every)} = {correct / len(every):.3f}  (95 % interval {low:.3f} to {high:.3f})"
         )

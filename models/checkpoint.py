@@ -1,7 +1,7 @@
 """One checkpoint: a folder with `model.safetensors` and `config.json`. Nothing in it is ever executed.
 
 `config.json` holds the network's shape, the event contract (what the network must be fed), the labels, how it was
-trained and what was measured. Beside the weights lies what `known` is judged by (models/known.py): tensors whose names
+trained and what was measured. Beside the weights lies what `known` is judged by (models/known): tensors whose names
 begin with "known.", left out where it was never calibrated. Loading checks every field and every tensor and refuses
 what it does not know.
 """

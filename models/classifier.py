@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoders.alignment import FollowingBinner, aligned
 from encoders.dvs import Bin, DvsEncoder, StreamBinner
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize, empty_events, make_events
+from encoders.gaze.alignment import FollowingBinner, aligned
 from encoders.gaze.sight import Sight
 from encoders.gaze.window import Window
 from encoders.image import IMAGE_ENCODERS
@@ -30,11 +30,11 @@ from models.checkpoint import load
 from models.contract import Card, CheckpointError, Contract
 from models.energy.metering import DenseMeter, Meter, dense_macs
 from models.engine.engine import Engine, why_not
+from models.known.rates import Rates
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.taught import TaughtNetwork, Watch
 from models.neurons.layers import spikes_at_all
 from models.neurons.state import State, split_state, stack_states, zero_state
-from models.rates import Rates
 from models.shipped import name_of
 from models.steps import Answer, Input, Outcome, Prediction, Rest, Steady, Step, Track
 

@@ -26,7 +26,7 @@ class Contract:
     mean: tuple[float, ...] = ()  # images: per channel, of values in [0, 1]
     std: tuple[float, ...] = ()
     still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
-    frame: Literal["sensor", "object"] = "sensor"  # events: the sensor as it is, or aligned (encoders/alignment.py)
+    frame: Literal["sensor", "object"] = "sensor"  # events: the sensor as it is, or aligned (encoders/gaze)
     filter_us: int = 0  # events: correlation time of the background-activity filter in front; 0: none
     window: Literal["", "drawing"] = ""  # live: through a window that follows the drawing; "": all of the sensor
     readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T

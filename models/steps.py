@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.known import KEPT, NOTHING, UNKNOWN, Judged, Known, loops, softmax
+from models.known import KEPT, NOTHING, UNKNOWN, Judged, Known, softmax
+from models.known.score import loops
 from models.neurons.state import State
 
 
@@ -30,7 +31,7 @@ class Step(NamedTuple):
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
     raster: Tensor  # uint8 [N, R]
-    rates: Tensor  # float32 [N, S], what `known` is judged by (models/rates.py); S = 0 for a model without it
+    rates: Tensor  # float32 [N, S], what `known` is judged by (models/known/rates.py); S = 0 for a model without it
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Prediction:
     synops: int
     latency_ms: float  # time the step took to compute
     logits: tuple[float, ...]  # of this step alone
-    known: float | None = None  # in [0, 1]: how familiar the input is (models/known.py); None: the model cannot tell
+    known: float | None = None  # in [0, 1]: how familiar the input is (models/known); None: the model cannot tell
 
 
 FIRST, OTHER = 2.0, 4.0

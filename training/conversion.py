@@ -46,6 +46,7 @@ def choose_steps(
     low, _ = interval(round(top / 100 * len(held)), len(held))
     tried: dict[str, float] = {"ann": round(top, 2)}
     best: tuple[float, int, ConvertedNetwork] | None = None
+    low *= 100
     report(f"{len(held)} held-out pictures: ANN {top:.2f} % (from {low:.2f})")
     for steps in AIMS:
         network = convert(ann, batches, method, steps=steps)

@@ -149,7 +149,7 @@ def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, 
     at = sorted({*(2**k for k in range(12) if 2**k <= steps), steps})
     low, high = interval(int(found.correct[-1]), len(test))
     top = accuracy(ann, x, test.labels)
-    print(f"test: ANN {top:.2f} %, T = {steps}: {found.accuracy(steps):.2f} % ({low:.1f} to {high:.1f})")
+    print(f"test: ANN {top:.2f} %, T = {steps}: {found.accuracy(steps):.2f} % ({low:.1%} to {high:.1%})")
     return {
         "test_images": len(test),
         "correct": int(found.correct[-1]),

@@ -66,7 +66,7 @@ def pictures(classifiers: Sequence[Classifier], digits: Digits, photos: list[Pat
             right = sum(classifier.predict_image(picture)[-1].label == str(truth) for picture, truth in row)
             low, high = interval(right, len(row))
             report.row(name, classifier.name, right, len(row), low, high)
-            cells.append(f"{right} ({low:.0f} to {high:.0f} %)")
+            cells.append(f"{right} ({low:.0%} to {high:.0%})")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
@@ -83,7 +83,7 @@ def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int,
             changes = float(np.mean([v[seen].changes for v in verdicts]))
             low, high = interval(right, count)
             report.row(NAMES[kind], seen, right, steady, count, low, high, changes)
-            line = f"{right} ({low:.0f} to {high:.0f} %) | {steady} | {changes:.1f}"
+            line = f"{right} ({low:.0%} to {high:.0%}) | {steady} | {changes:.1f}"
             print(f"| {NAMES[kind]} | {seen} | {line} |", flush=True)
 
 
@@ -97,7 +97,7 @@ def noise(classifier: Classifier, root: Path, *, tuning: bool) -> None:
     for name, right in noisy_right(classifier, recordings, RATES_HZ, HOT):
         low, high = interval(right, len(items))
         report.row(name, right, len(items), low, high)
-        print(f"| {name} | {right} ({low:.0f} to {high:.0f} %) |", flush=True)
+        print(f"| {name} | {right} ({low:.0%} to {high:.0%}) |", flush=True)
 
 
 def main() -> None:

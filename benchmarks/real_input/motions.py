@@ -159,4 +159,4 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
 def _row(kind: str, correct: int, count: int, said: str) -> None:
     low, high = interval(correct, count)
     report.row(kind, correct, count, low, high)
-    print(f"| {kind} | {correct} of {count} ({low:.0f} to {high:.0f} %) | {said} |", flush=True)
+    print(f"| {kind} | {correct} of {count} ({low:.0%} to {high:.0%}) | {said} |", flush=True)

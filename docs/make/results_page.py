@@ -78,7 +78,9 @@ def recorded(name: str) -> dict[str, Any]:
 def row(what: str, steps: str, correct: list[int], images: int, firing: str, command: str, digits: int = 2) -> str:
     """One line: accuracies with their intervals."""
     right = ", ".join(f"{100 * c / images:.{digits}f}" if images > 1000 else f"{c} of {images}" for c in correct)
-    bounds = "; ".join("{:.{d}f} to {:.{d}f}".format(*interval(c, images), d=1 + (images > 1000)) for c in correct)
+    d = 1 + (images > 1000)
+    sides = [[100 * side for side in interval(c, images)] for c in correct]
+    bounds = "; ".join(f"{low:.{d}f} to {high:.{d}f}" for low, high in sides)
     return f"| {what} | {steps} | {right} | {bounds} | {images} | {firing} | {command} |"
 
 
@@ -159,7 +161,7 @@ def conversion() -> Iterator[str]:
     low, high = interval(kept["networks"]["ResNet-56"]["binary"], count)
     old = recorded("cifar10-rueckauer")
     yield (
-        f"\nThe interval of each is {(high - low) / 2:.1f} points to each side. Rueckauer et al.'s method gives "
+        f"\nThe interval of each is {50 * (high - low):.1f} points to each side. Rueckauer et al.'s method gives "
         f"{100 * old['correct'][0] / old['images']:.1f} % at T = {steps['binary']} "
         f"(ResNet-20, {old['images']:,} images)."
     )

@@ -33,15 +33,15 @@ from models.export.parity import (
     potentials,
     start_state,
 )
+from models.known.rates import Rates
 from models.networks.converted.neurons import SpikeLayer
 from models.neurons.state import State
-from models.rates import Rates
 
 
 class Flat(nn.Module):
     """The network with its state spread out: (x, *state) to (logits, *state); x [N, C, H, W] unless `window`.
 
-    With `rates` the rates of so many first layers (models/rates.py) follow at the end: what `known` is judged by.
+    With `rates` the rates of so many first layers (models/known/rates.py) follow at the end: what `known` is judged by.
     """
 
     def __init__(self, network: nn.Module, keys: tuple[str, ...], window: bool, rates: int = 0) -> None:

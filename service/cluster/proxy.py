@@ -29,7 +29,7 @@ from service.http.errors import refuse
 from service.http.gate import TOO_MANY_STREAMS, Gate, deny_open
 from service.http.logs import Observer, event
 from service.http.metrics import CONTENT_TYPE, ProxyMetrics
-from service.http.shares import Shares
+from service.http.shares import Shares, address_of
 from service.protocol_v2.endpoints import STEPS
 from service.protocol_v2.infer import SequenceWish, sequence_of
 from service.protocol_v2.tensors import V2Error
@@ -86,7 +86,7 @@ class Proxy:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
-        await self.replicas.refresh()
+        await self._refresh()
         return asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
@@ -94,12 +94,19 @@ class Proxy:
             await asyncio.sleep(POLL_S)
             before = len(self.replicas)
             try:
-                await self.replicas.refresh()
+                await self._refresh()
             except Exception as error:
                 event("replicas unknown", reason=type(error).__name__)
                 continue
             if len(self.replicas) != before:
                 event("replicas", before=before, now=len(self.replicas))
+
+    async def _refresh(self) -> None:
+        """Who is there now, and with them how many streams may be open."""
+        await self.replicas.refresh()
+        count = max(1, len(self.replicas))
+        self.streams.total = self.settings.max_sessions * count
+        self.streams.own = self.settings.max_sessions_per_client * count
 
     async def stop(self, watching: asyncio.Task[None]) -> None:
         """Close the client."""
@@ -238,9 +245,7 @@ class Proxy:
 
     async def stream(self, socket: WebSocket) -> None:
         """A live stream."""
-        client = socket.client.host if socket.client else ""
-        self.streams.total = self.settings.max_sessions * max(1, len(self.replicas))
-        self.streams.own = self.settings.max_sessions_per_client * max(1, len(self.replicas))
+        client = address_of(socket)
         if (reached := self.streams.take(client)) is not None:
             await deny_open(socket, TOO_MANY_STREAMS[reached])
             return

@@ -7,6 +7,13 @@ if (refusal := streams.take(address)) is None: ...; streams.give(address)
 from collections import Counter
 from typing import Literal
 
+from starlette.requests import HTTPConnection
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """Whose request or WebSocket it is; empty where the server does not know, and all of those share one place."""
+    return connection.client.host if connection.client else ""
+
 
 class Shares:
     """`total` places, of which one address may hold `own`."""

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 
 from models.steps import Input
 from service.http.errors import Expired, ServiceError
+from service.http.shares import address_of
 from service.protocol_v2 import tensors
 from service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
 from service.protocol_v2.tensors import InferRequest, Output, V2Error
@@ -30,7 +31,7 @@ async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response
     header = request.headers.get("inference-header-content-length")
     try:
         asked = await understand(runtime, data, header, found)
-        results, samples, decoded = await work(runtime, found, asked, request.client.host if request.client else "")
+        results, samples, decoded = await work(runtime, found, asked, address_of(request))
         outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
     except Exception as error:

@@ -10,6 +10,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
 from service.http.logs import event
+from service.http.shares import address_of
 from service.runtime import Runtime
 from service.scheduler.registry import UnknownModel
 from service.settings import Settings
@@ -22,7 +23,7 @@ CLOSE_S = 2.0  # what a client gets to read why its stream is closed
 
 async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
     """The whole life of one connection."""
-    client = socket.client.host if socket.client else ""
+    client = address_of(socket)
     if (reached := runtime.streams.take(client)) is not None:
         await deny_open(socket, TOO_MANY_STREAMS[reached])
         return

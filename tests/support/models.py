@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from models.classifier import Classifier
 from models.contract import Card, Contract
 from models.known import Known, Windows, fit_known, running_mean
+from models.known.rates import Rates, layers_to_watch
 from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.rates import Rates, layers_to_watch
 
 LABELS = ("zero", "one", "two")
 EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)

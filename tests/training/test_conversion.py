@@ -56,7 +56,7 @@ def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, m
 
     monkeypatch.setattr(conversion, "curve", lambda network, *_: Found(network))
     held = Images(np.zeros((100, 1, 2, 2), np.uint8), np.zeros(100, np.int64))
-    assert 94 < interval(99, 100)[0] < 95
+    assert 0.94 < interval(99, 100)[0] < 0.95
     network, chosen, tried = choose_steps(
         torch.nn.Identity(), [], "ours", torch.zeros(100, 1, 2, 2), held, lambda _: None
     )

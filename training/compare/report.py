@@ -89,8 +89,8 @@ def curves_picture(results: Results, path: Path, curves: Iterable[Curve], title:
         band = [interval(c, r.images) for c in r.correct]
         axes.fill_between(
             range(1, len(right) + 1),
-            [b[0] for b in band],
-            [b[1] for b in band],
+            [100 * b[0] for b in band],
+            [100 * b[1] for b in band],
             color=line.get_color(),
             alpha=0.12,
             linewidth=0,

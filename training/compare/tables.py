@@ -14,7 +14,7 @@ Table = list[list[str]]
 def with_interval(correct: int, images: int) -> str:
     """An accuracy with its 95 % interval."""
     low, high = interval(correct, images)
-    return f"{100 * correct / images:.2f} ({low:.1f} to {high:.1f})"
+    return f"{100 * correct / images:.2f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def steps_to(result: Curve, target: float) -> int | None:

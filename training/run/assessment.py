@@ -16,8 +16,7 @@ def share(correct: int, count: int) -> dict[str, Any]:
     """accuracy, correct, count, interval (Wilson's, 95 %, 0 to 1)."""
     if not count:
         return {"accuracy": None, "correct": 0, "count": 0, "interval": None}
-    low, high = (min(1.0, max(0.0, side / 100)) for side in interval(correct, count))
-    return {"accuracy": correct / count, "correct": correct, "count": count, "interval": [low, high]}
+    return {"accuracy": correct / count, "correct": correct, "count": count, "interval": list(interval(correct, count))}
 
 
 def assess(readings: Readings) -> dict[str, Any]:

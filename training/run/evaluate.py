@@ -147,12 +147,12 @@ def _activity(spikes: Tensor, chances: int) -> LayerActivity:
     )
 
 
-def interval(correct: int, images: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of an accuracy, in per cent.
+def interval(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
 
-    >>> tuple(round(v, 1) for v in interval(900, 1000))
-    (88.0, 91.7)
+    >>> tuple(round(v, 3) for v in interval(900, 1000))
+    (0.88, 0.917)
     """
-    p, zz = correct / images, z * z / images
-    centre, half = (p + zz / 2) / (1 + zz), z * (p * (1 - p) / images + zz / (4 * images)) ** 0.5 / (1 + zz)
-    return 100 * (centre - half), 100 * (centre + half)
+    p, zz = correct / count, z * z / count
+    centre, half = (p + zz / 2) / (1 + zz), z * (p * (1 - p) / count + zz / (4 * count)) ** 0.5 / (1 + zz)
+    return max(0.0, centre - half), min(1.0, centre + half)

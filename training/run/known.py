@@ -1,4 +1,4 @@
-"""What `known` is judged by (models/known.py), from a run's data.
+"""What `known` is judged by (models/known), from a run's data.
 
 The distance comes from training samples as the training augmented them, all lines from validation samples as they are
 and augmented. Nothing that is to be rejected, and no test sample, is ever looked at.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.contract import Contract
 from models.engine.engine import Engine, can_run
 from models.known import Known, Windows, fit_known, running_mean, softmax
-from models.rates import Rates, layers_to_watch
+from models.known.rates import Rates, layers_to_watch
 from training.data import Data, Frames
 from training.data.emulated import emulate_mnist
 from training.step.batches import evaluation_input, seeded, training_input

@@ -26,16 +26,6 @@ from training.run.known import calibrated
 from training.run.resume import Progress
 
 
-def wilson(correct: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
-
-    >>> [round(v, 4) for v in wilson(98, 100)]
-    [0.93, 0.9945]
-    """
-    low, high = interval(correct, count)
-    return max(0.0, low / 100), min(1.0, high / 100)
-
-
 def write_whole(path: Path, text: str) -> None:
     """Write beside the name, then rename."""
     partial = path.with_name(f".{path.name}.partial")
@@ -208,7 +198,7 @@ def write_report(
             "accuracy": test.accuracy,
             "correct": correct,
             "count": test.count,
-            "interval": wilson(correct, test.count),
+            "interval": interval(correct, test.count),
             "accuracy_by_step": test.accuracy_by_step,
             "synops": test.synops,
             "firing_rates": test.firing_rates,

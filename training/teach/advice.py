@@ -27,7 +27,7 @@ def report(taught: Taught) -> dict[str, Any]:
         "accuracy": correct / count if count else None,
         "correct": correct,
         "count": count,
-        "interval": [max(0.0, side / 100) for side in interval(correct, count)] if count else None,
+        "interval": list(interval(correct, count)) if count else None,
         "confused": _confused(chosen, own, labels),
         "half": _half(taught),
     }

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.alignment import aligned
 from encoders.dvs import DvsEncoder
 from encoders.events import SensorSize
+from encoders.gaze.alignment import aligned
 from models.contract import Card, Contract
 from models.engine.engine import Engine, why_not
 from models.known import ClassDistance, Known, Windows, fit_known
+from models.known.rates import layers_to_watch
 from models.networks.resnet import SpikingResNet
 from models.networks.taught import TaughtConfig, TaughtNetwork
-from models.rates import layers_to_watch
 from training.teach.examples import Example
 from training.teach.head import Judged, fit, folds, judge
 

@@ -13,10 +13,10 @@ from models.contract import Card, Contract
 from models.conversion.convert import convert
 from models.export.formats import FORMATS, export
 from models.export.parity import ExportError, Runner, check_parity, example_inputs, start_state
+from models.known.rates import Rates
 from models.networks.resnet import NETWORKS, ResNetConfig
 from models.neurons.config import CLIF, PLIF, SLIDING_PSN
 from models.neurons.state import State
-from models.rates import Rates
 from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
 from tests.support.models import lively, some_known
 

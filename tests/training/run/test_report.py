@@ -15,8 +15,9 @@ from models.classifier import Stepper
 from models.steps import Input, Prediction, Step, Track
 from tests.support.data_sets import small_config, write_nmnist
 from training.config import TrainConfig, from_mapping
+from training.run.evaluate import interval
 from training.run.loop import fit
-from training.run.report import stream_accuracy, wilson, write_whole
+from training.run.report import stream_accuracy, write_whole
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_streamed_accuracy_is_reported(finished: tuple[Path, dict[str, object]])
 
 @pytest.mark.parametrize(("correct", "count"), [(0, 10), (10, 10), (98, 100), (1, 3)])
 def test_the_interval_holds_the_share_and_stays_within_0_and_1(correct: int, count: int) -> None:
-    low, high = wilson(correct, count)
+    low, high = interval(correct, count)
     assert 0 <= low <= correct / count <= high <= 1
 
 

@@ -32,7 +32,7 @@ SHRINK = 1e-3  # of a covariance towards a sphere of the same volume of variance
 @cache
 def loops() -> ModuleType:
     """The compiled loops, imported once they are needed."""
-    return import_module("models.judging")
+    return import_module("models.known.compiled")
 
 
 class ClassDistance:
@@ -112,7 +112,7 @@ class Judged(NamedTuple):
 
 
 def softmax(logits: Floats) -> Floats:
-    """Along the last axis; for the many windows of a calibration (judging.py has a step's)."""
+    """Along the last axis; for the many windows of a calibration (compiled.py has a step's)."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 

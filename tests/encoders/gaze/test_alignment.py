@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from encoders.alignment import FollowingBinner, aligned
 from encoders.events import SensorSize, make_events
+from encoders.gaze.alignment import FollowingBinner, aligned
 from tests.support.data_sets import digit_events
 
 SIZE = (32, 32)

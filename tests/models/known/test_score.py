@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.known import KEPT, SHOWN, ClassDistance, Known, Lines, Windows, energy, fit_known, quantile, softmax
+from models.known.score import KEPT, SHOWN, ClassDistance, Known, Lines, Windows, energy, fit_known, quantile, softmax
 
 CLASSES, WIDTH, STEPS = 3, 8, 4
 RANDOM = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The compiled loops of known.py and of the steady label in steps.py: microseconds beside a step of the network.
+"""The compiled loops of score.py and of the steady label in models/steps.py: microseconds beside a step of the network.
 
 Imported where they are first needed, since numba takes its time. Inner loops run over contiguous memory and no sum is
 reordered, so that the compiler uses vectors and every machine gets the same bits.

@@ -6,10 +6,10 @@ from torch import nn
 
 from models.conversion.convert import convert
 from models.engine.engine import Engine, engine_status
+from models.known.rates import Rates, layers_to_watch
 from models.native.build import library
 from models.networks.ann import CifarResNet
 from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.rates import Rates, layers_to_watch
 from tests.support.models import lively, warmed
 from tests.support.oracles.networks import inputs
 

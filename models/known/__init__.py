@@ -1,0 +1,34 @@
+"""How familiar an input is: `known` in [0, 1], the labels "unknown" and "nothing", and calibrated probabilities.
+
+`score` fits and judges; `rates` reads what it judges by off a network's first layers; `compiled` holds its loops.
+"""
+
+from models.known.score import (
+    KEPT,
+    NOTHING,
+    SHOWN,
+    UNKNOWN,
+    ClassDistance,
+    Judged,
+    Known,
+    Windows,
+    fit_known,
+    fit_temperature,
+    running_mean,
+    softmax,
+)
+
+__all__ = [
+    "KEPT",
+    "NOTHING",
+    "SHOWN",
+    "UNKNOWN",
+    "ClassDistance",
+    "Judged",
+    "Known",
+    "Windows",
+    "fit_known",
+    "fit_temperature",
+    "running_mean",
+    "softmax",
+]
