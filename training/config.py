@@ -1,15 +1,7 @@
-"""Everything a training run can be told: one field a flag, a comment a field, records of what belongs together."""
+"""Everything a training run can be told: a comment a field, records of what belongs together."""
 
-import argparse
-import difflib
-import inspect
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 
 @dataclass(frozen=True)
@@ -206,174 +198,18 @@ class TrainConfig:
         return cls().replaced(**values)
 
     def replaced(self, **values: Any) -> "TrainConfig":
-        """With other values of settings, by their flat names."""
-        records: dict[str, dict[str, Any]] = {}
-        for name, value in values.items():
-            records.setdefault(SETTINGS[name].record, {})[name] = value
-        own = records.pop("", {})
-        return replace(self, **own, **{name: replace(getattr(self, name), **v) for name, v in records.items()})
+        """With other values of settings, by their flat names. Raises TypeError for a name that is none."""
+        for f in fields(self):
+            record = getattr(self, f.name)
+            if is_dataclass(record) and not isinstance(record, type):
+                own = {name: values.pop(name) for name in [g.name for g in fields(record)] if name in values}
+                values[f.name] = replace(record, **own)
+        return replace(self, **values)
 
     def flat(self) -> dict[str, Any]:
         """Every setting by its flat name, in the order of the fields."""
-        return {n: getattr(getattr(self, s.record) if s.record else self, n) for n, s in SETTINGS.items()}
-
-
-RETIRED: dict[str, Any] = {
-    "test_fraction": 0.15,
-    "emulated_root": "",
-    "reset": "subtract",
-    "tdbn": False,
-    "teacher_temperature": 2.0,
-    "keep_steps": 0,
-    "event_mix": 0.0,
-    "mixup": 0.0,
-}
-"""Settings that earlier versions wrote, and the one value of each that is still what happens."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting: where it lies, and what its flag says."""
-
-    record: str  # field of TrainConfig that holds it; empty: TrainConfig itself
-    hint: Any
-    default: Any
-    section: str
-    comment: str
-
-
-def read_settings(kind: type, record: str = "") -> dict[str, Setting]:
-    """The settings of a dataclass and its records, by the comments behind each and above its block in the source."""
-    hints, comments, sections = typing.get_type_hints(kind), field_comments(kind), field_sections(kind)
-    found: dict[str, Setting] = {}
-    for f in fields(kind):
-        if is_dataclass(hints[f.name]):
-            found |= read_settings(hints[f.name], f.name)
-            continue
-        section = (kind.__doc__ or "") if record else sections[f.name]
-        found[f.name] = Setting(record, hints[f.name], f.default, section, comments.get(f.name, ""))
-    return found
-
-
-def _plain_type(hint: Any) -> type:
-    arguments = typing.get_args(hint)
-    return type(arguments[0]) if typing.get_origin(hint) is Literal else hint
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """One flag for each setting, without defaults, so that only given flags override; a group a section."""
-    groups: dict[str, argparse._ArgumentGroup] = {}
-    for name, setting in SETTINGS.items():
-        if setting.section not in groups:
-            groups[setting.section] = parser.add_argument_group(setting.section)
-        add, flag = groups[setting.section].add_argument, "--" + name.replace("_", "-")
-        help_text = f"{setting.comment} (default {setting.default!r})"
-        if setting.hint is bool:
-            add(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
-            continue
-        choices = typing.get_args(setting.hint) if typing.get_origin(setting.hint) is Literal else None
-        metavar = "|".join(filter(None, choices)) if choices else name.upper()
-        add(flag, type=_plain_type(setting.hint), choices=choices, default=None, metavar=metavar, help=help_text)
-
-
-def field_sections(kind: type) -> dict[str, str]:
-    """The comment line above each field's block in the source: the title of its group."""
-    sections, title = {}, "settings"
-    for line in inspect.getsource(kind).splitlines():
-        text = line.strip()
-        if text.startswith("# "):
-            title = text[2:].replace("%", "%%")
-        name, colon, _ = text.partition(":")
-        if colon and name.isidentifier():
-            sections[name] = title
-    return sections
-
-
-def field_comments(kind: type) -> dict[str, str]:
-    """The comment behind each field in the source: the help of its flag."""
-    comments = {}
-    for line in inspect.getsource(kind).splitlines():
-        name, colon, rest = line.strip().partition(":")
-        if colon and name.isidentifier() and "#" in rest:
-            comments[name] = rest.partition("#")[2].strip().replace("%", "%%")
-    return comments
-
-
-SETTINGS = read_settings(TrainConfig)
-"""Every setting by its flat name, which flags and YAML use."""
-
-
-def from_mapping(config: TrainConfig, values: Mapping[str, Any], where: str) -> TrainConfig:
-    """`config` with values replaced, by their flat names; an unknown name is refused with the nearest known one."""
-    clean: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in RETIRED:
-            if value != RETIRED[name]:
-                raise ValueError(f"{where}: {name} is no longer a setting; what happens is {name} = {RETIRED[name]!r}")
-            continue
-        if name not in SETTINGS:
-            near = difflib.get_close_matches(str(name), SETTINGS, 1)
-            raise ValueError(f"{where}: unknown setting {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
-        wanted = _plain_type(SETTINGS[name].hint)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            raise ValueError(f"{where}: {name} must be of type {wanted.__name__}, not {value!r}")
-        clean[name] = value
-    return config.replaced(**clean)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A settings file as a dictionary."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError:
-        raise ValueError(f"{path.name} is not YAML") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path.name} must hold 'name: value' lines")
-    return values
-
-
-RECIPES = Path(__file__).parent / "recipes"
-
-
-def recipe_path(name: str) -> Path:
-    """A settings file, or one of the project's own recipes by name."""
-    path, own = Path(name), {recipe.stem: recipe for recipe in RECIPES.rglob("*.yaml")}
-    if path.is_file():
-        return path
-    if path.parent == Path() and path.stem in own:
-        return own[path.stem]
-    raise ValueError(f"no file {name}; the recipes known by name are {', '.join(sorted(own))}")
-
-
-def given_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that stand on the command line."""
-    return {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
-
-
-def resolve(args: argparse.Namespace) -> TrainConfig:
-    """Defaults, then the YAML file, then the flags that were given."""
-    config = TrainConfig()
-    if args.config:
-        path = recipe_path(args.config)
-        config = from_mapping(config, read_yaml(path), path.name)
-    return from_mapping(config, given_flags(args), "flags")
-
-
-ON_RESUME = ("root", "cache", "device", "threads", "output", "save_minutes", "log_to")
-"""What may change when a run goes on: where things lie and run, not what is computed."""
-
-
-def resumed(folder: Path, args: argparse.Namespace) -> TrainConfig:
-    """The settings of a run to go on with."""
-    flags = given_flags(args)
-    if other := [name for name in flags if name not in ON_RESUME]:
-        raise ValueError(f"--{other[0].replace('_', '-')} cannot change when a run goes on; start a new run for it")
-    config = from_mapping(TrainConfig(), read_yaml(folder / "config.yaml"), "config.yaml")
-    return from_mapping(config, flags, "flags")
-
-
-def to_yaml(config: TrainConfig) -> str:
-    """The settings as YAML by their flat names, in the order of the fields."""
-    return yaml.safe_dump(config.flat(), sort_keys=False)
+        found: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            found |= vars(value) if is_dataclass(value) else {f.name: value}
+        return found

@@ -37,7 +37,8 @@ def settings(card: "Card", data: str, root: str, cache: str) -> "TrainConfig":
 
     Raises ValueError where the card names no data.
     """
-    from training.config import SETTINGS, TrainConfig, from_mapping
+    from training.config import TrainConfig
+    from training.flags import SETTINGS, from_mapping
 
     recipe = {name: value for name, value in card.training.get("recipe", {}).items() if name in SETTINGS}
     config = from_mapping(TrainConfig(), recipe, "the model's card")

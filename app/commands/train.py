@@ -27,7 +27,7 @@ takes. Ctrl-C saves a checkpoint first."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags: its own, and one for each field of the configuration."""
-    from training.config import add_settings
+    from training.flags import add_settings
 
     parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
     parser.add_argument(
@@ -57,7 +57,7 @@ def _say(text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, go on, or only show what would be done."""
-    from training.config import resolve, resumed, to_yaml
+    from training.flags import resolve, resumed, to_yaml
     from training.run.loop import TrainingError, dry_run, fit, run_folder
 
     config = resolve(args)

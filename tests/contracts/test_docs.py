@@ -24,8 +24,8 @@ from models.conversion.methods import METHODS
 from models.neurons.surrogate import SURROGATES
 from service import samples as shipped_samples
 from tests.support.processes import ROOT
-from training.config import recipe_path
 from training.data import DATA_NAMES
+from training.flags import recipe_path
 from training.step.losses import LOSSES
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

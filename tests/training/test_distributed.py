@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.support.data_sets import small_config, write_nmnist
-from training.config import to_yaml
 from training.distributed import Processes, SyncNorm, synchronise_norms
+from training.flags import to_yaml
 from training.run.loop import fit
 
 

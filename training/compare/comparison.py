@@ -33,9 +33,10 @@ from training.compare.config import CompareConfig
 from training.compare.costs import Stepwise, activations, cost_of, costs
 from training.compare.results import AnnResult, Cost, Costs, Curve, CurvePiece, Results, StdpResult, Trial
 from training.compare.store import Say, Store, digest, say
-from training.config import RETIRED, TrainConfig
+from training.config import TrainConfig
 from training.data import load_data
 from training.data.pictures import Images, Pictures, load_images
+from training.flags import RETIRED
 from training.run.loop import Run
 from training.run.report import write_whole
 from training.step.batches import evaluation_input

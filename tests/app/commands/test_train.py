@@ -10,7 +10,7 @@ import pytest
 
 from app.cli import train_dvs
 from tests.support.data_sets import small_config, write_nmnist
-from training.config import to_yaml
+from training.flags import to_yaml
 
 
 @pytest.fixture(scope="module")
