@@ -322,7 +322,7 @@ def tcp(_: int) -> None:
     """The virtual camera over TCP at 1 Mev/s: from the sender's clock to our packet."""
     import socket
 
-    from app.recordings.virtual_camera import DvSink
+    from app.recordings.sinks import DvSink
     from encoders.sources.network import DvDriver
     from encoders.sources.source import Source, parse
 

@@ -14,6 +14,13 @@ from torch import Tensor, nn
 from training.config import TrainConfig
 
 
+def choose_device(name: str) -> torch.device:
+    """`auto` is the GPU when there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: no CUDA GPU is available to this PyTorch; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 class Processes:
     """A single process: every method is the identity."""
 

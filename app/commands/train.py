@@ -58,7 +58,8 @@ def _say(text: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, go on, or only show what would be done."""
     from training.flags import resolve, resumed, to_yaml
-    from training.run.loop import TrainingError, dry_run, fit, run_folder
+    from training.run.fit import dry_run, fit, run_folder
+    from training.run.loop import TrainingError
 
     config = resolve(args)
     folder = None

@@ -1,4 +1,4 @@
 """The words of `spikesight` about recordings, a module each.
 
-`info`, `transcode`, `play`, `record`, `emulate`; `virtual_camera` sends what is played.
+`info`, `transcode`, `play`, `record`, `emulate`; `virtual_camera` plays as a camera would, into `sinks`.
 """

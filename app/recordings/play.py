@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from app.recordings.virtual_camera import Delivery, DvSink, Faults, VirtualCamera, looped, open_sink, schedule
+from app.recordings.sinks import DvSink, open_sink
+from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
 from encoders.binning import bin_events
 from encoders.events import Events, SensorSize
 from encoders.recordings.files import RecordingReader

@@ -26,7 +26,7 @@ from tests.support.data_sets import (
 from training.config import TrainConfig
 from training.data.load import DATA_NAMES
 from training.network import build_network
-from training.run.loop import fit
+from training.run.fit import fit
 from training.step.forward import Trainee
 from training.step.losses import total_loss
 

@@ -7,7 +7,8 @@ from http.client import HTTPConnection
 import numpy as np
 import pytest
 
-from app.recordings.virtual_camera import DvSink, Faults, Sink, UdpSink, VirtualCamera, schedule
+from app.recordings.sinks import DvSink, Sink, UdpSink
+from app.recordings.virtual_camera import Faults, VirtualCamera, schedule
 from encoders.emulator.saccades import saccades
 from encoders.events import Events, SensorSize
 from encoders.sources import network

@@ -16,6 +16,13 @@ def packet(first_us: int, n: int = 10, x: int = 1) -> Events:
     return make_events(first_us + np.arange(n), np.full(n, x), np.full(n, 2), np.ones(n))
 
 
+def packets(n: int = 20, each: int = 10) -> list[Events]:
+    """n packets of `each` events, one a millisecond, on 40x30 pixels."""
+    t = 500_000 + np.arange(n * each) * 1000
+    events = make_events(t, np.arange(n * each) % 40, np.arange(n * each) % 30, np.arange(n * each) % 2)
+    return [events[k * each : (k + 1) * each] for k in range(n)]
+
+
 class Script:
     """A driver that plays a script: packets, None (nothing yet), or exceptions to raise."""
 

@@ -14,7 +14,7 @@ from torch import nn
 from tests.support.data_sets import small_config, write_nmnist
 from training.distributed import Processes, SyncNorm, synchronise_norms
 from training.flags import to_yaml
-from training.run.loop import fit
+from training.run.fit import fit
 
 
 def torchrun(root: Path, *words: str) -> subprocess.CompletedProcess[str]:

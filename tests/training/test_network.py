@@ -17,7 +17,7 @@ from tests.support.data_sets import small_config
 from training.config import TrainConfig
 from training.data import load_data
 from training.network import build_network, load_teacher, neuron_config, start_from, weights_path
-from training.run.loop import fit
+from training.run.fit import fit
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""fit(): our own loop. The model is chosen on the validation split; the test split is read once."""
+"""The training loop: epochs of batches, each followed by a validation that may choose the model, and a checkpoint."""
 
 import math
 import signal
@@ -19,12 +19,11 @@ from models.checkpoint import save
 from models.contract import Card
 from models.networks.event_convolution import use_event_convolutions
 from models.neurons.state import State
-from training.config import TrainConfig
-from training.data import Data, load_data
-from training.distributed import Processes, join_processes
+from training.data import Data
+from training.distributed import Processes, choose_device
 from training.network import build_network, freeze, keep_statistics, load_teacher, start_from, weights_path
 from training.run.evaluate import Evaluation, evaluate
-from training.run.report import MetricsLog, write_environment, write_report
+from training.run.report import MetricsLog
 from training.run.resume import Progress, load_progress, save_progress
 from training.step.batches import Batches, carried_state, seeded
 from training.step.forward import Trainee
@@ -34,13 +33,6 @@ from training.step.optimiser import learning_rate, make_optimiser, update_averag
 
 class TrainingError(RuntimeError):
     """A run that cannot go on, and why."""
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the GPU when there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: no CUDA GPU is available to this PyTorch; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class Run:
@@ -305,56 +297,3 @@ class Run:
 
 def _moved(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[str, Tensor] | None:
     return tensors and {key: tensor.to(device) for key, tensor in tensors.items()}
-
-
-def run_folder(config: TrainConfig) -> Path:
-    """A new folder runs/<name>[-N]."""
-    name = config.name or f"{Path(config.data).resolve().name}-{config.network}"
-    folder, number = Path(config.output) / name, 2
-    while folder.exists():
-        folder, number = Path(config.output) / f"{name}-{number}", number + 1
-    return folder
-
-
-def load_on_all(config: TrainConfig, processes: Processes) -> Data:
-    """The data; the main process fills the cache while the others wait."""
-    if not processes.main:
-        processes.wait()
-    data = load_data(config)
-    if processes.main:
-        processes.wait()
-    return data
-
-
-def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
-    """Train in `folder` to the end and report; the final metrics (empty but in the main process).
-
-    Raises ValueError and TrainingError.
-    """
-    if config.execution.threads:
-        torch.set_num_threads(config.execution.threads)
-    processes = join_processes(config, choose_device(config.execution.device))
-    run = Run(load_on_all(config, processes), folder, processes)
-    if resume:
-        run.resume()
-    if processes.main:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_environment(folder, run.config, run.data)
-        for line in run.data.words:
-            print(line, flush=True)
-        if run.data.words and processes.world == 1:
-            print(f"about {max(1, round(run.minutes()))} min for {run.config.epochs} epochs; Ctrl-C saves", flush=True)
-    run.train()
-    metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}
-    processes.close()
-    return metrics
-
-
-def dry_run(config: TrainConfig) -> float:
-    """One batch through the whole path, nothing written but the cache; its loss."""
-    if config.execution.threads:
-        torch.set_num_threads(config.execution.threads)
-    run = Run(load_data(config), Path(config.output))
-    run.network.train()
-    rows = np.arange(min(config.batch_size, len(run.data.train)))
-    return run.train_batch(rows)[0] / len(rows)

@@ -87,7 +87,7 @@ def test_nobody_at_the_network_address() -> None:
 
 
 def test_a_network_camera_that_dies_and_comes_back() -> None:
-    from app.recordings.virtual_camera import DvSink
+    from app.recordings.sinks import DvSink
 
     port = free_port()
     sink = DvSink(SENSOR, "127.0.0.1", port)

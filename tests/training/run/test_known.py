@@ -13,8 +13,8 @@ from models.classifier import Classifier
 from models.known import KEPT
 from tests.support.data_sets import small_config, write_nmnist
 from training.data import load_data
+from training.run.fit import fit
 from training.run.known import calibration_error, forwarder, read
-from training.run.loop import fit
 from training.step.batches import evaluation_input
 
 

@@ -17,9 +17,11 @@ from tests.support.data_sets import small_config, write_takes
 from tests.support.processes import ROOT
 from training.config import TrainConfig
 from training.data import load_data
+from training.distributed import choose_device
 from training.network import build_network
 from training.run.evaluate import Evaluation
-from training.run.loop import Run, TrainingError, choose_device, dry_run, fit, run_folder
+from training.run.fit import dry_run, fit, run_folder
+from training.run.loop import Run, TrainingError
 from training.step.batches import carried_state, seeded
 from training.step.optimiser import learning_rate
 
@@ -28,7 +30,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.support.data_sets import small_config
-from training.run import loop
+from training.run import fit, loop
 step = loop.Run.train_batch
 def dying(self, indices):
     if self.progress.step == {at}:
@@ -36,7 +38,7 @@ def dying(self, indices):
     return step(self, indices)
 loop.Run.train_batch = dying
 config = small_config(Path({data!r}), **{options!r})
-loop.fit(config, Path(config.output) / config.name)
+fit.fit(config, Path(config.output) / config.name)
 """
 
 

@@ -17,7 +17,7 @@ from tests.support.data_sets import small_config, write_nmnist
 from training.config import TrainConfig
 from training.flags import from_mapping
 from training.run.evaluate import interval
-from training.run.loop import fit
+from training.run.fit import fit
 from training.run.report import stream_accuracy, write_whole
 
 

@@ -11,7 +11,8 @@ from models.neurons.layers import Neuron
 from tests.support.data_sets import small_config
 from training.config import TrainConfig
 from training.data import load_data
-from training.run.loop import Run, fit
+from training.run.fit import fit
+from training.run.loop import Run
 from training.step.forward import Trainee, frozen_statistics
 
 CPU = torch.device("cpu")

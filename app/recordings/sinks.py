@@ -1,0 +1,250 @@
+"""Where events are sent as a network camera sends them: datagrams over UDP, AEDAT 4 over TCP or a unix socket."""
+
+import socket
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from encoders.events import Events, SensorSize
+from encoders.packets import RECORD_BYTES, encode
+from encoders.recordings.aedat4 import NONE, framed, header, packets_of
+
+SLOW_CLIENT_BYTES = 64 << 20  # 4 million events wait for a reader; beyond that packets go
+LAST_PACKETS_S = 30.0  # how long a reader on a busy machine has for what waits for it when a recording has ended
+LEAVE_S = 1.0
+
+
+class CameraError(ValueError):
+    """An address that cannot be served, in one sentence."""
+
+
+class Sink(Protocol):
+    """Where a virtual camera sends to."""
+
+    n_missed: int
+
+    @property
+    def n_sent(self) -> int: ...
+
+    @property
+    def n_dropped(self) -> int: ...
+
+    def send(self, events: Events) -> None: ...
+
+    def connect(self, *, connected: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class UdpSink:
+    """Datagrams to one address. UDP knows no connection: while 'disconnected' nothing is sent."""
+
+    def __init__(self, host: str, port: int, layout: str = "t64", *, big_endian: bool = False) -> None:
+        if layout not in RECORD_BYTES:
+            raise CameraError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
+        self._target, self._layout, self._big_endian = (host, port), layout, big_endian
+        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        self.n_sent = self.n_dropped = self.n_missed = 0
+
+    def send(self, events: Events) -> None:
+        for datagram in encode(events, self._layout, big_endian=self._big_endian):
+            self._socket.sendto(datagram, self._target)
+        self.n_sent += len(events)
+
+    def connect(self, *, connected: bool) -> None:
+        pass
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class DvSink:
+    """A server that readers of DV, of dv-processing and ours connect to: TCP on host and port, or a unix socket.
+
+    What it sends is AEDAT 4 without compression. A reader that is too slow loses the newest packets, which are counted,
+    as is all else: for each reader by itself, in events.
+    """
+
+    def __init__(self, size: SensorSize, host: str = "", port: int = 0, path: str = "") -> None:
+        self._size, self._place = size, (host, port, path)
+        self.n_missed = 0  # events that no reader was there for
+        self._n_sent_before = self._n_dropped_before = 0  # to readers that have left
+        self._clients: list[_Client] = []
+        self._lock = threading.Lock()
+        self._server: socket.socket | None = None
+        self.connect(connected=True)
+
+    def connect(self, *, connected: bool) -> None:
+        """Begin to serve, or end it with all connections."""
+        if self._server is not None:
+            with suppress(OSError):  # wakes the thread that accepts
+                self._server.shutdown(socket.SHUT_RDWR)
+            self._server.close()
+            self._server = None
+            for client in self._connected():
+                client.end()
+            self._connected()
+        if connected:
+            self._server = self._listen()
+            threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+
+    def _listen(self) -> socket.socket:
+        host, port, path = self._place
+        try:
+            if not path:
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                return socket.create_server((host, port), family=family)
+            Path(path).unlink(missing_ok=True)  # what an ended server of ours has left
+            server = socket.socket(socket.AF_UNIX)
+            server.bind(path)
+            server.listen()
+            return server
+        except OSError as error:
+            why = "the address is taken, or not of this machine"
+            raise CameraError(f"cannot serve at {path or f'{host}:{port}'}: {why}") from error
+
+    def _accept(self, server: socket.socket) -> None:
+        while True:
+            try:
+                link, _ = server.accept()
+            except OSError:  # the server has been closed
+                return
+            with self._lock:
+                if self._server is server:
+                    self._clients.append(_Client(link, header(self._size, NONE)))
+                else:
+                    link.close()
+
+    def _connected(self) -> list["_Client"]:
+        with self._lock:
+            for client in [client for client in self._clients if client.gone]:
+                self._clients.remove(client)
+                self._n_sent_before += client.n_sent
+                self._n_dropped_before += client.n_dropped
+            return list(self._clients)
+
+    @property
+    def n_clients(self) -> int:
+        """How many readers are connected."""
+        return len(self._connected())
+
+    @property
+    def n_waiting(self) -> int:
+        """Bytes that the readers have not taken yet."""
+        return sum(client.n_waiting for client in self._connected())
+
+    @property
+    def n_sent(self) -> int:
+        """Events that have gone out."""
+        return sum(client.n_sent for client in self._connected()) + self._n_sent_before
+
+    @property
+    def n_dropped(self) -> int:
+        """Events dropped because a reader was too slow, or left before they had gone out."""
+        return sum(client.n_dropped for client in self._connected()) + self._n_dropped_before
+
+    def send(self, events: Events) -> None:
+        if not len(events):
+            return
+        clients = self._connected()
+        if not clients:
+            self.n_missed += len(events)
+            return
+        data = b"".join(map(framed, packets_of(events)))
+        for client in clients:
+            client.put(data, len(events))
+
+    def close(self) -> None:
+        """Give the readers LAST_PACKETS_S for what waits, and then LEAVE_S to go by themselves, before the server does.
+
+        Readers of dv-processing lose all that they have received and not been asked for once the server has gone.
+        """
+        end = time.monotonic() + LAST_PACKETS_S
+        while self.n_waiting and time.monotonic() < end:
+            time.sleep(0.02)
+        end = time.monotonic() + LEAVE_S
+        while self.n_clients and time.monotonic() < end:
+            time.sleep(0.02)
+        self.connect(connected=False)
+
+
+class _Client:
+    """One reader's connection, with a thread that sends what is put and one that sees it leave."""
+
+    def __init__(self, link: socket.socket, greeting: bytes) -> None:
+        self._link, self._waiting = link, deque([(greeting, 0)])
+        self.n_waiting = len(greeting)  # bytes
+        self.n_sent = self.n_dropped = 0  # events
+        self.gone = False
+        self._changed = threading.Condition()
+        threading.Thread(target=self._send, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def put(self, data: bytes, n_events: int) -> None:
+        """Send it in time, or, where too much waits already, drop it."""
+        with self._changed:
+            if self.gone or self.n_waiting + len(data) > SLOW_CLIENT_BYTES:
+                self.n_dropped += n_events
+                return
+            self._waiting.append((data, n_events))
+            self.n_waiting += len(data)
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Close the connection; what has been sent still arrives."""
+        self._leave(socket.SHUT_WR)
+
+    def _leave(self, how: int = socket.SHUT_RDWR) -> None:
+        with self._changed:
+            self.gone = True
+            self.n_dropped += sum(n_events for _, n_events in self._waiting)
+            self._waiting.clear()
+            self._changed.notify()
+        with suppress(OSError):
+            self._link.shutdown(how)
+
+    def _send(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self.gone)
+                if self.gone:
+                    return
+                data, n_events = self._waiting[0]
+            try:
+                self._link.sendall(data)
+            except OSError:
+                self._leave()
+                return
+            with self._changed:
+                if not self.gone:
+                    self._waiting.popleft()
+                    self.n_waiting -= len(data)
+                    self.n_sent += n_events
+
+    def _listen(self) -> None:
+        with suppress(OSError):
+            while self._link.recv(4096):
+                pass
+        self._leave()
+        self._link.close()
+
+
+def open_sink(text: str, size: SensorSize) -> Sink:
+    """`dv://host:port`, `dv+unix:///path` or `udp://host:port?format=t64`. Raises CameraError."""
+    parts = urlsplit(text)
+    options = dict(parse_qsl(parts.query))
+    if parts.scheme == "dv+unix" and parts.path:
+        return DvSink(size, path=unquote(parts.path))
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if parts.scheme not in ("dv", "udp") or not host or not port:
+        raise CameraError(f"cannot send to '{text}'; write dv://host:port, dv+unix:///path or udp://host:port")
+    if parts.scheme == "dv":
+        return DvSink(size, host, port)
+    return UdpSink(host, port, options.get("format", "t64"), big_endian=options.get("endian") == "big")

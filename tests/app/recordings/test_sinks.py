@@ -1,0 +1,170 @@
+"""sinks: addresses, readers that are slow, late or foreign, and the way back through the live sources."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.recordings.sinks import SLOW_CLIENT_BYTES, CameraError, DvSink, UdpSink, open_sink
+from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, schedule
+from encoders.events import Events, SensorSize, make_events
+from encoders.sources import network
+from encoders.sources.address import Address, SourceLost
+from encoders.sources.source import Source, parse
+from tests.support.servers import free_port
+from tests.support.sources import packets
+
+SENSOR = SensorSize(40, 30)
+
+
+@pytest.mark.parametrize("text", ["", "http://a:1", "udp://a", "dv://:5", "dv://a:999999"])
+def test_wrong_targets_get_one_sentence(text: str) -> None:
+    with pytest.raises(CameraError, match="cannot send to"):
+        open_sink(text, SENSOR)
+
+
+def test_an_unknown_layout() -> None:
+    with pytest.raises(CameraError, match="no layout"):
+        open_sink("udp://127.0.0.1:5?format=x", SENSOR)
+
+
+def collect(source: Source, n: int) -> Events:
+    found: list[Events] = []
+    for part in source.packets(0.2):
+        if part is not None:
+            found.append(part)
+        if sum(map(len, found)) >= n:
+            break
+    return np.concatenate(found)
+
+
+def test_over_udp() -> None:
+    opened: list[network.UdpDriver] = []
+
+    def open_driver(address: Address) -> network.UdpDriver:
+        opened.append(network.UdpDriver(address))
+        return opened[-1]
+
+    with Source(Address("udp", "udp", "127.0.0.1", 0, {"size": "40x30", "format": "t32"}), open_driver) as source:
+        with VirtualCamera(UdpSink("127.0.0.1", opened[0].port, "t32")) as camera:
+            camera.play(schedule(packets(), Faults(), speed=50))
+        assert np.array_equal(collect(source, 200), np.concatenate(packets()))
+
+
+@pytest.mark.parametrize("n", [20, 5000])
+def test_over_tcp_and_unix(n: int, tmp_path: Path) -> None:
+    path = tmp_path / "camera.sock"
+    for sink, text in (
+        (DvSink(SENSOR, path=str(path)), f"dv+unix://{path}"),
+        (DvSink(SENSOR, "127.0.0.1", port := free_port()), f"dv://127.0.0.1:{port}"),
+    ):
+        parts = packets(4, each=n)
+        with Source(parse(text), network.DvDriver) as source, VirtualCamera(sink) as camera:
+            met(sink)
+            camera.play(Delivery(0, part) for part in parts)
+            assert np.array_equal(collect(source, 4 * n), np.concatenate(parts))
+        assert camera.sink.n_sent == 4 * n
+
+
+def met(sink: DvSink) -> None:
+    """Wait for the reader to be connected."""
+    end = time.monotonic() + 20
+    while not sink.n_clients and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def test_a_taken_port() -> None:
+    sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
+    with pytest.raises(CameraError, match="is taken"):
+        DvSink(SENSOR, "127.0.0.1", port)
+    sink.close()
+
+
+def test_a_slow_client_costs_packets_not_memory() -> None:
+    """A reader that connects and never reads: what waits for it is bounded, the rest is dropped and counted."""
+    sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
+    n = 400_000
+    events = make_events(np.arange(n), np.zeros(n), np.zeros(n), np.ones(n))
+    with socket.create_connection(("127.0.0.1", port)):
+        met(sink)
+        for _ in range(14):
+            sink.send(events)
+        assert sink.n_waiting <= SLOW_CLIENT_BYTES
+        assert sink.n_dropped >= 2 * n
+        sink.connect(connected=False)
+    assert sink.n_sent + sink.n_dropped == 14 * n
+
+
+def test_what_nobody_receives_is_not_sent() -> None:
+    sink = DvSink(SENSOR, "127.0.0.1", free_port())
+    sink.send(packets(1)[0])
+    sink.close()
+    assert (sink.n_sent, sink.n_dropped, sink.n_missed) == (0, 0, 10)
+
+
+def test_a_short_recording_is_read_after_its_server_has_gone() -> None:
+    """All of it is sent, and the server is closed, before the reader asks for the first event."""
+    sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
+    driver = network.DvDriver(parse(f"dv://127.0.0.1:{port}"))
+    met(sink)
+    for part in packets():
+        sink.send(part)
+    sink.close()
+    found = []
+    while sum(map(len, found)) < 200:
+        found.append(driver.read(5.0))
+    with pytest.raises(SourceLost, match="closed the connection"):
+        driver.read(5.0)
+    driver.close()
+    assert np.array_equal(np.concatenate(found), np.concatenate(packets()))
+    assert sink.n_sent == 200
+
+
+READ_WITH_DV = """
+import sys, time
+import numpy as np
+import dv_processing as dv
+reader = dv.io.NetworkReader("127.0.0.1", int(sys.argv[1]))
+found, end = [], time.monotonic() + 20
+while sum(map(len, found)) < int(sys.argv[2]) and time.monotonic() < end:
+    if (batch := reader.getNextEventBatch()) is not None:
+        found.append(batch.numpy())
+np.save(sys.argv[3], np.concatenate(found))
+"""
+
+
+def test_dv_processing_reads_what_we_send(tmp_path: Path) -> None:
+    """In a process of its own: it holds Python's lock while it waits for the header."""
+    pytest.importorskip("dv_processing", exc_type=ImportError)
+    sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
+    sent = [*packets(), *packets(1, each=20_000)]
+    command = [sys.executable, "-c", READ_WITH_DV, str(port), "20200", str(tmp_path / "dv.npy")]
+    with subprocess.Popen(command) as reader:
+        met(sink)
+        for part in sent:
+            sink.send(part)
+        assert reader.wait(40) == 0
+    sink.close()
+    found, expected = np.load(tmp_path / "dv.npy"), np.concatenate(sent)
+    for ours, theirs in (("t", "timestamp"), ("x", "x"), ("y", "y"), ("p", "polarity")):
+        assert np.array_equal(found[theirs], expected[ours])
+
+
+def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None:
+    """A real recording over TCP, faster than it happened: every event arrives as it was."""
+    from encoders.recordings.files import packets as file_packets
+    from encoders.recordings.files import read_recording
+
+    path = shared_data("recordings/davis346.aedat4")
+    whole = read_recording(path)
+    port = free_port()
+    sink = DvSink(whole.size, "127.0.0.1", port)
+    with Source(parse(f"dv://127.0.0.1:{port}"), network.DvDriver) as source, VirtualCamera(sink) as camera:
+        met(sink)
+        camera.play(schedule(file_packets(path), Faults(), speed=8))
+        assert np.array_equal(collect(source, len(whole.events)), whole.events)
