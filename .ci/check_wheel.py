@@ -76,9 +76,10 @@ def main() -> None:
         folder = Path(name)
         run(sys.executable, "-m", "build", "--wheel", "--outdir", folder / "dist", cwd=ROOT)
         (wheel,) = (folder / "dist").glob("*.whl")
-        venv.create(folder / "env", with_pip=True)
+        venv.create(folder / "env", with_pip=False)  # this environment's pip fills it: Debian's Python has no ensurepip
         commands = folder / "env" / "bin"
-        run(commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q", wheel, cwd=folder)
+        pip = (sys.executable, "-m", "pip", "--python", commands / "python", "--disable-pip-version-check")
+        run(*pip, "install", "-q", wheel, cwd=folder)
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir()
         for command in ("spikesight", "train-dvs"):
