@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.request
 import venv
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,12 +56,11 @@ def check_service(spikesight: Path, folder: Path) -> None:
     server = subprocess.Popen([spikesight, "serve", "--port", str(port)], cwd=folder)
     try:
         base = f"http://127.0.0.1:{port}"
-        for _ in range(120):
-            try:
+        while server.poll() is None:
+            with suppress(OSError):
                 urllib.request.urlopen(f"{base}/health/ready", timeout=5).read()
                 break
-            except OSError:
-                time.sleep(0.5)
+            time.sleep(0.5)
         models = json.load(urllib.request.urlopen(f"{base}/v1/models", timeout=10))
         page = urllib.request.urlopen(f"{base}/", timeout=10).read().decode()
         assert models["models"], models
