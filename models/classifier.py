@@ -63,6 +63,11 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
     return StreamBinner(encoder_for(contract, sensor))
 
 
+def rates_of(network: nn.Module, layers: int) -> Rates | Watch:
+    """What reads the rates of a network's first `layers` neuron layers where PyTorch runs it."""
+    return Watch(network, layers) if isinstance(network, TaughtNetwork) else Rates(network, layers)
+
+
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
 
 
@@ -108,24 +113,25 @@ class Classifier:
 
     def __init__(self, network: nn.Module, card: Card, name: str = "model") -> None:
         self.network, self.card, self.name = network.eval(), card, name
-        self.contract, self.labels = card.contract, card.labels
-        shape = self.contract.shape
+        self.contract, self.labels, self.known = card.contract, card.labels, card.known
+        self.origin: Origin = origin_of(self.network)
+        shape, layers = self.contract.shape, 0 if self.known is None else self.known.layers
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
-        self.known = card.known
-        layers = 0 if self.known is None else self.known.layers
         self._engine = None if reason else Engine(self.network, *shape[1:], rates=layers)
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
-        self.ann_macs = dense_macs(self.network, *shape)
-        self.origin: Origin = origin_of(self.network)
+        self._rates = rates_of(self.network, layers) if reason and layers else None
+        self.ann_macs = dense_macs(self.network, *shape)  # by a pass that `_rates` reads as well
         self._meter = DenseMeter(self.ann_macs) if self.origin == "ann" else Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
-        self._rates = None
-        if self._engine is None and layers:
-            taught = self.network if isinstance(self.network, TaughtNetwork) else None
-            self._rates = Rates(self.network, layers) if taught is None else Watch(taught, layers)
-        if self.known is not None and self.step(torch.zeros(1, *shape), self._zero).rates.shape[1] != self.known.width:
+        if self.known is not None and self._rates_width() != self.known.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
+
+    def _rates_width(self) -> int:
+        """How many rates a step gives."""
+        if self._engine is not None:
+            return self._engine.rates_width
+        return 0 if self._rates is None else self._rates.read().shape[2]
 
     @property
     def slow(self) -> bool:

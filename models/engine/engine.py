@@ -143,6 +143,11 @@ class Engine:
         )
         weakref.finalize(self, lib.engine_free, self._handle)
 
+    @property
+    def rates_width(self) -> int:
+        """S, how many rates a step gives."""
+        return self._plan.rates_size if self._taught is None else sum(self._taught.channels[: self._watched])
+
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""
         membranes = {MEMBRANES: torch.zeros(n, self.state_size)}
