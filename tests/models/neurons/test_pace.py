@@ -15,7 +15,7 @@ IMMEDIATE = NeuronConfig(beta=0.75, theta=0.75, delay=False)
 def paced(current: Tensor, steps: int, config: NeuronConfig, span: float) -> tuple[Tensor, Tensor]:
     """Share of steps with a spike, and the mean membrane, in a current that stays."""
     own = pace(config.beta, config.theta, span, delay=config.delay)
-    w, spikes, membranes = torch.zeros_like(current), [], []
+    w, spikes, membranes = torch.zeros_like(current), list[Tensor](), list[Tensor]()
     for _ in range(steps):
         membranes.append(w + current)
         s, w = paced_step(current, w, config, own)
