@@ -94,19 +94,27 @@ int64_t carried_channel(const Carry& carry, int64_t c) { return c >= carry.first
 template <typename T>
 void add_frame(const Buffer& b, const T* data, const Layer& layer, int64_t first, const Band& band) {
     const Carry& carry = layer.before;
-    const bool same = carry.stride == 1 && carry.first == 0 && b.channels == layer.channels;
-    for (int64_t y = band.first; y < band.last; ++y)
-        for (int64_t x = 0; x < band.width; ++x) {
-            float* to = band.sums + ((y - band.first) * band.width + x) * layer.chunk;
-            const T* from = data + (y * carry.stride * b.width + x * carry.stride) * b.channels;
-            for (int64_t c = 0; same && c < layer.chunk; c += LANES) {
-                Floats value = load_as_floats(from + first + c);
-                if (carry.scale) value *= load(carry.scale + first + c);
+    const float* scale = carry.scale;
+    const int64_t chunk = layer.chunk;  // a copy, as of the scale: a store to the sums might change what is in memory
+    if (carry.stride == 1 && carry.first == 0 && b.channels == layer.channels) {
+        const int64_t pixels = (band.last - band.first) * band.width;
+        const T* from = data + band.first * band.width * b.channels + first;
+        float* to = band.sums;
+        for (int64_t p = 0; p < pixels; ++p, from += b.channels, to += chunk)
+            for (int64_t c = 0; c < chunk; c += LANES) {
+                Floats value = load_as_floats(from + c);
+                if (scale) value *= load(scale + first + c);
                 store(to + c, load(to + c) + value);
             }
-            for (int64_t c = 0; !same && c < layer.chunk; ++c) {
+        return;
+    }
+    for (int64_t y = band.first; y < band.last; ++y)
+        for (int64_t x = 0; x < band.width; ++x) {
+            float* to = band.sums + ((y - band.first) * band.width + x) * chunk;
+            const T* from = data + (y * carry.stride * b.width + x * carry.stride) * b.channels;
+            for (int64_t c = 0; c < chunk; ++c) {
                 const int64_t source = carried_channel(carry, first + c);
-                if (source >= 0) to[c] += carry.scale ? float(from[source]) * carry.scale[first + c] : float(from[source]);
+                if (source >= 0) to[c] += scale ? float(from[source]) * scale[first + c] : float(from[source]);
             }
         }
 }
@@ -173,13 +181,20 @@ void note_rates(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
     }
 }
 
+void begin_sums(const float* bias, int64_t chunk, int64_t pixels, float* sums) {
+    Floats value[32 / LANES];
+    for (int64_t v = 0; v < chunk / LANES; ++v) value[v] = load(bias + v * LANES);
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t v = 0; v < chunk / LANES; ++v) store(sums + p * chunk + v * LANES, value[v]);
+}
+
 void fill(Plan& plan, const Layer& layer, int64_t f, int64_t group_frame, int64_t number, const Band& band) {
     const int64_t pixels = (band.last - band.first) * band.width, first = number * layer.chunk;
     if (layer.pool) {
         const Buffer& b = plan.buffers[layer.main.buffer];
         return typed(b, plan.frame(layer.main.buffer, f), [&](const auto* data) { pool(data, b, layer.pool, first, layer.chunk, band); });
     }
-    for (int64_t p = 0; p < pixels; ++p) memcpy(band.sums + p * layer.chunk, layer.bias + first, layer.chunk * 4);
+    begin_sums(layer.bias + first, layer.chunk, pixels, band.sums);
     convolve(plan.mains[group_frame], plan.buffers[layer.main.buffer], layer.main, number, layer.chunk, band);
     if (layer.side.buffer >= 0) {
         const bool shared = layer.side.buffer == layer.main.buffer;
@@ -194,7 +209,8 @@ void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int6
     if (layer.before.buffer >= 0) add_before(plan, layer, f, first, band);
     if (layer.current >= 0) {
         auto* current = reinterpret_cast<float*>(plan.frame(layer.current, f)) + at + first;
-        for (int64_t p = 0; p < pixels; ++p) memcpy(current + p * layer.channels, band.sums + p * layer.chunk, layer.chunk * 4);
+        for (int64_t p = 0; p < pixels; ++p)
+            for (int64_t c = 0; c < layer.chunk; c += LANES) store(current + p * layer.channels + c, load(band.sums + p * layer.chunk + c));
     }
     if (layer.neuron) {
         float* after = run.state_after[n] + layer.state + at;

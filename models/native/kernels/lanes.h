@@ -36,7 +36,15 @@ static inline Floats load(const float* p) {
     return v;
 }
 static inline void store(float* p, Floats v) { memcpy(p, &v, sizeof v); }
-static inline Floats all(float x) { return Floats{} + x; }
+static inline Floats all(float x) {  // one instruction: x + 0 would be an addition more, for the sake of -0
+#if defined(__AVX512F__)
+    return (Floats)_mm512_set1_ps(x);
+#elif defined(__AVX2__)
+    return (Floats)_mm256_set1_ps(x);
+#else
+    return Floats{} + x;
+#endif
+}
 
 static inline Floats fma_(Floats a, Floats b, Floats c) {
 #if defined(__AVX512F__)
@@ -72,7 +80,7 @@ static inline Ints load(const uint32_t* p) {
     memcpy(&v, p, sizeof v);
     return v;
 }
-static inline Ints all(uint32_t x) { return Ints{} + int32_t(x); }
+static inline Ints all(uint32_t x) { return (Ints)_mm512_set1_epi32(int32_t(x)); }
 static inline Floats fma_(Ints a, Ints b, Floats c) {  // pairs of bfloat16: c + a0 b0 + a1 b1
     return (Floats)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
 }
@@ -80,15 +88,28 @@ static inline Floats fma_(Ints a, Ints b, Floats c) {  // pairs of bfloat16: c +
 constexpr bool HAS_PAIRS = false;
 #endif
 
-static inline Floats load_bytes(const uint8_t* p) {  // small counts as floats
+// Small counts as floats. Compilers widen vectors of bytes one by one, so the instruction is named where there is one.
+static inline Floats load_bytes(const uint8_t* p) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+    return (Floats)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
     Bytes b;
     memcpy(&b, p, sizeof b);
     return __builtin_convertvector(__builtin_convertvector(b, Ints), Floats);
+#endif
 }
 static inline Floats load_signed_bytes(const int8_t* p) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+    return (Floats)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
     SignedBytes b;
     memcpy(&b, p, sizeof b);
     return __builtin_convertvector(__builtin_convertvector(b, Ints), Floats);
+#endif
 }
 static inline void store_bytes(uint8_t* p, Ints v) {
     Bytes b = __builtin_convertvector(v, Bytes);
