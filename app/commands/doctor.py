@@ -70,11 +70,17 @@ def check_compute() -> Iterator[Finding]:
     """Threads, the native engine, a GPU."""
     import torch
 
+    from models.engine.calibrate import calibrated
+    from models.engine.densities import describe
     from models.engine.engine import engine_status
+    from models.native.build import library
 
     yield Finding("ok", "threads", f"{torch.get_num_threads()} for training (--threads); the service uses 1 a model")
     status = engine_status()
     yield Finding("note" if "none" in status else "ok", "engine", status)
+    if library() is not None:
+        calibrated()
+        yield Finding("ok", "engine", describe())
     if torch.cuda.is_available():
         yield Finding("ok", "gpu", torch.cuda.get_device_name())
     else:

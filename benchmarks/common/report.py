@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 
+from models.native.targets import cpu_flags, processor_name
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-CPU = Path("/proc/cpuinfo")
-SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "neon", "asimd", "sve")
+SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "sve")
 PACKAGES = ("numpy", "torch", "spikingjelly", "snntorch", "norse", "sinabs", "openvino", "tonic", "eventcv", "faery")
 PACKAGES += ("evt3", "expelliarmus", "evutils", "dv_processing")
 """Modules whose version stands in the file when a run has loaded them."""
@@ -48,14 +49,10 @@ def row(*cells: Cell) -> None:
     _tables[-1]["rows"].append([float(f"{cell:.4g}") if isinstance(cell, float) else cell for cell in cells])
 
 
-def processor(cpuinfo: str) -> tuple[str, list[str]]:
-    """(name with family and model, instruction sets that matter here) from the text of /proc/cpuinfo."""
-    facts = dict(re.findall(r"^([^\t:\n]+?)\s*:\s*(.*)$", cpuinfo.split("\n\n")[0], re.MULTILINE))
-    name = facts.get("model name", platform.processor() or platform.machine())
-    if "cpu family" in facts:
-        name += f" (family {facts['cpu family']}, model {facts['model']})"
-    has = set(facts.get("flags", facts.get("Features", "")).split())
-    return name, [each for each in SETS if each in has]
+def instruction_sets() -> list[str]:
+    """Those of this machine that matter here."""
+    has = cpu_flags()
+    return [each for each in SETS if each in has]
 
 
 def slug(name: str) -> str:
@@ -84,9 +81,12 @@ def command(argv: list[str]) -> str:
     return shlex.join(words)
 
 
-def write(name: str, file: Path | None = None) -> Path:
-    """Keep this run's tables; those of the same title are replaced, the file's others stay. The file written."""
-    called, sets = processor(CPU.read_text() if CPU.exists() else "")
+def write(name: str, file: Path | None = None, processor: str | None = None) -> Path:
+    """Keep this run's tables; those of the same title are replaced, the file's others stay. The file written.
+
+    `processor` is what ran them where that is not the CPU.
+    """
+    called, sets = processor or processor_name(), instruction_sets()
     path = file or RESULTS / f"{name}-{slug(called)}.json"
     before = json.loads(path.read_text())["tables"] if path.exists() else []
     fresh = {

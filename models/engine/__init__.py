@@ -1,4 +1,5 @@
 """Event-driven inference on the CPU: a network planned once, then run step by step by the native library.
 
-`engine`, `plan` with `plan_resnet` and `plan_converted`, `structs` shared with C++.
+`engine`, `plan` with `plan_resnet` and `plan_converted`, `structs` shared with C++; `densities`, by which kernels are
+chosen, and `calibrate`, which measures them.
 """

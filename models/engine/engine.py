@@ -7,18 +7,16 @@ batch, or cut into other batches gives the same logits, bit for bit. Counts of s
 of the same pass.
 """
 
-import copy
 import ctypes
 import os
 import weakref
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.engine.plan import KINDS, padded, set_pace
+from models.engine.plan import KINDS, Plan, padded
 from models.engine.plan_converted import make_converted_plan, unplanned
 from models.engine.plan_resnet import make_plan
 from models.engine.structs import NativeBuffer, NativeLayer, NativeRun
@@ -115,55 +113,53 @@ class Engine:
         rates: int = 0,
         places: int = 1,
     ) -> None:
-        lib = library()
-        if lib is None:
+        if library() is None:
             raise RuntimeError(engine_status())
         if reason := why_not(network):
             raise RuntimeError(f"the engine does not run this network: {reason}")
-        self._force, self._library, rounded = CHOICES[choice], lib, rounds_weights(precision)
-        self._taught, self._watched = network if isinstance(network, TaughtNetwork) else None, rates
+        rounded, taught = rounds_weights(precision), network if isinstance(network, TaughtNetwork) else None
         if isinstance(network, ConvertedNetwork):
-            self._plan = make_converted_plan(network, rounded=rounded, rates=rates)
-        elif self._taught is not None:
-            places, layers = self._taught.config.places, len(self._taught.neurons)
-            self._plan = make_plan(self._taught.backbone, height, width, rounded=rounded, rates=layers, places=places)
+            plan = make_converted_plan(network, rounded=rounded, rates=rates)
+        elif taught is not None:
+            places, layers = taught.config.places, len(taught.neurons)
+            plan = make_plan(taught.backbone, height, width, rounded=rounded, rates=layers, places=places)
         else:
             assert isinstance(network, SpikingResNet)
-            self._plan = make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
-        self.shape, self.classes, self.state_size = self._plan.shape, self._plan.classes, self._plan.state_size
-        self.is_signed = any(buffer.is_signed for buffer in self._plan.buffers)
-        if self.shape[1:] != (height, width):
-            raise ValueError(f"this network takes {self.shape[1]}x{self.shape[2]} inputs, not {height}x{width}")
-        self._open()
+            plan = make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
+        if plan.shape[1:] != (height, width):
+            raise ValueError(f"this network takes {plan.shape[1]}x{plan.shape[2]} inputs, not {height}x{width}")
+        self._load(plan, choice, taught, rates)
 
-    def _open(self) -> None:
-        """Hand the plan to the native side."""
-        plan, lib = self._plan, self._library
-        layers = (NativeLayer * len(plan.layers))(*plan.layers)
-        buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
+    @classmethod
+    def of(cls, plan: Plan, choice: str) -> "Engine":
+        """One that runs layers planned by hand. Raises RuntimeError where there are no kernels."""
+        engine = cls.__new__(cls)
+        engine._load(plan, choice)
+        return engine
+
+    def _load(self, plan: Plan, choice: str, taught: TaughtNetwork | None = None, watched: int = 0) -> None:
+        """Hand the plan to the kernels."""
+        if (lib := library()) is None:
+            raise RuntimeError(engine_status())
+        self._plan, self._force, self._library, self._taught, self._watched = (
+            plan,
+            CHOICES[choice],
+            lib,
+            taught,
+            watched,
+        )
+        self.shape, self.classes, self.state_size = plan.shape, plan.classes, plan.state_size
+        self.is_signed = any(buffer.is_signed for buffer in plan.buffers)
+        layers = (NativeLayer * len(self._plan.layers))(*self._plan.layers)
+        buffers = (NativeBuffer * len(self._plan.buffers))(*self._plan.buffers)
         self._handle = lib.engine_plan(
             ctypes.addressof(buffers),
             len(buffers),
             ctypes.addressof(layers),
             len(layers),
-            ctypes.addressof(plan.readout),
+            ctypes.addressof(self._plan.readout),
         )
         weakref.finalize(self, lib.engine_free, self._handle)
-
-    @property
-    def rates_width(self) -> int:
-        """S, how many rates a step gives."""
-        return self._plan.rates_size if self._taught is None else sum(self._taught.channels[: self._watched])
-
-    def at(self, span: float) -> "Engine":
-        """The same network with steps that last the share `span` of the trained ones; the weights are shared."""
-        twin = copy.copy(self)
-        twin._plan = replace(self._plan, layers=[NativeLayer.from_buffer_copy(layer) for layer in self._plan.layers])
-        for layer in twin._plan.layers:
-            if layer.neuron:
-                set_pace(layer, span)
-        twin._open()
-        return twin
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""

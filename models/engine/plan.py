@@ -11,42 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from models.energy.metering import RASTER_ROWS_A_LAYER, reach
+from models.engine.densities import Product, break_even
 from models.engine.structs import NO_CARRY, NativeBuffer, NativeCarry, NativeConvolution, NativeLayer, NativeReadout
 from models.native.build import library
 from models.networks.folding import Folded
 from models.neurons.layers import Neuron
-from models.neurons.pace import pace
 
 POOLS = {"max": 1, "avg": 2, "halve": 3}  # 3x3 with padding 1, twice; 2x2 with ceil_mode
-KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4, "paced": 5}  # of neurons
+KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4}  # of neurons
 
 
 def has_matrix_unit() -> bool:
     """Whether the kernels multiply by a matrix unit here."""
     lib = library()
     return lib is not None and bool(lib.engine_has_matrix_unit())
-
-
-def break_even(channels: int, kernel: int, *, binary: bool, halves: bool, matrix: bool) -> float:
-    """Share of a convolution's multiply-adds that meet an event, below which visiting events is faster than multiplying
-    all, rounded down: a near tie is dense. Measured on a Zen 5 core with AVX-512, and for the matrix unit, at 64 to 512
-    channels, on an Intel Xeon with AMX.
-    """
-    if matrix:
-        return 0.02 if halves else 0.11
-    if halves:
-        return 0.2 if kernel > 1 else 0.08
-    if kernel == 1:
-        return 0.4 if binary else 0.2
-    if channels >= 128:
-        return 0.36
-    return 0.5 if binary else 0.42
-
-
-def set_pace(layer: NativeLayer, span: float) -> None:
-    """Let a layer of LIF neurons step at another pace than the trained one."""
-    layer.kind = KINDS["paced"]
-    layer.beta, layer.charge, layer.theta = pace(layer.beta, layer.theta, span, delay=bool(layer.delay))
 
 
 def padded(channels: int) -> int:
@@ -148,7 +126,10 @@ class Writer:
         weight = weight.bfloat16().float() if halves else weight
         by_channel, dense = pack(weight, buffer.channels, chunk, parts)
         kernel, stride, pad = (cast(tuple[int, int], v)[0] for v in (conv.kernel_size, conv.stride, conv.padding))
-        density = break_even(source.channels, kernel, binary=bool(buffer.binary), halves=halves, matrix=matrix)
+        product: Product = (
+            "matrix" if matrix and halves else "matrix in three" if matrix else "pairs" if halves else "float"
+        )
+        density = break_even(source.channels, kernel, binary=bool(buffer.binary), product=product)
         return NativeConvolution(
             source.number,
             kernel,

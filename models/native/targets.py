@@ -6,10 +6,12 @@ Standard library only, and nothing of ours: the wheel's build hook reads this fi
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +81,29 @@ def cpu_flags() -> frozenset[str]:
         return frozenset()
     line = next((line for line in text.splitlines() if line.startswith("flags")), "")
     return frozenset(line.partition(":")[2].split())
+
+
+@cache
+def processor_name() -> str:
+    """The processor with its family and model, as far as the system says."""
+    if sys.platform == "darwin":
+        done = subprocess.run(("sysctl", "-n", "machdep.cpu.brand_string"), capture_output=True, text=True)
+        return done.stdout.strip() or platform.machine()
+    try:
+        return named_in(Path("/proc/cpuinfo").read_text())
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def named_in(cpuinfo: str) -> str:
+    """The same from the text of /proc/cpuinfo.
+
+    >>> named_in("model name\\t: Fast CPU\\ncpu family\\t: 6\\nmodel\\t\\t: 207\\n")
+    'Fast CPU (family 6, model 207)'
+    """
+    facts = dict(re.findall(r"^([^\t:\n]+?)\s*:\s*(.*)$", cpuinfo.split("\n\n")[0], re.MULTILINE))
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    return f"{name} (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else name
 
 
 def supported_isas() -> tuple[str, ...]:

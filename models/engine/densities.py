@@ -1,0 +1,133 @@
+"""Break-even densities: below which share of events a convolution visits them, and from which it multiplies everything.
+
+A table of them is measured once a machine (`calibrate`) and kept in the cache, with the processor's name; known
+processors, and whatever a noisy machine could not measure, have the defaults below.
+"""
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from models.native.build import build, cache_folder, library
+from models.native.targets import fingerprint, processor_name
+
+Product = Literal["float", "pairs", "matrix", "matrix in three"]
+"""How dense frames are multiplied: floats; pairs of bfloat16; a matrix unit, one bfloat16 a weight or three."""
+PRODUCTS: tuple[Product, ...] = get_args(Product)
+WIDTHS = (64, 128, 256, 512)  # channels that stand for a class: the largest that is not above the layer's, or the first
+SHOWN = (3, True, 128)  # of a kind: kernel, binary, width, for a line that a person reads
+KNOWN = ("(family 25, model 17)", "(family 26,", "(family 6, model 143)", "(family 6, model 207)")
+"""Parts of the names of processors that the defaults were measured on or hold for: Zen 4 and 5, Xeons with AMX."""
+
+
+class Kind(NamedTuple):
+    """A class of convolutions that share a break-even density."""
+
+    product: Product
+    kernel: int  # 1, or 3 for all larger ones
+    binary: bool  # inputs are 0 or 1
+    width: int  # one of WIDTHS
+
+    @classmethod
+    def of(cls, channels: int, kernel: int, *, binary: bool, product: Product) -> "Kind":
+        """That of a convolution of so many input channels."""
+        width = max((width for width in WIDTHS if width <= channels), default=WIDTHS[0])
+        return cls(product, min(kernel, 3), binary, width)
+
+    def __str__(self) -> str:
+        """As the kept file names it.
+
+        >>> str(Kind("pairs", 3, True, 64))
+        '3x3 of 64 channels, binary, pairs'
+        """
+        values = "binary" if self.binary else "counts"
+        return f"{self.kernel}x{self.kernel} of {self.width} channels, {values}, {self.product}"
+
+
+KINDS = [
+    Kind(product, kernel, binary, width)
+    for product in PRODUCTS
+    for kernel in (1, 3)
+    for binary in (True, False)
+    for width in WIDTHS
+]
+
+
+THREE = {64: 0.13, 128: 0.1, 256: 0.11, 512: 0.2}  # by width: with wide layers the unit waits for its weights
+
+
+def default(kind: Kind) -> float:
+    """Rounded down, so that a near tie is dense. Products without a matrix unit were measured on a Zen 5 core with
+    AVX-512, those of one on an Intel Xeon with AMX.
+    """
+    if kind.product == "matrix":
+        return 0.04 if kind.width < 128 else 0.03
+    if kind.product == "matrix in three":
+        return THREE[kind.width]
+    if kind.product == "pairs":
+        return 0.2 if kind.kernel > 1 else 0.08
+    if kind.kernel == 1:
+        return 0.4 if kind.binary else 0.2
+    if kind.width >= 128:
+        return 0.36
+    return 0.5 if kind.binary else 0.42
+
+
+def kept_file() -> Path:
+    """Where this machine's table lies: one for each processor, instruction set and version of the kernels."""
+    name = fingerprint(processor_name(), build().isa)[:12]
+    return cache_folder().parent / f"densities-{name}.json"
+
+
+def read_kept() -> dict[str, float]:
+    """The table measured here; empty where there is none, or none that can be trusted."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        found = json.loads(kept_file().read_text())["densities"]
+        return {name: float(value) for name, value in found.items() if 0 <= float(value) <= 1}
+    return {}
+
+
+def keep(densities: dict[Kind, float]) -> None:
+    """Keep a table, unless another process was first: all processes of a machine then choose alike. Raises OSError."""
+    path = kept_file()
+    text = {"processor": processor_name(), "isa": build().isa, "densities": {str(k): v for k, v in densities.items()}}
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json") as file:
+        file.write(json.dumps(text, indent=1))
+        file.flush()
+        with suppress(FileExistsError):
+            os.link(file.name, path)
+    table.cache_clear()
+
+
+@cache
+def table() -> dict[Kind, float]:
+    """Every kind's break-even density on this machine."""
+    kept = {} if library() is None else read_kept()
+    return {kind: kept.get(str(kind), default(kind)) for kind in KINDS}
+
+
+def is_known() -> bool:
+    """Whether the defaults were measured on such a processor."""
+    return any(part in processor_name() for part in KNOWN)
+
+
+def break_even(channels: int, kernel: int, *, binary: bool, product: Product) -> float:
+    """Share of a convolution's multiply-adds that meet an event, below which visiting events is faster."""
+    return table()[Kind.of(channels, kernel, binary=binary, product=product)]
+
+
+def describe() -> str:
+    """One line for a person: what this machine's engine chooses by, and where that is from."""
+    kept = read_kept()
+    source = "measured here" if kept else "shipped for this processor" if is_known() else "defaults"
+    chosen = table() if not kept else {kind: value for kind, value in table().items() if str(kind) in kept}
+    shares = [
+        f"{kind.product} {value:.0%}"
+        for kind, value in chosen.items()
+        if (kind.kernel, kind.binary, kind.width) == SHOWN
+    ]
+    return f"on {processor_name()} events are visited below {', '.join(shares)} of a 3x3 convolution ({source})"

@@ -1,0 +1,118 @@
+"""Break-even densities: measured where they are not known, kept once for all processes, and never seen in a result."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.engine import calibrate, densities
+from models.engine.densities import KINDS, Kind, break_even, default
+from models.engine.engine import MEMBRANES, Engine, engine_status
+from models.native.build import library
+from tests.support.models import lively
+from tests.support.oracles.networks import EVENT, inputs
+
+native = pytest.mark.skipif(library() is None, reason=engine_status())
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder for the table, on a processor that nobody knows."""
+    monkeypatch.setenv("SPIKESIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(densities, "KNOWN", ())
+    densities.table.cache_clear()
+    yield tmp_path
+    densities.table.cache_clear()
+
+
+def seconds(*events: float, dense: float) -> dict[float | None, float]:
+    return {**dict(zip(calibrate.DENSITIES, events)), None: dense}
+
+
+def test_the_density_is_where_both_take_as_long() -> None:
+    quiet = [seconds(1, 2, 4, 9, dense=3)] * 4
+    assert calibrate.judged(quiet) == pytest.approx(0.1 * calibrate.MARGIN)
+    assert calibrate.judged([seconds(4, 5, 6, 7, dense=3)] * 4) == 0  # events never pay
+    assert calibrate.judged([seconds(1, 1, 1, 2, dense=3)] * 4) == pytest.approx(0.65 * calibrate.MARGIN)
+
+
+def test_time_taken_by_others_is_left_out_and_a_busy_machine_says_nothing() -> None:
+    quiet, disturbed = seconds(1, 2, 4, 9, dense=3), seconds(1, 2, 9, 9, dense=30)
+    assert calibrate.judged([quiet, disturbed, disturbed, quiet]) == pytest.approx(0.1 * calibrate.MARGIN)
+    assert calibrate.judged([quiet, disturbed] * 2) is None  # every second run is another one
+
+
+@native
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if library() is not None and calibrate.can_time(kind)], ids=str
+)
+def test_what_is_timed_is_what_is_said(kind: Kind) -> None:
+    """Both kernels, on inputs of the stated density, multiplied as the kind says."""
+    plan = calibrate.plan_for(kind)
+    (convolution,) = [layer.main for layer in plan.layers if not layer.pool]
+    assert convolution.density == break_even(kind.width, kind.kernel, binary=kind.binary, product=kind.product)
+    for choice in ("events", "dense"):
+        engine = Engine.of(plan, choice)
+        engine.run(calibrate.spikes_for(kind, 0.15))
+        (use,) = engine.uses()
+        assert use.density == pytest.approx(0.15, abs=0.01)
+        assert use.event_driven == (choice == "events")
+
+
+@native
+def test_a_table_is_measured_once_and_the_first_process_wins(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, busy = Kind("float", 3, True, 64), Kind("float", 1, True, 64)
+    monkeypatch.setattr(calibrate, "measure", lambda kinds: {k: 0.123 for k in kinds if k != busy})
+    calibrate.calibrated()
+    assert break_even(64, 3, binary=True, product="float") == 0.123
+    assert densities.table()[busy] == default(busy)  # what could not be measured
+    assert "measured here" in densities.describe()
+    monkeypatch.setattr(calibrate, "measure", lambda _: pytest.fail("measured again"))
+    calibrate.calibrated()
+    densities.keep({kind: 0.5})  # of a process that began at the same time
+    assert densities.table()[kind] == 0.123
+    (file,) = cache.glob("densities-*.json")
+    assert json.loads(file.read_text())["processor"]
+
+
+@native
+def test_a_machine_too_busy_to_measure_tries_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "measure", lambda _: {})
+    calibrate.calibrated()
+    assert not list(cache.glob("*.json"))
+    assert "defaults" in densities.describe()
+
+
+@native
+def test_a_broken_table_and_a_known_processor_have_the_defaults(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    densities.kept_file().write_text('{"densities": {"3x3": "much"}}')
+    calibrate.calibrated()
+    assert densities.table() == {kind: default(kind) for kind in KINDS}
+    for file in cache.glob("*.json"):
+        file.unlink()
+    monkeypatch.setattr(densities, "KNOWN", ("",))
+    calibrate.calibrated()
+    assert not list(cache.glob("*.json"))
+
+
+@native
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.1, 0.3, 1.0])
+def test_no_density_lets_a_stream_notice_its_company(
+    density: float, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(densities, "table", lambda: dict.fromkeys(KINDS, density))
+    network, x_seq = lively(EVENT), inputs(4, 3, size=(34, 34))
+    engine = Engine(network, 34, 34, precision=precision)
+    together = engine.run(x_seq)
+    for n in range(3):
+        alone = engine.run(x_seq[:, n : n + 1])
+        assert torch.equal(alone.logits, together.logits[:, n : n + 1])
+        assert torch.equal(alone.state[MEMBRANES], together.state[MEMBRANES][n : n + 1])
+    state, steps = None, []
+    for x in x_seq:
+        result = engine.run(x[None], state)
+        state, steps = result.state, [*steps, result.logits]
+    assert torch.equal(torch.cat(steps), together.logits)
