@@ -5,6 +5,7 @@ definition: bias ignored, padding and stride respected). Real-valued inputs (a d
 same way.
 """
 
+import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -23,18 +24,22 @@ class Counts(NamedTuple):
     raster: Tensor  # uint8 [N, R]: up to 16 neurons of each layer, spread evenly; fired in any step or not
 
 
+def windows(size: int, kernel: int, stride: int, padding: int, dilation: int) -> Tensor:
+    """How many windows hold each of `size` places in a row, float32 [size].
+
+    >>> windows(5, 3, 2, 1, 1).tolist()
+    [1.0, 2.0, 1.0, 2.0, 1.0]
+    """
+    count = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    places = torch.arange(count)[:, None] * stride - padding + dilation * torch.arange(kernel)
+    return torch.bincount(places[(places >= 0) & (places < size)], minlength=size).float()
+
+
 def reach(conv: nn.Conv2d, height: int, width: int) -> Tensor:
-    """How many output positions each input pixel feeds, float32 [height, width]: the transposed window count."""
-    ones = torch.ones(1, 1, *conv.kernel_size)
-    options = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation}
-    outputs = torch.ones_like(nn.functional.conv2d(torch.zeros(1, 1, height, width), ones, **options))
-    rest = [  # pixels at the far edge that a plain transposed window count would leave out
-        (size + 2 * int(pad) - dilation * (kernel - 1) - 1) % stride
-        for size, pad, dilation, kernel, stride in zip(
-            (height, width), conv.padding, conv.dilation, conv.kernel_size, conv.stride
-        )
-    ]
-    return nn.functional.conv_transpose2d(outputs, ones, output_padding=rest, **options)[0, 0]
+    """How many output positions each input pixel feeds, float32 [height, width]."""
+    sizes = zip((height, width), conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+    rows, columns = (windows(size, kernel, stride, int(pad), step) for size, kernel, stride, pad, step in sizes)
+    return torch.outer(rows, columns)
 
 
 class Meter:
@@ -134,14 +139,13 @@ def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> in
         elif isinstance(module, nn.Linear):
             total += module.in_features * module.out_features
 
-    handles = [m.register_forward_pre_hook(count) for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    was_training = network.training
+    # In double precision: no kernels of float32 are made or loaded for a pass whose results nobody looks at.
+    plain = copy.deepcopy(network).eval().double()
+    for module in plain.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_pre_hook(count)
     with torch.no_grad():
-        network.eval()
-        network(torch.zeros(1, 1, channels, height, width), None)
-    network.train(was_training)
-    for handle in handles:
-        handle.remove()
+        plain(torch.zeros(1, 1, channels, height, width, dtype=torch.double), None)
     return total
 
 
