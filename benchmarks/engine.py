@@ -10,7 +10,7 @@ sweep       ResNet-18 at T = 4, 3x224x224 images and T = 10, 2x128x128 events, r
             until each neuron layer fires at the stated rate, per cent
 
 Each table prints the density that every layer met. Peers that are not installed (SpikingJelly: the extra `dev`;
-OpenVINO: pip install openvino) are left out with a line that says so.
+OpenVINO: pip install openvino; int8: onnxruntime and onnxscript) are left out with a line that says so.
 """
 
 import argparse
@@ -18,13 +18,24 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.common import report
-from benchmarks.common.networks import Variants, folded, inference, installed, openvino, spikingjelly_converted
+from benchmarks.common.networks import (
+    Variants,
+    exported,
+    folded,
+    inference,
+    installed,
+    onnx_runtime,
+    openvino,
+    quantised,
+    spikingjelly_converted,
+)
 from benchmarks.common.networks import spikingjelly_resnet as spikingjelly
 from benchmarks.common.rates import at_rate
 from benchmarks.common.timing import Timing, begin, paired, print_table
@@ -46,8 +57,14 @@ from service.stream.messages import EVENTS_T64, PacketDecoder
 ZERO_RESET = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
 TABLES = ("streams", "converted", "sweep")
 SIZES = {224: (4, 3), 128: (10, 2)}  # image size: steps, channels
-EXACT = ("PyTorch, folded, channels last", "OpenVINO f32", "engine, dense alone")  # dense forms in float32
-HALF = ("the same, bfloat16", "OpenVINO bf16", "engine bf16, dense alone")
+EXACT = (
+    "PyTorch, folded, channels last",
+    "PyTorch compiled",
+    "ONNX Runtime f32",
+    "OpenVINO f32",
+    "engine, dense alone",
+)  # dense forms in float32
+HALF = ("the same, bfloat16", "OpenVINO bf16", "engine bf16, dense alone")  # int8 rounds currents: not the same network
 
 
 def print_uses(engine: Engine) -> None:
@@ -213,7 +230,24 @@ def bench_trained_ann(file: Path, pictures: Path, rounds: int) -> None:
 # --- firing rates ---
 
 
-def bench_sweep(name: str, size: int, rate: float, rounds: int) -> None:
+def peers(network: SpikingResNet, x_seq: Tensor) -> Variants:
+    """The network in other runtimes, as far as they are installed."""
+    found: Variants = {}
+    with TemporaryDirectory() as folder:
+        file = int8 = None
+        if installed("onnxruntime") and installed("onnxscript"):
+            file = exported(network, x_seq, Path(folder) / "network.onnx")
+            int8 = quantised(file, x_seq)
+            found |= {"ONNX Runtime f32": onnx_runtime(file, x_seq), "ONNX Runtime int8": onnx_runtime(int8, x_seq)}
+        if installed("openvino"):
+            for precision in ("f32", "bf16"):
+                found[f"OpenVINO {precision}"] = openvino(network, x_seq, precision)
+            if int8 is not None:
+                found["OpenVINO int8"] = openvino(int8, x_seq, "bf16")
+    return found
+
+
+def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) -> None:
     """ResNet-18, one sample, T steps at once, every neuron layer at `rate`."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
@@ -236,11 +270,12 @@ def bench_sweep(name: str, size: int, rate: float, rounds: int) -> None:
     if installed("spikingjelly"):
         base = "SpikingJelly multi-step"
         variants = {base: inference(spikingjelly(network), x_seq), **variants}
-    if installed("openvino"):
-        for precision in ("f32", "bf16"):
-            variants[f"OpenVINO {precision}"] = openvino(network, x_seq.contiguous(), precision)
+    if compiled:
+        variants["PyTorch compiled"] = inference(torch.compile(best, dynamic=False), x_seq.contiguous())
+    variants |= peers(network, x_seq.contiguous())
     timings = paired(variants, base, rounds)
-    title = f"{name}, T = {steps}, {channels}x{size}x{size}, neurons fire at {min(reached):.1%} to {max(reached):.1%}"
+    print(f"\nneurons fire at {min(reached):.1%} to {max(reached):.1%}")
+    title = f"{name}, T = {steps}, {channels}x{size}x{size}, neurons fire at {rate:.0%}"
     print_table(title, timings, base)
     print_against_dense(timings, "engine", EXACT)
     print_against_dense(timings, "engine bf16", HALF)
@@ -268,13 +303,14 @@ def main() -> None:
     parser.add_argument("--recordings", type=Path, help="event files for the first shipped event model")
     parser.add_argument("--ann", type=Path, help="a trained CIFAR ResNet (.th) for the converted table")
     parser.add_argument("--pictures", type=Path, help="its pictures: an .npz of JPEGs")
+    parser.add_argument("--compile", action="store_true", help="PyTorch under torch.compile in the sweep as well")
     report.option(parser)
     args = parser.parse_args()
     begin(engine_status())
     tables: dict[str, Callable[[], None]] = {
         "streams": lambda: bench_shipped(args.recordings, args.rounds),
         "converted": lambda: converted(args.ann, args.pictures, args.rounds),
-        "sweep": lambda: sweep(args.networks, args.sizes, args.rates, args.rounds),
+        "sweep": lambda: sweep(args.networks, args.sizes, args.rates, args.rounds, args.compile),
     }
     for table in args.tables:
         tables[table]()
@@ -291,12 +327,12 @@ def converted(ann: Path | None, pictures: Path | None, rounds: int) -> None:
         print("\n(no trained ANN: --ann and --pictures)")
 
 
-def sweep(networks: list[str], sizes: list[int], rates: list[float], rounds: int) -> None:
+def sweep(networks: list[str], sizes: list[int], rates: list[float], rounds: int, compiled: bool) -> None:
     """Every network, size and rate."""
     for name in networks:
         for size in sizes:
             for rate in rates:
-                bench_sweep(name, size, rate / 100, rounds)
+                bench_sweep(name, size, rate / 100, rounds, compiled)
 
 
 if __name__ == "__main__":

@@ -131,11 +131,12 @@ def gather_layers(compiled: bool) -> dict[str, Layer]:
     return layers
 
 
-def check_same(layer: Layer, shape: tuple[int, ...]) -> str:
+def check_same(layer: Layer, shape: tuple[int, ...], device: torch.device | str = "cpu") -> str:
     """How far a peer's spikes and gradients are from ours on a small input."""
     results = []
     for run in (fused, layer):
-        x_seq = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 1.5).requires_grad_()
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 1.5
+        x_seq = drawn.to(device).requires_grad_()
         spikes = run(x_seq)
         (gradient,) = torch.autograd.grad((spikes * x_seq.detach()).sum(), x_seq)
         results.append((spikes.detach(), gradient))

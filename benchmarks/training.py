@@ -81,7 +81,7 @@ def spikingjelly_step(x_seq: Tensor, labels: Tensor) -> Step:
     net.conv1 = layer.Conv2d(3, 64, 3, padding=1, bias=False)
     net.maxpool = nn.Identity()
     functional.set_step_mode(net, "m")
-    net.train()
+    net.to(x_seq.device).train()
     optimiser = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)
 
     def step() -> None:

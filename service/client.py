@@ -149,12 +149,11 @@ class Client:
         logits: bool = False,
         steps: bool = False,
         confidence: float | None = None,
-        bin_ms: float | None = None,
     ) -> PredictBody:
         """The answer to an image or recording, a file or its bytes (then `name` tells N-MNIST's .bin)."""
         if isinstance(sample, Path):
             sample, name = sample.read_bytes(), sample.name
-        wanted = {"model": model, "name": name, "confidence": confidence, "bin_ms": bin_ms}
+        wanted = {"model": model, "name": name, "confidence": confidence}
         query = {key: value for key, value in wanted.items() if value not in (None, "")}
         query |= {key: "1" for key, on in (("logits", logits), ("steps", steps)) if on}
         path = "/v1/predict" + (f"?{urlencode(query, quote_via=quote)}" if query else "")

@@ -1,9 +1,10 @@
-"""The forms of a network that the engine is compared with: dense in PyTorch, SpikingJelly's, OpenVINO's."""
+"""The forms of a network that the engine is compared with: dense PyTorch, SpikingJelly, OpenVINO, ONNX Runtime."""
 
 import copy
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,16 +72,56 @@ def spikingjelly_resnet(network: SpikingResNet) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def openvino(network: SpikingResNet, x_seq: Tensor, precision: str) -> Callable[[], Any]:
-    """The exported network under OpenVINO, one thread."""
+class LogitsAlone(nn.Module):
+    """A network for exporters: x_seq to logits, its state left out."""
+
+    def __init__(self, network: SpikingResNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_seq: Tensor) -> Tensor:
+        return self.network(x_seq)[0]
+
+
+def exported(network: SpikingResNet, x_seq: Tensor, file: Path) -> Path:
+    """The network as ONNX for inputs of this shape."""
+    torch.onnx.export(LogitsAlone(network), (x_seq,), str(file), dynamo=True, input_names=["x_seq"], verbose=False)
+    return file
+
+
+def quantised(file: Path, x_seq: Tensor) -> Path:
+    """The ONNX file with convolutions and products in int8, their ranges taken from one input."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    class One(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.rest: list[dict[str, Any]] = [{"x_seq": x_seq.numpy()}]
+
+        def get_next(self) -> Any:
+            return self.rest.pop() if self.rest else None
+
+    made = file.with_suffix(".int8.onnx")
+    quantize_static(file, made, One(), op_types_to_quantize=["Conv", "MatMul", "Gemm"])
+    return made
+
+
+def onnx_runtime(file: Path, x_seq: Tensor) -> Callable[[], Any]:
+    """The exported network under ONNX Runtime, one thread."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"x_seq": x_seq.numpy()})
+
+
+def openvino(network: SpikingResNet | Path, x_seq: Tensor, precision: str) -> Callable[[], Any]:
+    """The network, or its ONNX file, under OpenVINO, one thread."""
     import openvino as ov
 
-    class Plain(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return network(x)[0]
-
     with torch.no_grad():
-        model = ov.convert_model(torch.export.export(Plain(), (x_seq,)))
+        source = network if isinstance(network, Path) else torch.export.export(LogitsAlone(network), (x_seq,))
+        model = ov.convert_model(source)
     options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
     return lambda: request.infer([x_seq.numpy()])

@@ -24,6 +24,7 @@ SECTIONS = {
     ),
     "Neurons": (("neurons",), "A LIF layer through all of its steps in one fused pass."),
     "Training": (("training", "event_convolutions", "data"), "Steps of the optimiser, and what feeds them."),
+    "GPU": (("gpu",), "The Triton kernels and training on a GPU: `python -m benchmarks.gpu`, one command."),
     "Events": (("events",), "Reading, binning, emulating and receiving events."),
     "Service": (("service",), "Images and live streams over HTTP and WebSockets, client and server on the same cores."),
 }
@@ -43,22 +44,46 @@ def cell(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
 
 
-def joined(title: str, runs: list[Run]) -> Iterator[str]:
-    """One table of the same title on every processor: columns of words once, those of numbers for each."""
-    columns, rows = runs[0][1]["columns"], runs[0][1]["rows"]
-    words = [n for n in range(len(columns)) if len(runs) == 1 or all(isinstance(row[n], str) for row in rows)]
-    head = [columns[n] for n in words]
-    lines: dict[tuple[str, ...], list[str]] = {}
-    for processor, table in runs:
-        numbers = [n for n in range(len(table["columns"])) if n not in words]
-        there = len(head)
-        head += [table["columns"][n] + (f", {processor}" if len(runs) > 1 else "") for n in numbers]
-        for row in table["rows"]:
-            line = lines.setdefault(tuple(cell(row[n]) for n in words), [cell(row[n]) for n in words])
-            line += [""] * (there - len(line)) + [cell(row[n]) for n in numbers]
-    yield f"### {title}\n"
+def merged(head: list[str], row: list[str]) -> tuple[list[str], list[str]]:
+    """The range of a ratio behind it: one column in place of three."""
+    if head[-2:] != ["low", "high"] or len(head) != len(row):
+        return head, row
+    spread = f" ({row[-2]} to {row[-1]})" if row[-1] else ""
+    return [*head[:-3], f"{head[-3]} (low to high)"], [*row[:-3], row[-3] + spread]
+
+
+def alone(table: dict[str, Any]) -> Iterator[str]:
+    """A table of one machine, column by column."""
+    made = [merged(table["columns"], [cell(value) for value in row]) for row in table["rows"]]
+    head = made[0][0] if made else table["columns"]
     yield f"| {' | '.join(head)} |\n|{'---|' * len(head)}"
-    yield from (f"| {' | '.join(line + [''] * (len(head) - len(line)))} |" for line in lines.values())
+    yield from (f"| {' | '.join(row)} |" for _, row in made)
+
+
+def side_by_side(runs: list[Run]) -> Iterator[str]:
+    """Tables of several machines: columns of words once, then a column a machine with all its numbers."""
+    columns, rows = runs[0][1]["columns"], runs[0][1]["rows"]
+    words = [n for n in range(len(columns)) if all(isinstance(row[n], str) and row[n] for row in rows)]
+    lines: dict[tuple[str, ...], list[str]] = {}
+    longest: list[str] = []
+    for number, (_, table) in enumerate(runs):
+        for row in table["rows"]:
+            numbers = [n for n in range(len(row)) if n not in words]
+            head, values = merged([table["columns"][n] for n in numbers], [cell(row[n]) for n in numbers])
+            longest = max(longest, head, key=lambda columns: len("".join(columns)))
+            key = tuple(cell(row[n]) for n in words)
+            line = lines.setdefault(key, [*key, *[""] * len(runs)])
+            line[len(words) + number] = "; ".join(value or "-" for value in values)
+    yield f"A machine's numbers: {'; '.join(longest)}.\n"
+    head = [columns[n] for n in words] + [processor for processor, _ in runs]
+    yield f"| {' | '.join(head)} |\n|{'---|' * len(head)}"
+    yield from (f"| {' | '.join(line)} |" for line in lines.values())
+
+
+def joined(title: str, runs: list[Run]) -> Iterator[str]:
+    """One table of the same title on every processor."""
+    yield f"### {title}\n"
+    yield from alone(runs[0][1]) if len(runs) == 1 else side_by_side(runs)
     yield from (f"\n{note}" for _, table in runs for note in table.get("notes", ()))
     yield from (f"\n{processor}{when(table)}: `{table['command']}`." for processor, table in runs)
     yield ""
@@ -76,6 +101,8 @@ def page() -> str:
     """docs/results/performance.md."""
     parts, results = [HEAD], measured()
     for heading, (benchmarks, about) in SECTIONS.items():
+        if not any(result["benchmark"] in benchmarks for result in results):
+            continue
         parts.append(f"## {heading}\n\n{about}\n")
         tables: dict[str, list[Run]] = {}
         for name in benchmarks:

@@ -142,12 +142,6 @@ class Known:
         known = loops().judge(mean, classes, self._whiten, self._placed, line, SLOPE, probabilities)
         return Judged(probabilities, max(known, 0.0), known < 0)
 
-    def at(self, steps: int) -> "Known":
-        """The same for windows of up to `steps` shorter steps: each is judged as the window that lasts as long."""
-        place = np.arange(steps) * self.longest // steps
-        lines = Lines(*(getattr(self.lines, f.name)[place] for f in fields(Lines)))
-        return Known(self.layers, self.distance, lines)
-
     def state(self) -> dict[str, NDArray]:
         """Everything as arrays, float32: what a checkpoint holds."""
         lines = np.stack([getattr(self.lines, f.name) for f in fields(Lines)]).astype(np.float32)

@@ -12,7 +12,7 @@ from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
 from service.http.logs import event
 from service.http.shares import address_of
 from service.runtime import Runtime
-from service.scheduler.registry import UnknownModel, WrongBin
+from service.scheduler.registry import UnknownModel
 from service.settings import Settings
 from service.stream.cameras import Cameras, UnknownCamera
 from service.stream.live import Live
@@ -53,11 +53,9 @@ async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> Non
         await relay(socket, runtime, cameras, hello)
         return
     try:
-        model = runtime.registry.get(hello.model, hello.bin_ms)
+        model = runtime.registry.get(hello.model)
     except UnknownModel:
         raise Ended(1008, "no model of that name") from None
-    except WrongBin as error:
-        raise Ended(1008, str(error)) from None
     gauge = runtime.metrics.sessions.labels(model.name)
     gauge.inc()
     begin = time.monotonic()

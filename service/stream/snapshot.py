@@ -21,8 +21,8 @@ from models.steps import OTHER, Readout
 from service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 4
-TENSORS = frozenset({"readout", "steady", "evidence", "open", "since"})  # beside the membranes
+FORMAT = 3
+TENSORS = frozenset({"readout", "steady", "evidence", "open"})  # beside the membranes
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
@@ -51,7 +51,6 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
     values: dict[str, Any] = {
         "format": FORMAT,
         "model": session.classifier.name,
-        "bin_us": session.classifier.contract.bin_us,
         "sensor": [session.sensor.width, session.sensor.height],
         "seen": track.readout.seen,
         "spikes": track.spikes,
@@ -66,8 +65,6 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
     if session.binner is not None:
         bins = session.binner.snapshot()
         tensors["open"] = torch.from_numpy(bins.open.copy())
-        if bins.since is not None:
-            tensors["since"] = torch.from_numpy(bins.since.copy())
         values["binner"] = {"origin": bins.origin, "last": bins.last, "reset": bins.reset, "n_open": bins.n_open}
     tensors["values"] = torch.from_numpy(np.frombuffer(json.dumps(values).encode(), np.uint8).copy())
     return sign(save(tensors), key)
@@ -92,8 +89,6 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
     track, sensor = session.track, session.sensor
     if values["format"] != FORMAT or values["model"] != session.classifier.name:
         raise ValueError
-    if values["bin_us"] != session.classifier.contract.bin_us:
-        raise ValueError
     if values["sensor"] != [sensor.width, sensor.height]:
         raise ValueError
     if any(not key.startswith("state.") and key not in TENSORS for key in tensors):
@@ -116,9 +111,9 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
         origin = None if kept["origin"] is None else whole(kept["origin"])
         if type(kept["reset"]) is not bool:
             raise ValueError
-        opened, since = tensors["open"].numpy(), tensors["since"].numpy() if "since" in tensors else None
-        carried = OpenBin(origin, whole(kept["last"]), kept["reset"], whole(kept["n_open"]), opened, since)
-        session.binner.restore(carried)
+        session.binner.restore(
+            OpenBin(origin, whole(kept["last"]), kept["reset"], whole(kept["n_open"]), tensors["open"].numpy())
+        )
     track.readout = Readout(track.readout.steps, readout, seen)
     track.steady = replace(track.steady, mean=steady, evidence=evidence, index=index)
     session.rest.quiet = whole(values["quiet"])
