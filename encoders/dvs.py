@@ -100,6 +100,14 @@ class StreamBinner:
             self._add(segment, int(ordered[-1]), bins)
         return bins
 
+    def look(self, t_us: int) -> list[Bin]:
+        """The source was looked at and nothing came: bins begin at `t_us`, or go on to it, as at an event."""
+        bins: list[Bin] = []
+        self._begin(t_us, bins)
+        self._last = max(self._last, t_us)
+        self._close_until(t_us, bins)
+        return bins
+
     def tick(self, now_us: int) -> list[Bin]:
         """Close the bins that end by `now_us` on the events' clock, at most `gap_us` beyond the newest event."""
         bins: list[Bin] = []

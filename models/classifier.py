@@ -64,6 +64,20 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
     return StreamBinner(encoder_for(contract, sensor))
 
 
+def bins_of(events: np.ndarray, sight: Sight, binner: StreamBinner) -> list[Bin]:
+    """The bins that a packet closes, through what the network is shown of it.
+
+    Behind a window time goes by every event, seen or not: a scene without a drawing is steps in which there is nothing.
+    """
+    if not sight.windowed or not len(events):
+        return binner.push(sight(events))
+    bins: list[Bin] = []
+    passed = np.diff(events["t"])
+    for part in np.split(events, np.flatnonzero((passed > binner.gap_us) | (passed < -binner.back_us)) + 1):
+        bins += binner.look(int(part["t"][0])) + binner.push(sight(part)) + binner.look(int(part["t"].max()))
+    return bins
+
+
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
 
 
@@ -236,7 +250,8 @@ class Classifier:
         sight = sight or sight_for(contract, sensor)
         binner = binner_for(contract, sight.size)
         rest, closed = self.rest(), False
-        for b in chain(chain.from_iterable(map(binner.push, map(sight, chain(head, packets)))), _flushed(binner)):
+        bins = chain.from_iterable(bins_of(packet, sight, binner) for packet in chain(head, packets))
+        for b in chain(bins, _flushed(binner)):
             closed = True
             yield rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset))
         if not closed:

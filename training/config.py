@@ -10,8 +10,8 @@ class Emulation:
 
     emulated: Literal["", "mnist"] = ""  # images that join the training set as emulated events
     emulated_count: int = 10_000  # how many of them
-    repeat: int = 1  # how often each recording stands in the training set beside emulated ones
-    sheets: int = 0  # digits on sheets of paper, held before an event camera, that join too: so many clips
+    repeat: int = 1  # how often each recording, and each film, stands in the training set beside emulated ones
+    sheets: int = 0  # digits on sheets of paper, held before a webcam or an event camera, that join: so many clips
     noise_hz: float = 0.0  # sensor noise added to recordings and emulated ones: up to so many events a pixel a second
     hot: float = 0.0  # and up to this share of pixels that never rest
 

@@ -83,7 +83,14 @@ def _show(path: Path, predictions: "Iterable[Prediction]", args: argparse.Namesp
 
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
-    return f"{path}: {p.label} ({max(p.probabilities):.1%}) after step {p.step}, {_cost(p, classifier.origin)}"
+    return f"{path}: {_said(p, classifier.labels)} after step {p.step}, {_cost(p, classifier.origin)}"
+
+
+def _said(p: "Prediction", labels: tuple[str, ...]) -> str:
+    """The label and how sure it is; of what is no class of the model, the class that is nearest to it."""
+    if p.label == labels[p.index]:
+        return f"{p.label} ({max(p.probabilities):.1%})"
+    return p.label if p.label == "nothing" else f"{p.label} (nearest: {labels[p.index]})"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from encoders.events import SensorSize
 from encoders.gaze.window import Window
+from models.known import UNKNOWN
 from models.steps import Prediction
 
 Picture = np.ndarray  # uint8 [H, W, 3], RGB
@@ -175,7 +176,8 @@ def draw(
     _card(canvas, MARGIN, top, width - 2 * MARGIN, STRIP)
     if prediction is not None:
         best = labels.index(steady) if steady in labels else prediction.index
-        _label(canvas, steady or prediction.label, prediction.probabilities[best], 2 * MARGIN, top, width // 4)
+        said = steady or prediction.label
+        _label(canvas, said, note(said, labels, best, prediction), 2 * MARGIN, top, width // 4)
         _bars(canvas, prediction, labels, best, width // 4 + MARGIN, top + 14, width * 7 // 20, STRIP - 28)
     if history is not None and len(history) > 1:
         _traces(canvas, history, width * 5 // 8 + MARGIN, top + 16, width * 3 // 8 - 3 * MARGIN, STRIP - 32)
@@ -208,10 +210,17 @@ def _card(canvas: Picture, left: int, top: int, width: int, height: int) -> None
     cv2.rectangle(canvas, (left, top), (left + width, top + height), LINE, 1)
 
 
-def _label(canvas: Picture, steady: str, share: float, left: int, top: int, width: int) -> None:
+def note(said: str, labels: Sequence[str], best: int, prediction: Prediction) -> str:
+    """What stands below a label: how sure it is, or which class is nearest to what is unknown."""
+    if said in labels:
+        return f"{prediction.probabilities[best]:.0%} sure"
+    return f"nearest: {labels[best]}" if said == UNKNOWN else ""
+
+
+def _label(canvas: Picture, steady: str, below: str, left: int, top: int, width: int) -> None:
     size = 72 if len(steady) <= 3 else max(22, min(52, int(1.55 * (width - MARGIN) / len(steady))))
     _text(canvas, steady, left, top + 96, size, INK, bold=True)
-    _text(canvas, f"{share:.0%} sure", left, top + 134, 19, INK_2)
+    _text(canvas, below, left, top + 134, 19, INK_2)
 
 
 def _bars(

@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.common import report
 from benchmarks.real_input.judge import noisy_right, watch
 from benchmarks.real_input.motions import rows as rows_of_motions
+from benchmarks.real_input.nothing import rows as rows_of_nothing
 from benchmarks.real_input.scenes import HARDER, Kind, clips, pen
 from benchmarks.real_input.unknown import rows as rows_of_unknown
 from models.classifier import Classifier
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=60, help="pictures, or clips, a row")
     parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
-    parser.add_argument("--only", choices=("pictures", "clips", "noise", "unknown", "motions"), help="one table")
+    parser.add_argument("--only", choices=("pictures", "clips", "noise", "nothing", "unknown", "motions"), help="one table")
     parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
     parser.add_argument("--model", help="in place of the shipped ones: a name or a folder")
     report.option(parser)
@@ -123,6 +124,8 @@ def main() -> None:
         films(classifiers[0], digits, photos, args.seed, args.count)
     if args.only in (None, "noise"):
         noise(classifiers[0], args.root, tuning=args.tuning)
+    if args.only in (None, "nothing"):
+        rows_of_nothing(classifiers[0], photos, args.root, args.seed, args.count)
     if args.only in (None, "unknown"):
         for name in (*MODELS, "motions"):
             rows_of_unknown(Classifier.load(find(name)), args.root, 5 * args.count, args.seed)

@@ -86,9 +86,14 @@ def motions(classifier: Classifier, seed: int, labels: tuple[str, ...] = ()) -> 
         yield classifier.event_inputs(events, size), labels.index(name) if labels else -1
 
 
+def film_paths(root: Path) -> list[Path]:
+    """Videos of people and traffic."""
+    return sorted(path for path in (root / "videos").rglob("*") if path.suffix in (".mp4", ".mkv"))
+
+
 def films(classifier: Classifier, root: Path) -> Things:
     """People and traffic before an emulated camera, one read-out after the other."""
-    for path in sorted((root / "videos").rglob("*.mp4")):
+    for path in film_paths(root):
         film, eye, parts = cv2.VideoCapture(str(path)), Emulator(FRAME), []
         rate = film.get(cv2.CAP_PROP_FPS) or 30
         for n in range(240):

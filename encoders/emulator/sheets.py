@@ -21,7 +21,8 @@ Grey = NDArray[np.uint8]
 class Sheet:
     """How one sheet is held and lit. Lengths are shares of the picture's height."""
 
-    page: Grey  # [H, W], the sheet with its drawing
+    page: Grey  # [H, W], the sheet with its drawing in the middle
+    size: int  # pixels a side that the drawing was scaled to
     desk: Grey  # of the sensor's size
     shake: float  # amplitude of the sway
     angle: float  # degrees
@@ -56,6 +57,7 @@ def draw_sheet(digit: Grey, sensor: SensorSize, random: np.random.Generator) -> 
         page = cv2.copyMakeBorder(page, case, case, case, case, cv2.BORDER_CONSTANT, value=20)
     return Sheet(
         page.clip(0, 255).astype(np.uint8),
+        size,
         texture((height, width), random),
         random.uniform(0.004, 0.045),
         random.uniform(-14, 14),

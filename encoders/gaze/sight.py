@@ -5,7 +5,7 @@ import numpy as np
 from encoders.events import Events, SensorSize
 from encoders.gaze.activity import ActivityWindow
 from encoders.gaze.window import Window
-from encoders.preprocess.filters import BackgroundActivity, NoiseGate
+from encoders.preprocess.filters import BackgroundActivity, HotPixels, NoiseGate
 
 LEAST_SIDE = 64  # sensors with a shorter side see the drawing alone, as those of N-MNIST
 
@@ -14,7 +14,8 @@ class Sight:
     """Packets of a `sensor` in, events of a sensor of `size` out; the same events however the stream is cut.
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
-    filter, 0 for none; without a window it acts only where there is noise (`NoiseGate`). `follow`: look through a
+    filter, 0 for none; without a window it acts only where there is noise (`NoiseGate`), with one, pixels that never
+    rest in the first second are silent afterwards (`HotPixels`). `follow`: look through a
     window that follows the drawing; `fixed`: through one of the user's. Events off the sensor are dropped and counted
     in `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
     """
@@ -29,10 +30,13 @@ class Sight:
     ) -> None:
         self.sensor = sensor
         self.n_events = self.n_kept = self.n_outside = 0
+        self._told = 0, 0  # n_events and n_kept at the last `news`
         follow = follow and min(sensor.width, sensor.height) >= LEAST_SIDE
-        kind = BackgroundActivity if follow or fixed else NoiseGate
+        live = follow or fixed is not None
+        kind = BackgroundActivity if live else NoiseGate
         self._filter = kind(sensor, filter_us) if filter_us else None
-        self._window = ActivityWindow(sensor, small, fixed) if follow or fixed else None
+        self._hot = HotPixels(sensor) if filter_us and live else None
+        self._window = ActivityWindow(sensor, small, fixed) if live else None
         self.size = small if self._window else sensor
 
     @property
@@ -41,9 +45,20 @@ class Sight:
         return self._window.window if self._window else None
 
     @property
+    def windowed(self) -> bool:
+        """Whether only what lies in a window is let through."""
+        return self._window is not None
+
+    @property
     def plain(self) -> bool:
         """Whether everything is let through."""
         return self._filter is None and self._window is None
+
+    def news(self) -> tuple[int, int]:
+        """Events that were kept, and that were filtered out, since the last call."""
+        came, kept = self.n_events - self._told[0], self.n_kept - self._told[1]
+        self._told = self.n_events, self.n_kept
+        return kept, came - kept
 
     def __call__(self, events: Events) -> Events:
         if self.plain:
@@ -55,6 +70,8 @@ class Sight:
             self.n_outside += len(events) - int(np.count_nonzero(inside))
             events = events[inside]
         self.n_events += len(events)
+        if self._hot is not None:
+            events = self._hot(events)
         if self._filter is not None:
             events = self._filter(events)
         self.n_kept += len(events)

@@ -14,6 +14,7 @@ from encoders.events import Events, EventsError, SensorSize
 NEVER_US = -(2**62)
 GATE_US = 5_000
 GATE_FRESH = 0.15  # weight of the newest interval
+LONELY = 3  # times the events of the pixels around it that a hot pixel has
 
 
 class Refractory:
@@ -77,7 +78,8 @@ class NoiseGate:
 
 
 class HotPixels:
-    """Learn for `learn_us` which pixels fire far more than all (above mean + `deviations` standard deviations).
+    """Learn for `learn_us` which pixels fire far more than all (above mean + `deviations` standard deviations) and than
+    those around them (above LONELY times the third of 3x3: an edge that is never still is no hot pixel).
 
     While it learns everything passes; then the hot pixels are silent. `mask` [H, W] holds them.
     """
@@ -100,7 +102,9 @@ class HotPixels:
         if not len(rest):
             return events
         limit = self._counts.mean() + self.deviations * self._counts.std()
-        self.mask, self._counts = self._counts > limit, None
+        squares = np.lib.stride_tricks.sliding_window_view(np.pad(self._counts.astype(np.int32), 1), (3, 3))
+        third = np.partition(squares.reshape(*self.mask.shape, 9), 6)[..., 6]
+        self.mask, self._counts = (self._counts > limit) & (self._counts > LONELY * third), None
         return np.concatenate([learned, rest[~self.mask[rest["y"], rest["x"]]]])
 
 

@@ -50,6 +50,10 @@ class Metrics:
         self.dropped = Counter(
             "spikesight_dropped_steps_total", "inputs of streams that were skipped", ["model"], registry=registry
         )
+        self.events = Counter(
+            "spikesight_events_total", "events of streams, kept or dropped by the filter", ["model", "filter"],
+            registry=registry,
+        )  # fmt: skip
         self.refused = Counter("spikesight_refused_total", "requests refused", ["reason"], registry=registry)
 
     def ticker(self, model: str) -> Callable[[Tick], None]:

@@ -96,12 +96,19 @@ class Live:
             await self.unsent(max(0, core.max_pending - len(batch.inputs)))
         inputs, messages = core.admit(batch)
         self.say(messages)
+        self.count()
         if core.dropped > before:
             self.runtime.metrics.dropped.labels(self.model.name).inc(core.dropped - before)
         try:
             self.model.scheduler.submit(self.job, inputs)
         except Stopped:
             raise Ended(1012) from None
+
+    def count(self) -> None:
+        """What the filter made of the events so far, for /metrics."""
+        if (sight := self.core.session.sight) is not None:
+            for name, count in zip(("kept", "dropped"), sight.news()):
+                self.runtime.metrics.events.labels(self.model.name, name).inc(count)
 
     async def unsent(self, at_most: int) -> None:
         """Wait until so few inputs have unsent answers."""

@@ -16,7 +16,7 @@ from encoders.events import SensorSize
 from encoders.gaze.eye import Eye
 from encoders.gaze.sight import Sight
 from encoders.gaze.window import Window
-from models.classifier import Classifier, binner_for, sight_for
+from models.classifier import Classifier, binner_for, bins_of, sight_for
 from models.steps import Answer, Input, Outcome, SessionError, Steady
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
@@ -76,7 +76,7 @@ class Session:
         if self.binner is None or self.sight is None:
             raise SessionError("this model takes images, not events")
         self.seen = events
-        bins = self.binner.push(self.sight(events))
+        bins = bins_of(events, self.sight, self.binner)
         if len(events) and not self.sight.plain:  # time goes on, whatever was let through
             bins += self.binner.tick(int(events["t"][-1]))
         return self._inputs(bins)
@@ -103,7 +103,7 @@ class Session:
             if self._emulator is None:
                 self._emulator = Emulator(self.sensor, self.pixels)
             inputs = self.push(self._emulator.push(gray, t_us))
-        return inputs + self._inputs(self.binner.tick(t_us))
+        return inputs + self._inputs(self.binner.look(t_us))
 
     def _look_with(self, sensor: SensorSize) -> None:
         """Make ready for frames of another size."""

@@ -102,6 +102,15 @@ def test_silence_closes_bins_up_to_the_gap_and_no_further() -> None:
     assert last.start_us == 5_000_000_001
 
 
+def test_a_source_that_is_looked_at_goes_on_without_events() -> None:
+    binner = StreamBinner(ENCODER)
+    bins = [b for t_us in range(500, 3_000_000, 500) for b in binner.look(t_us)]
+    assert [b.start_us for b in bins] == list(range(500, 2_999_000, 1_000))
+    assert not any(b.reset or b.n_events or b.x.any() for b in bins)
+    assert binner.look(9_000_000)[-1].end_us == 2_999_500 + 1_000_000, "one gap, as after events"
+    assert binner.look(9_001_000)[0].reset
+
+
 def test_a_clock_restart_resets_and_loses_nothing() -> None:
     early, late = random_events(100, 3000, 3), random_events(100, 3000, 4)
     late["t"] += 10_000_000

@@ -7,9 +7,11 @@ import numpy as np
 
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
-from encoders.emulator.sheets import draw_sheet, frames
-from encoders.events import SensorSize
+from encoders.emulator.sheets import Grey, Sheet, draw_sheet, frames
+from encoders.events import Events, SensorSize
+from encoders.gaze.eye import Eye
 from encoders.gaze.sight import Sight
+from encoders.gaze.window import NEAR, SHARE, Window
 from training.config import TrainConfig
 from training.data.cache import cached, contract_key, encoder, filtered, frame_shape, noise_key, noisy
 from training.data.images import find_idx, read_idx
@@ -18,6 +20,7 @@ from training.data.sets import Frames
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film sheets, as often as listed
 FOUND_US = 400_000  # after which a clip's drawing has been found
 WINDOWS = 3  # samples of a clip
+INK = 20 / 28  # of an image of MNIST that its digit takes
 
 
 def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int]) -> Frames:
@@ -41,34 +44,52 @@ def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[i
     return Frames(binned, labels[chosen].astype(np.int64))
 
 
-def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int]) -> Frames:
-    """`sheets` clips of the last MNIST training images but those left out, drawn on paper and held before a camera.
+def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int], clips: range) -> Frames:
+    """Clips of MNIST training images on paper, held before a camera; `clips` counts them from the last image down,
+    those left out not counted.
 
-    Each clip gives WINDOWS samples, one after the other, of what the window that follows the drawing leaves.
+    A webcam and an event camera take turns. Each clip gives up to WINDOWS samples, one after the other, of what a live
+    stream shows the network while it looks at the digit.
     """
     root = Path(config.root)
     images_path = find_idx(root, "mnist", "train-images-idx3-ubyte")
     labels = read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte"))
     images = read_idx(images_path)
-    chosen = [index for index in reversed(range(len(images))) if index not in left_out][: config.emulation.sheets]
-    encode = encoder(config, sensor)
-    span_us = config.steps * config.bin_us
-
-    def samples() -> Iterator[np.ndarray]:
-        for index in chosen:
-            random = np.random.default_rng(index)
-            camera = CAMERAS[int(random.integers(len(CAMERAS)))]
-            eye, sight = Emulator(camera, seed=index), Sight(camera, sensor, config.filter_us, follow=True)
-            seconds = (FOUND_US + WINDOWS * span_us) / 1e6
-            film = frames(draw_sheet(images[index], camera, random), seconds, random)
-            events = np.concatenate([sight(eye.push(frame, t_us)) for t_us, frame in film])
-            for window in range(WINDOWS):
-                start = FOUND_US + window * span_us
-                begin, end = np.searchsorted(events["t"], [start, start + span_us])
-                yield encode(events[begin:end], start)[:, 0]
-
+    chosen = [index for index in reversed(range(len(images))) if index not in left_out][clips.start : clips.stop]
     key = {"sheets": [images_path.stat().st_size, chosen], "sensor": str(sensor), "contract": contract_key(config)}
-    binned = cached(Path(config.cache), key, len(chosen) * WINDOWS, frame_shape(config), samples(), "filming sheets")
+    films = (_filmed(images[index], config, sensor, index) for index in chosen)
+    shape = (WINDOWS, *frame_shape(config))
+    binned = cached(Path(config.cache), key, len(chosen), shape, films, "filming sheets").reshape(-1, *shape[1:])
     full = np.flatnonzero(binned.reshape(len(binned), config.steps, -1).any(2).sum(1) > config.steps // 2)
-    kept = cached(Path(config.cache), {**key, "kept": True}, len(full), frame_shape(config), iter(binned[full]), "kept")
+    kept = cached(Path(config.cache), {**key, "kept": True}, len(full), shape[1:], iter(binned[full]), "kept")
     return Frames(kept, np.repeat(labels[chosen], WINDOWS)[full].astype(np.int64))
+
+
+def _filmed(digit: Grey, config: TrainConfig, sensor: SensorSize, seed: int) -> np.ndarray:
+    """uint8 [WINDOWS, T, 2, H, W] of one clip of a digit, uint8 [28, 28]; blank where something else is looked at."""
+    random, span_us = np.random.default_rng(seed), config.steps * config.bin_us
+    camera = CAMERAS[int(random.integers(len(CAMERAS)))]
+    eye = Eye(sensor) if seed % 2 else Emulator(camera, seed=seed)
+    sight = Sight(camera if isinstance(eye, Emulator) else sensor, sensor, config.filter_us, follow=True)
+    sheet, parts, astray = draw_sheet(digit, camera, random), list[Events](), list[int]()
+    for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):
+        parts.append(sight(eye.push(frame, t_us)))
+        if not _holds(eye.window if isinstance(eye, Eye) else sight.window, sheet):
+            astray.append(t_us)
+    events, out = np.concatenate(parts), np.zeros((WINDOWS, *frame_shape(config)), np.uint8)
+    for window in range(WINDOWS):
+        start = FOUND_US + window * span_us
+        if not any(start <= t_us < start + span_us for t_us in astray):
+            begin, end = np.searchsorted(events["t"], [start, start + span_us])
+            out[window] = encoder(config, sensor)(events[begin:end], start)[:, 0]
+    return out
+
+
+def _holds(window: Window | None, sheet: Sheet) -> bool:
+    """Whether a sheet's drawing, which sways about the picture's middle, is what the window holds."""
+    if window is None:
+        return False
+    height, width = sheet.desk.shape
+    off = max(abs(window.left + (window.side - width) / 2), abs(window.top + (window.side - height) / 2))
+    usual = sheet.size * INK / SHARE
+    return off < NEAR * sheet.size and 0.6 * usual < window.side < 1.5 * usual

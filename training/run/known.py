@@ -19,10 +19,10 @@ from models.engine.engine import Engine, can_run
 from models.known import Known, Windows, fit_known, running_mean, softmax
 from models.known.rates import Rates, layers_to_watch
 from training.data import Data, Frames
-from training.data.emulated import emulate_mnist
+from training.data.emulated import emulate_mnist, film_sheets
 from training.step.batches import evaluation_input, seeded, training_input
 
-MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
+MOST_TRAINING, MOST_VALIDATION, SPARE, SPARE_CLIPS = 6000, 4000, 500, 250  # samples
 BATCH = 32
 Look = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to (logits [T, N, K], rates [T, N, S])
@@ -109,18 +109,19 @@ def _training_parts(data: Data) -> list[Frames]:
 
 
 def _validation_parts(data: Data) -> list[Frames]:
-    """The validation split, and fresh emulations where the network was trained on some.
-
-    What else joined the training has no split: it widens the distance and moves no line.
-    """
+    """The validation split, and fresh emulations and films where the network is to know some."""
     parts, config = [_some(data.val, MOST_VALIDATION)], data.config
-    if config.emulation.emulated == "mnist":
-        shown = shown_images_of(data.split["train"]) | shown_images_of(data.split["val"])
-        used = frozenset(range(config.emulation.emulated_count + len(shown)))
-        emulation = replace(config.emulation, emulated_count=SPARE)
-        spare = emulate_mnist(replace(config, emulation=emulation), data.sensor, used | shown)
-        parts += [spare] if len(spare) else []
-    return parts
+    emulation = config.emulation
+    if emulation.emulated == "mnist":
+        validation = shown_images_of(data.split["val"])
+        shown = shown_images_of(data.split["train"]) | validation
+        used = frozenset(range(emulation.emulated_count + len(shown)))
+        fresh = replace(emulation, emulated_count=SPARE)
+        parts.append(emulate_mnist(replace(config, emulation=fresh), data.sensor, used | shown))
+        if emulation.sheets:
+            clips = range(emulation.sheets, emulation.sheets + SPARE_CLIPS)
+            parts.append(film_sheets(config, data.sensor, validation, clips))
+    return [part for part in parts if len(part)]
 
 
 def shown_images_of(names: list[str]) -> frozenset[int]:

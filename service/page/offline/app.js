@@ -79,7 +79,7 @@ async function frame(canvas, captureMs) {
   const { data } = canvas.getContext("2d").getImageData(0, 0, FRAME.width, FRAME.height);
   const tUs = Math.round(captureMs * 1000);
   const seen = emulator.push(luma(data), tUs);
-  await take(seen, FRAME, [...binner.push(seen), ...binner.tick(tUs)]);
+  await take(seen, FRAME, [...binner.push(seen), ...binner.look(tUs)]);
 }
 
 let playedMs = 0;

@@ -98,6 +98,13 @@ export class StreamBinner {
     this.nOpen++;
   }
 
+  /** The source was looked at and nothing came: bins begin at tUs, or go on to it, as at an event. */
+  look(tUs) {
+    const bins = [];
+    this.reach(tUs, bins);
+    return bins;
+  }
+
   /** Close the bins that end by nowUs, at most a gap beyond the newest event. */
   tick(nowUs) {
     const bins = [];

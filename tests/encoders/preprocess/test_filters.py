@@ -92,6 +92,19 @@ def test_hot_pixels_are_silenced_after_learning() -> None:
     assert (kept["t"] < 100_000).sum() == (events["t"] < 100_000).sum() or len(late)
 
 
+def test_an_edge_that_is_never_still_is_no_hot_pixel() -> None:
+    events = random_events(4000, 3)
+    events["x"][::4], events["y"][::4] = 5, 6
+    edge, n = slice(1, None, 2), np.arange(2000)
+    events["x"][edge], events["y"][edge] = 14 + n % 3, n // 3 % 8  # three pixels wide, as it moves
+    hot = HotPixels(SIZE, 100_000, deviations=1.0)
+    assert hot.mask.sum() == 0
+    kept = hot(events)
+    assert np.argwhere(hot.mask).tolist() == [[6, 5]]
+    late = kept["t"] >= events["t"][0] + 100_000
+    assert ((kept["x"] == 15) & late).any()
+
+
 def test_eventcv_agrees() -> None:
     events = random_events(3000, 4)
     table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)

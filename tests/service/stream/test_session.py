@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from encoders.emulator.pixels import Emulator
 from encoders.events import SensorSize, empty_events, make_events
 from models.classifier import Classifier, Stepper
 from models.neurons.state import State
+from models.shipped import find
 from models.steps import Answer, SessionError
-from service.stream.session import Session, pieces
+from service.stream.session import Session, luma, pieces
 from service.stream.snapshot import SnapshotError, pack, unpack
+from tests.support.browsing import digit_on_paper
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.samples import some_events
 from tests.support.streams import Alone
@@ -42,6 +45,42 @@ def test_any_cutting_gives_the_offline_logits(seed: int, cuts: list[int], width:
         answers += alone.step(alone.session.push(part))
     answers += alone.step(alone.session.flush())
     assert logits(answers) == offline(events, sensor=sensor)
+
+
+@pytest.mark.parametrize("pieces", [2, 9, 50])
+def test_behind_a_window_time_goes_by_what_came_however_it_is_cut(pieces: int) -> None:
+    classifier, sensor = tiny(replace(EVENT_CONTRACT, window="drawing")), SensorSize(96, 80)
+    jumps = [some_events(300, seed=n, size=(96, 80)) for n in range(3)]
+    jumps[1]["t"] += 60_000_000
+    events = np.concatenate(jumps)  # silence for a minute, then a clock that begins anew
+    session = Session(classifier, sensor)
+    inputs = [given for part in np.array_split(events, pieces) for given in session.push(part)]
+    inputs += session.flush()
+    whole = classifier.event_inputs(events, sensor)
+    assert [tuple(given)[1:] for given in inputs] == [tuple(given)[1:] for given in whole]
+    assert all(np.array_equal(a.x, b.x) for a, b in zip(inputs, whole))
+    span = int(jumps[0]["t"][-1] - jumps[0]["t"][0])
+    assert len(whole) >= 3 * (span // EVENT_CONTRACT.bin_us), "though no drawing is there"
+    assert sum(given.reset for given in whole) == 2
+
+
+@pytest.mark.parametrize("seen_as", ["frames", "events"])
+def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None:
+    classifier, random = Classifier.load(find("nmnist")), np.random.default_rng(0)
+    sensor = SensorSize(320, 240)
+    alone, camera = Alone(Session(classifier, sensor)), Emulator(sensor)
+    said: list[str] = []
+    for n in range(75):
+        digit = digit_on_paper(n / 5)[::2, ::2] if n >= 40 else np.full((240, 320, 3), 128, np.uint8)
+        frame = (digit + random.normal(0, 8, digit.shape)).clip(0, 255).astype(np.uint8)
+        t_us = (n + 1) * 33_333
+        live = alone.session
+        given = live.frame(frame, t_us) if seen_as == "frames" else live.push(camera.push(luma(frame), t_us))
+        said += [answer.prediction.label for answer in alone.step(given)]
+        if n == 39:
+            assert len(said) > 35
+            assert set(said) == {"nothing"}
+    assert said[-1] == "3"
 
 
 def test_a_long_silence_is_a_gap_that_resets() -> None:
