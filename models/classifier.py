@@ -175,7 +175,7 @@ class Classifier:
 
     def rest(self) -> Rest:
         """What wakes the network in a new stream of events; never, for a model that does not know what nothing is."""
-        active = 0.0 if self.known is None else float(self.known.lines.active[-1])
+        active = 0.0 if self.known is None else float(self.known.active[-1])
         return Rest(active, self.contract.horizon)
 
     @torch.inference_mode()

@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=60, help="pictures, or clips, a row")
     parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
-    parser.add_argument("--only", choices=("pictures", "clips", "noise", "nothing", "unknown", "motions"), help="one table")
+    parser.add_argument(
+        "--only", choices=("pictures", "clips", "noise", "nothing", "unknown", "motions"), help="one table"
+    )
     parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
     parser.add_argument("--model", help="in place of the shipped ones: a name or a folder")
     report.option(parser)

@@ -109,7 +109,9 @@ def labelled(classifier: Classifier, film: Film) -> dict[Seen, float]:
 def rows(classifier: Classifier, photos: list[Path], root: Path, seed: int, count: int) -> None:
     """Print and keep the table."""
     report.table("what is no digit", "input", "seen as", "clips", "without a label, %", "clips without any")
-    print(f"\n| no digit, {count} clips, seed {seed}, {classifier.name} | seen as | without a label | clips without any |")
+    print(
+        f"\n| no digit, {count} clips, seed {seed}, {classifier.name} | seen as | without a label | clips without any |"
+    )
     print("|---|---|---|---|")
     for name in ROWS:
         shares = [labelled(classifier, film) for film in films(name, photos, root, seed, count)]

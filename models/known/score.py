@@ -6,7 +6,8 @@ Two scores of a window, neither of which has seen what it must reject, standardi
   the covariance shared by the classes. The square root gives counts of any rate the same variance.
 * the energy, -log sum exp of the mean logits (Liu et al. 2020).
 
-Both are running means over steps, as the logits are, and every number below is kept for each length of the window.
+Both are running means over steps, as the logits are, and every number below is kept for each length of the window and
+each kind of input (recordings, films): one covariance for all would blur what each of them is like.
 """
 
 from collections.abc import Sequence
@@ -123,37 +124,60 @@ def energy(logits: Floats) -> Floats:
     return -most - np.log(np.exp(logits - most[..., None]).sum(-1))
 
 
-class Known:
-    """The judgement that a checkpoint carries: the distance, the layers it looks at, and the lines."""
+class Kind(NamedTuple):
+    """One kind of input that a network knows: where its rates lie, and what is read off its validation data."""
 
-    def __init__(self, layers: int, distance: ClassDistance, lines: Lines) -> None:
-        self.layers, self.distance, self.lines = layers, distance, lines
-        self.width = distance.centres.shape[1]  # R
-        self.longest = len(lines.kept)
-        self._whiten = np.ascontiguousarray(distance.whiten.T)  # as the compiled loops walk through them
-        self._placed = np.ascontiguousarray(distance.centres @ distance.whiten.T).T.copy()
-        self._rows = np.stack([getattr(lines, f.name) for f in fields(Lines)], 1)
+    distance: ClassDistance
+    lines: Lines
+
+
+class Known:
+    """The judgement that a checkpoint carries: the layers it looks at, and each kind of input that it knows.
+
+    An input is as familiar as to the kind it is most familiar to. Temperature and active inputs are the same in all.
+    """
+
+    def __init__(self, layers: int, kinds: Sequence[Kind]) -> None:
+        self.layers, self.kinds = layers, tuple(kinds)
+        self.width = kinds[0].distance.centres.shape[1]  # R
+        self.longest = len(kinds[0].lines.kept)
+        distances = [kind.distance for kind in kinds]
+        self._whiten = np.stack([d.whiten.T for d in distances])  # as the compiled loops walk through them
+        self._placed = np.stack([(d.centres @ d.whiten.T).T for d in distances])
+        self._rows = np.stack([np.stack(rows_of(kind.lines), 1) for kind in kinds], 1)  # [T, G, 8]
+
+    @property
+    def temperature(self) -> Floats:
+        """Of the softmax, float64 [T] by the window's length."""
+        return self.kinds[0].lines.temperature
+
+    @property
+    def active(self) -> Floats:
+        """Active inputs a step, float64 [T]; fewer are nothing."""
+        return self.kinds[0].lines.active
 
     def judge(self, mean: Floats, classes: int, steps: int) -> Judged:
         """A window of `steps` steps: the means a step of its logits [classes], its rates [R] and, at the end, its count
         of active inputs, one after another.
         """
-        line, probabilities = self._rows[min(steps, self.longest) - 1], np.empty(classes)
-        known = loops().judge(mean, classes, self._whiten, self._placed, line, SLOPE, probabilities)
+        lines, probabilities = self._rows[min(steps, self.longest) - 1], np.empty(classes)
+        known = loops().judge(mean, classes, self._whiten, self._placed, lines, SLOPE, probabilities)
         return Judged(probabilities, max(known, 0.0), known < 0)
 
     def state(self) -> dict[str, NDArray]:
-        """Everything as arrays, float32: what a checkpoint holds."""
-        lines = np.stack([getattr(self.lines, f.name) for f in fields(Lines)]).astype(np.float32)
-        return {**self.distance.state(), "lines": lines, "layers": np.array([self.layers], np.float32)}
+        """Everything as arrays, float32, a kind a row: what a checkpoint holds."""
+        states = [{**kind.distance.state(), "lines": np.stack(rows_of(kind.lines))} for kind in self.kinds]
+        stacked = {name: np.stack([state[name] for state in states]).astype(np.float32) for name in states[0]}
+        return {**stacked, "layers": np.array([self.layers], np.float32)}
 
     def facts(self) -> dict[str, Any]:
         """The same in words and lists, for those who judge elsewhere (the page without a server, an export)."""
-        lists = {
-            name: [float(f"{v:.7g}") for v in getattr(self.lines, name)] for name in (f.name for f in fields(Lines))
-        }
-        arrays = {name: np.round(array.astype(float), 6).tolist() for name, array in self.distance.state().items()}
-        return {**arrays, "lines": lists, "layers": self.layers, "slope": SLOPE}
+        kinds = []
+        for distance, lines in self.kinds:
+            lists = {f.name: [float(f"{v:.7g}") for v in getattr(lines, f.name)] for f in fields(Lines)}
+            arrays = {name: np.round(array.astype(float), 6).tolist() for name, array in distance.state().items()}
+            kinds.append({**arrays, "lines": lists})
+        return {"kinds": kinds, "layers": self.layers, "slope": SLOPE}
 
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "Known":
@@ -162,15 +186,31 @@ class Known:
             raise ValueError("it must have centres, whiten, lines and layers")
         if not all(np.isfinite(array).all() for array in state.values()):
             raise ValueError("it must be finite")
-        lines, layers = np.asarray(state["lines"], np.float64), state["layers"]
-        if lines.ndim != 2 or lines.shape[0] != len(fields(Lines)) or not lines.shape[1] or layers.shape != (1,):
-            raise ValueError("its lines must be [8, T]")
-        read = Lines(*lines)
-        if min(read.temperature.min(), read.distance_spread.min(), read.energy_spread.min()) <= 0:
-            raise ValueError("temperatures and spreads must be positive")
-        if not (read.kept > read.shown).all():
-            raise ValueError("the line of 99 % must lie above that of 95 %")
-        return cls(int(layers[0]), ClassDistance.from_state(state), read)
+        layers, parts = state["layers"], {name: array for name, array in state.items() if name != "layers"}
+        if all(array.ndim == 2 for array in parts.values()):  # of one kind, as earlier versions wrote it
+            parts = {name: array[None] for name, array in parts.items()}
+        shapes = {(array.ndim, len(array)) for array in parts.values()}
+        if len(shapes) != 1 or min(shapes)[0] != 3 or min(shapes)[1] < 1 or layers.shape != (1,):
+            raise ValueError("its arrays must have three axes, the first of them its kinds, and layers must be [1]")
+        kinds = [{name: array[number] for name, array in parts.items()} for number in range(min(shapes)[1])]
+        return cls(int(layers[0]), [Kind(ClassDistance.from_state(kind), checked(kind["lines"])) for kind in kinds])
+
+
+def rows_of(lines: Lines) -> list[Floats]:
+    """The fields one after another, float64 [T] each."""
+    return [getattr(lines, f.name) for f in fields(Lines)]
+
+
+def checked(rows: NDArray) -> Lines:
+    """Lines of an array [8, T]. Raises ValueError."""
+    if rows.shape[0] != len(fields(Lines)) or not rows.shape[1]:
+        raise ValueError("its lines must be [8, T]")
+    lines = Lines(*np.asarray(rows, np.float64))
+    if min(lines.temperature.min(), lines.distance_spread.min(), lines.energy_spread.min()) <= 0:
+        raise ValueError("temperatures and spreads must be positive")
+    if not (lines.kept > lines.shown).all():
+        raise ValueError("the line of 99 % must lie above that of 95 %")
+    return lines
 
 
 @dataclass(frozen=True)
@@ -182,6 +222,7 @@ class Windows:
     active: Floats  # [M, T]
     labels: NDArray[np.int64]  # [M]
     weights: Floats  # [M]: how much each sample counts
+    kinds: NDArray[np.int64]  # [M]: of input, each of which is known by itself
 
 
 def running_mean(steps: NDArray) -> Floats:
@@ -198,36 +239,43 @@ def fit_known(
     shrink: float = SHRINK,
     distances: Floats | None = None,
 ) -> Known:
-    """The distance from the training windows, all else from validation windows. Raises ValueError for too few.
+    """Distances from the training windows, all else from validation windows, each kind for itself. Raises ValueError
+    for too few.
 
     `distances` [M, T] are those of validation windows that were trained on as well, from fits without them.
     """
-    if len(validation.labels) < 20:
-        raise ValueError(f"{len(validation.labels)} validation samples are too few to fix thresholds on; 20 at least")
-    distance = ClassDistance.fit(np.sqrt(training.rates[:, -1]), training.labels, training.weights, shrink)
-    rows: list[Sequence[float]] = []
-    weights = validation.weights
-    for at in range(validation.logits.shape[1]):
-        logits, active = validation.logits[:, at], validation.active[:, at]
-        found = distance.score(np.sqrt(validation.rates[:, at])) if distances is None else distances[:, at]
-        far = np.log(np.maximum(found, 1e-12))
-        cold = energy(logits)
-        (far_mean, far_spread), (cold_mean, cold_spread) = moments(far, weights), moments(cold, weights)
-        strange = (far - far_mean) / far_spread + (cold - cold_mean) / cold_spread
-        shown, kept = quantile(strange, weights, 0.95), quantile(strange, weights, 0.99)
-        rows.append(
-            (
-                fit_temperature(logits, validation.labels, weights),
-                far_mean,
-                far_spread,
-                cold_mean,
-                cold_spread,
-                shown,
-                max(kept, shown + 0.1),
-                0.5 * max(1.0, quantile(active, weights, 0.01)),  # none at all is nothing, whatever was seen
-            )
-        )
-    return Known(layers, distance, Lines(*np.array(rows, np.float64).T))
+    shared = [window_lines(validation, at) for at in range(validation.logits.shape[1])]
+    kinds = []
+    for number in np.unique(validation.kinds):
+        trained, valid = training.kinds == number, validation.kinds == number
+        if valid.sum() < 20:
+            raise ValueError(f"{valid.sum()} validation samples are too few to fix thresholds on; 20 at least")
+        rates = np.sqrt(training.rates[trained, -1])
+        distance = ClassDistance.fit(rates, training.labels[trained], training.weights[trained], shrink)
+        found = distance.score(np.sqrt(validation.rates[valid])) if distances is None else distances[valid]
+        weights, rows = validation.weights[valid], []
+        for at, (temperature, active) in enumerate(shared):
+            rows.append((temperature, *kind_lines(found[:, at], energy(validation.logits[valid, at]), weights), active))
+        kinds.append(Kind(distance, Lines(*np.array(rows, np.float64).T)))
+    if len({kind.distance.centres.shape for kind in kinds}) > 1:
+        raise ValueError("a class has no sample of one kind")
+    return Known(layers, kinds)
+
+
+def window_lines(of: Windows, at: int) -> tuple[float, float]:
+    """Temperature, and fewest active inputs, of windows of at + 1 steps; the fewest are those of any kind."""
+    fewest = min(quantile(of.active[of.kinds == k, at], of.weights[of.kinds == k], 0.01) for k in np.unique(of.kinds))
+    temperature = fit_temperature(of.logits[:, at], of.labels, of.weights)
+    return temperature, 0.5 * max(1.0, fewest)  # none at all is nothing, whatever was seen
+
+
+def kind_lines(distances: Floats, cold: Floats, weights: Floats) -> tuple[float, ...]:
+    """Moments of the logarithm of distances [M], those of energies [M], and the lines of 95 and 99 % of their sum."""
+    far = np.log(np.maximum(distances, 1e-12))
+    (far_mean, far_spread), (cold_mean, cold_spread) = moments(far, weights), moments(cold, weights)
+    strange = (far - far_mean) / far_spread + (cold - cold_mean) / cold_spread
+    shown, kept = quantile(strange, weights, 0.95), quantile(strange, weights, 0.99)
+    return far_mean, far_spread, cold_mean, cold_spread, shown, max(kept, shown + 0.1)
 
 
 def moments(values: Floats, weights: Floats) -> tuple[float, float]:

@@ -103,5 +103,6 @@ def some_known(network: nn.Module, contract: Contract, seed: int = 0) -> Known:
     rates.close()
     steps_of = (logits, rates.read(), x_seq.flatten(2).count_nonzero(2))
     of_logits, of_rates, of_active = (running_mean(values.transpose(0, 1).numpy()) for values in steps_of)
-    windows = Windows(of_logits, of_rates, of_active, torch.arange(40).numpy() % classes, torch.ones(40).numpy())
+    labels, ones = torch.arange(40).numpy() % classes, torch.ones(40).numpy()
+    windows = Windows(of_logits, of_rates, of_active, labels, ones, 0 * labels)
     return fit_known(layers, windows, windows)

@@ -5,8 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from encoders.emulator.sheets import texture
 from encoders.events import Events, SensorSize, make_events
 from encoders.recordings.files import FORMATS, write_recording
+
+DESK = cv2.cvtColor(texture((480, 640), np.random.default_rng(5)), cv2.COLOR_GRAY2RGB)
 
 
 def picture(suffix: str = ".png", size: tuple[int, int] = (40, 30), seed: int = 0) -> bytes:
@@ -58,3 +61,44 @@ def from_eventcv(path: Path) -> Events:
 
     table = eventcv.load(str(path), time_unit="us").numpy()
     return make_events(table[:, 2].astype(np.int64), table[:, 0], table[:, 1], table[:, 3])
+
+
+def empty_desk(turn: float) -> np.ndarray:
+    """Nothing but a desk, which does not move; uint8 [480, 640, 3] of a moment, as are coat and face."""
+    return grainy(DESK, turn)
+
+
+def coat(turn: float) -> np.ndarray:
+    """Woven cloth with a collar, a seam and buttons, which breathes."""
+    x, y = np.meshgrid(np.arange(640), np.arange(480))
+    picture = np.repeat((70 + 8 * np.sin(x / 3) * np.sin(y / 3) + 20 * np.sin(x / 90))[..., None], 3, 2)
+    shift = np.array([20 * np.cos(turn), 12 * np.sin(turn)])
+    for line in ([[320, 180], [320, 480]], [[320, 180], [200, 0]], [[320, 180], [440, 0]], [[130, 0], [250, 130]]):
+        begin, end = (tuple(map(int, np.array(point) + shift)) for point in line)
+        cv2.line(picture, begin, end, (30, 30, 34), 5, cv2.LINE_AA)
+    for height in (240, 330, 420):
+        middle = tuple(map(int, np.array([345, height]) + shift))
+        cv2.circle(picture, middle, 14, (25, 22, 20), -1, cv2.LINE_AA)
+    return grainy(picture, turn)
+
+
+def face(turn: float) -> np.ndarray:
+    """Hair, eyes, nose and mouth of somebody who nods."""
+    picture = np.full((480, 640, 3), (120, 126, 130), np.float64)
+    x, y = int(320 + 25 * np.cos(turn)), int(240 + 15 * np.sin(turn))
+    cv2.ellipse(picture, (x, y + 260), (230, 120), 0, 0, 360, (60, 70, 110), -1)
+    cv2.ellipse(picture, (x, y - 20), (135, 175), 0, 0, 360, (60, 45, 35), -1)
+    cv2.ellipse(picture, (x, y), (115, 150), 0, 0, 360, (214, 170, 145), -1)
+    for side in (-45, 45):
+        cv2.ellipse(picture, (x + side, y - 25), (20, 10), 0, 0, 360, (245, 245, 245), -1)
+        cv2.circle(picture, (x + side, y - 25), 9, (50, 40, 35), -1)
+        cv2.ellipse(picture, (x + side, y - 52), (26, 8), 0, 180, 360, (60, 45, 35), 5)
+    cv2.ellipse(picture, (x, y + 30), (14, 26), 0, 20, 160, (170, 120, 100), 4)
+    cv2.ellipse(picture, (x, y + 80), (42, 14), 0, 0, 180, (160, 70, 70), -1)
+    return grainy(cv2.GaussianBlur(picture, (0, 0), 1.5), turn)
+
+
+def grainy(picture: np.ndarray, turn: float) -> np.ndarray:
+    """With a sensor's noise."""
+    noise = np.random.default_rng(round(1000 * turn)).normal(0, 4, (480, 640, 1))
+    return (picture + noise).clip(0, 255).astype(np.uint8)

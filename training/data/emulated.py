@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,12 +45,11 @@ def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[i
     return Frames(binned, labels[chosen].astype(np.int64))
 
 
-def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int], clips: range) -> Frames:
-    """Clips of MNIST training images on paper, held before a camera; `clips` counts them from the last image down,
-    those left out not counted.
+def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int], clips: range) -> list[Frames]:
+    """Clips of MNIST training images on paper, held before a webcam and, the other half, before an event camera.
 
-    A webcam and an event camera take turns. Each clip gives up to WINDOWS samples, one after the other, of what a live
-    stream shows the network while it looks at the digit.
+    `clips` counts images from the last one down, those left out not counted. Each clip gives up to WINDOWS samples, one
+    after the other, of what a live stream shows the network while it looks at the digit.
     """
     root = Path(config.root)
     images_path = find_idx(root, "mnist", "train-images-idx3-ubyte")
@@ -60,16 +60,26 @@ def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int
     films = (_filmed(images[index], config, sensor, index) for index in chosen)
     shape = (WINDOWS, *frame_shape(config))
     binned = cached(Path(config.cache), key, len(chosen), shape, films, "filming sheets").reshape(-1, *shape[1:])
-    full = np.flatnonzero(binned.reshape(len(binned), config.steps, -1).any(2).sum(1) > config.steps // 2)
-    kept = cached(Path(config.cache), {**key, "kept": True}, len(full), shape[1:], iter(binned[full]), "kept")
-    return Frames(kept, np.repeat(labels[chosen], WINDOWS)[full].astype(np.int64))
+    full = binned.reshape(len(binned), config.steps, -1).any(2).sum(1) > config.steps // 2
+    films = []
+    for webcam in (True, False):
+        rows = np.flatnonzero(full & (np.repeat(_by_webcam(np.array(chosen)), WINDOWS) == webcam))
+        kept = {**key, "kept": webcam}
+        frames = cached(Path(config.cache), kept, len(rows), shape[1:], iter(binned[rows]), "choosing windows")
+        films.append(Frames(frames, np.repeat(labels[chosen], WINDOWS)[rows].astype(np.int64)))
+    return films
+
+
+def _by_webcam(image: Any) -> Any:
+    """Whether it is a webcam that films this image."""
+    return image % 2 == 1
 
 
 def _filmed(digit: Grey, config: TrainConfig, sensor: SensorSize, seed: int) -> np.ndarray:
     """uint8 [WINDOWS, T, 2, H, W] of one clip of a digit, uint8 [28, 28]; blank where something else is looked at."""
     random, span_us = np.random.default_rng(seed), config.steps * config.bin_us
     camera = CAMERAS[int(random.integers(len(CAMERAS)))]
-    eye = Eye(sensor) if seed % 2 else Emulator(camera, seed=seed)
+    eye = Eye(sensor) if _by_webcam(seed) else Emulator(camera, seed=seed)
     sight = Sight(camera if isinstance(eye, Emulator) else sensor, sensor, config.filter_us, follow=True)
     sheet, parts, astray = draw_sheet(digit, camera, random), list[Events](), list[int]()
     for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):

@@ -141,7 +141,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         left_out = shown_images(chosen["val"])
         extra = [emulate_mnist(config, listing.sensor, left_out)]
         if emulation.sheets:
-            extra += emulation.repeat * [film_sheets(config, listing.sensor, left_out, range(emulation.sheets))]
+            extra += emulation.repeat * film_sheets(config, listing.sensor, left_out, range(emulation.sheets))
         train = join([*copies, *extra], Path(config.cache))
     contract = Contract(
         "events", 2, config.height, config.width, config.steps, config.encoding, listing.sensor.width,

@@ -25,6 +25,7 @@ from training.step.batches import evaluation_input, seeded, training_input
 MOST_TRAINING, MOST_VALIDATION, SPARE, SPARE_CLIPS = 6000, 4000, 500, 250  # samples
 BATCH = 32
 Look = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
+Part = tuple[Frames, Look, int]  # samples, how they are looked at, and the kind of input that they are
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to (logits [T, N, K], rates [T, N, S])
 
 
@@ -36,8 +37,8 @@ def calibrated(network: nn.Module, data: Data) -> tuple[Known, dict[str, Any]]:
         raise ValueError("this network has no neurons to watch")
     forward = forwarder(network, data.contract, layers)
     plain, moved = partial(evaluation_input, contract=data.contract), augmenting(data)
-    training = read(forward, [(part, moved) for part in _training_parts(data)], data.contract)
-    parts = [(part, look) for part in _validation_parts(data) for look in (plain, moved)]
+    training = read(forward, [(part, moved, kind) for part, kind in _training_parts(data)], data.contract)
+    parts = [(part, look, kind) for part, kind in _validation_parts(data) for look in (plain, moved)]
     validation = read(forward, parts, data.contract)
     known = fit_known(layers, training, validation)
     return known, _measured(known, training, validation)
@@ -68,10 +69,10 @@ def augmenting(data: Data) -> Look:
     return partial(training_input, config=data.config, contract=data.contract, generator=generator)
 
 
-def read(forward: Forward, parts: list[tuple[Frames, Look]], contract: Contract) -> Windows:
+def read(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
     """The windows of the samples of each part; the parts count alike, whatever their sizes."""
-    logits, rates, active, labels, weights = [], [], [], [], []
-    for part, look in parts:
+    logits, rates, active, labels, weights, kinds = [], [], [], [], [], []
+    for part, look, kind in parts:
         for start in range(0, len(part), BATCH):
             rows = slice(start, min(start + BATCH, len(part)))
             x_seq = look(torch.from_numpy(np.array(part.frames[rows]))).contiguous()
@@ -81,9 +82,10 @@ def read(forward: Forward, parts: list[tuple[Frames, Look]], contract: Contract)
             active.append(running_mean(x_seq.flatten(2).count_nonzero(2).T.numpy()))
         labels.append(part.labels)
         weights.append(np.full(len(part), 1 / len(part)))
-    joined = [np.concatenate(each) for each in (logits, rates, active, labels, weights)]
+        kinds.append(np.full(len(part), kind))
+    joined = [np.concatenate(each) for each in (logits, rates, active, labels, weights, kinds)]
     horizon = contract.horizon
-    return Windows(joined[0][:, :horizon], joined[1][:, :horizon], joined[2][:, :horizon], joined[3], joined[4])
+    return Windows(*(part[:, :horizon] for part in joined[:3]), *joined[3:])
 
 
 def _some(frames: Frames, most: int, rows: range | None = None) -> Frames:
@@ -92,36 +94,35 @@ def _some(frames: Frames, most: int, rows: range | None = None) -> Frames:
     return frames.take(np.array(rows)[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
 
 
-def _joined(data: Data) -> tuple[int, int]:
-    """Rows of the training set at which emulated images begin, and whatever else joined behind them."""
-    emulation, end = data.config.emulation, len(data.train)
-    first = data.recorded * emulation.repeat if emulation.emulated else end
-    return min(first, end), min(first + emulation.emulated_count, end)
+def _training_parts(data: Data) -> list[tuple[Frames, int]]:
+    """The recordings once each and what was emulated beside them, which are one kind; films by each kind of camera."""
+    emulation, sensor = data.config.emulation, data.sensor
+    if not emulation.emulated:
+        return [(_some(data.train, MOST_TRAINING), 0)]
+    first = data.recorded * emulation.repeat
+    rows = range(data.recorded), range(first, min(first + emulation.emulated_count, len(data.train)))
+    parts = [(_some(data.train, MOST_TRAINING // 2, each), 0) for each in rows if len(each)]
+    if emulation.sheets:
+        films = film_sheets(data.config, sensor, shown_images_of(data.split["val"]), range(emulation.sheets))
+        parts += [(film, kind) for kind, film in enumerate(films, 1)]
+    return parts
 
 
-def _training_parts(data: Data) -> list[Frames]:
-    """The recordings once each, what was emulated beside them, and what else joined."""
-    emulated, other = _joined(data)
-    recorded = data.recorded if data.config.emulation.emulated else len(data.train)
-    rows = range(recorded), range(emulated, other), range(other, len(data.train))
-    parts = [each for each in rows if len(each)]
-    return [_some(data.train, MOST_TRAINING // len(parts), each) for each in parts]
-
-
-def _validation_parts(data: Data) -> list[Frames]:
+def _validation_parts(data: Data) -> list[tuple[Frames, int]]:
     """The validation split, and fresh emulations and films where the network is to know some."""
-    parts, config = [_some(data.val, MOST_VALIDATION)], data.config
+    parts, config = [(_some(data.val, MOST_VALIDATION), 0)], data.config
     emulation = config.emulation
-    if emulation.emulated == "mnist":
+    if emulation.emulated:
         validation = shown_images_of(data.split["val"])
         shown = shown_images_of(data.split["train"]) | validation
         used = frozenset(range(emulation.emulated_count + len(shown)))
         fresh = replace(emulation, emulated_count=SPARE)
-        parts.append(emulate_mnist(replace(config, emulation=fresh), data.sensor, used | shown))
+        parts.append((emulate_mnist(replace(config, emulation=fresh), data.sensor, used | shown), 0))
         if emulation.sheets:
             clips = range(emulation.sheets, emulation.sheets + SPARE_CLIPS)
-            parts.append(film_sheets(config, data.sensor, validation, clips))
-    return [part for part in parts if len(part)]
+            films = film_sheets(config, data.sensor, validation, clips)
+            parts += [(film, kind) for kind, film in enumerate(films, 1)]
+    return [(part, kind) for part, kind in parts if len(part)]
 
 
 def shown_images_of(names: list[str]) -> frozenset[int]:
@@ -140,14 +141,14 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np
 def _measured(known: Known, training: Windows, validation: Windows) -> dict[str, Any]:
     """A few words for the card."""
     last = validation.logits[:, -1]
-    cooled = softmax(last / known.lines.temperature[-1])
+    cooled = softmax(last / known.temperature[-1])
     return {
         "layers": known.layers,
         "channels": known.width,
         "training": len(training.labels),
         "validation": len(validation.labels),
-        "temperature": round(float(known.lines.temperature[-1]), 3),
+        "temperature": round(float(known.temperature[-1]), 3),
         "calibration_error": round(calibration_error(cooled, validation.labels, validation.weights), 4),
         "calibration_error_before": round(calibration_error(softmax(last), validation.labels, validation.weights), 4),
-        "fewest_inputs": round(float(known.lines.active[-1]), 1),
+        "fewest_inputs": round(float(known.active[-1]), 1),
     }

@@ -155,9 +155,8 @@ class Taught:
 
         def windows(rows: NDArray[np.bool_]) -> Windows:
             count = int(rows.sum())
-            return Windows(
-                logits[rows][:, None], rates[rows][:, None], np.zeros((count, 1)), self.truth[rows], np.ones(count)
-            )
+            ones, truth = np.ones(count), self.truth[rows]
+            return Windows(logits[rows][:, None], rates[rows][:, None], 0 * ones[:, None], truth, ones, 0 * truth)
 
         far = np.full(len(self.truth), np.nan)
         fold = folds(self.truth, self.pieces)

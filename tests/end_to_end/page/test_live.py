@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,7 @@ from tests.support.browsing import (
     nmnist_file,
     violations,
 )
+from tests.support.samples import coat, empty_desk, face
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Page, Route
@@ -333,6 +335,20 @@ def swing_times(times: np.ndarray, values: np.ndarray, least: float = 0.1) -> li
     return swings
 
 
+@pytest.mark.parametrize("shown", [empty_desk, coat, face], ids=lambda shown: shown.__name__)
+def test_no_label_where_there_is_no_digit(
+    shown: Callable[[float], np.ndarray], launch: Visitor, tmp_path: Path
+) -> None:
+    video = mjpeg(tmp_path / "strange.mjpeg", [shown(2 * np.pi * n / 45) for n in range(45)])
+    seen = launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}")
+    seen.click("Start camera")
+    seen.until(lambda: len(seen.of("prediction")) > 90, "predictions, though there is no digit")
+    said = [message["steady"] for message in seen.of("prediction")]
+    assert sum(label in ("", "unknown", "nothing") for label in said) >= 0.98 * len(said), said
+    words = {"empty_desk": ("nothing to see",)}.get(shown.__name__, ("nothing to see", "no digit here"))
+    seen.until(lambda: seen.page.locator("#label").inner_text() in words, "it is said in words")
+
+
 def most_flashes(times: np.ndarray, light: np.ndarray) -> float:
     """The most flashes in any second that at least a quarter of the pixels make; one flash is two opposing swings."""
     every = [np.array(swing_times(times, pixel)) for pixel in light.T]
@@ -345,7 +361,7 @@ def test_no_flashing(launch: Visitor, tmp_path: Path) -> None:
     video = mjpeg(tmp_path / "flash.mjpeg", frames)
     seen = launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}")
     seen.click("Start camera")
-    seen.until(lambda: len(seen.of("prediction") + seen.of("ack")) > 5, "answers")  # no drawing, no prediction
+    seen.until(lambda: len(seen.of("prediction")) > 5, "predictions")
     for canvas, (times, light) in watch(seen, ["events", "preview"], 3).items():
         flashes = most_flashes(times, light)
         print(f"\n{canvas}: at most {flashes} flashes a second in {len(times)} paints of a 15 Hz full-field lamp")

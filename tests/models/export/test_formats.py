@@ -96,7 +96,9 @@ def test_onnx_names_metadata_and_a_free_batch(onnx_file: Path) -> None:
     assert json.loads(facts["spikesight.contract"])["bin_us"] == 10_000
     assert json.loads(facts["spikesight.labels"]) == ["a", "b", "c"]
     known = some_known(network, CONTRACT)
-    assert json.loads(facts["spikesight.known"])["lines"]["shown"] == pytest.approx(known.lines.shown.tolist())
+    assert json.loads(facts["spikesight.known"])["kinds"][0]["lines"]["shown"] == pytest.approx(
+        known.kinds[0].lines.shown.tolist()
+    )
     rates = Rates(network, known.layers)
     for streams in (1, 5):
         x = example_inputs(CONTRACT, 1, streams)

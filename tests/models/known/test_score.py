@@ -1,6 +1,6 @@
 """`known`: fitted on what a network was trained on, it tells other things from it; nothing else is asked of it."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def windows(count: int, seed: int, shift: float = 0.0, sure: float = 6.0) -> Win
     rates = np.clip(PLACES[labels][:, None] + noise + shift, 0, 1)
     logits = random.normal(0, 1, (count, STEPS, CLASSES))
     logits[np.arange(count), :, labels] += sure
-    return Windows(logits, rates, np.full((count, STEPS), 50.0), labels, np.ones(count))
+    return Windows(logits, rates, np.full((count, STEPS), 50.0), labels, np.ones(count), np.zeros(count, int))
 
 
 def mean(of: Windows, n: int, at: int, active: float | None = None) -> NDArray[np.float64]:
@@ -51,9 +51,9 @@ def test_what_lies_elsewhere_is_unknown() -> None:
 
 
 def test_the_compiled_loops_are_the_equations() -> None:
-    of, lines = windows(50, 10, shift=0.05), KNOWN.lines
+    of, (distance, lines) = windows(50, 10, shift=0.05), KNOWN.kinds[0]
     for at in range(STEPS):
-        far = np.log(KNOWN.distance.score(np.sqrt(of.rates[:, at])))
+        far = np.log(distance.score(np.sqrt(of.rates[:, at])))
         strange = (far - lines.distance_mean[at]) / lines.distance_spread[at]
         strange += (energy(of.logits[:, at]) - lines.energy_mean[at]) / lines.energy_spread[at]
         expected = 1 / (1 + 9 ** ((strange - lines.kept[at]) / (lines.kept[at] - lines.shown[at])))
@@ -62,9 +62,37 @@ def test_the_compiled_loops_are_the_equations() -> None:
         np.testing.assert_allclose(KNOWN.judge(mean(of, 7, at), CLASSES, at + 1).probabilities, cooled[7])
 
 
+def of_kinds(*parts: Windows) -> Windows:
+    """Samples of several kinds."""
+    joined = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Windows)[:-1]]
+    kinds = np.repeat(np.arange(len(parts)), [len(part.labels) for part in parts])
+    return replace(parts[0], **dict(zip([f.name for f in fields(Windows)], joined)), kinds=kinds)
+
+
+def test_each_kind_of_input_is_known_by_itself_and_what_lies_between_is_not() -> None:
+    both = fit_known(
+        2, of_kinds(windows(600, 1), windows(600, 11, 0.4)), of_kinds(windows(2000, 2), windows(2000, 12, 0.4))
+    )
+    for shift in (0.0, 0.4):
+        fresh = judged(both, windows(2000, 3, shift), STEPS - 1)
+        assert 0.93 < (fresh >= SHOWN).mean() < 0.97
+        assert 0.98 < (fresh >= KEPT).mean() < 0.998
+    assert (judged(both, windows(200, 4, 0.2), STEPS - 1) < KEPT).all()
+    again = Known.from_state(both.state())
+    np.testing.assert_allclose(judged(again, windows(50, 9, 0.4), 2), judged(both, windows(50, 9, 0.4), 2), atol=1e-4)
+    with pytest.raises(ValueError, match="20 at least"):
+        fit_known(2, of_kinds(windows(60, 1), windows(60, 1)), of_kinds(windows(60, 2), windows(19, 2)))
+
+
+def test_what_earlier_versions_wrote_is_of_one_kind() -> None:
+    old = {name: array if name == "layers" else array[0] for name, array in KNOWN.state().items()}
+    of = windows(50, 9)
+    np.testing.assert_allclose(judged(Known.from_state(old), of, 2), judged(KNOWN, of, 2), atol=1e-4)
+
+
 def test_too_few_active_inputs_are_nothing() -> None:
     of = windows(1, 7)
-    floor = KNOWN.lines.active[-1]
+    floor = KNOWN.active[-1]
     assert floor == 25
     quiet = KNOWN.judge(mean(of, 0, -1, 24.9), CLASSES, STEPS)
     assert quiet.nothing
@@ -77,9 +105,10 @@ def test_the_temperature_makes_the_probabilities_those_of_being_right() -> None:
     truth = random.normal(0, 2, (4000, CLASSES))
     labels = np.array([random.choice(CLASSES, p=p) for p in softmax(truth)])
     of = Windows(
-        3 * np.repeat(truth[:, None], STEPS, 1), windows(4000, 8).rates, np.ones((4000, STEPS)), labels, np.ones(4000)
-    )
-    np.testing.assert_allclose(fit_known(1, windows(600, 1), of).lines.temperature, 3, rtol=0.1)
+        3 * np.repeat(truth[:, None], STEPS, 1), windows(4000, 8).rates, np.ones((4000, STEPS)), labels, np.ones(4000),
+        np.zeros(4000, int),
+    )  # fmt: skip
+    np.testing.assert_allclose(fit_known(1, windows(600, 1), of).temperature, 3, rtol=0.1)
 
 
 def test_the_distance_is_mahalanobis_of_the_nearest_class() -> None:
@@ -122,10 +151,12 @@ def test_its_arrays_hold_all_of_it_and_nothing_else_is_taken() -> None:
     of = windows(50, 9)
     np.testing.assert_allclose(judged(Known.from_state(state), of, 2), judged(KNOWN, of, 2), atol=1e-4)
     for change in (
-        {"lines": state["lines"][:, :0]},
+        {"lines": state["lines"][:, :, :0]},
+        {"lines": state["lines"][0]},
+        {"lines": np.repeat(state["lines"], 2, 0)},
         {"lines": state["lines"] * np.nan},
         {"lines": state["lines"] * 0},
-        {"whiten": state["whiten"][:3]},
+        {"whiten": state["whiten"][:, :3]},
         {"layers": np.zeros(2, np.float32)},
         {"more": np.zeros(1)},
     ):

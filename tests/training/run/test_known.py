@@ -77,7 +77,7 @@ def test_windows_are_read_alike_by_the_engine_and_the_network(finished: tuple[Pa
     network, card = load(model)
     data = load_data(small_config(root, val_fraction=0.35))
     layers = card.metrics["known"]["layers"]
-    parts = [(data.val, partial(evaluation_input, contract=card.contract))]
+    parts = [(data.val, partial(evaluation_input, contract=card.contract), 0)]
     by_engine = read(forwarder(network, card.contract, layers), parts, card.contract)
     doubled = read(forwarder(network.double(), card.contract, layers), parts, card.contract)
     np.testing.assert_allclose(by_engine.rates, doubled.rates, atol=1e-2)
