@@ -31,6 +31,7 @@ from models.contract import Card, CheckpointError, Contract
 from models.energy.metering import DenseMeter, Meter, dense_macs
 from models.engine.calibrate import calibrated
 from models.engine.engine import Engine, why_not
+from models.known import CAMERA, RECORDED
 from models.known.rates import Rates
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.taught import TaughtNetwork, Watch
@@ -251,9 +252,10 @@ class Classifier:
         binner = binner_for(contract, sight.size)
         rest, closed = self.rest(), False
         bins = chain.from_iterable(bins_of(packet, sight, binner) for packet in chain(head, packets))
+        kind = CAMERA if sight.windowed else RECORDED
         for b in chain(bins, _flushed(binner)):
             closed = True
-            yield rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset))
+            yield rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, kind))
         if not closed:
             yield Input(np.zeros(contract.shape, np.uint8), 0, contract.bin_us, 0, False)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.known import KEPT, NOTHING, UNKNOWN, Judged, Known, softmax
+from models.known import KEPT, NOTHING, RECORDED, UNKNOWN, Judged, Known, softmax
 from models.known.score import loops
 from models.neurons.state import State
 
@@ -21,6 +21,7 @@ class Input(NamedTuple):
     end_us: int
     n_events: int
     reset: bool  # start from zero state
+    kind: int = RECORDED  # of input, by which `known` is judged
 
 
 class Step(NamedTuple):
@@ -204,6 +205,7 @@ class Track:
         self.width = len(labels) + (0 if known is None else known.width + 1)
         self.steady = replace(steady or Steady(), inertia=max(horizon, LEAST_INERTIA))
         self.spikes = self.synops = 0
+        self.kind = RECORDED  # of the newest input
 
     @property
     def logits(self) -> NDArray[np.float64] | None:
@@ -218,7 +220,7 @@ class Track:
         if inputs[0].reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
             self.spikes = self.synops = 0
-        values = outcome.logits
+        self.kind, values = inputs[-1].kind, outcome.logits
         if self.known is not None:
             active = np.array([[np.count_nonzero(given.x)] for given in inputs], np.float32)
             values = np.concatenate([values, outcome.rates, active], 1)
@@ -232,7 +234,7 @@ class Track:
         assert mean is not None
         if self.known is None:
             return Judged(softmax(mean), 1.0, False)
-        return self.known.judge(mean, classes, min(self.readout.seen, self.readout.steps))
+        return self.known.judge(mean, classes, min(self.readout.seen, self.readout.steps), self.kind)
 
     def answer(self, given: Input, outcome: Outcome) -> Answer:
         """The answer after the step that was absorbed last, `given` its input."""

@@ -13,13 +13,15 @@ DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` 
 "nothing", and probabilities are those of being right.
 
   spikesight calibrate nmnist --root DATA
+  spikesight calibrate nmnist --root DATA --sheets 1000      digits on paper before a camera are known, too
   spikesight calibrate runs/mine/model --data my_recordings --to calibrated
 
 Training does this by itself at its end; this command is for models trained before, converted ones, and other data.
 The distance is fitted on the training samples, every threshold and the temperature on the validation samples of the
 same split that the training made: never on a test sample, and on nothing that is to be rejected."""
 
-CONTRACT = ("steps", "bin_us", "height", "width", "encoding")  # settings of a run that the model's contract fixes
+CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window")
+"""Settings of a run that the model's contract fixes."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--data", default="", help="what it was trained on: a name or a folder, as for train-dvs (default: by its card)"
     )
     parser.add_argument("--root", default="", help="where named data sets lie (default data)")
+    parser.add_argument(
+        "--sheets", type=int, help="digits on sheets of paper, filmed, that it knows as well: so many clips"
+    )
     parser.add_argument("--cache", default="", help="where binned recordings are kept (as for train-dvs)")
     parser.add_argument("--to", type=Path, help="write the calibrated model to this folder and leave the other alone")
 
 
-def settings(card: "Card", data: str, root: str, cache: str) -> "TrainConfig":
+def settings(card: "Card", data: str, root: str, cache: str, sheets: int | None = None) -> "TrainConfig":
     """The settings of the training as the card tells them, as far as they choose and read the data.
 
     Raises ValueError where the card names no data.
@@ -44,6 +49,8 @@ def settings(card: "Card", data: str, root: str, cache: str) -> "TrainConfig":
     config = from_mapping(TrainConfig(), recipe, "the model's card")
     named = {"data": data, "root": root, "cache": cache}
     config = config.replaced(**{name: value for name, value in named.items() if value})
+    if sheets is not None:
+        config = config.replaced(sheets=sheets)
     if not data and "data" not in recipe:
         raise ValueError("the model's card does not say what it was trained on: give --data")
     return config.replaced(**{name: getattr(card.contract, name) for name in CONTRACT})
@@ -57,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = find(args.model)
     network, card = load(folder)
-    data = load_data(settings(card, args.data, args.root, args.cache))
+    data = load_data(settings(card, args.data, args.root, args.cache, args.sheets))
     if data.labels != card.labels:
         raise ValueError(f"the data's classes are {', '.join(data.labels)}; the model's are {', '.join(card.labels)}")
     print("calibrating ...", flush=True)

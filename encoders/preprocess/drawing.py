@@ -16,6 +16,7 @@ FILLED = 0.7  # of its box: more is no drawing
 PART = 0.06  # of the largest part's area: smaller ones do not belong to the drawing
 REACH = 0.7  # of the largest part's length, between middles: parts further away do not belong to it
 RING = 0.1  # of a drawing's length: the ground around its strokes that is looked at
+EDGE, CORNER = 0.12, 0.1  # of its sides: how near to a rectangle's edge its strokes lie, and to its corners
 LEAST = 0.42  # likeness of what is taken for a drawing
 TRIED = 6  # parts of a level that are looked at, the largest ones
 
@@ -111,6 +112,8 @@ def _likeness(mask: Picture, ink: Floats, ground: Floats) -> tuple[float, float,
     area = int(strokes.sum())
     if depth > THICK * length or area > FILLED * width * height or length > LARGEST * shorter:
         return 0.0, 1.0, 0.0
+    if is_frame(strokes):
+        return 0.0, 1.0, 0.0
     wide = cv2.dilate(strokes, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     ring = (wide > 0) & (cv2.dilate(strokes, np.ones((5, 5), np.uint8)) == 0)
     if not ring.any():
@@ -127,3 +130,17 @@ def _likeness(mask: Picture, ink: Floats, ground: Floats) -> tuple[float, float,
     middle = np.hypot((left + width / 2) / mask.shape[1] - 0.5, (top + height / 2) / mask.shape[0] - 0.5)
     bright = min(1.0, 0.4 + mean / 0.5)
     return clean * even * one_tone * contrast * size * bright * (1 - 0.5 * float(middle)), peak, mean
+
+
+def is_frame(strokes: Picture) -> bool:
+    """Whether strokes, uint8 [h, w], are the sides of a rectangle: the edge of a sheet or a screen, and no drawing."""
+    y, x = np.nonzero(strokes)
+    (middle_x, middle_y), (width, height), degrees = cv2.minAreaRect(np.stack([x, y], 1).astype(np.float32))
+    if min(width, height) < 0.4 * max(width, height):
+        return False
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    u = ((x - middle_x) * cos + (y - middle_y) * sin) / width
+    v = ((y - middle_y) * cos - (x - middle_x) * sin) / height
+    inside, corner = 0.5 - np.maximum(abs(u), abs(v)), 0.5 - np.minimum(abs(u), abs(v)) < CORNER
+    corners = {(bool(a > 0), bool(b > 0)) for a, b in zip(u[corner], v[corner])}
+    return len(corners) == 4 and float((inside < EDGE).mean()) > 0.9

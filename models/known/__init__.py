@@ -4,10 +4,13 @@
 """
 
 from models.known.score import (
+    CAMERA,
     KEPT,
     NOTHING,
+    RECORDED,
     SHOWN,
     UNKNOWN,
+    WEBCAM,
     ClassDistance,
     Judged,
     Known,
@@ -19,10 +22,13 @@ from models.known.score import (
 )
 
 __all__ = [
+    "CAMERA",
     "KEPT",
     "NOTHING",
+    "RECORDED",
     "SHOWN",
     "UNKNOWN",
+    "WEBCAM",
     "ClassDistance",
     "Judged",
     "Known",

@@ -49,20 +49,13 @@ def strangeness(mean, classes, whiten, placed, line):
 
 
 @numba.njit(cache=True, nogil=True)
-def judge(mean, classes, whiten, placed, lines, slope, out):
-    """Probabilities into out [classes]; `known`, or -1 where there is nothing. The count of active inputs ends mean.
-
-    whiten, placed and lines hold one of `strangeness` for each kind of input: the most familiar one counts.
-    """
-    softmax(mean, lines[0, 0], out)
-    if mean[len(mean) - 1] < lines[0, 7]:
+def judge(mean, classes, whiten, placed, line, slope, out):
+    """Probabilities into out [classes]; `known`, or -1 where there is nothing. The count of active inputs ends mean."""
+    softmax(mean, line[0], out)
+    if mean[len(mean) - 1] < line[7]:
         return -1.0
-    least = FAR
-    for kind in range(len(lines)):
-        line = lines[kind]
-        strange = strangeness(mean, classes, whiten[kind], placed[kind], line)
-        least = min(least, slope * (strange - line[6]) / (line[6] - line[5]))
-    return 1 / (1 + np.exp(max(least, -FAR)))
+    exponent = slope * (strangeness(mean, classes, whiten, placed, line) - line[6]) / (line[6] - line[5])
+    return 1 / (1 + np.exp(min(max(exponent, -FAR), FAR)))
 
 
 @numba.njit(cache=True, nogil=True)

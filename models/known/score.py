@@ -7,7 +7,7 @@ Two scores of a window, neither of which has seen what it must reject, standardi
 * the energy, -log sum exp of the mean logits (Liu et al. 2020).
 
 Both are running means over steps, as the logits are, and every number below is kept for each length of the window and
-each kind of input (recordings, films): one covariance for all would blur what each of them is like.
+each kind of input, which whoever makes the inputs knows: one covariance for all would blur what each of them is like.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+RECORDED, WEBCAM, CAMERA = range(3)
+"""Kinds of input: recordings and stills; a webcam's frames through the eye; an event camera's through its window."""
 UNKNOWN, NOTHING = "unknown", "nothing"
 """Labels of an input that is none of the classes, and of too few events to say."""
 SHOWN, KEPT = 0.9, 0.5
@@ -132,19 +134,18 @@ class Kind(NamedTuple):
 
 
 class Known:
-    """The judgement that a checkpoint carries: the layers it looks at, and each kind of input that it knows.
-
-    An input is as familiar as to the kind it is most familiar to. Temperature and active inputs are the same in all.
+    """The judgement that a checkpoint carries: the layers it looks at, and each kind of input that it knows, in the
+    order of RECORDED, WEBCAM, CAMERA. Temperature and active inputs are the same in all.
     """
 
     def __init__(self, layers: int, kinds: Sequence[Kind]) -> None:
         self.layers, self.kinds = layers, tuple(kinds)
         self.width = kinds[0].distance.centres.shape[1]  # R
         self.longest = len(kinds[0].lines.kept)
-        distances = [kind.distance for kind in kinds]
-        self._whiten = np.stack([d.whiten.T for d in distances])  # as the compiled loops walk through them
-        self._placed = np.stack([(d.centres @ d.whiten.T).T for d in distances])
-        self._rows = np.stack([np.stack(rows_of(kind.lines), 1) for kind in kinds], 1)  # [T, G, 8]
+        self._loops = [  # the arrays as the compiled loops walk through them
+            (np.ascontiguousarray(d.whiten.T), (d.centres @ d.whiten.T).T.copy(), np.stack(rows_of(lines), 1))
+            for d, lines in kinds
+        ]
 
     @property
     def temperature(self) -> Floats:
@@ -156,12 +157,13 @@ class Known:
         """Active inputs a step, float64 [T]; fewer are nothing."""
         return self.kinds[0].lines.active
 
-    def judge(self, mean: Floats, classes: int, steps: int) -> Judged:
-        """A window of `steps` steps: the means a step of its logits [classes], its rates [R] and, at the end, its count
-        of active inputs, one after another.
+    def judge(self, mean: Floats, classes: int, steps: int, kind: int = RECORDED) -> Judged:
+        """A window of `steps` steps of one kind of input, or of the last kind that is known: the means a step of its
+        logits [classes], its rates [R] and, at the end, its count of active inputs, one after another.
         """
-        lines, probabilities = self._rows[min(steps, self.longest) - 1], np.empty(classes)
-        known = loops().judge(mean, classes, self._whiten, self._placed, lines, SLOPE, probabilities)
+        whiten, placed, rows = self._loops[min(kind, len(self._loops) - 1)]
+        line, probabilities = rows[min(steps, self.longest) - 1], np.empty(classes)
+        known = loops().judge(mean, classes, whiten, placed, line, SLOPE, probabilities)
         return Judged(probabilities, max(known, 0.0), known < 0)
 
     def state(self) -> dict[str, NDArray]:
@@ -222,7 +224,7 @@ class Windows:
     active: Floats  # [M, T]
     labels: NDArray[np.int64]  # [M]
     weights: Floats  # [M]: how much each sample counts
-    kinds: NDArray[np.int64]  # [M]: of input, each of which is known by itself
+    kinds: NDArray[np.int64]  # [M]: of input: RECORDED, ...
 
 
 def running_mean(steps: NDArray) -> Floats:

@@ -17,6 +17,7 @@ from encoders.gaze.eye import Eye
 from encoders.gaze.sight import Sight
 from encoders.gaze.window import Window
 from models.classifier import Classifier, binner_for, bins_of, sight_for
+from models.known import CAMERA, RECORDED, WEBCAM
 from models.steps import Answer, Input, Outcome, SessionError, Steady
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
@@ -65,9 +66,14 @@ class Session:
         return sight, binner_for(contract, sight.size)
 
     @property
+    def _eyed(self) -> bool:
+        """Whether frames come, and an eye looks at them."""
+        return self.eye is not None and self._frames > 0
+
+    @property
     def window(self) -> Window | None:
         """What is looked at, in the pixels of the frames or of the sensor; None for all of it, or nothing yet."""
-        if self.eye is not None and self._frames:
+        if self.eye is not None and self._eyed:
             return self.eye.window
         return self.sight.window if self.sight is not None else None
 
@@ -143,7 +149,8 @@ class Session:
         return self.track.read(inputs, outcome)
 
     def _inputs(self, bins: list[Bin]) -> list[Input]:
-        inputs = [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset)) for b in bins]
+        kind = WEBCAM if self._eyed else CAMERA if self.sight is not None and self.sight.windowed else RECORDED
+        inputs = [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, kind)) for b in bins]
         if inputs and self._reset:
             inputs[0] = inputs[0]._replace(reset=True)
             self._reset = False

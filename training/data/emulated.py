@@ -64,7 +64,7 @@ def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int
     films = []
     for webcam in (True, False):
         rows = np.flatnonzero(full & (np.repeat(_by_webcam(np.array(chosen)), WINDOWS) == webcam))
-        kept = {**key, "kept": webcam}
+        kept = {**key, "camera": "webcam" if webcam else "event camera"}
         frames = cached(Path(config.cache), kept, len(rows), shape[1:], iter(binned[rows]), "choosing windows")
         films.append(Frames(frames, np.repeat(labels[chosen], WINDOWS)[rows].astype(np.int64)))
     return films
@@ -84,7 +84,7 @@ def _filmed(digit: Grey, config: TrainConfig, sensor: SensorSize, seed: int) -> 
     sheet, parts, astray = draw_sheet(digit, camera, random), list[Events](), list[int]()
     for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):
         parts.append(sight(eye.push(frame, t_us)))
-        if not _holds(eye.window if isinstance(eye, Eye) else sight.window, sheet):
+        if not holds(eye.window if isinstance(eye, Eye) else sight.window, sheet):
             astray.append(t_us)
     events, out = np.concatenate(parts), np.zeros((WINDOWS, *frame_shape(config)), np.uint8)
     for window in range(WINDOWS):
@@ -95,7 +95,7 @@ def _filmed(digit: Grey, config: TrainConfig, sensor: SensorSize, seed: int) -> 
     return out
 
 
-def _holds(window: Window | None, sheet: Sheet) -> bool:
+def holds(window: Window | None, sheet: Sheet) -> bool:
     """Whether a sheet's drawing, which sways about the picture's middle, is what the window holds."""
     if window is None:
         return False

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.contract import Contract
 from models.engine.engine import Engine, can_run
-from models.known import Known, Windows, fit_known, running_mean, softmax
+from models.known import CAMERA, RECORDED, WEBCAM, Known, Windows, fit_known, running_mean, softmax
 from models.known.rates import Rates, layers_to_watch
 from training.data import Data, Frames
 from training.data.emulated import emulate_mnist, film_sheets
@@ -64,9 +64,12 @@ def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
 
 
 def augmenting(data: Data) -> Look:
-    """Samples as the training showed them, moved and thinned: what it was taught to bear is known."""
-    generator = seeded(data.config.seed, 3)
-    return partial(training_input, config=data.config, contract=data.contract, generator=generator)
+    """Samples as the training showed them, moved and thinned: what it was taught to bear is known.
+
+    But without stray events, which a filter stands in front of: with them, all that is strewn would look familiar.
+    """
+    config, generator = data.config.replaced(noise=0.0), seeded(data.config.seed, 3)
+    return partial(training_input, config=config, contract=data.contract, generator=generator)
 
 
 def read(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
@@ -98,30 +101,30 @@ def _training_parts(data: Data) -> list[tuple[Frames, int]]:
     """The recordings once each and what was emulated beside them, which are one kind; films by each kind of camera."""
     emulation, sensor = data.config.emulation, data.sensor
     if not emulation.emulated:
-        return [(_some(data.train, MOST_TRAINING), 0)]
+        return [(_some(data.train, MOST_TRAINING), RECORDED)]
     first = data.recorded * emulation.repeat
     rows = range(data.recorded), range(first, min(first + emulation.emulated_count, len(data.train)))
-    parts = [(_some(data.train, MOST_TRAINING // 2, each), 0) for each in rows if len(each)]
+    parts = [(_some(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
     if emulation.sheets:
         films = film_sheets(data.config, sensor, shown_images_of(data.split["val"]), range(emulation.sheets))
-        parts += [(film, kind) for kind, film in enumerate(films, 1)]
+        parts += zip(films, (WEBCAM, CAMERA))
     return parts
 
 
 def _validation_parts(data: Data) -> list[tuple[Frames, int]]:
     """The validation split, and fresh emulations and films where the network is to know some."""
-    parts, config = [(_some(data.val, MOST_VALIDATION), 0)], data.config
+    parts, config = [(_some(data.val, MOST_VALIDATION), RECORDED)], data.config
     emulation = config.emulation
     if emulation.emulated:
         validation = shown_images_of(data.split["val"])
         shown = shown_images_of(data.split["train"]) | validation
         used = frozenset(range(emulation.emulated_count + len(shown)))
         fresh = replace(emulation, emulated_count=SPARE)
-        parts.append((emulate_mnist(replace(config, emulation=fresh), data.sensor, used | shown), 0))
+        parts.append((emulate_mnist(replace(config, emulation=fresh), data.sensor, used | shown), RECORDED))
         if emulation.sheets:
             clips = range(emulation.sheets, emulation.sheets + SPARE_CLIPS)
             films = film_sheets(config, data.sensor, validation, clips)
-            parts += [(film, kind) for kind, film in enumerate(films, 1)]
+            parts += zip(films, (WEBCAM, CAMERA))
     return [(part, kind) for part, kind in parts if len(part)]
 
 
@@ -145,6 +148,7 @@ def _measured(known: Known, training: Windows, validation: Windows) -> dict[str,
     return {
         "layers": known.layers,
         "channels": known.width,
+        "kinds": len(known.kinds),
         "training": len(training.labels),
         "validation": len(validation.labels),
         "temperature": round(float(known.temperature[-1]), 3),

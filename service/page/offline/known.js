@@ -11,42 +11,34 @@ export function softmax(logits, temperature = 1) {
 }
 
 export class Known {
-  /** facts: "known" of model.json. */
-  constructor({ kinds, slope }) {
-    this.slope = slope;
-    this.kinds = kinds.map(({ whiten, centres, lines }) => ({ whiten, lines, placed: centres.map((centre) => place(whiten, centre)) }));
+  /** facts: "known" of model.json. Nothing here follows a drawing, so all input is of the first kind. */
+  constructor({ kinds: [{ whiten, centres, lines }], slope }) {
+    Object.assign(this, { whiten, lines, slope });
+    this.placed = centres.map((centre) => this.place(centre));
+  }
+
+  /** Features in the space in which distances are Mahalanobis's. */
+  place(features) {
+    return this.whiten.map((row) => row.reduce((sum, weight, at) => sum + weight * features[at], 0));
   }
 
   get activeInputs() {
-    return this.kinds[0].lines.active.at(-1);
+    return this.lines.active.at(-1);
   }
 
   /** A window's mean logits, rates and count of active inputs a step: {probabilities, known, nothing}. */
   judge(logits, rates, active, steps) {
-    const lines = this.kinds.map((kind) => lineAt(kind.lines, steps));
-    const probabilities = softmax(logits, lines[0].temperature);
-    if (active < lines[0].active) return { probabilities, known: 0, nothing: true };
-    const roots = rates.map(Math.sqrt), most = Math.max(...logits);
+    const line = Object.fromEntries(Object.entries(this.lines).map(([name, values]) => [name, values[Math.min(steps, values.length) - 1]]));
+    const probabilities = softmax(logits, line.temperature);
+    if (active < line.active) return { probabilities, known: 0, nothing: true };
+    const at = this.place(rates.map(Math.sqrt));
+    const far = Math.min(...this.placed.map((centre) => centre.reduce((sum, value, i) => sum + (at[i] - value) ** 2, 0)));
+    const most = Math.max(...logits);
     const cold = -most - Math.log(logits.reduce((sum, value) => sum + Math.exp(value - most), 0));
-    const exponents = this.kinds.map(({ whiten, placed }, k) => {
-      const line = lines[k], at = place(whiten, roots);
-      const far = Math.min(...placed.map((centre) => centre.reduce((sum, value, i) => sum + (at[i] - value) ** 2, 0)));
-      const strange = (Math.log(Math.max(far, 1e-12)) - line.distance_mean) / line.distance_spread + (cold - line.energy_mean) / line.energy_spread;
-      return (this.slope * (strange - line.kept)) / (line.kept - line.shown);
-    });
-    const least = Math.max(Math.min(...exponents, FAR), -FAR); // the most familiar kind
-    return { probabilities, known: 1 / (1 + Math.exp(least)), nothing: false };
+    const strange = (Math.log(Math.max(far, 1e-12)) - line.distance_mean) / line.distance_spread + (cold - line.energy_mean) / line.energy_spread;
+    const exponent = (this.slope * (strange - line.kept)) / (line.kept - line.shown);
+    return { probabilities, known: 1 / (1 + Math.exp(Math.min(Math.max(exponent, -FAR), FAR))), nothing: false };
   }
-}
-
-/** Features in the space in which distances are Mahalanobis's. */
-function place(whiten, features) {
-  return whiten.map((row) => row.reduce((sum, weight, at) => sum + weight * features[at], 0));
-}
-
-/** What `lines` say of a window of so many steps. */
-function lineAt(lines, steps) {
-  return Object.fromEntries(Object.entries(lines).map(([name, values]) => [name, values[Math.min(steps, values.length) - 1]]));
 }
 
 /** The label that appears when the evidence is there and stays until other evidence is; see Steady in models/steps.py. */
