@@ -20,6 +20,7 @@ MEMORY_US = 150_000  # time constant of the picture of the latest events
 MAP_SIDE = 160  # cells of the picture's longer side, at most
 FULL_HZ = 15.0  # events a pixel a second that make a cell white
 CLOSE = 5  # cells between a stroke's two edges
+LIKELY = 0.55  # likeness of a drawing that is looked at anew; one that is held may look less like one for a while
 BESIDE = 0.05  # of the drawing's length: how far from its strokes events are kept
 
 
@@ -62,6 +63,8 @@ class ActivityWindow:
     def _find(self, look: int, now: int) -> None:
         """Look for the drawing at the end of an interval; then forget for the time that has passed."""
         found = self._found()
+        if found is not None and found.likeness < LIKELY and not self._hold.holds(found):
+            found = None
         t_us = (look + 1) * LOOK_US
         if self._hold.see(found, t_us) and found is not None:
             self._kept = self._near(found)

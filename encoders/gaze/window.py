@@ -37,6 +37,10 @@ class Hold:
         self._seen_us = 0
         self._others = 0
 
+    def holds(self, found: Drawing) -> bool:
+        """Whether this is the drawing that is looked at."""
+        return self.window is not None and self._same(around(found), self.window)
+
     def see(self, found: Drawing | None, t_us: int) -> bool:
         """After one look; whether what was found is what is looked at now."""
         if found is None:
@@ -44,7 +48,7 @@ class Hold:
                 self.window = None
             return False
         new, old = around(found), self.window
-        if old is not None and not self._same(new, old):
+        if old is not None and not self.holds(found):
             self._others += 1
             if self._others <= PATIENCE:
                 return False

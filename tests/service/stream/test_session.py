@@ -71,8 +71,8 @@ def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None
     alone, camera = Alone(Session(classifier, sensor)), Emulator(sensor)
     said: list[str] = []
     for n in range(75):
-        digit = digit_on_paper(n / 5)[::2, ::2] if n >= 40 else np.full((240, 320, 3), 128, np.uint8)
-        frame = (digit + random.normal(0, 8, digit.shape)).clip(0, 255).astype(np.uint8)
+        digit = digit_on_paper(n / 15)[::2, ::2] if n >= 40 else np.full((240, 320, 3), 128, np.uint8)
+        frame = (digit + random.normal(0, 5, digit.shape)).clip(0, 255).astype(np.uint8)
         t_us = (n + 1) * 33_333
         live = alone.session
         given = live.frame(frame, t_us) if seen_as == "frames" else live.push(camera.push(luma(frame), t_us))
