@@ -142,6 +142,8 @@ def dense_macs(network: nn.Module, channels: int, height: int, width: int) -> in
     # In double precision: no kernels of float32 are made or loaded for a pass whose results nobody looks at.
     plain = copy.deepcopy(network).eval().double()
     for module in plain.modules():
+        module._forward_pre_hooks.clear()  # those of a meter that counts the network itself
+        module._forward_hooks.clear()
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             module.register_forward_pre_hook(count)
     with torch.no_grad():

@@ -100,6 +100,18 @@ def test_small_sensors_are_looked_at_whole_and_events_off_the_sensor_are_counted
     assert len(sight(empty_events())) == 0
 
 
+def test_what_the_filter_made_of_the_events_is_told_once() -> None:
+    sight = Sight(CAMERA, SMALL, 2_000, follow=True)
+    events = recorded(1)
+    sight(events[:2000])
+    kept, dropped = sight.news()
+    assert kept + dropped == 2000
+    assert min(kept, dropped) > 0
+    assert sight.news() == (0, 0)
+    sight(events[2000:2500])
+    assert sum(sight.news()) == 500
+
+
 def test_the_window_is_held_then_moves_then_is_forgotten() -> None:
     def at(x: float) -> Drawing:
         return Drawing(np.ones((10, 10), np.float32), x, 50, 20, 40, 0.7, 200.0)

@@ -58,8 +58,9 @@ def test_facts_of_the_network(folder: Path) -> None:
     facts = json.loads((folder / "model.json").read_text())
     assert facts["labels"] == ["0", "1", "3"]
     assert facts["contract"]["bin_us"] == 10_000
-    assert len(facts["known"]["centres"]) == 3
-    assert len(facts["known"]["lines"]["kept"]) == facts["contract"]["steps"]
+    (known,) = facts["known"]["kinds"]
+    assert len(known["centres"]) == 3
+    assert len(known["lines"]["kept"]) == facts["contract"]["steps"]
     assert facts["steady"]["inertia"] == 10
     assert {sample["name"] for sample in facts["samples"]} == {"digit-0", "digit-3"}
     assert (folder / "samples" / "digit-3.t64").read_bytes() == samples.t64_of("digit-3")
