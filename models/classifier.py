@@ -114,6 +114,8 @@ def _flushed(binner: StreamBinner) -> Iterator[Bin]:
 def sight_for(contract: Contract, sensor: SensorSize, *, raw: bool = False, fixed: Window | None = None) -> Sight:
     """What a network of this contract is shown of a sensor: filter and window, or all of it where `raw` is wished."""
     small = SensorSize(contract.sensor_width, contract.sensor_height)
+    if contract.frame == "object" and fixed is None:
+        small = sensor  # alignment brings its events to one size
     if raw:
         return Sight(sensor, small, fixed=fixed)
     return Sight(sensor, small, contract.filter_us, follow=contract.window == "drawing", fixed=fixed)

@@ -97,12 +97,16 @@ def run(args: argparse.Namespace) -> int:
 def _motions(args: argparse.Namespace) -> int:
     sensor, count = args.size or SENSOR, args.count or 100
     prefix, recording = MOTION_SETS[str(args.source)]
+    done = 0
     for motion in MOTIONS:
         folder = args.target / motion
         folder.mkdir(parents=True, exist_ok=True)
         for seed in range(args.seed, args.seed + count):
-            write_recording(folder / f"{prefix}{seed:05d}.npz", recording(motion, sensor, seed=seed), sensor)
-    print(f"{args.target}: {count} recordings of each of {len(MOTIONS)} motions, {sensor} pixels")
+            events = recording(motion, sensor, seed=seed)
+            if len(events):  # a still scene may give none
+                write_recording(folder / f"{prefix}{seed:05d}.npz", events, sensor)
+                done += 1
+    print(f"{args.target}: {done} recordings of {len(MOTIONS)} motions, {sensor} pixels")
     return 0
 
 

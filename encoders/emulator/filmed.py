@@ -2,11 +2,12 @@
 
 Unlike the drawings of `motions`, much of the network's grid sees events all the time: fine texture, dark noise and a
 hand that shakes the camera. Pictures are dead leaves (Lee, Mumford and Huang 2001), whose statistics are those of
-photographs: opaque shapes of all sizes, one over the other, under noise whose amplitude falls with frequency.
+photographs: opaque shapes of all sizes, one over the other, under noise whose amplitude falls with frequency. The
+camera's pixels are finer than the recording's, which are summed from them (`preprocess.pool`), as for a live webcam.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,13 +15,13 @@ from numpy.typing import NDArray
 
 from encoders.emulator.motions import MOTIONS, SENSOR
 from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.events import EVENTS, Events, EventsError, SensorSize
-from encoders.preprocess.filters import BackgroundActivity
+from encoders.events import Events, EventsError, SensorSize, empty_events
+from encoders.preprocess.pool import Pool
 
 Plane = NDArray[np.float32]  # [H, W]
 FINE = (1, 2, 4)  # pixels of the camera along the side of one pixel of the recording
 FRAMES_US = (16_667, 33_333, 40_000)
-APART_US = 16_000  # of events that one pixel of the recording gives, each polarity by itself
+NOISE = 5.0  # standard deviation in grey values, at most, of the finest pixels; larger ones average it
 
 
 @dataclass(frozen=True)
@@ -33,47 +34,50 @@ class Route:
     angle: NDArray[np.float64]  # radians, growing clockwise
 
 
+Layer = tuple[Plane, Plane | None, Route]  # a picture, its cover (None: everywhere) and its way
+
+
 def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, duration_ms: int = 800) -> Events:
     """One recording of a motion, sorted, from time 0. The same seed gives the same events. Raises EventsError.
 
-    What moves is a cut-out, or now and then the whole scene. `clockwise` and `counter-clockwise` are both travel on a
-    circle and rotation in place; `push` and `pull` are zooms of 1.3 to 4 times; `still` has a camera that shakes.
+    What moves is a cut-out, or two alike, or now and then the whole scene. `clockwise` and `counter-clockwise` are both
+    travel on a circle and rotation in place; `push` and `pull` are zooms of 1.15 to 4 times; `still` has a camera that
+    shakes, or gives no events at all.
     """
     if motion not in MOTIONS:
         raise EventsError(f"there is no motion {motion!r}; choose one of {', '.join(MOTIONS)}")
-    random = np.random.default_rng([seed, MOTIONS.index(motion), 1])
+    random = np.random.default_rng([seed, MOTIONS.index(motion), 2])
     fine, frame_us = int(random.choice(FINE)), int(random.choice(FRAMES_US))
-    height, width = fine * sensor.height, fine * sensor.width
+    camera = SensorSize(fine * sensor.width, fine * sensor.height)
     times = np.arange(-(-duration_ms * 1000 // frame_us) + 1) * frame_us
-    shake, moved = _shake(times, random), _moved(motion, times, random)
-    light = random.uniform(0.1, 0.5) if random.random() < 0.4 else random.uniform(0.5, 1.0)
-    background = light * dead_leaves(3 * height // 2, 3 * width // 2, random)
-    if motion != "still" and random.random() < 0.2:
-        paths = [(background, None, _joined(shake, moved))]
-    else:
-        side = height // 2
-        cutout = max(light, 0.25) * random.uniform(0.7, 1.3) * dead_leaves(side, side, random)
-        place = _placed(motion, moved, random)
-        paths = [(background, None, shake), (cutout, cut(side, random), _joined(place, shake))]
-        if motion == "still" and random.random() < 0.4:
-            paths.pop()  # an empty room
-    pixels = _pixels(random)
-    if motion == "still":  # never no events at all
-        pixels = replace(pixels, noise_hz=max(0.05, pixels.noise_hz))
-    camera = Emulator(SensorSize(width, height), pixels, int(random.integers(2**31)))
-    noise = random.uniform(0, 5) if random.random() < 0.8 else 0.0
-    parts = []
+    layers = _scene(motion, camera, times, random)
+    emulator, seen = Emulator(camera, _pixels(random), int(random.integers(2**31))), Pool(camera, sensor)
+    noise = random.uniform(0, NOISE) * fine / max(FINE) if random.random() < 0.8 else 0.0
+    parts = [empty_events()]
     for frame, t_us in enumerate(times.tolist()):
-        picture = np.zeros((height, width), np.float32)
-        for plane, mask, path in paths:
-            picture = _laid(picture, plane, mask, path, frame)
+        picture = np.zeros((camera.height, camera.width), np.float32)
+        for plane, mask, route in layers:
+            picture = _laid(picture, plane, mask, route, frame)
         picture += noise * random.standard_normal(picture.shape, np.float32)
-        parts.append(camera.push(picture.clip(0, 255).astype(np.uint8), t_us))
-    events = np.concatenate(parts) if parts else np.empty(0, EVENTS)
-    if random.random() < 0.5:
-        kept = BackgroundActivity(camera.size, int(random.choice([2_000, 5_000])))(events)
-        events = kept if len(kept) else events
-    return _coarse(events[events["t"] < duration_ms * 1000], fine)
+        parts.append(seen(emulator.push(picture.clip(0, 255).astype(np.uint8), t_us)))
+    events = np.concatenate(parts)
+    return events[events["t"] < duration_ms * 1000]
+
+
+def _scene(motion: str, camera: SensorSize, times: NDArray[np.int64], random: np.random.Generator) -> list[Layer]:
+    """What is before the camera, from the back to the front."""
+    shake, moved = _shake(motion, times, random), _moved(motion, times, random)
+    light = random.uniform(0.1, 0.5) if random.random() < 0.4 else random.uniform(0.5, 1.0)
+    background = light * dead_leaves(3 * camera.height // 2, 3 * camera.width // 2, random)
+    if motion != "still" and random.random() < 0.2:
+        return [(background, None, _joined(shake, moved))]
+    layers: list[Layer] = [(background, None, shake)]
+    side = camera.height // 2
+    shown = 2 if random.random() < 0.2 else 1
+    for _ in range(0 if motion == "still" and random.random() < 0.4 else shown):  # or an empty room
+        cutout = max(light, 0.25) * random.uniform(0.7, 1.3) * dead_leaves(side, side, random)
+        layers.append((cutout, cut(side, random), _joined(_placed(motion, moved, random), shake)))
+    return layers
 
 
 def _pixels(random: np.random.Generator) -> PixelModel:
@@ -88,16 +92,18 @@ def _pixels(random: np.random.Generator) -> PixelModel:
     )
 
 
-def _shake(times: NDArray[np.int64], random: np.random.Generator) -> Route:
+def _shake(motion: str, times: NDArray[np.int64], random: np.random.Generator) -> Route:
     """The whole scene before a hand-held camera: tremor that goes nowhere, about the middle; often none."""
-    amount = random.choice([0.0, random.uniform(0, 0.02)])
+    most = 0.03 if motion == "still" else 0.015
+    amount = random.choice([0.0, random.uniform(0, most)])
     x, y, turn, zoom = (_tremor(times, random) for _ in range(4))
     return Route(amount * x, amount * y, 1 + 0.5 * amount * zoom, amount * turn)
 
 
 def _tremor(times: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float64]:
     """Smooth oscillation about 0, two to ten times a second, of amplitude 1 at most."""
-    hertz, phase = random.uniform(2, 10, 2), random.uniform(0, 2 * math.pi, 2)
+    waves = int(random.integers(1, 3))
+    hertz, phase = random.uniform(2, 10, waves), random.uniform(0, 2 * math.pi, waves)
     return np.sin(2 * math.pi * np.outer(times * 1e-6, hertz) + phase).mean(1)
 
 
@@ -112,6 +118,7 @@ def _moved(motion: str, times: NDArray[np.int64], random: np.random.Generator) -
         heading = random.uniform(-0.3, 0.3) + {"right": 0, "down": 0.5, "left": 1, "up": 1.5}[motion] * math.pi
         reach = random.uniform(0.2, 1.0)
         x, y = reach * math.cos(heading) * along, reach * math.sin(heading) * along
+        scale = random.choice([1.0, random.uniform(0.75, 1.33)]) ** along  # it may come a little nearer, or go
     elif motion in ("clockwise", "counter-clockwise"):
         sign = 1 if motion == "clockwise" else -1  # y grows downwards
         if random.random() < 0.5:  # on the spot
@@ -122,7 +129,7 @@ def _moved(motion: str, times: NDArray[np.int64], random: np.random.Generator) -
             x, y = radius * np.cos(phase), radius * flat * np.sin(phase)
             angle = random.choice([0.0, 1.0]) * (phase - phase[0])  # it may turn with its path
     elif motion in ("push", "pull"):
-        scale = random.uniform(1.3, 4.0) ** (along if motion == "push" else -along)
+        scale = math.exp(random.uniform(math.log(1.15), math.log(4))) ** (along if motion == "push" else -along)
     return Route(x, y, scale, angle)
 
 

@@ -6,6 +6,7 @@ from encoders.events import Events, SensorSize
 from encoders.gaze.activity import ActivityWindow
 from encoders.gaze.window import Window
 from encoders.preprocess.filters import BackgroundActivity, HotPixels, NoiseGate
+from encoders.preprocess.pool import Pool, pools
 
 LEAST_SIDE = 64  # sensors with a shorter side see the drawing alone, as those of N-MNIST
 
@@ -15,9 +16,10 @@ class Sight:
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
     filter, 0 for none; without a window it acts only where there is noise (`NoiseGate`), with one, pixels that never
-    rest in the first second are silent afterwards (`HotPixels`). `follow`: look through a
-    window that follows the drawing; `fixed`: through one of the user's. Events off the sensor are dropped and counted
-    in `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
+    rest in the first second are silent afterwards (`HotPixels`). `follow`: look through a window that follows the
+    drawing; `fixed`: through one of the user's. Without a window, a sensor of much finer pixels is summed to those of
+    `small` (`Pool`), in which noise cancels: it needs no filter. Events off the sensor are dropped and counted in
+    `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
     """
 
     def __init__(
@@ -33,11 +35,12 @@ class Sight:
         self._told = 0, 0  # n_events and n_kept at the last `news`
         follow = follow and min(sensor.width, sensor.height) >= LEAST_SIDE
         live = follow or fixed is not None
-        kind = BackgroundActivity if live else NoiseGate
-        self._filter = kind(sensor, filter_us) if filter_us else None
-        self._hot = HotPixels(sensor) if filter_us and live else None
         self._window = ActivityWindow(sensor, small, fixed) if live else None
-        self.size = small if self._window else sensor
+        self._pool = None if live or not pools(sensor, small) else Pool(sensor, small)
+        kind = BackgroundActivity if live else NoiseGate
+        self._filter = kind(sensor, filter_us) if filter_us and self._pool is None else None
+        self._hot = HotPixels(sensor) if filter_us and live else None
+        self.size = sensor if self._window is None and self._pool is None else small
 
     @property
     def window(self) -> Window | None:
@@ -52,7 +55,7 @@ class Sight:
     @property
     def plain(self) -> bool:
         """Whether everything is let through."""
-        return self._filter is None and self._window is None
+        return self._filter is None and self._window is None and self._pool is None
 
     def news(self) -> tuple[int, int]:
         """Events that were kept, and that were filtered out, since the last call."""
@@ -75,4 +78,5 @@ class Sight:
         if self._filter is not None:
             events = self._filter(events)
         self.n_kept += len(events)
-        return events if self._window is None else self._window(events)
+        reduce = self._window or self._pool
+        return reduce(events) if reduce is not None else events

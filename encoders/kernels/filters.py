@@ -26,3 +26,25 @@ def background(events, last, time_us, keep):
         )
         keep[index] = t - latest <= time_us
         last[y, x] = t
+
+
+@numba.njit(cache=True, nogil=True)
+def pool(events, columns, rows, nowhere, area, level, fired):
+    """Sum the events' signs in `level` [H, W] of large pixels; one whose sum reaches its area, either way, fires.
+
+    How many fired; they are written to the begin of `fired` with the times and polarities of the last of their events.
+    """
+    n = 0
+    for index in range(len(events)):
+        event = events[index]
+        column, row = columns[event["x"]], rows[event["y"]]
+        if column >= nowhere or row >= nowhere:
+            continue
+        step = 1 if event["p"] else -1
+        level[row, column] += step
+        if level[row, column] * step >= area[row, column]:
+            level[row, column] = 0
+            fired[n] = event
+            fired[n]["x"], fired[n]["y"] = column, row
+            n += 1
+    return n

@@ -4,6 +4,7 @@ import { T64_BYTES, t64Times } from "../shared/sources/wire.js";
 import { emptyEvents } from "./emulator.js";
 
 const MOST_SHOWN = 4096;
+const LEAST = 2; // pixels along the side of a large one
 const CEILINGS = { binary: 1, count: 255 };
 
 /** At most MOST_SHOWN events, evenly thinned, as EventView.add takes them. */
@@ -46,12 +47,55 @@ export function grid(sensorWidth, sensorHeight, width, height) {
   return { columns: table(sensorWidth, cropWidth, width), rows: table(sensorHeight, cropHeight, height) };
 }
 
-/** encoders/dvs.py's StreamBinner, event by event: bins follow each other from the first event. */
+/** encoders/preprocess/pool.py: the events of a large sensor as those of a small one, {width, height} each. */
+export class Pool {
+  constructor(sensor, { width, height }) {
+    const { columns, rows } = grid(sensor.width, sensor.height, width, height);
+    const across = counts(columns, width), down = counts(rows, height);
+    const area = Int32Array.from({ length: width * height }, (_, at) => across[at % width] * down[Math.floor(at / width)]);
+    Object.assign(this, { width, columns, rows, area, level: new Int32Array(area.length) });
+  }
+
+  /** The events of large pixels that a packet makes. */
+  push({ n, t, x, y, p }) {
+    const fired = emptyEvents(n);
+    let count = 0;
+    for (let i = 0; i < n; i++) {
+      const column = this.columns[x[i]] ?? -1, row = this.rows[y[i]] ?? -1;
+      if (column < 0 || row < 0) continue;
+      const at = row * this.width + column, step = p[i] ? 1 : -1;
+      this.level[at] += step;
+      if (this.level[at] * step < this.area[at]) continue;
+      this.level[at] = 0;
+      [fired.t[count], fired.x[count], fired.y[count], fired.p[count]] = [t[i], column, row, p[i]];
+      count++;
+    }
+    return { ...fired, n: count };
+  }
+}
+
+/** Whether a sensor's pixels are so much finer than those of another that they are summed. */
+export function pools(sensor, { width, height }) {
+  return Math.min(Math.floor(sensor.width / width), Math.floor(sensor.height / height)) >= LEAST;
+}
+
+function counts(targets, length) {
+  const lines = new Int32Array(length);
+  for (const target of targets) if (target >= 0) lines[target]++;
+  return lines;
+}
+
+/** encoders/dvs.py's StreamBinner, event by event: bins follow each other from the first event, behind a pool where the
+ * sensor is larger than the one that the model was trained on. */
 export class StreamBinner {
   /** contract: of the model; the sensor's size in pixels. */
-  constructor({ width, height, bin_us, encoding }, sensorWidth, sensorHeight, gapUs = 1_000_000, backUs = 100_000) {
-    Object.assign(this, { width, height, binUs: bin_us, ceiling: CEILINGS[encoding], sensorWidth, sensorHeight, gapUs, backUs });
-    Object.assign(this, grid(sensorWidth, sensorHeight, width, height));
+  constructor({ width, height, bin_us, encoding, ...trained }, sensorWidth, sensorHeight, gapUs = 1_000_000, backUs = 100_000) {
+    const sensor = { width: sensorWidth, height: sensorHeight };
+    const small = { width: trained.sensor_width, height: trained.sensor_height };
+    this.pool = pools(sensor, small) ? new Pool(sensor, small) : null;
+    const seen = this.pool ? small : sensor;
+    Object.assign(this, { width, height, binUs: bin_us, ceiling: CEILINGS[encoding], seen, gapUs, backUs });
+    Object.assign(this, grid(seen.width, seen.height, width, height));
     this.origin = null; // start of the open bin; null before the first event and while idle
     this.last = 0; // time of the newest event
     this.reset = false; // the next bin to close is the first after a jump
@@ -64,12 +108,14 @@ export class StreamBinner {
   }
 
   /** Bins {x Float32Array [2, H, W], startUs, endUs, nEvents, reset} that a packet closes. */
-  push({ n, t, x, y, p }) {
+  push(events) {
+    const { n, t, x, y, p } = this.pool ? this.pool.push(events) : events;
     const bins = [];
     for (let i = 0; i < n; i++) {
-      if (x[i] >= this.sensorWidth || y[i] >= this.sensorHeight) continue;
+      if (x[i] >= this.seen.width || y[i] >= this.seen.height) continue;
       this.add(this.reach(t[i], bins), x[i], y[i], p[i]);
     }
+    if (this.pool && events.n) bins.push(...this.tick(events.t[events.n - 1])); // time goes on
     return bins;
   }
 

@@ -1,12 +1,11 @@
-"""Motions as a webcam films them: the scene moves as its name says, and much of the picture makes events."""
+"""Motions as a webcam films them: what moves goes as its name says, before a ground as rich as a photograph."""
 
 import cv2
 import numpy as np
 import pytest
 
-from encoders.binning import bin_events
 from encoders.emulator.filmed import cut, dead_leaves, filmed_recording
-from encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
+from encoders.emulator.motions import MOTIONS, SENSOR
 from encoders.events import EventsError, SensorSize, check_events
 
 
@@ -16,22 +15,18 @@ def test_recordings_are_valid_repeatable_and_all_different(motion: str) -> None:
     check_events(first, SENSOR)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert len(first) > 0
-    assert first["t"][-1] < 800_000
+    assert len(other) > 0 or motion == "still"
+    assert other["t"].max(initial=0) < 800_000
 
 
-@pytest.mark.parametrize("seed", [16, 283, 1_000_013])
-def test_a_still_scene_without_noise_has_events_too(seed: int) -> None:
-    assert len(filmed_recording("still", seed=seed)) > 0
-
-
-def test_a_film_lights_more_cells_than_a_drawing() -> None:
-    def lit(events: np.ndarray) -> float:
-        return float(bin_events(events, 0, 33_000, 24, SENSOR, (32, 32)).mean())
-
-    films = np.mean([lit(filmed_recording("right", seed=s)) for s in range(6)])
-    drawings = np.mean([lit(motion_recording("right", seed=s)) for s in range(6)])
-    assert films > 2 * drawings
+@pytest.mark.parametrize(("motion", "axis", "sign"), [("left", "x", -1), ("right", "x", 1), ("up", "y", -1), ("down", "y", 1)])
+def test_what_moves_goes_the_way_its_name_says(motion: str, axis: str, sign: int) -> None:
+    way = []
+    for seed in range(12):
+        events = filmed_recording(motion, seed=seed)
+        early, late = events[events["t"] < 250_000], events[events["t"] > 550_000]
+        way.append(np.median(late[axis]) - np.median(early[axis]) if min(len(early), len(late)) else 0.0)
+    assert np.mean(way) * sign > 2
 
 
 def test_other_sensors_and_unknown_motions() -> None:

@@ -85,6 +85,24 @@ def background(events: Events, last: NDArray[np.int64], time_us: int, keep: NDAr
         last[y + 1, x + 1] = t
 
 
+def pool(
+    events: Events, columns: NDArray[np.uint32], rows: NDArray[np.uint32], nowhere: int, area: NDArray[np.int64],
+    level: NDArray[np.int64], fired: Events,
+) -> int:  # fmt: skip
+    n = 0
+    for event in events:
+        at = int(rows[event["y"]]), int(columns[event["x"]])
+        if max(at) >= nowhere:
+            continue
+        level[at] += 1 if event["p"] else -1
+        if abs(level[at]) >= area[at]:
+            level[at] = 0
+            fired[n] = event
+            fired["y"][n], fired["x"][n] = at
+            n += 1
+    return n
+
+
 # ------------------------------------------------------------------------------------------------------------- readers
 
 

@@ -1,0 +1,42 @@
+"""A large sensor's events as those of a small one, each of whose pixels covers many of the large one's.
+
+A large pixel holds the sum of its events' signs; when that reaches its area, all its pixels have changed by one
+threshold in the mean, and it fires once. Where a single event lit a whole cell of the network's grid, texture and noise
+would light most cells; so their noise cancels, and what is left is what a sensor of large pixels sees ("log-luminance
+reconstruction" of Gruel et al., "Event data downscaling for embedded computer vision", VISAPP 2022, without its images).
+"""
+
+import numpy as np
+
+from encoders import kernels
+from encoders.binning import NOWHERE, grid_for
+from encoders.events import Events, SensorSize
+
+LEAST = 2  # pixels along the side of a large one; between sensors closer in size nothing is summed
+
+
+def pools(sensor: SensorSize, size: SensorSize) -> bool:
+    """Whether a sensor is so much larger than one of `size` that its events are summed."""
+    return min(sensor.width // size.width, sensor.height // size.height) >= LEAST
+
+
+class Pool:
+    """Packets of a `sensor` in, events of a sensor of `size` out; the same however the stream is cut.
+
+    The middle of the sensor with the aspect ratio of `size` is seen. Packets are sorted, and on the sensor.
+    """
+
+    def __init__(self, sensor: SensorSize, size: SensorSize) -> None:
+        grid = grid_for(sensor, (size.height, size.width))
+        seen = grid.rows != NOWHERE
+        self._columns = grid.columns
+        self._rows = np.where(seen, grid.rows // np.uint32(size.width), grid.rows)
+        across = np.bincount(grid.columns[grid.columns != NOWHERE], minlength=size.width)
+        down = np.bincount(self._rows[seen], minlength=size.height)
+        self._area = np.outer(down, across).astype(np.int64)
+        self._level = np.zeros_like(self._area)
+
+    def __call__(self, events: Events) -> Events:
+        fired = events.copy()
+        n = kernels.compiled("filters").pool(events, self._columns, self._rows, NOWHERE, self._area, self._level, fired)
+        return fired[:n].copy()
