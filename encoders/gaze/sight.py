@@ -36,11 +36,11 @@ class Sight:
         follow = follow and min(sensor.width, sensor.height) >= LEAST_SIDE
         live = follow or fixed is not None
         self._window = ActivityWindow(sensor, small, fixed) if live else None
-        self._pool = None if live or not pools(sensor, small) else Pool(sensor, small)
+        self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
         kind = BackgroundActivity if live else NoiseGate
-        self._filter = kind(sensor, filter_us) if filter_us and self._pool is None else None
+        self._filter = kind(sensor, filter_us) if filter_us and self.pool is None else None
         self._hot = HotPixels(sensor) if filter_us and live else None
-        self.size = sensor if self._window is None and self._pool is None else small
+        self.size = sensor if self._window is None and self.pool is None else small
 
     @property
     def window(self) -> Window | None:
@@ -55,7 +55,7 @@ class Sight:
     @property
     def plain(self) -> bool:
         """Whether everything is let through."""
-        return self._filter is None and self._window is None and self._pool is None
+        return self._filter is None and self._window is None and self.pool is None
 
     def news(self) -> tuple[int, int]:
         """Events that were kept, and that were filtered out, since the last call."""
@@ -78,5 +78,5 @@ class Sight:
         if self._filter is not None:
             events = self._filter(events)
         self.n_kept += len(events)
-        reduce = self._window or self._pool
+        reduce = self._window or self.pool
         return reduce(events) if reduce is not None else events

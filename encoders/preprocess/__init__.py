@@ -1,1 +1,2 @@
-"""Before any encoder: noise filters for events, drawings found in pictures, images brought to a network's size."""
+"""Before any encoder: noise filters for events, large sensors summed to small ones, drawings found in pictures, images
+brought to a network's size."""

@@ -1,12 +1,14 @@
 """A large sensor's events as those of a small one, each of whose pixels covers many of the large one's.
 
 A large pixel holds the sum of its events' signs; when that reaches its area, all its pixels have changed by one
-threshold in the mean, and it fires once. Where a single event lit a whole cell of the network's grid, texture and noise
-would light most cells; so their noise cancels, and what is left is what a sensor of large pixels sees ("log-luminance
-reconstruction" of Gruel et al., "Event data downscaling for embedded computer vision", VISAPP 2022, without its images).
+threshold in the mean, and it fires once. If a single event lit a whole cell of the network's grid, texture and noise
+would light most of them; so noise cancels, and what is left is what a sensor of large pixels sees. It is the integrator
+of Ghosh et al. ("Insect-inspired spatio-temporal downsampling of event-based input", ICONS 2023) whose threshold is the
+area and whose clock is the events'.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoders import kernels
 from encoders.binning import NOWHERE, grid_for
@@ -34,9 +36,15 @@ class Pool:
         across = np.bincount(grid.columns[grid.columns != NOWHERE], minlength=size.width)
         down = np.bincount(self._rows[seen], minlength=size.height)
         self._area = np.outer(down, across).astype(np.int64)
-        self._level = np.zeros_like(self._area)
+        self.level = np.zeros_like(self._area)  # int64 [H, W]; all that is carried from packet to packet
 
     def __call__(self, events: Events) -> Events:
         fired = events.copy()
-        n = kernels.compiled("filters").pool(events, self._columns, self._rows, NOWHERE, self._area, self._level, fired)
+        n = kernels.compiled("filters").pool(events, self._columns, self._rows, NOWHERE, self._area, self.level, fired)
         return fired[:n].copy()
+
+    def restore(self, level: NDArray[np.int64]) -> None:
+        """Go on from a `level` of a pool of the same sensors. Raises ValueError where no stream leads there."""
+        if level.shape != self.level.shape or level.dtype != self.level.dtype or (abs(level) >= self._area).any():
+            raise ValueError("the sums are not those of large pixels that have not fired")
+        self.level = level.copy()

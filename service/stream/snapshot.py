@@ -22,7 +22,7 @@ from service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
 FORMAT = 3
-TENSORS = frozenset({"readout", "steady", "evidence", "open"})  # beside the membranes
+TENSORS = frozenset({"readout", "steady", "evidence", "open", "pool"})  # beside the membranes
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
@@ -66,6 +66,8 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
         bins = session.binner.snapshot()
         tensors["open"] = torch.from_numpy(bins.open.copy())
         values["binner"] = {"origin": bins.origin, "last": bins.last, "reset": bins.reset, "n_open": bins.n_open}
+    if session.sight is not None and session.sight.pool is not None:
+        tensors["pool"] = torch.from_numpy(session.sight.pool.level.copy())
     tensors["values"] = torch.from_numpy(np.frombuffer(json.dumps(values).encode(), np.uint8).copy())
     return sign(save(tensors), key)
 

@@ -15,6 +15,7 @@ SLOT_US = 10_000  # events are counted in slots of this length
 PACKET_US = 100_000  # a long recording is read in pieces of this length
 LARGEST_SIDE = 64  # pixels of the network's input, for sensors that say nothing else
 SHORTEST_BIN_US, LONGEST_BIN_US = 30_000, 100_000
+REST = 0.05  # of a window: so little behind the last one makes no other
 STEPS = 10  # bins of a window
 CLIP_BIN_US, LONGEST_CLIP_US = 200_000, 5_000_000
 CLIPS = 5  # recordings of a class, from which on short ones are samples as they are
@@ -77,15 +78,16 @@ def suits(scans: Sequence[Scan], fewest: int) -> Window:
 
 
 def starts(begin_us: int, end_us: int, length_us: int, hop_us: int) -> list[int]:
-    """Where windows begin that cover [begin, end) whole, evenly, at most `hop_us` apart.
+    """Where windows begin that cover [begin, end), evenly, at most `hop_us` apart; what is REST of a window longer than
+    those before adds none.
 
     >>> starts(0, 1000, 300, 300)
     [0, 233, 467, 700]
-    >>> starts(0, 200, 300, 300)
+    >>> starts(0, 310, 300, 300)
     [0]
     """
     room = max(0, end_us - begin_us - length_us)
-    count = 1 + -(-room // hop_us)
+    count = 1 + max(0, -(-(room - round(REST * length_us)) // hop_us))
     return [begin_us + round(room * n / max(1, count - 1)) for n in range(count)]
 
 

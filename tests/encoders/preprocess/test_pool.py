@@ -81,3 +81,15 @@ def test_nothing_and_events_that_nobody_sees() -> None:
     pool = Pool(CAMERA, SMALL)
     assert not len(pool(empty_events()))
     assert not len(pool(make_events(np.arange(100), np.zeros(100), np.zeros(100), np.ones(100))))
+
+
+def test_sums_go_on_in_another_pool() -> None:
+    first, second = np.array_split(random_events(9_000, 4), 2)
+    whole, left, right = (Pool(CAMERA, SMALL) for _ in range(3))
+    wanted = np.concatenate([whole(first), whole(second)])
+    begun = left(first)
+    right.restore(left.level)
+    assert np.array_equal(np.concatenate([begun, right(second)]), wanted)
+    for sums in (left.level[1:], left.level.astype(np.int32), np.full_like(left.level, 16)):
+        with pytest.raises(ValueError, match="large pixels"):
+            right.restore(sums)
