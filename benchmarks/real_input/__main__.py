@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from benchmarks.common import report
+from benchmarks.motions import videos
 from benchmarks.real_input.judge import noisy_right, watch
 from benchmarks.real_input.motions import rows as rows_of_motions
 from benchmarks.real_input.nothing import rows as rows_of_nothing
@@ -112,7 +113,7 @@ def main() -> None:
         "--only", choices=("pictures", "clips", "noise", "nothing", "unknown", "motions"), help="one table"
     )
     parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
-    parser.add_argument("--model", help="in place of the shipped ones: a name or a folder")
+    parser.add_argument("--model", help="in place of the shipped ones: a name or a folder; of motions with --only")
     report.option(parser)
     args = parser.parse_args()
     mnist = args.root / "mnist"
@@ -132,7 +133,10 @@ def main() -> None:
         for name in (*MODELS, "motions"):
             rows_of_unknown(Classifier.load(find(name)), args.root, 5 * args.count, args.seed)
     if args.only in (None, "motions"):
-        rows_of_motions(Classifier.load(find("motions")), args.root, args.clips, args.seed)
+        moving = Classifier.load(find(args.model if args.model and args.only else "motions"))
+        rows_of_motions(moving, photos, args.clips, args.seed)
+        if (args.root / "videos").is_dir() and not args.tuning:
+            videos(moving, args.root / "videos")
     report.write("real_input", args.json)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
-from benchmarks.motions import videos
 from encoders.emulator.motions import MOTIONS
 from models.classifier import Classifier, Stepper
 from service.stream.session import Session
@@ -136,13 +135,11 @@ def answer(classifier: Classifier, clip: Clip) -> str:
     return label
 
 
-def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
-    """Print and keep the rows of the motion model: `count` clips of each kind, and the videos below `root`.
+def rows(classifier: Classifier, photos: list[Path], count: int, seed: int) -> None:
+    """Print and keep the rows of the motion model: `count` clips of each kind, before these photographs.
 
-    Every second photograph is held out for these rows; the others were looked at while the films it is trained on
-    were made; those have no photographs in them.
+    The model has seen none of them: the films that it is trained on have no photographs in them.
     """
-    photos = sorted((root / "imagenet_1perclass").glob("*.jpg"))[1::2]
     report.table("motions before a webcam", "clips", "right", "of", "low", "high")
     print(f"\n| clips, {count} of a kind, seed {seed} | {classifier.name} | said |\n|---|---|---|")
     total = 0
@@ -152,8 +149,6 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
         total += correct * (kind in MOTIONS)
         _row(kind, correct, count, ", ".join(f"{label} {n}" for label, n in said.most_common()))
     _row("all nine motions", total, count * len(MOTIONS), "")
-    if (root / "videos").is_dir():
-        videos(classifier, root / "videos")
 
 
 def _row(kind: str, correct: int, count: int, said: str) -> None:
