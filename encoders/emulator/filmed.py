@@ -209,13 +209,3 @@ def cut(side: int, random: np.random.Generator) -> Plane:
         points = half + np.stack([radii * np.cos(angles), radii * np.sin(angles)], 1)
         cv2.fillPoly(mask, [points.round().astype(np.int32)], 1.0, cv2.LINE_AA)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), random.uniform(0.3, 2)), np.float32)
-
-
-def _coarse(events: Events, fine: int) -> Events:
-    """The events of fine x fine pixels at one address, at most one of each polarity every APART_US."""
-    events = events.copy()
-    events["x"] //= fine
-    events["y"] //= fine
-    slot = events["t"] // APART_US
-    key = ((slot * 4096 + events["y"]) * 4096 + events["x"]) * 2 + events["p"]
-    return events[np.sort(np.unique(key, return_index=True)[1])]

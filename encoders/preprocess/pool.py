@@ -7,6 +7,8 @@ of Ghosh et al. ("Insect-inspired spatio-temporal downsampling of event-based in
 area and whose clock is the events'.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ class Pool:
         n = kernels.compiled("filters").pool(events, self._columns, self._rows, NOWHERE, self._area, self.level, fired)
         return fired[:n].copy()
 
-    def restore(self, level: NDArray[np.int64]) -> None:
+    def restore(self, level: NDArray[Any]) -> None:
         """Go on from a `level` of a pool of the same sensors. Raises ValueError where no stream leads there."""
         if level.shape != self.level.shape or level.dtype != self.level.dtype or (abs(level) >= self._area).any():
             raise ValueError("the sums are not those of large pixels that have not fired")

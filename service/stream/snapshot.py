@@ -116,6 +116,8 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
         session.binner.restore(
             OpenBin(origin, whole(kept["last"]), kept["reset"], whole(kept["n_open"]), tensors["open"].numpy())
         )
+    if session.sight is not None and session.sight.pool is not None:
+        session.sight.pool.restore(tensors["pool"].numpy())
     track.readout = Readout(track.readout.steps, readout, seen)
     track.steady = replace(track.steady, mean=steady, evidence=evidence, index=index)
     session.rest.quiet = whole(values["quiet"])

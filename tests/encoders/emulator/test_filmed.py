@@ -19,7 +19,9 @@ def test_recordings_are_valid_repeatable_and_all_different(motion: str) -> None:
     assert other["t"].max(initial=0) < 800_000
 
 
-@pytest.mark.parametrize(("motion", "axis", "sign"), [("left", "x", -1), ("right", "x", 1), ("up", "y", -1), ("down", "y", 1)])
+@pytest.mark.parametrize(
+    ("motion", "axis", "sign"), [("left", "x", -1), ("right", "x", 1), ("up", "y", -1), ("down", "y", 1)]
+)
 def test_what_moves_goes_the_way_its_name_says(motion: str, axis: str, sign: int) -> None:
     way = []
     for seed in range(12):

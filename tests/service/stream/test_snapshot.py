@@ -172,3 +172,23 @@ def test_the_running_score_goes_on_where_it_was() -> None:
     told = [(a.prediction.label, a.prediction.known, a.steady) for a in early + late]
     assert told == [(a.prediction.label, a.prediction.known, a.steady) for a in answers]
     assert all(known is not None for _, known, _ in told)
+
+
+
+def test_the_sums_of_a_large_sensor_go_on_where_they_were() -> None:
+    contract = CLASSIFIER.contract
+    large = SensorSize(4 * contract.sensor_width, 4 * contract.sensor_height)
+    random = np.random.default_rng(3)
+    places = random.integers(0, large.width, 40_000), random.integers(0, large.height, 40_000)
+    events = make_events(np.sort(random.integers(0, 100_000, 40_000)), *places, np.ones(40_000))
+    first, second = np.array_split(events, 2)
+    whole, left, right = (Alone(Session(CLASSIFIER, large)) for _ in range(3))
+    whole.step(whole.session.push(first))
+    left.step(left.session.push(first))
+    unpack(right.session, pack(left.session, left.stepper.state, KEY), KEY)
+    wanted, bins = whole.session.push(second), right.session.push(second)
+    assert len(wanted) > 2
+    assert sum(given.n_events for given in wanted) > 20
+    for one, other in zip(wanted, bins, strict=True):
+        assert np.array_equal(one.x, other.x)
+        assert one.n_events == other.n_events
