@@ -174,7 +174,6 @@ def test_the_running_score_goes_on_where_it_was() -> None:
     assert all(known is not None for _, known, _ in told)
 
 
-
 def test_the_sums_of_a_large_sensor_go_on_where_they_were() -> None:
     contract = CLASSIFIER.contract
     large = SensorSize(4 * contract.sensor_width, 4 * contract.sensor_height)
