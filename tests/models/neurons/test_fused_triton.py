@@ -2,11 +2,13 @@
 
 import itertools
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.support.oracles.networks import leaves, plain_steps
+from tests.support.processes import in_fresh_process
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is first imported
 pytest.importorskip("triton", reason="Triton is not installed (it comes with PyTorch for GPUs): pip install triton")
@@ -55,3 +57,37 @@ def test_half_precision_is_integrated_in_float32_over_several_blocks() -> None:
     torch.testing.assert_close(dx, exact.grad.bfloat16())
     assert dbefore is None
     assert dbeta is None
+
+
+CUBINS = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from models.neurons import fused_triton as fused
+
+NUMBERS = {"steps": "i32", "count": "i32", "beta": "fp32", "theta": "fp32", "slope": "fp32"}
+FLOATS = ("x_at", "spikes_at", "dspikes_at", "dx_at")  # of the input's type; states are float32
+
+def size(kernel, pointer, absent, **options):
+    given, signature, constants = {**dict.fromkeys(absent), **options, "SIZE": fused.BLOCK}, {}, {}
+    for number, name in enumerate(kernel.arg_names):
+        if name in given:
+            signature[name], constants[(number,)] = "constexpr", given[name]
+        else:
+            signature[name] = NUMBERS.get(name, pointer if name in FLOATS else "*fp32")
+    source, target = ASTSource(kernel, signature, constants), GPUTarget("cuda", 90, 32)
+    return len(triton.compile(source, target=target, options={"enable_fp_fusion": False}).asm["cubin"])
+
+rule = {"DELAY": True, "ZERO": False, "INCLUSIVE": False, "SCALED": True}
+other = {"DELAY": False, "ZERO": True, "INCLUSIVE": True, "SCALED": False}
+print(all([
+    size(fused._forward, "*fp32", ("before_at", "beta_at"), **rule),
+    size(fused._forward, "*bf16", (), **other),
+    size(fused._backward, "*fp32", ("beta_at", "dbeta_at"), DETACH=False, KIND=0, **rule),
+    size(fused._backward, "*bf16", ("before_at", "dafter_at", "dbefore_at"), DETACH=True, KIND=4, **other),
+]))
+"""
+
+
+def test_they_compile_for_a_gpu_where_there_is_none(tmp_path: Path) -> None:
+    assert in_fresh_process(CUBINS, TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path)) == "True"
