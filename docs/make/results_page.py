@@ -24,11 +24,13 @@ the model was made, and the read-out of streams was changed after one of them (8
 camera have a table of their own, below.
 """
 REAL_INPUT = """
-`nmnist`, by `python -m benchmarks.real_input --root <data> --seed <seed>`: MNIST's test digits, photographs that nothing was tried
-on, seeds that nothing was chosen on. Recordings of an event camera are emulated ones. The clips of a row are few, as the
-intervals say; as events, seed 101 was run before the last change of the window (15 and 12 of 16). Goals: 95 % of the plain and 85 % of the harder clips right, 90 and 75 % steady (as events 85 and 75); no label
-98 % of the time without a digit; AUROC at least 0.99 and at most 5 % let through. What an event camera's window takes up of
-paper without ink, cloth and people misses its goals: the network knows digits before such a camera too loosely yet.
+`nmnist`, by `python -m benchmarks.real_input --root <data> --seed <seed>`: MNIST's test digits, photographs that
+nothing was tried on, seeds that nothing was chosen on. Recordings of an event camera are emulated ones. The clips of
+a row are few, as the intervals say; as events, seed 101 was run before the last change of the window (15 and 12 of
+16). Goals: 95 % of the plain and 85 % of the harder clips right, 90 and 75 % steady (as events 85 and 75); no label
+98 % of the time without a digit; AUROC at least 0.99 and at most 5 % let through. What an event camera's window takes
+up of paper without ink, cloth and people misses its goals: the network knows digits before such a camera too loosely
+yet.
 """
 MOTIONS = """
 Trained on drawn objects only, with seeds that the test recordings do not share. Shuffled in time the same events
