@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 .PHONY: serve test demo lint types imports unit wheel bench docs clean
 
 serve: $(VENV)/.installed
-	$(BIN)/spikesight serve
+	$(BIN)/spikesight serve --save-to runs/taught
 
 demo: $(VENV)/.installed
 	$(BIN)/spikesight webcam --source digit-3 --no-window

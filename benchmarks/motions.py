@@ -20,8 +20,8 @@ from encoders.emulator.motions import MOTIONS, motion_recording
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
 from models.classifier import Classifier
+from models.known import interval
 from models.shipped import find
-from training.run.evaluate import interval
 
 FIRST_TEST_SEED = 1_000_000  # training recordings have seeds below
 STRAIGHT = ("left", "right", "up", "down")

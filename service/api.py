@@ -23,6 +23,8 @@ from service.runtime import Runtime
 from service.settings import Settings
 from service.stream import cameras
 from service.stream.endpoint import stream
+from service.teach import routes as teach
+from service.teach.lessons import Lessons
 from service.upload import encode
 from service.upload.predict import Options, predict, read_body
 
@@ -39,6 +41,7 @@ def create_app(
     """The application. Models and cameras come from the settings when it starts, or are given."""
     settings = settings or Settings()
     runtime, looking = Runtime(settings, classifiers), cameras.Cameras()
+    lessons = Lessons(runtime)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -48,6 +51,7 @@ def create_app(
         yield
         runtime.draining = True
         await asyncio.to_thread(looking.close)
+        lessons.close()
         await runtime.stop()
 
     app = FastAPI(
@@ -66,9 +70,10 @@ def create_app(
     app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
     app.add_middleware(Observer, metrics=runtime.metrics)
     add_health(app, runtime)
-    add_v1(app, runtime, looking)
+    add_v1(app, runtime, looking, lessons)
     encode.add(app, runtime)
     cameras.add(app, looking, lambda: runtime.draining)
+    app.include_router(teach.router(lessons))
     app.include_router(v2_routes.router(runtime))
     page.add(app)
     return app
@@ -107,7 +112,7 @@ async def predicted(
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras) -> None:
+def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Lessons) -> None:
     """Prediction, models, samples and the stream."""
 
     @app.post(
@@ -155,4 +160,4 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras) -> None:
 
     @app.websocket("/v1/stream")
     async def ws_stream(socket: WebSocket) -> None:
-        await stream(socket, runtime, looking)
+        await stream(socket, runtime, looking, lessons)

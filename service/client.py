@@ -19,7 +19,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody
 from service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame, encode_t64
+from service.teach.bodies import LessonBody
+from service.teach.remote import RemoteLesson, query
 
 
 class ClientError(Exception):
@@ -108,7 +110,15 @@ class Snapshot:
     state: str
 
 
-Message = Prediction | Ack | Bad | Picture | Snapshot
+@dataclass(frozen=True)
+class Ready:
+    """A lesson's stream goes on on a newer model, with these labels."""
+
+    model: str
+    labels: list[str]
+
+
+Message = Prediction | Ack | Bad | Picture | Snapshot | LessonBody | Ready
 
 
 class Client:
@@ -154,10 +164,13 @@ class Client:
         if isinstance(sample, Path):
             sample, name = sample.read_bytes(), sample.name
         wanted = {"model": model, "name": name, "confidence": confidence}
-        query = {key: value for key, value in wanted.items() if value not in (None, "")}
-        query |= {key: "1" for key, on in (("logits", logits), ("steps", steps)) if on}
-        path = "/v1/predict" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+        given: dict[str, Any] = {key: value for key, value in wanted.items() if value != ""}
+        path = "/v1/predict" + query(**given, logits="1" if logits else None, steps="1" if steps else None)
         return PredictBody.model_validate_json(self._ask("POST", path, sample, "application/octet-stream"))
+
+    def lesson(self, features: str | None = None) -> RemoteLesson:
+        """Begin a lesson; its `id` is what `stream(lesson=...)` takes."""
+        return RemoteLesson(self._ask, features)
 
     def stream(self, **hello: Any) -> "Stream":
         """Open a live stream; the keywords are the fields of `service.stream.messages.Hello`."""
@@ -178,7 +191,7 @@ class Client:
             raise ClientError(0, f"{self.url} does not answer") from error
         finally:
             connection.close()
-        if answer.status != 200:
+        if answer.status not in (200, 204):
             raise ClientError(answer.status, sentence(data, answer.status))
         return data
 
@@ -234,6 +247,10 @@ class Stream:
     def settings(self, threshold: float | None = None, noise_hz: float | None = None) -> None:
         """The pixel model of this stream's frames."""
         self._send(json.dumps({"type": "settings", "threshold": threshold, "noise_hz": noise_hz}))
+
+    def show(self, label: str | None) -> None:
+        """On a lesson's stream: what follows is of this class; None: of none."""
+        self._send(json.dumps({"type": "show", "class": label}))
 
     def snapshot(self) -> None:
         """Ask for a Snapshot; it comes among the messages, after all answers to what was sent before."""
@@ -305,4 +322,8 @@ def parse(data: str | bytes) -> Message:
         return Bad(**body)
     if kind == "snapshot":
         return Snapshot(**body)
+    if kind == "lesson":
+        return LessonBody(**body)
+    if kind == "ready":
+        return Ready(body["model"], body["labels"])
     raise ClientError(0, f"unknown message {kind!r}")

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from models.contract import Card
 from models.conversion.convert import convert
 from models.conversion.simulate import curve
+from models.known import interval
 from models.networks.converted.network import ConvertedNetwork
 from training.ann import accuracy
 from training.config import TrainConfig
 from training.data import load_data
 from training.data.pictures import Images, Pictures
 from training.flags import from_mapping
-from training.run.evaluate import interval
 
 AIMS = (4, 8, 16, 32, 64)  # T that are tried, the first good one is taken
 

@@ -16,6 +16,7 @@ from models.conversion.audit import audit
 from models.conversion.convert import convert, graph_of
 from models.conversion.methods import METHODS
 from models.conversion.simulate import curve
+from models.known import interval
 from models.networks.ann import ANNS, as_ann, build_for, guess_name, read_state
 from models.networks.converted.network import ConvertedNetwork
 from models.shipped import name_of
@@ -23,7 +24,6 @@ from training.ann import accuracy, prepare
 from training.conversion import AIMS, choose_steps, splits_of
 from training.data.images import IMAGES
 from training.data.pictures import Images, load_images, pictures_below
-from training.run.evaluate import interval
 
 DESCRIPTION = """Convert a trained ANN to a spiking network: a state dictionary (.safetensors, .pt, .pth, .th), or a
 model folder that train-dvs --neuron relu --steps 1 made.

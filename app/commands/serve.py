@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--allow-host", action="append", metavar="NAME", help="a further host name to answer to")
     add("--allow-origin", action="append", metavar="ORIGIN", help="a page of another origin that may use the service")
     add("--camera", action="append", metavar="SOURCE", help="an event source the service opens; repeat for several")
+    add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
     add("--max-batch", type=int, help="streams and images stepped together (8)")
     add("--max-queue", type=int, help="requests waiting or running (32)")
     add("--threads", type=int, help="threads of the model (1)")
@@ -45,7 +46,7 @@ def settings_from(args: argparse.Namespace) -> "Settings":
     lists = {"models": args.model, "allowed_hosts": args.allow_host, "allowed_origins": args.allow_origin}
     lists["cameras"] = args.camera
     given: dict[str, object] = {name: tuple(values) for name, values in lists.items() if values}
-    for name in ("host", "port", "token", "insecure", "max_batch", "max_queue", "threads", "log_format"):
+    for name in ("host", "port", "token", "insecure", "save_to", "max_batch", "max_queue", "threads", "log_format"):
         value = getattr(args, name)
         if value is not None:
             given[name] = value

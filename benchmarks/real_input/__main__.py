@@ -22,10 +22,10 @@ from benchmarks.real_input.nothing import rows as rows_of_nothing
 from benchmarks.real_input.scenes import HARDER, Kind, clips, pen
 from benchmarks.real_input.unknown import rows as rows_of_unknown
 from models.classifier import Classifier
+from models.known import interval
 from models.shipped import find
 from training.data.images import read_idx
 from training.data.recordings import list_nmnist, read_item
-from training.run.evaluate import interval
 
 MODELS = ("nmnist", "mnist-direct")
 STYLES = ("thin pen", "uneven light", "stretched wide", "stretched tall", "noisy")

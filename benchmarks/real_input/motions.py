@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.common import report
 from encoders.emulator.motions import MOTIONS
 from models.classifier import Classifier, Stepper
+from models.known import interval
 from service.stream.session import Session
-from training.run.evaluate import interval
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
 NOISE = 2.5  # standard deviation of the sensor's noise, in grey values

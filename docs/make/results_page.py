@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.run.evaluate import interval
+from models.known import interval
 
 RESULTS = Path(__file__).resolve().parents[2] / "training" / "results"
 HEAD = """# Results

@@ -17,6 +17,7 @@ from models.known.score import (
     Windows,
     fit_known,
     fit_temperature,
+    interval,
     running_mean,
     softmax,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Windows",
     "fit_known",
     "fit_temperature",
+    "interval",
     "running_mean",
     "softmax",
 ]

@@ -306,3 +306,14 @@ def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats) 
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         low, high = (low, right) if loss(left) < loss(right) else (left, high)
     return float(np.exp((low + high) / 2))
+
+
+def interval(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
+
+    >>> tuple(round(v, 3) for v in interval(900, 1000))
+    (0.88, 0.917)
+    """
+    p, zz = correct / count, z * z / count
+    centre, half = (p + zz / 2) / (1 + zz), z * (p * (1 - p) / count + zz / (4 * count)) ** 0.5 / (1 + zz)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -127,6 +127,8 @@ class Proxy:
 
     async def forward(self, request: Request) -> Response:
         """Any request that is not the proxy's own."""
+        if request.scope["path"].startswith("/v1/teach"):  # a lesson lives in one process
+            return refuse(501, "lessons are taught on one service: start it without --cluster")
         body = await request.body()
         fields = [(name, value) for name, value in request.scope["headers"] if name in FORWARDED]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}

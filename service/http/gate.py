@@ -295,7 +295,7 @@ def cors(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
     return (
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-allow-headers", b"authorization, content-type, inference-header-content-length"),
-        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
         (b"access-control-expose-headers", b"inference-header-content-length, retry-after"),
         (b"vary", b"origin"),
     )

@@ -3,9 +3,11 @@
 import logging
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 
+from models.checkpoint import CONFIG
 from models.classifier import Classifier
 from models.contract import CheckpointError
 from models.shipped import find, names, shipped
@@ -29,8 +31,12 @@ class UnknownModel(ServiceError):
 class Model:
     """One model being served: a classifier and the thread that steps it."""
 
-    def __init__(self, classifier: Classifier, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
+    def __init__(
+        self, classifier: Classifier, settings: Settings, metrics: Metrics, mailbox: Mailbox, counted_as: str = ""
+    ) -> None:
+        """`counted_as`: its name in metrics, where its own is one of many that come and go."""
         self.classifier, self.name = classifier, classifier.name
+        self.counted_as = counted_as or self.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()
         first = classifier.step(torch.zeros(1, *classifier.contract.shape), classifier.initial_state(1))
         self.raster_rows = int(first.raster.shape[1])
@@ -38,11 +44,12 @@ class Model:
             classifier,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
-            on_tick=metrics.ticker(classifier.name),
+            on_tick=metrics.ticker(self.counted_as),
             after_tick=mailbox.flush,
             call_soon=mailbox.call_soon,
         )
-        metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
+        if not counted_as:
+            metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
 
     def warm_up(self) -> None:
         """Do everything once, before the first client waits for it."""
@@ -67,12 +74,18 @@ class Model:
 SLOW = "this model runs slowly: PyTorch takes 17 times as long as the engine for a step of the digit model"
 
 
+def saved(folder: Path | None) -> list[Path]:
+    """The models that lie in a folder, by name."""
+    return [] if folder is None else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+
+
 class Registry:
     """Models by name; the first is the default."""
 
     def __init__(self, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
         self._settings, self._metrics, self._mailbox = settings, metrics, mailbox
         self._models: dict[str, Model] = {}
+        self._held: dict[str, Model] = {}  # of lessons: found by name, listed nowhere
 
     def load(self) -> None:
         """Load every model of the settings from disk, warm it up and start it. Raises CheckpointError; slow.
@@ -83,10 +96,17 @@ class Registry:
         if not wanted:
             raise CheckpointError("no model to serve: name a folder with --model FOLDER (train one with train-dvs)")
         fresh: dict[str, Model] = {}
-        folders = [find(name) for name in wanted]
+        taught = saved(self._settings.save_to)
+        folders = [find(name) for name in wanted] + taught
         for n, (folder, name) in enumerate(zip(folders, names(folders)), 1):
             begin = time.monotonic()
-            classifier = Classifier.load(folder)
+            try:
+                classifier = Classifier.load(folder)
+            except CheckpointError as error:
+                if folder not in taught:
+                    raise
+                event("a saved model is left out", logging.WARNING, model=name, reason=str(error))
+                continue
             classifier.name = name
             model = Model(classifier, self._settings, self._metrics, self._mailbox)
             model.warm_up()
@@ -103,20 +123,35 @@ class Registry:
         event("models loaded", models=",".join(fresh))
 
     def serve(self, classifier: Classifier) -> Model:
-        """Add one classifier that is already in memory."""
+        """Add one classifier that is already in memory, in place of one of its name."""
         model = Model(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
-        model.scheduler.start()
-        self._models[model.name] = model
+        self._replace(self._models, model)
         return model
+
+    def hold(self, model: Model) -> None:
+        """Serve a model without listing it, in place of one of its name."""
+        self._replace(self._held, model)
+
+    def _replace(self, models: dict[str, Model], model: Model) -> None:
+        """Streams and requests that run finish on the old one."""
+        model.scheduler.start()
+        old, models[model.name] = models.get(model.name), model
+        if old is not None:
+            old.scheduler.retire()
+
+    def let_go(self, name: str) -> None:
+        """A model that was held is served no more; streams that run finish on it."""
+        self._held.pop(name).scheduler.retire()
 
     def get(self, name: str | None) -> Model:
         """By name; None is the default. Raises UnknownModel."""
         if name is None:
             return next(iter(self._models.values()))
-        if name not in self._models:
+        model = self._models.get(name) or self._held.get(name)
+        if model is None:
             raise UnknownModel
-        return self._models[name]
+        return model
 
     def full(self) -> bool:
         """Whether no model has a place left in its queue."""
@@ -132,5 +167,5 @@ class Registry:
 
     def stop(self) -> None:
         """End every model's thread."""
-        for model in self.all():
+        for model in [*self.all(), *self._held.values()]:
             model.scheduler.stop()

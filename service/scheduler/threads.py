@@ -60,10 +60,10 @@ class Mailbox:
 class DecodeThread:
     """One thread that does what would hold up the event loop, in order; results come back through the mailbox."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, name: str = "decode") -> None:
         self._mailbox = mailbox
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[], None]) -> None:

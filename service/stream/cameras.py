@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 import numpy as np
 from fastapi import FastAPI, Path
@@ -27,6 +27,8 @@ from service.settings import SettingsError
 from service.stream.messages import PICTURE_EVENTS, Hello, Ticket
 from service.stream.protocol import Batch, StreamCore
 
+T = TypeVar("T")
+
 BACKLOG = 64  # messages a slow viewer may lie behind; the oldest are dropped
 KEEP_ALIVE_S = 15.0
 
@@ -38,15 +40,15 @@ class UnknownCamera(ServiceError):
         super().__init__(404, "no camera of that id: GET /v1/cameras lists them")
 
 
-class Viewer:
-    """One follower's messages: text and pictures, newest kept."""
+class Viewer(Generic[T]):
+    """What one follower is told, newest kept: text and pictures, or packets of events."""
 
     def __init__(self) -> None:
-        self._messages: deque[str | bytes] = deque(maxlen=BACKLOG)
+        self._messages: deque[T] = deque(maxlen=BACKLOG)
         self._wake = asyncio.Event()
         self.ended = False
 
-    def put(self, message: str | bytes) -> None:
+    def put(self, message: T) -> None:
         """In the event loop."""
         self._messages.append(message)
         self._wake.set()
@@ -56,7 +58,7 @@ class Viewer:
         self.ended = True
         self._wake.set()
 
-    async def next(self, timeout_s: float) -> str | bytes | None:
+    async def next(self, timeout_s: float) -> T | None:
         """The oldest message, or None when none came in time or the camera has ended."""
         if not self._messages and not self.ended:
             self._wake.clear()
@@ -73,7 +75,8 @@ class Camera:
     def __init__(self, identity: str, source: Source, registry: Registry, mailbox: Mailbox, max_pending: int) -> None:
         self.id, self.source, self.max_pending = identity, source, max_pending
         self._registry, self._mailbox = registry, mailbox
-        self._viewers: set[Viewer] = set()
+        self._viewers: set[Viewer[str | bytes]] = set()
+        self._listeners: set[Viewer[NDArray]] = set()
         self._stop = threading.Event()
         self._stream: CameraStream
         self._seq = 0
@@ -118,16 +121,27 @@ class Camera:
         )
 
     @contextmanager
-    def viewing(self) -> Iterator[Viewer]:
-        """Follow the camera."""
-        viewer = Viewer()
-        self._viewers.add(viewer)
+    def viewing(self) -> "Iterator[Viewer[str | bytes]]":
+        """Follow the camera's answers."""
+        with self._following(self._viewers) as viewer:
+            yield viewer
+
+    @contextmanager
+    def listening(self) -> "Iterator[Viewer[NDArray]]":
+        """Follow the camera's events."""
+        with self._following(self._listeners) as listener:
+            yield listener
+
+    @contextmanager
+    def _following(self, all_of_them: "set[Viewer[T]]") -> "Iterator[Viewer[T]]":
+        viewer: Viewer[T] = Viewer()
+        all_of_them.add(viewer)
         if not self.source.running:
             viewer.end()
         try:
             yield viewer
         finally:
-            self._viewers.discard(viewer)
+            all_of_them.discard(viewer)
 
     def _watch(self) -> None:
         """The camera's thread."""
@@ -140,6 +154,9 @@ class Camera:
             packet = self.source.read(model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
                 self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
+                if self._listeners:
+                    self.post(lambda packet=packet: self.hand(packet))
+                    self._mailbox.flush()
             try:
                 stream.look(packet)
             except Stopped:
@@ -165,8 +182,13 @@ class Camera:
             for viewer in self._viewers:
                 viewer.put(message.data)
 
+    def hand(self, packet: NDArray) -> None:
+        """A packet to every listener."""
+        for listener in self._listeners:
+            listener.put(packet)
+
     def _end(self) -> None:
-        for viewer in self._viewers:
+        for viewer in (*self._viewers, *self._listeners):
             viewer.end()
 
 

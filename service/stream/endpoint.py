@@ -8,20 +8,23 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from service.http.errors import ServiceError
 from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
 from service.http.logs import event
 from service.http.shares import address_of
 from service.runtime import Runtime
 from service.scheduler.registry import UnknownModel
 from service.settings import Settings
-from service.stream.cameras import Cameras, UnknownCamera
+from service.stream.cameras import Camera, Cameras, UnknownCamera
+from service.stream.lesson import LessonStream
 from service.stream.live import Live
 from service.stream.messages import Ended, Hello, ready_text
+from service.teach.lessons import Lessons
 
 CLOSE_S = 2.0  # what a client gets to read why its stream is closed
 
 
-async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
+async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
     """The whole life of one connection."""
     client = address_of(socket)
     if (reached := runtime.streams.take(client)) is not None:
@@ -30,7 +33,7 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
     try:
         await socket.accept()
         try:
-            await converse(socket, runtime, cameras)
+            await converse(socket, runtime, cameras, lessons)
         except Ended as end:
             await close(socket, end)
         except (WebSocketDisconnect, RuntimeError):
@@ -46,35 +49,57 @@ async def close(socket: WebSocket, end: Ended) -> None:
             await asyncio.wait_for(socket.close(end.code, end.reason), CLOSE_S)
 
 
-async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras) -> None:
+async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
     """Hello, then the stream itself. Raises Ended."""
     hello = await greeting(socket, runtime.settings)
-    if hello.source is not None:
+    if hello.lesson is not None:
+        live = lesson_stream(socket, runtime, cameras, lessons, hello)
+    elif hello.source is not None:
         await relay(socket, runtime, cameras, hello)
         return
-    try:
-        model = runtime.registry.get(hello.model)
-    except UnknownModel:
-        raise Ended(1008, "no model of that name") from None
-    gauge = runtime.metrics.sessions.labels(model.name)
+    else:
+        try:
+            live = Live(socket, runtime, runtime.registry.get(hello.model), hello)
+        except UnknownModel:
+            raise Ended(1008, "no model of that name") from None
+    name, begin = live.model.counted_as, time.monotonic()
+    gauge = runtime.metrics.sessions.labels(name)
     gauge.inc()
-    begin = time.monotonic()
-    live = Live(socket, runtime, model, hello)
-    event("stream opened", model=model.name)
+    event("stream opened", model=name)
     try:
         await live.run()
     finally:
         gauge.dec()
-        model.scheduler.close(live.job)
-        event("stream closed", model=model.name, steps=live.job.steps, seconds=round(time.monotonic() - begin, 1))
+        live.model.scheduler.close(live.job)
+        event("stream closed", model=name, steps=live.job.steps, seconds=round(time.monotonic() - begin, 1))
+
+
+def lesson_stream(
+    socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons, hello: Hello
+) -> LessonStream:
+    """A stream that shows to a lesson, of the client or of a camera of the service. Raises Ended."""
+    try:
+        lesson = lessons.get(hello.lesson or "")
+    except ServiceError as error:
+        raise Ended(1008, str(error)) from None
+    camera = None if hello.source is None else camera_of(cameras, hello.source)
+    if camera is not None:
+        size = camera.source.size
+        hello = hello.model_copy(update={"width": size.width, "height": size.height})
+    return LessonStream(socket, runtime, lesson, hello, camera)
+
+
+def camera_of(cameras: Cameras, name: str) -> Camera:
+    """Raises Ended."""
+    try:
+        return cameras.get(name)
+    except UnknownCamera:
+        raise Ended(1008, "no camera of that name") from None
 
 
 async def relay(socket: WebSocket, runtime: Runtime, cameras: Cameras, hello: Hello) -> None:
     """A camera of the service: its predictions until it ends or the client leaves. Raises Ended."""
-    try:
-        camera = cameras.get(hello.source or "")
-    except UnknownCamera:
-        raise Ended(1008, "no camera of that name") from None
+    camera = camera_of(cameras, hello.source or "")
     await socket.send_text(ready_text(runtime.registry.get(None)))
     with camera.viewing() as viewer:
         leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected

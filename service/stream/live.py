@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from fastapi import WebSocket
 
@@ -35,11 +36,8 @@ class Live:
     async def run(self) -> None:
         """Until the client leaves or breaks a rule. Raises Ended."""
         self.restore()
-        ends = [self.read_all(), self.outbox.write(), self.watch(), self.reading()]
-        if self.core.hello.live and self.core.session.binner is not None:
-            ends.append(self.tick(self.core.session.binner.encoder.bin_us / 1e6))
         self.say([self.core.ready()])
-        tasks = [asyncio.create_task(end) for end in ends]
+        tasks = [asyncio.create_task(end) for end in self.ends()]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -48,6 +46,13 @@ class Live:
             await end_all(tasks)
         if self.end is not None:
             raise self.end
+
+    def ends(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on until the stream is over."""
+        ends: list[Coroutine[Any, Any, None]] = [self.read_all(), self.outbox.write(), self.watch(), self.reading()]
+        if self.core.hello.live and self.core.session.binner is not None:
+            ends.append(self.tick(self.core.session.binner.encoder.bin_us / 1e6))
+        return ends
 
     def restore(self) -> None:
         """Go on from hello's snapshot. Raises Ended 1008 when it is not one of this model."""
@@ -72,8 +77,13 @@ class Live:
             async with self.turn:
                 if frame is not None:
                     await self.take(frame)
-                elif self.core.control(message.get("text") or ""):
-                    await self.snapshot()
+                else:
+                    await self.control(message.get("text") or "")
+
+    async def control(self, text: str) -> None:
+        """Follow a text message."""
+        if self.core.control(text):
+            await self.snapshot()
 
     async def take(self, frame: Frame) -> None:
         """One frame or packet: its inputs to the scheduler, or what is wrong with it."""
@@ -98,7 +108,7 @@ class Live:
         self.say(messages)
         self.count()
         if core.dropped > before:
-            self.runtime.metrics.dropped.labels(self.model.name).inc(core.dropped - before)
+            self.runtime.metrics.dropped.labels(self.model.counted_as).inc(core.dropped - before)
         try:
             self.model.scheduler.submit(self.job, inputs)
         except Stopped:

@@ -71,6 +71,7 @@ class Hello(Body):
         default=None, description="left, top and side in pixels: the part to look at, in place of one that follows"
     )
     restore: str | None = Field(default=None, description="a session's snapshot, base64")
+    lesson: str | None = Field(default=None, description="a lesson's id: the stream is on its model and may show to it")
 
 
 class ResetMessage(Body):
@@ -91,6 +92,13 @@ class SnapshotMessage(Body):
     """Ask for the session's state."""
 
     type: Literal["snapshot"]
+
+
+class ShowMessage(Body):
+    """To a lesson: what is seen from now on is of this class, or of none."""
+
+    type: Literal["show"]
+    label: str | None = Field(alias="class")
 
 
 Control = Annotated[ResetMessage | SettingsMessage | SnapshotMessage, Field(discriminator="type")]

@@ -156,6 +156,11 @@ class StreamCore:
         inputs = self.session.tick(now_us) if now_us > t_us else []
         return Batch(self.looked(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
 
+    def move(self, model: Model) -> None:
+        """Go on on another model of the same contract; nothing may be unsent."""
+        self.model = model
+        self.session.move(model.classifier)
+
     # Inputs to the network.
 
     @property

@@ -65,6 +65,10 @@ class Session:
         sight = sight_for(contract, sensor, raw=self.raw, fixed=self.fixed)
         return sight, binner_for(contract, sight.size)
 
+    def move(self, classifier: Classifier) -> None:
+        """Go on on another network of the same contract: its read-out begins anew, all before the network stays."""
+        self.classifier, self.track, self.rest = classifier, classifier.track(), classifier.rest()
+
     @property
     def _eyed(self) -> bool:
         """Whether frames come, and an eye looks at them."""

@@ -73,7 +73,7 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
         )
     decoded = result.made_s
     body = answer_body(model, kind_of(data, name), result, options, warnings, sights[0] if sights else None)
-    runtime.metrics.decode_s.labels(model.name).observe(decoded - begin)
+    runtime.metrics.decode_s.labels(model.counted_as).observe(decoded - begin)
     model.statistics.success(
         1,
         ticks={result.tick},

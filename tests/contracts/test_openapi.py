@@ -22,7 +22,7 @@ schema = schema.exclude(path_regex=r"/v1/cameras/.+")  # an endless answer
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with running(classifiers=(tiny(),)) as port:
+    with running(classifiers=(tiny(),), deadline_s=300) as port:  # 504 is no fault of a busy machine
         yield port
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from models.contract import Card
+from models.known import interval
 from training import conversion
 from training.config import TrainConfig
 from training.conversion import choose_steps, splits_of
 from training.data import load_data
 from training.data.pictures import Images
-from training.run.evaluate import interval
 
 
 def write_idx(folder: Path, count: int = 40) -> None:

@@ -13,6 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from models.energy.estimate import CAVEATS, PICOJOULES
+from models.known import interval
 from training.compare.results import Curve, Results
 from training.compare.tables import (
     accuracy_table,
@@ -23,7 +24,6 @@ from training.compare.tables import (
     latency_table,
     trial_table,
 )
-from training.run.evaluate import interval
 from training.run.report import write_whole
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from models.conversion.methods import METHODS
 from models.energy.estimate import ann_energy, bit_budget, quantised_energy, spiking_energy
 from models.energy.metering import Report, Work
+from models.known import interval
 from training.compare.results import Cost, Curve, Results
-from training.run.evaluate import interval
 
 Table = list[list[str]]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.run.evaluate import interval
+from models.known import interval
 from training.run.known import calibration_error
 from training.run.readings import Readings
 

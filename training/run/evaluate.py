@@ -145,14 +145,3 @@ def _activity(spikes: Tensor, chances: int) -> LayerActivity:
     return LayerActivity(
         float(rates.mean()), float((rates == 0).double().mean()), float((rates >= SATURATED).double().mean())
     )
-
-
-def interval(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
-
-    >>> tuple(round(v, 3) for v in interval(900, 1000))
-    (0.88, 0.917)
-    """
-    p, zz = correct / count, z * z / count
-    centre, half = (p + zz / 2) / (1 + zz), z * (p * (1 - p) / count + zz / (4 * count)) ** 0.5 / (1 + zz)
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -19,10 +19,11 @@ import torch
 from models.checkpoint import load, save
 from models.classifier import Classifier, Stepper
 from models.contract import Card
+from models.known import interval
 from training.config import TrainConfig
 from training.data import Data, read_item
 from training.flags import to_yaml
-from training.run.evaluate import Evaluation, evaluate, interval
+from training.run.evaluate import Evaluation, evaluate
 from training.run.known import calibrated
 from training.run.resume import Progress
 

@@ -1,5 +1,4 @@
-"""A head for one's own classes on a frozen network, from few examples, in seconds.
+"""A folder of recordings -> a head for one's own classes on a frozen network (models/teach).
 
-`examples` recordings -> examples; `lesson` examples -> features, kept; `head` features -> a linear head, judged by
-examples it has not seen; `advice` whether it is enough; `teach` a folder -> a checkpoint.
+`examples` recordings -> examples; `teach` a folder -> a checkpoint.
 """

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from encoders.events import Events, SensorSize
+from encoders.events import SensorSize
+from models.teach.lesson import Example
 from training.data.folders import read_folder
 from training.data.own import SPARSE, scan_all
 from training.data.recordings import read_item
@@ -31,15 +31,6 @@ class Plan:
     steps: int
     slices: int
     bin_us: int
-
-
-class Example(NamedTuple):
-    """One example: a class, the piece it was taken from, its events (from time 0) and their sensor."""
-
-    label: str
-    piece: str  # neighbours in a piece are nearly the same and never judge each other
-    events: Events
-    sensor: SensorSize
 
 
 def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, window_ms: int = 0) -> Plan:
@@ -89,19 +80,12 @@ def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int) -
 
 
 def read(found: Plan) -> Iterator[Example]:
-    """The examples, one after another. Raises DataError, which names the file."""
-    pieces = Counter(item.path for item in found.items)
-    alone = Counter(path_label for path_label in {(item.path, item.label) for item in found.items})
-    files = Counter(label for _, label in alone)
+    """The examples, one after another; a file is a piece. Raises DataError, which names the file."""
     for (path, length_us, label), group in groupby(found.items, lambda i: (i.path, i.length_us, i.label)):
         items = list(group)
         if length_us:
-            parts = zip(items, cut(path, [item.begin_us for item in items], length_us))
+            parts = cut(path, [item.begin_us for item in items], length_us)
         else:
-            parts = ((item, read_item(replace(item, begin_us=0))) for item in items)
-        for number, (item, (events, sensor)) in enumerate(parts):
-            block = "" if files[label] > 1 else f"#{number * BLOCKS // pieces[path]}"
-            yield Example(found.labels[item.label], f"{item.path}{block}", events, sensor)
-
-
-BLOCKS = 5  # of time, that the only recording of a class is divided into
+            parts = (read_item(replace(item, begin_us=0)) for item in items)
+        for events, sensor in parts:
+            yield Example(found.labels[label], str(path), events, sensor)

@@ -6,22 +6,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from models.checkpoint import load, save
-from models.contract import CheckpointError
-from models.networks.resnet import SpikingResNet
-from models.shipped import find
+from models.checkpoint import save
+from models.teach.advice import report
+from models.teach.lesson import Lesson, backbone
 from training.data.recordings import digest
-from training.teach.advice import report
 from training.teach.examples import plan, read
-from training.teach.lesson import Lesson
-
-
-def backbone(name: str) -> SpikingResNet:
-    """The frozen network by a shipped model's name or a folder. Raises CheckpointError for one that cannot serve."""
-    network, card = load(find(name))
-    if not isinstance(network, SpikingResNet) or card.contract.kind != "events" or network.config.in_channels != 2:
-        raise CheckpointError(f"{name} cannot give features: a spiking ResNet that takes events is needed")
-    return network
 
 
 def teach(

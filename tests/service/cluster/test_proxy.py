@@ -100,6 +100,9 @@ def test_requests_are_forwarded_as_they_are() -> None:
             with pytest.raises(ClientError) as caught:
                 client.predict(data)
             assert caught.value.status == status
+        with pytest.raises(ClientError, match="without --cluster") as caught:
+            client.lesson()
+        assert caught.value.status == 501
         with pytest.raises(ClientError) as caught:
             Client(client.url, "another-token-of-nobody").models()
         assert caught.value.status == 401

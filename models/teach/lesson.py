@@ -1,24 +1,28 @@
 """Examples as they are shown, one after another: turned into features at once and kept, so that a head is one solution
-away at any time. Classes may come later, and what was shown last may be taken back.
+away at any time. Classes may come later, and what was shown may be taken back.
 """
 
 from dataclasses import dataclass, replace
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from encoders.dvs import DvsEncoder
-from encoders.events import SensorSize
+from encoders.events import Events, SensorSize
 from encoders.gaze.alignment import aligned
-from models.contract import Card, Contract
+from models.checkpoint import load
+from models.contract import Card, CheckpointError, Contract
 from models.engine.engine import Engine, why_not
 from models.known import ClassDistance, Known, Windows, fit_known
 from models.known.rates import layers_to_watch
 from models.networks.resnet import SpikingResNet
 from models.networks.taught import TaughtConfig, TaughtNetwork
-from training.teach.examples import Example
-from training.teach.head import Judged, fit, folds, judge
+from models.shipped import find
+from models.teach.head import Head, Judged, fit, folds, judge
 
 SIDE = 32  # of the network's input, pixels
 PLACES, INPUT_PLACES = 2, 8
@@ -26,13 +30,42 @@ WATCHED = 256  # channels that a distance is measured in
 SPHERE = 0.1  # its covariance towards a sphere: few examples tell few directions
 
 
-@dataclass(frozen=True)
-class Shown:
-    """One example as the head sees it: its features float32 [F]."""
+UNTAUGHT = "untaught"
+BLOCKS = 5  # of time, that the only piece of a class is divided into
 
+
+class Example(NamedTuple):
+    """One example: a class, the piece it was taken from, its events (sorted by time) and their sensor."""
+
+    label: str
+    piece: str  # neighbours in a piece are nearly the same and never judge each other
+    events: Events
+    sensor: SensorSize
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One example as the head sees it: its features float32 [F], and a picture of its events, uint8 [2, SIDE, SIDE]."""
+
+    number: int  # in the order they were seen
     label: str
     piece: str
     features: NDArray[np.float32]
+    picture: NDArray[np.uint8]  # steps with OFF and with ON events
+
+
+def backbone(name: str) -> SpikingResNet:
+    """The frozen network by a shipped model's name or a folder. Raises CheckpointError for one that cannot serve."""
+    network, card = load(find(name))
+    if not gives_features(network, card.contract):
+        raise CheckpointError(f"{name} cannot give features: a spiking ResNet that takes events is needed")
+    assert isinstance(network, SpikingResNet)
+    return network
+
+
+def gives_features(network: nn.Module, contract: Contract) -> bool:
+    """Whether a head can be taught on this network: a spiking ResNet that takes events."""
+    return isinstance(network, SpikingResNet) and contract.kind == "events" and network.config.in_channels == 2
 
 
 class Lesson:
@@ -52,16 +85,17 @@ class Lesson:
             if why_not(self.network)
             else Engine(self.network.backbone, SIDE, SIDE, rates=len(self.network.neurons), places=PLACES)
         )
-        self._shown: list[Shown] = []
+        self.shown: list[Shown] = []
+        self._numbers = count()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes so far, sorted."""
-        return tuple(sorted({shown.label for shown in self._shown}))
+        return tuple(sorted({shown.label for shown in self.shown}))
 
     def counts(self) -> dict[str, int]:
         """Examples of each class."""
-        return {label: sum(shown.label == label for shown in self._shown) for label in self.labels}
+        return {label: sum(shown.label == label for shown in self.shown) for label in self.labels}
 
     def show(self, example: Example) -> None:
         """Take one example. Raises ValueError for one of fewer than two events."""
@@ -70,15 +104,31 @@ class Lesson:
         contract, size = self.contract, (SIDE, SIDE)
         events = aligned(example.events, size, contract.steps * contract.bin_us)
         x = DvsEncoder(SensorSize(SIDE, SIDE), size, contract.bin_us, contract.steps)(events, 0)
-        self._shown.append(Shown(example.label, example.piece, self.features(x)[0]))
+        self.shown.append(self.seen(example.label, example.piece, x))
+
+    def seen(self, label: str, piece: str, x: NDArray[np.uint8]) -> Shown:
+        """What the head sees of a window as a network of this contract is fed it, [T, 1, 2, H, W]; not taken yet."""
+        picture = x[:, 0].sum(0).clip(max=255).astype(np.uint8)
+        return Shown(next(self._numbers), label, piece, self.features(x)[0], picture)
 
     def undo(self) -> str:
         """Take the last example back; its class. Raises IndexError when there is none."""
-        return self._shown.pop().label
+        return self.shown.pop().label
+
+    def drop(self, number: int) -> None:
+        """Take one example back. Raises KeyError when there is none of this number."""
+        kept = [shown for shown in self.shown if shown.number != number]
+        if len(kept) == len(self.shown):
+            raise KeyError(number)
+        self.shown = kept
 
     def forget(self, label: str) -> None:
         """Take a whole class back."""
-        self._shown = [shown for shown in self._shown if shown.label != label]
+        self.shown = [shown for shown in self.shown if shown.label != label]
+
+    def rename(self, label: str, to: str) -> None:
+        """Give a class another name; that of another class joins the two."""
+        self.shown = [replace(shown, label=to) if shown.label == label else shown for shown in self.shown]
 
     @torch.inference_mode()
     def features(self, x_seq: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -87,18 +137,35 @@ class Lesson:
         rates = self.network.rates(x.float(), {}) if self._engine is None else self._engine.run(x).rates
         return self.network.features(x, rates, {})[-1].numpy()
 
-    def learn(self, with_input: bool | None = None) -> "Taught":
-        """The head of all that was shown. `with_input`: whether it also looks at the input; None: what judges better.
+    def untaught(self) -> tuple[TaughtNetwork, Card]:
+        """A network of this contract that knows nothing yet: it always answers UNTAUGHT."""
+        return self.with_head(Head(np.zeros((1, self.network.head.in_features)), np.zeros(1)), True), Card(
+            self.contract, (UNTAUGHT,)
+        )
+
+    def with_head(self, head: Head, with_input: bool) -> TaughtNetwork:
+        """The backbone and this head."""
+        places = INPUT_PLACES if with_input else 0
+        network = TaughtNetwork(replace(self._config, classes=len(head.bias), input_places=places)).eval()
+        network.backbone.load_state_dict(self.network.backbone.state_dict())
+        with torch.no_grad():
+            network.head.weight.copy_(torch.from_numpy(head.weight))
+            network.head.bias.copy_(torch.from_numpy(head.bias))
+        return network
+
+    def learn(self, with_input: bool | None = None, shown: list[Shown] | None = None) -> "Taught":
+        """The head of all that was shown, or of `shown`. `with_input`: whether it also looks at the input; None: what
+        judges better.
 
         Raises ValueError for fewer than two classes.
         """
-        labels = self.labels
+        examples = self.shown if shown is None else shown
+        labels = tuple(sorted({shown.label for shown in examples}))
         if len(labels) < 2:
             raise ValueError("a head needs at least two classes")
-        y = np.array([labels.index(shown.label) for shown in self._shown])
-        names = sorted({shown.piece for shown in self._shown})
-        pieces = np.array([names.index(shown.piece) for shown in self._shown])
-        stacked = np.stack([shown.features for shown in self._shown])
+        y = np.array([labels.index(shown.label) for shown in examples])
+        pieces = pieces_of(examples)
+        stacked = np.stack([shown.features for shown in examples])
         best: Taught | None = None
         for joined in (False, True) if with_input is None else (with_input,):
             x = stacked.astype(np.float64) if joined else self._without_input(stacked)
@@ -111,6 +178,20 @@ class Lesson:
     def _without_input(self, features: NDArray) -> NDArray[np.float64]:
         slices, kept = self._config.slices, sum(self.network.channels) * PLACES**2
         return features.astype(np.float64).reshape(len(features), slices, -1)[:, :, :kept].reshape(len(features), -1)
+
+
+def pieces_of(examples: list[Shown]) -> NDArray[np.int64]:
+    """The piece of each example [M]; the only one of a class is divided into BLOCKS of time."""
+    of_class: dict[str, list[Shown]] = {}
+    for shown in examples:
+        of_class.setdefault(shown.label, []).append(shown)
+    names: list[tuple[str, int]] = []
+    for shown in examples:
+        mine = of_class[shown.label]
+        alone = len({other.piece for other in mine}) == 1
+        names.append((shown.piece, mine.index(shown) * BLOCKS // len(mine) if alone else 0))
+    order = {name: number for number, name in enumerate(sorted(set(names)))}
+    return np.array([order[name] for name in names])
 
 
 def _errors(judged: Judged, labels: NDArray[np.int64]) -> float:
@@ -136,15 +217,9 @@ class Taught:
 
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:
         """The network and its card."""
-        lesson = self.lesson
         head = fit(self.features, self.truth, len(self.labels), self.judged.temperature)
-        config = replace(lesson._config, classes=len(self.labels), input_places=INPUT_PLACES if self.with_input else 0)
-        network = TaughtNetwork(config).eval()
-        network.backbone.load_state_dict(lesson.network.backbone.state_dict())
-        with torch.no_grad():
-            network.head.weight.copy_(torch.from_numpy(head.weight))
-            network.head.bias.copy_(torch.from_numpy(head.bias))
-        return network, Card(lesson.contract, self.labels, training, metrics, self._known(network))
+        network = self.lesson.with_head(head, self.with_input)
+        return network, Card(self.lesson.contract, self.labels, training, metrics, self._known(network))
 
     def _known(self, network: TaughtNetwork) -> Known | None:
         """What tells the unknown, from the examples and what was made of them unseen; None for too few."""

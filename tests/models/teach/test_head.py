@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.teach.head import UNJUDGED_TEMPERATURE, fit, folds, judge
+from models.teach.head import UNJUDGED_TEMPERATURE, fit, folds, judge
 
 
 def clouds(count: int, pieces: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,10 +6,9 @@ import torch
 
 from encoders.events import SensorSize, make_events
 from models.networks.resnet import ResNetConfig
+from models.teach.advice import report
+from models.teach.lesson import Example, Lesson
 from tests.support.models import lively
-from training.teach.advice import report
-from training.teach.examples import Example
-from training.teach.lesson import Lesson
 
 SENSOR = SensorSize(64, 64)
 
@@ -36,11 +35,11 @@ def lesson(labels: tuple[str, ...] = ("lying", "standing"), count: int = 6) -> L
 
 def test_a_class_that_comes_later_leaves_the_others() -> None:
     made = lesson()
-    before = [shown.features for shown in made._shown]
+    before = [shown.features for shown in made.shown]
     for seed in range(6):
         made.show(drawn("a ring", seed))
     assert made.counts() == {"a ring": 6, "lying": 6, "standing": 6}
-    assert all(np.array_equal(a, b.features) for a, b in zip(before, made._shown))
+    assert all(np.array_equal(a, b.features) for a, b in zip(before, made.shown))
     taught = made.learn()
     assert (taught.judged.scores.argmax(1) == taught.truth).mean() > 0.9
     assert made.undo() == "a ring"

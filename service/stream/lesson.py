@@ -1,0 +1,132 @@
+"""A lesson's stream: its inputs are shown to the lesson while a class is named, and its model is always the newest."""
+
+import time
+from collections.abc import Coroutine
+from itertools import count
+from typing import Any
+
+from fastapi import WebSocket
+from pydantic import ValidationError
+
+from models.steps import Input
+from service.http.errors import ServiceError
+from service.runtime import Runtime
+from service.stream.cameras import Camera
+from service.stream.live import Live
+from service.stream.messages import Ended, Frame, Hello, ShowMessage, Ticket, error_text
+from service.stream.protocol import Batch, Outgoing
+from service.teach.bodies import LessonBody
+from service.teach.lesson import STEPS, LiveLesson, moves
+from service.teach.routes import label_of
+
+
+class LessonStream(Live):
+    """A stream on a lesson's model, of a client's messages or of a camera of the service."""
+
+    def __init__(
+        self, socket: WebSocket, runtime: Runtime, lesson: LiveLesson, hello: Hello, camera: Camera | None = None
+    ) -> None:
+        super().__init__(socket, runtime, lesson.model, hello)
+        self.lesson, self.camera = lesson, camera
+        self.label: str | None = None  # of what is being shown
+        self._piece = ""
+        self._window: list[Input] = []
+
+    async def run(self) -> None:
+        """Until the client leaves or breaks a rule. Raises Ended."""
+        self.lesson.followers.add(self.follow)
+        try:
+            await super().run()
+        finally:
+            self.lesson.followers.discard(self.follow)
+            self.lesson.used = time.monotonic()
+
+    def ends(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on until the stream is over."""
+        return super().ends() if self.camera is None else [*super().ends(), self.look(self.camera)]
+
+    async def look(self, camera: Camera) -> None:
+        """A camera's packets in place of a client's. Raises Ended when it has ended."""
+        with camera.listening() as packets:
+            for seq in count(1):
+                packet = await packets.next(0.5)
+                self.heard = time.monotonic()
+                if packet is None and packets.ended:
+                    raise Ended(1001, "the camera has ended")
+                if packet is not None:
+                    async with self.turn:
+                        for batch in self.core.events(packet, Ticket(seq, time.time() * 1e3)):
+                            await self.submit(batch)
+
+    async def take(self, frame: Frame) -> None:
+        """A client's packet. Raises Ended 1003 where a camera gives them."""
+        if self.camera is not None:
+            raise Ended(1003, "a camera's stream takes no packets")
+        await super().take(frame)
+
+    def follow(self, body: LessonBody | None) -> None:
+        """The lesson has changed, or is over."""
+        if body is None:
+            self.finish(Ended(1001, "the lesson is over"))
+        else:
+            self.say([Outgoing(body.model_dump_json())])
+
+    async def control(self, text: str) -> None:
+        """Follow a text message: which class is shown, or one of any stream."""
+        try:
+            message = ShowMessage.model_validate_json(text)
+        except ValidationError:
+            await super().control(text)
+            return
+        try:
+            self.show(message.label)
+        except ServiceError as error:
+            self.say([Outgoing(error_text(0, str(error)))])
+
+    def show(self, label: str | None) -> None:
+        """From now on this class is shown; None: nothing is, and what was shown is learnt. Raises LessonError."""
+        self._window = []
+        self.label = None
+        if label is None:
+            self.lesson.changed(due=True)
+            return
+        label = label_of(label)
+        self.lesson.check_room(label)
+        self.label, self._piece = label, self.lesson.piece()
+
+    async def submit(self, batch: Batch) -> None:
+        """Inputs to the lesson and to its newest model."""
+        if self.lesson.model is not self.model:
+            await self.move()
+        self.collect(batch.inputs)
+        await super().submit(batch)
+
+    async def move(self) -> None:
+        """Go on on the lesson's newest model, once everything is answered by the old one."""
+        await self.unsent(0)
+        self.model.scheduler.close(self.job)
+        self.model = self.lesson.model
+        self.core.move(self.model)
+        self.job = self.model.scheduler.open(self, request=False)
+        self.say([self.core.ready()])
+
+    def collect(self, inputs: list[Input]) -> None:
+        """Inputs that follow each other are an example, if enough moves in it."""
+        if self.label is None:
+            return
+        for given in inputs:
+            self._window = [given] if given.reset else [*self._window, given]
+            if len(self._window) == STEPS:
+                self.example(self.label, self._window)
+                self._window = []
+
+    def example(self, label: str, window: list[Input]) -> None:
+        """One example is whole."""
+        if not moves(window):
+            self.follow(self.lesson.body().model_copy(update={"quiet": True}))
+            return
+        try:
+            self.lesson.offer(label, self._piece, window)
+        except ServiceError as error:
+            self.label = None
+            self.say([Outgoing(error_text(0, str(error)))])

@@ -1,0 +1,87 @@
+"""A client's side of a lesson; `service.client.Client.lesson` begins one."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+from service.teach.bodies import LessonBody, TakenBody
+
+
+class Ask(Protocol):
+    """What asks the service: method, path, body and its type."""
+
+    def __call__(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes: ...
+
+
+class RemoteLesson:
+    """A lesson on a service; a context manager that ends it. Methods raise ClientError.
+
+    lesson.show("cup", Path("cup.aedat4"))
+    lesson.show("phone", Path("phone.aedat4"))
+    print(lesson.state(wait=True).advice)
+    Path("things.zip").write_bytes(lesson.download("things"))
+    """
+
+    def __init__(self, ask: Ask, features: str | None = None) -> None:
+        self._ask = ask
+        self.id = LessonBody.model_validate_json(ask("POST", "/v1/teach" + query(features=features))).id
+
+    def state(self, *, wait: bool = False) -> LessonBody:
+        """How the lesson stands; `wait` until what was shown is learnt."""
+        return self._state("GET", wait="1" if wait else None)
+
+    def show(self, label: str, recording: Path | bytes, name: str = "") -> TakenBody:
+        """Show a recording (a file or its bytes), cut into windows; an image is looked at with small movements."""
+        if isinstance(recording, Path):
+            recording, name = recording.read_bytes(), recording.name
+        path = self._path("/examples", **{"class": label, "name": name or None})
+        return TakenBody.model_validate_json(self._ask("POST", path, recording, "application/octet-stream"))
+
+    def picture(self, number: int) -> bytes:
+        """An example's events as a PNG."""
+        return self._ask("GET", self._path(f"/examples/{number}"))
+
+    def drop(self, number: int) -> LessonBody:
+        """Take an example back."""
+        return self._state("DELETE", f"/examples/{number}")
+
+    def rename(self, label: str, to: str) -> LessonBody:
+        """Give a class another name."""
+        return self._state("PATCH", "/classes", **{"class": label, "to": to})
+
+    def forget(self, label: str) -> LessonBody:
+        """Take a class back."""
+        return self._state("DELETE", "/classes", **{"class": label})
+
+    def save(self, name: str) -> LessonBody:
+        """Have the service keep the model and serve it to everybody."""
+        return self._state("POST", "/save", name=name)
+
+    def download(self, name: str = "taught") -> bytes:
+        """The model's folder as a ZIP file."""
+        return self._ask("GET", self._path("/model.zip", name=name))
+
+    def end(self) -> None:
+        """Nothing of the lesson is kept but what was saved."""
+        self._ask("DELETE", self._path(""))
+
+    def __enter__(self) -> "RemoteLesson":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def _state(self, method: str, below: str = "", **wanted: Any) -> LessonBody:
+        return LessonBody.model_validate_json(self._ask(method, self._path(below, **wanted)))
+
+    def _path(self, below: str, **wanted: Any) -> str:
+        return f"/v1/teach/{self.id}{below}" + query(**wanted)
+
+
+def query(**wanted: Any) -> str:
+    """The query of a path, without what is None."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return f"?{urlencode(given, quote_via=quote)}" if given else ""

@@ -1,0 +1,217 @@
+"""Lessons over HTTP: /v1/teach. All that is asked for stands in the query, so no body is parsed in the event loop."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from models.classifier import Classifier
+from models.shipped import NAME
+from models.steps import Input
+from service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody
+from service.http.shares import address_of
+from service.scheduler.registry import saved
+from service.teach.bodies import LABEL, LessonBody, TakenBody
+from service.teach.lesson import LessonError, LiveLesson, moves, picture_of, windows_of
+from service.teach.lessons import Lessons
+from service.teach.saving import archive, write
+from service.upload.load import inputs_of, load
+from service.upload.predict import read_body
+
+MAX_SAVED = 32
+NOT_KEPT = "this service keeps no models: start it with --save-to FOLDER, or download the model"
+NAMED = "a model's name is letters, digits, '.', '_' and '-', at most 64"
+
+Identity = Annotated[str, Path(max_length=64, description="of the lesson")]
+Number = Annotated[int, Path(ge=0, le=2**53, description="of the example")]
+Label = Annotated[str, Query(alias="class", description=f"a class's name, 1 to {LABEL} characters")]
+
+
+def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer beside 200."""
+    texts = {
+        400: "a name or parameter is malformed",
+        403: "this service keeps no models",
+        404: "no such lesson, class, example or model",
+        409: "the lesson cannot do this as it stands",
+        429: "too many lessons of this address",
+        503: "too many lessons, or the service is shutting down",
+        507: "no room to write the model",
+    }
+    return {code: {"model": ErrorBody, "description": texts[code]} for code in (400, 401, *codes) if code in texts}
+
+
+def label_of(text: str) -> str:
+    """A class's name, trimmed. Raises LessonError 400."""
+    label = text.strip()
+    if not 1 <= len(label) <= LABEL or not label.isprintable():
+        raise LessonError(400, f"a class's name has 1 to {LABEL} printable characters")
+    return label
+
+
+def router(lessons: Lessons) -> APIRouter:
+    """All routes of lessons."""
+    routes = APIRouter(prefix="/v1/teach", tags=["teach"])
+    add_lesson(routes, lessons)
+    add_examples(routes, lessons)
+    add_model(routes, lessons)
+    return routes
+
+
+def add_lesson(routes: APIRouter, lessons: Lessons) -> None:
+    """Begin, look, end; classes."""
+
+    @routes.post("", summary="Begin a lesson", responses=refusals(404, 409, 429, 503))
+    async def post_lesson(
+        request: Request,
+        features: Annotated[str | None, Query(max_length=64, description="a model whose network is learnt on")] = None,
+    ) -> LessonBody:
+        return (await lessons.begin(address_of(request), features)).body()
+
+    @routes.get("/{identity}", summary="How a lesson stands", responses=refusals(404))
+    async def get_lesson(
+        identity: Identity, wait: Annotated[bool, Query(description="until what was shown is learnt")] = False
+    ) -> LessonBody:
+        lesson = lessons.get(identity)
+        if wait:
+            await lesson.settled()
+        return lesson.body()
+
+    @routes.delete(
+        "/{identity}",
+        summary="End a lesson: nothing of it is kept but what was saved",
+        status_code=204,
+        responses=refusals(404),
+    )
+    async def delete_lesson(identity: Identity) -> None:
+        lessons.end(identity)
+
+    @routes.patch("/{identity}/classes", summary="Rename a class", responses=refusals(404, 409))
+    async def patch_class(
+        identity: Identity, label: Label, to: Annotated[str, Query(description="its new name")]
+    ) -> LessonBody:
+        lesson = lessons.get(identity)
+        lesson.rename(label, label_of(to))
+        return lesson.body()
+
+    @routes.delete("/{identity}/classes", summary="Take a class back", responses=refusals(404))
+    async def delete_class(identity: Identity, label: Label) -> LessonBody:
+        lesson = lessons.get(identity)
+        lesson.forget(label)
+        return lesson.body()
+
+
+def add_examples(routes: APIRouter, lessons: Lessons) -> None:
+    """Show, look at, take back."""
+
+    @routes.post(
+        "/{identity}/examples",
+        summary="Show examples of a class: a recording, cut into windows, or an image",
+        responses=REFUSALS | refusals(404, 409),
+        openapi_extra=SAMPLE_BODY,
+    )
+    async def post_examples(
+        request: Request,
+        identity: Identity,
+        label: Label,
+        name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
+    ) -> TakenBody:
+        del name  # read with the body
+        return await shown(lessons, lessons.get(identity), label_of(label), request)
+
+    @routes.get(
+        "/{identity}/examples/{number}",
+        summary="A picture of an example's events",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}}} | refusals(404),
+    )
+    async def get_example(identity: Identity, number: Number) -> Response:
+        picture = picture_of(lessons.get(identity).example(number))
+        return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+    @routes.delete("/{identity}/examples/{number}", summary="Take an example back", responses=refusals(404))
+    async def delete_example(identity: Identity, number: Number) -> LessonBody:
+        lesson = lessons.get(identity)
+        lesson.drop(number)
+        return lesson.body()
+
+
+def add_model(routes: APIRouter, lessons: Lessons) -> None:
+    """Save, download."""
+
+    @routes.post(
+        "/{identity}/save",
+        summary="Write the model to the service's folder of models and serve it to everybody, from now on",
+        responses=refusals(403, 404, 409, 507),
+    )
+    async def post_save(identity: Identity, name: Annotated[str, Query(description="of the model")]) -> LessonBody:
+        lesson = lessons.get(identity)
+        await save(lessons, lesson, name)
+        return lesson.body()
+
+    @routes.get(
+        "/{identity}/model.zip",
+        summary="The model's folder as a ZIP file",
+        response_class=Response,
+        responses={200: {"content": {"application/zip": {}}}} | refusals(404, 409, 507),
+    )
+    async def get_archive(
+        identity: Identity, name: Annotated[str, Query(description="of the folder inside")] = "taught"
+    ) -> Response:
+        lesson = lessons.get(identity)
+        check_name(name)
+        await lesson.settled()
+        head = lesson.ready()
+        packed = await lessons.run(lambda: archive(name, head.network, head.card))
+        disposition = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
+        return Response(packed, media_type="application/zip", headers=disposition)
+
+
+async def shown(lessons: Lessons, lesson: LiveLesson, label: str, request: Request) -> TakenBody:
+    """Take an upload's windows. Raises UploadError, LessonError."""
+    lesson.check_room(label)
+    runtime, classifier = lessons.runtime, lesson.model.classifier
+    data, name = await read_body(request)
+    sample = await load(runtime, lesson.model, data, name, runtime.deadline())
+    warnings: list[str] = []
+    skipped = 0
+
+    def windows() -> list[list[Input]]:
+        nonlocal skipped
+        loaded = sample()
+        warnings.extend(loaded.warnings)
+        cut = windows_of(inputs_of(classifier, loaded, runtime.settings.max_recording_steps))
+        moving = [window for window in cut if moves(window)]
+        skipped = len(cut) - len(moving)
+        return moving
+
+    taken = await lesson.take(label, lesson.piece(), windows)
+    return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=lesson.body())
+
+
+async def save(lessons: Lessons, lesson: LiveLesson, name: str) -> None:
+    """Write and serve. Raises LessonError, ServiceError."""
+    registry, folder = lessons.runtime.registry, lessons.runtime.settings.save_to
+    if folder is None:
+        raise LessonError(403, NOT_KEPT)
+    check_name(name)
+    await lesson.settled()
+    head = lesson.ready()
+
+    def keep() -> None:
+        taken = {model.name for model in registry.all()} | {path.name for path in saved(folder)}
+        if name in taken and name != lesson.saved:
+            raise LessonError(409, "a model of that name is there already: choose another")
+        if name not in taken and len(saved(folder)) >= MAX_SAVED:
+            raise LessonError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
+        write(folder / name, head.network, head.card)
+        registry.serve(Classifier.load(folder / name))
+
+    await lessons.run(keep)
+    lesson.saved = name
+    lesson.changed()
+
+
+def check_name(name: str) -> None:
+    """Raise LessonError 400 where it is none for a model's folder."""
+    if not NAME.match(name) or name == "model":  # a folder of that name is called as the one around it
+        raise LessonError(400, NAMED)

@@ -1,0 +1,66 @@
+"""What the tests of lessons share: a service with a network to learn on, and recordings of two things."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoders.events import Events, SensorSize, make_events
+from encoders.recordings.files import write_recording
+from service.client import Client
+from service.teach.remote import RemoteLesson
+from tests.support.models import IMAGE_CONTRACT, tiny
+from tests.support.servers import running
+
+SENSOR = SensorSize(64, 48)
+Record = Callable[[str, int], Path]
+
+
+def moving(label: str, seed: int, windows: int = 4) -> Events:
+    """Events of a line that lies or stands and sways, for so many examples' time."""
+    random = np.random.default_rng([len(label), seed])
+    count = 2000 * windows
+    t = np.sort(random.integers(0, (windows * 310 + 40) * 1000, count))
+    line, thin = random.uniform(-12, 12, count), random.normal(0, 0.8, count)
+    x, y = (line, thin) if label == "lying" else (thin, line)
+    sway = 6 * np.sin(t / 2e5 + seed)
+    xs, ys = 32 + x + sway, 24 + y + 0.5 * sway
+    return make_events(t, xs.astype(int), ys.astype(int), random.random(count) < 0.5)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("saved")
+
+
+@pytest.fixture(scope="module")
+def port(saved: Path) -> Iterator[int]:
+    models = (tiny(IMAGE_CONTRACT, "pixels"), tiny())
+    limits: dict[str, Any] = {"max_examples": 30, "max_lessons": 3, "max_lessons_per_client": 2, "deadline_s": 120}
+    with running(classifiers=models, save_to=saved, **limits) as port:
+        yield port
+
+
+@pytest.fixture
+def client(port: int) -> Client:
+    return Client(f"http://127.0.0.1:{port}", timeout_s=60)
+
+
+@pytest.fixture
+def lesson(client: Client) -> Iterator[RemoteLesson]:
+    with client.lesson() as lesson:
+        yield lesson
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    """A recording of a thing, as a file."""
+
+    def make(label: str, seed: int) -> Path:
+        path = tmp_path / f"{label}-{seed}.npz"
+        write_recording(path, moving(label, seed), SENSOR, "npz")
+        return path
+
+    return make

@@ -1,0 +1,44 @@
+"""Lessons that nobody uses end; those that somebody follows do not."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from service.http.errors import ServiceError
+from service.runtime import Runtime
+from service.teach import lessons as module
+from service.teach.lesson import windows_of
+from service.teach.lessons import Lessons
+from tests.support.models import tiny
+from tests.support.servers import settings
+
+
+def test_an_unused_lesson_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        runtime = Runtime(settings(lesson_idle_s=60), (tiny(),))
+        await runtime.start()
+        lessons = Lessons(runtime)
+        now = [0.0]
+        monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+        idle, followed = await lessons.begin("a", None), await lessons.begin("a", None)
+        followed.followers.add(lambda _: None)
+        idle.used = followed.used = 0.0
+        now[0] = 59
+        assert lessons.get(idle.id) is idle
+        now[0] = 59 + 61
+        assert lessons.get(followed.id) is followed
+        with pytest.raises(ServiceError, match="no lesson of that id"):
+            lessons.get(idle.id)
+        monkeypatch.undo()
+        lessons.close()
+        await runtime.stop()
+
+    asyncio.run(scenario())
+
+
+def test_windows_do_not_reach_over_a_reset() -> None:
+    classifier = tiny()
+    one = classifier.image_inputs(np.eye(32, dtype=np.uint8) * 255)[0]
+    inputs = [one._replace(reset=n == 7) for n in range(28)]
+    assert [[given.reset for given in window] for window in windows_of(inputs)] == [[True] + [False] * 9, [False] * 10]

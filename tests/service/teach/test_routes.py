@@ -1,0 +1,174 @@
+"""Lessons over HTTP: taught by files, looked at, corrected, kept, and nothing that a stranger could break."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from encoders.events import make_events
+from encoders.recordings.files import write_recording
+from models.classifier import Classifier
+from service.api import create_app
+from service.client import Client, ClientError
+from service.settings import Settings
+from service.teach.remote import RemoteLesson, query
+from tests.service.teach.conftest import SENSOR, Record
+from tests.support.samples import picture
+from tests.support.servers import running
+
+
+def taught(lesson: RemoteLesson, record: Record) -> RemoteLesson:
+    for seed in range(2):
+        for label in ("lying", "standing"):
+            lesson.show(label, record(label, seed))
+    return lesson
+
+
+def refused(call: object, *arguments: object, **named: object) -> tuple[int, str]:
+    with pytest.raises(ClientError) as caught:
+        call(*arguments, **named)  # type: ignore[operator]
+    return caught.value.status, str(caught.value)
+
+
+def test_a_lesson_learns_from_files_and_serves_what_it_learnt(
+    client: Client, lesson: RemoteLesson, record: Record
+) -> None:
+    begun = lesson.state()
+    assert (begun.features, begun.ready, begun.classes) == ("tiny", False, []), "the first that gives features"
+    assert client.predict(record("lying", 9), model=lesson.id).label == "untaught"
+    given = lesson.show("lying", record("lying", 0))
+    assert len(given.taken) == 4
+    assert given.skipped == 0
+    state = taught(lesson, record).state(wait=True)
+    assert {one.label: len(one.examples) for one in state.classes} == {"lying": 12, "standing": 8}
+    assert state.ready
+    assert not state.learning
+    assert state.version >= 1
+    assert state.accuracy is not None
+    assert state.accuracy > 0.9
+    assert state.interval is not None
+    assert state.interval[0] <= state.accuracy + 1e-9
+    assert state.interval[1] >= state.accuracy - 1e-9
+    assert any(word.startswith("standing: shown in 2 pieces") for word in state.advice)
+    for label in ("lying", "standing"):
+        assert client.predict(record(label, 9), model=lesson.id).label == label
+    assert lesson.id not in [model.name for model in client.models().models], "an id is a secret"
+
+
+def test_examples_can_be_seen_and_taken_back(lesson: RemoteLesson, record: Record) -> None:
+    numbers = lesson.show("lying", record("lying", 0)).taken
+    image = cv2.imdecode(np.frombuffer(lesson.picture(numbers[0]), np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    assert image.shape == (32, 32, 3)
+    lit = (image.astype(int).sum(2) > 100).nonzero()
+    assert np.ptp(lit[1]) > np.ptp(lit[0]), "a line that lies"
+    assert lesson.drop(numbers[0]).classes[0].examples == numbers[1:]
+    assert refused(lesson.drop, numbers[0])[0] == 404
+    assert refused(lesson.picture, numbers[0])[0] == 404
+    lesson.show("standing", record("standing", 0))
+    assert lesson.state(wait=True).ready
+    assert [one.label for one in lesson.rename("lying", "a line").classes] == ["a line", "standing"]
+    assert refused(lesson.rename, "a line", "standing") == (409, "another class has that name: take it back first")
+    assert refused(lesson.rename, "lying", "x")[0] == 404
+    assert [one.label for one in lesson.forget("standing").classes] == ["a line"]
+    assert not lesson.state(wait=True).ready, "one class is none to choose from"
+
+
+def test_an_image_is_an_example_too(lesson: RemoteLesson) -> None:
+    image = np.full((120, 160, 3), 230, np.uint8)
+    cv2.rectangle(image, (40, 30), (110, 90), (20, 20, 20), -1)
+    assert lesson.show("box", cv2.imencode(".png", image)[1].tobytes()).taken
+
+
+def test_the_archive_is_an_ordinary_model(lesson: RemoteLesson, record: Record, tmp_path: Path) -> None:
+    assert refused(lesson.download)[0] == 409
+    taught(lesson, record)
+    with zipfile.ZipFile(io.BytesIO(lesson.download("lines"))) as archive:
+        archive.extractall(tmp_path)
+    model = Classifier.load(tmp_path / "lines")
+    assert model.labels == ("lying", "standing")
+    assert model.card.training["features"] == "tiny"
+    assert refused(lesson.download, "../lines")[0] == 400
+
+
+def test_a_saved_model_is_served_to_all_and_after_a_restart(
+    client: Client, lesson: RemoteLesson, record: Record, saved: Path
+) -> None:
+    assert lesson.state().can_save
+    assert refused(lesson.save, "lines")[0] == 409
+    taught(lesson, record)
+    assert lesson.save("lines").saved == "lines"
+    assert client.predict(record("lying", 9), model="lines").label == "lying"
+    lesson.rename("lying", "flat")
+    assert lesson.save("lines").saved == "lines", "the same lesson may save anew"
+    assert client.predict(record("lying", 9), model="lines").label == "flat"
+    for name in ("pixels", "a/b", "..", "model", ""):
+        assert refused(lesson.save, name)[0] in (400, 409), name
+    with client.lesson() as other:
+        taught(other, record)
+        assert refused(other.save, "lines")[0] == 409, "nobody else takes its name"
+    (saved / "broken").mkdir()
+    (saved / "broken" / "config.json").write_text("{")
+    app = create_app(Settings(models=("nmnist",), save_to=saved))
+    with running(app) as port:
+        names = [model.name for model in Client(f"http://127.0.0.1:{port}").models().models]
+    assert names == ["nmnist", "lines"]
+
+
+def test_a_service_without_a_folder_keeps_nothing() -> None:
+    with running() as port, Client(f"http://127.0.0.1:{port}").lesson() as lesson:
+        assert not lesson.state().can_save
+        status, sentence = refused(lesson.save, "lines")
+        assert (status, "--save-to" in sentence) == (403, True)
+
+
+def test_lessons_are_counted_by_address_and_end(client: Client, record: Record) -> None:
+    first, second = client.lesson(), client.lesson()
+    assert refused(client.lesson) == (429, "too many lessons of this address: end one first")
+    first.end()
+    assert refused(first.state)[0] == refused(first.end)[0] == 404
+    assert refused(client.predict, record("lying", 0), model=first.id)[0] == 404
+    client.lesson().end()
+    second.end()
+
+
+def test_a_lesson_has_room_for_so_many_examples(lesson: RemoteLesson, record: Record) -> None:
+    for seed in range(7):
+        lesson.show("lying", record("lying", seed))
+    assert len(lesson.show("lying", record("lying", 7)).taken) == 2
+    assert refused(lesson.show, "lying", record("lying", 8))[0] == 409
+
+
+def test_a_still_recording_gives_nothing(lesson: RemoteLesson, tmp_path: Path) -> None:
+    t = np.arange(0, 2_000_000, 50_000)
+    write_recording(tmp_path / "still.npz", make_events(t, t * 0 + 3, t * 0 + 4, t % 2), SENSOR, "npz")
+    given = lesson.show("still", tmp_path / "still.npz")
+    assert (given.taken, given.skipped) == ([], 6)
+
+
+@pytest.mark.parametrize("label", ["", "   ", "x" * 65, "a\0b", "a\nb", "\u202e"])
+def test_names_of_classes_are_bounded(lesson: RemoteLesson, record: Record, label: str) -> None:
+    assert refused(lesson.show, label, record("lying", 0))[0] == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"no recording", os.urandom(4096), b"PK\3\4" + bytes(500), picture()[:60]])
+def test_hostile_bodies_leave_the_lesson_as_it_was(lesson: RemoteLesson, body: bytes) -> None:
+    status, sentence = refused(lesson.show, "x", body)
+    assert 400 <= status < 500
+    assert "Traceback" not in sentence
+    assert lesson.state().classes == []
+
+
+def test_what_cannot_be_learnt_on_is_refused(client: Client) -> None:
+    assert refused(client.lesson, "pixels")[0] == 400
+    assert refused(client.lesson, "nothing")[0] == 404
+    assert refused(client.lesson, "../tiny")[0] == 404
+
+
+def test_queries() -> None:
+    assert query() == query(a=None) == ""
+    assert query(**{"class": "a&b c"}) == "?class=a%26b%20c"

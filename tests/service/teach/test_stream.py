@@ -1,0 +1,162 @@
+"""A lesson's stream: what is shown is learnt, and the stream goes on on the newest model."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count as count_from
+
+import numpy as np
+import pytest
+
+from encoders.events import Events
+from encoders.sources.address import Address
+from encoders.sources.source import Source
+from service.api import create_app
+from service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
+from service.settings import Settings
+from service.teach.bodies import LessonBody
+from service.teach.remote import RemoteLesson
+from tests.service.teach.conftest import SENSOR, moving
+from tests.support.models import tiny
+from tests.support.servers import running
+
+SIZE = {"width": SENSOR.width, "height": SENSOR.height}
+
+
+def hear(stream: Stream, true: Callable[[Message], object], what: str) -> Message:
+    """The next message of which it is true."""
+    for message in stream.receive(20):
+        if true(message):
+            return message
+    raise AssertionError(f"nothing came: {what}")
+
+
+def never(_: Message) -> bool:
+    """Until the service closes the stream."""
+    return False
+
+
+def count(message: Message, label: str) -> int:
+    if not isinstance(message, LessonBody):
+        return 0
+    return sum(len(one.examples) for one in message.classes if one.label == label)
+
+
+def packets(label: str, seed: int, windows: int, later_us: int) -> Iterator[Events]:
+    """31 ms each, as a camera would give them."""
+    events = moving(label, seed, windows)
+    events["t"] += later_us
+    ends = np.arange(later_us + 31_000, int(events["t"][-1]), 31_000)
+    yield from np.split(events, np.searchsorted(events["t"], ends))
+
+
+def show(stream: Stream, label: str, seed: int, later_us: int) -> None:
+    stream.show(label)
+    for packet in packets(label, seed, 4, later_us):
+        stream.send_events(packet)
+    hear(stream, lambda message: count(message, label) >= 4 * seed + 4, f"examples of {label}")
+    stream.show(None)
+
+
+def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, lesson: RemoteLesson) -> None:
+    with client.stream(lesson=lesson.id, picture=True, **SIZE) as stream:
+        assert stream.ready["labels"] == ["untaught"]
+        later = 0
+        for seed in range(2):
+            for label in ("lying", "standing"):
+                show(stream, label, seed, later)
+                later += 3_000_000
+        hear(stream, lambda m: isinstance(m, LessonBody) and m.ready and not m.learning, "a head")
+        labels: list[str] = []
+        for packet in packets("standing", 9, 4, later):
+            stream.send_events(packet)
+        ready = hear(stream, lambda m: isinstance(m, Ready), "the newest model")
+        assert isinstance(ready, Ready)
+        assert (ready.model, ready.labels) == (lesson.id, ["lying", "standing"])
+        while len(labels) < 20:
+            message = hear(stream, lambda m: isinstance(m, Prediction), "a prediction")
+            assert isinstance(message, Prediction)
+            labels.append(message.label)
+        assert set(labels[-10:]) == {"standing"}
+        hear(stream, lambda m: isinstance(m, Picture), "a picture")
+    state = lesson.state(wait=True)
+    assert {one.label: len(one.examples) for one in state.classes} == {"lying": 8, "standing": 8}
+    assert state.accuracy == 1.0
+
+
+def test_what_hardly_moves_is_no_example(client: Client, lesson: RemoteLesson) -> None:
+    with client.stream(lesson=lesson.id, **SIZE) as stream:
+        stream.show("still")
+        events = moving("lying", 0, 2)
+        for packet in packets("lying", 0, 2, 0):
+            stream.send_events(packet[:: len(events) // 8])
+        told = hear(stream, lambda m: isinstance(m, LessonBody), "that it is still")
+        assert isinstance(told, LessonBody)
+        assert told.quiet
+        assert told.classes == []
+
+
+class Endless:
+    """A driver: a line that sways on and on."""
+
+    size = SENSOR
+
+    def __init__(self) -> None:
+        self.parts = (part for turn in count_from(0) for part in packets("lying", turn, 2, turn * 700_000))
+
+    def read(self, timeout_s: float) -> Events | None:
+        time.sleep(min(timeout_s, 0.005))
+        return next(self.parts)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_camera_of_the_service_is_shown() -> None:
+    source = Source(Address("udp://127.0.0.1:9", "udp", "127.0.0.1:9"), lambda _: Endless())
+    with running(create_app(Settings(), (tiny(),), (source,))) as port:
+        client = Client(f"http://127.0.0.1:{port}", timeout_s=60)
+        with client.lesson() as lesson, client.stream(lesson=lesson.id, source="0", picture=True) as stream:
+            stream.show("a line")
+            hear(stream, lambda m: count(m, "a line") >= 6, "examples")
+            picture = hear(stream, lambda m: isinstance(m, Picture), "a picture")
+            assert isinstance(picture, Picture)
+            assert (picture.width, picture.height) == (SENSOR.width, SENSOR.height)
+            stream.send_events(moving("lying", 0))
+            with pytest.raises(ClientError, match="takes no packets"):
+                hear(stream, never, "the end")
+
+
+@pytest.mark.parametrize("hello", [{"lesson": "lesson-of-nobody"}, {"lesson": ""}, {"lesson": "x", "source": "0"}])
+def test_streams_of_no_lesson_are_refused(client: Client, hello: dict) -> None:
+    with pytest.raises(ClientError, match="no lesson of that id") as caught:
+        client.stream(**hello)
+    assert caught.value.status == 1008
+
+
+def test_messages_that_make_no_sense(client: Client, lesson: RemoteLesson) -> None:
+    with client.stream(lesson=lesson.id, **SIZE) as stream:
+        for label in ("", "x" * 65, "a\0"):
+            stream.show(label)
+            told = hear(stream, lambda m: isinstance(m, Bad), "what is wrong")
+            assert isinstance(told, Bad)
+            assert "printable" in told.error
+        stream._send('{"type": "show", "class": 3}')
+        with pytest.raises(ClientError) as caught:
+            hear(stream, never, "the end")
+        assert caught.value.status == 1003
+    with client.stream() as stream:
+        stream.show("x")
+        with pytest.raises(ClientError) as caught:
+            hear(stream, never, "the end")
+        assert caught.value.status == 1003, "only a lesson's stream is shown things"
+
+
+def test_a_lesson_that_ends_under_its_stream(client: Client) -> None:
+    lesson = client.lesson()
+    with client.stream(lesson=lesson.id, **SIZE) as stream:
+        lesson.end()
+        stream.show("lying")
+        for packet in packets("lying", 0, 2, 0):
+            stream.send_events(packet)
+        with pytest.raises(ClientError, match="lesson is over"):
+            hear(stream, never, "the end")
