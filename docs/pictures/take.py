@@ -1,5 +1,5 @@
 """Takes the pictures of the documents: the page while it classifies (animated), in light, dark and phone size, a file's
-spike train, models compared side by side, the desktop demo.
+spike train, models compared side by side, two things taught, the desktop demo.
 
 `python docs/pictures/take.py [--only WORD]` writes files beside this one, and none in which an answer is not the true
 one; shown.json says of each what it shows and what is answered. Needs Chromium and playwright.
@@ -33,8 +33,11 @@ from service.api import create_app
 from service.settings import Settings
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent / "service" / "samples"))
+sys.path[:0] = [str(HERE.parent.parent / "service" / "samples"), str(HERE.parent.parent)]
 from draw import digit  # noqa: E402
+
+from tests.support.browsing import FAKE_CAMERA, mjpeg  # noqa: E402
+from tests.support.things import clip  # noqa: E402
 
 WIDE, PHONE = (1320, 890), (390, 844)
 PLAYED_S = 1.6  # the first round of a shipped recording of 0.3 s, played at a quarter of its speed
@@ -203,6 +206,36 @@ def of_comparisons(browser: Browser, url: str, picture: Path) -> None:
         page.context.close()
 
 
+def of_teaching(url: str) -> None:
+    """A mug and a key are taught to a fake camera, and another clip of the mug is told."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        film = Path(folder) / "camera.mjpeg"
+        flags = ["--no-sandbox", "--disable-gpu", *FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        page = visit(browser, url, "light", WIDE)
+        page.get_by_role("button", name="Teach", exact=True).click()
+        for number, label in ((1, "mug"), (2, "key"), (3, "nothing")):
+            page.get_by_label(f"Name of class {number}").fill(label)
+            page.keyboard.press("Enter")
+        pictures = page.locator(".card .examples img")
+        for label, seed, key in (("mug", 0, "1"), ("key", 0, "2"), ("mug", 1, "1"), ("key", 1, "2"), ("mug", 7, "")):
+            if page.locator("#stop").is_visible():
+                page.locator("#stop").click()
+            mjpeg(film, clip(label, seed, 300))
+            page.get_by_role("button", name="Start camera").click()
+            wait_for(page, lambda: page.locator("#link-text").inner_text() == "live", 60)
+            if key:
+                wanted = pictures.count() + 15
+                page.keyboard.down(key)
+                wait_for(page, lambda wanted=wanted: pictures.count() >= wanted, 60)
+                page.keyboard.up(key)
+        wait_for(page, lambda: page.locator("#label").inner_text() == "mug", 60)
+        page.wait_for_timeout(1500)
+        says = insist(page, "mug")
+        save("page-teach", page.screenshot(), "drawn-mug", says)
+        browser.close()
+
+
 def of_the_desktop(classifier: Classifier) -> None:
     """The window of `spikesight webcam`, fed with the same scene."""
     with tempfile.TemporaryDirectory() as folder:
@@ -220,11 +253,14 @@ def of_the_desktop(classifier: Classifier) -> None:
 def main() -> None:
     """Take all of them, or some."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("animation", "page", "compare", "desktop"), help="take these alone")
+    parser.add_argument("--only", choices=("animation", "page", "compare", "teach", "desktop"), help="take these alone")
     args = parser.parse_args()
     if args.only in (None, "desktop"):
         of_the_desktop(Classifier.load(find(default_model())))
-    if args.only == "desktop":
+    if args.only in (None, "teach"):
+        with serving((Classifier.load(find(default_model())),)) as url:
+            of_teaching(url)
+    if args.only in ("desktop", "teach"):
         return
     with serving(tuple(Classifier.load(find(name)) for name in shipped())) as url, chromium() as (browser, picture):
         if args.only in (None, "animation"):

@@ -61,14 +61,9 @@ def _half(taught: Taught) -> float | None:
 
 
 def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
-    pieces = {
-        label: len(np.unique(taught.pieces[taught.truth == number])) for number, label in enumerate(taught.labels)
-    }
-    said = [
-        f"{label}: shown in {count} piece{'s' * (count > 1)}; show it again, turned, nearer and at another time"
-        for label, count in pieces.items()
-        if count < FEW_PIECES
-    ]
+    few = [label for label, count in taught.goes.items() if count < FEW_PIECES]
+    again = "again, turned, nearer and at another time: so far in fewer than"
+    said = [f"show {_listed(few)} {again} {FEW_PIECES} pieces"] if few else []
     if found["accuracy"] is None:
         return [*said, "nothing was held out to judge the head by: show every class at least twice"]
     said += [
@@ -80,3 +75,12 @@ def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
         more = "half as much again should add about" if gain / 2 >= WORTH else "more of the same would add little:"
         said.append(f"twice the pieces brought {gain:+.1%}; {more} {max(0.0, gain / 2):.1%}")
     return said or ["it is enough"]
+
+
+def _listed(names: list[str]) -> str:
+    """In words.
+
+    >>> _listed(["cup"]), _listed(["cup", "key", "pen"])
+    ('cup', 'cup, key and pen')
+    """
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -165,13 +165,14 @@ class Lesson:
             raise ValueError("a head needs at least two classes")
         y = np.array([labels.index(shown.label) for shown in examples])
         pieces = pieces_of(examples)
+        goes = {label: len({one.piece for one in examples if one.label == label}) for label in labels}
         stacked = np.stack([shown.features for shown in examples])
         best: Taught | None = None
         for joined in (False, True) if with_input is None else (with_input,):
             x = stacked.astype(np.float64) if joined else self._without_input(stacked)
             judged = judge(x, y, pieces, len(labels))
             if best is None or _errors(judged, y) < _errors(best.judged, y):
-                best = Taught(self, labels, y, pieces, x, judged, joined)
+                best = Taught(self, labels, y, pieces, x, judged, joined, goes)
         assert best is not None
         return best
 
@@ -214,6 +215,7 @@ class Taught:
     features: NDArray[np.float64]  # [M, F]
     judged: Judged
     with_input: bool
+    goes: dict[str, int]  # in how many pieces each class was shown
 
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:
         """The network and its card."""

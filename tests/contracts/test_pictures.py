@@ -23,7 +23,7 @@ def truth(source: str) -> str:
     labels = {sample.name: sample.label for sample in listing()}
     if source in labels:
         return labels[source].removeprefix("digit ")
-    drawn = re.fullmatch(r"drawn-(\d)", source)
+    drawn = re.fullmatch(r"drawn-(\w+)", source)
     assert drawn, f"nobody knows what {source} is"
     return drawn.group(1)
 

@@ -9,6 +9,7 @@ import { CalmPicture } from "../shared/pictures/safety.js";
 import { taskOf } from "../shared/tasks.js";
 import { Compare } from "./modes/compare.js";
 import { Single } from "./modes/single.js";
+import { Teach } from "./modes/teach.js";
 import { copy, load, settings, snippets } from "./panel/controls.js";
 import { arrange, mirror, togglePause } from "./panel/layout.js";
 import { knows, Playback } from "./sources/playback.js";
@@ -22,7 +23,11 @@ const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
 const single = new Single(events, stop, sendSettings);
 const compare = new Compare(events, stop, sendSettings);
-const looker = () => (state.comparing ? compare : single);
+const teach = new Teach(events, stop, sendSettings, async (name) => {
+  await begin();
+  $("model").value = name;
+});
+const looker = () => (state.teaching ? teach : state.comparing ? compare : single);
 const webcam = new Webcam(preview, looker, stop);
 const film = new Film(preview, looker, stop);
 const playback = new Playback(preview, looker, stop);
@@ -32,7 +37,7 @@ const stills = new Stills(preview, looker, stop, updateCode);
 
 function stop() {
   for (const source of [webcam, film, playback, stills]) source.close();
-  for (const one of [single, compare]) one.close();
+  for (const one of [single, compare, teach]) one.close();
   arrange("none");
   single.clear();
 }
@@ -50,8 +55,9 @@ function watchServer(item) {
 }
 
 /** A file that was chosen or dropped. */
-function open(file) {
+function open(file, event) {
   if (file?.type.startsWith("video/")) film.start(file);
+  else if (state.teaching) teach.files(event ? [...event.dataTransfer.files] : [file], undefined, event);
   else stills.open(file);
 }
 
@@ -61,14 +67,14 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 function introduce() {
   const item = state.samples.find((one) => knows(state.chosenModel(), one));
   if ($("start").disabled) return; // the camera is being asked for
-  if (item && !calm.matches && !document.hidden) playback.start(item, { intro: true });
+  if (item && !calm.matches && !document.hidden && !state.teaching) playback.start(item, { intro: true });
   else stop();
 }
 
 /** The same source again, after a change of the model or the mode. */
 function restart() {
   if (!state.intro) again();
-  else if (state.comparing) stop();
+  else if (state.comparing || state.teaching) stop();
   else introduce();
   updateCode();
 }
@@ -81,11 +87,15 @@ function again() {
   if (state.source === "file") $("pad").hidden ? stills.open(state.input) : state.input && stills.drawn();
 }
 
-function setComparing(on) {
+/** One model looks, or several, or one that is being taught. */
+function setMode({ comparing = false, teaching = false }) {
   looker().close();
-  state.setComparing(on);
-  document.body.toggleAttribute("data-comparing", on);
-  $("comparing").setAttribute("aria-pressed", String(on));
+  state.setComparing(comparing);
+  state.setTeaching(teaching);
+  document.body.toggleAttribute("data-comparing", comparing);
+  document.body.toggleAttribute("data-teaching", teaching);
+  $("comparing").setAttribute("aria-pressed", String(comparing));
+  $("teaching").setAttribute("aria-pressed", String(teaching));
   compare.offer();
   looker().clear();
   restart();
@@ -125,7 +135,8 @@ on("pause", "click", togglePause);
 on("step", "click", () => playback.step());
 on("reset", "click", () => looker().command({ type: "reset" }));
 on("flip", "click", mirror);
-on("comparing", "click", () => setComparing(!state.comparing));
+on("comparing", "click", () => setMode({ comparing: !state.comparing }));
+on("teaching", "click", () => setMode({ teaching: !state.teaching }));
 on("device", "change", () => webcam.start());
 on("model", "change", restart);
 on("file", "change", () => { open($("file").files[0]); $("file").value = ""; });

@@ -8,6 +8,7 @@ export let input = null; // the sample, camera of the server or file that is sho
 export let paused = false;
 export let intro = false; // a recording plays by itself, on the start page
 export let comparing = false;
+export let teaching = false;
 export let models = []; // as GET /v1/models has them
 export let samples = []; // as GET /samples has them
 
@@ -19,6 +20,7 @@ export function setSource(kind, called, byItself = false) {
 export const setInput = (shown) => (input = shown);
 export const setPaused = (on) => (paused = on);
 export const setComparing = (on) => (comparing = on);
+export const setTeaching = (on) => (teaching = on);
 export const setModels = (offered) => (models = offered);
 export const setSamples = (offered) => (samples = offered);
 

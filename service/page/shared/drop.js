@@ -1,6 +1,6 @@
 // A file dropped anywhere on the page.
 
-/** open(file) is called; `veil` is shown while something is dragged over. */
+/** open(file, event) is called; `veil` is shown while something is dragged over. */
 export function dropTarget(veil, open) {
   let depth = 0; // enter and leave come for every element on the way
   addEventListener("dragenter", (event) => {
@@ -16,6 +16,6 @@ export function dropTarget(veil, open) {
     event.preventDefault();
     depth = 0;
     veil.hidden = true;
-    open(event.dataTransfer.files[0]);
+    open(event.dataTransfer.files[0], event);
   });
 }

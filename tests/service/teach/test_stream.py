@@ -155,8 +155,5 @@ def test_a_lesson_that_ends_under_its_stream(client: Client) -> None:
     lesson = client.lesson()
     with client.stream(lesson=lesson.id, **SIZE) as stream:
         lesson.end()
-        stream.show("lying")
-        for packet in packets("lying", 0, 2, 0):
-            stream.send_events(packet)
         with pytest.raises(ClientError, match="lesson is over"):
             hear(stream, never, "the end")

@@ -5,8 +5,9 @@ const unreachable = () => failure(0, "The server does not answer. Is it still ru
 const refused = (status, { error } = {}) => failure(status, typeof error === "string" ? error : `The server answered ${status}.`);
 const authorised = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
-async function call(path, token = "") {
-  const response = await fetch(path, { headers: authorised(token) }).catch(() => { throw unreachable(); });
+/** The response; `more` is of fetch's options. */
+export async function call(path, token = "", method = "GET", more = {}) {
+  const response = await fetch(path, { method, headers: authorised(token), ...more }).catch(() => { throw unreachable(); });
   if (response.ok) return response;
   throw refused(response.status, await response.json().catch(() => ({})));
 }
@@ -37,7 +38,7 @@ let heard = () => {};
 export const watchUploads = (listener) => (heard = listener);
 
 /** The JSON answer to a file; by XMLHttpRequest, since fetch does not say how much is sent. */
-function upload(path, file, query, token) {
+export function upload(path, file, query, token) {
   const body = new FormData();
   body.append("file", file, file.name);
   return new Promise((resolve, reject) => {

@@ -7,7 +7,7 @@ const ANSWER_TIMEOUT_MS = 5000;
 const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
 
 export class Stream {
-  /** handlers: state(name, detail), ready(message), prediction(message), answered(message), picture(picture), bad(text) */
+  /** handlers: state(name, detail), ready(message), prediction(message), answered(message), picture(picture), bad(text); of a lesson also lesson(body) */
   constructor(handlers) {
     this.handlers = handlers;
     this.socket = null;
@@ -48,6 +48,7 @@ export class Stream {
       this.handlers.ready(text);
       return undefined;
     }
+    if (text.type === "lesson") return this.handlers.lesson(text);
     if (text.seq !== undefined && text.seq === this.inFlight?.seq) this.inFlight = null;
     if (text.type === "error") this.handlers.bad(text.error);
     if (text.type === "prediction") this.handlers.prediction(text);

@@ -21,7 +21,7 @@ export function arrange(source, { title = "Camera", note = "", name = "", intro 
   $("reset").hidden = !live || intro || source === "server"; // what all viewers share, no viewer resets
   $("flip").hidden = source !== "camera";
   $("tip").hidden = true;
-  $("record").hidden = !live || intro || state.comparing;
+  $("record").hidden = !live || intro || state.comparing || state.teaching;
   $("speed-field").hidden = source !== "sample" || intro;
   $("pad-controls").hidden = true;
   $("device-field").hidden = $("device-field").hidden || source !== "camera";

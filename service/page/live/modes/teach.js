@@ -1,0 +1,319 @@
+// Classes of one's own: shown before the camera while a button is held, learnt by the server, answered at once.
+
+import { Answer } from "../../shared/answer.js";
+import { $ } from "../../shared/dom.js";
+import { hideNotice, notice } from "../../shared/notice.js";
+import { KIND } from "../../shared/sources/wire.js";
+import * as lessons from "../net/lesson.js";
+import { Stream } from "../net/stream.js";
+import { Connection, pill } from "../panel/connection.js";
+import * as state from "../state.js";
+import { Card } from "../views/teachcard.js";
+
+const CARDS = 3, MOST = 32, ADVICE = 3;
+const percent = (share) => `${Math.round(100 * share)} %`;
+
+export class Teach {
+  /** events: the EventView; stop() ends the source; opened() is called when a stream is ready; saved(name) when a model is. */
+  constructor(events, stop, opened, saved) {
+    Object.assign(this, { events, opened, saved, lesson: null, cards: [], card: null, latest: null });
+    this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+    this.connection = new Connection(stop);
+    this.stream = new Stream({
+      state: (status, detail) => this.changed(status, detail),
+      ready: (message) => this.begin(message),
+      prediction: (message) => this.prediction(message),
+      answered: () => {},
+      lesson: (body) => this.told(body),
+      picture: (picture) => state.paused || this.events.add(picture),
+      bad: (text) => this.failed(text),
+    });
+    $("teach-add").addEventListener("click", () => this.add().name.select());
+    $("teach-again").addEventListener("click", () => this.over());
+    $("teach-keep").addEventListener("submit", (event) => { event.preventDefault(); this.save(); });
+    $("teach-download").addEventListener("click", () => this.download());
+    addEventListener("keydown", (event) => this.key(event, true));
+    addEventListener("keyup", (event) => this.key(event, false));
+    addEventListener("pagehide", () => this.lesson && lessons.end(this.lesson.id, state.token()));
+  }
+
+  // ---- the lesson
+
+  /** The lesson, begun when it is first needed. */
+  async needed() {
+    this.asked ??= lessons.begin(state.chosenModel()?.contract.kind === "events" ? $("model").value : "", state.token());
+    try {
+      const body = await this.asked;
+      if (!this.lesson) this.told(body);
+      return this.lesson;
+    } catch (error) {
+      this.asked = null;
+      throw error;
+    }
+  }
+
+  /** Its state. */
+  told(body) {
+    if (body.id === this.gone || (this.lesson && body.id !== this.lesson.id)) return;
+    this.lesson = body;
+    if (body.learning && !this.stream.ready) this.settle();
+    const examples = new Map(body.classes.map(({ label, examples }) => [label, examples]));
+    for (const card of this.cards) {
+      card.update(examples.get(card.label) ?? [], body.window_ms);
+      examples.delete(card.label);
+    }
+    for (const [label, numbers] of examples) {
+      const card = this.cards.find(({ shown }) => !shown.size) ?? this.add();
+      card.call(label);
+      card.update(numbers, body.window_ms);
+    }
+    this.words();
+  }
+
+  /** Without a stream nobody tells of the end of learning. */
+  async settle() {
+    if (this.settling) return;
+    this.settling = true;
+    const body = await lessons.settled(this.lesson.id, state.token()).catch(() => null);
+    this.settling = false;
+    if (body) this.told(body);
+  }
+
+  words() {
+    const { accuracy, interval, ready, advice = [], can_save: canSave, quiet, learning } = this.lesson ?? {};
+    const judged = accuracy === null || accuracy === undefined ? "" : `Recognises ${percent(accuracy)} of what it was not shown (${Math.round(100 * interval[0])} to ${percent(interval[1])}).`;
+    $("teach-score").textContent = judged || (ready ? "It answers already." : "Show two things, and it begins to answer.");
+    $("teach-score").classList.toggle("learning", Boolean(learning));
+    const said = quiet ? ["Keep it moving: only change is seen."] : ready ? advice.slice(0, ADVICE) : [];
+    $("teach-advice").replaceChildren(...said.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    for (const id of ["teach-save", "teach-download"]) $(id).disabled = !ready;
+    $("teach-save").hidden = !canSave;
+    document.body.toggleAttribute("data-taught", Boolean(ready));
+  }
+
+  /** What a call of the lesson's gives, or why not. */
+  async ask(call) {
+    try {
+      const lesson = await this.needed();
+      const body = await call(lesson.id, state.token());
+      if (body?.type === "lesson") this.told(body);
+      return body;
+    } catch (error) {
+      this.failed(error.message, error.status);
+      return null;
+    }
+  }
+
+  failed(text, status = 0) {
+    this.show(this.card, false);
+    if (status === 404) this.forgotten();
+    notice("That did not work.", text);
+  }
+
+  /** The server has forgotten the lesson: what comes next begins another. */
+  forgotten() {
+    this.gone = this.lesson?.id;
+    this.lesson = this.asked = null;
+    for (const card of this.cards) card.update([]);
+    this.words();
+  }
+
+  async over() {
+    const { lesson } = this;
+    this.stream.close();
+    if (lesson) await lessons.end(lesson.id, state.token());
+    this.forgotten();
+    this.deal();
+    this.reopen();
+  }
+
+  async save() {
+    const name = $("teach-name").value.trim() || "my-things";
+    const body = await this.ask((id, token) => lessons.save(id, name, token));
+    if (!body) return;
+    await this.saved(body.saved);
+    notice("Saved and served.", `Everybody who uses this server finds ${body.saved} among the models now.`);
+  }
+
+  async download() {
+    const name = $("teach-name").value.trim() || "my-things";
+    const blob = await this.ask((id, token) => lessons.archive(id, name, token));
+    if (!blob) return;
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name}.zip` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  // ---- the cards
+
+  deal() {
+    this.cards = [];
+    $("teach-cards").replaceChildren();
+    while (this.cards.length < CARDS) this.add();
+  }
+
+  add() {
+    const taken = new Set(this.cards.map(({ number }) => number));
+    let number = 1;
+    while (taken.has(number)) number++;
+    const hear = {
+      show: (card, on) => this.show(card, on),
+      rename: (card, to) => this.rename(card, to),
+      forget: (card) => this.forget(card),
+      drop: (example) => this.ask((id, token) => lessons.drop(id, example, token)),
+      files: (card, files) => this.files(files, card),
+    };
+    const card = new Card(number, hear, (example) => lessons.picture(this.lesson.id, example, state.token()));
+    this.cards.push(card);
+    this.cards.sort((a, b) => a.number - b.number);
+    $("teach-cards").replaceChildren(...this.cards.map(({ root }) => root));
+    $("teach-add").disabled = this.cards.length >= MOST;
+    return card;
+  }
+
+  async rename(card, to) {
+    const before = card.label;
+    if (!to || to === before || this.cards.some(({ label }) => label === to)) return card.call(before);
+    card.call(to);
+    if (card.shown.size && !(await this.ask((id, token) => lessons.rename(id, before, to, token)))) card.call(before);
+    return undefined;
+  }
+
+  async forget(card) {
+    if (card.shown.size && !(await this.ask((id, token) => lessons.forget(id, card.label, token)))) return;
+    this.cards = this.cards.filter((other) => other !== card);
+    card.root.remove();
+    $("teach-add").disabled = false;
+    ($("teach-cards").querySelector("input") ?? $("teach-add")).focus();
+  }
+
+  /** Begin or end to show a class. */
+  show(card, on) {
+    if (!card || (on ? this.card === card : this.card !== card)) return;
+    if (on && !this.stream.ready) {
+      notice("Nothing is seen yet.", "Start the camera or play a video, then hold the button. Or add recordings to the class.");
+      return;
+    }
+    if (on) hideNotice();
+    this.card?.showing(false);
+    this.card = on ? card : null;
+    this.stream.command({ type: "show", class: on ? card.label : null });
+    card.showing(on);
+    $("teach-live").textContent = on ? `Showing ${card.label}: turn it, bring it nearer.` : `${card.label}: ${card.count.textContent}.`;
+  }
+
+  /** Keys 1 to 9 hold the buttons, but not while a name is written. */
+  key(event, on) {
+    if (!state.teaching || event.repeat || event.ctrlKey || event.altKey || event.metaKey || $("settings").open) return;
+    if (on && event.target.matches("input, select, textarea")) return;
+    const card = this.cards.find(({ number }) => String(number) === event.key);
+    if (card) this.show(card, on);
+  }
+
+  /** Recordings as examples: of this class, or of the one that they were dropped on. */
+  async files(files, card = this.cards[0], { clientX, clientY } = {}) {
+    const under = clientX === undefined ? null : document.elementsFromPoint(clientX, clientY).find((element) => element.closest(".card"));
+    const to = this.cards.find(({ root }) => root === under?.closest(".card")) ?? card;
+    for (const file of files) {
+      const body = await this.ask((id, token) => lessons.show(id, to.label, file, token));
+      if (!body) return;
+      this.told(body.lesson);
+      $("teach-live").textContent = `${file.name}: ${body.taken.length} examples of ${to.label}.`;
+      if (!body.taken.length) notice("Nothing to learn from.", `Hardly anything moves in ${file.name}, or it is shorter than ${body.lesson.window_ms} ms.`);
+    }
+  }
+
+  // ---- what every source asks of who looks
+
+  clear() {
+    if (!this.cards.length) this.deal();
+    this.latest = null;
+    this.answer.clear();
+    this.events.clear();
+    this.words();
+  }
+
+  close() {
+    this.show(this.card, false);
+    this.view = null;
+    this.stream.close();
+    document.body.removeAttribute("data-answering");
+    for (const card of this.cards) card.answered(false);
+    pill("idle");
+  }
+
+  /** Frames or events of width x height; source: a camera of the server. */
+  async open({ width, height, source }) {
+    const view = (this.view = { width, height, source });
+    this.connection.opened();
+    this.events.resize(width, height);
+    const lesson = await this.needed().catch((error) => this.failed(error.message, error.status));
+    if (!lesson || this.view !== view) return;
+    this.stream.open({ lesson: lesson.id, token: state.token() || undefined, width, height, picture: true, ...(source && { source, live: true }) });
+  }
+
+  reopen() {
+    if (this.view) this.open(this.view);
+  }
+
+  changed(status, detail = {}) {
+    if (status !== "live") this.show(this.card, false);
+    if (status === "refused" && /no lesson|lesson is over/.test(detail.reason)) {
+      this.forgotten();
+      return this.reopen();
+    }
+    return this.connection.changed(status, detail);
+  }
+
+  get ready() {
+    return this.stream.ready;
+  }
+
+  get free() {
+    return this.stream.free;
+  }
+
+  async frame(captureMs, jpeg) {
+    const seq = this.stream.reserve();
+    if (seq === null) return;
+    const bytes = await jpeg();
+    if (bytes) this.stream.send(seq, captureMs, KIND.image, bytes);
+  }
+
+  packet(nowMs, bytes) {
+    this.stream.send(this.stream.reserve(), nowMs, KIND.t64, bytes);
+  }
+
+  command(text) {
+    this.stream.command(text);
+  }
+
+  /** A model of the lesson: the first, which knows nothing, or one that was learnt meanwhile. */
+  begin(message) {
+    this.latest = null;
+    this.labels = message.labels;
+    const taught = message.labels.length > 1;
+    if (taught) this.answer.setLabels(message.labels);
+    document.body.toggleAttribute("data-answering", taught);
+    this.opened();
+  }
+
+  prediction(message) {
+    if (!state.paused) this.latest = message;
+  }
+
+  file(file) {
+    return this.files([file]);
+  }
+
+  draw(nowMs) {
+    const { events, answer, latest } = this;
+    if (!state.paused) events.draw(nowMs);
+    else events.lastMs = nowMs;
+    if (!latest || this.labels.length < 2) return;
+    answer.show(latest.probabilities, latest.steady, nowMs);
+    for (const card of this.cards) card.answered(card.label === latest.steady);
+  }
+
+  resized() {}
+}

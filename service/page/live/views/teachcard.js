@@ -1,0 +1,116 @@
+// One class of a lesson as a card: its name, a button to hold, and what was shown as small event pictures.
+
+const ENOUGH_S = 15; // of showing, that a class needs at least
+const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+const cross = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M6 6l12 12M18 6L6 18"/></svg>';
+
+export class Card {
+  /** number: its key, from 1. hear: {show(card, on), rename(card, to), forget(card), drop(number), files(card, files)}; picture(number): a promise of a blob. */
+  constructor(number, hear, picture) {
+    Object.assign(this, { number, label: `Class ${number}`, hear, picture, shown: new Map(), on: false });
+    this.root = element("li", "pane card");
+    this.root.dataset.tone = String(1 + ((number - 1) % 6));
+    this.name = Object.assign(document.createElement("input"), { type: "text", value: this.label, maxLength: 64, autocomplete: "off", spellcheck: false });
+    this.gone = Object.assign(element("button", "quiet"), { type: "button", innerHTML: cross });
+    this.hold = Object.assign(element("button", "hold"), { type: "button" });
+    this.hold.append(element("span", "", "Hold to show"), element("kbd", "", number < 10 ? String(number) : ""));
+    this.hold.lastElementChild.setAttribute("aria-hidden", "true");
+    this.count = element("p", "words");
+    this.bar = element("div", "cost");
+    this.bar.append(element("i"));
+    this.pictures = element("ul", "examples");
+    this.input = Object.assign(element("input", "sr"), { type: "file", multiple: true });
+    this.files = element("label", "linklike", "or add recordings");
+    this.files.append(this.input);
+    const head = element("div", "card-head");
+    head.append(this.name, this.gone);
+    const foot = element("div", "card-end");
+    foot.append(this.count, this.files);
+    this.root.append(head, this.hold, this.bar, this.pictures, foot);
+    this.listen();
+    this.call(this.label);
+    this.update([]);
+  }
+
+  listen() {
+    const { hold, hear } = this;
+    this.name.addEventListener("change", () => hear.rename(this, this.name.value.trim()));
+    this.name.addEventListener("keydown", ({ key }) => key === "Enter" && this.name.blur());
+    this.gone.addEventListener("click", () => hear.forget(this));
+    this.input.addEventListener("change", () => { hear.files(this, [...this.input.files]); this.input.value = ""; });
+    hold.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
+      hold.setPointerCapture(event.pointerId);
+      hear.show(this, true);
+    });
+    for (const kind of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) hold.addEventListener(kind, () => hear.show(this, false));
+    hold.addEventListener("contextmenu", (event) => event.preventDefault()); // a long touch
+    hold.addEventListener("keydown", (event) => {
+      if (event.key !== " " && event.key !== "Enter") return;
+      event.preventDefault(); // no click at its end
+      if (!event.repeat) hear.show(this, true);
+    });
+    hold.addEventListener("keyup", ({ key }) => (key === " " || key === "Enter") && hear.show(this, false));
+    // A screen reader clicks and cannot hold: a click by itself begins, the next one ends.
+    hold.addEventListener("click", ({ detail }) => detail === 0 && hear.show(this, !this.on));
+  }
+
+  /** Its name. */
+  call(label) {
+    this.label = this.name.value = label;
+    this.name.setAttribute("aria-label", `Name of class ${this.number}`);
+    this.gone.setAttribute("aria-label", `Take ${label} back`);
+    this.showing(this.on);
+    this.pictures.setAttribute("aria-label", `Examples of ${label}`);
+    for (const [number, { button }] of this.shown) button.setAttribute("aria-label", nameOf(number, label));
+  }
+
+  /** Whether it is being shown. */
+  showing(on) {
+    this.on = on;
+    this.hold.setAttribute("aria-pressed", String(on));
+    const words = on ? "Showing…" : "Hold to show";
+    this.hold.firstElementChild.textContent = words;
+    this.hold.setAttribute("aria-label", `${words} ${this.label}${this.number < 10 ? `, key ${this.number}` : ""}`);
+    this.root.classList.toggle("showing", on);
+  }
+
+  /** Whether the answer is this class. */
+  answered(on) {
+    this.root.classList.toggle("answered", on);
+  }
+
+  /** numbers: its examples; windowMs: how long each is. */
+  update(numbers, windowMs = 310) {
+    const wanted = new Set(numbers);
+    for (const [number, { item, url }] of this.shown) {
+      if (wanted.has(number)) continue;
+      item.remove();
+      if (url) URL.revokeObjectURL(url);
+      this.shown.delete(number);
+    }
+    for (const number of numbers) if (!this.shown.has(number)) this.add(number);
+    const seconds = (numbers.length * windowMs) / 1000;
+    this.count.textContent = numbers.length ? `${numbers.length} example${numbers.length > 1 ? "s" : ""}, ${Math.round(seconds)} s` : "nothing shown yet";
+    this.bar.firstElementChild.style.width = `${Math.min(100, (100 * seconds) / ENOUGH_S)}%`;
+    this.pictures.hidden = !numbers.length;
+  }
+
+  /** A new example, the newest first. */
+  add(number) {
+    const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", title: "Take back" });
+    const kept = { item, button, url: "" };
+    button.setAttribute("aria-label", nameOf(number, this.label));
+    button.addEventListener("click", () => this.hear.drop(number));
+    item.append(button);
+    this.pictures.prepend(item);
+    this.shown.set(number, kept);
+    this.picture(number).then((blob) => {
+      if (!this.shown.has(number)) return;
+      kept.url = URL.createObjectURL(blob);
+      button.append(Object.assign(document.createElement("img"), { src: kept.url, alt: "", width: 32, height: 32 }));
+    }, () => {});
+  }
+}
+
+const nameOf = (number, label) => `Take example ${number + 1} of ${label} back`;
