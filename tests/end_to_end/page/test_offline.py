@@ -42,7 +42,7 @@ RUN = """async ({ frames, times }) => {
   for (let i = 0; i < times.length; i++) {
     const seen = emulator.push(all.subarray(i * size, (i + 1) * size), times[i]);
     events += seen.n;
-    for (const { x, startUs, endUs, nEvents, reset } of [...binner.push(seen), ...binner.tick(times[i])]) {
+    for (const { x, startUs, endUs, nEvents, reset } of [...binner.push(seen), ...binner.look(times[i])]) {
       steps.push({ x: Array.from(x), startUs, endUs, nEvents, ...(await network.run(x, reset)) });
     }
   }
