@@ -5,8 +5,8 @@ import { luma } from "./emulator.js";
 
 const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units
 const PICTURE = 28 / SENSOR, DIGIT = 20 / SENSOR; // the longer side, of the frame's height
-const RADIUS = 2.8 / SENSOR, PERIOD_MS = 1500; // of the circle on which a picture is moved
-const EVERY_MS = 20; // fine steps: the emulator interpolates along straight lines
+const RADIUS = 2.4 / SENSOR, PERIOD_MS = 310; // of the circle on which a picture is moved: as long as three saccades
+const EVERY_MS = 10; // fine steps: the emulator interpolates along straight lines
 
 /** A picture moved in circles: on a ground of its corner's colour, or, for `still` "digit", as light ink on black. */
 export class Still {
