@@ -5,14 +5,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import FastAPI, Path, Query, Request, Response, WebSocket
+from fastapi import Depends, FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
 from encoders.sources.source import Source, open_source
 from models.classifier import Classifier
 from service import samples
-from service.http import errors
-from service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody, ModelsBody, PredictBody, SampleBody
+from service.http import errors, openapi
+from service.http.bodies import (
+    REFUSALS,
+    SAMPLE_BODY,
+    ErrorBody,
+    LiveBody,
+    ModelsBody,
+    PredictBody,
+    ReadyBody,
+    SampleBody,
+)
 from service.http.fast_path import FastPath
 from service.http.gate import Gate
 from service.http.logs import Observer
@@ -62,6 +71,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(errors.known_parameters)],
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime
@@ -76,6 +86,7 @@ def create_app(
     app.include_router(teach.router(lessons))
     app.include_router(v2_routes.router(runtime))
     page.add(app)
+    openapi.describe(app, token=settings.token is not None)
     return app
 
 
@@ -83,20 +94,27 @@ def add_health(app: FastAPI, runtime: Runtime) -> None:
     """Liveness, readiness and metrics."""
 
     @app.get("/health/live", tags=["health"], summary="The process is up")
-    async def live() -> dict[str, bool]:
-        return {"live": True}
+    async def live() -> LiveBody:
+        return LiveBody(live=True)
 
     @app.get(
         "/health/ready",
         tags=["health"],
         summary="Requests are being taken",
-        responses={503: {"description": "starting, or shutting down"}},
+        response_model=ReadyBody,
+        responses={503: {"model": ReadyBody, "description": "starting, or shutting down"}},
     )
     async def ready() -> JSONResponse:
         good = runtime.ready and not runtime.draining
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=Response)
+    @app.get(
+        "/metrics",
+        tags=["health"],
+        summary="Prometheus metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         return Response(runtime.metrics.text(), media_type=CONTENT_TYPE)
 
@@ -151,11 +169,10 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Le
         response_class=Response,
         responses={
             200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-            400: {"model": ErrorBody, "description": "the name is too long"},
             404: {"model": ErrorBody, "description": "no such recording"},
         },
     )
-    async def get_sample(name: Annotated[str, Path(max_length=64)]) -> Response:
+    async def get_sample(name: Annotated[str, Path(max_length=64, description="one of GET /samples")]) -> Response:
         return Response(samples.t64_of(name), media_type="application/octet-stream")
 
     @app.websocket("/v1/stream")

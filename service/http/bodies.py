@@ -17,6 +17,18 @@ class ErrorBody(Body):
     error: str = Field(examples=["the image is empty: send the bytes of a JPEG, PNG or WebP file"])
 
 
+class LiveBody(Body):
+    """The process is up."""
+
+    live: bool
+
+
+class ReadyBody(Body):
+    """Requests are being taken."""
+
+    ready: bool
+
+
 class StepBody(Body):
     """One step of an answer."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from models.steps import SessionError
@@ -73,6 +73,15 @@ async def invalid_parameters(_: Request, error: RequestValidationError) -> Respo
     """A parameter of the wrong type: its name is said, its value is not."""
     names = sorted({str(part) for item in error.errors() for part in item["loc"][1:2]})
     return refuse(400, f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400])
+
+
+async def known_parameters(asked: HTTPConnection) -> None:
+    """A parameter that a path of ours does not take is a mistake: it would be answered as if it were not there."""
+    if asked.scope["type"] != "http" or not asked.scope["path"].startswith(("/v1/", "/samples")):
+        return  # what balancers and other protocols' clients add is theirs
+    taken = {field.alias for field in asked.scope["route"].dependant.query_params}
+    if not taken.issuperset(asked.query_params):
+        raise ServiceError(400, f"unknown parameter: this path takes {', '.join(sorted(taken)) or 'none'}")
 
 
 async def service_error(_: Request, error: ServiceError) -> Response:

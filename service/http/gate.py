@@ -1,4 +1,4 @@
-"""Who may ask, how much and how often: one ASGI layer in front of every route, answering in JSON.
+"""Who may ask, how much and how often: one ASGI layer in front of every route.
 
 Order: host, origin, size of the request, token, rate, shutdown. Nothing is decided on `request.url`, which a forged
 Host can bend; only on `scope["path"]`.
@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from service.http.person import ForPeople, wants_page
 from service.settings import Settings
 
 PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -176,6 +177,8 @@ class Gate:
             return
         origin = headers.get("origin")
         shared = origin is not None and origin in self.settings.allowed_origins
+        if wants_page(headers):
+            send = ForPeople(send)
         limited = Limited(receive, send, self.settings.max_body, cors(origin) if shared else ())
         if refusal is not None:
             await answer(limited.send, refusal)

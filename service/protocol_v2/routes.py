@@ -1,14 +1,29 @@
 """Open Inference Protocol v2 over HTTP, as Triton's clients speak it: its routes."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
+from service.http.bodies import Body, LiveBody, ReadyBody
+from service.protocol_v2.bodies import (
+    INFER_REQUEST,
+    AllStatisticsBody,
+    ConfigBody,
+    IndexEntry,
+    InferBody,
+    MetadataBody,
+    ModelReadyBody,
+    ServerBody,
+)
 from service.protocol_v2.endpoints import VERSION, Endpoint, endpoint, endpoints
 from service.protocol_v2.infer import infer
 from service.runtime import Runtime
+
+Name = Annotated[str, Path(description="of the model: images go to NAME, network input to NAME.steps")]
+Version = Annotated[str, Path(description=f"of the model; there is {VERSION} only")]
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 EXTENSIONS = [
     "binary_tensor_data",
@@ -32,71 +47,90 @@ def router(runtime: Runtime) -> APIRouter:
 def add_server(routes: APIRouter, runtime: Runtime) -> None:
     """The server's own routes."""
 
-    @routes.get("/v2", summary="Server metadata")
+    @routes.get("/v2", summary="Server metadata", response_model=ServerBody)
     @routes.get("/v2/", include_in_schema=False)
     async def server() -> dict[str, Any]:
         return {"name": "spikesight", "version": runtime.version, "extensions": EXTENSIONS}
 
     @routes.get("/v2/health/live", summary="The process is up")
-    async def live() -> dict[str, bool]:
-        return {"live": True}
+    async def live() -> LiveBody:
+        return LiveBody(live=True)
 
-    @routes.get("/v2/health/ready", summary="Requests are being taken", responses={503: {"description": "not now"}})
+    @routes.get(
+        "/v2/health/ready",
+        summary="Requests are being taken",
+        response_model=ReadyBody,
+        responses={503: {"model": ReadyBody, "description": "starting, or shutting down"}},
+    )
     async def ready() -> JSONResponse:
         good = runtime.ready and not runtime.draining
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    @routes.post("/v2/repository/index", summary="All models")
+    @routes.post("/v2/repository/index", summary="All models", response_model=list[IndexEntry])
     async def index() -> list[dict[str, str]]:
         names = endpoints(runtime)
         return [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in names]
 
-    @routes.get("/v2/models/stats", summary="Statistics of all models")
+    @routes.get("/v2/models/stats", summary="Statistics of all models", response_model=AllStatisticsBody)
     async def all_stats() -> dict[str, Any]:
         return {"model_stats": [found.statistics.body(name) for name, found in endpoints(runtime).items()]}
-
-
-Route = Callable[..., Awaitable[dict[str, Any]]]
 
 
 def add_models(routes: APIRouter, runtime: Runtime) -> None:
     """What is known about one model; each path with and without a version."""
 
-    def add(suffix: str, summary: str, body: Callable[[Endpoint], dict[str, Any]]) -> None:
-        async def plain(name: str) -> dict[str, Any]:
+    def add(suffix: str, summary: str, model: type[Body], body: Callable[[Endpoint], dict[str, Any]]) -> None:
+        async def plain(name: Name) -> dict[str, Any]:
             return body(endpoint(runtime, name, None))
 
-        async def versioned(name: str, version: str) -> dict[str, Any]:
+        async def versioned(name: Name, version: Version) -> dict[str, Any]:
             return body(endpoint(runtime, name, version))
 
         unknown: dict[int | str, dict[str, Any]] = {404: {"description": "no such model or version"}}
         for path, route in (("/v2/models/{name}", plain), ("/v2/models/{name}/versions/{version}", versioned)):
-            routes.add_api_route(path + suffix, route, methods=["GET"], summary=summary, responses=unknown)
+            routes.add_api_route(
+                path + suffix,
+                route,
+                methods=["GET"],
+                summary=summary,
+                response_model=model,
+                response_model_exclude_none=True,
+                responses=unknown,
+            )
 
-    add("", "Model metadata", Endpoint.metadata)
-    add("/ready", "The model takes requests", lambda found: {"name": found.name, "ready": True})
-    add("/config", "Model configuration", Endpoint.config)
-    add("/stats", "Model statistics", lambda found: {"model_stats": [found.statistics.body(found.name)]})
+    add("", "Model metadata", MetadataBody, Endpoint.metadata)
+    add("/ready", "The model takes requests", ModelReadyBody, lambda found: {"name": found.name, "ready": True})
+    add("/config", "Model configuration", ConfigBody, Endpoint.config)
+    add(
+        "/stats",
+        "Model statistics",
+        AllStatisticsBody,
+        lambda found: {"model_stats": [found.statistics.body(found.name)]},
+    )
 
 
 def add_infer(routes: APIRouter, runtime: Runtime) -> None:
     """`POST .../infer` for a model, with and without a version."""
     sentences = {
         400: "malformed",
-        404: "no such model",
-        413: "too large",
-        415: "not an image",
-        503: "busy",
-        504: "late",
+        404: "no such model or version",
+        413: "the body or the batch is too large",
+        415: "not an image, or a compressed body",
+        503: "the queue is full, or the service is shutting down: try again after Retry-After seconds",
+        504: "not answered before the deadline",
+        507: "no room for a temporary file",
     }
     responses: dict[int | str, dict[str, Any]] = {code: {"description": text} for code, text in sentences.items()}
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    body = {"requestBody": {"required": True, "content": {"application/json": {}, "application/octet-stream": binary}}}
+    responses[200] = {"model": InferBody, "content": {"application/octet-stream": BINARY}}
+    kinds = {"application/json": {"schema": INFER_REQUEST}, "application/octet-stream": BINARY}
+    body = {"requestBody": {"required": True, "content": kinds}}
 
     @routes.post("/v2/models/{name}/infer", summary="Inference", responses=responses, openapi_extra=body)
-    async def plain(name: str, request: Request) -> Response:
+    async def plain(name: Name, request: Request) -> Response:
         return await infer(runtime, endpoint(runtime, name, None), request)
 
-    @routes.post("/v2/models/{name}/versions/{version}/infer", responses=responses, openapi_extra=body)
-    async def versioned(name: str, version: str, request: Request) -> Response:
+    @routes.post(
+        "/v2/models/{name}/versions/{version}/infer", summary="Inference", responses=responses, openapi_extra=body
+    )
+    async def versioned(name: Name, version: Version, request: Request) -> Response:
         return await infer(runtime, endpoint(runtime, name, version), request)

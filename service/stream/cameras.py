@@ -294,7 +294,9 @@ def add(app: FastAPI, cameras: Cameras, draining: Callable[[], bool]) -> None:
             404: {"model": ErrorBody, "description": "no such camera"},
         },
     )
-    async def get_events(identity: Annotated[str, Path(max_length=256)]) -> StreamingResponse:
+    async def get_events(
+        identity: Annotated[str, Path(max_length=256, description="its id, or its source")],
+    ) -> StreamingResponse:
         camera = cameras.get(identity)
         return StreamingResponse(
             server_sent(camera, draining), media_type="text/event-stream", headers={"Cache-Control": "no-store"}

@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.stream.cameras import Camera, Cameras, UnknownCamera
 from service.stream.lesson import LessonStream
 from service.stream.live import Live
-from service.stream.messages import Ended, Hello, ready_text
+from service.stream.messages import Ended, Hello, fault, ready_text
 from service.teach.lessons import Lessons
 
 CLOSE_S = 2.0  # what a client gets to read why its stream is closed
@@ -128,8 +128,8 @@ async def greeting(socket: WebSocket, settings: Settings) -> Hello:
         raise WebSocketDisconnect(message.get("code", 1006))
     try:
         hello = Hello.model_validate_json(message.get("text") or "")
-    except ValidationError:
-        raise Ended(1008, "the first message must be a hello of protocol 1") from None
+    except ValidationError as error:
+        raise Ended(1008, fault("hello", error)) from None
     token = settings.token
     if token is not None:
         given = hello.token or bearer(dict(socket.headers)) or ""

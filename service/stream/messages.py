@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import to_json
 
 from encoders.events import MAX_SIDE, SensorSize
@@ -73,6 +73,13 @@ class Hello(Body):
     restore: str | None = Field(default=None, description="a session's snapshot, base64")
     lesson: str | None = Field(default=None, description="a lesson's id: the stream is on its model and may show to it")
 
+    @model_validator(mode="after")
+    def whole_size(self) -> "Hello":
+        """Half a size would be ignored in silence."""
+        if bool(self.width) != bool(self.height):
+            raise ValueError("width and height go together")
+        return self
+
 
 class ResetMessage(Body):
     """Forget the membranes."""
@@ -99,6 +106,21 @@ class ShowMessage(Body):
 
     type: Literal["show"]
     label: str | None = Field(alias="class")
+
+
+REASON_BYTES = 123  # of a close frame (RFC 6455, 5.5)
+
+
+def fault(what: str, error: ValidationError) -> str:
+    """A close frame's reason: the first field that is wrong, and what it must be. Values are not repeated."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = next((part for part in reversed(first["loc"]) if isinstance(part, str)), "")
+    if first["type"] == "extra_forbidden":
+        field = "a field"  # by a name that is the client's own
+    says = first["msg"].removeprefix("Value error, ")
+    if first["type"].startswith("union_tag"):
+        says = "its type must be reset, settings or snapshot"
+    return f"{what}{f', {field}' if field else ''}: {says}".encode()[:REASON_BYTES].decode("utf-8", "ignore")
 
 
 Control = Annotated[ResetMessage | SettingsMessage | SnapshotMessage, Field(discriminator="type")]

@@ -34,6 +34,7 @@ from service.stream.messages import (
     SettingsMessage,
     Ticket,
     ack_text,
+    fault,
     pack_picture,
     parse_frame,
     prediction_text,
@@ -136,8 +137,8 @@ class StreamCore:
         """Follow a text message; True when it asks for a snapshot. Raises Ended 1003 when it is none of a stream's."""
         try:
             message = CONTROL.validate_json(text)
-        except ValidationError:
-            raise Ended(1003, "a text message must be reset, settings or snapshot") from None
+        except ValidationError as error:
+            raise Ended(1003, fault("a text message", error)) from None
         if isinstance(message, ResetMessage):
             self.session.reset()
         elif isinstance(message, SettingsMessage):

@@ -90,6 +90,7 @@ def add(app: FastAPI, runtime: Runtime) -> None:
         encoding: Annotated[str, Query(description="one of GET /v1/encodings", max_length=32)] = "dvs",
         steps: Annotated[int, Query(ge=1, le=MAX_STEPS, description="of an image's code")] = 16,
         model: Annotated[str | None, Query(description="its name; the default model without")] = None,
+        name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> EncodeBody:
         if encoding not in CODES:
             raise UploadError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")

@@ -1,5 +1,6 @@
 """schemathesis against our own OpenAPI: whatever fits or breaks the schema gets a documented answer."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from service.api import create_app
+from tests.support.http import TOKEN, body_of, get, post, status_of, talk
 from tests.support.models import tiny
+from tests.support.samples import picture
 from tests.support.servers import running, settings
 
 schemathesis = pytest.importorskip(
@@ -16,7 +19,14 @@ schemathesis = pytest.importorskip(
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-schema = schemathesis.openapi.from_dict(create_app(settings(), (tiny(),)).openapi())
+PATIENCE_S = 60  # a busy machine may take all of a request's deadline
+
+
+def document(**changes: object) -> dict:
+    return create_app(settings(**changes), (tiny(),)).openapi()
+
+
+schema = schemathesis.openapi.from_dict(document())
 schema = schema.exclude(path_regex=r"/v1/cameras/.+")  # an endless answer
 
 
@@ -34,4 +44,55 @@ def test_every_route(case, port: int) -> None:
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 
     # No schema can say "the bytes of an image that decodes": most valid-looking uploads are rightly refused.
-    case.call_and_validate(base_url=f"http://127.0.0.1:{port}", excluded_checks=[positive_data_acceptance])
+    case.call_and_validate(f"http://127.0.0.1:{port}", excluded_checks=[positive_data_acceptance], timeout=PATIENCE_S)
+
+
+def operations(document: dict) -> Iterator[tuple[str, str, dict]]:
+    """(path, method, operation) of every route."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_every_status_has_a_body_and_every_parameter_a_text() -> None:
+    for path, method, operation in operations(document()):
+        assert operation["summary"], path
+        assert "422" not in operation["responses"]
+        for status, response in operation["responses"].items():
+            assert response["description"], (path, status)
+            for kind, content in response["content"].items():
+                assert content["schema"], (path, status, kind)
+        assert all(parameter.get("description") for parameter in operation.get("parameters", [])), path
+        if method == "post" and path != "/v2/repository/index":
+            assert all(content["schema"] for content in operation["requestBody"]["content"].values())
+
+
+def test_the_token_is_described_where_it_is_asked_for() -> None:
+    secret = document(token=TOKEN)
+    assert secret["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    with running(classifiers=(tiny(),), token=TOKEN) as port:
+        for path, method, operation in operations(secret):
+            asked = talk(port, get(re.sub(r"[{}]", "", path), method=method.upper()))
+            assert (status_of(asked) == 401) == (operation.get("security") == [{"token": []}]), path
+            assert (status_of(asked) == 401) <= ("401" in operation["responses"])
+    assert not any("security" in operation for _, _, operation in operations(document()))
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/v1/models?nothing=1", "unknown parameter: this path takes none"),
+        ("/v1/encodings?a=b", "unknown parameter: this path takes none"),
+        ("/samples/digit-3?a", "unknown parameter: this path takes none"),
+        ("/v1/cameras/0/events?x=1", "unknown parameter: this path takes none"),
+    ],
+)
+def test_unknown_parameters_are_refused(port: int, path: str, says: str) -> None:
+    answer = talk(port, get(path))
+    assert (status_of(answer), body_of(answer)) == (400, {"error": says})
+
+
+def test_a_misspelt_parameter_of_a_prediction_is_refused(port: int) -> None:
+    answer = talk(port, post("/v1/predict?step=1", picture(), "Content-Type: image/png"))
+    assert status_of(answer) == 400
+    assert body_of(answer)["error"].endswith("this path takes confidence, logits, model, name, raw, steps")

@@ -64,6 +64,42 @@ def test_a_wrong_hello_closes_1008(port: int, first: str | bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (hello(width=100_000), "hello, width: Input should be less than or equal to"),
+        (hello(height=0), "hello: width and height go together"),
+        (hello(smoothing=1), "hello, smoothing: Input should be less than 1"),
+        (hello(mode="slow"), "hello, mode: Input should be 'complete' or 'freshest'"),
+        (hello(**{"x" * 500: 1}), "hello, a field: Extra inputs are not permitted"),
+        ("{}", "hello, type: Field required"),
+        ("no", "hello: Invalid JSON"),
+    ],
+)
+def test_a_wrong_hello_is_told_which_field(port: int, first: str, says: str) -> None:
+    assert reason_for(port, first).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ('{"type":"settings","threshold":0}', "a text message, threshold: Input should be greater than 0.01"),
+        ('{"type":"secret"}', "a text message: its type must be reset, settings or snapshot"),
+    ],
+)
+def test_wrong_settings_are_told_which_field(port: int, message: str, says: str) -> None:
+    assert reason_for(port, hello(), message) == says
+
+
+def reason_for(port: int, *messages: str) -> str:
+    """Why a stream is closed that sends these."""
+    with raw(port) as socket:
+        for message in messages:
+            socket.send(message)
+        close_code(socket)
+        return socket.close_reason or ""
+
+
+@pytest.mark.parametrize(
     "message",
     [
         "text",
