@@ -64,6 +64,10 @@ class Recording:
     warnings: tuple[str, ...] = ()
 
 
+BAGS = {b"#ROSBAG V": "a ROS 1 bag", b"\x89MCAP0\r\n": "an MCAP file", b"SQLite format 3\0": "a ROS 2 bag"}
+"""Files of messages, told only to say what to do."""
+
+
 def detect_format(path: Path | str) -> str:
     """The name in FORMATS that the file's content fits. Raises RecordingError where none does."""
     path = Path(path)
@@ -84,6 +88,12 @@ def detect_format(path: Path | str) -> str:
         return prophesee.file_format(head) or "dat"
     if nmnist.looks_like_nmnist(head, size):
         return "nmnist"
+    for mark, kind in BAGS.items():
+        if head.startswith(mark):
+            raise RecordingError(
+                f"{path} is {kind}, which holds messages of any kind: write its events to csv or HDF5 first "
+                "(columns t, x, y, p), for example with the Python library rosbags"
+            )
     raise RecordingError(f"{path} is not a recording of a kind known here ({', '.join(FORMATS)})")
 
 

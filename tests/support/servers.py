@@ -24,9 +24,12 @@ from tests.support.models import tiny
 START_S = 180  # native kernels may have to be compiled first
 
 
+PATIENT = {"max_batch": 8, "deadline_s": 60.0}  # a busy machine may take long to warm its decoder processes
+
+
 def settings(**changes: object) -> Settings:
     """Settings for a test client, whose Host is `testserver`."""
-    return Settings(**{"allowed_hosts": ("testserver",), "max_batch": 8, **changes})  # type: ignore[arg-type]
+    return Settings(**{"allowed_hosts": ("testserver",), **PATIENT, **changes})  # type: ignore[arg-type]
 
 
 def free_port() -> int:
@@ -39,7 +42,7 @@ def free_port() -> int:
 @contextmanager
 def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = (), **changes: object) -> Iterator[int]:
     """A real server in a thread; its port."""
-    wanted = Settings(**{"max_batch": 8, **changes})  # type: ignore[arg-type]
+    wanted = Settings(**{**PATIENT, **changes})  # type: ignore[arg-type]
     app = app or create_app(wanted, classifiers or (tiny(),))
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))

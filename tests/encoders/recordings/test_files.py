@@ -240,6 +240,9 @@ def test_damage_is_counted(tmp_path: Path) -> None:
         (b"#!AER-DAT4.0\r\n\x00", "ends inside its header"),
         (b"PK\x03\x04 and no more", "no whole npz file"),
         (b"\x89HDF\r\n\x1a\n and no more", "no whole HDF5 file"),
+        (b"#ROSBAG V2.0\n" + bytes(100), "a ROS 1 bag, which holds messages of any kind: write its events to csv"),
+        (b"\x89MCAP0\r\n" + bytes(100), "an MCAP file, which holds messages of any kind: write its events to csv"),
+        (b"SQLite format 3\0" + bytes(100), "a ROS 2 bag, which holds messages of any kind: write its events to csv"),
     ],
 )
 def test_bad_files_get_one_sentence(data: bytes, words: str, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 import json
 import socket
 import struct
+import threading
 
 import pytest
 
+from service.http.connection import StreamProtocol
 from tests.support.http import PATIENCE_S, alive
 from tests.support.servers import running
 
@@ -92,6 +94,25 @@ def test_a_flood_is_not_answered() -> None:
             pongs += 1
         assert opcode == CLOSE
         assert pongs <= 64
+
+
+def test_pongs_do_not_pile_up_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[int] = []  # bytes for the client, after every ping
+    answer, n, done = StreamProtocol.handle_ping, 5_000, threading.Event()
+
+    def noted(stream: StreamProtocol) -> None:
+        stream.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        answer(stream)
+        waiting.append(stream.transport.get_write_buffer_size())
+        if len(waiting) == n:
+            done.set()
+
+    monkeypatch.setattr(StreamProtocol, "handle_ping", noted)
+    with running(messages_per_s=1e6) as port, connected(port) as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.sendall(frame(TEXT, HELLO) + frame(PING, b"x" * 125) * n)
+        assert done.wait(60)
+    assert 2**16 <= max(waiting) < 2**17, "what one buffer of the transport holds, and no more"
 
 
 def test_a_hello_in_pieces_and_pings_between_are_taken(port: int) -> None:
