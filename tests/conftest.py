@@ -5,9 +5,12 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+hypothesis.settings.register_profile("patient", deadline=None)  # the machine may be busy
+hypothesis.settings.load_profile("patient")
 pytest.register_assert_rewrite("tests.support")
 
 ROOT = Path(__file__).resolve().parent.parent

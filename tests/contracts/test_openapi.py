@@ -37,9 +37,7 @@ def port() -> Iterator[int]:
 
 
 @schema.parametrize()
-@hypothesis_settings(
-    max_examples=10, deadline=None, suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much)
-)
+@hypothesis_settings(max_examples=10, suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much))
 def test_every_route(case, port: int) -> None:
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 

@@ -52,7 +52,7 @@ def recording(n: int = 400, seed: int = 0, span_us: int = 95_000) -> np.ndarray:
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 400), max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_cutting_into_packets_gives_bit_identical_logits(seed: int, cuts: list[int]) -> None:
     events = recording(seed=seed)
     offline = [p.logits for p in CLASSIFIER.predict_events(events, SENSOR)]

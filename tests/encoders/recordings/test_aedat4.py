@@ -82,16 +82,19 @@ def test_damage_at_the_end_is_told(tail: bytes, words: str, tmp_path: Path) -> N
 
 
 def some_bytes(rng: np.random.Generator) -> bytes:
-    """What LZ4 makes much, something and nothing of: runs, repeats near and far, records, noise."""
+    """What LZ4 makes much, something and nothing of: runs, repeats near and far, short ones in themselves, records."""
     parts: list[bytes] = []
     for _ in range(int(rng.integers(1, 12))):
         length = int(rng.choice([1, 7, 40, 300, 5000]))
-        match int(rng.integers(0, 4)):
+        match int(rng.integers(0, 5)):
             case 0:
                 parts.append(bytes([int(rng.integers(0, 256))]) * length)
             case 1:
                 parts.append(rng.bytes(int(rng.integers(1, 20))) * (length // 10 + 1))
             case 2:
+                period = int(rng.integers(4, 18))
+                parts.append((rng.bytes(period) * 6)[: period + 18] + rng.bytes(20))
+            case 3:
                 parts.append(flatbuffer(some_events(length // 16 + 1, length)))
             case _:
                 parts.append(rng.bytes(length))

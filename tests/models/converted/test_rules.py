@@ -106,7 +106,7 @@ def test_few_spikes(levels: int, value: float, expected: float, train: str | Non
     half=st.booleans(),
     inclusive=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_if_is_the_quantised_relu_at_every_step(z: Fraction, theta: Fraction, half: bool, inclusive: bool) -> None:
     z = Fraction(round(z * 64), 64)  # exact in binary: no rounding in the simulation
     rule = SpikeRule("if", v0=0.5 if half else 0.0, inclusive=inclusive)

@@ -29,7 +29,7 @@ JSON = st.recursive(
 HEADERS = st.none() | st.integers(-5, 300).map(str) | st.text(max_size=5)
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @given(document=JSON, tail=st.binary(max_size=40), header=HEADERS, exact=st.booleans(), image=st.booleans())
 def test_any_document(document: object, tail: bytes, header: str | None, exact: bool, image: bool) -> None:
     head = json.dumps(document).encode()
@@ -37,7 +37,7 @@ def test_any_document(document: object, tail: bytes, header: str | None, exact: 
         parse(head + tail, str(len(head)) if exact else header, IMAGE if image else SPECS)
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 @given(body=st.binary(max_size=200), header=HEADERS)
 def test_any_bytes(body: bytes, header: str | None) -> None:
     for specs in (SPECS, IMAGE):
@@ -47,7 +47,7 @@ def test_any_bytes(body: bytes, header: str | None) -> None:
             continue
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(rows=st.integers(0, 5), binary=st.booleans(), data=st.data())
 def test_what_is_sent_is_what_is_read(rows: int, binary: bool, data: st.DataObject) -> None:
     floats = st.floats(-1024, 1024, width=32)

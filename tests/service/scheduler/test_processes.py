@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import select
 import signal
 import tempfile
@@ -9,11 +10,16 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pytest
 
-from service.scheduler.processes import CALLS, Killed, Processes
+from encoders.events import EVENTS, SensorSize
+from encoders.sample import Sample
+from service.protocol_v2.tensors import InferRequest, Wish
+from service.scheduler.processes import CALLS, Killed, Processes, unpacked
+from service.upload.decode import DecodeError
 from tests.support.processes import endless
 
 T = TypeVar("T")
@@ -49,6 +55,22 @@ def marked(path: str) -> None:
     Path(path).touch()
 
 
+class Forged:
+    """What a fork whose decoder was taken over might answer: reading it would make a folder."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+class Numbers(NamedTuple):
+    """A class, but no record that any call answers with."""
+
+    n: int
+
+
 def within(seconds: float) -> float:
     return time.monotonic() + seconds
 
@@ -81,6 +103,51 @@ def test_results_and_errors_come_back() -> None:
         return await asyncio.gather(*(processes.run(doubled, n, deadline=within(PATIENCE_S)) for n in range(20)))
 
     assert talk(work) == [2 * n for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        np.ones(6, EVENTS),
+        np.float32(2.5),
+        Sample(None, np.zeros(3, EVENTS), SensorSize(3, 4), ("damaged",)),
+        InferRequest({"x": np.ones((2, 3), np.float32), "image": [b"a"]}, (Wish("label", True),), False, "1", {"n": 1}),
+        {"a": [1, (2.5, "b"), None], "c": {True}},
+    ],
+    ids=lambda answer: type(answer).__name__,
+)
+def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
+    good, found = unpacked(pickle.dumps((True, answer)))
+    assert good
+    assert type(found) is type(answer)
+    assert repr(found) == repr(answer)
+
+
+def test_errors_of_ours_come_back_as_they_are() -> None:
+    good, found = unpacked(pickle.dumps((False, DecodeError(413, "too large"))))
+    assert not good
+    assert isinstance(found, DecodeError)
+    assert (found.status, found.sentence) == (413, "too large")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x80", b"garbage", pickle.dumps(1), pickle.dumps((False, "no error")), pickle.dumps((2, 3))]
+    + [pickle.dumps((True, other)) for other in (os.getcwd, eval, Numbers(1), Path("/"), doubled, type)],
+)
+def test_what_is_no_answer_is_refused(data: bytes) -> None:
+    with pytest.raises(pickle.UnpicklingError):
+        unpacked(data)
+
+
+def test_a_forged_answer_runs_nothing(folder: Path) -> None:
+    async def work(processes: Processes) -> int:
+        with pytest.raises(Killed):
+            await processes.run(Forged, str(folder / "made"), deadline=within(PATIENCE_S))
+        return await processes.run(doubled, 3, deadline=within(PATIENCE_S))
+
+    assert talk(work) == 6
+    assert not (folder / "made").exists()
 
 
 def test_a_call_that_does_not_end_is_killed_at_its_deadline_and_holds_nobody_up() -> None:

@@ -29,7 +29,7 @@ from tests.support.samples import some_events
 CLASSIFIER = tiny()
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 @given(
     kind=st.sampled_from([EVENTS_T64, EVENTS_T32, EVENTS_AER]), payloads=st.lists(st.binary(max_size=60), max_size=4)
 )
@@ -64,7 +64,7 @@ def test_words_without_time_take_the_arrival() -> None:
     assert (event["t"], event["x"], event["y"], event["p"]) == (555, 10, 20, True)
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(times=st.lists(st.integers(0, 3_000_000), max_size=40))
 def test_progress_bounds_the_bins(times: list[int]) -> None:
     events = np.zeros(len(times), EVENTS)

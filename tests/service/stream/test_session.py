@@ -34,7 +34,7 @@ def offline(events: np.ndarray, classifier: Classifier = CLASSIFIER, sensor: Sen
     return [prediction.logits for prediction in classifier.predict_events(events, sensor)]
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @given(seed=st.integers(0, 1000), cuts=st.lists(st.integers(0, 400), max_size=12), width=st.sampled_from([24, 31, 64]))
 def test_any_cutting_gives_the_offline_logits(seed: int, cuts: list[int], width: int) -> None:
     sensor = SensorSize(width, 32)

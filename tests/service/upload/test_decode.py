@@ -74,7 +74,7 @@ def test_bmp_is_for_uploads_only() -> None:
     assert caught.value.status == 415
 
 
-@hypothesis_settings(max_examples=80, deadline=None)
+@hypothesis_settings(max_examples=80)
 @given(
     suffix=st.sampled_from(list(SUFFIXES)),
     cut=st.integers(0, 400),

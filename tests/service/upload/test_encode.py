@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -13,9 +14,10 @@ from encoders.image import IMAGE_ENCODERS
 from service import samples
 from service.api import create_app
 from service.upload.encode import MAX_STEPS, SIDE, exposure, small
+from tests.support.http import post, status_of, talk
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.samples import picture
-from tests.support.servers import settings
+from tests.support.servers import running, settings
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,11 @@ def test_small_keeps_every_event() -> None:
     shown = small(x)
     assert max(shown.shape[1:]) <= SIDE
     assert shown.sum() == 1
+
+
+def test_two_services_of_one_process_work_at_once() -> None:
+    """Each has an event loop of its own: nothing that waits may belong to the module."""
+    with running() as first, running() as second, ThreadPoolExecutor(8) as clients:
+        ask = post("/v1/encode", picture(), "Content-Type: image/png")
+        answers = list(clients.map(lambda port: talk(port, ask, wait_s=60), [first, second] * 8))
+    assert [status_of(answer) for answer in answers] == [200] * 16
