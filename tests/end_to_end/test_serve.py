@@ -3,7 +3,6 @@
 import json
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from models.checkpoint import save
 from service.client import ClientError
 from tests.support.models import tiny
 from tests.support.samples import picture
-from tests.support.servers import PATIENCE_S, Served
+from tests.support.servers import Served
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def served(folder: Path) -> Iterator[Served]:
     if served.process.poll() is None:
         served.process.kill()
         served.finish()
-    for pipe in (served.process.stdout, served.process.stderr):
+    for pipe in (served.process.stdout,):
         if pipe is not None:
             pipe.close()
 
@@ -46,14 +46,11 @@ def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
     save(folder, other.network, other.card)
     before = client.predict(picture(), logits=True).logits
     served.process.send_signal(signal.SIGHUP)
-    end = time.monotonic() + PATIENCE_S
-    while client.predict(picture(), logits=True).logits == before:
-        assert time.monotonic() < end, "the model was not loaded again"
-        time.sleep(0.05)
+    until(lambda: client.predict(picture(), logits=True).logits != before, "the model was not loaded again")
 
     (folder / "config.json").write_text("{")
     served.process.send_signal(signal.SIGHUP)
-    time.sleep(0.3)
+    until(lambda: "models not reloaded" in served.log())
     assert client.predict(picture()).model == "tiny"  # a broken model on disk changes nothing
     save(folder, other.network, other.card)
 

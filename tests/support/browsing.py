@@ -31,6 +31,7 @@ from service import samples
 from service.api import create_app
 from service.settings import Settings
 from tests.support.processes import ROOT
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, Page, WebSocket
@@ -51,15 +52,6 @@ QUIET = [
     "--disable-sync",
 ]
 FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-PATIENCE_S = 60
-
-
-def until(true: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
-    """Poll; the page's own policy forbids waiting inside it."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"waited {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 @dataclass

@@ -3,6 +3,9 @@
 import struct
 import zlib
 
+import cv2
+import numpy as np
+
 from tests.support.samples import picture
 
 
@@ -68,3 +71,10 @@ BOMBS = {
     "BMP 40000 x 40000": picture(".bmp")[:18] + struct.pack("<ii", 40_000, 40_000) + picture(".bmp")[26:],
     "PNG 0 x 0": png(0, 0),
 }
+
+
+def with_scans(side: int, n: int) -> bytes:
+    """A small progressive JPEG whose last scan is there `n` times more."""
+    data = cv2.imencode(".jpg", np.full((side, side), 128, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * n + data[-2:]

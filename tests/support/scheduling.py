@@ -16,6 +16,7 @@ from models.steps import Input, Outcome, Step
 from service.scheduler.queue import Job
 from service.scheduler.scheduler import Scheduler
 from tests.support.models import tiny
+from tests.support.waiting import PATIENCE_S
 
 SHAPE = (2, 16, 12)
 
@@ -68,12 +69,13 @@ class Gated(Classifier):
     def __init__(self) -> None:
         made = tiny()
         super().__init__(made.network, made.card, "tiny")
-        self.gate = threading.Event()
+        self.gate, self.entered = threading.Event(), threading.Event()
         self.batches: list[int] = []
         self.poison: float | None = None
 
     def step(self, x: torch.Tensor, state: State) -> Step:
-        self.gate.wait(20)
+        self.entered.set()
+        self.gate.wait(PATIENCE_S)
         if self.poison is not None and bool((x == self.poison).any()):
             raise ValueError("a bad item")
         self.batches.append(len(x))
@@ -118,7 +120,7 @@ def alone(given: list[Input]) -> list[np.ndarray]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop go on until the condition holds."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.001)

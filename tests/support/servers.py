@@ -6,10 +6,10 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from starlette.applications import Starlette
@@ -20,6 +20,7 @@ from service.client import Client
 from service.http.server import Server, server
 from service.settings import Settings
 from tests.support.models import tiny
+from tests.support.waiting import PATIENCE_S, until
 
 START_S = 180  # native kernels may have to be compiled first
 
@@ -49,10 +50,8 @@ def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = 
     served: Server = server(app, wanted)
     thread = threading.Thread(target=served.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    end = time.monotonic() + START_S
-    while not served.started and thread.is_alive() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert served.started, f"the server did not start in {START_S} s"
+    until(lambda: served.started or not thread.is_alive(), "the server did not start", START_S)
+    assert served.started, "the server ended as it started"
     try:
         yield listening.getsockname()[1]
     finally:
@@ -62,17 +61,17 @@ def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = 
 
 
 START = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main())", "serve"]
-PATIENCE_S = 60
 
 
 class Served:
     """A service in a process of its own."""
 
     def __init__(self, *flags: str, **environment: str) -> None:
+        self._errors = TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the service
         self.process = subprocess.Popen(
             [*START, "--port", "0", *flags],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         )
@@ -83,10 +82,15 @@ class Served:
         self.url = found.group()
         self.client = Client(self.url, environment.get("SPIKESIGHT_TOKEN"))
 
+    def log(self) -> str:
+        """What it has logged so far."""
+        file = self._errors.fileno()  # where the service writes: its place in the file must stay
+        return os.pread(file, os.fstat(file).st_size, 0).decode()
+
     def finish(self) -> str:
         """Wait for the end; everything it logged."""
-        _, errors = self.process.communicate(timeout=PATIENCE_S)
-        return errors
+        self.process.communicate(timeout=PATIENCE_S)
+        return self.log()
 
     def children(self) -> list[str]:
         """Process ids of its children; empty where there is no /proc."""

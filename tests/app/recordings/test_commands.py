@@ -5,7 +5,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -20,6 +19,7 @@ from encoders.recordings.files import read_recording, write_recording
 from encoders.sources.address import SourceEnded
 from encoders.sources.source import Source, parse
 from tests.support.processes import ROOT
+from tests.support.waiting import until
 
 SENSOR = SensorSize(40, 30)
 
@@ -166,9 +166,7 @@ def test_a_terminated_recording_keeps_what_has_come(tmp_path: Path) -> None:
         assert "recording udp" in process.stderr.readline()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
             out.sendto(pack(events, "t64"), ("127.0.0.1", port))
-        deadline = time.monotonic() + 60
-        while not (part.exists() and part.stat().st_size >= 8 * len(events)) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: part.exists() and part.stat().st_size >= 8 * len(events))
         process.terminate()
         assert process.wait(60) == 0
     assert np.array_equal(read_recording(target).events, events)

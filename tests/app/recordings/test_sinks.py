@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from encoders.sources.address import Address, SourceLost
 from encoders.sources.source import Source, parse
 from tests.support.servers import free_port
 from tests.support.sources import packets
+from tests.support.waiting import until
 
 SENSOR = SensorSize(40, 30)
 
@@ -73,9 +73,7 @@ def test_over_tcp_and_unix(n: int, tmp_path: Path) -> None:
 
 def met(sink: DvSink) -> None:
     """Wait for the reader to be connected."""
-    end = time.monotonic() + 20
-    while not sink.n_clients and time.monotonic() < end:
-        time.sleep(0.005)
+    until(lambda: sink.n_clients)
 
 
 def test_a_taken_port() -> None:

@@ -13,6 +13,7 @@ from encoders.sources.address import Address, SourceError
 from encoders.sources.source import Source, open_source, parse
 from tests.support.servers import free_port
 from tests.support.sources import SENSOR, packet
+from tests.support.waiting import PATIENCE_S
 
 
 def send(port: int, datagrams: list[bytes]) -> None:
@@ -96,22 +97,17 @@ def test_a_network_camera_that_dies_and_comes_back() -> None:
         assert source.size == SENSOR
 
         def until(n: int) -> None:
-            end = time.monotonic() + 10
-            while sum(map(len, found)) < n and time.monotonic() < end:
-                part = source.read(0.05)
-                if part is not None:
-                    found.append(part)
+            while sum(map(len, found)) < n:
+                part = source.read(PATIENCE_S)
+                assert part is not None
+                found.append(part)
 
         sink.send(packet(1_000_000))
         until(10)
         sink.connect(connected=False)
-        end = time.monotonic() + 10
-        while source.fault is None and time.monotonic() < end:
-            time.sleep(0.01)
-        assert source.fault is not None
+        until(lambda: source.fault is not None)
         sink.connect(connected=True)
-        while not (source.n_reopened and sink.n_clients) and time.monotonic() < end + 10:
-            time.sleep(0.01)
+        until(lambda: source.n_reopened and sink.n_clients)
         sink.send(packet(50))
         until(20)
     sink.close()

@@ -9,6 +9,7 @@ from encoders.events import Events, SensorSize
 from encoders.sources.address import Address, SourceLost
 from encoders.sources.source import Source
 from tests.support.sources import Script, packet
+from tests.support.waiting import PATIENCE_S, until
 
 
 def run(*scripts: Script, kind: str = "udp", **options: Any) -> tuple[Source, list[Events]]:
@@ -39,8 +40,7 @@ def test_packets_come_in_order_and_the_end_is_told() -> None:
 def test_the_oldest_go_when_nobody_reads() -> None:
     script = Script([packet(k * 100) for k in range(50)])
     source = Source(Address("udp", "udp"), lambda _: script, max_packets=5)
-    while source._thread.is_alive():
-        time.sleep(0.001)
+    source._thread.join(PATIENCE_S)
     assert source.backlog == 5
     assert source.n_dropped == 45 * 10
     first = source.read(0)
@@ -81,12 +81,12 @@ def test_another_sensor_after_reconnection_ends_it() -> None:
 
 
 def test_close_interrupts_the_wait_to_reconnect() -> None:
-    source = Source(Address("udp", "udp"), _failing_second_time(), back_off_s=(60.0,))
-    time.sleep(0.02)
+    source = Source(Address("udp", "udp"), _failing_second_time(), back_off_s=(600.0,))
+    until(lambda: source.fault is not None, "it does not wait to reconnect")
     begin = time.monotonic()
     source.close()
     source.close()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < PATIENCE_S
     assert not source._thread.is_alive()
 
 

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -23,6 +22,7 @@ from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.samples import picture, some_events
 from tests.support.servers import running
 from tests.support.streams import SENSOR, STREAM, predictions, settle
+from tests.support.waiting import until
 
 pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
 INNER, OUTER = "inner-token-of-the-replicas", "outer-token-of-the-clients"
@@ -40,9 +40,7 @@ class Behind:
         self.server: Server = server(app, settings)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
-        end = time.monotonic() + 30
-        while not self.server.started and time.monotonic() < end:
-            time.sleep(0.01)
+        until(lambda: self.server.started)
 
     def _run(self) -> None:
         self.server.run(sockets=[self.listening])
@@ -57,12 +55,11 @@ class Behind:
                 connection.transport.abort()
 
         self.server.servers[0].get_loop().call_soon_threadsafe(cut)
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", int(self.url.rpartition(":")[2]))):
-                    return
-            time.sleep(0.01)
+        until(self._closed)
+
+    def _closed(self) -> bool:
+        with socket.socket() as probe:
+            return bool(probe.connect_ex(("127.0.0.1", int(self.url.rpartition(":")[2]))))
 
     def stop(self) -> None:
         self.server.should_exit = True
@@ -126,8 +123,7 @@ def test_no_accepted_image_is_lost_with_its_replica() -> None:
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for thread in threads:
             thread.start()
-        while len(results) < 6:
-            time.sleep(0.005)
+        until(lambda: len(results) >= 6)
         first.kill()
         for thread in threads:
             thread.join()

@@ -41,6 +41,12 @@ def test_bucket_refills() -> None:
     assert [bucket.take(0.0) for _ in range(3)] == [True, True, False]
     assert bucket.take(0.5)
     assert not bucket.take(0.5)
+    assert [bucket.take(1000.0) for _ in range(3)] == [True, True, False], "a long silence saves up one second's worth"
+
+
+def test_a_slow_bucket_still_holds_one() -> None:
+    bucket = TokenBucket.full(0.1, 0.0)
+    assert [bucket.take(now) for now in (0.0, 9.0, 10.1, 1000.0, 1001.0)] == [True, False, True, True, False]
 
 
 def test_rates_are_kept_apart_and_forgotten() -> None:

@@ -63,7 +63,11 @@ def test_model_metadata(client: TestClient, version: str) -> None:
     body = client.get(f"/v2/models/tiny{version}").json()
     assert body["versions"] == ["1"]
     assert body["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [-1]}]
-    assert {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]} in body["outputs"]
+    assert sorted(body["outputs"], key=lambda output: output["name"]) == [
+        {"name": "label", "datatype": "BYTES", "shape": [-1]},
+        *({"name": name, "datatype": "FP32", "shape": [-1, 3]} for name in ("logits", "probabilities")),
+        *({"name": name, "datatype": "INT64", "shape": [-1]} for name in ("spikes", "steps", "synops")),
+    ]
     assert client.get(f"/v2/models/tiny{version}/ready").json() == {"name": "tiny", "ready": True}
     config = client.get(f"/v2/models/tiny.steps{version}/config").json()
     assert config["max_batch_size"] == 0

@@ -9,6 +9,7 @@ from models.steps import Input, Outcome
 from service.http.errors import Expired, Overloaded
 from tests.support.models import tiny
 from tests.support.scheduling import Gated, Listener, alone, inputs, open_with, scheduling
+from tests.support.waiting import PATIENCE_S
 
 
 def test_older_requests_finish_first() -> None:
@@ -55,7 +56,7 @@ def test_expired_work_is_never_computed() -> None:
     classifier = Gated()
     with scheduling(classifier) as scheduler:
         _, busy = open_with(scheduler, inputs(1))
-        time.sleep(0.05)
+        assert classifier.entered.wait(PATIENCE_S)
         _, late = open_with(scheduler, inputs(1), request=True, deadline=time.monotonic() - 1)
         classifier.gate.set()
         busy.wait()
@@ -69,7 +70,7 @@ def test_a_closed_job_is_never_computed() -> None:
     classifier = Gated()
     with scheduling(classifier) as scheduler:
         open_with(scheduler, inputs(1))
-        time.sleep(0.05)
+        assert classifier.entered.wait(PATIENCE_S)
         job, gone = open_with(scheduler, inputs(5), request=True)
         scheduler.close(job)
         classifier.gate.set()
@@ -81,7 +82,7 @@ def test_dropped_inputs_pass_their_reset_on() -> None:
     classifier = Gated()
     with scheduling(classifier) as scheduler:
         job, listener = open_with(scheduler, inputs(1))
-        time.sleep(0.05)
+        assert classifier.entered.wait(PATIENCE_S)
         scheduler.submit(job, [Input(one.x, 0, 1, 0, n == 0) for n, one in enumerate(inputs(3, seed=3))])
         assert len(scheduler.drop_waiting(job)) == 3
         listener.wanted = 2

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +17,7 @@ from service.scheduler.scheduler import Scheduler
 from service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.scheduling import SHAPE, Gated, Listener, alone, inputs, open_with, scheduling, until
+from tests.support.waiting import PATIENCE_S
 
 
 def test_company_changes_nothing() -> None:
@@ -195,7 +195,7 @@ def test_one_bad_item_fails_alone() -> None:
     bad = [Input(np.full(SHAPE, 77, np.float32), 0, 1, 0, False)]
     with scheduling(classifier, max_batch=4) as scheduler:
         open_with(scheduler, inputs(1))
-        time.sleep(0.05)
+        assert classifier.entered.wait(PATIENCE_S)
         good = [open_with(scheduler, inputs(3, seed=n), request=True)[1] for n in range(2)]
         _, broken = open_with(scheduler, bad, request=True)
         classifier.gate.set()
@@ -231,7 +231,7 @@ def test_stop_tells_those_who_wait() -> None:
     scheduler = Scheduler(classifier)
     scheduler.start()
     _, first = open_with(scheduler, inputs(1))
-    time.sleep(0.05)
+    assert classifier.entered.wait(PATIENCE_S)
     jobs = [open_with(scheduler, inputs(3), request=True)[1] for _ in range(3)]
     threading.Timer(0.1, classifier.gate.set).start()
     scheduler.stop()
@@ -272,6 +272,9 @@ def test_snapshot_and_restore() -> None:
         assert taken.wait(10)
         second = Listener(3)
         other = scheduler.open(second, request=False)
+        assert job.membranes is not None
+        own = {tensor.untyped_storage().data_ptr() for tensor in job.membranes.state().values()}
+        assert not any(tensor.untyped_storage().data_ptr() in own for tensor in kept[0].values()), "it is a copy"
         scheduler.restore(other, kept[0])
         scheduler.submit(other, given[3:])
         got = second.wait().logits

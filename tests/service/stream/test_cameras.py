@@ -17,6 +17,7 @@ from service.client import Client, ClientError, Picture, Prediction
 from service.settings import SettingsError
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.servers import running, settings
+from tests.support.waiting import until
 
 
 class Waving:
@@ -123,9 +124,7 @@ def test_silence_is_a_still_scene_and_the_end_is_told() -> None:
     app = create_app(settings(), (tiny(),), (source(30, text="file:/secret/place/a.bin"),))
     with running(app) as port:
         client = Client(f"http://127.0.0.1:{port}")
-        end = time.monotonic() + 10
-        while client.cameras()[0].running and time.monotonic() < end:
-            time.sleep(0.01)
+        until(lambda: not client.cameras()[0].running)
         assert client.cameras()[0].source == "file:a.bin"
         assert client.cameras()[0].n_events == 600
         assert len(server_sent(port, 1000)) <= 1

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service.upload.decode import SIZES, DecodeError, decode_image, image_format
+from tests.support.hostile import webp_with_size
 from tests.support.samples import picture
 
 SUFFIXES = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
@@ -31,6 +32,7 @@ def test_progressive_and_lossless_sizes() -> None:
     progressive = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     lossless = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
     assert set(SIZES["jpeg"](progressive)) == set(SIZES["webp"](lossless)) == {(40, 30)}
+    assert set(SIZES["webp"](webp_with_size(300, 1000))) == {(300, 1000), (40, 30)}
 
 
 def test_colours_are_rgb() -> None:

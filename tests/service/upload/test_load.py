@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import h5py
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from encoders.recordings.files import read_recording, write_recording
 from service.api import create_app
 from service.upload import decode as decoding
 from service.upload.decode import DecodeError, cheap, decode
+from tests.support.hostile import with_scans
 from tests.support.models import tiny
 from tests.support.processes import endless, in_fresh_process
 from tests.support.samples import picture, some_events
@@ -91,13 +91,6 @@ def test_claims_of_too_many_events_are_refused_by_the_header(data: bytes, monkey
     with pytest.raises(DecodeError, match="at most") as caught:
         decode(data, "")
     assert caught.value.status == 413
-
-
-def with_scans(side: int, n: int) -> bytes:
-    """A small progressive JPEG whose last scan is there `n` times more."""
-    data = cv2.imencode(".jpg", np.full((side, side), 128, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-    last = data[data.rindex(b"\xff\xda") : -2]
-    return data[:-2] + last * n + data[-2:]
 
 
 def test_a_jpeg_of_many_scans_is_refused(client: TestClient) -> None:

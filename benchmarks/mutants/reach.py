@@ -1,0 +1,62 @@
+"""Which tests answer for a module: its own, by the folders that tests mirror, and those that import it."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+SUITES = tuple(f"tests/{folder}/" for folder in ("encoders", "models", "service", "training", "end_to_end/attacks"))
+
+
+def answering(root: Path, path: str) -> list[str]:
+    """Test files for a source file, those nearest to it first; all relative to `root`.
+
+    Its own (`a/b.py` is tested by `tests/a/test_b.py`), those that import it, those that import what imports it,
+    and those of its folder. Small files go before large ones of the same kind.
+    """
+    users = importers(root, path)
+    kinds = [{own(path)}, users, *(importers(root, user) for user in sorted(users)), beside(root, path)]
+    found: dict[str, None] = {}
+    for kind in kinds:
+        there = [file for file in kind if file.startswith(SUITES) and (root / file).exists()]
+        found |= dict.fromkeys(sorted(there, key=lambda file: (root / file).stat().st_size))
+    return list(found)
+
+
+def own(path: str) -> str:
+    """Where a module's own tests stand."""
+    file = Path(path)
+    return (Path("tests") / file.parent / f"test_{file.stem}.py").as_posix()
+
+
+def beside(root: Path, path: str) -> set[str]:
+    """The tests of the module's folder."""
+    folder = root / "tests" / Path(path).parent
+    return {file.relative_to(root).as_posix() for file in folder.glob("test_*.py")}
+
+
+def importers(root: Path, path: str) -> set[str]:
+    """Files that import a module, in our packages or in the tests."""
+    name = Path(path).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    return {file for file, names in imports(root).items() if name in names and file != path}
+
+
+@cache
+def imports(root: Path) -> dict[str, set[str]]:
+    """What every file imports: modules, and names of modules, which may be modules too."""
+    return {file.relative_to(root).as_posix(): imported(file) for file in root.rglob("*.py")}
+
+
+def imported(file: Path) -> set[str]:
+    """The modules that one file names, in strings too: some are imported by name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Import():
+                names |= {alias.name for alias in node.names}
+            case ast.ImportFrom(module=str(module)):
+                names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+            case ast.Constant(value=str(text)) if "." in text and text.replace(".", "").isidentifier():
+                names.add(text)
+            case ast.Call(func=ast.Attribute(attr="compiled"), args=[ast.Constant(value=str(text))]):
+                names.add(f"encoders.kernels.{text}")
+    return names
