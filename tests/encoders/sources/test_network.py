@@ -13,7 +13,7 @@ from encoders.sources.address import Address, SourceError
 from encoders.sources.source import Source, open_source, parse
 from tests.support.servers import free_port
 from tests.support.sources import SENSOR, packet
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, until
 
 
 def send(port: int, datagrams: list[bytes]) -> None:
@@ -96,20 +96,20 @@ def test_a_network_camera_that_dies_and_comes_back() -> None:
     with Source(parse(f"dv://127.0.0.1:{port}"), network.DvDriver, back_off_s=(0.02,)) as source:
         assert source.size == SENSOR
 
-        def until(n: int) -> None:
+        def read_to(n: int) -> None:
             while sum(map(len, found)) < n:
                 part = source.read(PATIENCE_S)
                 assert part is not None
                 found.append(part)
 
         sink.send(packet(1_000_000))
-        until(10)
+        read_to(10)
         sink.connect(connected=False)
         until(lambda: source.fault is not None)
         sink.connect(connected=True)
         until(lambda: source.n_reopened and sink.n_clients)
         sink.send(packet(50))
-        until(20)
+        read_to(20)
     sink.close()
     assert np.concatenate(found)["t"].tolist() == [*range(1_000_000, 1_000_010), *range(50, 60)]
     assert source.n_reopened == 1
