@@ -122,7 +122,7 @@ def add_examples(routes: APIRouter, lessons: Lessons) -> None:
         "/{identity}/examples/{number}",
         summary="A picture of an example's events",
         response_class=Response,
-        responses={200: {"content": {"image/png": {}}}} | refusals(404),
+        responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}} | refusals(404),
     )
     async def get_example(identity: Identity, number: Number) -> Response:
         picture = picture_of(lessons.get(identity).example(number))
@@ -152,7 +152,8 @@ def add_model(routes: APIRouter, lessons: Lessons) -> None:
         "/{identity}/model.zip",
         summary="The model's folder as a ZIP file",
         response_class=Response,
-        responses={200: {"content": {"application/zip": {}}}} | refusals(404, 409, 507),
+        responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
+        | refusals(404, 409, 507),
     )
     async def get_archive(
         identity: Identity, name: Annotated[str, Query(description="of the folder inside")] = "taught"

@@ -53,7 +53,7 @@ def operations(document: dict) -> Iterator[tuple[str, str, dict]]:
 
 
 def test_every_status_has_a_body_and_every_parameter_a_text() -> None:
-    for path, method, operation in operations(document()):
+    for path, _, operation in operations(document()):
         assert operation["summary"], path
         assert "422" not in operation["responses"]
         for status, response in operation["responses"].items():
