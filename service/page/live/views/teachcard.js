@@ -13,8 +13,7 @@ export class Card {
     this.name = Object.assign(document.createElement("input"), { type: "text", value: this.label, maxLength: 64, autocomplete: "off", spellcheck: false });
     this.gone = Object.assign(element("button", "quiet"), { type: "button", innerHTML: cross });
     this.hold = Object.assign(element("button", "hold"), { type: "button" });
-    this.hold.append(element("span", "", "Hold to show"), element("kbd", "", number < 10 ? String(number) : ""));
-    this.hold.lastElementChild.setAttribute("aria-hidden", "true");
+    if (number < 10) this.hold.dataset.key = String(number);
     this.count = element("p", "words");
     this.bar = element("div", "cost");
     this.bar.append(element("i"));
@@ -70,7 +69,7 @@ export class Card {
     this.on = on;
     this.hold.setAttribute("aria-pressed", String(on));
     const words = on ? "Showing…" : "Hold to show";
-    this.hold.firstElementChild.textContent = words;
+    this.hold.textContent = words;
     this.hold.setAttribute("aria-label", `${words} ${this.label}${this.number < 10 ? `, key ${this.number}` : ""}`);
     this.root.classList.toggle("showing", on);
   }
