@@ -21,7 +21,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PIP_OPTIONS = ("--disable-pip-version-check", "install", "--only-binary=:all:")
-TEST_PACKAGES = {"chromium": "the browser tests", "libatomic1": "the tests of dv-processing"}  # Debian's
+TEST_PACKAGES = {  # Debian's
+    "chromium": "the browser tests",
+    "firefox-esr": "the test of the page in Firefox",
+    "libatomic1": "the tests of dv-processing",
+}
+ALONE = ("tonic>=1.6", "neurobench>=2.3")  # without expelliarmus, which they name, do not use, and has too few wheels
 COMPILERS = ("g++", "clang++", "c++")
 
 
@@ -151,9 +156,9 @@ def main() -> None:
     announce(args.torch)
     if args.torch == "cpu":
         install_small_torch()
-    install("-e", ".[dev,export,datasets]" if args.dev else ".")
+    install("-e", ".[dev,export,datasets,formats,logging]" if args.dev else ".")
     if args.dev:
-        install("--no-deps", "tonic>=1.6")  # without expelliarmus, which it names and does not use
+        install("--no-deps", *ALONE)
         install_test_packages()
     if not any(map(shutil.which, COMPILERS)):
         print("No C++ compiler was found: ziglang brings one", flush=True)

@@ -19,9 +19,10 @@ from benchmarks.common import report
 from encoders.emulator.motions import MOTIONS, motion_recording
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
-from models.classifier import Classifier
+from models.classifier import Classifier, Stepper
 from models.known import interval
 from models.shipped import find
+from models.steps import Input
 
 FIRST_TEST_SEED = 1_000_000  # training recordings have seeds below
 STRAIGHT = ("left", "right", "up", "down")
@@ -34,16 +35,22 @@ def shuffled(inputs: list, random: np.random.Generator) -> list:
 
 
 def drawn(classifier: Classifier, count: int) -> None:
-    """Accuracy on fresh drawings, in order and shuffled in time."""
+    """Accuracy on fresh drawings: in order, shuffled in time, and one after another as a stream that is never reset."""
     sensor = SensorSize(classifier.contract.sensor_width, classifier.contract.sensor_height)
     random = np.random.default_rng(0)
-    right = {"in order": 0, "shuffled in time": 0}
+    right = {"in order": 0, "shuffled in time": 0, "as one stream": 0}
+    made: list[tuple[list[Input], int]] = []
     for motion in MOTIONS:
         index = classifier.labels.index(motion)
         for n in range(count):
             inputs = classifier.event_inputs(motion_recording(motion, sensor, seed=FIRST_TEST_SEED + n), sensor)
             right["in order"] += classifier.predict(inputs)[-1].index == index
             right["shuffled in time"] += classifier.predict(shuffled(inputs, random))[-1].index == index
+            made.append((inputs, index))
+    endless = Stepper(classifier)
+    for inputs, index in (made[n] for n in np.random.default_rng(0).permutation(len(made))):
+        answers = [endless.step(given._replace(reset=False)) for given in inputs]
+        right["as one stream"] += answers[-1].prediction.index == index
     total = count * len(MOTIONS)
     report.table("drawn motions", "recordings", "right", "of", "low", "high")
     for name, correct in right.items():

@@ -57,6 +57,7 @@ class OpenBin:
     reset: bool  # the next bin to close is the first after a jump
     n_open: int  # events in the open bin
     open: NDArray[np.uint8]  # [2, H, W]
+    since: NDArray[np.uint16] | None = None  # [2, H, W]: bins since each cell's last event; None where bins stand alone
 
 
 class StreamBinner:
@@ -70,10 +71,12 @@ class StreamBinner:
     - After `gap_us` without events no more empty bins are made; the next event begins anew, `reset` set.
 
     Events outside the sensor are dropped and counted in `n_outside`.
+
+    With `shown` above 1 a closed bin's x is what came in so many last bins, itself among them: 1 where any event fell.
     """
 
-    def __init__(self, encoder: DvsEncoder, *, gap_us: int = 1_000_000, back_us: int = 100_000) -> None:
-        self.encoder, self.gap_us, self.back_us = encoder, gap_us, back_us
+    def __init__(self, encoder: DvsEncoder, *, gap_us: int = 1_000_000, back_us: int = 100_000, shown: int = 1) -> None:
+        self.encoder, self.gap_us, self.back_us, self.shown = encoder, gap_us, back_us, shown
         self.n_outside = self.n_backward = self.n_restarts = self.n_gaps = 0
         self._grid = grid_for(encoder.sensor, encoder.size)
         self._origin: int | None = None  # start of the open bin; None before the first event and while idle
@@ -81,6 +84,7 @@ class StreamBinner:
         self._reset = False  # the next bin to close is the first after a jump
         self._open = self._blank(1)[0]
         self._n_open = 0
+        self._since = None if shown == 1 else np.full(self._open.shape, shown, np.uint16)
 
     def push(self, packet: Events) -> list[Bin]:
         """Take events as they arrived; the bins they close."""
@@ -129,13 +133,15 @@ class StreamBinner:
 
     def snapshot(self) -> OpenBin:
         """What is carried on, as a value."""
-        return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy())
+        since = None if self._since is None else self._since.copy()
+        return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy(), since)
 
     def restore(self, carried: OpenBin) -> None:
         """Go on from a snapshot of a binner with the same encoder. Raises ValueError where no stream leads there."""
         self._check(carried)
         self._origin, self._last, self._reset = carried.origin, carried.last, carried.reset
         self._n_open, self._open = carried.n_open, carried.open.copy()
+        self._since = None if carried.since is None else carried.since.copy()
 
     def _check(self, carried: OpenBin) -> None:
         """Raise ValueError unless the parts can be those of one stream."""
@@ -146,6 +152,13 @@ class StreamBinner:
             raise ValueError("the open bin holds more than its events")
         if (n_open > 0) != bool(opened.any()):
             raise ValueError("the open bin does not hold its events")
+        if (carried.since is None) != (self.shown == 1):
+            raise ValueError("the bins show another stretch of time")
+        if carried.since is not None:
+            if carried.since.shape != opened.shape or carried.since.dtype != np.uint16:
+                raise ValueError("what the last bins held is of another size")
+            if int(carried.since.max(initial=0)) > self.shown:
+                raise ValueError("what the last bins held is older than what they show")
         if origin is None:
             if n_open or not (carried.reset or last == 0):
                 raise ValueError("there are events, but no open bin")
@@ -236,9 +249,18 @@ class StreamBinner:
     def _close(self, bins: list[Bin]) -> None:
         assert self._origin is not None
         end = self._origin + self.encoder.bin_us
-        bins.append(Bin(self._open, self._origin, end, self._n_open, self._reset))
+        bins.append(Bin(self._seen(), self._origin, end, self._n_open, self._reset))
         self._origin, self._reset = end, False
         self._open, self._n_open = self._blank(1)[0], 0
+
+    def _seen(self) -> NDArray[np.uint8]:
+        """What the bin that closes shows."""
+        if self._since is None:
+            return self._open
+        since = np.full_like(self._since, self.shown) if self._reset else np.minimum(self._since + 1, self.shown)
+        since[self._open > 0] = 0
+        self._since = since
+        return (since < self.shown).astype(np.uint8)
 
     def _blank(self, n: int) -> NDArray[np.uint8]:
         return np.zeros((n, 2, self._grid.height, self._grid.width), np.uint8)

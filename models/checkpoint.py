@@ -3,9 +3,10 @@
 `config.json` holds the network's shape, the event contract (what the network must be fed), the labels, how it was
 trained and what was measured. Beside the weights lies what `known` is judged by (models/known): tensors whose names
 begin with "known.", left out where it was never calibrated. Loading checks every field and every tensor and refuses
-what it does not know.
+what it does not know; `sha256` in `config.json` is that of the weights' file, which must be the one it was saved with.
 """
 
+import hashlib
 import json
 import os
 import types
@@ -110,10 +111,17 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
         }
     partial = folder / f".{WEIGHTS}.{os.getpid()}"
     save_file(tensors, partial)
+    document["sha256"] = sha256_of(partial)
     partial.replace(folder / WEIGHTS)
     partial = folder / f".{CONFIG}.{os.getpid()}"
     partial.write_text(json.dumps(document, indent=1) + "\n")
     partial.replace(folder / CONFIG)
+
+
+def sha256_of(path: Path) -> str:
+    """A file's SHA-256, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _written(card: Card) -> dict[str, Any]:
@@ -137,6 +145,11 @@ def _known_of(tensors: dict[str, Tensor], horizon: int) -> Known | None:
 
 def read_config(folder: Path | str) -> tuple[str, Any, Card]:
     """The kind of network, its configuration and the card, with no weights read."""
+    return _read_document(_document(folder))
+
+
+def _document(folder: Path | str) -> dict[str, Any]:
+    """What config.json holds, with the fields that every checkpoint has. Raises CheckpointError."""
     path = Path(folder) / CONFIG
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
@@ -146,10 +159,15 @@ def read_config(folder: Path | str) -> tuple[str, Any, Card]:
         raise CheckpointError(f"no {CONFIG} in {Path(folder).name}: a checkpoint is a folder that has one") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise CheckpointError(f"{CONFIG} is not JSON") from None
-    if not isinstance(document, dict) or set(document) != {"format", "kind", "network", "card"}:
-        raise CheckpointError(f"{CONFIG} must have exactly format, kind, network and card")
+    if not isinstance(document, dict) or set(document) - {"sha256"} != {"format", "kind", "network", "card"}:
+        raise CheckpointError(f"{CONFIG} must have exactly format, kind, network and card, and sha256 of its weights")
     if document["format"] != FORMAT:
         raise CheckpointError(f"{CONFIG} has format {document['format']!r}; this version reads {FORMAT}")
+    return document
+
+
+def _read_document(document: dict[str, Any]) -> tuple[str, Any, Card]:
+    """The three parts of config.json, each checked."""
     if document["kind"] not in NETWORK_KINDS:
         raise CheckpointError(f"unknown kind of network; known: {', '.join(NETWORK_KINDS)}")
     network = document["network"]
@@ -159,17 +177,27 @@ def read_config(folder: Path | str) -> tuple[str, Any, Card]:
     return document["kind"], config, from_json(Card, document["card"], "card")
 
 
-def load(folder: Path | str) -> tuple[nn.Module, Card]:
-    """The network (in evaluation mode) and its card. Raises CheckpointError; reads safetensors only, never a pickle."""
-    kind, config, card = read_config(folder)
-    path = Path(folder) / WEIGHTS
+def _tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    """The weights' file, which must have this SHA-256; checkpoints of before have none. Raises CheckpointError."""
     if not path.is_file():
-        raise CheckpointError(f"no {WEIGHTS} in {Path(folder).name}: only safetensors weights are read")
-    network = NETWORK_KINDS[kind][1](config)
+        raise CheckpointError(f"no {WEIGHTS} in {path.parent.name}: only safetensors weights are read")
+    if sha256 is not None and sha256_of(path) != sha256:
+        raise CheckpointError(
+            f"{WEIGHTS} of {path.parent.name} is damaged or not the one that {CONFIG} was saved with "
+            "(its SHA-256 differs): fetch, or save, both files again"
+        )
     try:
-        tensors = load_file(path)
+        return load_file(path)
     except (SafetensorError, OSError):
         raise CheckpointError(f"{WEIGHTS} is not a safetensors file") from None
+
+
+def load(folder: Path | str) -> tuple[nn.Module, Card]:
+    """The network (in evaluation mode) and its card. Raises CheckpointError; reads safetensors only, never a pickle."""
+    document = _document(folder)
+    kind, config, card = _read_document(document)
+    tensors = _tensors(Path(folder) / WEIGHTS, document.get("sha256"))
+    network = NETWORK_KINDS[kind][1](config)
     known = _known_of(tensors, card.contract.horizon)
     expected = network.state_dict()
     if set(tensors) != set(expected):

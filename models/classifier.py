@@ -35,7 +35,7 @@ from models.known import CAMERA, RECORDED
 from models.known.rates import Rates
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.taught import TaughtNetwork, Watch
-from models.neurons.layers import spikes_at_all
+from models.neurons.layers import at_pace, spikes_at_all
 from models.neurons.state import State, split_state, stack_states, zero_state
 from models.shipped import name_of
 from models.steps import Answer, Input, Outcome, Prediction, Rest, Steady, Step, Track
@@ -62,7 +62,12 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
     """What cuts a live stream from a sensor of this size into a network's inputs."""
     if contract.frame == "object":
         return FollowingBinner(sensor, (contract.height, contract.width), contract.bin_us, contract.steps)
-    return StreamBinner(encoder_for(contract, sensor))
+    return StreamBinner(encoder_for(contract, sensor), shown=contract.shown_bins)
+
+
+def rates_of(network: nn.Module, layers: int) -> Rates | Watch:
+    """What reads the rates of a network's first `layers` neuron layers where PyTorch runs it."""
+    return Watch(network, layers) if isinstance(network, TaughtNetwork) else Rates(network, layers)
 
 
 def bins_of(events: np.ndarray, sight: Sight, binner: StreamBinner) -> list[Bin]:
@@ -122,29 +127,46 @@ def sight_for(contract: Contract, sensor: SensorSize, *, raw: bool = False, fixe
 
 
 class Classifier:
-    """A network ready to predict. Holds no stream's state; used from one thread at a time."""
+    """A network ready to predict. Holds no stream's state; used from one thread at a time.
 
-    def __init__(self, network: nn.Module, card: Card, name: str = "model") -> None:
+    `engine` is the network's, where there is one already.
+    """
+
+    def __init__(self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None) -> None:
         self.network, self.card, self.name = network.eval(), card, name
-        self.contract, self.labels = card.contract, card.labels
-        shape = self.contract.shape
+        self.contract, self.labels, self.known = card.contract, card.labels, card.known
+        self.origin: Origin = origin_of(self.network)
+        shape, layers = self.contract.shape, 0 if self.known is None else self.known.layers
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
-        self.known = card.known
-        layers = 0 if self.known is None else self.known.layers
         calibrated()
-        self._engine = None if reason else Engine(self.network, *shape[1:], rates=layers)
+        self._engine = engine or (None if reason else Engine(self.network, *shape[1:], rates=layers))
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
+        self._rates = rates_of(self.network, layers) if reason and layers else None
         self.ann_macs = dense_macs(self.network, *shape)
-        self.origin: Origin = origin_of(self.network)
         self._meter = DenseMeter(self.ann_macs) if self.origin == "ann" else Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
-        self._rates = None
-        if self._engine is None and layers:
-            taught = self.network if isinstance(self.network, TaughtNetwork) else None
-            self._rates = Rates(self.network, layers) if taught is None else Watch(taught, layers)
-        if self.known is not None and self.step(torch.zeros(1, *shape), self._zero).rates.shape[1] != self.known.width:
+        if self.known is not None and self._rates_width() != self.known.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
+
+    def _rates_width(self) -> int:
+        """How many rates a step gives."""
+        if self._engine is not None:
+            return self._engine.rates_width
+        return self.step(torch.zeros(1, *self.contract.shape), self._zero).rates.shape[1]
+
+    def at(self, bin_ms: float) -> "Classifier":
+        """The same model at bins of `bin_ms`, its weights shared. Raises ValueError outside of the contract's range."""
+        contract = self.contract.at(bin_ms)
+        if contract == self.contract:
+            return self
+        if self.contract.input_us:
+            raise ValueError("take another bin from the model at its own")
+        span = contract.bin_us / contract.trained_us
+        known = None if self.known is None else self.known.at(contract.horizon)
+        card = replace(self.card, contract=contract, known=known)
+        engine = None if self._engine is None else self._engine.at(span)
+        return Classifier(at_pace(self.network, span), card, self.name, engine)
 
     @property
     def slow(self) -> bool:

@@ -1,6 +1,6 @@
 """What a network must be fed, and the card that travels with its weights."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from models.known import Known
@@ -30,6 +30,8 @@ class Contract:
     filter_us: int = 0  # events: correlation time of the background-activity filter in front; 0: none
     window: Literal["", "drawing"] = ""  # live: through a window that follows the drawing; "": all of the sensor
     readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T
+    shortest_bin_us: int = 0  # events: the same weights run at bins from this length on; 0: at bin_us alone
+    input_us: int = 0  # events: an input shows what came in so long, whatever its bin; 0: in its bin
 
     def __post_init__(self) -> None:
         if self.kind not in ("events", "image"):
@@ -50,6 +52,10 @@ class Contract:
             raise ValueError("filter_us must lie between 0 and 1000000")
         if not 0 <= self.readout <= self.steps:
             raise ValueError("readout must lie between 0 and steps")
+        if self.shortest_bin_us and (self.encoding != "binary" or self.frame != "sensor" or self.kind != "events"):
+            raise ValueError("shortest_bin_us is for binary events of the sensor as it is")
+        if not 0 <= self.shortest_bin_us <= self.bin_us or not (self.input_us == 0 or self.bin_us < self.input_us):
+            raise ValueError("shortest_bin_us must lie between 0 and bin_us, input_us be 0 or longer than bin_us")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -60,6 +66,39 @@ class Contract:
     def horizon(self) -> int:
         """How many of the last steps an answer is the mean of."""
         return self.readout or self.steps
+
+    @property
+    def trained_us(self) -> int:
+        """The bin that the weights were made for, microseconds."""
+        return self.input_us or self.bin_us
+
+    @property
+    def bins_us(self) -> tuple[int, int]:
+        """The shortest and the longest bin that the weights run at, microseconds."""
+        return self.shortest_bin_us or self.bin_us, self.trained_us
+
+    @property
+    def shown_bins(self) -> int:
+        """How many of the last bins an input shows."""
+        return round(self.trained_us / self.bin_us) if self.kind == "events" else 1
+
+    def at(self, bin_ms: float) -> "Contract":
+        """The same network's contract at bins of `bin_ms`: as long a window and a read-out, in more steps.
+
+        Raises ValueError, in a sentence for whoever asked for the bin.
+        """
+        if self.kind != "events":
+            raise ValueError("bin_ms is for models of events; this model takes images")
+        shortest, longest = self.bins_us
+        bin_us = round(bin_ms * 1000) if 0 < bin_ms < 1e9 else 0
+        if bin_us == self.bin_us:
+            return self
+        if bin_us != longest and (bin_us % 1000 or not shortest <= bin_us <= longest):
+            wanted = f"whole milliseconds from {shortest / 1000:g} to {longest / 1000:g}"
+            raise ValueError(f"bin_ms must be {wanted if shortest < longest else f'{longest / 1000:g}'} for this model")
+        steps, readout = round(self.steps * self.bin_us / bin_us), round(self.readout * self.bin_us / bin_us)
+        input_us = 0 if bin_us == self.trained_us else self.trained_us
+        return replace(self, bin_us=bin_us, steps=steps, readout=readout, input_us=input_us)
 
 
 @dataclass(frozen=True)

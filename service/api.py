@@ -120,10 +120,14 @@ def add_health(app: FastAPI, runtime: Runtime) -> None:
 
 
 async def predicted(
-    runtime: Runtime, request: Request, model: str | None = None, options: Options = NO_WISHES
+    runtime: Runtime,
+    request: Request,
+    model: str | None = None,
+    options: Options = NO_WISHES,
+    bin_ms: float | None = None,
 ) -> Response:
     """POST /v1/predict."""
-    served = runtime.registry.get(model)
+    served = runtime.registry.get(model, bin_ms)
     served.scheduler.check_room()
     data, filename = await read_body(request)
     body = await predict(runtime, served, data, filename, options)
@@ -149,10 +153,11 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Le
         steps: Annotated[bool, Query(description="add the answer after every step")] = False,
         confidence: Annotated[float | None, Query(gt=0, lt=1, description="stop once this sure")] = None,
         raw: Annotated[bool, Query(description="recordings as they are: no noise filter, no window")] = False,
+        bin_ms: Annotated[float | None, Query(gt=0, le=1000, description="length of a step")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
         del name  # read with the body
-        return await predicted(runtime, request, model, Options(logits, steps, confidence, raw))
+        return await predicted(runtime, request, model, Options(logits, steps, confidence, raw), bin_ms)
 
     @app.get("/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody)
     async def get_models() -> ModelsBody:

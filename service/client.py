@@ -159,11 +159,12 @@ class Client:
         logits: bool = False,
         steps: bool = False,
         confidence: float | None = None,
+        bin_ms: float | None = None,
     ) -> PredictBody:
         """The answer to an image or recording, a file or its bytes (then `name` tells N-MNIST's .bin)."""
         if isinstance(sample, Path):
             sample, name = sample.read_bytes(), sample.name
-        wanted = {"model": model, "name": name, "confidence": confidence}
+        wanted = {"model": model, "name": name, "confidence": confidence, "bin_ms": bin_ms}
         given: dict[str, Any] = {key: value for key, value in wanted.items() if value != ""}
         path = "/v1/predict" + query(**given, logits="1" if logits else None, steps="1" if steps else None)
         return PredictBody.model_validate_json(self._ask("POST", path, sample, "application/octet-stream"))

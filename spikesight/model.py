@@ -31,6 +31,7 @@ class Model:
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
         self.name, self.labels = classifier.name, classifier.labels
+        self.bins_ms = tuple(us / 1000 for us in classifier.contract.bins_us)  # the shortest and the longest step
 
     def __repr__(self) -> str:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
@@ -48,19 +49,21 @@ class Model:
         """The answer after every step of what `predict` takes."""
         return self.classifier.predict(self.classifier.inputs(_sample(what, size)))
 
-    def stream(self, source: str) -> Iterator[Prediction]:
+    def stream(self, source: str, *, bin_ms: float | None = None) -> Iterator[Prediction]:
         """The predictions of something that goes on, one a step, until it ends; its membranes live as long.
 
         `source` is what `spikesight webcam --source` takes: a video, a recording, a shipped sample (`digit-3`), or a
-        live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`). Raises SourceError; ValueError where
-        the model takes images and events come.
+        live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`). `bin_ms` is a step's length, for models
+        of events from the shortest to the longest in `bins_ms`; the trained one without. Raises SourceError; ValueError
+        where the model takes images and events come, or another bin.
         """
         from app.webcam.sources import inputs_of, open_source
         from service.stream.session import Session
 
+        classifier = self.classifier if bin_ms is None else self.classifier.at(bin_ms)
         opened = open_source(source)
-        session = Session(self.classifier, opened.sensor)
-        stepper = Stepper(self.classifier, session.track)
+        session = Session(classifier, opened.sensor)
+        stepper = Stepper(classifier, session.track)
         for glimpse in opened.glimpses:
             for given in inputs_of(session, glimpse):
                 yield stepper.step(given).prediction

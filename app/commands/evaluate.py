@@ -13,6 +13,7 @@ How often a model is right on a folder of recordings, or on a named set's test s
 
   spikesight evaluate runs/mine/model another_day/       flat files, classes or sessions, as train-dvs takes them
   spikesight evaluate nmnist nmnist --root data          a shipped model on a named set
+  spikesight evaluate nmnist nmnist --root data --bin-ms 2         the same weights at steps of 2 ms
   spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, confusion.png, evaluation.json
 
 Every window of the model's own length counts by itself, from zero state; then the mean over a second, one answer for
@@ -29,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names"
     )
+    parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     parser.add_argument("--json", action="store_true", help="one line of JSON in place of the table")
 
@@ -90,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from training.run.readings import read_set
 
     classifier = Classifier.load(find(args.model))
+    classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)
     readings = read_set(classifier, args.data, args.root, args.layout)
     found = assess(readings)
     for line in readings.words:
@@ -108,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
     if args.to:
         _write(args.to, found)
     if args.json:
-        print(json.dumps({"model": classifier.name, "data": args.data, **found}))
+        asked = {"model": classifier.name, "data": args.data, "bin_ms": classifier.contract.bin_us / 1000}
+        print(json.dumps(asked | found))
     else:
         _print(found)
     return 0

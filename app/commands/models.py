@@ -3,12 +3,13 @@
 import argparse
 import json
 from dataclasses import asdict
+from typing import Any
 
 DESCRIPTION = """Two tables: networks to train, and trained models of this installation.
 
 `train-dvs --network NAME` takes any of the networks; input channels, classes and neurons follow from the data and the
 flags. The trained models are known by name to --model (serve, predict, webcam), to export, and to --init-from and
---teacher (train-dvs)."""
+--teacher (train-dvs); --json has all that is known of them: labels, accuracy, licence, the SHA-256 of their weights."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,22 +39,14 @@ def describe(name: str) -> dict[str, object]:
     }
 
 
-def describe_shipped(name: str) -> dict[str, object]:
-    """One trained model of this installation; its weights are not read."""
-    from models.checkpoint import read_config
-    from models.shipped import shipped
+SAID = ("accuracy", "tested", "says_unknown", "licence", "sha256")
 
-    kind, config, card = read_config(shipped()[name])
-    ann = kind != "converted" and config.neuron.kind == "relu"
-    c = card.contract
-    return {
-        "name": name,
-        "origin": "converted" if kind == "converted" else "ann" if ann else "direct",
-        "classes": len(card.labels),
-        "input": f"{c.kind}, {c.channels}x{c.height}x{c.width}",
-        "steps": f"{c.steps} of {c.bin_us / 1000:g} ms" if c.kind == "events" else str(c.steps),
-        "labels": ", ".join(card.labels),
-    }
+
+def shown(row: dict[str, Any]) -> dict[str, object]:
+    """A shipped model's record in words; the digits of its SHA-256 that tell it from others."""
+    accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
+    unknown = "no" if row["known"] is None else "yes"
+    return row | {"accuracy": accuracy, "says_unknown": unknown, "sha256": row["sha256"][:12]}
 
 
 def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
@@ -70,15 +63,15 @@ def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trained models and buildable networks, as tables or as one JSON object; the exit code."""
     from models.networks.resnet import NETWORKS
-    from models.shipped import shipped
+    from models.shipped import index, shipped
 
     rows = [describe(name) for name in NETWORKS]
-    trained = [describe_shipped(name) for name in shipped()]
+    trained = [index.describe(folder) for folder in shipped().values()]
     if args.json:
         print(json.dumps({"networks": rows, "shipped": trained}))
         return 0
     print_table(rows, ("name", "parameters", "neuron_layers", "block", "depths", "widths", "stem"))
     if trained:
         print("\nshipped, for --model:")
-        print_table(trained, ("name", "origin", "classes", "input", "steps", "labels"))
+        print_table([shown(row) for row in trained], ("name", "task", "origin", "input", "steps", "bytes", *SAID))
     return 0

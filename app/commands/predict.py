@@ -27,6 +27,7 @@ readable; the others are classified all the same."""
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP, TIFF) and recordings")
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a shipped model or a checkpoint folder")
+    parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     parser.add_argument("--steps", action="store_true", help="one line a step, not only the last")
     parser.add_argument("--json", action="store_true", help="one line of JSON a file")
 
@@ -101,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     if wanted is None:
         raise ValueError("no model is shipped with this installation: name a checkpoint folder with --model")
     classifier = Classifier.load(find(wanted))
+    classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)
     failed = False
     for path in map(Path, args.files):
         try:

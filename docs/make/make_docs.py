@@ -1,6 +1,6 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
-benchmarks), docs/results/results.md from training/results/, docs/results/performance.md from benchmarks/results/,
-docs/python.ipynb from docs/python.md.
+benchmarks), docs/models/shipped.md from the shipped models' folders, docs/results/results.md from training/results/,
+docs/results/performance.md from benchmarks/results/, docs/python.ipynb from docs/python.md.
 
     python docs/make/make_docs.py            write the pages
     python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
@@ -156,8 +156,38 @@ def page() -> str:
     return "\n".join(parts) + "\n"
 
 
+SHIPPED_HEAD = """# Shipped models
+
+Written by `docs/make/make_docs.py` from the models' folders; a test fails when this page is out of date. `spikesight
+models --json` says the same of what is installed. A model is `model.safetensors`, `config.json` and its card; loading
+refuses weights whose SHA-256 is not the one in `config.json`, and never runs anything out of a file.
+"""
+
+
+def shipped_page() -> str:
+    """docs/models/shipped.md."""
+    from models.shipped import index, shipped
+
+    parts = [
+        SHIPPED_HEAD,
+        '| model | input | steps | test accuracy | says "unknown" | bytes | licence |',
+        "|---" * 7 + "|",
+    ]
+    rows = [index.describe(folder) for folder in shipped().values()]
+    for row in rows:
+        card = f"[`{row['name']}`](../../models/shipped/{row['name']}/README.md)"
+        measured = f"{row['accuracy']:.2%} of {row['tested']:,}"
+        unknown = "yes" if row["known"] else "no"
+        values = (card, row["input"], row["steps"], measured, unknown, f"{row['bytes']:,}", row["licence"])
+        parts.append(f"| {' | '.join(values)} |")
+    parts += ["\n| model | SHA-256 of its weights |", RULE]
+    parts += [f"| `{row['name']}` | `{row['sha256']}` |" for row in rows]
+    return "\n".join(parts) + "\n"
+
+
 PAGES = {
     "commands.md": page,
+    "models/shipped.md": shipped_page,
     "results/results.md": results_page.page,
     "results/performance.md": performance_page.page,
     "python.ipynb": notebook.page,

@@ -153,7 +153,9 @@ def images() -> Iterator[str]:
 def motions() -> Iterator[str]:
     yield of_runs("`motions`, shipped: drawn recordings", "motions", "recipes `motions`, then `motions_sparse`")
     yield once("the same shuffled in time", "24", "motions-shuffled", "`python -m benchmarks.motions`")
-    yield carried_over("as one endless stream, membranes never reset", "motions")
+    yield once(
+        "as one stream, membranes never reset", "", "motions-stream", "`python -m benchmarks.motions --count 56`"
+    )
     video = "`python -m benchmarks.motions --videos <folder>`"
     yield once("real video: 64 windows of 21 clips", "24", "motions-video", video)
 

@@ -1,5 +1,6 @@
 """Does a converted network compute its ANN? Layer by layer, loudly, with the layer's name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -82,7 +83,7 @@ def mean_outputs(network: ConvertedNetwork, images: Tensor, steps: int) -> tuple
     counts: dict[str, int] = {}
     done = 0
 
-    def hook(name: str, layer: SpikeLayer):
+    def hook(name: str, layer: SpikeLayer) -> Callable[[object, object, Tensor], None]:
         def add(_: object, __: object, spikes: Tensor) -> None:
             ages = torch.arange(done + 1, done + len(spikes) + 1, dtype=spikes.dtype)
             share = 1 / ages if layer.rule.differential else (ages > first) / (steps - first)

@@ -7,16 +7,18 @@ batch, or cut into other batches gives the same logits, bit for bit. Counts of s
 of the same pass.
 """
 
+import copy
 import ctypes
 import os
 import weakref
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.engine.plan import KINDS, Plan, padded
+from models.engine.plan import KINDS, Plan, padded, set_pace
 from models.engine.plan_converted import make_converted_plan, unplanned
 from models.engine.plan_resnet import make_plan
 from models.engine.structs import NativeBuffer, NativeLayer, NativeRun
@@ -138,28 +140,43 @@ class Engine:
         return engine
 
     def _load(self, plan: Plan, choice: str, taught: TaughtNetwork | None = None, watched: int = 0) -> None:
-        """Hand the plan to the kernels."""
+        """Take a plan, and hand it to the native side."""
         if (lib := library()) is None:
             raise RuntimeError(engine_status())
-        self._plan, self._force, self._library, self._taught, self._watched = (
-            plan,
-            CHOICES[choice],
-            lib,
-            taught,
-            watched,
-        )
+        self._plan, self._force, self._library = plan, CHOICES[choice], lib
+        self._taught, self._watched = taught, watched
         self.shape, self.classes, self.state_size = plan.shape, plan.classes, plan.state_size
         self.is_signed = any(buffer.is_signed for buffer in plan.buffers)
-        layers = (NativeLayer * len(self._plan.layers))(*self._plan.layers)
-        buffers = (NativeBuffer * len(self._plan.buffers))(*self._plan.buffers)
+        self._open()
+
+    def _open(self) -> None:
+        """Hand the plan to the native side."""
+        plan, lib = self._plan, self._library
+        layers = (NativeLayer * len(plan.layers))(*plan.layers)
+        buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
         self._handle = lib.engine_plan(
             ctypes.addressof(buffers),
             len(buffers),
             ctypes.addressof(layers),
             len(layers),
-            ctypes.addressof(self._plan.readout),
+            ctypes.addressof(plan.readout),
         )
         weakref.finalize(self, lib.engine_free, self._handle)
+
+    @property
+    def rates_width(self) -> int:
+        """S, how many rates a step gives."""
+        return self._plan.rates_size if self._taught is None else sum(self._taught.channels[: self._watched])
+
+    def at(self, span: float) -> "Engine":
+        """The same network with steps that last the share `span` of the trained ones; the weights are shared."""
+        twin = copy.copy(self)
+        twin._plan = replace(self._plan, layers=[NativeLayer.from_buffer_copy(layer) for layer in self._plan.layers])
+        for layer in twin._plan.layers:
+            if layer.neuron:
+                set_pace(layer, span)
+        twin._open()
+        return twin
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""

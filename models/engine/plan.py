@@ -16,15 +16,22 @@ from models.engine.structs import NO_CARRY, NativeBuffer, NativeCarry, NativeCon
 from models.native.build import library
 from models.networks.folding import Folded
 from models.neurons.layers import Neuron
+from models.neurons.pace import pace
 
 POOLS = {"max": 1, "avg": 2, "halve": 3}  # 3x3 with padding 1, twice; 2x2 with ceil_mode
-KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4}  # of neurons
+KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4, "paced": 5}  # of neurons
 
 
 def has_matrix_unit() -> bool:
     """Whether the kernels multiply by a matrix unit here."""
     lib = library()
     return lib is not None and bool(lib.engine_has_matrix_unit())
+
+
+def set_pace(layer: NativeLayer, span: float) -> None:
+    """Let a layer of LIF neurons step at another pace than the trained one."""
+    layer.kind = KINDS["paced"]
+    layer.beta, layer.charge, layer.theta = pace(layer.beta, layer.theta, span, delay=bool(layer.delay))
 
 
 def padded(channels: int) -> int:

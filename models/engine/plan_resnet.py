@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.engine.plan import KINDS, Maps, Plan, Writer, padded
+from models.engine.plan import KINDS, Maps, Plan, Writer, padded, set_pace
 from models.engine.structs import NativeCarry, NativeLayer
 from models.networks.folding import fold
 from models.networks.resnet import Block, MsBlock, PadShortcut, PlainBlock, SewBlock, SpikingResNet
@@ -46,6 +46,8 @@ class Planner(Writer):
             parts += [f".{i}" for i in range(2, config.taps)]
             layer.taps = config.taps
             layer.weight = self.plan.hold(torch.cat([neuron.weight.detach(), neuron.bias.detach()[None]]))
+        if neuron.span != 1:
+            set_pace(layer, neuron.span)
         return self.attach(layer, self.names[id(neuron)], channels, parts=parts, binary=binary)
 
     def carry(self, source: Maps, shortcut: PadShortcut | None) -> NativeCarry:

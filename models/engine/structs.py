@@ -34,7 +34,7 @@ class NativeLayer(ctypes.Structure):
         ("before", NativeCarry),
         ("after", NativeCarry),
         *((n, NUMBER) for n in ("current", "spikes", "neuron", "kind", "delay", "zero", "inclusive", "bounded")),
-        *((n, REAL) for n in ("beta", "theta", "gain", "limit", "low", "high")),
+        *((n, REAL) for n in ("beta", "theta", "gain", "limit", "low", "high", "charge")),
         ("state", NUMBER),
         ("taps", NUMBER),
         ("weight", POINTER),

@@ -105,7 +105,9 @@ class Graph:
         self.edges.append((reset, membrane[0]))
         return spikes
 
-    def reset_to(self, name: str, signal: Signal, theta: float | Tensor, v: float | Tensor, beta: float, gain: float):
+    def reset_to(
+        self, name: str, signal: Signal, theta: float | Tensor, v: float | Tensor, beta: float, gain: float
+    ) -> Signal:
         """NIR's own neuron: above theta the membrane is set to v."""
         limits = self.full(theta, signal, np.float32), self.full(v, signal, np.float32)
         if beta == 1:

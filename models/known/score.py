@@ -166,6 +166,12 @@ class Known:
         known = loops().judge(mean, classes, whiten, placed, line, SLOPE, probabilities)
         return Judged(probabilities, max(known, 0.0), known < 0)
 
+    def at(self, steps: int) -> "Known":
+        """The same for windows of up to `steps` shorter steps: each is judged as the window that lasts as long."""
+        place = np.arange(steps) * self.longest // steps
+        lines = Lines(*(getattr(self.lines, f.name)[place] for f in fields(Lines)))
+        return Known(self.layers, self.distance, lines)
+
     def state(self) -> dict[str, NDArray]:
         """Everything as arrays, float32, a kind a row: what a checkpoint holds."""
         states = [{**kind.distance.state(), "lines": np.stack(rows_of(kind.lines))} for kind in self.kinds]

@@ -12,6 +12,7 @@ kinds stand beside the rule, both causal: CLIF, whose reset grows with recent fi
 the last inputs with no reset. A third, the rectifier, does not spike: with it a network is its own ANN twin.
 """
 
+import copy
 import math
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from models.neurons.config import PAPER_LIF, NeuronConfig
 from models.neurons.fused import can_fuse, fused_steps
+from models.neurons.pace import pace, paced_step, unpaced
 from models.neurons.state import State
 from models.neurons.surrogate import spike
 
@@ -60,6 +62,7 @@ class Neuron(nn.Module):
         super().__init__()
         self.config = config = config or PAPER_LIF
         self.key = ""  # the state's name, given by the network that owns the layer
+        self.span = 1.0  # of a step, in those that it was trained with (models/neurons/pace.py); the state is W below 1
         if config.learn_beta:
             self.w = nn.Parameter(torch.tensor(math.log((1 - config.beta) / config.beta)))
 
@@ -78,6 +81,8 @@ class Neuron(nn.Module):
         return state[key]
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
+        if self.span != 1:
+            return self.paced(x_seq, state)
         if can_fuse(x_seq):
             before = self.read(state, x_seq) if self.key in state else None
             spikes, state[self.key] = fused_steps(x_seq, before, self.config, self.beta())
@@ -88,6 +93,16 @@ class Neuron(nn.Module):
             s, v = step(x, v, self.config, beta)
             spikes.append(s)
         state[self.key] = v
+        return torch.stack(spikes).to(x_seq.dtype)
+
+    def paced(self, x_seq: Tensor, state: State) -> Tensor:
+        """The spikes of steps that last `span` of a trained one."""
+        beta, w, spikes = float(self.beta()), self.read(state, x_seq), []
+        own = pace(beta, self.config.theta, self.span, delay=self.config.delay)
+        for x in x_seq:
+            s, w = paced_step(x * (1 - beta) if self.config.scale_input else x, w, self.config, own)
+            spikes.append(s)
+        state[self.key] = w
         return torch.stack(spikes).to(x_seq.dtype)
 
 
@@ -161,6 +176,22 @@ def make_neuron(config: NeuronConfig) -> Neuron:
 def spikes_at_all(network: nn.Module) -> bool:
     """Whether any neuron of the network spikes; else it is an ANN."""
     return any(isinstance(m, Neuron) and not isinstance(m, Rectifier) for m in network.modules())
+
+
+def at_pace(network: nn.Module, span: float) -> nn.Module:
+    """The network with steps that last the share `span` in (0, 1] of its trained ones, on the same weights.
+
+    Raises ValueError where its neurons have no other pace.
+    """
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    twin = copy.deepcopy(network, shared)
+    for module in twin.modules():
+        module._forward_hooks.clear()  # those who watch the one network do not watch the other
+        if isinstance(module, Neuron):
+            if reason := unpaced(module.config):
+                raise ValueError(reason)
+            module.span = span
+    return twin
 
 
 def name_states(network: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """The models of a service: found on disk, loaded, warmed up, looked up by name, replaced while running."""
 
 import logging
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from models.classifier import Classifier
 from models.contract import CheckpointError
 from models.shipped import find, names, shipped
 from service.http.bodies import ModelBody, ModelsBody
-from service.http.errors import ServiceError
+from service.http.errors import ServiceError, Stopped
 from service.http.logs import event
 from service.http.metrics import Metrics
 from service.scheduler.scheduler import Scheduler
@@ -28,8 +29,15 @@ class UnknownModel(ServiceError):
         super().__init__(404, "no model of that name: GET /v1/models lists them")
 
 
+class WrongBin(ServiceError):
+    """The model does not run at bins of this length."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(400, sentence)
+
+
 class Model:
-    """One model being served: a classifier and the thread that steps it."""
+    """One model being served: a classifier and the thread that steps it; at other bins, others on the same weights."""
 
     def __init__(
         self, classifier: Classifier, settings: Settings, metrics: Metrics, mailbox: Mailbox, counted_as: str = ""
@@ -38,9 +46,12 @@ class Model:
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()
+        self._made_from = settings, metrics, mailbox, counted_as
+        self._at: dict[int, Model] = {}  # by bin, microseconds: whole milliseconds of the contract's range, so few
+        self._ended, self._changing = False, threading.Lock()
         first = classifier.step(torch.zeros(1, *classifier.contract.shape), classifier.initial_state(1))
         self.raster_rows = int(first.raster.shape[1])
-        self.scheduler = scheduler = Scheduler(
+        self.scheduler = Scheduler(
             classifier,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
@@ -48,8 +59,45 @@ class Model:
             after_tick=mailbox.flush,
             call_soon=mailbox.call_soon,
         )
-        if not counted_as:
-            metrics.depth.labels(self.name).set_function(lambda: scheduler.depth)
+        if not counted_as and not classifier.contract.input_us:
+            metrics.depth.labels(self.name).set_function(self.depth)
+
+    def depth(self) -> int:
+        """Requests admitted and not yet answered, at whatever bin."""
+        return self.scheduler.depth + sum(model.scheduler.depth for model in list(self._at.values()))
+
+    def at(self, bin_ms: float) -> "Model":
+        """This model at bins of `bin_ms`, started when first asked for. Raises WrongBin, Stopped."""
+        own = self.classifier.contract
+        try:
+            bin_us = own.at(bin_ms).bin_us
+        except ValueError as error:
+            raise WrongBin(str(error)) from None
+        if bin_us == own.bin_us:
+            return self
+        with self._changing:
+            if self._ended:
+                raise Stopped
+            if bin_us not in self._at:
+                self._at[bin_us] = Model(self.classifier.at(bin_ms), *self._made_from)
+                self._at[bin_us].scheduler.start()
+            return self._at[bin_us]
+
+    def _all_bins(self) -> list["Model"]:
+        """This one and those at other bins, of which there will be no more."""
+        with self._changing:
+            self._ended = True
+            return [self, *self._at.values()]
+
+    def stop(self) -> None:
+        """End every thread; what still waits fails."""
+        for model in self._all_bins():
+            model.scheduler.stop()
+
+    def retire(self) -> None:
+        """End as soon as the last stream and request has."""
+        for model in self._all_bins():
+            model.scheduler.retire()
 
     def warm_up(self) -> None:
         """Do everything once, before the first client waits for it."""
@@ -119,7 +167,7 @@ class Registry:
             model.scheduler.start()
         old, self._models = self._models, fresh
         for model in old.values():
-            model.scheduler.retire()
+            model.retire()
         event("models loaded", models=",".join(fresh))
 
     def serve(self, classifier: Classifier) -> Model:
@@ -138,20 +186,21 @@ class Registry:
         model.scheduler.start()
         old, models[model.name] = models.get(model.name), model
         if old is not None:
-            old.scheduler.retire()
+            old.retire()
 
     def let_go(self, name: str) -> None:
         """A model that was held is served no more; streams that run finish on it."""
-        self._held.pop(name).scheduler.retire()
+        self._held.pop(name).retire()
 
-    def get(self, name: str | None) -> Model:
-        """By name; None is the default. Raises UnknownModel."""
+    def get(self, name: str | None, bin_ms: float | None = None) -> Model:
+        """By name, None is the default; at its own bin or another. Raises UnknownModel, WrongBin."""
         if name is None:
-            return next(iter(self._models.values()))
-        model = self._models.get(name) or self._held.get(name)
+            model = next(iter(self._models.values()))
+        else:
+            model = self._models.get(name) or self._held.get(name)
         if model is None:
             raise UnknownModel
-        return model
+        return model if bin_ms is None else model.at(bin_ms)
 
     def full(self) -> bool:
         """Whether no model has a place left in its queue."""
@@ -168,4 +217,4 @@ class Registry:
     def stop(self) -> None:
         """End every model's thread."""
         for model in [*self.all(), *self._held.values()]:
-            model.scheduler.stop()
+            model.stop()

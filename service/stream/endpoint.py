@@ -13,7 +13,7 @@ from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
 from service.http.logs import event
 from service.http.shares import address_of
 from service.runtime import Runtime
-from service.scheduler.registry import UnknownModel
+from service.scheduler.registry import UnknownModel, WrongBin
 from service.settings import Settings
 from service.stream.cameras import Camera, Cameras, UnknownCamera
 from service.stream.lesson import LessonStream
@@ -59,9 +59,11 @@ async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras, lesson
         return
     else:
         try:
-            live = Live(socket, runtime, runtime.registry.get(hello.model), hello)
+            live = Live(socket, runtime, runtime.registry.get(hello.model, hello.bin_ms), hello)
         except UnknownModel:
             raise Ended(1008, "no model of that name") from None
+        except WrongBin as error:
+            raise Ended(1008, str(error)) from None
     name, begin = live.model.counted_as, time.monotonic()
     gauge = runtime.metrics.sessions.labels(name)
     gauge.inc()

@@ -59,6 +59,9 @@ class Hello(Body):
         default=0, ge=0, le=MAX_SIDE, description="of the frames or the sensor; 0 takes the model's sensor"
     )
     height: int = Field(default=0, ge=0, le=MAX_SIDE)
+    bin_ms: float | None = Field(
+        default=None, gt=0, le=1000, description="a step's length, in the model's range; its own without"
+    )
     picture: bool = False
     logits: bool = Field(default=False, description="add each step's logits")
     smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the old probabilities in the steady label")

@@ -21,8 +21,8 @@ from models.steps import OTHER, Readout
 from service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 3
-TENSORS = frozenset({"readout", "steady", "evidence", "open", "pool"})  # beside the membranes
+FORMAT = 5
+TENSORS = frozenset({"readout", "steady", "evidence", "open", "since", "pool"})  # beside the membranes
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
@@ -51,6 +51,7 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
     values: dict[str, Any] = {
         "format": FORMAT,
         "model": session.classifier.name,
+        "bin_us": session.classifier.contract.bin_us,
         "sensor": [session.sensor.width, session.sensor.height],
         "seen": track.readout.seen,
         "spikes": track.spikes,
@@ -65,6 +66,8 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
     if session.binner is not None:
         bins = session.binner.snapshot()
         tensors["open"] = torch.from_numpy(bins.open.copy())
+        if bins.since is not None:
+            tensors["since"] = torch.from_numpy(bins.since.copy())
         values["binner"] = {"origin": bins.origin, "last": bins.last, "reset": bins.reset, "n_open": bins.n_open}
     if session.sight is not None and session.sight.pool is not None:
         tensors["pool"] = torch.from_numpy(session.sight.pool.level.copy())
@@ -91,6 +94,8 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
     track, sensor = session.track, session.sensor
     if values["format"] != FORMAT or values["model"] != session.classifier.name:
         raise ValueError
+    if values["bin_us"] != session.classifier.contract.bin_us:
+        raise ValueError
     if values["sensor"] != [sensor.width, sensor.height]:
         raise ValueError
     if any(not key.startswith("state.") and key not in TENSORS for key in tensors):
@@ -113,9 +118,9 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
         origin = None if kept["origin"] is None else whole(kept["origin"])
         if type(kept["reset"]) is not bool:
             raise ValueError
-        session.binner.restore(
-            OpenBin(origin, whole(kept["last"]), kept["reset"], whole(kept["n_open"]), tensors["open"].numpy())
-        )
+        opened, since = tensors["open"].numpy(), tensors["since"].numpy() if "since" in tensors else None
+        carried = OpenBin(origin, whole(kept["last"]), kept["reset"], whole(kept["n_open"]), opened, since)
+        session.binner.restore(carried)
     if session.sight is not None and session.sight.pool is not None:
         session.sight.pool.restore(tensors["pool"].numpy())
     track.readout = Readout(track.readout.steps, readout, seen)

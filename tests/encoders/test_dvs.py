@@ -72,6 +72,40 @@ def test_cutting_changes_nothing(seed: int, cuts: list[int], steps: list[int]) -
     assert sum(b.n_events for b in whole) == 400
 
 
+SHOWING = DvsEncoder(SENSOR, (7, 13), bin_us=1000, steps=5)
+
+
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 400), max_size=12))
+def test_a_bin_may_show_what_came_in_the_bins_before_it(seed: int, cuts: list[int]) -> None:
+    events = random_events(400, 30_000, seed)
+    events["t"][300:] += 50_000  # a gap, after which nothing older is shown
+    alone = run_stream(SHOWING, [events])
+    binner = StreamBinner(SHOWING, gap_us=20_000, back_us=3_000, shown=4)
+    bins: list[Bin] = []
+    for a, b in pairwise(sorted({0, 400, *cuts})):
+        bins += binner.push(events[a:b])
+        carried = binner.snapshot()
+        binner = StreamBinner(SHOWING, gap_us=20_000, back_us=3_000, shown=4)
+        binner.restore(carried)
+    bins += binner.flush()
+    begin = next(n for n, b in enumerate(alone) if b.reset)
+    for n, b in enumerate(bins):
+        first = max(0 if n < begin else begin, n - 3)
+        assert np.array_equal(b.x, np.max([a.x for a in alone[first : n + 1]], 0))
+        assert (b.start_us, b.n_events, b.reset) == (alone[n].start_us, alone[n].n_events, alone[n].reset)
+    assert len(bins) == len(alone)
+
+
+def test_what_a_bin_shows_is_part_of_the_snapshot() -> None:
+    binner = StreamBinner(SHOWING, shown=4)
+    carried = binner.snapshot()
+    assert carried.since is not None
+    with pytest.raises(ValueError, match="another stretch"):
+        StreamBinner(SHOWING).restore(carried)
+    with pytest.raises(ValueError, match="older"):
+        binner.restore(replace(carried, since=carried.since + 1))
+
+
 @given(seed=st.integers(0, 1000), hop=st.integers(100, 30_000))
 def test_ticks_only_close_bins_earlier(seed: int, hop: int) -> None:
     rng = np.random.default_rng(seed)

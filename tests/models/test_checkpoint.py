@@ -34,6 +34,11 @@ def edit(folder: Path, change: Any) -> None:
     (folder / CONFIG).write_text(json.dumps(document))
 
 
+def unseal(folder: Path) -> None:
+    """As checkpoints were saved before they held the SHA-256 of their weights."""
+    edit(folder, lambda d: d.pop("sha256"))
+
+
 def test_saved_and_loaded_are_identical(folder: Path) -> None:
     network, card = load(folder)
     assert card == Card(CONTRACT, ("a", "b"), {"seed": 0}, {"accuracy": 0.5})
@@ -68,6 +73,7 @@ def test_bad_configurations_are_refused_by_name(folder: Path, change: Any, messa
 
 
 def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
+    unseal(folder)
     tensors = load_file(folder / WEIGHTS)
     name = "readout.weight"
     for bad, message in [
@@ -83,9 +89,25 @@ def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"\xff" * 100, (1 << 62).to_bytes(8, "little") + b"{}"])
 def test_files_that_are_not_safetensors_are_refused(folder: Path, content: bytes) -> None:
+    unseal(folder)
     (folder / WEIGHTS).write_bytes(content)
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         load(folder)
+
+
+def test_weights_that_were_not_saved_with_their_configuration_are_refused(folder: Path) -> None:
+    whole = (folder / WEIGHTS).read_bytes()
+    one_bit = bytes([whole[-1] ^ 1])
+    for damaged in (whole[:-1], whole + b"\0", whole[:-1] + one_bit, b""):
+        (folder / WEIGHTS).write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors of m is damaged .* both files again"):
+            load(folder)
+    (folder / WEIGHTS).write_bytes(whole)
+    network, _ = load(folder)
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    save(folder, network, Card(CONTRACT, ("a", "b")))
+    load(folder)
 
 
 def test_missing_and_broken_files_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -125,6 +147,7 @@ def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
     assert again is not None
     for name, array in known.state().items():
         np.testing.assert_array_equal(again.state()[name], array)
+    unseal(folder)
     tensors = load_file(folder / WEIGHTS)
     for change, message in (
         ({"known.lines": tensors["known.lines"][:, :, :3].clone()}, "windows of 3 steps"),

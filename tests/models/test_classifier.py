@@ -181,3 +181,49 @@ def test_a_network_that_the_engine_does_not_take_runs_all_the_same_and_says_so()
     assert classifier.runs_on == f"PyTorch ({why_not(network)})"
     assert classifier.slow
     assert len(classifier.predict_events(recording(), SENSOR)) == 10
+
+
+FINE = make_classifier(replace(CONTRACT, shortest_bin_us=1000))
+
+
+@pytest.mark.parametrize("bin_ms", [1, 2, 5])
+@given(cuts=st.lists(st.integers(0, 400), max_size=6))
+@settings(max_examples=10, deadline=None)
+def test_at_shorter_bins_any_cutting_gives_the_same_bits(bin_ms: int, cuts: list[int]) -> None:
+    classifier, events = FINE.at(bin_ms), recording()
+    predictions = classifier.predict_events(events, SENSOR)
+    assert len(predictions) == -(-(int(events["t"][-1]) - int(events["t"][0]) + 1) // (bin_ms * 1000))
+    edges = [0, *sorted(cuts), len(events)]
+    inputs = classifier.packet_inputs((events[a:b] for a, b in pairwise(edges)), SENSOR)
+    assert [p.logits for p in classifier.predict(list(inputs))] == [p.logits for p in predictions]
+    assert sum(p.n_events for p in predictions) == len(events)
+
+
+def test_at_shorter_bins_the_window_and_the_read_out_last_as_long() -> None:
+    fine = FINE.at(2)
+    assert (fine.contract.steps, fine.contract.horizon, fine.contract.shown_bins) == (20, 20, 5)
+    assert fine.contract.at(10) == FINE.contract
+    assert FINE.at(10) is FINE
+    assert fine.labels == FINE.labels
+    assert FINE.contract.bins_us == fine.contract.bins_us == (1000, 10_000)
+
+
+@pytest.mark.parametrize("bin_ms", [0, -1, 0.5, 1.5, 11, float("nan"), float("inf")])
+def test_bins_outside_of_the_contracts_range_are_refused(bin_ms: float) -> None:
+    with pytest.raises(ValueError, match=r"^bin_ms must be whole milliseconds from 1 to 10 for this model$"):
+        FINE.at(bin_ms)
+
+
+def test_a_model_of_one_bin_or_of_images_says_so() -> None:
+    with pytest.raises(ValueError, match=r"^bin_ms must be 10 for this model$"):
+        CLASSIFIER.at(5)
+    with pytest.raises(ValueError, match="takes images"):
+        Contract("image", 1, 28, 28, 4, "direct").at(5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"shortest_bin_us": 10_001}, {"input_us": 10_000}, {"shortest_bin_us": 1000, "encoding": "count"}]
+)
+def test_contracts_that_contradict_themselves_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="shortest_bin_us"):
+        replace(CONTRACT, **wrong)  # type: ignore[arg-type]

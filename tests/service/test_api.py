@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ def nmnist_bytes(events: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    app = create_app(settings(max_body=300_000), (tiny(), tiny(IMAGE_CONTRACT, "pixels")))
+    fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000), "fine")
+    app = create_app(settings(max_body=300_000), (tiny(), tiny(IMAGE_CONTRACT, "pixels"), fine))
     with TestClient(app) as client:
         yield client
 
@@ -85,6 +87,30 @@ def test_recording_answer_equals_the_classifiers_own(client: TestClient) -> None
         headers={"content-type": "application/octet-stream"},
     )
     assert raw.json()["logits"] == body["logits"]
+
+
+def test_another_bin_equals_the_classifiers_own(client: TestClient) -> None:
+    events, fine = some_events(), tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000), "fine").at(2)
+    expected = fine.predict_events(events, SensorSize(34, 34))
+    upload = {"file": ("a.bin", nmnist_bytes(events))}
+    body = client.post("/v1/predict?model=fine&bin_ms=2&steps=1&logits=1", files=upload).json()
+    assert [step["logits"] for step in body["steps"]] == [list(p.logits) for p in expected]
+    own = client.post("/v1/predict?model=fine", files=upload).json()
+    assert body["step"] > 4 * own["step"]
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("model=fine&bin_ms=0.5", "bin_ms must be whole milliseconds from 1 to 10 for this model"),
+        ("model=fine&bin_ms=11", "bin_ms must be whole milliseconds from 1 to 10 for this model"),
+        ("bin_ms=5", "bin_ms must be 10 for this model"),
+        ("model=pixels&bin_ms=5", "bin_ms is for models of events; this model takes images"),
+    ],
+)
+def test_bins_that_a_model_does_not_run_at_are_refused(client: TestClient, query: str, sentence: str) -> None:
+    answer = client.post(f"/v1/predict?{query}", files={"file": ("a.bin", nmnist_bytes(some_events()))})
+    assert (answer.status_code, answer.json()) == (400, {"error": sentence})
 
 
 def test_early_exit_stops_when_sure(client: TestClient) -> None:

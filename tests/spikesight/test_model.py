@@ -116,3 +116,13 @@ def test_what_cannot_be_taken_is_said(model: spikesight.Model, tmp_path: Path) -
     picture.write_bytes(b"no picture")
     with pytest.raises(ValueError, match="not an image"):
         model.predict(picture)
+
+
+def test_a_stream_steps_at_the_bin_that_is_asked_for(model: spikesight.Model) -> None:
+    assert model.bins_ms == (1, 31)
+    fine, own = list(model.stream("digit-3", bin_ms=5)), list(model.stream("digit-3"))
+    assert {p.end_us - p.start_us for p in fine} == {5000}
+    assert len(fine) > 5 * len(own)
+    assert fine[-1].label == own[-1].label == "3"
+    with pytest.raises(ValueError, match="whole milliseconds from 1 to 31"):
+        list(model.stream("digit-3", bin_ms=40))

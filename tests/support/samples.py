@@ -55,6 +55,16 @@ def written(folder: Path, name: str, n: int = 3000, **options: int) -> tuple[Pat
     return path, events, size
 
 
+def with_silence(path: Path, size: SensorSize, span_us: tuple[int, int], silence_us: tuple[int, int], n: int) -> Path:
+    """A recording of random events in [begin, end) but none in [begin, end] of the silence."""
+    rng = np.random.default_rng(3)
+    t = np.sort(rng.integers(*span_us, n))
+    t = t[(t < silence_us[0]) | (t > silence_us[1])]
+    x, y = rng.integers(0, size.height, (2, len(t)))
+    write_recording(path, make_events(t, x, y, x % 2), size)
+    return path
+
+
 def from_eventcv(path: Path) -> Events:
     """What EventCV reads in a recording."""
     import eventcv

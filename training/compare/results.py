@@ -69,18 +69,28 @@ class AnnResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial(Result):
-    """A method of conversion on held-out training images, at the T that it is made for."""
+class Counted(Result):
+    """A method's right answers among some images."""
 
     method: str
-    steps: int
     right: int
     images: int
+
+    @property
+    def summary(self) -> str:
+        return f"{100 * self.right / self.images:.2f} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Counted):
+    """A method of conversion on held-out training images, at the T that it is made for."""
+
+    steps: int
     coding: str = ""  # "binary" spikes or "multi": more than one bit a spike
 
     @property
     def summary(self) -> str:
-        return f"{100 * self.right / self.images:.2f} % at T = {self.steps} on held-out training images"
+        return f"{super().summary} at T = {self.steps} on held-out training images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,18 +141,11 @@ class Costs(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StdpResult(Result):
+class StdpResult(Counted):
     """A layer trained by STDP, its neurons named by labels, on test images."""
 
-    method: str
-    right: int
-    images: int
     seed: int
     train_images: int = 0
-
-    @property
-    def summary(self) -> str:
-        return f"{100 * self.right / self.images:.2f} %"
 
 
 @dataclass(frozen=True, kw_only=True)

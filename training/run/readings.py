@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from encoders.dvs import Bin, StreamBinner
+from encoders.dvs import Bin
 from encoders.events import Events, SensorSize, empty_events
 from encoders.recordings.files import RecordingReader
 from encoders.recordings.format import RecordingError
-from models.classifier import Classifier, aligned_sample, encoder_for
+from models.classifier import Classifier, aligned_sample, binner_for
 from models.known import softmax
 from models.steps import Readout
 from training.config import TrainConfig
@@ -165,7 +165,7 @@ def _windows(classifier: Classifier, item: Item, number: int) -> Iterator[_Windo
     if classifier.contract.frame == "object":
         yield from _aligned_windows(classifier, number, packets)
         return
-    binner, held, first, made = StreamBinner(encoder_for(classifier.contract, sensor)), [], None, 0
+    binner, held, first, made = binner_for(classifier.contract, sensor), [], None, 0
 
     def closed() -> Iterator[Bin]:
         for packet in packets:

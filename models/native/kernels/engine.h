@@ -36,11 +36,12 @@ struct Layer {
     const float* bias;                       // [channels], or null
     Carry before, after;                     // added to the current; added to the spikes
     int64_t current, spikes;                 // buffers written, -1: not kept
-    int64_t neuron, kind;                    // neuron 0: none; kind: LIF, CLIF, PSN, SIGNED, MULTI
+    int64_t neuron, kind;                    // neuron 0: none; kind: LIF, CLIF, PSN, SIGNED, MULTI, PACED
     int64_t delay, zero, inclusive, bounded;
     double beta, theta, gain;                // theta: what a reset subtracts
     double limit;                            // the threshold compared with: theta, less a start that the state leaves out
     double low, high;                        // of the membrane after a step, where bounded
+    double charge;                           // PACED: of the current, what stays in the memory; beta and theta likewise
     int64_t state;  // offset of the membranes in a stream's state; further parts follow, each of the layer's size
     int64_t taps;           // PSN: inputs a spike depends on; MULTI: levels
     const float* weight;    // PSN: [taps + 1], the newest input's first, the bias last

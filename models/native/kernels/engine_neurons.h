@@ -5,7 +5,7 @@
 
 namespace {
 
-enum Kind { LIF, CLIF, PSN, SIGNED, MULTI };
+enum Kind { LIF, CLIF, PSN, SIGNED, MULTI, PACED };
 
 // BOUNDED keeps the membrane after a step in [low, high].
 template <bool DELAY, bool ZERO, bool INCLUSIVE, bool BOUNDED = false>
@@ -31,6 +31,25 @@ int64_t fire(const Layer& layer, const float* sums, const float* before, float* 
                 u = u < high ? u : high;
             }
             store(after + at, u);
+            store_bytes(out + at, spike & 1);
+            count -= spike;
+        }
+    return total(count);
+}
+
+// LIF at another pace than the trained one (models/neurons/pace.py): the state is the memory, to which the current adds.
+template <bool INCLUSIVE>
+int64_t fire_paced(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
+    const Floats keep = all(float(layer.beta)), back = all(float(layer.theta)), charge = all(float(layer.charge));
+    const Floats limit = all(float(layer.limit)), gain = all(float(layer.gain));
+    const int64_t chunk = layer.chunk, channels = layer.channels;
+    Ints count{};
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t c = 0; c < chunk; c += LANES) {
+            const int64_t at = p * channels + first + c;
+            const Floats w = load(before + at), current = load(sums + p * chunk + c) * gain;
+            const Ints spike = INCLUSIVE ? w + current >= limit : w + current > limit;
+            store(after + at, keep * w + (charge * current - masked(spike, back)));
             store_bytes(out + at, spike & 1);
             count -= spike;
         }
@@ -126,6 +145,7 @@ using Fire = int64_t (*)(const Layer&, const float*, const float*, float*, uint8
 Fire firing(const Layer& n) {
     if (n.kind == CLIF) return n.inclusive ? fire_clif<true> : fire_clif<false>;
     if (n.kind == PSN) return fire_psn;
+    if (n.kind == PACED) return n.inclusive ? fire_paced<true> : fire_paced<false>;
     if (n.kind == MULTI) return fire_signed<true, true>;
     if (n.kind == SIGNED) return n.inclusive ? fire_signed<false, true> : fire_signed<false, false>;
     if (n.bounded) return n.inclusive ? fire<false, false, true, true> : fire<false, false, false, true>;

@@ -18,7 +18,7 @@ from models.networks.resnet import ResNetConfig, SpikingResNet
 def model(tmp_path: Path) -> str:
     torch.manual_seed(0)
     network = SpikingResNet(ResNetConfig("ms", (1,), (4,), in_channels=2, classes=2))
-    contract = Contract("events", 2, 34, 34, 10, "binary", 34, 34, 31_000, still="digit")
+    contract = Contract("events", 2, 34, 34, 10, "binary", 34, 34, 31_000, still="digit", shortest_bin_us=1000)
     save(tmp_path / "model", network, Card(contract, ("cat", "dog")))
     return str(tmp_path / "model")
 
@@ -60,3 +60,15 @@ def test_broken_files_do_not_stop_the_others(
 def test_an_unknown_model_is_one_sentence(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "--model", "nothing", picture]) == 2
     assert "no model 'nothing'" in capsys.readouterr().err
+
+
+def test_another_bin_gives_more_steps_and_one_outside_of_the_range_is_refused(
+    model: str, picture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", "--model", model, "--json", picture]) == 0
+    coarse = json.loads(capsys.readouterr().out)
+    assert main(["predict", "--model", model, "--json", "--bin-ms", "5", picture]) == 0
+    fine = json.loads(capsys.readouterr().out)
+    assert fine["step"] == pytest.approx(coarse["step"] * 31 / 5, abs=6.2)
+    assert main(["predict", "--model", model, "--bin-ms", "40", picture]) != 0
+    assert "whole milliseconds from 1 to 31" in capsys.readouterr().err

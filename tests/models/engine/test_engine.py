@@ -16,12 +16,16 @@ from models.networks.converted.unit_spikes import unit_spikes
 from models.networks.folding import fold
 from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from models.neurons.layers import at_pace
 from models.neurons.state import State
 from tests.support.models import lively
 from tests.support.oracles.networks import EVENT, assert_equal_to_network, inputs
 from tests.support.processes import in_fresh_process
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
+
+
+IMMEDIATE = NeuronConfig(0.75, 0.2, delay=False, inclusive=True, scale_input=True)
 
 
 def assert_same(a: EngineResult, b: EngineResult) -> None:
@@ -39,6 +43,22 @@ def assert_same(a: EngineResult, b: EngineResult) -> None:
 def test_equals_the_network(block: str, pool: str, stem: str, shortcut: str) -> None:
     config = ResNetConfig(block, (1, 2), (16, 24), stem, pool, shortcut, classes=7)  # type: ignore[arg-type]
     assert_equal_to_network(lively(config), inputs(4, 3))
+
+
+@native
+@pytest.mark.parametrize("block", ["plain", "sew", "ms"])
+@pytest.mark.parametrize("neuron", [NeuronConfig(), IMMEDIATE])
+@pytest.mark.parametrize("span", [1 / 31, 0.4])
+def test_equals_the_network_at_other_paces(block: str, neuron: NeuronConfig, span: float) -> None:
+    network = lively(replace(EVENT, block=block, neuron=neuron))  # type: ignore[arg-type]
+    x_seq = inputs(12, 3)
+    paced = at_pace(network, span)
+    assert_equal_to_network(paced, x_seq)
+    trained = Engine(network, *x_seq.shape[3:])
+    before, ours = trained.run(x_seq), trained.at(span).run(x_seq)
+    assert_same(ours, Engine(paced, *x_seq.shape[3:]).run(x_seq))
+    assert_same(before, trained.run(x_seq))  # which keeps its own pace
+    assert not torch.equal(before.logits, ours.logits)
 
 
 def small(name: str) -> ResNetConfig:

@@ -1,15 +1,17 @@
 """Live streams over a real WebSocket, through the package's own client."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from encoders.events import SensorSize, make_events
-from service.client import Ack, Bad, Client, Picture, Prediction, Snapshot, Stream
+from service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Snapshot, Stream
 from service.stream.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.samples import picture, some_events
+from tests.support.servers import running
 from tests.support.streams import QUIET_S, SENSOR, STREAM, quiet, settle
 
 
@@ -240,3 +242,23 @@ def test_a_label_is_steady_where_it_has_a_lead_alone(client: Client) -> None:
     assert len(got) > 5
     assert {p.steady for p in got} == {""}
     assert {p.known for p in got} == {None}, "a model that was never calibrated"
+
+
+def test_a_stream_at_another_bin_has_the_classifiers_own_answers() -> None:
+    fine, events = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000)), some_events(600, span_us=60_000)
+    with running(classifiers=(fine,)) as port:
+        client = Client(f"http://127.0.0.1:{port}")
+        with client.stream(bin_ms=2, **STREAM) as stream, client.stream(**STREAM) as own:
+            assert (stream.ready["step_us"], own.ready["step_us"]) == (2000, 10_000)
+            stream.send_events(events)
+            own.send_events(events)
+            got, coarse = settle(stream), settle(own)
+        with (
+            pytest.raises(ClientError, match="milliseconds from 1 to 10") as caught,
+            client.stream(bin_ms=3.5) as bad,
+        ):
+            next(bad.receive(5))
+    assert caught.value.status == 1008
+    expected = fine.at(2).predict_events(events, SensorSize(**SENSOR))[:-1]
+    np.testing.assert_allclose([p.logits or [] for p in got], [p.logits for p in expected], rtol=1e-3, atol=1e-4)
+    assert len(got) > 4 * len(coarse) > 0

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -191,3 +191,20 @@ def test_the_sums_of_a_large_sensor_go_on_where_they_were() -> None:
     for one, other in zip(wanted, bins, strict=True):
         assert np.array_equal(one.x, other.x)
         assert one.n_events == other.n_events
+
+
+def test_at_a_shorter_bin_the_stream_goes_on_bit_for_bit_and_no_other_bin_takes_its_snapshot() -> None:
+    fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000)).at(2)
+    events = some_events(600, span_us=100_000)
+    whole = Alone(Session(fine, SensorSize(**SENSOR)))
+    answers = whole.step(whole.session.push(events))
+    first = Alone(Session(fine, SensorSize(**SENSOR)))
+    early = first.step(first.session.push(events[:300]))
+    data = pack(first.session, first.stepper.state, KEY)
+    second = Alone(Session(fine, SensorSize(**SENSOR)))
+    second.stepper.state = unpack(second.session, data, KEY)
+    late = second.step(second.session.push(events[300:]))
+    assert [a.prediction.logits for a in early + late] == [a.prediction.logits for a in answers]
+    assert min(len(early), len(late)) > 10
+    with pytest.raises(SnapshotError):
+        unpack(fresh(), data, KEY)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from encoders.dvs import DvsEncoder
-from encoders.events import SensorSize, make_events
+from encoders.events import SensorSize
 from encoders.recordings.files import read_recording, write_recording
 from tests.support.data_sets import small_config, write_takes
+from tests.support.samples import with_silence
 from training.config import TrainConfig
 from training.data import load_data
 from training.data.folders import read_folder
@@ -24,11 +25,8 @@ RANDOM = np.random.default_rng(3)
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
     """Twelve seconds from second 5 on, with silence from 6 s to 9 s, in a file of several pieces."""
-    t = np.sort(RANDOM.integers(5_000_000, 17_000_000, 30_000))
-    t = t[(t < 11_000_000) | (t > 14_000_000)]
-    x, y = RANDOM.integers(0, 16, (2, len(t)))
-    write_recording(tmp_path / "a.raw", make_events(t, x, y, x % 2), SensorSize(16, 16))
-    return tmp_path / "a.raw"
+    span_us, silence_us = (5_000_000, 17_000_000), (11_000_000, 14_000_000)
+    return with_silence(tmp_path / "a.raw", SensorSize(16, 16), span_us, silence_us, 30_000)
 
 
 def test_windows_hold_what_lies_in_them(recording: Path) -> None:

@@ -1,0 +1,63 @@
+"""What the models of this installation are, in one record each: read from their folders, kept nowhere else."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.checkpoint import WEIGHTS, read_config, sha256_of
+from models.contract import Card, Contract
+from models.shipped import name_of
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """A checkpoint's record, fit for JSON: task, sensor and steps, size, accuracy, whether it says "unknown", licence.
+
+    `bytes` and `sha256` are those of the weights' file; `accuracy` in [0, 1] on `tested` samples, None where the card
+    has none; `known` is what its calibration measured, None where it was not calibrated. Raises CheckpointError.
+    """
+    kind, config, card = read_config(folder)
+    ann = kind == "spiking-resnet" and config.neuron.kind == "relu"
+    accuracy, tested = _accuracy(card)
+    return {
+        "name": name_of(folder),
+        "task": f"{len(card.labels)} classes from {'events' if card.contract.kind == 'events' else 'images'}",
+        "origin": "converted" if kind == "converted" else "ann" if ann else "direct",
+        "classes": len(card.labels),
+        "input": _input(card.contract),
+        "steps": _steps(card.contract),
+        "bytes": (folder / WEIGHTS).stat().st_size,
+        "accuracy": accuracy,
+        "tested": tested,
+        "known": card.metrics.get("known"),
+        "licence": licence_of(folder),
+        "sha256": sha256_of(folder / WEIGHTS),
+        "labels": list(card.labels),
+    }
+
+
+def _input(c: Contract) -> str:
+    if c.kind == "events":
+        return f"events of a {c.sensor_width}x{c.sensor_height} sensor as {c.channels}x{c.height}x{c.width}"
+    return f"images as {c.channels}x{c.height}x{c.width}"
+
+
+def _steps(c: Contract) -> str:
+    return f"{c.steps} of {c.bin_us / 1000:g} ms" if c.kind == "events" else str(c.steps)
+
+
+def _accuracy(card: Card) -> tuple[float | None, int | None]:
+    """On the test split: as training writes it, and as conversion does, in percent."""
+    if "test" in card.metrics:
+        return card.metrics["test"]["accuracy"], card.metrics["test"]["count"]
+    if "test_images" in card.metrics:
+        return card.metrics["correct"] / card.metrics["test_images"], card.metrics["test_images"]
+    return None, None
+
+
+def licence_of(folder: Path) -> str:
+    """The SPDX name in the head of the model card, README.md, as Hugging Face's cards have it; "" where none stands."""
+    card = folder / "README.md"
+    parts = card.read_text().split("---\n", 2) if card.is_file() else []
+    head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    return str(head.get("license", "")) if isinstance(head, dict) else ""
