@@ -22,10 +22,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from encoders.plugins import extend
 from models.contract import Card, CheckpointError
 from models.known import Known
 from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.networks.taught import TaughtConfig, TaughtNetwork
 
 FORMAT = 1
@@ -44,7 +45,13 @@ NETWORK_KINDS: dict[str, tuple[type, Callable[[Any], nn.Module]]] = {
 """Kinds of network a checkpoint may hold: its configuration and what builds it."""
 
 
+def load_plugins() -> None:
+    """Networks of installed packages: shapes into NETWORKS, (configuration, class) into NETWORK_KINDS."""
+    extend("networks", {ResNetConfig: NETWORKS, tuple: NETWORK_KINDS})
+
+
 def _kind_of(network: nn.Module) -> str:
+    load_plugins()
     for name, (config, _) in NETWORK_KINDS.items():
         if isinstance(getattr(network, "config", None), config):
             return name
@@ -168,6 +175,8 @@ def _document(folder: Path | str) -> dict[str, Any]:
 
 def _read_document(document: dict[str, Any]) -> tuple[str, Any, Card]:
     """The three parts of config.json, each checked."""
+    if document["kind"] not in NETWORK_KINDS:
+        load_plugins()
     if document["kind"] not in NETWORK_KINDS:
         raise CheckpointError(f"unknown kind of network; known: {', '.join(NETWORK_KINDS)}")
     network = document["network"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import load, read_config
+from models.checkpoint import load, load_plugins, read_config
 from models.contract import Contract
 from models.networks.ann import ANNS, build_for, guess_name, read_state
 from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
@@ -30,6 +30,8 @@ def neuron_config(config: TrainConfig) -> NeuronConfig:
 
 def build_network(config: TrainConfig, classes: int, channels: int = 2) -> SpikingResNet:
     """The network a configuration asks for, fresh, seeded."""
+    if config.network not in NETWORKS:
+        load_plugins()
     if config.network not in NETWORKS:
         raise ValueError(f"unknown network {config.network!r}; known: {', '.join(NETWORKS)}")
     shape = NETWORKS[config.network]

@@ -62,9 +62,11 @@ def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trained models and buildable networks, as tables or as one JSON object; the exit code."""
+    from models.checkpoint import load_plugins
     from models.networks.resnet import NETWORKS
     from models.shipped import index, shipped
 
+    load_plugins()
     rows = [describe(name) for name in NETWORKS]
     trained = [index.describe(folder) for folder in shipped().values()]
     if args.json:

@@ -21,37 +21,37 @@ from encoders.events import (
     check_events,
     empty_events,
 )
+from encoders.plugins import extend
 from encoders.recordings import aedat, aedat4, arrays, event_stream, hdf5, nmnist, prophesee, prophesee_writer, text
 from encoders.recordings.format import Format, Opened, RecordingError
 
 FORMATS: dict[str, Format] = {
-    "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2),
-    "aedat3": Format((".aedat3", ".aedat31", ".aedat"), aedat.open_aedat3, aedat.write_aedat3),
-    "aedat4": Format((".aedat4",), aedat4.open_aedat4, aedat4.write_aedat4),
+    "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2, mark=b"#!AER-DAT2"),
+    "aedat3": Format((".aedat3", ".aedat31", ".aedat"), aedat.open_aedat3, aedat.write_aedat3, mark=b"#!AER-DAT3"),
+    "aedat4": Format((".aedat4",), aedat4.open_aedat4, aedat4.write_aedat4, mark=aedat4.AEDAT4_MARK[:10]),
     "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee_writer.write_evt2, 34),
     "evt21": Format((".evt21", ".raw"), prophesee.open_raw, prophesee_writer.write_evt21, 34),
     "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee_writer.write_evt3, 24),
     "dat": Format((".dat",), prophesee.open_dat, prophesee_writer.write_dat, 32),
-    "hdf5": Format((".h5", ".hdf5"), hdf5.open_hdf5, hdf5.write_hdf5),
-    "npz": Format((".npz",), arrays.open_npz, arrays.write_npz),
+    "hdf5": Format((".h5", ".hdf5"), hdf5.open_hdf5, hdf5.write_hdf5, mark=b"\x89HDF\r\n\x1a\n"),
+    "npz": Format((".npz",), arrays.open_npz, arrays.write_npz, mark=b"PK\x03\x04"),
     "csv": Format((".csv", ".txt"), text.open_csv, text.write_csv),
     "nmnist": Format((".bin",), nmnist.open_nmnist, nmnist.write_nmnist),
-    "es": Format((".es",), event_stream.open_es, event_stream.write_es),
-    "npy": Format((".npy",), arrays.open_npy),
-    "mat": Format((".mat",), arrays.open_mat),
+    "es": Format((".es",), event_stream.open_es, event_stream.write_es, mark=b"Event Stream"),
+    "npy": Format((".npy",), arrays.open_npy, mark=arrays.MAGIC),
+    "mat": Format((".mat",), arrays.open_mat, mark=b"MATLAB 5.0 MAT-file"),
 }
 WRITABLE = tuple(name for name, kind in FORMATS.items() if kind.write)
 
-MARKS = {  # how a file of each kind begins
-    aedat4.AEDAT4_MARK[:10]: "aedat4",
-    b"#!AER-DAT3": "aedat3",
-    b"#!AER-DAT2": "aedat2",
-    b"\x89HDF\r\n\x1a\n": "hdf5",
-    b"PK\x03\x04": "npz",
-    b"Event Stream": "es",
-    arrays.MAGIC: "npy",
-    b"MATLAB 5.0 MAT-file": "mat",
-}
+
+def formats() -> dict[str, Format]:
+    """FORMATS, with those of installed packages."""
+    extend("formats", {Format: FORMATS})
+    return FORMATS
+
+
+def _marked(head: bytes, known: dict[str, Format]) -> str | None:
+    return next((name for name, kind in known.items() if kind.mark and head.startswith(kind.mark)), None)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ BAGS = {b"#ROSBAG V": "a ROS 1 bag", b"\x89MCAP0\r\n": "an MCAP file", b"SQLite 
 
 
 def detect_format(path: Path | str) -> str:
-    """The name in FORMATS that the file's content fits. Raises RecordingError where none does."""
+    """The name in formats() that the file's content fits. Raises RecordingError where none does."""
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -79,9 +79,8 @@ def detect_format(path: Path | str) -> str:
         raise RecordingError(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
     if not head:
         raise RecordingError(f"{path} is empty")
-    for mark, name in MARKS.items():
-        if head.startswith(mark):
-            return name
+    if name := _marked(head, FORMATS) or _marked(head, formats()):
+        return name
     if text.layout_of(head):
         return "csv"
     if head.startswith(b"%"):
@@ -237,7 +236,7 @@ def packets(path: Path | str, packet_us: int = 10_000, size: SensorSize | None =
 def format_of(path: Path | str) -> str:
     """The format that a file's name stands for. Raises RecordingError."""
     suffix = Path(path).suffix.lower()
-    name = next((name for name, kind in FORMATS.items() if suffix in kind.suffixes), None)
+    name = next((name for name, kind in formats().items() if suffix in kind.suffixes), None)
     if name is None:
         suffixes = sorted(FORMATS[name].suffixes[0] for name in WRITABLE)
         raise RecordingError(f"cannot tell a format from '{Path(path).name}'; end it in one of {', '.join(suffixes)}")
@@ -260,7 +259,7 @@ def write_recording(
     """
     path = Path(path)
     name = format or format_of(path)
-    if name not in FORMATS:
+    if name not in formats():
         raise RecordingError(f"there is no format '{name}'; choose one of {', '.join(WRITABLE)}")
     write = FORMATS[name].write
     if write is None:

@@ -37,12 +37,14 @@ class Format:
     """One kind of file: the suffixes it is known by, how to open it, and how to write it (None: reading only).
 
     `clock_bits`: times are kept modulo this power of two; that of the first event may change, none between events.
+    `mark`: the bytes that every such file begins with; empty where only its content tells.
     """
 
     suffixes: tuple[str, ...]
     open: Callable[[Path], Opened]
     write: Callable[[Path, "Parts", SensorSize], None] | None = None
     clock_bits: int | None = None
+    mark: bytes = b""
 
 
 Parts = Iterable[Events]

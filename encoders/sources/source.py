@@ -15,12 +15,13 @@ import importlib.util
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from encoders.events import Events, Sanitiser, SensorSize, empty_events, sanitise
+from encoders.plugins import extend
 from encoders.sources.address import Address, Driver, OpenDriver, SourceEnded, SourceError, SourceLost, library_of
 from encoders.sources.devices import DvCameraDriver, EventcvDriver, SpeckDriver, WebcamDriver
 from encoders.sources.file import FileDriver
@@ -55,7 +56,8 @@ def parse(text: str) -> Address:
 
 
 def kinds() -> Mapping[str, OpenDriver]:
-    """The drivers by kind of source."""
+    """DRIVERS, with those of installed packages."""
+    extend("sources", {Callable: DRIVERS})
     return DRIVERS
 
 
@@ -248,7 +250,7 @@ def open_inivation(address: Address) -> Driver:
         return DvCameraDriver(address, library)
 
 
-DRIVERS: Mapping[str, OpenDriver] = {
+DRIVERS: dict[str, OpenDriver] = {
     "prophesee": EventcvDriver,
     "inivation": open_inivation,
     "usb": EventcvDriver,

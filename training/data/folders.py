@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from encoders.recordings.files import FORMATS, detect_format
+from encoders.recordings.files import detect_format, formats
 from encoders.recordings.format import RecordingError
 from training.data.sets import DataError, MissingDataError
 
@@ -76,7 +76,7 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
     files = [f for f in sorted(path.rglob("*")) if f.is_file() and not _hidden(f.relative_to(path))]
     found = [f for f in files if _is_recording(f)]
     if not found:
-        raise MissingDataError(f"there are no recordings in {path} ({', '.join(sorted(SUFFIXES))})")
+        raise MissingDataError(f"there are no recordings in {path} ({', '.join(sorted(_suffixes()))})")
     parts = _parts(path, found)
     chosen: Layout = _choose(path.name, parts["train"], known) if layout == "auto" else cast(Layout, layout)
     takes, used = [], set()
@@ -93,7 +93,8 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
     return Folder(path, chosen, tuple(takes), tuple(f for f in files if f not in used))
 
 
-SUFFIXES = frozenset(suffix for kind in FORMATS.values() for suffix in kind.suffixes)
+def _suffixes() -> frozenset[str]:
+    return frozenset(suffix for kind in formats().values() for suffix in kind.suffixes)
 
 
 def _hidden(relative: Path) -> bool:
@@ -102,7 +103,7 @@ def _hidden(relative: Path) -> bool:
 
 def _is_recording(path: Path) -> bool:
     """By suffix; a text is one only if it holds events, for folders have notes and lists of labels too."""
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in _suffixes():
         return False
     if path.suffix.lower() not in (".csv", ".txt"):
         return True

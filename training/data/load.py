@@ -19,7 +19,7 @@ from training.data.cache import bin_items, cached, join, shown_images
 from training.data.emulated import emulate_mnist, film_sheets
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from training.data.own import list_own
-from training.data.recordings import RECORDED, digest
+from training.data.recordings import RECORDED, digest, recorded
 from training.data.separate import TEST_FRACTION
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
 
@@ -35,10 +35,10 @@ ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE
 
 def list_data(config: TrainConfig) -> Listing | ImageSet:
     """The data set of a run: a known name, or a folder of recordings or pictures."""
-    if config.data in RECORDED:
-        return RECORDED[config.data](Path(config.root))
     if config.data in IMAGES:
         return IMAGES[config.data](Path(config.root))
+    if config.data in recorded():
+        return recorded()[config.data](Path(config.root))
     if config.data == "imagenet":
         path, name = find_imagenet(Path(config.root)), "imagenet"
     else:

@@ -12,6 +12,7 @@ import numpy as np
 
 from encoders.events import EVENTS, Events, SensorSize, make_events, sanitise
 from encoders.kernels.readers import decode
+from encoders.plugins import extend
 from encoders.recordings.files import read_recording
 from encoders.recordings.format import RecordingError
 from training.data.sets import DataError, Item, Listing, MissingDataError, Window
@@ -154,6 +155,13 @@ RECORDED: dict[str, Callable[[Path], Listing]] = {
     "asldvs": list_asldvs,
 }
 """Sets of recordings by name."""
+
+
+def recorded() -> dict[str, Callable[[Path], Listing]]:
+    """RECORDED, with the sets of installed packages."""
+    extend("data", {Callable: RECORDED})
+    return RECORDED
+
 
 Read = tuple[Events, SensorSize]
 

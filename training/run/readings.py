@@ -22,7 +22,7 @@ from training.data.folders import read_folder
 from training.data.images import holds_pictures
 from training.data.load import DATA_NAMES, list_data
 from training.data.own import SPARSE
-from training.data.recordings import RECORDED, digest, read_item
+from training.data.recordings import digest, read_item, recorded
 from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 from training.data.windows import PACKET_US, starts
 from training.step.batches import evaluation_input
@@ -65,8 +65,8 @@ def read_set(classifier: Classifier, data: str, root: str = "data", layout: str 
     config = TrainConfig.of(
         data=data, root=root, height=contract.height, width=contract.width, channels=contract.channels % 2 * 1 or 3
     )
-    if data in RECORDED:
-        listing = RECORDED[data](Path(root))
+    if contract.kind == "events" and data in recorded():
+        listing = recorded()[data](Path(root))
         items = listing.test or listing.train
         return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items])
     if contract.kind == "events" and (data in DATA_NAMES or holds_pictures(Path(data))):

@@ -1,0 +1,115 @@
+"""Plug-ins: a foreign package, built and installed as its users would, adds one of each; broken ones only warn."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from encoders import plugins
+from encoders.recordings.format import Format
+from tests.support.processes import ROOT, in_fresh_process
+
+PACKAGE = ROOT / "tests" / "support" / "plugin_package"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """PYTHONPATH with the package installed, from its source, without a network."""
+    pytest.importorskip("setuptools", reason="setuptools builds the sample package: pip install 'spikesight[dev]'")
+    folder = tmp_path_factory.mktemp("plugin")
+    shutil.copytree(PACKAGE, folder / "source")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-index", "--no-deps"]
+    target = folder / "site"
+    done = subprocess.run(
+        [*pip, "--no-build-isolation", "--target", target, folder / "source"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return os.pathsep.join([str(target), str(ROOT)])
+
+
+USE = """
+from pathlib import Path
+import numpy as np, torch
+from encoders.events import SensorSize, make_events
+from encoders.recordings.files import read_recording, write_recording
+from encoders.sources.source import open_source
+from models.checkpoint import load, save
+from models.contract import Card, Contract
+from training.config import TrainConfig
+from training.data import list_data
+from training.network import build_network
+
+import sys
+assert "blinking_lights" not in sys.modules, "loaded before it is needed"
+for label, x in (("left", 2), ("right", 13)):
+    Path("corners", label).mkdir(parents=True)
+    for n in range(4):
+        t = np.arange(50) * 1000 + n
+        events = make_events(t, np.full(50, x), np.full(50, 8), t % 2 == 0)
+        write_recording(Path("corners", label, f"{n}.lights"), events, SensorSize(16, 16))
+read = read_recording("corners/left/0.lights")
+assert (read.format, len(read.events)) == ("lights", 50)
+listing = list_data(TrainConfig.of(data="corners", root="."))
+assert (listing.labels, len(listing.train)) == (("left", "right"), 8)
+with open_source("lights:") as source:
+    assert sum(len(packet) for packet in source.packets() if packet is not None) == 3
+assert sum(p.numel() for p in build_network(TrainConfig.of(network="lights-tiny"), 2).parameters())
+from blinking_lights import Mlp, MlpConfig
+contract = Contract("events", 2, 16, 16, 4, "binary", 16, 16, 5_000)
+torch.manual_seed(0)
+save("mlp", Mlp(MlpConfig(512)), Card(contract, ("left", "right")))
+print("used")
+"""
+SERVE = """
+from models.classifier import Classifier
+from encoders.recordings.files import read_recording
+from pathlib import Path
+recording = read_recording("corners/left/0.lights")
+classifier = Classifier.load(Path("mlp"))
+inputs = classifier.event_inputs(recording.events, recording.size)
+print(len(classifier.predict(inputs)), type(classifier.network).__name__)
+"""
+
+
+def test_a_foreign_package_adds_one_of_each_without_a_fork(path: str, tmp_path: Path) -> None:
+    def run(code: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+
+    used = run(USE)
+    assert used.stdout == "used\n", used.stderr
+    warned = [line for line in used.stderr.splitlines() if "plug-in" in line]
+    assert len(warned) == 3
+    assert "the plug-in nowhere of blinking-lights 1.2 is left out: AttributeError" in used.stderr
+    assert "the plug-in file of blinking-lights 1.2 is left out: that name is taken" in used.stderr
+    assert "blinking_lights:SIDE is a int, not a Callable" in used.stderr
+    served = run(SERVE)  # a new process: the checkpoint's kind alone leads to the package
+    assert served.stdout.split()[-1] == "Mlp", served.stderr
+
+
+def test_names_of_networks_are_listed(path: str) -> None:
+    code = "from app.cli import main; main(['models', '--json'])"
+    rows = json.loads(in_fresh_process(code, PYTHONPATH=path))["networks"]
+    assert "lights-tiny" in [row["name"] for row in rows]
+
+
+@pytest.mark.parametrize("module", ["no_such_module", "tests.support.broken_plugin"])
+def test_a_broken_plugin_costs_a_warning(
+    module: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    point = EntryPoint("theirs", f"{module}:FORMAT", "spikesight.formats")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == "spikesight.formats" else [])
+    monkeypatch.setattr(plugins, "_extended", set())
+    registry: dict[str, Format] = {}
+    for _ in range(2):
+        plugins.extend("formats", {Format: registry})
+    assert not registry
+    assert len(caplog.records) == 1
+    assert caplog.messages[0].startswith("the plug-in theirs of an unnamed package is left out: ")

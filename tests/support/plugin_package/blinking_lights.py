@@ -1,0 +1,79 @@
+"""A foreign package: a network, a file format, a source of events and a data set for Spikesight."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from encoders.events import EVENTS, Events, SensorSize, make_events
+from encoders.recordings.format import Format, Opened
+from encoders.sources.address import Address, SourceEnded
+from models.networks.resnet import ResNetConfig
+from models.neurons.config import NeuronConfig
+from models.neurons.layers import make_neuron, name_states
+from models.neurons.state import State
+from training.data.recordings import list_folder
+from training.data.sets import Listing, Window
+
+SIDE, MARK = 16, b"BLINKING LIGHTS\n"
+TINY = ResNetConfig("ms", depths=(1,), widths=(8,), pool="max")  # for train-dvs --network lights-tiny
+
+
+@dataclass(frozen=True)
+class MlpConfig:
+    inputs: int
+    hidden: int = 8
+    classes: int = 2
+    neuron: NeuronConfig = field(default_factory=NeuronConfig)
+
+
+class Mlp(nn.Module):
+    """One hidden layer of neurons and a linear read-out."""
+
+    def __init__(self, config: MlpConfig) -> None:
+        super().__init__()
+        self.config, self.enter = config, nn.Linear(config.inputs, config.hidden)
+        self.neuron, self.readout = make_neuron(config.neuron), nn.Linear(config.hidden, config.classes)
+        name_states(self)
+
+    def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        after = dict(state or {})
+        return self.readout(self.neuron(self.enter(x_seq.flatten(2)), after)), after
+
+
+MLP = (MlpConfig, Mlp)
+
+
+def open_lights(path: Path) -> Opened:
+    events = np.frombuffer(path.read_bytes()[len(MARK) :], EVENTS)
+    return Opened(SensorSize(SIDE, SIDE), iter([events]))
+
+
+def write_lights(path: Path, parts: Iterable[Events], size: SensorSize) -> None:  # noqa: ARG001
+    path.write_bytes(MARK + b"".join(part.tobytes() for part in parts))
+
+
+LIGHTS = Format((".lights",), open_lights, write_lights, mark=MARK)
+
+
+class Lamp:
+    """A pixel that blinks three times."""
+
+    def __init__(self, address: Address) -> None:
+        self.size, self.left = address.size() or SensorSize(SIDE, SIDE), 3
+
+    def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002
+        if not self.left:
+            raise SourceEnded
+        self.left -= 1
+        return make_events([1000 * (3 - self.left)], [4], [4], [True])
+
+    def close(self) -> None:
+        pass
+
+
+def list_corners(root: Path) -> Listing:
+    """corners/<left|right>/<n>.lights."""
+    return list_folder(root / "corners", "corners", SensorSize(SIDE, SIDE), Window(4, 5_000, SIDE, SIDE))
