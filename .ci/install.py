@@ -24,6 +24,7 @@ PIP_OPTIONS = ("--disable-pip-version-check", "install", "--only-binary=:all:")
 TEST_PACKAGES = {  # Debian's
     "chromium": "the browser tests",
     "firefox-esr": "the test of the page in Firefox",
+    "mosquitto": "the test of predictions sent to a broker",
     "libatomic1": "the tests of dv-processing",
 }
 ALONE = ("tonic>=1.6", "neurobench>=2.3")  # without expelliarmus, which they name, do not use, and has too few wheels

@@ -30,6 +30,7 @@ from service.page import routes as page
 from service.protocol_v2 import routes as v2_routes
 from service.runtime import Runtime
 from service.settings import Settings
+from service.sinks.delivery import Deliveries, Delivery, open_delivery
 from service.stream import cameras
 from service.stream.endpoint import stream
 from service.teach import routes as teach
@@ -45,22 +46,28 @@ NO_WISHES = Options()
 
 
 def create_app(
-    settings: Settings | None = None, classifiers: tuple[Classifier, ...] = (), sources: tuple[Source, ...] = ()
+    settings: Settings | None = None,
+    classifiers: tuple[Classifier, ...] = (),
+    sources: tuple[Source, ...] = (),
+    sinks: tuple[Delivery, ...] = (),
 ) -> FastAPI:
-    """The application. Models and cameras come from the settings when it starts, or are given."""
+    """The application. Models, cameras and sinks come from the settings when it starts, or are given."""
     settings = settings or Settings()
     runtime, looking = Runtime(settings, classifiers), cameras.Cameras()
     lessons = Lessons(runtime)
+    telling = Deliveries()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
-        looking.start(opened, runtime.registry, runtime.mailbox, settings.max_pending)
+        telling.start(sinks or tuple(open_delivery(address) for address in settings.sinks))
+        looking.start(opened, runtime, telling.post)
         yield
         runtime.draining = True
         await asyncio.to_thread(looking.close)
         lessons.close()
+        await asyncio.to_thread(telling.close)
         await runtime.stop()
 
     app = FastAPI(
@@ -76,6 +83,7 @@ def create_app(
     )
     app.state.runtime = runtime
     runtime.metrics.registry.register(looking)
+    runtime.metrics.registry.register(telling)
     app.add_middleware(FastPath, routes={"/v1/predict": lambda request: predicted(runtime, request)})
     app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
     app.add_middleware(Observer, metrics=runtime.metrics)

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     allowed_hosts: tuple[str, ...] = Field(default=(), description="further host names this service answers to")
     allowed_origins: tuple[str, ...] = Field(default=(), description="pages of other origins that may use the service")
     cameras: tuple[str, ...] = Field(default=(), description="event sources the service opens itself")
+    sinks: tuple[str, ...] = Field(default=(), description="where the cameras' predictions are sent")
+    sinks_every_step: bool = Field(default=False, description="send every step, not only changes of the steady label")
 
     max_body: int = Field(default=16 * MIB, ge=1, description="bytes of one request")
     max_message: int = Field(default=2 * MIB, ge=64, description="bytes of one WebSocket message")
@@ -62,7 +64,9 @@ class Settings(BaseSettings):
     log_format: str = Field(default="text", pattern="^(text|json)$", description="text or json")
 
     def check(self) -> None:
-        """Raise SettingsError where the service would be open to the network without a token."""
+        """Raise SettingsError where settings contradict each other, or let the network in without a token."""
+        if self.sinks and not self.cameras:
+            raise SettingsError("--to sends what the service's own cameras show: name one with --camera")
         if not is_loopback(self.host) and self.token is None and not self.insecure:
             raise SettingsError(
                 f"listening on {self.host} lets other machines in: set SPIKESIGHT_TOKEN, or say --insecure"

@@ -27,6 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--allow-origin", action="append", metavar="ORIGIN", help="a page of another origin that may use the service")
     add("--camera", action="append", metavar="SOURCE", help="an event source the service opens; repeat for several")
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
+    add("--to", action="append", metavar="SINK", help="send cameras' predictions: https://, mqtt://, file:; repeat")
+    add("--every-step", action="store_const", const=True, help="send every step, not only changes of the steady label")
     add("--max-batch", type=int, help="streams and images stepped together (8)")
     add("--max-queue", type=int, help="requests waiting or running (32)")
     add("--threads", type=int, help="threads of the model (1)")
@@ -44,12 +46,14 @@ def settings_from(args: argparse.Namespace) -> "Settings":
     from service.settings import Settings
 
     lists = {"models": args.model, "allowed_hosts": args.allow_host, "allowed_origins": args.allow_origin}
-    lists["cameras"] = args.camera
+    lists |= {"cameras": args.camera, "sinks": args.to}
     given: dict[str, object] = {name: tuple(values) for name, values in lists.items() if values}
     for name in ("host", "port", "token", "insecure", "save_to", "max_batch", "max_queue", "threads", "log_format"):
         value = getattr(args, name)
         if value is not None:
             given[name] = value
+    if args.every_step:
+        given["sinks_every_step"] = True
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -102,6 +106,7 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
     from models.shipped import find, names
     from service.api import create_app
     from service.http.server import serve
+    from service.sinks.delivery import open_delivery
 
     folders = [find(name) for name in settings.models]
     names(folders)
@@ -114,5 +119,13 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
         from service.cluster.ray_serve import serve_cluster
 
         return serve_cluster(settings, args.replicas, sock, args.ssl_certfile, args.ssl_keyfile, greeting)
+    sinks = tuple(open_delivery(address) for address in settings.sinks)
     sources = tuple(open_source(text) for text in settings.cameras)
-    return serve(create_app(settings, sources=sources), sock, settings, args.ssl_certfile, args.ssl_keyfile, greeting)
+    return serve(
+        create_app(settings, sources=sources, sinks=sinks),
+        sock,
+        settings,
+        args.ssl_certfile,
+        args.ssl_keyfile,
+        greeting,
+    )

@@ -18,6 +18,8 @@ from models.classifier import Classifier, Stepper
 from models.shipped import find, shipped
 from models.steps import Answer, Prediction
 from service import samples
+from service.sinks.delivery import Deliveries, open_delivery
+from service.sinks.report import Report
 from service.stream.session import Session
 
 DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipped sample.
@@ -44,6 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", type=float, default=0.0, metavar="HZ", help="noise events a second a pixel")
     parser.add_argument("--raw", action="store_true", help="no noise filter and no window that follows the drawing")
     parser.add_argument("--mirror", action="store_true", help="show the camera's picture like a mirror")
+    where = "send predictions: https://, mqtt://, file:; repeat for several"
+    parser.add_argument("--to", action="append", default=[], metavar="SINK", help=where)
+    parser.add_argument("--every-step", action="store_true", help="send every step, not only changes of the label")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so much of the source")
 
 
@@ -51,7 +56,10 @@ def run(args: argparse.Namespace) -> int:
     """Watch until the source ends or somebody quits."""
     source = open_source(args.source, loop=not args.no_window)
     classifier = Classifier.load(find(args.model or default_model(args.source)))
-    demo = Demo(classifier, source, args.threshold, args.noise, args.mirror, args.raw)
+    sinks = Deliveries()
+    sinks.start([open_delivery(address) for address in args.to])
+    report = Report(sinks.post, source.name, every_step=args.every_step)
+    demo = Demo(classifier, source, args.threshold, args.noise, args.mirror, args.raw, report)
     recorder = Recorder(args.record) if args.record else None
     try:
         if args.no_window:
@@ -60,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             with Window(f"Spikesight: {source.name}") as window:
                 watch_window(demo, window, args.seconds, recorder)
     finally:
+        sinks.close()
         if recorder:
             recorder.close()
     return 0
@@ -85,6 +94,7 @@ class Demo:
     noise_hz: float = 0.0
     mirror: bool = False
     raw: bool = False
+    report: Report | None = None
     paused: bool = False
     answer: Answer | None = None
     camera: np.ndarray | None = None
@@ -107,6 +117,8 @@ class Demo:
         for given in inputs:
             self.answer = self.stepper.step(given)
             predictions.append(self.answer.prediction)
+            if self.report is not None:
+                self.report.tell(self.classifier.name, self.answer)
         self._remember(predictions)
         return predictions
 

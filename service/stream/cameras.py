@@ -21,9 +21,11 @@ from models.steps import Answer, Input, Outcome
 from service.http.bodies import CameraBody, ErrorBody
 from service.http.errors import ServiceError, Stopped
 from service.http.logs import event
+from service.runtime import Runtime
 from service.scheduler.registry import Model, Registry
 from service.scheduler.threads import Mailbox
 from service.settings import SettingsError
+from service.sinks.report import Post, Report
 from service.stream.messages import PICTURE_EVENTS, Hello, Ticket
 from service.stream.protocol import Batch, StreamCore
 
@@ -72,8 +74,10 @@ class Viewer(Generic[T]):
 class Camera:
     """A source, its stream on the default model, and its viewers."""
 
-    def __init__(self, identity: str, source: Source, registry: Registry, mailbox: Mailbox, max_pending: int) -> None:
-        self.id, self.source, self.max_pending = identity, source, max_pending
+    def __init__(
+        self, identity: str, source: Source, registry: Registry, mailbox: Mailbox, max_pending: int, report: Report
+    ) -> None:
+        self.id, self.source, self.max_pending, self._report = identity, source, max_pending, report
         self._registry, self._mailbox = registry, mailbox
         self._viewers: set[Viewer[str | bytes]] = set()
         self._listeners: set[Viewer[NDArray]] = set()
@@ -106,12 +110,10 @@ class Camera:
         self._mailbox.post(call)
 
     def body(self) -> CameraBody:
-        """What clients see of it: of a file its name alone."""
-        address = self.source.address
-        name = f"file:{PurePath(address.target).name}" if address.kind == "file" else address.text
+        """What clients see of it."""
         return CameraBody(
             id=self.id,
-            source=name,
+            source=name_of(self.source),
             width=self.source.size.width,
             height=self.source.size.height,
             running=self.source.running,
@@ -172,6 +174,7 @@ class Camera:
         """One step's prediction to every viewer, with a picture of the events since the last one."""
         self._seq += 1
         core.sent(1)
+        self._report.tell(core.model.name, answer)
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
@@ -190,6 +193,12 @@ class Camera:
     def _end(self) -> None:
         for viewer in (*self._viewers, *self._listeners):
             viewer.end()
+
+
+def name_of(source: Source) -> str:
+    """What others are told of a source: of a file its name alone."""
+    address = source.address
+    return f"file:{PurePath(address.target).name}" if address.kind == "file" else address.text
 
 
 class CameraStream:
@@ -244,10 +253,12 @@ class Cameras(Collector):
     def __init__(self) -> None:
         self._by_id: dict[str, Camera] = {}
 
-    def start(self, sources: tuple[Source, ...], registry: Registry, mailbox: Mailbox, max_pending: int) -> None:
-        """Look through every source. Raises SettingsError."""
+    def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post) -> None:
+        """Look through every source, and post what is to be told of it. Raises SettingsError."""
+        settings = runtime.settings
         for number, source in enumerate(sources):
-            camera = Camera(str(number), source, registry, mailbox, max_pending)
+            report = Report(post, name_of(source), every_step=settings.sinks_every_step)
+            camera = Camera(str(number), source, runtime.registry, runtime.mailbox, settings.max_pending, report)
             camera.start()
             self._by_id[camera.id] = camera
 

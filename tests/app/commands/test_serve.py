@@ -24,6 +24,8 @@ def test_ways_out(capsys: pytest.CaptureFixture[str]) -> None:
         (["--port", "99999"], "port"),
         (["--host", "192.0.2.1", "--insecure"], "cannot listen"),
         (["--token", "short"], "16"),
+        (["--to", "file:x"], "--camera"),
+        (["--to", "nowhere", "--camera", "udp://127.0.0.1:9?size=8x8"], "no place to send to"),
     ):
         assert main(["serve", "--port", "0", *flags]) == 2
         assert says in capsys.readouterr().err

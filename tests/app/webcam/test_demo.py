@@ -1,6 +1,7 @@
 """`spikesight webcam`: every kind of source, lines or a window, and a video of it."""
 
 import itertools
+import json
 import socket
 import threading
 from pathlib import Path
@@ -54,6 +55,20 @@ def test_video_without_a_window(model: Path, video: Path, capsys: pytest.Capture
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 20
     assert all(" events " in line and line.endswith(" ms") for line in lines)
+
+
+def test_predictions_are_sent(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKESIGHT_QUEUES", str(tmp_path / "queues"))
+    every, changes = tmp_path / "every.jsonl", tmp_path / "changes.jsonl"
+    words = ["--source", "digit-3", "--model", str(model), "--no-window"]
+    assert run(*words, "--to", f"file:{every}", "--every-step") == 0
+    assert run(*words, "--to", f"file:{changes}") == 0
+    steps = [json.loads(line) for line in every.read_text().splitlines()]
+    labels = [step["label"] for step in steps]
+    assert [step["step"] for step in steps] == list(range(1, len(steps) + 1))
+    told = [json.loads(line) for line in changes.read_text().splitlines()] if changes.exists() else []
+    assert [message["label"] for message in told] == [label for label, _ in itertools.groupby(["", *labels])][1:]
+    assert {message["source"] for message in steps} == {"digit-3"}
 
 
 def test_sample_equals_the_classifiers_own_steps(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ from encoders.sources.source import Source
 from service.api import create_app
 from service.client import Client, ClientError, Picture, Prediction
 from service.settings import SettingsError
+from service.sinks.delivery import Delivery
+from service.sinks.disk_queue import DiskQueue
+from service.sinks.webhook import Webhook
 from tests.support.models import IMAGE_CONTRACT, tiny
+from tests.support.receiver import SECRET, Receiver
 from tests.support.servers import running, settings
 from tests.support.waiting import until
 
@@ -69,6 +74,20 @@ def port() -> Iterator[int]:
     app = create_app(settings(), (tiny(),), (source(100_000),))
     with running(app) as port:
         yield port
+
+
+def test_predictions_of_a_camera_are_sent_at_every_step(tmp_path: Path) -> None:
+    receiver = Receiver()
+    receiver.start()
+    delivery = Delivery("hook", Webhook(receiver.url, SECRET), DiskQueue(tmp_path / "q.sqlite3"))
+    app = create_app(settings(sinks_every_step=True), (tiny(),), (source(200, pause_after=200),), (delivery,))
+    with running(app):
+        receiver.wait_for(30)
+    receiver.stop()
+    assert [message["step"] for message in receiver.came[:30]] == list(range(1, 31)), "every step, in order"
+    assert {message["source"] for message in receiver.came} == {"udp://127.0.0.1:3333"}
+    assert {message["model"] for message in receiver.came} == {"tiny"}
+    assert delivery.n_sent == len(receiver.came)
 
 
 def test_cameras_are_listed(port: int) -> None:

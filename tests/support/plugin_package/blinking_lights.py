@@ -1,4 +1,4 @@
-"""A foreign package: a network, a file format, a source of events and a data set for Spikesight."""
+"""A foreign package: a network, a file format, a source of events, a data set and a sink for Spikesight."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from models.networks.resnet import ResNetConfig
 from models.neurons.config import NeuronConfig
 from models.neurons.layers import make_neuron, name_states
 from models.neurons.state import State
+from service.sinks.messages import Message
 from training.data.recordings import list_folder
 from training.data.sets import Listing, Window
 
@@ -77,3 +78,17 @@ class Lamp:
 def list_corners(root: Path) -> Listing:
     """corners/<left|right>/<n>.lights."""
     return list_folder(root / "corners", "corners", SensorSize(SIDE, SIDE), Window(4, 5_000, SIDE, SIDE))
+
+
+class Bell:
+    """bell:PATH: a dot in a file for every message."""
+
+    def __init__(self, address: str) -> None:
+        self.path = Path(address.removeprefix("bell:"))
+
+    def send(self, message: Message) -> None:  # noqa: ARG002
+        with self.path.open("a") as file:
+            file.write(".")
+
+    def close(self) -> None:
+        pass

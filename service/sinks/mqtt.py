@@ -1,0 +1,67 @@
+"""A broker of MQTT 3.1.1: each message published with QoS 1, and done with when the broker has acknowledged it."""
+
+import importlib
+from queue import Empty, SimpleQueue
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from service.sinks.messages import Message, SinkError, SinkLost
+
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+TIMEOUT_S = 10.0
+LEFT = -1  # in place of a message's number: the connection has ended
+
+
+class Mqtt:
+    """mqtt://[user:password@]host[:port]/topic. A connection that fails is given up and made anew for the next try."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._topic = unquote(parts.path.lstrip("/"))
+        if not parts.hostname or not self._topic or "+" in self._topic or "#" in address:
+            raise SinkError("a broker is mqtt://host:port/topic, and + and # have no place in a topic")
+        try:
+            self._host, self._port = parts.hostname, parts.port or PORTS[parts.scheme]
+        except ValueError:
+            raise SinkError(f"the port of the broker {parts.hostname} is no number up to 65535") from None
+        self._secure, self._user, self._password = parts.scheme == "mqtts", parts.username, parts.password
+        try:
+            self._library: Any = importlib.import_module("paho.mqtt.client")
+        except ImportError:
+            raise SinkError("mqtt:// needs paho-mqtt: pip install 'spikesight[mqtt]'") from None
+        self._client: Any = None
+        self._told: SimpleQueue[int] = SimpleQueue()  # numbers of messages that were acknowledged, and LEFT
+
+    def send(self, message: Message) -> None:
+        try:
+            self._client = self._client or self._connected()
+            number = self._client.publish(self._topic, message.body, qos=1).mid
+            while (told := self._told.get(timeout=TIMEOUT_S)) not in (number, LEFT):
+                pass
+        except (OSError, Empty) as error:
+            told, reason = LEFT, f"does not answer ({type(error).__name__})"
+        else:
+            reason = "has ended the connection, or refused it"
+        if told == LEFT:
+            self.close()
+            raise SinkLost(f"the broker {self._host} {reason}")
+
+    def _connected(self) -> Any:
+        told = self._told = SimpleQueue()  # of this connection alone
+        client = self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
+        if self._user is not None:
+            client.username_pw_set(unquote(self._user), unquote(self._password or ""))
+        if self._secure:
+            client.tls_set()
+        client.on_publish = lambda _client, _userdata, number, *_: told.put(number)
+        client.on_disconnect = lambda *_: told.put(LEFT)
+        client.connect_timeout = TIMEOUT_S
+        client.connect(self._host, self._port, keepalive=30)
+        client.loop_start()
+        return client
+
+    def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()

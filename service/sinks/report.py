@@ -1,0 +1,43 @@
+"""A stream's answers -> the records that its sinks are sent."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from models.steps import Answer
+
+Post = Callable[[dict[str, Any]], None]
+
+
+class Report:
+    """Tells `post` of every step, or of every change of the steady label."""
+
+    def __init__(self, post: Post, source: str, *, every_step: bool) -> None:
+        self._post, self._source, self._every_step = post, source, every_step
+        self._shown = ""
+
+    def tell(self, model: str, answer: Answer) -> None:
+        """One step's answer."""
+        changed, self._shown = answer.steady != self._shown, answer.steady
+        if changed or self._every_step:
+            self._post(record_of(self._source, model, answer))
+
+
+def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
+    """What is said of an answer.
+
+    `label` is the steady one, "" before there is one; `step_label` that of the read-out alone, which may flicker;
+    `probability` in [0, 1] of the best class; `time` of sending, `t_us` the source's own time, microseconds.
+    """
+    prediction = answer.prediction
+    return {
+        "source": source,
+        "model": model,
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "t_us": prediction.end_us,
+        "step": prediction.step,
+        "label": answer.steady,
+        "step_label": prediction.label,
+        "probability": round(prediction.probabilities[prediction.index], 4),
+        "known": None if prediction.known is None else round(prediction.known, 4),
+    }

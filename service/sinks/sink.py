@@ -1,0 +1,48 @@
+"""Sinks by one string each, and what every sink is to its delivery.
+
+    https://host/path       a webhook: one signed POST a message (http:// likewise)
+    mqtt://host:port/topic  a broker, QoS 1; mqtts:// over TLS; user:password@ before the host
+    file:PATH               JSON lines, appended
+
+Installed packages add others (`spikesight.sinks`): a name, which an address begins with, and a function from an address
+to a sink.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from encoders.plugins import extend
+from service.sinks.lines import Lines
+from service.sinks.messages import Message, SinkError
+from service.sinks.mqtt import Mqtt
+from service.sinks.webhook import Webhook
+
+
+class Sink(Protocol):
+    """What takes messages, one at a time and in order."""
+
+    def send(self, message: Message) -> None:
+        """Return once the message is taken. Raises SinkLost to be asked again later, SinkRefused never to be."""
+        ...
+
+    def close(self) -> None: ...
+
+
+OpenSink = Callable[[str], Sink]
+SINKS: dict[str, OpenSink] = {
+    "http": Webhook,
+    "https": Webhook,
+    "mqtt": Mqtt,
+    "mqtts": Mqtt,
+    "file": Lines,
+}
+
+
+def open_sink(address: str) -> Sink:
+    """A sink by its string; nobody need be there yet. Raises SinkError."""
+    kind, colon, _ = address.partition(":")
+    if kind not in SINKS:
+        extend("sinks", {Callable: SINKS})
+    if not colon or kind not in SINKS:
+        raise SinkError(f"'{address}' is no place to send to; choose from {', '.join(f'{name}:' for name in SINKS)}")
+    return SINKS[kind](address)

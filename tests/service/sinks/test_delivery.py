@@ -1,0 +1,162 @@
+"""Delivery: every message reaches a receiver that comes and goes, in order; what comes twice has the same id."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.sinks.delivery import MOST_UNKEPT, Deliveries, Delivery, open_delivery
+from service.sinks.disk_queue import FOLDER, DiskQueue, queue_path
+from service.sinks.messages import Message, SinkError
+from service.sinks.webhook import SECRET, Webhook
+from tests.support import receiver as receiving
+from tests.support.processes import in_fresh_process
+from tests.support.receiver import Receiver
+
+QUICK = (0.01,)
+
+
+@pytest.fixture(autouse=True)
+def _own_queues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path / "queues"))
+    monkeypatch.setenv(SECRET, receiving.SECRET)
+
+
+@pytest.fixture
+def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
+    made = Receiver(**getattr(request, "param", {}))
+    made.start()
+    yield made
+    made.stop()
+
+
+def deliver(to: Receiver) -> Delivery:
+    return Delivery("receiver", Webhook(to.url), DiskQueue(queue_path(to.url)), QUICK)
+
+
+@pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_no_message_is_lost_while_the_receiver_restarts_twice(count: int) -> None:
+    receiver = Receiver(cut_at=(count // 4, count // 2))
+    receiver.start()
+    delivery = deliver(receiver)
+    for part in range(4):
+        for n in range(count // 4):
+            delivery.post({"n": part * count // 4 + n})
+        if part in (1, 2):
+            with receiver.changed:
+                assert receiver.changed.wait_for(lambda cuts=part: receiver.cuts == cuts, receiving.PATIENCE_S)
+            receiver.stop()
+            receiver.start()
+    receiver.wait_for(count)
+    delivery.close()
+    receiver.stop()
+    assert receiver.distinct() == list(range(count)), "in order, none missing"
+    assert len(receiver.came) == count + 2, "the two that were cut came again, with their ids"
+    assert (delivery.n_sent, delivery.n_dropped) == (count, 0)
+
+
+def test_what_waits_outlives_a_killed_process(receiver: Receiver) -> None:
+    receiver.stop()
+    code = f"""
+import os
+from service.sinks.delivery import open_delivery
+delivery = open_delivery({receiver.url!r})
+for n in range(50):
+    delivery.post({{"n": n}})
+while delivery.n_waiting < 50:
+    os.sched_yield()
+print("kept", flush=True)
+os._exit(0)  # no thread is asked to end
+"""
+    assert in_fresh_process(code) == "kept"
+    receiver.start()
+    delivery = open_delivery(receiver.url)
+    receiver.wait_for(50)
+    delivery.close()
+    assert receiver.distinct() == list(range(50))
+
+
+def test_closing_while_nobody_is_there_keeps_what_was_posted(receiver: Receiver) -> None:
+    receiver.stop()
+    delivery = Delivery("receiver", Webhook(receiver.url), DiskQueue(queue_path(receiver.url)), (3600.0,))
+    delivery.post({"n": 1})
+    delivery.close()
+    queue = DiskQueue(queue_path(receiver.url))
+    assert len(queue) == 1
+    queue.close()
+
+
+@pytest.mark.parametrize("receiver", [{"statuses": (503, 401, 302, 422, 500)}], indirect=True)
+def test_refusals_are_dropped_and_faults_tried_again(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    delivery = deliver(receiver)
+    for n in range(3):
+        delivery.post({"n": n})
+    receiver.wait_for(2)
+    delivery.close()
+    assert receiver.distinct() == [1, 2], "the first was refused with 422 in the end"
+    assert (delivery.n_sent, delivery.n_dropped) == (2, 1)
+    assert caplog.messages[0] == "predictions to receiver wait: 127.0.0.1 answered 503"
+    assert "a prediction to receiver is dropped: 127.0.0.1 answered 422" in caplog.messages
+    assert "predictions to receiver go on after 1 failures" in caplog.messages
+
+
+def test_a_foreign_sink_that_fails_is_asked_again(tmp_path: Path) -> None:
+    taken, done = [], threading.Event()
+
+    class Moody:
+        def send(self, message: Message) -> None:
+            taken.append(message.id)
+            if len(taken) < 3:
+                raise KeyError("mood")
+            done.set()
+
+        def close(self) -> None:
+            pass
+
+    delivery = Delivery("moody", Moody(), DiskQueue(tmp_path / "q.sqlite3"), QUICK)
+    delivery.post({})
+    assert done.wait(receiving.PATIENCE_S)
+    delivery.close()
+    assert len(taken) == 3
+    assert len(set(taken)) == 1
+
+
+def test_a_disk_that_hangs_costs_memory_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go = threading.Event(), threading.Event()
+    queue = DiskQueue(tmp_path / "q.sqlite3")
+    put = queue.put
+
+    def slow(messages: list[Message]) -> int:
+        entered.set()
+        go.wait()
+        return put(messages)
+
+    monkeypatch.setattr(queue, "put", slow)
+    delivery = Delivery("slow", Webhook("http://127.0.0.1:1/", receiving.SECRET), queue, QUICK)
+    delivery.post({})
+    assert entered.wait(receiving.PATIENCE_S)
+    for _ in range(MOST_UNKEPT + 7):
+        delivery.post({})
+    assert delivery.n_dropped == 7
+    go.set()
+    delivery.close()
+
+
+def test_counts_are_metrics(receiver: Receiver) -> None:
+    deliveries = Deliveries()
+    deliveries.start([open_delivery(receiver.url)])
+    deliveries.post({"n": 0})
+    receiver.wait_for(1)
+    deliveries.close()
+    samples = {sample.name: sample for family in deliveries.collect() for sample in family.samples}
+    assert samples["spikesight_sink_sent_total"].value == 1
+    assert samples["spikesight_sink_waiting"].value == 0
+    assert samples["spikesight_sink_sent_total"].labels == {"sink": f"http://127.0.0.1:{receiver.port}/hook"}
+
+
+def test_two_processes_do_not_share_a_queue(receiver: Receiver) -> None:
+    delivery = open_delivery(receiver.url)
+    with pytest.raises(SinkError, match=r"another Spikesight sends from the queue .* SPIKESIGHT_QUEUES"):
+        open_delivery(receiver.url)
+    delivery.close()

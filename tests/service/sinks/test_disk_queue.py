@@ -1,0 +1,37 @@
+"""The queue on disk: in order, bounded, and what is no queue is said in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from service.sinks.disk_queue import DiskQueue
+from service.sinks.messages import Message, SinkError
+
+
+def messages(*ids: int) -> list[Message]:
+    return [Message(str(n), b"{}") for n in ids]
+
+
+def test_the_oldest_give_way(tmp_path: Path) -> None:
+    queue = DiskQueue(tmp_path / "a" / "q.sqlite3", most=10)
+    assert queue.put(messages(*range(8))) == 0
+    assert queue.put(messages(*range(8, 15))) == 5
+    kept = queue.first(100)
+    assert [message.id for _, message in kept] == [str(n) for n in range(5, 15)]
+    queue.done(kept[0][0])
+    queue.done(kept[0][0])
+    assert len(queue) == 9
+    queue.close()
+    again = DiskQueue(tmp_path / "a" / "q.sqlite3", most=10)
+    assert [message.id for _, message in again.first(2)] == ["6", "7"]
+    again.close()
+
+
+def test_a_file_that_is_no_queue(tmp_path: Path) -> None:
+    path = tmp_path / "q.sqlite3"
+    path.write_bytes(b"no database " * 1000)
+    with pytest.raises(SinkError, match="is damaged: move it away"):
+        DiskQueue(path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match=r"cannot be written .* SPIKESIGHT_QUEUES"):
+        DiskQueue(tmp_path / "file" / "q.sqlite3")
