@@ -3,13 +3,14 @@
 #   make serve TORCH=cpu               the same with PyTorch's small build, for machines without a GPU
 #   make test                          everything that must hold: lint, types, imports, tests, the wheel
 #   make demo                          a recording classified in the terminal, no camera needed
+#   make release                       the wheels of all systems into dist/, checked; nothing is published
 #   make lint, make bench, make docs, make clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test demo lint types imports unit wheel bench docs clean
+.PHONY: serve test demo lint types imports unit wheel release bench docs clean
 
 serve: $(VENV)/.installed
 	$(BIN)/spikesight serve --save-to runs/taught
@@ -34,6 +35,9 @@ unit: $(VENV)/.dev
 
 wheel: $(VENV)/.dev
 	$(BIN)/python .ci/check_wheel.py
+
+release: $(VENV)/.dev
+	$(BIN)/python .ci/release.py
 
 bench: $(VENV)/.dev
 	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))) serving.load; do $(BIN)/python -m benchmarks.$$name || exit 1; done
