@@ -32,6 +32,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "emulate": ("app.recordings.emulate", "images or a video into recordings of events"),
     },
     "installation": {
+        "cameras": ("app.commands.cameras", "event cameras and webcams that are plugged in"),
         "doctor": ("app.commands.doctor", "look at this installation and say how to mend what is missing"),
     },
 }

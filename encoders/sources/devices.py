@@ -24,7 +24,11 @@ NO_CAMERA = (
 
 
 class EventcvDriver:
-    """A camera on USB through EventCV: Prophesee EVK3 and EVK4, CenturyArks, DVXplorer, DAVIS346."""
+    """A camera on USB through EventCV: Prophesee EVK3 and EVK4, CenturyArks, DVXplorer, DAVIS346.
+
+    Options: rate=EVENTS_A_SECOND and roi=LEFT,TOP,WIDTH,HEIGHT on the chip of Prophesee's sensors; bias=adaptive, which
+    keeps the event rate where the scene began (Nair et al. 2024; EVK4 and DAVIS346).
+    """
 
     def __init__(self, address: Address, library: Any = None) -> None:
         library = library or library_of("eventcv", "a USB event camera", "cameras")
@@ -32,6 +36,12 @@ class EventcvDriver:
         options: dict[str, Any] = {"dt_ms": PACKET_MS}
         if address.options.get("rate"):
             options["max_event_rate"] = address.number("rate", 0)
+        if "roi" in address.options:
+            options["roi"] = region(address)
+        if "bias" in address.options:
+            if address.options["bias"] != "adaptive":
+                raise SourceError(f"bias in '{address.text}' can be adaptive, nothing else")
+            options["adaptive_bias"] = True
         try:
             self._camera = library.stream(serial, **options)
         except Exception as error:  # the library's own texts say nothing ("Other error")
@@ -70,6 +80,16 @@ class EventcvDriver:
 
     def close(self) -> None:
         self._camera.close()
+
+
+def region(address: Address) -> tuple[int, int, int, int]:
+    """The option roi: left, top, width and height in pixels. Raises SourceError."""
+    parts = address.options["roi"].split(",")
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 6]
+    if len(parts) != 4 or len(numbers) != 4 or 0 in numbers[2:]:
+        raise SourceError(f"roi in '{address.text}' is LEFT,TOP,WIDTH,HEIGHT in pixels")
+    left, top, width, height = numbers
+    return left, top, width, height
 
 
 class DvCameraDriver:

@@ -58,6 +58,16 @@ def test_a_usb_camera(text: str) -> None:
     assert library.asked.get("max_event_rate") == (5e6 if "rate" in text else None)
 
 
+def test_what_is_set_on_the_camera() -> None:
+    library = eventcv_stand_in([])
+    devices.EventcvDriver(parse("prophesee?roi=320,180,640,360&bias=adaptive"), library)
+    assert library.asked["roi"] == (320, 180, 640, 360)
+    assert library.asked["adaptive_bias"] is True
+    for text in ("roi=1,2,3", "roi=1,2,0,4", "roi=1,2,3,-4", "roi=1,2,3,x", "roi=", "bias=low"):
+        with pytest.raises(SourceError, match=text.partition("=")[0]):
+            devices.EventcvDriver(parse(f"prophesee?{text}"), library)
+
+
 def test_no_camera_says_what_to_do() -> None:
     with pytest.raises(SourceError, match=r"No event camera found. Plugged in\? On Linux install the udev rules"):
         devices.EventcvDriver(parse("prophesee"), eventcv_stand_in([], cameras=[]))

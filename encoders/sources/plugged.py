@@ -1,0 +1,59 @@
+"""Which cameras are plugged in, as far as the drivers that are installed can tell; none is opened but a webcam."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from encoders.sources.address import SourceError, library_of
+from encoders.sources.devices import NO_CAMERA
+
+VIDEO_DEVICES = "/sys/class/video4linux"  # Linux's list of webcams
+
+
+class Plugged(NamedTuple):
+    """One camera: the source's string that opens it, its name, and the driver that sees it."""
+
+    source: str
+    name: str
+    driver: str
+
+
+def plugged_in(libraries: Mapping[str, Any] | None = None) -> tuple[list[Plugged], list[str]]:
+    """Every camera that is seen, and sentences on what could not be asked. `libraries` stand in for the real ones."""
+    found, remarks = list(_webcams(Path(VIDEO_DEVICES))), []
+    for name, look in (("eventcv", _eventcv), ("dv_processing", _dv_processing)):
+        try:
+            library = (
+                libraries[name] if libraries and name in libraries else library_of(name, "a USB camera", "cameras")
+            )
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                found += [camera for camera in look(library) if camera.source not in {other.source for other in found}]
+            remarks += [str(warning.message) for warning in told]
+        except SourceError as error:
+            remarks.append(str(error))
+        except Exception as error:  # a foreign library may raise anything
+            remarks.append(f"{name} could not be asked: {type(error).__name__}: {error}")
+    if not any(camera.driver != "webcam" for camera in found):
+        remarks.insert(0, NO_CAMERA)
+    return found, remarks
+
+
+def _eventcv(library: Any) -> Iterator[Plugged]:
+    for camera in library.list_cameras():
+        yield Plugged(f"usb:{camera['serial']}", str(camera["name"]), "EventCV")
+
+
+def _dv_processing(library: Any) -> Iterator[Plugged]:
+    """Names of the form DVXplorer_DXA00080; its driver opens the first one."""
+    for name in map(str, library.io.camera.discover()):
+        yield Plugged("inivation", name, "dv-processing")
+
+
+def _webcams(folder: Path) -> Iterator[Plugged]:
+    for device in sorted(folder.glob("video[0-9]*")):
+        name = device / "name"
+        if (device / "index").is_file() and (device / "index").read_text().strip() != "0":
+            continue  # a second node of the same webcam, for metadata
+        yield Plugged(f"webcam:{device.name[5:]}", name.read_text().strip() if name.is_file() else "", "webcam")
