@@ -41,6 +41,11 @@ class LessonStream(Live):
             self.lesson.followers.discard(self.follow)
             self.lesson.used = time.monotonic()
 
+    def greet(self) -> None:
+        """The answer to hello, and what happened while nobody listened."""
+        super().greet()
+        self.follow(self.lesson.body())
+
     def ends(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on until the stream is over."""
         return super().ends() if self.camera is None else [*super().ends(), self.look(self.camera)]

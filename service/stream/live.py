@@ -36,7 +36,7 @@ class Live:
     async def run(self) -> None:
         """Until the client leaves or breaks a rule. Raises Ended."""
         self.restore()
-        self.say([self.core.ready()])
+        self.greet()
         tasks = [asyncio.create_task(end) for end in self.ends()]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -46,6 +46,10 @@ class Live:
             await end_all(tasks)
         if self.end is not None:
             raise self.end
+
+    def greet(self) -> None:
+        """The answer to hello."""
+        self.say([self.core.ready()])
 
     def ends(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on until the stream is over."""

@@ -60,6 +60,7 @@ def show(stream: Stream, label: str, seed: int, later_us: int) -> None:
 def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, lesson: RemoteLesson) -> None:
     with client.stream(lesson=lesson.id, picture=True, **SIZE) as stream:
         assert stream.ready["labels"] == ["untaught"]
+        hear(stream, lambda m: isinstance(m, LessonBody) and not m.ready, "the state at once")
         later = 0
         for seed in range(2):
             for label in ("lying", "standing"):
@@ -89,7 +90,7 @@ def test_what_hardly_moves_is_no_example(client: Client, lesson: RemoteLesson) -
         events = moving("lying", 0, 2)
         for packet in packets("lying", 0, 2, 0):
             stream.send_events(packet[:: len(events) // 8])
-        told = hear(stream, lambda m: isinstance(m, LessonBody), "that it is still")
+        told = hear(stream, lambda m: isinstance(m, LessonBody) and m.quiet, "that it is still")
         assert isinstance(told, LessonBody)
         assert told.quiet
         assert told.classes == []
