@@ -33,9 +33,14 @@ up of paper without ink, cloth and people misses its goals: the network knows di
 yet.
 """
 MOTIONS = """
-Trained on drawn objects only, with seeds that the test recordings do not share. Shuffled in time the same events
-leave half: the order is what it reads. On video (windows of clips that move clearly one way by optical flow, nine
-answers to choose from) it takes a quarter of the downward motions for `pull`.
+Trained on drawn objects and on films of cut-outs (no photograph among them), with seeds that the test recordings do not
+share. The order of the steps is what it reads: the same events shuffled in time tell less. Before a webcam (640 x 480,
+cut-outs of photographs over photographs, noise of 2.5 grey values, dark rooms too; none of the photographs was trained
+or tuned on) the fewest right are `clockwise` with seed 101, 3 of 5, and `push` with seed 102, 2 of 5; a still scene was
+`nothing` in each, which counts as wrong. Of 10 shaken cameras 4 are `still` and 2 `unknown`; of 10 empty rooms 8 are
+`still`, the others `nothing`. The weights before the films, behind the same sum of pixels: 33 of 45 and no shaken
+camera (seed 101); without that sum 5 of 45 (seed 1, other photographs). `clockwise` and `counter-clockwise` are both rotation in place and travel on a circle. Video:
+windows of clips that move clearly one way by optical flow, nine answers to choose from.
 """
 IMAGES = """
 All test images, read once by each run. MNIST: 6,000 training images chose the epoch; `mnist-four` goes on from
@@ -151,13 +156,15 @@ def images() -> Iterator[str]:
 
 
 def motions() -> Iterator[str]:
-    yield of_runs("`motions`, shipped: drawn recordings", "motions", "recipes `motions`, then `motions_sparse`")
+    yield of_runs("`motions`, shipped: drawn recordings", "motions", "recipes `motions`, `motions_sparse`, `motions_filmed`")
     yield once("the same shuffled in time", "24", "motions-shuffled", "`python -m benchmarks.motions`")
     yield once(
         "as one stream, membranes never reset", "", "motions-stream", "`python -m benchmarks.motions --count 56`"
     )
     video = "`python -m benchmarks.motions --videos <folder>`"
     yield once("real video: 64 windows of 21 clips", "24", "motions-video", video)
+    command = "`python -m benchmarks.real_input --root <data> --only motions --seed 101` (and 102)"
+    yield once("before a webcam: 5 clips of each motion, two seeds", "24", "motions-webcam", command)
 
 
 def conversion() -> Iterator[str]:
