@@ -39,8 +39,8 @@ cut-outs of photographs over photographs, noise of 2.5 grey values, dark rooms t
 or tuned on) the fewest right are `clockwise` with seed 101, 3 of 5, and `push` with seed 102, 2 of 5; a still scene was
 `nothing` in each, which counts as wrong. Of 10 shaken cameras 4 are `still` and 2 `unknown`; of 10 empty rooms 8 are
 `still`, the others `nothing`. The weights before the films, behind the same sum of pixels: 33 of 45 and no shaken
-camera (seed 101); without that sum 5 of 45 (seed 1, other photographs). `clockwise` and `counter-clockwise` are both rotation in place and travel on a circle. Video:
-windows of clips that move clearly one way by optical flow, nine answers to choose from.
+camera (seed 101); without that sum 5 of 45 (seed 1, other photographs). `clockwise` and `counter-clockwise` are both
+rotation in place and travel on a circle. Video: windows of clips that move clearly one way by optical flow.
 """
 IMAGES = """
 All test images, read once by each run. MNIST: 6,000 training images chose the epoch; `mnist-four` goes on from
@@ -156,7 +156,9 @@ def images() -> Iterator[str]:
 
 
 def motions() -> Iterator[str]:
-    yield of_runs("`motions`, shipped: drawn recordings", "motions", "recipes `motions`, `motions_sparse`, `motions_filmed`")
+    yield of_runs(
+        "`motions`, shipped: drawn recordings", "motions", "recipes `motions`, `motions_sparse`, `motions_filmed`"
+    )
     yield once("the same shuffled in time", "24", "motions-shuffled", "`python -m benchmarks.motions`")
     yield once(
         "as one stream, membranes never reset", "", "motions-stream", "`python -m benchmarks.motions --count 56`"
