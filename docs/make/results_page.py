@@ -40,7 +40,8 @@ or tuned on) the fewest right are `clockwise` with seed 101, 3 of 5, and `push` 
 `nothing` in each, which counts as wrong. Of 10 shaken cameras 4 are `still` and 2 `unknown`; of 10 empty rooms 8 are
 `still`, the others `nothing`. The weights before the films, behind the same sum of pixels: 33 of 45 and no shaken
 camera (seed 101); without that sum 5 of 45 (seed 1, other photographs). `clockwise` and `counter-clockwise` are both
-rotation in place and travel on a circle. Video: windows of clips that move clearly one way by optical flow.
+rotation in place and travel on a circle. Video: windows of clips that move clearly one way by optical flow. As one
+stream the weights before were right in 475 of 504: that much the films cost.
 """
 IMAGES = """
 All test images, read once by each run. MNIST: 6,000 training images chose the epoch; `mnist-four` goes on from
