@@ -90,7 +90,9 @@ class Served:
     def finish(self) -> str:
         """Wait for the end; everything it logged."""
         self.process.communicate(timeout=PATIENCE_S)
-        return self.log()
+        logged = self.log()
+        self._errors.close()
+        return logged
 
     def children(self) -> list[str]:
         """Process ids of its children; empty where there is no /proc."""
