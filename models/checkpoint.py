@@ -23,8 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from encoders.plugins import extend
-from models.contract import Card, CheckpointError
+from models.contract import Card, CheckpointError, Contract
 from models.known import Known
+from models.known.conformal import Conformal
 from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.networks.taught import TaughtConfig, TaughtNetwork
@@ -32,7 +33,7 @@ from models.networks.taught import TaughtConfig, TaughtNetwork
 FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-KNOWN = "known."  # what the names of its tensors begin with
+KNOWN, CONFORMAL = "known.", "conformal."  # what the names of their tensors begin with
 T = TypeVar("T")
 
 
@@ -112,10 +113,9 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": _written(card)}  # type: ignore[call-overload]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    if card.known is not None:
-        tensors |= {
-            KNOWN + name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in card.known.state().items()
-        }
+    for prefix, judge in ((KNOWN, card.known), (CONFORMAL, card.conformal)):
+        if judge is not None:
+            tensors |= {prefix + n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in judge.state().items()}
     partial = folder / f".{WEIGHTS}.{os.getpid()}"
     save_file(tensors, partial)
     document["sha256"] = sha256_of(partial)
@@ -133,12 +133,33 @@ def sha256_of(path: Path) -> str:
 
 def _written(card: Card) -> dict[str, Any]:
     """The card's fields that config.json holds."""
-    return {name: value for name, value in asdict(replace(card, known=None)).items() if name != "known"}
+    fields = asdict(replace(card, known=None, conformal=None))
+    return {name: value for name, value in fields.items() if name not in ("known", "conformal")}
+
+
+def _taken(tensors: dict[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
+    """Take the tensors whose names begin so out of a checkpoint's."""
+    return {name.removeprefix(prefix): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(prefix)}
+
+
+def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal | None:
+    """Take what commitments are judged by out of a checkpoint's tensors. Raises CheckpointError."""
+    state = _taken(tensors, CONFORMAL)
+    if not state:
+        return None
+    try:
+        found = Conformal.from_state(state)
+        wrong = [us for us, trials in found.trials.items() if len(trials.temperature) != contract.at(us / 1000).steps]
+    except ValueError as error:
+        raise CheckpointError(f"{WEIGHTS}: what commitments are judged by: {error}") from None
+    if wrong:
+        raise CheckpointError(f"{WEIGHTS}: commitments at {wrong[0] / 1000:g} ms are for windows of another length")
+    return found
 
 
 def _known_of(tensors: dict[str, Tensor], horizon: int) -> Known | None:
     """Take what `known` is judged by out of a checkpoint's tensors. Raises CheckpointError."""
-    state = {name.removeprefix(KNOWN): tensors.pop(name).numpy() for name in list(tensors) if name.startswith(KNOWN)}
+    state = _taken(tensors, KNOWN)
     if not state:
         return None
     try:
@@ -207,7 +228,7 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     kind, config, card = _read_document(document)
     tensors = _tensors(Path(folder) / WEIGHTS, document.get("sha256"))
     network = NETWORK_KINDS[kind][1](config)
-    known = _known_of(tensors, card.contract.horizon)
+    known, conformal = _known_of(tensors, card.contract.horizon), _conformal_of(tensors, card.contract)
     expected = network.state_dict()
     if set(tensors) != set(expected):
         raise CheckpointError(f"{WEIGHTS} does not hold the tensors of the network that {CONFIG} describes")
@@ -219,4 +240,4 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     network.load_state_dict(tensors)
     if len(card.labels) != config.classes:
         raise CheckpointError(f"{len(card.labels)} labels for {config.classes} classes")
-    return network.eval(), replace(card, known=known)
+    return network.eval(), replace(card, known=known, conformal=conformal)

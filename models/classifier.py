@@ -32,13 +32,14 @@ from models.energy.metering import DenseMeter, Meter, dense_macs
 from models.engine.calibrate import calibrated
 from models.engine.engine import Engine, why_not
 from models.known import CAMERA, RECORDED
+from models.known.conformal import ERROR_RATE, Trials
 from models.known.rates import Rates
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.taught import TaughtNetwork, Watch
 from models.neurons.layers import at_pace, spikes_at_all
 from models.neurons.state import State, split_state, stack_states, zero_state
 from models.shipped import name_of
-from models.steps import Answer, Input, Outcome, Prediction, Rest, Steady, Step, Track
+from models.steps import Answer, Input, Outcome, Prediction, Promise, Rest, Steady, Step, Track
 
 Origin = Literal["direct", "converted", "ann"]
 """How a network came to be: trained with its spikes, converted from an ANN, or an ANN itself (rectifiers, no state)."""
@@ -194,9 +195,16 @@ class Classifier:
         """The state of n streams before their first step."""
         return {key: tensor.expand(n, *tensor.shape[1:]).clone() for key, tensor in self._zero.items()}
 
-    def track(self, steady: Steady | None = None) -> Track:
-        """The read-out's side of a new stream."""
-        return Track(self.labels, self.contract.horizon, self.known, steady)
+    @property
+    def trials(self) -> Trials | None:
+        """What commitments at this bin are judged by; None where nothing was calibrated for it."""
+        conformal = self.card.conformal
+        return None if conformal is None else conformal.trials.get(self.contract.bin_us)
+
+    def track(self, steady: Steady | None = None, error_rate: float = ERROR_RATE) -> Track:
+        """The read-out's side of a new stream, which commits itself where it errs at most so often."""
+        promise = None if self.trials is None else Promise(self.trials, error_rate)
+        return Track(self.labels, self.contract.horizon, self.known, steady, promise)
 
     def rest(self) -> Rest:
         """What wakes the network in a new stream of events; never, for a model that does not know what nothing is."""

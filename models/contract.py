@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from models.known import Known
+from models.known.conformal import Conformal
 
 
 class CheckpointError(ValueError):
@@ -110,3 +111,4 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
     known: Known | None = field(default=None, compare=False)  # beside the weights in their file, not in config.json
+    conformal: Conformal | None = field(default=None, compare=False)  # likewise

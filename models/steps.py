@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.known import KEPT, NOTHING, RECORDED, UNKNOWN, Judged, Known, softmax
+from models.known.conformal import Commitment, Evidence, Trials
 from models.known.score import loops
 from models.neurons.state import State
 
@@ -80,6 +81,11 @@ class Prediction:
     latency_ms: float  # time the step took to compute
     logits: tuple[float, ...]  # of this step alone
     known: float | None = None  # in [0, 1]: how familiar the input is (models/known); None: the model cannot tell
+    committed: str | None = None  # the label that this window may be held for (models/known/conformal.py)
+    set: tuple[str, ...] | None = (
+        None  # labels that are possible, the likeliest first; None: not calibrated at this bin
+    )
+    risk: float | None = None  # the least error rate at which one label would be left
 
 
 FIRST, OTHER = 2.0, 4.0
@@ -194,16 +200,29 @@ class Answer(NamedTuple):
     total_synops: int
 
 
+class Promise(NamedTuple):
+    """What a stream commits itself by, and how often it may err."""
+
+    trials: Trials
+    error_rate: float  # in (0, 1)
+
+
 class Track:
     """The read-out's side of a stream: outcomes in, answers out."""
 
     def __init__(
-        self, labels: tuple[str, ...], horizon: int, known: Known | None = None, steady: Steady | None = None
+        self,
+        labels: tuple[str, ...],
+        horizon: int,
+        known: Known | None = None,
+        steady: Steady | None = None,
+        promise: Promise | None = None,
     ) -> None:
         self.labels, self.known = labels, known
         self.readout = Readout(horizon)  # of logits, then rates and the count of active inputs where `known` is judged
         self.width = len(labels) + (0 if known is None else known.width + 1)
         self.steady = replace(steady or Steady(), inertia=max(horizon, LEAST_INERTIA))
+        self.promise, self.evidence = promise, Evidence()
         self.spikes = self.synops = 0
         self.kind = RECORDED  # of the newest input
 
@@ -219,14 +238,31 @@ class Track:
             raise SessionError("the values are too large for this model")
         if inputs[0].reset:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
-            self.spikes = self.synops = 0
+            self.spikes, self.synops, self.evidence = 0, 0, Evidence()
         self.kind, values = inputs[-1].kind, outcome.logits
         if self.known is not None:
             active = np.array([[np.count_nonzero(given.x)] for given in inputs], np.float32)
             values = np.concatenate([values, outcome.rates, active], 1)
-        self.readout = self.readout.push(values)
+        self._take(values)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
+
+    def _take(self, values: NDArray[np.float32]) -> None:
+        """The steps' values [k, V] into the read-out, one after another where each is evidence."""
+        if self.promise is None:
+            self.readout = self.readout.push(values)
+            return
+        for n in range(len(values)):
+            self.readout = self.readout.push(values[n : n + 1])
+            assert self.logits is not None
+            self.evidence = self.evidence.push(self.promise.trials, self.logits, self.readout.seen)
+
+    def commitment(self, judged: Judged) -> Commitment | None:
+        """What may be said after the step that was absorbed last; nothing of what is unknown or nothing is a label."""
+        if self.promise is None:
+            return None
+        found = self.evidence.commitment(self.promise.trials, self.labels, self.promise.error_rate)
+        return found._replace(committed=None) if judged.nothing or judged.known < KEPT else found
 
     def judge(self) -> Judged:
         """What the steps of the read-out are taken for; at least one step was absorbed."""
@@ -255,6 +291,8 @@ class Track:
             tuple(outcome.logits[-1].tolist()),
             None if self.known is None else judged.known,
         )
+        if (found := self.commitment(judged)) is not None:
+            prediction = replace(prediction, committed=found.committed, set=found.set, risk=found.risk)
         shown = self.steady.label(self.labels)
         return Answer(prediction, shown, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)
 

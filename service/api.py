@@ -160,12 +160,13 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Le
         logits: Annotated[bool, Query(description="add the logits")] = False,
         steps: Annotated[bool, Query(description="add the answer after every step")] = False,
         confidence: Annotated[float | None, Query(gt=0, lt=1, description="stop once this sure")] = None,
+        error_rate: Annotated[float | None, Query(gt=0, lt=1, description="stop once committed at this rate")] = None,
         raw: Annotated[bool, Query(description="recordings as they are: no noise filter, no window")] = False,
         bin_ms: Annotated[float | None, Query(gt=0, le=1000, description="length of a step")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
         del name  # read with the body
-        return await predicted(runtime, request, model, Options(logits, steps, confidence, raw), bin_ms)
+        return await predicted(runtime, request, model, Options(logits, steps, confidence, error_rate, raw), bin_ms)
 
     @app.get("/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody)
     async def get_models() -> ModelsBody:

@@ -66,6 +66,9 @@ class Prediction:
     dropped: int
     reset: bool
     known: float | None = None  # None: the model was not calibrated
+    committed: str | None = None  # the label that is left at the hello's error_rate
+    set: list[str] | None = None  # labels that are possible, the likeliest first; None: not calibrated at this bin
+    risk: float | None = None  # the least error rate at which one label would be left
     window: list[float] | None = None  # left, top and side of what is looked at, pixels; None: all, or nothing yet
     events_in: int = 0  # since the stream began
     events_kept: int = 0  # of these by the noise filter
@@ -159,12 +162,14 @@ class Client:
         logits: bool = False,
         steps: bool = False,
         confidence: float | None = None,
+        error_rate: float | None = None,
         bin_ms: float | None = None,
     ) -> PredictBody:
         """The answer to an image or recording, a file or its bytes (then `name` tells N-MNIST's .bin)."""
         if isinstance(sample, Path):
             sample, name = sample.read_bytes(), sample.name
-        wanted = {"model": model, "name": name, "confidence": confidence, "bin_ms": bin_ms}
+        wanted: dict[str, Any] = {"model": model, "name": name, "confidence": confidence}
+        wanted |= {"error_rate": error_rate, "bin_ms": bin_ms}
         given: dict[str, Any] = {key: value for key, value in wanted.items() if value != ""}
         path = "/v1/predict" + query(**given, logits="1" if logits else None, steps="1" if steps else None)
         return PredictBody.model_validate_json(self._ask("POST", path, sample, "application/octet-stream"))

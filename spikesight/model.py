@@ -8,6 +8,7 @@ import numpy as np
 from encoders.events import SensorSize
 from encoders.sample import Sample, read_sample
 from models.classifier import Classifier, Stepper
+from models.known.conformal import ERROR_RATE
 from models.shipped import DEFAULT_MODEL, find, shipped
 from models.steps import Prediction
 
@@ -49,20 +50,23 @@ class Model:
         """The answer after every step of what `predict` takes."""
         return self.classifier.predict(self.classifier.inputs(_sample(what, size)))
 
-    def stream(self, source: str, *, bin_ms: float | None = None) -> Iterator[Prediction]:
+    def stream(
+        self, source: str, *, bin_ms: float | None = None, error_rate: float = ERROR_RATE
+    ) -> Iterator[Prediction]:
         """The predictions of something that goes on, one a step, until it ends; its membranes live as long.
 
         `source` is what `spikesight webcam --source` takes: a video, a recording, a shipped sample (`digit-3`), or a
         live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`). `bin_ms` is a step's length, for models
-        of events from the shortest to the longest in `bins_ms`; the trained one without. Raises SourceError; ValueError
-        where the model takes images and events come, or another bin.
+        of events from the shortest to the longest in `bins_ms`; the trained one without. `error_rate` in (0, 1) is how
+        often what a prediction is `committed` to may be wrong. Raises SourceError; ValueError where the model takes
+        images and events come, or another bin.
         """
         from app.webcam.sources import inputs_of, open_source
         from service.stream.session import Session
 
         classifier = self.classifier if bin_ms is None else self.classifier.at(bin_ms)
         opened = open_source(source)
-        session = Session(classifier, opened.sensor)
+        session = Session(classifier, opened.sensor, error_rate=error_rate)
         stepper = Stepper(classifier, session.track)
         for glimpse in opened.glimpses:
             for given in inputs_of(session, glimpse):

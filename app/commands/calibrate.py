@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from models.checkpoint import load, save
     from models.shipped import find
     from training.data import load_data
+    from training.run.commitments import committed
     from training.run.known import calibrated
 
     folder = find(args.model)
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     print("calibrating ...", flush=True)
     known, measured = calibrated(network, data)
     metrics = {**card.metrics, "known": measured}
-    save(args.to or folder, network, replace(card, known=known, metrics=metrics))
+    card = replace(card, known=known, metrics=metrics)
+    save(args.to or folder, network, replace(card, conformal=committed(network, card, data)))
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "
         f"temperature {measured['temperature']}, expected calibration error "

@@ -28,22 +28,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP, TIFF) and recordings")
     parser.add_argument("--model", metavar="NAME|FOLDER", help="a shipped model or a checkpoint folder")
     parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
+    parser.add_argument(
+        "--error-rate", type=float, metavar="E", help="stop once committed: wrong at most for this share of recordings"
+    )
     parser.add_argument("--steps", action="store_true", help="one line a step, not only the last")
     parser.add_argument("--json", action="store_true", help="one line of JSON a file")
 
 
-def _predictions(classifier: "Classifier", path: Path) -> "Iterator[Prediction]":
+def _predictions(classifier: "Classifier", path: Path, error_rate: float | None) -> "Iterator[Prediction]":
     """One a step, as they come: of a recording no more than a piece is in memory."""
     from encoders.recordings.files import RecordingReader
     from encoders.sample import IMAGE_SUFFIXES, read_sample
     from models.classifier import Stepper
+    from models.known.conformal import ERROR_RATE
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
         yield from classifier.predict(classifier.inputs(read_sample(path)))
         return
-    reader, stepper = RecordingReader(path), Stepper(classifier)
+    rate = ERROR_RATE if error_rate is None else error_rate
+    reader, stepper = RecordingReader(path), Stepper(classifier, classifier.track(error_rate=rate))
     for given in classifier.packet_inputs(watched(reader.packets(), path.name), reader.size):
-        yield stepper.step(given).prediction
+        prediction = stepper.step(given).prediction
+        yield prediction
+        if error_rate is not None and prediction.committed is not None:
+            return
     for warning in reader.warnings():
         print(f"{path}: {warning}", file=sys.stderr)
 
@@ -71,6 +79,9 @@ def _show(path: Path, predictions: "Iterable[Prediction]", args: argparse.Namesp
             "file": str(path),
             "label": last.label,
             "known": last.known,
+            "committed": last.committed,
+            "set": last.set,
+            "risk": last.risk,
             "probabilities": dict(zip(classifier.labels, last.probabilities)),
             "step": last.step,
             "spikes": spikes,
@@ -84,7 +95,8 @@ def _show(path: Path, predictions: "Iterable[Prediction]", args: argparse.Namesp
 
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
-    return f"{path}: {_said(p, classifier.labels)} after step {p.step}, {_cost(p, classifier.origin)}"
+    held = f", committed to {p.committed}" if p.committed is not None else ""
+    return f"{path}: {_said(p, classifier.labels)} after step {p.step}{held}, {_cost(p, classifier.origin)}"
 
 
 def _said(p: "Prediction", labels: tuple[str, ...]) -> str:
@@ -101,12 +113,14 @@ def run(args: argparse.Namespace) -> int:
     wanted = args.model or next(iter(shipped()), None)
     if wanted is None:
         raise ValueError("no model is shipped with this installation: name a checkpoint folder with --model")
+    if args.error_rate is not None and not 0 < args.error_rate < 1:
+        raise ValueError("--error-rate must lie between 0 and 1, for example 0.05")
     classifier = Classifier.load(find(wanted))
     classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)
     failed = False
     for path in map(Path, args.files):
         try:
-            _show(path, _predictions(classifier, path), args, classifier)
+            _show(path, _predictions(classifier, path, args.error_rate), args, classifier)
         except (ValueError, OSError) as error:
             print(f"{path}: {error}", file=sys.stderr)
             failed = True

@@ -299,13 +299,18 @@ def quantile(values: Floats, weights: Floats, share: float) -> float:
     return float(values[order[min(len(order) - 1, int(np.searchsorted(reached, share - 1e-12)))]])
 
 
-def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats) -> float:
-    """The temperature in [0.05, 20] of least cross-entropy (Guo et al. 2017), by golden section on its logarithm."""
+def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats, smoothing: float = 0.0) -> float:
+    """The temperature in [0.05, 20] of least cross-entropy (Guo et al. 2017), by golden section on its logarithm.
+
+    `smoothing` is the share of each sample that counts for all labels alike: samples that are all right then do not ask
+    for boundless certainty.
+    """
     rows = np.arange(len(labels))
 
     def loss(log_t: float) -> float:
         scaled = logits / np.exp(log_t)
-        return float(np.average(-energy(scaled) - scaled[rows, labels], weights=weights))
+        wanted = (1 - smoothing) * scaled[rows, labels] + smoothing * scaled.mean(1)
+        return float(np.average(-energy(scaled) - wanted, weights=weights))
 
     low, high, ratio = np.log(0.05), np.log(20.0), (np.sqrt(5) - 1) / 2
     for _ in range(60):

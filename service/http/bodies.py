@@ -39,6 +39,9 @@ class StepBody(Body):
     index: int
     confidence: float
     known: float | None = None
+    committed: str | None = None
+    set: tuple[str, ...] | None = None
+    risk: float | None = None
     probabilities: list[float]
     n_events: int
     spikes: int
@@ -65,13 +68,18 @@ class PredictBody(Body):
         ge=0,
         le=1,
     )
+    committed: str | None = Field(default=None, description="the label that is left, at the error rate asked for")
+    set: tuple[str, ...] | None = Field(
+        default=None, description="labels that are possible, the likeliest first; null: not calibrated at this bin"
+    )
+    risk: float | None = Field(default=None, description="the least error rate at which one label would be left")
     step: int = Field(description="steps the answer took")
     steps: list[StepBody] | None = Field(default=None, description="every step, with ?steps=1")
     logits: list[float] | None = Field(default=None, description="mean logits of the read-out, with ?logits=1")
     spikes: int = Field(description="spikes of all layers in all steps; an ANN has none")
     synops: int = Field(description="synaptic operations of all steps; of an ANN its multiply-adds")
     n_events: int
-    early: bool = Field(default=False, description="stopped before the last step because the confidence was reached")
+    early: bool = Field(default=False, description="stopped before the last step, as was asked for")
     latency_ms: float = Field(description="from the queue to the answer, without the queue")
     queue_ms: float
     warnings: list[str] | None = Field(default=None, description="what was damaged or guessed in a recording")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from models.known.conformal import ERROR_RATE
 from models.steps import Answer, Input, Outcome, Track
 from service.http.errors import Expired, Overloaded, ServiceError
 from service.http.shares import Shares
@@ -34,13 +35,20 @@ class Result:
 
 
 class RequestReceiver:
-    """The receiver of a request's steps. Stops early once the confidence is reached."""
+    """The receiver of a request's steps. Stops early once the confidence is reached or, `commits`, at a commitment."""
 
     def __init__(
-        self, track: Track, mailbox: Mailbox, *, confidence: float | None = None, every: bool = True, steps: int = 0
+        self,
+        track: Track,
+        mailbox: Mailbox,
+        *,
+        confidence: float | None = None,
+        commits: bool = False,
+        every: bool = True,
+        steps: int = 0,
     ) -> None:
         self._track, self._steps, self._mailbox = track, steps, mailbox
-        self._confidence, self._every = confidence, every
+        self._confidence, self._commits, self._every = confidence, commits, every
         self._answers: list[Answer] = []
         self._done = self._spikes = self._synops = self._n_events = 0
         self._queue_ms = self._begun = 0.0
@@ -54,7 +62,7 @@ class RequestReceiver:
     @property
     def several(self) -> bool:
         """Whether the answers between are of no use."""
-        return not self._every and self._confidence is None
+        return not self._every and self._confidence is None and not self._commits
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
         """These inputs were stepped."""
@@ -70,6 +78,7 @@ class RequestReceiver:
             answer = self._track.answer(inputs[-1], outcome)
             self._answers.append(answer)
             last |= self._confidence is not None and max(answer.prediction.probabilities) > self._confidence
+            last |= self._commits and answer.prediction.committed is not None
         if last:
             self._finish(outcome.tick)
         return last
@@ -103,17 +112,19 @@ async def run(
     *,
     deadline: float,
     confidence: float | None = None,
+    error_rate: float | None = None,
     every: bool = True,
     offload: Callable[[Callable[[], None]], None] | None = None,
 ) -> Result:
-    """Step the inputs in the company of everything else. `deadline` is on time.monotonic(); `every`: all answers.
+    """Step the inputs in the company of everything else. `deadline` is on time.monotonic(); `every`: all answers;
+    `error_rate` stops at the first step that commits itself at it.
 
     Inputs given as a function are decoded by it in the model's thread, or by `offload` in another one while streams are
     open. Raises Expired, Broken, Stopped, SessionError when the values overflow the network, or what decoding raises.
     """
     scheduler = model.scheduler
-    track = model.classifier.track()
-    receiver = RequestReceiver(track, mailbox, confidence=confidence, every=every)
+    track = model.classifier.track(error_rate=ERROR_RATE if error_rate is None else error_rate)
+    receiver = RequestReceiver(track, mailbox, confidence=confidence, commits=error_rate is not None, every=every)
     job = scheduler.open(receiver, request=True, deadline=deadline, several=receiver.several)
     try:
         if callable(inputs):

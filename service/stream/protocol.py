@@ -82,6 +82,7 @@ class StreamCore:
             model.classifier,
             sensor_of(hello),
             Steady(hello.smoothing, hello.margin),
+            error_rate=hello.error_rate,
             raw=hello.raw,
             fixed=window_of(hello),
         )

@@ -18,6 +18,7 @@ from encoders.gaze.sight import Sight
 from encoders.gaze.window import Window
 from models.classifier import Classifier, binner_for, bins_of, sight_for
 from models.known import CAMERA, RECORDED, WEBCAM
+from models.known.conformal import ERROR_RATE
 from models.steps import Answer, Input, Outcome, SessionError, Steady
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
@@ -34,6 +35,7 @@ class Session:
         sensor: SensorSize | None = None,
         steady: Steady | None = None,
         *,
+        error_rate: float = ERROR_RATE,
         raw: bool = False,
         fixed: Window | None = None,
     ) -> None:
@@ -48,7 +50,7 @@ class Session:
                 else SensorSize(contract.width, contract.height)
             )
         self.sensor = sensor
-        self.track = classifier.track(steady)
+        self.track = classifier.track(steady, error_rate)
         self.rest = classifier.rest()
         self.sight, self.binner = self._front(sensor) if self.takes_events else (None, None)
         follows = contract.window == "drawing" and not raw and fixed is None

@@ -16,13 +16,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from encoders.dvs import OpenBin
+from models.known.conformal import Evidence
 from models.neurons.state import State
 from models.steps import OTHER, Readout
 from service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 5
-TENSORS = frozenset({"readout", "steady", "evidence", "open", "since", "pool"})  # beside the membranes
+FORMAT = 6
+TENSORS = frozenset({"readout", "steady", "evidence", "open", "since", "pool", "strangest"})  # beside the membranes
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
@@ -58,9 +59,11 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
         "synops": track.synops,
         "steady": track.steady.index,
         "quiet": session.rest.quiet,
+        "window": track.evidence.steps,
     }
     steady = track.steady
-    for name, kept in (("readout", track.readout.recent), ("steady", steady.mean), ("evidence", steady.evidence)):
+    arrays = {"readout": track.readout.recent, "steady": steady.mean, "evidence": steady.evidence}
+    for name, kept in (arrays | {"strangest": track.evidence.strangest}).items():
         if kept is not None:
             tensors[name] = torch.from_numpy(np.array(kept))
     if session.binner is not None:
@@ -108,6 +111,10 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
     evidence = within(tensors.get("evidence"), hypotheses, 0, OTHER)
     if not (readout is None) == (steady is None) == (evidence is None) == (seen == 0):
         raise ValueError
+    strangest = within(tensors.get("strangest"), (len(session.classifier.labels),), 0, LARGEST_LOGIT)
+    steps = whole(values["window"])
+    if (strangest is None) != (track.promise is None or seen == 0) or (strangest is None) != (steps == 0):
+        raise ValueError
     if index is not None and not 0 <= whole(index) < hypotheses[0]:
         raise ValueError
     spikes, synops = whole(values["spikes"]), whole(values["synops"])
@@ -125,6 +132,7 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
         session.sight.pool.restore(tensors["pool"].numpy())
     track.readout = Readout(track.readout.steps, readout, seen)
     track.steady = replace(track.steady, mean=steady, evidence=evidence, index=index)
+    track.evidence = Evidence(steps, strangest)
     session.rest.quiet = whole(values["quiet"])
     track.spikes, track.synops = spikes, synops
 

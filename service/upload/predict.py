@@ -27,6 +27,7 @@ class Options:
     logits: bool = False
     steps: bool = False
     confidence: float | None = None  # stop at the first step that is surer than this
+    error_rate: float | None = None  # stop at the first step that commits itself at this rate
     raw: bool = False  # recordings as they are: no noise filter and no window
 
 
@@ -68,6 +69,7 @@ async def predict(runtime: Runtime, model: Model, data: bytes, name: str, option
             runtime.mailbox,
             deadline=deadline,
             confidence=options.confidence,
+            error_rate=options.error_rate,
             every=options.steps,
             offload=runtime.decoder.submit,
         )
@@ -100,6 +102,9 @@ def answer_body(
         probabilities=dict(zip(model.classifier.labels, last.probabilities)),
         confidence=last.probabilities[last.index],
         known=last.known,
+        committed=last.committed,
+        set=last.set,
+        risk=last.risk,
         step=result.steps,
         steps=[step_body(answer, options.logits) for answer in answers] if options.steps else None,
         logits=result.logits if options.logits else None,
@@ -127,6 +132,9 @@ def step_body(answer: Answer, logits: bool) -> StepBody:
         index=prediction.index,
         confidence=prediction.probabilities[prediction.index],
         known=prediction.known,
+        committed=prediction.committed,
+        set=prediction.set,
+        risk=prediction.risk,
         probabilities=list(prediction.probabilities),
         n_events=prediction.n_events,
         spikes=prediction.spikes,

@@ -163,6 +163,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         recorded,
         config,
         listing.words,
+        tuple(chosen["val"]),
         _digests([*chosen["train"], *chosen["val"]]),
     )  # fmt: skip
 

@@ -114,6 +114,7 @@ class Data:
     recorded: int  # how many of the training samples are different recordings or images
     config: TrainConfig = field(default_factory=TrainConfig)  # of the run, its contract filled in
     words: tuple[str, ...] = ()  # what was made of a folder, in sentences
+    val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
     digests: tuple[str, ...] = ()  # of the recordings that train and choose the model, where they are not too many
 
     @property

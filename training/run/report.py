@@ -23,6 +23,7 @@ from models.known import interval
 from training.config import TrainConfig
 from training.data import Data, read_item
 from training.flags import to_yaml
+from training.run.commitments import committed
 from training.run.evaluate import Evaluation, evaluate
 from training.run.known import calibrated
 from training.run.resume import Progress
@@ -214,10 +215,11 @@ def write_report(
         known, metrics["known"] = calibrated(network, data)
     except ValueError as error:
         print(f"not calibrated, so `known` will be null: {error}", flush=True)
+    conformal = committed(network, replace(card_of(metrics), known=known), data)
     save(model, network, replace(card_of(metrics), known=known))
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs
-    save(model, network, replace(card_of(metrics), known=known))
+    save(model, network, replace(card_of(metrics), known=known, conformal=conformal))
     rows = [",".join(["truth", *data.labels])]
     rows += [",".join([label, *map(str, row)]) for label, row in zip(data.labels, test.confusion.tolist())]
     write_whole(folder / "confusion.csv", "\n".join(rows) + "\n")

@@ -1,0 +1,92 @@
+"""What commitments are judged by (models/known/conformal.py), and how they fare, from recordings nobody trained on."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from models.classifier import Classifier
+from models.contract import Card
+from models.known import interval, running_mean
+from models.known.conformal import Conformal, Trials, fit_trials
+from training.data import Data
+from training.data.recordings import read_item
+from training.data.sets import Item
+
+BINS_MS = (1, 2, 5, 10)  # beside the trained one, as far as the contract has them
+MOST, LEAST = 500, 20  # recordings
+
+
+class Paths(NamedTuple):
+    """Mean logits of recordings after each of T steps from zero state; a shorter one keeps its last."""
+
+    means: NDArray[np.float64]  # [n, T, K]
+    labels: NDArray[np.int64]  # [n]
+
+
+def read_paths(classifier: Classifier, items: Sequence[Item], labels: NDArray[np.int64]) -> Paths:
+    """The first window of each recording."""
+    steps = classifier.contract.steps
+    means: list[NDArray[np.float64]] = []
+    words = f"stepping at {classifier.contract.bin_us / 1000:g} ms"
+    for item in tqdm(items, words, unit="recording", leave=False, mininterval=1, disable=None):
+        events, sensor = read_item(item)
+        inputs = list(classifier.packet_inputs([events], sensor))[:steps]
+        x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
+        logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].numpy()
+        mean = running_mean(logits[None])[0]
+        means.append(np.concatenate([mean, np.repeat(mean[-1:], steps - len(mean), 0)]))
+    return Paths(np.stack(means), labels)
+
+
+def fit_conformal(classifier: Classifier, items: Sequence[Item]) -> Conformal:
+    """From validation recordings, at the trained bin and those of BINS_MS. Raises ValueError for too few."""
+    if len(items) < LEAST:
+        raise ValueError(f"{len(items)} validation recordings are too few to promise anything by; {LEAST} at least")
+    chosen = [items[n] for n in np.linspace(0, len(items) - 1, min(MOST, len(items))).astype(int)]
+    labels = np.array([item.label for item in chosen])
+    own = classifier.contract
+    bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
+    trials: dict[int, Trials] = {}
+    for bin_ms in sorted(bins):
+        fine = classifier.at(bin_ms)
+        trials[fine.contract.bin_us] = fit_trials(*read_paths(fine, chosen, labels))
+    return Conformal(trials)
+
+
+def committed(network: nn.Module, card: Card, data: Data) -> Conformal | None:
+    """What the network's commitments are judged by; None for images, and with a line that says why for too few."""
+    if not data.val_items:
+        return None
+    try:
+        return fit_conformal(Classifier(network, card), data.val_items)
+    except ValueError as error:
+        print(f"no commitments, so `set` will be null: {error}", flush=True)
+        return None
+
+
+def assess(trials: Trials, paths: Paths, error_rate: float, bin_ms: float) -> dict[str, Any]:
+    """How often the set holds the true label at every step, and when it is committed to, on recordings held out."""
+    n, steps = paths.means.shape[:2]
+    strange = np.stack([trials.strangeness(paths.means[:, at], at + 1) for at in range(steps)], 1)
+    possible = trials.p_values(np.maximum.accumulate(strange, 1)) > error_rate  # [n, T, K]
+    held = possible[np.arange(n), -1, paths.labels]
+    single = possible.sum(2) == 1
+    done, first = single.any(1), single.argmax(1)
+    chosen = possible[np.arange(n), first].argmax(1)
+    wrong = int((chosen != paths.labels)[done].sum())
+    times = np.sort(np.where(done, (first + 1) * bin_ms, np.inf))
+    median = float(times[(n - 1) // 2])
+    return {
+        "error_rate": error_rate,
+        "coverage": float(held.mean()),
+        "interval": list(interval(int(held.sum()), n)),
+        "count": n,
+        "committed": int(done.sum()),
+        "wrong": wrong,
+        "median_ms": median if np.isfinite(median) else None,
+    }
