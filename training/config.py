@@ -130,6 +130,7 @@ class TrainConfig:
     # the contract of the input; 0 or empty takes what suits the data set
     steps: int = 0  # T: bins of a window, or times that an image is shown
     bin_us: int = 0  # one bin, microseconds
+    shortest_bin_us: int = 0  # recordings: the shortest that the same weights run at, microseconds (docs/latency.md)
     height: int = 0  # of the network's input, pixels
     width: int = 0  # likewise
     channels: int = 0  # of a folder of pictures: 3, or 1 for grey
@@ -168,6 +169,7 @@ class TrainConfig:
         counts = (
             self.steps,
             self.bin_us,
+            self.shortest_bin_us,
             self.height,
             self.width,
             self.channels,

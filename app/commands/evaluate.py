@@ -50,6 +50,14 @@ def _print(found: dict[str, Any]) -> None:
         for label, figures in found["per_class"].items():
             print(_line(f"  {label}", figures))
         print(f"calibration error    {found['calibration_error']:8.2%}")
+    for p in found.get("commitments", ()):
+        low, high = p["interval"]
+        soon = "" if p["median_ms"] is None else f", half of all within {p['median_ms']:g} ms"
+        print(
+            f"error rate {p['error_rate']:.0%}: the true label stayed possible in {p['coverage']:.2%} "
+            f"({low:.2%} to {high:.2%}) of {p['count']} recordings; "
+            f"{p['committed']} were committed to{soon}, {p['wrong']} of them wrong"
+        )
     if "unknown" in found:
         u = found["unknown"]
         taken = ", ".join(f"{label} {count}" for label, count in u["taken_for"].items())
@@ -89,12 +97,15 @@ def run(args: argparse.Namespace) -> int:
     from models.classifier import Classifier
     from models.shipped import find
     from training.run.assessment import assess
+    from training.run.commitments import held_out
     from training.run.readings import read_set
 
     classifier = Classifier.load(find(args.model))
     classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)
     readings = read_set(classifier, args.data, args.root, args.layout)
     found = assess(readings)
+    if promises := held_out(classifier, readings.sources):
+        found["commitments"] = promises
     for line in readings.words:
         print(line, file=sys.stderr)
     if readings.quiet:

@@ -169,8 +169,8 @@ class Known:
     def at(self, steps: int) -> "Known":
         """The same for windows of up to `steps` shorter steps: each is judged as the window that lasts as long."""
         place = np.arange(steps) * self.longest // steps
-        lines = Lines(*(getattr(self.lines, f.name)[place] for f in fields(Lines)))
-        return Known(self.layers, self.distance, lines)
+        kinds = [Kind(kind.distance, Lines(*(row[place] for row in rows_of(kind.lines)))) for kind in self.kinds]
+        return Known(self.layers, kinds)
 
     def state(self) -> dict[str, NDArray]:
         """Everything as arrays, float32, a kind a row: what a checkpoint holds."""

@@ -13,7 +13,7 @@ from encoders.events import SensorSize
 from models.checkpoint import save
 from service.api import create_app
 from service.upload.decode import decode_image
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, promising, tiny
 from tests.support.samples import picture, some_events
 from tests.support.servers import settings
 
@@ -28,7 +28,7 @@ def nmnist_bytes(events: np.ndarray) -> bytes:
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
     fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000), "fine")
-    app = create_app(settings(max_body=300_000), (tiny(), tiny(IMAGE_CONTRACT, "pixels"), fine))
+    app = create_app(settings(max_body=300_000), (tiny(), tiny(IMAGE_CONTRACT, "pixels"), fine, promising()))
     with TestClient(app) as client:
         yield client
 
@@ -120,6 +120,22 @@ def test_early_exit_stops_when_sure(client: TestClient) -> None:
     assert (early["step"], early["early"]) == (1, True)
     assert every["step"] == IMAGE_CONTRACT.steps
     assert every["early"] is False
+
+
+def test_a_commitment_stops_a_recording_at_the_rate_that_is_asked_for(client: TestClient) -> None:
+    upload = {"file": ("a.bin", nmnist_bytes(some_events()))}
+    every = client.post("/v1/predict?model=promising&steps=1", files=upload).json()
+    first = next(step for step in every["steps"] if "committed" in step)
+    assert first["set"] == [first["committed"]]
+    assert every["early"] is False
+    early = client.post("/v1/predict?model=promising&error_rate=0.05", files=upload).json()
+    assert (early["step"], early["committed"], early["early"]) == (first["step"], first["committed"], True)
+    none = client.post("/v1/predict?model=promising&error_rate=0.01", files=upload).json()
+    assert "committed" not in none  # of 30 recordings nothing is known of 1 in 100
+    assert none["risk"] > 0.01
+    assert none["step"] == every["step"]
+    assert "set" not in client.post("/v1/predict?error_rate=0.05", files=upload).json()
+    assert client.post("/v1/predict?error_rate=1", files=upload).status_code == 400
 
 
 NOT_IMAGES = {

@@ -72,10 +72,12 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
     encoding = config.encoding or next(iter(ENCODINGS[kind]))
     if encoding not in ENCODINGS[kind]:
         raise ValueError(f"--encoding for {listing.name} must be one of {', '.join(ENCODINGS[kind])}, not {encoding!r}")
+    suits = encoding == "binary" and config.neuron in ("lif", "if") and config.bin_us in (0, window.bin_us)
     return replace(
         config,
         steps=config.steps or window.steps,
         bin_us=config.bin_us or window.bin_us,
+        shortest_bin_us=config.shortest_bin_us or (window.shortest_bin_us if suits else 0),
         height=config.height or window.height,
         width=config.width or window.width,
         encoding=encoding,
@@ -146,7 +148,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     contract = Contract(
         "events", 2, config.height, config.width, config.steps, config.encoding, listing.sensor.width,
         listing.sensor.height, config.bin_us, still="digit" if listing.labels == tuple("0123456789") else "plain",
-        filter_us=config.filter_us, window=config.window,
+        filter_us=config.filter_us, window=config.window, shortest_bin_us=config.shortest_bin_us,
     )  # fmt: skip
     return Data(
         train,

@@ -85,7 +85,7 @@ def list_nmnist(root: Path) -> Listing:
     path = _place(root, ("nmnist", "NMNIST"), lambda p: (p / "Train").is_dir())
     if path is None:
         raise _missing("N-MNIST", root, "Train/<digit>/*.bin and Test/<digit>/*.bin", "NMNIST")
-    return list_folder(path, "nmnist", SensorSize(34, 34), Window(10, 31_000, 34, 34), reader="nmnist")
+    return list_folder(path, "nmnist", SensorSize(34, 34), Window(10, 31_000, 34, 34, 1000), reader="nmnist")
 
 
 GESTURES = (

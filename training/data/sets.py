@@ -46,6 +46,7 @@ class Window:
     bin_us: int
     height: int
     width: int
+    shortest_bin_us: int = 0  # that LIF neurons trained at bin_us run at too
 
 
 @dataclass(frozen=True)

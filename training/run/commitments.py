@@ -1,6 +1,7 @@
 """What commitments are judged by (models/known/conformal.py), and how they fare, from recordings nobody trained on."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +15,12 @@ from models.contract import Card
 from models.known import interval, running_mean
 from models.known.conformal import Conformal, Trials, fit_trials
 from training.data import Data
-from training.data.recordings import read_item
 from training.data.sets import Item
+from training.run.readings import Source, packets_of
 
 BINS_MS = (1, 2, 5, 10)  # beside the trained one, as far as the contract has them
-MOST, LEAST = 500, 20  # recordings
+MOST, LEAST, HELD = 500, 20, 2000  # recordings
+ERROR_RATES = (0.05, 0.01)
 
 
 class Paths(NamedTuple):
@@ -34,8 +36,8 @@ def read_paths(classifier: Classifier, items: Sequence[Item], labels: NDArray[np
     means: list[NDArray[np.float64]] = []
     words = f"stepping at {classifier.contract.bin_us / 1000:g} ms"
     for item in tqdm(items, words, unit="recording", leave=False, mininterval=1, disable=None):
-        events, sensor = read_item(item)
-        inputs = list(classifier.packet_inputs([events], sensor))[:steps]
+        sensor, packets = packets_of(item)
+        inputs = list(islice(classifier.packet_inputs(packets, sensor), steps))
         x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
         logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].numpy()
         mean = running_mean(logits[None])[0]
@@ -67,6 +69,18 @@ def committed(network: nn.Module, card: Card, data: Data) -> Conformal | None:
     except ValueError as error:
         print(f"no commitments, so `set` will be null: {error}", flush=True)
         return None
+
+
+def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """`assess` at the usual error rates on up to HELD recordings of the model's classes; none without a calibration."""
+    own = [source for source in sources if source.label in classifier.labels]
+    if classifier.trials is None or not own:
+        return []
+    chosen = [own[n] for n in np.linspace(0, len(own) - 1, min(HELD, len(own))).astype(int)]
+    labels = np.array([classifier.labels.index(source.label) for source in chosen])
+    paths = read_paths(classifier, [source.item for source in chosen], labels)
+    bin_ms = classifier.contract.bin_us / 1000
+    return [assess(classifier.trials, paths, rate, bin_ms) for rate in ERROR_RATES]
 
 
 def assess(trials: Trials, paths: Paths, error_rate: float, bin_ms: float) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Readings:
     quiet: int = 0  # windows left out, which hold next to no events
     shared: tuple[str, ...] = ()  # recordings that the model was trained on
     words: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()  # the recordings by their numbers
 
 
 def read_set(classifier: Classifier, data: str, root: str = "data", layout: str = "auto") -> Readings:
@@ -136,10 +137,11 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source]) -> Readin
         None if classifier.known is None else np.array(known, float),
         len(rows) - len(kept),
         tuple(shared),
+        sources=tuple(sources),
     )
 
 
-def _packets(item: Item) -> tuple[SensorSize, Iterator[Events]]:
+def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
     """A recording's events in pieces, so that its length does not matter."""
     if item.reader != "recording":
         events, sensor = read_item(item)
@@ -161,7 +163,7 @@ def _packets(item: Item) -> tuple[SensorSize, Iterator[Events]]:
 def _windows(classifier: Classifier, item: Item, number: int) -> Iterator[_Window]:
     """The bins that a stream of this recording has, T at a time; the rest counts from half a window on."""
     steps = classifier.contract.steps
-    sensor, packets = _packets(item)
+    sensor, packets = packets_of(item)
     if classifier.contract.frame == "object":
         yield from _aligned_windows(classifier, number, packets)
         return

@@ -16,7 +16,7 @@ from models.contract import Card
 from service.client import Client, ClientError, Snapshot
 from service.stream.session import Session
 from service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
-from tests.support.models import EVENT_CONTRACT, LABELS, some_known, tiny
+from tests.support.models import EVENT_CONTRACT, LABELS, promising, some_known, tiny
 from tests.support.samples import some_events
 from tests.support.servers import running
 from tests.support.streams import QUIET_S, SENSOR, STREAM, Alone
@@ -208,3 +208,20 @@ def test_at_a_shorter_bin_the_stream_goes_on_bit_for_bit_and_no_other_bin_takes_
     assert min(len(early), len(late)) > 10
     with pytest.raises(SnapshotError):
         unpack(fresh(), data, KEY)
+
+
+def test_what_was_ruled_out_stays_so() -> None:
+    classifier, events = promising(), some_events(600, span_us=200_000)
+    whole = Alone(Session(classifier, SensorSize(**SENSOR)))
+    answers = whole.step(whole.session.push(events))
+    first = Alone(Session(classifier, SensorSize(**SENSOR)))
+    early = first.step(first.session.push(events[:300]))
+    second = Alone(Session(classifier, SensorSize(**SENSOR)))
+    data = pack(first.session, first.stepper.state, KEY)
+    second.stepper.state = unpack(second.session, data, KEY)
+    late = second.step(second.session.push(events[300:]))
+    told = [(a.prediction.committed, a.prediction.set, a.prediction.risk) for a in early + late]
+    assert told == [(a.prediction.committed, a.prediction.set, a.prediction.risk) for a in answers]
+    assert any(committed is not None for committed, _, _ in told)
+    with pytest.raises(SnapshotError):
+        unpack(fresh(), data, KEY)  # of a model that promises nothing
