@@ -234,7 +234,7 @@ def test_form_rules(client: TestClient) -> None:
 def test_models_and_samples(client: TestClient) -> None:
     body = client.get("/v1/models").json()
     assert body["default"] == "tiny"
-    assert [model["name"] for model in body["models"]] == ["tiny", "pixels"]
+    assert [model["name"] for model in body["models"]] == ["tiny", "pixels", "fine", "promising"]
     first = body["models"][0]
     assert first["labels"] == list(LABELS)
     assert first["contract"]["bin_us"] == EVENT_CONTRACT.bin_us
