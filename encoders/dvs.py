@@ -1,5 +1,6 @@
 """A window of events -> x_seq, whole or as a stream: the same bins however the stream is cut into packets."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -273,3 +274,14 @@ def progress_us(events: NDArray, bin_us: int, gap_us: int, back_us: int) -> NDAr
     """
     steps = np.diff(events["t"], prepend=events["t"][:1])
     return np.cumsum(np.where(steps < -back_us, bin_us, np.clip(steps, 0, gap_us + bin_us)))
+
+
+def beginning(packets: Iterator[NDArray], span_us: int) -> list[NDArray]:
+    """The first packets, until they last longer than `span_us`."""
+    head: list[NDArray] = []
+    for packet in packets:
+        if len(packet):
+            head.append(packet)
+            if packet["t"][-1] - head[0]["t"][0] > span_us:
+                break
+    return head

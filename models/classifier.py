@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoders.dvs import Bin, DvsEncoder, StreamBinner
+from encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize, empty_events, make_events
@@ -101,17 +101,6 @@ def aligned_sample(contract: Contract, events: np.ndarray) -> np.ndarray | None:
     return encoder(aligned(events, size, window_us), 0)[:, 0]
 
 
-def _beginning(packets: Iterator[np.ndarray], span_us: int) -> list[np.ndarray]:
-    """The first packets, until they last longer than `span_us`."""
-    head: list[np.ndarray] = []
-    for packet in packets:
-        if len(packet):
-            head.append(packet)
-            if packet["t"][-1] - head[0]["t"][0] > span_us:
-                break
-    return head
-
-
 def _flushed(binner: StreamBinner) -> Iterator[Bin]:
     """The last bin, asked for when all others have been drawn."""
     yield from binner.flush()
@@ -164,8 +153,7 @@ class Classifier:
         if self.contract.input_us:
             raise ValueError("take another bin from the model at its own")
         span = contract.bin_us / contract.trained_us
-        known = None if self.known is None else self.known.at(contract.horizon)
-        card = replace(self.card, contract=contract, known=known)
+        card = replace(self.card, contract=contract, known=None)  # whose lines hold at the trained bin alone
         engine = None if self._engine is None else self._engine.at(span)
         return Classifier(at_pace(self.network, span), card, self.name, engine)
 
@@ -270,7 +258,7 @@ class Classifier:
         contract = self.contract
         packets, head = iter(packets), list[np.ndarray]()
         if contract.frame == "object":  # a short recording is one sample
-            head = _beginning(packets, LONGEST_SAMPLE * contract.steps * contract.bin_us)
+            head = beginning(packets, LONGEST_SAMPLE * contract.steps * contract.bin_us)
             events = np.concatenate(head) if head else empty_events()
             if (sample := aligned_sample(contract, events)) is not None:
                 begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1

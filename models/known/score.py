@@ -166,12 +166,6 @@ class Known:
         known = loops().judge(mean, classes, whiten, placed, line, SLOPE, probabilities)
         return Judged(probabilities, max(known, 0.0), known < 0)
 
-    def at(self, steps: int) -> "Known":
-        """The same for windows of up to `steps` shorter steps: each is judged as the window that lasts as long."""
-        place = np.arange(steps) * self.longest // steps
-        kinds = [Kind(kind.distance, Lines(*(row[place] for row in rows_of(kind.lines)))) for kind in self.kinds]
-        return Known(self.layers, kinds)
-
     def state(self) -> dict[str, NDArray]:
         """Everything as arrays, float32, a kind a row: what a checkpoint holds."""
         states = [{**kind.distance.state(), "lines": np.stack(rows_of(kind.lines))} for kind in self.kinds]
