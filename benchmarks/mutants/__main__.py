@@ -123,7 +123,7 @@ def fates(copy: Path, chosen: list[Mutant], budget_s: int) -> Iterator[Fate]:
 
 def summary(package: str, found: list[Fate]) -> None:
     """One package's row."""
-    from training.run.evaluate import interval  # not before: a fork would have it from here, without its fault
+    from models.known import interval  # not before: a fork would have it from here, without its fault
 
     noticed = sum(one in ("killed", "hung") for one in found)
     low, high = interval(noticed, len(found))

@@ -105,10 +105,12 @@ def test_names_of_networks_are_listed(path: str) -> None:
     assert "lights-tiny" in [row["name"] for row in rows]
 
 
-@pytest.mark.parametrize("module", ["no_such_module", "tests.support.broken_plugin"])
+@pytest.mark.parametrize("module", ["no_such_module", "ends_the_program"])
 def test_a_broken_plugin_costs_a_warning(
-    module: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    module: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
+    (tmp_path / "ends_the_program.py").write_text("import sys\n\nsys.exit('this plug-in wants another Python')\n")
+    monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("theirs", f"{module}:FORMAT", "spikesight.formats")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == "spikesight.formats" else [])
     monkeypatch.setattr(plugins, "_extended", set())

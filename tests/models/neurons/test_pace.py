@@ -45,9 +45,9 @@ def test_what_is_left_of_a_membrane_after_a_trained_step_does_not_depend_on_the_
 
 def test_the_twin_has_the_same_weights_and_watches_for_nobody() -> None:
     network = SpikingResNet(NETWORKS["event-small"])
-    seen: list[Tensor] = []
+    seen: list[object] = []
 
-    def look(_: nn.Module, __: object, out: Tensor) -> None:
+    def look(_: nn.Module, __: object, out: object) -> None:
         seen.append(out)
 
     network.stem.register_forward_hook(look)
