@@ -156,7 +156,7 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
         what, active = "ANN", "Shares of activations that are not zero (on the test split)"
     own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
     return f"""---
-license: apache-2.0
+license: unknown  # the trainer's to say
 tags: [spiking-neural-network{", event-camera" if c.kind == "events" else ""}]
 metrics: [accuracy]
 ---
