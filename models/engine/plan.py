@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from models.energy.metering import RASTER_ROWS_A_LAYER, reach
 from models.engine.densities import Product, break_even
-from models.engine.structs import NO_CARRY, NativeBuffer, NativeCarry, NativeConvolution, NativeLayer, NativeReadout
+from models.engine.structs import (
+    NO_SHORTCUT,
+    NativeBuffer,
+    NativeConvolution,
+    NativeLayer,
+    NativeReadout,
+    NativeShortcut,
+)
 from models.native.build import library
 from models.networks.folding import Folded
 from models.neurons.layers import Neuron
@@ -158,7 +165,7 @@ class Writer:
         laid_out = padded(channels)
         layer = NativeLayer(0, height=height, width=width, channels=laid_out, chunk=self.chunk(channels))
         layer.main.buffer = layer.side.buffer = layer.current = layer.spikes = -1
-        layer.before, layer.after = NativeCarry(*NO_CARRY), NativeCarry(*NO_CARRY)
+        layer.before, layer.after = NativeShortcut(*NO_SHORTCUT), NativeShortcut(*NO_SHORTCUT)
         if bias is not None:
             layer.bias = self.plan.hold(nn.functional.pad(bias, (0, laid_out - channels)))
         self.plan.layers.append(layer)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.engine.plan import KINDS, Maps, Plan, Writer, padded
-from models.engine.structs import NO_CARRY, NativeCarry, NativeLayer
+from models.engine.structs import NO_SHORTCUT, NativeLayer, NativeShortcut
 from models.networks.converted.graph import Node
 from models.networks.converted.network import ConvertedNetwork, Scale
 from models.networks.converted.neurons import SpikeLayer
@@ -43,7 +43,7 @@ class Sum:
     """Currents not yet written: convolutions, and identities of spikes."""
 
     convs: tuple[tuple[str, nn.Conv2d, Spikes], ...] = ()
-    carries: tuple[Spikes, ...] = ()
+    shortcuts: tuple[Spikes, ...] = ()
     pooled: bool = False  # by a max-pool
 
 
@@ -102,7 +102,7 @@ class Reader:
             need(isinstance(x, Sum), node)
             return Spikes(self.fires(node, layer, cast(Sum, x)), layer.amplitude * self.unit)
         if node.op == "max_pool":
-            stem = isinstance(x, Sum) and len(x.convs) == 1 and not x.carries and not x.pooled
+            stem = isinstance(x, Sum) and len(x.convs) == 1 and not x.shortcuts and not x.pooled
             form = (node.kernel, node.stride, node.padding, node.dilation, node.ceil)
             need(stem and node.name in self.network.still and form == ((3, 3), (2, 2), (1, 1), (1, 1), False), node)
             return replace(cast(Sum, x), pooled=True)
@@ -135,13 +135,13 @@ class Reader:
         for x in inputs:
             if isinstance(x, Sum):
                 need(not x.pooled, node)
-                total = Sum(total.convs + x.convs, total.carries + x.carries)
+                total = Sum(total.convs + x.convs, total.shortcuts + x.shortcuts)
             else:
                 need(not x.pooled, node)
-                total = replace(total, carries=(*total.carries, x))
+                total = replace(total, shortcuts=(*total.shortcuts, x))
         convs = sorted(total.convs, key=lambda term: -term[1].kernel_size[0])
         small = len(convs) < 2 or (convs[1][1].kernel_size[0] == 1 and convs[1][1].padding[0] == 0)
-        need(1 <= len(convs) <= 2 and len(convs) + len(total.carries) <= 2 and small, node)
+        need(1 <= len(convs) <= 2 and len(convs) + len(total.shortcuts) <= 2 and small, node)
         return replace(total, convs=tuple(convs))
 
 
@@ -170,8 +170,8 @@ class ConvertedPlanner(Reader):
         channels = len(theta)
         if current.pooled:
             written = writer.pool_layer(node.name, writer.keep_current(written, channels), "max")
-        for carry in current.carries:
-            written.before = self.carry(carry, theta, written)
+        for added in current.shortcuts:
+            written.before = self.shortcut(added, theta, written)
         written.beta = written.gain = written.theta = 1.0
         written.limit, written.inclusive = 1.0 - rule.start, rule.inclusive
         if rule.room is not None:
@@ -183,16 +183,16 @@ class ConvertedPlanner(Reader):
             writer.plan.scales[name + part] = theta
         return writer.attach(written, name, channels, parts=parts, binary=not rule.remembers, is_signed=rule.remembers)
 
-    def carry(self, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeCarry:
+    def shortcut(self, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeShortcut:
         maps = cast(Maps, spikes.maps)
         scale, own = torch.zeros(padded(len(theta))), slice(spikes.first, spikes.first + maps.channels)
         scale[own] = spikes.amplitude / theta[own]
         same = spikes.stride == 1 and spikes.first == 0 and padded(maps.channels) == layer.channels
         channels = padded(maps.channels) if same else maps.channels
-        carry = NativeCarry(*NO_CARRY)
-        carry.buffer, carry.stride, carry.first, carry.channels = maps.number, spikes.stride, spikes.first, channels
-        carry.scale = self.writer.plan.hold(scale)
-        return carry
+        added = NativeShortcut(*NO_SHORTCUT)
+        added.buffer, added.stride, added.first, added.channels = maps.number, spikes.stride, spikes.first, channels
+        added.scale = self.writer.plan.hold(scale)
+        return added
 
     def reads_out(self, linear: nn.Linear, spikes: Spikes) -> None:
         self.writer.write_readout(cast(Maps, spikes.maps), linear.weight.detach() * spikes.amplitude, linear.bias)

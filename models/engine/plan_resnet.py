@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.engine.plan import KINDS, Maps, Plan, Writer, padded, set_pace
-from models.engine.structs import NativeCarry, NativeLayer
+from models.engine.structs import NativeLayer, NativeShortcut
 from models.networks.folding import fold
 from models.networks.resnet import Block, MsBlock, PadShortcut, PlainBlock, SewBlock, SpikingResNet
 from models.neurons.layers import Neuron, SlidingNeuron
@@ -50,11 +50,11 @@ class Planner(Writer):
             set_pace(layer, neuron.span)
         return self.attach(layer, self.names[id(neuron)], channels, parts=parts, binary=binary)
 
-    def carry(self, source: Maps, shortcut: PadShortcut | None) -> NativeCarry:
+    def shortcut_from(self, source: Maps, shortcut: PadShortcut | None) -> NativeShortcut:
         """The shortcut without weights from `source`."""
         if shortcut is None:
-            return NativeCarry(source.number, 1, 0, padded(source.channels), None)
-        return NativeCarry(source.number, shortcut.stride, shortcut.channels[0], source.channels, None)
+            return NativeShortcut(source.number, 1, 0, padded(source.channels), None)
+        return NativeShortcut(source.number, shortcut.stride, shortcut.channels[0], source.channels, None)
 
     def arrive(self, layer: NativeLayer, channels: int, following: MsBlock | None) -> tuple[Maps, Maps]:
         """Where an MS network's currents reach a block, or its last neuron (None): the current, and the spikes of the
@@ -95,7 +95,7 @@ class Planner(Writer):
         side = (block.shortcut, x) if isinstance(block.shortcut, nn.Sequential) else None
         layer = self.conv_layer(block.last_conv, h, side)
         if side is None:
-            layer.before = self.carry(x, cast(PadShortcut | None, block.shortcut))
+            layer.before = self.shortcut_from(x, cast(PadShortcut | None, block.shortcut))
         return layer
 
     def plain(self, block: Block, x: Maps) -> Maps:
@@ -106,13 +106,13 @@ class Planner(Writer):
     def sew(self, block: SewBlock, x: Maps) -> Maps:
         x = self.enter(block, x)
         h = self.branch(block, x, [block.neuron1, block.neuron2])
-        carried, shortcut = x, block.shortcut
+        skip, shortcut = x, block.shortcut
         extra = block.neuron3 if block.conv3 is None else block.neuron4
         if extra is not None:
             assert isinstance(shortcut, nn.Sequential)
-            carried, shortcut = self.fire(self.conv_layer(shortcut, x), extra, outputs_of(block)), None
+            skip, shortcut = self.fire(self.conv_layer(shortcut, x), extra, outputs_of(block)), None
         layer = self.conv_layer(block.last_conv, h)
-        layer.after = self.carry(carried, cast(PadShortcut | None, shortcut))
+        layer.after = self.shortcut_from(skip, cast(PadShortcut | None, shortcut))
         return self.fire(layer, block.last_neuron(), outputs_of(block), binary=False)
 
     def ms(self, block: MsBlock, x: Maps, spikes: Maps, following: MsBlock | None) -> tuple[Maps, Maps]:

@@ -9,7 +9,7 @@ class NativeBuffer(ctypes.Structure):
     _fields_ = [(n, NUMBER) for n in ("is_float", "height", "width", "channels", "binary", "is_signed")]
 
 
-class NativeCarry(ctypes.Structure):
+class NativeShortcut(ctypes.Structure):
     _fields_ = [*((n, NUMBER) for n in ("buffer", "stride", "first", "channels")), ("scale", POINTER)]
 
 
@@ -31,8 +31,8 @@ class NativeLayer(ctypes.Structure):
         ("side", NativeConvolution),
         *((n, NUMBER) for n in ("height", "width", "channels", "chunk")),
         ("bias", POINTER),
-        ("before", NativeCarry),
-        ("after", NativeCarry),
+        ("before", NativeShortcut),
+        ("after", NativeShortcut),
         *((n, NUMBER) for n in ("current", "spikes", "neuron", "kind", "delay", "zero", "inclusive", "bounded")),
         *((n, REAL) for n in ("beta", "theta", "gain", "limit", "low", "high", "charge")),
         ("state", NUMBER),
@@ -62,4 +62,4 @@ class NativeRun(ctypes.Structure):
     ]
 
 
-NO_CARRY = (-1, 1, 0, 0, None)
+NO_SHORTCUT = (-1, 1, 0, 0, None)

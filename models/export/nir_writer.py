@@ -93,11 +93,11 @@ def block(graph: Graph, name: str, layer: Block, kind: str, x: Signal) -> Signal
     """One residual block; sums are edges into the same node."""
     if layer.pool is not None:
         x = graph.pool(f"{name}.pool", x, layer.pool)
-    carried = x
+    skip = x
     if isinstance(layer.shortcut, PadShortcut):
-        carried = padded_shortcut(graph, f"{name}.shortcut", x, layer.shortcut)
+        skip = padded_shortcut(graph, f"{name}.shortcut", x, layer.shortcut)
     elif isinstance(layer.shortcut, nn.Sequential):
-        carried = conv_bn(graph, f"{name}.shortcut", x, layer.shortcut)
+        skip = conv_bn(graph, f"{name}.shortcut", x, layer.shortcut)
     convs = [layer.conv1, layer.conv2, *([layer.conv3] if layer.conv3 is not None else [])]
     neurons = [n for n in (layer.neuron1, layer.neuron2, layer.neuron3) if n is not None]
     h = x
@@ -108,14 +108,14 @@ def block(graph: Graph, name: str, layer: Block, kind: str, x: Signal) -> Signal
             h = neuron(graph, neurons[number - 1], h)
         h = conv_bn(graph, f"{name}.conv{number + 1}", h, conv)
     if kind == "ms":
-        return (*h, *carried)
+        return (*h, *skip)
     if kind == "plain":
-        return neuron(graph, layer.last_neuron(), (*h, *carried))
+        return neuron(graph, layer.last_neuron(), (*h, *skip))
     assert isinstance(layer, SewBlock)
     extra = layer.neuron3 if layer.conv3 is None else layer.neuron4
     if extra is not None:
-        carried = neuron(graph, extra, carried)
-    return (*neuron(graph, layer.last_neuron(), h), *carried)
+        skip = neuron(graph, extra, skip)
+    return (*neuron(graph, layer.last_neuron(), h), *skip)
 
 
 def spiking_resnet(graph: Graph, network: SpikingResNet) -> Signal:

@@ -73,8 +73,8 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        carried = x if self.downsample is None else self.downsample(x)
-        return self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))) + carried)
+        skip = x if self.downsample is None else self.downsample(x)
+        return self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))) + skip)
 
 
 def stage(inputs: int, outputs: int, depth: int, stride: int, kind: Literal["pad", "conv"]) -> nn.Sequential:

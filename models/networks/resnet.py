@@ -116,7 +116,7 @@ class Block(nn.Module):
         """The block's input, pooled where the stage begins with a max-pool."""
         return x_seq if self.pool is None else per_step(self.pool, x_seq)
 
-    def carry(self, x_seq: Tensor) -> Tensor:
+    def skip(self, x_seq: Tensor) -> Tensor:
         """The shortcut's output."""
         return x_seq if self.shortcut is None else per_step(self.shortcut, x_seq)
 
@@ -132,7 +132,7 @@ class Block(nn.Module):
 class PlainBlock(Block):
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
         x_seq = self.enter(x_seq)
-        return self.last_neuron()(self.currents(x_seq, state) + self.carry(x_seq), state)
+        return self.last_neuron()(self.currents(x_seq, state) + self.skip(x_seq), state)
 
 
 class SewBlock(Block):
@@ -152,11 +152,11 @@ class SewBlock(Block):
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
         x_seq = self.enter(x_seq)
         current = self.currents(x_seq, state)
-        carried = self.carry(x_seq)
+        skip = self.skip(x_seq)
         extra = self.neuron3 if self.conv3 is None else self.neuron4
         if extra is not None:
-            carried = extra(carried, state)
-        return self.last_neuron()(current, state) + carried
+            skip = extra(skip, state)
+        return self.last_neuron()(current, state) + skip
 
 
 class MsBlock(Block):
@@ -168,7 +168,7 @@ class MsBlock(Block):
         h = per_step(self.conv2, self.neuron2(h, state))
         if self.conv3 is not None and self.neuron3 is not None:
             h = per_step(self.conv3, self.neuron3(h, state))
-        return h + self.carry(x_seq)
+        return h + self.skip(x_seq)
 
 
 BLOCKS: dict[str, type[PlainBlock | SewBlock | MsBlock]] = {"plain": PlainBlock, "sew": SewBlock, "ms": MsBlock}

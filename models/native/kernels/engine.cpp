@@ -89,14 +89,14 @@ void prepare(Plan& plan, const Run& run, const Convolution& conv, const Convolut
     });
 }
 
-int64_t carried_channel(const Carry& carry, int64_t c) { return c >= carry.first && c < carry.first + carry.channels ? c - carry.first : -1; }
+int64_t shortcut_channel(const Shortcut& shortcut, int64_t c) { return c >= shortcut.first && c < shortcut.first + shortcut.channels ? c - shortcut.first : -1; }
 
 template <typename T>
 void add_frame(const Buffer& b, const T* data, const Layer& layer, int64_t first, const Band& band) {
-    const Carry& carry = layer.before;
-    const float* scale = carry.scale;
+    const Shortcut& shortcut = layer.before;
+    const float* scale = shortcut.scale;
     const int64_t chunk = layer.chunk;  // a copy, as of the scale: a store to the sums might change what is in memory
-    if (carry.stride == 1 && carry.first == 0 && b.channels == layer.channels) {
+    if (shortcut.stride == 1 && shortcut.first == 0 && b.channels == layer.channels) {
         const int64_t pixels = (band.last - band.first) * band.width;
         const T* from = data + band.first * band.width * b.channels + first;
         float* to = band.sums;
@@ -111,32 +111,32 @@ void add_frame(const Buffer& b, const T* data, const Layer& layer, int64_t first
     for (int64_t y = band.first; y < band.last; ++y)
         for (int64_t x = 0; x < band.width; ++x) {
             float* to = band.sums + ((y - band.first) * band.width + x) * chunk;
-            const T* from = data + (y * carry.stride * b.width + x * carry.stride) * b.channels;
+            const T* from = data + (y * shortcut.stride * b.width + x * shortcut.stride) * b.channels;
             for (int64_t c = 0; c < chunk; ++c) {
-                const int64_t source = carried_channel(carry, first + c);
+                const int64_t source = shortcut_channel(shortcut, first + c);
                 if (source >= 0) to[c] += scale ? float(from[source]) * scale[first + c] : float(from[source]);
             }
         }
 }
 
 void add_before(Plan& plan, const Layer& layer, int64_t f, int64_t first, const Band& band) {
-    const Carry& carry = layer.before;
-    const Buffer& b = plan.buffers[carry.buffer];
-    typed(b, plan.frame(carry.buffer, f), [&](const auto* data) { add_frame(b, data, layer, first, band); });
+    const Shortcut& shortcut = layer.before;
+    const Buffer& b = plan.buffers[shortcut.buffer];
+    typed(b, plan.frame(shortcut.buffer, f), [&](const auto* data) { add_frame(b, data, layer, first, band); });
 }
 
-uint8_t carried(const Plan& plan, const Carry& carry, const uint8_t* data, int64_t y, int64_t x, int64_t c) {
-    const Buffer& b = plan.buffers[carry.buffer];
-    const int64_t source = carried_channel(carry, c);
-    return source < 0 ? 0 : data[(y * carry.stride * b.width + x * carry.stride) * b.channels + source];
+uint8_t shortcut_at(const Plan& plan, const Shortcut& shortcut, const uint8_t* data, int64_t y, int64_t x, int64_t c) {
+    const Buffer& b = plan.buffers[shortcut.buffer];
+    const int64_t source = shortcut_channel(shortcut, c);
+    return source < 0 ? 0 : data[(y * shortcut.stride * b.width + x * shortcut.stride) * b.channels + source];
 }
 
 void add_after(Plan& plan, const Layer& layer, int64_t f) {
-    const Carry& carry = layer.after;
-    const Buffer& b = plan.buffers[carry.buffer];
-    const auto* data = reinterpret_cast<const uint8_t*>(plan.frame(carry.buffer, f));
+    const Shortcut& shortcut = layer.after;
+    const Buffer& b = plan.buffers[shortcut.buffer];
+    const auto* data = reinterpret_cast<const uint8_t*>(plan.frame(shortcut.buffer, f));
     auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f));
-    if (carry.stride == 1 && carry.first == 0 && b.channels == layer.channels) {
+    if (shortcut.stride == 1 && shortcut.first == 0 && b.channels == layer.channels) {
         const int64_t size = layer.height * layer.width * layer.channels;  // a copy: bytes may alias everything
         for (int64_t i = 0; i < size; ++i) out[i] = uint8_t(out[i] + data[i]);
         return;
@@ -144,7 +144,7 @@ void add_after(Plan& plan, const Layer& layer, int64_t f) {
     for (int64_t y = 0; y < layer.height; ++y)
         for (int64_t x = 0; x < layer.width; ++x)
             for (int64_t c = 0; c < layer.channels; ++c)
-                out[(y * layer.width + x) * layer.channels + c] += carried(plan, carry, data, y, x, c);
+                out[(y * layer.width + x) * layer.channels + c] += shortcut_at(plan, shortcut, data, y, x, c);
 }
 
 void note_raster(Plan& plan, const Run& run, const Layer& layer, int64_t f) {

@@ -10,7 +10,7 @@ struct Buffer {
     int64_t is_signed;                          // bytes of -128 to 127
 };
 
-struct Carry {  // a shortcut without weights
+struct Shortcut {  // without weights
     int64_t buffer;                  // -1: none
     int64_t stride, first, channels;  // output channel `first + c` takes input channel c; identity: 1, 0, all
     const float* scale;               // [output channels] of `before`, null: 1
@@ -34,7 +34,7 @@ struct Layer {
     Convolution main, side;
     int64_t height, width, channels, chunk;  // of the output; channels padded, chunk 16 or 32
     const float* bias;                       // [channels], or null
-    Carry before, after;                     // added to the current; added to the spikes
+    Shortcut before, after;                  // added to the current; added to the spikes
     int64_t current, spikes;                 // buffers written, -1: not kept
     int64_t neuron, kind;                    // neuron 0: none; kind: LIF, CLIF, PSN, SIGNED, MULTI, PACED
     int64_t delay, zero, inclusive, bounded;
