@@ -345,7 +345,7 @@ def test_no_label_where_there_is_no_digit(
     seen.until(lambda: len(seen.of("prediction")) > 90, "predictions, though there is no digit")
     said = [message["steady"] for message in seen.of("prediction")]
     assert sum(label in ("", "unknown", "nothing") for label in said) >= 0.98 * len(said), said
-    words = {"empty_desk": ("nothing to see",)}.get(shown.__name__, ("nothing to see", "no digit here"))
+    words = ("nothing to see", "no digit here")  # which of them hangs on the camera's noise
     seen.until(lambda: seen.page.locator("#label").inner_text() in words, "it is said in words")
 
 
