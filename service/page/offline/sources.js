@@ -5,10 +5,18 @@ import { luma } from "./emulator.js";
 
 const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units
 const PICTURE = 28 / SENSOR, DIGIT = 20 / SENSOR; // the longer side, of the frame's height
-const RADIUS = 2.4 / SENSOR, PERIOD_MS = 310; // of the circle on which a picture is moved: as long as three saccades
+const SIDE_MS = 103; // of each side of the triangle along which a picture is moved, as N-MNIST's camera was
+const CORNERS = [[3.3, 1.5], [0.9, -4.5], [-2.9, 1.9]].map(way => way.map(side => side / SENSOR)); // encoders/emulator/saccades.py's, turned round: there the ink is dark
 const EVERY_MS = 10; // fine steps: the emulator interpolates along straight lines
 
-/** A picture moved in circles: on a ground of its corner's colour, or, for `still` "digit", as light ink on black. */
+/** [x, y] of a picture's way from the middle, in frame heights: each side at a speed of 1 - cos. */
+function place(ms) {
+  const side = ms / SIDE_MS, from = CORNERS[Math.floor(side) % 3], to = CORNERS[(Math.floor(side) + 1) % 3];
+  const part = (side % 1) - Math.sin(2 * Math.PI * side) / (2 * Math.PI);
+  return from.map((start, axis) => start + (to[axis] - start) * part);
+}
+
+/** A picture moved along a triangle: on a ground of its corner's colour, or, for `still` "digit", as light ink on black. */
 export class Still {
   constructor() {
     this.canvas = document.createElement("canvas");
@@ -42,11 +50,11 @@ export class Still {
   }
 
   draw(ms) {
-    const turn = (2 * Math.PI * ms) / PERIOD_MS, radius = RADIUS * FRAME.height, [width, height] = this.size;
+    const [x, y] = place(ms), [width, height] = this.size;
     this.context.fillStyle = this.ground;
     this.context.fillRect(0, 0, FRAME.width, FRAME.height);
     this.context.imageSmoothingQuality = "high";
-    this.context.drawImage(this.picture, (FRAME.width - width) / 2 + radius * Math.cos(turn), (FRAME.height - height) / 2 + radius * Math.sin(turn), width, height);
+    this.context.drawImage(this.picture, (FRAME.width - width) / 2 + x * FRAME.height, (FRAME.height - height) / 2 + y * FRAME.height, width, height);
   }
 
   stop() {
