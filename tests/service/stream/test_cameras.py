@@ -87,7 +87,7 @@ def test_predictions_of_a_camera_are_sent_at_every_step(tmp_path: Path) -> None:
     assert [message["step"] for message in receiver.came[:30]] == list(range(1, 31)), "every step, in order"
     assert {message["source"] for message in receiver.came} == {"udp://127.0.0.1:3333"}
     assert {message["model"] for message in receiver.came} == {"tiny"}
-    assert delivery.n_sent == len(receiver.came)
+    assert len(receiver.came) - delivery.n_sent in (0, 1), "one may be under way at the end, and comes again"
 
 
 def test_cameras_are_listed(port: int) -> None:
