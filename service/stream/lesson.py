@@ -16,7 +16,7 @@ from service.stream.live import Live
 from service.stream.messages import Ended, Frame, Hello, ShowMessage, Ticket, error_text
 from service.stream.protocol import Batch, Outgoing
 from service.teach.bodies import LessonBody
-from service.teach.lesson import STEPS, LiveLesson, moves
+from service.teach.lesson import LiveLesson, WindowCutter, moves
 from service.teach.routes import label_of
 
 
@@ -30,7 +30,7 @@ class LessonStream(Live):
         self.lesson, self.camera = lesson, camera
         self.label: str | None = None  # of what is being shown
         self._piece = ""
-        self._window: list[Input] = []
+        self._cutter = WindowCutter()
 
     async def run(self) -> None:
         """Until the client leaves or breaks a rule. Raises Ended."""
@@ -90,7 +90,7 @@ class LessonStream(Live):
 
     def show(self, label: str | None) -> None:
         """From now on this class is shown; None: nothing is, and what was shown is learnt. Raises LessonError."""
-        self._window = []
+        self._cutter = WindowCutter()
         self.label = None
         if label is None:
             self.lesson.changed(due=True)
@@ -120,10 +120,8 @@ class LessonStream(Live):
         if self.label is None:
             return
         for given in inputs:
-            self._window = [given] if given.reset else [*self._window, given]
-            if len(self._window) == STEPS:
-                self.example(self.label, self._window)
-                self._window = []
+            if (window := self._cutter.push(given)) is not None:
+                self.example(self.label, window)
 
     def example(self, label: str, window: list[Input]) -> None:
         """One example is whole."""

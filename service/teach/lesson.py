@@ -256,16 +256,25 @@ def frames_of(window: list[Input]) -> NDArray[np.uint8]:
     return np.stack([given.x for given in window])[:, None]
 
 
-def windows_of(inputs: list[Input]) -> list[list[Input]]:
+class WindowCutter:
     """Inputs that follow each other, cut into examples; what is left over at a reset or at the end is lost."""
-    windows: list[list[Input]] = []
-    window: list[Input] = []
-    for given in inputs:
-        window = [given] if given.reset else [*window, given]
-        if len(window) == STEPS:
-            windows.append(window)
-            window = []
-    return windows
+
+    def __init__(self) -> None:
+        self._open: list[Input] = []
+
+    def push(self, given: Input) -> list[Input] | None:
+        """The example that this input completes, or None."""
+        self._open = [given] if given.reset else [*self._open, given]
+        if len(self._open) < STEPS:
+            return None
+        whole, self._open = self._open, []
+        return whole
+
+
+def windows_of(inputs: list[Input]) -> list[list[Input]]:
+    """The examples of a whole recording."""
+    cutter = WindowCutter()
+    return [window for given in inputs if (window := cutter.push(given)) is not None]
 
 
 def picture_of(shown: Shown) -> bytes:

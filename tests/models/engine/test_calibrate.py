@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from models.engine import calibrate, densities
 from models.engine.densities import KINDS, Kind, break_even, default
-from models.engine.engine import MEMBRANES, Engine, engine_status
+from models.engine.engine import Engine, engine_status
 from models.native.build import library
 from tests.support.models import lively
-from tests.support.oracles.networks import EVENT, inputs
+from tests.support.oracles.networks import EVENT, assert_no_bit_changes, inputs
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
 
@@ -106,13 +105,4 @@ def test_no_density_lets_a_stream_notice_its_company(
     monkeypatch.setattr(densities, "table", lambda: dict.fromkeys(KINDS, density))
     network, x_seq = lively(EVENT), inputs(4, 3, size=(34, 34))
     engine = Engine(network, 34, 34, precision=precision)
-    together = engine.run(x_seq)
-    for n in range(3):
-        alone = engine.run(x_seq[:, n : n + 1])
-        assert torch.equal(alone.logits, together.logits[:, n : n + 1])
-        assert torch.equal(alone.state[MEMBRANES], together.state[MEMBRANES][n : n + 1])
-    state, steps = None, []
-    for x in x_seq:
-        result = engine.run(x[None], state)
-        state, steps = result.state, [*steps, result.logits]
-    assert torch.equal(torch.cat(steps), together.logits)
+    assert_no_bit_changes(engine, x_seq)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.energy.metering import Meter
-from models.engine.engine import Engine
+from models.engine.engine import MEMBRANES, Engine
 from models.networks.resnet import NETWORKS
 from models.neurons.config import NeuronConfig
 from models.neurons.layers import step
@@ -43,6 +43,20 @@ def inputs(
     """Seeded events, uint8 [steps, streams, channels, *size]: a share `density` of ones."""
     generator = torch.Generator().manual_seed(1)
     return (torch.rand(steps, streams, channels, *size, generator=generator) < density).to(torch.uint8)
+
+
+def assert_no_bit_changes(engine: Engine, x_seq: Tensor) -> None:
+    """Every stream alone, and all of them step by step, give what the whole x_seq [T, N, C, H, W] gives at once."""
+    together = engine.run(x_seq)
+    for n in range(x_seq.shape[1]):
+        alone = engine.run(x_seq[:, n : n + 1])
+        assert torch.equal(alone.logits, together.logits[:, n : n + 1])
+        assert torch.equal(alone.state[MEMBRANES], together.state[MEMBRANES][n : n + 1])
+    state, steps = None, []
+    for x in x_seq:
+        result = engine.run(x[None], state)
+        state, steps = result.state, [*steps, result.logits]
+    assert torch.equal(torch.cat(steps), together.logits)
 
 
 def assert_equal_to_network(network: nn.Module, x_seq: Tensor) -> None:

@@ -4,7 +4,7 @@ import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { notice } from "../../shared/notice.js";
 import { Gaze } from "../../shared/pictures/gaze.js";
-import { KIND, unpackBits } from "../../shared/sources/wire.js";
+import { unpackBits } from "../../shared/sources/wire.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
@@ -12,13 +12,15 @@ import { Meters } from "../views/meters.js";
 import { Raster, Trace } from "../../shared/pictures/plots.js";
 import { Recording } from "../views/record.js";
 import { FileMode } from "./filemode.js";
+import { OneStream } from "./onestream.js";
 
 const OVERLOADED_MS = 800; // end to end; the newest frame wins, so that this grows no further
 const SILENT_MS = 3000; // without an answer; a recording at a quarter of its speed rests for one second
 
-export class Single {
+export class Single extends OneStream {
   /** events: the EventView; stop() ends the source; opened() is called when a stream is ready. */
   constructor(events, stop, opened) {
+    super();
     Object.assign(this, { events, opened });
     this.raster = new Raster($("raster"), $("raster-layers"));
     this.trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
@@ -63,33 +65,6 @@ export class Single {
     this.connection.opened();
     this.events.resize(width, height);
     this.stream.open({ model: $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(source && { source }) });
-  }
-
-  get ready() {
-    return this.stream.ready;
-  }
-
-  get free() {
-    return this.stream.free;
-  }
-
-  /** jpeg(): the frame's bytes, asked for only when they can be sent. */
-  async frame(captureMs, jpeg) {
-    const seq = this.stream.reserve();
-    if (seq === null) {
-      if (this.stream.ready) this.stream.dropped++;
-      return;
-    }
-    const bytes = await jpeg();
-    if (bytes) this.stream.send(seq, captureMs, KIND.image, bytes);
-  }
-
-  packet(nowMs, bytes) {
-    this.stream.send(this.stream.reserve(), nowMs, KIND.t64, bytes);
-  }
-
-  command(text) {
-    this.stream.command(text);
   }
 
   begin(message) {

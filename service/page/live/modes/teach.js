@@ -3,19 +3,20 @@
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
-import { KIND } from "../../shared/sources/wire.js";
 import * as lessons from "../net/lesson.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { Card } from "../views/teachcard.js";
+import { OneStream } from "./onestream.js";
 
 const CARDS = 3, MOST = 32, ADVICE = 3;
 const percent = (share) => `${Math.round(100 * share)} %`;
 
-export class Teach {
+export class Teach extends OneStream {
   /** events: the EventView; stop() ends the source; opened() is called when a stream is ready; saved(name) when a model is. */
   constructor(events, stop, opened, saved) {
+    super();
     Object.assign(this, { events, opened, saved, lesson: null, cards: [], card: null, latest: null });
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
     this.connection = new Connection(stop);
@@ -263,29 +264,6 @@ export class Teach {
       return this.reopen();
     }
     return this.connection.changed(status, detail);
-  }
-
-  get ready() {
-    return this.stream.ready;
-  }
-
-  get free() {
-    return this.stream.free;
-  }
-
-  async frame(captureMs, jpeg) {
-    const seq = this.stream.reserve();
-    if (seq === null) return;
-    const bytes = await jpeg();
-    if (bytes) this.stream.send(seq, captureMs, KIND.image, bytes);
-  }
-
-  packet(nowMs, bytes) {
-    this.stream.send(this.stream.reserve(), nowMs, KIND.t64, bytes);
-  }
-
-  command(text) {
-    this.stream.command(text);
   }
 
   /** A model of the lesson: the first, which knows nothing, or one that was learnt meanwhile. */
