@@ -48,7 +48,7 @@ class Job:
     deadline: float  # time.monotonic() after which nothing is computed; inf for streams
     several: bool = False  # its receiver takes several steps at once
     membranes: Membranes | None = None  # None: fresh ones
-    waiting: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
+    pending: "deque[tuple[Input, float]]" = field(default_factory=deque)  # with time.perf_counter() of arrival
     phase: Phase = Phase.IDLE
     reset_next: bool = False  # an input with a reset was dropped: the next one starts with fresh membranes
     steps: int = 0
@@ -60,7 +60,7 @@ class Job:
 
     def ready(self) -> int:
         """Inputs that wait and go on from the same membranes."""
-        return next((n for n, (given, _) in enumerate(self.waiting) if given.reset), len(self.waiting))
+        return next((n for n, (given, _) in enumerate(self.pending) if given.reset), len(self.pending))
 
     def release(self) -> None:
         """Give the membranes up. Only while holding the network."""
@@ -125,11 +125,11 @@ class Queue:
         """Add inputs with their arrivals, at least one; True when the job was idle and is queued now."""
         if job.closed:
             return False
-        if job.reset_next and not job.waiting:
+        if job.reset_next and not job.pending:
             first, arrived = inputs[0]
             inputs[0] = (first._replace(reset=True), arrived)
             job.reset_next = False
-        job.waiting.extend(inputs)
+        job.pending.extend(inputs)
         if job.phase is not Phase.IDLE:
             return False
         job.phase = Phase.QUEUED
@@ -138,14 +138,14 @@ class Queue:
 
     def drop_waiting(self, job: Job) -> list[Input]:
         """Forget a job's inputs that wait; these. A reset among them passes on to the next input."""
-        dropped = [given for given, _ in job.waiting]
-        job.waiting.clear()
+        dropped = [given for given, _ in job.pending]
+        job.pending.clear()
         job.reset_next |= any(given.reset for given in dropped)
         return dropped
 
     def close(self, job: Job) -> None:
         """What waits is never computed. Membranes stay: only whoever holds the network may release them."""
-        job.waiting.clear()
+        job.pending.clear()
         if not job.closed:
             job.phase = Phase.CLOSED if job.phase is Phase.IDLE else Phase.CLOSING
             self.open_jobs -= 1
@@ -170,7 +170,7 @@ class Queue:
         batch += self._take(self.streams, self.max_batch - len(batch))
         for _ in range(self._further_steps(batch, affordable)):
             for work in batch:
-                work.inputs.append(work.job.waiting.popleft()[0])
+                work.inputs.append(work.job.pending.popleft()[0])
         return batch
 
     def take_streams(self) -> list[Work]:
@@ -188,7 +188,7 @@ class Queue:
             if job.phase is Phase.CLOSING:
                 job.release()
                 job.phase = Phase.CLOSED
-            elif not job.waiting:
+            elif not job.pending:
                 job.phase = Phase.IDLE
             elif not job.request:
                 self.streams.append(job)
@@ -222,12 +222,12 @@ class Queue:
             if job.phase is Phase.CLOSING:
                 job.phase = Phase.CLOSED
                 job.release()
-            elif not job.waiting:
+            elif not job.pending:
                 job.phase = Phase.IDLE
             elif job.deadline < now:
                 self.fail(job, Expired())
             else:
-                given, arrived = job.waiting.popleft()
+                given, arrived = job.pending.popleft()
                 if given.reset:
                     job.release()
                 batch.append(Work(job, [given], arrived))

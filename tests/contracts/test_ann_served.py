@@ -23,9 +23,9 @@ from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.neurons.config import RECTIFIER
 from service.api import create_app
 from service.stream.messages import Frame
+from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT
-from tests.support.samples import picture
-from tests.support.servers import settings
+from tests.support.serving.servers import settings
 
 CONTRACT = Contract("image", 1, 12, 12, 1, "direct", mean=(0.2,), std=(0.4,))
 CARD = Card(CONTRACT, ("a", "b", "c"))

@@ -11,7 +11,7 @@ import torch
 from models.classifier import Classifier
 from models.networks.resnet import NETWORKS
 from models.neurons.layers import spikes_at_all
-from tests.support.data_sets import (
+from tests.support.inputs.data_sets import (
     small_config,
     write_asldvs,
     write_cifar10,

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from service.api import create_app
-from tests.support.http import TOKEN, body_of, get, post, status_of, talk
+from tests.support.inputs.samples import picture
 from tests.support.models import tiny
-from tests.support.samples import picture
-from tests.support.servers import running, settings
+from tests.support.serving.http import TOKEN, body_of, get, post, status_of, talk
+from tests.support.serving.servers import running, settings
 
 schemathesis = pytest.importorskip(
     "schemathesis", reason="schemathesis is not installed: pip install 'spikesight[dev]'"

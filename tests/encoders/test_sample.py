@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from encoders.sample import IMAGE_SUFFIXES, read_pixels, read_sample
-from tests.support.samples import written
+from tests.support.inputs.samples import written
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))

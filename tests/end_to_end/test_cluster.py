@@ -13,10 +13,10 @@ import pytest
 from encoders.events import SensorSize
 from models.checkpoint import save
 from service.client import ClientError
+from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, tiny
-from tests.support.samples import picture, some_events
-from tests.support.servers import PATIENCE_S, Served
-from tests.support.streams import STREAM, predictions
+from tests.support.serving.servers import PATIENCE_S, Served
+from tests.support.serving.streams import STREAM, predictions
 from tests.support.waiting import until
 
 SENSOR = SensorSize(EVENT_CONTRACT.sensor_width, EVENT_CONTRACT.sensor_height)

@@ -16,7 +16,7 @@ from encoders.sources.address import Address
 from encoders.sources.source import Source
 from service.api import create_app
 from tests.support.models import EVENT_CONTRACT, tiny
-from tests.support.servers import free_port, running, settings
+from tests.support.serving.servers import free_port, running, settings
 
 SENSOR = SensorSize(24, 32)
 CONTRACT = replace(EVENT_CONTRACT, bin_us=20_000)

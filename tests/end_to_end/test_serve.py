@@ -10,9 +10,9 @@ import pytest
 
 from models.checkpoint import save
 from service.client import ClientError
+from tests.support.inputs.samples import picture
 from tests.support.models import tiny
-from tests.support.samples import picture
-from tests.support.servers import Served
+from tests.support.serving.servers import Served
 from tests.support.waiting import until
 
 

@@ -26,11 +26,11 @@ from encoders.events import SensorSize
 from encoders.recordings.files import write_recording
 from models.checkpoint import save
 from service.client import Client, ClientError, Prediction
-from tests.support.frames import EMPTY, FRAGMENTS, HELLO, PINGS, PONGS, TEXT, closed, connected, frame
-from tests.support.hostile import BOMBS, FORMS, with_scans
-from tests.support.http import get, post, status_of, talk
+from tests.support.inputs.frames import EMPTY, FRAGMENTS, HELLO, PINGS, PONGS, TEXT, closed, connected, frame
+from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
-from tests.support.samples import picture, some_events
+from tests.support.serving.hostile import BOMBS, FORMS, with_scans
+from tests.support.serving.http import get, post, status_of, talk
 
 SOAK_S = float(os.environ.get("SPIKESIGHT_SOAK_S", "3600"))
 SAMPLES = 30  # of memory

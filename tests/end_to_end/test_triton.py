@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
-from tests.support.samples import picture
-from tests.support.servers import running
+from tests.support.serving.servers import running
 
 http = pytest.importorskip("tritonclient.http", reason="tritonclient is not installed: pip install 'spikesight[dev]'")
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult  # noqa: E402

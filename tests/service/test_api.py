@@ -13,9 +13,9 @@ from encoders.events import SensorSize
 from models.checkpoint import save
 from service.api import create_app
 from service.upload.decode import decode_image
+from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, promising, tiny
-from tests.support.samples import picture, some_events
-from tests.support.servers import settings
+from tests.support.serving.servers import settings
 
 
 def nmnist_bytes(events: np.ndarray) -> bytes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.data_sets import write_nmnist
+from tests.support.inputs.data_sets import write_nmnist
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from tests.support.data_sets import small_config, write_nmnist
+from tests.support.inputs.data_sets import small_config, write_nmnist
 from training.distributed import Processes, SyncNorm, synchronise_norms
 from training.flags import to_yaml
 from training.run.fit import fit

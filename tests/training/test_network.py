@@ -13,7 +13,7 @@ from models.networks.ann import ANNS
 from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from models.neurons.config import RECTIFIER
 from models.shipped import shipped
-from tests.support.data_sets import small_config
+from tests.support.inputs.data_sets import small_config
 from training.config import TrainConfig
 from training.data import load_data
 from training.network import build_network, load_teacher, neuron_config, start_from, weights_path

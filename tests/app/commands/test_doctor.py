@@ -7,7 +7,7 @@ import pytest
 
 from app.cli import main
 from app.commands import doctor
-from tests.support.data_sets import write_takes
+from tests.support.inputs.data_sets import write_takes
 
 
 def test_every_check_says_something() -> None:

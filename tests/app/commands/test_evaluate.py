@@ -8,7 +8,7 @@ import pytest
 
 from app.cli import main
 from models.checkpoint import save
-from tests.support.data_sets import write_takes
+from tests.support.inputs.data_sets import write_takes
 from tests.support.models import tiny
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import spikesight
 from app.cli import main
-from tests.support.data_sets import write_takes
+from tests.support.inputs.data_sets import write_takes
 
 FEATURES = "motions"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import train_dvs
-from tests.support.data_sets import small_config, write_nmnist
+from tests.support.inputs.data_sets import small_config, write_nmnist
 from training.flags import to_yaml
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.cli import main
 from encoders.events import SensorSize
 from encoders.recordings.files import read_recording
-from tests.support.samples import with_silence
+from tests.support.inputs.samples import with_silence
 from training.data.folders import read_folder
 
 

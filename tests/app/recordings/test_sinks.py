@@ -15,8 +15,8 @@ from encoders.events import Events, SensorSize, make_events
 from encoders.sources import network
 from encoders.sources.address import Address, SourceLost
 from encoders.sources.source import Source, parse
-from tests.support.servers import free_port
-from tests.support.sources import packets
+from tests.support.inputs.sources import packets
+from tests.support.serving.servers import free_port
 from tests.support.waiting import until
 
 SENSOR = SensorSize(40, 30)

@@ -4,7 +4,7 @@ import numpy as np
 
 from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
 from encoders.events import Events
-from tests.support.sources import packets
+from tests.support.inputs.sources import packets
 
 
 def times(deliveries: list[Delivery]) -> list[float]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from encoders.emulator.saccades import Saccades, saccade_events, saccades
 from encoders.events import Events, EventsError, SensorSize, check_events
 from encoders.recordings.files import read_recording
+from tests.support.inputs.samples import drawing
 from tests.support.oracles.events import by_oracles
-from tests.support.samples import drawing
 
 
 def digit() -> NDArray[np.uint8]:

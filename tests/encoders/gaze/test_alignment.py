@@ -4,7 +4,7 @@ import numpy as np
 
 from encoders.events import SensorSize, make_events
 from encoders.gaze.alignment import FollowingBinner, aligned
-from tests.support.data_sets import digit_events
+from tests.support.inputs.data_sets import digit_events
 
 SIZE = (32, 32)
 

@@ -6,7 +6,7 @@ import pytest
 
 from encoders.preprocess.drawing import find_drawing
 from encoders.preprocess.fit import fit_digit, fit_plain
-from tests.support.samples import drawing
+from tests.support.inputs.samples import drawing
 
 
 def test_place_size_and_paper_do_not_matter() -> None:

@@ -10,7 +10,7 @@ import tonic.io
 from encoders.events import SensorSize, make_events
 from encoders.recordings import aedat
 from encoders.recordings.files import read_recording, write_recording
-from tests.support.samples import random_events, written
+from tests.support.inputs.samples import random_events, written
 
 
 def test_tonic_reads_our_aedat3(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from encoders.recordings import text
 from encoders.recordings.columns import find_columns
 from encoders.recordings.files import detect_format, read_recording
 from encoders.recordings.format import RecordingError
+from tests.support.inputs.samples import DAVIS, random_events
 from tests.support.oracles.events import rows as plain_rows
-from tests.support.samples import DAVIS, random_events
 
 EVENTS = random_events(2000, DAVIS)
 TABLE = np.stack([EVENTS[name].astype(np.float64) for name in "txyp"], axis=1)

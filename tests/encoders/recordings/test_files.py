@@ -20,7 +20,7 @@ from encoders.recordings.files import (
     write_recording,
 )
 from encoders.recordings.format import RecordingError
-from tests.support.samples import DAVIS, from_eventcv, random_events, written
+from tests.support.inputs.samples import DAVIS, from_eventcv, random_events, written
 
 
 @pytest.mark.usefixtures("engine")

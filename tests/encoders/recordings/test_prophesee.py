@@ -11,8 +11,8 @@ from encoders.events import EVENTS, Events, SensorSize, make_events
 from encoders.recordings import format, prophesee
 from encoders.recordings.files import read_recording, write_recording
 from encoders.recordings.format import RecordingError
+from tests.support.inputs.samples import DAVIS, written
 from tests.support.oracles.events import by_oracles
-from tests.support.samples import DAVIS, written
 
 
 def test_expelliarmus_reads_our_evt2(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from encoders.sources import devices
 from encoders.sources.address import SourceError, SourceLost
 from encoders.sources.source import open_source, parse
-from tests.support.sources import SENSOR
+from tests.support.inputs.sources import SENSOR
 
 
 def eventcv_stand_in(windows: list[Any], **flaws: Any) -> SimpleNamespace:

@@ -10,7 +10,7 @@ from encoders.recordings.files import write_recording
 from encoders.sources import file
 from encoders.sources.address import SourceEnded, SourceError
 from encoders.sources.source import open_source, parse
-from tests.support.sources import SENSOR
+from tests.support.inputs.sources import SENSOR
 
 
 class Clock:

@@ -11,8 +11,8 @@ from encoders.packets import encode
 from encoders.sources import network
 from encoders.sources.address import Address, SourceError
 from encoders.sources.source import Source, open_source, parse
-from tests.support.servers import free_port
-from tests.support.sources import SENSOR, packet
+from tests.support.inputs.sources import SENSOR, packet
+from tests.support.serving.servers import free_port
 from tests.support.waiting import PATIENCE_S, until
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from encoders.events import Events, SensorSize
 from encoders.sources.address import Address, SourceLost
 from encoders.sources.source import Source
-from tests.support.sources import Script, packet
+from tests.support.inputs.sources import Script, packet
 from tests.support.waiting import PATIENCE_S, until
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.http import RECEIVE_S
 from tests.support.models import tiny
-from tests.support.servers import running
+from tests.support.serving.http import RECEIVE_S
+from tests.support.serving.servers import running
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from http.client import HTTPConnection
 import pytest
 
 from service.settings import Settings, SettingsError
-from tests.support.http import LEAK, TOKEN, body_of, get, post, status_of, talk
-from tests.support.samples import picture
-from tests.support.servers import running
+from tests.support.inputs.samples import picture
+from tests.support.serving.http import LEAK, TOKEN, body_of, get, post, status_of, talk
+from tests.support.serving.servers import running
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from service.upload.decode import decode_image
-from tests.support.hostile import BOMBS, FORMS
-from tests.support.http import LEAK, alive, body_of, get, post, status_of, talk
-from tests.support.samples import picture
-from tests.support.servers import resident
+from tests.support.inputs.samples import picture
+from tests.support.serving.hostile import BOMBS, FORMS
+from tests.support.serving.http import LEAK, alive, body_of, get, post, status_of, talk
+from tests.support.serving.servers import resident
 from tests.support.waiting import until
 
 

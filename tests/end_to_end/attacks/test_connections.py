@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from tests.support.http import LEAK, RECEIVE_S, alive, body_of, status_of, talk
-from tests.support.servers import resident
+from tests.support.serving.http import LEAK, RECEIVE_S, alive, body_of, status_of, talk
+from tests.support.serving.servers import resident
 from tests.support.waiting import PATIENCE_S, until
 
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from service.http.connection import StreamProtocol
-from tests.support.frames import (
+from tests.support.inputs.frames import (
     CLOSE,
     CONT,
     EMPTY,
@@ -23,8 +23,8 @@ from tests.support.frames import (
     frame,
     heard,
 )
-from tests.support.http import alive
-from tests.support.servers import running
+from tests.support.serving.http import alive
+from tests.support.serving.servers import running
 
 
 @pytest.mark.parametrize("flood", [FRAGMENTS, EMPTY, PINGS, PONGS], ids=["fragments", "empty", "pings", "pongs"])

@@ -4,9 +4,9 @@ import json
 import socket
 import threading
 
-from tests.support.http import PATIENCE_S, alive, get, post, status_of, talk
-from tests.support.samples import picture
-from tests.support.servers import running
+from tests.support.inputs.samples import picture
+from tests.support.serving.http import PATIENCE_S, alive, get, post, status_of, talk
+from tests.support.serving.servers import running
 
 
 def test_the_rate_limit_gets_429() -> None:

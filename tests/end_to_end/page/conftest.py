@@ -17,7 +17,7 @@ from models.checkpoint import save
 from models.contract import Card, Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.shipped import shipped
-from tests.support.browsing import (
+from tests.support.browsers.chromium import (
     CHROMIUM,
     FAKE_CAMERA,
     QUIET,

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.browsing import (
+from tests.support.browsers.chromium import (
     FAKE_CAMERA,
     Served,
     Visit,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.support.browsing import Served
-from tests.support.firefox import firefox, needs_firefox
+from tests.support.browsers.chromium import Served
+from tests.support.browsers.firefox import firefox, needs_firefox
 
 DROP_A_THREE = """(async () => {
   const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 160 });

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support.browsing import (
+from tests.support.browsers.chromium import (
     FAKE_CAMERA,
     Nearby,
     Served,
@@ -29,7 +29,7 @@ from tests.support.browsing import (
     nmnist_file,
     violations,
 )
-from tests.support.samples import coat, empty_desk, face
+from tests.support.inputs.samples import coat, empty_desk, face
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Page, Route
@@ -44,7 +44,7 @@ def test_a_recording_plays_before_any_click(visit: Visitor) -> None:
     seen = visit()
     page = seen.page
     page.add_init_script("navigator.mediaDevices.getUserMedia = () => { document.title = 'asked'; };")
-    seen.settle()
+    seen.finished()
     seen.forget()
     page.reload()
     seen.until(lambda: sum(m["reset"] for m in seen.of("prediction")) >= 2, "three rounds")
@@ -133,7 +133,7 @@ def test_camera_gives_predictions(visit: Visitor) -> None:
     seen.click("Start camera")
     seen.until(lambda: len(seen.of("prediction")) > 20, "twenty predictions")
     begin, count = time.monotonic(), len(seen.heard)
-    seen.settle(3)
+    seen.finished(3)
     frames = {m["seq"] for _, m in seen.heard[count:] if m["type"] in ("prediction", "ack")}
     steps = [m["step_ms"] for m in seen.of("prediction")]
     rate = len(frames) / (time.monotonic() - begin)

@@ -22,7 +22,7 @@ from models.classifier import Classifier, Stepper
 from models.shipped import find
 from service.page.standalone import write_folder
 from service.stream.session import Session, luma
-from tests.support.browsing import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium
+from tests.support.browsers.chromium import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium
 from tests.support.exporting import require_onnx
 from tests.support.waiting import until
 

@@ -10,8 +10,8 @@ import pytest
 from encoders.events import SensorSize, make_events
 from encoders.recordings.files import write_recording
 from models.classifier import Classifier
-from tests.support.browsing import FAKE_CAMERA, Nearby, Visit, Visitor, drop, mjpeg, needs_chromium, violations
-from tests.support.things import clip
+from tests.support.browsers.chromium import FAKE_CAMERA, Nearby, Visit, Visitor, drop, mjpeg, needs_chromium, violations
+from tests.support.inputs.things import clip
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 

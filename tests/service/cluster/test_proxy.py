@@ -18,10 +18,10 @@ from service.cluster.replicas import Replicas, summed_metrics
 from service.http.server import Server, server
 from service.settings import Settings
 from service.upload.decode import decode_image
+from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, tiny
-from tests.support.samples import picture, some_events
-from tests.support.servers import running
-from tests.support.streams import SENSOR, STREAM, predictions, settle
+from tests.support.serving.servers import running
+from tests.support.serving.streams import SENSOR, STREAM, finished, predictions
 from tests.support.waiting import until
 
 pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
@@ -190,7 +190,7 @@ def test_a_stream_moves_with_its_membranes(packets_before: int) -> None:
         holder(proxy, first, second).kill()
         for part in parts[packets_before:]:
             stream.send_events(part)
-        got += settle(stream)
+        got += finished(stream)
         assert proxy.metrics.moved._value.get() == 1
     assert [p.step for p in got] == list(range(1, len(got) + 1))
     assert [tuple(p.logits or ()) for p in got] == [p.logits for p in expected[:-1]]

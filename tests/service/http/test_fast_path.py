@@ -11,9 +11,9 @@ from starlette.routing import Route
 from service.api import create_app
 from service.http.errors import Overloaded
 from service.http.fast_path import FastPath
+from tests.support.inputs.samples import picture
 from tests.support.models import tiny
-from tests.support.samples import picture
-from tests.support.servers import settings
+from tests.support.serving.servers import settings
 
 
 async def framework(_: Request) -> Response:

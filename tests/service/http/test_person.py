@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.http import TOKEN, body_of, get, post, status_of, talk
-from tests.support.servers import running
+from tests.support.serving.http import TOKEN, body_of, get, post, status_of, talk
+from tests.support.serving.servers import running
 
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 

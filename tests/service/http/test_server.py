@@ -7,8 +7,8 @@ import socket
 from service.api import create_app
 from service.http.server import server
 from service.settings import Settings
-from tests.support.http import get, status_of
 from tests.support.models import tiny
+from tests.support.serving.http import get, status_of
 
 REQUEST = get("/v1/models").replace(b"Connection: close\r\n", b"")
 

@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.api import create_app
+from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
-from tests.support.samples import picture
-from tests.support.servers import settings
+from tests.support.serving.servers import settings
 
 SHAPE = [EVENT_CONTRACT.channels, EVENT_CONTRACT.height, EVENT_CONTRACT.width]
 

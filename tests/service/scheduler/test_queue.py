@@ -8,7 +8,7 @@ import pytest
 from models.steps import Input, Outcome
 from service.http.errors import Expired, Overloaded
 from tests.support.models import tiny
-from tests.support.scheduling import Gated, Listener, alone, inputs, open_with, scheduling
+from tests.support.serving.scheduling import Gated, Listener, alone, inputs, open_with, scheduling
 from tests.support.waiting import PATIENCE_S
 
 

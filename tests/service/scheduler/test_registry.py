@@ -11,7 +11,7 @@ from service.http.metrics import Metrics
 from service.scheduler.registry import SLOW, Registry
 from service.scheduler.threads import Mailbox
 from tests.support.models import tiny
-from tests.support.servers import settings
+from tests.support.serving.servers import settings
 
 
 def test_loading_names_each_model_and_warns_of_slow_ones(

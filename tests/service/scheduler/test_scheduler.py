@@ -16,7 +16,7 @@ from service.http.metrics import Tick
 from service.scheduler.scheduler import Scheduler
 from service.scheduler.threads import Mailbox
 from tests.support.models import tiny
-from tests.support.scheduling import SHAPE, Gated, Listener, alone, inputs, open_with, scheduling, until
+from tests.support.serving.scheduling import SHAPE, Gated, Listener, alone, inputs, open_with, scheduling, until
 from tests.support.waiting import PATIENCE_S
 
 

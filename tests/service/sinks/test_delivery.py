@@ -10,9 +10,9 @@ from service.sinks.delivery import MOST_UNKEPT, Deliveries, Delivery, open_deliv
 from service.sinks.disk_queue import FOLDER, DiskQueue, queue_path
 from service.sinks.messages import Message, SinkError
 from service.sinks.webhook import SECRET, Webhook
-from tests.support import receiver as receiving
 from tests.support.processes import in_fresh_process
-from tests.support.receiver import Receiver
+from tests.support.serving import receiver as receiving
+from tests.support.serving.receiver import Receiver
 
 QUICK = (0.01,)
 

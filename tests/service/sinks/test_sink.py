@@ -15,8 +15,8 @@ from service.sinks.delivery import Delivery
 from service.sinks.disk_queue import DiskQueue
 from service.sinks.messages import Message, SinkError, SinkLost
 from service.sinks.sink import open_sink
-from tests.support.receiver import PATIENCE_S
-from tests.support.servers import free_port
+from tests.support.serving.receiver import PATIENCE_S
+from tests.support.serving.servers import free_port
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 

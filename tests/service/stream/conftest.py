@@ -6,7 +6,7 @@ import pytest
 
 from service.client import Client
 from tests.support.models import IMAGE_CONTRACT, tiny
-from tests.support.servers import running
+from tests.support.serving.servers import running
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from service.sinks.delivery import Delivery
 from service.sinks.disk_queue import DiskQueue
 from service.sinks.webhook import Webhook
 from tests.support.models import IMAGE_CONTRACT, tiny
-from tests.support.receiver import SECRET, Receiver
-from tests.support.servers import running, settings
+from tests.support.serving.receiver import SECRET, Receiver
+from tests.support.serving.servers import running, settings
 from tests.support.waiting import until
 
 

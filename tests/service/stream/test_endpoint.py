@@ -11,8 +11,8 @@ import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from service.client import Client, ClientError
-from tests.support.servers import running
-from tests.support.streams import SENSOR
+from tests.support.serving.servers import running
+from tests.support.serving.streams import SENSOR
 
 
 def test_foreign_snapshots_close_1008(client: Client) -> None:

@@ -9,10 +9,10 @@ import pytest
 from encoders.events import SensorSize, make_events
 from service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Snapshot, Stream
 from service.stream.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
+from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
-from tests.support.samples import picture, some_events
-from tests.support.servers import running
-from tests.support.streams import QUIET_S, SENSOR, STREAM, quiet, settle
+from tests.support.serving.servers import running
+from tests.support.serving.streams import QUIET_S, SENSOR, STREAM, finished, quiet
 
 
 def test_ready_says_what_the_viewer_needs(client: Client) -> None:
@@ -32,7 +32,7 @@ def test_a_stream_gives_the_offline_logits(client: Client, packets: int) -> None
     with client.stream(**STREAM) as stream:
         for part in np.array_split(events, packets):
             stream.send_events(part)
-        got = settle(stream)
+        got = finished(stream)
     assert [tuple(p.logits or ()) for p in got] == [p.logits for p in expected[:-1]]  # the last bin is still open
     assert [p.step for p in got] == list(range(1, len(got) + 1))
     assert got[-1].label == expected[-2].label
@@ -145,9 +145,9 @@ def test_time_going_back_resets_and_says_so(client: Client) -> None:
     first["t"] += 50_000_000
     with client.stream(**STREAM) as stream:
         stream.send_events(first)
-        before = settle(stream)
+        before = finished(stream)
         stream.send_events(second)
-        after = settle(stream)
+        after = finished(stream)
     assert not any(p.reset for p in before)
     assert sum(p.reset for p in after) == 1
     fresh = tiny().predict_events(second, SensorSize(**SENSOR))
@@ -158,10 +158,10 @@ def test_reset_by_the_client(client: Client) -> None:
     events = some_events(600, span_us=100_000)
     with client.stream(**STREAM) as stream:
         stream.send_events(events[:300])
-        settle(stream)
+        finished(stream)
         stream.reset()
         stream.send_events(events[300:])
-        after = settle(stream)
+        after = finished(stream)
     assert (after[0].reset, after[0].step) == (True, 1)
     assert not any(p.reset for p in after[1:])
 
@@ -178,7 +178,7 @@ def test_snapshot_and_restore_go_on_bit_for_bit(client: Client) -> None:
         first = [message for message in messages if isinstance(message, Prediction)]
     with client.stream(restore=kept.state, **STREAM) as stream:
         stream.send_events(events[444:])
-        rest = settle(stream)
+        rest = finished(stream)
     assert [tuple(p.logits or ()) for p in first + rest] == [p.logits for p in expected[:-1]]
     assert rest[0].step == len(first) + 1
 
@@ -217,7 +217,7 @@ def test_a_message_of_hours_is_taken_in_pieces(client: Client) -> None:
     events = make_events(t, t % 7, t % 5, t % 2)
     with client.stream(**STREAM) as stream:
         stream.send_events(events)
-        got = settle(stream)
+        got = finished(stream)
     assert len(got) == t[-1] // EVENT_CONTRACT.bin_us
 
 
@@ -229,7 +229,7 @@ def test_many_streams_at_once(client: Client) -> None:
             stream.send_events(np.array_split(events, 10)[part])
     for stream, events in zip(streams, recordings):
         expected = tiny().predict_events(events, SensorSize(**SENSOR))
-        got = settle(stream)
+        got = finished(stream)
         stream.close()
         wanted = [p.logits for p in expected[:-1]]
         np.testing.assert_allclose([p.logits or [] for p in got], wanted, rtol=1e-3, atol=1e-4)
@@ -238,7 +238,7 @@ def test_many_streams_at_once(client: Client) -> None:
 def test_a_label_is_steady_where_it_has_a_lead_alone(client: Client) -> None:
     with client.stream(margin=1.0, **SENSOR) as stream:
         stream.send_events(some_events(900, span_us=300_000))
-        got = settle(stream)
+        got = finished(stream)
     assert len(got) > 5
     assert {p.steady for p in got} == {""}
     assert {p.known for p in got} == {None}, "a model that was never calibrated"
@@ -252,7 +252,7 @@ def test_a_stream_at_another_bin_has_the_classifiers_own_answers() -> None:
             assert (stream.ready["step_us"], own.ready["step_us"]) == (2000, 10_000)
             stream.send_events(events)
             own.send_events(events)
-            got, coarse = settle(stream), settle(own)
+            got, coarse = finished(stream), finished(own)
         with (
             pytest.raises(ClientError, match="milliseconds from 1 to 10") as caught,
             client.stream(bin_ms=3.5) as bad,

@@ -23,8 +23,8 @@ from service.stream.messages import (
     parse_frame,
 )
 from service.stream.session import Session
+from tests.support.inputs.samples import some_events
 from tests.support.models import tiny
-from tests.support.samples import some_events
 
 CLASSIFIER = tiny()
 

@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.stream.messages import EVENTS_T64, Ended, Frame, Hello, Ticket, encode_t64
 from service.stream.protocol import Batch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
-from tests.support.streams import SENSOR
+from tests.support.serving.streams import SENSOR
 
 MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
 BIN_US = EVENT_CONTRACT.bin_us

@@ -16,10 +16,10 @@ from models.shipped import find
 from models.steps import Answer, SessionError
 from service.stream.session import Session, luma, pieces
 from service.stream.snapshot import SnapshotError, pack, unpack
-from tests.support.browsing import digit_on_paper
+from tests.support.browsers.chromium import digit_on_paper
+from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
-from tests.support.samples import some_events
-from tests.support.streams import Alone
+from tests.support.serving.streams import Alone
 
 CLASSIFIER = tiny()
 KEY = b"a key of the tests"

@@ -16,10 +16,10 @@ from models.contract import Card
 from service.client import Client, ClientError, Snapshot
 from service.stream.session import Session
 from service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
+from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, promising, some_known, tiny
-from tests.support.samples import some_events
-from tests.support.servers import running
-from tests.support.streams import QUIET_S, SENSOR, STREAM, Alone
+from tests.support.serving.servers import running
+from tests.support.serving.streams import QUIET_S, SENSOR, STREAM, Alone
 
 CLASSIFIER = tiny()
 KEY = b"a key of the tests"

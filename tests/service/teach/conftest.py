@@ -12,7 +12,7 @@ from encoders.recordings.files import write_recording
 from service.client import Client
 from service.teach.remote import RemoteLesson
 from tests.support.models import IMAGE_CONTRACT, tiny
-from tests.support.servers import running
+from tests.support.serving.servers import running
 
 SENSOR = SensorSize(64, 48)
 Record = Callable[[str, int], Path]

@@ -11,7 +11,7 @@ from service.teach import lessons as module
 from service.teach.lesson import windows_of
 from service.teach.lessons import Lessons
 from tests.support.models import tiny
-from tests.support.servers import settings
+from tests.support.serving.servers import settings
 
 
 def test_an_unused_lesson_ends(monkeypatch: pytest.MonkeyPatch) -> None:

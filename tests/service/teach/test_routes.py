@@ -17,8 +17,8 @@ from service.client import Client, ClientError
 from service.settings import Settings
 from service.teach.remote import RemoteLesson, query
 from tests.service.teach.conftest import SENSOR, Record
-from tests.support.samples import picture
-from tests.support.servers import running
+from tests.support.inputs.samples import picture
+from tests.support.serving.servers import running
 
 
 def taught(lesson: RemoteLesson, record: Record) -> RemoteLesson:

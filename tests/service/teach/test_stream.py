@@ -17,7 +17,7 @@ from service.teach.bodies import LessonBody
 from service.teach.remote import RemoteLesson
 from tests.service.teach.conftest import SENSOR, moving
 from tests.support.models import tiny
-from tests.support.servers import running
+from tests.support.serving.servers import running
 
 SIZE = {"width": SENSOR.width, "height": SENSOR.height}
 

@@ -11,8 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service.upload.decode import SIZES, DecodeError, decode_image, image_format
-from tests.support.hostile import webp_with_size
-from tests.support.samples import picture
+from tests.support.inputs.samples import picture
+from tests.support.serving.hostile import webp_with_size
 
 SUFFIXES = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
 ALL = frozenset(SUFFIXES.values())

@@ -14,10 +14,10 @@ from encoders.image import IMAGE_ENCODERS
 from service import samples
 from service.api import create_app
 from service.upload.encode import MAX_STEPS, SIDE, exposure, small
-from tests.support.http import post, status_of, talk
+from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
-from tests.support.samples import picture
-from tests.support.servers import running, settings
+from tests.support.serving.http import post, status_of, talk
+from tests.support.serving.servers import running, settings
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from encoders.recordings.files import read_recording, write_recording
 from service.api import create_app
 from service.upload import decode as decoding
 from service.upload.decode import DecodeError, cheap, decode
-from tests.support.hostile import with_scans
+from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.processes import endless, in_fresh_process
-from tests.support.samples import picture, some_events
-from tests.support.servers import settings
+from tests.support.serving.hostile import with_scans
+from tests.support.serving.servers import settings
 
 SENSOR = SensorSize(34, 34)
 

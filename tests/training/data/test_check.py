@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.data_sets import digit_events, write_nmnist, write_nmnist_file, write_takes
+from tests.support.inputs.data_sets import digit_events, write_nmnist, write_nmnist_file, write_takes
 from training.data.check import EXPECTED, check_data, check_sets
 from training.data.load import DATA_NAMES
 from training.data.sets import DataError, MissingDataError

@@ -6,7 +6,7 @@ import pytest
 
 from encoders.events import SensorSize
 from encoders.gaze.window import SHARE, Window
-from tests.support.data_sets import idx
+from tests.support.inputs.data_sets import idx
 from training.config import TrainConfig
 from training.data.emulated import INK, WINDOWS, film_sheets, holds
 from training.data.sets import Frames

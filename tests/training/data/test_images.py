@@ -10,7 +10,7 @@ import torch
 
 from models.classifier import Classifier
 from models.networks.resnet import SpikingResNet
-from tests.support.data_sets import (
+from tests.support.inputs.data_sets import (
     small_config,
     write_cifar10,
     write_cifar100,

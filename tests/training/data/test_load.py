@@ -11,7 +11,7 @@ import pytest
 from encoders.dvs import DvsEncoder
 from encoders.events import SensorSize
 from encoders.recordings.files import read_recording
-from tests.support.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
+from tests.support.inputs.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
 from training.data import DataError, list_data, list_nmnist, load_data, read_folder, read_idx, read_item, split_indices
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.data_sets import (
+from tests.support.inputs.data_sets import (
     digit_events,
     small_config,
     write_asldvs,

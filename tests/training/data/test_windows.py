@@ -8,8 +8,8 @@ import pytest
 from encoders.dvs import DvsEncoder
 from encoders.events import SensorSize
 from encoders.recordings.files import read_recording, write_recording
-from tests.support.data_sets import small_config, write_takes
-from tests.support.samples import with_silence
+from tests.support.inputs.data_sets import small_config, write_takes
+from tests.support.inputs.samples import with_silence
 from training.config import TrainConfig
 from training.data import load_data
 from training.data.folders import read_folder

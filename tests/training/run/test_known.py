@@ -11,7 +11,7 @@ from app.cli import main
 from models.checkpoint import load, save
 from models.classifier import Classifier
 from models.known import KEPT
-from tests.support.data_sets import small_config, write_nmnist
+from tests.support.inputs.data_sets import small_config, write_nmnist
 from training.data import load_data
 from training.run.fit import fit
 from training.run.known import calibration_error, forwarder, read

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.support.data_sets import small_config, write_takes
+from tests.support.inputs.data_sets import small_config, write_takes
 from tests.support.processes import ROOT
 from training.config import TrainConfig
 from training.data import load_data
@@ -29,7 +29,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tests.support.data_sets import small_config
+from tests.support.inputs.data_sets import small_config
 from training.run import fit, loop
 step = loop.Run.train_batch
 def dying(self, indices):

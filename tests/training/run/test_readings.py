@@ -8,7 +8,7 @@ import pytest
 
 from encoders.recordings.files import read_recording
 from models.classifier import Classifier, Stepper
-from tests.support.data_sets import write_idx, write_takes
+from tests.support.inputs.data_sets import write_idx, write_takes
 from tests.support.models import IMAGE_CONTRACT, tiny
 from training.data.recordings import digest
 from training.data.sets import DataError

@@ -14,7 +14,7 @@ from models.checkpoint import load
 from models.classifier import Stepper
 from models.known import interval
 from models.steps import Input, Prediction, Step, Track
-from tests.support.data_sets import small_config, write_nmnist
+from tests.support.inputs.data_sets import small_config, write_nmnist
 from training.config import TrainConfig
 from training.flags import from_mapping
 from training.run.fit import fit

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.neurons.layers import Neuron
-from tests.support.data_sets import small_config
+from tests.support.inputs.data_sets import small_config
 from training.config import TrainConfig
 from training.data import load_data
 from training.run.fit import fit

@@ -23,7 +23,7 @@ def until(stream: Stream, seq: int) -> list[Prediction]:
     raise AssertionError("no ack")
 
 
-def settle(stream: Stream) -> list[Prediction]:
+def finished(stream: Stream) -> list[Prediction]:
     """All predictions of what was sent."""
     return until(stream, stream.send_events(make_events([], [], [], []))) + quiet(stream)
 

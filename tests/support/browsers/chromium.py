@@ -152,13 +152,13 @@ class Visit:
     def of(self, kind: str) -> list[dict]:
         return [message for _, message in self.heard if message["type"] == kind]
 
-    def settle(self, seconds: float = 0) -> None:
+    def finished(self, seconds: float = 0) -> None:
         """Let the page go on, and the events of the driver come in."""
         self.page.wait_for_timeout(seconds * 1000)
 
     def until(self, true: Callable[[], object], what: str) -> None:
         def check() -> object:
-            self.settle(0.02)
+            self.finished(0.02)
             return true()
 
         try:
@@ -169,7 +169,7 @@ class Visit:
     def hears_nothing(self) -> bool:
         """No message came for half a second."""
         count = len(self.heard)
-        self.settle(0.5)
+        self.finished(0.5)
         return len(self.heard) == count
 
     def value(self, name: str) -> str:

@@ -6,7 +6,7 @@ import zlib
 import cv2
 import numpy as np
 
-from tests.support.samples import picture
+from tests.support.inputs.samples import picture
 
 
 def form(*parts: bytes, boundary: bytes = b"b") -> bytes:

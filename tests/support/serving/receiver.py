@@ -8,7 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.support.servers import free_port
+from tests.support.serving.servers import free_port
 
 SECRET = "a secret of many characters"
 PATIENCE_S = 120

@@ -4,7 +4,7 @@ import json
 import socket
 import struct
 
-from tests.support.http import PATIENCE_S
+from tests.support.serving.http import PATIENCE_S
 
 UPGRADE = (
     b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
