@@ -32,8 +32,12 @@ class DiskQueue:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-            self._prepare()
         except (sqlite3.Error, OSError) as error:
+            raise SinkError(_fault(path, error)) from None
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._file.close()
             raise SinkError(_fault(path, error)) from None
 
     def _prepare(self) -> None:
