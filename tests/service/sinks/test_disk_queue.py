@@ -1,6 +1,5 @@
 """The queue on disk: in order, bounded, and what is no queue is said in a sentence."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def test_a_file_that_is_no_queue(tmp_path: Path) -> None:
     path.write_bytes(b"no database " * 1000)
     with pytest.raises(SinkError, match="is damaged: move it away") as refused:
         DiskQueue(path)
-    held = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")] if sys.platform == "linux" else []
+    held = Path("/proc/self/fd").iterdir() if sys.platform == "linux" else ()
     assert path not in [link.readlink() for link in held if link.is_symlink()], f"{refused.value}, and closed"
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match=r"cannot be written .* SPIKESIGHT_QUEUES"):
