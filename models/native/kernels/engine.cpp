@@ -209,8 +209,9 @@ void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int6
     if (layer.before.buffer >= 0) add_before(plan, layer, f, first, band);
     if (layer.current >= 0) {
         auto* current = reinterpret_cast<float*>(plan.frame(layer.current, f)) + at + first;
+        const int64_t chunk = layer.chunk, channels = layer.channels;  // copies: a store might change what is in memory
         for (int64_t p = 0; p < pixels; ++p)
-            for (int64_t c = 0; c < layer.chunk; c += LANES) store(current + p * layer.channels + c, load(band.sums + p * layer.chunk + c));
+            for (int64_t c = 0; c < chunk; c += LANES) store(current + p * channels + c, load(band.sums + p * chunk + c));
     }
     if (layer.neuron) {
         float* after = run.state_after[n] + layer.state + at;
