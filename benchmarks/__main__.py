@@ -37,8 +37,8 @@ def run_all(minutes: float, root: Path) -> int:
         if time.monotonic() - begin > minutes * 60:
             print(f"no time is left for {words}", flush=True)
             continue
-        print(f"\n=== {words}", flush=True)
         name, *options = (word.format(root=root) for word in words.split())
+        print(f"\n=== {name} {' '.join(options)}", flush=True)
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *options], cwd=ROOT, env=environment)
         failed += done.returncode != 0
     subprocess.run([sys.executable, "docs/make/make_docs.py"], cwd=ROOT, check=True)
