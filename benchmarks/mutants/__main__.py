@@ -28,7 +28,7 @@ from benchmarks.mutants.make import Mutant, sample
 from benchmarks.mutants.reach import answering
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("encoders", "models", "service", "training")
+PACKAGES = ("encoders", "models", "service", "training", "app")
 HEAVY = ("torch", "numba", "cv2", "h5py", "scipy", "safetensors.torch", "pydantic")
 HANG_S = 120  # of processor beyond the budget: no test file takes as long
 PASSED, NONE_COLLECTED = pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED

@@ -4,7 +4,9 @@ import ast
 from functools import cache
 from pathlib import Path
 
-SUITES = tuple(f"tests/{folder}/" for folder in ("encoders", "models", "service", "training", "end_to_end/attacks"))
+SUITES = tuple(
+    f"tests/{folder}/" for folder in ("encoders", "models", "service", "training", "app", "end_to_end/attacks")
+)
 
 
 def answering(root: Path, path: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
 benchmarks), docs/models/shipped.md from the shipped models' folders, docs/results/results.md from training/results/,
-docs/results/performance.md from benchmarks/results/, docs/python.ipynb from docs/python.md.
+docs/results/performance.md from benchmarks/results/, docs/python.ipynb from docs/python.md, the table of
+docs/service/security.md from the tests.
 
     python docs/make/make_docs.py            write the pages
     python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no pa
 import notebook
 import performance_page
 import results_page
+import security_page
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS, INDENT = 110, 34
@@ -191,6 +193,7 @@ PAGES = {
     "results/results.md": results_page.page,
     "results/performance.md": performance_page.page,
     "python.ipynb": notebook.page,
+    "service/security.md": security_page.page,
 }
 
 

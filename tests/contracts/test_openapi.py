@@ -77,6 +77,7 @@ def test_the_token_is_described_where_it_is_asked_for() -> None:
     assert not any("security" in operation for _, _, operation in operations(document()))
 
 
+@pytest.mark.attack("names and methods", "unknown queries", "400")
 @pytest.mark.parametrize(
     ("path", "says"),
     [

@@ -181,6 +181,7 @@ def test_a_wrong_encoder_is_refused(bad: dict[str, int]) -> None:
         DvsEncoder(SENSOR, **{"size": (7, 13), **bad})
 
 
+@pytest.mark.attack("WebSocket", "a state that no stream leads to", "an event closes no more bins than a gap has")
 @pytest.mark.parametrize(("origin", "last"), [(0, 2**53), (0, 10**9), (2**53, 0), (10**9, 5)])
 @pytest.mark.parametrize("t", [0, 7, 10**9 - 1, 10**9 + 999_999, 2**53 - 1, 2**53])
 def test_no_state_makes_an_event_close_more_bins_than_a_gap_has(origin: int, last: int, t: int) -> None:

@@ -36,6 +36,7 @@ def served(folder: Path) -> Iterator[Served]:
             pipe.close()
 
 
+@pytest.mark.attack("WebSocket", "open at SIGTERM", "1012")
 def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
     client = served.client
     assert client.ready()

@@ -33,6 +33,7 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.attack("images", "JPEG, PNG, WebP (uploads: BMP)", "200")
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
 @pytest.mark.parametrize("model", ["tiny", "pixels"])
 def test_image_upload(client: TestClient, suffix: str, model: str) -> None:
@@ -150,6 +151,7 @@ NOT_IMAGES = {
 }
 
 
+@pytest.mark.attack("images", "text, SVG, HTML, GIF, TIFF, ICO, AVIF, EXR", "415")
 @pytest.mark.parametrize("name", NOT_IMAGES)
 def test_other_kinds_get_415(client: TestClient, name: str) -> None:
     answer = client.post("/v1/predict", files={"file": (f"x.{name}", NOT_IMAGES[name])})
@@ -157,6 +159,7 @@ def test_other_kinds_get_415(client: TestClient, name: str) -> None:
     assert list(answer.json()) == ["error"]
 
 
+@pytest.mark.attack("images", "truncated", "400")
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
 def test_truncated_gets_400(client: TestClient, suffix: str) -> None:
     data = picture(suffix)
@@ -166,6 +169,7 @@ def test_truncated_gets_400(client: TestClient, suffix: str) -> None:
     assert client.post("/v1/predict", files={"file": data[: len(data) // 2]}).status_code == 400
 
 
+@pytest.mark.attack("images", "empty", "400")
 def test_empty_gets_400(client: TestClient) -> None:
     for answer in (
         client.post("/v1/predict", files={"file": ("x.png", b"")}),
@@ -181,6 +185,9 @@ def test_oversize_gets_413(client: TestClient) -> None:
     assert client.post("/v1/predict", content=iter([big]), headers={"content-type": "image/png"}).status_code == 413
 
 
+@pytest.mark.attack(
+    "recordings", "damaged recordings", "400; decoded in processes of their own with limits on memory, time and events"
+)
 def test_damaged_recordings_get_400(client: TestClient) -> None:
     for name, data in {
         "a.aedat4": b"#!AER-DAT4.0\r\n" + bytes(100),
@@ -199,6 +206,9 @@ def test_recording_for_an_image_model_gets_400(client: TestClient) -> None:
     assert "images" in answer.json()["error"]
 
 
+@pytest.mark.attack(
+    "recordings", "a recording whose clock jumps for hours", "413 above the limit of steps, before any bin is made"
+)
 def test_too_long_a_recording_gets_413() -> None:
     with TestClient(create_app(settings(max_recording_steps=5), (tiny(),))) as client:
         answer = client.post("/v1/predict", files={"file": ("a.bin", nmnist_bytes(some_events()))})
@@ -222,6 +232,8 @@ def test_bad_queries(client: TestClient, path: str, status: int) -> None:
     assert list(answer.json()) == ["error"]
 
 
+@pytest.mark.attack("body", "two files, missing field, wrong content type", "400 / 415")
+@pytest.mark.attack("body", "file name `../../x`", "ignored")
 def test_form_rules(client: TestClient) -> None:
     two = client.post("/v1/predict", files=[("file", picture()), ("file", picture())])
     missing = client.post("/v1/predict", files={"picture": picture()})
@@ -247,6 +259,7 @@ def test_models_and_samples(client: TestClient) -> None:
     assert client.get("/samples/none").status_code == 404
 
 
+@pytest.mark.attack("names and methods", "wrong method", "405 + Allow")
 def test_health_metrics_and_methods(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"live": True}
     assert client.get("/health/ready").json() == {"ready": True}

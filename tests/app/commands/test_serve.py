@@ -13,6 +13,7 @@ from models.contract import Card, Contract
 from models.networks.resnet import NETWORKS, SpikingResNet
 
 
+@pytest.mark.attack("host, token, origins", "`serve` beyond loopback without token or `--insecure`", "exit 2")
 def test_ways_out(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

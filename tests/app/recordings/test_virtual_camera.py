@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
-from encoders.events import Events
+from encoders.events import Events, make_events
 from tests.support.inputs.sources import packets
 
 
@@ -79,3 +79,66 @@ def test_the_camera_waits_for_the_time() -> None:
     with VirtualCamera(Sink(), clock=lambda: now, sleep=sleep) as camera:
         camera.play(schedule(packets(4), Faults(disconnect_s=((0.01, 0.015),))))
     assert log == [(0.009, 10), (0.019, False), (0.029, True), (0.029, 10), (0.039, 10), (0.039, -1)]
+
+
+def at(*t: int) -> Events:
+    return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
+
+
+def test_faults_begin_at_their_time_and_end_before_their_length() -> None:
+    parts = [at(1_000_000), at(1_125_000), at(1_250_000), at(1_375_000), at(1_500_000)]
+    gap = list(schedule(parts, Faults(gaps_s=((0.125, 0.25),))))
+    assert times(gap) == [0.0, 0.375, 0.5]
+    cut = list(schedule(parts, Faults(disconnect_s=((0.125, 0.25),)), speed=2))
+    assert [(one.at_s, one.events is None, one.connected) for one in cut] == [
+        (0.0, False, True),
+        (0.0625, True, False),
+        (0.1875, True, True),
+        (0.1875, False, True),
+        (0.25, False, True),
+    ]
+
+
+def test_what_is_held_for_a_burst_leaves_with_its_last_packet_or_at_the_end() -> None:
+    parts = [at(0), at(100_000), at(200_000), at(300_000), at(400_000)]
+    assert times(list(schedule(parts, Faults(burst=2)))) == [0.1, 0.1, 0.3, 0.3, 0.4]
+    late = list(schedule(parts, Faults(jitter_ms=1000), seed=1))
+    assert all(0 <= one.at_s - 0.1 * n <= 1.0 for n, one in enumerate(late))
+    assert max(one.at_s - 0.1 * n for n, one in enumerate(late)) > 0.1
+
+
+def test_a_clock_begins_anew_with_the_packet_at_its_time() -> None:
+    parts = [at(5_000_000), at(5_099_999), at(5_100_000), at(5_200_000)]
+    kept = parts[2].copy()
+    found = sent(list(schedule(parts, Faults(clock_reset_s=0.1))))["t"].tolist()
+    assert found == [5_000_000, 5_099_999, 0, 100_000]
+    assert np.array_equal(parts[2], kept)
+    assert sent(list(schedule(parts, Faults())))["t"].tolist() == [5_000_000, 5_099_999, 5_100_000, 5_200_000]
+
+
+def test_each_round_begins_ten_milliseconds_after_the_one_before() -> None:
+    found = np.concatenate(list(looped(lambda: [at(7, 8), at(20)], 3)))["t"].tolist()
+    assert found == [7, 8, 20, 10_020, 10_021, 10_033, 20_033, 20_034, 20_046]
+    assert list(looped(lambda: [at(7)], 0)) == []
+
+
+def test_how_late_the_camera_was_is_kept() -> None:
+    clock = iter([0.0, 0.5, 3.0, 2.0])
+
+    class Nowhere:
+        n_sent = n_dropped = n_missed = 0
+
+        def send(self, events: Events) -> None:
+            assert len(events)
+
+        def connect(self, *, connected: bool) -> None:
+            raise AssertionError(connected)
+
+        def close(self) -> None:
+            pass
+
+    waited: list[float] = []
+    camera = VirtualCamera(Nowhere(), clock=lambda: next(clock), sleep=waited.append)
+    camera.play([Delivery(1.0, at(1)), Delivery(1.5, at(2)), Delivery(2.0, at(3))])
+    assert waited == [0.5]
+    assert camera.worst_late_s == 1.5

@@ -1,11 +1,38 @@
 """The desktop picture: what it shows, and that it never flashes."""
 
+from pathlib import Path
+from typing import Any
+
+import cv2
 import numpy as np
 import pytest
 
-from app.webcam.overlay import DECAY_US, GROUND, LEVELS, Surface, draw, luminance, paint, palette
+from app.webcam import overlay
+from app.webcam.overlay import (
+    AVERAGED,
+    DECAY_US,
+    GROUND,
+    LEVELS,
+    RELEASE_US,
+    SAMPLES,
+    SWING,
+    SWINGS,
+    Surface,
+    Watch,
+    draw,
+    framed,
+    luminance,
+    note,
+    paint,
+    palette,
+)
 from encoders.events import SensorSize, empty_events, make_events
+from encoders.gaze.window import Window
+from models.known import UNKNOWN
 from models.steps import Prediction
+from tests.support.kept import compare, of_picture
+
+HERE = Path(__file__).parent
 
 SIZE = SensorSize(40, 30)
 LABELS = tuple("0123456789")
@@ -102,3 +129,122 @@ def test_draw_before_anything_is_known() -> None:
 def test_long_labels_fit() -> None:
     picture = draw(Surface.blank(SIZE), prediction(), LABELS, steady="counter-clockwise circle", width=800)
     assert picture.shape[1] == 800
+
+
+def swung(watch: Watch, times_us: list[int], level: float = 1.0) -> Watch:
+    """After the whole grid has gone to and fro at these times."""
+    for n, t_us in enumerate(times_us):
+        watch = watch.seen(np.full((60, 80), level * (n % 2 == 0), np.float32), 1.0, t_us)
+    return watch
+
+
+def test_a_pixel_flashes_after_so_many_swings_within_a_second() -> None:
+    times = [100_000 * n for n in range(SWINGS + 1)]
+    still = Watch.of(60, 80)
+    assert still.swings.shape == (SWINGS, *SAMPLES)
+    assert swung(still, times[:-1]).flashing(times[-2]) == 0, "the first rise is no turn"
+    watch = swung(still, times)
+    assert watch.flashing(times[-1]) == 1
+    assert watch.flashing(times[1] + 999_999) == 1
+    assert watch.flashing(times[1] + 1_000_000) == 0
+    assert swung(still, times, level=SWING * 0.99).flashing(times[-1]) == 0
+    assert swung(still, times, level=SWING * 1.01).flashing(times[-1]) == 1
+    assert Watch.of(3, 5).rows.ravel().tolist() == [0, 1, 2]
+    assert Watch.of(48, 64).columns.ravel().tolist() == list(range(1, 64, 2))
+
+
+def test_the_worst_window_counts() -> None:
+    """A quarter of the picture that flashes is all of a window of half its width and height, wherever it lies."""
+    watch = Watch.of(60, 80)
+    for rows in (slice(0, 12), slice(6, 18), slice(12, 24)):
+        for columns in (slice(0, 16), slice(8, 24), slice(16, 32)):
+            watch.swings[:] = overlay.NEVER_US
+            watch.swings[:, rows, columns] = 0
+            assert watch.flashing(999_999) == 1
+            assert watch.flashing(1_000_000) == 0
+    watch.swings[:] = overlay.NEVER_US
+    watch.swings[1:] = 0
+    assert watch.flashing(10) == 0, "one swing too few"
+
+
+def test_the_colours_come_back_slowly() -> None:
+    surface, gains = Surface.blank(SIZE), []
+    for n in range(14):
+        surface = surface.seen(full_field(n % 2 == 0, n * 50_000), n * 50_000)
+        gains.append(surface.gain)
+    assert gains[0] == 1
+    assert min(gains) == gains[-1] == 0
+    level = surface.levels[0, 0]
+    after = surface.seen(full_field(True, 700_000), 700_000)
+    faded = level * np.exp(-50_000 / DECAY_US)
+    assert after.levels[0, 0] == pytest.approx(faded + AVERAGED * (1 - faded), rel=1e-5)
+    later = after.seen(empty_events(), 700_000 + 1_500_000)
+    assert later.gain == pytest.approx(1_500_000 / RELEASE_US)
+    assert later.seen(empty_events(), 700_000 + 1_500_000 + RELEASE_US).gain == 1
+    assert later.seen(empty_events(), 5).levels[0, 0] == later.levels[0, 0], "time that steps back fades nothing"
+
+
+def test_colours_are_mixed_as_they_were() -> None:
+    made = {f"gain {gain}": palette(gain)[::16].ravel().tolist() for gain in (0.0, 0.3, 1.0)}
+    made["luminance"] = luminance(np.array([[0, 0, 0], [255, 255, 255], [9, 10, 11], [200, 100, 50]])).tolist()
+    compare(HERE / "colours.json", made, abs=0.002)
+
+
+def test_what_stands_below_a_label() -> None:
+    assert note("3", LABELS, 3, prediction()) == "50% sure"
+    assert note("4", LABELS, 4, prediction()) == "6% sure"
+    assert note(UNKNOWN, LABELS, 2, prediction()) == "nearest: 2"
+    assert note("nothing", LABELS, 2, prediction()) == ""
+
+
+def test_a_window_is_framed_in_a_copy() -> None:
+    view = np.zeros((240, 640, 3), np.uint8)
+    shown = framed(view, Window(100.4, 50, 60))
+    assert not view.any()
+    rows, columns = np.nonzero(shown.any(2))
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (49, 111, 99, 161)
+    assert not shown[60:100, 110:150].any()
+    assert shown[110, 130].any()
+    small = framed(np.zeros((64, 64, 3), np.uint8), Window(10, 10, 20))
+    assert np.nonzero(small[20].any(1))[0].tolist() == [10, 30]
+
+
+SCENES: dict[str, dict[str, Any]] = {
+    "alone": {"steady": "class 1"},
+    "beside a camera": {"camera": (60, 80), "window": Window(10, 10, 30)},
+    "of twelve classes": {"k": 12, "steady": "class 3", "width": 900},
+    "with meters": {"meters": [("Events", "12 /s"), ("Step time", "1 ms"), ("Rate", "9 %")], "keys": "q quit"},
+    "with its history": {"history": True, "steady": "3 1"},
+    "unknown": {"steady": UNKNOWN, "window": Window(5, 5, 20)},
+    "of a short word": {"steady": "on", "width": 700},
+    "tall": {"camera": (90, 30)},
+}
+
+
+def scene(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> tuple[np.ndarray, list[str]]:
+    """A picture whose words are boxes, whatever the fonts of this machine; and its words."""
+    said: list[str] = []
+
+    def write(canvas: np.ndarray, text: str, left: int, baseline: int, size: int, colour: Any, **bold: bool) -> None:
+        said.append(f"{text!r} at {left}, {baseline} of {size} in {colour}{' bold' * bold.get('bold', False)}")
+        cv2.rectangle(canvas, (left, baseline - size), (left + len(text) * size // 2, baseline), colour, -1)
+
+    monkeypatch.setattr(overlay, "_text", write)
+    monkeypatch.setattr(overlay, "_width", lambda text, size: len(text) * size // 2)
+    values = dict(values)
+    k, camera = values.pop("k", 4), values.pop("camera", None)
+    if camera is not None:
+        values["camera"] = np.full((*camera, 3), (200, 120, 40), np.uint8)
+    if values.pop("history", False):
+        values["history"] = np.random.default_rng(0).dirichlet(np.ones(k), 80)
+    half = full_field(True, 0)
+    surface = Surface.blank(SIZE).seen(half[half["x"] < 20], 0)
+    labels = [f"class {n}" for n in range(k)]
+    return draw(surface, prediction(1, k), labels, **values), said
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_everything_stands_where_it_stood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, said = scene(monkeypatch, SCENES[name])
+    file = HERE / "scenes" / f"{name.replace(' ', '-')}.json"
+    compare(file, {"picture": of_picture(picture, 12), "size": picture.shape, "words": said}, abs=0.6)

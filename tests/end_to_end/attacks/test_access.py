@@ -12,6 +12,7 @@ from tests.support.serving.http import LEAK, TOKEN, body_of, get, post, status_o
 from tests.support.serving.servers import running
 
 
+@pytest.mark.attack("names and methods", "unknown model; `..%2f`, `%00`, `%2e%2e`, 10 KB name", "404 (or 414)")
 @pytest.mark.parametrize(
     "name", ["none", "..%2f", "..%2f..%2fetc%2fpasswd", "%00", "%2e%2e", "a" * 10_000, "tiny%0d%0aX:y"]
 )
@@ -25,6 +26,9 @@ def test_unknown_names_get_404(port: int, name: str) -> None:
         assert status in (404, 414) or (status == 400 and path.startswith("/samples/aaa"))
 
 
+@pytest.mark.attack(
+    "names and methods", "static `/..%2f`", "404: each file of the page is a route, nothing else is reachable"
+)
 @pytest.mark.parametrize(
     "path", ["/..%2f", "/..%2fpyproject.toml", "/%2e%2e/api.py", "/static/../api.py", "/.env", "//etc/passwd"]
 )
@@ -32,6 +36,7 @@ def test_no_file_outside_the_page_is_served(port: int, path: str) -> None:
     assert status_of(talk(port, get(path))) == 404
 
 
+@pytest.mark.attack("names and methods", "Range bomb", "cheap")
 def test_a_range_bomb_is_cheap(port: int) -> None:
     ranges = ",".join(f"{n}-{n + 1}" for n in range(0, 4000, 2))[:15_000]
     begin = time.perf_counter()
@@ -41,6 +46,7 @@ def test_a_range_bomb_is_cheap(port: int) -> None:
     assert time.perf_counter() - begin < 5
 
 
+@pytest.mark.attack("host, token, origins", "wrong Host; Host `x/?`", "400 JSON, no bypass")
 @pytest.mark.parametrize("host", ["evil.example", "x/?", "127.0.0.1.evil.example", "a b", "[::1", "", "localhost:99x"])
 def test_foreign_hosts_get_400(port: int, host: str) -> None:
     for path in ("/v1/models", "/", "/health/live", "/metrics"):
@@ -49,15 +55,18 @@ def test_foreign_hosts_get_400(port: int, host: str) -> None:
         assert list(body_of(answer)) == ["error"]
 
 
+@pytest.mark.attack("host, token, origins", "DNS rebinding (Origin = Host = evil)", "400 through the host allow-list")
 def test_rebinding_is_refused(port: int) -> None:
     answer = talk(port, get("/v1/models", "Origin: http://evil.example", host="evil.example"))
     assert status_of(answer) == 400
 
 
+@pytest.mark.attack("host, token, origins", "two Hosts", "400")
 def test_two_hosts_get_400(port: int) -> None:
     assert status_of(talk(port, get("/v1/models", "Host: evil.example"))) == 400
 
 
+@pytest.mark.attack("host, token, origins", "unknown Origin; preflight", "no CORS header; 400")
 def test_foreign_origins_get_no_cors_header(port: int) -> None:
     answer = talk(port, get("/v1/models", "Origin: http://evil.example"))
     assert status_of(answer) == 200
@@ -84,6 +93,9 @@ def test_allowed_origins_get_theirs_and_no_credentials() -> None:
 PICTURE = picture()
 
 
+@pytest.mark.attack(
+    "host, token, origins", "POST of another page's form: foreign Origin, `Sec-Fetch-Site: cross-site`", "403"
+)
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -118,6 +130,10 @@ def sharing() -> Iterator[int]:
         yield port
 
 
+@pytest.mark.attack(
+    "host, token, origins", "no token, wrong token, token in the query", "401 + WWW-Authenticate; constant-time compare"
+)
+@pytest.mark.attack("host, token, origins", "metrics, OpenAPI without token", "401")
 def test_the_token_guards_everything_but_health_and_the_page() -> None:
     with running(token=TOKEN) as port:
         for path in ("/v1/models", "/metrics", "/v2", "/v2/models/tiny", "/openapi.json", "/v1/nothing", "//v1/models"):
@@ -140,6 +156,7 @@ def test_the_token_guards_everything_but_health_and_the_page() -> None:
             assert status_of(talk(port, get(path))) == 200
 
 
+@pytest.mark.attack("host, token, origins", "settings beyond loopback without token or `insecure`", "refused")
 def test_open_to_the_network_needs_a_token() -> None:
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.org"):
         with pytest.raises(SettingsError, match="SPIKESIGHT_TOKEN"):
@@ -151,6 +168,7 @@ def test_open_to_the_network_needs_a_token() -> None:
         Settings(token="short").check()  # type: ignore[arg-type]
 
 
+@pytest.mark.attack("answers", "every error", "no path, no `0x`, no traceback")
 def test_defects_leak_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError(f"secret at {hex(id(port))} in {__file__}")

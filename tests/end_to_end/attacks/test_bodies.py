@@ -18,6 +18,7 @@ from tests.support.serving.servers import resident
 from tests.support.waiting import until
 
 
+@pytest.mark.attack("body", "over the limit, by length or chunked", "413 JSON")
 def test_bodies_over_the_limit_get_413(port: int) -> None:
     big = bytes(200_001)
     by_length = talk(port, get("/v1/predict", "Content-Length: 200001", "Content-Type: image/png", method="POST"))
@@ -31,6 +32,7 @@ def test_bodies_over_the_limit_get_413(port: int) -> None:
     ) in (400, 413)
 
 
+@pytest.mark.attack("body", "Content-Encoding gzip, deflate, br", "415")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
 def test_compressed_bodies_get_415(port: int, encoding: str) -> None:
     body = zlib.compress(bytes(10_000))
@@ -40,6 +42,9 @@ def test_compressed_bodies_get_415(port: int, encoding: str) -> None:
         )
 
 
+@pytest.mark.attack(
+    "body", "1,001 parts or files, 100 KB part header, `;` form, long preamble, no end, two files", "400 or 413"
+)
 @pytest.mark.parametrize("name", FORMS)
 def test_hostile_forms_get_400_or_413(port: int, name: str) -> None:
     answer = talk(port, post("/v1/predict", FORMS[name], "Content-Type: multipart/form-data; boundary=b"))
@@ -57,6 +62,7 @@ def test_a_form_without_boundary_gets_400(port: int) -> None:
     assert status_of(talk(port, post("/v1/predict", b"x", "Content-Type: multipart/form-data"))) == 400
 
 
+@pytest.mark.attack("body", "client leaves while sending", "no traceback in the log")
 def test_a_client_that_leaves_makes_no_noise(port: int, caplog: pytest.LogCaptureFixture) -> None:
     def answered() -> list[str]:
         """The counters of this route."""
@@ -79,6 +85,11 @@ def predict(port: int, data: bytes, kind: str = "image/png") -> tuple[int, dict]
     return status_of(answer), body_of(answer)
 
 
+@pytest.mark.attack(
+    "images",
+    "PNG 30000 x 30000 and 16000 x 16000, JPEG 65500 x 65500, WebP 16383 x 16383, BMP 40000 x 40000",
+    "413 or 400 from the header, < 50 MB growth",
+)
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_by_their_header(port: int, name: str) -> None:
     before = resident()
@@ -88,6 +99,8 @@ def test_bombs_are_refused_by_their_header(port: int, name: str) -> None:
     assert resident() - before < 50_000_000
 
 
+@pytest.mark.attack("images", "grey, 16-bit, alpha", "200")
+@pytest.mark.attack("images", "JPEG + HTML polyglot", "200, JSON only")
 def test_odd_but_good_images_are_answered(port: int) -> None:
     grey = np.arange(1200, dtype=np.uint8).reshape(30, 40)
     rgba = np.dstack([grey] * 4)
@@ -100,6 +113,7 @@ def test_odd_but_good_images_are_answered(port: int) -> None:
     assert "html" not in json.dumps(body)
 
 
+@pytest.mark.attack("images", "CMYK JPEG", "200, its colours")
 def test_a_cmyk_jpeg_keeps_its_colours(port: int) -> None:
     red = io.BytesIO()
     Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(red, "JPEG")

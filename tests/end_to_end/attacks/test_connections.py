@@ -9,6 +9,9 @@ from tests.support.serving.servers import resident
 from tests.support.waiting import PATIENCE_S, until
 
 
+@pytest.mark.attack(
+    "connections", "silent, slow headers, slow body, slow chunks", "408 and close within the receive deadline (10 s)"
+)
 @pytest.mark.parametrize(
     ("sent", "trickle"),
     [
@@ -28,6 +31,7 @@ def test_slow_senders_get_408(port: int, sent: bytes, trickle: bytes) -> None:
     assert list(body_of(answer)) == ["error"]
 
 
+@pytest.mark.attack("connections", "keep-alive and pipelining beside the deadline", "live on")
 def test_keep_alive_and_pipelining_live_on(port: int) -> None:
     request = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port)) as peer:
@@ -42,6 +46,7 @@ def test_keep_alive_and_pipelining_live_on(port: int) -> None:
                 peer.recv(1)
 
 
+@pytest.mark.attack("connections", "200 KB header, 10,000 headers, 100 KB path", "431")
 @pytest.mark.parametrize(
     "sent",
     [
@@ -57,6 +62,7 @@ def test_large_headers_get_431(port: int, sent: bytes) -> None:
     assert alive(port)
 
 
+@pytest.mark.attack("connections", "one unfinished header, 50 MB", "431 or close after 16 KiB of raw bytes; no memory")
 def test_an_endless_header_costs_no_memory(port: int) -> None:
     before = resident()
     with socket.create_connection(("127.0.0.1", port)) as peer:
@@ -72,6 +78,7 @@ def test_an_endless_header_costs_no_memory(port: int) -> None:
     assert resident() - before < 20_000_000
 
 
+@pytest.mark.attack("connections", "half-open connections", "health stays live; 503 above the cap of an address")
 def test_half_open_connections_leave_health_alive(port: int) -> None:
     peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(39)]
     try:
@@ -87,6 +94,7 @@ def test_half_open_connections_leave_health_alive(port: int) -> None:
     until(lambda: alive(port))
 
 
+@pytest.mark.attack("connections", "Content-Length with Transfer-Encoding, garbage, bad chunks", "400")
 @pytest.mark.parametrize(
     "sent",
     [
@@ -105,6 +113,7 @@ def test_broken_http_gets_400(port: int, sent: bytes) -> None:
     assert not LEAK.search(answer.decode("latin-1"))
 
 
+@pytest.mark.attack("connections", "absolute-form target, `OPTIONS *`, CONNECT", "no crash")
 @pytest.mark.parametrize(
     "line", ["GET http://127.0.0.1/health/live", "OPTIONS *", "GET //health/live", "CONNECT a:1", "GET /%"]
 )

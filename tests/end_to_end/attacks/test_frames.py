@@ -27,6 +27,7 @@ from tests.support.serving.http import alive
 from tests.support.serving.servers import running
 
 
+@pytest.mark.attack("WebSocket", "flood of fragments, pings or pongs, before hello and token", "1008 after 64 frames")
 @pytest.mark.parametrize("flood", [FRAGMENTS, EMPTY, PINGS, PONGS], ids=["fragments", "empty", "pings", "pongs"])
 def test_a_flood_before_hello_closes_1008(port: int, flood: bytes) -> None:
     with connected(port) as peer:
@@ -35,6 +36,9 @@ def test_a_flood_before_hello_closes_1008(port: int, flood: bytes) -> None:
     assert alive(port)
 
 
+@pytest.mark.attack(
+    "WebSocket", "flood of fragments, pings or pongs after hello", "1008 above four frames for each message a second"
+)
 @pytest.mark.parametrize("flood", [FRAGMENTS, EMPTY, PINGS, PONGS], ids=["fragments", "empty", "pings", "pongs"])
 def test_a_flood_after_hello_closes_1008(port: int, flood: bytes) -> None:
     with connected(port) as peer:
@@ -56,6 +60,9 @@ def test_a_flood_is_not_answered() -> None:
         assert pongs <= 64
 
 
+@pytest.mark.attack(
+    "WebSocket", "pings without end from who does not read", "pongs end at what one buffer holds, 64 KiB"
+)
 def test_pongs_do_not_pile_up_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[int] = []  # bytes for the client, after every ping
     answer, n, done = StreamProtocol.handle_ping, 5_000, threading.Event()

@@ -4,11 +4,14 @@ import json
 import socket
 import threading
 
+import pytest
+
 from tests.support.inputs.samples import picture
 from tests.support.serving.http import PATIENCE_S, alive, get, post, status_of, talk
 from tests.support.serving.servers import running
 
 
+@pytest.mark.attack("load", "rate limit", "429 + Retry-After")
 def test_the_rate_limit_gets_429() -> None:
     with running(requests_per_s=3) as port:
         statuses = [talk(port, get("/v1/models")) for _ in range(8)]
@@ -18,6 +21,7 @@ def test_the_rate_limit_gets_429() -> None:
         assert alive(port)
 
 
+@pytest.mark.attack("load", "queue full", "503 + Retry-After")
 def test_a_full_queue_gets_503() -> None:
     with running(max_queue=1, max_batch=1) as port:
         answers: list[bytes] = []
@@ -32,6 +36,7 @@ def test_a_full_queue_gets_503() -> None:
         assert all(b"retry-after: 1" in answer for answer in answers if status_of(answer) == 503)
 
 
+@pytest.mark.attack("load", "queue full, connections kept alive", "503 before the body is read; the connection goes on")
 def test_a_full_queue_keeps_its_connections() -> None:
     """Refusals come before the body is read; the connection goes on, and so does the count of requests."""
     body = picture(".jpg", size=(400, 300))
@@ -67,6 +72,7 @@ def test_a_full_queue_keeps_its_connections() -> None:
     assert 0 < float(refused.split()[-1]) <= statuses.count(503)
 
 
+@pytest.mark.attack("load", "deadline", "504")
 def test_a_missed_deadline_gets_504() -> None:
     with running(deadline_s=0.001) as port:
         answer = talk(port, post("/v1/predict", picture(size=(800, 600)), "Content-Type: image/png"))

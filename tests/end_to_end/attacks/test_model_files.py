@@ -11,6 +11,9 @@ from models.shipped import find
 from tests.support.models import tiny
 
 
+@pytest.mark.attack(
+    "model files", "pickle; huge header, wrong shapes, extra keys; config with path or code fields", "refused"
+)
 def test_hostile_model_files_are_refused(tmp_path: Path) -> None:
     from models.checkpoint import load, save
 

@@ -1,13 +1,18 @@
 """ANN twins: their sizes, the QCFS activation, and state dictionaries by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from models.contract import CheckpointError
-from models.networks.ann import ANNS, CifarResNet, Qcfs, build_for, guess_name, read_state, with_qcfs
+from models.networks.ann import ANNS, CifarResNet, Qcfs, as_ann, build_for, fits, guess_name, read_state, with_qcfs
+from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.neurons.config import IF, RECTIFIER, NeuronConfig
+from models.neurons.layers import step
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,72 @@ def test_qcfs_learns_its_level() -> None:
     assert z.grad is not None
     assert z.grad.tolist() == [0, 1, 0]  # straight through inside, nothing outside
     assert float(activation.level.grad) > 0  # type: ignore[arg-type]
+
+
+def test_qcfs_is_a_staircase_of_so_many_steps() -> None:
+    z = torch.tensor([-9.0, 0.0, 0.99, 1.0, 2.99, 3.0, 4.99, 5.0, 6.99, 7.0, 99.0])
+    assert Qcfs()(z).tolist() == [0, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8]
+    assert Qcfs(2, 1.0)(torch.tensor([0.24, 0.25, 0.74, 0.75])).tolist() == [0, 0.5, 0.5, 1]
+
+
+def test_qcfs_is_what_an_if_neuron_counts() -> None:
+    z = torch.linspace(-1, 2.5, 200)[None].repeat(4, 1)
+    neuron = NeuronConfig(beta=1.0, delay=False, inclusive=True)
+    state = torch.full((200,), 0.5)
+    spikes = []
+    for x in z:
+        spike, state = step(x, state, neuron)
+        spikes.append(spike)
+    assert torch.equal(torch.stack(spikes).mean(0), Qcfs(4, 1.0)(z[0]).detach())
+
+
+def test_an_ann_of_blocks_is_its_twin_step_by_step() -> None:
+    torch.manual_seed(0)
+    config = ResNetConfig("plain", (2, 1), (4, 8), pool="max", in_channels=3, classes=5, neuron=RECTIFIER)
+    for options in ({}, {"bottleneck": True}, {"downsample": "max"}, {"shortcut": "pad"}):
+        network = SpikingResNet(replace(config, **options)).eval()
+        x = torch.randn(2, 3, 17, 20)
+        with torch.no_grad():
+            torch.testing.assert_close(as_ann(network)(x), network(x[None])[0][0])
+    for other, says in ((replace(config, neuron=IF), "only an ANN"), (replace(config, block="sew"), "sew blocks")):
+        with pytest.raises(CheckpointError, match=says):
+            as_ann(SpikingResNet(other))
+    with pytest.raises(CheckpointError, match="only an ANN"):
+        as_ann(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", ["a.th", "a.safetensors"])
+def test_files_that_are_no_weights(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"no file {name}"):
+        read_state(tmp_path / name)
+    (tmp_path / name).write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match=r"not a state dictionary|is not read"):
+        read_state(tmp_path / name)
+    for held in ({}, {"a": 1}, [torch.zeros(1)], {"state_dict": {"a": "b"}}):
+        torch.save(held, tmp_path / "b.pt")
+        with pytest.raises(CheckpointError, match="not a state dictionary of tensors"):
+            read_state(tmp_path / "b.pt")
+
+
+def test_weights_are_read_by_either_file(tmp_path: Path) -> None:
+    tensors = {"module.conv.weight": torch.rand(2, 3, 1, 1), "fc.bias": torch.rand(4)}
+    save_file(tensors, tmp_path / "a.safetensors")
+    torch.save({"model": tensors}, tmp_path / "a.pt")
+    torch.save(tensors, tmp_path / "b.pt")
+    assert set(read_state(tmp_path / "a.safetensors")) == set(tensors)
+    for file in ("a.pt", "b.pt"):
+        assert set(read_state(tmp_path / file)) == {"conv.weight", "fc.bias"}
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    state = CifarResNet(1).state_dict()
+    with pytest.raises(CheckpointError, match="not a small-cnn"):
+        build_for("small-cnn", state)
+    with pytest.raises(CheckpointError, match="do not fit cifar-resnet20"):
+        build_for("cifar-resnet20", state)
+    counters = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    assert fits(CifarResNet(1), counters)
+    assert not fits(CifarResNet(1, 1), state)
 
 
 def test_with_qcfs_replaces_every_relu() -> None:

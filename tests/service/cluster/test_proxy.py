@@ -155,6 +155,9 @@ class Dropping:
         self.listening.close()
 
 
+@pytest.mark.attack(
+    "load", "a request that ends its process (`--cluster`)", "given to three replicas at most, then 500"
+)
 def test_a_sample_that_ends_replicas_does_not_end_them_all() -> None:
     dropping = [Dropping() for _ in range(5)]
     with proxied(*dropping) as (client, _), pytest.raises(ClientError) as caught:

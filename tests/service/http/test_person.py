@@ -16,6 +16,9 @@ def port() -> Iterator[int]:
         yield port
 
 
+@pytest.mark.attack(
+    "answers", "every refusal, to a browser", "a page of one sentence, without script or style of its own"
+)
 @pytest.mark.parametrize(
     ("request_of", "status", "words"),
     [

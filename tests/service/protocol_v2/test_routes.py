@@ -273,6 +273,12 @@ BAD_BODIES: dict[str, object] = {
 }
 
 
+@pytest.mark.attack("v2 JSON", "bad JSON, 100,000 levels deep", "400")
+@pytest.mark.attack("v2 JSON", "NaN / Infinity literal", "400 (strict parser)")
+@pytest.mark.attack(
+    "v2 JSON", "huge, negative, bool in shape; shape does not match data", "400, no allocation before the check"
+)
+@pytest.mark.attack("v2 JSON", "unknown input or datatype", "400")
 @pytest.mark.parametrize("name", BAD_BODIES)
 def test_malformed_requests_get_400(client: TestClient, name: str) -> None:
     answer = infer(client, BAD_BODIES[name])
@@ -280,6 +286,7 @@ def test_malformed_requests_get_400(client: TestClient, name: str) -> None:
     assert list(answer.json()) == ["error"]
 
 
+@pytest.mark.attack("v2 JSON", "lying `binary_data_size`, header length > body, bytes left over", "400")
 def test_lying_lengths_get_400(client: TestClient) -> None:
     entry = {"name": "x", "datatype": "FP32", "shape": list(X.shape)}
     for size in (X.nbytes - 1, X.nbytes + 1, -4, 2**40, True, "8"):
@@ -294,6 +301,7 @@ def test_lying_lengths_get_400(client: TestClient) -> None:
     assert infer(client, both, inference_header_content_length=length).status_code == 400
 
 
+@pytest.mark.attack("v2 JSON", "BYTES elements longer than their tensor", "400")
 def test_lying_byte_elements_get_400(client: TestClient) -> None:
     image = picture()
     for tensor, shape in (
@@ -316,10 +324,12 @@ def test_images_in_json_get_400_with_the_way_out(client: TestClient) -> None:
     assert "binary" in answer.json()["error"]
 
 
+@pytest.mark.attack("v2 JSON", "batch above the maximum", "413")
 def test_too_many_samples_get_413(client: TestClient) -> None:
     assert infer(client, {"inputs": [x_input(steps(5, 1))]}).status_code == 413
 
 
+@pytest.mark.attack("images", "BMP outside `/v1/predict`", "415")
 def test_other_images_get_415(client: TestClient) -> None:
     for data in (b"GIF89a" + bytes(50), picture(".bmp"), b"<svg/>"):
         assert infer(client, data, "tiny", inference_header_content_length="0").status_code == 415

@@ -130,6 +130,7 @@ def test_errors_of_ours_come_back_as_they_are() -> None:
     assert (found.status, found.sentence) == (413, "too large")
 
 
+@pytest.mark.attack("recordings", "a decoder's answer that is none", "refused")
 @pytest.mark.parametrize(
     "data",
     [b"", b"\x80", b"garbage", pickle.dumps(1), pickle.dumps((False, "no error")), pickle.dumps((2, 3))]
@@ -140,6 +141,11 @@ def test_what_is_no_answer_is_refused(data: bytes) -> None:
         unpacked(data)
 
 
+@pytest.mark.attack(
+    "recordings",
+    "an answer forged by a decoder that a file took over",
+    "400; only arrays, records and errors are built from it",
+)
 def test_a_forged_answer_runs_nothing(folder: Path) -> None:
     async def work(processes: Processes) -> int:
         with pytest.raises(Killed):
@@ -150,6 +156,7 @@ def test_a_forged_answer_runs_nothing(folder: Path) -> None:
     assert not (folder / "made").exists()
 
 
+@pytest.mark.attack("recordings", "a decoder that does not end", "killed at the deadline; others go on")
 def test_a_call_that_does_not_end_is_killed_at_its_deadline_and_holds_nobody_up() -> None:
     async def work(processes: Processes) -> int:
         await processes.run(doubled, 1, deadline=within(PATIENCE_S))

@@ -35,6 +35,7 @@ def deliver(to: Receiver) -> Delivery:
     return Delivery("receiver", Webhook(to.url), DiskQueue(queue_path(to.url)), QUICK)
 
 
+@pytest.mark.attack("sinks", "a receiver that goes and comes back", "every message comes, in order")
 @pytest.mark.parametrize("count", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_no_message_is_lost_while_the_receiver_restarts_twice(count: int) -> None:
     receiver = Receiver(cut_at=(count // 4, count // 2))
@@ -122,6 +123,7 @@ def test_a_foreign_sink_that_fails_is_asked_again(tmp_path: Path) -> None:
     assert len(set(taken)) == 1
 
 
+@pytest.mark.attack("sinks", "a disk that hangs", "10,000 messages in memory, then new ones are dropped and counted")
 def test_a_disk_that_hangs_costs_memory_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entered, go = threading.Event(), threading.Event()
     queue = DiskQueue(tmp_path / "q.sqlite3")

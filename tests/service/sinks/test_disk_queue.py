@@ -13,6 +13,7 @@ def messages(*ids: int) -> list[Message]:
     return [Message(str(n), b"{}") for n in ids]
 
 
+@pytest.mark.attack("sinks", "a receiver that never comes back", "100,000 messages on disk, then the oldest go")
 def test_the_oldest_give_way(tmp_path: Path) -> None:
     queue = DiskQueue(tmp_path / "a" / "q.sqlite3", most=10)
     assert queue.put(messages(*range(8))) == 0
@@ -28,6 +29,7 @@ def test_the_oldest_give_way(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.attack("sinks", "a queue that was damaged", "one sentence")
 def test_a_file_that_is_no_queue(tmp_path: Path) -> None:
     path = tmp_path / "q.sqlite3"
     path.write_bytes(b"no database " * 1000)

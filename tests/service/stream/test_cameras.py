@@ -123,6 +123,7 @@ def test_a_stream_may_follow_a_camera(port: int, name: str) -> None:
     assert {type(message) for message in messages} == {Prediction, Picture}
 
 
+@pytest.mark.attack("WebSocket", "a source that the service did not open", "1008")
 def test_other_sources_are_not_opened(port: int) -> None:
     client = Client(f"http://127.0.0.1:{port}")
     for name in ("udp://127.0.0.1:4444", "file:/etc/passwd", "webcam:0", "1"):

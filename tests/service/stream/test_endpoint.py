@@ -15,6 +15,7 @@ from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR
 
 
+@pytest.mark.attack("WebSocket", "forged, cut, foreign snapshots", "1008")
 def test_foreign_snapshots_close_1008(client: Client) -> None:
     for restore in ("AAAA", "not base64!", ""):
         with pytest.raises(ClientError) as caught, client.stream(restore=restore, **SENSOR) as stream:
@@ -99,6 +100,7 @@ def reason_for(port: int, *messages: str) -> str:
         return socket.close_reason or ""
 
 
+@pytest.mark.attack("WebSocket", "text where bytes are due", "1003")
 @pytest.mark.parametrize(
     "message",
     [
@@ -118,6 +120,7 @@ def test_wrong_messages_close_1003(port: int, message: str | bytes) -> None:
         assert close_code(socket) == 1003
 
 
+@pytest.mark.attack("WebSocket", "bad UTF-8", "1007")
 def test_bad_utf8_closes_1007(port: int) -> None:
     with raw(port) as socket:
         socket.send(hello())
@@ -126,6 +129,7 @@ def test_bad_utf8_closes_1007(port: int) -> None:
         assert close_code(socket) == 1007
 
 
+@pytest.mark.attack("WebSocket", "message > 2 MiB", "1009")
 def test_a_large_message_closes_1009(port: int) -> None:
     with raw(port) as socket:
         socket.send(hello())
@@ -135,11 +139,13 @@ def test_a_large_message_closes_1009(port: int) -> None:
         assert close_code(socket) == 1009
 
 
+@pytest.mark.attack("WebSocket", "deflate", "not negotiated")
 def test_compression_is_not_negotiated(port: int) -> None:
     with websockets.sync.client.connect(f"ws://127.0.0.1:{port}/v1/stream", compression="deflate") as socket:
         assert socket.protocol.extensions == []
 
 
+@pytest.mark.attack("WebSocket", "evil or null Origin", "403 before accept; none (command-line client): allowed")
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1.evil.example"])
 def test_foreign_origins_get_403(port: int, origin: str) -> None:
     with pytest.raises(InvalidStatus) as caught:
@@ -154,6 +160,10 @@ def test_our_own_origin_is_welcome(port: int) -> None:
         assert json.loads(socket.recv(5))["type"] == "ready"
 
 
+@pytest.mark.attack("WebSocket", "bad token in the handshake / in hello", "401 / close 1008")
+@pytest.mark.attack("WebSocket", "flood", "1008 above the rate cap")
+@pytest.mark.attack("WebSocket", "too many streams", "503 in the handshake")
+@pytest.mark.attack("WebSocket", "no hello; idle", "1008; 1001")
 def test_limits_of_a_stream() -> None:
     with running(max_sessions=2, hello_s=0.3, idle_s=0.6, messages_per_s=20, token="0123456789abcdef") as port:
         token = {"token": "0123456789abcdef"}
@@ -184,6 +194,7 @@ def test_limits_of_a_stream() -> None:
             assert stream.ready["type"] == "ready"
 
 
+@pytest.mark.attack("WebSocket", "who is still sending a large message", "reads 1009")
 def test_who_is_still_sending_reads_why_it_was_closed(port: int) -> None:
     """The whole of a large message is sent before anything is read: the server must not reset the connection."""
     size = 2 * 2**20 + 1

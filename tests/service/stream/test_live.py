@@ -212,6 +212,7 @@ def test_freshest_skips_and_counts(client: Client) -> None:
     assert answered + dropped >= 295
 
 
+@pytest.mark.attack("WebSocket", "a message that spans hours", "taken in pieces: memory stays bounded")
 def test_a_message_of_hours_is_taken_in_pieces(client: Client) -> None:
     t = np.arange(60) * 900_000
     events = make_events(t, t % 7, t % 5, t % 2)

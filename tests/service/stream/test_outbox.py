@@ -29,6 +29,7 @@ class Unread:
     send_bytes = send_text
 
 
+@pytest.mark.attack("WebSocket", "messages that are not read", "once 8 MiB wait they are thrown away")
 @pytest.mark.parametrize("message", ["x" * 100, b"x" * 100])
 def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> None:
     async def run() -> None:
@@ -48,6 +49,7 @@ def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.attack("WebSocket", "a client that does not read", "1008 once 8 MiB wait for it")
 @pytest.mark.parametrize(
     "message",
     [{"bytes": bytes(12) + b"\1\0\0\0"}, {"bytes": bytes(12) + b"\1\0\0\0x"}, {"text": '{"type":"snapshot"}'}],

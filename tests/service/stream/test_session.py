@@ -202,6 +202,7 @@ def test_a_restored_session_goes_on_bit_for_bit() -> None:
     assert [answer.total_synops for answer in rest] == [answer.total_synops for answer in same]
 
 
+@pytest.mark.attack("WebSocket", "snapshots of another model or sensor, or of nothing", "refused")
 def test_foreign_snapshots_are_refused() -> None:
     alone = Alone(Session(CLASSIFIER, SENSOR))
     alone.step(alone.session.push(some_events()))

@@ -61,6 +61,7 @@ def test_what_is_signed_comes_back() -> None:
     assert unpack(fresh(), forged(lambda _: None), KEY).keys() == unpack(fresh(), DATA, KEY).keys()
 
 
+@pytest.mark.attack("WebSocket", "another key's snapshots", "1008: HMAC-SHA256 first")
 @pytest.mark.parametrize(
     "data",
     [b"", DATA[:10], DATA[:32], DATA[:-1], DATA + b"\0", bytes(32) + DATA[32:], DATA[32:], b"\0" + DATA[1:]],
@@ -73,6 +74,11 @@ def test_only_this_keys_snapshots_are_read(data: bytes) -> None:
         unpack(fresh(), DATA, b"another key")
 
 
+@pytest.mark.attack(
+    "WebSocket",
+    "signed snapshots whose parts contradict each other",
+    "refused: names, shapes, types, values and their relations",
+)
 @pytest.mark.parametrize(
     "change",
     [
@@ -140,6 +146,9 @@ def refusal(port: int, restore: str) -> ClientError:
     return caught.value
 
 
+@pytest.mark.attack(
+    "WebSocket", "a snapshot of a service with another key", "1008; with `SPIKESIGHT_SNAPSHOT_KEY` in common it goes on"
+)
 def test_services_restore_what_services_with_their_key_wrote() -> None:
     key = "a key of two services"
     with running(snapshot_key=key) as first, running(snapshot_key=key) as second, running() as third:

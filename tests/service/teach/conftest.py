@@ -9,12 +9,13 @@ import pytest
 
 from encoders.events import Events, SensorSize, make_events
 from encoders.recordings.files import write_recording
-from service.client import Client
+from service.client import Client, ClientError
 from service.teach.remote import RemoteLesson
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.serving.servers import running
 
 SENSOR = SensorSize(64, 48)
+SIZE = {"width": SENSOR.width, "height": SENSOR.height}
 Record = Callable[[str, int], Path]
 
 
@@ -28,6 +29,19 @@ def moving(label: str, seed: int, windows: int = 4) -> Events:
     sway = 6 * np.sin(t / 2e5 + seed)
     xs, ys = 32 + x + sway, 24 + y + 0.5 * sway
     return make_events(t, xs.astype(int), ys.astype(int), random.random(count) < 0.5)
+
+
+def taught(lesson: RemoteLesson, record: Record) -> RemoteLesson:
+    for seed in range(2):
+        for label in ("lying", "standing"):
+            lesson.show(label, record(label, seed))
+    return lesson
+
+
+def refused(call: object, *arguments: object, **named: object) -> tuple[int, str]:
+    with pytest.raises(ClientError) as caught:
+        call(*arguments, **named)  # type: ignore[operator]
+    return caught.value.status, str(caught.value)
 
 
 @pytest.fixture(scope="module")

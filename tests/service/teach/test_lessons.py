@@ -14,6 +14,7 @@ from tests.support.models import tiny
 from tests.support.serving.servers import settings
 
 
+@pytest.mark.attack("lessons", "lessons left alone", "forgotten after 30 minutes")
 def test_an_unused_lesson_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         runtime = Runtime(settings(lesson_idle_s=60), (tiny(),))

@@ -13,27 +13,15 @@ from encoders.events import make_events
 from encoders.recordings.files import write_recording
 from models.classifier import Classifier
 from service.api import create_app
-from service.client import Client, ClientError
+from service.client import Client
 from service.settings import Settings
 from service.teach.remote import RemoteLesson, query
-from tests.service.teach.conftest import SENSOR, Record
+from tests.service.teach.conftest import SENSOR, Record, refused, taught
 from tests.support.inputs.samples import picture
 from tests.support.serving.servers import running
 
 
-def taught(lesson: RemoteLesson, record: Record) -> RemoteLesson:
-    for seed in range(2):
-        for label in ("lying", "standing"):
-            lesson.show(label, record(label, seed))
-    return lesson
-
-
-def refused(call: object, *arguments: object, **named: object) -> tuple[int, str]:
-    with pytest.raises(ClientError) as caught:
-        call(*arguments, **named)  # type: ignore[operator]
-    return caught.value.status, str(caught.value)
-
-
+@pytest.mark.attack("lessons", "ids that are guessed", "24 random hex digits, listed nowhere")
 def test_a_lesson_learns_from_files_and_serves_what_it_learnt(
     client: Client, lesson: RemoteLesson, record: Record
 ) -> None:
@@ -95,6 +83,7 @@ def test_the_archive_is_an_ordinary_model(lesson: RemoteLesson, record: Record, 
     assert refused(lesson.download, "../lines")[0] == 400
 
 
+@pytest.mark.attack("lessons", "saving under `..`, or over a model of somebody else", "400, 409")
 def test_a_saved_model_is_served_to_all_and_after_a_restart(
     client: Client, lesson: RemoteLesson, record: Record, saved: Path
 ) -> None:
@@ -119,6 +108,7 @@ def test_a_saved_model_is_served_to_all_and_after_a_restart(
     assert names == ["nmnist", "lines"]
 
 
+@pytest.mark.attack("lessons", "saving without `--save-to`", "403")
 def test_a_service_without_a_folder_keeps_nothing() -> None:
     with running() as port, Client(f"http://127.0.0.1:{port}").lesson() as lesson:
         assert not lesson.state().can_save
@@ -126,6 +116,7 @@ def test_a_service_without_a_folder_keeps_nothing() -> None:
         assert (status, "--save-to" in sentence) == (403, True)
 
 
+@pytest.mark.attack("lessons", "too many lessons", "429; an ended one is 404")
 def test_lessons_are_counted_by_address_and_end(client: Client, record: Record) -> None:
     first, second = client.lesson(), client.lesson()
     assert refused(client.lesson) == (429, "too many lessons of this address: end one first")
@@ -136,6 +127,7 @@ def test_lessons_are_counted_by_address_and_end(client: Client, record: Record) 
     second.end()
 
 
+@pytest.mark.attack("lessons", "too many examples", "409")
 def test_a_lesson_has_room_for_so_many_examples(lesson: RemoteLesson, record: Record) -> None:
     for seed in range(7):
         lesson.show("lying", record("lying", seed))
@@ -150,11 +142,13 @@ def test_a_still_recording_gives_nothing(lesson: RemoteLesson, tmp_path: Path) -
     assert (given.taken, given.skipped) == ([], 6)
 
 
+@pytest.mark.attack("lessons", "hostile names of classes", "400")
 @pytest.mark.parametrize("label", ["", "   ", "x" * 65, "a\0b", "a\nb", "\u202e"])
 def test_names_of_classes_are_bounded(lesson: RemoteLesson, record: Record, label: str) -> None:
     assert refused(lesson.show, label, record("lying", 0))[0] == 400
 
 
+@pytest.mark.attack("lessons", "hostile examples", "400 to 415, nothing is taken")
 @pytest.mark.parametrize("body", [b"", b"no recording", os.urandom(4096), b"PK\3\4" + bytes(500), picture()[:60]])
 def test_hostile_bodies_leave_the_lesson_as_it_was(lesson: RemoteLesson, body: bytes) -> None:
     status, sentence = refused(lesson.show, "x", body)

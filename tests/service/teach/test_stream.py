@@ -15,11 +15,9 @@ from service.client import Bad, Client, ClientError, Message, Picture, Predictio
 from service.settings import Settings
 from service.teach.bodies import LessonBody
 from service.teach.remote import RemoteLesson
-from tests.service.teach.conftest import SENSOR, moving
+from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
 from tests.support.serving.servers import running
-
-SIZE = {"width": SENSOR.width, "height": SENSOR.height}
 
 
 def hear(stream: Stream, true: Callable[[Message], object], what: str) -> Message:
@@ -127,6 +125,7 @@ def test_a_camera_of_the_service_is_shown() -> None:
                 hear(stream, never, "the end")
 
 
+@pytest.mark.attack("lessons", "streams on ids of no lesson", "1008")
 @pytest.mark.parametrize("hello", [{"lesson": "lesson-of-nobody"}, {"lesson": ""}, {"lesson": "x", "source": "0"}])
 def test_streams_of_no_lesson_are_refused(client: Client, hello: dict) -> None:
     with pytest.raises(ClientError, match="no lesson of that id") as caught:
@@ -134,6 +133,7 @@ def test_streams_of_no_lesson_are_refused(client: Client, hello: dict) -> None:
     assert caught.value.status == 1008
 
 
+@pytest.mark.attack("lessons", "messages that make no sense", "told so; 1003")
 def test_messages_that_make_no_sense(client: Client, lesson: RemoteLesson) -> None:
     with client.stream(lesson=lesson.id, **SIZE) as stream:
         for label in ("", "x" * 65, "a\0"):

@@ -56,6 +56,7 @@ def exif_turned(data: bytes, orientation: int) -> bytes:
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
 
 
+@pytest.mark.attack("images", "EXIF-rotated", "200, upright")
 def test_exif_rotation_is_applied() -> None:
     data = picture(".jpg", (40, 30))
     assert decode_image(exif_turned(data, 6), 10_000).shape == (40, 30, 3)

@@ -1,13 +1,11 @@
 """Uploads over HTTP: recordings of every kind, what is refused before it is decoded, and nobody held up by another."""
 
 import errno
-import io
 import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -20,7 +18,7 @@ from service.upload.decode import DecodeError, cheap, decode
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.processes import endless, in_fresh_process
-from tests.support.serving.hostile import with_scans
+from tests.support.serving.hostile import claimed, with_scans, zeros
 from tests.support.serving.servers import settings
 
 SENSOR = SensorSize(34, 34)
@@ -67,24 +65,7 @@ def test_an_aedat2_file_of_a_small_sensor_is_answered_with_a_warning(client: Tes
     assert "warnings" not in whole
 
 
-def claimed(n: int) -> bytes:
-    """HDF5 of a few kilobytes that claims to hold `n` events."""
-    file = io.BytesIO()
-    with h5py.File(file, "w") as table:
-        group = table.create_group("events")
-        for name, kind in (("x", "u2"), ("y", "u2"), ("p", "u1"), ("t", "i8")):
-            group.create_dataset(name, shape=(n,), dtype=kind, chunks=(10**6,), compression="gzip", fillvalue=1)
-    return file.getvalue()
-
-
-def zeros(n: int) -> bytes:
-    """npz of `n` events at time 0."""
-    file = io.BytesIO()
-    none = np.zeros(n, np.int64)
-    np.savez_compressed(file, t=none, x=none, y=none, p=none)
-    return file.getvalue()
-
-
+@pytest.mark.attack("recordings", "a small recording that claims 10^9 events", "413 by its header")
 @pytest.mark.parametrize("data", [claimed(10**9), zeros(decoding.MAX_EVENTS + 1000)], ids=["hdf5", "npz"])
 def test_claims_of_too_many_events_are_refused_by_the_header(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "read_recording", lambda _: pytest.fail("it was read"))
@@ -93,6 +74,7 @@ def test_claims_of_too_many_events_are_refused_by_the_header(data: bytes, monkey
     assert caught.value.status == 413
 
 
+@pytest.mark.attack("images", "progressive JPEG of thousands of scans", "413, scans are counted first")
 def test_a_jpeg_of_many_scans_is_refused(client: TestClient) -> None:
     few, many = with_scans(64, 2), with_scans(4096, 2000)
     assert client.post("/v1/predict", files={"file": few}).status_code == 200

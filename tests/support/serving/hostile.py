@@ -1,9 +1,11 @@
-"""Hostile uploads: forms that break the rules, and images whose headers promise too much."""
+"""Hostile uploads: forms that break the rules, images and recordings whose headers promise too much."""
 
+import io
 import struct
 import zlib
 
 import cv2
+import h5py
 import numpy as np
 
 from tests.support.inputs.samples import picture
@@ -78,3 +80,21 @@ def with_scans(side: int, n: int) -> bytes:
     data = cv2.imencode(".jpg", np.full((side, side), 128, np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     last = data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + last * n + data[-2:]
+
+
+def claimed(n: int) -> bytes:
+    """HDF5 of a few kilobytes that claims to hold `n` events."""
+    file = io.BytesIO()
+    with h5py.File(file, "w") as table:
+        group = table.create_group("events")
+        for name, kind in (("x", "u2"), ("y", "u2"), ("p", "u1"), ("t", "i8")):
+            group.create_dataset(name, shape=(n,), dtype=kind, chunks=(10**6,), compression="gzip", fillvalue=1)
+    return file.getvalue()
+
+
+def zeros(n: int) -> bytes:
+    """npz of `n` events at time 0."""
+    file = io.BytesIO()
+    none = np.zeros(n, np.int64)
+    np.savez_compressed(file, t=none, x=none, y=none, p=none)
+    return file.getvalue()

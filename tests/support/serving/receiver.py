@@ -5,6 +5,7 @@ import hmac
 import json
 import socket
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -59,8 +60,9 @@ class Receiver:
         """As a killed process: the port is closed, and so is every connection."""
         if self._server is not None:
             self._server.shutdown()
-            for connection in self._sockets:
-                connection.close() if connection.fileno() < 0 else connection.shutdown(socket.SHUT_RDWR)
+            for connection in list(self._sockets):
+                with suppress(OSError):  # the other end has closed it
+                    connection.shutdown(socket.SHUT_RDWR)
             self._sockets.clear()
             self._server.server_close()
             self._server = None

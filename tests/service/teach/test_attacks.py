@@ -1,0 +1,109 @@
+"""Attacks on lessons (docs/service/security.md): sizes, ids, snapshots of other lessons, and pages of other origins."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.events import make_events
+from encoders.recordings.files import write_recording
+from service.client import Client, ClientError, Snapshot
+from service.teach.remote import RemoteLesson
+from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, refused, taught
+from tests.support.serving.hostile import BOMBS, claimed, with_scans
+from tests.support.serving.http import body_of, get, post, status_of, talk
+from tests.support.serving.servers import resident
+
+HOSTILE = {**BOMBS, "10^9 events claimed": claimed(10**9), "scans": with_scans(4096, 2000)}
+
+
+@pytest.mark.attack("lessons", "image bombs, claims of 10^9 events, thousands of scans", "400, 413; nothing is taken")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_bombs_are_no_examples(lesson: RemoteLesson, name: str) -> None:
+    before = resident()
+    assert refused(lesson.show, "x", HOSTILE[name])[0] in (400, 413)
+    assert resident() - before < 100_000_000
+    assert lesson.state().classes == []
+
+
+@pytest.mark.attack("lessons", "a body above the limit", "413 before it is read")
+def test_large_examples_are_refused_by_their_length(port: int, lesson: RemoteLesson) -> None:
+    head = ("Content-Length: 99999999", "Content-Type: application/octet-stream")
+    answer = talk(port, get(f"/v1/teach/{lesson.id}/examples?class=x", *head, method="POST"))
+    assert (status_of(answer), list(body_of(answer))) == (413, ["error"])
+
+
+@pytest.mark.attack("lessons", "a small recording of many minutes", "413 above the limit of steps")
+def test_a_recording_of_many_minutes_is_refused(lesson: RemoteLesson, tmp_path: Path) -> None:
+    t = np.arange(0, 200_000_000, 900_000)
+    write_recording(tmp_path / "long.npz", make_events(t, t % 60, t % 40, t % 2), SENSOR, "npz")
+    assert refused(lesson.show, "x", tmp_path / "long.npz")[0] == 413
+    assert lesson.state().classes == []
+
+
+ROUTES = (
+    ("GET", ""),
+    ("DELETE", ""),
+    ("POST", "/examples?class=a"),
+    ("GET", "/examples/1"),
+    ("DELETE", "/examples/1"),
+    ("PATCH", "/classes?class=a&to=b"),
+    ("DELETE", "/classes?class=a"),
+    ("POST", "/save?name=a"),
+    ("GET", "/model.zip"),
+)
+
+
+@pytest.mark.attack("lessons", "ids of none: guessed, `..%2f`, `%00`, long ones", "400, 404 on every route")
+@pytest.mark.parametrize("identity", ["lesson-" + "0" * 24, "..%2f", "%2e%2e", "%00", "a" * 65, "x%0d%0aX:y", "%ff"])
+def test_ids_of_no_lesson(port: int, identity: str) -> None:
+    for method, below in ROUTES:
+        answer = talk(port, get(f"/v1/teach/{identity}{below}", "Content-Length: 0", method=method))
+        assert status_of(answer) in (400, 404, 405), (method, below)
+        assert list(body_of(answer)) == ["error"]
+
+
+@pytest.mark.parametrize("number", ["-1", str(2**53 + 1), "9" * 400, "x", "1e3", "0x1", "%00"])
+def test_numbers_of_no_example(port: int, lesson: RemoteLesson, number: str) -> None:
+    for method in ("GET", "DELETE"):
+        answer = talk(port, get(f"/v1/teach/{lesson.id}/examples/{number}", method=method))
+        assert status_of(answer) == 400
+        assert list(body_of(answer)) == ["error"]
+
+
+@pytest.mark.attack("lessons", "POST of another origin's page", "403, no lesson is begun")
+def test_pages_of_other_origins_begin_no_lesson(port: int, client: Client) -> None:
+    for _ in range(3):
+        assert status_of(talk(port, post("/v1/teach", b"", "Origin: http://evil.example"))) == 403
+        assert status_of(talk(port, post("/v1/teach", b"", "Sec-Fetch-Site: cross-site"))) == 403
+    with client.lesson(), client.lesson():
+        assert refused(client.lesson)[0] == 429, "all places of this address were there, and no more"
+
+
+def snapshot_of(client: Client, lesson: RemoteLesson) -> str:
+    with client.stream(lesson=lesson.id, **SIZE) as stream:
+        stream.send_events(moving("lying", 0, 1))
+        stream.snapshot()
+        return next(message.state for message in stream.receive(60) if isinstance(message, Snapshot))
+
+
+def restored(client: Client, lesson: RemoteLesson, state: str) -> str:
+    """What becomes of a stream that goes on from a snapshot."""
+    try:
+        with client.stream(lesson=lesson.id, restore=state, **SIZE) as stream:
+            return stream.ready["type"]
+    except ClientError as error:
+        return f"{error.status}: {error}"
+
+
+@pytest.mark.attack("lessons", "snapshots of another lesson, or of before it was taught", "1008")
+def test_snapshots_fit_the_lesson_as_it_stands(client: Client, lesson: RemoteLesson, record: Record) -> None:
+    before = snapshot_of(client, lesson)
+    assert restored(client, lesson, before) == "ready"
+    taught(lesson, record)
+    assert lesson.state(wait=True).ready
+    assert restored(client, lesson, before).startswith("1008: ")
+    now = snapshot_of(client, lesson)
+    assert restored(client, lesson, now) == "ready"
+    with client.lesson() as other:
+        assert "not a snapshot of this model" in restored(client, other, now)

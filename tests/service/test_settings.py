@@ -1,0 +1,123 @@
+"""The knobs: what they are without anybody's wish, how far they turn, and what contradicts itself."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import MIB, Settings, SettingsError
+
+DEFAULTS: dict[str, Any] = {
+    "host": "127.0.0.1",
+    "port": 8000,
+    "token": None,
+    "snapshot_key": None,
+    "insecure": False,
+    "sinks_every_step": False,
+    "max_body": 16 * 1024 * 1024,
+    "max_message": 2 * 1024 * 1024,
+    "max_pixels": 4096 * 4096,
+    "max_recording_steps": 3000,
+    "max_connections": 512,
+    "max_connections_per_client": 128,
+    "max_sessions": 64,
+    "max_sessions_per_client": 48,
+    "max_sequences": 64,
+    "max_sequences_per_client": 48,
+    "max_queue": 32,
+    "max_batch": 8,
+    "max_pending": 64,
+    "max_unread": 8 * 1024 * 1024,
+    "max_lessons": 16,
+    "max_lessons_per_client": 4,
+    "max_examples": 500,
+    "requests_per_s": 0,
+    "messages_per_s": 1000,
+    "receive_s": 10,
+    "hello_s": 5,
+    "idle_s": 60,
+    "lesson_idle_s": 1800,
+    "deadline_s": 10,
+    "grace_s": 0.5,
+    "drain_s": 10,
+    "threads": 1,
+    "log_format": "text",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in DEFAULTS:
+        monkeypatch.delenv(f"SPIKESIGHT_{name.upper()}", raising=False)
+
+
+def test_without_anybodys_wish() -> None:
+    settings = Settings()
+    assert {name: getattr(settings, name) for name in DEFAULTS} == DEFAULTS
+    assert settings.models == settings.allowed_hosts == settings.allowed_origins == settings.cameras == ()
+    assert settings.save_to is None
+    settings.check()
+
+
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if name.startswith("max_") and name != "max_message"])
+def test_a_limit_is_at_least_one(name: str) -> None:
+    assert getattr(Settings(**{name: 1}), name) == 1  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Settings(**{name: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "below"),
+    [
+        ("port", 0, -1),
+        ("max_message", 64, 63),
+        ("requests_per_s", 0, -0.1),
+        ("grace_s", 0, -0.1),
+        ("messages_per_s", 0.001, 0),
+        ("receive_s", 0.001, 0),
+        ("hello_s", 0.001, 0),
+        ("idle_s", 0.001, 0),
+        ("lesson_idle_s", 0.001, 0),
+        ("deadline_s", 0.001, 0),
+        ("drain_s", 0.001, 0),
+        ("threads", 1, 0),
+    ],
+)
+def test_how_far_they_turn(name: str, least: float, below: float) -> None:
+    assert getattr(Settings(**{name: least}), name) == least  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Settings(**{name: below})  # type: ignore[arg-type]
+
+
+def test_ports_end_and_formats_are_two() -> None:
+    assert Settings(port=65_535).port == 65_535
+    for wrong in ({"port": 65_536}, {"log_format": "texts"}, {"unheard_of": 1}):
+        with pytest.raises(ValidationError):
+            Settings(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1
+
+
+@pytest.mark.parametrize("name", ["token", "snapshot_key"])
+def test_secrets_have_sixteen_characters(name: str) -> None:
+    Settings(**{name: "x" * 16}).check()  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="shorter than 16 characters"):
+        Settings(**{name: "x" * 15}).check()  # type: ignore[arg-type]
+
+
+def test_predictions_are_sent_of_cameras_alone() -> None:
+    with pytest.raises(SettingsError, match="--camera"):
+        Settings(sinks=("file:x",)).check()
+    Settings(sinks=("file:x",), cameras=("prophesee",)).check()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "box"])
+def test_the_network_is_let_in_by_a_token_or_a_word(host: str) -> None:
+    with pytest.raises(SettingsError, match=f"listening on {host} lets other machines in"):
+        Settings(host=host).check()
+    Settings(host=host, insecure=True).check()
+    Settings(host=host, token="x" * 16).check()  # type: ignore[arg-type]
+
+
+def test_a_mebibyte() -> None:
+    assert MIB == 1_048_576
