@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.dvs import Bin, DvsEncoder, StreamBinner
+from encoders.dvs import BINS_AT_ONCE, Bin, DvsEncoder, StreamBinner, beginning, progress_us
 from encoders.events import Events, EventsError, SensorSize, empty_events, make_events
 
 SENSOR = SensorSize(13, 7)
@@ -209,3 +209,109 @@ def test_only_states_of_a_stream_are_restored() -> None:
     ):
         with pytest.raises(ValueError, match="open bin"):
             StreamBinner(ENCODER, gap_us=20_000).restore(replace(kept, **change))
+
+
+def at(*t: int) -> Events:
+    return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
+
+
+def told(bins: list[Bin]) -> list[tuple[int, int, bool]]:
+    return [(b.start_us, b.n_events, b.reset) for b in bins]
+
+
+def test_what_it_is_without_anybodys_wish() -> None:
+    encoder = DvsEncoder(SENSOR, (7, 13))
+    assert (encoder.bin_us, encoder.steps, encoder.mode) == (10_000, 10, "binary")
+    binner = StreamBinner(encoder)
+    assert (binner.gap_us, binner.back_us, binner.shown) == (1_000_000, 100_000, 1)
+
+
+def counts(binner: StreamBinner) -> tuple[int, int, int]:
+    return binner.n_backward, binner.n_restarts, binner.n_gaps
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_step_back_of_the_limit_is_late_and_one_more_is_a_restart(whole: bool) -> None:
+    for back, expected in ((3_000, (1, 0, 0)), (3_001, (0, 1, 0))):
+        binner = StreamBinner(ENCODER, gap_us=20_000, back_us=3_000)
+        events = at(50_000, 50_000 - back)
+        bins = binner.push(events) if whole else binner.push(events[:1]) + binner.push(events[1:])
+        bins += binner.flush()
+        assert counts(binner) == expected
+        if back == 3_000:
+            assert told(bins) == [(50_000, 2, False)]
+        else:
+            assert told(bins) == [(50_000, 1, False), (46_999, 1, True)]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_silence_of_the_gap_is_bins_and_one_more_begins_anew(whole: bool) -> None:
+    for gap, expected in ((5_000, (0, 0, 0)), (5_001, (0, 0, 1))):
+        binner = StreamBinner(ENCODER, gap_us=5_000, back_us=3_000)
+        events = at(100, 100 + gap)
+        bins = binner.push(events) if whole else binner.push(events[:1]) + binner.push(events[1:])
+        bins += binner.flush()
+        assert counts(binner) == expected
+        empty = [(100 + 1000 * n, 0, False) for n in range(1, 5)]
+        last = (5_100, 1, False) if gap == 5_000 else (5_101, 1, True)
+        assert told(bins) == [(100, 1, False), *empty, last]
+
+
+def test_what_is_late_counts_at_the_newest_time_also_where_a_tick_has_closed_its_bin() -> None:
+    binner = StreamBinner(ENCODER, gap_us=20_000, back_us=3_000)
+    assert told(binner.push(at(0))) == []
+    assert told(binner.tick(2_500)) == [(0, 1, False), (1_000, 0, False)]
+    assert told(binner.push(at(700))) == [], "it belongs to the open bin, which begins at 2000"
+    assert told(binner.flush()) == [(2_000, 1, False)]
+    assert counts(binner) == (1, 0, 0)
+
+
+def test_ticks_close_what_has_ended_and_no_more() -> None:
+    binner = StreamBinner(ENCODER, gap_us=5_000, back_us=3_000)
+    binner.push(at(100))
+    assert binner.tick(1_099) == []
+    assert told(binner.tick(1_100)) == [(100, 1, False)]
+    assert told(binner.tick(5_100)) == [(100 + 1000 * n, 0, False) for n in range(1, 5)]
+    assert counts(binner) == (0, 0, 0)
+    assert binner.tick(5_101) == []
+    assert counts(binner) == (0, 0, 1)
+    assert binner.tick(99_000) == []
+    assert counts(binner) == (0, 0, 1), "the silence is one gap"
+    assert told(binner.push(at(99_500)) + binner.flush()) == [(99_500, 1, True)]
+
+
+def test_an_open_bin_is_the_streams_last_and_only_with_events() -> None:
+    binner = StreamBinner(ENCODER)
+    assert binner.flush() == []
+    binner.push(at(0, 10))
+    assert told(binner.flush()) == [(0, 2, False)]
+    assert binner.flush() == []
+    binner.look(50)
+    assert binner.flush() == [], "nothing came"
+    assert told(binner.push(at(99)) + binner.flush()) == [(99, 1, True)]
+
+
+def test_bins_are_closed_in_pieces_of_at_most_so_many() -> None:
+    binner = StreamBinner(DvsEncoder(SENSOR, (7, 13), bin_us=10), gap_us=1_000_000)
+    for n in (BINS_AT_ONCE - 1, BINS_AT_ONCE, BINS_AT_ONCE + 1, 3 * BINS_AT_ONCE):
+        start = 1_000_000 * n
+        bins = binner.push(at(start, start + 10 * n, start + 10 * n + 9)) + binner.flush()
+        assert sum(b.n_events for b in bins) == 3
+        assert len(bins) == n + 1
+        assert bins[-1].end_us == start + 10 * n + 10
+
+
+def test_an_upper_bound_of_bins() -> None:
+    events = at(0, 5, 40_000, 39_000, 20_000, 5_000_000)
+    assert progress_us(events, 1_000, 30_000, 2_000).tolist() == [0, 5, 31_005, 31_005, 32_005, 63_005]
+    assert progress_us(at(10, 10 - 2_000), 1_000, 30_000, 2_000).tolist() == [0, 0], "late, not a restart"
+    assert len(progress_us(at(), 1_000, 30_000, 2_000)) == 0
+
+
+def test_the_beginning_of_a_stream_is_a_little_more_than_a_span() -> None:
+    packets = iter([at(), at(5_000, 6_000), at(), at(15_000), at(15_001), at(20_000)])
+    head = beginning(packets, 10_000)
+    assert [packet["t"].tolist() for packet in head] == [[5_000, 6_000], [15_000], [15_001]]
+    assert len(next(packets)) == 1
+    assert beginning(iter([at(1), at(2)]), 10_000)[-1]["t"][0] == 2
+    assert beginning(iter([at()]), 10_000) == []

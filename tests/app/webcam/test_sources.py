@@ -1,0 +1,122 @@
+"""What the demo looks at: pieces of a recording in their time, rounds of a sample, and sources that are none."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from app.webcam import sources
+from app.webcam.sources import PERIOD_US, REST_PERIODS, Glimpse, inputs_of, open_source
+from encoders.events import Events, SensorSize, make_events
+from encoders.recordings.files import write_recording
+from encoders.sources.address import SourceError
+from service.stream.session import Session
+from tests.support.models import tiny
+
+
+def at(*t: int) -> Events:
+    return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
+
+
+def test_a_recording_is_cut_into_periods_from_its_first_event() -> None:
+    events = at(5_000_000, 5_000_000 + PERIOD_US - 1, 5_000_000 + PERIOD_US, 5_000_000 + 3 * PERIOD_US)
+    found = list(sources._packets(events))
+    assert [glimpse.t_us for glimpse in found] == [PERIOD_US * n for n in range(1, 5)]
+    assert [glimpse.packet["t"].tolist() for glimpse in found] == [  # type: ignore[index]
+        [0, PERIOD_US - 1],
+        [PERIOD_US],
+        [],
+        [3 * PERIOD_US],
+    ]
+    assert events["t"][0] == 5_000_000, "what was given stays"
+    (only,) = sources._packets(at(7))
+    assert (only.t_us, only.packet["t"].tolist()) == (PERIOD_US, [0])  # type: ignore[index]
+
+
+def test_a_sample_rests_between_its_rounds() -> None:
+    events = at(100, 100 + PERIOD_US)
+    rounds = list(islice(sources._again(events), 2 * (2 + REST_PERIODS)))
+    times = [glimpse.t_us for glimpse in rounds]
+    assert times == [PERIOD_US * n for n in range(1, len(rounds) + 1)]
+    packets = [glimpse.packet for glimpse in rounds if glimpse.packet is not None and len(glimpse.packet)]
+    again = (2 + REST_PERIODS) * PERIOD_US
+    assert [packet["t"].tolist() for packet in packets] == [[0], [PERIOD_US], [again], [again + PERIOD_US]]
+    assert pytest.approx(600_000, rel=0.001) == REST_PERIODS * PERIOD_US
+
+
+def test_a_glimpse_closes_the_bins_before_it() -> None:
+    session = Session(tiny(), SensorSize(24, 32))
+    assert [given.n_events for given in inputs_of(session, Glimpse(35_000, packet=at(0, 1, 12_000)))] == [2, 1, 0]
+    frames = Session(tiny())
+    assert inputs_of(frames, Glimpse(10_000, frame=np.zeros((32, 24, 3), np.uint8))) == []
+
+
+class Capture:
+    def __init__(self, rate: float, frames: int) -> None:
+        self.rate, self.frames, self.released = rate, frames, 0
+
+    def get(self, what: int) -> float:
+        assert what == cv2.CAP_PROP_FPS
+        return self.rate
+
+    def read(self) -> tuple[bool, Any]:
+        self.frames -= 1
+        return self.frames >= 0, np.full((2, 3, 3), (1, 2, 3), np.uint8)
+
+    def release(self) -> None:
+        self.released += 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "period_us"),
+    [(25.0, 40_000), (1.0, 1_000_000), (1000.0, 1_000), (0.0, PERIOD_US), (0.9, PERIOD_US), (1001.0, PERIOD_US)],
+)
+def test_a_videos_frames_come_in_its_time_and_colours(rate: float, period_us: int) -> None:
+    capture = Capture(rate, 3)
+    found = list(sources._frames(capture, live=False))  # type: ignore[arg-type]
+    assert [glimpse.t_us for glimpse in found] == [period_us, 2 * period_us, 3 * period_us]
+    assert found[0].frame is not None
+    assert found[0].frame[0, 0].tolist() == [3, 2, 1], "RGB"
+    assert capture.released == 1
+
+
+def test_a_cameras_frames_have_the_clocks_time() -> None:
+    found = list(sources._frames(Capture(25.0, 3), live=True))  # type: ignore[arg-type]
+    times = [glimpse.t_us for glimpse in found]
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert times[-1] < 60_000_000
+
+
+def test_what_can_be_opened(tmp_path: Path) -> None:
+    write_recording(tmp_path / "a.npz", at(0, 50_000), SensorSize(9, 8))
+    recording = open_source(str(tmp_path / "a.npz"))
+    assert (recording.name, recording.live, recording.sensor) == ("a.npz", False, SensorSize(9, 8))
+    assert len(list(recording.glimpses)) == 2
+    sample = open_source("digit-3")
+    assert (sample.name, sample.live, sample.sensor) == ("digit-3", False, SensorSize(34, 34))
+    assert len(list(sample.glimpses)) < 20
+    assert len(list(islice(open_source("digit-3", loop=True).glimpses, 100))) == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nothing", "no source 'nothing': give a webcam's number"),
+        ("99", "plug one in, or try --source digit-3"),
+        ("udp://", "udp"),
+    ],
+)
+def test_what_cannot_be_opened(text: str, says: str) -> None:
+    with pytest.raises(SourceError, match=says):
+        open_source(text)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.txt"])
+def test_files_that_are_neither_videos_nor_recordings(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(SourceError, match=r"is it a video\?|videos: \.avi"):
+        open_source(str(tmp_path / name))
