@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.emulator.pixels import CLEAN, Emulator, PixelModel, log_levels
+from encoders.emulator.pixels import CLEAN, NOISY, Emulator, PixelModel, log_levels, thresholds
 from encoders.events import Events, EventsError, SensorSize, check_events
 from tests.support.oracles.events import by_oracles
 
@@ -203,3 +203,56 @@ def test_clean_counts_agree_with_eventcv_within_two_per_cent() -> None:
     assert len(ours) > 10_000
     assert len(theirs) == pytest.approx(len(ours), rel=0.02)
     assert theirs[:, 3].mean() == pytest.approx(ours["p"].mean(), abs=0.01)
+
+
+def test_the_smallest_pixels_there_are() -> None:
+    PixelModel(threshold_on=0.01, threshold_off=0.01, sigma=0, linear_below=1, leak_hz=0)
+    for wrong in ({"threshold_on": 0.0099}, {"threshold_off": 0.0099}, {"linear_below": 0.99}, {"max_events": -1}):
+        with pytest.raises(EventsError):
+            PixelModel(**wrong)  # pyright: ignore[reportArgumentType]
+    drawn = thresholds(0.01, 0.05, (50, 50), np.random.default_rng(0))
+    assert drawn.min() == np.float32(0.01)
+    assert thresholds(0.3, 0.02, (90, 90), np.random.default_rng(0)).std() == pytest.approx(0.02, rel=0.05)
+
+
+def test_the_pixels_there_are_without_anybodys_wish() -> None:
+    made = PixelModel()
+    assert (made.threshold_on, made.threshold_off, made.sigma, made.linear_below) == (0.2, 0.2, 0.03, 20.0)
+    assert (made.refractory_us, made.leak_hz, made.noise_hz, made.cutoff_hz) == (0, 0.1, 0.0, 0.0)
+    assert (made.steady, made.max_events) == (False, 0)
+    assert PixelModel(leak_hz=0.0) == CLEAN
+    assert (NOISY.sigma, NOISY.noise_hz, NOISY.cutoff_hz, NOISY.refractory_us) == (0.05, 5.0, 30.0, 1_000)
+
+
+@pytest.mark.parametrize(("apart_us", "some"), [(10_000_000, True), (10_000_001, False), (1, True), (0, False)])
+def test_frames_ten_seconds_apart_have_nothing_to_do_with_each_other(apart_us: int, some: bool) -> None:
+    camera = Emulator(SIZE, CLEAN)
+    camera.push(np.zeros((18, 24), np.uint8), 5)
+    assert (len(camera.push(np.full((18, 24), 255, np.uint8), 5 + apart_us)) > 0) == some
+
+
+def test_bright_pixels_have_a_quarter_of_the_noise() -> None:
+    counts = []
+    for grey in (0, 255):
+        camera = Emulator(SIZE, PixelModel(leak_hz=0, noise_hz=8), seed=1)
+        frame = np.full((18, 24), grey, np.uint8)
+        counts.append(sum(len(camera.push(frame, 1 + k * 10_000)) for k in range(301)))
+    assert counts[0] == pytest.approx(8 * 3 * 18 * 24, rel=0.05)
+    assert counts[1] == pytest.approx(counts[0] / 4, rel=0.08)
+
+
+def test_a_slow_photoreceptor_follows_as_a_low_pass_does() -> None:
+    camera = Emulator(SIZE, PixelModel(leak_hz=0, cutoff_hz=10.0))
+    camera.push(np.full((18, 24), 50, np.uint8), 0)
+    camera.push(np.full((18, 24), 200, np.uint8), 10_000)
+    assert camera.state is not None
+    low, high = math.log(50), math.log(200)
+    assert float(camera.state.last[0, 0]) == pytest.approx(high - (high - low) * math.exp(-2 * math.pi * 0.1), rel=1e-5)
+
+
+def test_without_a_limit_four_events_a_pixel_are_taken() -> None:
+    camera = Emulator(SIZE, EXACT)
+    camera.push(np.full((18, 24), 1, np.uint8), 0)
+    events = camera.push(np.full((18, 24), 255, np.uint8), 10_000)
+    assert len(events) == 4 * 18 * 24
+    assert camera.n_waiting > 0

@@ -1,0 +1,60 @@
+"""What installed packages add: into the registry of its type, once a process, and never in the place of ours."""
+
+import logging
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from encoders import plugins
+from encoders.plugins import extend
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_extended", set())
+
+
+def offered(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> list[str]:
+    """Entry points by name and value; which groups were asked for."""
+    asked: list[str] = []
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        asked.append(group)
+        return [EntryPoint(name, value, group) for name, value in points]
+
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+    return asked
+
+
+def test_each_goes_to_the_registry_of_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = offered(monkeypatch, ("limit", "sys:maxsize"), ("words", "string:digits"))
+    numbers, texts = {"ours": 1}, {"mine": "x"}
+    for _ in range(2):
+        extend("things", {int: numbers, str: texts})
+    assert set(numbers) == {"ours", "limit"}
+    assert texts == {"mine": "x", "words": "0123456789"}
+    assert asked == ["spikesight.things"], "once a process"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ours", "sys:maxsize", "that name is taken"),
+        ("mine", "sys:maxsize", "that name is taken"),
+        ("gone", "no_such_module:thing", "ModuleNotFoundError"),
+        ("gone", "sys:no_such_thing", "AttributeError"),
+        ("other", "string:Template", "string:Template is a type, not a int or a str"),
+    ],
+)
+def test_what_does_not_fit_costs_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str, says: str
+) -> None:
+    offered(monkeypatch, (name, value), ("good", "sys:maxsize"))
+    numbers, texts = {"ours": 1}, {"mine": "x"}
+    with caplog.at_level(logging.WARNING, "spikesight"):
+        extend("things", {int: numbers, str: texts})
+    assert set(numbers) == {"ours", "good"}, "the others come all the same"
+    assert texts == {"mine": "x"}
+    (said,) = caplog.messages
+    assert said.startswith(f"the plug-in {name} of an unnamed package is left out: ")
+    assert says in said
