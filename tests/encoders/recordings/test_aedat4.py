@@ -148,3 +148,71 @@ def test_a_frame_that_would_fill_the_memory_is_damage(tmp_path: Path) -> None:
     assert kernels.unpacked_size(np.frombuffer(bomb, np.uint8).copy(), 0, len(bomb)) == -1
     with pytest.raises(RecordingError, match="no events"):
         read_recording(rewritten(tmp_path, [(0, bomb)], compression=1))
+
+
+def block(*parts: tuple[bytes, int, int]) -> np.ndarray:
+    """An LZ4 block of (literals, offset, length) in a row; offset 0: the last literals, without a match."""
+    made = b""
+    for literals, offset, length in parts:
+        many, long = len(literals), length - 4
+        made += bytes([min(many, 15) << 4 | (min(long, 15) if offset else 0)])
+        made += more(many - 15) if many >= 15 else b""
+        made += literals
+        if offset:
+            made += struct.pack("<H", offset) + (more(long - 15) if long >= 15 else b"")
+    return np.frombuffer(made, np.uint8).copy()
+
+
+def more(rest: int) -> bytes:
+    return b"\xff" * (rest // 255) + bytes([rest % 255])
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([(b"abcd", 4, 4)], b"abcdabcd"),
+        ([(b"ab", 2, 9)], b"ab" + b"ababababa"),
+        ([(b"x", 1, 4)], b"xxxxx"),
+        ([(b"x" * 14, 14, 18)], b"x" * 32),
+        ([(b"x" * 15, 15, 19)], b"x" * 34),
+        ([(b"y" * 270, 270, 274), (b"end", 0, 0)], b"y" * 544 + b"end"),
+        ([(bytes(range(16)), 16, 18), (b"z", 0, 0)], bytes(range(16)) + bytes(range(16)) + b"\0\1z"),
+        ([(bytes(range(20)), 20, 20), (b"", 5, 40), (b"q" * 40, 0, 0)], None),
+    ],
+)
+def test_blocks_by_hand_fill_their_room_to_the_last_byte(
+    parts: list[tuple[bytes, int, int]], expected: bytes | None
+) -> None:
+    packed = block(*parts)
+    if expected is None:
+        expected = pytest.importorskip("lz4.block").decompress(packed.tobytes(), uncompressed_size=200)
+    for spare in (0, 1, 15, 16, 63, 64, 65, 200):
+        room = len(expected) + spare
+        out = np.full(room + 64, 77, np.uint8)
+        assert kernels.lz4_block(packed, 0, len(packed), out[:room], 0) == len(expected)
+        assert out[: len(expected)].tobytes() == expected
+        assert (out[room:] == 77).all()
+    assert kernels.lz4_block(packed, 0, len(packed), np.zeros(len(expected) - 1, np.uint8), 0) == -1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        block((b"abcd", 5, 4)),  # reaches before the beginning
+        block((b"abcd", 4, 4))[:-1],  # half an offset
+        block((b"x" * 15, 15, 19))[:-1],  # no length of the match
+        block((b"x" * 300, 0, 0))[:1],  # no length of the literals
+        block((b"x" * 300, 0, 0))[:-1],  # a literal too few
+        np.frombuffer(b"\x40abcd\x00\x00", np.uint8).copy(),  # an offset of nothing
+    ],
+)
+def test_blocks_that_are_damaged(wrong: np.ndarray) -> None:
+    for room in (64, 500):
+        assert kernels.lz4_block(wrong, 0, len(wrong), np.zeros(room, np.uint8), 0) == -1
+
+
+def test_a_block_reaches_into_what_was_written_before() -> None:
+    out = np.frombuffer(b"before" + bytes(20), np.uint8).copy()
+    packed = block((b"", 6, 6))
+    assert kernels.lz4_block(packed, 0, len(packed), out, 6) == 12
+    assert out[:12].tobytes() == b"beforebefore"

@@ -161,6 +161,104 @@ def test_convolutional_layer_learns_bars() -> None:
     assert layer.learn(torch.zeros(2, 1, 9, 9)) == []
 
 
+def plain(layer: StdpLayer, rates: np.ndarray, *, learn: bool) -> np.ndarray:
+    """What `show` does, picture by picture and step by step, on arrays; the layer's state changes in place."""
+    c, counts = layer.config, np.zeros((len(rates), layer.config.neurons), np.int32)
+    state = int(layer.seed[0]) | 1
+
+    def drawn() -> float:
+        nonlocal state
+        state ^= state << 13 & 0xFFFFFFFF
+        state ^= state >> 17
+        state ^= state << 5 & 0xFFFFFFFF
+        return state * 2.0**-32
+
+    for n, rate in enumerate(rates):
+        v, p, q = np.zeros(c.neurons), np.zeros(c.inputs), np.zeros(c.neurons)
+        for _ in range(c.steps):
+            lit = rate > 0
+            p[lit] *= 1 - 1 / c.tau_trace
+            spikes = np.array([i for i in np.flatnonzero(lit) if drawn() < c.peak * float(rate[i])], int)
+            p[spikes] += 1
+            v, q = v * (1 - 1 / c.tau_membrane) + layer.weights[spikes].sum(0, np.float64), q * (1 - 1 / c.tau_trace)
+            above = v - c.theta - layer.threshold
+            winner = int(above.argmax())
+            if learn:
+                layer.threshold *= np.float32(1 - c.theta_decay)
+            if above[winner] > 0:
+                counts[n, winner] += 1
+                v, q[winner] = np.zeros(c.neurons), q[winner] + 1
+                if learn:
+                    layer.threshold[winner] += c.theta_plus
+                    w = layer.weights[lit, winner]
+                    layer.weights[lit, winner] = np.minimum(1, w + c.a_plus * p[lit] * (1 - w))
+            if learn:
+                for i in spikes:
+                    layer.weights[i] = np.maximum(0, layer.weights[i] - c.a_minus * q * layer.weights[i])
+        if learn:
+            fired = q > 0
+            layer.weights[:, fired] *= c.total / layer.weights[:, fired].sum(0)
+    layer.seed[0] = state
+    return counts
+
+
+@pytest.mark.parametrize("learn", [True, False])
+def test_the_compiled_loop_is_its_plain_twin(learn: bool) -> None:
+    config = StdpConfig(
+        inputs=144, neurons=5, steps=25, total=20.0, theta=3.0, theta_plus=0.5, theta_decay=1e-2, a_plus=0.05,
+        a_minus=0.02, tau_membrane=8.0, tau_trace=4.0, peak=0.5,
+    )  # fmt: skip
+    rates = rates_of(stripes(6)[0])
+    ours, theirs = StdpLayer(config, 2), StdpLayer(config, 2)
+    for _ in range(2):
+        assert np.array_equal(ours._show(rates, learn=learn), plain(theirs, rates, learn=learn))
+    assert ours._show(rates, learn=False).sum() > 20
+    np.testing.assert_allclose(ours.weights, theirs.weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ours.threshold, theirs.threshold, rtol=1e-4)
+    assert (np.abs(ours.weights - StdpLayer(config, 2).weights).max() > 0.01) == learn
+
+
+def test_parameters_are_the_published_ones() -> None:
+    assert Triplet() == Triplet(16.8, 33.7, 101.0, 125.0, 5e-3, 6e-3, 7e-3, 0.0)
+    assert StdpConfig() == StdpConfig(784, 100, 60, 0.35, 100.0, 20.0, 1.2e-3, 6e-5, 78.4, 9.0, 0.12, 2e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"inputs": 0}, {"neurons": 0}, {"steps": 0}, {"peak": 0.0}, {"peak": 1.01}])
+def test_layers_that_cannot_be(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        StdpConfig(**wrong)  # type: ignore[arg-type]
+    StdpConfig(inputs=1, neurons=1, steps=1, peak=1.0)
+
+
+def test_neurons_are_named_by_what_they_answer_to_on_average() -> None:
+    layer = StdpLayer(StdpConfig(inputs=2, neurons=3, steps=4))
+    given = np.array([[6, 0, 1], [6, 0, 1], [6, 0, 1], [8, 9, 0]], np.int32)
+    layer._show = lambda _, **__: given  # type: ignore[method-assign,assignment]
+    layer.name(np.zeros((4, 2), np.float32), np.array([0, 0, 0, 1]), 3)
+    assert layer.classes.tolist() == [1, 1, 0]
+    given = np.array([[1, 2, 4], [5, 2, 3], [0, 0, 0]], np.int32)
+    layer._show = lambda _, **__: given  # type: ignore[method-assign,assignment]
+    assert layer.predict(np.zeros((3, 2), np.float32)).tolist() == [0, 1, 0], "means over a class's neurons"
+
+
+def test_winners_of_a_convolution_inhibit_their_feature_and_their_place() -> None:
+    layer = ConvStdpLayer(1, 2, 2, threshold=1.0)
+    layer.weights = torch.stack([torch.full((1, 2, 2), 0.6), torch.full((1, 2, 2), 0.5)])
+    x = torch.zeros(2, 1, 4, 6)
+    x[0, 0, :2, :2] = x[1, 0, 2:, 4:] = 1
+    steps, potential = layer.times(x)
+    assert int(steps[0, 0, 0]) == 0
+    assert int(steps[0, 2, 4]) == 1
+    assert int(steps[0, 0, 4]) == 2, "never"
+    assert float(potential[0, 0, 0]) == pytest.approx(2.4)
+    before = layer.weights.clone()
+    assert layer.learn(x, winners=3) == [0, 1], "the first feature at its place, the other one elsewhere"
+    assert (layer.weights[0] > before[0]).all()
+    assert (layer.weights[1] > before[1]).all()
+    w = 0.6
+    assert float(layer.weights[0, 0, 0, 0]) == pytest.approx(w + 4e-3 * w * (1 - w))
+
+
 @pytest.mark.slow
 def test_mnist_baseline(shared_data: Callable[[str], Path]) -> None:
     from training.data.pictures import load_images
