@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize
+from encoders.events import Events, SensorSize, joined
 from encoders.gaze.window import Hold, Window
 from encoders.preprocess.drawing import Drawing, find_drawing
 
@@ -58,7 +58,7 @@ class ActivityWindow:
             cells = part["y"].astype(np.intp) // self._cell * self._shape[1] + part["x"] // self._cell
             self._map += np.bincount(cells, minlength=self._map.size).reshape(self._shape).astype(np.float32)
             parts.append(self._seen(part))
-        return np.concatenate(parts)
+        return joined(parts)
 
     def _find(self, look: int, now: int) -> None:
         """Look for the drawing at the end of an interval; then forget for the time that has passed."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.emulator.saccades import NMNIST
-from encoders.events import Events, SensorSize, empty_events
+from encoders.events import Events, SensorSize, empty_events, joined
 from encoders.gaze.window import Hold, Window
 from encoders.preprocess.drawing import find_drawing
 from encoders.preprocess.fit import DIGIT_SIZE, centred
@@ -76,7 +76,7 @@ class Eye:
             start = t_us - STEP_US
         times = np.arange(start // STEP_US + 1, t_us // STEP_US + 1) * STEP_US
         parts = [self._emulator.push(self._view(light, int(t)), int(t)) for t in times]
-        return np.concatenate([empty_events(), *parts])
+        return joined([empty_events(), *parts])
 
     def _light(self, ink: NDArray[np.float32]) -> NDArray[np.float32]:
         """Dark ink on a bright screen with some stray light, as the recordings look."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import kernels
-from encoders.events import Events, EventsError, SensorSize
+from encoders.events import Events, EventsError, SensorSize, joined
 
 NEVER_US = -(2**62)
 GATE_US = 5_000
@@ -62,7 +62,7 @@ class NoiseGate:
         if not len(events):
             return events
         cuts = np.flatnonzero(np.diff(events["t"] // GATE_US)) + 1
-        return np.concatenate([self._passed(part, int(part["t"][0]) // GATE_US) for part in np.split(events, cuts)])
+        return joined([self._passed(part, int(part["t"][0]) // GATE_US) for part in np.split(events, cuts)])
 
     def _passed(self, events: Events, interval: int) -> Events:
         """Events of one interval, or of a part of it."""
@@ -105,7 +105,7 @@ class HotPixels:
         squares = np.lib.stride_tricks.sliding_window_view(np.pad(self._counts.astype(np.int32), 1), (3, 3))
         third = np.partition(squares.reshape(*self.mask.shape, 9), 6)[..., 6]
         self.mask, self._counts = (self._counts > limit) & (self._counts > LONELY * third), None
-        return np.concatenate([learned, rest[~self.mask[rest["y"], rest["x"]]]])
+        return joined([learned, rest[~self.mask[rest["y"], rest["x"]]]])
 
 
 class Polarity:

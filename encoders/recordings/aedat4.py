@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from encoders import kernels
-from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, make_events
+from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, joined, make_events
 from encoders.kernels import LARGEST_PACKET
 from encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, RecordingError, piece_bytes
 
@@ -237,7 +237,7 @@ class Aedat4Stream:
                 self._scratch = np.empty(need, np.uint8)
         self._skip = max(0, at - len(held))
         del self._held[:at]
-        return np.concatenate(parts)
+        return joined(parts)
 
 
 def header(size: SensorSize, compression: int) -> bytes:

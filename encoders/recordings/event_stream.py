@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.events import Events, SensorSize, make_events
+from encoders.events import Events, SensorSize, joined, make_events
 from encoders.recordings.columns import sensor
 from encoders.recordings.format import Opened, Parts, RecordingError
 
@@ -39,7 +39,7 @@ def write_es(path: Path, parts: Parts, size: SensorSize) -> None:
         import faery
     except ImportError as error:
         raise RecordingError(ES_HINT) from error
-    events = np.concatenate(list(parts))
+    events = joined(list(parts))
     if int(events["t"][-1]) > ES_LATEST_US:
         raise RecordingError("ES files spend a byte on each 31 us since time 0: two hours at most; begin at 0 (--zero)")
     table = np.empty(len(events), faery.EVENTS_DTYPE)

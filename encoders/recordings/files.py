@@ -20,6 +20,7 @@ from encoders.events import (
     SensorSize,
     check_events,
     empty_events,
+    joined,
 )
 from encoders.plugins import extend
 from encoders.recordings import aedat, aedat4, arrays, event_stream, hdf5, nmnist, prophesee, prophesee_writer, text
@@ -127,7 +128,7 @@ def read_recording(path: Path | str) -> Recording:
         parts = [part for part in opened.chunks if len(part)]
     if not parts:
         raise RecordingError(f"there are no events in {path}")
-    events = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    events = joined(parts)
     size = opened.size or _smallest_sensor(events, name)
     if size is None:
         raise RecordingError(f"no event of {path} lies on a sensor of any size")
@@ -196,7 +197,7 @@ class RecordingReader:
                 if not len(events):
                     continue
                 origin = int(events["t"][0]) if origin is None else origin
-                events = np.concatenate([rest, events]) if len(rest) else events
+                events = joined([rest, events]) if len(rest) else events
                 number = (events["t"] - origin) // packet_us
                 cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist()]
                 for begin, end in pairwise(cuts):

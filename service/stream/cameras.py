@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Annotated, Generic, TypeVar
 
-import numpy as np
 from fastapi import FastAPI, Path
 from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from encoders.events import joined
 from encoders.sources.source import Source
 from models.steps import Answer, Input, Outcome
 from service.http.bodies import CameraBody, ErrorBody
@@ -178,7 +178,7 @@ class Camera:
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
-        events = np.concatenate(seen) if seen else core.session.seen[:0]
+        events = joined(seen) if seen else core.session.seen[:0]
         ticket = Ticket(self._seq, time.time() * 1e3, True, (events, self.source.size))
         core.looked(ticket)
         for message in core.answer(ticket, answer, queue_ms):

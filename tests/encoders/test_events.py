@@ -13,6 +13,7 @@ from encoders.events import (
     SensorSize,
     check_events,
     empty_events,
+    joined,
     make_events,
     sanitise,
 )
@@ -108,3 +109,10 @@ def test_times_out_of_this_world_stay_in_order(packets: list[list[int]]) -> None
     out = np.concatenate([empty_events(), *(sanitiser.push(at(*times)) for times in packets)])
     assert len(out) == sum(map(len, packets))
     check_events(out, SENSOR)
+
+
+def test_joined_pieces_are_one_array_also_where_a_piece_is_a_view() -> None:
+    events = make_events(range(9), range(9), range(9), [1, 0, 1] * 3)
+    pieces = [events[:2], events[2:2], events[2:8:2], events[8:]]
+    assert np.array_equal(joined(pieces), np.concatenate(pieces))
+    assert joined([events]) is events
