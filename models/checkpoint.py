@@ -157,17 +157,21 @@ def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal |
     return found
 
 
-def _known_of(tensors: dict[str, Tensor], horizon: int) -> Known | None:
+def _known_of(tensors: dict[str, Tensor], contract: Contract) -> Known | None:
     """Take what `known` is judged by out of a checkpoint's tensors. Raises CheckpointError."""
     state = _taken(tensors, KNOWN)
     if not state:
         return None
     try:
         known = Known.from_state(state)
+        lengths = [(contract.horizon, known.longest)]
+        for bin_us, lines in known.bins.items():
+            lengths += [(contract.at(bin_us / 1000).horizon, len(lines[0].kept))]
     except ValueError as error:
         raise CheckpointError(f"{WEIGHTS}: what `known` is judged by: {error}") from None
-    if known.longest != horizon:
-        raise CheckpointError(f"{WEIGHTS}: `known` is for windows of {known.longest} steps, the read-out has {horizon}")
+    for horizon, longest in lengths:
+        if longest != horizon:
+            raise CheckpointError(f"{WEIGHTS}: `known` is for windows of {longest} steps, the read-out has {horizon}")
     return known
 
 
@@ -228,7 +232,7 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     kind, config, card = _read_document(document)
     tensors = _tensors(Path(folder) / WEIGHTS, document.get("sha256"))
     network = NETWORK_KINDS[kind][1](config)
-    known, conformal = _known_of(tensors, card.contract.horizon), _conformal_of(tensors, card.contract)
+    known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, card.contract)
     expected = network.state_dict()
     if set(tensors) != set(expected):
         raise CheckpointError(f"{WEIGHTS} does not hold the tensors of the network that {CONFIG} describes")

@@ -147,13 +147,12 @@ class Classifier:
 
     def at(self, bin_ms: float) -> "Classifier":
         """The same model at bins of `bin_ms`, its weights shared. Raises ValueError outside of the contract's range."""
-        contract = self.contract.at(bin_ms)
-        if contract == self.contract:
+        card = self.card.at(bin_ms)
+        if card is self.card:
             return self
         if self.contract.input_us:
             raise ValueError("take another bin from the model at its own")
-        span = contract.bin_us / contract.trained_us
-        card = replace(self.card, contract=contract, known=None)  # whose lines hold at the trained bin alone
+        span = card.contract.bin_us / card.contract.trained_us
         engine = None if self._engine is None else self._engine.at(span)
         return Classifier(at_pace(self.network, span), card, self.name, engine)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from models.known import Known
+from models.known.bins import known_at
 from models.known.conformal import Conformal
 
 
@@ -112,3 +113,11 @@ class Card:
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
     known: Known | None = field(default=None, compare=False)  # beside the weights in their file, not in config.json
     conformal: Conformal | None = field(default=None, compare=False)  # likewise
+
+    def at(self, bin_ms: float) -> "Card":
+        """The same network's card at bins of `bin_ms`; raises ValueError as `Contract.at` does."""
+        contract = self.contract.at(bin_ms)
+        if contract == self.contract:
+            return self
+        known = self.known and known_at(self.known, contract.bin_us, contract.trained_us, contract.horizon)
+        return replace(self, contract=contract, known=known)

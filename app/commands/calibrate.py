@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from training.data import load_data
     from training.run.commitments import committed
     from training.run.known import calibrated
+    from training.run.known_bins import with_bins
 
     folder = find(args.model)
     network, card = load(folder)
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     print("calibrating ...", flush=True)
     known, measured = calibrated(network, data)
     metrics = {**card.metrics, "known": measured}
-    card = replace(card, known=known, metrics=metrics)
+    card = replace(card, known=with_bins(network, data, known), metrics=metrics)
     save(args.to or folder, network, replace(card, conformal=committed(network, card, data)))
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "

@@ -10,7 +10,7 @@ Both are running means over steps, as the logits are, and every number below is 
 each kind of input, which whoever makes the inputs knows: one covariance for all would blur what each of them is like.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
@@ -29,6 +29,7 @@ UNKNOWN, NOTHING = "unknown", "nothing"
 SHOWN, KEPT = 0.9, 0.5
 """`known` of a window that 95 % and 99 % of the validation windows are at least as familiar as."""
 SLOPE = float(np.log(SHOWN / (1 - SHOWN)))  # of the logistic between the two lines
+AT_BIN = ".lines"  # what the names of a shorter bin's lines end with in a checkpoint
 SHRINK = 1e-3  # of a covariance towards a sphere of the same volume of variance
 
 
@@ -135,11 +136,12 @@ class Kind(NamedTuple):
 
 class Known:
     """The judgement that a checkpoint carries: the layers it looks at, and each kind of input that it knows, in the
-    order of RECORDED, WEBCAM, CAMERA. Temperature and active inputs are the same in all.
+    order of RECORDED, WEBCAM, CAMERA. Temperature and active inputs are the same in all. `bins` holds the lines of
+    every kind at shorter bins, by their microseconds (models/known/bins.py); the distances are the same.
     """
 
-    def __init__(self, layers: int, kinds: Sequence[Kind]) -> None:
-        self.layers, self.kinds = layers, tuple(kinds)
+    def __init__(self, layers: int, kinds: Sequence[Kind], bins: Mapping[int, Sequence[Lines]] | None = None) -> None:
+        self.layers, self.kinds, self.bins = layers, tuple(kinds), dict(bins or {})
         self.width = kinds[0].distance.centres.shape[1]  # R
         self.longest = len(kinds[0].lines.kept)
         self._loops = [  # the arrays as the compiled loops walk through them
@@ -170,6 +172,8 @@ class Known:
         """Everything as arrays, float32, a kind a row: what a checkpoint holds."""
         states = [{**kind.distance.state(), "lines": np.stack(rows_of(kind.lines))} for kind in self.kinds]
         stacked = {name: np.stack([state[name] for state in states]).astype(np.float32) for name in states[0]}
+        for bin_us, lines in self.bins.items():
+            stacked[f"{bin_us}{AT_BIN}"] = np.stack([rows_of(each) for each in lines]).astype(np.float32)
         return {**stacked, "layers": np.array([self.layers], np.float32)}
 
     def facts(self) -> dict[str, Any]:
@@ -184,9 +188,11 @@ class Known:
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "Known":
         """The inverse of `state`. Raises ValueError for arrays that do not fit together or are not finite."""
+        at_bins = {name: array for name, array in state.items() if name.endswith(AT_BIN)}
+        state = {name: array for name, array in state.items() if name not in at_bins}
         if set(state) != {"centres", "whiten", "lines", "layers"}:
             raise ValueError("it must have centres, whiten, lines and layers")
-        if not all(np.isfinite(array).all() for array in state.values()):
+        if not all(np.isfinite(array).all() for array in (*state.values(), *at_bins.values())):
             raise ValueError("it must be finite")
         layers, parts = state["layers"], {name: array for name, array in state.items() if name != "layers"}
         if all(array.ndim == 2 for array in parts.values()):  # of one kind, as earlier versions wrote it
@@ -195,7 +201,8 @@ class Known:
         if len(shapes) != 1 or min(shapes)[0] != 3 or min(shapes)[1] < 1 or layers.shape != (1,):
             raise ValueError("its arrays must have three axes, the first of them its kinds, and layers must be [1]")
         kinds = [{name: array[number] for name, array in parts.items()} for number in range(min(shapes)[1])]
-        return cls(int(layers[0]), [Kind(ClassDistance.from_state(kind), checked(kind["lines"])) for kind in kinds])
+        found = [Kind(ClassDistance.from_state(kind), checked(kind["lines"])) for kind in kinds]
+        return cls(int(layers[0]), found, checked_bins(at_bins, len(kinds)))
 
 
 def rows_of(lines: Lines) -> list[Floats]:
@@ -213,6 +220,14 @@ def checked(rows: NDArray) -> Lines:
     if not (lines.kept > lines.shown).all():
         raise ValueError("the line of 99 % must lie above that of 95 %")
     return lines
+
+
+def checked_bins(state: dict[str, NDArray], kinds: int) -> dict[int, list[Lines]]:
+    """Lines at shorter bins from their arrays, [kinds, 8, T] each. Raises ValueError."""
+    by_bin = {name.removesuffix(AT_BIN): array for name, array in state.items()}
+    if not all(n.isdecimal() and len(n) < 10 and a.ndim == 3 and len(a) == kinds for n, a in by_bin.items()):
+        raise ValueError("lines at shorter bins must be named by their microseconds and be [kinds, 8, T]")
+    return {int(name): [checked(rows) for rows in array] for name, array in by_bin.items()}
 
 
 @dataclass(frozen=True)
@@ -246,22 +261,28 @@ def fit_known(
 
     `distances` [M, T] are those of validation windows that were trained on as well, from fits without them.
     """
-    shared = [window_lines(validation, at) for at in range(validation.logits.shape[1])]
     kinds = []
     for number in np.unique(validation.kinds):
         trained, valid = training.kinds == number, validation.kinds == number
         if valid.sum() < 20:
             raise ValueError(f"{valid.sum()} validation samples are too few to fix thresholds on; 20 at least")
         rates = np.sqrt(training.rates[trained, -1])
-        distance = ClassDistance.fit(rates, training.labels[trained], training.weights[trained], shrink)
-        found = distance.score(np.sqrt(validation.rates[valid])) if distances is None else distances[valid]
-        weights, rows = validation.weights[valid], []
-        for at, (temperature, active) in enumerate(shared):
-            rows.append((temperature, *kind_lines(found[:, at], energy(validation.logits[valid, at]), weights), active))
-        kinds.append(Kind(distance, Lines(*np.array(rows, np.float64).T)))
-    if len({kind.distance.centres.shape for kind in kinds}) > 1:
+        kinds.append(ClassDistance.fit(rates, training.labels[trained], training.weights[trained], shrink))
+    if len({distance.centres.shape for distance in kinds}) > 1:
         raise ValueError("a class has no sample of one kind")
-    return Known(layers, kinds)
+    return Known(layers, [Kind(*both) for both in zip(kinds, fit_lines(kinds, validation, distances))])
+
+
+def fit_lines(kinds: Sequence[ClassDistance], of: Windows, distances: Floats | None = None) -> list[Lines]:
+    """What is read off validation windows, for each kind of input in turn; `distances` as for `fit_known`."""
+    shared, found = [window_lines(of, at) for at in range(of.logits.shape[1])], list[Lines]()
+    for distance, number in zip(kinds, np.unique(of.kinds), strict=True):
+        rows, valid = [], of.kinds == number
+        for at, (temperature, active) in enumerate(shared):
+            far = distance.score(np.sqrt(of.rates[valid, at])) if distances is None else distances[valid, at]
+            rows.append((temperature, *kind_lines(far, energy(of.logits[valid, at]), of.weights[valid]), active))
+        found.append(Lines(*np.array(rows, np.float64).T))
+    return found
 
 
 def window_lines(of: Windows, at: int) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from training.data.sets import Frames
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film sheets, as often as listed
 FOUND_US = 400_000  # after which a clip's drawing has been found
 WINDOWS = 3  # samples of a clip
+PARTS = 10  # of a sample, most of which must hold events
 INK = 20 / 28  # of an image of MNIST that its digit takes
 
 
@@ -60,7 +61,8 @@ def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int
     films = (_filmed(images[index], config, sensor, index) for index in chosen)
     shape = (WINDOWS, *frame_shape(config))
     binned = cached(Path(config.cache), key, len(chosen), shape, films, "filming sheets").reshape(-1, *shape[1:])
-    full = binned.reshape(len(binned), config.steps, -1).any(2).sum(1) > config.steps // 2
+    parts = np.array_split(binned.reshape(len(binned), config.steps, -1).any(2), min(PARTS, config.steps), 1)
+    full = np.stack([part.any(1) for part in parts]).sum(0) > len(parts) // 2
     films = []
     for webcam in (True, False):
         rows = np.flatnonzero(full & (np.repeat(_by_webcam(np.array(chosen)), WINDOWS) == webcam))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,16 @@ from training.run.readings import Source, packets_of
 BINS_MS = (1, 2, 5, 10)  # beside the trained one, as far as the contract has them
 MOST, LEAST, HELD = 500, 20, 2000  # recordings
 ERROR_RATES = (0.05, 0.01)
+T = TypeVar("T")
+
+
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """Up to `most` of the items, spread evenly.
+
+    >>> evenly("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    return [items[n] for n in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
 
 
 class Paths(NamedTuple):
@@ -49,7 +59,7 @@ def fit_conformal(classifier: Classifier, items: Sequence[Item]) -> Conformal:
     """From validation recordings, at the trained bin and those of BINS_MS. Raises ValueError for too few."""
     if len(items) < LEAST:
         raise ValueError(f"{len(items)} validation recordings are too few to promise anything by; {LEAST} at least")
-    chosen = [items[n] for n in np.linspace(0, len(items) - 1, min(MOST, len(items))).astype(int)]
+    chosen = evenly(items, MOST)
     labels = np.array([item.label for item in chosen])
     own = classifier.contract
     bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
@@ -76,7 +86,7 @@ def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
         return []
-    chosen = [own[n] for n in np.linspace(0, len(own) - 1, min(HELD, len(own))).astype(int)]
+    chosen = evenly(own, HELD)
     labels = np.array([classifier.labels.index(source.label) for source in chosen])
     paths = read_paths(classifier, [source.item for source in chosen], labels)
     bin_ms = classifier.contract.bin_us / 1000

@@ -22,7 +22,7 @@ from training.data import Data, Frames
 from training.data.emulated import emulate_mnist, film_sheets
 from training.step.batches import evaluation_input, seeded, training_input
 
-MOST_TRAINING, MOST_VALIDATION, SPARE, SPARE_CLIPS = 6000, 4000, 500, 250  # samples
+MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
 BATCH = 32
 Look = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
 Part = tuple[Frames, Look, int]  # samples, how they are looked at, and the kind of input that they are
@@ -30,7 +30,10 @@ Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to 
 
 
 def calibrated(network: nn.Module, data: Data) -> tuple[Known, dict[str, Any]]:
-    """What to judge `known` by, and what was measured on the validation samples. Raises ValueError for too few."""
+    """What to judge `known` by at the trained bin, and what was measured on the validation samples.
+
+    Raises ValueError for too few.
+    """
     network = network.cpu().eval()
     layers = layers_to_watch(network, data.contract.shape)
     if not layers:
@@ -38,7 +41,7 @@ def calibrated(network: nn.Module, data: Data) -> tuple[Known, dict[str, Any]]:
     forward = forwarder(network, data.contract, layers)
     plain, moved = partial(evaluation_input, contract=data.contract), augmenting(data)
     training = read(forward, [(part, moved, kind) for part, kind in _training_parts(data)], data.contract)
-    parts = [(part, look, kind) for part, kind in _validation_parts(data) for look in (plain, moved)]
+    parts = [(part, look, kind) for part, kind in validation_parts(data) for look in (plain, moved)]
     validation = read(forward, parts, data.contract)
     known = fit_known(layers, training, validation)
     return known, _measured(known, training, validation)
@@ -111,18 +114,20 @@ def _training_parts(data: Data) -> list[tuple[Frames, int]]:
     return parts
 
 
-def _validation_parts(data: Data) -> list[tuple[Frames, int]]:
-    """The validation split, and fresh emulations and films where the network is to know some."""
+def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]:
+    """The validation split, and `spare` fresh emulations and half as many filmed clips where the network is to know
+    some.
+    """
     parts, config = [(_some(data.val, MOST_VALIDATION), RECORDED)], data.config
     emulation = config.emulation
     if emulation.emulated:
         validation = shown_images_of(data.split["val"])
         shown = shown_images_of(data.split["train"]) | validation
         used = frozenset(range(emulation.emulated_count + len(shown)))
-        fresh = replace(emulation, emulated_count=SPARE)
+        fresh = replace(emulation, emulated_count=spare)
         parts.append((emulate_mnist(replace(config, emulation=fresh), data.sensor, used | shown), RECORDED))
         if emulation.sheets:
-            clips = range(emulation.sheets, emulation.sheets + SPARE_CLIPS)
+            clips = range(emulation.sheets, emulation.sheets + spare // 2)
             films = film_sheets(config, data.sensor, validation, clips)
             parts += zip(films, (WEBCAM, CAMERA))
     return [(part, kind) for part, kind in parts if len(part)]

@@ -26,6 +26,7 @@ from training.flags import to_yaml
 from training.run.commitments import committed
 from training.run.evaluate import Evaluation, evaluate
 from training.run.known import calibrated
+from training.run.known_bins import with_bins
 from training.run.resume import Progress
 
 
@@ -213,6 +214,7 @@ def write_report(
     known = None
     try:
         known, metrics["known"] = calibrated(network, data)
+        known = with_bins(network, data, known)
     except ValueError as error:
         print(f"not calibrated, so `known` will be null: {error}", flush=True)
     conformal = committed(network, replace(card_of(metrics), known=known), data)
