@@ -6,7 +6,11 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.classifier import Classifier
+    from training.run.readings import Readings
 
 DESCRIPTION = """\
 How often a model is right on a folder of recordings, or on a named set's test split.
@@ -14,6 +18,7 @@ How often a model is right on a folder of recordings, or on a named set's test s
   spikesight evaluate runs/mine/model another_day/       flat files, classes or sessions, as train-dvs takes them
   spikesight evaluate nmnist nmnist --root data          a shipped model on a named set
   spikesight evaluate nmnist nmnist --root data --bin-ms 2         the same weights at steps of 2 ms
+  spikesight evaluate nmnist nmnist --root data --corrupt          what is left when a camera shakes, flickers, ...
   spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, confusion.png, evaluation.json
 
 Every window of the model's own length counts by itself, from zero state; then the mean over a second, one answer for
@@ -31,14 +36,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names"
     )
     parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
+    parser.add_argument(
+        "--corrupt", action="store_true", help="whole recordings, once more with every fault of a suite"
+    )
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     parser.add_argument("--json", action="store_true", help="one line of JSON in place of the table")
 
 
-def _line(name: str, figures: dict[str, Any]) -> str:
+def _line(name: str, figures: dict[str, Any], width: int = 20) -> str:
     low, high = figures["interval"]
     right = f"{figures['correct']} of {figures['count']}"
-    return f"{name:20} {figures['accuracy']:8.2%}   {low:.2%} to {high:.2%}   {right}"
+    return f"{name:{width}} {figures['accuracy']:8.2%}   {low:.2%} to {high:.2%}   {right}"
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -63,6 +71,26 @@ def _print(found: dict[str, Any]) -> None:
         taken = ", ".join(f"{label} {count}" for label, count in u["taken_for"].items())
         told = "" if u["auroc"] is None else f"; told apart by {u['score']} with AUROC {u['auroc']:.3f}"
         print(f"unknown: {u['count']} windows of {', '.join(u['classes'])}, taken for {taken}{told}")
+
+
+def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Readings") -> dict[str, Any]:
+    """The suite of faults, each row printed as it is found."""
+    from training.run.corruption import corrupted, rows, summary
+
+    own = [source for source in readings.sources if source.label in classifier.labels]
+    if not own:
+        raise ValueError("--corrupt is for recordings of events of the model's classes; there are none")
+    figures: list[dict[str, Any]] = []
+    for row in corrupted(classifier, own, rows(args.data, args.root, own)):
+        figures.append(row)
+        if not args.json:
+            refused = "" if row["refused"] is None else f"   {row['refused']:.1%} unknown"
+            print(_line(f"{row['name']} {row['strength']}", row, 36) + refused, flush=True)
+    found = summary(figures)
+    if not args.json:
+        worst = found["worst"]
+        print(f"lost by a fault, mean: {found['mean_loss']:.1f} points; most by {worst['name']} {worst['strength']}")
+    return {"corruptions": figures, **found}
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
@@ -119,11 +147,13 @@ def run(args: argparse.Namespace) -> int:
         )
     if not found["count"] and "unknown" in found:
         print(f"{classifier.name} has none of these classes; it has {', '.join(classifier.labels)}", file=sys.stderr)
+    if not args.json:
+        _print(found)
+    if args.corrupt:
+        found |= _corrupt(classifier, args, readings)
     if args.to:
         _write(args.to, found)
     if args.json:
         asked = {"model": classifier.name, "data": args.data, "bin_ms": classifier.contract.bin_us / 1000}
         print(json.dumps(asked | found))
-    else:
-        _print(found)
     return 0

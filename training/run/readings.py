@@ -1,6 +1,6 @@
 """What a model answers to every window of a set of recordings: by itself, and within an endless stream."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from encoders.dvs import Bin
 from encoders.events import Events, SensorSize, empty_events
 from encoders.recordings.files import RecordingReader
 from encoders.recordings.format import RecordingError
-from models.classifier import Classifier, aligned_sample, binner_for
-from models.known import softmax
+from models.classifier import Classifier, aligned_sample, binner_for, bins_of, sight_for
+from models.known import CAMERA, RECORDED, softmax
 from models.steps import Readout
 from training.config import TrainConfig
 from training.data.folders import read_folder
@@ -28,6 +28,7 @@ from training.data.windows import PACKET_US, starts
 from training.step.batches import evaluation_input
 
 AT_ONCE = 32  # windows that run through the network together
+Change = Callable[[int, Events, SensorSize], Events]  # a recording's number and events, to others of its sensor
 
 
 class Source(NamedTuple):
@@ -94,14 +95,18 @@ class _Window:
     source: int
     begin_us: int
     bins: list[Bin]
+    kind: int = RECORDED  # of input
     n_events: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.n_events = sum(b.n_events for b in self.bins)
 
 
-def read_recordings(classifier: Classifier, sources: Sequence[Source]) -> Readings:
-    """Windows of the model's own length one after another, of every recording from its first event on."""
+def read_recordings(classifier: Classifier, sources: Sequence[Source], change: Change | None = None) -> Readings:
+    """Windows of the model's own length one after another, of every recording from its first event on.
+
+    `change` is done to the events of each recording, which is then held in memory as a whole.
+    """
     if classifier.contract.kind != "events":
         raise ValueError(f"{classifier.name} takes images, not recordings of events")
     if not sources:
@@ -111,7 +116,10 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source]) -> Readin
     waiting: list[tuple[_Window, NDArray]] = []
     progress = tqdm(sources, "evaluating", unit="recording", leave=False, mininterval=1, disable=None)
     for number, source in enumerate(progress):
-        for window in _windows(classifier, source.item, number):
+        sensor, packets = packets_of(source.item)
+        if change is not None:
+            packets = iter([change(number, np.concatenate([empty_events(), *packets]), sensor)])
+        for window in _windows(classifier, number, sensor, packets):
             waiting.append((window, stream.push(window.bins)))
             if len(waiting) == AT_ONCE:
                 rows += _answers(classifier, waiting)
@@ -160,28 +168,29 @@ def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
     return reader.size, packets()
 
 
-def _windows(classifier: Classifier, item: Item, number: int) -> Iterator[_Window]:
+def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: Iterator[Events]) -> Iterator[_Window]:
     """The bins that a stream of this recording has, T at a time; the rest counts from half a window on."""
-    steps = classifier.contract.steps
-    sensor, packets = packets_of(item)
-    if classifier.contract.frame == "object":
+    contract = classifier.contract
+    steps = contract.steps
+    if contract.frame == "object":
         yield from _aligned_windows(classifier, number, packets)
         return
-    binner, held, first, made = binner_for(classifier.contract, sensor), [], None, 0
+    sight, held, first, made = sight_for(contract, sensor), list[Bin](), None, 0
+    binner, kind = binner_for(contract, sight.size), CAMERA if sight.windowed else RECORDED
 
     def closed() -> Iterator[Bin]:
         for packet in packets:
-            yield from binner.push(packet)
+            yield from bins_of(packet, sight, binner)
         yield from binner.flush()
 
     for closing in closed():
         first = closing.start_us if first is None else first
         held.append(closing)
         if len(held) == steps:
-            yield _Window(number, held[0].start_us - first, held)
+            yield _Window(number, held[0].start_us - first, held, kind)
             held, made = [], made + 1
     if held and (2 * len(held) >= steps or not made):
-        yield _Window(number, held[0].start_us - (first or 0), held)
+        yield _Window(number, held[0].start_us - (first or 0), held, kind)
 
 
 def _aligned_windows(classifier: Classifier, number: int, packets: Iterator[Events]) -> Iterator[_Window]:
@@ -242,7 +251,7 @@ def _answers(
         mean = values[len(window.bins) - steps : len(window.bins), n].mean(0)
         probabilities, known = softmax(mean[:k]), None
         if classifier.known is not None:
-            probabilities, known, _ = classifier.known.judge(mean, k, steps)
+            probabilities, known, _ = classifier.known.judge(mean, k, steps, window.kind)
         rows.append((window.source, window.begin_us, window.n_events, probabilities, known, streamed))
     return rows
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
+from encoders.emulator.corruptions import SUITE
 from models.checkpoint import save
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import tiny
@@ -44,6 +45,20 @@ def test_the_table(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     for word in ("windows", "one second", "recordings", "as a stream", "  one", "calibration error"):
         assert word in out
+
+
+def test_every_fault_has_a_row(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_takes(tmp_path, ["one-1.npz", "two-1.npz", "stranger-1.npz"], 0.4)
+    assert main(["evaluate", str(model), str(tmp_path), "--corrupt", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    clean, *rows = found["corruptions"]
+    assert (clean["name"], clean["count"]) == ("none", 2)
+    assert [(row["name"], row["strength"]) for row in rows] == [(fault.name, fault.strength) for fault in SUITE]
+    assert found["worst"]["accuracy"] == min(row["accuracy"] for row in rows)
+    assert main(["evaluate", str(model), str(tmp_path), "--corrupt"]) == 0
+    out = capsys.readouterr().out
+    assert "flicker 60 Hz" in out
+    assert f"lost by a fault, mean: {found['mean_loss']:.1f} points" in out
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,145 @@
+"""What goes wrong before and in an event camera, done to the events of a recording: a suite to measure robustness by.
+
+After ImageNet-C (Hendrycks and Dietterich 2019), as DVS-Gesture-C does for events: every row is one fault at one
+strength, and none is for training. A fault takes EVENTS sorted by time, their sensor and a generator, and gives events
+sorted by time, of the same sensor; what it moves off the sensor is gone.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import kernels
+from encoders.binning import NOWHERE
+from encoders.emulator.noise import with_noise
+from encoders.events import EVENTS, Events, SensorSize
+
+Random = np.random.Generator
+Fault = Callable[[Events, SensorSize, Random], Events]
+SIDE = 34  # pixels: movements are given for a sensor with so short a side, and scaled to others
+
+
+class Corruption(NamedTuple):
+    """One row of the suite."""
+
+    name: str
+    strength: str  # with its unit
+    fault: Fault
+
+
+def in_time(events: Events) -> Events:
+    """Sorted by time; equal times stay as they are."""
+    return events[np.argsort(events["t"], kind="stable")]
+
+
+def joined(events: Events, t: NDArray, place: NDArray, p: NDArray, sensor: SensorSize) -> Events:
+    """The events and others, at numbered places of the sensor (row after row)."""
+    more = np.empty(len(t), EVENTS)
+    more["t"], more["p"] = t, p
+    more["y"], more["x"] = np.divmod(place, sensor.width)
+    return in_time(np.concatenate([events, more]))
+
+
+def placed(events: Events, x: NDArray, y: NDArray, sensor: SensorSize) -> Events:
+    """The events at other places, each coordinate rounded; those on the sensor."""
+    x, y = np.floor(x + 0.5), np.floor(y + 0.5)
+    inside = (x >= 0) & (x < sensor.width) & (y >= 0) & (y < sensor.height)
+    moved = events[inside].copy()
+    moved["x"], moved["y"] = x[inside], y[inside]
+    return moved
+
+
+def threshold(events: Events, sensor: SensorSize, random: Random, times: int) -> Events:
+    """A contrast threshold so many times as high: a pixel fires when its events of one sign outweigh by that number."""
+    shape = sensor.height, sensor.width
+    level, area = random.integers(1 - times, times, shape), np.full(shape, times)
+    columns, rows = (np.arange(side, dtype=np.uint32) for side in (sensor.width, sensor.height))
+    fired = np.empty(len(events), EVENTS)
+    count = kernels.compiled("filters").pool(events, columns, rows, NOWHERE, area, level, fired)
+    return fired[:count]
+
+
+def noise(events: Events, sensor: SensorSize, random: Random, hz: float = 0.0, hot: float = 0.0) -> Events:
+    """Stray events of every pixel, and a share of pixels that never rest."""
+    return with_noise(events, sensor, hz, hot, random=random)
+
+
+def flicker(events: Events, sensor: SensorSize, random: Random, hz: float, share: float) -> Events:
+    """Light from mains of `hz`: twice a period it rises and falls, and each time a pixel answers with a chance of
+    `share`, within a millisecond.
+    """
+    if not len(events):
+        return events
+    pixels = sensor.width * sensor.height
+    turns = np.arange(float(events["t"][0]), float(events["t"][-1]), 1e6 / (4 * hz))  # rise, fall, rise, fall
+    number, place = np.nonzero(random.random((len(turns), pixels)) < share)
+    t = turns[number] + random.uniform(0, 1000, len(number))
+    return joined(events, t.astype(np.int64), place, number % 2 == 0, sensor)
+
+
+def dropped(events: Events, sensor: SensorSize, random: Random, share: float) -> Events:  # noqa: ARG001
+    """Packets of 5 ms lost, each with a chance of `share`."""
+    number = (events["t"] - events["t"][:1]) // 5000
+    lost = random.random(int(number.max(initial=0)) + 1) < share
+    return events[~lost[number]]
+
+
+def shake(events: Events, sensor: SensorSize, random: Random, pixels: float) -> Events:
+    """A camera that is shaken at 8 and 11 Hz, by so many pixels to each side."""
+    reach = pixels * min(sensor.width, sensor.height) / SIDE
+    angle = 2e-6 * np.pi * np.outer([8.0, 11.0], events["t"]) + random.uniform(0, 2 * np.pi, (2, 1))
+    x, y = reach * np.sin(angle)
+    return placed(events, events["x"] + x, events["y"] + y, sensor)
+
+
+def speed(events: Events, sensor: SensorSize, random: Random, times: float) -> Events:  # noqa: ARG001
+    """Everything so many times as fast."""
+    faster, begin = events.copy(), events["t"][:1]
+    faster["t"] = begin + ((events["t"] - begin) / times).astype(np.int64)
+    return faster
+
+
+def turned(events: Events, sensor: SensorSize, random: Random, times: float = 1.0, degrees: float = 0.0) -> Events:
+    """Larger by `times` and rotated about the sensor's middle, one way or the other.
+
+    A pixel becomes a square: where it grows, one of its events is several, where it shrinks some are none.
+    """
+    copies = np.floor(times**2 + random.random(len(events))).astype(int)
+    events = np.repeat(events, copies)
+    middle = (sensor.width - 1) / 2, (sensor.height - 1) / 2
+    x, y = (events[axis] - half + random.uniform(-0.5, 0.5, len(events)) for axis, half in zip("xy", middle))
+    angle = np.deg2rad(degrees) * (1 if random.random() < 0.5 else -1)
+    cos, sin = times * np.cos(angle), times * np.sin(angle)
+    return placed(events, cos * x - sin * y + middle[0], sin * x + cos * y + middle[1], sensor)
+
+
+def light_step(events: Events, sensor: SensorSize, random: Random, share: float) -> Events:
+    """Once in the recording the light goes on or off: so many of the pixels answer within 5 ms."""
+    if not len(events):
+        return events
+    place = np.flatnonzero(random.random(sensor.width * sensor.height) < share)
+    begin = random.integers(int(events["t"][0]), int(events["t"][-1]) + 1)
+    t = begin + random.integers(0, 5000, len(place))
+    return joined(events, t, place, np.full(len(place), random.random() < 0.5), sensor)
+
+
+SUITE: tuple[Corruption, ...] = (
+    *(Corruption("threshold", f"{n} times", partial(threshold, times=n)) for n in (2, 3)),
+    *(Corruption("noise", f"{hz} Hz a pixel", partial(noise, hz=hz)) for hz in (1, 5, 10, 20)),
+    *(Corruption("hot pixels", f"{share:.1%}", partial(noise, hot=share)) for share in (0.005, 0.01, 0.03)),
+    *(
+        Corruption("flicker", f"{hz} Hz, {share:.0%} of pixels", partial(flicker, hz=hz, share=share))
+        for hz in (50, 60)
+        for share in (0.02, 0.05)
+    ),
+    *(Corruption("dropped packets", f"{share:.0%}", partial(dropped, share=share)) for share in (0.1, 0.3)),
+    *(Corruption("shake", f"{n} px of {SIDE}", partial(shake, pixels=n)) for n in (1, 2)),
+    *(Corruption("speed", f"{n:g} times", partial(speed, times=n)) for n in (0.5, 2.0)),
+    *(Corruption("scale", f"{n:g} times", partial(turned, times=n)) for n in (0.8, 1.2)),
+    *(Corruption("rotation", f"{n} degrees", partial(turned, degrees=n)) for n in (10, 20)),
+    *(Corruption("light step", f"{share:.0%} of pixels", partial(light_step, share=share)) for share in (0.2, 0.8)),
+)
+"""Every fault at every strength: 25 rows."""

@@ -1,0 +1,119 @@
+"""Each fault does what its name says, by the number that its strength names."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+
+from encoders.emulator import corruptions
+from encoders.emulator.corruptions import SUITE, Corruption, Fault
+from encoders.events import Events, SensorSize, empty_events, make_events
+
+SENSOR = SensorSize(40, 34)
+
+
+def recording(count: int = 6000, span_us: int = 300_000) -> Events:
+    """Events in a square of 12 pixels about the sensor's middle, evenly in time."""
+    random = np.random.default_rng(0)
+    t = np.sort(random.integers(0, span_us, count))
+    return make_events(t, random.integers(14, 26, count), random.integers(11, 23, count), random.random(count) < 0.5)
+
+
+EVENTS = recording()
+
+
+def run(fault: Fault, events: Events = EVENTS, seed: int = 1) -> Events:
+    return fault(events, SENSOR, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("row", SUITE, ids=lambda row: f"{row.name} {row.strength}")
+def test_what_comes_out_is_a_recording_and_what_went_in_stays(row: Corruption) -> None:
+    before = EVENTS.copy()
+    made = run(row.fault)
+    assert np.array_equal(EVENTS, before)
+    assert made.dtype == EVENTS.dtype
+    assert len(made)
+    assert not np.array_equal(made, EVENTS)
+    assert (np.diff(made["t"]) >= 0).all()
+    assert made["x"].min() >= 0
+    assert made["x"].max() < SENSOR.width
+    assert made["y"].min() >= 0
+    assert made["y"].max() < SENSOR.height
+    assert np.array_equal(made, run(row.fault)), "the same seed, the same events"
+    assert len(run(row.fault, empty_events())) == 0, "nothing stays nothing"
+
+
+def test_a_higher_threshold_sums_contrast() -> None:
+    t = np.arange(60)
+    steady = make_events(t, np.full(60, 3), np.full(60, 4), np.ones(60))
+    assert 19 <= len(run(partial(corruptions.threshold, times=3), steady)) <= 21
+    to_and_fro = make_events(t, np.full(60, 3), np.full(60, 4), t % 2)
+    assert len(run(partial(corruptions.threshold, times=3), to_and_fro)) <= 1
+
+
+@pytest.mark.parametrize("hz", [50, 60])
+def test_flicker_beats_at_twice_the_mains(hz: int) -> None:
+    long = make_events([0, 1_000_000], [3, 3], [3, 3], [1, 1])
+    added = run(partial(corruptions.flicker, hz=hz, share=0.5), long)
+    on, turns = added[added["p"]], 2 * hz
+    assert abs(len(added) / (0.5 * SENSOR.width * SENSOR.height * 2 * turns) - 1) < 0.02, "as often on as off"
+    phase = (on["t"] - long["t"][0]) * turns * 1e-6 % 1
+    assert np.mean(phase < 1000e-6 * turns) > 0.99, "within a millisecond of the rise"
+
+
+def test_packets_are_lost_whole() -> None:
+    left = run(partial(corruptions.dropped, share=0.3))
+    count = np.bincount((left["t"] - EVENTS["t"][0]) // 5000, minlength=60)
+    whole = np.bincount((EVENTS["t"] - EVENTS["t"][0]) // 5000, minlength=60)
+    assert ((count == 0) | (count == whole)).all()
+    assert 8 <= (count == 0).sum() <= 28
+
+
+def spread(events: Events) -> tuple[float, float]:
+    return float(events["x"].std()), float(events["y"].std())
+
+
+@pytest.mark.parametrize("times", [0.8, 1.2])
+def test_scale_keeps_the_middle_and_the_density(times: float) -> None:
+    made = run(partial(corruptions.turned, times=times))
+    assert spread(made) == pytest.approx([times * s for s in spread(EVENTS)], rel=0.05)
+    assert made["x"].mean() == pytest.approx(EVENTS["x"].mean(), abs=0.3)
+    assert len(made) / len(EVENTS) == pytest.approx(times**2, rel=0.05)
+
+
+def test_rotation_turns_about_the_middle() -> None:
+    line = make_events(np.arange(100), np.full(100, 30), np.full(100, 16), np.ones(100))
+    made = run(partial(corruptions.turned, degrees=20))
+    assert len(made) > 0.95 * len(EVENTS)
+    moved = run(partial(corruptions.turned, degrees=20), line)
+    x, y = moved["x"].mean() - 19.5, moved["y"].mean() - 16.5
+    assert abs(np.degrees(np.arctan2(y, x))) == pytest.approx(20, abs=4)
+    assert np.hypot(x, y) == pytest.approx(10.5, abs=0.5)
+
+
+@pytest.mark.parametrize("times", [0.5, 2.0])
+def test_speed_is_of_time(times: float) -> None:
+    made = run(partial(corruptions.speed, times=times))
+    assert np.ptp(made["t"]) == pytest.approx(np.ptp(EVENTS["t"]) / times, abs=2)
+    assert made["t"][0] == EVENTS["t"][0]
+
+
+def test_shake_moves_to_both_sides_by_so_much() -> None:
+    still = make_events(np.arange(0, 2_000_000, 100), np.full(20_000, 20), np.full(20_000, 17), np.ones(20_000))
+    made = run(partial(corruptions.shake, pixels=2), still)
+    for axis, middle in (("x", 20), ("y", 17)):
+        assert {made[axis].min() - middle, made[axis].max() - middle} == {-2, 2}
+
+
+@pytest.mark.parametrize(
+    ("fault", "added"),
+    [
+        (partial(corruptions.light_step, share=0.8), 0.8 * 1360),
+        (partial(corruptions.noise, hz=20), 20 * 0.3 * 1360),
+        (partial(corruptions.noise, hot=0.03), 41 * 500 * 0.3),
+    ],
+)
+def test_what_is_added_is_as_much_as_named(fault: Callable[..., Events], added: float) -> None:
+    made = run(fault)
+    assert len(made) - len(EVENTS) == pytest.approx(added, rel=0.1)
