@@ -6,6 +6,7 @@ from pathlib import Path
 from models.checkpoint import load
 from models.export.formats import FORMATS, export
 from models.export.parity import Parity
+from models.neurons.layers import at_pace
 from models.shipped import find, name_of
 
 DESCRIPTION = """Write a checkpoint for another runtime.
@@ -26,15 +27,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="the file (default: the model's name, in this folder)")
     parser.add_argument("--window", type=int, help="onnx, torch: a form of that many steps at once instead of one step")
     parser.add_argument(
+        "--bin-ms",
+        type=bin_ms,
+        metavar="B|any",
+        help="onnx, torch: steps of that length, in the model's range; any: a further input, span, says it",
+    )
+    parser.add_argument(
         "--web", type=Path, metavar="DIR", help="write a new folder with a page and all it needs instead of one file"
     )
+
+
+def bin_ms(text: str) -> float | str:
+    """`any`, or milliseconds."""
+    if text == "any":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of milliseconds, and not any") from None
 
 
 def run(args: argparse.Namespace) -> int:
     if args.window is not None and not 1 <= args.window <= 1000:
         raise ValueError("--window must lie in 1 to 1000")
-    if args.web is not None and (args.window is not None or args.out is not None or args.format != "onnx"):
-        raise ValueError("--web goes without --format, --out and --window: the folder's network is one step in ONNX")
+    others = args.window, args.out, args.bin_ms
+    if args.web is not None and (any(one is not None for one in others) or args.format != "onnx"):
+        raise ValueError(
+            "--web goes without --format, --out, --window and --bin-ms: the folder's network is one step in ONNX"
+        )
     folder = find(args.checkpoint)
     network, card = load(folder)
     name = name_of(folder)
@@ -44,8 +64,12 @@ def run(args: argparse.Namespace) -> int:
         print(said(args.web, write_folder(args.web, network, card, name)))
         print(f"try it: python -m http.server --directory {args.web} 8080, then open http://localhost:8080")
         return 0
+    if isinstance(args.bin_ms, float):
+        card = card.at(args.bin_ms)
+        if card.contract.input_us:  # another bin than the trained one
+            network = at_pace(network, card.contract.bin_us / card.contract.input_us)
     out = args.out or Path(name + FORMATS[args.format].ending)
-    print(said(out, export(network, card, args.format, out, window=args.window)))
+    print(said(out, export(network, card, args.format, out, window=args.window, any_bin=args.bin_ms == "any")))
     return 0
 
 

@@ -2,7 +2,8 @@
 
 ONNX and torch.export hold one step with the membranes as explicit inputs and outputs (`state.NAME` to `after.NAME`,
 batch first, zeros before the first step), or a window of T steps; of a calibrated model also `rates`, the firing rates
-that `known` is judged by. The event contract, the labels and the numbers of that judgement travel in the file.
+that `known` is judged by. A file for any bin takes `span`, a step's share of the trained one, behind x. The event
+contract, the labels and the numbers of that judgement (at the contract's bin) travel in the file.
 The comparison runs 50 steps, each side carrying its own state, and names the first layer that differs.
 """
 
@@ -10,18 +11,18 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from models.contract import Card
 from models.export.nir_state import nir_state, nir_view
-from models.export.nir_writer import run_nir, write_nir
+from models.export.nir_writer import NIR_PACE, run_nir, write_nir
 from models.export.parity import (
     ExportError,
     Parity,
@@ -35,18 +36,22 @@ from models.export.parity import (
 )
 from models.known.rates import Rates
 from models.networks.converted.neurons import SpikeLayer
+from models.neurons.layers import Neuron, at_pace
 from models.neurons.state import State
 
 
 class Flat(nn.Module):
     """The network with its state spread out: (x, *state) to (logits, *state); x [N, C, H, W] unless `window`.
 
+    With `spanned` it is (x, span, *state): a step's share of the trained one, float32 [] in (0, 1].
     With `rates` the rates of so many first layers (models/known/rates.py) follow at the end: what `known` is judged by.
     """
 
-    def __init__(self, network: nn.Module, keys: tuple[str, ...], window: bool, rates: int = 0) -> None:
+    def __init__(
+        self, network: nn.Module, keys: tuple[str, ...], window: bool, rates: int = 0, spanned: bool = False
+    ) -> None:
         super().__init__()
-        self.network, self.keys, self.window = network, keys, window
+        self.network, self.keys, self.window, self.spanned = network, keys, window, spanned
         self.rates = Rates(network, rates) if rates else None
 
     def close(self) -> None:
@@ -55,12 +60,26 @@ class Flat(nn.Module):
             self.rates.close()
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        logits, after = self.network(x if self.window else x[None], dict(zip(self.keys, state)))
+        with stepping(self.network, state[0] if self.spanned else None):
+            logits, after = self.network(x if self.window else x[None], dict(zip(self.keys, state[self.spanned :])))
         outputs = (logits if self.window else logits[0], *(after[key] for key in self.keys))
         if self.rates is None:
             return outputs
         rates = self.rates.read()
         return (*outputs, rates if self.window else rates[0])
+
+
+@contextmanager
+def stepping(network: nn.Module, span: Tensor | None) -> Iterator[None]:
+    """The network's neurons step so long, where somebody says how long."""
+    neurons = [] if span is None else [module for module in network.modules() if isinstance(module, Neuron)]
+    for neuron in neurons:
+        neuron.span = cast(Tensor, span)
+    try:
+        yield
+    finally:
+        for neuron in neurons:
+            neuron.span = 1.0
 
 
 def metadata(card: Card, state: State) -> dict[str, str]:
@@ -95,6 +114,9 @@ def equations_only(network: nn.Module) -> Any:
             del layer._compiled
 
 
+Call = Callable[[tuple[Tensor, ...]], list[Tensor]]
+
+
 @dataclass(frozen=True)
 class Traceable:
     """What the tracing exporters take."""
@@ -105,40 +127,42 @@ class Traceable:
     state: State
 
 
-def make_traceable(network: nn.Module, card: Card, window: int | None) -> Traceable:
+def make_traceable(network: nn.Module, card: Card, window: int | None, spanned: bool) -> Traceable:
     """The network ready to be traced, with a free batch size."""
     state = start_state(network, card.contract)
     x = example_inputs(card.contract, window or 1)
     batch = torch.export.Dim("batch", min=1, max=4096)
-    module = Flat(network, tuple(state), window is not None, card.known.layers if card.known else 0).eval()
+    module = Flat(network, tuple(state), window is not None, card.known.layers if card.known else 0, spanned).eval()
     dynamic: dict[str, Any] = {"x": {1 if window else 0: batch}}
+    span = (torch.tensor(0.5),) if spanned else ()
     if state:  # an ANN has none
-        dynamic["state"] = tuple({0: batch} for _ in state)
-    return Traceable(module, (x if window else x[0], *state.values()), dynamic, state)
+        dynamic["state"] = (*({} for _ in span), *({0: batch} for _ in state))
+    return Traceable(module, (x if window else x[0], *span, *state.values()), dynamic, state)
 
 
-def as_runner(call: Callable[[tuple[Tensor, ...]], list[Tensor]], window: int | None) -> Runner:
-    """A runtime's flat call as a runner of `window` or 1 steps."""
+def as_runner(call: Call, window: int | None, span: float | None) -> Runner:
+    """A runtime's flat call as a runner of `window` or 1 steps, of that span where the file asks for one."""
+    said = () if span is None else (torch.tensor(span),)
 
     def run(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
-        logits, *after = call((x_seq if window else x_seq[0], *state.values()))
+        logits, *after = call((x_seq if window else x_seq[0], *said, *state.values()))
         return logits if window else logits[None], dict(zip(state, after))
 
     return run
 
 
-def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None) -> None:
+def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None, spanned: bool = False) -> None:
     """One ONNX file; inputs x and state.NAME, outputs logits and after.NAME."""
     for package in ("onnx", "onnxscript"):
         import_extra(package)
-    trace = make_traceable(network, card, window)
+    trace = make_traceable(network, card, window, spanned)
     with quiet_tracing(), equations_only(network):
         program = torch.onnx.export(
             trace.module,
             trace.arguments,
             dynamo=True,
             dynamic_shapes=trace.dynamic,
-            input_names=["x", *(f"state.{key}" for key in trace.state)],
+            input_names=["x", *(["span"] if spanned else []), *(f"state.{key}" for key in trace.state)],
             output_names=["logits", *(f"after.{key}" for key in trace.state), *(["rates"] if card.known else [])],
             verbose=False,
         )
@@ -148,7 +172,7 @@ def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None) -
     program.save(path, external_data=False)
 
 
-def read_onnx(path: Path, window: int | None) -> Runner:
+def read_onnx(path: Path, window: int | None, span: float | None = None) -> Runner:
     """The file under onnxruntime, one thread."""
     runtime = import_extra("onnxruntime")
     options = runtime.SessionOptions()
@@ -160,31 +184,31 @@ def read_onnx(path: Path, window: int | None) -> Runner:
         outputs = session.run(None, {name: value.numpy() for name, value in zip(names, arguments)})
         return [torch.from_numpy(output) for output in outputs]
 
-    return as_runner(call, window)
+    return as_runner(call, window, span)
 
 
-def write_torch(network: nn.Module, card: Card, path: Path, window: int | None) -> None:
+def write_torch(network: nn.Module, card: Card, path: Path, window: int | None, spanned: bool = False) -> None:
     """A torch.export archive (.pt2) with the same arguments and results; metadata as extra files."""
-    trace = make_traceable(network, card, window)
+    trace = make_traceable(network, card, window, spanned)
     with quiet_tracing(), equations_only(network):
         program = torch.export.export(trace.module, trace.arguments, dynamic_shapes=trace.dynamic)
         torch.export.save(program, path, extra_files=metadata(card, trace.state))
     trace.module.close()
 
 
-def read_torch(path: Path, window: int | None) -> Runner:
+def read_torch(path: Path, window: int | None, span: float | None = None) -> Runner:
     """The exported program of a .pt2 file, as a function of input and state."""
     with quiet_tracing():
         module = torch.export.load(path).module()
-    return as_runner(lambda arguments: list(module(*arguments)), window)
+    return as_runner(lambda arguments: list(module(*arguments)), window, span)
 
 
 @dataclass(frozen=True)
 class Format:
     """A file format: its suffix, who writes it, and who runs what was written."""
 
-    write: Callable[[nn.Module, Card, Path, int | None], None]
-    read: Callable[[Path, int | None], Runner]
+    write: Callable[..., None]  # (network, card, path, window), and whether `span` is an input where it can be one
+    read: Callable[..., Runner]  # (path, window), and that input's value
     ending: str
     adopt: Callable[[nn.Module, State], State] = as_it_is  # our state as the file's runner holds it
     view: Callable[[nn.Module, State], State] = potentials  # and its state in our names, membranes after their reset
@@ -197,12 +221,25 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def export(network: nn.Module, card: Card, kind: str, path: Path | str, *, window: int | None = None) -> Parity:
-    """Write `path` if what it holds behaves as the network does; `window`: a form of that many steps, not of one.
+def span_of(card: Card, kind: str) -> float:
+    """The span of the shortest bin. Raises ExportError for a model of one bin, or a format of one."""
+    shortest, own = card.contract.bins_us
+    if shortest == own or card.contract.input_us:
+        raise ExportError("not exported: this model runs at its own bin alone; leave --bin-ms away")
+    if kind == "nir":
+        raise ExportError(NIR_PACE)
+    return shortest / own
+
+
+def export(
+    network: nn.Module, card: Card, kind: str, path: Path | str, *, window: int | None = None, any_bin: bool = False
+) -> Parity:
+    """Write `path` if what it holds behaves as the network does; `window`: a form of that many steps, not of one;
+    `any_bin`: one that is told with every step how long it is, compared at the shortest.
 
     Raises ExportError; nothing is written then.
     """
-    form = FORMATS[kind]
+    form, span = FORMATS[kind], span_of(card, kind) if any_bin else None
     path = Path(path)
     if path.suffix != form.ending:
         raise ExportError(f"a file of format {kind} must end in {form.ending}")
@@ -212,8 +249,9 @@ def export(network: nn.Module, card: Card, kind: str, path: Path | str, *, windo
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         partial = Path(folder) / path.name
-        form.write(network, card, partial, window)
-        run = form.read(partial, window)
-        parity = check_parity(network, run, card.contract, window or 1, adopt=form.adopt, view=form.view)
+        form.write(network, card, partial, window, *([] if span is None else [True]))
+        run = form.read(partial, window, *([] if span is None else [span]))
+        twin = network if span is None else at_pace(network, span)
+        parity = check_parity(twin, run, card.contract, window or 1, adopt=form.adopt, view=form.view)
         os.replace(partial, path)  # noqa: PTH105
     return parity

@@ -36,6 +36,7 @@ from models.networks.folding import fold
 from models.networks.resnet import Block, PadShortcut, SewBlock, SpikingResNet
 from models.neurons.layers import Neuron, SlidingNeuron
 
+NIR_PACE = "not exported: NIR has no neurons that step at another pace; leave --bin-ms away"
 IMAGE_STEP_S = 1e-3  # a step of an image model has no length of its own
 INTEGRATION = "forward Euler with step dt; an edge that closes a circle carries the value of the step before"
 
@@ -50,6 +51,8 @@ def neuron(graph: Graph, layer: Neuron, x: Signal) -> Signal:
         return sliding(graph, layer, x)
     if type(layer) is not Neuron:
         raise ExportError(f"not exported: NIR cannot say neurons of the kind {config.kind!r}, such as {name}")
+    if layer.span != 1:
+        raise ExportError(NIR_PACE)
     beta = leak(layer)
     gain = 1 - beta if config.scale_input else 1.0
     if gain == 0:

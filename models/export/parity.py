@@ -63,7 +63,7 @@ def potentials(network: nn.Module, state: State) -> State:
     """The state with every membrane as it is after its reset, so that a spike of this step shows in its own layer."""
     after = dict(state)
     for layer in network.modules():
-        if type(layer) is Neuron and layer.config.delay and layer.key in state:
+        if type(layer) is Neuron and layer.config.delay and layer.span == 1 and layer.key in state:
             u, config = state[layer.key], layer.config
             fired = u >= config.theta if config.inclusive else u > config.theta
             after[layer.key] = u - config.theta * fired if config.reset == "subtract" else u * ~fired

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from models.neurons.config import PAPER_LIF, NeuronConfig
 from models.neurons.fused import can_fuse, fused_steps
-from models.neurons.pace import pace, paced_step, unpaced
+from models.neurons.pace import Span, pace, paced_step, unpaced
 from models.neurons.state import State
 from models.neurons.surrogate import spike
 
@@ -62,7 +62,7 @@ class Neuron(nn.Module):
         super().__init__()
         self.config = config = config or PAPER_LIF
         self.key = ""  # the state's name, given by the network that owns the layer
-        self.span = 1.0  # of a step, in those that it was trained with (models/neurons/pace.py); the state is W below 1
+        self.span: Span = 1.0  # of a step, in those of the training (models/neurons/pace.py); the state is W below 1
         if config.learn_beta:
             self.w = nn.Parameter(torch.tensor(math.log((1 - config.beta) / config.beta)))
 
@@ -81,7 +81,7 @@ class Neuron(nn.Module):
         return state[key]
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
-        if self.span != 1:
+        if isinstance(self.span, Tensor) or self.span != 1:
             return self.paced(x_seq, state)
         if can_fuse(x_seq):
             before = self.read(state, x_seq) if self.key in state else None

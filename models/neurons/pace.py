@@ -20,16 +20,19 @@ from torch import Tensor
 from models.neurons.config import NeuronConfig
 from models.neurons.surrogate import spike
 
+Span = float | Tensor
+"""A step's share of the trained one; a tensor [] in a file whose user says it with every step."""
+
 
 class Pace(NamedTuple):
     """What a step does to the memory: W <- keep W + (charge X - back S)."""
 
-    keep: float
-    charge: float
-    back: float
+    keep: Span
+    charge: Span
+    back: Span
 
 
-def pace(beta: float, theta: float, span: float, *, delay: bool) -> Pace:
+def pace(beta: float, theta: float, span: Span, *, delay: bool) -> Pace:
     """Of a step that lasts the share `span` of the trained one; a spike subtracts `theta`, with or without delay."""
     keep = beta**span
     share = span if beta == 1 else (1 - keep) / (1 - beta)

@@ -16,6 +16,7 @@ from models.export.parity import ExportError, Runner, check_parity, example_inpu
 from models.known.rates import Rates
 from models.networks.resnet import NETWORKS, ResNetConfig
 from models.neurons.config import CLIF, PLIF, SLIDING_PSN
+from models.neurons.layers import Neuron, at_pace
 from models.neurons.state import State
 from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
 from tests.support.models import lively, some_known
@@ -48,6 +49,50 @@ def test_torch_export_behaves_as_the_network(config: ResNetConfig, tmp_path: Pat
     assert parity.steps == 50
     assert parity.logits < 1e-4
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
+
+
+def test_a_file_at_a_shorter_bin_steps_at_its_pace(tmp_path: Path) -> None:
+    network, card = lively(CONFIG), replace(CARD, contract=replace(CONTRACT, shortest_bin_us=1000))
+    save(tmp_path / "m", network, card)
+    assert (
+        main(["export", str(tmp_path / "m"), "--format", "torch", "--bin-ms", "2", "--out", str(tmp_path / "m.pt2")])
+        == 0
+    )
+    run, fine = FORMATS["torch"].read(tmp_path / "m.pt2", None), at_pace(network, 0.2)
+    assert check_parity(fine, run, card.contract).logits < 1e-4
+    with pytest.raises(ExportError):
+        check_parity(network, run, card.contract)
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx"])
+def test_a_file_for_any_bin_is_told_how_long_each_step_is(kind: str, tmp_path: Path) -> None:
+    if kind == "onnx":
+        require_onnx()
+    network, contract = lively(CONFIG), replace(CONTRACT, shortest_bin_us=1000)
+    path = tmp_path / f"model{FORMATS[kind].ending}"
+    assert export(network, replace(CARD, contract=contract), kind, path, any_bin=True).logits < 1e-4
+    assert {layer.span for layer in network.modules() if isinstance(layer, Neuron)} == {1.0}
+    for span in (0.3, 0.9):
+        run = FORMATS[kind].read(path, None, span)
+        assert check_parity(at_pace(network, span), run, contract).logits < 1e-4
+    with pytest.raises(ExportError):
+        check_parity(at_pace(network, 0.5), run, contract)
+    with pytest.raises(ExportError, match="its own bin alone"):
+        export(network, CARD, kind, path, any_bin=True)
+
+
+def test_a_pace_that_a_format_or_a_model_has_not_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "m", lively(CONFIG), replace(CARD, contract=replace(CONTRACT, shortest_bin_us=1000)))
+    save(tmp_path / "one", lively(CONFIG), CARD)
+    for words, sentence in (
+        ([str(tmp_path / "m"), "--format", "nir", "--bin-ms", "2"], "leave --bin-ms away"),
+        ([str(tmp_path / "m"), "--format", "nir", "--bin-ms", "any"], "leave --bin-ms away"),
+        ([str(tmp_path / "one"), "--bin-ms", "2"], "bin_ms must be 10 for this model"),
+        ([str(tmp_path / "m"), "--web", str(tmp_path / "site"), "--bin-ms", "2"], "--web goes without"),
+    ):
+        assert main(["export", *words, *(() if "--web" in words else ("--out", str(tmp_path / "m.nir")))]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "m.nir").exists()
 
 
 def test_a_window_of_steps(tmp_path: Path) -> None:
