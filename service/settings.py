@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     allowed_hosts: tuple[str, ...] = Field(default=(), description="further host names this service answers to")
     allowed_origins: tuple[str, ...] = Field(default=(), description="pages of other origins that may use the service")
     cameras: tuple[str, ...] = Field(default=(), description="event sources the service opens itself")
+    camera_bin_ms: float | None = Field(
+        default=None, gt=0, le=1000, description="a step's length of the cameras' streams; the model's own without"
+    )
     sinks: tuple[str, ...] = Field(default=(), description="where the cameras' predictions are sent")
     sinks_every_step: bool = Field(default=False, description="send every step, not only changes of the steady label")
 
@@ -67,6 +70,8 @@ class Settings(BaseSettings):
         """Raise SettingsError where settings contradict each other, or let the network in without a token."""
         if self.sinks and not self.cameras:
             raise SettingsError("--to sends what the service's own cameras show: name one with --camera")
+        if self.camera_bin_ms is not None and not self.cameras:
+            raise SettingsError("--bin-ms is the step of the service's own cameras: name one with --camera")
         if not is_loopback(self.host) and self.token is None and not self.insecure:
             raise SettingsError(
                 f"listening on {self.host} lets other machines in: set SPIKESIGHT_TOKEN, or say --insecure"

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--allow-host", action="append", metavar="NAME", help="a further host name to answer to")
     add("--allow-origin", action="append", metavar="ORIGIN", help="a page of another origin that may use the service")
     add("--camera", action="append", metavar="SOURCE", help="an event source the service opens; repeat for several")
+    add("--bin-ms", dest="camera_bin_ms", type=float, metavar="B", help="length of a step of the cameras' streams")
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
     add("--to", action="append", metavar="SINK", help="send cameras' predictions: https://, mqtt://, file:; repeat")
     add("--every-step", action="store_const", const=True, help="send every step, not only changes of the steady label")
@@ -48,7 +49,8 @@ def settings_from(args: argparse.Namespace) -> "Settings":
     lists = {"models": args.model, "allowed_hosts": args.allow_host, "allowed_origins": args.allow_origin}
     lists |= {"cameras": args.camera, "sinks": args.to}
     given: dict[str, object] = {name: tuple(values) for name, values in lists.items() if values}
-    for name in ("host", "port", "token", "insecure", "save_to", "max_batch", "max_queue", "threads", "log_format"):
+    flags = "host", "port", "token", "insecure", "camera_bin_ms", "save_to", "max_batch", "max_queue", "threads"
+    for name in (*flags, "log_format"):
         value = getattr(args, name)
         if value is not None:
             given[name] = value

@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument("--source", default="0", help="webcam number, video, recording, sample or live source (0)")
     parser.add_argument("--model", default="", help="shipped name or model folder (default: the shipped model)")
+    parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     parser.add_argument("--no-window", action="store_true", help="print a line a step instead of showing a window")
     parser.add_argument("--record", type=Path, metavar="FILE.mp4", help="save the pictures as a video")
     parser.add_argument("--threshold", type=float, default=0.2, help="contrast threshold of the pixel model")
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Watch until the source ends or somebody quits."""
     source = open_source(args.source, loop=not args.no_window)
     classifier = Classifier.load(find(args.model or default_model(args.source)))
+    classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)
     sinks = Deliveries()
     sinks.start([open_delivery(address) for address in args.to])
     report = Report(sinks.post, source.name, every_step=args.every_step)

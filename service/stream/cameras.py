@@ -22,9 +22,9 @@ from service.http.bodies import CameraBody, ErrorBody
 from service.http.errors import ServiceError, Stopped
 from service.http.logs import event
 from service.runtime import Runtime
-from service.scheduler.registry import Model, Registry
+from service.scheduler.registry import Model, Registry, WrongBin
 from service.scheduler.threads import Mailbox
-from service.settings import SettingsError
+from service.settings import Settings, SettingsError
 from service.sinks.report import Post, Report
 from service.stream.messages import PICTURE_EVENTS, Hello, Ticket
 from service.stream.protocol import Batch, StreamCore
@@ -75,10 +75,10 @@ class Camera:
     """A source, its stream on the default model, and its viewers."""
 
     def __init__(
-        self, identity: str, source: Source, registry: Registry, mailbox: Mailbox, max_pending: int, report: Report
+        self, identity: str, source: Source, registry: Registry, mailbox: Mailbox, settings: Settings, report: Report
     ) -> None:
-        self.id, self.source, self.max_pending, self._report = identity, source, max_pending, report
-        self._registry, self._mailbox = registry, mailbox
+        self.id, self.source, self.max_pending, self._report = identity, source, settings.max_pending, report
+        self._registry, self._mailbox, self._bin_ms = registry, mailbox, settings.camera_bin_ms
         self._viewers: set[Viewer[str | bytes]] = set()
         self._listeners: set[Viewer[NDArray]] = set()
         self._stop = threading.Event()
@@ -88,9 +88,16 @@ class Camera:
         self._thread = threading.Thread(target=self._watch, name=f"camera {identity}", daemon=True)
 
     def start(self) -> None:
-        """Begin to look. Raises SettingsError where the model takes images."""
-        self._stream = CameraStream(self, self._registry.get(None))
+        """Begin to look. Raises SettingsError where the model takes images, or has no such bins."""
+        self._stream = CameraStream(self, self.model())
         self._thread.start()
+
+    def model(self) -> Model:
+        """What looks through the camera: the default model, as it is now. Raises SettingsError."""
+        try:
+            return self._registry.get(None, self._bin_ms)
+        except WrongBin as error:
+            raise SettingsError(str(error)) from None
 
     def close(self) -> None:
         """End the thread and the source; viewers are told."""
@@ -149,19 +156,19 @@ class Camera:
         """The camera's thread."""
         stream = self._stream
         while not self._stop.is_set() and self.source.running:
-            model = self._registry.get(None)
-            if model is not stream.model:  # the models were loaded anew
-                stream.close()
-                stream = CameraStream(self, model, stream.core.dropped)
-            packet = self.source.read(model.classifier.contract.bin_us / 1e6)
+            packet = self.source.read(stream.model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
                 self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
                 if self._listeners:
                     self.post(lambda packet=packet: self.hand(packet))
                     self._mailbox.flush()
             try:
+                if (model := self.model()) is not stream.model:  # the models were loaded anew
+                    fresh = CameraStream(self, model, stream.core.dropped)
+                    stream.close()
+                    stream = fresh
                 stream.look(packet)
-            except Stopped:
+            except (Stopped, SettingsError):
                 break
         stream.close()
         event("camera ended", camera=self.id)
@@ -258,7 +265,7 @@ class Cameras(Collector):
         settings = runtime.settings
         for number, source in enumerate(sources):
             report = Report(post, name_of(source), every_step=settings.sinks_every_step)
-            camera = Camera(str(number), source, runtime.registry, runtime.mailbox, settings.max_pending, report)
+            camera = Camera(str(number), source, runtime.registry, runtime.mailbox, settings, report)
             camera.start()
             self._by_id[camera.id] = camera
 

@@ -55,7 +55,7 @@ async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras, lesson
     if hello.lesson is not None:
         live = lesson_stream(socket, runtime, cameras, lessons, hello)
     elif hello.source is not None:
-        await relay(socket, runtime, cameras, hello)
+        await relay(socket, cameras, hello)
         return
     else:
         try:
@@ -99,10 +99,10 @@ def camera_of(cameras: Cameras, name: str) -> Camera:
         raise Ended(1008, "no camera of that name") from None
 
 
-async def relay(socket: WebSocket, runtime: Runtime, cameras: Cameras, hello: Hello) -> None:
+async def relay(socket: WebSocket, cameras: Cameras, hello: Hello) -> None:
     """A camera of the service: its predictions until it ends or the client leaves. Raises Ended."""
     camera = camera_of(cameras, hello.source or "")
-    await socket.send_text(ready_text(runtime.registry.get(None)))
+    await socket.send_text(ready_text(camera.model()))
     with camera.viewing() as viewer:
         leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected
         try:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from encoders.sources.address import Address, SourceEnded
 from encoders.sources.source import Source
 from service.api import create_app
 from service.client import Client, ClientError, Picture, Prediction
-from service.settings import SettingsError
+from service.settings import Settings, SettingsError
 from service.sinks.delivery import Delivery
 from service.sinks.disk_queue import DiskQueue
 from service.sinks.webhook import Webhook
-from tests.support.models import IMAGE_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
 from tests.support.waiting import until
@@ -110,6 +111,19 @@ def test_server_sent_events(port: int) -> None:
     steps = [one["step"] for one in found]
     assert steps == list(range(steps[0], steps[0] + 5))
     assert all(one["type"] == "prediction" for one in found)
+
+
+def test_steps_of_a_camera_may_be_shorter() -> None:
+    fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000))
+    with running(create_app(settings(camera_bin_ms=2), (fine,), (source(100_000),))) as port:
+        assert {one["end_us"] - one["start_us"] for one in server_sent(port, 5)} == {2000}
+        with Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
+            assert stream.ready["step_us"] == 2000
+    app = create_app(settings(camera_bin_ms=2), (tiny(),), (source(100),))
+    with pytest.raises(SettingsError, match="bin_ms must be"), TestClient(app):
+        pass
+    with pytest.raises(SettingsError, match="name one with --camera"):
+        Settings(camera_bin_ms=2).check()
 
 
 @pytest.mark.parametrize("name", ["0", "udp://127.0.0.1:3333"])
