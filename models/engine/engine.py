@@ -143,7 +143,7 @@ class Engine:
         """Take a plan, and hand it to the native side."""
         if (lib := library()) is None:
             raise RuntimeError(engine_status())
-        self._plan, self._force, self._library = plan, CHOICES[choice], lib
+        self.plan, self._force, self.library = plan, CHOICES[choice], lib
         self._taught, self._watched = taught, watched
         self.shape, self.classes, self.state_size = plan.shape, plan.classes, plan.state_size
         self.is_signed = any(buffer.is_signed for buffer in plan.buffers)
@@ -151,7 +151,7 @@ class Engine:
 
     def _open(self) -> None:
         """Hand the plan to the native side."""
-        plan, lib = self._plan, self._library
+        plan, lib = self.plan, self.library
         layers = (NativeLayer * len(plan.layers))(*plan.layers)
         buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
         self._handle = lib.engine_plan(
@@ -166,13 +166,13 @@ class Engine:
     @property
     def rates_width(self) -> int:
         """S, how many rates a step gives."""
-        return self._plan.rates_size if self._taught is None else sum(self._taught.channels[: self._watched])
+        return self.plan.rates_size if self._taught is None else sum(self._taught.channels[: self._watched])
 
     def at(self, span: float) -> "Engine":
         """The same network with steps that last the share `span` of the trained ones; the weights are shared."""
         twin = copy.copy(self)
-        twin._plan = replace(self._plan, layers=[NativeLayer.from_buffer_copy(layer) for layer in self._plan.layers])
-        for layer in twin._plan.layers:
+        twin.plan = replace(self.plan, layers=[NativeLayer.from_buffer_copy(layer) for layer in self.plan.layers])
+        for layer in twin.plan.layers:
             if layer.neuron:
                 set_pace(layer, span)
         twin._open()
@@ -199,11 +199,11 @@ class Engine:
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
         before = before.contiguous()
         after, logits = torch.empty_like(before), torch.empty(steps, streams, self.classes)
-        layers, rows = self._plan.spike_layers, self._plan.raster_rows
+        layers, rows = self.plan.spike_layers, self.plan.raster_rows
         layer_spikes = torch.empty(streams, layers, dtype=torch.int64)
         synops = torch.empty(streams, dtype=torch.int64)
         raster = torch.empty(streams, rows, dtype=torch.uint8)
-        rates = torch.empty(steps, streams, self._plan.rates_size)
+        rates = torch.empty(steps, streams, self.plan.rates_size)
         offsets = np.arange(streams, dtype=np.uint64) * np.uint64(self.state_size * 4)
         sources, targets = offsets + np.uint64(before.data_ptr()), offsets + np.uint64(after.data_ptr())
         call = NativeRun(
@@ -220,11 +220,11 @@ class Engine:
             rates.data_ptr(),
             layers,
             rows,
-            self._plan.rates_size,
+            self.plan.rates_size,
             self._force,
             int(frozen),
         )
-        if self._library.engine_run(self._handle, ctypes.addressof(call)):
+        if self.library.engine_run(self._handle, ctypes.addressof(call)):
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
         result = EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster, rates)
         return result if self._taught is None else self._taught_result(self._taught, x_seq, state or {}, result)
@@ -246,9 +246,9 @@ class Engine:
 
     def uses(self) -> list[LayerUse]:
         """Density and kernel of each convolution since the last call."""
-        names = self._plan.names
+        names = self.plan.names
         counts = np.zeros((len(names), 2, 5), dtype=np.int64)
-        self._library.engine_statistics(self._handle, counts.ctypes.data)
+        self.library.engine_statistics(self._handle, counts.ctypes.data)
         uses: list[LayerUse] = []
         for name, by_input in zip(names, counts):
             for (reached, possible, scattered, frames, spent), suffix in zip(by_input.tolist(), ("", " shortcut")):
@@ -258,13 +258,13 @@ class Engine:
 
     def _unit(self, name: str) -> Tensor:
         """What 1 in the membranes of this layer is to the network, [C, 1, 1]."""
-        return self._plan.scales.get(name, torch.ones(1)).view(-1, 1, 1)
+        return self.plan.scales.get(name, torch.ones(1)).view(-1, 1, 1)
 
     def to_network_state(self, state: State) -> State:
         """The engine's state as the plain network's: a float32 [N, C, H, W] for each neuron layer."""
         flat = state[MEMBRANES]
         parts: State = {}
-        for name, (first, channels, height, width) in self._plan.states.items():
+        for name, (first, channels, height, width) in self.plan.states.items():
             size = height * width * padded(channels)
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
             parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * self._unit(name)
@@ -274,7 +274,7 @@ class Engine:
         """The inverse of `to_network_state`."""
         streams = next(iter(state.values())).shape[0]
         flat = torch.zeros(streams, self.state_size)
-        for name, (first, channels, height, width) in self._plan.states.items():
+        for name, (first, channels, height, width) in self.plan.states.items():
             size = height * width * padded(channels)
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
             maps[..., :channels] = (state[name] / self._unit(name)).permute(0, 2, 3, 1)

@@ -1,0 +1,111 @@
+"""Event by event: the engine's network kept, after every event, as it would be if the open bin closed now.
+
+An event that lights a cell of the input changes the sums that it reaches, and only where a spike comes or goes does the
+change go on to the next layer; membranes leak once a bin. After any number of events all layers hold the bits of a step
+of the engine on the bin so far (frames that it takes to a matrix unit apart, which sums otherwise), so a bin of the
+length that the network runs at gives the same logits, and the answer may be read at any moment before its end.
+"""
+
+import ctypes
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.binning import NOWHERE, grid_for
+from encoders.events import Events, SensorSize
+from models.contract import Contract
+from models.engine.engine import MEMBRANES, Engine
+from models.engine.plan import KINDS, Plan
+from models.engine.structs import NativeBuffer, NativeLayer
+
+WIDEST = 1024  # channels of a layer, and classes
+
+
+class Moment(NamedTuple):
+    """All that is carried from event to event; a value."""
+
+    membranes: NDArray[np.float32]  # [M], at the begin of the open bin, in the engine's order
+    since: NDArray[np.uint16]  # [2, H, W]: bins since each cell's last event, at the last bin's end
+    open: NDArray[np.uint8]  # [2, H, W]: whether one came in the open bin
+
+
+def why_not_by_events(plan: Plan) -> str:
+    """Why a network is not stepped event by event, for a person; empty where it is."""
+    for layer in plan.layers:
+        if layer.neuron and layer.kind != KINDS["paced"]:
+            return "event by event is for LIF neurons at a shorter bin than the trained one"
+        if layer.after.buffer >= 0 or layer.pool == 2 or (layer.pool and not plan.buffers[layer.main.buffer].is_float):
+            return "event by event is for networks of MS and plain blocks with maximum pools"
+        if layer.channels > WIDEST or plan.classes > WIDEST:
+            return f"event by event is for up to {WIDEST} channels and classes"
+        if not layer.pool and not (layer.main.by_channel and layer.chunk in (16, 32)):
+            return "event by event is for weights that a scatter takes"
+    return ""
+
+
+class EventEngine:
+    """One stream, event by event, on the weights of an engine at a shorter bin. Used from one thread at a time.
+
+    `contract` is that of the bin: what an input shows and the size it has. Raises ValueError for a network that is not
+    stepped so.
+    """
+
+    def __init__(self, engine: Engine, contract: Contract, sensor: SensorSize) -> None:
+        plan = engine.plan
+        if reason := why_not_by_events(plan):
+            raise ValueError(reason)
+        self._engine, self._library = engine, engine.library  # the weights lie in the engine's plan
+        self._grid = grid_for(sensor, (contract.height, contract.width))
+        self._shape, self._shown = contract.shape, contract.shown_bins
+        buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
+        layers = (NativeLayer * len(plan.layers))(*plan.layers)
+        sizes = ctypes.addressof(plan.readout), plan.state_size, self._shown
+        self._handle = self._library.events_plan(
+            ctypes.addressof(buffers), len(buffers), ctypes.addressof(layers), len(layers), *sizes
+        )
+        weakref.finalize(self, self._library.events_free, self._handle)
+        self._logits = np.empty(engine.classes, np.float32)
+        self._reads = self._logits.ctypes.data
+        self.load(self.rest())
+
+    def rest(self) -> Moment:
+        """The moment before the first event."""
+        since = np.full(self._shape, self._shown, np.uint16)
+        return Moment(self._engine.initial_state()[MEMBRANES][0].numpy(), since, np.zeros(self._shape, np.uint8))
+
+    def load(self, moment: Moment) -> None:
+        """Go on from a moment. Raises ValueError for one of another network or size."""
+        expected = self.rest()
+        for name, found, own in zip(Moment._fields, moment, expected):
+            if found.shape != own.shape or found.dtype != own.dtype:
+                raise ValueError(f"{name} of this moment is of another network")
+        parts = [np.ascontiguousarray(part) for part in moment]
+        self._library.events_load(self._handle, *(part.ctypes.data for part in parts))
+
+    def save(self) -> Moment:
+        """This moment."""
+        moment = self.rest()
+        self._library.events_save(self._handle, *(part.ctypes.data for part in moment))
+        return moment
+
+    def push(self, events: Events) -> NDArray[np.float32]:
+        """Events of the open bin, one or several; the logits [K] of a step on the bin so far."""
+        columns, rows = self._grid.columns[events["x"]], self._grid.rows[events["y"]]
+        seen = (columns != NOWHERE) & (rows != NOWHERE)
+        planes = events["p"] * np.uint32(self._shape[1] * self._shape[2])
+        cells = (rows + columns + planes)[seen].astype(np.int32)
+        self._library.events_push(self._handle, cells.ctypes.data, len(cells))
+        return self.read()
+
+    def step(self) -> NDArray[np.float32]:
+        """Close the open bin and begin the next; the closed one's logits [K]."""
+        logits = self.read()
+        self._library.events_step(self._handle)
+        return logits
+
+    def read(self) -> NDArray[np.float32]:
+        """The logits [K] if the open bin closed now."""
+        self._library.events_read(self._handle, self._reads)
+        return self._logits.copy()

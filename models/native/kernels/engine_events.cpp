@@ -1,0 +1,308 @@
+// Event by event: one stream's network, kept as it would be if the open bin closed now.
+//
+// An event that lights a cell of the input changes the sums of the outputs it reaches; where a sum, and with it a spike,
+// is another, that goes on to the next layer, and nothing else is computed. A sum that changes is taken anew over its
+// inputs, in the order of the engine's scatter, so that after any number of events every layer holds the bits of a step
+// on the bin so far. Closing the bin leaks every memory once, and the next bin begins with what is still shown.
+//
+// Layers are those of the engine's plan, with neurons of the kind PACED, maximum pools and shortcuts before the neurons.
+#include "engine_inputs.h"
+#include "engine_scatter.h"
+
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+struct Map {  // a buffer's values, and its pixels that are another than before the last pass
+    std::vector<char> data;
+    std::vector<uint8_t> marked;  // [H W]
+    std::vector<int32_t> changed;
+    void mark(int64_t pixel) {
+        if (!marked[pixel]) marked[pixel] = 1, changed.push_back(int32_t(pixel));
+    }
+    void clear() {
+        for (const int32_t pixel : changed) marked[pixel] = 0;
+        changed.clear();
+    }
+};
+
+struct Live {  // a layer's sums; its outputs to take anew
+    std::vector<float> sums;  // [H W C]
+    std::vector<uint8_t> marked;
+    std::vector<int32_t> dirty;
+    void mark(int64_t pixel) {
+        if (!marked[pixel]) marked[pixel] = 1, dirty.push_back(int32_t(pixel));
+    }
+    void mark_all() {
+        for (size_t pixel = 0; pixel < marked.size(); ++pixel) mark(int64_t(pixel));
+    }
+};
+
+struct Events {
+    std::vector<Buffer> buffers;
+    std::vector<Layer> layers;
+    Readout readout;
+    std::vector<Map> maps;
+    std::vector<Live> live;
+    std::vector<float> memory;     // membranes, at the begin of the open bin
+    std::vector<uint16_t> since;   // [2 H W], bins since each cell's last event, up to the bin before
+    std::vector<uint8_t> open;     // [2 H W], whether one came in the open bin
+    std::vector<uint16_t> index;   // scratch: non-zero channels
+    int64_t shown;                 // bins that an input shows
+
+    uint8_t* input() { return reinterpret_cast<uint8_t*>(maps[0].data.data()); }
+    int64_t pixels() const { return buffers[0].height * buffers[0].width; }
+};
+
+// Outputs of a window of `kernel` inputs at every `stride` that see the input at (y, x).
+template <typename F>
+void reached_by(const Layer& layer, int64_t kernel, int64_t stride, int64_t pad, int64_t y, int64_t x, const F& f) {
+    const int64_t top = std::max<int64_t>(0, ceil_div(y + pad - kernel + 1, stride)), bottom = std::min(layer.height - 1, (y + pad) / stride);
+    const int64_t left = std::max<int64_t>(0, ceil_div(x + pad - kernel + 1, stride)), right = std::min(layer.width - 1, (x + pad) / stride);
+    for (int64_t row = top; row <= bottom; ++row)
+        for (int64_t column = left; column <= right; ++column) f(row * layer.width + column);
+}
+
+void spread(Events& e, Live& live, const Layer& layer, int64_t buffer, int64_t kernel, int64_t stride, int64_t pad) {
+    const int64_t width = e.buffers[buffer].width;
+    for (const int32_t pixel : e.maps[buffer].changed)
+        reached_by(layer, kernel, stride, pad, pixel / width, pixel % width, [&](int64_t output) { live.mark(output); });
+}
+
+// What the changes of a layer's inputs reach.
+void spread(Events& e, size_t number) {
+    const Layer& layer = e.layers[number];
+    Live& live = e.live[number];
+    if (layer.pool) return spread(e, live, layer, layer.main.buffer, layer.pool == 3 ? 2 : 3, 2, layer.pool == 3 ? 0 : 1);
+    for (const Convolution* conv : {&layer.main, &layer.side})
+        if (conv->buffer >= 0) spread(e, live, layer, conv->buffer, conv->kernel, conv->stride, conv->pad);
+    if (layer.before.buffer >= 0) spread(e, live, layer, layer.before.buffer, 1, layer.before.stride, 0);
+}
+
+// One output's sums of a chunk of CH channels: rows of taps, then columns, then channels, as a scatter adds them.
+template <int CH, typename T>
+void convolve_pixel(const T* data, const Buffer& b, const Convolution& conv, const float* weight, int64_t row, int64_t column, uint16_t* index,
+                    float* sums) {
+    constexpr int V = CH / LANES;
+    Floats sum[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) sum[v] = load(sums + v * LANES);
+    const int64_t kernel = conv.kernel, taps = kernel * kernel;
+    for (int64_t tap = 0; tap < taps; ++tap) {
+        const int64_t y = row * conv.stride - conv.pad + tap / kernel, x = column * conv.stride - conv.pad + tap % kernel;
+        if (y < 0 || y >= b.height || x < 0 || x >= b.width) continue;
+        const T* pixel = data + (y * b.width + x) * b.channels;
+        const int64_t n = list_pixel(pixel, b.channels, index) - index;
+        for (int64_t i = 0; i < n; ++i) {
+            const float* w = weight + (index[i] * taps + tap) * CH;
+            const Floats factor = all(float(pixel[index[i]]));
+#pragma GCC unroll 8
+            for (int v = 0; v < V; ++v) sum[v] = fma_(factor, load(w + v * LANES), sum[v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) store(sums + v * LANES, sum[v]);
+}
+
+void pool_pixel(const float* data, const Buffer& b, int64_t kind, int64_t row, int64_t column, float* sums) {
+    const int64_t pad = kind == 3 ? 0 : 1;
+    bool first = true;
+    for (int64_t y = std::max<int64_t>(0, 2 * row - pad); y < std::min(b.height, 2 * row + 2); ++y)
+        for (int64_t x = std::max<int64_t>(0, 2 * column - pad); x < std::min(b.width, 2 * column + 2); ++x, first = false) {
+            const float* from = data + (y * b.width + x) * b.channels;
+            for (int64_t c = 0; c < b.channels; ++c) sums[c] = first || from[c] > sums[c] ? from[c] : sums[c];
+        }
+}
+
+void add_shortcut(Events& e, const Layer& layer, int64_t row, int64_t column, float* sums) {
+    const Shortcut& shortcut = layer.before;
+    const Buffer& b = e.buffers[shortcut.buffer];
+    typed(b, e.maps[shortcut.buffer].data.data(), [&](const auto* data) {
+        const auto* from = data + (row * shortcut.stride * b.width + column * shortcut.stride) * b.channels;
+        for (int64_t c = 0; c < shortcut.channels; ++c) {
+            const float value = float(from[c]);
+            sums[shortcut.first + c] += shortcut.scale ? value * shortcut.scale[shortcut.first + c] : value;
+        }
+    });
+}
+
+void sum_pixel(Events& e, const Layer& layer, int64_t pixel, float* sums) {
+    const int64_t row = pixel / layer.width, column = pixel % layer.width;
+    if (layer.pool) {
+        const auto* data = reinterpret_cast<const float*>(e.maps[layer.main.buffer].data.data());
+        pool_pixel(data, e.buffers[layer.main.buffer], layer.pool, row, column, sums);
+    } else {
+        memcpy(sums, layer.bias, layer.channels * 4);
+        for (const Convolution* conv : {&layer.main, &layer.side}) {
+            if (conv->buffer < 0) continue;
+            const Buffer& b = e.buffers[conv->buffer];
+            const int64_t size = layer.chunk * b.channels * conv->kernel * conv->kernel;  // weights of a chunk
+            typed(b, e.maps[conv->buffer].data.data(), [&](const auto* data) {
+                const auto convolve = layer.chunk == 32 ? convolve_pixel<32, std::decay_t<decltype(*data)>> : convolve_pixel<16, std::decay_t<decltype(*data)>>;
+                for (int64_t first = 0; first < layer.channels; first += layer.chunk)
+                    convolve(data, b, *conv, conv->by_channel + first / layer.chunk * size, row, column, e.index.data(), sums + first);
+            });
+        }
+    }
+    if (layer.before.buffer >= 0) add_shortcut(e, layer, row, column, sums);
+}
+
+// Whether the spikes at a pixel are others than before.
+bool fire_pixel(Events& e, const Layer& layer, int64_t pixel, const float* sums) {
+    const float* w = e.memory.data() + layer.state + pixel * layer.channels;
+    auto* out = reinterpret_cast<uint8_t*>(e.maps[layer.spikes].data.data()) + pixel * layer.channels;
+    const Floats limit = all(float(layer.limit)), gain = all(float(layer.gain));
+    bool other = false;
+    for (int64_t c = 0; c < layer.channels; c += LANES) {
+        const Floats u = load(w + c) + load(sums + c) * gain;
+        uint8_t spikes[LANES];
+        store_bytes(spikes, (layer.inclusive ? u >= limit : u > limit) & 1);
+        if (memcmp(out + c, spikes, LANES)) memcpy(out + c, spikes, LANES), other = true;
+    }
+    return other;
+}
+
+// Carry changes through all layers; `leaked`: memories are others, so every neuron may fire otherwise.
+void pass(Events& e, bool leaked) {
+    float sums[1024];
+    for (size_t number = 0; number < e.layers.size(); ++number) {
+        const Layer& layer = e.layers[number];
+        Live& live = e.live[number];
+        spread(e, number);
+        for (const int32_t pixel : live.dirty) {
+            float* held = live.sums.data() + int64_t(pixel) * layer.channels;
+            live.marked[pixel] = 0;
+            sum_pixel(e, layer, pixel, sums);
+            if (!memcmp(held, sums, layer.channels * 4)) continue;
+            memcpy(held, sums, layer.channels * 4);
+            if (layer.current >= 0) {
+                memcpy(e.maps[layer.current].data.data() + int64_t(pixel) * layer.channels * 4, sums, layer.channels * 4);
+                e.maps[layer.current].mark(pixel);
+            }
+            if (layer.neuron && !leaked && fire_pixel(e, layer, pixel, held)) e.maps[layer.spikes].mark(pixel);
+        }
+        live.dirty.clear();
+        if (layer.neuron && leaked)
+            for (int64_t pixel = 0; pixel < layer.height * layer.width; ++pixel)
+                if (fire_pixel(e, layer, pixel, live.sums.data() + pixel * layer.channels)) e.maps[layer.spikes].mark(pixel);
+    }
+    for (Map& map : e.maps) map.clear();
+}
+
+// The memories after the open bin, as `fire_paced` leaves them.
+void leak(Events& e) {
+    for (size_t number = 0; number < e.layers.size(); ++number) {
+        const Layer& layer = e.layers[number];
+        if (!layer.neuron) continue;
+        const Floats keep = all(float(layer.beta)), back = all(float(layer.theta)), charge = all(float(layer.charge)), gain = all(float(layer.gain));
+        const auto* spikes = reinterpret_cast<const uint8_t*>(e.maps[layer.spikes].data.data());
+        float* w = e.memory.data() + layer.state;
+        const float* sums = e.live[number].sums.data();
+        for (int64_t i = 0; i < layer.height * layer.width * layer.channels; i += LANES) {
+            const Floats fired = load_bytes(spikes + i);
+            store(w + i, keep * load(w + i) + (charge * (load(sums + i) * gain) - fired * back));
+        }
+    }
+}
+
+void light(Events& e, int64_t cell, uint8_t on) {
+    const int64_t pixels = e.pixels();
+    uint8_t& value = e.input()[cell % pixels * e.buffers[0].channels + cell / pixels];
+    if (value == on) return;
+    value = on;
+    e.maps[0].mark(cell % pixels);
+}
+
+// The next bin begins: what came in the last `shown` bins is lit, this one's events to come.
+void turn_page(Events& e) {
+    for (size_t cell = 0; cell < e.since.size(); ++cell) {
+        e.since[cell] = e.open[cell] ? 0 : uint16_t(std::min<int64_t>(e.since[cell] + 1, e.shown));
+        e.open[cell] = 0;
+        light(e, int64_t(cell), e.since[cell] + 1 < e.shown);
+    }
+}
+
+void read_out(const Events& e, float* logits) {
+    const Readout& r = e.readout;
+    const Buffer& b = e.buffers[r.buffer];
+    const auto* spikes = reinterpret_cast<const uint8_t*>(e.maps[r.buffer].data.data());
+    int32_t sums[1024] = {};
+    float out[1024];
+    for (int64_t p = 0; p < b.height * b.width; ++p)
+        for (int64_t c = 0; c < b.channels; ++c) sums[c] += spikes[p * b.channels + c];
+    memcpy(out, r.bias, r.padded * 4);
+    for (int64_t c = 0; c < b.channels; ++c) {
+        if (!sums[c]) continue;
+        const Floats mean = all(float(sums[c]) / float(b.height * b.width));
+        for (int64_t k = 0; k < r.padded; k += LANES) store(out + k, fma_(mean, load(r.weight + c * r.padded + k), load(out + k)));
+    }
+    memcpy(logits, out, r.classes * 4);
+}
+
+}  // namespace
+
+extern "C" {
+
+void* events_plan(const Buffer* buffers, int64_t buffer_count, const Layer* layers, int64_t layer_count, const Readout* readout, int64_t state_size,
+                  int64_t shown) {
+    auto* e = new Events;
+    e->buffers.assign(buffers, buffers + buffer_count);
+    e->layers.assign(layers, layers + layer_count);
+    e->readout = *readout, e->shown = shown;
+    e->maps.resize(buffer_count), e->live.resize(layer_count), e->memory.resize(state_size);
+    int64_t widest = 0;
+    for (int64_t i = 0; i < buffer_count; ++i) {
+        const Buffer& b = buffers[i];
+        e->maps[i].data.resize(b.height * b.width * b.channels * (b.is_float ? 4 : 1) + 64);
+        e->maps[i].marked.resize(b.height * b.width);
+        widest = std::max(widest, b.channels);
+    }
+    for (int64_t i = 0; i < layer_count; ++i) {
+        const int64_t pixels = layers[i].height * layers[i].width;
+        e->live[i].sums.resize(pixels * layers[i].channels), e->live[i].marked.resize(pixels);
+    }
+    e->since.resize(buffers[0].channels * e->pixels()), e->open.resize(e->since.size()), e->index.resize(widest + 64);
+    return e;
+}
+
+void events_free(void* events) { delete static_cast<Events*>(events); }
+
+// Go on from memories, and from what the bins before and the open one held.
+void events_load(void* events, const float* memory, const uint16_t* since, const uint8_t* open) {
+    auto& e = *static_cast<Events*>(events);
+    memcpy(e.memory.data(), memory, e.memory.size() * 4);
+    memcpy(e.since.data(), since, e.since.size() * 2);
+    memcpy(e.open.data(), open, e.open.size());
+    for (size_t cell = 0; cell < e.since.size(); ++cell) light(e, int64_t(cell), e.open[cell] || e.since[cell] + 1 < e.shown);
+    for (Live& live : e.live) live.mark_all();
+    pass(e, true);
+}
+
+void events_save(const void* events, float* memory, uint16_t* since, uint8_t* open) {
+    const auto& e = *static_cast<const Events*>(events);
+    memcpy(memory, e.memory.data(), e.memory.size() * 4);
+    memcpy(since, e.since.data(), e.since.size() * 2);
+    memcpy(open, e.open.data(), e.open.size());
+}
+
+// Events at these cells, channel-major; how many pixels of the input changed.
+int64_t events_push(void* events, const int32_t* cells, int64_t count) {
+    auto& e = *static_cast<Events*>(events);
+    for (int64_t i = 0; i < count; ++i) e.open[cells[i]] = 1, light(e, cells[i], 1);
+    const auto changed = int64_t(e.maps[0].changed.size());
+    if (changed) pass(e, false);
+    return changed;
+}
+
+// Close the open bin and begin the next.
+void events_step(void* events) {
+    auto& e = *static_cast<Events*>(events);
+    leak(e);
+    turn_page(e);
+    pass(e, true);
+}
+
+// The logits [K] of a step on the open bin so far.
+void events_read(const void* events, float* logits) { read_out(*static_cast<const Events*>(events), logits); }
+}
