@@ -53,6 +53,14 @@ def _table(n: int, crop: int, target: int) -> NDArray[np.uint32]:
     return np.where(kept, position * target // crop, NOWHERE).astype(np.uint32)
 
 
+def cells_of(events: Events, grid: Grid) -> NDArray[np.int32]:
+    """Where the events land in [2, H, W] laid out flat, channel 0 OFF; those beside the grid are left out."""
+    columns, rows = grid.columns[events["x"]], grid.rows[events["y"]]
+    seen = (columns != NOWHERE) & (rows != NOWHERE)
+    planes = events["p"] * np.uint32(grid.height * grid.width)
+    return (planes + rows + columns)[seen].astype(np.int32)
+
+
 def bin_events(
     events: Events,
     start_us: int,

@@ -13,9 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.binning import NOWHERE, grid_for
-from encoders.events import Events, SensorSize
-from models.contract import Contract
 from models.engine.engine import MEMBRANES, Engine
 from models.engine.plan import KINDS, Plan
 from models.engine.structs import NativeBuffer, NativeLayer
@@ -48,17 +45,16 @@ def why_not_by_events(plan: Plan) -> str:
 class EventEngine:
     """One stream, event by event, on the weights of an engine at a shorter bin. Used from one thread at a time.
 
-    `contract` is that of the bin: what an input shows and the size it has. Raises ValueError for a network that is not
-    stepped so.
+    An input shows what came in `shown` bins, the open one among them (`Contract.shown_bins`). Raises ValueError for a
+    network that is not stepped so.
     """
 
-    def __init__(self, engine: Engine, contract: Contract, sensor: SensorSize) -> None:
+    def __init__(self, engine: Engine, shown: int) -> None:
         plan = engine.plan
         if reason := why_not_by_events(plan):
             raise ValueError(reason)
         self._engine, self._library = engine, engine.library  # the weights lie in the engine's plan
-        self._grid = grid_for(sensor, (contract.height, contract.width))
-        self._shape, self._shown = contract.shape, contract.shown_bins
+        self._shape, self._shown = plan.shape, shown
         buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
         layers = (NativeLayer * len(plan.layers))(*plan.layers)
         sizes = ctypes.addressof(plan.readout), plan.state_size, self._shown
@@ -90,12 +86,13 @@ class EventEngine:
         self._library.events_save(self._handle, *(part.ctypes.data for part in moment))
         return moment
 
-    def push(self, events: Events) -> NDArray[np.float32]:
-        """Events of the open bin, one or several; the logits [K] of a step on the bin so far."""
-        columns, rows = self._grid.columns[events["x"]], self._grid.rows[events["y"]]
-        seen = (columns != NOWHERE) & (rows != NOWHERE)
-        planes = events["p"] * np.uint32(self._shape[1] * self._shape[2])
-        cells = (rows + columns + planes)[seen].astype(np.int32)
+    def push(self, cells: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Events of the open bin, one or several, by their cells (encoders.binning.cells_of); the logits [K] of a step
+        on the bin so far. Raises ValueError for a cell that the input does not have.
+        """
+        cells = np.ascontiguousarray(cells, np.int32)
+        if len(cells) and not 0 <= cells.min() <= cells.max() < np.prod(self._shape):
+            raise ValueError(f"cells must lie in 0 to {np.prod(self._shape) - 1}")
         self._library.events_push(self._handle, cells.ctypes.data, len(cells))
         return self.read()
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from encoders.binning import bin_events, grid_for
+from encoders.binning import bin_events, cells_of, grid_for
 from encoders.events import Events, EventsError, SensorSize, empty_events, make_events
 
 SENSOR = SensorSize(17, 9)
@@ -120,6 +120,17 @@ def test_wrong_arguments() -> None:
         bin_events(events, 0, 0, 1, SENSOR)
     with pytest.raises(EventsError, match="buffer"):
         bin_events(events, 0, 10, 1, SENSOR, out=np.zeros((1, 2, 9, 18), np.uint8))
+
+
+def test_cells_are_those_that_bins_light() -> None:
+    random, sensor, size = np.random.default_rng(3), SensorSize(34, 13), (6, 8)
+    t = np.arange(60)
+    events = make_events(t, random.integers(0, 34, 60), random.integers(0, 13, 60), random.random(60) < 0.5)
+    lit = np.zeros(2 * 6 * 8, np.uint8)
+    cells = cells_of(events, grid_for(sensor, size))
+    lit[cells] = 1
+    np.testing.assert_array_equal(lit.reshape(2, 6, 8), bin_events(events, 0, 60, 1, sensor, size)[0])
+    assert 0 < len(cells) < 60, "some lie beside what the network sees"
 
 
 def test_tables_are_shared_and_read_only() -> None:

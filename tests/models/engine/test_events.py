@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoders.binning import cells_of, grid_for
 from encoders.dvs import DvsEncoder, StreamBinner
 from encoders.events import Events, SensorSize, make_events
 from models.contract import Contract
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())
 
 SENSOR, BIN_US, BINS = SensorSize(17, 13), 2000, 12
 CONTRACT = Contract("events", 2, 13, 17, 4, "binary", 17, 13, 10_000, shortest_bin_us=1000).at(BIN_US / 1000)
+GRID = grid_for(SENSOR, (13, 17))
 CONFIGS = [
     ResNetConfig("ms", (1, 1), (16, 32), "small", "max", classes=7),
     ResNetConfig("ms", (2, 1), (8, 16), "small", "none", shortcut="pad", downsample="max", classes=3),
@@ -56,11 +58,11 @@ def shown(events: Events) -> torch.Tensor:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.block} {c.pool} {c.shortcut} {c.downsample}")
 def test_every_moment_is_a_step_on_the_bin_so_far(config: ResNetConfig) -> None:
     engine, events = engine_of(config), recording()
-    live, state, lit = EventEngine(engine, CONTRACT, SENSOR), engine.initial_state(), 0
+    live, state, lit = EventEngine(engine, CONTRACT.shown_bins), engine.initial_state(), 0
     for number, part in enumerate(bins_of(events)):
         begin = events[: np.searchsorted(events["t"], number * BIN_US)]
         for n in range(len(part)):
-            logits = live.push(part[n : n + 1])
+            logits = live.push(cells_of(part[n : n + 1], GRID))
             so_far = shown(np.concatenate([begin, part[: n + 1]]))
             expected = engine.run(so_far[number : number + 1], state).logits[0, 0]
             np.testing.assert_array_equal(logits, expected.numpy())
@@ -77,11 +79,11 @@ def test_every_moment_is_a_step_on_the_bin_so_far(config: ResNetConfig) -> None:
 @settings(max_examples=10, deadline=None)
 def test_packets_of_any_size_and_a_moment_taken_elsewhere_change_no_bit(cuts: list[int], at: int) -> None:
     engine, events = engine_of(CONFIGS[0]), recording(1)
-    live, other = (EventEngine(engine, CONTRACT, SENSOR) for _ in range(2))
+    live, other = (EventEngine(engine, CONTRACT.shown_bins) for _ in range(2))
     expected = engine.run(shown(events)).logits[:, 0].numpy()
     for number, part in enumerate(bins_of(events)):
         for piece in np.split(part, sorted(min(cut, len(part)) for cut in cuts)):
-            live.push(piece)
+            live.push(cells_of(piece, GRID))
             if number == at:
                 other.load(live.save())
                 np.testing.assert_array_equal(other.read(), live.read())
@@ -91,9 +93,9 @@ def test_packets_of_any_size_and_a_moment_taken_elsewhere_change_no_bit(cuts: li
 
 def test_what_was_shown_goes_out_in_time_though_nothing_comes() -> None:
     engine = engine_of(CONFIGS[0])
-    live, blank = (EventEngine(engine, CONTRACT, SENSOR) for _ in range(2))
-    blank.push(recording()[:0])
-    live.push(make_events(np.zeros(200), recording()["x"], recording()["y"], recording()["p"]))
+    live, blank = (EventEngine(engine, CONTRACT.shown_bins) for _ in range(2))
+    blank.push(np.empty(0, np.int32))
+    live.push(cells_of(recording(), GRID))
     assert not np.array_equal(live.read(), blank.read())
     for _ in range(CONTRACT.shown_bins):
         live.step()
@@ -102,24 +104,17 @@ def test_what_was_shown_goes_out_in_time_though_nothing_comes() -> None:
     assert (live.save().since == CONTRACT.shown_bins).all()
 
 
-def test_events_beside_what_the_network_sees_are_none() -> None:
-    sensor = SensorSize(34, 13)  # of which it sees the middle
-    live = EventEngine(engine_of(CONFIGS[0]), CONTRACT, sensor)
-    before = live.read()
-    np.testing.assert_array_equal(live.push(make_events([0, 1], [0, 33], [3, 3], [1, 0])), before)
-    assert not live.save().open.any()
-    live.push(make_events([2], [17], [3], [1]))
-    assert live.save().open.sum() == 1
-
-
 def test_networks_that_are_not_stepped_so_and_foreign_moments_are_refused() -> None:
     trained = Engine(lively(CONFIGS[0]), 13, 17)
     with pytest.raises(ValueError, match="at a shorter bin"):
-        EventEngine(trained, CONTRACT, SENSOR)
+        EventEngine(trained, 1)
     for config in (replace(CONFIGS[0], block="sew"), replace(CONFIGS[0], pool="avg")):
         with pytest.raises(ValueError, match="MS and plain blocks"):
-            EventEngine(engine_of(config), CONTRACT, SENSOR)
-    live = EventEngine(engine_of(CONFIGS[0]), CONTRACT, SENSOR)
+            EventEngine(engine_of(config), 5)
+    live = EventEngine(engine_of(CONFIGS[0]), CONTRACT.shown_bins)
+    for cells in ([-1], [0, 2 * 13 * 17]):
+        with pytest.raises(ValueError, match="cells must lie in 0 to 441"):
+            live.push(np.array(cells, np.int32))
     moment = live.save()
     for wrong in (
         moment._replace(membranes=moment.membranes[1:]),

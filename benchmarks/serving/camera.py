@@ -1,0 +1,170 @@
+"""From an event to the decision it is part of: a camera on the network, the service, and a viewer of its answers.
+
+    python -m benchmarks.serving.camera --seconds 20
+    python -m benchmarks.serving.camera --bin-ms 1 --rate 2e6
+
+Three processes on one machine and one clock. The camera sends a digit on paper (640 x 480, drawn by code) and as much
+sensor noise as makes up the rate, in datagrams of `--packet-ms`, each when its last event has happened. The service
+filters, finds the drawing, bins and steps the digit model; the viewer follows over a WebSocket. An event's latency is
+the arrival of the answer of its own bin less its time; events are spread evenly over a bin.
+"""
+
+import argparse
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.common import report
+from benchmarks.serving.clients import free_port, spikesight
+from encoders.emulator.noise import with_noise
+from encoders.emulator.pixels import Emulator
+from encoders.emulator.sheets import draw_sheet, frames
+from encoders.events import Events, SensorSize
+from encoders.packets import pack
+from models.classifier import Classifier, binner_for, bins_of, sight_for
+from models.shipped import find
+from service.client import Client, Prediction
+
+SENSOR = SensorSize(640, 480)
+LOOP_US = 1_000_000
+WARM_S = 3.0  # before anything is counted: the drawing is found, caches are warm
+Floats = NDArray[np.float64]
+
+
+def scene(rate_hz: float, seed: int) -> Events:
+    """One second of a drawn 3 on paper and noise, together `rate_hz` events."""
+    random = np.random.default_rng(seed)
+    digit = np.zeros((28, 28), np.uint8)
+    for row, left, right in ((5, 8, 19), (13, 11, 19), (21, 8, 19)):
+        digit[row : row + 2, left:right] = 255
+    digit[5:23, 18:20] = 255
+    sheet, camera = draw_sheet(digit, SENSOR, random), Emulator(SENSOR, seed=seed)
+    drawn = np.concatenate([camera.push(frame, t_us) for t_us, frame in frames(sheet, LOOP_US / 1e6 + 0.1, random)])
+    drawn = drawn[drawn["t"] < LOOP_US]
+    missing = max(0.0, rate_hz - len(drawn)) / (SENSOR.width * SENSOR.height)
+    return with_noise(drawn, SENSOR, missing, random=random)
+
+
+def packets(events: Events, packet_us: int) -> list[Events]:
+    """The second in packets."""
+    return np.split(events, np.searchsorted(events["t"], np.arange(packet_us, LOOP_US, packet_us)))
+
+
+def send(port: int, rate_hz: float, seconds: float, packet_us: int) -> None:
+    """Be the camera: datagrams to a port, events' times on the machine's clock."""
+    made, target = packets(scene(rate_hz, seed=1), packet_us), ("127.0.0.1", port)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        begin_us = time.monotonic_ns() // 1000 + 100_000
+        for number in range(round(seconds * 1e6 / packet_us)):
+            second, place = divmod(number, len(made))
+            part = made[place].copy()
+            part["t"] += begin_us + second * LOOP_US
+            due_us = begin_us + (number + 1) * packet_us
+            time.sleep(max(0.0, due_us / 1e6 - time.monotonic()))
+            for piece in np.array_split(part, -(-len(part) // 4000)):  # a datagram holds 64 kB
+                sock.sendto(pack(piece, "t64"), target)
+
+
+class Seen(NamedTuple):
+    """One answer as the viewer met it, in milliseconds."""
+
+    after: float  # the bin's end
+    queue: float
+    step: float
+
+
+def followed(client: Client, seconds: float) -> Iterator[Seen]:
+    """The answers of the service's camera, after WARM_S, for so long."""
+    begin = time.monotonic() + WARM_S
+    with client.stream(source="0") as stream:
+        for message in stream.receive(10.0):
+            now = time.monotonic()
+            if now > begin + seconds:
+                return
+            if isinstance(message, Prediction) and now > begin:
+                yield Seen(now * 1e3 - message.end_us / 1e3, message.queue_ms, message.step_ms)
+
+
+def front_ms(classifier: Classifier, rate_hz: float, packet_us: int) -> Floats:
+    """Filtering, finding the drawing and binning of each packet of the second scene: the same work, alone."""
+    sight = sight_for(classifier.contract, SENSOR)
+    binner, spent = binner_for(classifier.contract, sight.size), list[float]()
+    for part in packets(scene(rate_hz, seed=1), packet_us):
+        begin = time.perf_counter()
+        bins_of(part, sight, binner)
+        spent.append((time.perf_counter() - begin) * 1e3)
+    return np.array(spent[len(spent) // 2 :])
+
+
+def measure(args: argparse.Namespace) -> tuple[list[Seen], str]:
+    """Answers, and what the service says of its camera."""
+    port = free_port()
+    source = f"udp://127.0.0.1:{port}?format=t64&size={SENSOR}"
+    served = spikesight(find("nmnist"), "--camera", source, "--bin-ms", f"{args.bin_ms:g}")
+    words = ["--send", str(port), "--rate", str(args.rate), "--seconds", str(args.seconds + WARM_S + 2)]
+    command = [sys.executable, "-m", "benchmarks.serving.camera", *words, "--packet-ms", str(args.packet_ms)]
+    camera = subprocess.Popen(command)
+    try:
+        client = Client(f"http://127.0.0.1:{served.port}")
+        seen = list(followed(client, args.seconds))
+        (body,) = client.cameras()
+        said = f"{body.n_events:,} events read, {body.n_dropped:,} dropped, {served.cpu_s():.1f} s of CPU"
+    finally:
+        camera.kill()
+        camera.wait()
+        served.stop()
+    return seen, said
+
+
+def tell(seen: list[Seen], front: Floats, bin_ms: float, rate_hz: float, packet_ms: float) -> None:
+    """Print and keep where the time of an event goes."""
+    after, queue, step = (np.array(part) for part in zip(*seen))
+    within = np.linspace(0, bin_ms, 101)  # the place of an event in its bin, from its end
+    whole = (after[:, None] + within).ravel()
+    rest = after - queue - step - np.median(front) - packet_ms / 2
+    parts = {
+        "its bin": within,
+        "the camera's packet": np.linspace(0, packet_ms, 101),
+        "filter, window, bins": front,
+        "queue": queue,
+        "network": step,
+        "network sockets, JSON, threads": rest,
+        "event to decision": whole,
+    }
+    report.table("network camera", "an event waits for", "bin, ms", "Mev/s", "mean, ms", "p50, ms", "p95, ms")
+    print(f"{len(seen)} answers at bins of {bin_ms:g} ms, {rate_hz / 1e6:g} Mev/s, packets of {packet_ms:g} ms")
+    for name, values in parts.items():
+        mean, half, most = float(values.mean()), *(float(np.quantile(values, q)) for q in (0.5, 0.95))
+        report.row(name, bin_ms, rate_hz / 1e6, mean, half, most)
+        print(f"{name:32} mean {mean:6.2f}   p50 {half:6.2f}   p95 {most:6.2f} ms")
+
+
+def main() -> None:
+    """Measure and tell, or be the camera."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=float, default=1e6, metavar="HZ", help="events a second")
+    parser.add_argument("--bin-ms", type=float, default=2.0)
+    parser.add_argument("--packet-ms", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--send", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    report.option(parser)
+    args = parser.parse_args()
+    if args.send:
+        send(args.send, args.rate, args.seconds, round(args.packet_ms * 1000))
+        return
+    classifier = Classifier.load(find("nmnist")).at(args.bin_ms)
+    front = front_ms(classifier, args.rate, round(args.packet_ms * 1000))
+    seen, said = measure(args)
+    tell(seen, front, args.bin_ms, args.rate, args.packet_ms)
+    print(said)
+    report.write("camera", args.json)
+
+
+if __name__ == "__main__":
+    main()

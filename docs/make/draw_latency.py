@@ -1,0 +1,52 @@
+"""Draw docs/pictures/latency.png: where each millisecond between an event and its decision goes, as measured by
+`python -m benchmarks.serving.camera`.
+
+python docs/make/draw_latency.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+DOCS = Path(__file__).resolve().parent.parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
+COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#999999")  # Okabe and Ito
+WHOLE = "event to decision"
+
+
+def measured() -> tuple[str, dict[str, Any]]:
+    """The processor, and the table of the newest run."""
+    files = [json.loads(path.read_text()) for path in RESULTS.glob("camera-*.json")]
+    found = [(file["processor"], table) for file in files for table in file["tables"]]
+    return max(found, key=lambda run: run[1]["date"])
+
+
+def draw(processor: str, table: dict[str, Any], path: Path) -> None:
+    """A bar of the parts' means, and marks at the median and the 95th percentile of the whole."""
+    rows = {name: dict(zip(table["columns"][1:], values)) for name, *values in table["rows"]}
+    whole = rows.pop(WHOLE)
+    figure, axes = plt.subplots(figsize=(9, 2.6), layout="constrained")
+    begin = 0.0
+    for (name, row), colour in zip(rows.items(), COLOURS, strict=True):
+        mean = row["mean, ms"]
+        axes.barh(0, mean, left=begin, color=colour, label=f"{name}: {mean:.2f} ms")
+        begin += mean
+    for quantile in ("p50", "p95"):
+        at = whole[f"{quantile}, ms"]
+        axes.axvline(at, color="black", linestyle="--" if quantile == "p95" else ":")
+        axes.text(at, 0.48, f" {quantile} {at:.1f} ms", va="top")
+    axes.set(yticks=[], xlabel="milliseconds after an event (mean of each part)", xlim=(0, 1.15 * whole["p95, ms"]))
+    axes.set_title(
+        f"{whole['Mev/s']:g} million events a second, steps of {whole['bin, ms']:g} ms, {processor}", loc="left"
+    )
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    draw(*measured(), DOCS / "pictures" / "latency.png")
