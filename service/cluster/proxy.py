@@ -43,6 +43,7 @@ POLL_S = 0.5
 FORWARDED = (b"content-type", b"inference-header-content-length", b"range", b"if-none-match", b"accept")
 RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow", "etag", "content-range")
 BUSY = {"Retry-After": "1"}
+NOBODY = "no replica of the service is there: try again in a moment"
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class Proxy:
                 return answer.response()
             busy = answer.response()
             tried.add(replica)
-        return busy or refuse(503, "no replica of the service is there: try again in a moment", BUSY)
+        return busy or refuse(503, NOBODY, BUSY)
 
     async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """One replica's answer. Raises ConnectionError when it is lost before the answer is complete."""
@@ -198,7 +199,7 @@ class Proxy:
         if replica is None:
             self._holders.pop(key, None)
             if wish.start:
-                return refuse(503, "no replica of the service is there: try again in a moment", BUSY)
+                return refuse(503, NOBODY, BUSY)
             return refuse(400, "unknown sequence: begin it with sequence_start")
         self._holders[key] = replica.identity
         self._holders.move_to_end(key)
@@ -225,22 +226,33 @@ class Proxy:
         good = len(self.replicas) > 0 and not self.draining
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    async def everywhere(self, path: str) -> list[bytes]:
-        """Every replica's answer to a GET; those that fail are left out."""
+    async def everywhere(self, method: str, path: str, body: bytes = b"") -> list[Answer]:
+        """Every replica's answer; those that are lost are left out."""
         answers = await asyncio.gather(
-            *(self.once(replica, "GET", path, {}, b"") for replica in self.replicas.all()), return_exceptions=True
+            *(self.once(replica, method, path, {}, body) for replica in self.replicas.all()), return_exceptions=True
         )
-        return [answer.body for answer in answers if isinstance(answer, Answer) and answer.status == 200]
+        return [answer for answer in answers if isinstance(answer, Answer)]
+
+    async def said(self, path: str) -> list[bytes]:
+        """What the replicas say there."""
+        return [answer.body for answer in await self.everywhere("GET", path) if answer.status == 200]
+
+    async def load(self, request: Request) -> Response:
+        """Every replica loads a model anew: the first that refuses is the answer. One that is lost starts with it."""
+        answers = await self.everywhere("POST", target(request.scope), await request.body())
+        if not answers:
+            return refuse(503, NOBODY, BUSY)
+        return max(answers, key=lambda answer: answer.status).response()
 
     async def all_metrics(self, _: Request) -> Response:
         """The proxy's metrics, and the sums of the replicas'."""
         self.metrics.replicas.set(len(self.replicas))
-        text = generate_latest(self.metrics.registry) + summed_metrics(await self.everywhere("/metrics"))
+        text = generate_latest(self.metrics.registry) + summed_metrics(await self.said("/metrics"))
         return Response(text, media_type=CONTENT_TYPE)
 
     async def statistics(self, request: Request) -> Response:
         """Statistics of the Open Inference Protocol, summed over the replicas."""
-        bodies = [json.loads(body) for body in await self.everywhere(target(request.scope))]
+        bodies = [json.loads(body) for body in await self.said(target(request.scope))]
         if not bodies:
             return await self.forward(request)
         return JSONResponse(summed(bodies))
@@ -297,6 +309,7 @@ def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Star
             Route("/v2/health/live", proxy.live),
             Route("/v2/health/ready", proxy.ready),
             Route("/metrics", proxy.all_metrics),
+            Route("/v2/repository/models/{name}/load", proxy.load, methods=["POST"]),
             Route("/v2/models/stats", proxy.statistics),
             Route("/v2/models/{name}/stats", proxy.statistics),
             WebSocketRoute("/v1/stream", proxy.stream),

@@ -32,6 +32,7 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 OPEN_PREFIXES = ("/health/", "/v2/health/")  # answered without a token
 GUARDED_PREFIXES = ("/v1/", "/v2", "/metrics", "/openapi.json", "/docs")  # everything else is the page's own files
+FOR_OPERATORS = "/v2/repository/models/"  # changes what everybody is served
 WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
 MAX_CLIENTS = 4096  # addresses whose rate is remembered
@@ -215,6 +216,8 @@ class Gate:
             return Refusal(
                 401, "a valid token is needed: send Authorization: Bearer TOKEN", ((b"www-authenticate", b"Bearer"),)
             )
+        if path.startswith(FOR_OPERATORS) and self.token is None:
+            return Refusal(403, "models are loaded again only by who has the service's token: set SPIKESIGHT_TOKEN")
         client = scope["client"][0] if scope.get("client") else ""
         if not open_path and not self.rate.allows(client):
             return Refusal(429, "too many requests: slow down", ((b"retry-after", b"1"),))

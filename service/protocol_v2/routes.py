@@ -1,5 +1,6 @@
 """Open Inference Protocol v2 over HTTP, as Triton's clients speak it: its routes."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.http.bodies import Body, LiveBody, ReadyBody
+from service.http.errors import ServiceError
 from service.protocol_v2.bodies import (
     INFER_REQUEST,
     AllStatisticsBody,
@@ -39,6 +41,7 @@ def router(runtime: Runtime) -> APIRouter:
     """All routes of the protocol."""
     routes = APIRouter(tags=["open inference protocol v2"])
     add_server(routes, runtime)
+    add_repository(routes, runtime)
     add_models(routes, runtime)
     add_infer(routes, runtime)
     return routes
@@ -66,14 +69,39 @@ def add_server(routes: APIRouter, runtime: Runtime) -> None:
         good = runtime.ready and not runtime.draining
         return JSONResponse({"ready": good}, 200 if good else 503)
 
+    @routes.get("/v2/models/stats", summary="Statistics of all models", response_model=AllStatisticsBody)
+    async def all_stats() -> dict[str, Any]:
+        return {"model_stats": [found.statistics.body(name) for name, found in endpoints(runtime).items()]}
+
+
+def add_repository(routes: APIRouter, runtime: Runtime) -> None:
+    """Which models there are, and one of them read from its folder anew."""
+
     @routes.post("/v2/repository/index", summary="All models", response_model=list[IndexEntry])
     async def index() -> list[dict[str, str]]:
         names = endpoints(runtime)
         return [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in names]
 
-    @routes.get("/v2/models/stats", summary="Statistics of all models", response_model=AllStatisticsBody)
-    async def all_stats() -> dict[str, Any]:
-        return {"model_stats": [found.statistics.body(name) for name, found in endpoints(runtime).items()]}
+    sentences = {
+        200: "done: what begins now is answered by the new one",
+        400: "parameters were sent",
+        403: "the service has no token, so it cannot tell who may do this",
+        404: "no such model",
+        409: "what lies in the folder cannot be loaded; the model stays as it was",
+        503: "models are being loaded already",
+    }
+
+    @routes.post(
+        "/v2/repository/models/{name}/load",
+        summary="Load a model's folder anew; running streams and requests finish on the old weights",
+        response_class=Response,
+        responses={code: {"description": text} for code, text in sentences.items()},
+    )
+    async def load(name: Name, request: Request) -> Response:
+        if (await request.body()).translate(None, b" \t\r\n") not in (b"", b"{}"):
+            raise ServiceError(400, "loading takes no parameters: a model is what lies in its folder")
+        await asyncio.to_thread(runtime.registry.load_again, endpoint(runtime, name, None).model.name)
+        return Response()
 
 
 def add_models(routes: APIRouter, runtime: Runtime) -> None:

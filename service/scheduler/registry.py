@@ -13,7 +13,7 @@ from models.classifier import Classifier
 from models.contract import CheckpointError
 from models.shipped import find, names, shipped
 from service.http.bodies import ModelBody, ModelsBody
-from service.http.errors import ServiceError, Stopped
+from service.http.errors import Overloaded, ServiceError, Stopped
 from service.http.logs import event
 from service.http.metrics import Metrics
 from service.scheduler.scheduler import Scheduler
@@ -34,6 +34,13 @@ class WrongBin(ServiceError):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(400, sentence)
+
+
+class NotLoaded(ServiceError):
+    """There is no folder to load the model from, or none that can be loaded; the one that is served stays."""
+
+    def __init__(self) -> None:
+        super().__init__(409, "the model could not be loaded again and stays as it was: the service's log says why")
 
 
 class Model:
@@ -134,6 +141,8 @@ class Registry:
         self._settings, self._metrics, self._mailbox = settings, metrics, mailbox
         self._models: dict[str, Model] = {}
         self._held: dict[str, Model] = {}  # of lessons: found by name, listed nowhere
+        self._folders: dict[str, Path] = {}  # of models that came from disk
+        self._loading = threading.Lock()
 
     def load(self) -> None:
         """Load every model of the settings from disk, warm it up and start it. Raises CheckpointError; slow.
@@ -143,37 +152,63 @@ class Registry:
         wanted = self._settings.models or tuple(shipped())
         if not wanted:
             raise CheckpointError("no model to serve: name a folder with --model FOLDER (train one with train-dvs)")
-        fresh: dict[str, Model] = {}
         taught = saved(self._settings.save_to)
         folders = [find(name) for name in wanted] + taught
-        for n, (folder, name) in enumerate(zip(folders, names(folders)), 1):
-            begin = time.monotonic()
-            try:
-                classifier = Classifier.load(folder)
-            except CheckpointError as error:
-                if folder not in taught:
-                    raise
-                event("a saved model is left out", logging.WARNING, model=name, reason=str(error))
-                continue
-            classifier.name = name
-            model = Model(classifier, self._settings, self._metrics, self._mailbox)
-            model.warm_up()
-            fresh[model.name] = model
-            took = round(time.monotonic() - begin, 1)
-            event("model ready", model=name, of=f"{n}/{len(folders)}", seconds=took, runs_on=classifier.runs_on)
-            if classifier.slow:
-                event(SLOW, logging.WARNING, model=name, mend="spikesight doctor")
-        for model in fresh.values():
-            model.scheduler.start()
-        old, self._models = self._models, fresh
-        for model in old.values():
-            model.retire()
+        with self._loading:
+            fresh: dict[str, Model] = {}
+            for n, (folder, name) in enumerate(zip(folders, names(folders)), 1):
+                try:
+                    fresh[name] = self._from_disk(folder, name, f"{n}/{len(folders)}")
+                except CheckpointError as error:
+                    if folder not in taught:
+                        raise
+                    event("a saved model is left out", logging.WARNING, model=name, reason=str(error))
+            for model in fresh.values():
+                model.scheduler.start()
+            old, self._models = self._models, fresh
+            for model in old.values():
+                model.retire()
         event("models loaded", models=",".join(fresh))
 
-    def serve(self, classifier: Classifier) -> Model:
-        """Add one classifier that is already in memory, in place of one of its name."""
+    def load_again(self, name: str) -> None:
+        """Put what lies in a listed model's folder now in its place: what runs finishes on the old one.
+
+        Slow. Raises UnknownModel; NotLoaded, and then nothing has changed; Overloaded while models are being loaded.
+        """
+        if not self._loading.acquire(blocking=False):
+            raise Overloaded
+        try:
+            if name not in self._models:
+                raise UnknownModel
+            if name not in self._folders:
+                raise CheckpointError("it was never on disk")
+            self._replace(self._models, self._from_disk(self._folders[name], name))
+        except CheckpointError as error:
+            event("model not loaded again", logging.WARNING, model=name, reason=str(error))
+            raise NotLoaded from None
+        finally:
+            self._loading.release()
+
+    def _from_disk(self, folder: Path, name: str, of: str = "1/1") -> Model:
+        """A model, warmed up. Raises CheckpointError."""
+        begin = time.monotonic()
+        classifier = Classifier.load(folder)
+        classifier.name = name
         model = Model(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
+        self._folders[name] = folder
+        took = round(time.monotonic() - begin, 1)
+        event("model ready", model=name, of=of, seconds=took, runs_on=classifier.runs_on)
+        if classifier.slow:
+            event(SLOW, logging.WARNING, model=name, mend="spikesight doctor")
+        return model
+
+    def serve(self, classifier: Classifier, folder: Path | None = None) -> Model:
+        """Add one classifier that is already in memory, in place of one of its name; `folder` is where it lies."""
+        model = Model(classifier, self._settings, self._metrics, self._mailbox)
+        model.warm_up()
+        if folder is not None:
+            self._folders[model.name] = folder
         self._replace(self._models, model)
         return model
 

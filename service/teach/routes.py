@@ -205,7 +205,7 @@ async def save(lessons: Lessons, lesson: LiveLesson, name: str) -> None:
         if name not in taken and len(saved(folder)) >= MAX_SAVED:
             raise LessonError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
         write(folder / name, head.network, head.card)
-        registry.serve(Classifier.load(folder / name))
+        registry.serve(Classifier.load(folder / name), folder / name)
 
     await lessons.run(keep)
     lesson.saved = name

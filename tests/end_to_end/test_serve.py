@@ -1,4 +1,4 @@
-"""`spikesight serve` as people start it: reload, logs, and an orderly end."""
+"""`spikesight serve` as people start it: models loaded again, logs, and an orderly end."""
 
 import json
 import signal
@@ -6,13 +6,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from encoders.events import SensorSize
 from models.checkpoint import save
 from service.client import ClientError
-from tests.support.inputs.samples import picture
-from tests.support.models import tiny
+from tests.support.inputs.samples import picture, some_events
+from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.serving.http import TOKEN
 from tests.support.serving.servers import Served
+from tests.support.serving.streams import SENSOR, STREAM, predictions
 from tests.support.waiting import until
 
 
@@ -26,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def served(folder: Path) -> Iterator[Served]:
-    served = Served("--model", str(folder), "--log-format", "json")
+    served = Served("--model", str(folder), "--log-format", "json", SPIKESIGHT_TOKEN=TOKEN)
     yield served
     if served.process.poll() is None:
         served.process.kill()
@@ -83,6 +87,56 @@ def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
     assert "models not reloaded" in events
     request = next(entry for entry in logs if entry["event"] == "request")
     assert {"time", "level", "method", "route", "status", "ms", "client"} <= set(request)
+
+
+def test_triton_s_client_loads_a_model_while_streams_go_on(served: Served, folder: Path) -> None:
+    http = pytest.importorskip("tritonclient.http", reason="needs tritonclient: pip install 'spikesight[dev]'")
+    from tritonclient.utils import InferenceServerException
+
+    sensor = SensorSize(EVENT_CONTRACT.sensor_width, EVENT_CONTRACT.sensor_height)
+    packets = np.array_split(some_events(4000, span_us=1_000_000), 40)
+    answers = {
+        seed: [step.logits for step in tiny(seed=seed).predict_events(np.concatenate(packets), sensor)][:-1]
+        for seed in (5, 6)
+    }
+    triton = http.InferenceServerClient(served.url.removeprefix("http://"))
+    mine = {"headers": {"Authorization": f"Bearer {TOKEN}"}}
+
+    def keep(seed: int) -> None:
+        made = tiny(seed=seed)
+        save(folder, made.network, made.card)
+
+    keep(5)
+    triton.load_model("tiny", **mine)
+    with served.client.stream(**STREAM) as running:
+        for packet in packets[:20]:
+            running.send_events(packet)
+        got = predictions(running, 30)
+        keep(6)
+        triton.load_model("tiny.steps", **mine)  # either name of the protocol means the one model
+        with served.client.stream(**STREAM) as fresh:
+            for packet in packets:
+                fresh.send_events(packet)
+            assert [step.logits and tuple(step.logits) for step in predictions(fresh, len(answers[6]))] == answers[6]
+        for packet in packets[20:]:
+            running.send_events(packet)
+        got += predictions(running, len(answers[5]) - len(got))
+    assert [step.logits and tuple(step.logits) for step in got] == answers[5]
+
+    (folder / "config.json").write_text("{")
+    with pytest.raises(InferenceServerException, match="stays as it was"):
+        triton.load_model("tiny", **mine)
+    for refused in (
+        lambda: triton.load_model("none", **mine),
+        lambda: triton.load_model("tiny", config="{}", **mine),
+        lambda: triton.load_model("tiny"),
+    ):
+        with pytest.raises(InferenceServerException, match=r"GET /v1/models|no parameters|a valid token"):
+            refused()
+    with served.client.stream(**SENSOR) as still:
+        assert still.ready["model"] == "tiny"
+    keep(6)
+    triton.close()
 
 
 def test_ctrl_c_leaves_no_child(served: Served) -> None:

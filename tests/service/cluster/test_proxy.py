@@ -4,12 +4,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from starlette.applications import Starlette
 
 from encoders.events import SensorSize
+from models.checkpoint import save
 from service.api import create_app
 from service.client import Client, ClientError
 from service.cluster.failover import asks_snapshot
@@ -68,7 +70,7 @@ class Behind:
 
 def replica(**changes: object) -> Behind:
     wanted = Settings(**{"max_batch": 8, "token": INNER, "snapshot_key": KEY, **changes})  # type: ignore[arg-type]
-    return Behind(create_app(wanted, (tiny(),)), wanted)
+    return Behind(create_app(wanted, () if wanted.models else (tiny(),)), wanted)
 
 
 @contextmanager
@@ -198,6 +200,26 @@ def test_a_stream_moves_with_its_membranes(packets_before: int) -> None:
     assert [p.step for p in got] == list(range(1, len(got) + 1))
     assert [tuple(p.logits or ()) for p in got] == [p.logits for p in expected[:-1]]
     assert not any(p.reset for p in got)
+
+
+def test_every_replica_loads_a_model_again(tmp_path: Path) -> None:
+    folder, load = tmp_path / "tiny", "/v2/repository/models/tiny/load"
+
+    def keep(seed: int) -> None:
+        made = tiny(seed=seed)
+        save(folder, made.network, made.card)
+
+    keep(0)
+    behind = [replica(models=(str(folder),)) for _ in range(2)]
+    with proxied(*behind) as (client, _):
+        keep(5)
+        client._ask("POST", load)
+        logits = {Client(one.url, INNER).predict(picture(), logits=True).logits for one in behind}
+        assert logits == {tiny(seed=5).predict_image(picture()).logits}
+        (folder / "config.json").write_text("{")
+        with pytest.raises(ClientError) as caught:
+            client._ask("POST", load)
+        assert caught.value.status == 409
 
 
 def test_a_stream_of_frames_is_closed_clearly() -> None:

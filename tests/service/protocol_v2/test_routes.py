@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from service.api import create_app
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
+from tests.support.serving.http import TOKEN
 from tests.support.serving.servers import settings
 
 SHAPE = [EVENT_CONTRACT.channels, EVENT_CONTRACT.height, EVENT_CONTRACT.width]
@@ -372,6 +373,19 @@ def test_statistics_add_up() -> None:
     assert counts["fail"] == 1
     assert stats["last_inference"] > 1e12
     assert [entry["name"] for entry in everything] == ["tiny", "tiny.steps"]
+
+
+def test_models_are_loaded_again_only_where_they_lie_on_disk_and_with_a_token(client: TestClient) -> None:
+    load = "/v2/repository/models/tiny/load"
+    assert client.post(load).status_code == 403  # without a token nobody can be told from the operator
+    with TestClient(create_app(settings(token=TOKEN), (tiny(),))) as guarded:
+        mine = {"Authorization": f"Bearer {TOKEN}"}
+        assert guarded.post(load, headers=mine).status_code == 409  # given in memory
+        assert guarded.post(load, headers=mine, content=b'{"parameters": {"config": ""}}').status_code == 400
+        assert guarded.post(load.replace("tiny", "none"), headers=mine).status_code == 404
+        with guarded.app.state.runtime.registry._loading:  # type: ignore[attr-defined]
+            assert guarded.post(load, headers=mine).status_code == 503
+        assert guarded.post(load).status_code == 401
 
 
 def test_compressed_bodies_get_415(client: TestClient) -> None:
