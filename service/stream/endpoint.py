@@ -13,12 +13,13 @@ from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
 from service.http.logs import event
 from service.http.shares import address_of
 from service.runtime import Runtime
-from service.scheduler.registry import UnknownModel, WrongBin
+from service.scheduler.registry import Model, UnknownModel, WrongBin
 from service.settings import Settings
 from service.stream.cameras import Camera, Cameras, UnknownCamera
 from service.stream.lesson import LessonStream
 from service.stream.live import Live
 from service.stream.messages import Ended, Hello, fault, ready_text
+from service.teach.lesson import LiveLesson
 from service.teach.lessons import Lessons
 
 CLOSE_S = 2.0  # what a client gets to read why its stream is closed
@@ -52,18 +53,14 @@ async def close(socket: WebSocket, end: Ended) -> None:
 async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
     """Hello, then the stream itself. Raises Ended."""
     hello = await greeting(socket, runtime.settings)
+    camera = None if hello.source is None else camera_of(cameras, hello.source)
     if hello.lesson is not None:
-        live = lesson_stream(socket, runtime, cameras, lessons, hello)
-    elif hello.source is not None:
-        await relay(socket, cameras, hello)
+        live = LessonStream(socket, runtime, lesson_of(lessons, hello.lesson), hello, camera)
+    elif camera is not None and hello.model is None:
+        await relay(socket, camera, hello)
         return
     else:
-        try:
-            live = Live(socket, runtime, runtime.registry.get(hello.model, hello.bin_ms), hello)
-        except UnknownModel:
-            raise Ended(1008, "no model of that name") from None
-        except WrongBin as error:
-            raise Ended(1008, str(error)) from None
+        live = Live(socket, runtime, model_of(runtime, hello), hello, camera)
     name, begin = live.model.counted_as, time.monotonic()
     gauge = runtime.metrics.sessions.labels(name)
     gauge.inc()
@@ -76,19 +73,22 @@ async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras, lesson
         event("stream closed", model=name, steps=live.job.steps, seconds=round(time.monotonic() - begin, 1))
 
 
-def lesson_stream(
-    socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons, hello: Hello
-) -> LessonStream:
-    """A stream that shows to a lesson, of the client or of a camera of the service. Raises Ended."""
+def model_of(runtime: Runtime, hello: Hello) -> Model:
+    """Raises Ended."""
     try:
-        lesson = lessons.get(hello.lesson or "")
+        return runtime.registry.get(hello.model, hello.bin_ms)
+    except UnknownModel:
+        raise Ended(1008, "no model of that name") from None
+    except WrongBin as error:
+        raise Ended(1008, str(error)) from None
+
+
+def lesson_of(lessons: Lessons, identity: str) -> LiveLesson:
+    """Raises Ended."""
+    try:
+        return lessons.get(identity)
     except ServiceError as error:
         raise Ended(1008, str(error)) from None
-    camera = None if hello.source is None else camera_of(cameras, hello.source)
-    if camera is not None:
-        size = camera.source.size
-        hello = hello.model_copy(update={"width": size.width, "height": size.height})
-    return LessonStream(socket, runtime, lesson, hello, camera)
 
 
 def camera_of(cameras: Cameras, name: str) -> Camera:
@@ -99,9 +99,8 @@ def camera_of(cameras: Cameras, name: str) -> Camera:
         raise Ended(1008, "no camera of that name") from None
 
 
-async def relay(socket: WebSocket, cameras: Cameras, hello: Hello) -> None:
-    """A camera of the service: its predictions until it ends or the client leaves. Raises Ended."""
-    camera = camera_of(cameras, hello.source or "")
+async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
+    """What the default model says of a camera, shared by all who follow, until it ends or they leave. Raises Ended."""
     await socket.send_text(ready_text(camera.model()))
     with camera.viewing() as viewer:
         leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected

@@ -1,9 +1,6 @@
 """A lesson's stream: its inputs are shown to the lesson while a class is named, and its model is always the newest."""
 
 import time
-from collections.abc import Coroutine
-from itertools import count
-from typing import Any
 
 from fastapi import WebSocket
 from pydantic import ValidationError
@@ -13,7 +10,7 @@ from service.http.errors import ServiceError
 from service.runtime import Runtime
 from service.stream.cameras import Camera
 from service.stream.live import Live
-from service.stream.messages import Ended, Frame, Hello, ShowMessage, Ticket, error_text
+from service.stream.messages import Ended, Hello, ShowMessage, error_text
 from service.stream.protocol import Batch, Outgoing
 from service.teach.bodies import LessonBody
 from service.teach.lesson import LiveLesson, WindowCutter, moves
@@ -26,8 +23,8 @@ class LessonStream(Live):
     def __init__(
         self, socket: WebSocket, runtime: Runtime, lesson: LiveLesson, hello: Hello, camera: Camera | None = None
     ) -> None:
-        super().__init__(socket, runtime, lesson.model, hello)
-        self.lesson, self.camera = lesson, camera
+        super().__init__(socket, runtime, lesson.model, hello, camera)
+        self.lesson = lesson
         self.label: str | None = None  # of what is being shown
         self._piece = ""
         self._cutter = WindowCutter()
@@ -45,29 +42,6 @@ class LessonStream(Live):
         """The answer to hello, and what happened while nobody listened."""
         super().greet()
         self.follow(self.lesson.body())
-
-    def ends(self) -> list[Coroutine[Any, Any, None]]:
-        """What goes on until the stream is over."""
-        return super().ends() if self.camera is None else [*super().ends(), self.look(self.camera)]
-
-    async def look(self, camera: Camera) -> None:
-        """A camera's packets in place of a client's. Raises Ended when it has ended."""
-        with camera.listening() as packets:
-            for seq in count(1):
-                packet = await packets.next(0.5)
-                self.heard = time.monotonic()
-                if packet is None and packets.ended:
-                    raise Ended(1001, "the camera has ended")
-                if packet is not None:
-                    async with self.turn:
-                        for batch in self.core.events(packet, Ticket(seq, time.time() * 1e3)):
-                            await self.submit(batch)
-
-    async def take(self, frame: Frame) -> None:
-        """A client's packet. Raises Ended 1003 where a camera gives them."""
-        if self.camera is not None:
-            raise Ended(1003, "a camera's stream takes no packets")
-        await super().take(frame)
 
     def follow(self, body: LessonBody | None) -> None:
         """The lesson has changed, or is over."""

@@ -1,8 +1,9 @@
-"""A client's stream on its socket: the core's messages read and written, its inputs given to the scheduler."""
+"""A stream on a client's socket: its messages, or a camera's events, are given to the scheduler; answers go back."""
 
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable
+from itertools import count
 from typing import Any
 
 from fastapi import WebSocket
@@ -13,18 +14,29 @@ from service.http.errors import Stopped
 from service.http.gate import TokenBucket
 from service.runtime import Runtime
 from service.scheduler.registry import Model
-from service.stream.messages import Ended, Frame, Hello, PacketError, error_text
+from service.stream.cameras import Camera
+from service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text
 from service.stream.outbox import Outbox, end_all
 from service.stream.protocol import Batch, Outgoing, StreamCore, slow
 from service.upload.decode import DecodeError
 
 
 class Live:
-    """A stream's two ends: a reader that turns messages into inputs, and a writer of answers."""
+    """A stream's two ends: a reader that turns messages into inputs, and a writer of answers.
 
-    def __init__(self, socket: WebSocket, runtime: Runtime, model: Model, hello: Hello) -> None:
-        self.socket, self.runtime, self.model = socket, runtime, model
+    With a camera of the service its events take the place of the client's. Raises Ended 1008.
+    """
+
+    def __init__(
+        self, socket: WebSocket, runtime: Runtime, model: Model, hello: Hello, camera: Camera | None = None
+    ) -> None:
+        self.socket, self.runtime, self.model, self.camera = socket, runtime, model, camera
         self.settings = runtime.settings
+        if camera is not None:
+            if model.classifier.contract.kind != "events":
+                raise Ended(1008, "this model takes images, and a camera of the service gives events")
+            size = camera.source.size
+            hello = hello.model_copy(update={"width": size.width, "height": size.height})
         self.core = StreamCore(model, hello, self.settings.max_pending, self.settings.max_pixels)
         self.bucket = TokenBucket.full(self.settings.messages_per_s, time.monotonic())
         self.outbox = Outbox(socket, self.core.sent, self.settings.max_unread)
@@ -54,6 +66,8 @@ class Live:
     def ends(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on until the stream is over."""
         ends: list[Coroutine[Any, Any, None]] = [self.read_all(), self.outbox.write(), self.watch(), self.reading()]
+        if self.camera is not None:
+            ends.append(self.look(self.camera))
         if self.core.hello.live and self.core.session.binner is not None:
             ends.append(self.tick(self.core.session.binner.encoder.bin_us / 1e6))
         return ends
@@ -84,13 +98,28 @@ class Live:
                 else:
                     await self.control(message.get("text") or "")
 
+    async def look(self, camera: Camera) -> None:
+        """A camera's packets in place of a client's. Raises Ended when it has ended."""
+        with camera.listening() as packets:
+            for seq in count(1):
+                packet = await packets.next(0.5)
+                self.heard = time.monotonic()
+                if packet is None and packets.ended:
+                    raise Ended(1001, "the camera has ended")
+                if packet is not None:
+                    async with self.turn:
+                        for batch in self.core.events(packet, Ticket(seq, time.time() * 1e3)):
+                            await self.submit(batch)
+
     async def control(self, text: str) -> None:
         """Follow a text message."""
         if self.core.control(text):
             await self.snapshot()
 
     async def take(self, frame: Frame) -> None:
-        """One frame or packet: its inputs to the scheduler, or what is wrong with it."""
+        """One frame or packet: its inputs to the scheduler, or what is wrong with it. Raises Ended 1003."""
+        if self.camera is not None:
+            raise Ended(1003, "a camera's stream takes no packets")
         batches, threaded = self.core.batches(frame), slow(frame)
         try:
             more = True

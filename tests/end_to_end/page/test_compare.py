@@ -217,3 +217,18 @@ def test_a_model_that_is_gone_says_so_in_its_column(visit: Visitor, digit: Path)
     drop(seen, digit, "image/png")
     seen.until(lambda: answers(seen).get("ANN") == "busy", "the server's own sentence")
     seen.until(lambda: answers(seen)["Direct SNN"] == "3", "the others answer")
+
+
+def test_a_camera_of_the_server_through_two_models(visit: Visitor, tmp_path: Path) -> None:
+    path = nmnist_file(tmp_path / "three.bin", "digit-3")
+    served = serve("nmnist", "--model", "motions", "--camera", f"file:{path}?loop=1")
+    try:
+        seen = comparing(visit(served.url))
+        seen.click("Watch file:three.bin")
+        words = {name: seen.page.get_by_label(f"events: {name}").locator("strong") for name in ("nmnist", "motions")}
+        seen.until(lambda: words["nmnist"].inner_text() == "3", "the digit model reads it")
+        seen.until(lambda: words["motions"].inner_text() not in ("", "–", "3"), "and the other model says its own word")
+        seen.until(lambda: seen.lit("events") > 4, "an event picture")
+        assert seen.errors == []
+    finally:
+        served.stop()

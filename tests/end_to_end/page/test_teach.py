@@ -10,7 +10,18 @@ import pytest
 from encoders.events import SensorSize, make_events
 from encoders.recordings.files import write_recording
 from models.classifier import Classifier
-from tests.support.browsers.chromium import FAKE_CAMERA, Nearby, Visit, Visitor, drop, mjpeg, needs_chromium, violations
+from tests.support.browsers.chromium import (
+    FAKE_CAMERA,
+    Nearby,
+    Visit,
+    Visitor,
+    drop,
+    has_models,
+    mjpeg,
+    needs_chromium,
+    nmnist_file,
+    violations,
+)
 from tests.support.inputs.things import clip
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
@@ -224,3 +235,22 @@ def test_axe_finds_nothing_and_screens_are_filled(visit: Visitor, school: Nearby
     seen.until(lambda: page.locator("#classes li").count() == 2, "answers")
     seen.click("Pause")
     check()
+
+
+def test_a_camera_of_the_server_is_taught(visit: Visitor, tmp_path: Path) -> None:
+    cameras = tuple(f"file:{nmnist_file(tmp_path / f'{name}.bin', name)}?loop=1" for name in ("digit-3", "digit-7"))
+    served = Nearby("nmnist", cameras=cameras)
+    try:
+        seen = has_models(visit(served.url))
+        seen.click("Teach")
+        for number, source in ((1, "digit-3"), (2, "digit-7")):
+            name(seen, number, source)
+            seen.click(f"Watch file:{source}.bin")
+            seen.until(lambda: seen.page.locator("#link-text").inner_text() == "live", "a stream")
+            show(seen, number)
+        seen.until(lambda: seen.page.locator("#label").inner_text() == "digit-7", "it is recognised")
+        seen.click("Watch file:digit-3.bin")
+        seen.until(lambda: seen.page.locator("#label").inner_text() == "digit-3", "and so is the other one")
+        assert seen.errors == []
+    finally:
+        served.stop()

@@ -23,6 +23,7 @@ from service.sinks.webhook import Webhook
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
+from tests.support.serving.streams import predictions
 from tests.support.waiting import until
 
 
@@ -135,6 +136,24 @@ def test_a_stream_may_follow_a_camera(port: int, name: str) -> None:
             if len(messages) == 8:
                 break
     assert {type(message) for message in messages} == {Prediction, Picture}
+
+
+def test_a_camera_is_read_by_any_model_on_a_stream_of_its_own() -> None:
+    models = (tiny(), tiny(name="other", seed=5), tiny(IMAGE_CONTRACT, "still"))
+    app = create_app(settings(), models, (source(100_000),))
+    with running(app) as port:
+        client = Client(f"http://127.0.0.1:{port}")
+        with client.stream(source="0", model="other", logits=True) as stream:
+            assert stream.ready["model"] == "other"
+            found = predictions(stream, 8)
+            assert [one.step for one in found] == list(range(1, 9)), "its own membranes, from its first event on"
+            assert all(one.logits and one.n_events for one in found)
+            stream.send_events(make_events([], [], [], []))
+            with pytest.raises(ClientError) as caught:
+                predictions(stream, 10_000)
+            assert caught.value.status == 1003
+        with pytest.raises(ClientError, match="takes images"):
+            client.stream(source="0", model="still")
 
 
 @pytest.mark.attack("WebSocket", "a source that the service did not open", "1008")

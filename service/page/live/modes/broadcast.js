@@ -9,8 +9,8 @@ const AFTER_FAILURE_MS = 2000;
 
 /** A stream of one event model into its column. */
 export class Streaming {
-  /** seen(picture) gets the events of the stream that is asked to show them. */
-  constructor(column, { token, size, seen, opened }) {
+  /** look: the size of what is sent, or a camera of the server; seen(picture) gets the events of the stream that is asked to show them. */
+  constructor(column, { token, look, seen, opened }) {
     this.column = column;
     this.stream = new Stream({
       state: (state, detail) => this.state(state, detail),
@@ -20,7 +20,7 @@ export class Streaming {
       picture: seen ?? (() => {}),
       bad: (text) => column.say(text),
     });
-    this.stream.open({ model: column.model.name, token: token || undefined, ...size, picture: Boolean(seen), smoothing: 0 });
+    this.stream.open({ model: column.model.name, token: token || undefined, ...look, picture: Boolean(seen), smoothing: 0 });
   }
 
   state(state, { reason, code, attempt } = {}) {

@@ -13,13 +13,12 @@ const WALK_MS = 400; // a step of "Play": 2.5 a second
 const DRAW_MS = 200; // words that change faster cannot be read
 const SPEAK_MS = 2000;
 const ORDER = ["direct", "converted", "ann"];
-const IMAGES_ONLY = "Takes pictures, and this is a recording of events. Show it a picture, or start the camera.";
-const SHARED = "A camera of the server is read by one model for all viewers. Play a recording or start your own camera to compare.";
+const IMAGES_ONLY = "Takes pictures, and these are events. Show it a picture, or start the camera.";
 
 const takesEvents = ({ contract }) => contract.kind === "events";
 
-/** Whether the source is a recording: pictures can be made into events, but not the other way. */
-const ofEvents = () => state.source === "sample" || (state.source === "file" && state.input && !state.input.type.startsWith("image/"));
+/** Whether the source gives events: pictures can be made into events, but not the other way. */
+const ofEvents = () => ["sample", "server"].includes(state.source) || (state.source === "file" && state.input && !state.input.type.startsWith("image/"));
 
 export class Compare {
   /** events: the EventView; stop() ends the source; opened() is called when a stream is ready. */
@@ -111,15 +110,11 @@ export class Compare {
     this.again = () => this.open({ width, height, source });
     const frames = state.framed();
     const takes = ({ model }) => takesEvents(model);
-    if (source) {
-      for (const column of this.columns) column.say(SHARED);
-      return;
-    }
     const streaming = this.columns.filter(takes), others = this.columns.filter((column) => !takes(column));
     this.events.resize(width, height);
     this.streams = streaming.map((column, i) => new Streaming(column, {
       token: state.token(),
-      size: { width, height },
+      look: source ? { source, live: true } : { width, height },
       seen: i === 0 ? (picture) => state.paused || this.events.add(picture) : null,
       opened: () => { pill("live"); this.opened(); },
     }));

@@ -64,7 +64,8 @@ export class Single extends OneStream {
   open({ width, height, source }) {
     this.connection.opened();
     this.events.resize(width, height);
-    this.stream.open({ model: $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(source && { source }) });
+    const shared = source && state.chosenModel() === state.models[0]; // the default model reads the camera for all viewers
+    this.stream.open({ model: shared ? null : $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(source && { source, live: true }) });
   }
 
   begin(message) {
