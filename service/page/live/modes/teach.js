@@ -24,7 +24,6 @@ export class Teach extends OneStream {
       state: (status, detail) => this.changed(status, detail),
       ready: (message) => this.begin(message),
       prediction: (message) => this.prediction(message),
-      answered: () => {},
       lesson: (body) => this.told(body),
       picture: (picture) => state.paused || this.events.add(picture),
       bad: (text) => this.failed(text),

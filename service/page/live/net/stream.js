@@ -1,100 +1,168 @@
-// One WebSocket stream: hello, at most one message in flight, newest wins, reconnects by itself.
+// A live stream of the service: this one file is its client for browsers, with types and without imports.
+//
+// Hello, at most one message in flight, newest wins, reconnects by itself. docs/service/http.md has the protocol.
 
-import { message, parsePicture } from "../../shared/sources/wire.js";
+/** What a message holds: an encoded picture (JPEG, PNG, WebP), or t64 events. */
+export const KIND = Object.freeze({ image: 0, t64: 1 });
 
+/**
+ * @typedef {{ type: "ready", model: string, labels: string[], layers: string[], raster_rows: number, raster_layers?: number[],
+ *   step_us: number, steps: number, ann_macs: number }} Ready
+ * @typedef {{ type: "prediction", seq: number, t: number, step: number, start_us: number, end_us: number, label: string,
+ *   index: number, probabilities: number[], confidence: number, known: number | null, committed: string | null,
+ *   set: string[] | null, risk: number | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],
+ *   synops: number, total_spikes: number, total_synops: number, raster: string, queue_ms: number, step_ms: number,
+ *   dropped: number, reset: boolean, logits?: number[], window?: [number, number, number] | null }} Prediction
+ * @typedef {{ type: "ack" | "error", seq: number, t?: number, dropped?: number, error?: string }} Ack
+ * @typedef {{ seq: number, step: number, width: number, height: number, n: number, pairs: Uint16Array }} Picture
+ *   of the latest n events: pairs of x and y, the polarity in y's top bit
+ * @typedef {{ model?: string | null, token?: string, width?: number, height?: number, bin_ms?: number, picture?: boolean,
+ *   logits?: boolean, smoothing?: number, margin?: number, error_rate?: number, mode?: "complete" | "freshest",
+ *   live?: boolean, source?: string, raw?: boolean, window?: [number, number, number] | null, restore?: string,
+ *   lesson?: string }} Hello
+ *   width and height are those of the frames or of the sensor; source is a camera of the service, which needs neither
+ * @typedef {"connecting" | "live" | "busy" | "retrying" | "refused"} State
+ * @typedef {{ code?: number, reason?: string, wasReady?: boolean, attempt?: number }} Why
+ * @typedef {object} Handlers  every one may be left out
+ * @property {(state: State, why: Why) => void} [state]
+ * @property {(ready: Ready) => void} [ready]  the model's labels and more, at each connection
+ * @property {(prediction: Prediction) => void} [prediction]  one step; `steady` is the label to show
+ * @property {(message: Prediction | Ack) => void} [answered]  any answer to a message
+ * @property {(picture: Picture) => void} [picture]
+ * @property {(sentence: string) => void} [bad]  a message was not understood
+ * @property {(body: any) => void} [lesson]  of a lesson's stream
+ */
+
+const HEADER_BYTES = 16;
 const MAX_BUFFERED = 256 * 1024;
 const ANSWER_TIMEOUT_MS = 5000;
 const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
+const FOR_GOOD = [1002, 1003, 1007, 1008, 1009]; // a rule was broken: it would be broken again
 
 export class Stream {
-  /** handlers: state(name, detail), ready(message), prediction(message), answered(message), picture(picture), bad(text); of a lesson also lesson(body) */
-  constructor(handlers) {
+  /**
+   * @param {Handlers} handlers
+   * @param {string | URL} service  its address; without, the service that this file came from
+   */
+  constructor(handlers, service = new URL("/", import.meta.url)) {
     this.handlers = handlers;
+    this.service = service;
+    /** @type {WebSocket | null} */
     this.socket = null;
+    /** @type {Hello | null} */
     this.hello = null;
-    this.dropped = 0;
-    this.refusals = 0;
+    /** @type {{ seq: number, sent: number } | null} */
+    this.inFlight = null;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    this.ready = false;
+    this.attempt = this.seq = 0;
+    this.dropped = 0; // messages of the caller that found no place
   }
 
+  /** Connect, and again whenever the connection is lost. @param {Hello} hello */
   open(hello) {
     this.close();
-    this.hello = { type: "hello", protocol: 1, ...hello };
-    this.attempt = 0;
-    this.refusals = 0;
-    this.seq = 0;
-    this.dropped = 0;
+    this.hello = hello;
+    this.attempt = this.seq = this.dropped = 0;
     this.connect();
   }
 
   connect() {
-    this.handlers.state(this.attempt ? "retrying" : "connecting");
-    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/stream`);
+    this.handlers.state?.(this.attempt ? "retrying" : "connecting", {});
+    const address = new URL("/v1/stream", this.service);
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     this.ready = false;
     this.inFlight = null;
-    socket.onopen = () => socket.send(JSON.stringify(this.hello));
+    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", protocol: 1, ...this.hello }));
     socket.onmessage = (event) => socket === this.socket && this.receive(event.data);
     socket.onclose = (event) => socket === this.socket && this.closed(event);
   }
 
+  /** @param {string | ArrayBuffer} data */
   receive(data) {
-    if (typeof data !== "string") return this.handlers.picture(parsePicture(data));
+    if (typeof data !== "string") return this.handlers.picture?.(parsePicture(data));
     const text = JSON.parse(data);
     if (text.type === "ready") {
       this.ready = true;
       this.attempt = 0;
-      this.handlers.state("live");
-      this.handlers.ready(text);
-      return undefined;
+      this.handlers.state?.("live", {});
+      return this.handlers.ready?.(text);
     }
-    if (text.type === "lesson") return this.handlers.lesson(text);
+    if (text.type === "lesson") return this.handlers.lesson?.(text);
     if (text.seq !== undefined && text.seq === this.inFlight?.seq) this.inFlight = null;
-    if (text.type === "error") this.handlers.bad(text.error);
-    if (text.type === "prediction") this.handlers.prediction(text);
-    return this.handlers.answered(text);
+    if (text.type === "error") this.handlers.bad?.(text.error);
+    if (text.type === "prediction") this.handlers.prediction?.(text);
+    return this.handlers.answered?.(text);
   }
 
   /** May the next message go out? A lost answer must not stop the stream for ever. */
   get free() {
-    if (!this.ready || this.socket.readyState !== WebSocket.OPEN || this.socket.bufferedAmount > MAX_BUFFERED) return false;
+    if (!this.ready || this.socket?.readyState !== WebSocket.OPEN || this.socket.bufferedAmount > MAX_BUFFERED) return false;
     return !this.inFlight || performance.now() - this.inFlight.sent > ANSWER_TIMEOUT_MS;
   }
 
-  /** Reserve the one place in flight; null when it is taken (the caller drops or waits). */
+  /** Reserve the one place in flight, for a message that is still to be made; null when it is taken. */
   reserve() {
     if (!this.free) return null;
     this.inFlight = { seq: ++this.seq, sent: performance.now() };
     return this.inFlight.seq;
   }
 
+  /**
+   * A message in the place that was reserved for it.
+   * @param {number | null} seq
+   * @param {number} captureMs
+   * @param {number} kind  of KIND
+   * @param {Uint8Array | ArrayBuffer} payload
+   */
   send(seq, captureMs, kind, payload) {
-    if (this.inFlight?.seq !== seq || this.socket.readyState !== WebSocket.OPEN) return;
+    if (seq === null || this.inFlight?.seq !== seq || this.socket?.readyState !== WebSocket.OPEN) return;
     this.inFlight.sent = performance.now();
     this.socket.send(message(seq, captureMs, kind, payload));
   }
 
-  command(text) {
-    if (this.ready && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(text));
+  /**
+   * A message that is there already; false when the last one is not yet answered: show the next one then.
+   * @param {number} kind  of KIND
+   * @param {Uint8Array | ArrayBuffer} payload
+   */
+  offer(kind, payload, captureMs = performance.now()) {
+    const seq = this.reserve();
+    this.send(seq, captureMs, kind, payload);
+    return seq !== null;
   }
 
+  /** @param {{ type: "reset" } | { type: "settings", threshold?: number, noise_hz?: number } | { type: "show", class: string | null }} text */
+  command(text) {
+    if (this.ready && this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(text));
+  }
+
+  /** @param {{ code: number, reason: string }} event */
   async closed({ code, reason }) {
     const wasReady = this.ready, { hello } = this;
     this.ready = false;
     this.inFlight = null;
     if (!hello) return;
-    if ([1002, 1003, 1007, 1008, 1009].includes(code)) {
+    if (FOR_GOOD.includes(code)) {
       this.hello = null;
-      this.handlers.state("refused", { code, reason });
+      this.handlers.state?.("refused", { code, reason });
       return;
     }
     // A handshake that is refused looks like a dead server; one that is alive has no room for another stream.
-    const busy = code === 1013 || (!wasReady && (await alive()));
+    const busy = code === 1013 || (!wasReady && (await this.alive()));
     if (this.hello !== hello) return;
     const wait = BACKOFF_MS[Math.min(this.attempt, BACKOFF_MS.length - 1)] * (0.8 + 0.4 * Math.random()) * (busy ? 2 : 1);
     this.attempt++;
-    this.handlers.state(busy ? "busy" : "retrying", { code, reason, wasReady, attempt: this.attempt });
+    this.handlers.state?.(busy ? "busy" : "retrying", { code, reason, wasReady, attempt: this.attempt });
     this.timer = setTimeout(() => this.hello && this.connect(), wait);
+  }
+
+  alive() {
+    return fetch(new URL("/health/ready", this.service)).then(({ ok }) => ok, () => false);
   }
 
   close() {
@@ -108,4 +176,37 @@ export class Stream {
   }
 }
 
-const alive = () => fetch("health/ready").then(({ ok }) => ok, () => false);
+/**
+ * A message's bytes: seq u32, capture time f64 (ms), kind u8, three zero bytes, then the payload.
+ * @param {number} seq
+ * @param {number} captureMs
+ * @param {number} kind
+ * @param {Uint8Array | ArrayBuffer} payload
+ */
+function message(seq, captureMs, kind, payload) {
+  const bytes = new Uint8Array(HEADER_BYTES + payload.byteLength);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, seq, true);
+  view.setFloat64(4, captureMs, true);
+  view.setUint8(12, kind);
+  bytes.set(payload instanceof Uint8Array ? payload : new Uint8Array(payload), HEADER_BYTES);
+  return bytes;
+}
+
+/** @param {ArrayBuffer} buffer @returns {Picture} */
+function parsePicture(buffer) {
+  const view = new DataView(buffer);
+  const n = view.getUint32(8, true);
+  return {
+    seq: view.getUint32(0, true), step: view.getUint32(4, true),
+    width: view.getUint16(12, true), height: view.getUint16(14, true), n, pairs: new Uint16Array(buffer, HEADER_BYTES, 2 * n),
+  };
+}
+
+/** A prediction's `raster`, base64 of packed bits, as one byte a bit. @param {string} text @param {number} rows */
+export function unpackBits(text, rows) {
+  const packed = atob(text);
+  const bits = new Uint8Array(rows);
+  for (let row = 0; row < rows; row++) bits[row] = (packed.charCodeAt(row >> 3) >> (7 - (row & 7))) & 1;
+  return bits;
+}

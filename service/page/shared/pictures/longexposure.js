@@ -1,6 +1,6 @@
 // All events of a recording in one still picture, like a photograph with the shutter open.
 
-import { exposure } from "../sources/wire.js";
+import { exposure } from "../sources/t64.js";
 
 /** From t64 events. */
 export function drawExposure(preview, bytes, { width, height }) {

@@ -1,7 +1,7 @@
 // Plays a recording in real time as t64 packets: whatever became due since the last packet goes out as the next one. In
 // each round the time begins at 0 again, so that who takes the packets sees the clock restart and resets the membranes.
 
-import { T64_BYTES, shiftT64, t64Times } from "./wire.js";
+import { T64_BYTES, shiftT64, t64Times } from "./t64.js";
 
 const MAX_EVENTS = 100_000; // of one message: 1.3 MB
 const REST_US = 250_000; // between two rounds

@@ -1,38 +1,6 @@
-// The bytes of the stream protocol: pure functions, no sockets, no page.
+// Events as bytes, 13 each: t u64 in microseconds, x u16, y u16, on u8, little-endian.
 
-export const KIND = { image: 0, t64: 1 };
 export const T64_BYTES = 13;
-const HEADER_BYTES = 16;
-
-/** One message to the server: seq u32, capture time f64 (ms), kind u8, three zero bytes, then the payload. */
-export function message(seq, captureMs, kind, payload) {
-  const bytes = new Uint8Array(HEADER_BYTES + payload.byteLength);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, seq, true);
-  view.setFloat64(4, captureMs, true);
-  view.setUint8(12, kind);
-  bytes.set(new Uint8Array(payload.buffer ?? payload, payload.byteOffset ?? 0, payload.byteLength), HEADER_BYTES);
-  return bytes;
-}
-
-/** A picture of the latest events: {seq, step, width, height, x, y, on}; polarity is the top bit of y. */
-export function parsePicture(buffer) {
-  const view = new DataView(buffer);
-  const n = view.getUint32(8, true);
-  const pairs = new Uint16Array(buffer, HEADER_BYTES, 2 * n);
-  return {
-    seq: view.getUint32(0, true), step: view.getUint32(4, true),
-    width: view.getUint16(12, true), height: view.getUint16(14, true), n, pairs,
-  };
-}
-
-/** Base64 of packed bits, most significant first -> one byte a bit. */
-export function unpackBits(text, rows) {
-  const packed = atob(text);
-  const bits = new Uint8Array(rows);
-  for (let row = 0; row < rows; row++) bits[row] = (packed.charCodeAt(row >> 3) >> (7 - (row & 7))) & 1;
-  return bits;
-}
 
 /** Microsecond times of t64 events (exact up to 2^53). */
 export function t64Times(bytes) {
