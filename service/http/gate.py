@@ -216,8 +216,6 @@ class Gate:
             return Refusal(
                 401, "a valid token is needed: send Authorization: Bearer TOKEN", ((b"www-authenticate", b"Bearer"),)
             )
-        if path.startswith(FOR_OPERATORS) and self.token is None:
-            return Refusal(403, "models are loaded again only by who has the service's token: set SPIKESIGHT_TOKEN")
         client = scope["client"][0] if scope.get("client") else ""
         if not open_path and not self.rate.allows(client):
             return Refusal(429, "too many requests: slow down", ((b"retry-after", b"1"),))
@@ -228,7 +226,7 @@ class Gate:
         return None
 
     def http_refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
-        """Preflights, what a page of another origin wants done, and bodies in an encoding that hides their size."""
+        """Preflights, what strangers' pages want done, what operators alone may, and bodies that hide their size."""
         if scope["method"] == "OPTIONS":
             if "access-control-request-method" in headers and headers.get("origin") in self.settings.allowed_origins:
                 return Refusal(204, "", ((b"access-control-max-age", b"600"),))
@@ -237,6 +235,8 @@ class Gate:
             return Refusal(
                 403, "this service takes requests of its own page and of allowed origins only: --allow-origin"
             )
+        if scope["method"] == "POST" and scope["path"].startswith(FOR_OPERATORS) and self.token is None:
+            return Refusal(403, "models are loaded again only by who has the service's token: set SPIKESIGHT_TOKEN")
         if headers.get("content-encoding", "identity").lower() != "identity":
             return Refusal(415, "compressed bodies are not accepted: send the body as it is")
         return None

@@ -83,7 +83,6 @@ def add_repository(routes: APIRouter, runtime: Runtime) -> None:
         return [{"name": name, "version": VERSION, "state": "READY", "reason": ""} for name in names]
 
     sentences = {
-        200: "done: what begins now is answered by the new one",
         400: "parameters were sent",
         403: "the service has no token, so it cannot tell who may do this",
         404: "no such model",
@@ -94,14 +93,13 @@ def add_repository(routes: APIRouter, runtime: Runtime) -> None:
     @routes.post(
         "/v2/repository/models/{name}/load",
         summary="Load a model's folder anew; running streams and requests finish on the old weights",
-        response_class=Response,
         responses={code: {"description": text} for code, text in sentences.items()},
     )
-    async def load(name: Name, request: Request) -> Response:
+    async def load(name: Name, request: Request) -> ModelReadyBody:
         if (await request.body()).translate(None, b" \t\r\n") not in (b"", b"{}"):
             raise ServiceError(400, "loading takes no parameters: a model is what lies in its folder")
         await asyncio.to_thread(runtime.registry.load_again, endpoint(runtime, name, None).model.name)
-        return Response()
+        return ModelReadyBody(name=name, ready=True)
 
 
 def add_models(routes: APIRouter, runtime: Runtime) -> None:

@@ -86,7 +86,7 @@ def test_unknown_models_get_404(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v2/repository/models/tiny/load", "/v2/systemsharedmemory/status", "/v2/trace/setting", "/v2/logging"]
+    "path", ["/v2/cudasharedmemory/status", "/v2/systemsharedmemory/status", "/v2/trace/setting", "/v2/logging"]
 )
 def test_what_is_not_offered_gets_404(client: TestClient, path: str) -> None:
     assert client.post(path).status_code == 404
