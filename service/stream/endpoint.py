@@ -53,9 +53,10 @@ async def close(socket: WebSocket, end: Ended) -> None:
 async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
     """Hello, then the stream itself. Raises Ended."""
     hello = await greeting(socket, runtime.settings)
+    lesson = None if hello.lesson is None else lesson_of(lessons, hello.lesson)
     camera = None if hello.source is None else camera_of(cameras, hello.source)
-    if hello.lesson is not None:
-        live = LessonStream(socket, runtime, lesson_of(lessons, hello.lesson), hello, camera)
+    if lesson is not None:
+        live = LessonStream(socket, runtime, lesson, hello, camera)
     elif camera is not None and hello.model is None:
         await relay(socket, camera, hello)
         return

@@ -248,9 +248,13 @@ def test_a_camera_of_the_server_is_taught(visit: Visitor, tmp_path: Path) -> Non
             seen.click(f"Watch file:{source}.bin")
             seen.until(lambda: seen.page.locator("#link-text").inner_text() == "live", "a stream")
             show(seen, number)
-        seen.until(lambda: seen.page.locator("#label").inner_text() == "digit-7", "it is recognised")
-        seen.click("Watch file:digit-3.bin")
-        seen.until(lambda: seen.page.locator("#label").inner_text() == "digit-3", "and so is the other one")
+            seen.click("Stop")
+        for source in ("digit-3", "digit-7"):
+            seen.click(f"Watch file:{source}.bin")
+            seen.until(
+                lambda source=source: seen.page.locator("#label").inner_text() == source, f"{source} is recognised"
+            )
+            seen.click("Stop")
         assert seen.errors == []
     finally:
         served.stop()
