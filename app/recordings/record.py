@@ -12,9 +12,12 @@ from pathlib import Path
 from encoders.events import Events
 from encoders.recordings.files import WRITABLE, format_of, write_recording
 from encoders.recordings.format import RecordingError
+from encoders.recordings.quality import Quality
 from encoders.sources.source import Source, open_source
 
 DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM or --seconds.
+
+What is wrong is said meanwhile: lost events, hot pixels, a sensor near its limit, lamps that flicker.
 
   spikesight record prophesee walk.raw
   spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
@@ -44,14 +47,32 @@ def run(args: argparse.Namespace) -> int:
     opened = open_source(args.source, wait_s=args.wait, max_packets=NEVER_FULL)
     with _terminable(), opened as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr, flush=True)
-        n = write_recording(args.target, pieces(source, args.seconds), source.size, name, warn=_warn)
+        quality = Quality(source.size)
+        told = judged(pieces(source, args.seconds), quality, lambda: source.n_dropped)
+        n = write_recording(args.target, told, source.size, name, warn=_warn)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.n_outside)):
         if count:
             print(f"warning: {count:,} events {label}", file=sys.stderr)
     if source.fault:
         print(f"the source ended: {source.fault}", file=sys.stderr)
     print(f"{args.target}: {n:,} events, {name}")
+    print(f"{quality.rate:,.0f} events/s, in the busiest 10 ms {100 * quality.busiest:,}")
     return 0
+
+
+def judged(packets: Iterator[Events], quality: Quality, n_dropped: Callable[[], int]) -> Iterator[Events]:
+    """The same packets; what is wrong with them is said as soon as it shows, while something can be done about it."""
+    said: set[str] = set()
+    looked = 0
+    for packet in packets:
+        quality.push(packet)
+        yield packet
+        if int(quality.seconds) > looked:
+            looked = int(quality.seconds)
+            for kind, says in quality.faults(n_dropped()):
+                if kind not in said:
+                    said.add(kind)
+                    print(f"after {looked} s: {says}", file=sys.stderr, flush=True)
 
 
 @contextmanager

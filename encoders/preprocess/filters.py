@@ -101,11 +101,20 @@ class HotPixels:
         np.add.at(self._counts, (learned["y"], learned["x"]), 1)
         if not len(rest):
             return events
-        limit = self._counts.mean() + self.deviations * self._counts.std()
-        squares = np.lib.stride_tricks.sliding_window_view(np.pad(self._counts.astype(np.int32), 1), (3, 3))
-        third = np.partition(squares.reshape(*self.mask.shape, 9), 6)[..., 6]
-        self.mask, self._counts = (self._counts > limit) & (self._counts > LONELY * third), None
+        self.mask, self._counts = hot_pixels(self._counts, self.deviations), None
         return joined([learned, rest[~self.mask[rest["y"], rest["x"]]]])
+
+
+def hot_pixels(counts: NDArray[np.int64], deviations: float = 6.0) -> NDArray[np.bool_]:
+    """Which pixels of an image of event counts [H, W] are hot; see HotPixels."""
+    limit = counts.mean() + deviations * counts.std()
+    rows, columns = np.nonzero(counts > limit)
+    down, right = np.divmod(np.arange(9), 3)
+    squares = np.pad(counts, 1)[rows[:, None] + down, columns[:, None] + right]
+    third = np.partition(squares, 6)[:, 6]
+    mask = np.zeros(counts.shape, bool)
+    mask[rows, columns] = counts[rows, columns] > LONELY * third
+    return mask
 
 
 class Polarity:

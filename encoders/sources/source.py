@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from encoders.events import Events, Sanitiser, SensorSize, empty_events, sanitise
 from encoders.plugins import extend
 from encoders.sources.address import Address, Driver, OpenDriver, SourceEnded, SourceError, SourceLost, library_of
+from encoders.sources.biases import BiasedDriver, asks_for_biases
 from encoders.sources.devices import DvCameraDriver, EventcvDriver, SpeckDriver, WebcamDriver
 from encoders.sources.file import FileDriver
 from encoders.sources.network import DvDriver, UdpDriver
@@ -234,12 +235,14 @@ def open_source(
             time.sleep(0.2)
 
 
-def open_inivation(address: Address) -> Driver:
-    """EventCV first; a camera that only dv-processing knows is opened with that, where it is installed."""
+def open_usb(address: Address) -> Driver:
+    """neuromorphic-drivers where single biases are set, else EventCV; dv-processing for what only that knows."""
+    if asks_for_biases(address):
+        return BiasedDriver(address)
     try:
         return EventcvDriver(address)
     except SourceError as none:
-        if importlib.util.find_spec("dv_processing") is None:
+        if address.kind != "inivation" or importlib.util.find_spec("dv_processing") is None:
             raise
         try:
             library = library_of("dv_processing", "a camera that EventCV does not know", "cameras")
@@ -251,9 +254,9 @@ def open_inivation(address: Address) -> Driver:
 
 
 DRIVERS: dict[str, OpenDriver] = {
-    "prophesee": EventcvDriver,
-    "inivation": open_inivation,
-    "usb": EventcvDriver,
+    "prophesee": open_usb,
+    "inivation": open_usb,
+    "usb": open_usb,
     "dv": DvDriver,
     "dv+unix": DvDriver,
     "udp": UdpDriver,

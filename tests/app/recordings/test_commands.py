@@ -229,3 +229,17 @@ def test_emulate_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "there are no images" in capsys.readouterr().err
     (tmp_path / "x.mp4").write_bytes(b"no video")
     assert main(["emulate", str(tmp_path / "x.mp4"), str(tmp_path / "o.h5")]) == 2
+
+
+def test_what_is_wrong_is_said_while_it_is_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    t = np.sort(random.integers(0, 2_500_000, 50_000))
+    x, y = random.integers(0, 40, 50_000), random.integers(0, 30, 50_000)
+    x[::5], y[::5] = 7, 11
+    path = tmp_path / "a.npz"
+    write_recording(path, make_events(t, x, y, random.random(50_000) < 0.5), SENSOR)
+    assert main(["record", f"file:{path}?speed=0", str(tmp_path / "b.raw")]) == 0
+    said = capsys.readouterr()
+    assert "after 1 s: 1 hot pixels give 20% of the events" in said.err
+    assert said.err.count("hot pixels") == 1
+    assert "20,00" in said.out.splitlines()[-1]

@@ -1,0 +1,109 @@
+"""USB cameras whose biases are set one by one, through neuromorphic-drivers.
+
+    prophesee?bias.diff_on=30&bias.diff_off=30       by the names that the driver has for this camera
+    usb:00042?biases=indoor.bias&rate=5000000        from a file, as Metavision Studio writes one
+
+No camera was at hand when this was written: it is tested against a stand-in and the library's own configurations.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+from encoders.events import Events, SensorSize, make_events
+from encoders.sources.address import Address, SourceError, SourceLost, library_of
+from encoders.sources.devices import NO_CAMERA
+
+LINE = re.compile(r"\s*(-?\d+)\s*%\s*(?:bias_)?(\w+)\s*")  # of a bias file: the value, then the name
+RATE_PERIOD_US = 1000  # over which the chip counts events for its limit
+READ_S = 0.1
+
+
+def asks_for_biases(address: Address) -> bool:
+    """Whether a source's string sets any."""
+    return "biases" in address.options or any(name.startswith("bias.") for name in address.options)
+
+
+def wanted(address: Address) -> dict[str, int]:
+    """The biases of a source's string, by name; those in the string win over its file's. Raises SourceError."""
+    found = _of_file(Path(address.options["biases"])) if "biases" in address.options else {}
+    for option, text in address.options.items():
+        if option.startswith("bias."):
+            if not re.fullmatch(r"-?\d{1,5}", text):
+                raise SourceError(f"{option}={text} in '{address.text}' must be a whole number")
+            found[option.removeprefix("bias.")] = int(text)
+    return found
+
+
+def _of_file(path: Path) -> dict[str, int]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError):
+        raise SourceError(f"the biases' file {path} cannot be read") from None
+    matches = [LINE.fullmatch(line) for line in lines if line.strip()]
+    if not all(matches):
+        raise SourceError(f"{path} is no file of biases: its lines are VALUE % bias_NAME")
+    return {match[2]: int(match[1]) for match in matches if match}
+
+
+class BiasedDriver:
+    """A camera on USB with biases of the user's. Options: bias.NAME=VALUE, biases=FILE, rate=EVENTS_A_SECOND."""
+
+    def __init__(self, address: Address, library: Any = None) -> None:
+        library = library or library_of("neuromorphic_drivers", "setting biases", "cameras")
+        if "roi" in address.options or address.options.get("bias"):
+            raise SourceError(f"roi and bias=adaptive do not go with single biases in '{address.text}': leave one out")
+        camera = _choose(library, address)
+        configuration = configured(getattr(library, camera.name.name.lower()), address)
+        try:
+            self._camera = library.open(serial=camera.serial, configuration=configuration, iterator_timeout=READ_S)
+            found = self._camera.properties()
+        except Exception as error:  # the library raises plain ones
+            raise SourceLost(f"camera {camera.serial} does not open: {error}") from error
+        self.size = SensorSize(int(found.width), int(found.height))
+
+    def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (how long it waits is said when it is opened)
+        try:
+            _, packet = next(self._camera)
+        except (StopIteration, RuntimeError) as error:
+            raise SourceLost("the camera has stopped answering") from error
+        events = None if packet is None else packet.polarity_events
+        if events is None:
+            return None
+        return make_events(events["t"], events["x"], events["y"], events["on"])
+
+    def close(self) -> None:
+        self._camera.__exit__(None, None, None)
+
+
+def configured(module: Any, address: Address) -> Any:
+    """The configuration of a camera's module with the wanted biases and rate. Raises SourceError."""
+    configuration = module.Configuration()
+    biases = getattr(configuration, "biases", None)
+    names = [field.name for field in dataclasses.fields(biases)] if dataclasses.is_dataclass(biases) else []
+    for name, value in wanted(address).items():
+        if name not in names:
+            has = f"it has {', '.join(names)}" if names else "the driver sets none of its biases"
+            raise SourceError(f"this camera has no bias '{name}': {has}")
+        setattr(biases, name, value)
+    if "rate" in address.options:
+        if not hasattr(module, "RateLimiter"):
+            raise SourceError(f"this camera has no limit of its rate: take rate out of '{address.text}'")
+        most = round(address.number("rate", 0, 1000) * RATE_PERIOD_US / 1e6)
+        configuration.rate_limiter = module.RateLimiter(RATE_PERIOD_US, most)
+    return configuration
+
+
+def _choose(library: Any, address: Address) -> Any:
+    """The camera meant: by its serial, or the first of the maker. Raises SourceError."""
+    cameras = [camera for camera in library.list_devices() if camera.serial is not None]
+    if address.kind == "usb":
+        found = [camera for camera in cameras if camera.serial == address.target]
+    else:
+        makers = {"prophesee": ("PROPHESEE", "CENTURYARKS"), "inivation": ("INIVATION",)}[address.kind]
+        found = [camera for camera in cameras if camera.name.name.startswith(makers)]
+    if not found:
+        others = ", ".join(f"{camera.name.value} (usb:{camera.serial})" for camera in cameras)
+        raise SourceError(f"there is no camera '{address.text}' here; plugged in: {others}" if others else NO_CAMERA)
+    return found[0]
