@@ -1,13 +1,7 @@
 """Sinks by their strings: what is no address, a file of lines, and a broker that goes and comes back."""
 
-import importlib
-import json
-import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,10 +9,9 @@ from service.sinks.delivery import Delivery
 from service.sinks.disk_queue import DiskQueue
 from service.sinks.messages import Message, SinkError, SinkLost
 from service.sinks.sink import open_sink
-from tests.support.serving.receiver import PATIENCE_S
-from tests.support.serving.servers import free_port
-
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+from tests.support.serving.broker import Broker, Subscriber, require_broker
+from tests.support.serving.receiver import SECRET, Receiver
+from tests.support.serving.tls import Certificate
 
 
 @pytest.mark.parametrize(
@@ -57,70 +50,9 @@ def test_lines_follow_a_file_that_is_moved_away(tmp_path: Path) -> None:
         sink.send(Message("c", b"{}"))
 
 
-class Broker:
-    """Debian's mosquitto, which keeps its sessions over a restart."""
-
-    def __init__(self, folder: Path) -> None:
-        assert MOSQUITTO is not None
-        self.port = free_port()
-        self._command = [MOSQUITTO, "-c", str(folder / "broker.conf")]
-        (folder / "broker.conf").write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest stderr\n"
-            f"persistence true\npersistence_location {folder}/\nmax_queued_messages 0\n"
-        )
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
-        assert self._process.stderr is not None
-        said = []
-        for line in self._process.stderr:
-            said.append(line)
-            if "running" in line:
-                threading.Thread(target=self._process.stderr.read, daemon=True).start()
-                return
-        pytest.fail(f"mosquitto did not start: {''.join(said)}")
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(PATIENCE_S)
-        assert self._process.stderr is not None
-        self._process.stderr.close()
-
-
-class Subscriber:
-    """Another program at the broker, with a session of its own there."""
-
-    def __init__(self, port: int, topic: str) -> None:
-        mqtt: Any = importlib.import_module("paho.mqtt.client")
-        self.came: list[dict[str, Any]] = []
-        self.changed = threading.Condition()
-        subscribed = threading.Event()
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="viewer", clean_session=False)
-        self.client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
-        self.client.on_subscribe = lambda *_: subscribed.set()
-        self.client.on_message = lambda _client, _userdata, message: self._take(message.payload)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        assert subscribed.wait(PATIENCE_S)
-
-    def _take(self, body: bytes) -> None:
-        with self.changed:
-            self.came.append(json.loads(body))
-            self.changed.notify_all()
-
-    def distinct(self) -> list[int]:
-        return list({message["id"]: message["n"] for message in self.came}.values())
-
-    def wait_for(self, n: int) -> None:
-        with self.changed:
-            assert self.changed.wait_for(lambda: len(self.distinct()) >= n, PATIENCE_S), len(self.came)
-
-
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt: pip install 'spikesight[mqtt]'")
-    if MOSQUITTO is None:
-        pytest.skip("needs a broker: apt install mosquitto")
+    require_broker()
     broker = Broker(tmp_path)
     broker.start()
     yield broker
@@ -140,7 +72,42 @@ def test_a_broker_that_restarts_loses_nothing(broker: Broker, tmp_path: Path) ->
     broker.start()
     subscriber.wait_for(300)
     delivery.close()
-    subscriber.client.disconnect()
-    subscriber.client.loop_stop()
-    assert sorted(subscriber.distinct()) == list(range(300))
+    subscriber.close()
+    assert sorted(message["n"] for message in subscriber.distinct()) == list(range(300))
     assert delivery.n_dropped == 0
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")  # paho drops one whose handshake failed
+def test_a_broker_over_tls_is_trusted_by_its_certificate_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_broker()
+    certificate = Certificate.made(tmp_path)
+    broker = Broker(tmp_path, certificate)
+    broker.start()
+    subscriber = Subscriber(broker.port, "door", certificate)
+    sink = open_sink(f"mqtts://localhost:{broker.port}/door")
+    with pytest.raises(SinkLost, match="SSLCertVerificationError"):
+        sink.send(Message("a", b'{"id": "a"}'))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
+    sink.send(Message("b", b'{"id": "b"}'))
+    subscriber.wait_for(1)
+    sink.close()
+    subscriber.close()
+    broker.stop()
+    assert subscriber.came == [{"id": "b"}]
+
+
+def test_a_webhook_over_https_is_trusted_by_its_certificate_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate.made(tmp_path)
+    monkeypatch.setenv("SPIKESIGHT_WEBHOOK_SECRET", SECRET)
+    receiver = Receiver(tls=certificate.context())
+    receiver.start()
+    with pytest.raises(SinkLost, match="SSLCertVerificationError"):
+        open_sink(receiver.url).send(Message("a", b'{"id": "a"}'))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
+    sink = open_sink(receiver.url)
+    sink.send(Message("b", b'{"id": "b"}'))
+    sink.close()
+    receiver.stop()
+    assert receiver.came == [{"id": "b"}]

@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,8 +19,11 @@ PATIENCE_S = 120
 class Receiver:
     """What came, in order, copies included. `statuses` are answered first; at `cut_at` messages no answer is."""
 
-    def __init__(self, statuses: tuple[int, ...] = (), cut_at: tuple[int, ...] = ()) -> None:
-        self.port, self.url = (port := free_port()), f"http://127.0.0.1:{port}/hook?a=b"
+    def __init__(
+        self, statuses: tuple[int, ...] = (), cut_at: tuple[int, ...] = (), tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.port, self.tls = free_port(), tls
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}/hook?a=b"
         self.came: list[dict[str, Any]] = []
         self.statuses, self._cut_at = list(statuses), set(cut_at)
         self.changed = threading.Condition()
@@ -53,6 +57,8 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
 
