@@ -82,8 +82,8 @@ def save(name: str, png: bytes, source: str, says: str) -> None:
 
 
 def note(path: Path, source: str, says: str) -> None:
-    """Into shown.json, with the file's SHA-256: a picture that was made anew is not the one that was judged."""
-    path_of_notes = HERE / "shown.json"
+    """Into shown.json beside it, with its SHA-256: a picture that was made anew is not the one that was judged."""
+    path_of_notes = path.parent / "shown.json"
     notes = json.loads(path_of_notes.read_text()) if path_of_notes.is_file() else {}
     notes[path.name] = {"source": source, "says": says, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     path_of_notes.write_text(json.dumps(notes, indent=1, sort_keys=True) + "\n")

@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 
 import spikesight
+from app.webcam.demo import default_model
 from service.samples import listing
 from tests.support.processes import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
-SHOWN: dict[str, dict[str, Any]] = json.loads((PICTURES / "shown.json").read_text())
+NOTES = {path.parent: json.loads(path.read_text()) for path in PICTURES.rglob("shown.json")}
+SHOWN: dict[str, dict[str, Any]] = {
+    (folder / name).relative_to(PICTURES).as_posix(): shown
+    for folder, notes in NOTES.items()
+    for name, shown in notes.items()
+}
 WITHOUT_AN_ANSWER = {"encodings.png", "encodings-trains.png"}
 LARGEST = 2 << 20  # bytes of the animation that leads the README
 
@@ -22,7 +28,7 @@ def truth(source: str) -> str:
     """What a recording or a drawing is of."""
     labels = {sample.name: sample.label for sample in listing()}
     if source in labels:
-        return labels[source].removeprefix("digit ")
+        return labels[source].split()[-1]  # "digit 3"; "circle, to the right"
     drawn = re.fullmatch(r"drawn-(\w+)", source)
     assert drawn, f"nobody knows what {source} is"
     return drawn.group(1)
@@ -31,12 +37,12 @@ def truth(source: str) -> str:
 @cache
 def answered(source: str) -> str:
     """What the shipped model says of a recording today."""
-    *_, last = spikesight.load("nmnist").stream(source)
+    *_, last = spikesight.load(default_model(source)).stream(source)
     return last.label
 
 
 def test_every_picture_is_accounted_for() -> None:
-    files = {path.name for path in PICTURES.iterdir() if path.suffix in (".png", ".webp")}
+    files = {path.relative_to(PICTURES).as_posix() for path in PICTURES.rglob("*") if path.suffix in (".png", ".webp")}
     assert files - WITHOUT_AN_ANSWER == set(SHOWN)
     assert (PICTURES / "page.webp").stat().st_size <= LARGEST
 

@@ -136,6 +136,20 @@ def write_pictures(root: Path, count: int = 8, splits: tuple[str, ...] = ("train
     return root
 
 
+def write_stripes(root: Path) -> Path:
+    """Two classes, <split>/<class>/<number>.png: horizontal and vertical stripes, with noise."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 48), ("test", 12)):
+        for label in ("across", "down"):
+            (root / part / label).mkdir(parents=True)
+            for i in range(count):
+                wave = 120 + 90 * np.sin(np.arange(32) * 1.2 + random.random() * 6)
+                picture = np.tile(wave, (32, 1)) + random.normal(0, 25, (32, 32))
+                picture = picture.T if label == "across" else picture
+                cv2.imwrite(str(root / part / label / f"{i}.png"), picture.clip(0, 255).astype(np.uint8))
+    return root
+
+
 def write_gesture(path: Path, label: int, seed: int) -> None:
     """One DVS128 Gesture sample: int64 rows of x, y, polarity, milliseconds."""
     events = digit_events(label % 3, seed, length_us=1_600_000)

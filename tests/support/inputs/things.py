@@ -1,8 +1,12 @@
-"""Clips of drawn things that a hand turns before a camera: each seed another light, ground, path and size."""
+"""Clips of drawn things before a camera, each seed another light, ground and path: turned by a hand, or walking by."""
+
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from encoders.emulator.sheets import texture
 
 KINDS = ("mug", "key", "star")
 
@@ -42,3 +46,29 @@ def clip(kind: str, seed: int, frames: int, fps: float = 30) -> list[NDArray[np.
         frame = ground * (1 - alpha) + ink * alpha + random.normal(0, 1.5, (240, 320, 1))
         made.append(np.clip(frame, 0, 255).astype(np.uint8))
     return made
+
+
+def passing(directions: tuple[str, ...], seed: int, fps: int = 30) -> Iterator[NDArray[np.uint8]]:
+    """Frames uint8 [240, 320, 3] of a door: somebody walks by `left` or `right`, in 1.6 s, with 1.2 s between."""
+    random = np.random.default_rng([seed, len(directions)])
+    room = texture((240, 320), random).astype(np.float32)[..., None].repeat(3, 2)
+    for direction in ("", *(step for way in directions for step in (way, ""))):
+        coat = 0.3 * texture((170, 70), random).astype(np.float32)[..., None] + random.uniform(20, 60, 3)
+        for n in range(round((1.6 if direction else 1.2) * fps)):
+            picture = room.copy()
+            share = n / (1.6 * fps)
+            left = round((share if direction == "right" else 1 - share) * 460) - 105
+            inside = slice(max(0, left), max(0, min(320, left + 70)))
+            if direction and inside.stop > inside.start:
+                mask = figure()[:, inside.start - left : inside.stop - left]
+                part, person = picture[60:230, inside], coat[:, inside.start - left : inside.stop - left]
+                part += mask[..., None] * (person - part)
+            yield np.clip(picture + random.normal(0, 1.5, (240, 320, 1)), 0, 255).astype(np.uint8)
+
+
+def figure() -> NDArray[np.float32]:
+    """A head on a body, float32 [170, 70], 1 inside."""
+    mask = np.zeros((170, 70), np.float32)
+    cv2.circle(mask, (35, 24), 20, 1.0, -1)
+    cv2.ellipse(mask, (35, 120), (32, 76), 0, 0, 360, 1.0, -1)
+    return cv2.GaussianBlur(mask, (0, 0), 1.2).astype(np.float32)

@@ -4,14 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
 from app.cli import main
 from models.networks.ann import ANNS
 from models.networks.resnet import NETWORKS
+from tests.support.inputs.data_sets import write_stripes
 from training.compare import comparison
 from training.compare.comparison import Comparison
 from training.compare.config import QUICK, CompareConfig
@@ -23,17 +22,7 @@ from training.compare.tables import claims, equal_work, steps_to
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes: horizontal and vertical stripes, with noise."""
-    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for part, count in (("train", 48), ("test", 12)):
-        for label in ("across", "down"):
-            (folder / part / label).mkdir(parents=True)
-            for i in range(count):
-                wave = 120 + 90 * np.sin(np.arange(32) * 1.2 + random.random() * 6)
-                picture = np.tile(wave, (32, 1)) + random.normal(0, 25, (32, 32))
-                picture = picture.T if label == "across" else picture
-                cv2.imwrite(str(folder / part / label / f"{i}.png"), picture.clip(0, 255).astype(np.uint8))
-    return folder
+    return write_stripes(tmp_path_factory.mktemp("pictures"))
 
 
 def tiny(pictures: Path, output: Path) -> CompareConfig:

@@ -1,0 +1,133 @@
+"""Takes the pictures of docs/gallery.md: what the shipped models say of a walk, a gesture, a digit and a recording.
+
+`python docs/pictures/gallery/take_gallery.py` writes files beside this one, and none in which an answer is not the true
+one; shown.json says of each what it shows and what is answered. Needs Chromium and playwright.
+"""
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import matplotlib as mpl
+from PIL import Image, ImageDraw, ImageFont
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path[:0] = [str(HERE.parent), str(ROOT)]
+import take  # noqa: E402
+
+from app.webcam.demo import Demo  # noqa: E402
+from app.webcam.sources import open_source  # noqa: E402
+from models.checkpoint import load  # noqa: E402
+from models.classifier import Classifier  # noqa: E402
+from models.shipped import find  # noqa: E402
+from service.client import Client  # noqa: E402
+from service.page.standalone import write_folder  # noqa: E402
+from tests.support.inputs.things import passing  # noqa: E402
+from tests.support.serving.static import static  # noqa: E402
+
+WIDTH = 640  # pixels of a picture
+SURE = 0.95
+
+
+def save(name: str, picture: Image.Image, source: str, says: str) -> None:
+    """A small WebP of a sample or of what was drawn, and what is answered in it."""
+    small = picture.convert("RGB").resize(
+        (WIDTH, round(WIDTH * picture.height / picture.width)), Image.Resampling.LANCZOS
+    )
+    small.save(HERE / f"{name}.webp", quality=82, method=6)
+    take.note(HERE / f"{name}.webp", source, says)
+
+
+def watched(name: str, source: str, what: str, truth: str) -> None:
+    """The window of `spikesight webcam` at the step with most events at which the true label is sure and steady."""
+    demo, pictures = Demo(Classifier.load(find("motions")), open_source(source)), {}
+    for glimpse in demo.source.glimpses:
+        answers = demo.see(glimpse)
+        if demo.answer and demo.answer.steady == truth and answers and max(answers[-1].probabilities) > SURE:
+            pictures[answers[-1].n_events * (answers[-1].label == truth)] = demo.picture()
+    if not max(pictures, default=0):
+        raise SystemExit(f"no picture: nothing in {source} is {truth}")
+    save(name, Image.fromarray(pictures[max(pictures)]), what, truth)
+
+
+def door(folder: Path) -> None:
+    """Somebody walks by to the right."""
+    film = cv2.VideoWriter(str(folder / "door.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (320, 240))
+    for frame in passing(("right",), seed=3):
+        film.write(frame)
+    film.release()
+    watched("door", str(folder / "door.avi"), "drawn-right", "right")
+
+
+def reader() -> None:
+    """A written 7 and the answer to it."""
+    digit = take.digit("7")
+    with take.serving((Classifier.load(find("nmnist")),)) as url:
+        answer = Client(url).predict(cv2.imencode(".png", digit)[1].tobytes())
+    if answer.label != "7":
+        raise SystemExit(f"no picture: the service reads {answer.label}")
+    said = {
+        "model": answer.model,
+        "label": answer.label,
+        "confidence": round(answer.confidence, 4),
+        "step": answer.step,
+    }
+    picture = Image.new("RGB", (WIDTH, 240), "#10141b")
+    picture.paste(Image.fromarray(digit).resize((200, 200)), (20, 20))
+    text = "$ curl -F file=@digit.png \\\n    http://127.0.0.1:8000/v1/predict\n" + json.dumps(said, indent=2)
+    ImageDraw.Draw(picture).text((250, 24), text, "#e8edf4", ImageFont.load_default(19), spacing=7)
+    save("reader", picture, "drawn-7", answer.label)
+
+
+def notebook() -> None:
+    """What the page's block draws."""
+    (block,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "gallery.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    plt.figure(figsize=(6.4, 3.2), layout="constrained")
+    names: dict[str, object] = {}
+    exec(block, names)
+    with tempfile.TemporaryFile() as file:
+        plt.savefig(file, dpi=200)
+        save("notebook", Image.open(file), "digit-3", names["answers"][-1].label)  # type: ignore[index]
+
+
+def page(folder: Path) -> None:
+    """The folder of `spikesight export --web` in a browser."""
+    write_folder(folder / "site", *load(find("nmnist")), "nmnist")
+    with static(folder / "site") as origin, take.chromium() as (browser, _):
+        opened = take.visit(browser, f"{origin}/", "light", (1100, 760))
+        opened.get_by_role("button", name="Play the recording digit 7").click()
+        take.wait_for(opened, lambda: opened.locator("#label").inner_text() == "7", 60)
+        picture = opened.screenshot()
+        if opened.locator("#label").inner_text() != "7":
+            raise SystemExit("no picture: the page does not read the 7")
+        with (folder / "page.png").open("wb") as file:
+            file.write(picture)
+        save("page", Image.open(folder / "page.png"), "digit-7", "7")
+
+
+def main() -> None:
+    """Take all of them."""
+    with tempfile.TemporaryDirectory() as name:
+        takes: tuple[Callable[[], None], ...] = (
+            lambda: door(Path(name)),
+            lambda: watched("switch", "circle", "circle", "right"),
+            reader,
+            notebook,
+            lambda: page(Path(name)),
+        )
+        for one in takes:
+            one()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The gallery: every command of docs/gallery.md is run, on a clip, a service or a broker of the test's."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import pytest
+
+from app.cli import main
+from tests.support.browsers.chromium import CHROMIUM, QUIET, digit_on_paper, needs_chromium
+from tests.support.exporting import require_onnx
+from tests.support.inputs.data_sets import write_stripes
+from tests.support.inputs.things import passing
+from tests.support.processes import ROOT
+from tests.support.serving.broker import Broker, Subscriber, require_broker
+from tests.support.serving.servers import Served
+from tests.support.serving.static import static
+from tests.support.waiting import until
+
+GALLERY = ROOT / "docs" / "gallery.md"
+USES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GALLERY.read_text(), re.MULTILINE | re.DOTALL))
+SMALL = {
+    "methods": "rueckauer", "multi": "none", "long": "none", "direct": "direct/arctan/2", "direct-epochs": 1,
+    "train-images": 90, "ann-epochs": 1, "steps": 4, "aim": 4, "aims": "none", "images": 8, "chosen-images": 8,
+    "held": 6, "calibration": 8, "stdp-neurons": 0,
+}  # fmt: skip
+
+
+def words_of(use: str) -> list[str]:
+    """Its command."""
+    (command,) = re.findall(r"^```sh\n(.*?)\n```", USES[use], re.MULTILINE | re.DOTALL)
+    return shlex.split(command)
+
+
+def run(use: str, *more: str, **instead: str) -> None:
+    """Its command of ours, with other words for some."""
+    first, *words = (instead.get(word, word) for word in words_of(use))
+    assert first == "spikesight"
+    assert main([*words, *more]) == 0
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPIKESIGHT_QUEUES", str(tmp_path / "queues"))
+
+
+def test_every_use_is_one_command_and_one_small_picture() -> None:
+    assert len(USES) == 6
+    for use, text in USES.items():
+        assert text.count("```") == 2, use
+        (picture,) = re.findall(r"!\[.+\]\((\S+)\)", text)
+        assert (GALLERY.parent / picture).stat().st_size < 100_000, picture
+    pictures = GALLERY.parent / "pictures" / "gallery"
+    assert sum(path.stat().st_size for path in pictures.glob("*.webp")) < 1_500_000
+
+
+def test_the_door_counts_who_comes_and_who_goes() -> None:
+    walks = ("right", "left", "right", "right", "left")
+    film = cv2.VideoWriter("door.avi", cv2.VideoWriter.fourcc(*"MJPG"), 30, (320, 240))
+    for frame in passing(walks, seed=3):
+        film.write(frame)
+    film.release()
+    run("A door counter with a webcam", **{"0": "door.avi"})
+    counted = Counter(json.loads(line)["label"] for line in Path("door.jsonl").read_text().splitlines())
+    assert (counted["right"], counted["left"]) == (3, 2), counted
+
+
+def test_the_switch_is_heard_at_the_broker(tmp_path: Path) -> None:
+    require_broker()
+    broker = Broker(tmp_path)
+    broker.start()
+    lamp = Subscriber(broker.port, "lamp")
+    here = f"mqtt://localhost:{broker.port}/lamp"
+    for n, (sample, label) in enumerate((("circle", "right"), ("square", "left")), 1):
+        run("A switch for gestures, over MQTT", **{"prophesee": sample, "mqtt://localhost:1883/lamp": here})
+        until(lambda n=n: len(lamp.distinct()) >= n, f"the {sample}'s message")
+        assert lamp.came[-1]["label"] == label
+    lamp.close()
+    broker.stop()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_reader_reads_a_digit() -> None:
+    cv2.imwrite("digit.png", digit_on_paper(0))
+    served = Served()
+    words = words_of("A reader of digits by REST")
+    words = [word.replace("http://127.0.0.1:8000", served.url.rstrip("/")) for word in words]
+    answer = subprocess.run([*words, "--silent"], capture_output=True, text=True, check=True).stdout
+    served.process.terminate()
+    served.finish()
+    assert json.loads(answer)["label"] == "3"
+
+
+def test_the_roads_are_compared(tmp_path: Path) -> None:
+    write_stripes(tmp_path / "pictures")
+    run("Two roads compared in ten minutes", *(f"--{name}={value}" for name, value in SMALL.items()), mnist="pictures")
+    assert "Two roads" in Path("runs/compare/report.md").read_text()
+
+
+@needs_chromium
+def test_the_page_needs_no_server(tmp_path: Path) -> None:
+    require_onnx()
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'spikesight[dev]'")
+    run("A page with no server")
+    with static(tmp_path / "site") as origin, playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page()
+        page.goto(f"{origin}/")
+        page.get_by_role("button", name="Play the recording digit 7").click()
+        page.locator("#label", has_text="7").wait_for()
+        browser.close()
