@@ -375,6 +375,9 @@ def test_statistics_add_up() -> None:
     assert [entry["name"] for entry in everything] == ["tiny", "tiny.steps"]
 
 
+@pytest.mark.attack(
+    "model files", "loading a model anew: without the token, on a service without one, with parameters", "401, 403, 400"
+)
 def test_models_are_loaded_again_only_where_they_lie_on_disk_and_with_a_token(client: TestClient) -> None:
     load = "/v2/repository/models/tiny/load"
     assert client.post(load).status_code == 403  # without a token nobody can be told from the operator
