@@ -1,0 +1,128 @@
+"""Every table of a comparison, from results made by hand: cells as they were, claims at their turning points."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.kept import compare
+from training.compare.config import CompareConfig
+from training.compare.results import AnnResult, Cost, Curve, Results, StdpResult, Trial
+from training.compare.tables import (
+    accuracy_table,
+    bits_of,
+    claims,
+    columns,
+    energy_table,
+    equal_work,
+    first_table,
+    found_by,
+    latency_table,
+    needs_hundreds,
+    steps_to,
+    trial_table,
+    with_interval,
+)
+
+
+def curve(method: str, correct: list[int], images: int = 100, **more: Any) -> Curve:
+    return Curve(method=method, correct=correct, images=images, **more)
+
+
+WORK = {"1": Cost(1e6, 2e6, 0.1, 3e4, 5e5), "2": Cost(1e6, 4e6, 0.08, 5e4, 1e6), "4": Cost(2e6, 8e6, 0.07, 9e4, 2e6)}
+RESULTS = Results(
+    config=CompareConfig(),
+    data="none",
+    classes=10,
+    ann=AnnResult(accuracy=91.5, images=200, accuracy_here=90.0, images_here=100, macs=7e6, activations=40_000),
+    trials=[
+        Trial(method="ours", steps=32, right=70, images=80, coding="binary"),
+        Trial(method="multi", steps=8, right=75, images=80, coding="multi"),
+    ],
+    chosen=[curve("ours", [700, 880], 1000, ann_accuracy=90.5)],
+    aimed=[curve("ours made for T = 4", [20, 60, 80, 86], work=WORK)],
+    binary=[
+        curve("rueckauer", [10, 40, 70, 88, 90, 91], exits={"0.9": (4.25, 87.5)}, work=WORK),
+        curve("ours", [50, 80, 89, 90], exits={"0.8": (1.0, 2.0)}, work=WORK),
+    ],
+    multi=[curve("multi", [80, 90], work={"2": WORK["2"]})],
+    direct=[
+        curve("direct/arctan/2", [60, 85], work={"2": WORK["2"]}),
+        curve("direct/arctan/4", [60, 80, 84, 87], work={"4": WORK["4"]}),
+    ],
+    stdp=[StdpResult(method="stdp", seed=1, right=76, images=100)],
+    long=[curve("rueckauer", [10] * 99 + [90], ann_accuracy=91.0)],
+)  # fmt: skip
+
+
+def test_all_tables_are_as_they_were() -> None:
+    tables = {
+        "first": first_table(RESULTS),
+        "trials": trial_table(RESULTS),
+        "accuracy": accuracy_table(RESULTS.binary),
+        "latency": latency_table(RESULTS),
+        "energy": energy_table(RESULTS),
+        "equal work": equal_work(RESULTS),
+        "claims": claims(RESULTS),
+    }
+    compare(
+        Path(__file__).parent / "tables.json",
+        {name: [" | ".join(row) for row in rows] for name, rows in tables.items()},
+    )
+
+
+def test_the_first_step_from_which_on_it_is_good() -> None:
+    found = curve("x", [90, 10, 90, 89, 90, 91])
+    assert [steps_to(found, target) for target in (5, 10, 89, 89.5, 90, 90.5, 91, 91.5)] == [1, 1, 3, 5, 5, 6, 6, None]
+    assert steps_to(curve("x", []), 1) is None
+    assert steps_to(curve("x", [1]), 1) == 1
+
+
+def test_columns_are_powers_of_two_and_the_end() -> None:
+    assert columns([curve("x", [1] * 6), curve("x", [1] * 3)]) == [1, 2, 4, 6]
+    assert columns([curve("x", [1] * 8)]) == [1, 2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "expected"),
+    [
+        ([10] * 98 + [90] * 9, 100, False),
+        ([10] * 99 + [90] * 9, 100, True),
+        ([10] * 99 + [90] * 9, 99, None),
+        ([10] * 99, 100, None),
+        ([10] * 100, 100, True),
+    ],
+)
+def test_whether_hundreds_of_steps_are_needed(correct: list[int], images: int, expected: bool | None) -> None:
+    assert needs_hundreds(curve("x", correct, images), 80) is expected
+
+
+def test_words_and_bits() -> None:
+    assert with_interval(900, 1000) == "90.00 (88.0 to 91.7)"
+    assert found_by(curve("x", [1, 90]), 90, "who") == "who is there from T = 2"
+    assert found_by(curve("x", [1, 90]), 91, "who") == "who is not there by T = 2"
+    assert [bits_of("ours", steps) for steps in (1, 2, 4, 32)] == [bits_of("no such method", s) for s in (1, 2, 4, 32)]
+    assert bits_of("multi", 4) > bits_of("ours", 4)
+
+
+def told(**changes: Any) -> dict[str, str]:
+    return {row[0]: row[1] for row in claims(replace(RESULTS, **changes))}
+
+
+def test_claims_turn_where_the_numbers_do() -> None:
+    two, four = RESULTS.direct
+    more = "more steps raise direct accuracy"
+    assert told()[more] == "holds"
+    assert told(direct=[two, replace(four, correct=[0, 0, 0, 85])])[more] == "does not hold", "as much is not more"
+    assert told(direct=[two, replace(two, method="other")])[more] == "not tested"
+    beats = "conversion at T = 100 beats direct training"
+    assert told()[beats] == "holds"
+    assert told(long=[replace(RESULTS.long[0], correct=[10] * 99 + [87])])[beats] == "does not hold"
+    latency = "conversion's latency is two orders of magnitude higher at equal accuracy"
+    assert told()[latency] == "does not hold"
+    slow = [curve("ours", [10] * 399 + [99])]
+    assert told(binary=slow, multi=[])[latency] == "holds"
+    assert told(binary=[curve("ours", [10] * 398 + [99, 99])], multi=[])[latency] == "does not hold"
+    assert "any conversion needs hundreds of steps" not in told(binary=[], multi=[])
+    assert "conversion (Rueckauer) needs hundreds of steps" not in told(binary=slow, multi=[], long=[])
