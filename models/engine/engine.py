@@ -204,15 +204,14 @@ class Engine:
         synops = torch.empty(streams, dtype=torch.int64)
         raster = torch.empty(streams, rows, dtype=torch.uint8)
         rates = torch.empty(steps, streams, self.plan.rates_size)
-        offsets = np.arange(streams, dtype=np.uint64) * np.uint64(self.state_size * 4)
-        sources, targets = offsets + np.uint64(before.data_ptr()), offsets + np.uint64(after.data_ptr())
         call = NativeRun(
             steps,
             streams,
             x.data_ptr(),
             int(x.dtype != torch.uint8),
-            sources.ctypes.data,
-            targets.ctypes.data,
+            before.data_ptr(),
+            after.data_ptr(),
+            self.state_size,
             logits.data_ptr(),
             layer_spikes.data_ptr(),
             synops.data_ptr(),

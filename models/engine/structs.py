@@ -57,7 +57,9 @@ class NativeRun(ctypes.Structure):
         ("streams", NUMBER),
         ("x", POINTER),
         ("x_is_float", NUMBER),
-        *((n, POINTER) for n in ("before", "after", "logits", "layer_spikes", "synops", "raster", "rates")),
+        *((n, POINTER) for n in ("before", "after")),
+        ("state_size", NUMBER),
+        *((n, POINTER) for n in ("logits", "layer_spikes", "synops", "raster", "rates")),
         *((n, NUMBER) for n in ("spike_layers", "raster_rows", "rates_size", "force", "frozen")),
     ]
 

@@ -214,14 +214,17 @@ void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int6
             for (int64_t c = 0; c < chunk; c += LANES) store(current + p * channels + c, load(band.sums + p * chunk + c));
     }
     if (layer.neuron) {
-        float* after = run.state_after[n] + layer.state + at;
-        const float* before = f % run.steps ? after : run.state_before[n] + layer.state + at;
+        const int64_t place = n * run.state_size + layer.state + at;
+        float* after = run.state_after + place;
+        const float* before = f % run.steps ? after : run.state_before + place;
         auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f)) + at;
         run.layer_spikes[n * run.spike_layers + layer.neuron - 1] += firing(layer)(layer, band.sums, before, after, out, pixels, first);
     } else if (layer.spikes >= 0) {  // a pool of spikes
         auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f)) + at + first;
+        const int64_t chunk = layer.chunk, channels = layer.channels;
         for (int64_t p = 0; p < pixels; ++p)
-            for (int64_t c = 0; c < layer.chunk; ++c) out[p * layer.channels + c] = uint8_t(band.sums[p * layer.chunk + c]);
+            for (int64_t c = 0; c < chunk; c += LANES)
+                store_bytes(out + p * channels + c, __builtin_convertvector(load(band.sums + p * chunk + c), Ints));
     }
 }
 

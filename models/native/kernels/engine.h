@@ -61,8 +61,9 @@ struct Run {
     int64_t steps, streams;
     const void* x;  // [T, N, C, H, W], bytes or floats
     int64_t x_is_float;
-    const float* const* state_before;  // [N] streams' membranes
-    float* const* state_after;
+    const float* state_before;  // [N, state_size], streams' membranes
+    float* state_after;
+    int64_t state_size;
     float* logits;         // [T, N, K]
     int64_t* layer_spikes;  // [N, L]
     int64_t* synops;        // [N]
