@@ -1,0 +1,44 @@
+"""`spikesight calibrate`: which data it reads follows from the model's card and the flags."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from app.commands.calibrate import CONTRACT, settings
+from models.checkpoint import save
+from models.contract import Card
+from tests.support.exporting import CARD, CONFIG
+from tests.support.inputs.data_sets import write_takes
+from tests.support.models import lively
+
+
+def card(**recipe: object) -> Card:
+    return replace(CARD, training={"recipe": recipe})
+
+
+def test_the_cards_recipe_is_followed() -> None:
+    config = settings(card(data="nmnist", root="there", seed=7, split_seed=3, unheard_of=1), "", "", "")
+    assert (config.data, config.root, config.seed) == ("nmnist", "there", 7)
+    assert all(getattr(config, name) == getattr(CARD.contract, name) for name in CONTRACT)
+
+
+def test_flags_win_over_the_recipe() -> None:
+    config = settings(card(data="nmnist", root="there", sheets=5), "mine", "here", "kept", sheets=0)
+    assert (config.data, config.root, config.cache, config.emulation.sheets) == ("mine", "here", "kept", 0)
+    assert settings(card(data="nmnist", sheets=5), "", "", "").emulation.sheets == 5
+    assert settings(card(), "mine", "", "").data == "mine"
+
+
+def test_a_card_that_names_no_data() -> None:
+    with pytest.raises(ValueError, match="does not say what it was trained on: give --data"):
+        settings(CARD, "", "", "")
+
+
+def test_other_classes_than_the_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_takes(tmp_path / "takes", [f"{name}/{n}.npz" for name in ("cup", "phone") for n in range(6)], 0.4)
+    save(tmp_path / "m", lively(CONFIG), CARD)
+    assert main(["calibrate", str(tmp_path / "m"), "--data", str(tmp_path / "takes"), "--to", str(tmp_path / "k")]) == 2
+    assert "the data's classes are cup, phone; the model's are a, b, c" in capsys.readouterr().err
+    assert not (tmp_path / "k").exists()

@@ -1,0 +1,73 @@
+"""`spikesight export` before anything is traced: what its flags refuse, and what it says of a file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from app.commands.export import bin_ms, said
+from models.checkpoint import save
+from models.export.parity import Parity
+from tests.support.exporting import CARD, CONFIG
+from tests.support.models import lively
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "m"
+    save(path, lively(CONFIG), replace(CARD, contract=replace(CARD.contract, shortest_bin_us=1000)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--window", "0"], "--window must lie in 1 to 1000"),
+        (["--window", "1001"], "--window must lie in 1 to 1000"),
+        (["--web", "site", "--window", "1"], "--web goes without"),
+        (["--web", "site", "--out", "f"], "--web goes without"),
+        (["--web", "site", "--bin-ms", "any"], "--web goes without"),
+        (["--web", "site", "--format", "nir"], "--web goes without"),
+        (["--bin-ms", "nan"], "bin_ms must be whole milliseconds from 1 to 10"),
+        (["--bin-ms", "0"], "bin_ms must be whole milliseconds from 1 to 10"),
+        (["--bin-ms", "11"], "bin_ms must be whole milliseconds from 1 to 10"),
+    ],
+)
+def test_flags_that_do_not_go_together(
+    words: list[str],
+    sentence: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(model), *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_has_the_models_name(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(model), "--format", "torch"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+
+
+def test_lengths_of_a_bin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bin_ms("any") == "any"
+    assert bin_ms("2.5") == 2.5
+    with pytest.raises(SystemExit) as stop:
+        main(["export", "nmnist", "--bin-ms", "some"])
+    assert stop.value.code == 2
+    assert "'some' is no number of milliseconds, and not any" in capsys.readouterr().err
+
+
+def test_what_is_said_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
+    parity = Parity(50, 2.5e-6, 3, 700)
+    (tmp_path / "site" / "offline").mkdir(parents=True)
+    (tmp_path / "site" / "page.html").write_bytes(bytes(1_200_000))
+    (tmp_path / "site" / "offline" / "run.js").write_bytes(bytes(300_000))
+    words = "over 50 steps the logits differ by at most 2.5e-06, 3 of 700 membranes by a threshold tie"
+    assert said(tmp_path / "site", parity) == f"{tmp_path / 'site'}: 1.5 MB; {words}"
+    assert said(tmp_path / "site" / "page.html", parity) == f"{tmp_path / 'site' / 'page.html'}: 1.2 MB; {words}"
