@@ -1,4 +1,4 @@
-"""NumPy's files, .npy and .npz, and MATLAB's .mat of ASL-DVS."""
+"""NumPy's files, .npy and .npz."""
 
 import tempfile
 import zipfile
@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize
+from encoders.events import SensorSize
 from encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor
 from encoders.recordings.format import Opened, Parts, RecordingError
 
@@ -166,29 +166,3 @@ def write_npz(path: Path, parts: Parts, size: SensorSize) -> None:
         for name, side in (("width", size.width), ("height", size.height)):
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, np.array([side], np.uint64))  # type: ignore[arg-type]
-
-
-ASL_SENSOR = SensorSize(240, 180)
-
-
-def open_mat(path: Path) -> Opened:
-    """MATLAB columns ts (microseconds), x, y counted from the bottom, pol, as in ASL-DVS (Bi et al. 2019)."""
-    try:
-        from scipy.io.matlab import MatReadError, loadmat
-    except ImportError as error:
-        raise RecordingError("MATLAB's files need SciPy: pip install 'spikesight[formats]'") from error
-    try:
-        columns = loadmat(path, variable_names=("ts", "x", "y", "pol"))
-        part = {key: columns[name].reshape(-1) for key, name in (("t", "ts"), ("x", "x"), ("y", "y"), ("p", "pol"))}
-    except (MatReadError, KeyError) as error:
-        raise RecordingError("it holds no arrays ts, x, y and pol, as ASL-DVS has them") from error
-    if len({len(column) for column in part.values()}) != 1:
-        raise RecordingError("its arrays ts, x, y and pol differ in length")
-    notes: list[str] = []
-    return Opened(ASL_SENSOR, _upright(events_of([part], None, notes)), notes)
-
-
-def _upright(pieces: Iterator[Events]) -> Iterator[Events]:
-    for events in pieces:
-        events["y"] = ASL_SENSOR.height - 1 - events["y"]
-        yield events

@@ -23,7 +23,18 @@ from encoders.events import (
     joined,
 )
 from encoders.plugins import extend
-from encoders.recordings import aedat, aedat4, arrays, event_stream, hdf5, nmnist, prophesee, prophesee_writer, text
+from encoders.recordings import (
+    aedat,
+    aedat4,
+    arrays,
+    event_stream,
+    hdf5,
+    matlab,
+    nmnist,
+    prophesee,
+    prophesee_writer,
+    text,
+)
 from encoders.recordings.format import Format, Opened, RecordingError
 
 FORMATS: dict[str, Format] = {
@@ -40,7 +51,7 @@ FORMATS: dict[str, Format] = {
     "nmnist": Format((".bin",), nmnist.open_nmnist, nmnist.write_nmnist),
     "es": Format((".es",), event_stream.open_es, event_stream.write_es, mark=b"Event Stream"),
     "npy": Format((".npy",), arrays.open_npy, mark=arrays.MAGIC),
-    "mat": Format((".mat",), arrays.open_mat, mark=b"MATLAB 5.0 MAT-file"),
+    "mat": Format((".mat",), matlab.open_mat, mark=b"MATLAB 5.0 MAT-file"),
 }
 WRITABLE = tuple(name for name, kind in FORMATS.items() if kind.write)
 

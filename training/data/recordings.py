@@ -143,7 +143,7 @@ def list_asldvs(root: Path) -> Listing:
         raise _missing("ASL-DVS", root, "<letter>/*.mat, or Yin*/<letter>/*.mat", "ASLDVS")
     files = [f for f in _files(path, ".mat") if len(f.parent.name) == 1 and f.parent.name.isalpha()]
     labels = tuple(sorted({f.parent.name.lower() for f in files}))
-    items = tuple(Item(f, labels.index(f.parent.name.lower()), "asl") for f in files)
+    items = tuple(Item(f, labels.index(f.parent.name.lower())) for f in files)
     return Listing("asldvs", labels, items, (), SensorSize(240, 180), Window(10, 15_000, 45, 60))
 
 
@@ -190,18 +190,6 @@ def _read_gesture(path: Path) -> Read:
     return _on_sensor(make_events(t, table[:, 0], table[:, 1], table[:, 2]), SensorSize(128, 128))
 
 
-def _read_asl(path: Path) -> Read:
-    """MATLAB columns ts (microseconds), x, y counted from the bottom, pol."""
-    from scipy.io.matlab import MatReadError, loadmat  # SciPy comes with Tonic
-
-    try:
-        columns = loadmat(path, variable_names=("ts", "x", "y", "pol"))
-    except MatReadError as error:
-        raise ValueError(str(error)) from None
-    t, x, y, p = (columns[name].reshape(-1).astype(np.int64) for name in ("ts", "x", "y", "pol"))
-    return _on_sensor(make_events(t, x, 179 - y, p), SensorSize(240, 180))
-
-
 def _on_sensor(events: Events, sensor: SensorSize) -> Read:
     kept, _ = sanitise(events, sensor)
     return kept, sensor
@@ -211,7 +199,6 @@ READERS: dict[str, Callable[[Path], Read]] = {
     "recording": _read_recording,
     "nmnist": _read_nmnist,
     "gesture": _read_gesture,
-    "asl": _read_asl,
 }
 
 
