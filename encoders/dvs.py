@@ -267,6 +267,19 @@ class StreamBinner:
         return np.zeros((n, 2, self._grid.height, self._grid.width), np.uint8)
 
 
+def shown_in(x: NDArray[np.uint8], shown: int) -> NDArray[np.uint8]:
+    """Binary steps [T, ...] as steps that each show what came in the last `shown` of them.
+
+    >>> shown_in(np.array([1, 0, 0, 0], np.uint8), 2)
+    array([1, 1, 0, 0], dtype=uint8)
+    """
+    if shown == 1:
+        return x
+    sums = np.cumsum(x, 0, dtype=np.int32)
+    sums[shown:] -= sums[:-shown].copy()
+    return (sums > 0).astype(np.uint8)
+
+
 def progress_us(events: NDArray, bin_us: int, gap_us: int, back_us: int) -> NDArray[np.int64]:
     """How far a stream's bins get with each event, int64 [n]: an upper bound of bins closed is progress / bin_us.
 

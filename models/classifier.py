@@ -7,6 +7,7 @@ cutting of a recording into packets gives the same logits, bit for bit.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +21,7 @@ from encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize, empty_events, make_events
-from encoders.gaze.alignment import FollowingBinner, aligned
+from encoders.gaze.alignment import FollowingBinner, aligned_steps
 from encoders.gaze.sight import Sight
 from encoders.gaze.window import Window
 from encoders.image import IMAGE_ENCODERS
@@ -62,7 +63,8 @@ def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:
 def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
     """What cuts a live stream from a sensor of this size into a network's inputs."""
     if contract.frame == "object":
-        return FollowingBinner(sensor, (contract.height, contract.width), contract.bin_us, contract.steps)
+        size = contract.height, contract.width
+        return FollowingBinner(sensor, size, contract.bin_us, contract.steps, contract.shown_bins)
     return StreamBinner(encoder_for(contract, sensor), shown=contract.shown_bins)
 
 
@@ -88,17 +90,16 @@ def bins_of(events: np.ndarray, sight: Sight, binner: StreamBinner) -> list[Bin]
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
 
 
-def aligned_sample(contract: Contract, events: np.ndarray) -> np.ndarray | None:
+def aligned_sample(contract: Contract, events: np.ndarray, sight: Sight) -> np.ndarray | None:
     """uint8 [T, 2, H, W] of a recording that is one sample of a network that takes aligned events; None of any other.
 
-    `events` are sorted by time.
+    `events` are sorted by time; `sight` has seen nothing yet.
     """
-    window_us = contract.steps * contract.bin_us
-    if contract.frame != "object" or len(events) < 2 or events["t"][-1] - events["t"][0] > LONGEST_SAMPLE * window_us:
+    longest = LONGEST_SAMPLE * contract.steps * contract.bin_us
+    if contract.frame != "object" or len(events) < 2 or events["t"][-1] - events["t"][0] > longest:
         return None
     size = contract.height, contract.width
-    encoder = DvsEncoder(SensorSize(contract.width, contract.height), size, contract.bin_us, contract.steps)
-    return encoder(aligned(events, size, window_us), 0)[:, 0]
+    return aligned_steps(sight(events), size, contract.bin_us, contract.steps, contract.shown_bins)
 
 
 def _flushed(binner: StreamBinner) -> Iterator[Bin]:
@@ -119,10 +120,12 @@ def sight_for(contract: Contract, sensor: SensorSize, *, raw: bool = False, fixe
 class Classifier:
     """A network ready to predict. Holds no stream's state; used from one thread at a time.
 
-    `engine` is the network's, where there is one already.
+    `engine` is the network's, and `ann_macs` its dense multiply-adds a step, where they are there already.
     """
 
-    def __init__(self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None, ann_macs: int = 0
+    ) -> None:
         self.network, self.card, self.name = network.eval(), card, name
         self.contract, self.labels, self.known = card.contract, card.labels, card.known
         self.origin: Origin = origin_of(self.network)
@@ -133,7 +136,7 @@ class Classifier:
         self._engine = engine or (None if reason else Engine(self.network, *shape[1:], rates=layers))
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self._rates = rates_of(self.network, layers) if reason and layers else None
-        self.ann_macs = dense_macs(self.network, *shape)
+        self.ann_macs = ann_macs or dense_macs(self.network, *shape)
         self._meter = DenseMeter(self.ann_macs) if self.origin == "ann" else Meter(self.network)
         self.layer_names = tuple(self._meter.layer_names)
         if self.known is not None and self._rates_width() != self.known.width:
@@ -154,7 +157,7 @@ class Classifier:
             raise ValueError("take another bin from the model at its own")
         span = card.contract.bin_us / card.contract.trained_us
         engine = None if self._engine is None else self._engine.at(span)
-        return Classifier(at_pace(self.network, span), card, self.name, engine)
+        return Classifier(at_pace(self.network, span), card, self.name, engine, self.ann_macs)
 
     @property
     def slow(self) -> bool:
@@ -255,19 +258,19 @@ class Classifier:
     ) -> Iterator[Input]:
         """The same of a recording in pieces, each bin as soon as it closes: nothing of the past is held."""
         contract = self.contract
+        if contract.kind != "events":
+            raise ValueError("this model takes images, not events")
+        sight = sight or sight_for(contract, sensor)
         packets, head = iter(packets), list[np.ndarray]()
         if contract.frame == "object":  # a short recording is one sample
             head = beginning(packets, LONGEST_SAMPLE * contract.steps * contract.bin_us)
             events = np.concatenate(head) if head else empty_events()
-            if (sample := aligned_sample(contract, events)) is not None:
+            if (sample := aligned_sample(contract, events, deepcopy(sight))) is not None:
                 begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1
                 edges = [begin + length * step // contract.steps for step in range(contract.steps + 1)]
                 for x, start, end in zip(sample, edges, edges[1:]):
                     yield Input(x, start, end, int(np.count_nonzero(x)), False)
                 return
-        if contract.kind != "events":
-            raise ValueError("this model takes images, not events")
-        sight = sight or sight_for(contract, sensor)
         binner = binner_for(contract, sight.size)
         rest, closed = self.rest(), False
         bins = chain.from_iterable(bins_of(packet, sight, binner) for packet in chain(head, packets))

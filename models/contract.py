@@ -54,8 +54,8 @@ class Contract:
             raise ValueError("filter_us must lie between 0 and 1000000")
         if not 0 <= self.readout <= self.steps:
             raise ValueError("readout must lie between 0 and steps")
-        if self.shortest_bin_us and (self.encoding != "binary" or self.frame != "sensor" or self.kind != "events"):
-            raise ValueError("shortest_bin_us is for binary events of the sensor as it is")
+        if self.shortest_bin_us and (self.encoding != "binary" or self.kind != "events"):
+            raise ValueError("shortest_bin_us is for binary events")
         if not 0 <= self.shortest_bin_us <= self.bin_us or not (self.input_us == 0 or self.bin_us < self.input_us):
             raise ValueError("shortest_bin_us must lie between 0 and bin_us, input_us be 0 or longer than bin_us")
 

@@ -136,6 +136,7 @@ class TrainConfig:
     channels: int = 0  # of a folder of pictures: 3, or 1 for grey
     encoding: str = ""  # recordings: binary or count; images: direct, rate or latency
     filter_us: int = 0  # recordings: correlation time of the filter against background activity; 0 is off
+    crop: Literal["none", "object"] = "none"  # recordings: "object" centres and scales each window on what moves in it
     window: Literal["", "drawing"] = ""  # live: "drawing" looks through a window that follows what is drawn
     resize: int = 0  # pictures on disk: short side they are kept at; training crops at random, evaluation in the middle
     # network
@@ -191,6 +192,8 @@ class TrainConfig:
             raise ValueError("--truncate already bounds memory: use it or --checkpoint-steps, not both")
         if self.freeze and not self.init_from:
             raise ValueError("--freeze keeps the layers of a trained model: name it with --init-from")
+        if self.crop == "object" and (self.window or self.encoding not in ("", "binary") or self.emulation.emulated):
+            raise ValueError("--crop object is for binary recordings, with neither --window nor --emulated")
         if self.channels not in (0, 1, 3):
             raise ValueError("channels must be 1 or 3")
 

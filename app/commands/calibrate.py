@@ -53,7 +53,8 @@ def settings(card: "Card", data: str, root: str, cache: str, sheets: int | None 
         config = config.replaced(sheets=sheets)
     if not data and "data" not in recipe:
         raise ValueError("the model's card does not say what it was trained on: give --data")
-    return config.replaced(**{name: getattr(card.contract, name) for name in CONTRACT})
+    config = config.replaced(**{name: getattr(card.contract, name) for name in CONTRACT})
+    return config.replaced(crop="object" if card.contract.frame == "object" else "none")
 
 
 def run(args: argparse.Namespace) -> int:

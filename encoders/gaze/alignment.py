@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.dvs import Bin, DvsEncoder, StreamBinner
+from encoders.dvs import Bin, DvsEncoder, StreamBinner, shown_in
 from encoders.events import EVENTS, Events, SensorSize
 
 EXTENT = 2.2  # half a side of the crop, by the mean distance of events from their medians
@@ -45,16 +45,24 @@ def aligned(events: Events, size: tuple[int, int], length_us: int) -> Events:
     return out
 
 
+def aligned_steps(events: Events, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> NDArray[np.uint8]:
+    """A whole recording, aligned, as binary steps [T, 2, H, W], each showing what came in the last `shown` of them."""
+    height, width = size
+    encoder = DvsEncoder(SensorSize(width, height), size, bin_us, steps)
+    return shown_in(encoder(aligned(events, size, steps * bin_us), 0)[:, 0], shown)
+
+
 class FollowingBinner(StreamBinner):
     """Bins of a stream that goes on, cropped to `size` (height, width) by the events of the last steps, weighted by
-    their age. A stream that is restored from a snapshot finds its place anew.
+    their age. A stream that is restored from a snapshot finds its place anew. A closed bin's x is what came in the last
+    `shown` ones; what was remembered then is what it would be of bins that stand alone and last as long.
     """
 
-    def __init__(self, sensor: SensorSize, size: tuple[int, int], bin_us: int, steps: int) -> None:
+    def __init__(self, sensor: SensorSize, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> None:
         scale = min(1.0, FINEST / max(sensor.width, sensor.height))
         fine = max(1, round(sensor.height * scale)), max(1, round(sensor.width * scale))
-        super().__init__(DvsEncoder(sensor, fine, bin_us, steps))
-        self._size, self._fine = size, fine
+        super().__init__(DvsEncoder(sensor, fine, bin_us, steps), shown=shown)
+        self._size, self._fine, self._keep = size, fine, REMEMBERED ** (1 / shown)
         self._forget()
 
     def _forget(self) -> None:
@@ -68,8 +76,9 @@ class FollowingBinner(StreamBinner):
 
     def _crop(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One step of the sensor, uint8 [2, h, w], around the thing; binary [2, H, W]."""
-        self._columns = self._columns * REMEMBERED + seen.sum((0, 1), dtype=np.float64)
-        self._rows = self._rows * REMEMBERED + seen.sum((0, 2), dtype=np.float64)
+        share = (1 - self._keep) / (1 - REMEMBERED)  # of a bin that lasts as long as it shows
+        self._columns = self._columns * self._keep + share * seen.sum((0, 1), dtype=np.float64)
+        self._rows = self._rows * self._keep + share * seen.sum((0, 2), dtype=np.float64)
         x, spread_x = _median(self._columns)
         y, spread_y = _median(self._rows)
         half = max(1.0, EXTENT * float(np.hypot(spread_x, spread_y)))

@@ -12,7 +12,8 @@ import ctypes
 import os
 import weakref
 from dataclasses import replace
-from typing import NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +26,11 @@ from models.engine.structs import NativeBuffer, NativeLayer, NativeRun
 from models.native.build import build, library
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.resnet import SpikingResNet
-from models.networks.taught import SLICES, STEPS, TaughtNetwork
-from models.neurons.state import State, stack_states
+from models.networks.taught import TaughtNetwork
+from models.neurons.state import State
+
+if TYPE_CHECKING:
+    from models.engine.taught import TaughtHead
 
 MEMBRANES = "membranes"
 PRECISIONS = ("fp32", "bf16")
@@ -119,18 +123,19 @@ class Engine:
             raise RuntimeError(engine_status())
         if reason := why_not(network):
             raise RuntimeError(f"the engine does not run this network: {reason}")
-        rounded, taught = rounds_weights(precision), network if isinstance(network, TaughtNetwork) else None
+        rounded, head = rounds_weights(precision), None
         if isinstance(network, ConvertedNetwork):
             plan = make_converted_plan(network, rounded=rounded, rates=rates)
-        elif taught is not None:
-            places, layers = taught.config.places, len(taught.neurons)
-            plan = make_plan(taught.backbone, height, width, rounded=rounded, rates=layers, places=places)
+        elif isinstance(network, TaughtNetwork):
+            head = import_module("models.engine.taught").TaughtHead.of(network, rates)
+            places, layers = network.config.places, len(network.neurons)
+            plan = make_plan(network.backbone, height, width, rounded=rounded, rates=layers, places=places)
         else:
             assert isinstance(network, SpikingResNet)
             plan = make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
         if plan.shape[1:] != (height, width):
             raise ValueError(f"this network takes {plan.shape[1]}x{plan.shape[2]} inputs, not {height}x{width}")
-        self._load(plan, choice, taught, rates)
+        self._load(plan, choice, head)
 
     @classmethod
     def of(cls, plan: Plan, choice: str) -> "Engine":
@@ -139,12 +144,11 @@ class Engine:
         engine._load(plan, choice)
         return engine
 
-    def _load(self, plan: Plan, choice: str, taught: TaughtNetwork | None = None, watched: int = 0) -> None:
+    def _load(self, plan: Plan, choice: str, head: "TaughtHead | None" = None) -> None:
         """Take a plan, and hand it to the native side."""
         if (lib := library()) is None:
             raise RuntimeError(engine_status())
-        self.plan, self._force, self.library = plan, CHOICES[choice], lib
-        self._taught, self._watched = taught, watched
+        self.plan, self._force, self.library, self._head = plan, CHOICES[choice], lib, head
         self.shape, self.classes, self.state_size = plan.shape, plan.classes, plan.state_size
         self.is_signed = any(buffer.is_signed for buffer in plan.buffers)
         self._open()
@@ -166,7 +170,7 @@ class Engine:
     @property
     def rates_width(self) -> int:
         """S, how many rates a step gives."""
-        return self.plan.rates_size if self._taught is None else sum(self._taught.channels[: self._watched])
+        return self.plan.rates_size if self._head is None else self._head.width
 
     def at(self, span: float) -> "Engine":
         """The same network with steps that last the share `span` of the trained ones; the weights are shared."""
@@ -175,13 +179,14 @@ class Engine:
         for layer in twin.plan.layers:
             if layer.neuron:
                 set_pace(layer, span)
+        twin._head = self._head and self._head.at(span)
         twin._open()
         return twin
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""
         membranes = {MEMBRANES: torch.zeros(n, self.state_size)}
-        return membranes if self._taught is None else membranes | self._taught.memory_state(n)
+        return membranes if self._head is None else membranes | self._head.state(n)
 
     def run(self, x_seq: Tensor, state: State | None = None) -> EngineResult:
         """T steps of N streams: x_seq [T, N, C, H, W], uint8 or float, and the state before them (None: zeros).
@@ -225,23 +230,11 @@ class Engine:
         )
         if self.library.engine_run(self._handle, ctypes.addressof(call)):
             raise MemoryError(f"no memory for {steps} steps of {streams} streams at once")
-        result = EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster, rates)
-        return result if self._taught is None else self._taught_result(self._taught, x_seq, state or {}, result)
-
-    def _taught_result(
-        self, network: TaughtNetwork, x_seq: Tensor, before: State, result: EngineResult
-    ) -> EngineResult:
-        """The head's logits from the backbone's rates; each stream by itself, so that company changes no bit."""
-        parts: list[tuple[Tensor, Tensor]] = []
-        states: list[State] = []
-        for n in range(x_seq.shape[1]):
-            memory = {key: before[key][n : n + 1] for key in (SLICES, STEPS) if key in before}
-            features = network.features(x_seq[:, n : n + 1], result.rates[:, n : n + 1], memory)
-            logits = torch.stack([network.head(step) for step in features])
-            parts.append((logits, network.watched(features, self._watched)))
-            states.append(memory)
-        logits, rates = (torch.cat(kind, 1) for kind in zip(*parts))
-        return result._replace(logits=logits, rates=rates, state=result.state | stack_states(states))
+        if self._head is None:
+            return EngineResult(logits, {MEMBRANES: after}, layer_spikes, synops, raster, rates)
+        shown = (x if x.dtype == torch.uint8 else (x != 0).to(torch.uint8)).numpy()
+        made = self._head.run(shown[None] if frozen else shown, rates.numpy(), state or {})
+        return EngineResult(made.logits, {MEMBRANES: after} | made.state, layer_spikes, synops, raster, made.rates)
 
     def uses(self) -> list[LayerUse]:
         """Density and kernel of each convolution since the last call."""

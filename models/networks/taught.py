@@ -55,7 +55,16 @@ class Memory(nn.Module):
 
     def __init__(self, window: int, slices: int) -> None:
         super().__init__()
-        self.slices, self.length = slices, window // slices
+        self.window, self.slices, self.span = window, slices, 1.0
+
+    @property
+    def length(self) -> int:
+        """Steps of a slice."""
+        return self.length_at(self.span)
+
+    def length_at(self, span: float) -> int:
+        """Steps of a slice where a step lasts the share `span` of the trained one."""
+        return max(1, round(self.window / self.slices / span))
 
     def forward(self, values: Tensor, state: State) -> Tensor:
         """Values [T, N, V] to means [T, N, slices V], the oldest slice first; a slice not yet reached is 0."""
@@ -113,11 +122,6 @@ class TaughtNetwork(nn.Module):
     def features(self, x_seq: Tensor, rates: Tensor, state: State) -> Tensor:
         """What the head looks at after each step, [T, N, F]; `state` gets the memory after them."""
         return torch.sqrt(self.memory(self.observed(x_seq, rates), state) + LEAST_RATE)
-
-    def memory_state(self, n: int) -> State:
-        """The memory of n streams before their first step."""
-        values = self.head.in_features // self.config.slices
-        return {SLICES: torch.zeros(n, self.config.slices + 1, values), STEPS: torch.zeros(n, 1)}
 
     def watched(self, features: Tensor, layers: int) -> Tensor:
         """Rates by channel of the first `layers` neuron layers over the window, of features [T, N, F]: [T, N, S]."""

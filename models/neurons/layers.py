@@ -187,9 +187,9 @@ def at_pace(network: nn.Module, span: float) -> nn.Module:
     twin = copy.deepcopy(network, shared)
     for module in twin.modules():
         module._forward_hooks.clear()  # those who watch the one network do not watch the other
-        if isinstance(module, Neuron):
-            if reason := unpaced(module.config):
-                raise ValueError(reason)
+        if isinstance(module, Neuron) and (reason := unpaced(module.config)):
+            raise ValueError(reason)
+        if hasattr(module, "span"):  # a neuron layer, or what counts steps otherwise
             module.span = span
     return twin
 

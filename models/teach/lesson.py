@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from encoders.dvs import DvsEncoder
 from encoders.events import Events, SensorSize
-from encoders.gaze.alignment import aligned
+from encoders.gaze.alignment import aligned_steps
 from models.checkpoint import load
 from models.contract import Card, CheckpointError, Contract
 from models.engine.engine import Engine, why_not
@@ -21,12 +20,14 @@ from models.known import ClassDistance, Known, Windows, fit_known
 from models.known.rates import layers_to_watch
 from models.networks.resnet import SpikingResNet
 from models.networks.taught import TaughtConfig, TaughtNetwork
+from models.neurons.pace import unpaced
 from models.shipped import find
 from models.teach.head import Head, Judged, fit, folds, judge
 
 SIDE = 32  # of the network's input, pixels
 PLACES, INPUT_PLACES = 2, 8
 WATCHED = 256  # channels that a distance is measured in
+SHORTEST_BIN_US = 1000  # that the model runs at
 SPHERE = 0.1  # its covariance towards a sphere: few examples tell few directions
 
 
@@ -72,9 +73,11 @@ class Lesson:
     """Examples for a head on `backbone`, which sees windows of `steps` bins in `slices`."""
 
     def __init__(self, backbone: SpikingResNet, sensor: SensorSize, steps: int, bin_us: int, slices: int = 1) -> None:
+        paced = not unpaced(backbone.config.neuron)
         self.contract = Contract(
-            "events", 2, SIDE, SIDE, steps, "binary", sensor.width, sensor.height, bin_us, frame="object", readout=1
-        )
+            "events", 2, SIDE, SIDE, steps, "binary", sensor.width, sensor.height, bin_us, frame="object", readout=1,
+            shortest_bin_us=min(SHORTEST_BIN_US, bin_us) if paced else 0,
+        )  # fmt: skip
         self._config = TaughtConfig(
             backbone.config, 1, steps, slices, PLACES, INPUT_PLACES, self.contract.height, self.contract.width
         )
@@ -101,10 +104,8 @@ class Lesson:
         """Take one example. Raises ValueError for one of fewer than two events."""
         if len(example.events) < 2:
             raise ValueError("an example needs at least two events")
-        contract, size = self.contract, (SIDE, SIDE)
-        events = aligned(example.events, size, contract.steps * contract.bin_us)
-        x = DvsEncoder(SensorSize(SIDE, SIDE), size, contract.bin_us, contract.steps)(events, 0)
-        self.shown.append(self.seen(example.label, example.piece, x))
+        x = aligned_steps(example.events, (SIDE, SIDE), self.contract.bin_us, self.contract.steps)
+        self.shown.append(self.seen(example.label, example.piece, x[:, None]))
 
     def seen(self, label: str, piece: str, x: NDArray[np.uint8]) -> Shown:
         """What the head sees of a window as a network of this contract is fed it, [T, 1, 2, H, W]; not taken yet."""

@@ -6,8 +6,9 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 
 from models.steps import Input
-from service.http.errors import ServiceError
+from service.http.errors import ServiceError, Stopped
 from service.runtime import Runtime
+from service.scheduler.registry import Model, WrongBin
 from service.stream.cameras import Camera
 from service.stream.live import Live
 from service.stream.messages import Ended, Hello, ShowMessage, error_text
@@ -23,11 +24,12 @@ class LessonStream(Live):
     def __init__(
         self, socket: WebSocket, runtime: Runtime, lesson: LiveLesson, hello: Hello, camera: Camera | None = None
     ) -> None:
-        super().__init__(socket, runtime, lesson.model, hello, camera)
+        self._newest = lesson.model  # at its own bin
+        super().__init__(socket, runtime, at_bin(self._newest, hello), hello, camera)
         self.lesson = lesson
         self.label: str | None = None  # of what is being shown
         self._piece = ""
-        self._cutter = WindowCutter()
+        self._cutter = self._new_cutter()
 
     async def run(self) -> None:
         """Until the client leaves or breaks a rule. Raises Ended."""
@@ -64,7 +66,7 @@ class LessonStream(Live):
 
     def show(self, label: str | None) -> None:
         """From now on this class is shown; None: nothing is, and what was shown is learnt. Raises LessonError."""
-        self._cutter = WindowCutter()
+        self._cutter = self._new_cutter()
         self.label = None
         if label is None:
             self.lesson.changed(due=True)
@@ -75,7 +77,7 @@ class LessonStream(Live):
 
     async def submit(self, batch: Batch) -> None:
         """Inputs to the lesson and to its newest model."""
-        if self.lesson.model is not self.model:
+        if self.lesson.model is not self._newest:
             await self.move()
         self.collect(batch.inputs)
         await super().submit(batch)
@@ -84,16 +86,20 @@ class LessonStream(Live):
         """Go on on the lesson's newest model, once everything is answered by the old one."""
         await self.unsent(0)
         self.model.scheduler.close(self.job)
-        self.model = self.lesson.model
+        self._newest = self.lesson.model
+        self.model = at_bin(self._newest, self.core.hello)
         self.core.move(self.model)
         self.job = self.model.scheduler.open(self, request=False)
         self.say([self.core.ready()])
 
+    def _new_cutter(self) -> WindowCutter:
+        return WindowCutter(self.model.classifier.contract.shown_bins)
+
     def collect(self, inputs: list[Input]) -> None:
         """Inputs that follow each other are an example, if enough moves in it."""
-        if self.label is None:
-            return
         for given in inputs:
+            if self.label is None:  # nothing is shown, or the last example was refused
+                return
             if (window := self._cutter.push(given)) is not None:
                 self.example(self.label, window)
 
@@ -107,3 +113,13 @@ class LessonStream(Live):
         except ServiceError as error:
             self.label = None
             self.say([Outgoing(error_text(0, str(error)))])
+
+
+def at_bin(model: Model, hello: Hello) -> Model:
+    """A lesson's model at the bin that a stream asks for. Raises Ended."""
+    try:
+        return model if hello.bin_ms is None else model.at(hello.bin_ms)
+    except WrongBin as error:
+        raise Ended(1008, str(error)) from None
+    except Stopped:
+        raise Ended(1001, "the lesson is over") from None

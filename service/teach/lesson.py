@@ -67,7 +67,9 @@ class LiveLesson:
         self.saved: str | None = None
         self.version = 0
         self._runtime, self._thread = runtime, thread
+        self._frozen_macs = 0  # multiply-adds a step of all but the head: counted once
         self.model = self._model(*self.lesson.untaught())
+        self._digests: dict[str, str] = {}  # of the recordings among the pieces
         self._pieces = self._waiting = self._news = 0
         self._tasks: set[asyncio.Task[object]] = set()
         self._learning: asyncio.Task[object] | None = None
@@ -75,9 +77,11 @@ class LiveLesson:
 
     # What is shown.
 
-    def piece(self) -> str:
-        """The name of a new piece: what is shown in one go."""
+    def piece(self, digest: str = "") -> str:
+        """The name of a new piece: what is shown in one go; `digest` of the recording, where it is one."""
         self._pieces += 1
+        if digest:
+            self._digests[str(self._pieces)] = digest
         return str(self._pieces)
 
     def check_room(self, label: str) -> None:
@@ -186,14 +190,21 @@ class LiveLesson:
         taught = self.lesson.learn(shown=shown)
         told = report(taught)
         network, card = taught.checkpoint(
-            {"data": "taught live", "features": self.features, "examples": len(shown)},
+            {
+                "data": "taught live",
+                "features": self.features,
+                "examples": len(shown),
+                "recordings": sorted({self._digests[one.piece] for one in shown if one.piece in self._digests}),
+            },
             {key: told[key] for key in ("accuracy", "correct", "count", "interval")},
         )
         return Head(network, card, told), self._model(network, card)
 
     def _model(self, network: TaughtNetwork, card: Card) -> Model:
         runtime = self._runtime
-        classifier = Classifier(network, card, self.id)
+        own = network.head.weight.numel()
+        classifier = Classifier(network, card, self.id, ann_macs=self._frozen_macs and self._frozen_macs + own)
+        self._frozen_macs = classifier.ann_macs - own
         return Model(classifier, runtime.settings, runtime.metrics, runtime.mailbox, counted_as="lesson")
 
     def ready(self) -> Head:
@@ -257,14 +268,22 @@ def frames_of(window: list[Input]) -> NDArray[np.uint8]:
 
 
 class WindowCutter:
-    """Inputs that follow each other, cut into examples; what is left over at a reset or at the end is lost."""
+    """Inputs that follow each other, cut into examples; what is left over at a reset or at the end is lost.
 
-    def __init__(self) -> None:
+    Each input shows what came in the last `shown` bins, so every so many-th is taken.
+    """
+
+    def __init__(self, shown: int = 1) -> None:
+        self._shown, self._bins = shown, 0
         self._open: list[Input] = []
 
     def push(self, given: Input) -> list[Input] | None:
         """The example that this input completes, or None."""
-        self._open = [given] if given.reset else [*self._open, given]
+        if given.reset:
+            self._open, self._bins = [], 0
+        self._bins += 1
+        if self._bins % self._shown == 0:
+            self._open.append(given)
         if len(self._open) < STEPS:
             return None
         whole, self._open = self._open, []

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from encoders.recordings.files import digest
 from models.classifier import Classifier
 from models.shipped import NAME
 from models.steps import Input
@@ -185,7 +186,7 @@ async def shown(lessons: Lessons, lesson: LiveLesson, label: str, request: Reque
         skipped = len(cut) - len(moving)
         return moving
 
-    taken = await lesson.take(label, lesson.piece(), windows)
+    taken = await lesson.take(label, lesson.piece(digest(data)), windows)
     return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=lesson.body())
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from encoders.dvs import DvsEncoder
 from encoders.emulator.noise import with_noise
 from encoders.events import Events, SensorSize
+from encoders.gaze.alignment import aligned_steps
 from encoders.gaze.sight import Sight
 from training.config import TrainConfig
 from training.data.recordings import read_item
@@ -56,7 +58,16 @@ def encoder(config: TrainConfig, sensor: SensorSize) -> DvsEncoder:
 
 
 def contract_key(config: TrainConfig) -> list[Any]:
-    return [config.steps, config.bin_us, config.height, config.width, config.encoding, config.filter_us]
+    key = [config.steps, config.bin_us, config.height, config.width, config.encoding, config.filter_us]
+    return key if config.crop == "none" else [*key, config.crop]
+
+
+def binned(events: Events, sensor: SensorSize, start_us: int, config: TrainConfig) -> NDArray[np.uint8]:
+    """What the network is fed of a recording, uint8 [T, 2, H, W]: filtered, as it is or cropped to what moves."""
+    events = filtered(events, sensor, config)
+    if config.crop == "object":
+        return aligned_steps(events, (config.height, config.width), config.bin_us, config.steps)
+    return encoder(config, sensor)(events, start_us)[:, 0]
 
 
 def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | None]]:
@@ -97,10 +108,10 @@ def bin_items(items: Sequence[Item], config: TrainConfig, what: str, copy: int |
 
     def samples() -> Iterator[np.ndarray]:
         for number, (events, sensor, start_us) in enumerate(_pieces(items)):
-            start = start_us if start_us is not None or not len(events) else int(events["t"][0])
+            start = start_us if start_us is not None else int(events["t"][0]) if len(events) else 0
             if copy is not None:
                 events = noisy(events, sensor, config, copy * len(items) + number)
-            yield encoder(config, sensor)(filtered(events, sensor, config), start)[:, 0]
+            yield binned(events, sensor, start, config)
 
     windows = [(item.begin_us, item.length_us) for item in items if item.length_us]
     key = {"items": file_stamps(items), "contract": contract_key(config), **({"windows": windows} if windows else {})}

@@ -13,13 +13,14 @@ import numpy as np
 
 from encoders.binning import CEILINGS
 from encoders.image import IMAGE_ENCODERS
+from encoders.recordings.files import digest
 from models.contract import Contract
 from training.config import TrainConfig
 from training.data.cache import bin_items, cached, join, shown_images
 from training.data.emulated import emulate_mnist, film_sheets
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
-from training.data.own import list_own
-from training.data.recordings import RECORDED, digest, recorded
+from training.data.own import in_crop, list_own
+from training.data.recordings import RECORDED, recorded
 from training.data.separate import TEST_FRACTION
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
 
@@ -63,7 +64,7 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
     """The configuration with the data set's own contract where it asked for none."""
     kind = "events" if isinstance(listing, Listing) else "image"
     if isinstance(listing, Listing):
-        window = listing.window
+        window = in_crop(listing.window, config)
     else:
         height, width = listing.train.frames.shape[-2:]
         if isinstance(listing.train.frames, PictureRows):
@@ -93,6 +94,8 @@ def load_data(config: TrainConfig) -> Data:
         return _load_recordings(listing, resolved)
     if config.emulation.emulated:
         raise DataError("--emulated joins emulated events to recordings; this data set holds images")
+    if config.crop != "none":
+        raise DataError("--crop is for recordings of events; this data set holds images")
     return _load_images(listing, resolved)
 
 
@@ -148,7 +151,8 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     contract = Contract(
         "events", 2, config.height, config.width, config.steps, config.encoding, listing.sensor.width,
         listing.sensor.height, config.bin_us, still="digit" if listing.labels == tuple("0123456789") else "plain",
-        filter_us=config.filter_us, window=config.window, shortest_bin_us=config.shortest_bin_us,
+        filter_us=config.filter_us, window=config.window, frame="object" if config.crop == "object" else "sensor",
+        shortest_bin_us=config.shortest_bin_us,
     )  # fmt: skip
     return Data(
         train,

@@ -14,6 +14,7 @@ from training.data.separate import Stretch, separate
 from training.data.sets import DataError, Item, Listing, Window
 from training.data.windows import SLOT_US, Scan, scan, starts, suits
 
+CROP_SIDE = 32  # pixels
 SPARSE_BIN = 0.01  # share of a bin's cells that hold an event
 WARN_BELOW = 0.85  # share of the events that are used
 SPARSE = 0.05  # windows with fewer events than this share of the median's say nothing and are left out
@@ -70,7 +71,12 @@ def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]
         raise ValueError(
             f"--window-ms {config.folder.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
         )
-    return replace(window, steps=steps, bin_us=bin_us or window.bin_us)
+    return replace(in_crop(window, config), steps=steps, bin_us=bin_us or window.bin_us)
+
+
+def in_crop(window: Window, config: TrainConfig) -> Window:
+    """The window as the run crops it: a square around what moves, or all of the sensor."""
+    return replace(window, height=CROP_SIDE, width=CROP_SIDE) if config.crop == "object" else window
 
 
 def _typical(stretches: Sequence[Stretch], scans: Sequence[Scan], length_us: int) -> float:

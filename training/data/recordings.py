@@ -3,7 +3,6 @@
 A listing reads no events; it names files, classes and readers.
 """
 
-import hashlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -213,14 +212,3 @@ def read_item(item: Item) -> Read:
     if not len(events) or events.dtype != EVENTS:
         raise DataError(f"{item.name} holds no events")
     return events, sensor
-
-
-DIGEST_BYTES = 1 << 20
-
-
-def digest(path: Path) -> str:
-    """What tells a recording from others wherever it lies: SHA-256 of its length and first MiB, 16 hex digits."""
-    with path.open("rb") as file:
-        head = file.read(DIGEST_BYTES)
-        length = file.seek(0, 2)
-    return hashlib.sha256(length.to_bytes(8, "big") + head).hexdigest()[:16]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from encoders.dvs import Bin
 from encoders.events import Events, SensorSize, empty_events
-from encoders.recordings.files import RecordingReader
+from encoders.recordings.files import RecordingReader, digest
 from encoders.recordings.format import RecordingError
 from models.classifier import Classifier, aligned_sample, binner_for, bins_of, sight_for
 from models.known import CAMERA, RECORDED, softmax
@@ -22,7 +22,7 @@ from training.data.folders import read_folder
 from training.data.images import holds_pictures
 from training.data.load import DATA_NAMES, list_data
 from training.data.own import SPARSE
-from training.data.recordings import digest, read_item, recorded
+from training.data.recordings import read_item, recorded
 from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 from training.data.windows import PACKET_US, starts
 from training.step.batches import evaluation_input
@@ -173,7 +173,7 @@ def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: I
     contract = classifier.contract
     steps = contract.steps
     if contract.frame == "object":
-        yield from _aligned_windows(classifier, number, packets)
+        yield from _aligned_windows(classifier, number, sensor, packets)
         return
     sight, held, first, made = sight_for(contract, sensor), list[Bin](), None, 0
     binner, kind = binner_for(contract, sight.size), CAMERA if sight.windowed else RECORDED
@@ -193,24 +193,30 @@ def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: I
         yield _Window(number, held[0].start_us - (first or 0), held, kind)
 
 
-def _aligned_windows(classifier: Classifier, number: int, packets: Iterator[Events]) -> Iterator[_Window]:
+def _aligned_windows(
+    classifier: Classifier, number: int, sensor: SensorSize, packets: Iterator[Events]
+) -> Iterator[_Window]:
     """The same for a network that takes aligned events: a short recording whole, else windows, each by itself."""
     contract, parts = classifier.contract, list(packets)
     events = np.concatenate(parts) if parts else empty_events()
-    if (whole := aligned_sample(contract, events)) is not None:
+
+    def sample(part: Events) -> NDArray[np.uint8] | None:
+        return aligned_sample(contract, part, sight_for(contract, sensor))
+
+    if (whole := sample(events)) is not None:
         pieces = [(0, whole)]
     else:
         window_us, first = contract.steps * contract.bin_us, int(events["t"][0])
         begins = starts(0, int(events["t"][-1]) - first + 1, window_us, window_us)
         edges = np.searchsorted(events["t"], [(first + b, first + b + window_us) for b in begins])
-        cut = [(begin, aligned_sample(contract, events[low:high])) for begin, (low, high) in zip(begins, edges)]
-        pieces = [(begin, sample) for begin, sample in cut if sample is not None]
-    for begin, sample in pieces:
+        cut = [(begin, sample(events[low:high])) for begin, (low, high) in zip(begins, edges)]
+        pieces = [(begin, x_seq) for begin, x_seq in cut if x_seq is not None]
+    for begin, x_seq in pieces:
         edges = begin + np.arange(contract.steps + 1) * contract.bin_us
         yield _Window(
             number,
             begin,
-            [Bin(x, int(a), int(b), int(np.count_nonzero(x)), False) for x, a, b in zip(sample, edges, edges[1:])],
+            [Bin(x, int(a), int(b), int(np.count_nonzero(x)), False) for x, a, b in zip(x_seq, edges, edges[1:])],
         )
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from encoders.recordings.files import digest
 from models.checkpoint import save
 from models.teach.advice import report
 from models.teach.lesson import Lesson, backbone
-from training.data.recordings import digest
 from training.teach.examples import plan, read
 
 

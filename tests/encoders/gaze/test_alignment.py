@@ -43,6 +43,19 @@ def test_nothing_to_align() -> None:
     assert len(aligned(digit_events(0, 0)[:1], SIZE, 1000)) == 0
 
 
+def test_a_live_crop_at_shorter_bins_shows_what_longer_ones_do() -> None:
+    events = moved(digit_events(0, 1, 3000, 500_000), 60, 40)
+
+    def last(bin_us: int, shown: int) -> np.ndarray:
+        binner = FollowingBinner(SensorSize(128, 96), SIZE, bin_us, 10, shown)
+        return binner.push(events)[400_000 // bin_us - 1].x.astype(int)
+
+    whole, fine = last(20_000, 1), last(5_000, 4)
+    assert fine.sum() > 50
+    assert abs(int(fine.sum()) - int(whole.sum())) < 0.1 * whole.sum()
+    assert np.abs(fine.sum((0, 1)).cumsum() - whole.sum((0, 1)).cumsum()).sum() < 0.5 * whole.sum()  # columns
+
+
 def test_a_live_crop_follows_and_does_not_depend_on_packets() -> None:
     first, second = digit_events(0, 1, 3000, 500_000), digit_events(0, 2, 3000, 500_000)
     second["t"] += 500_000

@@ -11,6 +11,7 @@ from models.contract import Card, Contract
 from models.engine.engine import Engine, can_run
 from models.networks.resnet import ResNetConfig
 from models.networks.taught import LEAST_RATE, Memory, TaughtConfig, TaughtNetwork, in_places
+from models.neurons.layers import at_pace
 from tests.support.models import lively
 
 BACKBONE = ResNetConfig("ms", (1, 1), (4, 8), pool="max")
@@ -80,6 +81,18 @@ def test_the_engine_gives_the_same_and_company_changes_no_bit(network: TaughtNet
         alone = engine.run(x[step : step + 1, 1:2], state)
         state = alone.state
         assert torch.equal(alone.logits[0, 0], result.logits[step, 1])
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("span", [1.0, 0.5, 0.16])
+def test_at_another_pace_the_engine_follows_the_network(network: TaughtNetwork, span: float) -> None:
+    if not can_run(network):
+        pytest.skip("no native kernels here")
+    twin, x = at_pace(network, span), spikes(30)
+    assert isinstance(twin, TaughtNetwork)
+    result = Engine(network, 16, 16, rates=2).at(span).run(x)
+    assert torch.allclose(result.logits, twin(x.float())[0], atol=1e-4)
+    assert twin.memory.length == round(2 / span)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from encoders.events import SensorSize, make_events
+from models.classifier import Classifier
 from models.networks.resnet import ResNetConfig
 from models.teach.advice import report
 from models.teach.lesson import Example, Lesson
@@ -60,6 +61,21 @@ def test_the_checkpoint_is_the_head(with_input: bool) -> None:
     assert torch.allclose(network.head(head)[0], network.head.weight @ head[0] + network.head.bias)
     assert network.config.input_places == (8 if with_input else 0)
     assert made.contract == card.contract
+
+
+def test_a_taught_model_runs_at_shorter_bins() -> None:
+    made = Classifier(*lesson(("lying", "standing", "a ring")).learn().checkpoint({}, {}))
+    fine = made.at(5)
+    assert (fine.contract.steps, fine.ann_macs) == (60, made.ann_macs)
+    for label in ("lying", "standing", "a ring"):
+        shown = drawn(label, 9)
+        for model in (made, fine):
+            assert model.predict_events(shown.events, shown.sensor)[-1].label == label  # as one sample
+        again = np.concatenate([shown.events] * 4)
+        again["t"] += np.repeat(np.arange(4) * 300_000, len(shown.events))
+        found = fine.predict_events(again, shown.sensor)  # as a stream
+        assert found[-1].label == label
+        assert 200 <= len(found) <= 241
 
 
 def test_enough_examples_bring_a_judgement_of_the_unknown() -> None:

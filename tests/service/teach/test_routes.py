@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from encoders.events import make_events
-from encoders.recordings.files import write_recording
+from encoders.recordings.files import digest, write_recording
 from models.classifier import Classifier
 from service.api import create_app
 from service.client import Client
@@ -80,6 +80,8 @@ def test_the_archive_is_an_ordinary_model(lesson: RemoteLesson, record: Record, 
     model = Classifier.load(tmp_path / "lines")
     assert model.labels == ("lying", "standing")
     assert model.card.training["features"] == "tiny"
+    shown = sorted(digest(record(label, seed)) for seed in range(2) for label in ("lying", "standing"))
+    assert model.card.training["recordings"] == shown, "evaluate says when it is given these"
     assert refused(lesson.download, "../lines")[0] == 400
 
 

@@ -94,6 +94,33 @@ def test_what_hardly_moves_is_no_example(client: Client, lesson: RemoteLesson) -
         assert told.classes == []
 
 
+def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, lesson: RemoteLesson) -> None:
+    with client.stream(lesson=lesson.id, bin_ms=5, **SIZE) as stream:
+        for number, label in enumerate(("lying", "standing", "lying", "standing")):
+            show(stream, label, number // 2, number * 3_000_000)
+        hear(stream, lambda m: isinstance(m, LessonBody) and m.ready and not m.learning, "a head")
+        for packet in packets("lying", 9, 4, 12_000_000):
+            stream.send_events(packet)
+        answer = hear(stream, lambda m: isinstance(m, Prediction) and m.start_us > 13_000_000, "an answer")
+        assert isinstance(answer, Prediction)
+        assert (answer.label, answer.end_us - answer.start_us) == ("lying", 5000)
+    assert lesson.picture(lesson.state().classes[0].examples[0])
+    with pytest.raises(ClientError, match="whole milliseconds from 1 to 31"):
+        client.stream(lesson=lesson.id, bin_ms=40, **SIZE)
+
+
+def test_a_full_lesson_says_so_once(client: Client, lesson: RemoteLesson) -> None:
+    with client.stream(lesson=lesson.id, **SIZE) as stream:
+        stream.show("lying")
+        stream.send_events(moving("lying", 0, 40))  # far more examples than there is room for, in one packet
+        told = hear(stream, lambda m: isinstance(m, Bad), "that it is full")
+        assert isinstance(told, Bad)
+        assert "full" in told.error
+        stream.show("lying")
+        again = hear(stream, lambda m: isinstance(m, (Bad, Prediction)) and m.seq == 0, "the next refusal")
+        assert isinstance(again, Bad)
+
+
 class Endless:
     """A driver: a line that sways on and on."""
 

@@ -12,6 +12,7 @@ from encoders.dvs import DvsEncoder
 from encoders.events import SensorSize
 from encoders.recordings.files import read_recording
 from tests.support.inputs.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
+from tests.support.models import tiny
 from training.data import DataError, list_data, list_nmnist, load_data, read_folder, read_idx, read_item, split_indices
 
 
@@ -72,6 +73,22 @@ def test_frames_equal_the_encoder_and_labels_the_folders(root: Path) -> None:
     encoder = DvsEncoder(SensorSize(34, 34), (17, 17), 30_000, 3, "binary")
     for item, frames in zip(data.test_items, data.test.frames):
         np.testing.assert_array_equal(frames, encoder(read_recording(item.path).events)[:, 0])
+
+
+def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> None:
+    config = small_config(root).replaced(crop="object", filter_us=2000, height=0, width=0)
+    data = load_data(config)
+    contract = data.contract
+    assert (contract.frame, contract.filter_us, contract.shape) == ("object", 2000, (2, 32, 32))
+    classifier = tiny(contract)
+    for item, frames in zip(data.test_items, data.test.frames):
+        recording = read_recording(item.path)
+        fed = classifier.event_inputs(recording.events, recording.size)
+        np.testing.assert_array_equal(frames, [given.x for given in fed])
+    whole = load_data(small_config(root).replaced(height=32, width=32))
+    assert not np.array_equal(whole.test.frames, data.test.frames)
+    with pytest.raises(ValueError, match="crop"):
+        config.replaced(window="drawing")
 
 
 def test_the_cache_is_used_and_follows_files_and_contract(root: Path) -> None:

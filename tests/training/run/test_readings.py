@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.recordings.files import read_recording
+from encoders.recordings.files import digest, read_recording
 from models.classifier import Classifier, Stepper
 from tests.support.inputs.data_sets import write_idx, write_takes
-from tests.support.models import IMAGE_CONTRACT, tiny
-from training.data.recordings import digest
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from training.data.sets import DataError
 from training.run.readings import Readings, read_set
 
@@ -45,6 +44,15 @@ def test_every_window_is_answered_as_predict_does(folder: Path, classifier: Clas
     assert readings.begin_us.tolist() == begins
     assert readings.recording.tolist() == sorted(readings.recording.tolist())
     assert [readings.classes[n] for n in readings.truth[[0, -1]]] == ["one", "two"]
+
+
+def test_windows_go_through_the_models_filter(tmp_path: Path) -> None:
+    folder, filtered = write_takes(tmp_path, NAMES, 0.5, rate=40_000), tiny(replace(EVENT_CONTRACT, filter_us=10))
+    recording = read_recording(folder / NAMES[0])
+    inputs = filtered.event_inputs(recording.events, recording.size)
+    assert sum(given.n_events for given in inputs) < 0.5 * len(recording.events)
+    expected = filtered.predict(inputs[:4])[-1].probabilities
+    np.testing.assert_allclose(read_set(filtered, str(folder)).probabilities[0], expected, rtol=1e-5)
 
 
 def test_the_stream_is_never_reset(folder: Path, classifier: Classifier, readings: Readings) -> None:

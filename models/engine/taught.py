@@ -1,0 +1,145 @@
+"""What a taught network adds to its backbone's step, compiled: memory and head take microseconds where PyTorch's many
+small operations took twice as long as the step itself. Imported where it is first needed, since numba takes its time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.networks.taught import LEAST_RATE, SLICES, STEPS, TaughtNetwork
+from models.neurons.state import State
+
+LEAST = np.float32(LEAST_RATE)
+
+
+class HeadResult(NamedTuple):
+    """What a run of the head gives."""
+
+    logits: Tensor  # [T, N, K]
+    rates: Tensor  # [T, N, S]: by channel of the first layers, over the window
+    state: State
+
+
+@dataclass(frozen=True, eq=False)
+class TaughtHead:
+    """Memory and head of a network, with all that a step needs in reach."""
+
+    weight: NDArray[np.float32]  # [K, slices V]
+    bias: NDArray[np.float32]  # [K]
+    slices: int
+    length: int  # of a slice, steps
+    input_places: int
+    places: int  # of a channel
+    width: int  # S, how many channels' rates over the window are given
+    length_at: Callable[[float], int]
+
+    @classmethod
+    def of(cls, network: TaughtNetwork, layers: int) -> "TaughtHead":
+        """The head as the network runs it; its first `layers` neuron layers give their rates."""
+        config, memory, width = network.config, network.memory, sum(network.channels[:layers])
+        weight, bias = (tensor.detach().numpy() for tensor in (network.head.weight, network.head.bias))
+        return cls(
+            weight, bias, config.slices, memory.length, config.input_places, config.places**2, width, memory.length_at
+        )
+
+    def at(self, span: float) -> "TaughtHead":
+        """The same with steps that last the share `span` of the trained ones."""
+        return replace(self, length=self.length_at(span))
+
+    def state(self, n: int) -> State:
+        """Of n streams before their first step."""
+        sums = torch.zeros(n, self.slices + 1, self.weight.shape[1] // self.slices)
+        return {SLICES: sums, STEPS: torch.zeros(n, 1)}
+
+    def run(self, x: NDArray[np.uint8], rates: NDArray[np.float32], state: State) -> HeadResult:
+        """T steps of N streams, each by itself, so that company changes no bit: the input x [T, N, C, H, W] (or
+        [1, ...], where it is the same at each step) and the backbone's rates [T, N, R].
+        """
+        steps, streams = rates.shape[:2]
+        before = state if SLICES in state else self.state(streams)
+        sums, counted = before[SLICES].numpy().copy(), before[STEPS].numpy().copy()
+        logits = np.empty((steps, streams, len(self.bias)), np.float32)
+        watched = np.empty((steps, streams, self.width), np.float32)
+        run(
+            x, rates, self.input_places, self.length, sums, counted, self.weight, self.bias, self.places, logits,
+            watched,
+        )  # fmt: skip
+        after = {SLICES: torch.from_numpy(sums), STEPS: torch.from_numpy(counted)}
+        return HeadResult(torch.from_numpy(logits), torch.from_numpy(watched), after)
+
+
+@numba.njit(cache=True, nogil=True)
+def run(x, rates, side, length, sums, steps, weight, bias, places, logits, watched):
+    """All steps of all streams; sums [N, slices + 1, V] and steps [N, 1] are carried on in place."""
+    means = np.empty((sums.shape[1] - 1, sums.shape[2]), np.float32)
+    for n in range(rates.shape[1]):
+        for t in range(rates.shape[0]):
+            add(rates[t, n], x[min(t, len(x) - 1), n], side, sums[n, -1])
+            steps[n, 0] = remember(sums[n], steps[n, 0], length, means)
+            average(means, places, watched[t, n])
+            answer(np.sqrt(means.ravel() + LEAST), weight, bias, logits[t, n])
+
+
+@numba.njit(cache=True, nogil=True)
+def add(rates, x, side, filling):
+    """What is observed of one step to the slice that is being filled [V]: rates [R], then x [C, H, W] in places."""
+    for value in range(len(rates)):
+        filling[value] += rates[value]
+    at = len(rates)
+    if side:
+        height, width = x.shape[1] // side, x.shape[2] // side
+        for channel in range(x.shape[0]):
+            for row in range(side):
+                for column in range(side):
+                    count = 0
+                    for line in range(height):
+                        for place in range(width):
+                            count += x[channel, row * height + line, column * width + place] != 0
+                    filling[at] += np.float32(count) / np.float32(height * width)
+                    at += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def remember(sums, steps, length, means):
+    """The means [slices, V] after a step (models/networks/taught.py, Memory); how many steps are counted."""
+    slices = len(means)
+    filled = np.int64(steps) % length + 1
+    steps = min(steps + 1, np.float32(2 * length))
+    part, scale = np.float32(filled) / np.float32(length), np.float32(1) / np.float32(min(steps, length))
+    for s in range(slices):
+        newer = part if s < slices - 1 else np.float32(1)
+        for value in range(sums.shape[1]):
+            means[s, value] = ((np.float32(1) - part) * sums[s, value] + newer * sums[s + 1, value]) * scale
+    if filled == length:
+        for s in range(slices):
+            sums[s] = sums[s + 1]
+        sums[slices] = 0
+    return steps if steps < 2 * length else steps - length
+
+
+@numba.njit(cache=True, nogil=True)
+def average(means, places, watched):
+    """Means [slices, V] over slices and `places` a channel, into watched [S]."""
+    scale = np.float32(1) / np.float32(len(means) * places)
+    for channel in range(len(watched)):
+        total = np.float32(0)
+        for s in range(len(means)):
+            for value in range(channel * places, (channel + 1) * places):
+                total += means[s, value]
+        watched[channel] = max(total * scale, np.float32(0))
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc"})
+def answer(features, weight, bias, logits):
+    """logits [K] of features [F]; the sum runs in vectors."""
+    for k in range(len(bias)):
+        total = np.float32(0)
+        for value in range(len(features)):
+            total += weight[k, value] * features[value]
+        logits[k] = total + bias[k]
