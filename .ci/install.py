@@ -24,6 +24,9 @@ PIP_OPTIONS = ("--disable-pip-version-check", "install", "--only-binary=:all:")
 TEST_PACKAGES = {  # Debian's
     "chromium": "the browser tests",
     "firefox-esr": "the test of the page in Firefox",
+    "webkit2gtk-driver": "the test of the page in WebKit",
+    "xvfb": "the display that it wants",
+    "xauth": "the display that it wants",
     "mosquitto": "the test of predictions sent to a broker",
     "libatomic1": "the tests of dv-processing",
 }
