@@ -128,6 +128,7 @@ class Cluster:
     def __enter__(self) -> "Cluster":
         import ray
         from ray import serve
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if self._local:
@@ -135,7 +136,9 @@ class Cluster:
             options |= {"num_cpus": cores, "include_dashboard": False}
         ray.init(**options)
         try:
-            self._directory = ray.remote(Directory).options(num_cpus=0).remote()  # type: ignore[attr-defined]
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            made = ray.remote(Directory).options(num_cpus=0, scheduling_strategy=here)  # type: ignore[attr-defined]
+            self._directory = made.remote()  # beside the proxy: no other machine's end takes it away
             serve.start(proxy_location="Disabled")
             self._deploy()
         except BaseException as error:

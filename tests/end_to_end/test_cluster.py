@@ -52,8 +52,72 @@ def gauge(served: Served) -> float:
     return float(next(line for line in text.splitlines() if line.startswith("spikesight_front_replicas ")).split()[1])
 
 
+class Load:
+    """Clients of a cluster that ask and stream through the death of a replica: `killed` is set when it has come."""
+
+    def __init__(self, served: Served) -> None:
+        self.served, self.killed = served, threading.Event()
+        self.events = some_events(6000, span_us=2_000_000)
+        self.expected = [p.logits for p in tiny().predict_events(self.events, SENSOR)][:-1]
+        self.label = served.client.predict(picture()).label
+        self.images: list[object] = []
+        self.streams: list[object] = []
+        self.frames: list[object] = []
+        work = [self.ask] * 4 + [self.send] * 6 + [self.show] * 2
+        self.threads = [threading.Thread(target=one) for one in work]
+        for thread in self.threads:
+            thread.start()
+
+    def ask(self) -> None:
+        after = 0
+        while after < 20:
+            after += self.killed.is_set()
+            try:
+                self.images.append(self.served.client.predict(picture()).label)
+            except ClientError as error:
+                self.images.append(error)
+
+    def send(self) -> None:
+        try:
+            with self.served.client.stream(**STREAM) as stream:
+                for n, part in enumerate(np.array_split(self.events, 200)):
+                    stream.send_events(part)
+                    if n == 100:
+                        assert self.killed.wait(PATIENCE_S)
+                    time.sleep(0.01)
+                got = predictions(stream, len(self.expected))
+                self.streams.append([tuple(p.logits or ()) for p in got] == self.expected)
+        except ClientError as error:
+            self.streams.append(error.status)
+
+    def show(self) -> None:
+        try:
+            with self.served.client.stream(width=40, height=30) as stream:
+                for n in range(200):
+                    stream.send_image(picture(seed=n), n * 20.0)
+                    assert next(stream.receive(PATIENCE_S))
+                self.frames.append("answered")
+        except ClientError as error:
+            self.frames.append(error.status)
+
+    def check(self) -> None:
+        """Wait for all: every image was answered; streams were moved or told."""
+        for thread in self.threads:
+            thread.join()
+        print(len(self.images), "images;", self.streams, self.frames)
+        assert set(self.images) == {self.label}, {str(one) for one in self.images}
+        assert len(self.streams) == 6
+        assert set(self.streams) <= {True, 1012, 1001}, self.streams
+        assert True in self.streams
+        assert len(self.frames) == 2
+        assert set(self.frames) <= {"answered", 1012, 1001}, self.frames
+
+
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install 'spikesight[cluster]'")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install 'spikesight[cluster]'")
+@needs_ray
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc: replicas cannot be found")
 def test_a_replica_killed_under_load(tmp_path: Path) -> None:
     made = tiny()
@@ -61,65 +125,13 @@ def test_a_replica_killed_under_load(tmp_path: Path) -> None:
     served = Served("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2")
     below: dict[int, str] = {}
     try:
-        events = some_events(6000, span_us=2_000_000)
-        expected = [p.logits for p in tiny().predict_events(events, SENSOR)][:-1]
-        label = served.client.predict(picture()).label
-        images: list[object] = []
-        streams: list[object] = []
-        frames: list[object] = []
-        killed = threading.Event()
-
-        def ask() -> None:
-            after = 0
-            while after < 20:
-                after += killed.is_set()
-                try:
-                    images.append(served.client.predict(picture()).label)
-                except ClientError as error:
-                    images.append(error)
-
-        def send() -> None:
-            try:
-                with served.client.stream(**STREAM) as stream:
-                    parts = np.array_split(events, 200)
-                    for n, part in enumerate(parts):
-                        stream.send_events(part)
-                        if n == 100:
-                            assert killed.wait(PATIENCE_S)
-                        time.sleep(0.01)
-                    got = predictions(stream, len(expected))
-                    streams.append([tuple(p.logits or ()) for p in got] == expected)
-            except ClientError as error:
-                streams.append(error.status)
-
-        def show() -> None:
-            try:
-                with served.client.stream(width=40, height=30) as stream:
-                    for n in range(200):
-                        stream.send_image(picture(seed=n), n * 20.0)
-                        assert next(stream.receive(PATIENCE_S))
-                    frames.append("answered")
-            except ClientError as error:
-                frames.append(error.status)
-
-        work = [ask] * 4 + [send] * 6 + [show] * 2
-        threads = [threading.Thread(target=one) for one in work]
-        for thread in threads:
-            thread.start()
-        until(lambda: len(images) >= 20)
+        load = Load(served)
+        until(lambda: len(load.images) >= 20)
         before = replicas(served)
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
-        killed.set()
-        for thread in threads:
-            thread.join()
-        print(len(images), "images;", streams, frames)
-        assert set(images) == {label}, {str(one) for one in images}
-        assert len(streams) == 6
-        assert set(streams) <= {True, 1012, 1001}, streams
-        assert True in streams
-        assert len(frames) == 2
-        assert set(frames) <= {"answered", 1012, 1001}, frames
+        load.killed.set()
+        load.check()
 
         until(lambda: gauge(served) >= 2 and len(replicas(served)) >= 2, "the killed replica was not replaced")
 
@@ -154,3 +166,36 @@ def test_a_replica_killed_under_load(tmp_path: Path) -> None:
         for pipe in (served.process.stdout,):
             if pipe is not None:
                 pipe.close()
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_node_killed_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    save(tmp_path / "tiny", tiny().network, tiny().card)
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}  # room for one replica
+    machines = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    served = None
+    try:
+        other = machines.add_node(**node)
+        words = ("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2")
+        served = Served(*words, RAY_ADDRESS=machines.address)
+        until(lambda: gauge(served) == 2, "a replica on each node")
+        load = Load(served)
+        until(lambda: len(load.images) >= 20)
+        machines.remove_node(other, allow_graceful=False)
+        load.killed.set()
+        load.check()
+        machines.add_node(**node)
+        until(lambda: gauge(served) == 2, "the new node has a replica", 3 * PATIENCE_S)
+        assert served.client.predict(picture()).label == load.label
+        served.process.send_signal(signal.SIGTERM)
+        errors = served.finish()
+        assert served.process.returncode == 0, errors
+    finally:
+        if served is not None and served.process.poll() is None:
+            served.process.kill()
+            served.finish()
+        machines.shutdown()
