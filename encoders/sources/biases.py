@@ -86,7 +86,7 @@ def configured(module: Any, address: Address) -> Any:
         if name not in names:
             has = f"it has {', '.join(names)}" if names else "the driver sets none of its biases"
             raise SourceError(f"this camera has no bias '{name}': {has}")
-        setattr(biases, name, value)
+        setattr(biases, name, type(getattr(biases, name))(value))  # some are switches
     if "rate" in address.options:
         if not hasattr(module, "RateLimiter"):
             raise SourceError(f"this camera has no limit of its rate: take rate out of '{address.text}'")
@@ -97,7 +97,10 @@ def configured(module: Any, address: Address) -> Any:
 
 def _choose(library: Any, address: Address) -> Any:
     """The camera meant: by its serial, or the first of the maker. Raises SourceError."""
-    cameras = [camera for camera in library.list_devices() if camera.serial is not None]
+    try:
+        cameras = [camera for camera in library.list_devices() if camera.serial is not None]
+    except Exception as error:  # a machine without USB: "Other error"
+        raise SourceError(f"{NO_CAMERA}. neuromorphic-drivers says: {error}") from None
     if address.kind == "usb":
         found = [camera for camera in cameras if camera.serial == address.target]
     else:
