@@ -7,20 +7,28 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from encoders.dvs import progress_us
-from encoders.events import EVENTS, SensorSize
+from encoders.events import EVENTS, MAX_SIDE, SensorSize
 from service.stream.messages import (
+    CONTROL,
     EVENTS_AER,
     EVENTS_T32,
     EVENTS_T64,
     Frame,
+    Hello,
     MessageError,
     PacketDecoder,
     PacketError,
+    Ticket,
+    ack_text,
     encode_t64,
+    fault,
+    identity,
     pack_picture,
     parse_frame,
+    text,
 )
 from service.stream.session import Session
 from tests.support.inputs.samples import some_events
@@ -98,3 +106,112 @@ def test_pictures_are_thinned_evenly() -> None:
     pairs = np.frombuffer(data, "<u2", offset=16).reshape(n, 2)
     assert pairs[0].tolist() == [events["x"][0], events["y"][0] | events["p"][0] << 15]
     assert pairs[-1, 0] == events["x"][-1]
+
+
+TIMES = {0.0: True, 2.0**53 - 1: True, 2.0**53: False, -1e-9: False, float("inf"): False}
+
+
+@pytest.mark.parametrize(("t_ms", "taken"), TIMES.items())
+def test_capture_times_have_limits(t_ms: float, taken: bool) -> None:
+    data = struct.pack("<IdB3s", 3, t_ms, EVENTS_T64, bytes(3))
+    if taken:
+        assert parse_frame(data) == Frame(3, t_ms, EVENTS_T64, b"")
+    else:
+        with pytest.raises(MessageError, match="the capture time") as caught:
+            parse_frame(data)
+        assert caught.value.code == 1003
+
+
+def test_events_times_have_a_limit() -> None:
+    event = struct.Struct("<QHHB")
+    assert PacketDecoder().decode(EVENTS_T64, event.pack(2**53 - 1, 1, 2, 1), 0)["t"].tolist() == [2**53 - 1]
+    with pytest.raises(PacketError, match="beyond"):
+        PacketDecoder().decode(EVENTS_T64, event.pack(0, 1, 2, 1) + event.pack(2**53, 1, 2, 1), 0)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(EVENTS_T64, 13), (EVENTS_T32, 8), (EVENTS_AER, 4)])
+def test_half_a_record_is_no_packet(kind: int, size: int) -> None:
+    decoder = PacketDecoder()
+    assert not len(decoder.decode(kind, b"", 0))
+    for n in (1, size - 1, size + 1):
+        with pytest.raises(PacketError, match=f"not a whole number of {size}-byte records"):
+            decoder.decode(kind, bytes(n), 0)
+
+
+def test_a_word_that_announces_a_time_needs_it() -> None:
+    decoder, timed = PacketDecoder(), struct.pack("<I", 10 << 16 | 20)
+    assert decoder.decode(EVENTS_AER, timed + struct.pack("<I", 99), 5)["t"].tolist() == [99]
+    with pytest.raises(PacketError, match="the last event's time is missing"):
+        decoder.decode(EVENTS_AER, timed, 5)
+    assert decoder.decode(EVENTS_AER, timed + struct.pack("<I", 101), 5)["t"].tolist() == [101]
+
+
+@pytest.mark.parametrize(("n", "shown"), [(0, 0), (4095, 4095), (4096, 4096), (4097, 4096)])
+def test_pictures_hold_so_many_events(n: int, shown: int) -> None:
+    events = np.zeros(n, EVENTS)
+    events["x"] = np.arange(n)
+    data = pack_picture(0, 0, 9, 9, events)
+    pairs = np.frombuffer(data, "<u2", offset=16).reshape(-1, 2)
+    assert len(pairs) == shown
+    assert len(np.unique(pairs[:, 0])) == shown
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "most"),
+    [
+        ("width", 0, MAX_SIDE),
+        ("bin_ms", 0.001, 1000),
+        ("smoothing", 0, 0.999),
+        ("margin", 0, 1),
+        ("error_rate", 0.01, 0.99),
+    ],
+)
+def test_a_hellos_numbers_have_limits(field: str, least: float, most: float) -> None:
+    def hello(value: float) -> Hello:
+        size = {"height": value} if field == "width" else {}
+        return Hello(type="hello", protocol=1, **{field: value}, **size)  # type: ignore[arg-type]
+
+    hello(least)
+    hello(most)
+    for value in (-0.001 if least == 0 else 0, most + 1):
+        with pytest.raises(ValidationError):
+            hello(value)
+
+
+def test_half_a_size_is_refused() -> None:
+    for half in ({"width": 3}, {"height": 3}):
+        with pytest.raises(ValidationError, match="width and height go together"):
+            Hello(type="hello", protocol=1, **half)  # type: ignore[arg-type]
+
+
+def reason_of(message: dict) -> str:
+    try:
+        CONTROL.validate_python(message)
+    except ValidationError as error:
+        return fault("this message", error)
+    raise AssertionError("it is a message")
+
+
+def test_reasons_name_our_fields_and_fit_a_close_frame() -> None:
+    assert reason_of({"type": "settings", "threshold": 3}).startswith("this message, threshold: ")
+    theirs = reason_of({"type": "reset", "their_own_name": 1})
+    assert theirs.startswith("this message, a field: ")
+    assert "their_own_name" not in theirs
+    assert reason_of({"type": "no such"}) == "this message: its type must be reset, settings or snapshot"
+    with pytest.raises(ValidationError) as caught:
+        Hello(type="hello", protocol=1, mode="x")  # type: ignore[arg-type]
+    long = fault("ä" * 100, caught.value)
+    assert long == "ä" * 61  # 123 bytes would cut the 62nd in half
+
+
+def test_limits_of_the_emulators_settings() -> None:
+    for good in ({"threshold": 0.011}, {"threshold": 2}, {"noise_hz": 0}, {"noise_hz": 100}, {}):
+        CONTROL.validate_python({"type": "settings", **good})
+    for bad in ({"threshold": 0.01}, {"threshold": 2.01}, {"noise_hz": -0.1}, {"noise_hz": 100.1}):
+        assert reason_of({"type": "settings", **bad})
+
+
+def test_an_answers_identity_is_its_message_and_step() -> None:
+    answer = text(type="prediction", seq=4, t=1.5, step=3, start_us=0, label="a")
+    assert identity(answer) == '{"type":"prediction","seq":4,"t":1.5,"step":3'
+    assert identity(ack_text(Ticket(4, 1.5), 2)) == '{"type":"ack","seq":4,"t":1.5,"dropped":2}'
