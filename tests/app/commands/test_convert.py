@@ -1,5 +1,6 @@
 """`spikesight convert`: weights on disk to a checkpoint that the classifier loads, and every way to get it wrong."""
 
+import argparse
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from app.cli import main
+from app.commands import convert
+from app.commands.convert import Given, Source, configure, measure, of, read_labels, read_pictures, read_source
 from models.classifier import Classifier
+from models.contract import Card, Contract
+from models.conversion import convert as conversion
 from models.networks.ann import CifarResNet, SmallCnn
+from training.data.pictures import Images, Pictures
 
 
 @pytest.fixture
@@ -83,3 +89,103 @@ def test_mistakes_are_one_sentence(weights: Path, pictures: Path, tmp_path: Path
     broken["state_dict"]["module.layer2.1.conv1.weight"][0] = float("nan")
     torch.save(broken, tmp_path / "nan.th")
     assert "layer2.1.conv1.weight has values that are not finite" in said(str(tmp_path / "nan.th"), *data)
+
+
+def test_names_of_classes(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\n\n dog \n")
+    assert read_labels(str(tmp_path / "names.txt"), 2, ()) == ("cat", "dog")
+    assert read_labels("cat, dog", 2, ("a", "b")) == ("cat", "dog")
+    assert read_labels(None, 2, ("a", "b")) == ("a", "b")
+    assert read_labels(None, 3, ("a", "b")) == ("0", "1", "2")
+    with pytest.raises(ValueError, match="1 labels for 2 classes"):
+        read_labels("cat", 2, ())
+
+
+def test_one_value_a_channel() -> None:
+    assert of((0.1, 0.2, 0.3), 3) == (0.1, 0.2, 0.3)
+    assert of((0.2, 0.4), 1) == pytest.approx((0.3,))
+    assert of((0.5,), 3) == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    "words", [["--steps", "-1"], ["--calibration", "0"], ["--test", "-1"]], ids=["steps", "calibration", "test"]
+)
+def test_counts_have_a_least(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "none.pt", "--to", str(tmp_path / "out"), "--data", str(tmp_path), *words]) == 2
+    assert "--calibration must be positive, --steps and --test not negative" in capsys.readouterr().err
+
+
+def test_steps_are_not_chosen_on_pictures_without_labels(
+    weights: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["convert", str(weights), "--to", str(tmp_path / "out"), "--data", str(pictures), "--steps", "0"]
+    assert main(words) == 2
+    assert "--steps 0 chooses T on labelled pictures" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def named_set(channels: int) -> Pictures:
+    """A set for a network of ten classes."""
+    random = np.random.default_rng(1)
+    train, test = (Images(random.integers(0, 256, (n, channels, 32, 32), np.uint8), np.arange(n) % 10) for n in (40, 9))
+    return Pictures("cifar10", tuple("abcdefghij"), (0.4,) * channels, (0.2,) * channels, train, test)
+
+
+def arguments(tmp_path: Path, *words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    return parser.parse_args(["weights", "--to", str(tmp_path), "--data", "cifar10", *words])
+
+
+def test_a_named_set_is_split_into_calibration_and_held_out(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = named_set(3)
+    monkeypatch.setattr(convert, "load_images", lambda *_: found)
+    args = arguments(tmp_path, "--calibration", "30")
+    args.source = weights
+    source = read_source(args)
+    given = read_pictures(args, source)
+    assert (len(given.calibration), len(given.held or ()), len(given.test or ())) == (30, 10, 9)
+    both = np.concatenate([given.calibration, given.held.pixels])  # type: ignore[union-attr]
+    assert sorted(map(bytes, both)) == sorted(map(bytes, found.train.pixels))  # each once
+    assert given.scale == (found.mean, found.std)
+    args.calibration = 40
+    assert read_pictures(args, source).held is None
+    monkeypatch.setattr(convert, "load_images", lambda *_: named_set(1))
+    with pytest.raises(ValueError, match="cifar10 has 1 channels, the network takes 3"):
+        read_pictures(args, source)
+
+
+def test_a_models_own_set_is_split_as_its_training_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, held = named_set(3), Images(np.zeros((2, 3, 32, 32), np.uint8), np.zeros(2, int))
+    monkeypatch.setattr(convert, "splits_of", lambda *_: (found, held))
+    monkeypatch.setattr(convert, "load_images", lambda *_: found)
+    args = arguments(tmp_path, "--calibration", "30")
+    contract = Contract("image", 3, 32, 32, 1, "direct")
+
+    def given(data: str) -> Given:
+        card = Card(contract, found.classes, {"recipe": {"data": data}})
+        return read_pictures(args, Source(SmallCnn(), "own", contract, card.labels, 10, card))
+
+    own, other = given("cifar10"), given("cifar100")
+    assert own.held is held
+    assert (len(own.calibration), own.scale) == (30, None)
+    assert other.held is not held
+    assert other.scale is None  # a model folder knows its own
+
+
+def test_what_is_measured_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    ann = SmallCnn().eval()
+    x = torch.rand(12, 1, 28, 28)
+    test = Images((x * 255).byte().numpy(), np.arange(12) % 10)
+    measured = measure(conversion.convert(ann, [x], "ours", steps=6), ann, test, x, 6)
+    assert measured["test_images"] == 12
+    assert list(measured["accuracy_at"]) == ["1", "2", "4", "6"]  # type: ignore[call-overload]
+    assert measured["accuracy"] == pytest.approx(100 * measured["correct"] / 12, abs=0.01)  # type: ignore[operator]
+    right = (ann(x).argmax(1).numpy() == test.labels).sum()
+    assert measured["ann_accuracy"] == pytest.approx(100 * right / 12, abs=0.01)
+    low, high = measured["interval_95"]  # type: ignore[misc]
+    assert 0 <= low <= measured["correct"] / 12 <= high <= 1  # type: ignore[operator]
+    assert f"T = 6: {measured['accuracy']:.2f} %" in capsys.readouterr().out

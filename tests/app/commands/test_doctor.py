@@ -1,13 +1,18 @@
 """`spikesight doctor`: every check answers, and a fault comes with its remedy."""
 
+import shutil
 import socket
+import warnings
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from app.cli import main
 from app.commands import doctor
+from models.checkpoint import save
 from tests.support.inputs.data_sets import write_takes
+from tests.support.models import tiny
 
 
 def test_every_check_says_something() -> None:
@@ -56,3 +61,72 @@ def test_dropped_data_is_something_to_mend(tmp_path: Path, monkeypatch: pytest.M
     assert main(["doctor", "--data", str(tmp_path / "short")]) == 1
     write_takes(tmp_path / "long", [f"{name}-{n}.npz" for name in ("cup", "phone") for n in range(3)], 4)
     assert main(["doctor", "--data", str(tmp_path / "long")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [((3, 10), "FIX"), ((3, 11), "ok"), ((3, 13), "ok"), ((3, 14), "FIX")], ids=str
+)
+def test_pythons_that_it_runs_on(version: tuple[int, int], state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.sys, "version_info", version)
+    (finding,) = doctor.check_python()
+    assert finding.state == state
+    assert ("install Python" in finding.text) == (state == "FIX")
+
+
+def test_what_is_missing_is_to_mend_or_to_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = doctor.version
+
+    def version(name: str) -> str:
+        if name in ("fastapi", "faery"):
+            raise PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    found = {(f.state, f.topic): f.text for f in doctor.check_packages()}
+    assert found["FIX", "packages"] == "fastapi is missing: pip install spikesight again"
+    assert "numpy" in found["ok", "packages"]
+    assert "fastapi" not in found["ok", "packages"]
+    assert found["note", "[es]"] == "not installed (.es recordings): pip install 'spikesight[es]'"
+
+
+def test_cameras_that_are_seen_and_a_driver_that_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    import eventcv
+
+    def warns() -> list[str]:
+        warnings.warn("no right to open it\nmore of it", stacklevel=1)
+        return []
+
+    for listing, wanted in (
+        (lambda: ["EVK4"], ("ok", "EVK4")),
+        (lambda: [], ("ok", "no event camera on USB")),
+        (warns, ("FIX", "no right to open it")),
+    ):
+        monkeypatch.setattr(eventcv, "list_cameras", listing)
+        (finding,) = doctor.check_cameras()
+        assert finding.state == wanted[0]
+        assert finding.text.startswith(wanted[1])
+        assert "\n" not in finding.text
+
+
+def test_shipped_models_none_one_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.shipped.SHIPPED", tmp_path)
+    assert [f.state for f in doctor.check_models()] == ["FIX"]
+    save(tmp_path / "good", tiny().network, tiny().card)
+    shutil.copytree(tmp_path / "good", tmp_path / "worse")
+    (tmp_path / "worse" / "model.safetensors").write_bytes(b"cut")
+    good, worse = doctor.check_models()
+    assert (good.state, worse.state) == ("ok", "FIX")
+    assert good.text.startswith("good: 3 classes, events, trained with spikes, runs on the engine")
+    assert worse.text.startswith("worse: ")
+
+
+def test_the_last_line_counts_what_is_to_mend(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = [doctor.Finding("FIX", "a", "x"), doctor.Finding("note", "b", "y"), doctor.Finding("FIX", "c", "z")]
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter(two),))
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "2 to mend"
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter(two[1:2]),))
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["note  b          y", "nothing to mend"]

@@ -1,6 +1,7 @@
 """`spikesight predict`: one line a file, broken files told apart, JSON for programs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,10 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+import spikesight
 from app.cli import main
+from app.commands.predict import _cost, _line, _said
 from models.checkpoint import save
 from models.contract import Card, Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.steps import Prediction
+from tests.support.inputs.data_sets import write_takes
+from tests.support.models import promising
 
 
 @pytest.fixture
@@ -72,3 +78,55 @@ def test_another_bin_gives_more_steps_and_one_outside_of_the_range_is_refused(
     assert fine["step"] == pytest.approx(coarse["step"] * 31 / 5, abs=6.2)
     assert main(["predict", "--model", model, "--bin-ms", "40", picture]) != 0
     assert "whole milliseconds from 1 to 31" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def promised(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A model that commits at nearly every step, and a recording for it."""
+    folder, classifier = tmp_path_factory.mktemp("promised"), promising()
+    save(folder / "model", classifier.network, classifier.card)
+    write_takes(folder, ["take.npz"], 1.0)
+    return str(folder / "model"), str(folder / "take.npz")
+
+
+def test_a_commitment_stops_only_when_a_rate_is_given(
+    promised: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*words: str) -> dict:
+        assert main(["predict", "--model", promised[0], "--json", "--steps", promised[1], *words]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    whole, early = asked(), asked("--error-rate", "0.5")
+    assert early["committed"] is not None
+    assert early["step"] < whole["step"]
+    assert early["steps"] == whole["steps"][: len(early["steps"])]
+    assert [step["step"] for step in whole["steps"]][:3] == [1, 2, 3]
+    assert early["spikes"] < whole["spikes"]
+    for rate in ("0", "1", "-1", "nan"):
+        assert main(["predict", "--model", promised[0], "--error-rate", rate, promised[1]]) == 2
+        assert "--error-rate must lie between 0 and 1" in capsys.readouterr().err
+
+
+def test_costs_are_those_of_all_steps(promised: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    model, take = promised
+    assert main(["predict", "--model", model, "--json", take]) == 0
+    told = json.loads(capsys.readouterr().out)
+    steps = spikesight.load(model).steps(take)
+    assert told["spikes"] == sum(step.spikes for step in steps)
+    assert told["synops"] == sum(step.synops for step in steps)
+    assert "steps" not in told
+
+
+P = Prediction(0, 1, "b", 1, (0.25, 0.75), 4, 9, 120, 3_000_000, 0.1, (0.0, 0.0))
+
+
+def test_words_for_an_answer() -> None:
+    labels = ("a", "b")
+    assert _said(P, labels) == "b (75.0%)"
+    assert _said(replace(P, label="unknown"), labels) == "unknown (nearest: b)"
+    assert _said(replace(P, label="nothing"), labels) == "nothing"
+    assert _cost(P, "direct") == "120 spikes in it"
+    assert _cost(P, "ann") == "3.00 M multiply-adds in it, no spikes"
+    classifier = promising()
+    held = _line(Path("f"), replace(P, committed="two"), classifier)
+    assert held == "f: b (nearest: one) after step 4, committed to two, 120 spikes in it"

@@ -1,5 +1,6 @@
 """`spikesight serve`: flags over the environment, the address it prints, and mistakes in one sentence."""
 
+import argparse
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +34,6 @@ def test_ways_out(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    import argparse
-
     monkeypatch.setenv("SPIKESIGHT_PORT", "9000")
     monkeypatch.setenv("SPIKESIGHT_MAX_BATCH", "5")
     parser = argparse.ArgumentParser()
@@ -70,3 +69,23 @@ def test_a_broken_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert [line for line in said.splitlines() if "starting" not in line] == [said.splitlines()[-1]]
+
+
+def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    serve.configure(parser)
+    words = f"""--model m --host box --port 1 --token 0123456789abcdef --insecure --allow-host h --allow-origin https://o
+        --camera c --bin-ms 2.5 --save-to {tmp_path} --to file:x --every-step --max-batch 3 --max-queue 4 --threads 5
+        --log-format json"""
+    chosen = serve.settings_from(parser.parse_args(words.split()))
+    wanted = {
+        "models": ("m",), "host": "box", "port": 1, "insecure": True, "allowed_hosts": ("h",),
+        "allowed_origins": ("https://o",), "cameras": ("c",), "camera_bin_ms": 2.5, "sinks": ("file:x",),
+        "sinks_every_step": True, "max_batch": 3, "max_queue": 4, "threads": 5, "log_format": "json",
+    }  # fmt: skip
+    assert {name: getattr(chosen, name) for name in wanted} == wanted
+    assert str(chosen.save_to) == str(tmp_path)
+    assert chosen.token is not None
+    plain = serve.settings_from(parser.parse_args([]))
+    assert not plain.sinks_every_step
+    assert not plain.insecure

@@ -1,5 +1,6 @@
 """`train-dvs` as a person starts it, from another folder."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.cli import train_dvs
+from app.commands import train
 from tests.support.inputs.data_sets import small_config, write_nmnist
 from training.flags import to_yaml
+from training.run.loop import TrainingError
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +62,57 @@ def test_mistakes_are_one_sentence(
     errors = capsys.readouterr().err
     assert text in errors
     assert len(errors.strip().splitlines()) == 1
+
+
+def run_at(folder: Path, seconds: int) -> Path:
+    """A run with a checkpoint of that time."""
+    path = folder / "checkpoints" / "last.safetensors"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    os.utime(path, (seconds, seconds))
+    return folder
+
+
+def test_auto_is_the_newest_run(tmp_path: Path) -> None:
+    def chosen(wanted: str) -> Path:
+        return train._resumed(argparse.Namespace(resume=wanted), str(tmp_path))
+
+    with pytest.raises(ValueError, match="nothing to resume in"):
+        chosen("auto")
+    for name, seconds in (("b", 200), ("a", 300), ("c", 100)):
+        run_at(tmp_path / name, seconds)
+    assert chosen("auto") == tmp_path / "a"
+    assert chosen("elsewhere") == Path("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [(KeyboardInterrupt(), 130, "stopped; go on with: train-dvs --resume"), (TrainingError("the loss"), 1, "the loss")],
+)
+def test_how_a_run_may_end(
+    error: BaseException,
+    code: int,
+    words: str,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fit(*_: object, **__: object) -> dict:
+        raise error
+
+    monkeypatch.setattr("training.run.fit.fit", fit)
+    monkeypatch.chdir(root)
+    assert train_dvs(["--config", "small.yaml", "--name", f"ended-{code}"]) == code
+    out, said = capsys.readouterr()
+    assert words in out + said
+
+
+@pytest.mark.parametrize(("rank", "says"), [("0", True), ("1", False)])
+def test_only_the_first_process_speaks(
+    rank: str, says: bool, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("training.run.fit.fit", lambda *_, **__: {})
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.chdir(root)
+    assert train_dvs(["--config", "small.yaml", "--name", f"rank-{rank}"]) == 0
+    assert ("run folder" in capsys.readouterr().out) == says
