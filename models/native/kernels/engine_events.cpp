@@ -9,15 +9,23 @@
 #include "engine_inputs.h"
 #include "engine_scatter.h"
 
-#include <type_traits>
 #include <vector>
 
 namespace {
 
-struct Map {  // a buffer's values, and its pixels that are another than before the last pass
+struct Map {  // a buffer's values, and its pixels that are others than before the last pass
     std::vector<char> data;
+    std::vector<uint16_t> index;  // of bytes, [H W C]: each pixel's channels that are not zero, ascending
+    std::vector<uint16_t> count;  // [H W], how many they are
     std::vector<uint8_t> marked;  // [H W]
     std::vector<int32_t> changed;
+    void list(int64_t pixel, int64_t channels) {
+        uint16_t* to = index.data() + pixel * channels;
+        const auto* bytes = reinterpret_cast<const uint8_t*>(data.data()) + pixel * channels;
+        uint16_t found[2048];
+        count[pixel] = uint16_t(list_pixel(bytes, channels, found) - found);
+        memcpy(to, found, count[pixel] * 2);
+    }
     void mark(int64_t pixel) {
         if (!marked[pixel]) marked[pixel] = 1, changed.push_back(int32_t(pixel));
     }
@@ -39,6 +47,11 @@ struct Live {  // a layer's sums; its outputs to take anew
     }
 };
 
+struct Scratch {  // the weights that one output meets
+    std::vector<uint32_t> offset;
+    std::vector<float> value;
+};
+
 struct Events {
     std::vector<Buffer> buffers;
     std::vector<Layer> layers;
@@ -48,7 +61,7 @@ struct Events {
     std::vector<float> memory;     // membranes, at the begin of the open bin
     std::vector<uint16_t> since;   // [2 H W], bins since each cell's last event, up to the bin before
     std::vector<uint8_t> open;     // [2 H W], whether one came in the open bin
-    std::vector<uint16_t> index;   // scratch: non-zero channels
+    Scratch scratch;
     int64_t shown;                 // bins that an input shows
 
     uint8_t* input() { return reinterpret_cast<uint8_t*>(maps[0].data.data()); }
@@ -80,29 +93,85 @@ void spread(Events& e, size_t number) {
     if (layer.before.buffer >= 0) spread(e, live, layer, layer.before.buffer, 1, layer.before.stride, 0);
 }
 
-// One output's sums of a chunk of CH channels: rows of taps, then columns, then channels, as a scatter adds them.
-template <int CH, typename T>
-void convolve_pixel(const T* data, const Buffer& b, const Convolution& conv, const float* weight, int64_t row, int64_t column, uint16_t* index,
-                    float* sums) {
+// The inputs that an output sees, pixel by pixel: f(their map's pixel, the tap that they meet).
+template <typename F>
+void seen_by(const Buffer& b, const Convolution& conv, int64_t row, int64_t column, const F& f) {
+    const int64_t top = row * conv.stride - conv.pad, left = column * conv.stride - conv.pad, kernel = conv.kernel;
+    for (int64_t y = std::max<int64_t>(top, 0); y < std::min(top + kernel, b.height); ++y)
+        for (int64_t x = std::max<int64_t>(left, 0); x < std::min(left + kernel, b.width); ++x) f(y * b.width + x, (y - top) * kernel + x - left);
+}
+
+// Where the weights of an output's non-zero inputs begin, in the order of a scatter's sums, and the inputs' values unless
+// all are 1. One flat list: loops over each pixel's few would be mispredicted at nearly every end.
+template <int CH, bool ONES>
+int64_t weights_met(const Map& map, const Buffer& b, const Convolution& conv, int64_t row, int64_t column, uint32_t* offset, float* value) {
+    const auto* data = reinterpret_cast<const uint8_t*>(map.data.data());
+    const auto taps = uint32_t(conv.kernel * conv.kernel);
+    int64_t n = 0;
+    seen_by(b, conv, row, column, [&](int64_t pixel, int64_t tap) {
+        const uint16_t* index = map.index.data() + pixel * b.channels;
+        for (int64_t first = 0; first < map.count[pixel]; first += 16)
+            for (int64_t i = first; i < first + 16; ++i) {  // as many as a vector; what is beyond the count is written over
+                offset[n + i] = (index[i] * taps + uint32_t(tap)) * CH;
+                if constexpr (!ONES) value[n + i] = i < b.channels ? float(data[pixel * b.channels + index[i] % b.channels]) : 0;
+            }
+        n += map.count[pixel];
+    });
+    return n;
+}
+
+// The sums of N chunks of CH channels.
+template <int CH, int N, bool ONES>
+void add_weights(const uint32_t* offset, const float* value, int64_t count, const float* weight, int64_t size, float* sums) {
     constexpr int V = CH / LANES;
-    Floats sum[V];
+    Floats sum[N][V];
+    for (int n = 0; n < N; ++n)
+        for (int v = 0; v < V; ++v) sum[n][v] = load(sums + n * CH + v * LANES);
+    for (int64_t i = 0; i < count; ++i) {
+        const float* w = weight + offset[i];
+#pragma GCC unroll 4
+        for (int n = 0; n < N; ++n)
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) sum[v] = load(sums + v * LANES);
-    const int64_t kernel = conv.kernel, taps = kernel * kernel;
-    for (int64_t tap = 0; tap < taps; ++tap) {
-        const int64_t y = row * conv.stride - conv.pad + tap / kernel, x = column * conv.stride - conv.pad + tap % kernel;
-        if (y < 0 || y >= b.height || x < 0 || x >= b.width) continue;
-        const T* pixel = data + (y * b.width + x) * b.channels;
-        const int64_t n = list_pixel(pixel, b.channels, index) - index;
-        for (int64_t i = 0; i < n; ++i) {
-            const float* w = weight + (index[i] * taps + tap) * CH;
-            const Floats factor = all(float(pixel[index[i]]));
-#pragma GCC unroll 8
-            for (int v = 0; v < V; ++v) sum[v] = fma_(factor, load(w + v * LANES), sum[v]);
-        }
+            for (int v = 0; v < V; ++v) {
+                const Floats term = load(w + n * size + v * LANES);
+                sum[n][v] = ONES ? sum[n][v] + term : fma_(all(value[i]), term, sum[n][v]);
+            }
     }
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) store(sums + v * LANES, sum[v]);
+    for (int n = 0; n < N; ++n)
+        for (int v = 0; v < V; ++v) store(sums + n * CH + v * LANES, sum[n][v]);
+}
+
+// Currents reach an output through its one tap, all channels of them.
+int64_t currents_met(const Map& map, const Buffer& b, const Convolution& conv, int64_t chunk, int64_t row, int64_t column, uint32_t* offset,
+                     float* value) {
+    const auto* data = reinterpret_cast<const float*>(map.data.data());
+    int64_t n = 0;
+    seen_by(b, conv, row, column, [&](int64_t pixel, int64_t tap) {
+        for (int64_t c = 0; c < b.channels; ++c, ++n)
+            offset[n] = uint32_t((c * conv.kernel * conv.kernel + tap) * chunk), value[n] = data[pixel * b.channels + c];
+    });
+    return n;
+}
+
+template <int CH, bool ONES>
+void add_all(const Scratch& scratch, int64_t count, const Buffer& b, const Convolution& conv, int64_t channels, float* sums) {
+    const uint32_t* offset = scratch.offset.data();
+    const float* value = scratch.value.data();
+    const int64_t size = b.channels * conv.kernel * conv.kernel;  // weights of an output channel
+    int64_t first = 0;
+    for (; first + 2 * CH <= channels; first += 2 * CH)
+        add_weights<CH, 2, ONES>(offset, value, count, conv.by_channel + first * size, CH * size, sums + first);
+    if (first < channels) add_weights<CH, 1, ONES>(offset, value, count, conv.by_channel + first * size, CH * size, sums + first);
+}
+
+template <int CH>
+void convolve_pixel(Scratch& scratch, const Map& map, const Buffer& b, const Convolution& conv, int64_t channels, int64_t row, int64_t column,
+                    float* sums) {
+    uint32_t* offset = scratch.offset.data();
+    float* value = scratch.value.data();
+    if (b.is_float) add_all<CH, false>(scratch, currents_met(map, b, conv, CH, row, column, offset, value), b, conv, channels, sums);
+    else if (b.binary) add_all<CH, true>(scratch, weights_met<CH, true>(map, b, conv, row, column, offset, value), b, conv, channels, sums);
+    else add_all<CH, false>(scratch, weights_met<CH, false>(map, b, conv, row, column, offset, value), b, conv, channels, sums);
 }
 
 void pool_pixel(const float* data, const Buffer& b, int64_t kind, int64_t row, int64_t column, float* sums) {
@@ -137,12 +206,9 @@ void sum_pixel(Events& e, const Layer& layer, int64_t pixel, float* sums) {
         for (const Convolution* conv : {&layer.main, &layer.side}) {
             if (conv->buffer < 0) continue;
             const Buffer& b = e.buffers[conv->buffer];
-            const int64_t size = layer.chunk * b.channels * conv->kernel * conv->kernel;  // weights of a chunk
-            typed(b, e.maps[conv->buffer].data.data(), [&](const auto* data) {
-                const auto convolve = layer.chunk == 32 ? convolve_pixel<32, std::decay_t<decltype(*data)>> : convolve_pixel<16, std::decay_t<decltype(*data)>>;
-                for (int64_t first = 0; first < layer.channels; first += layer.chunk)
-                    convolve(data, b, *conv, conv->by_channel + first / layer.chunk * size, row, column, e.index.data(), sums + first);
-            });
+            const Map& map = e.maps[conv->buffer];
+            if (layer.chunk == 32) convolve_pixel<32>(e.scratch, map, b, *conv, layer.channels, row, column, sums);
+            else convolve_pixel<16>(e.scratch, map, b, *conv, layer.channels, row, column, sums);
         }
     }
     if (layer.before.buffer >= 0) add_shortcut(e, layer, row, column, sums);
@@ -160,6 +226,7 @@ bool fire_pixel(Events& e, const Layer& layer, int64_t pixel, const float* sums)
         store_bytes(spikes, (layer.inclusive ? u >= limit : u > limit) & 1);
         if (memcmp(out + c, spikes, LANES)) memcpy(out + c, spikes, LANES), other = true;
     }
+    if (other) e.maps[layer.spikes].list(pixel, layer.channels);
     return other;
 }
 
@@ -211,6 +278,7 @@ void light(Events& e, int64_t cell, uint8_t on) {
     uint8_t& value = e.input()[cell % pixels * e.buffers[0].channels + cell / pixels];
     if (value == on) return;
     value = on;
+    e.maps[0].list(cell % pixels, e.buffers[0].channels);
     e.maps[0].mark(cell % pixels);
 }
 
@@ -251,18 +319,23 @@ void* events_plan(const Buffer* buffers, int64_t buffer_count, const Layer* laye
     e->layers.assign(layers, layers + layer_count);
     e->readout = *readout, e->shown = shown;
     e->maps.resize(buffer_count), e->live.resize(layer_count), e->memory.resize(state_size);
-    int64_t widest = 0;
     for (int64_t i = 0; i < buffer_count; ++i) {
         const Buffer& b = buffers[i];
         e->maps[i].data.resize(b.height * b.width * b.channels * (b.is_float ? 4 : 1) + 64);
         e->maps[i].marked.resize(b.height * b.width);
-        widest = std::max(widest, b.channels);
+        if (b.is_float) continue;
+        e->maps[i].index.resize(b.height * b.width * b.channels + 16), e->maps[i].count.resize(b.height * b.width);
     }
+    int64_t most = 0;  // inputs of an output
+    for (int64_t i = 0; i < layer_count; ++i)
+        for (const Convolution* conv : {&layers[i].main, &layers[i].side})
+            if (conv->buffer >= 0) most = std::max(most, buffers[conv->buffer].channels * conv->kernel * conv->kernel);
+    e->scratch.offset.resize(most + 64), e->scratch.value.resize(most + 64);
     for (int64_t i = 0; i < layer_count; ++i) {
         const int64_t pixels = layers[i].height * layers[i].width;
         e->live[i].sums.resize(pixels * layers[i].channels), e->live[i].marked.resize(pixels);
     }
-    e->since.resize(buffers[0].channels * e->pixels()), e->open.resize(e->since.size()), e->index.resize(widest + 64);
+    e->since.resize(buffers[0].channels * e->pixels()), e->open.resize(e->since.size());
     return e;
 }
 
