@@ -29,6 +29,24 @@ def background(events, last, time_us, keep):
 
 
 @numba.njit(cache=True, nogil=True)
+def supported(events, last, time_us, wide_us, needed, some, many):
+    """Mark events with an event of one of the eight neighbours at most time_us ago in `some`, those with `needed` of
+    these at most wide_us ago in `many`; last has a border of one.
+    """
+    for index in range(len(events)):
+        event = events[index]
+        t, x, y = event["t"], event["x"] + 1, event["y"] + 1
+        latest, near = last[y - 1, x - 1], 0
+        for dy in range(-1, 2):
+            for dx in range(-1, 2):
+                if dy or dx:
+                    latest = max(latest, last[y + dy, x + dx])
+                    near += t - last[y + dy, x + dx] <= wide_us
+        some[index], many[index] = t - latest <= time_us, near >= needed
+        last[y, x] = t
+
+
+@numba.njit(cache=True, nogil=True)
 def pool(events, columns, rows, nowhere, area, level, fired):
     """Sum the events' signs in `level` [H, W] of large pixels; one whose sum reaches its area, either way, fires.
 

@@ -14,6 +14,7 @@ from encoders.events import Events, EventsError, SensorSize, joined
 NEVER_US = -(2**62)
 GATE_US = 5_000
 GATE_FRESH = 0.15  # weight of the newest interval
+WIDE, NEEDED = 4, 3  # of the correlation time, and of the pixels around an event: chosen on validation recordings
 LONELY = 3  # times the events of the pixels around it that a hot pixel has
 
 
@@ -44,16 +45,21 @@ class BackgroundActivity:
 
 
 class NoiseGate:
-    """BackgroundActivity where there is noise: while lone events come at more than `from_hz` a pixel a second.
+    """A filter where there is noise, and a stricter one where there is much: by the rate of lone events.
+
+    An event is lone if none of the eight pixels around it had an event at most `time_us` ago. While lone ones come at
+    more than `from_hz` a pixel a second, they are dropped (as by BackgroundActivity); from `strict_hz` on all are that
+    have fewer than NEEDED such pixels with an event at most WIDE times `time_us` ago: noise then meets noise.
 
     The rate is that of whole intervals of GATE_US of the events' clock, each averaged with what was before. A clean
     recording of N-MNIST has 2.5 lone events a pixel a second in the median, 3.8 at most in 98 % of the time, and is
     left as it is after its first interval.
     """
 
-    def __init__(self, size: SensorSize, time_us: int, from_hz: float = 4.0) -> None:
-        self.size, self.from_hz = size, from_hz
-        self._filter = BackgroundActivity(size, time_us)
+    def __init__(self, size: SensorSize, time_us: int, from_hz: float = 4.0, strict_hz: float = 7.0) -> None:
+        self.size, self.time_us = size, _positive("correlation time", time_us)
+        self.from_hz, self.strict_hz = from_hz, strict_hz
+        self._last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)  # one pixel of border
         self._rate_hz: float | None = None
         self._lone = 0
         self._interval: int | None = None
@@ -62,7 +68,7 @@ class NoiseGate:
         if not len(events):
             return events
         cuts = np.flatnonzero(np.diff(events["t"] // GATE_US)) + 1
-        return joined([self._passed(part, int(part["t"][0]) // GATE_US) for part in np.split(events, cuts)])
+        return np.concatenate([self._passed(part, int(part["t"][0]) // GATE_US) for part in np.split(events, cuts)])
 
     def _passed(self, events: Events, interval: int) -> Events:
         """Events of one interval, or of a part of it."""
@@ -72,9 +78,14 @@ class NoiseGate:
             self._rate_hz = before + GATE_FRESH * (rate_hz - before)
             self._lone = 0
         self._interval = interval
-        kept = self._filter(events)
-        self._lone += len(events) - len(kept)
-        return kept if self._rate_hz is None or self._rate_hz > self.from_hz else events
+        some, many = np.zeros(len(events), bool), np.zeros(len(events), bool)
+        times = self.time_us, WIDE * self.time_us
+        kernels.compiled("filters").supported(events, self._last, *times, NEEDED, some, many)
+        self._lone += len(events) - int(np.count_nonzero(some))
+        if self._rate_hz is None:
+            return events[some]
+        kept = many if self._rate_hz > self.strict_hz else some
+        return events[kept] if self._rate_hz > self.from_hz else events
 
 
 class HotPixels:

@@ -81,6 +81,24 @@ def test_cutting_changes_nothing(name: str, cuts: list[int]) -> None:
     assert np.array_equal(np.concatenate(parts), whole(events))
 
 
+@pytest.mark.usefixtures("engine")
+def test_where_there_is_much_noise_an_event_needs_three_others_around_it_lately() -> None:
+    events = random_events(1500, 4, 30_000)
+    t, x, y = (events[name].astype(int) for name in "txy")
+    expected = []
+    for n in range(len(events)):
+        lately = (t[:n] >= t[n] - 8_000) & (np.maximum(abs(x[:n] - x[n]), abs(y[:n] - y[n])) == 1)
+        expected.append(len(set(zip(x[:n][lately], y[:n][lately]))) >= 3)
+    strict = NoiseGate(SIZE, 2_000, from_hz=0.0, strict_hz=0.0)(events)
+    first = np.searchsorted(t, 5_000)  # before a rate is known, a single one is enough
+    kept = np.concatenate([np.array(background(events, 2_000))[:first], expected[first:]])
+    assert np.array_equal(strict, events[kept])
+    assert 0.2 < kept[first:].mean() < 0.95
+    mild = NoiseGate(SIZE, 2_000, from_hz=0.0, strict_hz=1e9)(events)
+    assert np.array_equal(mild, events[background(events, 2_000)])
+    assert np.array_equal(NoiseGate(SIZE, 2_000, from_hz=1e9)(events)[-len(events) + first :], events[first:])
+
+
 def test_hot_pixels_are_silenced_after_learning() -> None:
     events = random_events(4000, 3)
     events["x"][::4], events["y"][::4] = 5, 6

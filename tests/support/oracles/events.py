@@ -85,6 +85,16 @@ def background(events: Events, last: NDArray[np.int64], time_us: int, keep: NDAr
         last[y + 1, x + 1] = t
 
 
+def supported(
+    events: Events, last: NDArray[np.int64], time_us: int, wide_us: int, needed: int, some: NDArray[np.bool_],
+    many: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    for index, (t, x, y, _) in enumerate(events.tolist()):
+        ago = t - np.delete(last[y : y + 3, x : x + 3].ravel(), 4)
+        some[index], many[index] = ago.min() <= time_us, np.count_nonzero(ago <= wide_us) >= needed
+        last[y + 1, x + 1] = t
+
+
 def pool(
     events: Events, columns: NDArray[np.uint32], rows: NDArray[np.uint32], nowhere: int, area: NDArray[np.int64],
     level: NDArray[np.int64], fired: Events,
