@@ -113,7 +113,10 @@ def some_known(network: nn.Module, contract: Contract, seed: int = 0) -> Known:
 
 
 def promising(contract: Contract = EVENT_CONTRACT, name: str = "promising") -> Classifier:
-    """`tiny` with a calibration by which nearly every step is a commitment: 30 recordings were never strange."""
-    made = tiny(contract, name)
-    conformal = Conformal({contract.bin_us: Trials(np.full(contract.steps, 0.01), np.linspace(0, 1e-3, 30))})
+    """`tiny` with a calibration by which nearly every step is a commitment: 30 recordings were never strange. At 2 ms
+    as well, where the contract has shorter bins.
+    """
+    made, least = tiny(contract, name), np.linspace(0, 1e-3, 30)
+    bins = [contract, contract.at(2)] if contract.shortest_bin_us else [contract]
+    conformal = Conformal({own.bin_us: Trials(np.full(own.steps, 0.01), least) for own in bins})
     return Classifier(made.network, replace(made.card, conformal=conformal), name)

@@ -4,6 +4,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from starlette.applications import Starlette
 
 from encoders.events import SensorSize
 from models.checkpoint import save
+from models.classifier import Classifier, Stepper
 from service.api import create_app
 from service.client import Client, ClientError
 from service.cluster.failover import asks_snapshot
@@ -21,7 +24,7 @@ from service.http.server import Server, server
 from service.settings import Settings
 from service.upload.decode import decode_image
 from tests.support.inputs.samples import picture, some_events
-from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, promising, tiny
 from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR, STREAM, finished, predictions
 from tests.support.waiting import until
@@ -68,9 +71,10 @@ class Behind:
         self.thread.join(20)
 
 
-def replica(**changes: object) -> Behind:
+def replica(classifier: Classifier | None = None, **changes: object) -> Behind:
     wanted = Settings(**{"max_batch": 8, "token": INNER, "snapshot_key": KEY, **changes})  # type: ignore[arg-type]
-    return Behind(create_app(wanted, () if wanted.models else (tiny(),)), wanted)
+    served = () if wanted.models else (classifier or tiny(),)
+    return Behind(create_app(wanted, served), wanted)
 
 
 @contextmanager
@@ -222,6 +226,26 @@ def test_every_replica_loads_a_model_again(tmp_path: Path) -> None:
         with pytest.raises(ClientError) as caught:
             client._ask("POST", load)
         assert caught.value.status == 409
+
+
+def test_a_stream_moves_at_its_bin_with_what_it_has_ruled_out() -> None:
+    """Steps of 2 ms at an error rate of the client's: both go along in the hello and the snapshot."""
+    made, events = partial(promising, replace(EVENT_CONTRACT, shortest_bin_us=1000)), some_events(600, span_us=200_000)
+    whole = Stepper(made().at(2), made().at(2).track(error_rate=0.2))
+    expected = [whole.step(given).prediction for given in made().at(2).event_inputs(events, SensorSize(**SENSOR))]
+    first, second = replica(made()), replica(made())
+    with proxied(first, second) as (client, proxy), client.stream(bin_ms=2, error_rate=0.2, **STREAM) as stream:
+        for part in np.array_split(events[:300], 10):
+            stream.send_events(part)
+        got = predictions(stream, 20)
+        holder(proxy, first, second).kill()
+        stream.send_events(events[300:])
+        got += finished(stream)
+        assert stream.ready["step_us"] == 2000
+    told = [(p.end_us, p.committed, tuple(p.set or ()), p.risk) for p in got]
+    assert told == [(p.end_us, p.committed, p.set, p.risk) for p in expected[: len(told)]]
+    assert len(told) >= len(expected) - 1 > 90
+    assert any(committed is not None for _, committed, _, _ in told)
 
 
 def test_a_stream_of_frames_is_closed_clearly() -> None:
