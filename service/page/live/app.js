@@ -10,7 +10,7 @@ import { taskOf } from "../shared/tasks.js";
 import { Compare } from "./modes/compare.js";
 import { Single } from "./modes/single.js";
 import { Teach } from "./modes/teach.js";
-import { copy, load, settings, snippets } from "./panel/controls.js";
+import { copy, load, offerBins, settings, snippets } from "./panel/controls.js";
 import { arrange, mirror, togglePause } from "./panel/layout.js";
 import { knows, Playback } from "./sources/playback.js";
 import { Stills } from "./sources/stills.js";
@@ -138,7 +138,8 @@ on("flip", "click", mirror);
 on("comparing", "click", () => setMode({ comparing: !state.comparing }));
 on("teaching", "click", () => setMode({ teaching: !state.teaching }));
 on("device", "change", () => webcam.start());
-on("model", "change", restart);
+on("model", "change", () => { offerBins(); restart(); });
+on("bin", "change", restart);
 on("file", "change", () => { open($("file").files[0]); $("file").value = ""; });
 on("notice-close", "click", hideNotice);
 on("settings-open", "click", () => $("settings").showModal());
@@ -163,6 +164,7 @@ document.addEventListener("visibilitychange", () => {
 async function begin() {
   await load((item) => playback.start(item), watchServer);
   compare.offer();
+  offerBins();
   updateCode();
   if (state.source === "none") introduce();
 }

@@ -27,5 +27,7 @@ export const setSamples = (offered) => (samples = offered);
 export const chosenModel = () => models.find((model) => model.name === $("model").value);
 /** Whether the source gives frames, which the emulated camera turns into events. */
 export const framed = () => source === "camera" || source === "video";
+/** A step's length where it is not the model's own. */
+export const binMs = () => Number($("bin").value) || null;
 export const token = () => $("token").value;
 export const stillView = () => $("still").checked;

@@ -43,7 +43,7 @@ export class Answer {
   }
 
   /** With more classes than rows the most likely ones are shown, best first; else the order never changes. */
-  bars(probabilities, best) {
+  bars(probabilities, best, possible = null) {
     if (!this.rows) return;
     const order = probabilities.map((_, k) => k);
     if (order.length > SHOWN) order.sort((a, b) => probabilities[b] - probabilities[a]);
@@ -57,16 +57,18 @@ export class Answer {
       meter.value = p;
       value.textContent = percent(p);
       row.classList.toggle("best", k === best);
+      row.classList.toggle("out", Boolean(possible) && !possible.includes(this.labels[k]));
     });
   }
 
-  /** steady: a class; "unknown" or "nothing", which are words and no class; or "" before there is evidence. */
-  show(probabilities, steady, nowMs) {
+  /** steady: a class; "unknown" or "nothing", which are words and no class; or "" before there is evidence. possible: the
+      classes that are not ruled out; null where nobody can tell. */
+  show(probabilities, steady, nowMs, possible = null) {
     const best = this.labels.indexOf(steady);
     const words = inWords(steady, this.labels);
     this.write(words, best < 0 ? "" : percent(probabilities[best]));
     this.root.classList.toggle("unlabelled", best < 0);
-    this.bars(probabilities, best);
+    this.bars(probabilities, best, possible);
     if (steady) this.speak(words, nowMs);
   }
 

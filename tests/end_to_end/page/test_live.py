@@ -283,6 +283,42 @@ def test_sample_plays_without_a_camera(visit: Visitor) -> None:
     assert seen.errors == []
 
 
+def test_shorter_steps_and_what_is_committed_to(visit: Visitor) -> None:
+    seen = has_models(visit())
+    page = seen.page
+    page.locator("#settings-open").click()
+    assert page.locator("#bin option").all_inner_texts() == [
+        "31 ms, as trained",
+        "20 ms",
+        "10 ms",
+        "5 ms",
+        "2 ms",
+        "1 ms",
+    ]
+    page.locator("#bin").select_option("5")
+    page.locator("#settings button.primary").click()
+    seen.forget()
+    seen.click("Play the recording digit 3")
+    line, left = page.locator("#committed"), set[int]()
+
+    def committed() -> bool:
+        left.add(page.locator("#classes li:not(.out)").count())
+        return "committed after" in line.inner_text()
+
+    seen.until(committed, "a commitment, and when it was made")
+    steps = seen.of("prediction")
+    assert {m["end_us"] - m["start_us"] for m in steps} == {5000}
+    first = next(m for m in steps if m["committed"] is not None)
+    begin = next(m for m in steps if m["step"] == 1)
+    assert first["committed"] == "3"
+    after = round((first["end_us"] - begin["start_us"]) / 1000)
+    assert line.inner_text() == f"committed after {after} ms"
+    assert max(left) > min(left), "what is ruled out is crossed out, one after the other"
+    seen.click("Stop")
+    assert line.is_hidden()
+    assert seen.errors == []
+
+
 def test_shown_code_runs(visit: Visitor, digit: Path) -> None:
     seen = has_models(visit())
     drop(seen, digit, "image/png")

@@ -53,7 +53,7 @@ export class FileMode {
     const { result, answer, trace, meters } = this;
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
-    answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now());
+    answer.show(labels.map((label) => result.probabilities[label]), result.label, performance.now(), result.set);
     trace.setLabels(labels, this.horizon);
     trace.show(result.steps);
     meters.file(result);

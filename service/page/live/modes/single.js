@@ -8,6 +8,7 @@ import { Stream, unpackBits } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { Meters } from "../views/meters.js";
+import { Promised } from "../views/promise.js";
 import { Raster, Trace } from "../../shared/pictures/plots.js";
 import { Recording } from "../views/record.js";
 import { FileMode } from "./filemode.js";
@@ -25,6 +26,7 @@ export class Single extends OneStream {
     this.trace = new Trace($("trace"), $("trace-legend"), $("trace-what"));
     this.meters = new Meters($("meters"));
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
+    this.promised = new Promised($("committed"));
     this.gaze = new Gaze();
     this.recording = new Recording($("record"), $("record-kind"), $("preview"), $("events"));
     this.connection = new Connection(stop);
@@ -46,7 +48,7 @@ export class Single extends OneStream {
     this.meters.clear();
     this.meters.annMacs = state.chosenModel()?.ann_macs ?? 0;
     this.meters.silent = state.chosenModel()?.origin === "ann";
-    for (const view of [this.answer, this.trace, this.raster, this.events]) view.clear();
+    for (const view of [this.answer, this.promised, this.trace, this.raster, this.events]) view.clear();
   }
 
   close() {
@@ -63,13 +65,15 @@ export class Single extends OneStream {
   open({ width, height, source }) {
     this.connection.opened();
     this.events.resize(width, height);
-    const shared = source && state.chosenModel() === state.models[0]; // the default model reads the camera for all viewers
-    this.stream.open({ model: shared ? null : $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(source && { source, live: true }) });
+    const binMs = state.binMs(); // below: the default model at its own bin reads the camera for all viewers
+    const shared = source && !binMs && state.chosenModel() === state.models[0];
+    this.stream.open({ model: shared ? null : $("model").value || null, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(source && { source, live: true }) });
   }
 
   begin(message) {
     this.latest = null;
     this.answer.setLabels(message.labels);
+    this.promised.begin(message.steps);
     this.trace.setLabels(message.labels, message.steps, message.step_us);
     this.rasterRows = message.raster_rows;
     const even = message.layers.map(() => message.raster_rows / message.layers.length);
@@ -87,6 +91,7 @@ export class Single extends OneStream {
     this.meters.prediction(message, performance.now());
     this.raster.push(unpackBits(message.raster, this.rasterRows), message.reset);
     this.trace.push(message);
+    this.promised.push(message);
     this.recording.prediction(message, this.answer.labels);
     this.latest = message;
     this.latestMs = performance.now();
@@ -102,7 +107,7 @@ export class Single extends OneStream {
   // ---- pictures
 
   draw(nowMs) {
-    const { events, trace, raster, recording, answer, meters, latest } = this;
+    const { events, trace, raster, recording, answer, promised, meters, latest } = this;
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
@@ -110,7 +115,8 @@ export class Single extends OneStream {
     if (state.source === "file") return;
     raster.draw();
     recording.draw();
-    if (latest) answer.show(latest.probabilities, latest.steady, nowMs);
+    if (latest) answer.show(latest.probabilities, latest.steady, nowMs, latest.set);
+    if (latest) promised.draw();
     if (latest) answer.fade(!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS));
     meters.draw(nowMs);
     // A server that cannot keep up answers late: the pill beside the model says so.

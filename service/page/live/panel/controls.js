@@ -41,6 +41,16 @@ export async function load(play, watch) {
 
 // ---- settings
 
+const BINS_MS = [1, 2, 5, 10, 20];
+
+/** The steps that the chosen model can make: its own, and shorter ones. */
+export function offerBins() {
+  const { bin_us: own = 0, shortest_bin_us: shortest = 0 } = state.chosenModel()?.contract ?? {};
+  const shorter = BINS_MS.filter((ms) => shortest && 1000 * ms >= shortest && 1000 * ms < own).reverse();
+  $("bin").replaceChildren(new Option(`${own / 1000} ms, as trained`, ""), ...shorter.map((ms) => new Option(`${ms} ms`, ms)));
+  $("network-settings").hidden = !shorter.length;
+}
+
 /** decay(ms) and emulator() are told of changes. */
 export function settings({ decay, emulator }) {
   for (const [id, format] of Object.entries(FORMATS)) {
