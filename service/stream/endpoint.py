@@ -57,7 +57,7 @@ async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras, lesson
     camera = None if hello.source is None else camera_of(cameras, hello.source)
     if lesson is not None:
         live = LessonStream(socket, runtime, lesson, hello, camera)
-    elif camera is not None and hello.model is None:
+    elif camera is not None and hello.model is None and hello.bin_ms is None:
         await relay(socket, camera, hello)
         return
     else:
