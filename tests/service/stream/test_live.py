@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from encoders.events import SensorSize, make_events
-from service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Snapshot, Stream
+from service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Snapshot
 from service.stream.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.serving.servers import running
-from tests.support.serving.streams import QUIET_S, SENSOR, STREAM, finished, quiet
+from tests.support.serving.streams import SENSOR, STREAM, answered, finished, predictions
 
 
 def test_ready_says_what_the_viewer_needs(client: Client) -> None:
@@ -46,7 +46,7 @@ def test_every_message_is_answered(client: Client) -> None:
     events = some_events(400)
     with client.stream(**STREAM) as stream:
         sent = {stream.send_events(part) for part in np.array_split(events, 50)}
-        heard = {message.seq for message in stream.receive(QUIET_S) if isinstance(message, Ack | Prediction)}
+        heard = {message.seq for message in answered(stream) if isinstance(message, Ack | Prediction)}
     assert heard == sent
 
 
@@ -54,7 +54,7 @@ def test_pictures_follow_the_answers(client: Client) -> None:
     events = some_events(400)
     with client.stream(picture=True, **SENSOR) as stream:
         sent = [stream.send_events(part) for part in np.array_split(events, 5)]
-        messages = list(stream.receive(QUIET_S))
+        messages = answered(stream)
     pictures = [message for message in messages if isinstance(message, Picture)]
     assert [one.seq for one in pictures] == sent
     assert sum(len(one.x) for one in pictures) == len(events)
@@ -69,7 +69,7 @@ def test_pictures_follow_the_answers(client: Client) -> None:
 def test_a_large_picture_is_thinned(client: Client) -> None:
     with client.stream(picture=True, **SENSOR) as stream:
         stream.send_events(some_events(9000, span_us=1000))
-        (shown,) = [message for message in stream.receive(QUIET_S) if isinstance(message, Picture)]
+        (shown,) = [message for message in answered(stream) if isinstance(message, Picture)]
     assert len(shown.x) == 4096
 
 
@@ -77,7 +77,7 @@ def test_frames_of_a_camera(client: Client) -> None:
     with client.stream(picture=True, width=64, height=48) as stream:
         for number in range(6):
             stream.send_image(picture(".jpg", (64, 48), number), 1000 + number * 33.3)
-        messages = list(stream.receive(QUIET_S))
+        messages = answered(stream)
     predictions = [message for message in messages if isinstance(message, Prediction)]
     assert len(predictions) > 6
     assert {message.seq for message in messages if isinstance(message, Picture)} == set(range(1, 7))
@@ -88,7 +88,7 @@ def test_frames_of_another_size_begin_anew(client: Client) -> None:
     with client.stream() as stream:
         for number, size in enumerate([(64, 48)] * 4 + [(48, 64)] * 4):
             stream.send_image(picture(".jpg", size, number), 1000 + number * 33.3)
-        predictions = quiet(stream)
+        predictions = finished(stream)
     begun = next(n for n, one in enumerate(predictions) if one.seq >= 5)
     assert [n for n, one in enumerate(predictions) if one.reset] == [begun]
     assert predictions[begun].step == 1
@@ -98,9 +98,9 @@ def test_frames_of_an_image_model(client: Client) -> None:
     with client.stream(model="pixels") as stream:
         for number in range(3):
             stream.send_image(picture(".png", (32, 32), number), number * 33.0)
-        got = quiet(stream)
+        got = finished(stream)
         stream.send_events(some_events(10))
-        (bad,) = [message for message in stream.receive(QUIET_S) if isinstance(message, Bad)]
+        (bad,) = [message for message in answered(stream) if isinstance(message, Bad)]
     assert [p.step for p in got] == [1, 2, 3]
     assert "images" in bad.error
 
@@ -113,7 +113,7 @@ def test_all_layouts_mean_the_same(client: Client) -> None:
     for kind, payload in ((EVENTS_T64, None), (EVENTS_T32, t32), (EVENTS_AER, words)):
         with client.stream(**STREAM) as stream:
             stream.send_events(events) if payload is None else stream.send_payload(kind, payload)
-            logits.append([p.logits for p in quiet(stream)])
+            logits.append([p.logits for p in finished(stream)])
     assert len(logits[0]) == 2
     assert logits[0] == logits[1] == logits[2]
 
@@ -133,11 +133,11 @@ def test_all_layouts_mean_the_same(client: Client) -> None:
 def test_bad_frames_get_a_sentence_and_the_stream_goes_on(client: Client, kind: int, payload: bytes, says: str) -> None:
     with client.stream(**STREAM) as stream:
         seq = stream.send_payload(kind, payload)
-        (bad,) = [message for message in stream.receive(QUIET_S) if isinstance(message, Bad)]
+        (bad,) = [message for message in answered(stream) if isinstance(message, Bad)]
         assert bad.seq == seq
         assert says in bad.error
         stream.send_events(some_events(100))
-        assert quiet(stream)
+        assert finished(stream)
 
 
 def test_time_going_back_resets_and_says_so(client: Client) -> None:
@@ -171,8 +171,7 @@ def test_snapshot_and_restore_go_on_bit_for_bit(client: Client) -> None:
     expected = tiny().predict_events(events, SensorSize(**SENSOR))
     with client.stream(**STREAM) as stream:
         stream.send_events(events[:444])
-        stream.snapshot()
-        messages = list(stream.receive(QUIET_S))
+        messages = answered(stream)
         (kept,) = [message for message in messages if isinstance(message, Snapshot)]
         assert messages[-1] is kept
         first = [message for message in messages if isinstance(message, Prediction)]
@@ -186,18 +185,8 @@ def test_snapshot_and_restore_go_on_bit_for_bit(client: Client) -> None:
 def test_a_live_stream_goes_on_in_silence(client: Client) -> None:
     with client.stream(live=True, **SENSOR) as stream:
         stream.send_events(some_events(50, span_us=5_000))
-        got = quiet_until(stream, 5)
+        got = predictions(stream, 5)
     assert [p.n_events for p in got][1:] == [0] * (len(got) - 1)
-
-
-def quiet_until(stream: Stream, n: int) -> list[Prediction]:
-    found: list[Prediction] = []
-    for message in stream.receive(10):
-        if isinstance(message, Prediction):
-            found.append(message)
-        if len(found) >= n:
-            break
-    return found
 
 
 def test_freshest_skips_and_counts(client: Client) -> None:

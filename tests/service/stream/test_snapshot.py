@@ -19,7 +19,7 @@ from service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, promising, some_known, tiny
 from tests.support.serving.servers import running
-from tests.support.serving.streams import QUIET_S, SENSOR, STREAM, Alone
+from tests.support.serving.streams import SENSOR, STREAM, Alone, answered
 
 CLASSIFIER = tiny()
 KEY = b"a key of the tests"
@@ -133,8 +133,7 @@ def test_a_stream_that_saw_nothing_counts_nothing() -> None:
 def kept(port: int) -> str:
     with Client(f"http://127.0.0.1:{port}").stream(**STREAM) as stream:
         stream.send_events(some_events(100))
-        stream.snapshot()
-        return next(message.state for message in stream.receive(QUIET_S * 10) if isinstance(message, Snapshot))
+        return next(message.state for message in answered(stream) if isinstance(message, Snapshot))
 
 
 def refusal(port: int, restore: str) -> ClientError:

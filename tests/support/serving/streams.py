@@ -1,42 +1,36 @@
 """Streams: what a client asks for and hears, and a session stepped without a server."""
 
-from encoders.events import make_events
 from models.classifier import Stepper
 from models.steps import Answer, Input
-from service.client import Ack, Prediction, Stream
+from service.client import Message, Prediction, Snapshot, Stream
 from service.stream.session import Session
 from tests.support.models import EVENT_CONTRACT
+from tests.support.waiting import PATIENCE_S
 
 SENSOR = {"width": EVENT_CONTRACT.sensor_width, "height": EVENT_CONTRACT.sensor_height}
 STREAM = {"logits": True, **SENSOR}
-QUIET_S = 0.4
 
 
-def until(stream: Stream, seq: int) -> list[Prediction]:
-    """All predictions up to the ack of message `seq`: an empty packet sent last."""
-    found: list[Prediction] = []
-    for message in stream.receive(20):
-        if isinstance(message, Prediction):
-            found.append(message)
-        if isinstance(message, Ack) and message.seq == seq:
+def answered(stream: Stream) -> list[Message]:
+    """All messages until all that was sent is answered: the last is the stream's snapshot, which comes behind them."""
+    stream.snapshot()
+    found: list[Message] = []
+    for message in stream.receive(PATIENCE_S):
+        found.append(message)
+        if isinstance(message, Snapshot):
             return found
-    raise AssertionError("no ack")
+    raise AssertionError("no snapshot")
 
 
 def finished(stream: Stream) -> list[Prediction]:
     """All predictions of what was sent."""
-    return until(stream, stream.send_events(make_events([], [], [], []))) + quiet(stream)
-
-
-def quiet(stream: Stream) -> list[Prediction]:
-    """All predictions until nothing has come for QUIET_S seconds."""
-    return [message for message in stream.receive(QUIET_S) if isinstance(message, Prediction)]
+    return [message for message in answered(stream) if isinstance(message, Prediction)]
 
 
 def predictions(stream: Stream, n: int) -> list[Prediction]:
     """The next n predictions."""
     found: list[Prediction] = []
-    for message in stream.receive(20):
+    for message in stream.receive(PATIENCE_S):
         if isinstance(message, Prediction):
             found.append(message)
             if len(found) == n:
