@@ -93,15 +93,22 @@ def region(address: Address) -> tuple[int, int, int, int]:
 
 
 class DvCameraDriver:
-    """A camera on USB that dv-processing knows and EventCV does not."""
+    """A camera on USB that dv-processing knows and EventCV does not. Option: roi=LEFT,TOP,WIDTH,HEIGHT on the chip."""
 
     def __init__(self, address: Address, library: Any) -> None:
+        if ignored := {"rate", "bias"} & set(address.options):
+            raise SourceError(f"dv-processing sets no {ignored.pop()}: take it out of '{address.text}'")
         try:
             self._camera: Any = library.io.camera.open()
             width, height = self._camera.getEventResolution()
         except (RuntimeError, IndexError, TypeError) as error:  # many-line C++ texts
             raise SourceLost(f"the camera '{address.text}' does not open; is another program using it?") from error
         self.size = SensorSize(int(width), int(height))
+        if "roi" in address.options:
+            try:
+                self._camera.setCropArea(region(address))
+            except RuntimeError:
+                raise SourceError(f"roi in '{address.text}' does not lie on the sensor, {self.size}") from None
 
     def read(self, timeout_s: float) -> Events | None:
         end = time.monotonic() + timeout_s

@@ -149,3 +149,56 @@ def test_a_webcam_that_does_not_open() -> None:
         devices.WebcamDriver(parse("webcam:3"), library)
     with pytest.raises(SourceError, match="webcam:0"):
         devices.WebcamDriver(parse("webcam:front"), library)
+
+
+class DvCamera:
+    """What dv-processing's driver is asked; it gives these batches, one after the other, and then has gone."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches, self.area = batches, (0, 0, 34, 30)
+
+    def getEventResolution(self) -> tuple[int, int]:
+        return 34, 30
+
+    def setCropArea(self, area: tuple[int, int, int, int]) -> None:
+        if area[0] + area[2] > 34:
+            raise RuntimeError("The crop area is invalid.")
+        self.area = area
+
+    def isRunning(self) -> bool:
+        return bool(self.batches)
+
+    def getNextEventBatch(self) -> Any:
+        return self.batches.pop(0) if self.batches else None
+
+
+class Batch(list[tuple[int, int, int, int]]):
+    def numpy(self) -> np.ndarray:
+        return np.array(self, [("timestamp", "<i8"), ("x", "<i2"), ("y", "<i2"), ("polarity", "i1")])
+
+
+def dv_stand_in(camera: DvCamera) -> SimpleNamespace:
+    return SimpleNamespace(io=SimpleNamespace(camera=SimpleNamespace(open=lambda: camera)))
+
+
+def test_a_camera_that_only_dv_processing_knows() -> None:
+    camera = DvCamera([Batch([(5, 1, 2, 1), (6, 3, 4, 0)]), None])
+    driver = devices.DvCameraDriver(parse("inivation?roi=4,5,20,10"), dv_stand_in(camera))
+    assert (driver.size, camera.area) == (SENSOR, (4, 5, 20, 10))
+    found = driver.read(0.1)
+    assert found is not None
+    assert found.tolist() == [(5, 1, 2, True), (6, 3, 4, False)]
+    assert driver.read(0) is None
+    with pytest.raises(SourceLost, match="stopped answering"):
+        driver.read(0.1)
+    for option, says in (("rate=1e6", "sets no rate"), ("bias=adaptive", "sets no bias"), ("roi=30,0,9,9", "34x30")):
+        with pytest.raises(SourceError, match=says):
+            devices.DvCameraDriver(parse(f"inivation?{option}"), dv_stand_in(DvCamera([])))
+
+
+def test_dv_processing_s_cameras_have_what_the_driver_asks() -> None:
+    cameras = pytest.importorskip("dv_processing", reason="needs dv-processing: spikesight[cameras]").io.camera
+    asked = {name for name in vars(DvCamera) if not name.startswith("_")}
+    assert len(asked) == 4
+    for kind in (cameras.DVXplorer, cameras.DVXplorerM, cameras.DAVIS, cameras.DVS128):
+        assert asked <= set(dir(kind)), kind
