@@ -95,15 +95,18 @@ def _show(path: Path, predictions: "Iterable[Prediction]", args: argparse.Namesp
 
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
+    said = _said(p, classifier.labels, classifier.contract.window)
     held = f", committed to {p.committed}" if p.committed is not None else ""
-    return f"{path}: {_said(p, classifier.labels)} after step {p.step}{held}, {_cost(p, classifier.origin)}"
+    return f"{path}: {said} after step {p.step}{held}, {_cost(p, classifier.origin)}"
 
 
-def _said(p: "Prediction", labels: tuple[str, ...]) -> str:
+def _said(p: "Prediction", labels: tuple[str, ...], window: str) -> str:
     """The label and how sure it is; of what is no class of the model, the class that is nearest to it."""
     if p.label == labels[p.index]:
         return f"{p.label} ({max(p.probabilities):.1%})"
-    return p.label if p.label == "nothing" else f"{p.label} (nearest: {labels[p.index]})"
+    if p.label == "nothing":  # behind a window, whatever moves elsewhere
+        return "nothing (no drawing is in view)" if window == "drawing" else "nothing"
+    return f"{p.label} (nearest: {labels[p.index]})"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,6 +125,6 @@ def run(args: argparse.Namespace) -> int:
         try:
             _show(path, _predictions(classifier, path, args.error_rate), args, classifier)
         except (ValueError, OSError) as error:
-            print(f"{path}: {error}", file=sys.stderr)
+            print(error if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)
             failed = True
     return 2 if failed else 0

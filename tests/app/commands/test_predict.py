@@ -122,9 +122,10 @@ P = Prediction(0, 1, "b", 1, (0.25, 0.75), 4, 9, 120, 3_000_000, 0.1, (0.0, 0.0)
 
 def test_words_for_an_answer() -> None:
     labels = ("a", "b")
-    assert _said(P, labels) == "b (75.0%)"
-    assert _said(replace(P, label="unknown"), labels) == "unknown (nearest: b)"
-    assert _said(replace(P, label="nothing"), labels) == "nothing"
+    assert _said(P, labels, "") == "b (75.0%)"
+    assert _said(replace(P, label="unknown"), labels, "") == "unknown (nearest: b)"
+    assert _said(replace(P, label="nothing"), labels, "") == "nothing"
+    assert _said(replace(P, label="nothing"), labels, "drawing") == "nothing (no drawing is in view)"
     assert _cost(P, "direct") == "120 spikes in it"
     assert _cost(P, "ann") == "3.00 M multiply-adds in it, no spikes"
     classifier = promising()
