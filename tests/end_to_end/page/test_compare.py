@@ -16,6 +16,7 @@ from tests.support.browsers.chromium import (
     Visit,
     Visitor,
     drop,
+    filmed_digit,
     has_models,
     mjpeg,
     needs_chromium,
@@ -136,6 +137,8 @@ def test_a_webcam_through_pictures_and_events(launch: Visitor, tmp_path: Path) -
     assert fact(seen, "Direct SNN", "Step").startswith("2 of 2")
     seen.until(lambda: seen.lit("events") > 4, "an event picture")
     seen.until(lambda: seen.lit("preview") > 20, "a camera picture")
+    around = pytest.approx([seen.page.evaluate("preview.width / 2"), seen.page.evaluate("preview.height / 2")], abs=40)
+    seen.until(lambda: (seen.looked_at("preview") or [])[:2] == around, "the window that the digit model looks through")
     before = fact(seen, "Direct SNN, events", "Step")
     seen.until(lambda: fact(seen, "Direct SNN, events", "Step") != before, "steps go on")
     seen.click("Pause")
@@ -162,6 +165,9 @@ def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> Non
     drop(seen, nmnist_file(tmp_path / "three.bin", "digit-3"), "application/octet-stream")
     seen.until(lambda: "takes images" in answers(seen).get("ANN", ""), "the server says so of files")
     seen.until(lambda: seen.lit("preview") > 5, "a long exposure")
+    assert seen.looked_at("preview") is None, "all of a small sensor is looked at"
+    drop(seen, filmed_digit(tmp_path / "large.npz"), "application/octet-stream")
+    seen.until(lambda: seen.looked_at("preview"), "the window of the model that has one")
     assert seen.errors.count("Failed to load resource: the server responded with a status of 400 (Bad Request)") == len(
         seen.errors
     )

@@ -25,6 +25,9 @@ import pytest
 import uvicorn
 
 from app.commands.serve import listen
+from encoders.emulator.pixels import Emulator
+from encoders.events import SensorSize
+from encoders.recordings.files import write_recording
 from models.classifier import Classifier
 from models.shipped import shipped
 from service import samples
@@ -106,6 +109,16 @@ def digit_on_paper(turn: float) -> np.ndarray:
     return frame
 
 
+def filmed_digit(path: Path) -> Path:
+    """The same as a recording of an event camera of 320 x 240 pixels, for a second and a half."""
+    camera, parts = Emulator(SensorSize(320, 240)), []
+    for n in range(45):
+        grey = cv2.cvtColor(digit_on_paper(2 * np.pi * n / 45), cv2.COLOR_RGB2GRAY)
+        parts.append(camera.push(np.asarray(cv2.resize(grey, (320, 240)), np.uint8), round((n + 1) * 1e6 / 30)))
+    write_recording(path, np.concatenate(parts), camera.size)
+    return path
+
+
 @dataclass
 class Visit:
     """A page, and all that it said and heard."""
@@ -177,6 +190,22 @@ class Visit:
 
     def click(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
+
+    def looked_at(self, canvas: str) -> tuple[float, float, float] | None:
+        """The middle and the side of the window that is drawn over a canvas, in its pixels; None where none is."""
+        return self.page.evaluate(
+            """(id) => {
+              const canvas = document.getElementById(id);
+              const outline = canvas.parentElement.querySelector(".gaze:not([hidden])");
+              if (!outline) return null;
+              const box = outline.getBoundingClientRect(), all = canvas.getBoundingClientRect();
+              const scale = Math.min(all.width / canvas.width, all.height / canvas.height);
+              const at = (from, side, middle, length) => (from + side / 2 - middle - length / 2) / scale;
+              return [canvas.width / 2 + at(box.left, box.width, all.left, all.width),
+                      canvas.height / 2 + at(box.top, box.height, all.top, all.height), box.width / scale];
+            }""",
+            canvas,
+        )
 
     def notice(self) -> str:
         return self.page.locator("#notice").inner_text()

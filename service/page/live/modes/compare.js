@@ -6,6 +6,7 @@ import * as server from "../net/server.js";
 import { pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { Column, roadOf } from "../views/comparecolumn.js";
+import { showLookedAt } from "../views/lookedat.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 import { ask, Rounds, Streaming } from "./broadcast.js";
 
@@ -30,6 +31,7 @@ export class Compare {
     this.picked = null; // names, once somebody has picked
     this.round = 0; // answers to an earlier input are late and dropped
     this.timer = null;
+    this.fed = null; // the spike train of a recording
     this.drawnMs = 0;
     this.spokenMs = -SPEAK_MS;
     this.spoken = "";
@@ -102,6 +104,7 @@ export class Compare {
     this.streams = [];
     this.rounds = this.again = null;
     $("events-pane").hidden = false;
+    showLookedAt(null);
     pill("idle");
   }
 
@@ -160,11 +163,14 @@ export class Compare {
   /** An image or a recording, through each model. */
   async file(file) {
     const round = ++this.round;
+    this.fed = null;
     this.again = () => this.file(file);
     this.walk(false);
     await ask(this.columns, file, state.token(), () => { this.show(); return round !== this.round; });
     this.show();
-    return file.type.startsWith("image/") ? null : this.train(file);
+    const train = file.type.startsWith("image/") ? null : await this.train(file);
+    if (round === this.round) this.fed = train;
+    return train;
   }
 
   /** What an event model is fed of a recording, to show it; null where no column takes events. */
@@ -175,6 +181,11 @@ export class Compare {
   }
 
   // ---- steps
+
+  /** Of the first model that looks through one; of a recording once its picture is there. */
+  get window() {
+    return state.source !== "file" || this.fed ? this.columns.find(({ window }) => window)?.window : null;
+  }
 
   get longest() {
     return Math.max(1, ...this.columns.map(({ length }) => length));
@@ -197,6 +208,7 @@ export class Compare {
   draw(nowMs) {
     if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
     else this.events.lastMs = nowMs;
+    showLookedAt(this.window);
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();

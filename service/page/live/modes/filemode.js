@@ -49,6 +49,11 @@ export class FileMode {
     $("train-controls").hidden = $("train-note").hidden = true;
   }
 
+  /** What a recording's answer was looked at through, once its picture is there. */
+  get window() {
+    return this.train && this.result.window;
+  }
+
   showResult() {
     const { result, answer, trace, meters } = this;
     const labels = Object.keys(result.probabilities);

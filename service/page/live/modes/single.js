@@ -3,10 +3,10 @@
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { notice } from "../../shared/notice.js";
-import { Gaze } from "../../shared/pictures/gaze.js";
 import { Stream, unpackBits } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
+import { showLookedAt } from "../views/lookedat.js";
 import { Meters } from "../views/meters.js";
 import { Promised } from "../views/promise.js";
 import { Raster, Trace } from "../../shared/pictures/plots.js";
@@ -27,7 +27,6 @@ export class Single extends OneStream {
     this.meters = new Meters($("meters"));
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
     this.promised = new Promised($("committed"));
-    this.gaze = new Gaze();
     this.recording = new Recording($("record"), $("record-kind"), $("preview"), $("events"));
     this.connection = new Connection(stop);
     this.stream = new Stream({
@@ -52,7 +51,7 @@ export class Single extends OneStream {
   }
 
   close() {
-    this.gaze.draw(this.events.canvas, null);
+    showLookedAt(null);
     this.recording.stop();
     this.files.close();
     this.stream.close();
@@ -111,7 +110,7 @@ export class Single extends OneStream {
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
-    this.gaze.draw(state.framed() ? $("preview") : events.canvas, latest?.window);
+    showLookedAt(state.source === "file" ? this.files.window : latest?.window);
     if (state.source === "file") return;
     raster.draw();
     recording.draw();

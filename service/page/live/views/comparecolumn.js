@@ -48,7 +48,7 @@ export class Column {
   clear() {
     this.steps = []; // {label, confidence, spikes, synops} of each step
     this.streaming = false;
-    this.took = null;
+    this.took = this.window = null;
     this.say("…");
   }
 
@@ -62,6 +62,7 @@ export class Column {
     this.streaming = false;
     this.text = "";
     this.took = `${body.latency_ms.toFixed(1)} ms`;
+    this.window = body.window;
     this.steps = body.steps;
   }
 
@@ -70,6 +71,7 @@ export class Column {
     this.streaming = true;
     this.text = "";
     this.took = `${message.step_ms.toFixed(1)} ms a step`;
+    this.window = message.window;
     if (message.reset) this.steps = [];
     const confidence = message.probabilities[this.model.labels.indexOf(message.steady)] ?? message.confidence;
     this.steps = [...this.steps, { ...message, label: message.steady, confidence }].slice(-BARS);
