@@ -5,8 +5,6 @@ events shows light strokes on an even dark ground, which `preprocess.drawing` fi
 strokes are kept, in a window that is held (`gaze.window`), and brought to the small sensor's pixels.
 """
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +12,18 @@ from numpy.typing import NDArray
 from encoders.events import Events, SensorSize, joined
 from encoders.gaze.window import Hold, Window
 from encoders.preprocess.drawing import Drawing, find_drawing
+from encoders.preprocess.fit import centred
 
 LOOK_US = 50_000  # between two looks for the drawing
 MEMORY_US = 150_000  # time constant of the picture of the latest events
 MAP_SIDE = 160  # cells of the picture's longer side, at most
 FULL_HZ = 15.0  # events a pixel a second that make a cell white
+LEVELS = (0.24, 0.4, 0.7, 0.9)  # of that, what may be strokes: what they have left is grey, and joins them to others
 CLOSE = 5  # cells between a stroke's two edges
-LIKELY = 0.55  # likeness of a drawing that is looked at anew; one that is held may look less like one for a while
+LIKELY = 0.6  # likeness of a drawing that is looked at anew; one that is held may look less like one for a while
+LOOKS = 3  # in a row that find the same drawing before it is looked at: what moves as a whole keeps its form
+ALIKE = 0.6  # correlation of two looks' drawings
+MISSES = 8  # looks in a row that do not find it again, though as much moves, before it is forgotten
 BESIDE = 0.05  # of the drawing's length: how far from its strokes events are kept
 
 
@@ -33,6 +36,9 @@ class ActivityWindow:
     def __init__(self, sensor: SensorSize, size: SensorSize, fixed: Window | None = None) -> None:
         self.sensor, self.size, self.fixed = sensor, size, fixed
         self._hold = Hold()
+        self._before: Drawing | None = None  # what the look before found
+        self._alike = 0  # looks in a row that found the same
+        self._misses, self._moved = 0, 0.0  # looks in a row that did not; how much moved when one did
         self._cell = -(-max(sensor.width, sensor.height) // MAP_SIDE)
         self._shape = (-(-sensor.height // self._cell), -(-sensor.width // self._cell))
         self._map = np.zeros(self._shape, np.float32)  # events lately
@@ -62,32 +68,39 @@ class ActivityWindow:
 
     def _find(self, look: int, now: int) -> None:
         """Look for the drawing at the end of an interval; then forget for the time that has passed."""
-        found = self._found()
-        if found is not None and found.likeness < LIKELY and not self._hold.holds(found):
+        found, before = self._found(), self._before
+        self._alike = self._alike + 1 if found and before and alike(found, before) else 0
+        self._before = found
+        if found is not None and not self._hold.holds(found) and not self._sure(found):
             found = None
-        t_us = (look + 1) * LOOK_US
-        if self._hold.see(found, t_us) and found is not None:
+        if self._hold.see(found, (look + 1) * LOOK_US) and found is not None:
             self._kept = self._near(found)
+        self._count_misses()
         self._hold.see(None, now * LOOK_US)
         passed = max(1, now - look) * LOOK_US
         self._map *= np.float32(np.exp(-passed / MEMORY_US))
+
+    def _sure(self, found: Drawing) -> bool:
+        """Whether what is not looked at yet is a drawing: it looks like one, and in the same form for some looks."""
+        return found.likeness >= LIKELY and self._alike >= LOOKS - 1
+
+    def _count_misses(self) -> None:
+        """After a look: what was not found again in its form was a miss if things moved as they did when it was."""
+        moved = float(self._map.sum())
+        if self._alike:
+            self._misses, self._moved = 0, moved
+        elif moved > self._moved / 2:
+            self._misses += 1
+        if self._misses >= MISSES:
+            self._hold.window = None
 
     def _found(self) -> Drawing | None:
         """The drawing in the picture of the latest events, in the sensor's pixels."""
         full = FULL_HZ * (MEMORY_US / 1e6) * self._cell**2
         picture = (self._map * (255 / full)).clip(0, 255).astype(np.uint8)
         picture = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
-        drawing = find_drawing(np.asarray(255 - picture, np.uint8))
-        if drawing is None:
-            return None
-        cell = self._cell
-        return replace(
-            drawing,
-            left=drawing.left * cell,
-            top=drawing.top * cell,
-            width=drawing.width * cell,
-            height=drawing.height * cell,
-        )
+        drawing = find_drawing(np.asarray(255 - picture, np.uint8), LEVELS)
+        return drawing and drawing.scaled(self._cell)
 
     def _near(self, drawing: Drawing) -> NDArray[np.bool_]:
         """The cells near a drawing's strokes."""
@@ -119,3 +132,9 @@ class ActivityWindow:
         seen = events[inside]
         seen["x"], seen["y"] = x[inside], y[inside]
         return seen
+
+
+def alike(one: Drawing, other: Drawing) -> bool:
+    """Whether two drawings have the same form, wherever they are and whatever their size."""
+    forms = [cv2.GaussianBlur(centred(drawing.ink * 255), (0, 0), 1.0) for drawing in (one, other)]
+    return float(np.corrcoef(forms[0].ravel(), forms[1].ravel())[0, 1]) > ALIKE

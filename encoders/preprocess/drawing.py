@@ -1,7 +1,8 @@
 """Where the drawing is in a camera's picture: strokes of one tone on an even ground, wherever sheet and desk are."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,10 +13,11 @@ STROKE = 0.2  # of the shorter side: no stroke is wider
 LEVELS = (0.12, 0.24, 0.4)  # how much darker than its ground ink is at least: pencil, print, pen on ruled paper
 SMALLEST, LARGEST = 0.07, 0.98  # length of a drawing by the shorter side
 THICK = 0.27  # half a stroke's width by its drawing's length: thicker is no stroke
-FILLED = 0.7  # of its box: more is no drawing
+FILLED, BAR = 0.75, 0.3  # of the rectangle around it: more is no drawing, unless its sides are such: a 1
 PART = 0.06  # of the largest part's area: smaller ones do not belong to the drawing
 REACH = 0.7  # of the largest part's length, between middles: parts further away do not belong to it
 RING = 0.1  # of a drawing's length: the ground around its strokes that is looked at
+FRAME = 0.3  # of the shorter side: the frame of a sheet or a screen is at least so long
 EDGE, CORNER = 0.12, 0.1  # of its sides: how near to a rectangle's edge its strokes lie, and to its corners
 LEAST = 0.42  # likeness of what is taken for a drawing
 TRIED = 6  # parts of a level that are looked at, the largest ones
@@ -36,38 +38,59 @@ class Drawing:
     likeness: float  # 0 to 1
     ground: float  # brightness around the strokes, 0 to 255
 
+    def scaled(self, factor: float) -> "Drawing":
+        """The same box in pixels of another size."""
+        left, top, width, height = (factor * v for v in (self.left, self.top, self.width, self.height))
+        return replace(self, left=left, top=top, width=width, height=height)
 
-def find_drawing(image: Picture) -> Drawing | None:
+
+def find_drawing(image: Picture, levels: Sequence[float] = LEVELS) -> Drawing | None:
     """The drawing in uint8 [H, W] or RGB [H, W, 3], or None where there is none.
 
     Light is evened out by dividing by what the picture would be without ink (a morphological closing, wider than any
-    stroke); ink is what stays dark, at one of three levels, and is looked for in the negative too. Of all groups of
-    parts the one is taken that most looks like strokes (long, thin, of one tone) on an even ground.
+    stroke); ink is what stays dark, by one of the levels, and is looked for in the negative too. Of all groups of
+    parts the one is taken that most looks like strokes (long, thin, of one tone) on an even ground; but strokes before
+    the ground that they enclose.
     """
     factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
     if factor < 1:
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+    dark, light = (_likeliest(np.asarray(one, np.uint8), levels) for one in (image, 255 - image))
+    if light is not None:
+        light = replace(light, ground=255 - light.ground)
+    if dark is None or light is None:
+        best = dark or light
+    elif _encloses(dark, light) != _encloses(light, dark):
+        best = dark if _encloses(dark, light) else light
+    else:
+        best = max(dark, light, key=lambda drawing: drawing.likeness)
+    return best and best.scaled(1 / factor)
+
+
+def _encloses(outer: Drawing, inner: Drawing) -> bool:
+    """Whether a box lies in another's."""
+    right, bottom = (inner.left + inner.width, inner.top + inner.height)
+    return (
+        outer.left <= inner.left
+        and outer.top <= inner.top
+        and right <= outer.left + outer.width
+        and bottom <= outer.top + outer.height
+    )
+
+
+def _likeliest(image: Picture, levels: Sequence[float]) -> Drawing | None:
+    """What of the dark in a picture looks most like a drawing."""
     best: Drawing | None = None
-    for picture, negative in ((image, False), (255 - image, True)):
-        ink, ground = _ink(picture)
-        for mask in _groups(ink):
-            likeness, peak, around = _likeness(mask, ink, ground)
-            if likeness < LEAST or (best is not None and likeness <= best.likeness):
-                continue
-            left, top, width, height = cv2.boundingRect(mask)
-            cut = np.s_[top : top + height, left : left + width]
-            kept = cv2.dilate(mask, np.ones((3, 3), np.uint8))[cut]
-            tone = (255 * (1 - around)) if negative else 255 * around
-            strokes = ((ink[cut] / peak - 0.15) / 0.7).clip(0, 1) * kept
-            best = Drawing(
-                strokes.astype(np.float32),
-                left / factor,
-                top / factor,
-                width / factor,
-                height / factor,
-                likeness,
-                tone,
-            )
+    ink, ground = _ink(image)
+    for mask in _groups(ink, levels):
+        likeness, peak, around = _likeness(mask, ink, ground)
+        if likeness < LEAST or (best is not None and likeness <= best.likeness):
+            continue
+        left, top, width, height = cv2.boundingRect(mask)
+        cut = np.s_[top : top + height, left : left + width]
+        kept = cv2.dilate(mask, np.ones((3, 3), np.uint8))[cut]
+        strokes = ((ink[cut] / peak - 0.15) / 0.7).clip(0, 1) * kept
+        best = Drawing(strokes.astype(np.float32), left, top, width, height, likeness, 255 * around)
     return best
 
 
@@ -83,16 +106,17 @@ def _ink(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def _groups(ink: Floats) -> Iterator[Picture]:
+def _groups(ink: Floats, levels: Sequence[float]) -> Iterator[Picture]:
     """Masks uint8 [H, W] of parts that may be one drawing: none touches the picture's border or is solid."""
     height, width = ink.shape
     shorter = min(height, width)
-    for level in LEVELS:
+    for level in levels:
         _, labels, stats, centres = cv2.connectedComponentsWithStats((ink > level).astype(np.uint8))
         x, y, w, h, area = (stats[1:, k] for k in range(5))
         inside = (x > 1) & (y > 1) & (x + w < width - 1) & (y + h < height - 1)
         parts = 1 + np.flatnonzero(inside & (area > 8))
         long = np.maximum(stats[:, 2], stats[:, 3])
+        parts = parts[[long[n] < FRAME * shorter or not is_frame(_part(labels, stats, int(n))) for n in parts]]
         heads = parts[(long[parts] >= SMALLEST * shorter) & (long[parts] <= LARGEST * shorter)]
         for head in heads[np.argsort(-stats[heads, 4])][:TRIED]:
             near = np.abs(centres[parts] - centres[head]).max(1) < REACH * long[head]
@@ -109,10 +133,7 @@ def _likeness(mask: Picture, ink: Floats, ground: Floats) -> tuple[float, float,
     cut = np.s_[y0 : top + height + reach + 1, x0 : left + width + reach + 1]
     strokes, near, base = mask[cut], ink[cut], ground[cut]
     depth = cv2.distanceTransform(np.pad(strokes, 1), cv2.DIST_L2, 3).max()
-    area = int(strokes.sum())
-    if depth > THICK * length or area > FILLED * width * height or length > LARGEST * shorter:
-        return 0.0, 1.0, 0.0
-    if is_frame(strokes):
+    if depth > THICK * length or length > LARGEST * shorter or _is_solid(strokes) or is_frame(strokes):
         return 0.0, 1.0, 0.0
     wide = cv2.dilate(strokes, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     ring = (wide > 0) & (cv2.dilate(strokes, np.ones((5, 5), np.uint8)) == 0)
@@ -130,6 +151,18 @@ def _likeness(mask: Picture, ink: Floats, ground: Floats) -> tuple[float, float,
     middle = np.hypot((left + width / 2) / mask.shape[1] - 0.5, (top + height / 2) / mask.shape[0] - 0.5)
     bright = min(1.0, 0.4 + mean / 0.5)
     return clean * even * one_tone * contrast * size * bright * (1 - 0.5 * float(middle)), peak, mean
+
+
+def _part(labels: NDArray[Any], stats: NDArray[Any], number: int) -> Picture:
+    """The mask of one part, uint8 [h, w] of its box."""
+    x, y, w, h = stats[number, :4]
+    return (labels[y : y + h, x : x + w] == number).astype(np.uint8)
+
+
+def _is_solid(strokes: Picture) -> bool:
+    """Whether they fill the rectangle around them, however it is turned, as things and sheets do."""
+    across, along = sorted(cv2.minAreaRect(cv2.findNonZero(strokes))[1])
+    return across > BAR * along and int(strokes.sum()) > FILLED * across * along
 
 
 def is_frame(strokes: Picture) -> bool:

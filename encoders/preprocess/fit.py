@@ -3,15 +3,19 @@
 import cv2
 import numpy as np
 
-from encoders.preprocess.drawing import find_drawing
+from encoders.preprocess.drawing import Drawing, find_drawing
 
 DIGIT_SIZE = 28  # MNIST: a 20-pixel digit, its centre of mass in the middle of 28 x 28
 DIGIT_BOX = 20
 EVEN = 0.15  # of the picture's contrast: what an even border may differ by
 CAMERA_SIDE = 64  # pictures with a shorter side are taken as prepared
+LONG = 2.0  # sides of a picture, longer by shorter: no camera's
 SAME = 0.15  # what the ground around a drawing and an even border may differ by, where the picture is the drawing
 THIN = 0.09  # of a drawing's length: thinner strokes vanish when it is made small
-NARROWEST, WIDEST = 0.34, 1.3  # width by height of a written digit that is not a 1
+NARROW, WIDEST = 0.55, 1.3  # width by height: few written digits but a 1 are narrower, none is wider
+TALL = 1.7  # thickness of strokes down by across: more, and a narrow drawing was stretched
+LINE = 1.5  # spread of a 1 by a stroke's thickness
+SOLID = 96  # ink, of 255, that counts as a stroke's inside
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -36,14 +40,20 @@ def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> 
     to_grey(image)  # refuses what is no image
     camera = min(image.shape[:2]) >= CAMERA_SIDE
     found = find_drawing(image) if camera else None
-    if found is not None and not (_even(image) and abs(_border(image) - found.ground) < SAME * 255):
-        drawing = found.ink * 255
-    else:
-        drawing = _bare(image)
+    drawing = _bare(image) if found is None or _is_all(image, found) else found.ink * 255
     digit = centred(drawing) if camera else _in_the_middle(drawing)
     if (height, width) != digit.shape:
         digit = cv2.resize(digit, (width, height), interpolation=cv2.INTER_AREA)
     return np.repeat(digit[None], channels, 0)
+
+
+def _is_all(image: np.ndarray, found: Drawing) -> bool:
+    """Whether the picture holds no more than the drawing: its border is even, and is the ground of what was found.
+
+    No camera's picture is as long as a stretched one, in which a digit's hole may be found alone.
+    """
+    long = max(image.shape[:2]) > LONG * min(image.shape[:2])
+    return _even(image) and (long or abs(_border(image) - found.ground) < SAME * 255)
 
 
 def _even(image: np.ndarray) -> bool:
@@ -94,19 +104,44 @@ def _in_the_middle(box: np.ndarray) -> np.ndarray:
 
 
 def _legible(drawing: np.ndarray) -> np.ndarray:
-    """A drawing float32 [h, w] as a hand would write it: no stroke that vanishes at 20 pixels, not stretched."""
-    height, width = drawing.shape
-    solid = (drawing > 96).astype(np.uint8)
-    thickness = 4 * float(cv2.distanceTransform(np.pad(solid, 1), cv2.DIST_L2, 3)[np.pad(solid, 1) > 0].mean())
-    if width > WIDEST * height:
-        drawing = cv2.resize(drawing, (max(1, round(WIDEST * height)), height), interpolation=cv2.INTER_AREA)
-    elif width < NARROWEST * height and width > 2.5 * thickness:  # narrow, and no 1
-        drawing = cv2.resize(drawing, (max(1, round(NARROWEST * height)), height), interpolation=cv2.INTER_LINEAR)
-    missing = round(THIN * max(drawing.shape) - thickness)
+    """A drawing float32 [h, w] as a hand would write it: not stretched, no stroke that vanishes at 20 pixels."""
+    drawing = _unstretched(drawing)
+    missing = round(THIN * max(drawing.shape) - _thickness(drawing))
     if missing > 0:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1))
         drawing = cv2.dilate(np.pad(drawing, missing), kernel)
     return drawing
+
+
+def _unstretched(drawing: np.ndarray) -> np.ndarray:
+    """The same where it is as wide as a hand writes; else so wide that its strokes are as thick across as down."""
+    height, width = drawing.shape
+    stretched = _thickness_along(drawing, 0) / _thickness_along(drawing, 1)
+    wide = width > WIDEST * height
+    if not wide and (width > NARROW * height or stretched < TALL or _is_line(drawing)):
+        return drawing
+    target = max(1, round(min(width * stretched, WIDEST * height)))
+    return cv2.resize(drawing, (target, height), interpolation=cv2.INTER_AREA if wide else cv2.INTER_LINEAR)
+
+
+def _is_line(drawing: np.ndarray) -> bool:
+    """Whether it is one straight stroke, at any slant: its spread across is a stroke's."""
+    spread = np.cov(np.argwhere(drawing > SOLID), rowvar=False)
+    return float(np.sqrt(12 * np.linalg.eigvalsh(spread)[0])) < LINE * _thickness(drawing)
+
+
+def _thickness(drawing: np.ndarray) -> float:
+    """Of its strokes, in pixels."""
+    solid = np.pad(drawing > SOLID, 1).astype(np.uint8)
+    return 4 * float(cv2.distanceTransform(solid, cv2.DIST_L2, 3)[solid > 0].mean())
+
+
+def _thickness_along(drawing: np.ndarray, axis: int) -> float:
+    """Of the strokes that lie across an axis, along it, in pixels: a tenth of the ink lies in shorter runs of it."""
+    solid = np.moveaxis(drawing > SOLID, axis, 1)
+    steps = np.diff(np.pad(solid, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    runs = np.sort(np.nonzero(steps == -1)[1] - np.nonzero(steps == 1)[1])
+    return float(runs[np.searchsorted(np.cumsum(runs), 0.1 * runs.sum())])
 
 
 def fit_plain(image: np.ndarray, height: int, width: int, channels: int = 3) -> np.ndarray:

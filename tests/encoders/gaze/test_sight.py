@@ -8,6 +8,7 @@ from encoders.emulator.noise import with_noise
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.sheets import draw_sheet, frames
 from encoders.events import Events, SensorSize, empty_events
+from encoders.gaze.activity import LOOK_US, LOOKS, alike
 from encoders.gaze.eye import Eye
 from encoders.gaze.sight import Sight
 from encoders.gaze.window import FORGOTTEN_US, PATIENCE, Hold, Window
@@ -32,7 +33,7 @@ def film(seed: int, seconds: float = 0.5) -> list[tuple[int, np.ndarray]]:
 def recorded(seed: int) -> Events:
     """The same as a recording of an event camera."""
     camera = Emulator(CAMERA)
-    return np.concatenate([camera.push(frame, t_us) for t_us, frame in film(seed, 0.4)])
+    return np.concatenate([camera.push(frame, t_us) for t_us, frame in film(seed, 0.8)])
 
 
 def on_the_drawing(window: Window | None) -> bool:
@@ -77,6 +78,56 @@ def test_sight_does_not_depend_on_how_a_stream_is_cut(pieces: int) -> None:
     parts = [sight(part) for part in np.array_split(events, pieces)]
     assert len(whole)
     assert np.array_equal(np.concatenate(parts), whole)
+
+
+def moving(forms: list[np.ndarray]) -> Events:
+    """What an event camera sees of drawings, uint8 [240, 320], each for 50 ms, that tremble."""
+    camera, parts = Emulator(CAMERA), []
+    for n, form in enumerate(np.repeat(np.stack(forms), 5, 0)):
+        parts.append(camera.push(np.roll(255 - form, n % 2 * 3, 1), (n + 1) * 10_000))
+    return np.concatenate(parts)
+
+
+def strokes(seed: int) -> np.ndarray:
+    """Some lines, uint8 [240, 320], in about the same place whatever the seed."""
+    page = np.zeros((240, 320), np.uint8)
+    points = np.random.default_rng(seed).integers((100, 60), (220, 180), (4, 2))
+    cv2.polylines(page, [points.astype(np.int32)], False, 200, 10, cv2.LINE_AA)
+    return page
+
+
+def test_a_form_is_the_same_wherever_it_is_and_however_large() -> None:
+    small = cv2.resize(strokes(4), (200, 150))
+    elsewhere = np.roll(np.pad(small, ((0, 90), (0, 120))), 30, 1)
+    ring = cv2.circle(np.zeros((240, 320), np.uint8), (160, 120), 50, 200, 10)
+    one, same, other = (find_drawing(255 - page) for page in (strokes(4), elsewhere, ring))
+    assert one is not None
+    assert same is not None
+    assert other is not None
+    assert alike(one, same)
+    assert not alike(one, other)
+
+
+def test_a_drawing_is_looked_at_after_some_looks_that_find_it() -> None:
+    sight, seen = Sight(CAMERA, SMALL, 2_000, follow=True), []
+    for part in np.array_split(moving([strokes(4)] * 12), 60):
+        sight(part)
+        seen.append(sight.window is not None)
+    first = seen.index(True)
+    assert (LOOKS - 1) * LOOK_US < first * 10_000 < 2 * LOOKS * LOOK_US
+    assert all(seen[first:])
+
+
+def test_what_loses_its_form_is_forgotten_and_what_is_still_is_held() -> None:
+    moved, still = (Sight(CAMERA, SMALL, 2_000, follow=True) for _ in range(2))
+    for sight in (moved, still):
+        sight(moving([strokes(4)] * 12))
+    events = moving([strokes(4)] * 12 + [strokes(seed) for seed in range(5, 17)])
+    moved(events[events["t"] > 600_000])
+    assert moved.window is None
+    faint = events[events["t"] > 600_000][::200]
+    still(faint[faint["t"] < 1_100_000])
+    assert still.window is not None
 
 
 def test_a_window_of_the_users_stays_and_scales() -> None:

@@ -90,5 +90,52 @@ def test_a_thin_pen_stays_legible() -> None:
     assert fit_digit(page, 28, 28).max() > 200
 
 
+@pytest.mark.parametrize("size", [(1260, 420), (420, 1260)], ids=["wide", "tall"])
+@pytest.mark.parametrize("digit", "023456789")
+def test_a_stretched_digit_is_as_wide_as_one_that_is_not(digit: str, size: tuple[int, int]) -> None:
+    page = np.full((420, 420), 245, np.uint8)
+    cv2.putText(page, digit, (110, 310), cv2.FONT_HERSHEY_SIMPLEX, 9, 50, 30, cv2.LINE_AA)
+    plain, stretched = (fit_digit(p, 28, 28)[0].astype(float) for p in (page, cv2.resize(page, size)))
+    assert np.corrcoef(plain.ravel(), stretched.ravel())[0, 1] > 0.75
+
+
+@pytest.mark.parametrize("slant", [0, 60, 140])
+def test_a_one_stays_narrow(slant: int) -> None:
+    page = np.full((480, 640), 240, np.uint8)
+    cv2.line(page, (320 + slant // 2, 100), (320 - slant // 2, 380), 40, 24, cv2.LINE_AA)
+    (one,) = fit_digit(page, 28, 28)
+    assert np.ptp(np.nonzero(one > 64)[0]) >= 17
+    assert np.ptp(np.nonzero(one > 64)[1]) <= 3 + 20 * slant / 280
+
+
 def test_an_empty_desk_has_no_drawing() -> None:
     assert find_drawing(np.full((200, 300), 128, np.uint8)) is None
+
+
+@pytest.mark.parametrize("angle", [0, 20, 45])
+def test_a_thing_on_a_desk_is_no_drawing_however_it_is_turned(angle: float) -> None:
+    desk = np.full((240, 320), 20, np.uint8)
+    cv2.fillPoly(desk, [cv2.boxPoints(((160, 120), (62, 38), angle)).astype(np.int32)], 120)
+    assert find_drawing(desk) is None
+
+
+def test_an_upright_one_on_a_sheet_is_found() -> None:
+    desk = np.full((480, 640), 60, np.uint8)
+    cv2.rectangle(desk, (200, 60), (440, 420), 225, -1)
+    cv2.rectangle(desk, (312, 140), (328, 340), 40, -1)
+    found = find_drawing(desk)
+    assert found is not None
+    assert (found.left, found.top, found.height) == pytest.approx((312, 140, 200), abs=6)
+
+
+def test_a_digit_is_found_and_not_its_hole_nor_the_frame_around_it() -> None:
+    page = np.full((480, 640), 240, np.uint8)
+    cv2.ellipse(page, (320, 240), (110, 80), 20, 0, 360, 50, 36, cv2.LINE_AA)
+    y, x = np.mgrid[:480, :640]
+    shaded = (page * (1 - 0.45 * np.hypot(x, y) / 800)).astype(np.uint8)
+    screen = 255 - page
+    cv2.rectangle(screen, (90, 40), (550, 440), 200, 8)
+    for picture in (shaded, screen):
+        found = find_drawing(picture)
+        assert found is not None
+        assert found.width == pytest.approx(250, abs=40)
