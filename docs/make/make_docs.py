@@ -1,7 +1,7 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
 benchmarks), docs/models/shipped.md from the shipped models' folders, docs/results/results.md from training/results/,
-docs/results/performance.md from benchmarks/results/, docs/python.ipynb from docs/python.md, the table of
-docs/service/security.md from the tests.
+docs/results/faults.md and the last section of two models' cards likewise, docs/results/performance.md from
+benchmarks/results/, docs/python.ipynb from docs/python.md, the table of docs/service/security.md from the tests.
 
     python docs/make/make_docs.py            write the pages
     python docs/make/make_docs.py --check    say whether they are up to date, and change nothing
@@ -14,11 +14,13 @@ import argparse
 import ast
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
+import faults_page
 import notebook
 import performance_page
 import results_page
@@ -187,10 +189,12 @@ def shipped_page() -> str:
     return "\n".join(parts) + "\n"
 
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "commands.md": page,
     "models/shipped.md": shipped_page,
     "results/results.md": results_page.page,
+    "results/faults.md": faults_page.page,
+    **{f"../models/shipped/{name}/README.md": partial(faults_page.card, name) for name in faults_page.MODELS},
     "results/performance.md": performance_page.page,
     "python.ipynb": notebook.page,
     "service/security.md": security_page.page,
