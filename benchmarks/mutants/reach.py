@@ -4,8 +4,9 @@ import ast
 from functools import cache
 from pathlib import Path
 
-SUITES = tuple(
-    f"tests/{folder}/" for folder in ("encoders", "models", "service", "training", "app", "end_to_end/attacks")
+SUITES = (
+    *(f"tests/{folder}/" for folder in ("encoders", "models", "service", "training", "app", "end_to_end/attacks")),
+    "tests/contracts/test_openapi",
 )
 
 

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from models.known import NOTHING, UNKNOWN, Judged
-from models.steps import LEAST_INERTIA, OTHER, Input, Rest, Steady
+from models.steps import LEAST_INERTIA, OTHER, Input, Outcome, Rest, SessionError, Steady, Track
+from tests.support.exporting import CARD, CONFIG
+from tests.support.models import lively, some_known
 
 LABELS = ("a", "b")
+NONE = np.zeros(0, np.uint8)
 A, B, STRANGE, EMPTY = (
     Judged(np.array([0.97, 0.03]), 1.0, False),
     Judged(np.array([0.03, 0.97]), 1.0, False),
@@ -78,3 +81,23 @@ def test_the_network_begins_anew_behind_a_long_quiet() -> None:
     assert [given.reset for given in inputs] == [False] * 10 + [True, False]
     asleep = Rest(active=0, steps=1)
     assert not any(asleep.push(Input(np.zeros(9), 0, 1, 0, False)).reset for _ in range(5)), "0: nothing is quiet"
+
+
+def test_what_is_read_out_is_as_wide_as_what_is_taken() -> None:
+    network = lively(CONFIG)
+    known = some_known(network, CARD.contract)
+    track = Track(CARD.labels, CARD.contract.horizon, known)
+    assert Track(CARD.labels, 4).width == len(CARD.labels)
+    given = Input(np.ones(CARD.contract.shape, np.uint8), 0, 10_000, 3, False)
+    logits, rates = np.arange(3, dtype=np.float32)[None], np.zeros((1, known.width), np.float32)
+    track.absorb([given], Outcome(logits, [4], 5, NONE, 0.1, rates=rates))
+    assert track.readout.mean is not None
+    assert track.readout.mean.shape == (track.width,)
+    assert track.readout.mean[-1] == np.prod(CARD.contract.shape), "the active inputs come last"
+    assert track.logits is not None
+    assert track.logits.tolist() == [0, 1, 2]
+    assert (track.spikes, track.synops) == (4, 5)
+    track.absorb([given._replace(reset=True)], Outcome(logits, [1], 2, NONE, 0.1, rates=rates))
+    assert (track.spikes, track.synops, track.readout.seen) == (1, 2, 1)
+    with pytest.raises(SessionError, match="too large"):
+        track.absorb([given], Outcome(logits, [1], 2, NONE, 0.1, finite=False, rates=rates))

@@ -263,6 +263,10 @@ BAD_BODIES: dict[str, object] = {
         "inputs": [GOOD],
         "outputs": [{"name": "logits", "parameters": {"shared_memory_region": "r"}}],
     },
+    "binary for all no bool": {"inputs": [GOOD], "parameters": {"binary_data_output": 1}},
+    "binary for one no bool": {"inputs": [GOOD], "outputs": [{"name": "logits", "parameters": {"binary_data": "yes"}}]},
+    "classification true": {"inputs": [GOOD], "outputs": [{"name": "logits", "parameters": {"classification": True}}]},
+    "id too long": {"inputs": [GOOD], "id": "x" * 1025},
     "id no text": {"inputs": [GOOD], "id": 5},
     "parameters no object": {"inputs": [GOOD], "parameters": 5},
     "timeout no number": {"inputs": [GOOD], "parameters": {"timeout": "soon"}},
@@ -285,6 +289,10 @@ def test_malformed_requests_get_400(client: TestClient, name: str) -> None:
     answer = infer(client, BAD_BODIES[name])
     assert answer.status_code == 400, answer.text
     assert list(answer.json()) == ["error"]
+
+
+def test_an_id_may_have_so_many_characters(client: TestClient) -> None:
+    assert infer(client, {"inputs": [GOOD], "id": "x" * 1024}).json()["id"] == "x" * 1024
 
 
 @pytest.mark.attack("v2 JSON", "lying `binary_data_size`, header length > body, bytes left over", "400")

@@ -22,7 +22,20 @@ def test_members_gather_without_copying_where_they_lie_together() -> None:
 
 def test_an_abandoned_batch_is_freed() -> None:
     members = scatter({"v": numbers(8)(0)}, 8)
-    expected = members[5].state()["v"].clone()
+    whole, expected = members[5].batch.state["v"], members[5].state()["v"].clone()
     release(members[:5] + members[6:])
+    assert members[5].state()["v"].untyped_storage().data_ptr() != whole.untyped_storage().data_ptr()
     assert len(members[5].batch.members) == 1
     assert torch.equal(members[5].state()["v"], expected)
+
+
+def test_half_a_batch_is_kept_and_less_is_copied() -> None:
+    members = scatter({"v": numbers(4)(0)}, 4)
+    batch = members[0].batch
+    release(members[2:])
+    assert members[0].batch is members[1].batch is batch
+    assert batch.live == 2
+    release(members[1:2])
+    assert members[0].batch is not batch
+    assert (members[0].index, batch.live) == (0, 0)
+    assert torch.equal(members[0].state()["v"], numbers(4)(0)[:1])

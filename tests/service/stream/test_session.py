@@ -13,7 +13,7 @@ from encoders.events import SensorSize, empty_events, make_events
 from models.classifier import Classifier, Stepper
 from models.neurons.state import State
 from models.shipped import find
-from models.steps import Answer, SessionError
+from models.steps import Answer, Input, SessionError
 from service.stream.session import Session, luma, pieces
 from service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.browsers.chromium import digit_on_paper
@@ -142,6 +142,22 @@ def test_frames_become_events_and_steps() -> None:
     assert n >= 15
     assert (session.sensor.width, session.sensor.height) == (40, 30)
     assert len(session.seen)
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_frames_of_another_size_reset_what_was_seen(seen: int) -> None:
+    session, random = Session(CLASSIFIER), np.random.default_rng(0)
+
+    def filmed(size: tuple[int, int], first: int) -> list[Input]:
+        frames = [random.integers(0, 255, (*size, 3), np.uint8) for _ in range(3)]
+        return [given for n, frame in enumerate(frames, first) for given in session.frame(frame, n * 33_333)]
+
+    assert not any(given.reset for given in filmed((30, 40), 0))
+    session.track.readout = session.track.readout.push(np.zeros((seen, len(CLASSIFIER.labels)), np.float32))
+    again = filmed((30, 41), 3)
+    assert session.sensor == SensorSize(41, 30)
+    assert [given.reset for given in again] == [seen > 0, *[False] * (len(again) - 1)]
+    assert not any(given.reset for given in filmed((30, 41), 6))
 
 
 def test_a_large_frame_is_thinned() -> None:
