@@ -1,0 +1,85 @@
+"""Figures and sentences on what was taught, from scores made by hand."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.known import interval
+from models.teach import advice
+from models.teach.advice import report
+from models.teach.head import Judged
+
+K = 3
+
+
+def taught(chosen: list[int], truth: list[int], goes: int = 9) -> Any:
+    """Examples that a head took for `chosen` (-1: judged by none), three features each, every one a piece."""
+    scores = np.full((len(truth), K), np.nan)
+    for row, label in enumerate(chosen):
+        if label >= 0:
+            scores[row] = np.eye(K)[label]
+    labels = ("cup", "key", "pen")
+    pieces = np.arange(len(truth))
+    features = np.eye(K)[truth] + 0.01 * pieces[:, None]
+    told = dict.fromkeys(labels, goes)
+    return SimpleNamespace(
+        judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels, pieces=pieces, features=features, goes=told
+    )
+
+
+def test_only_what_was_judged_counts() -> None:
+    told = report(taught([0, 1, 2, 1, -1], [0, 1, 2, 2, 0]))
+    assert (told["correct"], told["count"], told["accuracy"]) == (3, 4, 0.75)
+    assert told["interval"] == list(interval(3, 4))
+
+
+def test_nothing_was_judged() -> None:
+    told = report(taught([-1, -1], [0, 1], goes=1))
+    assert (told["accuracy"], told["interval"], told["count"]) == (None, None, 0)
+    assert told["advice"] == [
+        "show cup, key and pen again, turned, nearer and at another time: so far in fewer than 3 pieces",
+        "nothing was held out to judge the head by: show every class at least twice",
+    ]
+
+
+def test_pairs_that_are_taken_for_each_other_the_worst_first() -> None:
+    truth = [0] * 20 + [1] * 20 + [2] * 20
+    chosen = [0] * 19 + [1] + [1] * 19 + [0] + [2] * 16 + [1] * 4
+    confused = report(taught(chosen, truth))["confused"]
+    assert confused == [["key", "pen", 4 / 40], ["cup", "key", 2 / 40]]
+    chosen[19] = 0
+    assert report(taught(chosen, truth))["confused"] == [["key", "pen", 4 / 40]], "one of forty is below a twentieth"
+
+
+@pytest.mark.parametrize(("goes", "few"), [(2, True), (3, False)])
+def test_classes_of_few_pieces_are_named(goes: int, few: bool) -> None:
+    told = report(taught([0, 1, 2] * 4, [0, 1, 2] * 4, goes=goes))
+    assert any("fewer than 3 pieces" in word for word in told["advice"]) == few
+    assert (told["advice"] == ["it is enough"]) != few
+
+
+def test_half_of_the_pieces_are_judged_by_themselves() -> None:
+    assert report(taught([0, 1, 2] * 3, [0, 1, 2] * 3))["half"] is None, "three pieces a class are too few"
+    told = report(taught([0, 1, 2] * 6, [0, 1, 2] * 6))
+    assert told["half"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("half", "sentence"),
+    [
+        (0.7, "twice the pieces brought +20.0%; half as much again should add about 10.0%"),
+        (0.86, "twice the pieces brought +4.0%; half as much again should add about 2.0%"),
+        (0.87, "twice the pieces brought +3.0%; more of the same would add little: 1.5%"),
+        (0.95, "twice the pieces brought -5.0%; more of the same would add little: 0.0%"),
+    ],
+)
+def test_what_more_of_the_same_would_bring(half: float, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "_half", lambda _: half)
+    chosen = [0] * 18 + [1, 2]  # nine of ten, no pair above a twentieth of its examples
+    told = report(taught(chosen + [1] * 20 + [2] * 20, [0] * 20 + [1] * 20 + [2] * 20))
+    monkeypatch.setattr(advice, "ENOUGH", 0.97)
+    told = advice._advice(told | {"accuracy": 0.9}, taught([], []))
+    assert told[-1] == sentence
+    assert advice._advice({"accuracy": 0.97, "confused": [], "half": half}, taught([], [])) == ["it is enough"]

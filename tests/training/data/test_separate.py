@@ -1,0 +1,141 @@
+"""What is trained on and what is held out: to the recording and to the microsecond."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.events import SensorSize
+from training.data.folders import Part, Take
+from training.data.separate import Separation, Stretch, separate
+from training.data.sets import DataError, held_out
+from training.data.windows import Scan
+
+S = 1_000_000
+WINDOW_US = 300_000
+
+
+def take(name: str, label: str, session: str = "", part: Part = "train") -> Take:
+    return Take(Path("folder") / name, label, session, part)
+
+
+def lasting(seconds: float) -> Scan:
+    return Scan(SensorSize(34, 34), 0, np.ones(round(seconds * 100), np.int64))
+
+
+def separated(takes: list[Take], seconds: float | list[float] = 10.0, **settings: float) -> Separation:
+    lengths = seconds if isinstance(seconds, list) else [seconds] * len(takes)
+    return separate(takes, [lasting(length) for length in lengths], WINDOW_US, **settings)  # type: ignore[arg-type]
+
+
+def test_the_folders_own_parts_stay() -> None:
+    takes = [take("a", "cat"), take("b", "dog"), take("c", "cat", part="val"), take("d", "cat", part="test")]
+    found = separated(takes)
+    assert [stretch.take for stretch in found.train] == [0, 1]
+    assert found.val == [Stretch(2, 0, 10 * S)]
+    assert found.test == [Stretch(3, 0, 10 * S)]
+    assert found.words == ["validation and test: the folder's own val/ and test/"]
+
+
+def test_the_end_of_an_only_recording_after_gaps() -> None:
+    found = separated([take("a", "cat"), take("b", "dog")], [40.0, 10.0])
+    gap, room = 2 * S, 36 * S  # a twentieth of 40 s; what two gaps leave
+    train, val, test = (of[0] for of in (found.train, found.val, found.test))
+    assert (train.begin_us, train.end_us) == (0, round(0.7 * room))
+    assert val.begin_us == train.end_us + gap
+    assert val.end_us - val.begin_us == pytest.approx(0.15 * room, abs=1)
+    assert test.begin_us == val.end_us + gap
+    assert test.end_us == 40 * S
+    assert found.val[1].begin_us - found.train[1].end_us == S, "a second at least"
+    assert "the end of the only recording, after a gap (cat, dog)" in found.words[0]
+
+
+def test_with_a_test_split_of_its_own_a_fifth_is_for_validation() -> None:
+    found = separated([take("a", "cat"), take("b", "dog"), take("c", "cat", part="test")], 21.0)
+    assert found.train[0] == Stretch(0, 0, round(0.8 * (21 * S - 1.05 * S)))
+    assert found.val[0].end_us == 21 * S
+    assert [stretch.take for stretch in found.test] == [2]
+    assert found.words[-1] == "test: the folder's own test split"
+
+
+def test_of_two_recordings_one_is_for_validation_and_test() -> None:
+    found = separated([take("a", "cat"), take("b", "cat"), take("c", "dog"), take("d", "dog")])
+    for label in (0, 2):
+        (val,) = (s for s in found.val if s.take in (label, label + 1))
+        (test,) = (s for s in found.test if s.take == val.take)
+        assert (val.begin_us, test.end_us) == (0, 10 * S)
+        assert test.begin_us - val.end_us == S
+        assert val.end_us == test.end_us - test.begin_us
+        assert Stretch(2 * label + 1 - val.take, 0, 10 * S) in found.train
+    assert len(found.train) == 2
+
+
+@pytest.mark.parametrize(("count", "val", "test"), [(3, 1, 1), (10, 1, 2), (20, 3, 3)])
+def test_whole_recordings_where_there_are_enough(count: int, val: int, test: int) -> None:
+    takes = [take(f"{label}{n}", label) for label in ("cat", "dog") for n in range(count)]
+    found = separated(takes, fraction=0.15)
+    assert (len(found.val), len(found.test), len(found.train)) == (2 * val, 2 * test, 2 * (count - val - test))
+    used = [stretch.take for of in (found.train, found.val, found.test) for stretch in of]
+    assert sorted(used) == list(range(2 * count))
+    names = [f"folder/cat{n}" for n in range(count)]
+    _, chosen = held_out(names, np.zeros(count, int), 0.15)
+    assert sorted(s.take for s in found.test if s.take < count) == sorted(chosen), "the test is by the names"
+    other = separated(takes, fraction=0.15, seed=1)
+    assert other.test == found.test
+    assert other.val != found.val or count == 3
+
+
+def sessions(*names: str) -> list[Take]:
+    return [take(f"{name}/{label}", label, name) for name in names for label in ("cat", "dog")]
+
+
+def held(found: Separation, takes: list[Take]) -> tuple[set[str], set[str], set[str]]:
+    train, val, test = ({takes[s.take].session for s in of} for of in (found.train, found.val, found.test))
+    return train, val, test
+
+
+def test_the_last_sessions_are_held_out() -> None:
+    takes = sessions("mon", "tue", "wed")
+    assert held(separated(takes), takes) == ({"mon"}, {"tue"}, {"wed"})
+    takes = sessions(*(f"{n:02}" for n in range(20)))
+    train, val, test = held(separated(takes, fraction=0.2), takes)
+    assert test == {"17", "18", "19"}
+    assert val == {"13", "14", "15", "16"}
+    assert len(train) == 13
+    found = separated(sessions("mon", "tue", "wed"))
+    assert found.words == [
+        "validation: session tue, of which training sees nothing",
+        "test: session wed, of which training sees nothing",
+    ]
+
+
+def test_of_two_sessions_the_second_is_divided_in_time() -> None:
+    takes = sessions("mon", "tue")
+    found = separated(takes)
+    assert held(found, takes) == ({"mon"}, {"tue"}, {"tue"})
+    for val, test in zip(found.val, found.test):
+        assert test.begin_us - val.end_us == S
+    assert "session tue" in found.words[0]
+
+
+def test_a_session_without_a_class_or_without_a_name_is_none() -> None:
+    takes = [*sessions("mon", "tue", "wed"), take("thu/cat", "cat", "thu")]
+    assert "thu" in held(separated(takes), takes)[0]
+    takes = [*sessions("mon", "tue", "wed"), take("cat", "cat")]
+    assert "whole recordings" in separated(takes).words[0]
+
+
+@pytest.mark.parametrize(("seconds", "enough"), [(3.99, False), (4.0, True)])
+def test_what_is_too_short_is_said_with_a_window_that_would_do(seconds: float, enough: bool) -> None:
+    takes = [take("a", "cat"), take("b", "dog")]
+    if enough:
+        found = separated(takes, seconds)
+        assert min(s.end_us - s.begin_us for s in found.val) == WINDOW_US
+        return
+    with pytest.raises(DataError, match=r"a, with 4.0 s, is too short to validate class 'cat'.+--window-ms 75"):
+        separated(takes, seconds)
+
+
+def test_many_classes_are_not_all_named() -> None:
+    takes = [take(f"{n}", f"class {n}") for n in range(8)]
+    assert "(class 0, class 1, class 2, class 3, class 4, class 5 and 2 more classes)" in separated(takes).words[0]
