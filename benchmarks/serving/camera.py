@@ -10,6 +10,7 @@ the arrival of the answer of its own bin less its time; events are spread evenly
 """
 
 import argparse
+import itertools
 import socket
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def scene(rate_hz: float, seed: int) -> Events:
     digit[5:23, 18:20] = 255
     sheet, camera = draw_sheet(digit, SENSOR, random), Emulator(SENSOR, seed=seed)
     drawn = np.concatenate([camera.push(frame, t_us) for t_us, frame in frames(sheet, LOOP_US / 1e6 + 0.1, random)])
+    drawn["t"] -= drawn["t"][0]
     drawn = drawn[drawn["t"] < LOOP_US]
     missing = max(0.0, rate_hz - len(drawn)) / (SENSOR.width * SENSOR.height)
     return with_noise(drawn, SENSOR, missing, random=random)
@@ -56,18 +58,18 @@ def packets(events: Events, packet_us: int) -> list[Events]:
     return np.split(events, np.searchsorted(events["t"], np.arange(packet_us, LOOP_US, packet_us)))
 
 
-def send(port: int, rate_hz: float, seconds: float, packet_us: int) -> None:
-    """Be the camera: datagrams to a port, events' times on the machine's clock."""
+def send(port: int, rate_hz: float, packet_us: int) -> None:
+    """Be the camera until somebody ends it: datagrams to a port, events' times on the machine's clock."""
     made, target = packets(scene(rate_hz, seed=1), packet_us), ("127.0.0.1", port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         begin_us = time.monotonic_ns() // 1000 + 100_000
-        for number in range(round(seconds * 1e6 / packet_us)):
+        for number in itertools.count():
             second, place = divmod(number, len(made))
             part = made[place].copy()
             part["t"] += begin_us + second * LOOP_US
             due_us = begin_us + (number + 1) * packet_us
             time.sleep(max(0.0, due_us / 1e6 - time.monotonic()))
-            for piece in np.array_split(part, -(-len(part) // 4000)):  # a datagram holds 64 kB
+            for piece in np.array_split(part, len(part) // 4000 + 1):  # a datagram holds 64 kB
                 sock.sendto(pack(piece, "t64"), target)
 
 
@@ -81,10 +83,11 @@ class Seen(NamedTuple):
 
 def followed(client: Client, seconds: float) -> Iterator[Seen]:
     """The answers of the service's camera, after WARM_S, for so long."""
-    begin = time.monotonic() + WARM_S
+    begin: float | None = None
     with client.stream(source="0") as stream:
-        for message in stream.receive(10.0):
+        for message in stream.receive(60.0):
             now = time.monotonic()
+            begin = now + WARM_S if begin is None else begin
             if now > begin + seconds:
                 return
             if isinstance(message, Prediction) and now > begin:
@@ -107,8 +110,8 @@ def measure(args: argparse.Namespace) -> tuple[list[Seen], str]:
     port = free_port()
     source = f"udp://127.0.0.1:{port}?format=t64&size={SENSOR}"
     served = spikesight(find("nmnist"), "--camera", source, "--bin-ms", f"{args.bin_ms:g}")
-    words = ["--send", str(port), "--rate", str(args.rate), "--seconds", str(args.seconds + WARM_S + 2)]
-    command = [sys.executable, "-m", "benchmarks.serving.camera", *words, "--packet-ms", str(args.packet_ms)]
+    words = ["--send", str(port), "--rate", str(args.rate), "--packet-ms", str(args.packet_ms)]
+    command = [sys.executable, "-m", "benchmarks.serving.camera", *words]
     camera = subprocess.Popen(command)
     try:
         client = Client(f"http://127.0.0.1:{served.port}")
@@ -156,7 +159,7 @@ def main() -> None:
     report.option(parser)
     args = parser.parse_args()
     if args.send:
-        send(args.send, args.rate, args.seconds, round(args.packet_ms * 1000))
+        send(args.send, args.rate, round(args.packet_ms * 1000))
         return
     classifier = Classifier.load(find("nmnist")).at(args.bin_ms)
     front = front_ms(classifier, args.rate, round(args.packet_ms * 1000))

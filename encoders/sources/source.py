@@ -20,6 +20,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import numpy as np
+
 from encoders.events import Events, Sanitiser, SensorSize, empty_events, sanitise
 from encoders.plugins import extend
 from encoders.sources.address import Address, Driver, OpenDriver, SourceEnded, SourceError, SourceLost, library_of
@@ -30,6 +32,7 @@ from encoders.sources.network import DvDriver, UdpDriver
 
 RESTART_US = 100_000  # time that steps back further is a clock restart: it is passed on for the windows to see
 MAX_PACKETS, MAX_EVENTS = 512, 4_000_000  # what a queue holds
+MAX_JOINED = 200_000  # events that are read at once
 BACK_OFF_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 READ_S = 0.1  # how long a driver may keep the thread from looking whether it should stop
 
@@ -132,6 +135,16 @@ class Source:
             packet = self._queue.popleft()
             self._n_queued -= len(packet)
             return packet
+
+    def read_waiting(self, timeout_s: float = READ_S) -> Events | None:
+        """All packets that wait, up to MAX_JOINED events and one packet more, as one: who is late catches up by fewer
+        and larger ones. None as for `read`.
+        """
+        parts, n = [self.read(timeout_s)], 0
+        while parts[-1] is not None and (n := n + len(parts[-1])) < MAX_JOINED and self._queue:
+            parts.append(self.read(0))
+        found = [part for part in parts if part is not None]
+        return (found[0] if len(found) == 1 else np.concatenate(found)) if found else None
 
     def packets(self, timeout_s: float = READ_S) -> Iterator[Events | None]:
         """read() until the source ends; None whenever nothing came in time."""

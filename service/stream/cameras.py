@@ -156,7 +156,7 @@ class Camera:
         """The camera's thread."""
         stream = self._stream
         while not self._stop.is_set() and self.source.running:
-            packet = self.source.read(stream.model.classifier.contract.bin_us / 1e6)
+            packet = self.source.read_waiting(stream.model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
                 self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
                 if self._listeners:

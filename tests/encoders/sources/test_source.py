@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from encoders.events import Events, SensorSize
 from encoders.sources.address import Address, SourceLost
 from encoders.sources.source import Source
@@ -50,6 +52,20 @@ def test_the_oldest_go_when_nobody_reads() -> None:
     small = Source(Address("udp", "udp"), lambda _: Script([packet(k * 100) for k in range(9)]), max_events=25)
     small._thread.join(2)
     assert (small.backlog, small.n_dropped) == (2, 70)
+
+
+def test_who_is_late_reads_all_that_waits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("encoders.sources.source.MAX_JOINED", 45)
+    source = Source(Address("udp", "udp"), lambda _: Script([packet(k * 100) for k in range(8)]))
+    source._thread.join(PATIENCE_S)
+    first, second = source.read_waiting(0), source.read_waiting(0)
+    assert first is not None
+    assert second is not None
+    assert (len(first), len(second)) == (50, 30), "no more than asked for, and a packet"
+    assert first["t"].tolist() == sorted(first["t"])
+    assert int(second["t"][0]) == 500
+    assert source.read_waiting(0) is None
+    source.close()
 
 
 def test_bad_events_and_restarts_are_counted() -> None:
