@@ -20,7 +20,7 @@ from tests.support.processes import ROOT
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.servers import Served
 from tests.support.serving.static import static
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 GALLERY = ROOT / "docs" / "gallery.md"
 USES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GALLERY.read_text(), re.MULTILINE | re.DOTALL))
@@ -111,6 +111,7 @@ def test_the_page_needs_no_server(tmp_path: Path) -> None:
     with static(tmp_path / "site") as origin, playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page()
+        page.set_default_timeout(1000 * PATIENCE_S)
         page.goto(f"{origin}/")
         page.get_by_role("button", name="Play the recording digit 7").click()
         page.locator("#label", has_text="7").wait_for()
