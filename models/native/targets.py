@@ -30,6 +30,7 @@ X86: dict[str, tuple[str, ...]] = {  # widest first
     "avx2": AVX2,
     "portable": (),
 }
+NO_MAC_HAS = ("avx512-amx", "avx512-bf16")  # and how a process asks for the matrix unit is Linux's own
 ARM: dict[str, tuple[str, ...]] = {"neon": ()}  # which every 64-bit ARM has
 FEATURES = {"-mavx512bf16": "avx512_bf16", "-mamx-tile": "amx_tile", "-mamx-bf16": "amx_bf16"}  # Linux's names
 # ziglang compiles its C++ library anew for every target, for a minute: our libraries need a handful of functions of it.
@@ -48,7 +49,11 @@ SYSTEMS = {
     "linux-x86_64": System("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64", X86),
     "linux-arm64": System("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64", ARM),
     "macos-arm64": System("aarch64-macos.11.0", "macosx_11_0_arm64", ARM),
-    "macos-x86_64": System("x86_64-macos.10.15", "macosx_10_15_x86_64", X86),
+    "macos-x86_64": System(
+        "x86_64-macos.10.15",
+        "macosx_10_15_x86_64",
+        {name: flags for name, flags in X86.items() if name not in NO_MAC_HAS},
+    ),
 }
 
 
@@ -66,6 +71,8 @@ def this_system() -> str:
 def isas() -> dict[str, tuple[str, ...]]:
     """The instruction sets of this kind of processor with their compiler flags, widest first."""
     name = this_system()
+    if name in SYSTEMS:
+        return SYSTEMS[name].isas
     return ARM if name.endswith("arm64") else X86 if name.endswith("x86_64") else {"portable": ()}
 
 
