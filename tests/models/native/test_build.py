@@ -81,3 +81,12 @@ def test_a_macs_features_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(targets.platform, "machine", lambda: "arm64")
     assert targets.this_system() == "macos-arm64"
     assert targets.supported_isas() == ("neon",)
+
+
+def test_only_linux_is_asked_for_the_matrix_unit() -> None:
+    asking = {path.name for path in targets.SOURCES.iterdir() if "sys/syscall.h" in path.read_text()}
+    assert asking == {"engine_matrix.h"}, "which asks where __AMX_BF16__ is defined"
+    built = {
+        name for name, made in targets.SYSTEMS.items() if any("-mamx-bf16" in flags for flags in made.isas.values())
+    }
+    assert built == {"linux-x86_64"}
