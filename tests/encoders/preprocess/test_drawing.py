@@ -1,0 +1,146 @@
+"""Drawings are found where they are, in any tone, and what is no drawing is none."""
+
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from encoders.preprocess.drawing import Drawing, _encloses, _ink, find_drawing, is_frame
+from tests.support.kept import compare
+
+SHAPE = (120, 160)
+
+
+def page(tone: int = 200) -> np.ndarray:
+    return np.full(SHAPE, tone, np.uint8)
+
+
+def hook(
+    image: np.ndarray, ink: int = 30, left: int = 60, top: int = 40, length: int = 40, width: int = 5
+) -> np.ndarray:
+    """Strokes whose box begins at (left, top)."""
+    half = width // 2
+    corners = [[left + half, top + half], [left + length - half - 1, top + half], [left + length // 2, top + length]]
+    return cv2.polylines(image, [np.array(corners)], False, ink, width)
+
+
+def found(image: np.ndarray) -> Drawing:
+    drawing = find_drawing(image)
+    assert drawing is not None
+    return drawing
+
+
+@pytest.mark.parametrize(("ground", "ink"), [(200, 30), (30, 220), (255, 0)])
+def test_where_it_is_and_on_which_ground(ground: int, ink: int) -> None:
+    image = hook(page(ground), ink)
+    ys, xs = np.nonzero(image != ground)
+    drawing = found(image)
+    assert (drawing.left, drawing.top) == pytest.approx((xs.min(), ys.min()), abs=1.5)
+    assert (drawing.width, drawing.height) == pytest.approx((np.ptp(xs) + 1, np.ptp(ys) + 1), abs=2)
+    assert drawing.ground == pytest.approx(ground, abs=3)
+    assert drawing.ink.shape == (drawing.height, drawing.width)
+    inside = image[ys.min() : ys.min() + drawing.ink.shape[0], xs.min() : xs.min() + drawing.ink.shape[1]] != ground
+    middle = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert (drawing.ink[middle] > 0.9).mean() > 0.95, "all but the ends of a stroke"
+    assert drawing.ink.min() == 0
+    assert drawing.ink.max() == 1
+
+
+def test_colour_is_ink_too() -> None:
+    image = np.full((*SHAPE, 3), 220, np.uint8)
+    image[..., 0] = hook(page(220), 40)
+    assert found(image).likeness > 0.4
+
+
+def test_large_pictures_are_searched_small_and_answered_large() -> None:
+    small = hook(page())
+    large = cv2.resize(small, None, fx=5, fy=5, interpolation=cv2.INTER_NEAREST)
+    drawing, again = found(small), found(large)
+    assert (again.left / 5, again.top / 5) == pytest.approx((drawing.left, drawing.top), abs=1.5)
+    assert (again.width / 5, again.height / 5) == pytest.approx((drawing.width, drawing.height), abs=2)
+
+
+def test_its_parts_belong_to_it_and_specks_do_not() -> None:
+    alone = found(hook(page()))
+    image = hook(page())
+    image[34:38, 78:82] = 30  # a dot above
+    image[10:13, 10:13] = 30  # a speck far away
+    both = found(image)
+    assert both.top < alone.top
+    assert both.left == alone.left
+
+
+NONE = {
+    "nothing": page(),
+    "a gradient": np.tile(np.linspace(60, 220, SHAPE[1]).astype(np.uint8), (SHAPE[0], 1)),
+    "a solid thing": cv2.rectangle(page(), (60, 40), (100, 80), 30, -1),
+    "the edge of a sheet": cv2.rectangle(page(), (30, 20), (130, 100), 30, 3),
+    "what leaves the picture": cv2.line(page(), (80, 60), (80, 119), 30, 5),
+    "a speck": cv2.rectangle(page(), (80, 60), (83, 63), 30, -1),
+    "a shade": hook(page(), 195),
+    "noise": np.random.default_rng(0).integers(0, 255, SHAPE, np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_what_is_no_drawing(name: str) -> None:
+    assert find_drawing(NONE[name]) is None
+
+
+def test_a_bar_is_one_though_it_fills_its_rectangle() -> None:
+    assert found(cv2.rectangle(page(), (78, 40), (83, 80), 30, -1)).height == pytest.approx(41, abs=2)
+
+
+def test_sides_of_a_rectangle_are_a_frame_however_turned() -> None:
+    for degrees in (0, 20, 45):
+        box = cv2.boxPoints(((60, 60), (70, 50), degrees)).astype(int)
+        assert is_frame(cv2.polylines(np.zeros((120, 120), np.uint8), [box], True, 1, 3))
+    assert not is_frame(cv2.circle(np.zeros((120, 120), np.uint8), (60, 60), 40, 1, 3))
+    assert not is_frame(hook(np.zeros((120, 120), np.uint8), 1))
+    assert not is_frame(cv2.rectangle(np.zeros((120, 120), np.uint8), (10, 50), (110, 60), 1, 2)), "too narrow"
+
+
+def box(left: float, top: float, width: float, height: float) -> Drawing:
+    return Drawing(np.zeros((1, 1), np.float32), left, top, width, height, 0.5, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("inner", "inside"),
+    [
+        ((10, 20, 30, 40), True),
+        ((11, 21, 28, 38), True),
+        ((9, 20, 30, 40), False),
+        ((10, 19, 30, 40), False),
+        ((10, 20, 31, 40), False),
+        ((10, 20, 30, 41), False),
+    ],
+)
+def test_a_box_in_another(inner: tuple[float, float, float, float], inside: bool) -> None:
+    assert _encloses(box(10, 20, 30, 40), box(*inner)) == inside
+
+
+def test_a_box_in_pixels_of_another_size() -> None:
+    scaled = box(10, 20, 30, 40).scaled(0.5)
+    assert (scaled.left, scaled.top, scaled.width, scaled.height, scaled.ground) == (5, 10, 15, 20, 9)
+
+
+def test_ink_is_how_much_darker_than_its_ground() -> None:
+    ink, ground = _ink(hook(page(200), 50, width=7))
+    assert ground.mean() == pytest.approx(200 / 255, abs=0.02)
+    assert ink.max() == pytest.approx(1 - 52 / 202, abs=0.01)
+    assert ink[:20].max() == 0
+
+
+def test_numbers_of_many_drawings_are_kept() -> None:
+    """Box, likeness, ground and ink of drawings that differ in place, size, width and tone."""
+    rows = {}
+    for n, (length, width, ink) in enumerate(product((14, 40, 70), (3, 9), (20, 120, 170))):
+        image = hook(page(200), ink, 30 + 5 * n % 50, 12 + n, length, width)
+        image = cv2.GaussianBlur(image, (0, 0), 0.8).astype(float) + np.linspace(-40, 40, SHAPE[1])
+        drawing = find_drawing(image.clip(0, 255).astype(np.uint8))
+        if drawing is not None:
+            boxed = [drawing.left, drawing.top, drawing.width, drawing.height]
+            rows[f"{length} {width} {ink}"] = [*boxed, drawing.likeness, drawing.ground, float(drawing.ink.mean())]
+    compare(Path(__file__).with_name("drawings.json"), rows)
