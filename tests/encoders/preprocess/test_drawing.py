@@ -2,6 +2,7 @@
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from tests.support.kept import compare
 SHAPE = (120, 160)
 
 
-def page(tone: int = 200) -> np.ndarray:
+def page(tone: int = 200) -> Any:
     return np.full(SHAPE, tone, np.uint8)
 
 
@@ -72,7 +73,7 @@ def test_its_parts_belong_to_it_and_specks_do_not() -> None:
     assert both.left == alone.left
 
 
-NONE = {
+NONE: dict[str, Any] = {
     "nothing": page(),
     "a gradient": np.tile(np.linspace(60, 220, SHAPE[1]).astype(np.uint8), (SHAPE[0], 1)),
     "a solid thing": cv2.rectangle(page(), (60, 40), (100, 80), 30, -1),
@@ -96,10 +97,13 @@ def test_a_bar_is_one_though_it_fills_its_rectangle() -> None:
 def test_sides_of_a_rectangle_are_a_frame_however_turned() -> None:
     for degrees in (0, 20, 45):
         box = cv2.boxPoints(((60, 60), (70, 50), degrees)).astype(int)
-        assert is_frame(cv2.polylines(np.zeros((120, 120), np.uint8), [box], True, 1, 3))
-    assert not is_frame(cv2.circle(np.zeros((120, 120), np.uint8), (60, 60), 40, 1, 3))
+        turned: Any = cv2.polylines(np.zeros((120, 120), np.uint8), [box], True, 1, 3)
+        assert is_frame(turned)
+    ring: Any = cv2.circle(np.zeros((120, 120), np.uint8), (60, 60), 40, 1, 3)
+    narrow: Any = cv2.rectangle(np.zeros((120, 120), np.uint8), (10, 50), (110, 60), 1, 2)
+    assert not is_frame(ring)
+    assert not is_frame(narrow)
     assert not is_frame(hook(np.zeros((120, 120), np.uint8), 1))
-    assert not is_frame(cv2.rectangle(np.zeros((120, 120), np.uint8), (10, 50), (110, 60), 1, 2)), "too narrow"
 
 
 def box(left: float, top: float, width: float, height: float) -> Drawing:

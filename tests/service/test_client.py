@@ -1,0 +1,144 @@
+"""The client of the service: every kind of message, every refusal in the service's own sentence."""
+
+import base64
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Ready, Snapshot, parse, sentence
+from service.stream.messages import EVENTS_T64, encode_t64, pack_picture, snapshot_text, text
+from tests.support.inputs.samples import picture, some_events
+from tests.support.serving.http import TOKEN
+from tests.support.serving.servers import running
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with running(token=TOKEN) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def client(url: str) -> Client:
+    return Client(url + "/", TOKEN)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://", "ws://127.0.0.1"])
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(ValueError, match="is not an http address"):
+        Client(address)
+
+
+def test_the_token_goes_along_and_a_wrong_one_is_refused(url: str, client: Client) -> None:
+    assert client.models().default == "tiny"
+    for token in (None, "another token that is long"):
+        stranger = Client(url, token)
+        with pytest.raises(ClientError, match="token") as caught:
+            stranger.models()
+        assert caught.value.status == 401
+        with pytest.raises(ClientError) as refused:
+            stranger.stream()
+        assert refused.value.status in (401, 1008)
+
+
+def test_nobody_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    client = Client(f"http://127.0.0.1:{port}", timeout_s=2)
+    assert not client.ready()
+    for ask in (client.models, client.stream):
+        with pytest.raises(ClientError, match="does not answer") as caught:
+            ask()
+        assert caught.value.status == 0
+
+
+def test_every_wish_of_a_prediction_is_sent(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_bytes(picture())
+    plain, full = client.predict(tmp_path / "p.png"), client.predict(picture(), logits=True, steps=True, model="tiny")
+    assert plain.probabilities == full.probabilities
+    assert (plain.logits, plain.steps) == (None, None)
+    assert full.logits is not None
+    assert full.steps is not None
+    assert len(full.steps) == full.step
+    early = client.predict(picture(), confidence=0.34)
+    assert early.step <= full.step
+    for wrong in ({"model": "nobody"}, {"confidence": 2.0}, {"error_rate": 0.0}, {"bin_ms": -1.0}):
+        with pytest.raises(ClientError) as caught:
+            client.predict(picture(), **wrong)  # type: ignore[arg-type]
+        assert caught.value.status in (400, 404)
+    with pytest.raises(ClientError) as caught:
+        client.predict(b"no picture", name="x.png")
+    assert caught.value.status == 415
+
+
+def test_what_the_service_offers(client: Client) -> None:
+    assert client.ready()
+    assert client.samples()[0].width > 0
+    assert client.cameras() == []
+
+
+def test_a_stream_there_and_back(client: Client) -> None:
+    with client.stream(width=32, height=24, picture=True) as stream:
+        assert stream.ready["model"] == "tiny"
+        assert stream.send_events(some_events(300), t_ms=5.0) == 1
+        assert stream.send_payload(EVENTS_T64, encode_t64(some_events(3)), t_ms=6.0) == 2
+        stream.reset()
+        stream.snapshot()
+        got = []
+        for message in stream.receive(20):
+            got.append(message)
+            if isinstance(message, Snapshot):
+                break
+    predictions = [message for message in got if isinstance(message, Prediction)]
+    assert predictions[0].seq == 1
+    assert predictions[0].t == 5.0
+    assert sum(predictions[0].probabilities) == pytest.approx(1)
+    assert any(isinstance(message, Picture) for message in got)
+    with client.stream(width=32, height=24, restore=got[-1].state) as again:  # type: ignore[union-attr]
+        assert again.ready["model"] == "tiny"
+        assert list(again.receive(0)) == []
+
+
+def test_a_stream_that_the_service_closes(client: Client) -> None:
+    with client.stream() as stream:
+        stream.settings(threshold=99)
+        with pytest.raises(ClientError, match="threshold") as caught:
+            list(stream.receive(20))
+        assert caught.value.status == 1003
+        with pytest.raises(ClientError):
+            stream.reset()
+
+
+def test_sentences() -> None:
+    assert sentence(b'{"error": "no"}', 400) == "no"
+    for data in (b"", b"no json", b"[1]", b"{}", b"5"):
+        assert sentence(data, 418) == "the service answered 418"
+
+
+def test_every_kind_of_message() -> None:
+    assert parse(text(type="ack", seq=1, t=2.5, dropped=3)) == Ack(1, 2.5, 3)
+    assert parse(text(type="error", seq=1, error="e")) == Bad(1, "e")
+    assert parse(snapshot_text("m", b"abc")) == Snapshot("m", base64.b64encode(b"abc").decode())
+    assert parse(text(type="ready", model="m", labels=["a"], step_us=9)) == Ready("m", ["a"])
+    with pytest.raises(ClientError, match="unknown message 'other'"):
+        parse('{"type": "other"}')
+    raster = base64.b64encode(bytes([0b10100000])).decode()
+    values = {f.name: 0 for f in fields(Prediction)} | {"raster": raster}
+    made = parse(json.dumps({"type": "prediction", **values}))
+    assert isinstance(made, Prediction)
+    assert made.raster.tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
+
+
+def test_pictures_are_what_was_packed() -> None:
+    events = some_events(50)
+    made = parse(pack_picture(4, 5, 32, 24, events))
+    assert isinstance(made, Picture)
+    assert (made.seq, made.step, made.width, made.height) == (4, 5, 32, 24)
+    assert np.array_equal(made.x, events["x"])
+    assert np.array_equal(made.y, events["y"])
+    assert np.array_equal(made.on, events["p"].astype(bool))
