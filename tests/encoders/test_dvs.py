@@ -211,6 +211,45 @@ def test_only_states_of_a_stream_are_restored() -> None:
             StreamBinner(ENCODER, gap_us=20_000).restore(replace(kept, **change))
 
 
+@pytest.mark.parametrize(
+    ("n_open", "behind", "good"),
+    [
+        (0, 20_000, True),
+        (0, 20_001, False),
+        (0, -999, True),
+        (0, -1_000, False),
+        (1, 0, True),
+        (1, 1, False),
+    ],
+)
+def test_a_states_newest_event_lies_within_the_gap_and_the_open_bin(n_open: int, behind: int, good: bool) -> None:
+    binner = StreamBinner(ENCODER, gap_us=20_000)
+    binner.push(at(50_000))
+    kept = binner.snapshot()
+    assert (kept.origin, kept.n_open) == (50_000, 1)
+    opened = kept.open if n_open else np.zeros_like(kept.open)
+    state = replace(kept, last=50_000 - behind, n_open=n_open, open=opened)
+    if good:
+        binner.restore(state)
+        assert binner.snapshot().last == 50_000 - behind
+    else:
+        with pytest.raises(ValueError, match="not that of the newest event"):
+            binner.restore(state)
+
+
+def test_a_states_bin_holds_no_more_than_its_events() -> None:
+    binner = StreamBinner(ENCODER, gap_us=20_000)
+    binner.push(at(50_000, 50_001))
+    kept = binner.snapshot()
+    twice = kept.open.copy()
+    twice[twice > 0] = 1
+    other = np.roll(twice, 1, axis=2)
+    binner.restore(replace(kept, n_open=3))
+    for opened, n_open in ((np.zeros_like(twice), 1), (twice + other, 1), (twice, 0)):
+        with pytest.raises(ValueError, match="the open bin"):
+            binner.restore(replace(kept, open=opened, n_open=n_open))
+
+
 def at(*t: int) -> Events:
     return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
