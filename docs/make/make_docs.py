@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
 import faults_page
 import notebook
+import mutants_table
 import performance_page
 import results_page
 import security_page
@@ -195,6 +196,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "results/results.md": results_page.page,
     "results/faults.md": faults_page.page,
     **{f"../models/shipped/{name}/README.md": partial(faults_page.card, name) for name in faults_page.MODELS},
+    "results/measuring.md": mutants_table.page,
     "results/performance.md": performance_page.page,
     "python.ipynb": notebook.page,
     "service/security.md": security_page.page,

@@ -1,0 +1,57 @@
+"""`spikesight transcode`: what is cut out of a recording, to the microsecond, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from app.recordings.transcode import cut
+from encoders.events import Events, SensorSize, make_events
+from encoders.recordings.files import read_recording, write_recording
+
+TIMES = [5, 100_005, 499_999 + 5, 500_000 + 5, 1_500_004, 1_500_005]
+
+
+def at(times: list[int]) -> Events:
+    return make_events(times, [1] * len(times), [2] * len(times), [1] * len(times))
+
+
+def times(pieces: int, start: float, seconds: float, zero: bool = False) -> list[int]:
+    parts = [part for part in np.array_split(at(TIMES), pieces) if len(part)]
+    return [int(t) for part in cut(parts, start, seconds, zero=zero) for t in part["t"]]
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 6])
+def test_from_the_first_event_on_and_the_end_is_left_out(pieces: int) -> None:
+    assert times(pieces, 0.0, float("inf")) == TIMES
+    assert times(pieces, 0.5, 1.0) == TIMES[3:5]
+    assert times(pieces, 0.5, 1.0, zero=True) == [0, 999_999]
+    assert times(pieces, 0.0, 0.1, zero=True) == [0]
+    assert times(pieces, 9.0, 1.0) == []
+
+
+def test_nothing_is_read_behind_the_end() -> None:
+    def parts():  # type: ignore[no-untyped-def]
+        yield at(TIMES)
+        raise AssertionError("read on")
+
+    assert [len(part) for part in cut(parts(), 0.0, 1.0, zero=False)] == [4]
+
+
+def test_the_first_part_is_not_changed_by_counting_from_zero() -> None:
+    part = at(TIMES)
+    list(cut([part], 0.0, 9.0, zero=True))
+    assert part["t"].tolist() == TIMES
+
+
+def test_what_exists_is_written_over_only_by_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "a.npz", tmp_path / "b.csv"
+    write_recording(source, [at(TIMES)], SensorSize(20, 10), "npz")
+    target.write_text("mine")
+    assert main(["transcode", str(source), str(target)]) == 2
+    assert "exists; add --force" in capsys.readouterr().err
+    assert target.read_text() == "mine"
+    assert main(["transcode", str(source), str(target), "--force", "--zero"]) == 0
+    assert read_recording(target).events["t"].tolist() == [t - 5 for t in TIMES]
+    assert f"{target}: 6 events, csv, {target.stat().st_size:,} bytes" in capsys.readouterr().out

@@ -1,0 +1,97 @@
+"""What is kept on disk: found again by its key, written whole or not at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.events import SensorSize
+from tests.support.inputs.samples import random_events
+from training.config import TrainConfig
+from training.data.cache import cached, contract_key, file_stamps, frame_shape, join, noisy, shown_images
+from training.data.sets import Frames, Item
+
+SENSOR = SensorSize(34, 34)
+
+
+def samples(n: int = 3) -> Iterator[np.ndarray]:
+    for number in range(n):
+        yield np.full((2, 2), number, np.uint8)
+
+
+def never() -> Iterator[np.ndarray]:
+    raise AssertionError("it lies on disk")
+    yield
+
+
+def test_the_same_key_is_read_and_another_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    first = cached(folder, {"k": 1}, 3, (2, 2), samples(), "binning")
+    assert first[:, 0, 0].tolist() == [0, 1, 2]
+    assert np.array_equal(cached(folder, {"k": 1}, 3, (2, 2), never(), "binning"), first)
+    cached(folder, {"k": 2}, 3, (2, 2), samples(), "binning")
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield from samples(2)
+        raise ValueError("a broken file")
+
+    with pytest.raises(ValueError, match="a broken file"):
+        cached(tmp_path, {}, 3, (2, 2), broken(), "binning")
+    assert not list(tmp_path.iterdir())
+    assert len(cached(tmp_path, {}, 3, (2, 2), samples(), "binning")) == 3
+
+
+def test_whatever_changes_the_frames_is_in_the_key() -> None:
+    config = TrainConfig.of(steps=3, bin_us=1000, height=8, width=9)
+    keys = [contract_key(config)]
+    changes = {
+        "steps": 4,
+        "bin_us": 2000,
+        "height": 9,
+        "width": 8,
+        "encoding": "count",
+        "filter_us": 10,
+        "crop": "object",
+    }
+    for name, value in changes.items():
+        keys.append(contract_key(config.replaced(**{name: value})))
+    assert len({str(key) for key in keys}) == len(changes) + 1
+    assert frame_shape(config) == (3, 2, 8, 9)
+
+
+def test_a_file_that_was_changed_is_another(tmp_path: Path) -> None:
+    item = Item(tmp_path / "a", 0)
+    stamps = []
+    for data in (b"x", b"xy"):
+        item.path.write_bytes(data)
+        stamps += file_stamps([item])
+    assert stamps[0] != stamps[1]
+    assert stamps[0][:2] == (str(tmp_path / "a"), 1)
+
+
+def test_about_half_of_the_samples_get_noise() -> None:
+    config = TrainConfig.of(noise_hz=50.0)
+    events = random_events(200, SENSOR)
+    added = [len(noisy(events, SENSOR, config, seed)) - len(events) for seed in range(40)]
+    assert 10 <= sum(n == 0 for n in added) <= 30
+    assert min(added) == 0
+    assert len({n for n in added if n}) > 5, "each as much as its seed says"
+    assert np.array_equal(noisy(events, SENSOR, config, 3), noisy(events, SENSOR, config, 3))
+
+
+def test_recordings_name_the_images_that_they_show() -> None:
+    items = [Item(Path("Train/0/00001.bin"), 0), Item(Path("Train/0/60000.bin"), 0), Item(Path("other.bin"), 1)]
+    assert shown_images(items) == {0, 59_999}
+
+
+def test_sets_are_joined_in_their_order(tmp_path: Path) -> None:
+    parts = [
+        Frames(cached(tmp_path, {"n": n}, n, (2, 2), samples(n), "binning"), np.arange(n) + 10 * n) for n in (2, 3)
+    ]
+    joined = join(parts, tmp_path)
+    assert joined.labels.tolist() == [20, 21, 30, 31, 32]
+    assert joined.frames[:, 0, 0].tolist() == [0, 1, 0, 1, 2]
