@@ -1,0 +1,97 @@
+"""Windows of a folder of one's own: how long, which ones, and what share of the events they hold."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoders.events import SensorSize
+from training.config import TrainConfig
+from training.data.folders import Folder, Take
+from training.data.own import CROP_SIDE, _items, _kept, _typical, rate_of, window_for
+from training.data.separate import Stretch
+from training.data.sets import Item
+from training.data.windows import SLOT_US, Scan
+
+TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
+
+
+def counted(*counts: int) -> Scan:
+    return Scan(SensorSize(34, 34), 0, np.array(counts, np.int64))
+
+
+SCANS = [counted(*[10] * 60), counted(*[10] * 60), counted(*[10] * 60)]
+
+
+def window(**settings: Any) -> tuple[int, int]:
+    found = window_for(TrainConfig.of(**settings), TAKES, SCANS)
+    return found.steps, found.bin_us
+
+
+def test_what_was_asked_for_and_the_rest_as_suits() -> None:
+    steps, bin_us = window()
+    assert window(steps=7) == (7, bin_us)
+    assert window(bin_us=5000) == (steps, 5000)
+    assert window(window_ms=300) == (steps, 300_000 // steps)
+    assert window(window_ms=300, steps=6) == (6, 50_000)
+    assert window(window_ms=300, bin_us=50_000) == (6, 50_000)
+    assert window(window_ms=10, bin_us=50_000) == (1, 50_000)
+    assert window(window_ms=300, steps=6, bin_us=50_000) == (6, 50_000)
+    with pytest.raises(ValueError, match="--window-ms 300 is not --steps 6 times --bin-us 40000: leave one out"):
+        window(window_ms=300, steps=6, bin_us=40_000)
+
+
+def test_a_crop_is_a_small_square() -> None:
+    found = window_for(TrainConfig.of(crop="object"), TAKES, SCANS)
+    assert (found.height, found.width) == (CROP_SIDE, CROP_SIDE)
+    plain = window_for(TrainConfig.of(crop="none"), TAKES, SCANS)
+    assert (plain.height, plain.width) == (34, 34)
+
+
+def test_rates_are_those_of_slots_with_events() -> None:
+    assert rate_of([counted(0, 0, 4), counted(0, 8, 6)]) == 6 * 1e6 / SLOT_US
+
+
+def test_a_typical_window_is_the_median() -> None:
+    scans = [counted(1, 1, 5, 5, 9, 9)]
+    assert _typical([Stretch(0, 0, 6 * SLOT_US)], scans, 2 * SLOT_US) == 10
+
+
+def items(scan: Scan, stretch: Stretch, length: int, hop: int, typical: float = 100.0) -> list[tuple[int, int]]:
+    made = _items([stretch], TAKES, [scan], ("cat", "dog"), length * SLOT_US, hop * SLOT_US, typical)
+    return [(item.begin_us // SLOT_US, item.length_us // SLOT_US) for item in made]
+
+
+def test_windows_lie_in_their_stretch_and_quiet_ones_are_left_out() -> None:
+    whole = Stretch(0, 0, 6 * SLOT_US)
+    assert items(counted(*[9] * 6), whole, 2, 2) == [(0, 2), (2, 2), (4, 2)]
+    assert items(counted(*[9] * 6), whole, 2, 1) == [(0, 2), (1, 2), (2, 2), (3, 2), (4, 2)]
+    assert items(counted(*[9] * 6), Stretch(0, 2 * SLOT_US, 6 * SLOT_US), 2, 2) == [(2, 2), (4, 2)]
+    assert items(counted(9, 9, 2, 2, 2, 3), whole, 2, 2) == [(0, 2), (4, 2)], "four events are below a twentieth of 100"
+    assert items(counted(9, 9, 0, 0, 1, 0), whole, 2, 2, 1.0) == [(0, 2), (4, 2)], "none is none, however few are usual"
+
+
+def test_a_recording_that_is_one_window_stays_whole() -> None:
+    assert items(counted(1, 1), Stretch(0, 0, 2 * SLOT_US), 2, 2) == [(0, 0)]
+    assert items(counted(50, 50, 50), Stretch(0, 0, 2 * SLOT_US), 2, 2) == [(0, 2)], "a part of one is a window"
+
+
+def kept(windows: list[tuple[int, int]], left_out: tuple[str, ...] = ()) -> list[str]:
+    folder = Folder(Path("d"), "flat", (TAKES[0],), tuple(Path("d") / name for name in left_out))
+    made = [Item(TAKES[0].path, 0, begin_us=b * SLOT_US, length_us=n * SLOT_US) for b, n in windows]
+    return _kept(folder, [counted(*[10] * 100)], made)
+
+
+def test_the_share_of_the_events_that_is_used() -> None:
+    assert kept([(0, 0)]) == ["100% of the events are used"]
+    assert kept([(0, 50), (40, 60)]) == ["100% of the events are used"], "what two windows share counts once"
+    assert kept([(0, 90)])[0].startswith("90% of the events are used; the rest lies in gaps")
+    assert kept([(0, 86)])[0].startswith("86%")
+    assert kept([(10, 85)])[0].startswith("WARNING: 85% of the events are used; ")
+
+
+def test_files_that_are_not_read_are_named() -> None:
+    assert kept([(0, 0)], ("x",))[1].endswith("in this layout: x")
+    assert kept([(0, 0)], ("x", "y", "z"))[1].endswith("x, y, z")
+    assert kept([(0, 0)], tuple("vwxyz"))[1].endswith("v, w, x and 2 more")
