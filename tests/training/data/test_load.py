@@ -54,6 +54,22 @@ def test_a_folder_of_classes_is_split_and_the_split_is_written(tmp_path: Path) -
     assert load_data(config.replaced(seed=1)).split != data.split
 
 
+@pytest.mark.parametrize(("classes", "still"), [(10, "digit"), (3, "plain")])
+def test_the_contract_is_that_of_the_recordings(classes: int, still: str, tmp_path: Path) -> None:
+    write_nmnist(tmp_path, classes, train=2, test=1)
+    config = small_config(tmp_path, filter_us=2000, window="drawing", shortest_bin_us=1000)
+    data = load_data(config)
+    contract = data.contract
+    assert (contract.kind, contract.channels, contract.still, contract.frame) == ("events", 2, still, "sensor")
+    assert (contract.sensor_width, contract.sensor_height) == (34, 34)
+    assert (contract.steps, contract.bin_us, contract.encoding) == (config.steps, config.bin_us, "binary")
+    assert (contract.filter_us, contract.window, contract.shortest_bin_us) == (2000, "drawing", 1000)
+    assert data.recorded == len(data.train) == classes
+    assert data.split["official_test"]
+    assert len(data.digests) == len(data.train) + len(data.val)
+    assert [item.label for item in data.val_items] == data.val.labels.tolist()
+
+
 def test_one_class_or_a_strange_test_class_is_refused(tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes=1)
     with pytest.raises(DataError, match="two class folders"):
