@@ -21,8 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
 import faults_page
-import notebook
 import mutants_table
+import notebook
 import performance_page
 import results_page
 import security_page

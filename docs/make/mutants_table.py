@@ -1,4 +1,4 @@
-"""The table of docs/results/measuring.md: of small faults, how many the tests notice, as `benchmarks.mutants` wrote it."""
+"""The table of docs/results/measuring.md: of small faults, how many the tests notice, by `benchmarks.mutants`."""
 
 import json
 from collections.abc import Iterator
@@ -24,4 +24,5 @@ def rows() -> Iterator[str]:
             for package, count, noticed, hung, low, high in table["rows"]:
                 rate = f"{noticed / count:.0%} ({low:.0%} to {high:.0%})"
                 yield f"| {package} | {count} | {noticed} | {hung} | {rate} |"
-            yield f"| `{table['command'].replace('.__main__', '')}` | | | | {found['processor']}, load {table['load']} |"
+            command = table["command"].replace(".__main__", "")
+            yield f"| `{command}` | | | | {found['processor']}, load {table['load']} |"
