@@ -102,8 +102,8 @@ class Steady:
 
     Hypotheses are the K classes, "unknown" and "nothing". Each collects the log odds between it and the shown one, step
     by step and never below 0 (CUSUM, Page 1954), divided by the steps of a read-out, since its windows overlap; the one
-    that reaches OTHER is shown next. Before anything is shown, odds are those against the best other one, and FIRST is
-    enough.
+    that reaches OTHER is shown next. Where no label is shown, nothing yet or "nothing", odds are those against the best
+    other one, and FIRST is enough.
 
     smoothing  share of the old probabilities in [0, 1): m <- a m + (1 - a) p
     margin     lead in probability below which a step is no evidence
@@ -135,7 +135,7 @@ class Steady:
             mean,
             evidence,
         )
-        if evidence[best] < (FIRST if self.index is None else OTHER):
+        if evidence[best] < (FIRST if self.index in (None, count - 1) else OTHER):
             return Steady(self.smoothing, self.margin, self.inertia, mean, evidence, self.index)
         return Steady(self.smoothing, self.margin, self.inertia, mean, none, best)
 

@@ -62,9 +62,11 @@ def judge(mean, classes, whiten, placed, line, slope, out):
 def weigh(probabilities, known, old, before, index, smoothing, margin, inertia, least, lull, mean, evidence):
     """One step of `Steady`: the new mean and evidence [K + 2] of every hypothesis; the one with most evidence.
 
-    known -1 says that there is nothing; index -1 that no label is shown yet.
+    known -1 says that there is nothing; index -1 that no label is shown yet. Nothing is no label either: what comes
+    behind it must beat the other hypotheses, "unknown" among them, not only nothing, which anything does.
     """
     classes, best = len(probabilities), 0
+    shown = index if index <= classes else -1
     for k in range(classes + 2):
         if k < classes:
             share = probabilities[k] * max(known, 0.0)
@@ -77,9 +79,9 @@ def weigh(probabilities, known, old, before, index, smoothing, margin, inertia, 
     for k in range(classes + 2):
         most, second = max(most, mean[k]), max(second, min(most, mean[k]))
     for k in range(classes + 2):
-        rival = mean[index] if index >= 0 else second if mean[k] == most else most
+        rival = mean[shown] if shown >= 0 else second if mean[k] == most else most
         gained = np.log(max(mean[k], least) / max(rival, least)) / inertia
-        if gained > 0 and mean[k] - rival <= margin:
+        if k == index or (gained > 0 and mean[k] - rival <= margin):
             gained = 0.0
         if gained > 0 and k == classes + 1:
             gained *= lull

@@ -41,6 +41,13 @@ def test_unknown_and_nothing_are_labels_like_others(seen: Judged, label: str, st
     assert [labels[n] for n in (steps - 1, steps + 19, 2 * steps + 19)] == [label, "a", label]
 
 
+def test_behind_nothing_a_doubtful_class_is_no_label() -> None:
+    doubtful = Judged(np.array([0.6, 0.4]), 0.6, False)
+    assert shown(Steady(), [EMPTY] * 40 + [doubtful] * 30)[-1] == NOTHING, "as little as before any label"
+    assert shown(Steady(), [EMPTY] * 40 + [doubtful] * 5 + [STRANGE] * 15)[-1] == UNKNOWN
+    assert shown(Steady(), [EMPTY] * 40 + [A] * 10)[-1] == "a"
+
+
 def test_a_lull_of_half_a_second_changes_nothing() -> None:
     assert set(shown(Steady(), ([A] * 20 + [EMPTY] * 16) * 5)[10:]) == {"a"}
 

@@ -60,16 +60,17 @@ export class Steady {
     const { first, other, least, lull, margin, inertia } = this.rules;
     const sure = known ?? 1;
     const shares = nothing ? this.labels.map((_, k) => Number(k === this.labels.length - 1)) : [...probabilities.map((p) => p * sure), 1 - sure, 0];
+    const label = this.index < this.labels.length - 1 ? this.index : -1; // nothing is none
     const [most, second] = [...shares].sort((a, b) => b - a);
     this.evidence = this.evidence.map((before, k) => {
-      const rival = this.index >= 0 ? shares[this.index] : shares[k] === most ? second : most;
+      const rival = label >= 0 ? shares[label] : shares[k] === most ? second : most;
       let gained = Math.log(Math.max(shares[k], least) / Math.max(rival, least)) / inertia;
-      if (gained > 0 && shares[k] - rival <= margin) gained = 0;
+      if (k === this.index || (gained > 0 && shares[k] - rival <= margin)) gained = 0;
       if (gained > 0 && k === this.labels.length - 1) gained *= lull;
       return Math.max(before + gained, 0);
     });
     const best = this.evidence.indexOf(Math.max(...this.evidence));
-    if (this.evidence[best] >= (this.index < 0 ? first : other)) {
+    if (this.evidence[best] >= (label < 0 ? first : other)) {
       this.index = best;
       this.restart();
     }
