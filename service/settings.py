@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     max_unread: int = Field(default=8 * MIB, ge=1, description="bytes of answers that one stream may leave unread")
     max_lessons: int = Field(default=16, ge=1, description="lessons, each of which learns classes live")
     max_lessons_per_client: int = Field(default=4, ge=1, description="lessons of one address")
-    max_examples: int = Field(default=500, ge=1, description="examples of one lesson, about 10 kB each")
+    max_examples: int = Field(default=500, ge=1, description="examples of one lesson, about 30 kB each")
     save_to: Path | None = Field(default=None, description="folder that taught models are saved to and served from")
     requests_per_s: float = Field(default=0, ge=0, description="requests a second of one client; 0 sets no limit")
     messages_per_s: float = Field(default=1000, gt=0, description="WebSocket messages a second of one stream")

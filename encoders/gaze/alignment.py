@@ -47,9 +47,13 @@ def aligned(events: Events, size: tuple[int, int], length_us: int) -> Events:
 
 def aligned_steps(events: Events, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> NDArray[np.uint8]:
     """A whole recording, aligned, as binary steps [T, 2, H, W], each showing what came in the last `shown` of them."""
+    return steps_of(aligned(events, size, steps * bin_us), size, bin_us, steps, shown)
+
+
+def steps_of(events: Events, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> NDArray[np.uint8]:
+    """The same of events that are aligned already."""
     height, width = size
-    encoder = DvsEncoder(SensorSize(width, height), size, bin_us, steps)
-    return shown_in(encoder(aligned(events, size, steps * bin_us), 0)[:, 0], shown)
+    return shown_in(DvsEncoder(SensorSize(width, height), size, bin_us, steps)(events, 0)[:, 0], shown)
 
 
 class FollowingBinner(StreamBinner):

@@ -78,12 +78,16 @@ class TaughtHead:
 def run(x, rates, side, length, sums, steps, weight, bias, places, logits, watched):
     """All steps of all streams; sums [N, slices + 1, V] and steps [N, 1] are carried on in place."""
     means = np.empty((sums.shape[1] - 1, sums.shape[2]), np.float32)
+    features = np.empty(means.size, np.float32)
     for n in range(rates.shape[1]):
         for t in range(rates.shape[0]):
             add(rates[t, n], x[min(t, len(x) - 1), n], side, sums[n, -1])
             steps[n, 0] = remember(sums[n], steps[n, 0], length, means)
             average(means, places, watched[t, n])
-            answer(np.sqrt(means.ravel() + LEAST), weight, bias, logits[t, n])
+            flat = means.ravel()
+            for value in range(len(flat)):
+                features[value] = np.sqrt(flat[value] + LEAST)
+            answer(features, weight, bias, logits[t, n])
 
 
 @numba.njit(cache=True, nogil=True)

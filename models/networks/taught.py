@@ -123,6 +123,11 @@ class TaughtNetwork(nn.Module):
         """What the head looks at after each step, [T, N, F]; `state` gets the memory after them."""
         return torch.sqrt(self.memory(self.observed(x_seq, rates), state) + LEAST_RATE)
 
+    def whole(self, x_seq: Tensor, rates: Tensor) -> Tensor:
+        """The same after the last step of a whole window of T steps, from nothing: [N, F]."""
+        slices = self.observed(x_seq, rates).unflatten(0, (self.config.slices, -1)).mean(1)
+        return torch.sqrt(slices.transpose(0, 1).flatten(1) + LEAST_RATE)
+
     def watched(self, features: Tensor, layers: int) -> Tensor:
         """Rates by channel of the first `layers` neuron layers over the window, of features [T, N, F]: [T, N, S]."""
         config, count = self.config, sum(self.channels[:layers])

@@ -15,6 +15,7 @@ RIDGE = 0.1  # by the mean eigenvalue of the examples' kernel
 FOLDS = 10
 UNJUDGED_TEMPERATURE = 0.1  # where nothing was held out to fit it on
 Floats = NDArray[np.float64]
+Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,18 @@ class Judged:
     temperature: float
 
 
-def fit(features: Floats, labels: NDArray[np.int64], classes: int, temperature: float) -> Head:
-    """From features [n, F] and labels [n]."""
-    _, coefficients, offset = _solve(features @ features.T, labels, classes)
-    weight = coefficients.T @ (features - features.mean(0))
-    bias = offset - weight @ features.mean(0)
+def fit(features: Features, labels: NDArray[np.int64], classes: int, temperature: float) -> Head:
+    """From features [n, 1 + copies, F] and labels [n]."""
+    rows = features.reshape(-1, features.shape[2])
+    _, coefficients, offset = _solve(_kernel(rows), labels.repeat(features.shape[1]), classes)
+    middle = rows.mean(0, dtype=np.float64)
+    weight = coefficients.T.astype(np.float32) @ rows - coefficients.sum(0)[:, None] * middle
+    bias = offset - weight @ middle
     return Head(weight / temperature, bias / temperature)
+
+
+def _kernel(rows: Features) -> Floats:
+    return (rows @ rows.T).astype(np.float64)
 
 
 def _solve(kernel: Floats, labels: NDArray[np.int64], classes: int) -> tuple[Floats, Floats, Floats]:
@@ -53,17 +60,19 @@ def _solve(kernel: Floats, labels: NDArray[np.int64], classes: int) -> tuple[Flo
     return middle, np.linalg.solve(centred + np.diag(ridge), targets - offset), offset
 
 
-def judge(features: Floats, labels: NDArray[np.int64], pieces: NDArray[np.int64], classes: int) -> Judged:
-    """Cross-validation by pieces, of features [M, F], labels [M] and pieces [M]."""
-    count = len(labels)
-    kernel = features @ features.T
+def judge(features: Features, labels: NDArray[np.int64], pieces: NDArray[np.int64], classes: int) -> Judged:
+    """Cross-validation by pieces, of features [M, 1 + copies, F], labels [M] and pieces [M]; copies are learnt from and
+    not judged.
+    """
+    count, looks = features.shape[:2]
+    kernel = _kernel(features.reshape(count * looks, -1))
     fold = folds(labels, pieces)
     scores = np.full((count, classes), np.nan)
     for number in range(fold.max() + 1):
         out = fold == number
-        kept = np.flatnonzero(~out)
-        middle, coefficients, offset = _solve(kernel[np.ix_(kept, kept)], labels[kept], classes)
-        row = kernel[np.ix_(np.flatnonzero(out), kept)]
+        kept = np.flatnonzero((~out).repeat(looks))
+        middle, coefficients, offset = _solve(kernel[np.ix_(kept, kept)], labels[kept // looks], classes)
+        row = kernel[np.ix_(np.flatnonzero(out) * looks, kept)]
         centred = row - row.mean(1, keepdims=True) - middle + middle.mean()
         scores[out] = centred @ coefficients + offset
     judged = ~np.isnan(scores[:, 0])

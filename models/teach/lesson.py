@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from encoders.events import Events, SensorSize
-from encoders.gaze.alignment import aligned_steps
+from encoders.gaze.alignment import aligned, steps_of
 from models.checkpoint import load
 from models.contract import Card, CheckpointError, Contract
 from models.engine.engine import Engine, why_not
@@ -21,11 +21,13 @@ from models.known.rates import layers_to_watch
 from models.networks.resnet import SpikingResNet
 from models.networks.taught import TaughtConfig, TaughtNetwork
 from models.neurons.pace import unpaced
+from models.neurons.state import State
 from models.shipped import find
+from models.teach.augment import varied
 from models.teach.head import Head, Judged, fit, folds, judge
 
 SIDE = 32  # of the network's input, pixels
-PLACES, INPUT_PLACES = 2, 8
+PLACES, INPUT_PLACES = 4, 8  # a side, of each layer's map at most, and of the input
 WATCHED = 256  # channels that a distance is measured in
 SHORTEST_BIN_US = 1000  # that the model runs at
 SPHERE = 0.1  # its covariance towards a sphere: few examples tell few directions
@@ -46,12 +48,12 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """One example as the head sees it: its features float32 [F], and a picture of its events, uint8 [2, SIDE, SIDE]."""
+    """One example as the head sees it, with varied copies, and a picture of its events, uint8 [2, SIDE, SIDE]."""
 
     number: int  # in the order they were seen
     label: str
     piece: str
-    features: NDArray[np.float32]
+    features: NDArray[np.float32]  # [1 + copies, F], the example itself first
     picture: NDArray[np.uint8]  # steps with OFF and with ON events
 
 
@@ -69,24 +71,37 @@ def gives_features(network: nn.Module, contract: Contract) -> bool:
     return isinstance(network, SpikingResNet) and contract.kind == "events" and network.config.in_channels == 2
 
 
-class Lesson:
-    """Examples for a head on `backbone`, which sees windows of `steps` bins in `slices`."""
+@torch.inference_mode()
+def places_of(backbone: SpikingResNet) -> int:
+    """Into how many places a side the maps of all layers can be divided, up to PLACES."""
+    maps = State()
+    backbone.features(torch.zeros(1, 1, 2, SIDE, SIDE), maps)
+    sides = {side for state in maps.values() for side in state.shape[2:]}
+    return max(places for places in range(1, PLACES + 1) if not any(side % places for side in sides))
 
-    def __init__(self, backbone: SpikingResNet, sensor: SensorSize, steps: int, bin_us: int, slices: int = 1) -> None:
+
+class Lesson:
+    """Examples for a head on `backbone`, which sees windows of `steps` bins in `slices`.
+
+    Each example that is shown as events is learnt with so many varied `copies`.
+    """
+
+    def __init__(
+        self, backbone: SpikingResNet, sensor: SensorSize, steps: int, bin_us: int, slices: int = 1, copies: int = 0
+    ) -> None:
         paced = not unpaced(backbone.config.neuron)
         self.contract = Contract(
             "events", 2, SIDE, SIDE, steps, "binary", sensor.width, sensor.height, bin_us, frame="object", readout=1,
             shortest_bin_us=min(SHORTEST_BIN_US, bin_us) if paced else 0,
         )  # fmt: skip
-        self._config = TaughtConfig(
-            backbone.config, 1, steps, slices, PLACES, INPUT_PLACES, self.contract.height, self.contract.width
-        )
+        self._config = TaughtConfig(backbone.config, 1, steps, slices, places_of(backbone), INPUT_PLACES, SIDE, SIDE)
+        self.copies = copies
         self.network = TaughtNetwork(self._config).eval()
         self.network.backbone.load_state_dict(backbone.state_dict())
         self._engine = (
             None
             if why_not(self.network)
-            else Engine(self.network.backbone, SIDE, SIDE, rates=len(self.network.neurons), places=PLACES)
+            else Engine(self.network.backbone, SIDE, SIDE, rates=len(self.network.neurons), places=self._config.places)
         )
         self.shown: list[Shown] = []
         self._numbers = count()
@@ -104,13 +119,18 @@ class Lesson:
         """Take one example. Raises ValueError for one of fewer than two events."""
         if len(example.events) < 2:
             raise ValueError("an example needs at least two events")
-        x = aligned_steps(example.events, (SIDE, SIDE), self.contract.bin_us, self.contract.steps)
-        self.shown.append(self.seen(example.label, example.piece, x[:, None]))
+        size, steps, bin_us = (SIDE, SIDE), self.contract.steps, self.contract.bin_us
+        events, random = aligned(example.events, size, steps * bin_us), np.random.default_rng(len(self.shown))
+        looks = [events, *(varied(events, size, steps * bin_us, random) for _ in range(self.copies))]
+        x = np.stack([steps_of(look, size, bin_us, steps) for look in looks], 1)
+        self.shown.append(self.seen(example.label, example.piece, x))
 
     def seen(self, label: str, piece: str, x: NDArray[np.uint8]) -> Shown:
-        """What the head sees of a window as a network of this contract is fed it, [T, 1, 2, H, W]; not taken yet."""
+        """What the head sees of a window as a network of this contract is fed it, [T, N, 2, H, W], with its copies;
+        not taken yet.
+        """
         picture = x[:, 0].sum(0).clip(max=255).astype(np.uint8)
-        return Shown(next(self._numbers), label, piece, self.features(x)[0], picture)
+        return Shown(next(self._numbers), label, piece, self.features(x), picture)
 
     def undo(self) -> str:
         """Take the last example back; its class. Raises IndexError when there is none."""
@@ -133,10 +153,10 @@ class Lesson:
 
     @torch.inference_mode()
     def features(self, x_seq: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the head looks at after windows [T, N, 2, H, W]: [N, F]."""
+        """What the head looks at after windows of T steps, [T, N, 2, H, W]: [N, F]."""
         x = torch.from_numpy(np.ascontiguousarray(x_seq))
         rates = self.network.rates(x.float(), {}) if self._engine is None else self._engine.run(x).rates
-        return self.network.features(x, rates, {})[-1].numpy()
+        return self.network.whole(x, rates).numpy()
 
     def untaught(self) -> tuple[TaughtNetwork, Card]:
         """A network of this contract that knows nothing yet: it always answers UNTAUGHT."""
@@ -170,16 +190,18 @@ class Lesson:
         stacked = np.stack([shown.features for shown in examples])
         best: Taught | None = None
         for joined in (False, True) if with_input is None else (with_input,):
-            x = stacked.astype(np.float64) if joined else self._without_input(stacked)
+            x = stacked if joined else self._without_input(stacked)
             judged = judge(x, y, pieces, len(labels))
             if best is None or _errors(judged, y) < _errors(best.judged, y):
                 best = Taught(self, labels, y, pieces, x, judged, joined, goes)
         assert best is not None
         return best
 
-    def _without_input(self, features: NDArray) -> NDArray[np.float64]:
-        slices, kept = self._config.slices, sum(self.network.channels) * PLACES**2
-        return features.astype(np.float64).reshape(len(features), slices, -1)[:, :, :kept].reshape(len(features), -1)
+    def _without_input(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of [M, 1 + copies, F]."""
+        config, some = self._config, features.shape[:2]
+        kept = sum(self.network.channels) * config.places**2
+        return features.reshape(*some, config.slices, -1)[..., :kept].reshape(*some, -1)
 
 
 def pieces_of(examples: list[Shown]) -> NDArray[np.int64]:
@@ -213,7 +235,7 @@ class Taught:
     labels: tuple[str, ...]
     truth: NDArray[np.int64]  # [M]
     pieces: NDArray[np.int64]  # [M]
-    features: NDArray[np.float64]  # [M, F]
+    features: NDArray[np.float32]  # [M, 1 + copies, F]
     judged: Judged
     with_input: bool
     goes: dict[str, int]  # in how many pieces each class was shown
@@ -227,7 +249,7 @@ class Taught:
     def _known(self, network: TaughtNetwork) -> Known | None:
         """What tells the unknown, from the examples and what was made of them unseen; None for too few."""
         layers = layers_to_watch(network.backbone, self.lesson.contract.shape, WATCHED)
-        rates = network.watched(torch.from_numpy(self.features).float()[None], layers)[0].double().numpy()
+        rates = network.watched(torch.from_numpy(self.features[:, 0])[None], layers)[0].double().numpy()
         seen = ~np.isnan(self.judged.scores[:, 0])
         logits = self.judged.scores / self.judged.temperature
 

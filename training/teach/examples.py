@@ -18,6 +18,7 @@ from training.data.windows import CLIPS, LONGEST_CLIP_US, cut, starts, suits
 
 MOST = 1000  # examples; more are thinned evenly
 CLIP_STEPS, CLIP_SLICES = 64, 4  # of a whole recording, which has an order
+COPIES, MOST_WITH_COPIES = 5, 1500  # of an example; examples and copies together, so that the head takes seconds
 WINDOW_STEPS, WINDOW_SLICES = 10, 1  # of a window of something that goes on
 
 
@@ -33,6 +34,11 @@ class Plan:
     bin_us: int
 
 
+def copies_for(count: int) -> int:
+    """How many copies of each of `count` examples are learnt with it: few examples need them most."""
+    return max(0, min(COPIES, MOST_WITH_COPIES // count - 1))
+
+
 def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, window_ms: int = 0) -> Plan:
     """Which examples a folder gives; with `shots`, so many of each class at random. Raises DataError."""
     folder = read_folder(path, layout)
@@ -44,7 +50,7 @@ def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, 
     fewest = min(Counter(take.label for take in takes).values())
     length = float(np.median([scan.length_us for scan in scans]))
     if not window_ms and fewest >= CLIPS and length <= LONGEST_CLIP_US:
-        steps, slices = (CLIP_STEPS, CLIP_SLICES) if length > 1e6 else (WINDOW_STEPS, WINDOW_SLICES)
+        steps, slices = CLIP_STEPS, CLIP_SLICES
         bin_us = max(1, round(length / steps))
         items = [Item(take.path, labels.index(take.label)) for take in takes]
     else:

@@ -31,7 +31,7 @@ def test_taught_evaluated_and_used(things: Path, tmp_path: Path, capsys: pytest.
     assert found["recordings"]["count"] == 12
     assert len(found["shared"]) == 10
     answers = spikesight.load(model).steps(things / "cup" / "0.npz")
-    assert len(answers) == 10
+    assert len(answers) == 64
     assert answers[-1].probabilities[0] + answers[-1].probabilities[1] == pytest.approx(1)
 
 

@@ -43,6 +43,7 @@ def test_after_a_window_the_features_are_roots_of_the_slices_means(network: Taug
     features = network.features(x, rates, {})
     assert features.shape == (6, 2, network.head.in_features)
     assert torch.allclose(features[-1], torch.sqrt(slices + LEAST_RATE), atol=1e-5)
+    assert torch.allclose(features[-1], network.whole(x, rates), atol=1e-5)
 
 
 def test_the_memory_slides_without_a_step() -> None:

@@ -6,27 +6,37 @@ from models.teach.head import UNJUDGED_TEMPERATURE, fit, folds, judge
 
 
 def clouds(count: int, pieces: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features [M, 50], labels and pieces [M] of three classes, each piece with a mark of its own."""
+    """Features [M, 1, 50], labels and pieces [M] of three classes, each piece with a mark of its own."""
     random = np.random.default_rng(seed)
     labels = np.repeat(np.arange(3), count)
     piece = np.tile(np.arange(count) * pieces // count, 3) + 100 * labels
     middles, marks = random.normal(0, 1, (3, 50)), {p: random.normal(0, spread, 50) for p in np.unique(piece)}
     x = middles[labels] + np.stack([marks[p] for p in piece]) + random.normal(0, 0.1, (len(labels), 50))
-    return x, labels, piece
+    return x[:, None].astype(np.float32), labels, piece
 
 
 def test_what_was_shown_is_told_apart() -> None:
     x, labels, _ = clouds(10, 5, 0.3)
     head = fit(x, labels, 3, 0.1)
     new, truth, _ = clouds(10, 5, 0.3)
-    assert ((new @ head.weight.T + head.bias).argmax(1) == truth).all()
+    assert ((new[:, 0] @ head.weight.T + head.bias).argmax(1) == truth).all()
 
 
 def test_a_rare_class_counts_as_much() -> None:
     x, labels, _ = clouds(40, 8, 0.3)
     kept = np.r_[0:40, 40:43, 80:120]
     head = fit(x[kept], labels[kept], 3, 1.0)
-    assert ((x[40:80] @ head.weight.T + head.bias).argmax(1) == 1).mean() > 0.9
+    assert ((x[40:80, 0] @ head.weight.T + head.bias).argmax(1) == 1).mean() > 0.9
+
+
+def test_copies_are_learnt_from_and_not_judged() -> None:
+    x, labels, pieces = clouds(10, 5, 0.3)
+    copies = np.concatenate([x, x], 1)
+    alike = judge(copies, labels, pieces, 3)
+    assert np.allclose(alike.scores, judge(x, labels, pieces, 3).scores, atol=0.05), "the same twice says nothing new"
+    copies[:, 1] = x[np.random.default_rng(1).permutation(len(x)), 0]
+    assert not np.allclose(judge(copies, labels, pieces, 3).scores, alike.scores, atol=0.1)
+    assert len(fit(copies, labels, 3, 1.0).bias) == 3
 
 
 def test_pieces_are_judged_by_heads_that_never_saw_them() -> None:

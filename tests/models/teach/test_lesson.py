@@ -57,8 +57,8 @@ def test_the_checkpoint_is_the_head(with_input: bool) -> None:
     assert card.labels == ("lying", "standing")
     assert card.known is None  # twelve are too few to fix a threshold on
     made = lesson(count=1)
-    head = torch.from_numpy(taught.features[:1]).float()
-    assert torch.allclose(network.head(head)[0], network.head.weight @ head[0] + network.head.bias)
+    logits = network.head(torch.from_numpy(taught.features[:, 0]))
+    assert logits.argmax(1).tolist() == taught.truth.tolist()
     assert network.config.input_places == (8 if with_input else 0)
     assert made.contract == card.contract
 
@@ -76,6 +76,20 @@ def test_a_taught_model_runs_at_shorter_bins() -> None:
         found = fine.predict_events(again, shown.sensor)  # as a stream
         assert found[-1].label == label
         assert 200 <= len(found) <= 241
+
+
+def test_varied_copies_are_learnt_with_an_example() -> None:
+    made = Lesson(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000, 2, copies=3)
+    for seed in range(4):
+        for label in ("lying", "standing"):
+            made.show(drawn(label, seed))
+    first = made.shown[0].features
+    assert first.shape[0] == 4
+    assert len(np.unique(first, axis=0)) == 4
+    assert np.allclose(first[0], lesson(count=1).shown[0].features[0])
+    taught = made.learn()
+    assert taught.judged.scores.shape == (8, 2), "copies are not judged"
+    assert (taught.judged.scores.argmax(1) == taught.truth).all()
 
 
 def test_enough_examples_bring_a_judgement_of_the_unknown() -> None:

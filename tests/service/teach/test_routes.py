@@ -43,7 +43,7 @@ def test_a_lesson_learns_from_files_and_serves_what_it_learnt(
     assert state.interval[1] >= state.accuracy - 1e-9
     assert state.advice[0].startswith("show standing again")
     for label in ("lying", "standing"):
-        assert client.predict(record(label, 9), model=lesson.id).label == label
+        assert client.predict(record(label, 12), model=lesson.id).label == label
     assert lesson.id not in [model.name for model in client.models().models], "an id is a secret"
 
 

@@ -1,0 +1,96 @@
+"""Right answers after few examples a class, over many draws of classes and examples.
+
+    python -m benchmarks.few_shots ../shared/data/sign --shots 5 20
+    python -m benchmarks.few_shots ../shared/data/nmnist --features motions --shots 5 --draws 10
+
+In each draw `--ways` classes of the folder and `--shots` recordings of each are drawn at random and learnt as
+`spikesight teach` learns them; the model is asked for every recording in test/ of those classes, from zero state.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.common import report
+from encoders.events import Events, SensorSize
+from encoders.recordings.files import read_recording
+from models.classifier import Classifier
+from models.teach.lesson import Lesson, Shown, backbone
+from training.data.folders import read_folder
+from training.teach.examples import COPIES, copies_for, plan, read
+
+Asked = tuple[str, Events, SensorSize]
+
+
+def shown_all(folder: Path, features: str) -> Lesson:
+    """A lesson that was shown every training recording."""
+    found = plan(folder)
+    lesson = Lesson(backbone(features), found.sensor, found.steps, found.bin_us, found.slices, COPIES)
+    for example in tqdm(read(found), "showing", len(found.items), leave=False, mininterval=1, disable=None):
+        lesson.show(example)
+    return lesson
+
+
+def asked_in(folder: Path) -> Iterator[Asked]:
+    """Class, events and sensor of every recording in test/."""
+    for take in read_folder(folder).takes:
+        if take.part == "test":
+            recording = read_recording(take.path)
+            yield take.label, recording.events, recording.size
+
+
+def drawn(lesson: Lesson, ways: int, shots: int, random: np.random.Generator) -> list[Shown]:
+    """`shots` examples (0: all) of each of `ways` classes (0: all), with their copies."""
+    labels = sorted(random.permutation(lesson.labels)[: ways or None])
+    chosen: list[Shown] = []
+    for label in labels:
+        mine = [shown for shown in lesson.shown if shown.label == label]
+        chosen += [mine[n] for n in sorted(random.permutation(len(mine))[: shots or None])]
+    looks = 1 + copies_for(len(chosen))
+    return [replace(shown, features=shown.features[:looks]) for shown in chosen]
+
+
+def accuracy(lesson: Lesson, shown: list[Shown], asked: Sequence[Asked]) -> float:
+    """Of what is learnt from `shown`, on the recordings of its classes, in %."""
+    taught = lesson.learn(shown=shown)
+    model = Classifier(*taught.checkpoint({}, {}), ann_macs=1)
+    mine = [(label, events, size) for label, events, size in asked if label in taught.labels]
+    right = [taught.labels[model.predict_events(e, size)[-1].index] == label for label, e, size in mine]
+    return 100 * float(np.mean(right))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="train/<class>/<file> and test/<class>/<file>")
+    parser.add_argument("--features", default="nmnist", help="the frozen network (default nmnist)")
+    parser.add_argument("--ways", type=int, default=0, help="classes of a draw (default all)")
+    parser.add_argument("--shots", type=int, nargs="+", default=[5, 20], help="examples a class (0: all)")
+    parser.add_argument("--draws", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    report.option(parser)
+    args = parser.parse_args()
+    lesson, asked = shown_all(args.folder, args.features), list(asked_in(args.folder))
+    ways = args.ways or len(lesson.labels)
+    title = f"Few examples of {args.folder.name}, {ways} classes, features of {args.features}, % right"
+    report.table(title, "examples a class", "mean", "worst draw", "best draw", "draws", "asked a draw")
+    for shots in args.shots:
+        random = np.random.default_rng([args.seed, ways, shots])
+        found = [
+            accuracy(lesson, drawn(lesson, ways, shots, random), asked)
+            for _ in tqdm(range(args.draws if shots else 1), f"{shots} shots", leave=False, mininterval=1, disable=None)
+        ]
+        mine = len(asked) * ways // len(lesson.labels)
+        report.row(str(shots or "all"), float(np.mean(found)), min(found), max(found), float(len(found)), float(mine))
+        print(
+            f"{title}: {shots or 'all'} examples: {np.mean(found):.1f} ({min(found):.1f} to {max(found):.1f})",
+            flush=True,
+        )
+    report.write("few_shots", args.json)
+
+
+if __name__ == "__main__":
+    main()
