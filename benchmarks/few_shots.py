@@ -77,18 +77,17 @@ def main() -> None:
     ways = args.ways or len(lesson.labels)
     title = f"Few examples of {args.folder.name}, {ways} classes, features of {args.features}, % right"
     report.table(title, "examples a class", "mean", "worst draw", "best draw", "draws", "asked a draw")
+    most = max(lesson.counts().values())
     for shots in args.shots:
         random = np.random.default_rng([args.seed, ways, shots])
+        draws = args.draws if 0 < shots < most or ways < len(lesson.labels) else 1  # else all are the same
         found = [
             accuracy(lesson, drawn(lesson, ways, shots, random), asked)
-            for _ in tqdm(range(args.draws if shots else 1), f"{shots} shots", leave=False, mininterval=1, disable=None)
+            for _ in tqdm(range(draws), f"{shots} shots", leave=False, mininterval=1, disable=None)
         ]
         mine = len(asked) * ways // len(lesson.labels)
-        report.row(str(shots or "all"), float(np.mean(found)), min(found), max(found), float(len(found)), float(mine))
-        print(
-            f"{title}: {shots or 'all'} examples: {np.mean(found):.1f} ({min(found):.1f} to {max(found):.1f})",
-            flush=True,
-        )
+        report.row(str(shots or "all"), float(np.mean(found)), min(found), max(found), float(draws), float(mine))
+        print(f"{title}: {shots or 'all'}: {np.mean(found):.1f} ({min(found):.1f} to {max(found):.1f})", flush=True)
     report.write("few_shots", args.json)
 
 

@@ -97,18 +97,22 @@ def when(table: dict[str, Any]) -> str:
     return f", {table['date']}, load {table['load']}, {versions}"
 
 
+def tables_of(benchmarks: tuple[str, ...], results: list[dict[str, Any]]) -> Iterator[str]:
+    """Every table of these benchmarks, each with all processors that measured it."""
+    tables: dict[str, list[Run]] = {}
+    for name in benchmarks:
+        for result in (each for each in results if each["benchmark"] == name):
+            for table in result["tables"]:
+                tables.setdefault(table["title"], []).append((result["processor"], table))
+    for title, runs in tables.items():
+        yield from joined(title, runs)
+
+
 def page() -> str:
     """docs/results/performance.md."""
     parts, results = [HEAD], measured()
     for heading, (benchmarks, about) in SECTIONS.items():
         if not any(result["benchmark"] in benchmarks for result in results):
             continue
-        parts.append(f"## {heading}\n\n{about}\n")
-        tables: dict[str, list[Run]] = {}
-        for name in benchmarks:
-            for result in (each for each in results if each["benchmark"] == name):
-                for table in result["tables"]:
-                    tables.setdefault(table["title"], []).append((result["processor"], table))
-        for title, runs in tables.items():
-            parts += joined(title, runs)
+        parts += [f"## {heading}\n\n{about}\n", *tables_of(benchmarks, results)]
     return "\n".join(parts).rstrip() + "\n"

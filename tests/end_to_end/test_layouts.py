@@ -1,0 +1,82 @@
+"""Folders of recordings as people have them: one command trains on each, teaches from it, and evaluates another day."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from encoders.emulator.pixels import Emulator
+from encoders.events import SensorSize
+from encoders.recordings.files import write_recording
+from tests.support.inputs.things import clip
+
+FPS, SENSOR = 30, SensorSize(160, 120)
+SHORT, LONG, DAY = 0, 1, 2  # takes of the first day begin at their number, so do those of another day
+LAYOUTS = {
+    "class folders": ("classes", "{kind}/{take}.npz", SHORT),
+    "flat files": ("flat", "{kind}-{take}.npz", SHORT),
+    "one long recording a class": ("flat", "{kind}.npz", LONG),
+    "sessions": ("sessions", "day{take}/{kind}.npz", SHORT),
+    "train and test": ("classes", "{part}/{kind}/{take}.npz", SHORT),
+}
+TAKES = {SHORT: (0, 1, 2), LONG: (3,), DAY: (4,)}
+SECONDS = {0: 3, 1: 3, 2: 3, 3: 11, 4: 3}
+Filmed = dict[tuple[str, int], Path]
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> Filmed:
+    """Two things before a camera, in every take."""
+    folder, found = tmp_path_factory.mktemp("filmed"), {}
+    for kind in ("mug", "key"):
+        for take, seconds in SECONDS.items():
+            camera, parts = Emulator(SENSOR, seed=take), []
+            for n, frame in enumerate(clip(kind, 10 + take, FPS * seconds, FPS)):
+                parts.append(camera.push(frame[::2, ::2].mean(2).astype(np.uint8), n * 1_000_000 // FPS))
+            found[kind, take] = folder / f"{kind}{take}.npz"
+            write_recording(found[kind, take], np.concatenate(parts), SENSOR)
+    return found
+
+
+def lay_out(filmed: Filmed, root: Path, pattern: str, takes: tuple[int, ...]) -> None:
+    """Copies of these takes, in a layout."""
+    for (kind, take), path in filmed.items():
+        if take in takes:
+            to = root / pattern.format(kind=kind, take=take, part="test" if take == takes[-1] else "train")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to)
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict, str]:
+    """What a command prints: its last line, of JSON, and all of it."""
+    assert main([*words, "--json"]) == 0
+    out = capsys.readouterr().out
+    return json.loads(out.splitlines()[-1]), out
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_folder_is_taken_as_it_is(
+    name: str, filmed: Filmed, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, pattern, takes = LAYOUTS[name]
+    monkeypatch.chdir(tmp_path)
+    lay_out(filmed, tmp_path / "things", pattern, TAKES[takes])
+    lay_out(filmed, tmp_path / "another day", "{kind}.npz", TAKES[DAY])
+    words = ["--network", "event-small", "--epochs", "1", "--crop", "object", "--window-ms", "200", "--hop-ms", "200"]
+    run, out = said(capsys, "train", "--data", "things", *words)
+    assert f"layout {layout}: 2 classes, {2 * len(TAKES[takes])} recordings" in out
+    trained, _ = said(capsys, "evaluate", f"{run['run']}/model", "another day")
+    assert trained["count"] >= 18
+    assert trained["shared"] == []
+    told, _ = said(capsys, "teach", "--data", "things", "--to", "taught", "--window-ms", "200")
+    assert told["labels"] == ["key", "mug"]
+    other, _ = said(capsys, "evaluate", "taught", "another day")
+    assert other["accuracy"] > 0.9
+    assert abs(other["accuracy"] - told["accuracy"]) < 0.1
+    again, _ = said(capsys, "evaluate", "taught", "things")
+    assert (len(again["shared"]) == again["recordings"]["count"]) == ("{part}" not in pattern)
+    assert main(["doctor", "--data", "things"]) == 0
+    assert f"layout {layout}" in capsys.readouterr().out
