@@ -34,12 +34,14 @@ a row are few, as the intervals say; as events, seed 101 was run before the last
 up of paper without ink, cloth and people misses its goals: the network knows digits before such a camera too loosely
 yet.
 """
-OWN = """`spikesight teach` on a frozen network, and `train-dvs` on a folder of long recordings. Signed words: seven, v2e-like
-events, 140 recordings to draw from and 70 that are asked for; they came without a licence, so nothing of them is kept or
-learnt from. Copies, places and slices were chosen on drawn figures that sign (two sets of twelve words, 480 clips each: 5
-shots of 8 words are right 57 and 62 % of the time, with varied copies 63 and 66 %) and on the digits of N-MNIST, whose
-row is therefore no test; nothing was chosen on the signs. The network `motions` has seen no digit. Goals: signed words
-91 and 95 % with 5 and 20 examples (7 classes), 93 % with 5 (5 classes); digits 80 % with 5, 93 % with all.
+OWN = """
+`spikesight teach` on a frozen network, and `train-dvs` on a folder of long recordings. Signed words: seven, v2e-like
+events, 140 recordings to draw from and 70 that are asked for; they came without a licence, so nothing of them is kept
+or learnt from. Copies, places and slices were chosen on drawn figures that sign (two sets of twelve words, 480 clips
+each: 5 shots of 8 words are right 57 and 62 % of the time, with varied copies 63 and 66 %) and on the digits of
+N-MNIST, whose row is therefore no test; nothing was chosen on the signs. The network `motions` has seen no digit.
+Goals: signed words 91 and 95 % with 5 and 20 examples (7 classes), 93 % with 5 (5 classes); digits 80 % with 5, 93 %
+with all.
 """
 MOTIONS = """
 Trained on drawn objects and on films of cut-outs (no photograph among them), with seeds that the test recordings do not
