@@ -22,7 +22,7 @@ def taught(chosen: list[int], truth: list[int], goes: int = 9) -> Any:
             scores[row] = np.eye(K)[label]
     labels = ("cup", "key", "pen")
     pieces = np.arange(len(truth))
-    features = np.eye(K)[truth] + 0.01 * pieces[:, None]
+    features = (np.eye(K)[truth] + 0.01 * pieces[:, None])[:, None].astype(np.float32)
     told = dict.fromkeys(labels, goes)
     return SimpleNamespace(
         judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels, pieces=pieces, features=features, goes=told
