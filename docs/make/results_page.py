@@ -154,16 +154,25 @@ def digits() -> Iterator[str]:
 
 
 PROMISES = """
-Commitments ([latency](../latency.md)), calibrated on the 121 validation recordings, on the 100 test recordings; repeat
-with the commands above.
+Commitments ([latency](../latency.md)), {on}; repeat with the commands above.
 
 | bin, ms | errors asked | true label always possible | 95 % interval | committed | wrong | half within, ms |
 |---|---|---|---|---|---|---|"""
 
 
-def promises() -> Iterator[str]:
+PROMISED = {
+    "Digits from events": ("nmnist", "calibrated on the 121 validation recordings, on the 100 test recordings"),
+    "Motions": (
+        "motions",
+        "calibrated on 295 filmed motions of seeds from 500,000 on,\non 108 drawn ones from 1,000,000 on, which begin "
+        "to move up to 0.2 s after the first event",
+    ),
+}
+
+
+def promises(name: str) -> Iterator[str]:
     """What was committed to, at every bin and error rate."""
-    kept = recorded("nmnist-commitments")
+    kept = recorded(f"{name}-commitments")
     n = kept["recordings"]
     for bin_ms, rates in kept["bins"].items():
         for rate, (held, committed, wrong, median) in rates.items():
@@ -193,6 +202,9 @@ def motions() -> Iterator[str]:
     yield of_runs(
         "`motions`, shipped: drawn recordings", "motions", "recipes `motions`, `motions_sparse`, `motions_filmed`"
     )
+    for bin_ms, steps in ((20, 40), (10, 79), (5, 158), (3, 264)):
+        command = f"`spikesight evaluate motions drawn --bin-ms {bin_ms}`"
+        yield once(f"99 others at bins of {bin_ms} ms (99 right at 33)", str(steps), f"motions-bins-{bin_ms}", command)
     yield once("the same shuffled in time", "24", "motions-shuffled", "`python -m benchmarks.motions`")
     yield once(
         "as one stream, membranes never reset", "", "motions-stream", "`python -m benchmarks.motions --count 56`"
@@ -252,8 +264,9 @@ def page() -> str:
         ("Motions", motions(), MOTIONS),
     ):
         parts += [f"## {title}\n", COLUMNS, *rows, note]
-        if title == "Digits from events":
-            parts += [PROMISES, *promises(), ""]
+        if title in PROMISED:
+            name, on = PROMISED[title]
+            parts += [PROMISES.format(on=on), *promises(name), ""]
     parts += ["## Digits held before a camera\n", *real_input(), REAL_INPUT]
     parts += ["## Classes of one's own\n", OWN, *tables_of(("few_shots", "two_days"), measured())]
     parts += ["## Conversion", CONVERSION, *conversion()]

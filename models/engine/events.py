@@ -91,10 +91,9 @@ class EventEngine:
         on the bin so far. Raises ValueError for a cell that the input does not have.
         """
         cells = np.ascontiguousarray(cells, np.int32)
-        if len(cells) and not 0 <= cells.min() <= cells.max() < np.prod(self._shape):
+        if self._library.events_push(self._handle, cells.ctypes.data, len(cells), self._reads):
             raise ValueError(f"cells must lie in 0 to {np.prod(self._shape) - 1}")
-        self._library.events_push(self._handle, cells.ctypes.data, len(cells))
-        return self.read()
+        return self._logits.copy()
 
     def step(self) -> NDArray[np.float32]:
         """Close the open bin and begin the next; the closed one's logits [K]."""

@@ -118,7 +118,7 @@ def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:
     lib.engine_has_matrix_unit.argtypes, lib.engine_has_matrix_unit.restype = [], NUMBER
     lib.engine_statistics.argtypes, lib.engine_statistics.restype = [POINTER, POINTER], None
     lib.events_plan.argtypes, lib.events_plan.restype = [POINTER, NUMBER] * 2 + [POINTER, NUMBER, NUMBER], POINTER
-    lib.events_push.argtypes, lib.events_push.restype = [POINTER, POINTER, NUMBER], NUMBER
+    lib.events_push.argtypes, lib.events_push.restype = [POINTER, POINTER, NUMBER, POINTER], NUMBER
     arrays = {"free": 0, "step": 0, "read": 1, "load": 3, "save": 3}
     for name, count in arrays.items():
         function = getattr(lib, f"events_{name}")

@@ -359,13 +359,15 @@ void events_save(const void* events, float* memory, uint16_t* since, uint8_t* op
     memcpy(open, e.open.data(), e.open.size());
 }
 
-// Events at these cells, channel-major; how many pixels of the input changed.
-int64_t events_push(void* events, const int32_t* cells, int64_t count) {
+// Events at these cells, channel-major, and the logits [K] with them. Nonzero, and nothing done, where one is no cell.
+int64_t events_push(void* events, const int32_t* cells, int64_t count, float* logits) {
     auto& e = *static_cast<Events*>(events);
+    for (int64_t i = 0; i < count; ++i)
+        if (cells[i] < 0 || size_t(cells[i]) >= e.open.size()) return 1;
     for (int64_t i = 0; i < count; ++i) e.open[cells[i]] = 1, light(e, cells[i], 1);
-    const auto changed = int64_t(e.maps[0].changed.size());
-    if (changed) pass(e, false);
-    return changed;
+    if (!e.maps[0].changed.empty()) pass(e, false);
+    read_out(e, logits);
+    return 0;
 }
 
 // Close the open bin and begin the next.
