@@ -21,8 +21,8 @@ class of whole recordings, known or not; "unknown" is the share of windows that 
 Wilson's at 95 %.
 
 Goals: a mean loss of at most 5 points and no row below 90 % for `nmnist`, a mean loss of at most 8 for `motions`.
-Many digits that are right are refused all the same: two thirds of the recordings with noise of 1 Hz a pixel, which is below
-where the filter begins, and all with 20 Hz, of which the filter leaves too much.
+Many digits that are right are refused all the same: two thirds of the recordings with noise of 1 Hz a pixel, which is
+below where the filter begins, and all with 20 Hz, of which the filter leaves too much.
 """
 
 
