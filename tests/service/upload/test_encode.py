@@ -101,6 +101,42 @@ def test_an_exposure_has_the_sensor_s_size() -> None:
     assert not exposure(events[:0], SensorSize(40, 30)).std()
 
 
+def test_an_exposure_is_brighter_where_more_came() -> None:
+    x = np.repeat([0, 1, 2, 5, -1], [1, 50, 100, 9, 9])  # the last ones are off the sensor
+    picture = exposure(make_events(np.arange(len(x)), x, np.zeros(len(x), int), x > 0), SensorSize(4, 2))
+    scale = 222 * (np.array([1, 50]) / 50) ** 0.7
+    assert picture[0].tolist() == [int(18 + scale[0]), 240, 240, 18], "the brightest two hundredths are alike"
+    assert (picture[1] == 18).all()
+
+
+@pytest.mark.parametrize(("side", "shown"), [(SIDE, SIDE), (SIDE + 1, 32), (2 * SIDE, SIDE), (2 * SIDE + 1, 43)])
+def test_large_frames_are_shown_by_cells(side: int, shown: int) -> None:
+    x = np.zeros((2, side, 10), np.uint8)
+    x[0, -1 if side == SIDE else 2, 0] = 3
+    made = small(x)
+    assert made.shape[1] == shown
+    assert made.max() == 3
+    assert made.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("steps", "good"), [(1, True), (MAX_STEPS, True), (MAX_STEPS + 1, False)])
+def test_steps_of_a_code(client: TestClient, steps: int, good: bool) -> None:
+    answer = client.post(f"/v1/encode?encoding=rate&steps={steps}&model=pixels", files={"file": picture()})
+    assert answer.status_code == (200 if good else 400)
+    if good:
+        assert answer.json()["steps"] == steps
+
+
+def test_intensities_are_told_from_spikes(client: TestClient) -> None:
+    direct = client.post("/v1/encode?encoding=direct&model=pixels", files={"file": picture()}).json()
+    assert (direct["values"], direct["n_spikes"]) == ("intensity", 0)
+    assert len(np.unique(frames_of(direct))) > 2
+    rate = client.post("/v1/encode?encoding=rate&model=pixels", files={"file": picture()}).json()
+    assert rate["values"] == "spikes"
+    assert rate["n_spikes"] == np.count_nonzero(frames_of(rate)) > 0
+    assert set(np.unique(frames_of(rate))) == {0, 1}
+
+
 def test_small_keeps_every_event() -> None:
     x = np.zeros((2, 200, 260), np.uint8)
     x[1, 3, 7] = 1
