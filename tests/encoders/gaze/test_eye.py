@@ -1,0 +1,77 @@
+"""The eye on a webcam's frames: when it sees events, of which time, and other pixels on request."""
+
+import cv2
+import numpy as np
+import pytest
+
+from encoders.emulator.pixels import PixelModel
+from encoders.events import SensorSize
+from encoders.gaze.eye import LONGEST_US, PIXELS, STEP_US, Eye
+
+SMALL = SensorSize(34, 34)
+PAGE = np.full((120, 160), 210, np.uint8)
+INK = cv2.polylines(PAGE.copy(), [np.array([[60, 35], [100, 35], [75, 90]])], False, 30, 6).astype(np.uint8)
+FRAME_US = 33_000
+
+
+def looked(eye: Eye, frames: int = 12, first_us: int = 0) -> list[np.ndarray]:
+    return [eye.push(INK, first_us + n * FRAME_US) for n in range(frames)]
+
+
+def test_events_are_of_the_time_since_the_frame_before() -> None:
+    seen = looked(Eye(SMALL))
+    assert sum(map(len, seen)) > 100
+    for n, events in enumerate(seen):
+        if len(events):
+            assert events["t"].min() > (n - 1) * FRAME_US - STEP_US
+            assert events["t"].max() <= n * FRAME_US
+
+
+def test_the_drawing_fills_its_share_in_the_middle() -> None:
+    events = np.concatenate(looked(Eye(SMALL), 30))
+    assert events["x"].mean() == pytest.approx(16.5, abs=3)
+    assert events["y"].mean() == pytest.approx(16.5, abs=4)
+    assert np.ptp(events["y"]) >= 18
+
+
+@pytest.mark.parametrize(("pause_us", "anew"), [(LONGEST_US, False), (LONGEST_US + 1, True)])
+def test_a_pause_that_is_too_long_begins_anew(pause_us: int, anew: bool) -> None:
+    eye = Eye(SMALL)
+    looked(eye)
+    last = 11 * FRAME_US
+    events = eye.push(INK, last + pause_us)
+    if anew:
+        assert not len(events) or events["t"].min() > last + pause_us - STEP_US
+    else:
+        assert events["t"].min() < last + pause_us // 2
+
+
+def test_time_that_steps_back_begins_anew() -> None:
+    eye = Eye(SMALL)
+    looked(eye, first_us=1_000_000)
+    events = eye.push(INK, 500_000)
+    assert not len(events) or events["t"].max() <= 500_000
+    assert sum(map(len, looked(eye, first_us=533_000))) > 100
+
+
+def test_other_pixels_on_request() -> None:
+    eye = Eye(SMALL)
+    before = eye._emulator.params
+    assert before == PIXELS
+    eye.retune(None, None)
+    assert eye._emulator.params == before
+    eye.retune(2 * PixelModel().threshold_on, None)
+    tuned = eye._emulator.params
+    assert (tuned.threshold_on, tuned.threshold_off) == pytest.approx(
+        (2 * PIXELS.threshold_on, 2 * PIXELS.threshold_off)
+    )
+    assert tuned.noise_hz == before.noise_hz
+    eye.retune(None, 7.0)
+    assert eye._emulator.params.noise_hz == 7.0
+    assert eye._emulator.params.threshold_on == tuned.threshold_on
+
+
+def test_higher_thresholds_see_less() -> None:
+    plain, dull = Eye(SMALL), Eye(SMALL)
+    dull.retune(4 * PixelModel().threshold_on, None)
+    assert sum(map(len, looked(dull))) < 0.8 * sum(map(len, looked(plain)))
