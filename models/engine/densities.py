@@ -85,7 +85,7 @@ def kept_file() -> Path:
 
 def read_kept() -> dict[str, float]:
     """The table measured here; empty where there is none, or none that can be trusted."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
+    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
         found = json.loads(kept_file().read_text())["densities"]
         return {name: float(value) for name, value in found.items() if 0 <= float(value) <= 1}
     return {}
