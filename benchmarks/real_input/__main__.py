@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.common import report
 from benchmarks.motions import videos
+from benchmarks.real_input.cost import rows as rows_of_cost
 from benchmarks.real_input.judge import noisy_right, watch
 from benchmarks.real_input.motions import rows as rows_of_motions
 from benchmarks.real_input.nothing import rows as rows_of_nothing
@@ -28,6 +29,7 @@ from training.data.images import read_idx
 from training.data.recordings import list_nmnist, read_item
 
 MODELS = ("nmnist", "mnist-direct")
+TABLES = ("pictures", "clips", "noise", "nothing", "unknown", "motions", "cost")
 STYLES = ("thin pen", "uneven light", "stretched wide", "stretched tall", "noisy")
 KINDS: tuple[Kind, ...] = ("plain", "harder", "tidy")
 NAMES = {"plain": "digit on paper, plain", "harder": f"the same: {', '.join(HARDER)}", "tidy": "as the tip asks"}
@@ -109,9 +111,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=60, help="pictures, or clips, a row")
     parser.add_argument("--clips", type=int, default=5, help="clips of each motion")
-    parser.add_argument(
-        "--only", choices=("pictures", "clips", "noise", "nothing", "unknown", "motions"), help="one table"
-    )
+    parser.add_argument("--only", choices=TABLES, help="one table")
     parser.add_argument("--tuning", action="store_true", help="what things are tried on, not what is reported")
     parser.add_argument("--model", help="in place of the shipped ones: a name or a folder; of motions with --only")
     report.option(parser)
@@ -137,6 +137,8 @@ def main() -> None:
         rows_of_motions(moving, photos, args.clips, args.seed)
         if (args.root / "videos").is_dir() and not args.tuning:
             videos(moving, args.root / "videos")
+    if args.only in (None, "cost"):
+        rows_of_cost(classifiers[0], list_nmnist(args.root).test[:20])
     report.write("real_input", args.json)
 
 

@@ -21,6 +21,7 @@ from training.data.sets import Frames
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film sheets, as often as listed
 FOUND_US = 400_000  # after which a clip's drawing has been found
 WINDOWS = 3  # samples of a clip
+GAZE = 2  # counts what changed in what a gaze shows of the same sheets: films of an earlier one are made anew
 PARTS = 10  # of a sample, most of which must hold events
 INK = 20 / 28  # of an image of MNIST that its digit takes
 
@@ -58,6 +59,7 @@ def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int
     images = read_idx(images_path)
     chosen = [index for index in reversed(range(len(images))) if index not in left_out][clips.start : clips.stop]
     key = {"sheets": [images_path.stat().st_size, chosen], "sensor": str(sensor), "contract": contract_key(config)}
+    key["gaze"] = GAZE
     films = (_filmed(images[index], config, sensor, index) for index in chosen)
     shape = (WINDOWS, *frame_shape(config))
     binned = cached(Path(config.cache), key, len(chosen), shape, films, "filming sheets").reshape(-1, *shape[1:])

@@ -1,0 +1,45 @@
+"""What `known` costs: a stream's step with its answer, judged or not, side by side on the CPU clock."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.common.timing import begin, paired, print_table
+from models.classifier import Classifier, Stepper
+from models.engine.engine import engine_status
+from models.steps import Input
+from training.data.recordings import Item, read_item
+
+STEPS = 200  # a round
+ROUNDS = 101  # many short ones: their median ratio holds on a busy machine
+
+
+def inputs_of(classifier: Classifier, recordings: Sequence[Item]) -> list[Input]:
+    """STEPS steps of one stream: recordings one after another."""
+    steps = [given for item in recordings for given in classifier.event_inputs(*read_item(item))]
+    return [steps[n % len(steps)]._replace(reset=False) for n in range(STEPS)]
+
+
+def stepping(classifier: Classifier, inputs: list[Input]) -> float:
+    """The network's median step in milliseconds, wall time, with an answer after each."""
+    stepper = Stepper(classifier)
+    return float(np.median([stepper.step(given).prediction.latency_ms for given in inputs]))
+
+
+def rows(classifier: Classifier, recordings: Sequence[Item]) -> None:
+    """Print and keep the table of one calibrated model of events."""
+    begin(engine_status())
+    plain = Classifier(classifier.network, replace(classifier.card, known=None, conformal=None), classifier.name)
+    judged = Classifier(classifier.network, replace(classifier.card, conformal=None), classifier.name)
+    inputs = inputs_of(classifier, recordings)
+    timings = paired(
+        {
+            "without known": lambda: stepping(plain, inputs),
+            "with known": lambda: stepping(judged, inputs),
+            "with known and commitments": lambda: stepping(classifier, inputs),
+        },
+        "without known",
+        ROUNDS,
+    )
+    print_table(f"{classifier.name}: a step of one stream, with its answer", timings, "without known", per=STEPS)
