@@ -23,7 +23,7 @@ def known_at(known: Known, bin_us: int, trained_us: int, horizon: int) -> Known 
     at = bisect_left(ordered, bin_us)
     longer, shorter = ordered[at], ordered[max(at - 1, 0)]
     share = 1.0 if longer == shorter else np.log(bin_us / shorter) / np.log(longer / shorter)
-    times = float(bin_us) * np.arange(1, horizon + 1)
+    times = bin_us * np.arange(1, horizon + 1, dtype=np.float64)
     lines = [
         Lines(*(1 - share) * rows_at(few, shorter, times) + share * rows_at(many, longer, times))
         for few, many in zip(bins[shorter], bins[longer])

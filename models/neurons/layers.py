@@ -14,6 +14,7 @@ the last inputs with no reset. A third, the rectifier, does not spike: with it a
 
 import copy
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -190,7 +191,7 @@ def at_pace(network: nn.Module, span: float) -> nn.Module:
         if isinstance(module, Neuron) and (reason := unpaced(module.config)):
             raise ValueError(reason)
         if hasattr(module, "span"):  # a neuron layer, or what counts steps otherwise
-            module.span = span
+            cast(Neuron, module).span = span
     return twin
 
 
