@@ -1,0 +1,79 @@
+"""What a running service holds: deadlines, places in queues, and models that are loaded again or stay."""
+
+import logging
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from models.contract import CheckpointError
+from service import runtime as module
+from service.http.errors import Overloaded
+from service.runtime import Runtime
+from tests.support.models import tiny
+from tests.support.serving.servers import settings
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    made = Runtime(settings(max_queue=3, deadline_s=20), (tiny(),))
+    made._load()
+    yield made
+    made.registry.stop()
+    made.decoder.stop()
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(None, 20), (5.0, 5), (20.0, 20), (99.0, 20)])
+def test_a_client_can_only_shorten_its_deadline(runtime: Runtime, wanted: float | None, given: float) -> None:
+    before = time.monotonic()
+    deadline = runtime.deadline(wanted)
+    assert before + given <= deadline <= time.monotonic() + given
+
+
+def test_places_are_given_back_whatever_happens(runtime: Runtime) -> None:
+    model = runtime.registry.get(None)
+
+    def broken() -> None:
+        with runtime.place(model, 3):
+            assert runtime.full()
+            with pytest.raises(Overloaded), runtime.place(model):
+                pass
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    assert not runtime.full()
+    assert model.depth() == 0
+
+
+def test_every_process_has_a_key_of_its_own_unless_one_is_given() -> None:
+    keys = {Runtime(settings()).snapshot_key for _ in range(2)}
+    assert len(keys) == 2
+    assert {len(key) for key in keys} == {32}
+    given = "0123456789abcdef0123456789abcdef"
+    assert Runtime(settings(snapshot_key=given)).snapshot_key == given.encode()
+
+
+@pytest.mark.parametrize("error", [CheckpointError("weights are cut"), RuntimeError("a defect")])
+def test_models_that_cannot_be_loaded_again_stay(
+    error: Exception, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load() -> None:
+        raise error
+
+    model = runtime.registry.get(None)
+    monkeypatch.setattr(runtime.registry, "load", load)
+    with caplog.at_level(logging.INFO):
+        runtime.reload()
+        until(lambda: "models not reloaded" in caplog.text, "nothing was said")
+    assert runtime.registry.get(None) is model
+
+
+def test_without_an_installation_the_version_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(module, "version", version)
+    assert module.package_version() == "0"
