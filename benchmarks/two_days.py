@@ -85,6 +85,19 @@ def command(*words: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
+def taught(root: Path, name: str, train: Path, test: Path) -> None:
+    """Teach from one folder in windows of 310 ms, test on the other, add a row."""
+    begin = time.monotonic()
+    words = ["--data", str(train), "--to", str(root / "taught"), "--window-ms", "310", "--json"]
+    told = json.loads(command("app.cli", "teach", *words))
+    minutes = (time.monotonic() - begin) / 60
+    found = json.loads(command("app.cli", "evaluate", str(root / "taught"), str(test), "--json"))
+    low, high = found["interval"]
+    held, other, second = 100 * told["accuracy"], 100 * found["accuracy"], 100 * found["seconds"]["accuracy"]
+    report.row(name, held, other, second, float(found["count"]), 100 * low, 100 * high, minutes)
+    print(f"{name:40} held out {held:.1f}  other day {other:.1f} / {second:.1f}  {minutes:.1f} min", flush=True)
+
+
 def measured(root: Path, name: str, train: Path, test: Path, flags: list[str]) -> None:
     """Train on one folder, test on the other, add a row."""
     begin = time.monotonic()
@@ -106,11 +119,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where recordings are kept (default: a temporary one)")
     parser.add_argument("--flags", default="", help="further flags of train-dvs, in one word")
     parser.add_argument("--only", default="", help="one layout: one, many or sessions")
+    parser.add_argument("--teach", action="store_true", help="spikesight teach in place of train-dvs")
     report.option(parser)
     args = parser.parse_args()
     things = pictures(args.pictures, args.seed)
     title = "Things between two days: validation windows and windows of another day, % (train-dvs)"
-    report.table(title, "folder", "validation", "test", "other day", "its seconds", "windows", "low", "high", "minutes")
+    columns = ["validation", "test", "other day", "its seconds", "windows", "low", "high", "minutes"]
+    if args.teach:
+        title, columns = title.replace("train-dvs", "teach"), [one for one in columns if one != "test"]
+    report.table(title, "folder", *columns)
     with TemporaryDirectory() as temporary:
         root = args.folder or Path(temporary)
         days = [root / f"day{n}" for n in (1, 2)]
@@ -125,7 +142,11 @@ def main() -> None:
                     for take in range(1, keep + 1):
                         for file in there.glob(f"*-{take}.raw"):
                             (flat / file.name).exists() or (flat / file.name).symlink_to(file.resolve())
-                    measured(root, f"{name}, {keep} recordings a thing", flat, back, args.flags.split())
+                    row = f"{name}, {keep} recordings a thing"
+                    if args.teach:
+                        taught(root, row, flat, back)
+                    else:
+                        measured(root, row, flat, back, args.flags.split())
     report.write("two_days", args.json)
 
 

@@ -16,9 +16,9 @@ from training.data.recordings import read_item
 from training.data.sets import DataError, Item
 from training.data.windows import CLIPS, LONGEST_CLIP_US, cut, starts, suits
 
-MOST = 1000  # examples; more are thinned evenly
+MOST, MOST_WINDOWS = 1000, 500  # examples; more are thinned evenly: neighbours tell less than varied copies
 CLIP_STEPS, CLIP_SLICES = 64, 4  # of a whole recording, which has an order
-COPIES, MOST_WITH_COPIES = 5, 1500  # of an example; examples and copies together, so that the head takes seconds
+COPIES, MOST_WITH_COPIES = 5, 2000  # of an example; examples and copies together, so that the head takes seconds
 WINDOW_STEPS, WINDOW_SLICES = 10, 1  # of a window of something that goes on
 
 
@@ -65,18 +65,18 @@ def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, 
         counts = [scan.between(item.begin_us, item.begin_us + window_us) for item, scan in found]
         least = max(1.0, SPARSE * float(np.median(counts)))
         items = [item for (item, _), count in zip(found, counts) if count >= least]
-    items = _chosen(items, labels, shots, seed)
+    items = _chosen(items, labels, shots, seed, MOST_WINDOWS if any(item.length_us for item in items) else MOST)
     return Plan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us)
 
 
-def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int) -> list[Item]:
-    """`shots` of each class at random, or all, thinned evenly to at most MOST together."""
+def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, most: int) -> list[Item]:
+    """`shots` of each class at random, or all, thinned evenly to at most `most` together."""
     random, kept = np.random.default_rng(seed), []
     for number, label in enumerate(labels):
         mine = [item for item in items if item.label == number]
         if len(mine) < max(1, shots):
             raise DataError(f"class {label!r} has {len(mine)} examples; {max(1, shots)} are needed")
-        room = MOST // len(labels) or 1
+        room = most // len(labels) or 1
         if shots:
             mine = [mine[n] for n in sorted(random.permutation(len(mine))[:shots])]
         elif len(mine) > room:
