@@ -35,7 +35,11 @@ class Plan:
 
 
 def copies_for(count: int) -> int:
-    """How many copies of each of `count` examples are learnt with it: few examples need them most."""
+    """How many copies of each of `count` examples are learnt with it: few examples need them most.
+
+    >>> [copies_for(count) for count in (10, 400, 500, 1000, 3000)]
+    [5, 4, 3, 1, 0]
+    """
     return max(0, min(COPIES, MOST_WITH_COPIES // count - 1))
 
 
