@@ -47,7 +47,7 @@ class Planner(Writer):
             layer.taps = config.taps
             layer.weight = self.plan.hold(torch.cat([neuron.weight.detach(), neuron.bias.detach()[None]]))
         if neuron.span != 1:
-            set_pace(layer, neuron.span)
+            set_pace(layer, float(neuron.span))
         return self.attach(layer, self.names[id(neuron)], channels, parts=parts, binary=binary)
 
     def shortcut_from(self, source: Maps, shortcut: PadShortcut | None) -> NativeShortcut:

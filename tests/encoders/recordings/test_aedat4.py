@@ -184,15 +184,14 @@ def test_blocks_by_hand_fill_their_room_to_the_last_byte(
     parts: list[tuple[bytes, int, int]], expected: bytes | None
 ) -> None:
     packed = block(*parts)
-    if expected is None:
-        expected = pytest.importorskip("lz4.block").decompress(packed.tobytes(), uncompressed_size=200)
+    unpacked = expected or pytest.importorskip("lz4.block").decompress(packed.tobytes(), uncompressed_size=200)
     for spare in (0, 1, 15, 16, 63, 64, 65, 200):
-        room = len(expected) + spare
+        room = len(unpacked) + spare
         out = np.full(room + 64, 77, np.uint8)
-        assert kernels.lz4_block(packed, 0, len(packed), out[:room], 0) == len(expected)
-        assert out[: len(expected)].tobytes() == expected
+        assert kernels.lz4_block(packed, 0, len(packed), out[:room], 0) == len(unpacked)
+        assert out[: len(unpacked)].tobytes() == unpacked
         assert (out[room:] == 77).all()
-    assert kernels.lz4_block(packed, 0, len(packed), np.zeros(len(expected) - 1, np.uint8), 0) == -1
+    assert kernels.lz4_block(packed, 0, len(packed), np.zeros(len(unpacked) - 1, np.uint8), 0) == -1
 
 
 @pytest.mark.parametrize(

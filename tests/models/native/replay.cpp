@@ -49,11 +49,9 @@ int main(int, char** arguments) {
     auto* logits = static_cast<float*>(calloc(steps * streams * classes, 4));
     auto* counts = static_cast<int64_t*>(calloc(streams * (head[8] + 1), 8));
     auto* raster = static_cast<uint8_t*>(calloc(streams * head[9], 1));
-    auto** sources = static_cast<const float**>(calloc(streams, 8));
-    auto** targets = static_cast<float**>(calloc(streams, 8));
-    for (int64_t n = 0; n < streams; ++n) sources[n] = before + n * membranes, targets[n] = after + n * membranes;
     Run run{};
-    run.steps = steps, run.streams = streams, run.x = x, run.state_before = sources, run.state_after = targets;
+    run.steps = steps, run.streams = streams, run.x = x;
+    run.state_before = before, run.state_after = after, run.state_size = membranes;
     run.logits = logits, run.layer_spikes = counts, run.synops = counts + streams * head[8], run.raster = raster;
     run.spike_layers = head[8], run.raster_rows = head[9];
     if (engine_run(engine_plan(buffer, buffers, layer, layers, readout), &run)) return 1;
