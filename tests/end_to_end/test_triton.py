@@ -124,7 +124,7 @@ def test_errors_carry_our_sentence(triton: InferenceServerClient) -> None:
         triton.infer("tiny.steps", [steps_input(np.zeros((1, 3, 2, 5, 5), np.float32))])
     with pytest.raises(InferenceServerException, match="compressed"):
         triton.infer("tiny", [image_input()], request_compression_algorithm="gzip")
-    with pytest.raises(InferenceServerException, match="nothing at this path"):
+    with pytest.raises(InferenceServerException, match="only by who has the service's token"):
         triton.load_model("tiny")
 
 
