@@ -78,5 +78,7 @@ def test_a_folder_is_taken_as_it_is(
     assert abs(other["accuracy"] - told["accuracy"]) < 0.1
     again, _ = said(capsys, "evaluate", "taught", "things")
     assert (len(again["shared"]) == again["recordings"]["count"]) == ("{part}" not in pattern)
-    assert main(["doctor", "--data", "things"]) == 0
-    assert f"layout {layout}" in capsys.readouterr().out
+    main(["doctor", "--data", "things"])  # its code is also that of the machine, which may lack a camera's library
+    findings = [line for line in capsys.readouterr().out.splitlines() if " data " in line]
+    assert any(f"layout {layout}" in line for line in findings), findings
+    assert not [line for line in findings if "FIX" in line]

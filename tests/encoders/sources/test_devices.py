@@ -197,7 +197,8 @@ def test_a_camera_that_only_dv_processing_knows() -> None:
 
 
 def test_dv_processing_s_cameras_have_what_the_driver_asks() -> None:
-    cameras = pytest.importorskip("dv_processing", reason="needs dv-processing: spikesight[cameras]").io.camera
+    reason = "needs dv-processing: spikesight[cameras]"
+    cameras = pytest.importorskip("dv_processing", reason=reason, exc_type=ImportError).io.camera
     asked = {name for name in vars(DvCamera) if not name.startswith("_")}
     assert len(asked) == 4
     for kind in (cameras.DVXplorer, cameras.DVXplorerM, cameras.DAVIS, cameras.DVS128):
