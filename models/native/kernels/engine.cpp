@@ -11,6 +11,7 @@
 // depend on its company.
 #include "engine_dense.h"
 #include "engine_neurons.h"
+#include "engine_readout.h"
 
 #include <ctime>
 #include <vector>
@@ -282,23 +283,12 @@ void run_layer(Plan& plan, const Run& run, size_t number) {
 void read_out(Plan& plan, const Run& run) {
     const Readout& r = plan.readout;
     const Buffer& b = plan.buffers[r.buffer];
-    const int64_t pixels = b.height * b.width;
     auto* sums = reinterpret_cast<int32_t*>(plan.scratch.get((b.channels + r.padded) * 4));
     auto* out = reinterpret_cast<float*>(sums + b.channels);
     for (int64_t f = 0; f < run.steps * run.streams; ++f) {
-        const int64_t n = f / run.steps, t = f % run.steps, channels = b.channels;
-        memset(sums, 0, channels * 4);
-        typed(b, plan.frame(r.buffer, f), [&](const auto* spikes) {
-            for (int64_t p = 0; p < pixels; ++p)
-                for (int64_t c = 0; c < channels; ++c) sums[c] += int32_t(spikes[p * channels + c]);
-        });
-        memcpy(out, r.bias, r.padded * 4);
-        for (int64_t c = 0; c < b.channels; ++c) {
-            if (!sums[c]) continue;
-            run.synops[n] += r.classes;
-            const float mean = float(sums[c]) / float(pixels);
-            for (int64_t k = 0; k < r.padded; k += LANES) store(out + k, fma_(all(mean), load(r.weight + c * r.padded + k), load(out + k)));
-        }
+        const int64_t n = f / run.steps, t = f % run.steps;
+        const int64_t active = typed(b, plan.frame(r.buffer, f), [&](const auto* spikes) { return read_frame(r, b, spikes, sums, out); });
+        run.synops[n] += active * r.classes;
         memcpy(run.logits + (t * run.streams + n) * r.classes, out, r.classes * 4);
     }
 }

@@ -7,6 +7,7 @@
 //
 // Layers are those of the engine's plan, with neurons of the kind PACED, maximum pools and shortcuts before the neurons.
 #include "engine_inputs.h"
+#include "engine_readout.h"
 #include "engine_scatter.h"
 
 #include <vector>
@@ -293,18 +294,9 @@ void turn_page(Events& e) {
 
 void read_out(const Events& e, float* logits) {
     const Readout& r = e.readout;
-    const Buffer& b = e.buffers[r.buffer];
-    const auto* spikes = reinterpret_cast<const uint8_t*>(e.maps[r.buffer].data.data());
-    int32_t sums[1024] = {};
+    int32_t sums[1024];
     float out[1024];
-    for (int64_t p = 0; p < b.height * b.width; ++p)
-        for (int64_t c = 0; c < b.channels; ++c) sums[c] += spikes[p * b.channels + c];
-    memcpy(out, r.bias, r.padded * 4);
-    for (int64_t c = 0; c < b.channels; ++c) {
-        if (!sums[c]) continue;
-        const Floats mean = all(float(sums[c]) / float(b.height * b.width));
-        for (int64_t k = 0; k < r.padded; k += LANES) store(out + k, fma_(mean, load(r.weight + c * r.padded + k), load(out + k)));
-    }
+    read_frame(r, e.buffers[r.buffer], reinterpret_cast<const uint8_t*>(e.maps[r.buffer].data.data()), sums, out);
     memcpy(logits, out, r.classes * 4);
 }
 
