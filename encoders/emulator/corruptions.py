@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from encoders import kernels
 from encoders.binning import NOWHERE
-from encoders.emulator.noise import with_noise
+from encoders.emulator.noise import with_more, with_noise
 from encoders.events import EVENTS, Events, SensorSize
 
 Random = np.random.Generator
@@ -28,19 +28,6 @@ class Corruption(NamedTuple):
     name: str
     strength: str  # with its unit
     fault: Fault
-
-
-def in_time(events: Events) -> Events:
-    """Sorted by time; equal times stay as they are."""
-    return events[np.argsort(events["t"], kind="stable")]
-
-
-def joined(events: Events, t: NDArray, place: NDArray, p: NDArray, sensor: SensorSize) -> Events:
-    """The events and others, at numbered places of the sensor (row after row)."""
-    more = np.empty(len(t), EVENTS)
-    more["t"], more["p"] = t, p
-    more["y"], more["x"] = np.divmod(place, sensor.width)
-    return in_time(np.concatenate([events, more]))
 
 
 def placed(events: Events, x: NDArray, y: NDArray, sensor: SensorSize) -> Events:
@@ -77,7 +64,7 @@ def flicker(events: Events, sensor: SensorSize, random: Random, hz: float, share
     turns = np.arange(float(events["t"][0]), float(events["t"][-1]), 1e6 / (4 * hz))  # rise, fall, rise, fall
     number, place = np.nonzero(random.random((len(turns), pixels)) < share)
     t = turns[number] + random.uniform(0, 1000, len(number))
-    return joined(events, t.astype(np.int64), place, number % 2 == 0, sensor)
+    return with_more(events, t.astype(np.int64), place, number % 2 == 0, sensor)
 
 
 def dropped(events: Events, sensor: SensorSize, random: Random, share: float) -> Events:  # noqa: ARG001
@@ -123,7 +110,7 @@ def light_step(events: Events, sensor: SensorSize, random: Random, share: float)
     place = np.flatnonzero(random.random(sensor.width * sensor.height) < share)
     begin = random.integers(int(events["t"][0]), int(events["t"][-1]) + 1)
     t = begin + random.integers(0, 5000, len(place))
-    return joined(events, t, place, np.full(len(place), random.random() < 0.5), sensor)
+    return with_more(events, t, place, np.full(len(place), random.random() < 0.5), sensor)
 
 
 SUITE: tuple[Corruption, ...] = (

@@ -1,8 +1,9 @@
 """What a sensor adds by itself: noise events of every pixel, and pixels that never rest."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from encoders.events import EVENTS, Events, SensorSize
+from encoders.events import EVENTS, Events, SensorSize, joined
 
 HOT_HZ = 500.0
 
@@ -19,9 +20,13 @@ def with_noise(
     chosen = random.choice(pixels, round(hot * pixels), replace=False)
     hot_ones = np.repeat(chosen, random.poisson(HOT_HZ * (end - start) * 1e-6, len(chosen)))
     places = np.concatenate([everywhere, hot_ones])
-    noise = np.empty(len(places), EVENTS)
-    noise["t"] = random.integers(start, end, len(places))
-    noise["x"], noise["y"] = places % size.width, places // size.width
-    noise["p"] = random.random(len(places)) < 0.5
-    both = np.concatenate([events, noise])
+    return with_more(events, random.integers(start, end, len(places)), places, random.random(len(places)) < 0.5, size)
+
+
+def with_more(events: Events, t: NDArray, places: NDArray, p: NDArray, size: SensorSize) -> Events:
+    """The events and others, at numbered places of the sensor (row after row); sorted, equal times as they came."""
+    more = np.empty(len(t), EVENTS)
+    more["t"], more["p"] = t, p
+    more["y"], more["x"] = np.divmod(places, size.width)
+    both = joined([events, more])
     return both[np.argsort(both["t"], kind="stable")]
