@@ -89,7 +89,7 @@ def joined(parts: Sequence[Events]) -> Events:
     """
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in parts]).view(EVENTS)
+    return np.concatenate([np.ascontiguousarray(part, EVENTS).view(np.uint8) for part in parts]).view(EVENTS)
 
 
 def check_events(events: Events, size: SensorSize | None = None) -> Events:

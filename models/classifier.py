@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
-from encoders.events import SensorSize, empty_events, make_events
+from encoders.events import SensorSize, empty_events, joined, make_events
 from encoders.gaze.alignment import FollowingBinner, aligned_steps
 from encoders.gaze.sight import Sight
 from encoders.gaze.window import Window
@@ -155,7 +155,7 @@ class Classifier:
             return self
         if self.contract.input_us:
             raise ValueError("take another bin from the model at its own")
-        span = card.contract.bin_us / card.contract.trained_us
+        span = card.contract.span
         engine = None if self._engine is None else self._engine.at(span)
         return Classifier(at_pace(self.network, span), card, self.name, engine, self.ann_macs)
 
@@ -264,7 +264,7 @@ class Classifier:
         packets, head = iter(packets), list[np.ndarray]()
         if contract.frame == "object":  # a short recording is one sample
             head = beginning(packets, LONGEST_SAMPLE * contract.steps * contract.bin_us)
-            events = np.concatenate(head) if head else empty_events()
+            events = joined([empty_events(), *head])
             if (sample := aligned_sample(contract, events, deepcopy(sight))) is not None:
                 begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1
                 edges = [begin + length * step // contract.steps for step in range(contract.steps + 1)]

@@ -75,6 +75,11 @@ class Contract:
         return self.input_us or self.bin_us
 
     @property
+    def span(self) -> float:
+        """A step's share of the trained one, in (0, 1]."""
+        return self.bin_us / self.trained_us
+
+    @property
     def bins_us(self) -> tuple[int, int]:
         """The shortest and the longest bin that the weights run at, microseconds."""
         return self.shortest_bin_us or self.bin_us, self.trained_us

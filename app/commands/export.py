@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if isinstance(args.bin_ms, float):
         card = card.at(args.bin_ms)
-        if card.contract.input_us:  # another bin than the trained one
-            network = at_pace(network, card.contract.bin_us / card.contract.input_us)
+        if card.contract.span < 1:
+            network = at_pace(network, card.contract.span)
     out = args.out or Path(name + FORMATS[args.format].ending)
     print(said(out, export(network, card, args.format, out, window=args.window, any_bin=args.bin_ms == "any")))
     return 0

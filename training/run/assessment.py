@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.known import interval
+from models.known import KEPT, interval
 from training.run.known import calibration_error
 from training.run.readings import Readings
 
@@ -86,8 +86,8 @@ def _unknown(r: Readings, own: NDArray[np.bool_]) -> dict[str, Any]:
         "taken_for": {r.labels[n]: int(count) for n, count in zip(labels, counts)},
     }
     if r.known is not None:
-        found["refused"] = share(int((familiar[~own] < 0.5).sum()), int((~own).sum()))
-        found["refused_of_own"] = share(int((familiar[own] < 0.5).sum()), int(own.sum()))
+        found["refused"] = share(int((familiar[~own] < KEPT).sum()), int((~own).sum()))
+        found["refused_of_own"] = share(int((familiar[own] < KEPT).sum()), int(own.sum()))
     return found
 
 

@@ -11,6 +11,7 @@ from encoders.emulator.corruptions import SUITE, Corruption
 from encoders.emulator.saccades import NMNIST, saccades
 from encoders.events import Events, SensorSize
 from models.classifier import Classifier
+from models.known import KEPT
 from training.data.images import find_idx, read_idx
 from training.data.sets import MissingDataError
 from training.run.assessment import assess
@@ -73,7 +74,7 @@ def corrupted(classifier: Classifier, sources: Sequence[Source], suite: Sequence
     for row in (Row("none", "", unchanged), *suite):
         readings = read_recordings(classifier, sources, row.change)
         known = readings.known
-        refused = None if known is None else float((known < 0.5).mean())
+        refused = None if known is None else float((known < KEPT).mean())
         yield {"name": row.name, "strength": row.strength, **assess(readings)["recordings"], "refused": refused}
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from encoders.dvs import shown_in
 from models.contract import Contract
 from models.known import Known
 from models.known.score import Lines, fit_lines
@@ -35,7 +36,7 @@ def with_bins(network: nn.Module, data: Data, known: Known) -> Known:
     lines: dict[int, list[Lines]] = {}
     for bin_ms in tqdm(bins, "lines at shorter bins", unit="bin", leave=False, mininterval=1, disable=None):
         contract = own.at(bin_ms)
-        forward = forwarder(at_pace(network, contract.bin_us / own.bin_us), contract, known.layers)
+        forward = forwarder(at_pace(network, contract.span), contract, known.layers)
         lines[contract.bin_us] = lines_at(forward, data, known, parts, (finest, contract))
     return Known(known.layers, known.kinds, lines)
 
@@ -64,6 +65,4 @@ def shown(stored: Tensor, look: Look, joined: int, contract: Contract) -> Tensor
     shown [T', N, 2, H, W]: 1 where anything came in the last `contract.shown_bins` bins.
     """
     bins = torch.stack([part.amax(1) for part in stored.split(joined, 1)][: contract.steps], 1)
-    total = look(bins).cumsum(0)
-    total[contract.shown_bins :] -= total[: -contract.shown_bins].clone()
-    return (total > 0).float()
+    return torch.from_numpy(shown_in(look(bins).byte().numpy(), contract.shown_bins)).float()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from encoders.dvs import Bin
-from encoders.events import Events, SensorSize, empty_events
+from encoders.events import Events, SensorSize, empty_events, joined
 from encoders.recordings.files import RecordingReader, digest
 from encoders.recordings.format import RecordingError
 from models.classifier import Classifier, aligned_sample, binner_for, bins_of, sight_for
@@ -118,7 +118,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
     for number, source in enumerate(progress):
         sensor, packets = packets_of(source.item)
         if change is not None:
-            packets = iter([change(number, np.concatenate([empty_events(), *packets]), sensor)])
+            packets = iter([change(number, joined([empty_events(), *packets]), sensor)])
         for window in _windows(classifier, number, sensor, packets):
             waiting.append((window, stream.push(window.bins)))
             if len(waiting) == AT_ONCE:
@@ -197,8 +197,8 @@ def _aligned_windows(
     classifier: Classifier, number: int, sensor: SensorSize, packets: Iterator[Events]
 ) -> Iterator[_Window]:
     """The same for a network that takes aligned events: a short recording whole, else windows, each by itself."""
-    contract, parts = classifier.contract, list(packets)
-    events = np.concatenate(parts) if parts else empty_events()
+    contract = classifier.contract
+    events = joined([empty_events(), *packets])
 
     def sample(part: Events) -> NDArray[np.uint8] | None:
         return aligned_sample(contract, part, sight_for(contract, sensor))
