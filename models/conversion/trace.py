@@ -174,7 +174,8 @@ def trace(ann: nn.Module) -> Traced:
     nodes = trimmed(reader.nodes, reader.output)
     if not any(node.op == "neuron" for node in nodes):
         raise ConversionError("the network has no ReLU: there is nothing to turn into spikes")
-    traced = pools_first(Traced(nodes, reader.weights, reader.levels))
+    weights = {node.name: reader.weights[node.name] for node in nodes if node.name in reader.weights}
+    traced = pools_first(Traced(nodes, weights, reader.levels))
     check_nodes(traced.nodes)
     check_pools(traced.nodes)
     return traced

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 from torch import Tensor
 
@@ -69,7 +70,6 @@ def check_nodes(nodes: tuple[Node, ...]) -> None:
     if not 2 <= len(nodes) <= MAX_NODES:
         raise ValueError(f"a graph has 2 to {MAX_NODES} nodes, not {len(nodes)}")
     seen: set[str] = set()
-    weights = 0
     for place, node in enumerate(nodes):
         if node.name in seen:
             raise ValueError(f"two nodes are called {node.name}")
@@ -78,11 +78,7 @@ def check_nodes(nodes: tuple[Node, ...]) -> None:
         if missing := set(node.inputs) - seen:
             raise ValueError(f"node {node.name} reads {min(missing)}, which is not an earlier node")
         seen.add(node.name)
-        size = 1
-        for s in node.shape:
-            size *= s
-        weights += size
-    if weights > MAX_WEIGHTS:
+    if sum(prod(node.shape) for node in nodes if node.shape) > MAX_WEIGHTS:
         raise ValueError(f"a graph holds at most {MAX_WEIGHTS} weights")
 
 

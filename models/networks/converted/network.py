@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.networks.converted.differential import corrections, currents, rate_corrections
-from models.networks.converted.graph import ConversionError, Node, check_nodes, follow
+from models.networks.converted.graph import AFFINE, ConversionError, Node, check_nodes, follow
 from models.networks.converted.neurons import AGE, SpikeLayer, merged
 from models.networks.converted.rules import SpikeRule
 from models.neurons.layers import name_states
@@ -94,6 +94,8 @@ class ConvertedConfig:
 
     def __post_init__(self) -> None:
         check_nodes(self.nodes)
+        if not any(node.op in AFFINE for node in self.nodes):
+            raise ValueError("a converted network needs a layer with weights")
         if len(self.input_shape) not in (1, 3) or any(not 1 <= s <= 4096 for s in self.input_shape):
             raise ValueError("input_shape must be [C, H, W] or [features]")
         if not 1 <= self.classes <= 1_000_000:

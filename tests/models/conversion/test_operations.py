@@ -1,0 +1,147 @@
+"""Every operation that has a spiking form, with settings of its own: the graph computes what the ANN does."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.conversion.convert import graph_of
+from models.conversion.thresholds import walk
+from models.conversion.trace import trace
+from models.networks.converted.graph import ConversionError
+
+X = torch.randn(4, 3, 9, 8, generator=torch.Generator().manual_seed(5))
+ACT = nn.ReLU()
+
+
+class Of(nn.Module):
+    """A function of a convolution with padding, and perhaps of a layer of its own."""
+
+    def __init__(self, function: Callable[[Tensor, nn.Module], Tensor], own: nn.Module | None = None) -> None:
+        super().__init__()
+        self.first, self.own, self.function = nn.Conv2d(3, 6, 3, padding=1), own or nn.Identity(), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.first(x), self.own)
+
+
+def seen(*layers: nn.Module) -> nn.Module:
+    """Layers, then neurons and a mean."""
+    return nn.Sequential(*layers, ACT, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def end(x: Tensor) -> Tensor:
+    return x.relu().mean((2, 3))
+
+
+def shuffled(norm: nn.Module) -> nn.Module:
+    """A batch norm with numbers of its own."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)  # type: ignore[operator, union-attr]
+    return norm
+
+
+ANNS: dict[str, nn.Module] = {
+    "conv of odd strides": seen(nn.Conv2d(3, 6, (3, 2), stride=(1, 2), padding=(2, 1), dilation=(2, 3), groups=3)),
+    "conv without a bias": seen(nn.Conv2d(3, 4, 3, bias=False)),
+    "conv padded same": seen(nn.Conv2d(3, 4, (3, 5), padding="same", dilation=(2, 1))),
+    "conv not padded": seen(nn.Conv2d(3, 4, 3, padding="valid")),
+    "norm behind a conv": seen(nn.Conv2d(3, 4, 3), shuffled(nn.BatchNorm2d(4))),
+    "norm of the input": seen(shuffled(nn.BatchNorm2d(3)), nn.Conv2d(3, 4, 3)),
+    "norm behind a linear layer": nn.Sequential(
+        nn.Flatten(), nn.Linear(216, 5, bias=False), shuffled(nn.BatchNorm1d(5)), ACT, nn.Linear(5, 2)
+    ),
+    "norm of a conv that others read": Of(lambda x, norm: end(norm(x) + x), shuffled(nn.BatchNorm2d(6))),
+    "max-pool": seen(
+        nn.Conv2d(3, 4, 1), nn.MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), ceil_mode=True)
+    ),
+    "max-pool of its own stride": seen(nn.Conv2d(3, 4, 2), nn.MaxPool2d((2, 3))),
+    "max-pool called": Of(lambda x, _: end(F.max_pool2d(x, kernel_size=3, stride=(1, 2), padding=1))),
+    "max-pool called by place": Of(lambda x, _: end(F.max_pool2d(x, (2, 3), (2, 1), (1, 0), (1, 2), True))),
+    "average": Of(
+        lambda x, pool: pool(x.relu()).mean((2, 3)),
+        nn.AvgPool2d((3, 2), stride=(2, 3), padding=(1, 0), ceil_mode=True, count_include_pad=False),
+    ),
+    "average of its own stride": Of(lambda x, pool: pool(x.relu()).flatten(1), nn.AvgPool2d(2)),
+    "average that counts its edge": Of(lambda x, _: F.avg_pool2d(x.relu(), 3, 2, 1).flatten(1)),
+    "average called by name": Of(
+        lambda x, _: F.avg_pool2d(x.relu(), 3, stride=2, padding=1, count_include_pad=False).flatten(start_dim=1)
+    ),
+    "average of all there is": Of(lambda x, _: F.avg_pool2d(x.relu(), x.size()[2:]).flatten(1)),
+    "adaptive": Of(lambda x, pool: torch.flatten(pool(x.relu()), 1), nn.AdaptiveAvgPool2d((3, 2))),
+    "adaptive called": Of(lambda x, _: F.adaptive_avg_pool2d(x.relu(), (2, 4)).reshape(x.size(0), -1)),
+    "mean from behind": Of(lambda x, _: torch.mean(x.relu(), dim=(-1, -2))),
+    "every n-th": Of(lambda x, _: end(x.relu()[:, :, ::2, ::3])),
+    "every n-th row": Of(lambda x, _: end(x.relu()[:, :, ::3])),
+    "padded channels": Of(lambda x, _: end(F.pad(x.relu(), (0, 0, 0, 0, 2, 1)))),
+    "padded sides": Of(lambda x, _: end(F.pad(x.relu(), (1, 2, 3, 0)))),
+    "sum": Of(lambda x, own: end(torch.add(own(x.relu()), x)), nn.Conv2d(6, 6, 1)),
+    "sum in place": Of(lambda x, own: end(own(x.relu()).add_(x)), nn.Conv2d(6, 6, 1)),
+    "dropout and the like": Of(lambda x, own: end(F.dropout(own(x.contiguous()), 0.5, False)), nn.Dropout2d(0.5)),
+    "what nobody reads": Of(lambda x, own: (own(x), end(x))[1], nn.Conv2d(6, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("name", ANNS)
+def test_the_graph_computes_the_ann(name: str) -> None:
+    ann = ANNS[name].eval()
+    with torch.no_grad():
+        expected = ann(X)
+        found = walk(graph_of(ann, X), X)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+REFUSED: list[tuple[nn.Module, str]] = [
+    (seen(nn.Conv2d(3, 4, 3, padding_mode="circular", padding=1)), "0 pads with circular"),
+    (seen(nn.Conv2d(3, 4, 2, padding="same")), "pads unevenly"),
+    (nn.Sequential(nn.Flatten(), ACT, nn.BatchNorm1d(216)), "follows no linear layer"),
+    (seen(nn.BatchNorm2d(3, track_running_stats=False)), "running statistics"),
+    (Of(lambda x, pool: end(pool(x)[0]), nn.MaxPool2d(2, return_indices=True)), "returns indices"),
+    (Of(lambda x, pool: end(pool(x)), nn.AvgPool2d(2, divisor_override=3)), "overrides its divisor"),
+    (Of(lambda x, pool: end(pool(x)), nn.AdaptiveAvgPool2d((None, 2))), "keeps a dimension"),
+    (Of(lambda x, _: x.relu().mean((1, 2))), "mean over"),
+    (Of(lambda x, _: x.relu().mean((2, 3), keepdim=True).flatten(1)), "mean over"),
+    (Of(lambda x, _: x.relu().mean(2).mean(2)), "mean over 2"),
+    (Of(lambda x, _: x.relu().flatten(2)), "everything but the batch"),
+    (Of(lambda x, _: torch.flatten(x.relu())), "everything but the batch"),
+    (Of(lambda x, _: torch.flatten(x.relu(), 1, 2)), "everything but the batch"),
+    (Of(lambda x, own: own(x.relu()), nn.Flatten(2)), "everything but the batch"),
+    (Of(lambda x, own: own(x.relu()), nn.Flatten(1, 2)), "everything but the batch"),
+    (Of(lambda x, _: x.relu().view(x.size(0), 6, -1)), "reshapes to"),
+    (Of(lambda x, _: end(x[:, :, 1::2])), "picks"),
+    (Of(lambda x, _: end(x[:, :, :4])), "picks"),
+    (Of(lambda x, _: end(x[:, ::2])), "picks"),
+    (Of(lambda x, _: end(F.pad(x, (1, 1), "reflect"))), "something other than zeros"),
+    (Of(lambda x, _: end(F.pad(x, (1, 1), value=1.0))), "something other than zeros"),
+    (Of(lambda x, own: end(torch.add(own(x), x, alpha=2)), nn.Conv2d(6, 6, 1)), "weighted sum"),
+    (Of(lambda x, _: end(x + 1)), "adds a constant"),
+    (Of(lambda x, _: end(torch.sigmoid(x))), "calls sigmoid"),
+    (Of(lambda x, _: end(x.tanh())), "calls tanh"),
+    (Of(lambda x, _: (end(x), end(x))), "more than one value"),  # type: ignore[arg-type, return-value]
+]
+
+
+@pytest.mark.parametrize(("ann", "words"), REFUSED, ids=[words for _, words in REFUSED])
+def test_what_has_no_spiking_form_is_refused(ann: nn.Module, words: str) -> None:
+    with pytest.raises(ConversionError, match=words):
+        graph_of(ann.eval(), X)
+
+
+def test_a_second_input_is_refused() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return x.relu() + y
+
+    with pytest.raises(ConversionError, match="second input, y"):
+        trace(Two())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_ann_stays_in_its_mode(training: bool) -> None:
+    ann = ANNS["norm behind a conv"].train(training)
+    trace(ann)
+    assert ann.training is training
