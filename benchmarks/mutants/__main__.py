@@ -1,7 +1,10 @@
 """Kill rates: of small faults written into each package, how many the tests notice.
 
-Every mutant stands alone in a copy of the project. The tests that answer for its module run against it, the nearest
-first, until one fails or their time is over. One line each, then the rates with their 95 % intervals (Wilson).
+Every mutant stands alone in a copy of the project. The tests that answer for its line run against it, the nearest
+first, until one fails or their time is over, in a fork of a process that has what the fault cannot reach in memory:
+other people's packages, and ours below the fault's. One line each, then the rates with their 95 % intervals (Wilson).
+
+The same tests run on some of the modules without a fault, too: what is noticed there is a test that fails by itself.
 """
 
 import argparse
@@ -18,20 +21,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from numba.core import config
 
 from benchmarks.common import report
 from benchmarks.mutants.make import Mutant, sample
-from benchmarks.mutants.reach import answering
+from benchmarks.mutants.reach import answering, importers
+from models.known import interval
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("encoders", "models", "service", "training", "app")
-HEAVY = ("torch", "numba", "cv2", "h5py", "scipy", "safetensors.torch", "pydantic")
-HANG_S = 120  # of processor beyond the budget: no test file takes as long
+BELOW = {"encoders": (), "models": ("encoders",)}  # of a package; of the others both of these
+HEAVY = "torch numba cv2 h5py scipy.io safetensors.torch pydantic pydantic_settings fastapi.testclient uvicorn httpx"
+HEAVY += " websockets.sync.client prometheus_client hypothesis.strategies matplotlib.pyplot eventcv accelerate yaml"
+HANG_S = 60  # of processor beyond the budget: no test file takes as long
+STILL_S = 240  # on the wall for one test file, whose processor others may want
+CONTROL = 12  # of so many mutants one module is tried without its fault
 PASSED, NONE_COLLECTED = pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED
+COLUMNS = ("low", "high", "without a fault", "of them noticed")
 Fate = str  # "killed", "hung", "survived"
 
 
@@ -49,8 +59,19 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def attempt(copy: Path, tests: list[str], compiled: Path | None, budget_s: int) -> None:
-    """In a fork, where what is heavy has been imported: run the tests in the copy. Exit code 1 when one fails."""
+def warm(packages: tuple[str, ...]) -> None:
+    """Import what a fork need not import again: other people's modules, and every one of these packages of ours."""
+    for point in entry_points(group="pytest11"):
+        point.load()
+    ours = [path.relative_to(ROOT) for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in ours]
+    for name in [*HEAVY.split(), *names]:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) -> None:
+    """In a fork: run the tests in the copy; of ours only `kept` stays in memory. Exit code 1 when one fails."""
     os.setsid()
     os.chdir(copy)
     end = time.process_time() + budget_s
@@ -59,10 +80,8 @@ def attempt(copy: Path, tests: list[str], compiled: Path | None, budget_s: int) 
     os.environ["PYTHONPATH"] = str(copy)
     os.environ.setdefault("SPIKESIGHT_DATA", str(ROOT.parent / "shared" / "data"))
     sys.dont_write_bytecode = True
-    if compiled is not None:
-        os.environ["NUMBA_CACHE_DIR"] = str(compiled)
-        config.reload_config()  # numba has read its variables
-    for name in [name for name in sys.modules if name.split(".")[0] in (*PACKAGES, "benchmarks", "tests")]:
+    fresh = {*PACKAGES, "benchmarks", "tests", "spikesight"} - set(kept)
+    for name in [name for name in sys.modules if name.split(".")[0] in fresh]:
         del sys.modules[name]
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
@@ -70,6 +89,7 @@ def attempt(copy: Path, tests: list[str], compiled: Path | None, budget_s: int) 
     for test in tests:  # one after the other: collecting all would cost more than most of them
         if time.process_time() > end:
             break
+        signal.alarm(STILL_S)
         if pytest.main(["-x", "-p", "no:cacheprovider", test]) not in (PASSED, NONE_COLLECTED):
             os._exit(1)
     os._exit(0)
@@ -77,58 +97,65 @@ def attempt(copy: Path, tests: list[str], compiled: Path | None, budget_s: int) 
 
 def fate(copy: Path, mutant: Mutant, budget_s: int) -> Fate:
     """What becomes of one mutant."""
-    tests = answering(copy, mutant.path)
-    with written(copy, mutant) as compiled:
-        process = multiprocessing.get_context("fork").Process(target=attempt, args=(copy, tests, compiled, budget_s))
+    tests, kept = answering(copy, mutant.path, mutant.line), BELOW.get(mutant.package, ("encoders", "models"))
+    with written(copy, mutant):
+        process = multiprocessing.get_context("fork").Process(target=attempt, args=(copy, tests, kept, budget_s))
         process.start()
-        process.join(4 * (budget_s + HANG_S))  # on the wall: others may want the processor
-        code = process.exitcode
+        process.join()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid or 0, signal.SIGKILL)
-        process.join()
-    return {None: "hung", -signal.SIGXCPU: "hung", 0: "survived"}.get(code, "killed")
+    hung = process.exitcode in (-signal.SIGXCPU, -signal.SIGALRM)
+    return "hung" if hung else "killed" if process.exitcode else "survived"
 
 
 @contextlib.contextmanager
-def written(copy: Path, mutant: Mutant) -> Iterator[Path | None]:
-    """The fault in its file; a folder for compiled loops where the fault may be in one of them."""
+def written(copy: Path, mutant: Mutant) -> Iterator[None]:
+    """The fault in its file; loops that were compiled from the file, or from what imports it, are compiled anew."""
     file = copy / mutant.path
     source, stat = file.read_text(), file.stat()
-    compiled = Path(tempfile.mkdtemp()) if "njit" in source else None
+    stale = [file, *(copy / user for user in importers(copy, mutant.path))]
+    compiled = {
+        loop: loop.read_bytes() for path in stale for loop in path.parent.glob(f"__pycache__/{path.stem}.*.nb?")
+    }
+    for loop in compiled:
+        loop.unlink()
     file.write_text(mutant.applied(source))
     try:
-        yield compiled
+        yield
     finally:
         file.write_text(source)
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        if compiled is not None:
-            shutil.rmtree(compiled)
+        for path in stale:
+            for loop in path.parent.glob(f"__pycache__/{path.stem}.*.nb?"):
+                loop.unlink()
+        for loop, content in compiled.items():
+            loop.write_bytes(content)
 
 
-def check(copy: Path, package: str) -> None:
-    """A file without a fault must survive, or every verdict would be void."""
-    path = min(map(str, (copy / package).glob("*.py")))
-    nothing = Mutant(Path(path).relative_to(copy).as_posix(), 1, 0, 0, "", "")
-    if (found := fate(copy, nothing, 10)) != "survived":
-        raise SystemExit(f"{nothing.path} without a fault was {found}: see that its tests pass first")
+def unharmed(mutant: Mutant) -> Mutant:
+    """The same place without a fault."""
+    return replace(mutant, after=mutant.before)
 
 
 def fates(copy: Path, chosen: list[Mutant], budget_s: int) -> Iterator[Fate]:
-    """What becomes of each, one line each."""
+    """What becomes of each, one line each. What hangs is noticed only where the same tests end without the fault."""
     for mutant in chosen:
+        begin = time.monotonic()
         found = fate(copy, mutant, budget_s)
-        print(f"{found:9} {mutant}", flush=True)
+        if found == "hung" and fate(copy, unharmed(mutant), budget_s) == "hung":
+            found = "survived"
+        print(f"{found:9} {time.monotonic() - begin:4.0f} s  {mutant}", flush=True)
         yield found
 
 
-def summary(package: str, found: list[Fate]) -> None:
-    """One package's row."""
-    from models.known import interval  # not before: a fork would have it from here, without its fault
-
-    noticed = sum(one in ("killed", "hung") for one in found)
+def summary(package: str, seed: int, found: list[Fate], controls: list[Fate]) -> None:
+    """One package's table, of one row."""
+    noticed, false = (sum(one != "survived" for one in fates) for fates in (found, controls))
     low, high = interval(noticed, len(found))
     print(f"{package}: {noticed} of {len(found)} noticed, {noticed / len(found):.1%} ({low:.1%} to {high:.1%})")
-    report.row(package, len(found), noticed, found.count("hung"), low, high)
+    print(f"{package}: without a fault {false} of {len(controls)} noticed\n")
+    report.table(f"mutants of {package}, seed {seed}", "package", "mutants", "noticed", "of them hung", *COLUMNS)
+    report.row(package, len(found), noticed, found.count("hung"), low, high, len(controls), false)
 
 
 def main() -> None:
@@ -141,18 +168,16 @@ def main() -> None:
     parser.add_argument("--packages", nargs="+", choices=PACKAGES, default=PACKAGES)
     report.option(parser)
     args = parser.parse_args()
-    found: dict[str, list[Fate]] = {}
+    results: dict[str, tuple[list[Fate], list[Fate]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
-        for name in HEAVY:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
-        for package in args.packages:
-            check(copy, package)
-            found[package] = list(fates(copy, sample(copy, package, args.count, args.seed), args.budget_s))
-    report.table(f"mutants, seed {args.seed}", "package", "mutants", "noticed", "of them hung", "low", "high")
-    for package in args.packages:
-        summary(package, found[package])
+        for package in sorted(args.packages, key=PACKAGES.index):
+            warm(BELOW.get(package, ("encoders", "models")))
+            chosen = sample(copy, package, args.count, args.seed)
+            found = list(fates(copy, chosen, args.budget_s))
+            results[package] = found, list(fates(copy, [unharmed(one) for one in chosen[::CONTROL]], args.budget_s))
+    for package, (found, controls) in results.items():
+        summary(package, args.seed, found, controls)
     report.write("mutants", args.json)
 
 

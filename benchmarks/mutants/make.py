@@ -48,6 +48,11 @@ class Mutant:
     before: str
     after: str
 
+    @property
+    def package(self) -> str:
+        """The package that it is in."""
+        return self.path.partition("/")[0]
+
     def applied(self, source: str) -> str:
         """The source with the fault in it."""
         return source[: self.begin] + self.after + source[self.end :]

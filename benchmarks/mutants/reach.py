@@ -1,6 +1,7 @@
 """Which tests answer for a module: its own, by the folders that tests mirror, and those that import it."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -10,19 +11,44 @@ SUITES = (
 )
 
 
-def answering(root: Path, path: str) -> list[str]:
-    """Test files for a source file, those nearest to it first; all relative to `root`.
+def answering(root: Path, path: str, line: int) -> list[str]:
+    """Test files for a line of a source file, those nearest to it first; all relative to `root`.
 
-    Its own (`a/b.py` is tested by `tests/a/test_b.py`), those that import it, those that import what imports it,
-    and those of its folder. Small files go before large ones of the same kind.
+    The module's own (`a/b.py` is tested by `tests/a/test_b.py`), those that import it, those of its folder, and those
+    that import what imports it. Of one kind those go first that name the function or class of the line; small files
+    before large ones.
     """
-    users = importers(root, path)
-    kinds = [{own(path)}, users, *(importers(root, user) for user in sorted(users)), beside(root, path)]
+    users, names = importers(root, path), names_at((root / path).read_text(), line)
+    kinds = [{own(path)}, users, beside(root, path), *(importers(root, user) for user in sorted(users))]
     found: dict[str, None] = {}
     for kind in kinds:
-        there = [file for file in kind if file.startswith(SUITES) and (root / file).exists()]
-        found |= dict.fromkeys(sorted(there, key=lambda file: (root / file).stat().st_size))
+        there = [
+            root / file for file in kind if file.startswith(SUITES) and "/test_" in file and (root / file).exists()
+        ]
+        nearest = sorted(there, key=lambda file: (not mentions(file, names), file.stat().st_size))
+        found |= dict.fromkeys(file.relative_to(root).as_posix() for file in nearest)
     return list(found)
+
+
+def names_at(source: str, line: int) -> frozenset[str]:
+    """The functions and classes that a line lies in."""
+    return frozenset(
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and node.lineno <= line <= (node.end_lineno or 0)
+    )
+
+
+def mentions(file: Path, names: frozenset[str]) -> bool:
+    """Whether one of these names stands in a file."""
+    return not names.isdisjoint(words(file))
+
+
+@cache
+def words(file: Path) -> frozenset[str]:
+    """Every name in a file."""
+    return frozenset(re.findall(r"\w+", file.read_text()))
 
 
 def own(path: str) -> str:
