@@ -40,6 +40,7 @@ HEAVY += " websockets.sync.client prometheus_client hypothesis.strategies matplo
 HANG_S = 60  # of processor beyond the budget: no test file takes as long
 STILL_S = 240  # on the wall for one test file, whose processor others may want
 CONTROL = 12  # of so many mutants one module is tried without its fault
+OPTIONS = ("-x", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")  # plugins are imported
 PASSED, NONE_COLLECTED = pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED
 COLUMNS = ("low", "high", "without a fault", "of them noticed")
 Fate = str  # "killed", "hung", "survived"
@@ -90,7 +91,7 @@ def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) 
         if time.process_time() > end:
             break
         signal.alarm(STILL_S)
-        if pytest.main(["-x", "-p", "no:cacheprovider", test]) not in (PASSED, NONE_COLLECTED):
+        if pytest.main([*OPTIONS, test]) not in (PASSED, NONE_COLLECTED):
             os._exit(1)
     os._exit(0)
 

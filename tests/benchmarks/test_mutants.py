@@ -1,0 +1,121 @@
+"""Faults that are written into sources: which ones, where, and which tests are asked about them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from benchmarks.mutants.make import mutants, sample
+from benchmarks.mutants.reach import answering, names_at
+
+SOURCE = '''"""Ä docstring with 3 and a < b."""
+
+from math import pi
+
+LIMIT: int = 4
+
+
+def größe(a: int, b: float = 0.5) -> bool:
+    """Not 1."""
+    if a < LIMIT and not b:
+        raise ValueError(f"{a + 1} is too small: 7")
+    a += 1
+    rest = "x" + str(a)
+    print(rest)
+    return True if a in (1,) else False
+'''
+
+
+def faults(source: str) -> set[tuple[str, str]]:
+    return {(one.before, one.after) for one in mutants("a.py", source)}
+
+
+def test_every_kind_of_fault_and_none_in_words() -> None:
+    assert faults(SOURCE) == {
+        ("4", "5"),
+        ("0.5", "1.0"),
+        ("a < LIMIT and not b", "(a < LIMIT or not b)"),
+        ("a < LIMIT", "(a <= LIMIT)"),
+        ("not b", "(b)"),
+        ("a += 1", "pass"),
+        ("1", "2"),
+        ("print(rest)", "pass"),
+        ("True if a in (1,) else False", "(False if a in (1,) else True)"),
+        ("True", "False"),
+        ("a in (1,)", "(a not in (1,))"),
+        ("False", "True"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a + b", "(a - b)"),
+        ("a // b", "(a * b)"),
+        ("a % b", "(a * b)"),
+        ("a << b", "(a >> b)"),
+        ("a & b", "(a | b)"),
+        ("a >= b", "(a > b)"),
+        ("a == b", "(a != b)"),
+        ("a is b", "(a is not b)"),
+        ("x.y = 0", "pass"),
+        ("x[0] = a", "pass"),
+    ],
+)
+def test_what_stands_in_the_place(before: str, after: str) -> None:
+    assert (before, after) in faults(before)
+
+
+def test_a_fault_changes_its_place_alone_and_compiles() -> None:
+    lines = SOURCE.splitlines()
+    for one in mutants("a.py", SOURCE):
+        changed = one.applied(SOURCE)
+        ast.parse(changed)
+        assert changed != SOURCE
+        assert one.before in lines[one.line - 1]
+        others = changed.splitlines()
+        assert [n for n in range(len(lines)) if lines[n] != others[n]] == [one.line - 1]
+
+
+def project(root: Path) -> None:
+    files = {
+        "encoders/__init__.py": "",
+        "encoders/near.py": "A = 1\n\n\ndef used() -> int:\n    return 2 + 3\n",
+        "encoders/user.py": "from encoders.near import used\n",
+        "tests/encoders/test_near.py": "import encoders.near  # " + "long " * 99,
+        "tests/encoders/test_user.py": "import encoders.user\n",
+        "tests/encoders/test_beside.py": "",
+        "tests/encoders/conftest.py": "from encoders.near import used\n",
+        "tests/service/test_far.py": "from encoders.near import A\n",
+        "tests/service/test_named.py": "from encoders.near import used  # " + "long " * 99,
+        "tests/service/test_other.py": "",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def test_samples_are_those_of_their_seed(tmp_path: Path) -> None:
+    project(tmp_path)
+    chosen = sample(tmp_path, "encoders", 3, 1)
+    assert chosen == sample(tmp_path, "encoders", 3, 1)
+    assert len({(one.begin, one.after) for one in chosen}) == 3
+    assert {one.package for one in chosen} == {"encoders"}
+    assert len(sample(tmp_path, "encoders", 99, 1)) == 4
+    assert len({tuple(sample(tmp_path, "encoders", 2, seed)) for seed in range(8)}) > 2
+
+
+def test_the_nearest_tests_are_asked_first(tmp_path: Path) -> None:
+    project(tmp_path)
+    named, far = "tests/service/test_named.py", "tests/service/test_far.py"
+    beside = ["tests/encoders/test_beside.py", "tests/encoders/test_user.py"]
+    own = "tests/encoders/test_near.py"
+    assert answering(tmp_path, "encoders/near.py", 5) == [own, named, far, *beside]
+    assert answering(tmp_path, "encoders/near.py", 1) == [own, far, named, *beside]
+
+
+def test_a_lines_names_are_those_around_it() -> None:
+    source = (
+        "class A:\n    x = 1\n\n    def f(self):\n        def g():\n            return 1\n        return g\n\n\ny = 2\n"
+    )
+    assert [names_at(source, line) for line in (2, 6, 7, 10)] == [{"A"}, {"A", "f", "g"}, {"A", "f"}, set()]
