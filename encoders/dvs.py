@@ -1,6 +1,6 @@
 """A window of events -> x_seq, whole or as a stream: the same bins however the stream is cut into packets."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,10 @@ from encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_
 from encoders.events import Events, SensorSize
 
 BINS_AT_ONCE = 256  # bounds the memory of one long packet
+Times = NDArray[np.int64]  # microseconds
+NO_TIMES: Times = np.empty(0, np.int64)
+Through = Callable[[Events], tuple[Events, Times]]
+"""Events of one sensor to those that are seen of them, on another, and the times of those that are missed."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class DvsEncoder:
 class Bin:
     """One closed bin: x uint8 [2, H, W] of the half-open [start_us, end_us).
 
-    `n_events` counts the events of the interval that fell on the network's field of view. `reset` says that time
-    jumped before this bin: membranes start anew.
+    `n_events` counts the events of the interval that fell on the network's field of view, `n_missed` those that a
+    window left out where much goes on. `reset` says that time jumped before this bin: membranes start anew.
     """
 
     x: NDArray[np.uint8]
@@ -47,6 +51,7 @@ class Bin:
     end_us: int
     n_events: int
     reset: bool
+    n_missed: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class OpenBin:
     n_open: int  # events in the open bin
     open: NDArray[np.uint8]  # [2, H, W]
     since: NDArray[np.uint16] | None = None  # [2, H, W]: bins since each cell's last event; None where bins stand alone
+    n_missed: int = 0  # in the open bin
 
 
 class StreamBinner:
@@ -84,12 +90,15 @@ class StreamBinner:
         self._last = 0  # time of the newest event
         self._reset = False  # the next bin to close is the first after a jump
         self._open = self._blank(1)[0]
-        self._n_open = 0
+        self._n_open = self._n_missed = 0
         self._since = None if shown == 1 else np.full(self._open.shape, shown, np.uint16)
 
-    def push(self, packet: Events) -> list[Bin]:
-        """Take events as they arrived; the bins they close."""
-        packet = self._on_sensor(packet)
+    def push(self, packet: Events, through: Through | None = None) -> list[Bin]:
+        """Take events as they arrived; the bins they close.
+
+        Seen `through` a window they are of another sensor: time goes by all of them, seen or not, and orders them.
+        """
+        packet = self._on_sensor(packet) if through is None else packet
         bins: list[Bin] = []
         times = np.ascontiguousarray(packet["t"])
         cuts = self._cuts(times) if len(times) else []
@@ -102,7 +111,7 @@ class StreamBinner:
                 self.n_backward += late
                 segment = segment.copy()
                 segment["t"] = ordered
-            self._add(segment, int(ordered[-1]), bins)
+            self._add(*((segment, NO_TIMES) if through is None else through(segment)), int(ordered[-1]), bins)
         return bins
 
     def look(self, t_us: int) -> list[Bin]:
@@ -135,13 +144,13 @@ class StreamBinner:
     def snapshot(self) -> OpenBin:
         """What is carried on, as a value."""
         since = None if self._since is None else self._since.copy()
-        return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy(), since)
+        return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy(), since, self._n_missed)
 
     def restore(self, carried: OpenBin) -> None:
         """Go on from a snapshot of a binner with the same encoder. Raises ValueError where no stream leads there."""
         self._check(carried)
         self._origin, self._last, self._reset = carried.origin, carried.last, carried.reset
-        self._n_open, self._open = carried.n_open, carried.open.copy()
+        self._n_open, self._open, self._n_missed = carried.n_open, carried.open.copy(), carried.n_missed
         self._since = None if carried.since is None else carried.since.copy()
 
     def _check(self, carried: OpenBin) -> None:
@@ -161,9 +170,11 @@ class StreamBinner:
             if int(carried.since.max(initial=0)) > self.shown:
                 raise ValueError("what the last bins held is older than what they show")
         if origin is None:
-            if n_open or not (carried.reset or last == 0):
+            if n_open or carried.n_missed or not (carried.reset or last == 0):
                 raise ValueError("there are events, but no open bin")
-        elif not origin - self.gap_us <= last < origin + self.encoder.bin_us or (n_open and last < origin):
+        elif not origin - self.gap_us <= last < origin + self.encoder.bin_us or (
+            (n_open or carried.n_missed) and last < origin
+        ):
             raise ValueError("the open bin is not that of the newest event")
 
     def _on_sensor(self, packet: Events) -> Events:
@@ -212,11 +223,11 @@ class StreamBinner:
 
     def _stop(self, bins: list[Bin]) -> None:
         """Close what is open and wait for an event to begin anew."""
-        if self._n_open:
+        if self._n_open or self._n_missed:
             self._close(bins)
         self._origin, self._reset = None, True
 
-    def _add(self, events: Events, last: int, bins: list[Bin]) -> None:
+    def _add(self, events: Events, missed: Times, last: int, bins: list[Bin]) -> None:
         """Bin events whose times never fall, none before the open bin; close all bins before that of `last`."""
         assert self._origin is not None
         self._last = max(self._last, last)
@@ -227,8 +238,10 @@ class StreamBinner:
             x[0] = self._open
             counts = add_counts(events, self._origin, encoder.bin_us, self._grid, encoder.mode, x)
             counts[0] += self._n_open
+            left = np.diff(np.searchsorted(missed, self._origin + encoder.bin_us * np.arange(n + 1)))
+            left[0] += self._n_missed
             for step in range(n):
-                self._open, self._n_open = x[step], int(counts[step])
+                self._open, self._n_open, self._n_missed = x[step], int(counts[step]), int(left[step])
                 if self._origin + encoder.bin_us > last:
                     return
                 self._close(bins)
@@ -250,9 +263,9 @@ class StreamBinner:
     def _close(self, bins: list[Bin]) -> None:
         assert self._origin is not None
         end = self._origin + self.encoder.bin_us
-        bins.append(Bin(self._seen(), self._origin, end, self._n_open, self._reset))
+        bins.append(Bin(self._seen(), self._origin, end, self._n_open, self._reset, self._n_missed))
         self._origin, self._reset = end, False
-        self._open, self._n_open = self._blank(1)[0], 0
+        self._open, self._n_open, self._n_missed = self._blank(1)[0], 0, 0
 
     def _seen(self) -> NDArray[np.uint8]:
         """What the bin that closes shows."""

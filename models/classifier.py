@@ -76,15 +76,9 @@ def rates_of(network: nn.Module, layers: int) -> Rates | Watch:
 def bins_of(events: np.ndarray, sight: Sight, binner: StreamBinner) -> list[Bin]:
     """The bins that a packet closes, through what the network is shown of it.
 
-    Behind a window time goes by every event, seen or not: a scene without a drawing is steps in which there is nothing.
+    Behind a window time goes by every event, seen or not: a scene without a drawing is steps in which nothing is seen.
     """
-    if not sight.windowed or not len(events):
-        return binner.push(sight(events))
-    bins: list[Bin] = []
-    passed = np.diff(events["t"])
-    for part in np.split(events, np.flatnonzero((passed > binner.gap_us) | (passed < -binner.back_us)) + 1):
-        bins += binner.look(int(part["t"][0])) + binner.push(sight(part)) + binner.look(int(part["t"].max()))
-    return bins
+    return binner.push(events, sight.look) if sight.windowed else binner.push(sight(events))
 
 
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
@@ -277,7 +271,7 @@ class Classifier:
         kind = CAMERA if sight.windowed else RECORDED
         for b in chain(bins, _flushed(binner)):
             closed = True
-            yield rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, kind))
+            yield rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, kind, b.n_missed))
         if not closed:
             yield Input(np.zeros(contract.shape, np.uint8), 0, contract.bin_us, 0, False)
 

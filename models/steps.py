@@ -23,6 +23,7 @@ class Input(NamedTuple):
     n_events: int
     reset: bool  # start from zero state
     kind: int = RECORDED  # of input, by which `known` is judged
+    n_missed: int = 0  # events where much goes on, and no drawing that a window could follow
 
 
 class Step(NamedTuple):
@@ -219,8 +220,8 @@ class Track:
         promise: Promise | None = None,
     ) -> None:
         self.labels, self.known = labels, known
-        self.readout = Readout(horizon)  # of logits, then rates and the count of active inputs where `known` is judged
-        self.width = len(labels) + (0 if known is None else known.width + 1)
+        self.readout = Readout(horizon)  # of logits; where `known` is judged of rates, active inputs, missed events too
+        self.width = len(labels) + (0 if known is None else known.width + 2)
         self.steady = replace(steady or Steady(), inertia=max(horizon, LEAST_INERTIA))
         self.promise, self.evidence = promise, Evidence()
         self.spikes = self.synops = 0
@@ -241,8 +242,8 @@ class Track:
             self.spikes, self.synops, self.evidence = 0, 0, Evidence()
         self.kind, values = inputs[-1].kind, outcome.logits
         if self.known is not None:
-            active = np.array([[np.count_nonzero(given.x)] for given in inputs], np.float32)
-            values = np.concatenate([values, outcome.rates, active], 1)
+            seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
+            values = np.concatenate([values, outcome.rates, seen], 1)
         self._take(values)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
@@ -270,7 +271,8 @@ class Track:
         assert mean is not None
         if self.known is None:
             return Judged(softmax(mean), 1.0, False)
-        return self.known.judge(mean, classes, min(self.readout.seen, self.readout.steps), self.kind)
+        steps = min(self.readout.seen, self.readout.steps)
+        return self.known.judge(mean[:-1], classes, steps, self.kind, float(mean[-1]))
 
     def answer(self, given: Input, outcome: Outcome) -> Answer:
         """The answer after the step that was absorbed last, `given` its input."""

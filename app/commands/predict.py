@@ -104,8 +104,10 @@ def _said(p: "Prediction", labels: tuple[str, ...], window: str) -> str:
     """The label and how sure it is; of what is no class of the model, the class that is nearest to it."""
     if p.label == labels[p.index]:
         return f"{p.label} ({max(p.probabilities):.1%})"
-    if p.label == "nothing":  # behind a window, whatever moves elsewhere
-        return "nothing (no drawing is in view)" if window == "drawing" else "nothing"
+    if window == "drawing" and (p.label == "nothing" or not p.n_events):  # no event of this step was looked at
+        return f"{p.label} (no drawing is in view)"
+    if p.label == "nothing":
+        return p.label
     return f"{p.label} (nearest: {labels[p.index]})"
 
 

@@ -2,13 +2,15 @@
 
 A drawing that moves a little fires along its strokes while the sheet around it is silent, so a picture of the latest
 events shows light strokes on an even dark ground, which `preprocess.drawing` finds like ink on paper. Events near the
-strokes are kept, in a window that is held (`gaze.window`), and brought to the small sensor's pixels.
+strokes are kept, in a window that is held (`gaze.window`), and brought to the small sensor's pixels. While there is no
+drawing, events of places where much goes on are missed: a scene that is no drawing is not an empty one.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.dvs import NO_TIMES, Times
 from encoders.events import Events, SensorSize, joined
 from encoders.gaze.window import Hold, Window
 from encoders.preprocess.drawing import Drawing, find_drawing
@@ -42,6 +44,8 @@ class ActivityWindow:
         self._cell = -(-max(sensor.width, sensor.height) // MAP_SIDE)
         self._shape = (-(-sensor.height // self._cell), -(-sensor.width // self._cell))
         self._map = np.zeros(self._shape, np.float32)  # events lately
+        self._full = FULL_HZ * (MEMORY_US / 1e6) * self._cell**2  # of a white cell
+        self._lively = np.zeros(self._shape, bool)  # cells bright enough for strokes, after the last look
         self._kept = np.zeros(self._shape, bool)  # cells near the strokes
         self._look: int | None = None  # number of the interval between two looks
 
@@ -51,11 +55,15 @@ class ActivityWindow:
         return self.fixed or self._hold.window
 
     def __call__(self, events: Events) -> Events:
+        return self.look(events)[0]
+
+    def look(self, events: Events) -> tuple[Events, Times]:
+        """What is seen of a packet, and the times of what is missed."""
         if self.fixed is not None or not len(events):
-            return self._seen(events)
+            return self._seen(events), NO_TIMES
         looks = events["t"] // LOOK_US
         cuts = np.flatnonzero(np.diff(looks)) + 1
-        parts = []
+        seen, missed = list[Events](), [NO_TIMES]
         for part in np.split(events, cuts):
             look = int(part["t"][0]) // LOOK_US
             if self._look is not None and look != self._look:
@@ -63,8 +71,10 @@ class ActivityWindow:
             self._look = look
             cells = part["y"].astype(np.intp) // self._cell * self._shape[1] + part["x"] // self._cell
             self._map += np.bincount(cells, minlength=self._map.size).reshape(self._shape).astype(np.float32)
-            parts.append(self._seen(part))
-        return joined(parts)
+            seen.append(self._seen(part))
+            if self.window is None:
+                missed.append(part["t"][self._lively.ravel()[cells]])
+        return joined(seen), np.concatenate(missed)
 
     def _find(self, look: int, now: int) -> None:
         """Look for the drawing at the end of an interval; then forget for the time that has passed."""
@@ -79,6 +89,7 @@ class ActivityWindow:
         self._hold.see(None, now * LOOK_US)
         passed = max(1, now - look) * LOOK_US
         self._map *= np.float32(np.exp(-passed / MEMORY_US))
+        self._lively = self._map > LEVELS[0] * self._full
 
     def _sure(self, found: Drawing) -> bool:
         """Whether what is not looked at yet is a drawing: it looks like one, and in the same form for some looks."""
@@ -96,8 +107,7 @@ class ActivityWindow:
 
     def _found(self) -> Drawing | None:
         """The drawing in the picture of the latest events, in the sensor's pixels."""
-        full = FULL_HZ * (MEMORY_US / 1e6) * self._cell**2
-        picture = (self._map * (255 / full)).clip(0, 255).astype(np.uint8)
+        picture = (self._map * (255 / self._full)).clip(0, 255).astype(np.uint8)
         picture = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
         drawing = find_drawing(np.asarray(255 - picture, np.uint8), LEVELS)
         return drawing and drawing.scaled(self._cell)

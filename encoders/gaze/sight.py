@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from encoders.dvs import NO_TIMES, Times
 from encoders.events import Events, SensorSize
 from encoders.gaze.activity import ActivityWindow
 from encoders.gaze.window import Window
@@ -64,9 +65,13 @@ class Sight:
         return kept, came - kept
 
     def __call__(self, events: Events) -> Events:
+        return self.look(events)[0]
+
+    def look(self, events: Events) -> tuple[Events, Times]:
+        """What is seen of a packet, and the times of what the window misses where much goes on."""
         if self.plain:
             self.n_events, self.n_kept = self.n_events + len(events), self.n_kept + len(events)
-            return events
+            return events, NO_TIMES
         x, y = events["x"], events["y"]
         inside = (x >= 0) & (x < self.sensor.width) & (y >= 0) & (y < self.sensor.height)
         if not inside.all():
@@ -78,5 +83,6 @@ class Sight:
         if self._filter is not None:
             events = self._filter(events)
         self.n_kept += len(events)
-        reduce = self._window or self.pool
-        return reduce(events) if reduce is not None else events
+        if self._window is not None:
+            return self._window.look(events)
+        return events if self.pool is None else self.pool(events), NO_TIMES

@@ -159,14 +159,15 @@ class Known:
         """Active inputs a step, float64 [T]; fewer are nothing."""
         return self.kinds[0].lines.active
 
-    def judge(self, mean: Floats, classes: int, steps: int, kind: int = RECORDED) -> Judged:
+    def judge(self, mean: Floats, classes: int, steps: int, kind: int = RECORDED, missed: float = 0.0) -> Judged:
         """A window of `steps` steps of one kind of input, or of the last kind that is known: the means a step of its
-        logits [classes], its rates [R] and, at the end, its count of active inputs, one after another.
+        logits [classes], its rates [R] and, at the end, its count of active inputs, one after another. With too few of
+        these it is nothing, unless the network was not shown as many `missed` events a step: then it is unknown.
         """
         whiten, placed, rows = self._loops[min(kind, len(self._loops) - 1)]
         line, probabilities = rows[min(steps, self.longest) - 1], np.empty(classes)
         known = loops().judge(mean, classes, whiten, placed, line, SLOPE, probabilities)
-        return Judged(probabilities, max(known, 0.0), known < 0)
+        return Judged(probabilities, max(known, 0.0), known < 0 and missed < line[-1])
 
     def state(self) -> dict[str, NDArray]:
         """Everything as arrays, float32, a kind a row: what a checkpoint holds."""

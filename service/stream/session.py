@@ -156,7 +156,7 @@ class Session:
 
     def _inputs(self, bins: list[Bin]) -> list[Input]:
         kind = WEBCAM if self._eyed else CAMERA if self.sight is not None and self.sight.windowed else RECORDED
-        inputs = [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, kind)) for b in bins]
+        inputs = [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, kind, b.n_missed)) for b in bins]
         if inputs and self._reset:
             inputs[0] = inputs[0]._replace(reset=True)
             self._reset = False

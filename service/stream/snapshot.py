@@ -22,7 +22,7 @@ from models.steps import OTHER, Readout
 from service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 6
+FORMAT = 7
 TENSORS = frozenset({"readout", "steady", "evidence", "open", "since", "pool", "strangest"})  # beside the membranes
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
@@ -71,7 +71,8 @@ def pack(session: Session, state: State, key: bytes) -> bytes:
         tensors["open"] = torch.from_numpy(bins.open.copy())
         if bins.since is not None:
             tensors["since"] = torch.from_numpy(bins.since.copy())
-        values["binner"] = {"origin": bins.origin, "last": bins.last, "reset": bins.reset, "n_open": bins.n_open}
+        counts = {"n_open": bins.n_open, "n_missed": bins.n_missed}
+        values["binner"] = {"origin": bins.origin, "last": bins.last, "reset": bins.reset, **counts}
     if session.sight is not None and session.sight.pool is not None:
         tensors["pool"] = torch.from_numpy(session.sight.pool.level.copy())
     tensors["values"] = torch.from_numpy(np.frombuffer(json.dumps(values).encode(), np.uint8).copy())
@@ -126,7 +127,8 @@ def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, 
         if type(kept["reset"]) is not bool:
             raise ValueError
         opened, since = tensors["open"].numpy(), tensors["since"].numpy() if "since" in tensors else None
-        carried = OpenBin(origin, whole(kept["last"]), kept["reset"], whole(kept["n_open"]), opened, since)
+        counts = whole(kept["n_open"]), opened, since, whole(kept["n_missed"])
+        carried = OpenBin(origin, whole(kept["last"]), kept["reset"], *counts)
         session.binner.restore(carried)
     if session.sight is not None and session.sight.pool is not None:
         session.sight.pool.restore(tensors["pool"].numpy())

@@ -25,6 +25,7 @@ def same(first: list[Bin], second: list[Bin]) -> bool:
     return len(first) == len(second) and all(
         np.array_equal(a.x, b.x)
         and (a.start_us, a.end_us, a.n_events, a.reset) == (b.start_us, b.end_us, b.n_events, b.reset)
+        and a.n_missed == b.n_missed
         for a, b in zip(first, second)
     )
 
@@ -145,6 +146,29 @@ def test_a_source_that_is_looked_at_goes_on_without_events() -> None:
     assert binner.look(9_001_000)[0].reset
 
 
+def left_half(events: Events) -> tuple[Events, np.ndarray]:
+    """What a window on the left half of a sensor of twice the width sees, and the times of what is right of it."""
+    left = events["x"] < SENSOR.width
+    return events[left], events["t"][~left]
+
+
+@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 400), max_size=12))
+def test_through_a_window_time_goes_by_all_events_in_order_however_they_are_cut(seed: int, cuts: list[int]) -> None:
+    events = random_events(400, 60_000, seed)
+    events["t"] += np.random.default_rng(seed).integers(-1_000, 1_000, 400)  # a little out of order
+    unseen = (events["t"] > 15_000) & (events["t"] < 50_000)  # longer than a gap
+    events["x"][unseen] = SENSOR.width
+    whole, cut = (StreamBinner(ENCODER, gap_us=20_000, back_us=3_000) for _ in range(2))
+    bins = whole.push(events, left_half) + whole.flush()
+    again = [b for part in np.split(events, sorted(cuts)) for b in cut.push(part, left_half)] + cut.flush()
+    assert same(bins, again)
+    assert not any(b.reset for b in bins), "nothing was silent"
+    assert sum(b.n_events for b in bins) == np.count_nonzero(~unseen)
+    assert sum(b.n_missed for b in bins) == np.count_nonzero(unseen)
+    assert all(b.n_missed == 0 for b in bins if b.end_us <= 14_000 or b.start_us >= 52_000)
+    assert len(bins) == (bins[-1].end_us - bins[0].start_us) // 1000
+
+
 def test_a_clock_restart_resets_and_loses_nothing() -> None:
     early, late = random_events(100, 3000, 3), random_events(100, 3000, 4)
     late["t"] += 10_000_000
@@ -206,6 +230,7 @@ def test_only_states_of_a_stream_are_restored() -> None:
         {"last": kept.origin + 1000},
         {"n_open": 0},
         {"open": kept.open[:1]},
+        {"origin": None, "n_open": 0, "open": np.zeros_like(kept.open), "reset": True, "n_missed": 1},
     ):
         with pytest.raises(ValueError, match="open bin"):
             StreamBinner(ENCODER, gap_us=20_000).restore(replace(kept, **change))

@@ -100,11 +100,14 @@ def test_what_is_read_out_is_as_wide_as_what_is_taken() -> None:
     track.absorb([given], Outcome(logits, [4], 5, NONE, 0.1, rates=rates))
     assert track.readout.mean is not None
     assert track.readout.mean.shape == (track.width,)
-    assert track.readout.mean[-1] == np.prod(CARD.contract.shape), "the active inputs come last"
+    everything = np.prod(CARD.contract.shape)
+    assert track.readout.mean[-2:].tolist() == [everything, 0], "active inputs and missed events come last"
     assert track.logits is not None
     assert track.logits.tolist() == [0, 1, 2]
     assert (track.spikes, track.synops) == (4, 5)
     track.absorb([given._replace(reset=True)], Outcome(logits, [1], 2, NONE, 0.1, rates=rates))
     assert (track.spikes, track.synops, track.readout.seen) == (1, 2, 1)
+    track.absorb([given._replace(n_missed=30)], Outcome(logits, [1], 2, NONE, 0.1, rates=rates))
+    assert track.readout.mean[-2:].tolist() == [everything, 15]
     with pytest.raises(SessionError, match="too large"):
         track.absorb([given], Outcome(logits, [1], 2, NONE, 0.1, finite=False, rates=rates))

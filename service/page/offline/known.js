@@ -11,7 +11,7 @@ export function softmax(logits, temperature = 1) {
 }
 
 export class Known {
-  /** facts: "known" of model.json. Nothing here follows a drawing, so all input is of the first kind. */
+  /** facts: "known" of model.json. Nothing here follows a drawing: all input is of the first kind, and no event missed. */
   constructor({ kinds: [{ whiten, centres, lines }], slope }) {
     Object.assign(this, { whiten, lines, slope });
     this.placed = centres.map((centre) => this.place(centre));

@@ -126,6 +126,9 @@ def test_words_for_an_answer() -> None:
     assert _said(replace(P, label="unknown"), labels, "") == "unknown (nearest: b)"
     assert _said(replace(P, label="nothing"), labels, "") == "nothing"
     assert _said(replace(P, label="nothing"), labels, "drawing") == "nothing (no drawing is in view)"
+    assert _said(replace(P, label="unknown"), labels, "drawing") == "unknown (nearest: b)"
+    busy = replace(P, label="unknown", n_events=0)
+    assert _said(busy, labels, "drawing") == "unknown (no drawing is in view)", "though much moves"
     assert _cost(P, "direct") == "120 spikes in it"
     assert _cost(P, "ann") == "3.00 M multiply-adds in it, no spikes"
     classifier = promising()

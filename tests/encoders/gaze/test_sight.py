@@ -130,6 +130,28 @@ def test_what_loses_its_form_is_forgotten_and_what_is_still_is_held() -> None:
     assert still.window is not None
 
 
+def test_what_moves_without_a_drawing_is_missed_and_noise_is_not() -> None:
+    events = moving([strokes(seed) for seed in range(5, 11)])  # no form stays
+    noise = with_noise(events[[0, -1]], CAMERA, 2.0, random=np.random.default_rng(0))
+    sights = [Sight(CAMERA, SMALL, 2_000, follow=True) for _ in range(3)]
+    (_, whole), (_, none) = (sight.look(given) for sight, given in zip(sights, (events, noise)))
+    parts = [sights[2].look(part)[1] for part in np.array_split(events, 23)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    assert len(whole) > 0.5 * sights[0].n_kept
+    assert not len(none)
+
+
+def test_nothing_is_missed_beside_a_drawing_that_is_looked_at() -> None:
+    sight, missed = Sight(CAMERA, SMALL, 2_000, follow=True), 0
+    for part in np.array_split(moving([strokes(4)] * 12), 60):
+        before, (_, times) = sight.window, sight.look(part)
+        missed += len(times)
+        assert before is None or sight.window is None or not len(times)
+    assert missed > 0, "before it was found"
+    fixed = Sight(CAMERA, SMALL, fixed=Window(0, 0, 34))
+    assert not len(fixed.look(recorded(1))[1]), "the user does not want to see it"
+
+
 def test_a_window_of_the_users_stays_and_scales() -> None:
     events = recorded(1)
     sight = Sight(CAMERA, SMALL, fixed=Window(100, 60, 68))

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from encoders.emulator.pixels import Emulator
 from encoders.events import SensorSize, empty_events, make_events
-from models.classifier import Classifier, Stepper
+from encoders.gaze.window import Window
+from models.classifier import Classifier, Stepper, sight_for
+from models.known import NOTHING, UNKNOWN
 from models.neurons.state import State
 from models.shipped import find
 from models.steps import Answer, Input, SessionError
@@ -64,6 +66,19 @@ def test_behind_a_window_time_goes_by_what_came_however_it_is_cut(pieces: int) -
     assert sum(given.reset for given in whole) == 2
 
 
+def test_behind_a_window_a_pause_in_which_nothing_is_seen_is_steps_of_nothing() -> None:
+    sensor, window = SensorSize(96, 80), Window(0, 0, 40)
+    events = some_events(600, size=(96, 80), span_us=5_000_000)
+    hidden = (events["t"] > 1_000_000) & (events["t"] < 4_000_000)
+    events["x"][hidden] = 90
+    whole = CLASSIFIER.event_inputs(events, sensor, sight_for(EVENT_CONTRACT, sensor, fixed=window))
+    session = Session(CLASSIFIER, sensor, fixed=window)
+    inputs = [given for part in np.array_split(events, 50) for given in session.push(part)] + session.flush()
+    assert [tuple(given)[1:] for given in whole] == [tuple(given)[1:] for given in inputs]
+    assert len(whole) >= 4_900_000 // EVENT_CONTRACT.bin_us
+    assert not any(given.reset for given in whole), "this model does not rest"
+
+
 @pytest.mark.parametrize("seen_as", ["frames", "events"])
 def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None:
     classifier, random = Classifier.load(find("nmnist")), np.random.default_rng(0)
@@ -81,6 +96,19 @@ def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None
             assert len(said) > 35
             assert set(said) == {"nothing"}
     assert said[-1] == "3"
+
+
+def test_a_busy_scene_without_a_drawing_is_unknown_and_faint_noise_is_nothing() -> None:
+    classifier, random, sensor = Classifier.load(find("nmnist")), np.random.default_rng(1), SensorSize(320, 240)
+    t = np.sort(random.integers(0, 600_000, 40_000))
+    x, y = random.integers(0, 320, len(t)), random.integers(0, 240, len(t))
+    fence = make_events(t, 100 + (x // 20 * 6 + t // 4_000) % 96, 80 + y // 6, t % 2)  # sixteen bars that pass by
+    noise = make_events(t, x, y, t % 2)
+    for events, label in ((fence, UNKNOWN), (noise, NOTHING)):
+        alone = Alone(Session(classifier, sensor))
+        said = [answer.prediction for answer in alone.step(alone.session.push(events))]
+        assert [one.label for one in said[8:]] == [label] * len(said[8:])
+        assert len(said) > 15
 
 
 def test_a_long_silence_is_a_gap_that_resets() -> None:

@@ -91,6 +91,8 @@ def test_only_this_keys_snapshots_are_read(data: bytes) -> None:
         lambda s: s.bins.update(n_open=0),
         lambda s: s.bins.update(n_open=1),
         lambda s: s.bins.update(n_open=-1),
+        lambda s: s.bins.update(n_missed=-1),
+        lambda s: s.bins.pop("n_missed"),
         lambda s: s.bins.update(last=True),
         lambda s: s.bins.update(reset=1),
         lambda s: s.tensors.update(open=np.zeros_like(s.tensors["open"])),
