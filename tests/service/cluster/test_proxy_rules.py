@@ -30,7 +30,7 @@ class Scripted(Proxy):
 
         super().__init__(Settings(deadline_s=deadline_s, max_sequences=max_sequences), "", Replicas(known))
 
-    async def once(self, replica: Replica, method: str, path: str, *_: object) -> Answer:
+    async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:  # noqa: ARG002
         self.asked.append(replica.identity)
         self.paths.append((method, path))
         lines = self.script[replica.identity]
