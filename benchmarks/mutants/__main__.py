@@ -169,17 +169,15 @@ def main() -> None:
     parser.add_argument("--packages", nargs="+", choices=PACKAGES, default=PACKAGES)
     report.option(parser)
     args = parser.parse_args()
-    results: dict[str, tuple[list[Fate], list[Fate]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
-        for package in sorted(args.packages, key=PACKAGES.index):
+        for package in args.packages:
             warm(BELOW.get(package, ("encoders", "models")))
             chosen = sample(copy, package, args.count, args.seed)
             found = list(fates(copy, chosen, args.budget_s))
-            results[package] = found, list(fates(copy, [unharmed(one) for one in chosen[::CONTROL]], args.budget_s))
-    for package, (found, controls) in results.items():
-        summary(package, args.seed, found, controls)
-    report.write("mutants", args.json)
+            controls = list(fates(copy, [unharmed(one) for one in chosen[::CONTROL]], args.budget_s))
+            summary(package, args.seed, found, controls)
+            report.write("mutants", args.json)  # each by itself: a run may be broken off
 
 
 if __name__ == "__main__":
