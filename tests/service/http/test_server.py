@@ -3,9 +3,13 @@
 import asyncio
 import signal
 import socket
+from typing import Any
+
+import pytest
 
 from service.api import create_app
-from service.http.server import server
+from service.http import server as module
+from service.http.server import Server, serve, server
 from service.settings import Settings
 from tests.support.models import tiny
 from tests.support.serving.http import get, status_of
@@ -38,3 +42,60 @@ def test_requests_that_arrive_as_the_port_closes_are_answered() -> None:
             return [rest[rest.index(b"HTTP/1.1") :], waiting.recv(65536)]
 
     assert [status_of(answer) for answer in asyncio.run(ended())] == [503, 503]
+
+
+def made(grace_s: float = 0.5, **changes: float) -> tuple[Server, Any]:
+    """A server that does not run, and its runtime."""
+    settings = Settings(grace_s=grace_s, **changes)  # type: ignore[arg-type]
+    app = create_app(settings, (tiny(),))
+    return server(app, settings), app.state.runtime
+
+
+def test_a_balancers_signal_is_a_moment_of_503_and_a_second_one_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [50.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    served, runtime = made()
+    assert not asyncio.run(served.on_tick(1))
+    served.handle_exit(signal.SIGTERM, None)
+    assert (runtime.draining, served.should_exit) == (True, False)
+    assert not asyncio.run(served.on_tick(1))
+    now[0] += 0.4
+    assert not asyncio.run(served.on_tick(1))
+    now[0] += 0.1
+    assert asyncio.run(served.on_tick(1))
+    served.handle_exit(signal.SIGTERM, None)
+    assert served.should_exit
+    assert served._captured_signals == []
+
+
+@pytest.mark.parametrize(("number", "grace_s"), [(signal.SIGINT, 0.5), (signal.SIGTERM, 0.0)])
+def test_ctrl_c_and_a_service_without_grace_end_at_once(number: int, grace_s: float) -> None:
+    served, runtime = made(grace_s)
+    served.handle_exit(number, None)
+    assert (runtime.draining, served.should_exit) == (True, True)
+    assert asyncio.run(served.on_tick(1))
+
+
+def test_how_long_connections_live() -> None:
+    served, _ = made(drain_s=0.3)
+    config = served.config
+    assert config.timeout_graceful_shutdown == 1
+    assert made(drain_s=7.9)[0].config.timeout_graceful_shutdown == 7
+    assert (config.ws_ping_interval, config.ws_ping_timeout, config.timeout_keep_alive) == (20, 20, 30)
+    assert (config.ws_max_size, config.ws_per_message_deflate) == (Settings().max_message, False)
+    assert (config.access_log, config.server_header, config.proxy_headers) == (False, False, False)
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_service_that_never_began_ends_with_1(started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[object] = []
+
+    def run(self: Server, sockets: list[socket.socket]) -> None:
+        self.started = started
+        ran.append(sockets)
+
+    monkeypatch.setattr(Server, "run", run)
+    settings = Settings()
+    with socket.socket() as listening:
+        assert serve(create_app(settings, (tiny(),)), listening, settings, None, None, "") == (0 if started else 1)
+        assert ran == [[listening]]
