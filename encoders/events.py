@@ -140,16 +140,16 @@ class Sanitiser:
     def _put_in_order(self, events: Events, n_backward: int) -> Events:
         t = np.clip(events["t"], -FAR_US, FAR_US)
         restarts = _restarts(t, None if self._last is None else self._high, self.sort_within_us)
-        starts = restarts if restarts[:1] == [0] else [0, *restarts]
+        starts, anew = restarts if restarts[:1] == [0] else [0, *restarts], frozenset(restarts)  # of noise, thousands
         out = events.copy()
         out["t"] = t
         for begin, end in zip(starts, [*starts[1:], len(t)]):
             segment = out[begin:end][np.argsort(t[begin:end], kind="stable")]
             lowest, highest = int(segment["t"][0]), int(segment["t"][-1])
-            if begin in restarts and not self.keep_restarts:
+            if begin in anew and not self.keep_restarts:
                 self._shift = self._newest - lowest
             segment["t"] = np.minimum(segment["t"] + self._shift, 4 * FAR_US)
-            if begin not in restarts and self._last is not None:
+            if begin not in anew and self._last is not None:
                 segment["t"] = np.maximum(segment["t"], self._newest)
                 highest = max(highest, self._high)
             self._high, self._newest, self._last = highest, int(segment["t"][-1]), int(t[end - 1])

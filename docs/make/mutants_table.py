@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = "| package | mutants | noticed | of them hung | rate, 95 % interval |\n|---|---|---|---|---|\n"
+HEAD = "| package | seed | mutants | noticed | of them hung | rate, 95 % interval | noticed without a fault | |\n"
+HEAD += "|---|---|---|---|---|---|---|---|\n"
 
 
 def page() -> str:
@@ -17,12 +18,13 @@ def page() -> str:
 
 
 def rows() -> Iterator[str]:
-    """A line each package, and where it was measured."""
+    """A line each sample of a package, and where it was measured."""
     for path in sorted((ROOT / "benchmarks" / "results").glob("mutants-*.json")):
         found = json.loads(path.read_text())
         for table in found["tables"]:
-            for package, count, noticed, hung, low, high in table["rows"]:
+            seed = table["title"].rpartition(" ")[2]
+            for package, count, noticed, hung, low, high, controls, false in table["rows"]:
                 rate = f"{noticed / count:.0%} ({low:.0%} to {high:.0%})"
-                yield f"| {package} | {count} | {noticed} | {hung} | {rate} |"
-            command = table["command"].replace(".__main__", "")
-            yield f"| `{command}` | | | | {found['processor']}, load {table['load']} |"
+                where = f"{found['processor']}, load {table['load']}"
+                cells = (package, seed, count, noticed, hung, rate, f"{false} of {controls}", where)
+                yield f"| {' | '.join(map(str, cells))} |"

@@ -136,16 +136,17 @@ def read_recording(path: Path | str) -> Recording:
     """All events of one file. Raises RecordingError: missing, empty, of no known kind, or without a single event."""
     path = Path(path)
     name, opened = _open(path)
-    with _faults_named(path):
+    with _faults_named(path):  # also where there is no room for all of it
         parts = [part for part in opened.chunks if len(part)]
+        events = joined(parts) if parts else empty_events()
+        size = opened.size or _smallest_sensor(events, name)
     if not parts:
         raise RecordingError(f"there are no events in {path}")
-    events = joined(parts)
-    size = opened.size or _smallest_sensor(events, name)
     if size is None:
         raise RecordingError(f"no event of {path} lies on a sensor of any size")
     sanitiser = Sanitiser(size)
-    kept = sanitiser.push(events)
+    with _faults_named(path):
+        kept = sanitiser.push(events)
     if not len(kept):
         raise RecordingError(f"no event of {path} lies on its {size} sensor")
     return Recording(kept, size, name, (*opened.notes, *_remarks(sanitiser.counters, size)))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoders import events as module
 from encoders.events import (
     EVENTS,
     Counters,
@@ -116,3 +117,18 @@ def test_joined_pieces_are_one_array_also_where_a_piece_is_a_view() -> None:
     pieces = [events[:2], events[2:2], events[2:8:2], events[8:]]
     assert np.array_equal(joined(pieces), np.concatenate(pieces))
     assert joined([events]) is events
+
+
+def test_thousands_of_restarts_are_not_searched_through_for_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random bytes as a recording: a clock that restarts at every tenth event."""
+
+    class Walked(list[int]):
+        def __contains__(self, _: object) -> bool:
+            raise AssertionError("searched")
+
+    found = module._restarts
+    monkeypatch.setattr(module, "_restarts", lambda *given: Walked(found(*given)))
+    t = np.tile(np.arange(10) * 1_000_000, 300)
+    kept, counters = sanitise(make_events(t, 0 * t, 0 * t, 0 * t), SENSOR)
+    assert (counters.n_backward, counters.n_restarts) == (299, 299)
+    assert np.array_equal(kept["t"], np.concatenate([9_000_000 * n + np.arange(10) * 1_000_000 for n in range(300)]))

@@ -3,12 +3,14 @@
 import struct
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 
 from encoders.events import SensorSize, make_events
+from encoders.recordings import files
 from encoders.recordings.files import Recording
 from service.upload import decode as module
 from service.upload.decode import (
@@ -192,3 +194,15 @@ def test_a_corner_of_a_large_sensor_is_told(x: int, y: int, told: bool) -> None:
     assert small_on_large(replace(recording, format="aedat3")) == ()
     if told:
         assert f"within {x + 1}x{y + 1} of a sensor of 128x128" in small_on_large(recording)[0]
+
+
+@pytest.mark.attack("recordings", "vectors that unpack to more events than a process has memory for", "413")
+@pytest.mark.parametrize("where", ["joined", "Sanitiser"])
+def test_what_does_not_fit_into_memory_is_too_large(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(files, where, full if where == "joined" else lambda _: SimpleNamespace(push=full))
+    with pytest.raises(DecodeError, match="more memory than an upload may take") as caught:
+        module.decode(b"t,x,y,p\n1,2,3,1\n", "")
+    assert caught.value.status == 413
