@@ -1,6 +1,7 @@
 """Calls in processes of their own: results and errors come back, and whatever a call does ends with it."""
 
 import asyncio
+import mmap
 import os
 import pickle
 import select
@@ -18,7 +19,7 @@ import pytest
 from encoders.events import EVENTS, SensorSize
 from encoders.sample import Sample
 from service.protocol_v2.tensors import InferRequest, Wish
-from service.scheduler.processes import CALLS, Killed, Processes, unpacked
+from service.scheduler.processes import CALLS, MEMORY, Killed, Processes, unpacked
 from service.upload.decode import DecodeError
 from tests.support.processes import endless
 
@@ -36,6 +37,12 @@ def failing() -> None:
 
 def greedy() -> int:
     return len(bytearray(2**40))
+
+
+def mapped(size: int) -> int:
+    """Address space alone: no page is touched."""
+    with mmap.mmap(-1, size) as memory:
+        return len(memory)
 
 
 def ended() -> None:
@@ -199,6 +206,9 @@ def test_what_has_expired_in_the_queue_is_not_begun(folder: Path) -> None:
 
 def test_memory_is_limited() -> None:
     async def work(processes: Processes) -> None:
+        assert await processes.run(mapped, MEMORY // 2, deadline=within(PATIENCE_S)) == MEMORY // 2
+        with pytest.raises(OSError, match="allocate"):
+            await processes.run(mapped, MEMORY + 1, deadline=within(PATIENCE_S))
         with pytest.raises(MemoryError):
             await processes.run(greedy, deadline=within(PATIENCE_S))
 

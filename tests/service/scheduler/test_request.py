@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from models.classifier import Classifier
-from models.steps import Input
+from models.steps import Input, Outcome
 from service.http.errors import Expired, Overloaded
 from service.http.metrics import Metrics
 from service.http.shares import Shares
+from service.scheduler import request as module
 from service.scheduler.registry import Model
-from service.scheduler.request import Result, SequenceError, Sequences, run
+from service.scheduler.request import RequestReceiver, Result, SequenceError, Sequences, run
 from service.scheduler.threads import Mailbox
 from service.settings import Settings
 from tests.support.models import promising, tiny
@@ -61,6 +62,27 @@ def test_counts_are_those_of_all_steps() -> None:
         assert result.logits == pytest.approx(window, abs=1e-4)
         assert result.queue_ms >= 0
         assert result.infer_ms > 0
+
+
+def test_times_are_from_the_first_steps_begin_to_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    made = Outcome(np.ones((1, 3), np.float32), [1], 2, np.zeros(8, np.uint8), 40.0, tick=7)
+
+    async def asked() -> Result:
+        mailbox = Mailbox()
+        mailbox.attach(asyncio.get_running_loop())
+        receiver = RequestReceiver(tiny().track(), mailbox, every=False)
+        receiver.begin(2)
+        for later, queue_ms in ((0.25, 3.0), (0.5, 9.0)):
+            now[0] += later
+            receiver.outcome([inputs(1)[0]], made, queue_ms)
+        mailbox.flush()
+        return await receiver.future
+
+    result = asyncio.run(asked())
+    assert (result.made_s, result.queue_ms, result.tick) == (100.0, 3.0, 7)
+    assert result.infer_ms == pytest.approx(540.0)
 
 
 def test_stopping_at_the_first_step_that_is_surer() -> None:

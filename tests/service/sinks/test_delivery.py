@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.sinks.delivery import MOST_UNKEPT, Deliveries, Delivery, open_delivery
+from service.sinks.delivery import BACK_OFF_S, LAST_S, MOST_UNKEPT, PIECE, Deliveries, Delivery, open_delivery
 from service.sinks.disk_queue import FOLDER, DiskQueue, queue_path
 from service.sinks.messages import Message, SinkError
 from service.sinks.webhook import SECRET, Webhook
@@ -162,3 +162,8 @@ def test_two_processes_do_not_share_a_queue(receiver: Receiver) -> None:
     with pytest.raises(SinkError, match=r"another Spikesight sends from the queue .* SPIKESIGHT_QUEUES"):
         open_delivery(receiver.url)
     delivery.close()
+
+
+def test_how_patient_a_delivery_is() -> None:
+    assert BACK_OFF_S == (0.5, 1, 2, 4, 8, 16, 32, 60), "seconds between tries"
+    assert (MOST_UNKEPT, PIECE, LAST_S) == (10_000, 100, 5), "records in memory, messages at once, seconds at the end"
