@@ -206,7 +206,7 @@ def test_what_has_expired_in_the_queue_is_not_begun(folder: Path) -> None:
 
 def test_memory_is_limited() -> None:
     async def work(processes: Processes) -> None:
-        assert await processes.run(mapped, MEMORY // 2, deadline=within(PATIENCE_S)) == MEMORY // 2
+        assert await processes.run(mapped, MEMORY - 2**27, deadline=within(PATIENCE_S)) == MEMORY - 2**27
         with pytest.raises(OSError, match="allocate"):
             await processes.run(mapped, MEMORY + 1, deadline=within(PATIENCE_S))
         with pytest.raises(MemoryError):

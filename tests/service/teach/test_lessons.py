@@ -27,7 +27,9 @@ def test_an_unused_lesson_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         idle.used = followed.used = 0.0
         now[0] = 59
         assert lessons.get(idle.id) is idle
-        now[0] = 59 + 61
+        now[0] = 59 + 60
+        assert lessons.get(idle.id) is idle, "it was asked for a minute ago"
+        now[0] = 59 + 60 + 61
         assert lessons.get(followed.id) is followed
         with pytest.raises(ServiceError, match="no lesson of that id"):
             lessons.get(idle.id)

@@ -11,9 +11,11 @@ from fastapi.testclient import TestClient
 
 from encoders.events import SensorSize, make_events
 from encoders.image import IMAGE_ENCODERS
+from encoders.sample import Sample
 from service import samples
 from service.api import create_app
-from service.upload.encode import MAX_STEPS, SIDE, exposure, small
+from service.upload.encode import MAX_STEPS, SIDE, encoded, exposure, small
+from service.upload.load import UploadError
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.http import post, status_of, talk
@@ -151,3 +153,24 @@ def test_two_services_of_one_process_work_at_once() -> None:
         ask = post("/v1/encode", picture(), "Content-Type: image/png")
         answers = list(clients.map(lambda port: talk(port, ask, wait_s=60), [first, second] * 8))
     assert [status_of(answer) for answer in answers] == [200] * 16
+
+
+@pytest.mark.parametrize(("bins", "shown"), [(300, True), (301, False)])
+def test_recordings_are_shown_up_to_300_steps(bins: int, shown: bool) -> None:
+    last = (bins - 1) * EVENT_CONTRACT.bin_us
+    events, size = make_events([0, last], [3, 4], [5, 6], [1, 1]), SensorSize(24, 32)
+    for begin in range(0, last, 500_000):  # no silence long enough for a reset
+        events = np.concatenate([events, make_events([begin], [3], [5], [1])])
+    sample = Sample(events=np.sort(events, order="t"), size=size)
+    if shown:
+        assert len(encoded(tiny(), sample, "dvs", 9).frames) == bins
+    else:
+        with pytest.raises(UploadError, match="301 steps; this service takes at most 300"):
+            encoded(tiny(), sample, "dvs", 9)
+
+
+def test_an_image_models_user_sees_saccades_of_300_ms() -> None:
+    made = encoded(tiny(IMAGE_CONTRACT), Sample(pixels=np.eye(28, dtype=np.uint8) * 255), "dvs", 9)
+    assert made.frames.shape == (30, 2, SIDE, SIDE) == (30, 2, 64, 64)
+    assert made.inputs == []
+    assert "reads images in the code direct" in (made.note or "")
