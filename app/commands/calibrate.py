@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     save(args.to or folder, network, replace(card, conformal=committed(network, card, data)))
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "
-        f"temperature {measured['temperature']}, expected calibration error "
+        f"temperatures {measured['temperatures']}, expected calibration error "
         f"{measured['calibration_error_before']} -> {measured['calibration_error']}"
     )
     return 0

@@ -18,7 +18,7 @@ from models.known import KEPT
 from models.steps import Input, Prediction
 from training.data.images import DEBIAN_FASHION, read_idx
 from training.data.recordings import list_nmnist, read_item
-from training.run.known import calibration_error
+from training.run.known import calibration_error, calibration_floor
 
 NOISE_HZ = 12.0
 FRAME = SensorSize(320, 240)  # of emulated films
@@ -174,7 +174,7 @@ def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]
     }
 
 
-OWN = ("input", "count", "labelled, %", "right, %", "calibration error")
+OWN = ("input", "count", "labelled, %", "right, %", "calibration error", "of a calibrated model")
 OTHER = ("input", "against", "count", "AUROC", "let through at 95 % kept, %", "labelled, %")
 
 
@@ -203,7 +203,8 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
         probabilities = np.array([answer.probabilities for answer in answers])
         error = calibration_error(probabilities, labels, np.ones(len(labels)))
         right = 100 * float((probabilities.argmax(1) == labels).mean())
-        add(name, len(labels), 100 * float((owns[name] >= KEPT).mean()), right, error)
+        floor = calibration_floor(probabilities)
+        add(name, len(labels), 100 * float((owns[name] >= KEPT).mean()), right, error, floor)
     begin(f"{classifier.name}: what it was not trained on", OTHER)
     for name, things in strangers(classifier, root, seed).items():
         answers, _ = last(classifier, islice(things, count))

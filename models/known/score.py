@@ -136,8 +136,8 @@ class Kind(NamedTuple):
 
 class Known:
     """The judgement that a checkpoint carries: the layers it looks at, and each kind of input that it knows, in the
-    order of RECORDED, WEBCAM, CAMERA. Temperature and active inputs are the same in all. `bins` holds the lines of
-    every kind at shorter bins, by their microseconds (models/known/bins.py); the distances are the same.
+    order of RECORDED, WEBCAM, CAMERA. Active inputs are the same in all. `bins` holds the lines of every kind at
+    shorter bins, by their microseconds (models/known/bins.py); the distances are the same.
     """
 
     def __init__(self, layers: int, kinds: Sequence[Kind], bins: Mapping[int, Sequence[Lines]] | None = None) -> None:
@@ -148,11 +148,6 @@ class Known:
             (np.ascontiguousarray(d.whiten.T), (d.centres @ d.whiten.T).T.copy(), np.stack(rows_of(lines), 1))
             for d, lines in kinds
         ]
-
-    @property
-    def temperature(self) -> Floats:
-        """Of the softmax, float64 [T] by the window's length."""
-        return self.kinds[0].lines.temperature
 
     @property
     def active(self) -> Floats:
@@ -276,21 +271,22 @@ def fit_known(
 
 def fit_lines(kinds: Sequence[ClassDistance], of: Windows, distances: Floats | None = None) -> list[Lines]:
     """What is read off validation windows, for each kind of input in turn; `distances` as for `fit_known`."""
-    shared, found = [window_lines(of, at) for at in range(of.logits.shape[1])], list[Lines]()
+    active, found = [fewest_active(of, at) for at in range(of.logits.shape[1])], list[Lines]()
     for distance, number in zip(kinds, np.unique(of.kinds), strict=True):
         rows, valid = [], of.kinds == number
-        for at, (temperature, active) in enumerate(shared):
+        logits, labels, weights = of.logits[valid], of.labels[valid], of.weights[valid]
+        for at, fewest in enumerate(active):
             far = distance.score(np.sqrt(of.rates[valid, at])) if distances is None else distances[valid, at]
-            rows.append((temperature, *kind_lines(far, energy(of.logits[valid, at]), of.weights[valid]), active))
+            temperature = fit_temperature(logits[:, at], labels, weights, 1 / (len(labels) + 1))
+            rows.append((temperature, *kind_lines(far, energy(logits[:, at]), weights), fewest))
         found.append(Lines(*np.array(rows, np.float64).T))
     return found
 
 
-def window_lines(of: Windows, at: int) -> tuple[float, float]:
-    """Temperature, and fewest active inputs, of windows of at + 1 steps; the fewest are those of any kind."""
+def fewest_active(of: Windows, at: int) -> float:
+    """Fewest active inputs a step of windows of at + 1 steps: those of any kind."""
     fewest = min(quantile(of.active[of.kinds == k, at], of.weights[of.kinds == k], 0.01) for k in np.unique(of.kinds))
-    temperature = fit_temperature(of.logits[:, at], of.labels, of.weights)
-    return temperature, 0.5 * max(1.0, fewest)  # none at all is nothing, whatever was seen
+    return 0.5 * max(1.0, fewest)  # none at all is nothing, whatever was seen
 
 
 def kind_lines(distances: Floats, cold: Floats, weights: Floats) -> tuple[float, ...]:

@@ -146,17 +146,30 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np
     return float(sum(abs((share * (sure - right))[at == b].sum()) for b in range(bins)))
 
 
+def calibration_floor(probabilities: np.ndarray, draws: int = 200) -> float:
+    """The mean error that as many samples measure of a perfectly calibrated model with these probabilities [M, K].
+
+    Few samples make an error of their own: of 300 digits, 98.7 % of them right, about 0.01.
+    """
+    random, sums = np.random.default_rng(0), np.cumsum(probabilities, 1)
+    ones = np.ones(len(probabilities))
+    labels = [(sums[:, :-1] < random.random((len(sums), 1))).sum(1) for _ in range(draws)]
+    return float(np.mean([calibration_error(probabilities, drawn, ones) for drawn in labels]))
+
+
 def _measured(known: Known, training: Windows, validation: Windows) -> dict[str, Any]:
     """A few words for the card."""
-    last = validation.logits[:, -1]
-    cooled = softmax(last / known.temperature[-1])
+    last, temperatures = validation.logits[:, -1], [kind.lines.temperature[-1] for kind in known.kinds]
+    cooled = softmax(
+        last / np.array(temperatures)[np.searchsorted(np.unique(validation.kinds), validation.kinds), None]
+    )
     return {
         "layers": known.layers,
         "channels": known.width,
         "kinds": len(known.kinds),
         "training": len(training.labels),
         "validation": len(validation.labels),
-        "temperature": round(float(known.temperature[-1]), 3),
+        "temperatures": [round(float(temperature), 3) for temperature in temperatures],
         "calibration_error": round(calibration_error(cooled, validation.labels, validation.weights), 4),
         "calibration_error_before": round(calibration_error(softmax(last), validation.labels, validation.weights), 4),
         "fewest_inputs": round(float(known.active[-1]), 1),

@@ -104,15 +104,24 @@ def test_too_few_active_inputs_are_nothing() -> None:
     assert not KNOWN.judge(mean(of, 0, -1, 25.0), CLASSES, 99).nothing, "longer windows count as the longest"
 
 
-def test_the_temperature_makes_the_probabilities_those_of_being_right() -> None:
+def test_the_temperature_of_each_kind_makes_its_probabilities_those_of_being_right() -> None:
     random = np.random.default_rng(0)
-    truth = random.normal(0, 2, (4000, CLASSES))
+    truth = random.normal(0, 2, (8000, CLASSES))
     labels = np.array([random.choice(CLASSES, p=p) for p in softmax(truth)])
-    of = Windows(
-        3 * np.repeat(truth[:, None], STEPS, 1), windows(4000, 8).rates, np.ones((4000, STEPS)), labels, np.ones(4000),
-        np.zeros(4000, int),
-    )  # fmt: skip
-    np.testing.assert_allclose(fit_known(1, windows(600, 1), of).temperature, 3, rtol=0.1)
+    kinds, hot = np.arange(8000) % 2, np.array([3.0, 0.5])
+    logits = np.repeat((hot[kinds, None] * truth)[:, None], STEPS, 1)
+    of = Windows(logits, windows(8000, 8).rates, np.ones((8000, STEPS)), labels, np.ones(8000), kinds)
+    both = fit_known(1, of_kinds(windows(600, 1), windows(600, 1)), of)
+    for kind, expected in zip(both.kinds, hot):
+        np.testing.assert_allclose(kind.lines.temperature, expected, rtol=0.1)
+
+
+def test_a_few_samples_that_are_all_right_do_not_ask_for_boundless_certainty() -> None:
+    of = windows(20, 2)
+    sure = replace(of, logits=np.repeat(10 * np.eye(CLASSES)[of.labels][:, None], STEPS, 1))
+    (kind,) = fit_known(1, windows(600, 1), sure).kinds
+    wrong = 1 - softmax(10 * np.eye(CLASSES)[0] / kind.lines.temperature[-1])[0]
+    assert 0.01 < wrong < 1 / 20, "less than one in twenty, and not much less"
 
 
 def test_the_distance_is_mahalanobis_of_the_nearest_class() -> None:

@@ -14,7 +14,7 @@ from models.known import KEPT
 from tests.support.inputs.data_sets import small_config, write_nmnist
 from training.data import load_data
 from training.run.fit import fit
-from training.run.known import calibration_error, forwarder, read
+from training.run.known import calibration_error, calibration_floor, forwarder, read
 from training.step.batches import evaluation_input
 
 
@@ -91,3 +91,12 @@ def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
     assert calibration_error(probabilities, labels, np.ones(20)) == pytest.approx(0.1)
     weights = np.array([0.0] * 10 + [1.0] * 10)
     assert calibration_error(probabilities, labels, weights) == pytest.approx(0.0)
+
+
+def test_few_samples_make_a_calibration_error_of_their_own() -> None:
+    sure = np.full((100, 1), 0.9)
+    probabilities = np.concatenate([sure, 1 - sure], 1)
+    spread = np.sqrt(0.9 * 0.1 / 100) * np.sqrt(2 / np.pi)  # mean deviation of a proportion
+    assert calibration_floor(probabilities) == pytest.approx(spread, rel=0.15)
+    assert calibration_floor(np.repeat(probabilities, 25, 0)) == pytest.approx(spread / 5, rel=0.15)
+    assert calibration_floor(np.eye(3)) == 0
