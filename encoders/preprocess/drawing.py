@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from encoders import kernels
 
 SEARCH_SIDE = 320  # larger pictures are searched at this size
 STROKE = 0.2  # of the shorter side: no stroke is wider
@@ -21,6 +24,7 @@ FRAME = 0.3  # of the shorter side: the frame of a sheet or a screen is at least
 EDGE, CORNER = 0.12, 0.1  # of its sides: how near to a rectangle's edge its strokes lie, and to its corners
 LEAST = 0.42  # likeness of what is taken for a drawing
 TRIED = 6  # parts of a level that are looked at, the largest ones
+OWN = 2  # pixels beside a stroke that are its blur, and not its ground
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -78,19 +82,38 @@ def _encloses(outer: Drawing, inner: Drawing) -> bool:
     )
 
 
+class Group(NamedTuple):
+    """Parts that may be one drawing, and the box around them in the picture's pixels."""
+
+    labels: NDArray[Any]  # [H, W], the part that each pixel belongs to
+    members: NDArray[np.uint8]  # 1 for the group's parts
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def around(self, margin: int) -> tuple[slice, slice]:
+        """Where the box and so much beside it lie in the picture."""
+        rows = slice(max(0, self.top - margin), self.top + self.height + margin)
+        return rows, slice(max(0, self.left - margin), self.left + self.width + margin)
+
+    def strokes(self, cut: tuple[slice, slice]) -> Picture:
+        """A part of the picture, 1 on the group's pixels."""
+        return self.members[self.labels[cut]]
+
+
 def _likeliest(image: Picture, levels: Sequence[float]) -> Drawing | None:
     """What of the dark in a picture looks most like a drawing."""
-    best: Drawing | None = None
+    best, beaten = None, float(np.nextafter(LEAST, 0))
     ink, ground = _ink(image)
-    for mask in _groups(ink, levels):
-        likeness, peak, around = _likeness(mask, ink, ground)
-        if likeness < LEAST or (best is not None and likeness <= best.likeness):
+    for group in _groups(ink, levels):
+        likeness, peak, around = _likeness(group, ink, ground, beaten)
+        if likeness <= beaten:
             continue
-        left, top, width, height = cv2.boundingRect(mask)
-        cut = np.s_[top : top + height, left : left + width]
-        kept = cv2.dilate(mask, np.ones((3, 3), np.uint8))[cut]
-        strokes = ((ink[cut] / peak - 0.15) / 0.7).clip(0, 1) * kept
-        best = Drawing(strokes.astype(np.float32), left, top, width, height, likeness, 255 * around)
+        box = group.around(0)
+        kept = cv2.dilate(group.strokes(box), np.ones((3, 3), np.uint8))
+        strokes = ((ink[box] / peak - 0.15) / 0.7).clip(0, 1) * kept
+        best, beaten = Drawing(strokes.astype(np.float32), *group[2:], likeness, 255 * around), likeness
     return best
 
 
@@ -106,51 +129,47 @@ def _ink(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def _groups(ink: Floats, levels: Sequence[float]) -> Iterator[Picture]:
-    """Masks uint8 [H, W] of parts that may be one drawing: none touches the picture's border or is solid."""
+def _groups(ink: Floats, levels: Sequence[float]) -> Iterator[Group]:
+    """Parts of [H, W] that may be one drawing: none touches the picture's border or is a frame."""
     height, width = ink.shape
     shorter = min(height, width)
     for level in levels:
         _, labels, stats, centres = cv2.connectedComponentsWithStats((ink > level).astype(np.uint8))
-        x, y, w, h, area = (stats[1:, k] for k in range(5))
-        inside = (x > 1) & (y > 1) & (x + w < width - 1) & (y + h < height - 1)
-        parts = 1 + np.flatnonzero(inside & (area > 8))
-        long = np.maximum(stats[:, 2], stats[:, 3])
-        parts = parts[[long[n] < FRAME * shorter or not is_frame(_part(labels, stats, int(n))) for n in parts]]
-        heads = parts[(long[parts] >= SMALLEST * shorter) & (long[parts] <= LARGEST * shorter)]
-        for head in heads[np.argsort(-stats[heads, 4])][:TRIED]:
-            near = np.abs(centres[parts] - centres[head]).max(1) < REACH * long[head]
-            group = parts[near & (stats[parts, 4] >= PART * stats[head, 4]) & (long[parts] <= long[head])]
-            yield np.isin(labels, group).astype(np.uint8)
+        x, y, w, h, area = (stats[:, k] for k in range(5))
+        kept = (x > 1) & (y > 1) & (x + w < width - 1) & (y + h < height - 1) & (area > 8)
+        kept[0] = False  # the ground
+        for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * shorter)):
+            kept[n] = not is_frame(_part(labels, stats, int(n)))
+        lengths = SMALLEST * shorter, LARGEST * shorter
+        members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, REACH, PART)
+        for those, box in zip(members, boxes.tolist()):
+            yield Group(labels, those, *box)
 
 
-def _likeness(mask: Picture, ink: Floats, ground: Floats) -> tuple[float, float, float]:
-    """(how much a mask looks like strokes on an even ground, the ink's tone, the ground's brightness), 0 to 1 each."""
-    left, top, width, height = cv2.boundingRect(mask)
-    length, shorter = max(width, height), min(mask.shape)
+def _likeness(group: Group, ink: Floats, ground: Floats, beaten: float) -> tuple[float, float, float]:
+    """(how much a group looks like strokes on an even ground, the ink's tone, the ground's brightness), 0 to 1 each.
+
+    A likeness of up to `beaten` may be given as 0: most groups are judged by the first looks alone.
+    """
+    none = 0.0, 1.0, 0.0
+    length, (height, width) = max(group.width, group.height), ink.shape
+    size = min(1.0, length / (0.3 * min(height, width))) ** 0.5
+    middle = np.hypot((group.left + group.width / 2) / width - 0.5, (group.top + group.height / 2) / height - 0.5)
+    placed = size * (1 - 0.5 * float(middle))
+    if placed <= beaten or length > LARGEST * min(height, width):
+        return none
     reach = max(3, round(RING * length))
-    y0, x0 = max(0, top - reach - 1), max(0, left - reach - 1)
-    cut = np.s_[y0 : top + height + reach + 1, x0 : left + width + reach + 1]
-    strokes, near, base = mask[cut], ink[cut], ground[cut]
-    depth = cv2.distanceTransform(np.pad(strokes, 1), cv2.DIST_L2, 3).max()
-    if depth > THICK * length or length > LARGEST * shorter or _is_solid(strokes) or is_frame(strokes):
-        return 0.0, 1.0, 0.0
-    wide = cv2.dilate(strokes, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    ring = (wide > 0) & (cv2.dilate(strokes, np.ones((5, 5), np.uint8)) == 0)
-    if not ring.any():
-        return 0.0, 1.0, 0.0
-    tones = near[strokes > 0]
-    peak = float(np.quantile(tones, 0.8))
-    around = base[ring]
-    mean = float(around.mean())
-    clean = max(0.0, 1 - 2.5 * float(near[ring].mean()) / peak)
-    even = max(0.0, 1 - 4 * float(around.std()) / (mean + 0.02))
-    one_tone = max(0.0, 1 - 1.5 * float(tones.std()) / peak)
-    contrast = min(1.0, peak / 0.5)
-    size = min(1.0, length / (0.3 * shorter)) ** 0.5
-    middle = np.hypot((left + width / 2) / mask.shape[1] - 0.5, (top + height / 2) / mask.shape[0] - 0.5)
-    bright = min(1.0, 0.4 + mean / 0.5)
-    return clean * even * one_tone * contrast * size * bright * (1 - 0.5 * float(middle)), peak, mean
+    cut = group.around(reach + 1)
+    strokes = group.strokes(cut)
+    wide, close = (cv2.dilate(strokes, np.ones((2 * n + 1, 2 * n + 1), np.uint8)) for n in (reach, OWN))
+    peak, uneven, stray, mean, spread = _loops().tones(strokes, wide, close, ink[cut], ground[cut])
+    clean = max(0.0, 1 - 2.5 * stray / peak)
+    even = max(0.0, 1 - 4 * spread / (mean + 0.02))
+    one_tone = max(0.0, 1 - 1.5 * uneven / peak)
+    likeness = placed * clean * even * one_tone * min(1.0, peak / 0.5) * min(1.0, 0.4 + mean / 0.5)
+    if mean < 0 or likeness <= beaten or _is_thick(strokes, length) or _is_solid(strokes) or is_frame(strokes):
+        return none
+    return likeness, peak, mean
 
 
 def _part(labels: NDArray[Any], stats: NDArray[Any], number: int) -> Picture:
@@ -159,21 +178,27 @@ def _part(labels: NDArray[Any], stats: NDArray[Any], number: int) -> Picture:
     return (labels[y : y + h, x : x + w] == number).astype(np.uint8)
 
 
+def _is_thick(strokes: Picture, length: int) -> bool:
+    """Whether they are thicker somewhere than strokes of a drawing of this length."""
+    bordered = cv2.copyMakeBorder(strokes, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return bool(cv2.distanceTransform(bordered, cv2.DIST_L2, 3).max() > THICK * length)
+
+
 def _is_solid(strokes: Picture) -> bool:
     """Whether they fill the rectangle around them, however it is turned, as things and sheets do."""
-    across, along = sorted(cv2.minAreaRect(cv2.findNonZero(strokes))[1])
-    return across > BAR * along and int(strokes.sum()) > FILLED * across * along
+    across, along = sorted(cv2.minAreaRect(_loops().outline(strokes))[1])
+    return across > BAR * along and cv2.countNonZero(strokes) > FILLED * across * along
 
 
 def is_frame(strokes: Picture) -> bool:
     """Whether strokes, uint8 [h, w], are the sides of a rectangle: the edge of a sheet or a screen, and no drawing."""
-    y, x = np.nonzero(strokes)
-    (middle_x, middle_y), (width, height), degrees = cv2.minAreaRect(np.stack([x, y], 1).astype(np.float32))
+    middle, (width, height), degrees = cv2.minAreaRect(_loops().outline(strokes))
     if min(width, height) < 0.4 * max(width, height):
         return False
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    u = ((x - middle_x) * cos + (y - middle_y) * sin) / width
-    v = ((y - middle_y) * cos - (x - middle_x) * sin) / height
-    inside, corner = 0.5 - np.maximum(abs(u), abs(v)), 0.5 - np.minimum(abs(u), abs(v)) < CORNER
-    corners = {(bool(a > 0), bool(b > 0)) for a, b in zip(u[corner], v[corner])}
-    return len(corners) == 4 and float((inside < EDGE).mean()) > 0.9
+    near, corners = _loops().along_edges(strokes, *middle, width, height, cos, sin, EDGE, CORNER)
+    return corners == 4 and near > 0.9
+
+
+def _loops() -> ModuleType:
+    return kernels.compiled("drawing")

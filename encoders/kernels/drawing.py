@@ -1,0 +1,122 @@
+"""The compiled loops of finding a drawing: what cv2 has no call for, over the pixels of one group of parts.
+
+Values are those of numpy's calls on the same pixels: the quantile to the bit, means summed in float64.
+"""
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, nogil=True)
+def groups(stats, centres, kept, shortest, longest, most, reach, share):
+    """The groups around up to `most` parts of a length from shortest to longest, the largest first.
+
+    stats int [n, 5] (left, top, width, height, area), centres [n, 2]; kept bool [n]: parts that may belong to any. With
+    a part go those that are no longer than it, within `reach` of its lengths and of `share` of its area or more.
+    Members, uint8 [k, n], and boxes, int64 [k, 4] (left, top, width, height).
+    """
+    members, boxes = np.zeros((most, len(stats)), np.uint8), np.zeros((most, 4), np.int64)
+    tried = np.zeros(len(stats), np.bool_)
+    for k in range(most):
+        head, area = -1, 0
+        for n in range(len(stats)):
+            long = max(stats[n, 2], stats[n, 3])
+            if kept[n] and not tried[n] and stats[n, 4] > area and long >= shortest and long <= longest:
+                head, area = n, stats[n, 4]
+        if head < 0:
+            return members[:k], boxes[:k]
+        tried[head], long = True, max(stats[head, 2], stats[head, 3])
+        left, top, right, bottom = stats[head, 0], stats[head, 1], 0, 0
+        for n in range(len(stats)):
+            apart = max(abs(centres[n, 0] - centres[head, 0]), abs(centres[n, 1] - centres[head, 1]))
+            other = max(stats[n, 2], stats[n, 3]) > long or stats[n, 4] < share * area
+            if not kept[n] or other or apart >= reach * long:
+                continue
+            members[k, n] = 1
+            left, top = min(left, stats[n, 0]), min(top, stats[n, 1])
+            right, bottom = max(right, stats[n, 0] + stats[n, 2]), max(bottom, stats[n, 1] + stats[n, 3])
+        boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3] = left, top, right - left, bottom - top
+    return members, boxes
+
+
+@numba.njit(cache=True, nogil=True)
+def outline(mask):
+    """int32 [n, 2], x and y of the first and the last pixel of every row of a mask [H, W]: all that its hull needs."""
+    found, n = np.empty((2 * mask.shape[0], 2), np.int32), 0
+    for y in range(mask.shape[0]):
+        first = last = -1
+        for x in range(mask.shape[1]):
+            if mask[y, x]:
+                first, last = x if first < 0 else first, x
+        if first >= 0:
+            found[n, 0], found[n, 1] = first, y
+            found[n + 1, 0], found[n + 1, 1] = last, y
+            n += 2
+    return found[:n]
+
+
+@numba.njit(cache=True, nogil=True)
+def along_edges(mask, middle_x, middle_y, width, height, cos, sin, edge, corner):
+    """Of a mask's pixels in a turned rectangle: the share within `edge` of its sides, and how many of its corners have
+    one within `corner`.
+    """
+    corners, near, n = 0, 0, 0
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            if not mask[y, x]:
+                continue
+            u = ((x - middle_x) * cos + (y - middle_y) * sin) / width
+            v = ((y - middle_y) * cos - (x - middle_x) * sin) / height
+            near += 0.5 - max(abs(u), abs(v)) < edge
+            if 0.5 - min(abs(u), abs(v)) < corner:
+                corners |= 1 << (2 * (u > 0) + (v > 0))
+            n += 1
+    return near / n, (corners & 1) + (corners >> 1 & 1) + (corners >> 2 & 1) + (corners >> 3)
+
+
+@numba.njit(cache=True, nogil=True)
+def tones(strokes, wide, close, ink, ground):
+    """Of strokes [h, w], float32 ink and ground, and the ring that is in `wide` and not in `close`:
+
+    ink that 80 % of the strokes do not exceed, its deviation on them, the mean ink of the ring, and mean and deviation
+    of its ground. A ring without a pixel has a mean below 0.
+    """
+    inked, around = np.empty(strokes.size, np.float32), np.empty(strokes.size, np.float32)
+    n, m, stray = 0, 0, 0.0
+    for y in range(strokes.shape[0]):
+        for x in range(strokes.shape[1]):
+            if strokes[y, x]:
+                inked[n] = ink[y, x]
+                n += 1
+            if wide[y, x] and not close[y, x]:
+                around[m] = ground[y, x]
+                stray += ink[y, x]
+                m += 1
+    if m == 0:
+        return 1.0, 0.0, -1.0, -1.0, 0.0
+    mean, deviation = moments(around[:m])
+    return quantile(inked[:n], 0.8), moments(inked[:n])[1], stray / m, mean, deviation
+
+
+@numba.njit(cache=True, nogil=True)
+def moments(values):
+    """Mean and standard deviation."""
+    total = squares = 0.0
+    for value in values:
+        total += value
+    mean = total / len(values)
+    for value in values:
+        squares += (value - mean) ** 2
+    return mean, np.sqrt(squares / len(values))
+
+
+@numba.njit(cache=True, nogil=True)
+def quantile(values, share):
+    """Of float32 values: between two of them in proportion, rounded to float32."""
+    at = (len(values) - 1) * share
+    low = int(at)
+    high = min(low + 1, len(values) - 1)
+    ordered = np.partition(values, high)
+    below, above = ordered[: low + 1].max(), ordered[high]
+    part, step = at - low, np.float64(np.float32(above - below))
+    return np.float64(np.float32(above - step * (1 - part) if part >= 0.5 else below + step * part))

@@ -1,0 +1,79 @@
+"""The compiled loops that look for a drawing give what calls of numpy on the same pixels give."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from encoders.kernels import drawing as loops
+from encoders.preprocess.drawing import CORNER, EDGE, PART, REACH
+
+
+def blobs(seed: int) -> Any:
+    """Strokes and specks, uint8 [60, 80] of 0 and 1."""
+    random = np.random.default_rng(seed)
+    mask = np.zeros((60, 80), np.uint8)
+    cv2.polylines(mask, [random.integers((5, 5), (75, 55), (4, 2)).astype(np.int32)], seed % 2 == 0, 1, 2)
+    return np.asarray(mask | (random.random(mask.shape) < 0.01), np.uint8)
+
+
+def test_the_outline_has_the_rectangle_of_all_pixels() -> None:
+    for seed in range(20):
+        mask = blobs(seed)
+        y, x = np.nonzero(mask)
+        everything = cv2.minAreaRect(np.stack([x, y], 1).astype(np.int32))
+        assert cv2.minAreaRect(loops.outline(mask)) == everything
+
+
+def test_pixels_along_the_sides_of_a_turned_rectangle() -> None:
+    for seed in range(10):
+        mask = blobs(seed)
+        (middle_x, middle_y), (width, height), degrees = cv2.minAreaRect(loops.outline(mask))
+        cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        y, x = np.nonzero(mask)
+        u = ((x - middle_x) * cos + (y - middle_y) * sin) / width
+        v = ((y - middle_y) * cos - (x - middle_x) * sin) / height
+        corner = 0.5 - np.minimum(abs(u), abs(v)) < CORNER
+        corners = {(bool(a > 0), bool(b > 0)) for a, b in zip(u[corner], v[corner])}
+        share = float((0.5 - np.maximum(abs(u), abs(v)) < EDGE).mean())
+        found = loops.along_edges(mask, middle_x, middle_y, width, height, cos, sin, EDGE, CORNER)
+        assert found == (share, len(corners))
+
+
+def test_tones_of_strokes_and_of_the_ground_around_them() -> None:
+    random = np.random.default_rng(0)
+    for seed in range(5):
+        strokes = blobs(seed)
+        ink, ground = random.random((2, *strokes.shape), np.float32)
+        wide, close = (cv2.dilate(strokes, np.ones((n, n), np.uint8)) for n in (11, 5))
+        ring = (wide > 0) & (close == 0)
+        on, beside = ink[strokes > 0].astype(float), ground[ring].astype(float)
+        expected = (np.quantile(on, 0.8), on.std(), ink[ring].astype(float).mean(), beside.mean(), beside.std())
+        assert loops.tones(strokes, wide, close, ink, ground) == pytest.approx(expected, rel=1e-6)
+        assert loops.tones(strokes, close, close, ink, ground)[3] < 0, "there is no ring"
+
+
+def test_a_quantile_of_few_values() -> None:
+    for n in range(1, 12):
+        values = np.random.default_rng(n).random(n, np.float32)
+        assert loops.quantile(values, 0.8) == np.float32(np.quantile(values, 0.8))
+
+
+def test_groups_are_parts_near_a_larger_one() -> None:
+    for seed in range(10):
+        _, _, stats, centres = cv2.connectedComponentsWithStats(blobs(seed))
+        kept = stats[:, 4] > 2
+        kept[0] = False
+        members, boxes = loops.groups(stats, centres, kept, 3, 70, 4, REACH, PART)
+        long = stats[:, 2:4].max(1)
+        heads = np.flatnonzero(kept & (long >= 3) & (long <= 70))
+        heads = heads[np.argsort(-stats[heads, 4], kind="stable")][:4]
+        assert len(members) == len(boxes) == len(heads) > 0
+        for head, chosen, box in zip(heads, members, boxes):
+            near = np.abs(centres - centres[head]).max(1) < REACH * long[head]
+            expected = kept & near & (stats[:, 4] >= PART * stats[head, 4]) & (long <= long[head])
+            assert np.array_equal(chosen, expected)
+            left, top = stats[expected, :2].min(0)
+            right, bottom = (stats[expected, :2] + stats[expected, 2:4]).max(0)
+            assert box.tolist() == [left, top, right - left, bottom - top]
