@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
-from encoders.events import Events, SensorSize
+from encoders.events import Events, SensorSize, backward, on_sensor
 
 BINS_AT_ONCE = 256  # bounds the memory of one long packet
 Times = NDArray[np.int64]  # microseconds
@@ -98,21 +99,34 @@ class StreamBinner:
 
         Seen `through` a window they are of another sensor: time goes by all of them, seen or not, and orders them.
         """
-        packet = self._on_sensor(packet) if through is None else packet
         bins: list[Bin] = []
-        times = np.ascontiguousarray(packet["t"])
-        cuts = self._cuts(times) if len(times) else []
-        for begin, end in zip(cuts, [*cuts[1:], len(times)]):
-            self._begin(int(times[begin]), bins)
-            ordered = np.maximum.accumulate(np.maximum(times[begin:end], self._floor()))
-            late = int(np.count_nonzero(ordered != times[begin:end]))
+        if through is None:
+            packet, n_outside, _ = on_sensor(packet, self.encoder.sensor)
+            self.n_outside += n_outside
+        if not len(packet):
+            return bins
+        first, last = int(packet["t"][0]), int(packet["t"][-1])
+        in_order = last - first <= self.gap_us and not backward(packet)  # the common case
+        cuts = [0] if in_order else self._cuts(np.ascontiguousarray(packet["t"]))
+        for begin, end in zip(cuts, [*cuts[1:], len(packet)]):
             segment = packet[begin:end]
-            if late:
-                self.n_backward += late
-                segment = segment.copy()
-                segment["t"] = ordered
-            self._add(*((segment, NO_TIMES) if through is None else through(segment)), int(ordered[-1]), bins)
+            self._begin(int(segment["t"][0]), bins)
+            if not in_order or first < self._floor():
+                segment = self._in_order(segment)
+            newest = int(segment["t"][-1])
+            self._add(*((segment, NO_TIMES) if through is None else through(segment)), newest, bins)
         return bins
+
+    def _in_order(self, segment: Events) -> Events:
+        """The events with those that are late at the newest time before them."""
+        times = np.ascontiguousarray(segment["t"])
+        ordered = np.maximum.accumulate(np.maximum(times, self._floor()))
+        late = int(np.count_nonzero(ordered != times))
+        if late:
+            self.n_backward += late
+            segment = segment.copy()
+            segment["t"] = ordered
+        return segment
 
     def look(self, t_us: int) -> list[Bin]:
         """The source was looked at and nothing came: bins begin at `t_us`, or go on to it, as at an event."""
@@ -177,14 +191,6 @@ class StreamBinner:
         ):
             raise ValueError("the open bin is not that of the newest event")
 
-    def _on_sensor(self, packet: Events) -> Events:
-        x, y = packet["x"], packet["y"]
-        sensor = self.encoder.sensor
-        inside = (x >= 0) & (x < sensor.width) & (y >= 0) & (y < sensor.height)
-        outside = len(packet) - int(np.count_nonzero(inside))
-        self.n_outside += outside
-        return packet[inside] if outside else packet
-
     def _floor(self) -> int:
         """The newest time so far: of an event, or of the bins that tick() closed."""
         return self._last if self._origin is None else max(self._last, self._origin)
@@ -238,7 +244,9 @@ class StreamBinner:
             x[0] = self._open
             counts = add_counts(events, self._origin, encoder.bin_us, self._grid, encoder.mode, x)
             counts[0] += self._n_open
-            left = np.diff(np.searchsorted(missed, self._origin + encoder.bin_us * np.arange(n + 1)))
+            left = np.zeros(n, np.int64)
+            if len(missed):
+                left = np.diff(np.searchsorted(missed, self._origin + encoder.bin_us * np.arange(n + 1)))
             left[0] += self._n_missed
             for step in range(n):
                 self._open, self._n_open, self._n_missed = x[step], int(counts[step]), int(left[step])
@@ -271,10 +279,11 @@ class StreamBinner:
         """What the bin that closes shows."""
         if self._since is None:
             return self._open
-        since = np.full_like(self._since, self.shown) if self._reset else np.minimum(self._since + 1, self.shown)
-        since[self._open > 0] = 0
-        self._since = since
-        return (since < self.shown).astype(np.uint8)
+        if self._reset:
+            self._since.fill(self.shown)
+        x = np.empty_like(self._open)
+        kernels.compiled("binning").turn(self._open.ravel(), self.shown, self._since.ravel(), x.ravel())
+        return x
 
     def _blank(self, n: int) -> NDArray[np.uint8]:
         return np.zeros((n, 2, self._grid.height, self._grid.width), np.uint8)

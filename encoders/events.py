@@ -122,10 +122,8 @@ class Sanitiser:
 
     def push(self, events: Events) -> Events:
         """The packet's events on the sensor, in order, and (restarts apart) not before those of earlier packets."""
-        n_outside, n_backward = _faults(events, self.size)
+        events, n_outside, n_backward = on_sensor(events, self.size)
         if n_outside:
-            events = events[_inside(events, self.size)]
-            n_backward = _faults(events, self.size)[1]
             self.counters += Counters(n_outside)
         if not len(events):
             return events
@@ -166,9 +164,22 @@ def sanitise(
     return sanitiser.push(events), sanitiser.counters
 
 
-def _faults(events: Events, size: SensorSize) -> tuple[int, int]:
-    """How many events lie outside the sensor, and how many times are lower than the one before."""
-    return kernels.compiled("readers").faults(events, size.width, size.height)
+def on_sensor(events: Events, size: SensorSize) -> tuple[Events, int, int]:
+    """The events on the sensor, how many are not, and how many of those that are have a lower time than the one before.
+
+    The same array where all are.
+    """
+    faults = kernels.compiled("readers").faults
+    n_outside, n_backward = faults(events, size.width, size.height)
+    if n_outside:
+        events = events[_inside(events, size)]
+        n_backward = faults(events, size.width, size.height)[1]
+    return events, n_outside, n_backward
+
+
+def backward(events: Events) -> int:
+    """How many times are lower than the one before."""
+    return kernels.compiled("readers").faults(events, 0xFFFF, 0xFFFF)[1]
 
 
 def _inside(events: Events, size: SensorSize) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.events import EVENTS, Events, empty_events, unwrap
 
 T64 = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
@@ -54,14 +55,11 @@ class WireDecoder:
 
     def _t64(self, data: NDArray[np.uint8]) -> Events:
         """The layout is that of EVENTS, byte for byte, but that a foreign sender may write any number as ON or time."""
-        rows = data.reshape(-1, 13).copy()
-        if len(rows) and int(rows[:, 12].max()) > 1:
-            rows[:, 12] = rows[:, 12] > 0
-        events = rows.reshape(-1).view(EVENTS)  # coordinates above 32767 become negative: off any sensor
-        t = events["t"]
-        if len(t) and (int(t.max()) > LATEST_US or int(t.min()) < 0):
-            events["t"] = np.where((t < 0) | (t > LATEST_US), LATEST_US, t)
-        return events
+        raw = data.copy().view(T64)  # as bytes: see `joined`
+        if kernels.compiled("readers").foreign(raw, LATEST_US):
+            raw["on"] = raw["on"] > 0
+            raw["t"] = np.minimum(raw["t"], LATEST_US)
+        return raw.view(EVENTS)  # coordinates above 32767 become negative: off any sensor
 
     def _t32(self, raw: NDArray[np.void]) -> Events:
         events = np.empty(len(raw), EVENTS)

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.dvs import NO_TIMES, Times
-from encoders.events import Events, SensorSize, joined
+from encoders.events import EVENTS, Events, SensorSize, joined
 from encoders.gaze.window import Hold, Window
 from encoders.preprocess.drawing import Drawing, find_drawing
 from encoders.preprocess.fit import centred
@@ -43,10 +44,11 @@ class ActivityWindow:
         self._misses, self._moved = 0, 0.0  # looks in a row that did not; how much moved when one did
         self._cell = -(-max(sensor.width, sensor.height) // MAP_SIDE)
         self._shape = (-(-sensor.height // self._cell), -(-sensor.width // self._cell))
-        self._map = np.zeros(self._shape, np.float32)  # events lately
+        self._map = np.zeros(self._shape, np.float32)  # events lately, up to the last look
+        self._fresh = np.zeros(self._shape, np.int32)  # events since then
         self._full = FULL_HZ * (MEMORY_US / 1e6) * self._cell**2  # of a white cell
         self._lively = np.zeros(self._shape, bool)  # cells bright enough for strokes, after the last look
-        self._kept = np.zeros(self._shape, bool)  # cells near the strokes
+        self._kept = np.full(self._shape, fixed is not None)  # cells near the strokes
         self._look: int | None = None  # number of the interval between two looks
 
     @property
@@ -61,23 +63,24 @@ class ActivityWindow:
         """What is seen of a packet, and the times of what is missed."""
         if self.fixed is not None or not len(events):
             return self._seen(events), NO_TIMES
-        looks = events["t"] // LOOK_US
-        cuts = np.flatnonzero(np.diff(looks)) + 1
-        seen, missed = list[Events](), [NO_TIMES]
-        for part in np.split(events, cuts):
-            look = int(part["t"][0]) // LOOK_US
+        seen, missed, begin = list[Events](), NO_TIMES, 0
+        while begin < len(events):
+            look = int(events["t"][begin]) // LOOK_US
             if self._look is not None and look != self._look:
                 self._find(self._look, look)
             self._look = look
-            cells = part["y"].astype(np.intp) // self._cell * self._shape[1] + part["x"] // self._cell
-            self._map += np.bincount(cells, minlength=self._map.size).reshape(self._shape).astype(np.float32)
+            end = kernels.compiled("gaze").gather(events, begin, LOOK_US, self._cell, self._fresh)
+            part, begin = events[begin:end], end
             seen.append(self._seen(part))
             if self.window is None:
-                missed.append(part["t"][self._lively.ravel()[cells]])
-        return joined(seen), np.concatenate(missed)
+                lively = self._lively[part["y"] // self._cell, part["x"] // self._cell]
+                missed = np.concatenate([missed, part["t"][lively]])
+        return joined(seen), missed
 
     def _find(self, look: int, now: int) -> None:
         """Look for the drawing at the end of an interval; then forget for the time that has passed."""
+        self._map += self._fresh
+        self._fresh[:] = 0
         found, before = self._found(), self._before
         self._alike = self._alike + 1 if found and before and alike(found, before) else 0
         self._before = found
@@ -127,21 +130,11 @@ class ActivityWindow:
         window = self.window
         if window is None:
             return events[:0]
-        scale = min(self.size.width, self.size.height) / window.side
-        x = (
-            np.floor((events["x"] - window.left) * scale).astype(np.int64)
-            + (self.size.width - min(self.size.width, self.size.height)) // 2
-        )
-        y = (
-            np.floor((events["y"] - window.top) * scale).astype(np.int64)
-            + (self.size.height - min(self.size.width, self.size.height)) // 2
-        )
-        inside = (x >= 0) & (x < self.size.width) & (y >= 0) & (y < self.size.height)
-        if self.fixed is None:
-            inside &= self._kept[events["y"] // self._cell, events["x"] // self._cell]
-        seen = events[inside]
-        seen["x"], seen["y"] = x[inside], y[inside]
-        return seen
+        side = min(self.size.width, self.size.height)
+        beside = (self.size.width - side) // 2, (self.size.height - side) // 2
+        place = window.left, window.top, side / window.side, *beside
+        seen, size = np.empty(len(events), EVENTS), (self.size.width, self.size.height)
+        return seen[: kernels.compiled("gaze").look(events, self._kept, self._cell, *place, *size, seen)]
 
 
 def alike(one: Drawing, other: Drawing) -> bool:

@@ -1,9 +1,7 @@
 """Everything in front of the bins of a live stream or a recording: noise left out, then the window on the drawing."""
 
-import numpy as np
-
 from encoders.dvs import NO_TIMES, Times
-from encoders.events import Events, SensorSize
+from encoders.events import Events, SensorSize, on_sensor
 from encoders.gaze.activity import ActivityWindow
 from encoders.gaze.window import Window
 from encoders.preprocess.filters import BackgroundActivity, HotPixels, NoiseGate
@@ -72,11 +70,8 @@ class Sight:
         if self.plain:
             self.n_events, self.n_kept = self.n_events + len(events), self.n_kept + len(events)
             return events, NO_TIMES
-        x, y = events["x"], events["y"]
-        inside = (x >= 0) & (x < self.sensor.width) & (y >= 0) & (y < self.sensor.height)
-        if not inside.all():
-            self.n_outside += len(events) - int(np.count_nonzero(inside))
-            events = events[inside]
+        events, n_outside, _ = on_sensor(events, self.sensor)
+        self.n_outside += n_outside
         self.n_events += len(events)
         if self._hot is not None:
             events = self._hot(events)

@@ -1,4 +1,4 @@
-"""The compiled loops of binning. fill_counts() is the only one called from outside.
+"""The compiled loops of binning. fill_counts() and turn() are called from outside.
 
 Events are read as packed records; `columns` [sensor width] and `rows` [sensor height] are uint32 tables whose sum is
 the cell of one polarity plane, and is >= 2**30 where the event is cropped away. Every coordinate is checked before
@@ -62,3 +62,11 @@ def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals, c
         totals[step] += total
         begin = end
     return 0
+
+
+@numba.njit(cache=True, nogil=True)
+def turn(opened, shown, since, x):
+    """A bin closes, all flat: bins since each cell's last event, up to `shown`, and x 1 where there were fewer."""
+    for cell in range(len(opened)):
+        since[cell] = 0 if opened[cell] else min(np.uint16(since[cell] + 1), np.uint16(shown))
+        x[cell] = since[cell] < shown

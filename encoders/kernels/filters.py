@@ -1,6 +1,7 @@
 """The compiled loops of the filters."""
 
 import numba
+import numpy as np
 
 
 @numba.njit(cache=True, nogil=True)
@@ -44,6 +45,25 @@ def supported(events, last, time_us, wide_us, needed, some, many):
                     near += t - last[y + dy, x + dx] <= wide_us
         some[index], many[index] = t - latest <= time_us, near >= needed
         last[y, x] = t
+
+
+@numba.njit(cache=True, nogil=True)
+def chosen(events, keep, out):
+    """The marked events to the begin of `out`; how many."""
+    n = 0
+    for index in range(len(events)):
+        if keep[index]:
+            out[n] = events[index]
+            n += 1
+    return n
+
+
+@numba.njit(cache=True, nogil=True)
+def unmasked(events, mask, keep):
+    """Mark the events whose pixel is not set in mask [H, W]; all lie on it."""
+    for index in range(len(events)):
+        event = events[index]
+        keep[index] = not mask[np.uint16(event["y"]), np.uint16(event["x"])]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -28,6 +28,26 @@ def faults(events, width, height):
 
 
 @numba.njit(cache=True, nogil=True)
+def foreign(records, latest):
+    """Whether a record of t64 has a time beyond `latest`, or another number than 0 or 1 as ON."""
+    for index in range(len(records)):
+        record = records[index]
+        if record["t"] > np.uint64(latest) or record["on"] > 1:
+            return True
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
+def span(events):
+    """From the lowest to the highest time of at least one event."""
+    lowest = highest = events[0]["t"]
+    for index in range(1, len(events)):
+        t = events[index]["t"]
+        lowest, highest = min(lowest, t), max(highest, t)
+    return highest - lowest
+
+
+@numba.njit(cache=True, nogil=True)
 def put_event(out, at, t, x, y, on):
     """An event as the 13 bytes from `at` on, and three more."""
     put_8(out, at, t)

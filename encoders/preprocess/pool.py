@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from encoders import kernels
 from encoders.binning import NOWHERE, grid_for
-from encoders.events import Events, SensorSize
+from encoders.events import EVENTS, Events, SensorSize
 
 LEAST = 2  # pixels along the side of a large one; between sensors closer in size nothing is summed
 
@@ -41,7 +41,7 @@ class Pool:
         self.level = np.zeros_like(self._area)  # int64 [H, W]; all that is carried from packet to packet
 
     def __call__(self, events: Events) -> Events:
-        fired = events.copy()
+        fired = np.empty(len(events), EVENTS)
         n = kernels.compiled("filters").pool(events, self._columns, self._rows, NOWHERE, self._area, self.level, fired)
         return fired[:n].copy()
 

@@ -20,9 +20,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import numpy as np
-
-from encoders.events import Events, Sanitiser, SensorSize, empty_events, sanitise
+from encoders.events import Events, Sanitiser, SensorSize, empty_events, joined, sanitise
 from encoders.plugins import extend
 from encoders.sources.address import Address, Driver, OpenDriver, SourceEnded, SourceError, SourceLost, library_of
 from encoders.sources.biases import BiasedDriver, asks_for_biases
@@ -144,7 +142,7 @@ class Source:
         while parts[-1] is not None and (n := n + len(parts[-1])) < MAX_JOINED and self._queue:
             parts.append(self.read(0))
         found = [part for part in parts if part is not None]
-        return (found[0] if len(found) == 1 else np.concatenate(found)) if found else None
+        return joined(found) if found else None
 
     def packets(self, timeout_s: float = READ_S) -> Iterator[Events | None]:
         """read() until the source ends; None whenever nothing came in time."""

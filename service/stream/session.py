@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.dvs import Bin, StreamBinner, progress_us
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
@@ -188,8 +189,7 @@ def pieces(events: NDArray, session: Session, steps: int) -> Iterator[NDArray]:
         yield events
         return
     bin_us = binner.encoder.bin_us
-    t = events["t"]
-    if int(t.max()) - int(t.min()) <= steps * bin_us and len(t) < steps * 1000:
+    if len(events) < steps * 1000 and kernels.compiled("readers").span(events) <= steps * bin_us:
         yield events  # the common case: a short packet
         return
     progress = progress_us(events, bin_us, binner.gap_us, binner.back_us)

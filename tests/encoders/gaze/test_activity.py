@@ -6,6 +6,7 @@ from itertools import repeat
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from encoders.events import Events, SensorSize, make_events
 from encoders.gaze.activity import ALIKE, FULL_HZ, LIKELY, LOOK_US, MEMORY_US, MISSES, ActivityWindow, alike
@@ -46,12 +47,17 @@ def one(t: int, x: int, y: int, count: int = 1) -> Events:
     return make_events([t] * count, [x] * count, [y] * count, [1] * count)
 
 
+def counted(window: ActivityWindow) -> NDArray[np.float32]:
+    """Events lately by cell, those since the last look among them."""
+    return window._map + window._fresh.astype(np.float32)
+
+
 def test_events_are_counted_in_the_cells_that_they_lie_in() -> None:
     window = ActivityWindow(SensorSize(330, 241), SMALL)  # cells of 3 pixels, 110 x 81 of them
     window(make_events([0, 0, 0, 0], [0, 329, 5, 6], [0, 240, 3, 3], [1, 0, 1, 1]))
-    assert window._map.shape == (81, 110)
-    assert {(int(y), int(x)) for y, x in np.argwhere(window._map == 1)} == {(0, 0), (80, 109), (1, 1), (1, 2)}
-    assert window._map.sum() == 4
+    assert counted(window).shape == (81, 110)
+    assert {(int(y), int(x)) for y, x in np.argwhere(counted(window) == 1)} == {(0, 0), (80, 109), (1, 1), (1, 2)}
+    assert counted(window).sum() == 4
     assert ActivityWindow(SensorSize(160, 161), SMALL)._cell == 2
     assert ActivityWindow(SensorSize(160, 160), SMALL)._cell == 1
 
@@ -65,14 +71,14 @@ def test_the_picture_fades_with_the_time_between_looks(later_us: int, left: floa
     window = ActivityWindow(CAMERA, SMALL)
     window(one(0, 0, 0))
     window(one(later_us, 319, 239))
-    assert window._map[0, 0] == pytest.approx(left, rel=5e-7)
-    assert window._map[-1, -1] == 1
+    assert counted(window)[0, 0] == pytest.approx(left, rel=5e-7)
+    assert counted(window)[-1, -1] == 1
 
 
 def test_looks_within_one_packet_are_as_those_of_many() -> None:
     window = ActivityWindow(CAMERA, SMALL)
     window(make_events([0, 60_000, 110_000], [0, 2, 4], [0, 0, 0], [1, 1, 1]))
-    assert window._map[0, :3] == pytest.approx([math.exp(-2 / 3), math.exp(-1 / 3), 1])
+    assert counted(window)[0, :3] == pytest.approx([math.exp(-2 / 3), math.exp(-1 / 3), 1])
 
 
 @pytest.mark.parametrize(("per_cell", "seen"), [(1.0, True), (0.2, False)])

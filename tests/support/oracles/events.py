@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from encoders.binning import NOWHERE
 from encoders.events import EVENTS, Events, empty_events, make_events, unwrap
+from encoders.kernels import drawing
 from encoders.preprocess.filters import NEVER_US
 from encoders.recordings import aedat4
 from encoders.recordings.format import RecordingError
@@ -31,8 +32,8 @@ def by_oracles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def oracle(name: str) -> ModuleType:
-    """In place of kernels.compiled()."""
-    return emulator if name == "emulator" else sys.modules[__name__]
+    """In place of kernels.compiled(); test_drawing_loops.py has numpy's calls for those of drawings."""
+    return {"emulator": emulator, "drawing": drawing}.get(name, sys.modules[__name__])
 
 
 # ------------------------------------------------------------------------------------------------- binning and filters
@@ -95,6 +96,42 @@ def supported(
         last[y + 1, x + 1] = t
 
 
+def chosen(events: Events, keep: NDArray[np.bool_], out: Events) -> int:
+    n = int(np.count_nonzero(keep))
+    out[:n] = events[keep]
+    return n
+
+
+def unmasked(events: Events, mask: NDArray[np.bool_], keep: NDArray[np.bool_]) -> None:
+    keep[:] = ~mask[events["y"], events["x"]]
+
+
+def turn(opened: NDArray[np.uint8], shown: int, since: NDArray[np.uint16], x: NDArray[np.uint8]) -> None:
+    since[:] = np.where(opened > 0, 0, np.minimum(since + 1, shown))
+    x[:] = since < shown
+
+
+def gather(events: Events, begin: int, span_us: int, cell: int, counts: NDArray[np.int32]) -> int:
+    spans = events["t"][begin:] // span_us
+    others = np.flatnonzero(spans != spans[0])
+    end = begin + int(others[0]) if len(others) else len(events)
+    np.add.at(counts, (events["y"][begin:end] // cell, events["x"][begin:end] // cell), 1)
+    return end
+
+
+def look(
+    events: Events, kept: NDArray[np.bool_], cell: int, left: float, top: float, scale: float, across: int, down: int,
+    width: int, height: int, seen: Events,
+) -> int:  # fmt: skip
+    x = np.floor((events["x"] - left) * scale).astype(np.int64) + across
+    y = np.floor((events["y"] - top) * scale).astype(np.int64) + down
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & kept[events["y"] // cell, events["x"] // cell]
+    n = int(np.count_nonzero(inside))
+    seen[:n] = events[inside]
+    seen["x"][:n], seen["y"][:n] = x[inside], y[inside]
+    return n
+
+
 def pool(
     events: Events, columns: NDArray[np.uint32], rows: NDArray[np.uint32], nowhere: int, area: NDArray[np.int64],
     level: NDArray[np.int64], fired: Events,
@@ -120,6 +157,14 @@ def faults(events: Events, width: int, height: int) -> tuple[int, int]:
     t, x, y = events["t"], events["x"], events["y"]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     return len(events) - int(np.count_nonzero(inside)), int(np.count_nonzero(t[1:] < t[:-1]))
+
+
+def foreign(records: NDArray[np.void], latest: int) -> bool:
+    return bool((records["t"] > latest).any() or (records["on"] > 1).any())
+
+
+def span(events: Events) -> int:
+    return int(events["t"].max() - events["t"].min())
 
 
 def _put(events: Events, out: NDArray[np.uint8]) -> int:

@@ -1,0 +1,36 @@
+"""The compiled loops in front of the bins of a live stream: one pass over a packet each, whatever it is cut into."""
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, nogil=True)
+def gather(events, begin, span_us, cell, counts):
+    """Count the events from `begin` on that lie in its whole `span_us` of time, in squares of `cell` pixels; counts
+    int32 [H, W]. Where the first of another span is.
+    """
+    span = events[begin]["t"] // span_us
+    for index in range(begin, len(events)):
+        event = events[index]
+        if event["t"] // span_us != span:
+            return index
+        counts[np.uint16(event["y"]) // cell, np.uint16(event["x"]) // cell] += 1
+    return len(events)
+
+
+@numba.njit(cache=True, nogil=True)
+def look(events, kept, cell, left, top, scale, across, down, width, height, seen):
+    """Events of the squares that are `kept`, through a window at (left, top), in pixels of a sensor of width x height
+    that lie `scale` times as dense, moved by (across, down). How many; they are written to the begin of `seen`.
+    """
+    n = 0
+    for index in range(len(events)):
+        event = events[index]
+        if not kept[np.uint16(event["y"]) // cell, np.uint16(event["x"]) // cell]:
+            continue
+        x, y = np.floor((event["x"] - left) * scale) + across, np.floor((event["y"] - top) * scale) + down
+        if x >= 0 and x < width and y >= 0 and y < height:
+            seen[n] = event
+            seen[n]["x"], seen[n]["y"] = x, y
+            n += 1
+    return n
