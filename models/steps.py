@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -53,10 +54,14 @@ class Readout:
         recent = new if self.recent is None else np.concatenate([self.recent, new])
         return Readout(self.steps, recent[-self.steps :], self.seen + len(new))
 
-    @property
+    @cached_property
     def mean(self) -> np.ndarray | None:
         """Float64 [V]; None before the first step."""
-        return None if self.recent is None else self.recent.sum(0) / len(self.recent)
+        if self.recent is None:
+            return None
+        mean = np.zeros(self.recent.shape[1])
+        loops().mean_of(self.recent, mean)
+        return mean
 
     def probabilities(self) -> np.ndarray:
         """Softmax of the mean of logits, float64 [K]."""
@@ -255,8 +260,9 @@ class Track:
             return
         for n in range(len(values)):
             self.readout = self.readout.push(values[n : n + 1])
-            assert self.logits is not None
-            self.evidence = self.evidence.push(self.promise.trials, self.logits, self.readout.seen)
+            logits = self.logits
+            assert logits is not None
+            self.evidence = self.evidence.push(self.promise.trials, logits, self.readout.seen)
 
     def commitment(self, judged: Judged) -> Commitment | None:
         """What may be said after the step that was absorbed last; nothing of what is unknown or nothing is a label."""
@@ -279,6 +285,7 @@ class Track:
         judged = self.judge()
         self.steady = self.steady.push(judged)
         index = int(judged.probabilities.argmax())
+        found = self.commitment(judged) or (None, None, None)
         prediction = Prediction(
             given.start_us,
             given.end_us,
@@ -292,9 +299,8 @@ class Track:
             outcome.step_ms,
             tuple(outcome.logits[-1].tolist()),
             None if self.known is None else judged.known,
+            *found,
         )
-        if (found := self.commitment(judged)) is not None:
-            prediction = replace(prediction, committed=found.committed, set=found.set, risk=found.risk)
         shown = self.steady.label(self.labels)
         return Answer(prediction, shown, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)
 

@@ -11,6 +11,16 @@ FAR = 60.0  # of a logistic's exponent: beyond it nothing changes
 
 
 @numba.njit(cache=True, nogil=True)
+def mean_of(rows, out):
+    """out [V], the mean of rows [n, V], summed one after another as numpy does."""
+    for row in rows:
+        for k in range(len(out)):
+            out[k] += row[k]
+    for k in range(len(out)):
+        out[k] /= len(rows)
+
+
+@numba.njit(cache=True, nogil=True)
 def softmax(logits, temperature, out):
     """out [K] from the logits [K]."""
     most, total = logits[0], 0.0

@@ -69,10 +69,10 @@ class Evidence:
         """What may be said at this error rate."""
         if self.strangest is None:
             return NOTHING_KNOWN
-        p = trials.p_values(self.strangest)
-        order = np.argsort(self.strangest, kind="stable")
-        left = tuple(labels[int(k)] for k in order if p[k] > error_rate)
-        risk = float(p[order[1]]) if len(order) > 1 else 0.0
+        p = trials.p_values(self.strangest).tolist()
+        order = np.argsort(self.strangest, kind="stable").tolist()
+        left = tuple([labels[k] for k in order if p[k] > error_rate])
+        risk = p[order[1]] if len(order) > 1 else 0.0
         return Commitment(left[0] if len(left) == 1 else None, left, risk)
 
 
