@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
+import cv2
 import torch
 
 from models.classifier import Classifier
@@ -60,6 +61,7 @@ class Runtime:
         self.mailbox.attach(loop)
         self.processes.start()
         torch.set_num_threads(self.settings.threads)
+        cv2.setNumThreads(self.settings.threads)  # waking a second for a small picture takes longer than the picture
         keep_membranes()
         await asyncio.to_thread(self._load)
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here

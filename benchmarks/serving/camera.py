@@ -6,23 +6,27 @@
 Three processes on one machine and one clock. The camera sends a digit on paper (640 x 480, drawn by code) and as much
 sensor noise as makes up the rate, in datagrams of `--packet-ms`, each when its last event has happened. The service
 filters, finds the drawing, bins and steps the digit model; the viewer follows over a WebSocket. An event's latency is
-the arrival of the answer of its own bin less its time; events are spread evenly over a bin.
+the arrival of the answer of its own bin less its time; events are spread evenly over a bin. Bins begin in the middle of
+a datagram, so that a bin's end waits for its datagram as long as it does in the mean.
 """
 
 import argparse
+import asyncio
 import itertools
+import json
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import uvloop
 from numpy.typing import NDArray
 
 from benchmarks.common import report
-from benchmarks.serving.clients import free_port, spikesight
+from benchmarks.serving.clients import Served, free_port, spikesight
+from benchmarks.serving.streams import TEXT, client_frame, connected, field
 from encoders.emulator.noise import with_noise
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.emulator.sheets import draw_sheet, frames
@@ -30,11 +34,12 @@ from encoders.events import Events, SensorSize
 from encoders.packets import T64, pack
 from models.classifier import Classifier, binner_for, bins_of, sight_for
 from models.shipped import find
-from service.client import Client, Prediction
+from service.client import Client
 
 SENSOR = SensorSize(640, 480)
 LOOP_US = 1_000_000
 PIXELS, SEED = PixelModel(threshold_on=0.3, threshold_off=0.3), 2  # of a scene whose drawing is found
+LARGEST = 4000 * 13  # bytes of whole events that a datagram holds
 WARM_S = 3.0  # before anything is counted: the drawing is found, caches are warm
 Floats = NDArray[np.float64]
 
@@ -62,17 +67,20 @@ def packets(events: Events, packet_us: int) -> list[Events]:
 
 def send(port: int, rate_hz: float, packet_us: int) -> None:
     """Be the camera until somebody ends it: datagrams to a port, events' times on the machine's clock."""
-    made = [np.frombuffer(pack(part, "t64"), T64) for part in packets(scene(rate_hz, seed=SEED), packet_us)]
+    made = [np.frombuffer(pack(part, "t64"), np.uint8) for part in packets(scene(rate_hz, seed=SEED), packet_us)]
+    made[0] = made[0][len(made[0]) // 26 * 13 :]  # so bins begin in the middle of a datagram
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", port))
         begin_us = time.monotonic_ns() // 1000 + 100_000
         for number in itertools.count():
             second, place = divmod(number, len(made))
             raw = made[place].copy()
-            raw["t"] += begin_us + second * LOOP_US
+            raw.view(T64)["t"] += begin_us + second * LOOP_US
+            data = memoryview(raw.tobytes())
             due_us = begin_us + (number + 1) * packet_us
             time.sleep(max(0.0, due_us / 1e6 - time.monotonic()))
-            for first in range(0, len(raw), 4000):  # a datagram holds 64 kB
-                sock.sendto(raw[first : first + 4000].tobytes(), ("127.0.0.1", port))
+            for first in range(0, len(raw), LARGEST):
+                sock.send(data[first : first + LARGEST])
 
 
 class Seen(NamedTuple):
@@ -83,17 +91,25 @@ class Seen(NamedTuple):
     step: float
 
 
-def followed(client: Client, seconds: float) -> Iterator[Seen]:
-    """The answers of the service's camera, after WARM_S, for so long."""
-    begin: float | None = None
-    with client.stream(source="0") as stream:
-        for message in stream.receive(60.0):
-            now = time.monotonic()
-            begin = now + WARM_S if begin is None else begin
-            if now > begin + seconds:
-                return
-            if isinstance(message, Prediction) and now > begin:
-                yield Seen(now * 1e3 - message.end_us / 1e3, message.queue_ms, message.step_ms)
+def followed(served: Served, seconds: float) -> list[Seen]:
+    """The answers of the service's camera, from WARM_S after the first, for so long."""
+    came: list[tuple[float, Seen]] = []
+
+    def told(message: bytes) -> None:
+        now = time.monotonic()
+        end_us, queue_ms, step_ms = (field(message, name) for name in ("end_us", "queue_ms", "step_ms"))
+        if end_us is not None and queue_ms is not None and step_ms is not None:
+            came.append((now, Seen(now * 1e3 - end_us / 1e3, queue_ms, step_ms)))
+
+    async def run() -> None:
+        hello = client_frame(TEXT, json.dumps({"type": "hello", "protocol": 1, "source": "0"}).encode())
+        client = await connected(served, hello, told)
+        while not came or came[-1][0] < came[0][0] + WARM_S + seconds:
+            await asyncio.sleep(0.1)
+        client.transport.close()
+
+    uvloop.run(run())
+    return [seen for now, seen in came if now > came[0][0] + WARM_S]
 
 
 def front_ms(classifier: Classifier, rate_hz: float, packet_us: int) -> Floats:
@@ -116,9 +132,8 @@ def measure(args: argparse.Namespace) -> tuple[list[Seen], str]:
     command = [sys.executable, "-m", "benchmarks.serving.camera", *words]
     camera = subprocess.Popen(command)
     try:
-        client = Client(f"http://127.0.0.1:{served.port}")
-        seen = list(followed(client, args.seconds))
-        (body,) = client.cameras()
+        seen = followed(served, args.seconds)
+        (body,) = Client(f"http://127.0.0.1:{served.port}").cameras()
         said = f"{body.n_events:,} events read, {body.n_dropped:,} dropped, {served.cpu_s():.1f} s of CPU"
     finally:
         camera.kill()

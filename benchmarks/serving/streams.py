@@ -34,11 +34,11 @@ def messages(contract: Contract, events: Sequence[np.ndarray]) -> list[bytes]:
 
 
 class StreamClient(asyncio.Protocol):
-    """One stream's socket; `answered` is called with the seq of each answer to a packet."""
+    """One stream's socket; `told` is called with each message of the service."""
 
-    def __init__(self, answered: Callable[[int], None]) -> None:
+    def __init__(self, told: Callable[[bytes], None]) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._answered, self._data, self._open = answered, b"", False
+        self._told, self._data, self._open = told, b"", False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -58,16 +58,30 @@ class StreamClient(asyncio.Protocol):
             end = begin + (int.from_bytes(self._data[2:4]) if wide else self._data[1])
             if len(self._data) < end:
                 break
-            _, found, rest = self._data[begin:end].partition(b'"seq":')
-            self._data = self._data[end:]
-            if found:
-                self._answered(int(rest[: rest.index(b",")]))
+            message, self._data = self._data[begin:end], self._data[end:]
+            self._told(message)
 
 
-async def connected(served: Served, hello: bytes, answered: Callable[[int], None]) -> StreamClient:
+def field(message: bytes, name: str) -> float | None:
+    """A number of a message, without reading the rest; None where it has none of that name."""
+    _, found, rest = message.partition(f'"{name}":'.encode())
+    return float(rest[: rest.index(b",")]) if found else None
+
+
+def by_seq(answered: Callable[[int], None]) -> Callable[[bytes], None]:
+    """Have `answered` called with the seq of each answer to a packet."""
+
+    def told(message: bytes) -> None:
+        if (seq := field(message, "seq")) is not None:
+            answered(int(seq))
+
+    return told
+
+
+async def connected(served: Served, hello: bytes, told: Callable[[bytes], None]) -> StreamClient:
     """A stream that has said hello."""
     loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(lambda: StreamClient(answered), "127.0.0.1", served.port)
+    _, client = await loop.create_connection(lambda: StreamClient(told), "127.0.0.1", served.port)
     await client.ready
     client.transport.write(hello)
     return client
@@ -89,7 +103,7 @@ def as_answered(served: Served, streams: Sequence[list[bytes]], seconds: float, 
             return answered
 
         for number, own in enumerate(streams):
-            clients.append(await connected(served, own[0], answering(number)))
+            clients.append(await connected(served, own[0], by_seq(answering(number))))
         begin = time.perf_counter()
         for client, own in zip(clients, streams):
             client.transport.writelines(own[1 : ahead + 1])
@@ -112,7 +126,7 @@ def paced(served: Served, streams: Sequence[list[bytes]], period_s: float) -> li
         def answering(number: int) -> Callable[[int], None]:
             return lambda seq: ms.append((time.perf_counter() - sent[number][seq]) * 1e3)
 
-        clients = [await connected(served, own[0], answering(number)) for number, own in enumerate(streams)]
+        clients = [await connected(served, own[0], by_seq(answering(number))) for number, own in enumerate(streams)]
         moments = np.random.default_rng(0).random(len(streams)) * period_s
         order = sorted(
             (moment + seq * period_s, number, seq)

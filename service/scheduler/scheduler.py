@@ -25,6 +25,7 @@ from service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
 RUN_S = 0.004  # requests step several times before the queue is looked at again, for so long at most
 HAND_OVER_S = 0.00015  # CPU that waking another thread costs on both sides
+LENT_S = 0.001  # a step of more CPU goes beside its stream's next packets
 
 CallSoon = Callable[[Callable[[], None]], bool]
 """Has the event loop call something in its next round; False when this is not the loop's thread."""
@@ -135,16 +136,22 @@ class Scheduler:
             self._check_running()
             return self._queue.open(receiver, request, deadline, several)
 
-    def submit(self, job: Job, inputs: Iterable[Input]) -> None:
-        """Add inputs of one job, in order. Raises Stopped, ValueError for a shape the network does not take."""
+    def submit(self, job: Job, inputs: Iterable[Input], *, lend: bool = False) -> None:
+        """Add inputs of one job, in order. Raises Stopped, ValueError for a shape the network does not take.
+
+        `lend`: a stream's caller may be kept for short steps, which it then makes itself: nothing is handed over.
+        """
         now = time.perf_counter()
         arrived = [(check(given, self._shape), now) for given in inputs]
         if not arrived:
             return
         with self._changed:
             self._check_running()
-            if self._queue.push(job, arrived):
+            lent = lend and self._job_step_s < LENT_S
+            if self._queue.push(job, arrived) and not lent:
                 self._wake_for(job)
+        if lent:
+            self._tick_streams(len(arrived))
 
     def submit_undecoded(self, job: Job, decode: Callable[[], list[Input]]) -> bool:
         """Have the network's own thread decode a request, just before it is stepped.
@@ -224,19 +231,24 @@ class Scheduler:
         streams = queue.streams and not self._loop_ticks_next
         return bool(queue.requests or streams or queue.undecoded or self._membrane_calls or self._over())
 
-    # In the event loop.
+    # In the event loop, or a thread that lends itself.
 
     def _tick_in_loop(self) -> None:
-        """One tick of streams. If the thread has the network, it takes them next."""
+        """What `call_soon` was asked for."""
         with self._changed:
             self._loop_ticks_next = False
+        self._tick_streams(1)
+
+    def _tick_streams(self, ticks: int) -> None:
+        """Some ticks of streams. Whoever has the network now takes them next."""
         if self._stopping or not self._network.acquire(blocking=False):
             return
         try:
-            with self._changed:
-                batch = self._queue.take_streams()
-            if batch:
-                self._tick(batch)
+            for _ in range(ticks):
+                with self._changed:
+                    batch = self._queue.take_streams()
+                if batch:
+                    self._tick(batch)
         finally:
             self._network.release()
         with self._changed:

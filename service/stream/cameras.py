@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import Annotated, Generic, TypeVar
 
@@ -43,9 +43,10 @@ class UnknownCamera(ServiceError):
 
 
 class Viewer(Generic[T]):
-    """What one follower is told, newest kept: text and pictures, or packets of events."""
+    """What one follower is told, newest kept: text, and pictures where it shows them, or packets of events."""
 
-    def __init__(self) -> None:
+    def __init__(self, pictures: bool = False) -> None:
+        self.pictures = pictures
         self._messages: deque[T] = deque(maxlen=BACKLOG)
         self._wake = asyncio.Event()
         self.ended = False
@@ -64,10 +65,9 @@ class Viewer(Generic[T]):
         """The oldest message, or None when none came in time or the camera has ended."""
         if not self._messages and not self.ended:
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
-            except TimeoutError:
-                return None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):  # wait_for would make a task of every message
+                    await self._wake.wait()
         return self._messages.popleft() if self._messages else None
 
 
@@ -84,7 +84,7 @@ class Camera:
         self._stop = threading.Event()
         self._stream: CameraStream
         self._seq = 0
-        self._seen: deque[NDArray] = deque()  # events since the last picture
+        self._seen: deque[NDArray] = deque()  # events since the last picture, where somebody is shown pictures
         self._thread = threading.Thread(target=self._watch, name=f"camera {identity}", daemon=True)
 
     def start(self) -> None:
@@ -130,20 +130,19 @@ class Camera:
         )
 
     @contextmanager
-    def viewing(self) -> "Iterator[Viewer[str | bytes]]":
-        """Follow the camera's answers."""
-        with self._following(self._viewers) as viewer:
+    def viewing(self, pictures: bool = False) -> "Iterator[Viewer[str | bytes]]":
+        """Follow the camera's answers, with or without pictures of its events."""
+        with self._following(self._viewers, Viewer(pictures)) as viewer:
             yield viewer
 
     @contextmanager
     def listening(self) -> "Iterator[Viewer[NDArray]]":
         """Follow the camera's events."""
-        with self._following(self._listeners) as listener:
+        with self._following(self._listeners, Viewer()) as listener:
             yield listener
 
     @contextmanager
-    def _following(self, all_of_them: "set[Viewer[T]]") -> "Iterator[Viewer[T]]":
-        viewer: Viewer[T] = Viewer()
+    def _following(self, all_of_them: "set[Viewer[T]]", viewer: "Viewer[T]") -> "Iterator[Viewer[T]]":
         all_of_them.add(viewer)
         if not self.source.running:
             viewer.end()
@@ -158,7 +157,8 @@ class Camera:
         while not self._stop.is_set() and self.source.running:
             packet = self.source.read_waiting(stream.model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
-                self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
+                if self._shown():
+                    self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
                 if self._listeners:
                     self.post(lambda packet=packet: self.hand(packet))
                     self._mailbox.flush()
@@ -185,12 +185,17 @@ class Camera:
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
-        events = joined(seen) if seen else core.session.seen[:0]
-        ticket = Ticket(self._seq, time.time() * 1e3, True, (events, self.source.size))
+        picture = (joined(seen) if seen else core.session.seen[:0], self.source.size) if self._shown() else None
+        ticket = Ticket(self._seq, time.time() * 1e3, True, picture)
         core.looked(ticket)
         for message in core.answer(ticket, answer, queue_ms):
             for viewer in self._viewers:
-                viewer.put(message.data)
+                if viewer.pictures or isinstance(message.data, str):
+                    viewer.put(message.data)
+
+    def _shown(self) -> bool:
+        """Whether somebody is shown pictures."""
+        return any(viewer.pictures for viewer in list(self._viewers))
 
     def hand(self, packet: NDArray) -> None:
         """A packet to every listener."""
@@ -234,7 +239,7 @@ class CameraStream:
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.take_back(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
-        self.model.scheduler.submit(self.job, inputs)
+        self.model.scheduler.submit(self.job, inputs, lend=True)
 
     def close(self) -> None:
         """The job is wanted no more."""

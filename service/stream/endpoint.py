@@ -103,16 +103,16 @@ def camera_of(cameras: Cameras, name: str) -> Camera:
 async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
     """What the default model says of a camera, shared by all who follow, until it ends or they leave. Raises Ended."""
     await socket.send_text(ready_text(camera.model()))
-    with camera.viewing() as viewer:
+    with camera.viewing(hello.picture) as viewer:
         leaving = asyncio.create_task(socket.receive())  # nothing but a goodbye is expected
         try:
             while not leaving.done():
                 message = await viewer.next(0.5)
                 if isinstance(message, str):
                     await socket.send_text(message)
-                elif message is not None and hello.picture:
+                elif message is not None:
                     await socket.send_bytes(message)
-                elif message is None and viewer.ended:
+                elif viewer.ended:
                     raise Ended(1001, "the camera has ended")
             if leaving.result()["type"] == "websocket.receive":
                 raise Ended(1003, "a camera's stream takes no messages")

@@ -175,6 +175,30 @@ def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.
     assert threads == thread
 
 
+@pytest.mark.parametrize("short", [True, False])
+def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
+    monkeypatch.setattr("service.scheduler.scheduler.LENT_S", 1e9 if short else 0.0)
+    with scheduling(tiny(), max_batch=2) as scheduler:
+        listener = Listener(3)
+        scheduler.submit(scheduler.open(listener, request=False), inputs(3), lend=True)
+        assert not short or listener.done.is_set(), "before anything else is done"
+        assert listener.wait().threads == {threading.get_ident() if short else scheduler._thread.ident}
+    assert all(np.array_equal(a, b) for a, b in zip(listener.logits, alone(inputs(3)), strict=True))
+
+
+def test_what_is_lent_while_another_has_the_network_is_stepped_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.scheduler.scheduler.LENT_S", 1e9)
+    classifier = Gated()
+    with scheduling(classifier) as scheduler:
+        _, request = open_with(scheduler, inputs(1), request=True)
+        assert classifier.entered.wait(PATIENCE_S)
+        stream = Listener(2)
+        scheduler.submit(scheduler.open(stream, request=False), inputs(2), lend=True)
+        assert not stream.outcomes
+        classifier.gate.set()
+        assert stream.wait().threads == request.wait().threads == {scheduler._thread.ident}
+
+
 def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.scheduler.scheduler.HAND_OVER_S", 1e9)
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.client import HTTPConnection
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,13 @@ def test_a_stream_may_follow_a_camera(port: int, name: str) -> None:
             if len(messages) == 8:
                 break
     assert {type(message) for message in messages} == {Prediction, Picture}
+
+
+def test_who_wants_no_pictures_gets_none_beside_one_who_does(port: int) -> None:
+    client = Client(f"http://127.0.0.1:{port}")
+    with client.stream(source="0", picture=True) as shown, client.stream(source="0") as plain:
+        assert any(isinstance(message, Picture) for message in islice(shown.receive(10), 8))
+        assert {type(message) for message in islice(plain.receive(10), 8)} == {Prediction}
 
 
 def test_a_camera_is_read_by_any_model_on_a_stream_of_its_own() -> None:
