@@ -15,17 +15,17 @@ def answering(root: Path, path: str, line: int) -> list[str]:
     """Test files for a line of a source file, those nearest to it first; all relative to `root`.
 
     The module's own (`a/b.py` is tested by `tests/a/test_b.py`), those that import it, those of its folder, and those
-    that import what imports it. Of one kind those go first that name the function or class of the line; small files
-    before large ones.
+    that import what imports it. Of one kind those of its folder go first, then those that name the function or class of
+    the line; small files before large ones.
     """
     users, names = importers(root, path), names_at((root / path).read_text(), line)
     kinds = [{own(path)}, users, beside(root, path), *(importers(root, user) for user in sorted(users))]
-    found: dict[str, None] = {}
+    found, home = dict[str, None](), root / Path(own(path)).parent
     for kind in kinds:
         there = [
             root / file for file in kind if file.startswith(SUITES) and "/test_" in file and (root / file).exists()
         ]
-        nearest = sorted(there, key=lambda file: (not mentions(file, names), file.stat().st_size))
+        nearest = sorted(there, key=lambda file: (file.parent != home, not mentions(file, names), file.stat().st_size))
         found |= dict.fromkeys(file.relative_to(root).as_posix() for file in nearest)
     return list(found)
 

@@ -99,6 +99,9 @@ def test_what_they_are_by_themselves() -> None:
         "precision": "fp32", "channels_last": False, "sparse_convs": False, "compile": False, "checkpoint_steps": 0,
         "beta": 0.5, "theta": 1.0, "surrogate": "arctan", "learn_beta": False, "freeze": False, "seed": 0,
         "save_minutes": 2.0, "noise_hz": 0.0, "hot": 0.0, "window_ms": 0, "hop_ms": 0, "network": "event-medium",
+        "steps": 0, "bin_us": 0, "shortest_bin_us": 0, "height": 0, "width": 0, "channels": 0, "resize": 0,
+        "filter_us": 0, "encoding": "", "crop": "none", "window": "", "slope": 0.0, "threads": 0, "layout": "auto",
+        "emulated": "", "emulated_count": 10_000, "repeat": 1, "sheets": 0,
     }  # fmt: skip
     assert {name: flat[name] for name in expected} == expected
     assert len(flat) == len(set(flat))

@@ -42,6 +42,8 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     assert report.opened == 86
     assert len(report.broken) == 1
     assert "0/00017.bin" in report.broken[0]
+    assert report.lines[-2] == "  1 of 86 opened files cannot be read: delete them or fetch them again"
+    assert report.lines[-1] == f"    {report.broken[0]}"
     assert check_data("nmnist", tmp_path).opened == 40
 
 
