@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -236,3 +237,18 @@ def test_the_time_is_told_without_a_change_to_the_run(root: Path) -> None:
     assert 0 < run.minutes() < 5
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.network.state_dict().items())
     assert all(parameter.grad is None for parameter in run.network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("wish", "own", "weighted"),
+    [("off", True, False), ("auto", False, False), ("auto", True, True), ("on", False, True), ("on", True, True)],
+)
+def test_rare_classes_count_more_in_a_folder_of_ones_own(wish: str, own: bool, weighted: bool) -> None:
+    run = Run.__new__(Run)
+    run.config, run.device = TrainConfig.of(class_weights=wish), torch.device("cpu")
+    train = SimpleNamespace(labels=np.array([0, 0, 0, 1]))
+    run.data = SimpleNamespace(words=("a folder",) if own else (), train=train, labels=("a", "b"))  # type: ignore[assignment]
+    weights = run._class_weights()
+    assert (weights is not None) == weighted
+    if weights is not None:
+        assert weights[1] > weights[0]

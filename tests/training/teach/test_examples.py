@@ -1,0 +1,116 @@
+"""Which examples a folder of recordings gives to a lesson: whole ones, windows, some by chance, or thinned."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.events import SensorSize, make_events
+from encoders.recordings.files import write_recording
+from training.data.sets import DataError, Item
+from training.teach.examples import COPIES, MOST_WITH_COPIES, Plan, _chosen, copies_for, plan, read
+
+SENSOR = SensorSize(20, 16)
+
+
+def record(path: Path, seconds: float, rate: int = 2000, quiet: tuple[float, float] = (0, 0)) -> Path:
+    """Even events, but for a while in which there are none."""
+    t = np.arange(0, round(seconds * 1e6), round(1e6 / rate))
+    t = t[(t < quiet[0] * 1e6) | (t >= quiet[1] * 1e6)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_recording(path, make_events(t, t % 20, t % 16, t % 2), SENSOR, "npz")
+    return path
+
+
+def test_five_short_recordings_a_class_are_examples_as_they_are(tmp_path: Path) -> None:
+    for label in ("cup", "phone"):
+        for n in range(5):
+            record(tmp_path / label / f"{n}.npz", 0.64)
+    found = plan(tmp_path)
+    assert (found.labels, found.sensor) == (("cup", "phone"), SENSOR)
+    assert (found.steps, found.slices, found.bin_us) == (64, 4, 10_000)
+    assert [item.label for item in found.items] == [0] * 5 + [1] * 5
+    assert {item.length_us for item in found.items} == {0}
+    examples = list(read(found))
+    assert [(one.label, Path(one.piece).name) for one in examples[4:6]] == [("cup", "4.npz"), ("phone", "0.npz")]
+    assert all(len(one.events) == 1280 for one in examples)
+    (tmp_path / "phone" / "4.npz").unlink()
+    assert plan(tmp_path).steps == 10, "four are too few to be learnt whole"
+
+
+@pytest.mark.parametrize(("window_ms", "windows"), [(100, 20), (500, 4), (300, 7)])
+def test_windows_follow_each_other_through_a_recording(window_ms: int, windows: int, tmp_path: Path) -> None:
+    for label in ("cup", "phone"):
+        record(tmp_path / label / "a.npz", 2.0)
+    found = plan(tmp_path, window_ms=window_ms)
+    assert (found.steps, found.slices, found.bin_us) == (10, 1, window_ms * 100)
+    assert [item.label for item in found.items] == [0] * windows + [1] * windows
+    assert {item.length_us for item in found.items} == {window_ms * 1000}
+    assert found.items[0].begin_us == 0
+    assert found.items[windows - 1].begin_us == pytest.approx(2_000_000 - window_ms * 1000, abs=10_000)
+    examples = list(read(found))
+    assert {len(one.events) for one in examples} <= {2 * window_ms, 2 * window_ms - 1}
+    assert all(one.events["t"][0] < 1000 and one.events["t"][-1] < window_ms * 1000 for one in examples)
+
+
+def test_windows_with_a_hundredth_of_the_usual_events_are_left_out(tmp_path: Path) -> None:
+    record(tmp_path / "cup" / "a.npz", 3.0, quiet=(1.0, 2.0))
+    record(tmp_path / "phone" / "a.npz", 3.0)
+    begins = [item.begin_us for item in plan(tmp_path, window_ms=500).items if item.label == 0]
+    assert begins == [0, 500_000, 2_000_000, 2_500_000]
+
+
+def test_one_class_is_none_to_choose_from(tmp_path: Path) -> None:
+    record(tmp_path / "cup" / "a.npz", 1.0)
+    record(tmp_path / "cup" / "b.npz", 1.0)
+    with pytest.raises(DataError, match="one class, 'cup': a second is needed"):
+        plan(tmp_path, layout="classes")
+
+
+def items(*counts: int) -> list[Item]:
+    return [Item(Path(f"{label}/{n}"), label) for label, count in enumerate(counts) for n in range(count)]
+
+
+def numbers(kept: list[Item], label: int) -> list[int]:
+    return [int(item.path.name) for item in kept if item.label == label]
+
+
+def test_so_many_shots_of_each_class_by_chance() -> None:
+    given = items(9, 12)
+    kept = _chosen(given, ("a", "b"), 4, 0, 100)
+    assert [len(numbers(kept, label)) for label in (0, 1)] == [4, 4]
+    assert numbers(kept, 1) == sorted(set(numbers(kept, 1)))
+    assert kept == _chosen(given, ("a", "b"), 4, 0, 100)
+    assert len({tuple(numbers(_chosen(given, ("a", "b"), 4, seed, 100), 1)) for seed in range(8)}) > 4
+    assert _chosen(given, ("a", "b"), 9, 0, 4)[:9] == given[:9], "whoever asks for shots gets them"
+    with pytest.raises(DataError, match="class 'a' has 9 examples; 10 are needed"):
+        _chosen(given, ("a", "b"), 10, 0, 100)
+    with pytest.raises(DataError, match="class 'b' has 0 examples; 1 are needed"):
+        _chosen(items(3), ("a", "b"), 0, 0, 100)
+
+
+def test_more_than_there_is_room_for_are_thinned_evenly() -> None:
+    kept = _chosen(items(21, 3), ("a", "b"), 0, 0, 10)
+    assert numbers(kept, 0) == [0, 5, 10, 15, 20]
+    assert numbers(kept, 1) == [0, 1, 2]
+    assert numbers(_chosen(items(5, 3), ("a", "b"), 0, 0, 10), 0) == [0, 1, 2, 3, 4]
+    assert [len(_chosen(items(3, 3, 3), ("a", "b", "c"), 0, 0, 2))] == [3], "one of each at least"
+
+
+def test_few_examples_have_most_copies() -> None:
+    assert (COPIES, MOST_WITH_COPIES) == (5, 2000)
+    assert [copies_for(count) for count in (1, 333, 334, 1000, 1001, 9999)] == [5, 5, 4, 1, 0, 0]
+
+
+def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    first, second = record(tmp_path / "a.npz", 0.5), record(tmp_path / "b.npz", 0.5)
+    whole = Plan(("x", "y"), (Item(first, 1, begin_us=77), Item(second, 0)), SENSOR, 64, 4, 1000)
+    assert [(one.label, one.piece, len(one.events)) for one in read(whole)] == [
+        ("y", str(first), 1000), ("x", str(second), 1000),
+    ]  # fmt: skip
+    windows = tuple(Item(first, 0, begin_us=begin, length_us=100_000) for begin in (0, 300_000))
+    assert [(one.piece, len(one.events)) for one in read(replace(whole, items=windows))] == [(str(first), 200)] * 2
+    first.write_bytes(b"PK\3\4")
+    with pytest.raises(DataError, match=r"a\.npz"):
+        list(read(whole))
