@@ -25,7 +25,9 @@ def registry(saved: Path, *models: Path) -> Registry:
     return Registry(Settings(models=tuple(map(str, models)), save_to=saved), Metrics(), Mailbox())
 
 
-def test_a_saved_model_that_is_broken_is_left_out_and_a_named_one_is_an_error(tmp_path: Path) -> None:
+def test_a_saved_model_that_is_broken_is_left_out_and_a_named_one_is_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     saved, good = tmp_path / "saved", kept(tmp_path, "good")
     kept(saved, "mine")
     kept(saved, "broken", broken=True)
@@ -33,6 +35,8 @@ def test_a_saved_model_that_is_broken_is_left_out_and_a_named_one_is_an_error(tm
     made.load()
     try:
         assert [model.name for model in made.all()] == ["good", "mine"]
+        told = [vars(record)["fields"] for record in caplog.records if "left out" in record.getMessage()]
+        assert [fields["model"] for fields in told] == ["broken"]
     finally:
         made.stop()
     with pytest.raises(CheckpointError):
