@@ -13,7 +13,7 @@ import numpy as np
 from encoders import kernels
 from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, joined, make_events
 from encoders.kernels import LARGEST_PACKET
-from encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, RecordingError, piece_bytes
+from encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, Pieces, RecordingError
 
 AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
 CUT_SHORT = "the last packet is cut short"
@@ -39,8 +39,10 @@ def open_aedat4(path: Path) -> Opened:
     """An AEDAT 4 file. zstd goes through EventCV, a few megabytes of packets at a time."""
     header = _header(path)
     notes: list[str] = []
-    read = _read_compiled if header.compression in (0, 1, 2) else _read_foreign
-    return Opened(header.size, read(path, header, notes), notes)
+    if header.compression not in (0, 1, 2):
+        return Opened(header.size, _read_foreign(path, header, notes), notes)
+    pieces = Pieces(lambda at_once: _read_compiled(path, header, notes, at_once), header.end - header.start)
+    return Opened(header.size, pieces, notes)
 
 
 def _header(path: Path) -> Aedat4Header:
@@ -129,12 +131,12 @@ def _packets(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[byt
                 file.seek(length, 1)
 
 
-def _read_compiled(path: Path, header: Aedat4Header, notes: list[str]) -> Iterator[Events]:
+def _read_compiled(path: Path, header: Aedat4Header, notes: list[str], at_once: int) -> Iterator[Events]:
     """Through one buffer that stays in the processor's cache; packets of other streams are passed over unread."""
     loops = kernels.compiled("aedat4")
     compressed = header.compression != 0
     buffer, scratch = np.empty(READ_BYTES, np.uint8), np.empty(READ_BYTES, np.uint8)
-    room = piece_bytes(header.end - header.start) // (4 if compressed else 16)  # events: few take fewer bytes
+    room = at_once // (4 if compressed else 16)  # events: few take fewer bytes
     events, n, damaged, at = np.empty(room, EVENTS), 0, 0, header.start
     with path.open("rb", buffering=0) as file:
         while at < header.end:

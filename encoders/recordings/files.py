@@ -36,7 +36,7 @@ from encoders.recordings import (
     prophesee_writer,
     text,
 )
-from encoders.recordings.format import Format, Opened, RecordingError
+from encoders.recordings.format import Format, Opened, Pieces, RecordingError
 
 FORMATS: dict[str, Format] = {
     "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2, mark=b"#!AER-DAT2"),
@@ -137,7 +137,8 @@ def read_recording(path: Path | str) -> Recording:
     path = Path(path)
     name, opened = _open(path)
     with _faults_named(path):  # also where there is no room for all of it
-        parts = [part for part in opened.chunks if len(part)]
+        chunks = opened.chunks.whole() if isinstance(opened.chunks, Pieces) else opened.chunks
+        parts = [part for part in chunks if len(part)]
         events = joined(parts) if parts else empty_events()
         size = opened.size or _smallest_sensor(events, name)
     if not parts:

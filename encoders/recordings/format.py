@@ -13,11 +13,31 @@ from encoders.events import EVENTS, Events, SensorSize
 CHUNK_BYTES = 4 << 20  # of a long file, what is turned into events at once: up to 2 million of them
 READ_BYTES = 1 << 17  # through a buffer of this size, which stays in the processor's cache
 LEAST_ROOM = 64  # events of one record and a little more fit any array that a decoder gets afresh
-WHOLE_BYTES = 4 * CHUNK_BYTES  # up to here a file is read in one piece: joining pieces costs more than decoding
 
 
 class RecordingError(ValueError):
     """A recording that cannot be read or written; the text is one sentence that names the file or its fault."""
+
+
+class Pieces(Iterator[Events]):
+    """Events of a file in pieces, each of about CHUNK_BYTES of it, or `whole`.
+
+    `read` gives them, with room in each array for those of so many bytes; `size` is how many bytes there are. Events
+    that are all wanted at once need no pieces: to join them costs more than to decode them.
+    """
+
+    def __init__(self, read: Callable[[int], Iterator[Events]], size: int) -> None:
+        self._read, self._size = read, size
+        self._drawn: Iterator[Events] | None = None
+
+    def __next__(self) -> Events:
+        if self._drawn is None:
+            self._drawn = self._read(min(self._size, CHUNK_BYTES))
+        return next(self._drawn)
+
+    def whole(self) -> Iterator[Events]:
+        """All of them, in one piece unless they are more than a file of its size has as a rule; in place of pieces."""
+        return self._read(self._size)
 
 
 @dataclass
@@ -68,18 +88,14 @@ def fit(
     return len(events), len(data)
 
 
-def piece_bytes(size: int) -> int:
-    """How much of a file of `size` bytes to turn into events at once."""
-    return size if size <= WHOLE_BYTES else CHUNK_BYTES
+def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list[str]) -> Pieces:
+    """Events of a file of equal records from byte `start` on; bytes left over at the end are noted."""
+    return Pieces(lambda at_once: _words(path, start, record, decode, notes, at_once), path.stat().st_size - start)
 
 
-def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list[str]) -> Iterator[Events]:
-    """Events of a file of equal records from byte `start` on; bytes left over at the end are noted.
-
-    The file comes through one buffer that stays in the processor's cache.
-    """
-    size = path.stat().st_size - start
-    room = piece_bytes(size) // max(record, 4) + LEAST_ROOM  # records of 2 bytes: the fewest are whole events
+def _words(path: Path, start: int, record: int, decode: Decode, notes: list[str], at_once: int) -> Iterator[Events]:
+    """The file comes through one buffer that stays in the processor's cache."""
+    room = at_once // max(record, 4) + LEAST_ROOM  # records of 2 bytes: the fewest are whole events
     buffer = np.empty(READ_BYTES // record * record, np.uint8)
     events, n = np.empty(room, EVENTS), 0
     with path.open("rb", buffering=0) as file:

@@ -196,14 +196,13 @@ class Engine:
         steps, streams = x_seq.shape[:2]
         if tuple(x_seq.shape[2:]) != self.shape or min(steps, streams) < 1:
             raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.shape))}], not {list(x_seq.shape)}")
-        before = (self.initial_state(streams) if state is None else state)[MEMBRANES]
-        if before.shape != (streams, self.state_size) or before.dtype != torch.float32:
+        before = None if state is None else state[MEMBRANES].contiguous()
+        if before is not None and (before.shape != (streams, self.state_size) or before.dtype != torch.float32):
             raise ValueError(f"the state must be float32 [{streams}, {self.state_size}], not {list(before.shape)}")
         frozen = steps > 1 and x_seq.stride(0) == 0
         x = x_seq[0] if frozen else x_seq
         x = (x if x.dtype == torch.uint8 else x.float()).contiguous()
-        before = before.contiguous()
-        after, logits = torch.empty_like(before), torch.empty(steps, streams, self.classes)
+        after, logits = torch.empty(streams, self.state_size), torch.empty(steps, streams, self.classes)
         layers, rows = self.plan.spike_layers, self.plan.raster_rows
         layer_spikes = torch.empty(streams, layers, dtype=torch.int64)
         synops = torch.empty(streams, dtype=torch.int64)
@@ -214,7 +213,7 @@ class Engine:
             streams,
             x.data_ptr(),
             int(x.dtype != torch.uint8),
-            before.data_ptr(),
+            None if before is None else before.data_ptr(),
             after.data_ptr(),
             self.state_size,
             logits.data_ptr(),

@@ -1,5 +1,6 @@
 """One batch: gathered, stepped, split into the shares of its jobs, and delivered."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,7 +34,9 @@ def split(result: Step, took_s: float, tick: int) -> Iterator[Outcome]:
     logits = logits[None] if logits.ndim == 2 else logits
     rates = result.rates.numpy()
     rates = rates[None] if rates.ndim == 2 else rates
-    finite = np.atleast_1d(np.isfinite(logits).all((0, 2))).tolist()
+    finite = [True] * logits.shape[1]
+    if not math.isfinite(logits.sum(dtype=np.float64)):  # of float32 numbers: beyond range only where one of them is
+        finite = [bool(np.isfinite(logits[:, n]).all()) for n in range(len(finite))]
     for n, (spikes, synops) in enumerate(zip(result.layer_spikes.tolist(), result.synops.tolist())):
         yield Outcome(logits[:, n], spikes, synops, raster[n], took_s * 1e3, tick, finite[n], rates[:, n])
 

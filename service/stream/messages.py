@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import to_json
 
 from encoders.events import MAX_SIDE, SensorSize
-from encoders.packets import RECORD_BYTES, T64, WireDecoder, pack
+from encoders.packets import RECORD_BYTES, WireDecoder, pack
 from service.http.bodies import Body
 
 if TYPE_CHECKING:  # a client takes this module too, and needs no model
@@ -189,11 +189,11 @@ class PacketDecoder:
         layout = LAYOUTS[kind]
         if len(payload) % RECORD_BYTES[layout]:
             raise PacketError(f"the payload is not a whole number of {RECORD_BYTES[layout]}-byte records")
-        if layout == "t64" and len(payload) and int(np.frombuffer(payload, T64)["t"].max()) >= MAX_TIME_US:
-            raise PacketError("an event's time is beyond 2^53 microseconds")
         decoder = self._decoders.setdefault(kind, WireDecoder(layout))
         lost = decoder.n_bytes_lost
         events = decoder.decode([payload], arrival_us)
+        if layout == "t64" and len(events) and int(events["t"].max()) >= MAX_TIME_US:
+            raise PacketError("an event's time is beyond 2^53 microseconds")
         if decoder.n_bytes_lost != lost:
             raise PacketError("the last event's time is missing")
         return events

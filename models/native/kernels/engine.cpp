@@ -38,6 +38,7 @@ struct Plan {
     std::vector<Statistics> statistics;
     int64_t steps = 1;
     std::vector<bool> frozen;  // buffers that hold one frame a stream for all steps
+    std::vector<bool> fused;   // pools that have the convolution before them in their own pass
 
     char* frame(int64_t buffer, int64_t f) {
         const Buffer& b = buffers[buffer];
@@ -148,45 +149,27 @@ void add_after(Plan& plan, const Layer& layer, int64_t f) {
                 out[(y * layer.width + x) * layer.channels + c] += shortcut_at(plan, shortcut, data, y, x, c);
 }
 
-void note_raster(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
-    const auto* out = reinterpret_cast<const uint8_t*>(plan.frame(layer.spikes, f));
-    uint8_t* to = run.raster + (f / run.steps) * run.raster_rows + layer.raster_first;
-    for (int64_t r = 0; r < layer.raster_rows; ++r) to[r] |= out[layer.raster[r]] != 0;
+// Whether a pool can have the convolution before it in its own pass: it alone takes that layer's sums, and nothing else is
+// made of them. So they stay in the cache; those of a large image's stem are megabytes.
+bool can_fuse(const std::vector<Layer>& layers, size_t number) {
+    if (number == 0 || !layers[number].pool) return false;
+    const Layer& conv = layers[number - 1];
+    const int64_t buffer = layers[number].main.buffer;
+    if (conv.pool || conv.neuron || conv.current != buffer || conv.side.buffer >= 0 || conv.before.buffer >= 0) return false;
+    for (size_t i = 0; i < layers.size(); ++i)
+        if ((i != number && layers[i].main.buffer == buffer) || layers[i].side.buffer == buffer || layers[i].before.buffer == buffer) return false;
+    return true;
 }
 
-void note_rates(Plan& plan, const Run& run, const Layer& layer, int64_t f) {
-    const auto* spikes = reinterpret_cast<const uint8_t*>(plan.frame(layer.spikes, f));
-    const int64_t channels = layer.channels, side = layer.rate_places;
-    const int64_t rows = side == 1 ? 1 : layer.height / side;  // a whole map is one long row
-    const int64_t columns = side == 1 ? layer.height * layer.width : layer.width / side;
-    float* to = run.rates + (f % run.steps * run.streams + f / run.steps) * run.rates_size + layer.rate_first;
-    for (int64_t place = 0; place < side * side; ++place) {
-        const uint8_t* corner = spikes + (place / side * rows * layer.width + place % side * columns) * channels;
-        for (int64_t first = 0; first < layer.rate_channels; first += 16) {
-            int32_t fired[16] = {};
-            for (int64_t y = 0; y < rows; ++y) {
-                const uint8_t* row = corner + y * layer.width * channels + first;
-                for (int64_t x = 0; x < columns;) {
-                    Bytes16 some{};  // as many as a byte can count
-                    for (const int64_t end = std::min(columns, x + 255); x < end; ++x) {
-                        Bytes16 bytes;
-                        memcpy(&bytes, row + x * channels, 16);
-                        some -= Bytes16(bytes != 0);  // true is -1
-                    }
-                    for (int c = 0; c < 16; ++c) fired[c] += some[c];
-                }
-            }
-            for (int64_t c = first; c < std::min(layer.rate_channels, first + 16); ++c)
-                to[c * side * side + place] = float(fired[c - first]) / float(rows * columns);
-        }
-    }
-}
-
-void begin_sums(const float* bias, int64_t chunk, int64_t pixels, float* sums) {
-    Floats value[32 / LANES];
-    for (int64_t v = 0; v < chunk / LANES; ++v) value[v] = load(bias + v * LANES);
-    for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t v = 0; v < chunk / LANES; ++v) store(sums + p * chunk + v * LANES, value[v]);
+// The sums of a pool's rows, from those of its convolution's rows that they see.
+void fill_fused(Plan& plan, const Layer& conv, const Layer& layer, int64_t group_frame, int64_t number, const Band& band) {
+    const int64_t chunk = layer.chunk, pad = layer.pool == 3 ? 0 : 1, row = conv.width * chunk;
+    const int64_t first = std::max<int64_t>(0, 2 * band.first - pad), last = std::min(conv.height, 2 * band.last);
+    auto* sums = reinterpret_cast<float*>(plan.scratch.get((last - first) * row * 4));
+    begin_sums(conv.bias + number * chunk, chunk, (last - first) * conv.width, sums);
+    convolve(plan.mains[group_frame], plan.buffers[conv.main.buffer], conv.main, number, chunk, Band{first, last, conv.width, sums});
+    const Buffer rows{1, conv.height, conv.width, chunk, 0, 0};
+    pool(sums - first * row, rows, layer.pool, 0, chunk, band);
 }
 
 void fill(Plan& plan, const Layer& layer, int64_t f, int64_t group_frame, int64_t number, const Band& band) {
@@ -204,8 +187,8 @@ void fill(Plan& plan, const Layer& layer, int64_t f, int64_t group_frame, int64_
     }
 }
 
-// Shortcut, neurons and outputs of a band whose sums are there.
-void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
+// Shortcut, neurons and outputs of rows whose sums are there.
+void finish_rows(Plan& plan, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
     const int64_t pixels = (band.last - band.first) * layer.width, at = band.first * layer.width * layer.channels, n = f / run.steps;
     if (layer.before.buffer >= 0) add_before(plan, layer, f, first, band);
     if (layer.current >= 0) {
@@ -217,7 +200,9 @@ void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int6
     if (layer.neuron) {
         const int64_t place = n * run.state_size + layer.state + at;
         float* after = run.state_after + place;
-        const float* before = f % run.steps ? after : run.state_before + place;
+        const bool begins = f % run.steps == 0;
+        const float* before = begins && run.state_before ? run.state_before + place : after;
+        if (begins && !run.state_before) rest(layer, after, pixels, first);
         auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f)) + at;
         run.layer_spikes[n * run.spike_layers + layer.neuron - 1] += firing(layer)(layer, band.sums, before, after, out, pixels, first);
     } else if (layer.spikes >= 0) {  // a pool of spikes
@@ -229,14 +214,24 @@ void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int6
     }
 }
 
+// A few rows at a time, so that what is done with a sum finds it in the nearest cache.
+void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
+    const int64_t row = band.width * layer.chunk, rows = std::max<int64_t>(1, 2048 / row);
+    for (int64_t y = band.first; y < band.last; y += rows)
+        finish_rows(plan, run, layer, f, first, Band{y, std::min(band.last, y + rows), band.width, band.sums + (y - band.first) * row});
+}
+
 void run_layer(Plan& plan, const Run& run, size_t number) {
     const Layer& layer = plan.layers[number];
+    const bool fused = plan.fused[number], convolves = !layer.pool || fused;
+    const Layer& source = fused ? plan.layers[number - 1] : layer;  // whose inputs are taken
+    Statistics* statistics = &plan.statistics[2 * (fused ? number - 1 : number)];  // of main and side
     const int64_t frames = run.steps * run.streams;
-    const bool same = plan.frozen[layer.main.buffer] && layer.side.buffer < 0 && layer.before.buffer < 0;  // sums of all steps
+    const bool same = plan.frozen[source.main.buffer] && layer.side.buffer < 0 && layer.before.buffer < 0;  // sums of all steps
     const int64_t rows = std::clamp<int64_t>(16384 / (layer.width * layer.chunk), std::min<int64_t>(layer.height, 4), layer.height);
     auto* sums = reinterpret_cast<float*>(plan.band.get(rows * layer.width * layer.chunk * 4));
     const bool side = layer.side.buffer >= 0 && layer.side.buffer != layer.main.buffer;
-    const size_t main_bytes = layer.pool ? 0 : input_bytes(plan.buffers[layer.main.buffer], layer.main.pad);
+    const size_t main_bytes = convolves ? input_bytes(plan.buffers[source.main.buffer], source.main.pad) : 0;
     const size_t side_bytes = side ? input_bytes(plan.buffers[layer.side.buffer], layer.side.pad) : 0;
     const int64_t group = std::clamp<int64_t>((32 << 20) / (main_bytes + side_bytes + 1), 1, frames);
     char* main_memory = plan.main.get(group * main_bytes + 64);
@@ -244,17 +239,16 @@ void run_layer(Plan& plan, const Run& run, size_t number) {
     plan.mains.resize(group), plan.sides.resize(group);
     for (int64_t begin = 0; begin < frames; begin += group) {
         const int64_t end = std::min(frames, begin + group);
-        for (int64_t f = begin; f < end && !layer.pool; ++f) {
+        for (int64_t f = begin; f < end && convolves; ++f) {
             const Convolution* sharing = layer.side.buffer == layer.main.buffer ? &layer.side : nullptr;
             Input& in = plan.mains[f - begin];
-            if (f > begin && f % run.steps && plan.frozen[layer.main.buffer]) {
+            if (f > begin && f % run.steps && plan.frozen[source.main.buffer]) {
                 in = plan.mains[f - begin - 1];
-                run.synops[f / run.steps] += in.reached * layer.main.fan_out;
+                run.synops[f / run.steps] += in.reached * source.main.fan_out;
                 continue;
             }
-            prepare(plan, run, layer.main, sharing, f, main_memory + (f - begin) * main_bytes, in, plan.statistics[2 * number]);
-            Statistics& statistics = plan.statistics[2 * number + 1];
-            if (side) prepare(plan, run, layer.side, nullptr, f, side_memory + (f - begin) * side_bytes, plan.sides[f - begin], statistics);
+            prepare(plan, run, source.main, sharing, f, main_memory + (f - begin) * main_bytes, in, statistics[0]);
+            if (side) prepare(plan, run, layer.side, nullptr, f, side_memory + (f - begin) * side_bytes, plan.sides[f - begin], statistics[1]);
             else if (sharing) {
                 const Buffer& b = plan.buffers[layer.side.buffer];
                 const int64_t sum = typed(b, plan.frame(layer.side.buffer, f), [&](const auto* data) { return reached(data, b, layer.side.reach); });
@@ -267,15 +261,19 @@ void run_layer(Plan& plan, const Run& run, size_t number) {
                 for (int64_t y = 0; y < layer.height; y += rows) {
                     const Band band{y, std::min(layer.height, y + rows), layer.width, sums};
                     for (int64_t g = f; g < next; ++g) {
-                        if (g == f || !same) fill(plan, layer, g, g - begin, chunk, band);
+                        if (g > f && same) {
+                        } else if (fused) fill_fused(plan, source, layer, g - begin, chunk, band);
+                        else fill(plan, layer, g, g - begin, chunk, band);
                         finish_band(plan, run, layer, g, chunk * layer.chunk, band);
                     }
                 }
             }
     }
     for (int64_t f = 0; f < frames; ++f) {
-        if (layer.neuron) note_raster(plan, run, layer, f);
-        if (layer.rate_channels) note_rates(plan, run, layer, f);
+        const int64_t n = f / run.steps, t = f % run.steps;
+        const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(plan.frame(layer.spikes, f)) : nullptr;
+        if (spikes) note_raster(layer, spikes, run.raster + n * run.raster_rows + layer.raster_first);
+        if (layer.rate_channels) note_rates(layer, spikes, run.rates + (t * run.streams + n) * run.rates_size + layer.rate_first);
         if (layer.after.buffer >= 0) add_after(plan, layer, f);
     }
 }
@@ -303,6 +301,7 @@ void* engine_plan(const Buffer* buffers, int64_t n_buffers, const Layer* layers,
     plan->readout = *readout;
     plan->memory.resize(n_buffers);
     plan->statistics.resize(2 * n_layers);
+    for (int64_t i = 0; i < n_layers; ++i) plan->fused.push_back(can_fuse(plan->layers, i));
     return plan;
 }
 
@@ -323,9 +322,10 @@ int64_t engine_run(void* plan_, const Run* run) {
     if (stem.current >= 0 && !stem.neuron) plan.frozen[stem.current] = run->frozen;
     take_input(plan, *run);
     for (size_t i = 0; i < plan.layers.size(); ++i) {
+        if (i + 1 < plan.layers.size() && plan.fused[i + 1]) continue;
         const int64_t begin = nanoseconds();
         run_layer(plan, *run, i);
-        plan.statistics[2 * i].nanoseconds += nanoseconds() - begin;
+        plan.statistics[2 * (plan.fused[i] ? i - 1 : i)].nanoseconds += nanoseconds() - begin;
     }
     read_out(plan, *run);
     return 0;

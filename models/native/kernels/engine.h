@@ -61,7 +61,7 @@ struct Run {
     int64_t steps, streams;
     const void* x;  // [T, N, C, H, W], bytes or floats
     int64_t x_is_float;
-    const float* state_before;  // [N, state_size], streams' membranes
+    const float* state_before;  // [N, state_size], streams' membranes; null: at rest
     float* state_after;
     int64_t state_size;
     float* logits;         // [T, N, K]

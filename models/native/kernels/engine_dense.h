@@ -98,6 +98,13 @@ bool can_scatter(const Convolution& c) {
     return (c.stride == 1 || c.stride == 2) && (c.kernel == 1 || c.kernel == 3 || (c.kernel == 7 && c.stride == 2));
 }
 
+void begin_sums(const float* bias, int64_t chunk, int64_t pixels, float* sums) {
+    Floats value[32 / LANES];
+    for (int64_t v = 0; v < chunk / LANES; ++v) value[v] = load(bias + v * LANES);
+    for (int64_t p = 0; p < pixels; ++p)
+        for (int64_t v = 0; v < chunk / LANES; ++v) store(sums + p * chunk + v * LANES, value[v]);
+}
+
 void convolve(const Input& in, const Buffer& b, const Convolution& conv, int64_t number, int64_t chunk, const Band& band) {
     const int64_t offset = number * conv.kernel * conv.kernel * b.channels * chunk;
     if (!in.events) {

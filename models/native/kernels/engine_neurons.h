@@ -154,4 +154,12 @@ Fire firing(const Layer& n) {
     return kinds[(n.delay ? 4 : 0) + (n.zero ? 2 : 0) + (n.inclusive ? 1 : 0)];
 }
 
+// Membranes at rest: those of some pixels' channels from `first` on, all parts of the state.
+void rest(const Layer& layer, float* membranes, int64_t pixels, int64_t first) {
+    const int64_t size = layer.height * layer.width * layer.channels, kind = layer.kind;
+    const int64_t parts = kind == PSN ? layer.taps - 1 : kind == CLIF || kind == SIGNED || kind == MULTI ? 2 : 1;
+    for (int64_t part = 0; part < parts; ++part)
+        for (int64_t p = 0; p < pixels; ++p) memset(membranes + part * size + p * layer.channels + first, 0, layer.chunk * 4);
+}
+
 }  // namespace

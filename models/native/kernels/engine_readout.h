@@ -1,11 +1,14 @@
-// The linear read-out of one frame: its logits are linear in the mean of the spikes over the image.
+// What is read off one frame of spikes: logits, rates, rows of the raster.
 #pragma once
 #include "engine.h"
 #include "lanes.h"
 
+#include <algorithm>
+
 namespace {
 
-// Logits into out [padded]; sums [channels] of the spikes over all pixels are made on the way. How many are not zero.
+// Logits, linear in the mean of the spikes over the image, into out [padded]; sums [channels] of the spikes over all
+// pixels are made on the way. How many are not zero.
 template <typename T>
 int64_t read_frame(const Readout& r, const Buffer& b, const T* spikes, int32_t* sums, float* out) {
     const int64_t pixels = b.height * b.width, channels = b.channels;
@@ -21,6 +24,38 @@ int64_t read_frame(const Readout& r, const Buffer& b, const T* spikes, int32_t* 
         for (int64_t k = 0; k < r.padded; k += LANES) store(out + k, fma_(mean, load(r.weight + c * r.padded + k), load(out + k)));
     }
     return active;
+}
+
+// Whether chosen neurons fired, in this step or before.
+void note_raster(const Layer& layer, const uint8_t* spikes, uint8_t* to) {
+    for (int64_t r = 0; r < layer.raster_rows; ++r) to[r] |= spikes[layer.raster[r]] != 0;
+}
+
+// The share of each channel's neurons that fired in each place.
+void note_rates(const Layer& layer, const uint8_t* spikes, float* to) {
+    const int64_t channels = layer.channels, side = layer.rate_places;
+    const int64_t rows = side == 1 ? 1 : layer.height / side;  // a whole map is one long row
+    const int64_t columns = side == 1 ? layer.height * layer.width : layer.width / side;
+    for (int64_t place = 0; place < side * side; ++place) {
+        const uint8_t* corner = spikes + (place / side * rows * layer.width + place % side * columns) * channels;
+        for (int64_t first = 0; first < layer.rate_channels; first += 16) {
+            int32_t fired[16] = {};
+            for (int64_t y = 0; y < rows; ++y) {
+                const uint8_t* row = corner + y * layer.width * channels + first;
+                for (int64_t x = 0; x < columns;) {
+                    Bytes16 some{};  // as many as a byte can count
+                    for (const int64_t end = std::min(columns, x + 255); x < end; ++x) {
+                        Bytes16 bytes;
+                        memcpy(&bytes, row + x * channels, 16);
+                        some -= Bytes16(bytes != 0);  // true is -1
+                    }
+                    for (int c = 0; c < 16; ++c) fired[c] += some[c];
+                }
+            }
+            for (int64_t c = first; c < std::min(layer.rate_channels, first + 16); ++c)
+                to[c * side * side + place] = float(fired[c - first]) / float(rows * columns);
+        }
+    }
 }
 
 }  // namespace

@@ -128,7 +128,6 @@ def test_packets_are_the_recording_in_pieces(name: str, tmp_path: Path, monkeypa
     path, events, _ = written(tmp_path, name)
     for module, constant in (
         (format, "CHUNK_BYTES"),
-        (format, "WHOLE_BYTES"),
         (arrays, "ROWS"),
         (hdf5, "ROWS"),
         (text, "ROWS"),
@@ -141,10 +140,8 @@ def test_packets_are_the_recording_in_pieces(name: str, tmp_path: Path, monkeypa
     assert all((part["t"][-1] - events["t"][0]) // 7_000 == number for part, number in zip(parts, numbers))
 
 
-def test_a_long_file_does_not_sit_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_file_does_not_sit_in_memory(tmp_path: Path) -> None:
     import tracemalloc
-
-    monkeypatch.setattr(format, "WHOLE_BYTES", 1 << 20)  # or this one would not be long
 
     path = tmp_path / "long.dat"
     size = SensorSize(640, 480)
@@ -162,6 +159,23 @@ def test_a_long_file_does_not_sit_in_memory(tmp_path: Path, monkeypatch: pytest.
     tracemalloc.stop()
     assert n == 6_000_000
     assert peak < 160e6  # all of it would take 78 MB as events alone, several times that while sorting out
+
+
+@pytest.mark.parametrize("name", ["dat", "evt3", "aedat4"])
+def test_a_whole_recording_is_read_in_one_piece(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tracemalloc
+
+    path, events = tmp_path / "long", random_events(100_000, DAVIS)
+    write_recording(path, events, DAVIS, name)
+    read_recording(path)  # loops are compiled
+    monkeypatch.setattr(format, "CHUNK_BYTES", 100_000)
+    tracemalloc.start()
+    read = read_recording(path).events
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(read, events)
+    assert isinstance(read.base, np.ndarray)
+    assert peak < 1.9 * read.base.nbytes  # pieces would be there twice when joined
 
 
 @pytest.mark.parametrize("name", ["aedat4", "npz", "hdf5", "evt3"])

@@ -158,6 +158,23 @@ def test_every_kernel_and_company_gives_the_same_bits(config: ResNetConfig) -> N
 
 
 @native
+@pytest.mark.parametrize("density", [0.02, 0.6])
+def test_channels_are_listed_by_the_vector_with_the_same_bits(density: float) -> None:
+    network = lively(replace(EVENT, widths=(80, 80)))  # 64 and 16 more, which no matrix unit takes
+    x_seq = inputs(3, 2, density=density)
+    events, dense = (Engine(network, 17, 13, choice=choice).run(x_seq) for choice in ("events", "dense"))
+    assert_same(events, dense)
+    assert int(events.layer_spikes.sum()) > 0
+
+
+@native
+@pytest.mark.parametrize("neuron", [NeuronConfig(), CLIF, SLIDING_PSN])
+def test_without_a_state_membranes_begin_at_rest(neuron: NeuronConfig) -> None:
+    engine, x_seq = Engine(lively(replace(EVENT, neuron=neuron)), 17, 13), inputs(3, 2)
+    assert_same(engine.run(x_seq), engine.run(x_seq, engine.initial_state(2)))
+
+
+@native
 @pytest.mark.parametrize("config", [EVENT, replace(EVENT, pool="none"), replace(EVENT, block="sew", pool="none")])
 def test_a_still_image_is_convolved_once_with_the_same_bits(config: ResNetConfig) -> None:
     engine = Engine(lively(replace(config, in_channels=3)), 17, 13)

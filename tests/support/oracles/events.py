@@ -298,7 +298,7 @@ def _cell(cell: str) -> float:
 RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
 
 
-def read_aedat4(path: Path, header: aedat4.Aedat4Header, notes: list[str]) -> Iterator[Events]:
+def read_aedat4(path: Path, header: aedat4.Aedat4Header, notes: list[str], _: int) -> Iterator[Events]:
     """In place of aedat4._read_compiled: packet by packet, compressed ones through EventCV."""
     if header.compression:
         yield from aedat4._read_foreign(path, header, notes)
