@@ -1,8 +1,10 @@
-"""The gallery: every command of docs/gallery.md is run, on a clip, a service or a broker of the test's."""
+"""The gallery: every command of docs/gallery.md is run, on a clip, a service or a broker of the test's.
+
+The page with no server, which takes a browser, is run in page/test_offline.py.
+"""
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
 from collections import Counter
@@ -11,37 +13,19 @@ from pathlib import Path
 import cv2
 import pytest
 
-from app.cli import main
-from tests.support.browsers.chromium import CHROMIUM, QUIET, digit_on_paper, needs_chromium
-from tests.support.exporting import require_onnx
+from tests.support.browsers.chromium import digit_on_paper
+from tests.support.gallery import GALLERY, USES, run, words_of
 from tests.support.inputs.data_sets import write_stripes
 from tests.support.inputs.things import passing
-from tests.support.processes import ROOT
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.servers import Served
-from tests.support.serving.static import static
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import until
 
-GALLERY = ROOT / "docs" / "gallery.md"
-USES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GALLERY.read_text(), re.MULTILINE | re.DOTALL))
 SMALL = {
     "methods": "rueckauer", "multi": "none", "long": "none", "direct": "direct/arctan/2", "direct-epochs": 1,
     "train-images": 90, "ann-epochs": 1, "steps": 4, "aim": 4, "aims": "none", "images": 8, "chosen-images": 8,
     "held": 6, "calibration": 8, "stdp-neurons": 0,
 }  # fmt: skip
-
-
-def words_of(use: str) -> list[str]:
-    """Its command."""
-    (command,) = re.findall(r"^```sh\n(.*?)\n```", USES[use], re.MULTILINE | re.DOTALL)
-    return shlex.split(command)
-
-
-def run(use: str, *more: str, **instead: str) -> None:
-    """Its command of ours, with other words for some."""
-    first, *words = (instead.get(word, word) for word in words_of(use))
-    assert first == "spikesight"
-    assert main([*words, *more]) == 0
 
 
 @pytest.fixture(autouse=True)
@@ -101,18 +85,3 @@ def test_the_roads_are_compared(tmp_path: Path) -> None:
     write_stripes(tmp_path / "pictures")
     run("Two roads compared in ten minutes", *(f"--{name}={value}" for name, value in SMALL.items()), mnist="pictures")
     assert "Two roads" in Path("runs/compare/report.md").read_text()
-
-
-@needs_chromium
-def test_the_page_needs_no_server(tmp_path: Path) -> None:
-    require_onnx()
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'spikesight[dev]'")
-    run("A page with no server")
-    with static(tmp_path / "site") as origin, playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_page()
-        page.set_default_timeout(1000 * PATIENCE_S)
-        page.goto(f"{origin}/")
-        page.get_by_role("button", name="Play the recording digit 7").click()
-        page.locator("#label", has_text="7").wait_for()
-        browser.close()

@@ -14,13 +14,12 @@ import pytest
 from numpy.typing import NDArray
 
 from encoders.events import SensorSize
-from models.checkpoint import load
 from models.classifier import Classifier, Stepper
 from models.shipped import find
-from service.page.standalone import write_folder
 from service.stream.session import Session, luma
 from tests.support.browsers.chromium import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium
 from tests.support.exporting import require_onnx
+from tests.support.gallery import run
 from tests.support.serving.static import static
 from tests.support.waiting import until
 
@@ -69,10 +68,10 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The shipped model's folder behind a static host; its address."""
+    """What the gallery's command writes, behind a static host; its address."""
     require_onnx()
     folder = tmp_path_factory.mktemp("web") / "site"
-    write_folder(folder, *load(find("nmnist")), "nmnist")
+    run("A page with no server", site=str(folder))
     with static(folder) as origin:
         yield f"{origin}/"
 

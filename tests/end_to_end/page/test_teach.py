@@ -28,8 +28,8 @@ pytest.importorskip("playwright", reason="playwright is not installed: pip insta
 
 pytestmark = needs_chromium
 
-FRAMES = 240  # of a clip, that is played again and again
-EXAMPLES = 12  # of each go
+FRAMES = 120  # of a clip, that is played again and again
+EXAMPLES = 8  # of each go
 
 
 @pytest.fixture(scope="module")

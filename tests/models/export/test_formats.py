@@ -21,10 +21,12 @@ from models.neurons.state import State
 from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
 from tests.support.models import lively, some_known
 
+SMALLEST = replace(CONFIG, depths=(1,), widths=(8,))  # tracing takes seconds, by the layer
+
 
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The one ONNX file of these tests: tracing takes seconds."""
+    """The ONNX file of these tests."""
     require_onnx()
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     network = lively(CONFIG)
@@ -52,7 +54,7 @@ def test_torch_export_behaves_as_the_network(config: ResNetConfig, tmp_path: Pat
 
 
 def test_a_file_at_a_shorter_bin_steps_at_its_pace(tmp_path: Path) -> None:
-    network, card = lively(CONFIG), replace(CARD, contract=replace(CONTRACT, shortest_bin_us=1000))
+    network, card = lively(SMALLEST), replace(CARD, contract=replace(CONTRACT, shortest_bin_us=1000))
     save(tmp_path / "m", network, card)
     assert (
         main(["export", str(tmp_path / "m"), "--format", "torch", "--bin-ms", "2", "--out", str(tmp_path / "m.pt2")])
@@ -68,7 +70,7 @@ def test_a_file_at_a_shorter_bin_steps_at_its_pace(tmp_path: Path) -> None:
 def test_a_file_for_any_bin_is_told_how_long_each_step_is(kind: str, tmp_path: Path) -> None:
     if kind == "onnx":
         require_onnx()
-    network, contract = lively(CONFIG), replace(CONTRACT, shortest_bin_us=1000)
+    network, contract = lively(SMALLEST), replace(CONTRACT, shortest_bin_us=1000)
     path = tmp_path / f"model{FORMATS[kind].ending}"
     assert export(network, replace(CARD, contract=contract), kind, path, any_bin=True).logits < 1e-4
     assert {layer.span for layer in network.modules() if isinstance(layer, Neuron)} == {1.0}
@@ -96,7 +98,7 @@ def test_a_pace_that_a_format_or_a_model_has_not_is_refused(tmp_path: Path, caps
 
 
 def test_a_window_of_steps(tmp_path: Path) -> None:
-    assert export(lively(CONFIG), CARD, "torch", tmp_path / "w.pt2", window=3).steps == 51
+    assert export(lively(SMALLEST), CARD, "torch", tmp_path / "w.pt2", window=3).steps == 51
 
 
 def test_the_first_layer_that_differs_is_named() -> None:
@@ -118,7 +120,7 @@ def test_the_first_layer_that_differs_is_named() -> None:
 
 
 def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = lively(CONFIG)
+    network = lively(SMALLEST)
 
     def read(_: Path, __: int | None) -> Runner:
         return lambda x_seq, state: (network(x_seq, state)[0] + 1, network(x_seq, state)[1])
@@ -171,7 +173,7 @@ def test_eventcv_carries_the_state(onnx_file: Path) -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path / "model", lively(CONFIG), CARD)
+    save(tmp_path / "model", lively(SMALLEST), CARD)
     assert main(["export", str(tmp_path / "model"), "--format", "torch", "--out", str(tmp_path / "model.pt2")]) == 0
     assert "over 50 steps" in capsys.readouterr().out
     assert (tmp_path / "model.pt2").stat().st_size > 1000

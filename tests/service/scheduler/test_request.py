@@ -29,7 +29,11 @@ PATIENCE_S = 30.0
 async def serving(classifier: Classifier) -> AsyncIterator[tuple[Model, Mailbox]]:
     mailbox = Mailbox()
     mailbox.attach(asyncio.get_running_loop())
+    if isinstance(classifier, Gated):
+        classifier.gate.set()  # the model's own first step passes
     model = Model(classifier, Settings(), Metrics(), mailbox)
+    if isinstance(classifier, Gated):
+        classifier.gate.clear()
     model.scheduler.start()
     try:
         yield model, mailbox

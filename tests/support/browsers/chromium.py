@@ -5,6 +5,7 @@ Needs a Chromium on the path (or SPIKESIGHT_CHROMIUM) and the playwright package
 
 from __future__ import annotations  # playwright's names are there for the types alone
 
+import base64
 import json
 import os
 import re
@@ -243,8 +244,9 @@ def drop(seen: Visit, path: Path, kind: str) -> None:
     """Drop a file on the page as a person does."""
     transfer = seen.page.evaluate_handle(
         """([bytes, name, type]) => { const transfer = new DataTransfer();
-           transfer.items.add(new File([new Uint8Array(bytes)], name, { type })); return transfer; }""",
-        [list(path.read_bytes()), path.name, kind],
+           const raw = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
+           transfer.items.add(new File([raw], name, { type })); return transfer; }""",
+        [base64.b64encode(path.read_bytes()).decode(), path.name, kind],
     )
     for event in ("dragenter", "dragover", "drop"):
         seen.page.dispatch_event("body", event, {"dataTransfer": transfer})

@@ -75,7 +75,7 @@ class Gated(Classifier):
 
     def step(self, x: torch.Tensor, state: State) -> Step:
         self.entered.set()
-        self.gate.wait(PATIENCE_S)
+        assert self.gate.wait(PATIENCE_S)
         if self.poison is not None and bool((x == self.poison).any()):
             raise ValueError("a bad item")
         self.batches.append(len(x))
