@@ -78,8 +78,14 @@ class Served:
 def serve(model: str, *flags: str, port: int = 0, **variables: str) -> Served:
     """Start the service as people do; its address is what it prints."""
     command = [sys.executable, "-m", "app.cli", "serve", "--model", model, "--port", str(port), *flags]
+    patient = {"SPIKESIGHT_DEADLINE_S": "60"}  # a busy machine may take long to warm its decoder processes
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=os.environ | variables
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | patient | variables,
     )
     assert process.stdout is not None
     lines = []
