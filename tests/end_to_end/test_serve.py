@@ -17,7 +17,7 @@ from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.http import TOKEN
 from tests.support.serving.servers import Served
 from tests.support.serving.streams import SENSOR, STREAM, predictions
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
     assert len(answers) == 4
     assert not client.ready()
     with pytest.raises(ClientError) as caught:
-        list(old.receive(10))
+        list(old.receive(PATIENCE_S))
     assert caught.value.status == 1012
     logs = [json.loads(line) for line in served.finish().splitlines()]
     assert served.process.returncode == 0

@@ -15,6 +15,7 @@ from service.stream.messages import EVENTS_T64, encode_t64, pack_picture, snapsh
 from tests.support.inputs.samples import picture, some_events
 from tests.support.serving.http import TOKEN
 from tests.support.serving.servers import running
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def test_a_stream_there_and_back(client: Client) -> None:
         stream.reset()
         stream.snapshot()
         got = []
-        for message in stream.receive(20):
+        for message in stream.receive(PATIENCE_S):
             got.append(message)
             if isinstance(message, Snapshot):
                 break
@@ -108,7 +109,7 @@ def test_a_stream_that_the_service_closes(client: Client) -> None:
     with client.stream() as stream:
         stream.settings(threshold=99)
         with pytest.raises(ClientError, match="threshold") as caught:
-            list(stream.receive(20))
+            list(stream.receive(PATIENCE_S))
         assert caught.value.status == 1003
         with pytest.raises(ClientError):
             stream.reset()

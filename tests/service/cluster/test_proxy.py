@@ -27,7 +27,7 @@ from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, promising, tiny
 from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR, STREAM, finished, predictions
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
 INNER, OUTER = "inner-token-of-the-replicas", "outer-token-of-the-clients"
@@ -253,10 +253,10 @@ def test_a_stream_of_frames_is_closed_clearly() -> None:
     with proxied(first, second) as (client, proxy), client.stream(**STREAM) as stream:
         stream.send_image(picture(), 0.0)
         stream.send_image(picture(seed=1), 40.0)
-        assert next(stream.receive(20))
+        assert next(stream.receive(PATIENCE_S))
         holder(proxy, first, second).kill()
         with pytest.raises(ClientError) as caught:
-            list(stream.receive(20))
+            list(stream.receive(PATIENCE_S))
         assert caught.value.status == 1012
 
 

@@ -293,7 +293,7 @@ def test_snapshot_and_restore() -> None:
             taken.set()
 
         scheduler.snapshot(job, take)
-        assert taken.wait(10)
+        assert taken.wait(PATIENCE_S)
         second = Listener(3)
         other = scheduler.open(second, request=False)
         assert job.membranes is not None

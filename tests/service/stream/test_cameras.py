@@ -25,7 +25,7 @@ from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
 from tests.support.serving.streams import predictions
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 class Waving:
@@ -132,7 +132,7 @@ def test_steps_of_a_camera_may_be_shorter() -> None:
 def test_a_stream_may_follow_a_camera(port: int, name: str) -> None:
     messages = []
     with Client(f"http://127.0.0.1:{port}").stream(source=name, picture=True) as stream:
-        for message in stream.receive(10):
+        for message in stream.receive(PATIENCE_S):
             messages.append(message)
             if len(messages) == 8:
                 break
@@ -142,8 +142,8 @@ def test_a_stream_may_follow_a_camera(port: int, name: str) -> None:
 def test_who_wants_no_pictures_gets_none_beside_one_who_does(port: int) -> None:
     client = Client(f"http://127.0.0.1:{port}")
     with client.stream(source="0", picture=True) as shown, client.stream(source="0") as plain:
-        assert any(isinstance(message, Picture) for message in islice(shown.receive(10), 8))
-        assert {type(message) for message in islice(plain.receive(10), 8)} == {Prediction}
+        assert any(isinstance(message, Picture) for message in islice(shown.receive(PATIENCE_S), 8))
+        assert {type(message) for message in islice(plain.receive(PATIENCE_S), 8)} == {Prediction}
 
 
 def test_a_camera_is_read_by_any_model_on_a_stream_of_its_own() -> None:

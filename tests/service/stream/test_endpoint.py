@@ -13,13 +13,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from service.client import Client, ClientError
 from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.mark.attack("WebSocket", "forged, cut, foreign snapshots", "1008")
 def test_foreign_snapshots_close_1008(client: Client) -> None:
     for restore in ("AAAA", "not base64!", ""):
         with pytest.raises(ClientError) as caught, client.stream(restore=restore, **SENSOR) as stream:
-            next(stream.receive(5))
+            next(stream.receive(PATIENCE_S))
         assert caught.value.status == 1008
 
 

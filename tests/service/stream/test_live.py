@@ -13,6 +13,7 @@ from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR, STREAM, answered, finished, predictions
+from tests.support.waiting import PATIENCE_S
 
 
 def test_ready_says_what_the_viewer_needs(client: Client) -> None:
@@ -247,7 +248,7 @@ def test_a_stream_at_another_bin_has_the_classifiers_own_answers() -> None:
             pytest.raises(ClientError, match="milliseconds from 1 to 10") as caught,
             client.stream(bin_ms=3.5) as bad,
         ):
-            next(bad.receive(5))
+            next(bad.receive(PATIENCE_S))
     assert caught.value.status == 1008
     expected = fine.at(2).predict_events(events, SensorSize(**SENSOR))[:-1]
     np.testing.assert_allclose([p.logits or [] for p in got], [p.logits for p in expected], rtol=1e-3, atol=1e-4)

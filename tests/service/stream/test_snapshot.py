@@ -20,6 +20,7 @@ from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, promising, some_known, tiny
 from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR, STREAM, Alone, answered
+from tests.support.waiting import PATIENCE_S
 
 CLASSIFIER = tiny()
 KEY = b"a key of the tests"
@@ -143,7 +144,7 @@ def refusal(port: int, restore: str) -> ClientError:
         pytest.raises(ClientError) as caught,
         Client(f"http://127.0.0.1:{port}").stream(restore=restore, **STREAM) as stream,
     ):
-        next(stream.receive(5))
+        next(stream.receive(PATIENCE_S))
     return caught.value
 
 

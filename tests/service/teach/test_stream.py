@@ -18,11 +18,12 @@ from service.teach.remote import RemoteLesson
 from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
 from tests.support.serving.servers import running
+from tests.support.waiting import PATIENCE_S
 
 
 def hear(stream: Stream, true: Callable[[Message], object], what: str) -> Message:
     """The next message of which it is true."""
-    for message in stream.receive(20):
+    for message in stream.receive(PATIENCE_S):
         if true(message):
             return message
     raise AssertionError(f"nothing came: {what}")

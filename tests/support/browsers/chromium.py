@@ -35,7 +35,7 @@ from service import samples
 from service.api import create_app
 from service.settings import Settings
 from tests.support.processes import ROOT
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, Page, WebSocket
@@ -69,7 +69,7 @@ class Served:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=PATIENCE_S)
             self.drain.join()
             assert self.process.stdout is not None
             self.process.stdout.close()

@@ -59,7 +59,7 @@ class Listener:
         self.done.set()
 
     def wait(self) -> "Listener":
-        assert self.done.wait(20)
+        assert self.done.wait(PATIENCE_S)
         return self
 
 

@@ -56,7 +56,7 @@ def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = 
         yield listening.getsockname()[1]
     finally:
         served.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive(), "the server did not stop"
 
 
