@@ -62,6 +62,7 @@ class Session:
         self._frame_us = NEVER_US
         self._frames = 0
         self._reset = False
+        self._begun = False  # whether inputs were given, answered yet or not
 
     def _front(self, sensor: SensorSize) -> tuple[Sight, StreamBinner]:
         contract = self.classifier.contract
@@ -123,7 +124,7 @@ class Session:
         if sensor != self.sensor:
             self.sensor = sensor
             self.sight, self.binner = self._front(sensor)
-            self._emulator, self._reset = None, self.track.readout.seen > 0
+            self._emulator, self._reset = None, self._begun or self.track.readout.seen > 0
 
     def _encoded(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
         """An image model's steps: one a frame, or a whole code where time carries the value."""
@@ -161,6 +162,7 @@ class Session:
         if inputs and self._reset:
             inputs[0] = inputs[0]._replace(reset=True)
             self._reset = False
+        self._begun = self._begun or bool(inputs)
         return inputs
 
 

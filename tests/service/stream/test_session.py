@@ -172,20 +172,19 @@ def test_frames_become_events_and_steps() -> None:
     assert len(session.seen)
 
 
-@pytest.mark.parametrize("seen", [0, 1])
-def test_frames_of_another_size_reset_what_was_seen(seen: int) -> None:
+@pytest.mark.parametrize("before", [0, 3])
+def test_frames_of_another_size_reset_what_was_given_before_answered_or_not(before: int) -> None:
     session, random = Session(CLASSIFIER), np.random.default_rng(0)
 
-    def filmed(size: tuple[int, int], first: int) -> list[Input]:
-        frames = [random.integers(0, 255, (*size, 3), np.uint8) for _ in range(3)]
+    def filmed(size: tuple[int, int], first: int, count: int = 3) -> list[Input]:
+        frames = [random.integers(0, 255, (*size, 3), np.uint8) for _ in range(count)]
         return [given for n, frame in enumerate(frames, first) for given in session.frame(frame, n * 33_333)]
 
-    assert not any(given.reset for given in filmed((30, 40), 0))
-    session.track.readout = session.track.readout.push(np.zeros((seen, len(CLASSIFIER.labels)), np.float32))
-    again = filmed((30, 41), 3)
+    assert not any(given.reset for given in filmed((30, 40), 0, before))
+    again = filmed((30, 41), before)
     assert session.sensor == SensorSize(41, 30)
-    assert [given.reset for given in again] == [seen > 0, *[False] * (len(again) - 1)]
-    assert not any(given.reset for given in filmed((30, 41), 6))
+    assert [given.reset for given in again] == [before > 0, *[False] * (len(again) - 1)]
+    assert not any(given.reset for given in filmed((30, 41), before + 3))
 
 
 def test_a_large_frame_is_thinned() -> None:
