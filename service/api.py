@@ -113,7 +113,7 @@ def add_health(app: FastAPI, runtime: Runtime) -> None:
         responses={503: {"model": ReadyBody, "description": "starting, or shutting down"}},
     )
     async def ready() -> JSONResponse:
-        good = runtime.ready and not runtime.draining
+        good = runtime.ready
         return JSONResponse({"ready": good}, 200 if good else 503)
 
     @app.get(

@@ -46,7 +46,7 @@ class Runtime:
         self.decoder = DecodeThread(self.mailbox)
         self.processes = Processes("service.upload.decode", "service.protocol_v2.tensors")
         self.draining = False
-        self.ready = False
+        self._loaded = False
         self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
         places = Shares(settings.max_sequences, settings.max_sequences_per_client)
         self.sequences = Sequences(places, settings.idle_s)
@@ -66,7 +66,12 @@ class Runtime:
         await asyncio.to_thread(self._load)
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
             loop.add_signal_handler(signal.SIGHUP, self.reload)
-        self.ready = True
+        self._loaded = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether what comes is answered in its time: models and decoders are warm, and the end has not begun."""
+        return self._loaded and self.processes.ready and not self.draining
 
     def _load(self) -> None:
         for classifier in self._classifiers:
@@ -89,7 +94,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """End every thread and process."""
-        self.draining, self.ready = True, False
+        self.draining = True
         with suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         await asyncio.to_thread(self.processes.stop)

@@ -66,7 +66,7 @@ def add_server(routes: APIRouter, runtime: Runtime) -> None:
         responses={503: {"model": ReadyBody, "description": "starting, or shutting down"}},
     )
     async def ready() -> JSONResponse:
-        good = runtime.ready and not runtime.draining
+        good = runtime.ready
         return JSONResponse({"ready": good}, 200 if good else 503)
 
     @routes.get("/v2/models/stats", summary="Statistics of all models", response_model=AllStatisticsBody)

@@ -40,6 +40,7 @@ T = TypeVar("T")
 CALLS = 4  # at once: more than cores, so that two slow ones leave room
 MEMORY = 2**30  # bytes of address space beyond what the warm process has
 CPU_S = 5
+WARM = b"w"  # what the process says when it has imported everything
 OVER = 3  # exit code of a fork that found the service gone
 
 
@@ -59,11 +60,12 @@ class Processes:
         self._lock = threading.Lock()
         self._warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self.ready = False  # whether the first process is warm: what is called before waits for it
 
     def start(self) -> None:
         """Begin to import, elsewhere; returns at once."""
         self._threads = ThreadPoolExecutor(CALLS, "processes")
-        self._threads.submit(self._renew)
+        self._threads.submit(self._begin)
 
     def stop(self) -> None:
         """Kill whatever runs; calls under way raise Killed."""
@@ -72,6 +74,15 @@ class Processes:
         with self._lock:
             self._threads = None
             self._end()
+
+    def _begin(self) -> None:
+        self._renew()
+        with self._lock:
+            warm = self._warm
+        if warm is not None:
+            with suppress(OSError):
+                warm[1].recv(len(WARM))  # or its end: then the first call starts another
+            self.ready = True
 
     async def run(self, function: Callable[..., T], *arguments: Any, deadline: float) -> T:
         """What `function` returns or raises in a process of its own. `deadline` is on time.monotonic().
@@ -197,6 +208,7 @@ def main() -> None:
     for name in sys.argv[2:]:
         module = importlib.import_module(name)
         getattr(module, "warm_up", lambda: None)()
+    control.send(WARM)
     gc.freeze()  # what is shared stays shared: collecting would write to it
     forks = 0
     while True:

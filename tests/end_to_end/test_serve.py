@@ -43,7 +43,7 @@ def served(folder: Path) -> Iterator[Served]:
 @pytest.mark.attack("WebSocket", "open at SIGTERM", "1012")
 def test_reload_logs_and_an_orderly_end(served: Served, folder: Path) -> None:
     client = served.client
-    assert client.ready()
+    until(client.ready, "models and decoders are warm")
     assert client.predict(picture()).model == "tiny"
 
     old = client.stream(width=24, height=32)

@@ -16,6 +16,7 @@ from service.upload.decode import decode_image
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, promising, tiny
 from tests.support.serving.servers import settings
+from tests.support.waiting import until
 
 
 def nmnist_bytes(events: np.ndarray) -> bytes:
@@ -262,7 +263,7 @@ def test_models_and_samples(client: TestClient) -> None:
 @pytest.mark.attack("names and methods", "wrong method", "405 + Allow")
 def test_health_metrics_and_methods(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"live": True}
-    assert client.get("/health/ready").json() == {"ready": True}
+    until(lambda: client.get("/health/ready").json() == {"ready": True}, "decoders are warm")
     client.post("/v1/predict", files={"file": picture()})
     text = client.get("/metrics").text
     assert 'spikesight_requests_total{route="/v1/predict",status="200"}' in text

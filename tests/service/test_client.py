@@ -15,7 +15,7 @@ from service.stream.messages import EVENTS_T64, encode_t64, pack_picture, snapsh
 from tests.support.inputs.samples import picture, some_events
 from tests.support.serving.http import TOKEN
 from tests.support.serving.servers import running
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_every_wish_of_a_prediction_is_sent(client: Client, tmp_path: Path) -> N
 
 
 def test_what_the_service_offers(client: Client) -> None:
-    assert client.ready()
+    until(client.ready, "models and decoders are warm")
     assert client.samples()[0].width > 0
     assert client.cameras() == []
 

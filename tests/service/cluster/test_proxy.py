@@ -95,7 +95,7 @@ def proxied(*behind: "Behind | Dropping", **changes: object) -> Iterator[tuple[C
 
 def test_requests_are_forwarded_as_they_are() -> None:
     with proxied(replica()) as (client, _):
-        assert client.ready()
+        until(client.ready, "models and decoders are warm")
         assert client.models().default == "tiny"
         assert client.predict(picture(), logits=True, steps=True).steps
         assert "spikesight_steps_total" in client._ask("GET", "/metrics").decode()

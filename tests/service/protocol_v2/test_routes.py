@@ -13,6 +13,7 @@ from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.serving.http import TOKEN
 from tests.support.serving.servers import settings
+from tests.support.waiting import until
 
 SHAPE = [EVENT_CONTRACT.channels, EVENT_CONTRACT.height, EVENT_CONTRACT.width]
 
@@ -53,7 +54,7 @@ def test_server_metadata_and_health(client: TestClient) -> None:
         assert body["name"] == "spikesight"
         assert "binary_tensor_data" in body["extensions"]
     assert client.get("/v2/health/live").json() == {"live": True}
-    assert client.get("/v2/health/ready").json() == {"ready": True}
+    until(lambda: client.get("/v2/health/ready").json() == {"ready": True}, "decoders are warm")
     index = client.post("/v2/repository/index").json()
     assert index[0] == {"name": "tiny", "version": "1", "state": "READY", "reason": ""}
     assert [entry["name"] for entry in index] == ["tiny", "tiny.steps"]

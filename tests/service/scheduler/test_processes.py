@@ -22,9 +22,9 @@ from service.protocol_v2.tensors import InferRequest, Wish
 from service.scheduler.processes import CALLS, MEMORY, Killed, Processes, unpacked
 from service.upload.decode import DecodeError
 from tests.support.processes import endless
+from tests.support.waiting import PATIENCE_S, until
 
 T = TypeVar("T")
-PATIENCE_S = 60
 
 
 def doubled(n: int) -> int:
@@ -233,6 +233,38 @@ def test_a_warm_process_that_was_killed_is_started_anew() -> None:
         for _ in range(2 * CALLS):  # those that the system has not seen to yet
             with suppress(Killed):
                 await processes.run(identity, deadline=within(PATIENCE_S))
+        return await processes.run(doubled, 3, deadline=within(PATIENCE_S))
+
+    assert talk(work) == 6
+
+
+def warm_up() -> None:
+    """What the processes of these tests do first: they wait for a file that the environment names."""
+    while "SPIKESIGHT_TEST_GATE" in os.environ and not Path(os.environ["SPIKESIGHT_TEST_GATE"]).exists():
+        os.sched_yield()
+
+
+def test_it_is_ready_when_the_first_process_is_warm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKESIGHT_TEST_GATE", str(folder / "gate"))
+
+    async def work(processes: Processes) -> tuple[bool, int]:
+        early = processes.ready
+        (folder / "gate").touch()
+        until(lambda: processes.ready, "it is warm")
+        return early, await processes.run(doubled, 3, deadline=within(PATIENCE_S))
+
+    assert talk(work) == (False, 6)
+
+
+def test_one_that_dies_while_it_warms_up_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKESIGHT_TEST_GATE", "never")
+
+    async def work(processes: Processes) -> int:
+        until(lambda: processes._warm, "it has begun")
+        assert processes._warm is not None
+        monkeypatch.delenv("SPIKESIGHT_TEST_GATE")
+        processes._warm[0].kill()
+        until(lambda: processes.ready, "nothing is waited for")
         return await processes.run(doubled, 3, deadline=within(PATIENCE_S))
 
     assert talk(work) == 6
