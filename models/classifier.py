@@ -195,7 +195,6 @@ class Classifier:
         active = 0.0 if self.known is None else float(self.known.active[-1])
         return Rest(active, self.contract.horizon)
 
-    @torch.inference_mode()
     def step(self, x: Tensor, state: State) -> Step:
         """One step of N streams: x [N, C, H, W] (uint8 or float) and their states.
 
@@ -204,6 +203,11 @@ class Classifier:
         if self._engine is not None:
             result = self._engine.run(x[None], state)
             return Step(result.logits[0], *result[1:5], result.rates[0])
+        return self._plain_steps(x, state)
+
+    @torch.inference_mode()
+    def _plain_steps(self, x: Tensor, state: State) -> Step:
+        """One step of N streams, each by itself."""
         states = split_state(state) or [state] * len(x)  # an ANN keeps none
         steps = [self._plain_step(x[n : n + 1], one) for n, one in enumerate(states)]
         logits, after, *others = zip(*steps)

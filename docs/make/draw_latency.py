@@ -39,8 +39,13 @@ def draw(processor: str, table: dict[str, Any], path: Path) -> None:
     for quantile in ("p50", "p95"):
         at = whole[f"{quantile}, ms"]
         axes.axvline(at, color="black", linestyle="--" if quantile == "p95" else ":")
-        axes.text(at, 0.48, f" {quantile} {at:.1f} ms", va="top")
-    axes.set(yticks=[], xlabel="milliseconds after an event (mean of each part)", xlim=(0, 1.15 * whole["p95, ms"]))
+        axes.text(at, 0.5, f" {quantile} {at:.1f} ms", va="center")
+    axes.set(
+        yticks=[],
+        ylim=(-0.45, 0.62),
+        xlabel="milliseconds after an event (mean of each part)",
+        xlim=(0, 1.15 * whole["p95, ms"]),
+    )
     axes.set_title(
         f"{whole['Mev/s']:g} million events a second, steps of {whole['bin, ms']:g} ms, {processor}", loc="left"
     )

@@ -26,7 +26,10 @@ SECTIONS = {
     "Training": (("training", "event_convolutions", "data"), "Steps of the optimiser, and what feeds them."),
     "GPU": (("gpu",), "The Triton kernels and training on a GPU: `python -m benchmarks.gpu`, one command."),
     "Events": (("events",), "Reading, binning, emulating and receiving events."),
-    "Service": (("service",), "Images and live streams over HTTP and WebSockets, client and server on the same cores."),
+    "Service": (
+        ("service", "camera"),
+        "Images and live streams over HTTP and WebSockets, client and server on the same cores.",
+    ),
 }
 """Headings of the page: (benchmarks, what they are about)."""
 
