@@ -22,6 +22,7 @@ from encoders.emulator.pixels import Emulator
 from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize, empty_events, joined, make_events
 from encoders.gaze.alignment import FollowingBinner, aligned_steps
+from encoders.gaze.eye import Eye
 from encoders.gaze.sight import Sight
 from encoders.gaze.window import Window
 from encoders.image import IMAGE_ENCODERS
@@ -166,14 +167,16 @@ class Classifier:
 
     def warm_up(self) -> None:
         """Do everything once, so that compiled kernels are loaded before somebody waits for them."""
+        picture = np.full((240, 320), 220, np.uint8)  # strokes on paper, for whatever looks for a drawing
+        picture[60:180, 120:132] = picture[168:180, 120:200] = 30
         if self.contract.kind == "events":
-            sensor = SensorSize(self.contract.sensor_width, self.contract.sensor_height)
+            own, camera = SensorSize(self.contract.sensor_width, self.contract.sensor_height), SensorSize(320, 240)
             t = np.arange(0, 4 * self.contract.bin_us, 1000)
-            self.event_inputs(make_events(t, t % sensor.width, t % sensor.height, t % 2), sensor)
-            emulator = Emulator(sensor)
-            for n in range(3):
-                emulator.push(np.full((sensor.height, sensor.width), 80 * n, np.uint8), (n + 1) * 33_000)
-        self.predict(self.image_inputs(np.eye(32, dtype=np.uint8) * 255)[:1])
+            self.event_inputs(make_events(t, t % own.width, t % own.height, t % 2), own)
+            film = [(np.roll(picture, 2 * n, 1), n * 33_000) for n in range(8)]
+            for pixels, size in ((Emulator(camera), camera), (Eye(own), own)):
+                self.event_inputs(joined([pixels.push(*frame) for frame in film]), size)
+        self.predict(self.image_inputs(picture)[:1])
 
     def initial_state(self, n: int = 1) -> State:
         """The state of n streams before their first step."""

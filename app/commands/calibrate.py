@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = find(args.model)
     network, card = load(folder)
+    print("reading what it was trained on ...", flush=True)
     data = load_data(settings(card, args.data, args.root, args.cache, args.sheets))
     if data.labels != card.labels:
         raise ValueError(f"the data's classes are {', '.join(data.labels)}; the model's are {', '.join(card.labels)}")
