@@ -107,7 +107,7 @@ class Taught(LiveLesson):
         self.learnt: list[int] = []
         numbers = iter(range(10**6))
         self.lesson.seen = lambda label, piece, x: Shown(  # type: ignore[method-assign]
-            next(numbers), label, piece, np.zeros((1, 1), np.float32), x[:, 0].sum(0)
+            next(numbers), label, piece, np.zeros((1, 1), np.float32), x[:, 0].sum(0).astype(np.uint8)
         )
 
     def _made(self, shown: list[Shown]) -> Any:
