@@ -204,10 +204,12 @@ def test_dropped_image(visit: Visitor, digit: Path) -> None:
     steps = int(page.locator("#at").get_attribute("max") or 0)
     assert steps >= 10
     page.locator("#at").fill("1")
-    first = page.locator("#classes").inner_text()
+    bars, values = page.locator("#classes meter"), "meters => meters.map((meter) => meter.value)"
+    first = bars.evaluate_all(values)
+    assert len(first) == len(labels)
     assert page.locator("#at-value").inner_text() == f"1 / {steps}"
     page.locator("#at").fill(str(steps))
-    assert page.locator("#classes").inner_text() != first
+    assert bars.evaluate_all(values) != first
     for code in ("rate", "latency", "direct"):
         page.locator("#encoding").select_option(code)
         seen.until(lambda: page.locator("#at").get_attribute("max") == "16", f"{code} has 16 steps")
