@@ -20,7 +20,7 @@ SHOWN: dict[str, dict[str, Any]] = {
     for folder, notes in NOTES.items()
     for name, shown in notes.items()
 }
-WITHOUT_AN_ANSWER = {"encodings.png", "encodings-trains.png"}
+WITHOUT_AN_ANSWER = {"encodings.png", "encodings-trains.png", "latency.png"}
 LARGEST = 2 << 20  # bytes of the animation that leads the README
 
 

@@ -15,6 +15,7 @@ import pytest
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.serving.servers import running
+from tests.support.waiting import until
 
 http = pytest.importorskip("tritonclient.http", reason="tritonclient is not installed: pip install 'spikesight[dev]'")
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult  # noqa: E402
@@ -62,7 +63,7 @@ def steps_input(x: np.ndarray, *, binary: bool = True) -> InferInput:
 
 def test_server_and_models(triton: InferenceServerClient) -> None:
     assert triton.is_server_live()
-    assert triton.is_server_ready()
+    until(triton.is_server_ready, "models and decoders are warm")
     assert triton.is_model_ready("tiny")
     assert triton.is_model_ready("tiny", "1")
     assert not triton.is_model_ready("none")
@@ -142,7 +143,8 @@ def test_asyncio_client(port: int) -> None:
 
     async def talk() -> None:
         async with aio.InferenceServerClient(f"127.0.0.1:{port}") as client:
-            assert await client.is_server_ready()
+            while not await client.is_server_ready():  # its decoders may still be starting
+                await asyncio.sleep(0.01)
             given = aio.InferInput("x", [1, 3, *SHAPE], "FP32")
             given.set_data_from_numpy(x_of())
             answer = await client.infer("tiny.steps", [given])

@@ -10,6 +10,7 @@ from service.settings import Settings, SettingsError
 from tests.support.inputs.samples import picture
 from tests.support.serving.http import LEAK, TOKEN, body_of, get, post, status_of, talk
 from tests.support.serving.servers import running
+from tests.support.waiting import until
 
 
 @pytest.mark.attack("names and methods", "unknown model; `..%2f`, `%00`, `%2e%2e`, 10 KB name", "404 (or 414)")
@@ -152,8 +153,9 @@ def test_the_token_guards_everything_but_health_and_the_page() -> None:
         assert status_of(talk(port, get("/v1/models", "Host: x/?", host=""))) == 400
         assert status_of(talk(port, get("http://127.0.0.1/health/../v1/models"))) in (400, 401, 404)
         assert status_of(talk(port, get("/v1/models", f"Authorization: Bearer {TOKEN}"))) == 200
-        for path in ("/health/live", "/health/ready", "/v2/health/live", "/"):
+        for path in ("/health/live", "/v2/health/live", "/"):
             assert status_of(talk(port, get(path))) == 200
+        until(lambda: status_of(talk(port, get("/health/ready"))) == 200, "models and decoders are warm")
 
 
 @pytest.mark.attack("host, token, origins", "settings beyond loopback without token or `insecure`", "refused")

