@@ -214,8 +214,8 @@ def test_every_replica_loads_a_model_again(tmp_path: Path) -> None:
         save(folder, made.network, made.card)
 
     keep(0)
-    behind = [replica(models=(str(folder),)) for _ in range(2)]
-    with proxied(*behind) as (client, _):
+    behind = [replica(models=(str(folder),), deadline_s=PATIENCE_S) for _ in range(2)]
+    with proxied(*behind, deadline_s=PATIENCE_S) as (client, _):  # both load and warm up, on a busy machine
         keep(5)
         client._ask("POST", load)
         with running(classifiers=(tiny(seed=5),)) as port:
