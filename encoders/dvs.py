@@ -101,12 +101,14 @@ class StreamBinner:
         """
         bins: list[Bin] = []
         if through is None:
-            packet, n_outside, _ = on_sensor(packet, self.encoder.sensor)
+            packet, n_outside, n_backward = on_sensor(packet, self.encoder.sensor)
             self.n_outside += n_outside
+        else:
+            n_backward = backward(packet)
         if not len(packet):
             return bins
         first, last = int(packet["t"][0]), int(packet["t"][-1])
-        in_order = last - first <= self.gap_us and not backward(packet)  # the common case
+        in_order = last - first <= self.gap_us and not n_backward  # the common case
         cuts = [0] if in_order else self._cuts(np.ascontiguousarray(packet["t"]))
         for begin, end in zip(cuts, [*cuts[1:], len(packet)]):
             segment = packet[begin:end]
