@@ -12,14 +12,12 @@ from tests.support.inputs.samples import picture
 from tests.support.models import tiny
 from tests.support.serving.http import TOKEN, body_of, get, post, status_of, talk
 from tests.support.serving.servers import running, settings
+from tests.support.waiting import PATIENCE_S, until
 
 schemathesis = pytest.importorskip(
     "schemathesis", reason="schemathesis is not installed: pip install 'spikesight[dev]'"
 )
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-PATIENCE_S = 60  # a busy machine may take all of a request's deadline
 
 
 def document(**changes: object) -> dict:
@@ -33,6 +31,7 @@ schema = schema.exclude(path_regex=r"/v1/cameras/.+")  # an endless answer
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with running(classifiers=(tiny(),), deadline_s=300) as port:  # 504 is no fault of a busy machine
+        until(lambda: status_of(talk(port, get("/health/ready"))) == 200, "models and decoders are warm")
         yield port
 
 

@@ -452,7 +452,6 @@ def test_keyboard_alone(visit: Visitor) -> None:
     seen = visit()
     page = seen.page
     seen.until(lambda: page.locator("#stop").is_visible(), "a recording plays by itself")
-    seen.forget()
 
     def focused() -> str:
         return page.evaluate("document.activeElement.id || document.activeElement.className")
@@ -467,9 +466,10 @@ def test_keyboard_alone(visit: Visitor) -> None:
     page.keyboard.press("Tab")
     assert focused() == "skip"
     walk_to("start")
+    seen.forget()
     page.keyboard.press("Enter")
+    seen.until(lambda: focused() == "stop", "the camera runs")
     seen.until(lambda: seen.of("prediction"), "predictions")
-    assert focused() == "stop"
     walk_to("pause")
     page.keyboard.press("Space")
     assert page.locator("#pause").get_attribute("aria-pressed") == "true"
