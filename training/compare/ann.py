@@ -37,9 +37,8 @@ def fit_ann(
     """
     channels, height, width = images.pixels.shape[1:]
     frames = Frames(images.pixels[:, None], images.labels)
-    labels = tuple(map(str, range(int(images.labels.max()) + 1)))
     contract = Contract("image", channels, height, width, 1, "direct", mean=mean, std=std)
-    data = Data(frames, frames, frames, labels, contract, {}, (), len(frames), config)
+    data = Data(frames, frames, frames, (), contract, {}, (), len(frames), config)
     run = Run(data, Path(), network=Stepwise(network))
     progress = run.progress
     while progress.epoch < config.epochs:

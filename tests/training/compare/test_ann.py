@@ -1,6 +1,7 @@
 """The ANN of a comparison: it learns by the loop of train-dvs; rates and augmentation as said."""
 
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
@@ -29,6 +30,11 @@ def test_short_recipe_learns() -> None:
 
 def test_rate_and_augmentation() -> None:
     config = ann_settings(10, lr=0.1, shift=2, flip=True)
+    optimisation = config.optimisation
+    assert (optimisation.optimiser, optimisation.weight_decay, optimisation.clip_norm) == ("sgd", 5e-4, 5.0)
+    assert (optimisation.warmup_epochs, config.batch_size, config.save_minutes) == (1.0, 128, inf)
+    assert (ann_settings(5).optimisation.lr, ann_settings(5).augmentation.shift) == (0.05, 2)
+    assert (config.augmentation.rotate, config.augmentation.drop, config.augmentation.flip) == (0, 0, True)
     rates = [learning_rate(config, step, 10) for step in range(100)]
     assert max(rates) == pytest.approx(0.1)
     assert rates[0] < rates[5]

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.inputs.data_sets import digit_events, write_nmnist, write_nmnist_file, write_takes
+from tests.support.inputs.data_sets import (
+    digit_events,
+    write_idx,
+    write_nmnist,
+    write_nmnist_file,
+    write_pictures,
+    write_takes,
+)
+from training.data import check
 from training.data.check import EXPECTED, check_data, check_sets
 from training.data.load import DATA_NAMES
 from training.data.sets import DataError, MissingDataError
@@ -85,3 +93,39 @@ def test_missing_is_told_by_the_error_and_not_by_its_words(monkeypatch: pytest.M
 
         monkeypatch.setattr("training.data.check.list_data", refuse)
         assert check_data("nmnist").state == state
+
+
+def test_pictures_are_opened_and_arrays_are_not(tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    report = check_data("mnist", tmp_path)
+    assert (report.state, report.train, report.test, report.classes, report.opened) == ("partial", 24, 6, 10, 0)
+    assert report.lines[2:] == ("  a class has fewer than two samples: give it more, or remove its folder",)
+    write_pictures(tmp_path / "both", 3)
+    report = check_data(str(tmp_path / "both"))
+    assert (report.state, report.train, report.test, report.classes, report.opened) == ("own", 6, 6, 2, 12)
+    assert report.lines == (
+        "both: a folder of your own; 6 training and 6 test samples of 2 classes",
+        "  12 files opened, all readable",
+    )
+    for n in range(11):
+        (tmp_path / "both" / ("train", "val")[n % 2] / "n02" / f"{n // 2}.JPEG").write_bytes(b"no picture")
+    report = check_data(str(tmp_path / "both"), every=True)
+    assert (report.state, report.usable, report.opened, len(report.broken)) == ("broken", False, 17, 10)
+    assert report.lines[1] == "  11 of 17 opened files cannot be read: delete them or fetch them again"
+    assert len(report.lines) == 12, "ten of them are named"
+    assert "n02/0.JPEG" in report.lines[2]
+
+
+def test_what_a_folder_of_pictures_lacks_is_said(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 2, ("",))
+    missing = "  no test split of its own: one is set aside, the same for every seed"
+    assert check_data(str(tmp_path)).lines[1:] == (missing, "  4 files opened, all readable")
+    (tmp_path / "n01" / "0.JPEG").unlink()
+    few = "  a class has fewer than two samples: give it more, or remove its folder"
+    assert check_data(str(tmp_path)).lines[1:] == (missing, few, "  3 files opened, all readable")
+
+
+def test_files_that_are_opened_are_spread_from_the_first_to_the_last() -> None:
+    assert check._spread(range(40), every=False) == list(range(40))
+    assert check._spread(range(41), every=False) == [*range(39), 40]
+    assert check._spread(range(41), every=True) == list(range(41))

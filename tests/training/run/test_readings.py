@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from encoders.recordings.files import digest, read_recording
+from encoders.events import SensorSize, make_events
+from encoders.gaze.alignment import aligned_steps
+from encoders.recordings.files import digest, read_recording, write_recording
 from models.classifier import Classifier, Stepper
-from tests.support.inputs.data_sets import write_idx, write_takes
+from models.known import softmax
+from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
-from training.data.sets import DataError
-from training.run.readings import Readings, read_set
+from training.data.sets import DataError, Item, MissingDataError
+from training.run.readings import Readings, Source, packets_of, read_recordings, read_set
 
 NAMES = ["one.npz", "two-1.npz", "two-2.npz"]
 
@@ -103,3 +107,53 @@ def test_images_and_events_are_not_mixed_up(tmp_path: Path, folder: Path, classi
     (tmp_path / "cup.raw").write_bytes(b"% evt 3.0\n% end\n")
     with pytest.raises(DataError, match="cannot be read"):
         read_set(classifier, str(tmp_path))
+
+
+def test_a_named_set_is_read_by_its_test_split(tmp_path: Path, classifier: Classifier) -> None:
+    write_nmnist(tmp_path, train=1, test=2)
+    found = read_set(classifier, "nmnist", str(tmp_path))
+    assert (found.classes, found.truth.tolist()) == (("0", "1"), [0] * 4 + [1] * 4)
+    assert [source.item.name for source in found.sources] == [f"{n}/0000{m}.bin" for n in (0, 1) for m in (0, 1)]
+    assert found.quiet == 0
+    assert found.known is None
+
+
+@pytest.mark.parametrize(
+    ("length_us", "begins"), [(80_000, [0]), (80_001, [0, 40_002]), (100_000, [0, 30_000, 60_001])]
+)
+def test_aligned_recordings_are_read_whole_or_in_windows(tmp_path: Path, length_us: int, begins: list[int]) -> None:
+    classifier = tiny(replace(EVENT_CONTRACT, frame="object", height=12, width=12))
+    t = np.sort(np.random.default_rng(0).integers(1, length_us, 400))
+    t[[0, -1]] = 0, length_us
+    events = make_events(t + 777, t % 20, t % 31, t % 2 == 0)
+    write_recording(tmp_path / "one.npz", events, SensorSize(24, 32))
+    found = read_recordings(classifier, [Source(Item(tmp_path / "one.npz", 0), "one")])
+    assert found.begin_us.tolist() == begins
+    cut = [events[(t >= begin) & (t < begin + 40_000)] if len(begins) > 1 else events for begin in begins]
+    x_seq = torch.from_numpy(np.stack([aligned_steps(part, (12, 12), 10_000, 4) for part in cut], 1))
+    logits = classifier.run(x_seq, classifier.initial_state(len(cut))).logits
+    np.testing.assert_allclose(found.probabilities, softmax(logits.double().mean(0).numpy()), rtol=1e-5)
+
+
+def test_windows_that_hold_next_to_nothing_are_left_out(tmp_path: Path, classifier: Classifier) -> None:
+    few = [begin + np.arange(count) * 40_000 // count for begin, count in ((120_000, 40), (160_000, 39))]
+    t = np.concatenate([np.arange(0, 120_000, 50), *few])
+    for name in ("two", "one"):
+        write_recording(tmp_path / f"{name}.npz", make_events(t, t % 20, t % 31, t % 2 == 0), SensorSize(24, 32))
+    found = read_set(classifier, str(tmp_path))
+    assert found.begin_us.tolist() == [0, 40_000, 80_000, 120_000] * 2, "a twentieth of the median is enough"
+    assert found.recording.tolist() == [0] * 4 + [1] * 4
+    assert found.quiet == 2
+
+
+def test_there_must_be_recordings_of_events(tmp_path: Path, classifier: Classifier) -> None:
+    with pytest.raises(MissingDataError, match="no recordings"):
+        read_recordings(classifier, [])
+    with pytest.raises(ValueError, match="takes images"):
+        read_recordings(tiny(IMAGE_CONTRACT), [Source(Item(tmp_path, 0), "a")])
+    write_takes(tmp_path, ["a.npz"], 0.1)
+    with pytest.raises(DataError, match="no window of these recordings holds events enough"):
+        read_recordings(classifier, [Source(Item(tmp_path / "a.npz", 0), "a")], lambda _, events, __: events[:0])
+    (tmp_path / "b.raw").write_bytes(b"% evt 2.0\n% geometry 24x32\n% end\n" + bytes(7))
+    with pytest.raises(DataError, match=r"b\.raw cannot be read"):
+        list(packets_of(Item(tmp_path / "b.raw", 0))[1])

@@ -1,5 +1,6 @@
 """Augmentation: binary stays binary, shape and input unchanged, the same generator gives the same, all steps alike."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from training.config import Augmentation
-from training.step.augment import augment, crop_middle, drop_events, fewer_steps, move_images
+from training.step.augment import augment, crop_middle, drop_events, fewer_steps, motions, move_images
 
 PLAIN = Augmentation(shift=0, rotate=0.0, drop=0.0)
 CASES = {
@@ -159,3 +160,62 @@ def test_noise_fills_up_to_its_share_of_the_cells() -> None:
     assert float(shares.max()) < 0.23
     counts = torch.full((2, 5, 2, 12, 12), 3.0)
     assert torch.equal(augment(counts, replace(PLAIN, noise=0.5), torch.Generator()), counts)
+
+
+def drawn(count: int, source: torch.Generator, degrees: float) -> Tensor:
+    """Angles in radians, drawn evenly from as many degrees each way."""
+    return (2 * torch.rand(count, generator=source) - 1) * math.radians(degrees)
+
+
+def test_a_motion_turns_shears_and_mirrors_in_pixels_whatever_the_shape() -> None:
+    h, w, n = 12, 17, 9
+    config, source = replace(PLAIN, rotate=30.0, shear=20.0, shift=3, flip=True), generator()
+    found = motions(n, (h, w), (h, w), config, generator())
+    angle, shear = drawn(n, source, 30.0), drawn(n, source, 20.0).tan()
+    right, down = (torch.randint(-3, 4, (n,), generator=source) for _ in range(2))
+    mirror = 1 - 2 * torch.randint(0, 2, (n,), generator=source)
+    cos, sin = angle.cos(), angle.sin()
+    assert mirror.unique().tolist() == [-1, 1]
+    expected = [
+        [mirror * cos, (shear * cos - sin) * h / w, 2 * right / w],
+        [mirror * sin * w / h, shear * sin + cos, 2 * down / h],
+    ]
+    torch.testing.assert_close(found, torch.stack([torch.stack(row, 1) for row in expected], 1))
+
+
+def test_zoomed_crops_have_any_place_area_and_ratio_that_is_allowed() -> None:
+    r, c, n = 30, 40, 4000
+    found = motions(n, (r, c), (11, 11), replace(PLAIN, zoom=0.2), generator(), zoom=0.2)
+    wide, high, right, down = (found[:, 0, 0] * c, found[:, 1, 1] * r, found[:, 0, 2] * c / 2, found[:, 1, 2] * r / 2)
+    area, ratio, free = wide * high / (r * c), wide / high, (high < r - 0.01) & (wide < c - 0.01)
+    assert [float(v) for v in (area[free].min(), area.max())] == pytest.approx([0.2, 1.0], abs=0.01)
+    assert [float(v) for v in (ratio[free].min(), ratio[free].max())] == pytest.approx([3 / 4, 4 / 3], abs=0.01)
+    for offset, room in ((right, (c - wide) / 2), (down, (r - high) / 2)):
+        place = (offset / room)[free & (room > 1)]
+        assert [float(v) for v in (place.min(), place.max())] == pytest.approx([-1, 1], abs=0.02)
+        assert float(place.mean()) == pytest.approx(0, abs=0.05)
+
+
+def test_a_quarter_of_the_samples_each_loses_nothing_cells_a_stretch_of_time_or_a_rectangle() -> None:
+    t, h, w, n = 10, 8, 16, 1600
+    kept = drop_events(torch.ones(n, t, 2, h, w), 0.5, generator()).bool()
+    by_time, by_place = kept.any((2, 3, 4)), kept.any((1, 2))
+    whole = kept.flatten(1).all(1)
+    stretch = ~whole & (kept == by_time.view(n, t, 1, 1, 1)).flatten(1).all(1)
+    rectangle = ~whole & (kept == by_place.view(n, 1, 1, h, w)).flatten(1).all(1)
+    cells = ~(whole | stretch | rectangle)
+    assert all(350 < int(kind.sum()) < 480 for kind in (whole, stretch, rectangle, cells))
+    lost = 1 - kept[cells].float().mean((1, 2, 3, 4))
+    assert float(lost.max()) == pytest.approx(0.5, abs=0.03)
+    assert float(lost.mean()) == pytest.approx(0.25, abs=0.03)
+    gaps = [torch.nonzero(~steps).flatten().tolist() for steps in by_time[stretch]]
+    assert all(gap == list(range(gap[0], gap[-1] + 1)) for gap in gaps)
+    assert {len(gap) for gap in gaps} == {1, 2, 3, 4, 5}
+    assert {gap[0] for gap in gaps if len(gap) == 5} == set(range(6))
+    holes = [torch.nonzero(~places) for places in by_place[rectangle]]
+    boxes = [(*hole[0].tolist(), *(hole[-1] - hole[0] + 1).tolist()) for hole in holes]
+    assert all(len(hole) == rows * columns for hole, (_, _, rows, columns) in zip(holes, boxes))
+    assert max((rows, columns) for *_, rows, columns in boxes) == (6, 11), "each side by the root of the share"
+    assert {top for top, _, rows, _ in boxes if rows == 6} == {0, 1, 2}
+    assert {left + columns for _, left, _, columns in boxes} >= {16}
+    assert {left for _, left, _, columns in boxes if columns == 11} == set(range(6))
