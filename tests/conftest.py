@@ -8,10 +8,15 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from models.native.build import library
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 hypothesis.settings.register_profile("patient", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("patient")
 pytest.register_assert_rewrite("tests.support")
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    library()  # compiled once, before workers begin that would all compile it
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SPIKESIGHT_DATA", ROOT.parent / "shared" / "data"))

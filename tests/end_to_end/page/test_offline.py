@@ -17,14 +17,14 @@ from encoders.events import SensorSize
 from models.classifier import Classifier, Stepper
 from models.shipped import find
 from service.stream.session import Session, luma
-from tests.support.browsers.chromium import CHROMIUM, FAKE_CAMERA, QUIET, digit_on_paper, mjpeg, needs_chromium
+from tests.support.browsers.chromium import digit_on_paper, needs_chromium
 from tests.support.exporting import require_onnx
 from tests.support.gallery import run
 from tests.support.serving.static import static
 from tests.support.waiting import until
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 pytestmark = needs_chromium
 
@@ -74,17 +74,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run("A page with no server", site=str(folder))
     with static(folder) as origin:
         yield f"{origin}/"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    frames = [digit_on_paper(2 * np.pi * n / 45) for n in range(45)]
-    camera = mjpeg(tmp_path_factory.mktemp("camera") / "digit.mjpeg", frames)
-    flags = [*QUIET, *FAKE_CAMERA, f"--use-file-for-fake-video-capture={camera}"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield running
-        running.close()
 
 
 @pytest.fixture

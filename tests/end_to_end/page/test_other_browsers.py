@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browsers.chromium import Served
+from tests.support.browsers.chromium import Nearby
 from tests.support.browsers.firefox import firefox, needs_firefox
 from tests.support.browsers.webkit import needs_webkit, webkit
 
@@ -34,7 +34,7 @@ DROP_A_THREE = """(async () => {
         pytest.param(webkit, False, marks=needs_webkit, id="webkit"),  # its driver offers no false camera
     ],
 )
-def test_the_page(browser: Browser, has_camera: bool, service: Served, tmp_path: Path) -> None:
+def test_the_page(browser: Browser, has_camera: bool, service: Nearby, tmp_path: Path) -> None:
     def click(selector: str) -> str:
         return f"void document.querySelector({selector!r}).click()"
 

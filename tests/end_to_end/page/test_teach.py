@@ -11,7 +11,6 @@ from encoders.events import SensorSize, make_events
 from encoders.recordings.files import write_recording
 from models.classifier import Classifier
 from tests.support.browsers.chromium import (
-    FAKE_CAMERA,
     Nearby,
     Visit,
     Visitor,
@@ -28,8 +27,8 @@ pytest.importorskip("playwright", reason="playwright is not installed: pip insta
 
 pytestmark = needs_chromium
 
-FRAMES = 120  # of a clip, that is played again and again
-EXAMPLES = 8  # of each go
+FRAMES = 60  # of a clip, that is played again and again
+EXAMPLES = 4  # of each go
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +45,18 @@ def school(saved: Path) -> Iterator[Nearby]:
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """What the fake camera shows from its next start on."""
-    return mjpeg(tmp_path / "camera.mjpeg", clip("mug", 0, 30))
-
-
-@pytest.fixture
-def pupil(launch: Visitor, school: Nearby, film: Path) -> Visit:
-    """The page, in a browser with that camera, ready to be taught."""
-    seen = launch(*FAKE_CAMERA, f"--use-file-for-fake-video-capture={film}", url=school.url)
+def pupil(visit: Visitor, school: Nearby) -> Visit:
+    """The page, ready to be taught."""
+    seen = has_models(visit(school.url))
     seen.click("Teach")
     return seen
 
 
-def watch(seen: Visit, film: Path, kind: str, seed: int) -> None:
+def watch(seen: Visit, camera_file: Path, kind: str, seed: int) -> None:
     """Another clip before the camera."""
     if seen.page.locator("#stop").is_visible():
         seen.click("Stop")
-    mjpeg(film, clip(kind, seed, FRAMES))
+    mjpeg(camera_file, clip(kind, seed, FRAMES))
     seen.click("Start camera")
     seen.until(lambda: seen.page.locator("#link-text").inner_text() == "live", "a stream")
 
@@ -86,7 +79,7 @@ def show(seen: Visit, number: int, count: int = EXAMPLES) -> None:
     seen.page.keyboard.up(str(number))
 
 
-def test_two_things_are_taught_and_recognised_in_another_clip(pupil: Visit, film: Path) -> None:
+def test_two_things_are_taught_and_recognised_in_another_clip(pupil: Visit, camera_file: Path) -> None:
     seen, page = pupil, pupil.page
     assert page.locator(".card").count() == 3
     assert page.locator("#answer .waiting").is_visible()
@@ -94,12 +87,12 @@ def test_two_things_are_taught_and_recognised_in_another_clip(pupil: Visit, film
         name(seen, number, kind)
     for seed in (0, 1):
         for number, kind in ((1, "mug"), (2, "key")):
-            watch(seen, film, kind, seed)
+            watch(seen, camera_file, kind, seed)
             show(seen, number)
     seen.until(lambda: page.locator("#classes li").count() == 2, "answers")
     assert "Recognises" in page.locator("#teach-score").inner_text()
     for kind, seed in (("mug", 5), ("key", 6)):
-        watch(seen, film, kind, seed)
+        watch(seen, camera_file, kind, seed)
         seen.until(lambda kind=kind: page.locator("#label").inner_text() == kind, f"another {kind}")
         assert page.locator(".card.answered input").first.input_value() == kind
     assert page.locator("#meters").is_hidden()
@@ -107,12 +100,12 @@ def test_two_things_are_taught_and_recognised_in_another_clip(pupil: Visit, film
     assert seen.hosts == {"localhost"}
 
 
-def test_a_button_is_held_by_hand_by_key_and_by_click(pupil: Visit, film: Path) -> None:
+def test_a_button_is_held_by_hand_by_key_and_by_click(pupil: Visit, camera_file: Path) -> None:
     seen, page = pupil, pupil.page
     hold = page.locator(".card:nth-child(2) .hold")
     hold.dispatch_event("pointerdown", {"button": 0, "pointerId": 1})
     assert "Nothing is seen yet" in seen.notice()
-    watch(seen, film, "star", 0)
+    watch(seen, camera_file, "star", 0)
     assert page.locator("#notice").is_hidden()
     box = hold.bounding_box()
     assert box is not None
@@ -137,9 +130,9 @@ def test_a_button_is_held_by_hand_by_key_and_by_click(pupil: Visit, film: Path) 
     assert seen.errors == []
 
 
-def test_cards_are_corrected(pupil: Visit, film: Path) -> None:
+def test_cards_are_corrected(pupil: Visit, camera_file: Path) -> None:
     seen, page = pupil, pupil.page
-    watch(seen, film, "star", 0)
+    watch(seen, camera_file, "star", 0)
     show(seen, 1, 4)
     seen.until(lambda: page.locator("#teach-score").inner_text(), "the state")
     first = page.get_by_label("Take example 1 of Class 1 back")
@@ -197,9 +190,9 @@ def test_recordings_are_shown_saved_and_downloaded(pupil: Visit, saved: Path, tm
     seen.until(lambda: "damaged" in seen.notice(), "what is wrong with it")
 
 
-def test_a_lesson_that_was_forgotten_begins_again(pupil: Visit, film: Path) -> None:
+def test_a_lesson_that_was_forgotten_begins_again(pupil: Visit, camera_file: Path) -> None:
     seen, page = pupil, pupil.page
-    watch(seen, film, "star", 0)
+    watch(seen, camera_file, "star", 0)
     show(seen, 1, 2)
     with page.expect_response(lambda answer: "/v1/teach" in answer.url) as begun:
         page.evaluate("""() => fetch('v1/teach/' + performance.getEntriesByType('resource')

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from models.conversion.convert import convert
 from models.engine.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status, rounds_weights, why_not
 from models.native.build import library
-from models.native.targets import supported_isas
 from models.networks.ann import CifarResNet, ResNet, SmallCnn
 from models.networks.converted.network import ConvertedNetwork
 from models.networks.converted.unit_spikes import unit_spikes
@@ -290,16 +289,6 @@ def test_wrong_shapes_are_refused() -> None:
 
 
 STATUS = "from models.engine.engine import engine_status; print(engine_status())"
-SUM = """
-import torch
-from models.engine.engine import Engine
-from tests.support.models import lively
-from tests.support.oracles.networks import EVENT, assert_equal_to_network, inputs
-assert_equal_to_network(lively(EVENT), inputs(3, 2))
-one, other = (Engine(lively(EVENT), 17, 13, choice=choice).run(inputs(3, 2)) for choice in ("events", "dense"))
-assert torch.equal(one.logits, other.logits) and torch.equal(one.state["membranes"], other.state["membranes"])
-print("same")
-"""
 ALONE = """
 import torch
 from tests.support.models import lively
@@ -327,12 +316,6 @@ def test_no_compiler_is_one_clear_line(tmp_path: object) -> None:
     line = in_fresh_process(STATUS, SPIKESIGHT_NATIVE="1", CXX="no-such-compiler", SPIKESIGHT_CACHE=str(tmp_path))
     assert "no C++ compiler" in line
     assert "\n" not in line
-
-
-@native
-@pytest.mark.parametrize("isa", supported_isas()[1:])
-def test_narrower_instruction_sets(isa: str) -> None:
-    assert in_fresh_process(SUM, SPIKESIGHT_ISA=isa) == "same"
 
 
 def test_only_what_the_engine_knows_is_taken() -> None:

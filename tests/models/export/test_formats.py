@@ -44,7 +44,7 @@ def test_onnx_stands_alone(onnx_file: Path) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [CONFIG, replace(CONFIG, block="sew", neuron=PLIF), *(replace(CONFIG, neuron=n) for n in (CLIF, SLIDING_PSN))],
+    [CONFIG, replace(CONFIG, block="sew", neuron=PLIF), *(replace(SMALLEST, neuron=n) for n in (CLIF, SLIDING_PSN))],
 )
 def test_torch_export_behaves_as_the_network(config: ResNetConfig, tmp_path: Path) -> None:
     parity = export(lively(config), CARD, "torch", tmp_path / "model.pt2")

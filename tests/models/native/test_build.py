@@ -8,9 +8,6 @@ import pytest
 
 from models.engine.engine import engine_status
 from models.native import build, targets
-from tests.support.processes import in_fresh_process
-
-STATUS = "from models.engine.engine import engine_status; print(engine_status())"
 
 
 def program(path: Path, text: str) -> Path:
@@ -19,24 +16,33 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
+def found(monkeypatch: pytest.MonkeyPatch, folder: Path, **environment: str) -> build.Build:
+    """What a process finds whose wheel has its libraries in a folder, with a cache beside them."""
+    monkeypatch.setattr(build, "PREBUILT", folder)
+    for name, value in {"SPIKESIGHT_CACHE": str(folder / "cache"), **environment}.items():
+        monkeypatch.setenv(name, value)
+    return build.build.__wrapped__()
+
+
 @pytest.mark.skipif(build.library() is None, reason=engine_status())
-def test_a_wheels_library_is_taken_where_no_compiler_is(tmp_path: Path) -> None:
+def test_a_wheels_library_is_taken_where_no_compiler_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = build.build()
     assert made.library is not None
     shutil.copy(made.library._name, tmp_path / f"{made.isa}.so")
-    code = f"import models.native.build as b, pathlib; b.PREBUILT = pathlib.Path({str(tmp_path)!r})\n{STATUS}"
-    line = in_fresh_process(code, CXX="no-such-compiler", SPIKESIGHT_CACHE=str(tmp_path / "cache"))
-    assert line.startswith(f"native kernels: {made.isa}, prebuilt")
+    taken = found(monkeypatch, tmp_path, CXX="no-such-compiler")
+    assert (taken.isa, taken.reason) == (made.isa, "prebuilt")
+    assert taken.library is not None
+    assert taken.library._name == str(tmp_path / f"{made.isa}.so")
     assert not (tmp_path / "cache").exists()
-    nothing = in_fresh_process(code, CXX="no-such-compiler", SPIKESIGHT_NATIVE="compile")
-    assert "no C++ compiler" in nothing
+    nothing = found(monkeypatch, tmp_path, CXX="no-such-compiler", SPIKESIGHT_NATIVE="compile")
+    assert nothing.library is None
+    assert "no C++ compiler" in nothing.reason
 
 
-def test_a_library_that_does_not_load_is_compiled_anew(tmp_path: Path) -> None:
+def test_a_library_that_does_not_load_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     isa = targets.supported_isas()[0]
     (tmp_path / f"{isa}.so").write_bytes(b"no library")
-    code = f"import models.native.build as b, pathlib; b.PREBUILT = pathlib.Path({str(tmp_path)!r})\n{STATUS}"
-    assert "no C++ compiler" in in_fresh_process(code, CXX="no-such-compiler")
+    assert "no C++ compiler" in found(monkeypatch, tmp_path, CXX="no-such-compiler").reason
 
 
 @pytest.mark.parametrize(
@@ -48,12 +54,15 @@ def test_a_library_that_does_not_load_is_compiled_anew(tmp_path: Path) -> None:
         ("kill -9 $$", "ended by signal 9"),
     ],
 )
-def test_a_compiler_that_fails_is_quoted(tmp_path: Path, does: str, words: str) -> None:
+def test_a_compiler_that_fails_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, words: str
+) -> None:
     compiler = program(tmp_path / "bad++", f'[ "$1" = --version ] && exit 0\n{does}')
-    line = in_fresh_process(STATUS, CXX=str(compiler), SPIKESIGHT_CACHE=str(tmp_path))
-    assert "bad++ failed" in line
-    assert words in line
-    assert "\n" not in line
+    nothing = found(monkeypatch, tmp_path, CXX=str(compiler))
+    assert nothing.library is None
+    assert "bad++ failed" in nothing.reason
+    assert words in nothing.reason
+    assert "\n" not in nothing.reason
 
 
 def test_after_a_compiler_that_fails_comes_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from service import samples
 from service.api import create_app
 from service.settings import Settings
 from tests.support.processes import ROOT
+from tests.support.serving.servers import PATIENT
 from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class Visit:
 
     def until(self, true: Callable[[], object], what: str) -> None:
         def check() -> object:
-            self.finished(0.02)
+            self.finished(0.04)
             return true()
 
         try:
@@ -261,9 +262,9 @@ def drop(seen: Visit, path: Path, kind: str) -> None:
 class Nearby:
     """The service in a thread of this process: quick to stop and to start anew on its port."""
 
-    def __init__(self, model: str, port: int = 0, **settings: object) -> None:
-        folder = shipped().get(model, Path(model))
-        app = create_app(Settings(**settings), (Classifier.load(folder),))  # type: ignore[arg-type]
+    def __init__(self, *models: str, port: int = 0, **settings: object) -> None:
+        classifiers = tuple(Classifier.load(shipped().get(name, Path(name))) for name in models)
+        app = create_app(Settings(**{**PATIENT, **settings}), classifiers)  # type: ignore[arg-type]
         self.socket = listen("127.0.0.1", port)
         self.port = self.socket.getsockname()[1]
         self.url = f"http://localhost:{self.port}/"

@@ -42,9 +42,10 @@ def clip(kind: str, seed: int, frames: int, fps: float = 30) -> list[NDArray[np.
         scale = base * (1 + 0.15 * near)
         move = cv2.getRotationMatrix2D((100, 100), 25 * turn, scale)
         move[:, 2] += (60 + middle[0] + 30 * across, 20 + middle[1] + 22 * down)
-        alpha = cv2.warpAffine(mask, move, (320, 240), flags=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
-        frame = ground * (1 - alpha) + ink * alpha + random.normal(0, 1.5, (240, 320, 1))
-        made.append(np.clip(frame, 0, 255).astype(np.uint8))
+        alpha = cv2.warpAffine(mask, move, (320, 240), flags=cv2.INTER_AREA).astype(np.float32) / 255
+        noise = random.standard_normal((240, 320), np.float32) * 1.5
+        frame = cv2.merge([alpha * float(dark - light) + (noise + float(light)) for light, dark in zip(ground, ink)])
+        made.append(np.asarray(frame, np.uint8))  # far from 0 and from 255
     return made
 
 
