@@ -41,9 +41,18 @@ def test_the_held_out_pictures_are_those_of_the_training(tmp_path: Path) -> None
     assert pictures.mean == data.contract.mean
 
 
-@pytest.mark.parametrize(("right", "steps"), [((50, 93, 96), 16), ((50, 97, 99), 8), ((10, 30, 20), 8)])
+@pytest.mark.parametrize(
+    ("right", "steps"),
+    [
+        ((95, 96, 97, 98, 99), 4),
+        ((50, 97, 99, 99, 99), 8),
+        ((50, 93, 96, 99, 99), 16),
+        ((50, 60, 70, 96, 99), 32),
+        ((50, 60, 70, 80, 90), 64),
+        ((10, 30, 20, 30, 29), 8),
+    ],
+)
 def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "AIMS", (4, 8, 16))
     monkeypatch.setattr(conversion, "accuracy", lambda *_: 99.0)
     monkeypatch.setattr(conversion, "convert", lambda *_, steps: steps)
 
@@ -52,13 +61,16 @@ def test_the_fewest_good_steps_or_the_best(right: tuple[int, ...], steps: int, m
             self.steps = steps
 
         def accuracy(self, _: int) -> float:
-            return float(right[(4, 8, 16).index(self.steps)])
+            return float(right[(4, 8, 16, 32, 64).index(self.steps)])
 
     monkeypatch.setattr(conversion, "curve", lambda network, *_: Found(network))
     held = Images(np.zeros((100, 1, 2, 2), np.uint8), np.zeros(100, np.int64))
     assert 0.94 < interval(99, 100)[0] < 0.95
-    network, chosen, tried = choose_steps(
-        torch.nn.Identity(), [], "ours", torch.zeros(100, 1, 2, 2), held, lambda _: None
-    )
+    said: list[str] = []
+    network, chosen, tried = choose_steps(torch.nn.Identity(), [], "ours", torch.zeros(100, 1, 2, 2), held, said.append)
     assert network == chosen == steps
-    assert tried["ann"] == 99.0
+    assert tried.pop("ann") == 99.0
+    assert list(tried.values()) == list(right[: len(tried)])
+    assert len(tried) == (5 if max(right) < 95 else (4, 8, 16, 32, 64).index(steps) + 1)
+    assert said[0] == "100 held-out pictures: ANN 99.00 % (from 94.55)"
+    assert said[1:] == [f"  T = {t}: {value:.2f} %" for t, value in tried.items()]

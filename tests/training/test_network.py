@@ -89,3 +89,40 @@ def test_weights_are_named_by_a_path_or_by_a_shipped_model(tmp_path: Path, monke
     name = next(iter(shipped()))
     Path(name).touch()
     assert weights_path(name) == Path(name), "what lies here comes first"
+
+
+def test_an_ann_teacher_is_shown_images_in_its_own_scale(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    ann = ANNS["cifar-resnet8"].build(3, 10).eval()
+    torch.save(ann.state_dict(), tmp_path / "ann.pt")
+    x_seq = torch.rand(2, 2, 3, 12, 12)
+    entry, mean, std = ANNS["cifar-resnet8"], (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    contract = Contract("image", 3, 12, 12, 2, "direct", mean=mean, std=std)
+
+    def by_channel(values: tuple[float, ...]) -> Tensor:
+        return torch.tensor(values).view(3, 1, 1)
+
+    with torch.no_grad():
+        pixels = x_seq.mean(0) * by_channel(std) + by_channel(mean)
+        expected = ann((pixels - by_channel(entry.mean)) / by_channel(entry.std))
+        told = load_teacher(tmp_path / "ann.pt", contract, CPU)
+        torch.testing.assert_close(told(x_seq), expected)
+        plain = load_teacher(tmp_path / "ann.pt", replace(contract, encoding="rate", mean=(), std=()), CPU)
+        torch.testing.assert_close(plain(x_seq), ann(x_seq.mean(0)))
+
+
+def test_a_model_teacher_answers_by_its_mean_logits(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network = SpikingResNet(ResNetConfig("sew", (1,), (4,), classes=2)).eval()
+    contract = Contract("events", 2, 9, 9, 6, "binary", sensor_width=9, sensor_height=9, bin_us=1000)
+    save(tmp_path / "m", network, Card(contract, ("a", "b")))
+    with torch.no_grad():
+        told = load_teacher(tmp_path / "m", contract, CPU)(events())
+        torch.testing.assert_close(told, network(events())[0].mean(0))
+
+
+@pytest.mark.parametrize("kind", ["lif", "plif", "clif"])
+def test_the_leak_that_was_asked_for_is_taken(kind: str) -> None:
+    assert neuron_config(TrainConfig.of(neuron=kind, beta=0.8)).beta == 0.8
+    assert neuron_config(TrainConfig.of(neuron=kind, learn_beta=True)).learn_beta
+    assert neuron_config(TrainConfig.of(neuron="lif")).slope == neuron_config(TrainConfig.of(slope=0.0)).slope

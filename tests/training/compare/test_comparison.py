@@ -66,7 +66,8 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
 
 
 def test_store_keeps_results_by_what_decides_them(tmp_path: Path) -> None:
-    store, calls = Store(tmp_path, lambda _: None), []
+    calls, said = list[int](), list[str]()
+    store = Store(tmp_path, said.append)
 
     def job() -> StdpResult:
         calls.append(1)
@@ -76,6 +77,7 @@ def test_store_keeps_results_by_what_decides_them(tmp_path: Path) -> None:
     assert store.get(StdpResult, "a/b", {"x": 1}, job) == first
     assert store.get(StdpResult, "a/b", {"x": 2}, job).right == 2
     assert len(list((tmp_path / "results").glob("a-b-*.json"))) == 2
+    assert said[:3] == ["a/b ...", f"a/b: {first.summary} (0 s)", "a/b: kept"]
 
 
 def test_results_stored_by_earlier_versions_are_read(tmp_path: Path) -> None:

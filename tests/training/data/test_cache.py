@@ -48,6 +48,7 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 def test_whatever_changes_the_frames_is_in_the_key() -> None:
     config = TrainConfig.of(steps=3, bin_us=1000, height=8, width=9)
     keys = [contract_key(config)]
+    assert keys == [[3, 1000, 8, 9, "", 0]], "what earlier versions kept is found"
     changes = {
         "steps": 4,
         "bin_us": 2000,

@@ -9,9 +9,9 @@ import pytest
 from encoders.events import SensorSize
 from training.config import TrainConfig
 from training.data.folders import Folder, Take
-from training.data.own import CROP_SIDE, _items, _kept, _typical, rate_of, window_for
+from training.data.own import CROP_SIDE, _items, _kept, _said, _typical, rate_of, window_for
 from training.data.separate import Stretch
-from training.data.sets import Item
+from training.data.sets import Item, Window
 from training.data.windows import SLOT_US, Scan
 
 TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
@@ -95,3 +95,30 @@ def test_files_that_are_not_read_are_named() -> None:
     assert kept([(0, 0)], ("x",))[1].endswith("in this layout: x")
     assert kept([(0, 0)], ("x", "y", "z"))[1].endswith("x, y, z")
     assert kept([(0, 0)], tuple("vwxyz"))[1].endswith("v, w, x and 2 more")
+
+
+def said(per_slot: int, steps: int = 4, bin_us: int = 50_000) -> list[str]:
+    folder = Folder(Path("d"), "flat", tuple(TAKES), ())
+    parts: Any = {
+        "train": [Item(Path("a"), 0), Item(Path("c"), 1), Item(Path("c"), 1)], "val": [Item(Path("b"), 0)], "test": [],
+    }  # fmt: skip
+    scans = [counted(*[per_slot] * 100), counted(*[per_slot] * 50), counted(*[2 * per_slot] * 200)]
+    return _said(folder, scans, Window(steps, bin_us, 10, 20), 100_000, parts)
+
+
+def test_what_is_in_a_folder_is_said_class_by_class() -> None:
+    assert said(100) == [
+        "layout flat: 2 classes, 3 recordings, 4 s, 0.06 M events",
+        "windows of 200 ms (4 bins of 50 ms), every 100 ms in training (--window-ms, --hop-ms)",
+        "  cat: 2 recordings, 2 s, 2000 events a window; windows for training 1, validation 1, test 0",
+        "  dog: 1 recordings, 2 s, 4000 events a window; windows for training 2, validation 0, test 0",
+    ]
+    assert said(100, 5, 2500)[1].startswith("windows of 12.5 ms (5 bins of 2.5 ms), every 100 ms")
+
+
+def test_nearly_empty_bins_are_warned_of() -> None:
+    *_, warning = said(1, bin_us=15_000)  # three events among 400 cells, by the median of 2 a slot
+    assert warning.startswith("WARNING: bins are nearly empty, at most 0.75% of their cells hold an event")
+    assert "(--window-ms 80) or fewer pixels" in warning
+    assert len(said(1, bin_us=15_000)) == 5
+    assert len(said(1, bin_us=20_000)) == 4, "a hundredth is enough"

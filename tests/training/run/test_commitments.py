@@ -1,15 +1,30 @@
 """How commitments fare, from logits made by hand; which recordings are read."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from encoders.events import SensorSize, make_events
+from encoders.recordings.files import read_recording, write_recording
 from models.known import interval
 from models.known.conformal import Trials
+from tests.support.models import tiny
+from training.data.sets import Item
 from training.run import commitments
-from training.run.commitments import LEAST, Paths, assess, committed, evenly, fit_conformal, held_out
+from training.run.commitments import (
+    LEAST,
+    Paths,
+    assess,
+    committed,
+    evenly,
+    fit_conformal,
+    held_out,
+    read_paths,
+)
 
 SURE, UNSURE = [9.0, 0.0, 0.0], [0.0, 0.0, 0.0]
 TRIALS = Trials(np.ones(3), np.linspace(0, 0.5, 99))  # of recordings that were never strange
@@ -90,3 +105,39 @@ def test_strangers_are_not_read() -> None:
     assert held_out(classifier, strangers) == []
     known: Any = [SimpleNamespace(label="a")]
     assert held_out(SimpleNamespace(labels=("a",), trials=None), known) == []  # type: ignore[arg-type]
+
+
+def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[list[Any], list[int]]] = []
+
+    def sure(_: Any, items: list[Any], labels: np.ndarray) -> Paths:
+        read.append((items, labels.tolist()))
+        return Paths(np.array([[SURE] * 3] * len(items)), labels)
+
+    monkeypatch.setattr(commitments, "read_paths", sure)
+    monkeypatch.setattr(commitments, "HELD", 2)
+    contract = SimpleNamespace(bin_us=2500)
+    classifier: Any = SimpleNamespace(labels=("a", "b", "c"), trials=TRIALS, contract=contract)
+    sources: Any = [SimpleNamespace(label=label, item=n) for n, label in enumerate("axcb")]
+    found = held_out(classifier, sources)
+    assert read == [([0, 3], [0, 1])], "two of three, spread evenly; none of the stranger"
+    assert [row["error_rate"] for row in found] == [0.05, 0.01]
+    paths = Paths(np.array([[SURE] * 3] * 2), np.array([0, 1]))
+    assert found == [assess(TRIALS, paths, rate, 2.5) for rate in (0.05, 0.01)]
+
+
+def test_a_short_recording_keeps_its_last_answer_and_a_long_one_is_cut(tmp_path: Path) -> None:
+    classifier, items = tiny(), []
+    for length_us in (15_000, 90_000):
+        t = np.arange(0, length_us, 100)
+        items.append(Item(tmp_path / f"{length_us}.npz", 0))
+        write_recording(items[-1].path, make_events(t, t // 100 % 20, t // 70 % 31, t % 200 == 0), SensorSize(24, 32))
+    found = read_paths(classifier, items, np.array([2, 1]))
+    assert (found.means.shape, found.labels.tolist()) == ((2, 4, 3), [2, 1])
+    for means, item, steps in zip(found.means, items, (2, 4)):
+        inputs = list(classifier.event_inputs(read_recording(item.path).events, SensorSize(24, 32)))[:4]
+        assert len(inputs) == steps
+        x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
+        logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].double().numpy()
+        expected = [logits[: min(n, steps)].mean(0) for n in (1, 2, 3, 4)]
+        np.testing.assert_allclose(means, expected, rtol=1e-5)
