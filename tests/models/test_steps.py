@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 
 from models.known import NOTHING, UNKNOWN, Judged
-from models.steps import LEAST_INERTIA, OTHER, Input, Outcome, Rest, SessionError, Steady, Track
+from models.known.conformal import Evidence, Trials
+from models.steps import (
+    LEAST_INERTIA,
+    OTHER,
+    Answer,
+    Input,
+    Outcome,
+    Promise,
+    Readout,
+    Rest,
+    SessionError,
+    Steady,
+    Track,
+)
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import lively, some_known
 
@@ -111,3 +124,64 @@ def test_what_is_read_out_is_as_wide_as_what_is_taken() -> None:
     assert track.readout.mean[-2:].tolist() == [everything, 15]
     with pytest.raises(SessionError, match="too large"):
         track.absorb([given], Outcome(logits, [1], 2, NONE, 0.1, finite=False, rates=rates))
+
+
+def test_a_read_out_is_the_mean_of_its_last_steps() -> None:
+    readout = Readout(3)
+    assert readout.mean is None
+    with pytest.raises(ValueError, match="no step"):
+        readout.probabilities()
+    values = np.arange(10, dtype=np.float32).reshape(5, 2) ** 2
+    readout = readout.push(values[:2])
+    assert (readout.seen, readout.mean) == (2, pytest.approx(values[:2].mean(0)))
+    readout = readout.push(values[2:])
+    assert (readout.seen, readout.mean) == (5, pytest.approx(values[2:].mean(0)))
+    powers = np.exp(values[2:].mean(0) - values[2:].mean(0).max())
+    np.testing.assert_allclose(readout.probabilities(), powers / powers.sum())
+
+
+def answered(track: Track, logits: list[list[float]], **given: object) -> Answer:
+    inputs = [Input(np.ones((1, 2, 2), np.uint8), n, n + 1, 3, False)._replace(**given) for n in range(len(logits))]  # type: ignore[arg-type]
+    outcome = Outcome(np.array(logits, np.float32), [4, 5], 6, np.ones(3, np.uint8), 0.25)
+    return track.read(inputs, outcome)
+
+
+def test_an_answer_says_what_was_seen_and_counted() -> None:
+    track = Track(LABELS, 2)
+    answer = answered(track, [[9.0, 9.0], [0.0, 2.0]])
+    prediction = answer.prediction
+    assert (prediction.start_us, prediction.end_us, prediction.step, prediction.n_events) == (1, 2, 2, 3)
+    assert (prediction.label, prediction.index, prediction.known) == ("b", 1, None)
+    assert prediction.probabilities == pytest.approx((1 / (1 + np.e), np.e / (1 + np.e)))
+    assert (prediction.logits, prediction.spikes, prediction.synops) == ((0.0, 2.0), 9, 6)
+    assert prediction.latency_ms == 0.25
+    assert (prediction.committed, prediction.set, prediction.risk) == (None, None, None)
+    assert (answer.total_spikes, answer.total_synops, answer.layer_spikes) == (9, 6, [4, 5])
+    again = answered(track, [[0.0, 2.0]])
+    assert (again.total_spikes, again.total_synops, again.prediction.step) == (18, 12, 3)
+    fresh = answered(track, [[5.0, 2.0]], reset=True)
+    assert (fresh.total_spikes, fresh.prediction.step, fresh.prediction.label, fresh.reset) == (9, 1, "a", True)
+
+
+def test_a_stream_that_promises_commits_step_by_step() -> None:
+    trials = Trials(np.ones(2), np.linspace(0, 1, 19))
+    track = Track(LABELS, 2, promise=Promise(trials, 0.1))
+    logits = [[2.0, 0.0], [0.0, 4.0]]
+    prediction = answered(track, logits).prediction
+    evidence = Evidence().push(trials, np.array(logits[0]), 1).push(trials, np.mean(logits, 0), 2)
+    assert (prediction.committed, prediction.set, prediction.risk) == evidence.commitment(trials, LABELS, 0.1)
+    assert answered(track, [[0.0, 9.0]], reset=True).prediction.committed == "b", "evidence begins anew"
+    unknown = Judged(np.array([0.5, 0.5]), 0.49, False)
+    for judged, committed in (
+        (unknown, None),
+        (unknown._replace(known=0.5), "b"),
+        (unknown._replace(known=0.9, nothing=True), None),
+    ):
+        found = track.commitment(judged)
+        assert found is not None
+        assert (found.committed, found.set) == (committed, ("b",))
+
+
+def test_a_stream_is_judged_over_ten_steps_at_least() -> None:
+    assert [Track(LABELS, horizon).steady.inertia for horizon in (1, 10, 11)] == [10, 10, 11]
+    assert Track(LABELS, 12, steady=Steady(margin=0.3)).steady.margin == 0.3

@@ -108,3 +108,39 @@ def test_counts_equal_neurobench() -> None:
     report = measure(network, x_seq)
     assert {name: count for name, (count, _) in report.by_layer.items()} == pytest.approx(theirs)
     assert {name: only for name, (_, only) in report.by_layer.items()} == spiking
+
+
+@pytest.mark.parametrize(
+    ("precision", "mac", "ac", "size"), [("fp32", 4.6, 0.9, 4), ("fp16", 1.5, 0.4, 2), ("int8", 0.23, 0.03, 1)]
+)
+def test_each_precision_has_its_costs(precision: str, mac: float, ac: float, size: int) -> None:
+    report = Report(4, 0, 0, 0.0, 0.9, 0.1, 1e4, Work(1e6, 2e6, 0.0, 1e5), {})
+    spiking, ann = spiking_energy(report, precision), ann_energy(3e6, 2e5, precision)
+    assert spiking.compute == pytest.approx(mac + ac * 2.1)
+    assert spiking.with_memory == pytest.approx(spiking.compute + 24.96 * size * 9.2)
+    assert ann.compute == pytest.approx(3 * mac)
+    assert ann.with_memory == pytest.approx(ann.compute + 24.96 * size * 9.4)
+
+
+def test_fewer_bits_cost_less_by_their_square_and_their_traffic() -> None:
+    found = quantised_energy(3e6, 2e5, 4)
+    assert found.compute == pytest.approx(0.23 / 4 * 3)
+    assert found.with_memory == pytest.approx(found.compute + 24.96 / 2 * 9.4)
+
+
+def test_the_table_in_full() -> None:
+    report = Report(4, 1_234_000, 0, 0.25, 0.9, 0.1, 1e4, Work(1e6, 2e6, 0.0, 1e5), {})
+    lines = energy_table(report, 3e6, 2e5).splitlines()
+    ours, three = spiking_energy(report), quantised_energy(3e6, 2e5, 3)
+    assert lines[2] == f"| spiking, T = 4 | 1.000 M | 2.000 M | {ours.compute:.2f} | {ours.with_memory:.2f} |"
+    whole, eight = ann_energy(3e6, 2e5), ann_energy(3e6, 2e5, "int8")
+    assert lines[3] == f"| ANN, fp32 | 3.000 M | 0.000 M | {whole.compute:.2f} | {whole.with_memory:.2f} |"
+    assert lines[4] == f"| ANN, int8 | 3.000 M | 0.000 M | {eight.compute:.2f} | {eight.with_memory:.2f} |"
+    assert lines[5].startswith("| ANN, 3 bits (same bit budget) | 3.000 M | 0.000 M | ")
+    assert lines[5].endswith(f" {three.compute:.2f} | {three.with_memory:.2f} |")
+    assert lines[7] == (
+        "Spike rate 10.00% a neuron and step, T = 4 (3 bits), 10000 spikes, activation sparsity 90.00%, "
+        "connection sparsity 25.00%, footprint 1.23 MB."
+    )
+    for steps, bits in ((1, 2), (3, 2), (255, 8), (256, 8)):
+        assert f"| ANN, {bits} bits (same" in energy_table(report._replace(steps=steps), 3e6, 2e5)

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from models.conversion.convert import convert
-from models.energy.metering import Meter, dense_macs, reach
+from models.energy.metering import DenseMeter, Meter, Work, connection_sparsity, dense_macs, footprint, measure, reach
 from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from models.neurons.layers import Rectifier
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (7, 2, 3), (1, 2, 0)])
@@ -57,3 +58,80 @@ def test_meter_counts_the_still_part_once(resnet: nn.Module, images: Tensor) -> 
     assert torch.equal(once.layer_spikes, again.layer_spikes)
     first = (images != 0).flatten(1).sum(1)
     assert (again.synops - once.synops > 3 * first).all()
+
+
+class Toy(nn.Module):
+    """A grouped convolution of events, neurons that give more than ones, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.neuron = nn.Conv2d(2, 4, 3, padding=1, groups=2, bias=False), Rectifier()
+        self.head = nn.Linear(4 * 3 * 5, 2)
+
+    def forward(self, x_seq: Tensor, _: object = None) -> tuple[Tensor, dict[str, Tensor]]:
+        steps, batch = x_seq.shape[:2]
+        currents = self.conv(x_seq.flatten(0, 1)).view(steps, batch, 4, 3, 5)
+        return self.head(self.neuron(currents, {}).flatten(2)), {}
+
+
+def toy() -> tuple[Toy, Tensor, Tensor]:
+    """(network, x_seq [2, 3, 2, 3, 5], what its neurons give [2, 3, 60])."""
+    torch.manual_seed(1)
+    network = Toy().eval()
+    x_seq = (torch.rand(2, 3, 2, 3, 5) < 0.3).float()
+    with torch.no_grad():
+        out = network.conv(x_seq.flatten(0, 1)).clamp(min=0).view(2, 3, 60)
+    return network, x_seq, out
+
+
+PIXELS = (3 * 3 - 2) * (5 * 3 - 2)  # pairs of a pixel and a window that holds it
+
+
+def test_a_report_by_hand() -> None:
+    network, x_seq, out = toy()
+    network.head.weight.data[0, :12] = 0
+    found = measure(network, x_seq)
+    assert (found.steps, found.parameters) == (2, 4 * 9 + 120 + 2)
+    assert found.footprint_bytes == footprint(network) == 4 * found.parameters
+    assert found.connection_sparsity == connection_sparsity(network) == 1 - (36 + 108) / 156
+    fired = int(out.count_nonzero())
+    assert found.spikes == fired / 3
+    assert found.spike_rate == pytest.approx(fired / 360)
+    assert found.activation_sparsity == pytest.approx(1 - fired / 360)
+    reached = torch.outer(torch.tensor([2.0, 3, 2]), torch.tensor([2.0, 3, 3, 3, 2]))
+    events = 2 * float((x_seq * reached).sum()) / 3
+    weighed = float(((out != 0).double() @ (network.head.weight != 0).double().T).sum()) / 3
+    assert found.by_layer == {"conv": (pytest.approx(events), True), "head": (pytest.approx(weighed), False)}
+    assert found.work == pytest.approx(Work(weighed, events, 2 * (4 * PIXELS + 120), 2 * 60))
+    assert not network.conv._forward_pre_hooks
+    assert not network.neuron._forward_hooks
+
+
+@pytest.mark.parametrize(("value", "accumulates"), [(-1.0, True), (0.5, False), (2.0, False)])
+def test_only_units_are_accumulated(value: float, accumulates: bool) -> None:
+    network, x_seq, _ = toy()
+    x_seq[1, 2, 1, 2, 4] = value
+    assert measure(network, x_seq).by_layer["conv"][1] == accumulates
+    assert measure(network, x_seq.flip(0)).by_layer["conv"][1] == accumulates
+
+
+def test_dense_multiply_adds_by_hand() -> None:
+    network, _, _ = toy()
+    meter = Meter(network)
+    assert dense_macs(network, 2, 3, 5) == 4 * PIXELS + 120
+    assert meter._spikes == {}, "a meter on the network itself sees nothing of it"
+    found = DenseMeter(7).read()
+    assert (found.synops.tolist(), found.layer_spikes.shape, found.raster.shape) == ([7], (1, 0), (1, 0))
+
+
+def test_a_raster_shows_neurons_spread_evenly_that_fired_in_any_step() -> None:
+    network, x_seq, out = toy()
+    meter = Meter(network)
+    with torch.no_grad():
+        network(x_seq)
+    found = meter.read()
+    assert found.raster.tolist() == (out != 0).any(0)[:, [n * 60 // 16 for n in range(16)]].int().tolist()
+    assert found.layer_spikes[:, 0].tolist() == (out != 0).sum((0, 2)).tolist()
+    reached = torch.outer(torch.tensor([2.0, 3, 2]), torch.tensor([2.0, 3, 3, 3, 2]))
+    events = 2 * (x_seq * reached).sum((0, 2, 3, 4))
+    assert found.synops.tolist() == (events + 2 * (out != 0).sum((0, 2))).int().tolist()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.known.conformal import Conformal, Evidence, Trials, fit_trials
-from models.known.score import Floats
+from models.known.score import Floats, fit_temperature
 
 LABELS = ("a", "b", "c")
 
@@ -92,3 +92,70 @@ def test_state_goes_round_and_broken_ones_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"."):
             Conformal.from_state({**state, name: wrong})
+
+
+FEW = Trials(np.array([1.0, 2.0]), np.array([1.0, 2.0, 2.0, 3.0]))
+
+
+def test_strangeness_is_minus_the_logarithm_of_the_cooled_probability() -> None:
+    mean = np.array([[2.0, 1.0, -1.0], [0.0, 0.0, 4.0]])
+    for steps, temperature in ((1, 1.0), (2, 2.0), (3, 2.0)):
+        expected = np.log(np.exp(mean / temperature).sum(1, keepdims=True)) - mean / temperature
+        np.testing.assert_allclose(FEW.strangeness(mean, steps), expected)
+
+
+def test_p_values_count_trials_that_were_at_least_as_strange() -> None:
+    assert (5 * FEW.p_values(np.array([0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.1]))).tolist() == [5, 5, 4, 4, 2, 2, 1]
+
+
+def test_evidence_is_the_largest_of_a_window_and_the_next_begins_where_it_ends() -> None:
+    means = [np.array(row) for row in ([3.0, 0.0], [0.0, 3.0], [1.0, 1.0])]
+    strange = [FEW.strangeness(mean, seen) for seen, mean in enumerate(means, 1)]
+    one = Evidence().push(FEW, means[0], 1)
+    two = one.push(FEW, means[1], 2)
+    three = two.push(FEW, means[2], 3)
+    assert [found.steps for found in (one, two, three)] == [1, 2, 1]
+    for found, expected in ((one, strange[0]), (two, np.maximum(*strange[:2])), (three, strange[2])):
+        assert found.strangest is not None
+        np.testing.assert_array_equal(found.strangest, expected)
+
+
+def test_labels_are_possible_above_the_error_rate_the_likeliest_first() -> None:
+    found = Evidence(1, np.array([2.5, 0.5, 1.5]))
+    assert found.commitment(FEW, LABELS, 0.3) == (None, ("b", "c", "a"), 0.8)
+    assert found.commitment(FEW, LABELS, 0.4) == (None, ("b", "c"), 0.8)
+    assert found.commitment(FEW, LABELS, 0.8) == ("b", ("b",), 0.8)
+    assert found.commitment(FEW, LABELS, 1.0) == (None, (), 0.8)
+    assert Evidence(1, np.array([0.5])).commitment(FEW, ("a",), 0.3) == ("a", ("a",), 0.0)
+    assert Evidence().commitment(FEW, LABELS, 0.3) == (None, (), 1.0)
+
+
+def test_trials_keep_the_largest_strangeness_of_the_true_label() -> None:
+    means, labels = walks(30, 3, 4)
+    trials = fit_trials(means, labels)
+    over_time = np.stack([trials.strangeness(means[:, at], at + 1) for at in range(4)], 1)
+    np.testing.assert_allclose(trials.largest, np.sort(over_time[np.arange(30), :, labels].max(1)))
+    expected = [fit_temperature(means[:, at], labels, np.ones(30), 1 / 31) for at in range(4)]
+    np.testing.assert_allclose(trials.temperature, expected)
+
+
+GOOD = {"1000.temperature": np.ones(2, np.float32), "1000.largest": np.array([1, 1, 2], np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"1000.temperature": np.array([1.0, 0.0])}, "temperatures must be positive"),
+        ({"1000.temperature": np.zeros(0)}, "must be finite lists"),
+        ({"1000.largest": np.array([1.0, np.inf])}, "must be finite lists"),
+        ({"1000.largest": np.array([[1.0]])}, "must be finite lists"),
+        ({"1000.largest": np.array([2.0, 1.0])}, "largest ascending"),
+        ({"2000.largest": np.ones(1)}, "temperature and largest by bin"),
+        ({"a.largest": np.ones(1), "a.temperature": np.ones(1)}, "temperature and largest by bin"),
+        ({"1000.more": np.ones(1)}, "temperature and largest by bin"),
+    ],
+)
+def test_each_fault_of_a_state_is_named(change: dict[str, np.ndarray], words: str) -> None:
+    assert Conformal.from_state(GOOD).trials[1000].largest.tolist() == [1, 1, 2], "equal ones are in order"
+    with pytest.raises(ValueError, match=words):
+        Conformal.from_state({**GOOD, **change})

@@ -6,7 +6,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.known.score import KEPT, SHOWN, ClassDistance, Known, Lines, Windows, energy, fit_known, quantile, softmax
+from models.known.score import (
+    KEPT,
+    SHOWN,
+    ClassDistance,
+    Known,
+    Lines,
+    Windows,
+    checked,
+    checked_bins,
+    energy,
+    fewest_active,
+    fit_known,
+    interval,
+    kind_lines,
+    moments,
+    quantile,
+    running_mean,
+    softmax,
+)
 
 CLASSES, WIDTH, STEPS = 3, 8, 4
 RANDOM = np.random.default_rng(0)
@@ -184,3 +202,109 @@ def test_too_little_is_refused() -> None:
         ClassDistance.fit(np.zeros((0, 3)), np.zeros(0, int))
     with pytest.raises(ValueError, match="equals its class mean"):
         ClassDistance.fit(np.ones((9, 3)), np.zeros(9, int))
+
+
+def test_quantiles_are_the_smallest_value_that_reaches_the_share() -> None:
+    values, even = np.array([4.0, 1.0, 3.0, 2.0]), np.ones(4)
+    assert [quantile(values, even, share) for share in (0.0, 0.25, 0.26, 0.5, 0.75, 0.76, 1.0)] == [1, 1, 2, 2, 3, 4, 4]
+    assert quantile(values, np.array([1.0, 1.0, 1.0, 5.0]), 0.5) == 2
+
+
+def test_moments_are_weighted_and_never_without_spread() -> None:
+    assert moments(np.array([1.0, 5.0]), np.array([3.0, 1.0])) == (2.0, pytest.approx(np.sqrt(3)))
+    assert moments(np.array([2.0, 2.0]), np.ones(2)) == (2.0, 1e-6)
+
+
+def test_lines_are_quantiles_of_both_scores_standardised() -> None:
+    random = np.random.default_rng(5)
+    far, cold, weights = np.exp(random.normal(size=300)), random.normal(-3, 2, 300), random.uniform(1, 2, 300)
+    found = kind_lines(far, cold, weights)
+    (a, b), (c, d) = moments(np.log(far), weights), moments(cold, weights)
+    strange = (np.log(far) - a) / b + (cold - c) / d
+    assert found[:4] == (a, b, c, d)
+    assert found[4:] == (quantile(strange, weights, 0.95), quantile(strange, weights, 0.99))
+    same = kind_lines(np.zeros(30), np.full(30, 2.0), np.ones(30))
+    assert same == pytest.approx((np.log(1e-12), 1e-6, 2.0, 1e-6, 0.0, 0.1)), "the lines are a tenth apart at least"
+
+
+def test_the_fewest_active_inputs_are_half_of_what_nearly_all_windows_of_some_kind_have() -> None:
+    of = windows(400, 1)
+    active = np.stack([np.arange(400.0)] * STEPS, 1)
+    active[:, 1] = 0.5
+    both = replace(of, active=active, kinds=np.repeat([0, 1], 200))
+    assert fewest_active(both, 0) == 0.5 * max(1, 1)
+    assert fewest_active(both, 1) == 0.5, "none at all is nothing"
+    assert fewest_active(replace(both, active=active + 10), 0) == 0.5 * 11
+    assert fewest_active(replace(both, active=active[::-1] + 10), 0) == 0.5 * 11
+
+
+def test_running_means() -> None:
+    steps = np.array([[[2, 4], [4, 0], [0, 2]]])
+    assert running_mean(steps).tolist() == [[[2, 4], [3, 2], [2, 2]]]
+    assert running_mean(steps[..., 0]).tolist() == [[2, 3, 2]]
+
+
+def good_lines(steps: int = 2) -> NDArray[np.float64]:
+    return np.stack([[value] * steps for value in (1.0, -1.0, 0.5, -2.0, 0.5, 1.0, 1.5, 3.0)])
+
+
+def test_lines_that_cannot_be_are_refused() -> None:
+    assert checked(good_lines()).kept.tolist() == [1.5, 1.5]
+    for row, value, words in ((0, 0.0, "positive"), (2, 0.0, "positive"), (4, -1.0, "positive"), (6, 1.0, "above")):
+        wrong = good_lines()
+        wrong[row, 1] = value
+        with pytest.raises(ValueError, match=words):
+            checked(wrong)
+    for wrong in (good_lines()[:7], good_lines(0)):
+        with pytest.raises(ValueError, match=r"must be \[8, T\]"):
+            checked(wrong)
+
+
+def test_shorter_bins_are_named_by_their_microseconds() -> None:
+    found = checked_bins({"999999999.lines": good_lines()[None]}, 1)
+    assert list(found) == [999_999_999]
+    for name, lines in (
+        ("1000000000.lines", good_lines()[None]),
+        ("-5.lines", good_lines()[None]),
+        ("5.lines", good_lines()),
+        ("5.lines", np.stack([good_lines()] * 2)),
+    ):
+        with pytest.raises(ValueError, match="lines at shorter bins"):
+            checked_bins({name: lines}, 1)
+
+
+def test_facts_are_what_the_state_holds() -> None:
+    facts, state = KNOWN.facts(), KNOWN.state()
+    (kind,) = facts["kinds"]
+    assert (facts["layers"], facts["slope"]) == (2, pytest.approx(np.log(9)))
+    np.testing.assert_allclose(kind["centres"], state["centres"][0], atol=1e-6)
+    np.testing.assert_allclose(kind["whiten"], state["whiten"][0], atol=1e-6)
+    np.testing.assert_allclose([kind["lines"][f.name] for f in fields(Lines)], state["lines"][0], rtol=1e-6)
+    assert all(round(value, 6) == value for row in kind["centres"] for value in row)
+
+
+def test_the_distance_must_fit_together() -> None:
+    for centres, whiten in (
+        (np.zeros(3), np.eye(3)),
+        (np.zeros((2, 3)), np.eye(2)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (np.zeros((0, 3)), np.eye(3)),
+    ):
+        with pytest.raises(ValueError, match=r"\[K, D\]"):
+            ClassDistance(centres, whiten)
+
+
+def test_a_covariance_is_shrunk_towards_a_sphere() -> None:
+    features = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    found = ClassDistance.fit(features, np.zeros(4, int), shrink=0.5)
+    spread = (4.5 + 0.5) / 2
+    expected = [9 / (4.5 + 0.5 * spread), 1 / (0.5 + 0.5 * spread)]
+    np.testing.assert_allclose(found.score(np.array([[3.0, 0.0], [0.0, 1.0]])), expected)
+    usual = ClassDistance.fit(features, np.zeros(4, int))
+    np.testing.assert_allclose(usual.score(np.array([3.0, 0.0])), 9 / (4.5 + 1e-3 * spread))
+
+
+@pytest.mark.parametrize(("correct", "count"), [(9, 10), (0, 7), (7, 7), (311, 1000)])
+def test_an_interval_ends_where_the_proportion_is_196_deviations_away(correct: int, count: int) -> None:
+    for bound in interval(correct, count):
+        assert (correct / count - bound) ** 2 == pytest.approx(1.96**2 * bound * (1 - bound) / count, abs=1e-12)
