@@ -23,6 +23,7 @@ from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.neurons.state import split_state, stack_states
 from models.shipped import name_of
 from models.steps import Readout
+from tests.support.models import EVENT_CONTRACT, tiny
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
 CONTRACT = Contract("events", 2, 8, 11, 4, "binary", SENSOR.width, SENSOR.height, 10_000)
@@ -227,3 +228,18 @@ def test_a_model_of_one_bin_or_of_images_says_so() -> None:
 def test_contracts_that_contradict_themselves_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="shortest_bin_us"):
         replace(CONTRACT, **wrong)  # type: ignore[arg-type]
+
+
+def test_without_the_engine_a_run_is_its_steps_one_after_another() -> None:
+    classifier = tiny()
+    classifier._engine = None
+    x_seq = torch.randint(0, 2, (3, 2, *EVENT_CONTRACT.shape), generator=torch.Generator().manual_seed(0)).byte()
+    done, state, steps = classifier.run(x_seq, classifier.initial_state(2)), classifier.initial_state(2), []
+    for x in x_seq:
+        steps.append(classifier.step(x, state))
+        state = steps[-1].state
+    assert torch.equal(done.logits, torch.stack([step.logits for step in steps]))
+    assert torch.equal(done.rates, torch.stack([step.rates for step in steps]))
+    assert torch.equal(done.layer_spikes, steps[0].layer_spikes + steps[1].layer_spikes + steps[2].layer_spikes)
+    assert torch.equal(done.synops, steps[0].synops + steps[1].synops + steps[2].synops)
+    assert all(torch.equal(done.state[key], state[key]) for key in state)

@@ -106,3 +106,27 @@ def test_no_density_lets_a_stream_notice_its_company(
     network, x_seq = lively(EVENT), inputs(4, 3, size=(34, 34))
     engine = Engine(network, 34, 34, precision=precision)
     assert_no_bit_changes(engine, x_seq)
+
+
+def test_kinds_are_timed_in_turns_and_judged_when_often_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, prepared, kinds = [0.0], list[object](), ["a", "b", "c"]
+    monkeypatch.setattr(calibrate.time, "monotonic", lambda: clock[0])
+
+    def prepare(kind: object) -> dict[float | None, object]:
+        prepared.append(kind)
+        return dict.fromkeys([*calibrate.DENSITIES, None], kind)
+
+    def spent(kind: object) -> float:
+        clock[0] += 1.0 if kind == "b" else 0.0
+        return 7.0
+
+    monkeypatch.setattr(calibrate, "prepare", prepare)
+    monkeypatch.setattr(calibrate, "spent", spent)
+    monkeypatch.setattr(calibrate, "judged", lambda runs: None if len(runs) > calibrate.LEAST_RUNS else len(runs))
+    a_turn = len(calibrate.DENSITIES) + 1
+    enough = calibrate.LEAST_RUNS * a_turn - 0.5
+    assert calibrate.measure(kinds, enough) == dict.fromkeys("ab", calibrate.LEAST_RUNS)  # type: ignore[arg-type]
+    assert prepared == kinds
+    clock[0] = 0.0
+    assert calibrate.measure(["b", "c"], a_turn * (calibrate.LEAST_RUNS - 1) - 0.5) == {}, "too few"  # type: ignore[arg-type, list-item]
+    assert calibrate.measure(["a"]) == {}, "too busy to say"  # type: ignore[arg-type, list-item]

@@ -99,3 +99,87 @@ def test_only_linux_is_asked_for_the_matrix_unit() -> None:
         name for name, made in targets.SYSTEMS.items() if any("-mamx-bf16" in flags for flags in made.isas.values())
     }
     assert built == {"linux-x86_64"}
+
+
+def test_a_switch_and_a_wish_that_this_processor_cannot_grant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    off = found(monkeypatch, tmp_path, SPIKESIGHT_NATIVE="0")
+    assert off == (None, "none", "switched off by SPIKESIGHT_NATIVE=0")
+    other = found(monkeypatch, tmp_path, SPIKESIGHT_NATIVE="1", SPIKESIGHT_ISA="pdp11")
+    assert (other.library, other.isa) == (None, "none")
+    assert other.reason.startswith(f"SPIKESIGHT_ISA=pdp11: this CPU has {targets.supported_isas()[0]}")
+
+
+def test_what_is_compiled_is_kept_by_what_it_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+
+    def compiled(_: object, __: object, flags: tuple[str, ...], target: Path, folder: Path) -> None:
+        made.append(target)
+        assert target.parent == folder
+        target.write_text(str(flags))
+
+    monkeypatch.setenv("SPIKESIGHT_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "compile_library", compiled)
+    compiler = (str(program(tmp_path / "g++", "echo 1.0")),)
+    isa = targets.supported_isas()[-1]
+    first = build.compile_kernels(isa, compiler)
+    assert first.read_text() == str(targets.isas()[isa])
+    assert [path.name for path in (tmp_path / "native").iterdir()] == [first.name]
+    assert build.compile_kernels(isa, compiler) == first
+    assert len(made) == 1
+    program(tmp_path / "g++", "echo 2.0")
+    assert build.compile_kernels(isa, compiler) != first, "another version of the compiler"
+    assert (tmp_path / "native").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "zig", "order"),
+    [
+        (["g++", "clang++"], True, ["g++", "ziglang"]),
+        (["clang++"], False, ["clang++"]),
+        ([], True, ["ziglang"]),
+        ([], False, []),
+    ],
+)
+def test_the_systems_compiler_is_tried_before_the_package(
+    there: list[str], zig: bool, order: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(targets.shutil, "which", lambda name: f"/bin/{name}" if name in there else None)
+    monkeypatch.setattr(targets, "find_spec", lambda name: name if zig and name == "ziglang" else None)
+    assert [targets.compiler_name(command) for command in targets.find_compilers()] == order
+    monkeypatch.setenv("CXX", "clang++")
+    assert targets.find_compilers() == ([("/bin/clang++",)] if "clang++" in there else [])
+
+
+def test_a_library_is_compiled_unit_by_unit_and_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(targets, "run", lambda command, _: asked.append(command))
+    units = sorted(path.stem for path in targets.SOURCES.glob("*.cpp"))
+    targets.compile_library(("/bin/g++",), "elsewhere", ("-mfma",), tmp_path / "k.so", tmp_path)
+    *each, link = asked
+    assert sorted(Path(command[-1]).stem for command in each) == units
+    assert all(command[:2] == ["/bin/g++", "-c"] and "-mfma" in command for command in each)
+    objects = [str(tmp_path / f"{unit}.o") for unit in units]
+    assert link == ["/bin/g++", "-shared", "-pthread", *objects, "-o", str(tmp_path / "k.so")]
+    asked.clear()
+    system = next(iter(targets.SYSTEMS))
+    zig = ("python", "-m", "ziglang", "c++")
+    targets.compile_library(zig, system, (), tmp_path / "k.so", tmp_path)
+    place = ["-target", targets.SYSTEMS[system].target]
+    assert asked[-1][:9] == ["python", "-m", "ziglang", "cc", "-shared", "-pthread", *place, "-s"]
+    assert all(command[:5] == [*zig, "-c"] for command in asked[:-1])
+    assert all(" ".join([*place, *targets.NO_RUNTIME]) in " ".join(command) for command in asked[:-1])
+    asked.clear()
+    targets.compile_library(zig, "elsewhere", (), tmp_path / "k.so", tmp_path)
+    assert "-target" not in asked[-1]
+
+
+def test_a_processor_is_named_with_its_family_and_model() -> None:
+    text = "model name\t: Fast CPU\ncpu family\t: 6\nmodel\t\t: 207\n\nmodel name\t: Other\n"
+    assert targets.named_in(text) == "Fast CPU (family 6, model 207)"
+    assert targets.named_in("model name\t: Fast CPU\n") == "Fast CPU"
+    assert targets.complaint("first\n\nAn Error: here\nerror: there", 1) == "An Error: here"
+    assert targets.complaint("first\n last \n", 1) == "last"
+    assert len(targets.complaint("error" + "x" * 300, 1)) == 200
+    assert targets.complaint(" \n", -9) == "it was ended by signal 9 and said nothing"
+    assert targets.complaint("", 0) == "it ended with code 0 and said nothing"

@@ -8,7 +8,8 @@ from encoders.events import SensorSize, make_events
 from models.classifier import Classifier
 from models.networks.resnet import ResNetConfig
 from models.teach.advice import report
-from models.teach.lesson import Example, Lesson
+from models.teach.head import Judged
+from models.teach.lesson import Example, Lesson, Shown, _errors, pieces_of, places_of
 from tests.support.models import lively
 
 SENSOR = SensorSize(64, 64)
@@ -119,3 +120,54 @@ def test_what_cannot_be_taught_is_refused() -> None:
         lesson(("lying",)).learn()
     with pytest.raises(ValueError, match="two events"):
         lesson().show(drawn("lying", 0)._replace(events=drawn("lying", 0).events[:1]))
+
+
+def shown(label: str, piece: str) -> Shown:
+    return Shown(0, label, piece, np.zeros((1, 1), np.float32), np.zeros((2, 1, 1), np.uint8))
+
+
+def test_the_only_piece_of_a_class_is_divided_into_five_of_time() -> None:
+    alone = pieces_of([shown("a", "x") for _ in range(10)])
+    assert alone.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert pieces_of([shown("a", "x") for _ in range(3)]).tolist() == [0, 1, 2]
+    mixed = [shown("a", "x"), shown("b", "z"), shown("a", "y"), shown("b", "z"), shown("a", "x")]
+    assert pieces_of(mixed).tolist() == [0, 2, 1, 3, 0], "b's two showings are two pieces, a's three are two"
+
+
+def test_errors_are_shares_and_ties_are_broken_by_how_far_off() -> None:
+    scores = np.array([[0.8, 0.2], [0.4, 0.6], [0.9, 0.3], [np.nan, np.nan]])
+    labels = np.array([0, 1, 1, 0])
+    squares = np.mean([[0.04, 0.04], [0.16, 0.16], [0.81, 0.49]])
+    assert _errors(Judged(scores, 1.0), labels) == pytest.approx(1 / 3 + 1e-3 * squares)
+    assert _errors(Judged(scores * np.nan, 1.0), labels) == 0
+
+
+def test_examples_are_dropped_and_renamed_by_number_and_name() -> None:
+    made = lesson(count=2)
+    assert [one.number for one in made.shown] == [0, 1, 2, 3]
+    made.drop(1)
+    assert [one.number for one in made.shown] == [0, 2, 3]
+    with pytest.raises(KeyError):
+        made.drop(1)
+    made.rename("lying", "standing")
+    assert made.counts() == {"standing": 3}
+    made.show(drawn("lying", 5))
+    assert made.shown[-1].number == 4, "a number is given once"
+    with pytest.raises(IndexError):
+        Lesson(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000).undo()
+
+
+def test_a_lesson_has_the_contract_of_its_sensor_and_window() -> None:
+    contract = lesson(count=0).contract
+    assert (contract.channels, contract.height, contract.width, contract.steps) == (2, 32, 32, 6)
+    assert (contract.sensor_width, contract.sensor_height, contract.bin_us) == (64, 64, 50_000)
+    assert (contract.frame, contract.readout, contract.shortest_bin_us) == ("object", 1, 1000)
+    network, card = lesson(count=0).untaught()
+    assert card.labels == ("untaught",)
+    assert network.config.input_places == 8
+    assert not network.head.weight.any()
+    assert not network.head.bias.any()
+    picture = lesson(count=1).shown[0].picture
+    assert picture.shape == (2, 32, 32)
+    assert picture.max() <= 6, "at most one event a cell and step"
+    assert places_of(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max"))) == 4
