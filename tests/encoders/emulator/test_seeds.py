@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from encoders.emulator import filmed, motions, sheets
+from encoders.emulator.corruptions import SUITE
 from encoders.emulator.noise import HOT_HZ, with_noise
 from encoders.emulator.saccades import MOVEMENTS, Saccades, Smooth, saccade_events, saccades
 from encoders.events import EventsError, SensorSize, make_events
@@ -93,3 +94,15 @@ def test_the_longest_side_of_an_image_decides() -> None:
     for bad in (np.zeros((0, 5), np.uint8), np.zeros((5, 5), np.uint16), np.zeros(5, np.uint8)):
         with pytest.raises(EventsError, match="grey uint8 image"):
             saccades(bad)  # type: ignore[arg-type]
+
+
+def test_every_fault_of_the_suite() -> None:
+    """Robustness is compared between versions."""
+    random = np.random.default_rng(0)
+    t, x, y = np.sort(random.integers(0, 300_000, 4000)), random.integers(14, 26, 4000), random.integers(8, 20, 4000)
+    events = make_events(t + 50, x, y, random.random(4000) < 0.5)
+    made = {
+        f"{row.name} {row.strength}": of_events(row.fault(events, SensorSize(40, 28), np.random.default_rng(n)))
+        for n, row in enumerate(SUITE)
+    }
+    compare(HERE / "faults.json", made)
