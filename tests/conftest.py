@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_decoders() -> Iterator[None]:
+    """Services of the tests share one process that decodes files; nothing where no service was imported."""
+    if "service.runtime" not in sys.modules:
+        yield
+        return
+    from tests.support.serving.decoders import shared
+
+    with shared():
+        yield
 
 
 @pytest.fixture(autouse=True)
