@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.dvs import BINS_AT_ONCE, Bin, DvsEncoder, StreamBinner, beginning, progress_us
+from encoders.dvs import BINS_AT_ONCE, Bin, DvsEncoder, StreamBinner, beginning, progress_us, shown_in
 from encoders.events import Events, EventsError, SensorSize, empty_events, make_events
 
 SENSOR = SensorSize(13, 7)
@@ -379,3 +379,10 @@ def test_the_beginning_of_a_stream_is_a_little_more_than_a_span() -> None:
     assert len(next(packets)) == 1
     assert beginning(iter([at(1), at(2)]), 10_000)[-1]["t"][0] == 2
     assert beginning(iter([at()]), 10_000) == []
+
+
+@pytest.mark.parametrize("shown", [1, 2, 3, 9])
+def test_steps_show_what_came_in_the_last_of_them(shown: int) -> None:
+    x = (np.random.default_rng(0).random((7, 3, 4)) < 0.2).astype(np.uint8)
+    expected = [x[max(0, n - shown + 1) : n + 1].max(0) for n in range(7)]
+    assert np.array_equal(shown_in(x, shown), expected)

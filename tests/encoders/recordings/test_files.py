@@ -13,6 +13,7 @@ from encoders.recordings import arrays, format, hdf5, text
 from encoders.recordings.files import (
     WRITABLE,
     detect_format,
+    digest,
     packets,
     read_recording,
     read_recording_bytes,
@@ -372,3 +373,14 @@ def test_a_letter_is_no_recording(text: bytes, tmp_path: Path) -> None:
     path.write_bytes(text)
     with pytest.raises(RecordingError):
         read_recording(path)
+
+
+def test_a_digest_is_of_the_length_and_the_first_mebibyte(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 4096 + b"the end"
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    assert digest(path) == digest(data)
+    assert len(digest(data)) == 16
+    others = [data[:-1], data + b".", data[: 1 << 20], b"x" + data[1:], data[: (1 << 20) - 1] + b"x" + data[1 << 20 :]]
+    assert len({digest(one) for one in (data, *others)}) == 6
+    assert digest(data[: 1 << 20] + b"another") == digest(data), "what lies behind is not read"

@@ -4,7 +4,7 @@ import pytest
 
 from encoders.events import SensorSize
 from encoders.sources import file, source
-from encoders.sources.address import SourceError
+from encoders.sources.address import SourceError, lacking, library_of
 from encoders.sources.source import open_source, parse
 
 
@@ -57,3 +57,17 @@ def test_a_missing_library_is_named(text: str, module: str, words: str, monkeypa
 def test_a_new_driver_is_a_source_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(source.DRIVERS, "toy", file.FileDriver)  # type: ignore[arg-type]
     assert source.parse("toy:1?size=8x8").kind == "toy"
+
+
+def test_what_a_library_of_the_system_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lacking(ImportError("libusb-1.0.so.0: cannot open shared object file")).endswith("apt install libusb-1.00")
+    assert lacking(ImportError("no libfoo.so.1: here")) == "no libfoo.so.1: here"
+    with pytest.raises(SourceError, match=r"a camera needs no_such_library: pip install 'spikesight\[cameras\]'"):
+        library_of("no_such_library", "a camera", "cameras")
+
+    def broken(_: str) -> None:
+        raise ImportError("libatomic.so.1: cannot open shared object file")
+
+    monkeypatch.setattr("encoders.sources.address.importlib.import_module", broken)
+    with pytest.raises(SourceError, match=r"needs it, which does not load: it wants libatomic\.so\.1 of the system"):
+        library_of("it", "a camera", "cameras")

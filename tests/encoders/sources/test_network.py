@@ -8,8 +8,10 @@ import pytest
 
 from encoders.events import Events
 from encoders.packets import encode
+from encoders.recordings.aedat4 import LZ4, NONE, framed, header, packets_of
 from encoders.sources import network
-from encoders.sources.address import Address, SourceError
+from encoders.sources.address import Address, SourceError, SourceLost
+from encoders.sources.network import DvDriver
 from encoders.sources.source import Source, open_source, parse
 from tests.support.inputs.sources import SENSOR, packet
 from tests.support.serving.servers import free_port
@@ -114,3 +116,62 @@ def test_a_network_camera_that_dies_and_comes_back() -> None:
     assert np.concatenate(found)["t"].tolist() == [*range(1_000_000, 1_000_010), *range(50, 60)]
     assert source.n_reopened == 1
     assert source.n_restarts == 1
+
+
+class Line:
+    """A connection on which these pieces come, one a call, None for a silence; nothing more once it is closed."""
+
+    def __init__(self, *pieces: bytes | None) -> None:
+        self.pieces, self.closed, self.waits = list(pieces), False, list[float]()
+
+    def recv(self, n: int) -> bytes:
+        piece = self.pieces.pop(0) if self.pieces else b""
+        if piece is None:
+            raise TimeoutError
+        if len(piece) > n:
+            self.pieces.insert(0, piece[n:])
+        return piece[:n]
+
+    def recv_into(self, buffer: memoryview) -> int:
+        piece = self.recv(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def settimeout(self, wait: float) -> None:
+        self.waits.append(wait)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def driven(monkeypatch: pytest.MonkeyPatch, *pieces: bytes | None) -> tuple[DvDriver, Line]:
+    line = Line(*pieces)
+    monkeypatch.setattr(network, "_connect", lambda _: line)
+    return DvDriver(Address("dv://there:1", "dv", "there", 1)), line
+
+
+def test_a_cameras_server_is_read_as_its_bytes_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = packet(0, 50)
+    head, body = header(SENSOR, NONE), b"".join(map(framed, packets_of(sent)))
+    driver, line = driven(monkeypatch, head[:3], head[3:40], head[40:], body[:30], None, body[30:])
+    assert driver.size == SENSOR
+    assert [part is None or len(part) for part in (driver.read(0.25), driver.read(0.5))] == [0, True]
+    found = driver.read(0.75)
+    assert found is not None
+    assert np.array_equal(found, sent)
+    assert line.waits == [0.25, 0.5, 0.75]
+    with pytest.raises(SourceLost, match="has closed the connection"):
+        driver.read(0.1)
+    assert not line.closed
+    driver.close()
+    assert line.closed
+
+
+def test_what_is_no_cameras_server_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[Line] = []
+    for pieces in ((b"HTTP/1.1 400 Bad Request\r\n\r\n",), (header(SENSOR, LZ4)[:20],), ()):
+        lines.append(Line(*pieces))
+        monkeypatch.setattr(network, "_connect", lambda _: lines[-1])
+        with pytest.raises(SourceLost, match="what answers at dv://there:1 is no camera's server"):
+            DvDriver(Address("dv://there:1", "dv", "there", 1))
+    assert all(line.closed for line in lines)
