@@ -48,6 +48,12 @@ def shared_decoders() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training ends without its picture, which takes longer than a small network."""
+    monkeypatch.setattr("training.run.report._plot", lambda *_: None)
+
+
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
     """A service started within a test sends logs to that test's standard error: not those of later tests."""

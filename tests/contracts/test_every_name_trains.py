@@ -30,6 +30,8 @@ from training.run.fit import fit
 from training.step.forward import Trainee
 from training.step.losses import total_loss
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_a_step(name: str) -> None:

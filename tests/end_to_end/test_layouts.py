@@ -13,6 +13,7 @@ from encoders.events import SensorSize
 from encoders.recordings.files import write_recording
 from tests.support.inputs.things import clip
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 FPS, SENSOR = 30, SensorSize(160, 120)
 SHORT, LONG, DAY = 0, 1, 2  # takes of the first day begin at their number, so do those of another day
 LAYOUTS = {

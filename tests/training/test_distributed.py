@@ -17,15 +17,16 @@ from tests.support.inputs.data_sets import small_config, write_nmnist
 from training.config import TrainConfig
 from training.distributed import ManyProcesses, Processes, SyncNorm, join_processes, synchronise_norms
 from training.flags import to_yaml
+from training.run.fit import fit
 
 PATIENCE_S = 1200  # two processes that import PyTorch and train, on a machine that is busy with other tests
 OURS_ALONE = ("ACCELERATE_", "GLOO_", "GROUP_", "LOCAL_", "MASTER_", "OMP_", "RANK", "ROLE_", "TORCHELASTIC_", "WORLD_")
 
 
-def trained(root: Path, config: TrainConfig, launcher: tuple[str, ...] = ()) -> str:
-    """What `train-dvs` says: both runs are processes of their own, so that nothing of this one tells them apart."""
+def trained_by_two(root: Path, config: TrainConfig) -> str:
+    """What `train-dvs` says in two processes."""
     (root / f"{config.name}.yaml").write_text(to_yaml(config))
-    command = [*launcher, str(Path(sys.executable).with_name("train-dvs")), "--config", f"{config.name}.yaml"]
+    command = [*TORCHRUN, str(Path(sys.executable).with_name("train-dvs")), "--config", f"{config.name}.yaml"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(OURS_ALONE)}
     env |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0"}
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -44,12 +45,13 @@ def rows(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
     root = write_nmnist(tmp_path)
     # SGD: Adam makes a full-size step of a gradient that is zero but for rounding.
     options: dict[str, object] = {"epochs": 2, "ema": 0.9, "lr": 0.05, "optimiser": "sgd", "carry": 0.0}
-    trained(root, small_config(root, name="one", **options))
-    said = trained(root, small_config(root, name="two", **options), TORCHRUN)
+    fit(small_config(root, name="one", **options), root / "runs" / "one")
+    said = trained_by_two(root, small_config(root, name="two", **options))
     assert said.count("test accuracy") == 1
     for ours, theirs in zip(rows(root / "runs" / "one"), rows(root / "runs" / "two")):
         for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "synops"):

@@ -26,6 +26,7 @@ from training.run.loop import Run, TrainingError
 from training.step.batches import carried_state, seeded
 from training.step.optimiser import learning_rate
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 CHILD = """
 import os, signal, sys
 from pathlib import Path

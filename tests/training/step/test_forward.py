@@ -16,6 +16,7 @@ from training.run.loop import Run
 from training.step.forward import Trainee, frozen_statistics
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 def network() -> SpikingResNet:
