@@ -4,7 +4,12 @@ A drawing that moves a little fires along its strokes while the sheet around it 
 events shows light strokes on an even dark ground, which `preprocess.drawing` finds like ink on paper. Events near the
 strokes are kept, in a window that is held (`gaze.window`), and brought to the small sensor's pixels. While there is no
 drawing, events of places where much goes on are missed: a scene that is no drawing is not an empty one.
+
+A search takes some milliseconds, for which no event must wait: it goes on a little with each packet, and what it found
+is looked at one step of the events' clock later, however far it has come.
 """
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,10 +19,12 @@ from encoders import kernels
 from encoders.dvs import NO_TIMES, Times
 from encoders.events import EVENTS, Events, SensorSize, joined
 from encoders.gaze.window import Hold, Window
-from encoders.preprocess.drawing import Drawing, find_drawing
+from encoders.preprocess.drawing import Drawing, Pieces, Search, search_drawing
 from encoders.preprocess.fit import centred
 
-LOOK_US = 50_000  # between two looks for the drawing
+STEP_US = 10_000  # from a look for the drawing until what it found is looked at
+LOOK_STEPS = 5  # between two looks
+LOOK_US = LOOK_STEPS * STEP_US
 MEMORY_US = 150_000  # time constant of the picture of the latest events
 MAP_SIDE = 160  # cells of the picture's longer side, at most
 FULL_HZ = 15.0  # events a pixel a second that make a cell white
@@ -29,6 +36,15 @@ ALIKE = 0.6  # correlation of two looks' drawings
 MISSES = 8  # looks in a row that do not find it again, though as much moves, before it is forgotten
 BESIDE = 0.05  # of the drawing's length: how far from its strokes events are kept
 
+Floats = NDArray[np.float32]
+
+
+class Found(NamedTuple):
+    """What a look found."""
+
+    drawing: Drawing
+    form: Floats  # [28, 28], by which it is compared with another
+
 
 class ActivityWindow:
     """Packets of a `sensor` in, events of a sensor of `size` out, and the same however the stream is cut.
@@ -39,7 +55,9 @@ class ActivityWindow:
     def __init__(self, sensor: SensorSize, size: SensorSize, fixed: Window | None = None) -> None:
         self.sensor, self.size, self.fixed = sensor, size, fixed
         self._hold = Hold()
-        self._before: Drawing | None = None  # what the look before found
+        self._search: Search[Found | None] | None = None  # under way
+        self._search_us, self._moving = 0, 0.0  # when it began; how much moved then
+        self._before: Found | None = None  # what the look before found
         self._alike = 0  # looks in a row that found the same
         self._misses, self._moved = 0, 0.0  # looks in a row that did not; how much moved when one did
         self._cell = -(-max(sensor.width, sensor.height) // MAP_SIDE)
@@ -49,7 +67,7 @@ class ActivityWindow:
         self._full = FULL_HZ * (MEMORY_US / 1e6) * self._cell**2  # of a white cell
         self._lively = np.zeros(self._shape, bool)  # cells bright enough for strokes, after the last look
         self._kept = np.full(self._shape, fixed is not None)  # cells near the strokes
-        self._look: int | None = None  # number of the interval between two looks
+        self._step: int | None = None  # of the events' clock
 
     @property
     def window(self) -> Window | None:
@@ -65,34 +83,52 @@ class ActivityWindow:
             return self._seen(events), NO_TIMES
         seen, missed, begin = list[Events](), NO_TIMES, 0
         while begin < len(events):
-            look = int(events["t"][begin]) // LOOK_US
-            if self._look is not None and look != self._look:
-                self._find(self._look, look)
-            self._look = look
-            end = kernels.compiled("gaze").gather(events, begin, LOOK_US, self._cell, self._fresh)
+            step = int(events["t"][begin]) // STEP_US
+            if self._step is not None and step != self._step:
+                self._pass(self._step, step)
+            self._step = step
+            end = kernels.compiled("gaze").gather(events, begin, STEP_US, self._cell, self._fresh)
             part, begin = events[begin:end], end
             seen.append(self._seen(part))
             if self.window is None:
                 lively = self._lively[part["y"] // self._cell, part["x"] // self._cell]
                 missed = np.concatenate([missed, part["t"][lively]])
+        if self._search is not None:
+            self._search.go_on()
         return joined(seen), missed
 
-    def _find(self, look: int, now: int) -> None:
-        """Look for the drawing at the end of an interval; then forget for the time that has passed."""
-        self._map += self._fresh
-        self._fresh[:] = 0
-        found, before = self._found(), self._before
-        self._alike = self._alike + 1 if found and before and alike(found, before) else 0
-        self._before = found
-        if found is not None and not self._hold.holds(found) and not self._sure(found):
-            found = None
-        if self._hold.see(found, (look + 1) * LOOK_US) and found is not None:
-            self._kept = self._near(found)
-        self._count_misses()
-        self._hold.see(None, now * LOOK_US)
-        passed = max(1, now - look) * LOOK_US
+    def _pass(self, step: int, now: int) -> None:
+        """From one step to a later one: take what was searched for; look anew where an interval has ended."""
+        self._take(now)
+        ended, look = step // LOOK_STEPS, now // LOOK_STEPS
+        if look == ended:
+            return
+        self._begin((ended + 1) * LOOK_US)
+        passed = max(1, look - ended) * LOOK_US  # a clock may have begun anew
         self._map *= np.float32(np.exp(-passed / MEMORY_US))
         self._lively = self._map > LEVELS[0] * self._full
+        if now != (ended + 1) * LOOK_STEPS:
+            self._take(now)
+
+    def _begin(self, t_us: int) -> None:
+        """Search for the drawing in the picture of the latest events."""
+        self._map += self._fresh
+        self._fresh[:] = 0
+        self._search_us, self._moving = t_us, float(self._map.sum())
+        self._search = Search(self._found(self._map.copy()))
+
+    def _take(self, now: int) -> None:
+        """Look at what was searched for, if it is a drawing; forget one that was not seen for long."""
+        if self._search is None:
+            return
+        found, before = self._search.result(), self._before
+        self._alike = self._alike + 1 if found and before and alike(found.form, before.form) else 0
+        self._search, self._before = None, found
+        drawing = found.drawing if found and (self._hold.holds(found.drawing) or self._sure(found.drawing)) else None
+        if self._hold.see(drawing, self._search_us) and drawing is not None:
+            self._kept = self._near(drawing)
+        self._count_misses()
+        self._hold.see(None, now // LOOK_STEPS * LOOK_US)
 
     def _sure(self, found: Drawing) -> bool:
         """Whether what is not looked at yet is a drawing: it looks like one, and in the same form for some looks."""
@@ -100,20 +136,19 @@ class ActivityWindow:
 
     def _count_misses(self) -> None:
         """After a look: what was not found again in its form was a miss if things moved as they did when it was."""
-        moved = float(self._map.sum())
         if self._alike:
-            self._misses, self._moved = 0, moved
-        elif moved > self._moved / 2:
+            self._misses, self._moved = 0, self._moving
+        elif self._moving > self._moved / 2:
             self._misses += 1
         if self._misses >= MISSES:
             self._hold.window = None
 
-    def _found(self) -> Drawing | None:
-        """The drawing in the picture of the latest events, in the sensor's pixels."""
-        picture = (self._map * (255 / self._full)).clip(0, 255).astype(np.uint8)
+    def _found(self, lately: Floats) -> Pieces[Found | None]:
+        """The drawing in events of each cell lately, in the sensor's pixels."""
+        picture = (lately * (255 / self._full)).clip(0, 255).astype(np.uint8)
         picture = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
-        drawing = find_drawing(np.asarray(255 - picture, np.uint8), LEVELS)
-        return drawing and drawing.scaled(self._cell)
+        drawing = yield from search_drawing(np.asarray(255 - picture, np.uint8), LEVELS)
+        return drawing and Found(drawing.scaled(self._cell), form(drawing))
 
     def _near(self, drawing: Drawing) -> NDArray[np.bool_]:
         """The cells near a drawing's strokes."""
@@ -137,7 +172,11 @@ class ActivityWindow:
         return seen[: kernels.compiled("gaze").look(events, self._kept, self._cell, *place, *size, seen)]
 
 
-def alike(one: Drawing, other: Drawing) -> bool:
-    """Whether two drawings have the same form, wherever they are and whatever their size."""
-    forms = [cv2.GaussianBlur(centred(drawing.ink * 255), (0, 0), 1.0) for drawing in (one, other)]
-    return float(np.corrcoef(forms[0].ravel(), forms[1].ravel())[0, 1]) > ALIKE
+def form(drawing: Drawing) -> Floats:
+    """A drawing's form, [28, 28], wherever it is and whatever its size."""
+    return cv2.GaussianBlur(centred(drawing.ink * 255), (0, 0), 1.0).astype(np.float32)
+
+
+def alike(one: Floats, other: Floats) -> bool:
+    """Whether two forms are the same."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) > ALIKE

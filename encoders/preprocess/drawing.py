@@ -1,9 +1,9 @@
 """Where the drawing is in a camera's picture: strokes of one tone on an even ground, wherever sheet and desk are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +28,8 @@ OWN = 2  # pixels beside a stroke that are its blur, and not its ground
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+T = TypeVar("T")
+Pieces = Generator[None, None, T]  # work that may pause at each fraction of a millisecond
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,38 @@ def find_drawing(image: Picture, levels: Sequence[float] = LEVELS) -> Drawing | 
     parts the one is taken that most looks like strokes (long, thin, of one tone) on an even ground; but strokes before
     the ground that they enclose.
     """
+    return Search(search_drawing(image, levels)).result()
+
+
+class Search(Generic[T]):
+    """Work in pieces, for those who have other things to do meanwhile."""
+
+    def __init__(self, pieces: Pieces[T]) -> None:
+        self._pieces = pieces
+        self._found: list[T] = []
+
+    def go_on(self) -> None:
+        """One piece more, unless all is done."""
+        try:
+            if not self._found:
+                next(self._pieces)
+        except StopIteration as end:
+            self._found.append(end.value)
+
+    def result(self) -> T:
+        """What was found, after all that is left to do."""
+        while not self._found:
+            self.go_on()
+        return self._found[0]
+
+
+def search_drawing(image: Picture, levels: Sequence[float]) -> Pieces[Drawing | None]:
+    """`find_drawing` in pieces."""
     factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
     if factor < 1:
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
-    dark, light = (_likeliest(np.asarray(one, np.uint8), levels) for one in (image, 255 - image))
+    dark = yield from _likeliest(image, levels)
+    light = yield from _likeliest(np.asarray(255 - image, np.uint8), levels)
     if light is not None:
         light = replace(light, ground=255 - light.ground)
     if dark is None or light is None:
@@ -102,18 +132,20 @@ class Group(NamedTuple):
         return self.members[self.labels[cut]]
 
 
-def _likeliest(image: Picture, levels: Sequence[float]) -> Drawing | None:
+def _likeliest(image: Picture, levels: Sequence[float]) -> Pieces[Drawing | None]:
     """What of the dark in a picture looks most like a drawing."""
     best, beaten = None, float(np.nextafter(LEAST, 0))
     ink, ground = _ink(image)
-    for group in _groups(ink, levels):
-        likeness, peak, around = _likeness(group, ink, ground, beaten)
-        if likeness <= beaten:
-            continue
-        box = group.around(0)
-        kept = cv2.dilate(group.strokes(box), np.ones((3, 3), np.uint8))
-        strokes = ((ink[box] / peak - 0.15) / 0.7).clip(0, 1) * kept
-        best, beaten = Drawing(strokes.astype(np.float32), *group[2:], likeness, 255 * around), likeness
+    for level in levels:
+        yield
+        for group in _groups(ink, level):
+            likeness, peak, around = _likeness(group, ink, ground, beaten)
+            if likeness <= beaten:
+                continue
+            box = group.around(0)
+            kept = cv2.dilate(group.strokes(box), np.ones((3, 3), np.uint8))
+            strokes = ((ink[box] / peak - 0.15) / 0.7).clip(0, 1) * kept
+            best, beaten = Drawing(strokes.astype(np.float32), *group[2:], likeness, 255 * around), likeness
     return best
 
 
@@ -129,21 +161,20 @@ def _ink(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def _groups(ink: Floats, levels: Sequence[float]) -> Iterator[Group]:
-    """Parts of [H, W] that may be one drawing: none touches the picture's border or is a frame."""
+def _groups(ink: Floats, level: float) -> Iterator[Group]:
+    """Parts of [H, W] above a level that may be one drawing: none touches the picture's border or is a frame."""
     height, width = ink.shape
     shorter = min(height, width)
-    for level in levels:
-        _, labels, stats, centres = cv2.connectedComponentsWithStats((ink > level).astype(np.uint8))
-        x, y, w, h, area = (stats[:, k] for k in range(5))
-        kept = (x > 1) & (y > 1) & (x + w < width - 1) & (y + h < height - 1) & (area > 8)
-        kept[0] = False  # the ground
-        for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * shorter)):
-            kept[n] = not is_frame(_part(labels, stats, int(n)))
-        lengths = SMALLEST * shorter, LARGEST * shorter
-        members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, REACH, PART)
-        for those, box in zip(members, boxes.tolist()):
-            yield Group(labels, those, *box)
+    _, labels, stats, centres = cv2.connectedComponentsWithStats((ink > level).astype(np.uint8))
+    x, y, w, h, area = (stats[:, k] for k in range(5))
+    kept = (x > 1) & (y > 1) & (x + w < width - 1) & (y + h < height - 1) & (area > 8)
+    kept[0] = False  # the ground
+    for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * shorter)):
+        kept[n] = not is_frame(_part(labels, stats, int(n)))
+    lengths = SMALLEST * shorter, LARGEST * shorter
+    members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, REACH, PART)
+    for those, box in zip(members, boxes.tolist()):
+        yield Group(labels, those, *box)
 
 
 def _likeness(group: Group, ink: Floats, ground: Floats, beaten: float) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from itertools import repeat
 
 import numpy as np
@@ -9,18 +10,31 @@ import pytest
 from numpy.typing import NDArray
 
 from encoders.events import Events, SensorSize, make_events
-from encoders.gaze.activity import ALIKE, FULL_HZ, LIKELY, LOOK_US, MEMORY_US, MISSES, ActivityWindow, alike
+from encoders.gaze.activity import (
+    ALIKE,
+    FULL_HZ,
+    LIKELY,
+    LOOK_US,
+    MEMORY_US,
+    MISSES,
+    STEP_US,
+    ActivityWindow,
+    Floats,
+    Found,
+    alike,
+    form,
+)
 from encoders.gaze.window import FORGOTTEN_US, Window, around
-from encoders.preprocess.drawing import Drawing
+from encoders.preprocess.drawing import Drawing, Pieces, Search
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 CELL = 2  # pixels along the side of one cell of CAMERA's map
 
 
-def drawn(form: str, likeness: float = 0.7, left: float = 100, top: float = 80) -> Drawing:
+def drawn(shape: str, likeness: float = 0.7, left: float = 100, top: float = 80) -> Drawing:
     """A bar or a corner, 20 cells high and 10 wide."""
     ink = np.zeros((20, 10), np.float32)
-    if form == "bar":
+    if shape == "bar":
         ink[:, 4:6] = 1
     else:
         ink[17:] = ink[:, :3] = 1
@@ -28,18 +42,20 @@ def drawn(form: str, likeness: float = 0.7, left: float = 100, top: float = 80) 
 
 
 class Scripted(ActivityWindow):
-    """Finds what the script says; every interval between two looks has the events of `play`."""
+    """Finds what the script says; every interval between two looks has the events of `play`, in its second step."""
 
     def __init__(self, found: Iterator[Drawing | None]) -> None:
         super().__init__(CAMERA, SMALL)
         self.script = found
 
-    def _found(self) -> Drawing | None:
-        return next(self.script)
+    def _found(self, lately: Floats) -> Pieces[Found | None]:  # noqa: ARG002 - the script knows
+        yield
+        drawing = next(self.script)
+        return drawing and Found(drawing, form(drawing))
 
     def play(self, look: int, events: int = 1) -> bool:
         """Some events in an interval; whether something is looked at after the look that they bring about."""
-        self(one(look * LOOK_US, 10, 10, events))
+        self(one(look * LOOK_US + STEP_US, 10, 10, events))
         return self.window is not None
 
 
@@ -87,11 +103,11 @@ def test_strokes_are_seen_by_their_rate_of_events(per_cell: float, seen: bool) -
     assert FULL_HZ * MEMORY_US * 1e-6 * CELL**2 == 9
     window = ActivityWindow(CAMERA, SMALL)
     window._map[30:70, 60:64] = window._map[66:70, 60:90] = 9 * per_cell
-    found = window._found()
+    found = Search(window._found(window._map)).result()
     assert (found is not None) == seen
     if found is not None:
-        assert (found.left, found.top) == pytest.approx((120, 60), abs=4)
-        assert (found.width, found.height) == pytest.approx((60, 80), abs=6)
+        assert (found.drawing.left, found.drawing.top) == pytest.approx((120, 60), abs=4)
+        assert (found.drawing.width, found.drawing.height) == pytest.approx((60, 80), abs=6)
 
 
 @pytest.mark.parametrize(("likeness", "taken"), [(LIKELY, True), (LIKELY - 1e-6, False)])
@@ -137,10 +153,33 @@ def test_silence_forgets_a_drawing(later: int, held: bool) -> None:
     assert (window.window is not None) == held
 
 
-@pytest.mark.parametrize(("form", "same"), [("bar", True), ("corner", False)])
-def test_forms_are_compared_wherever_they_lie(form: str, same: bool) -> None:
+@pytest.mark.parametrize(("shape", "same"), [("bar", True), ("corner", False)])
+def test_forms_are_compared_wherever_they_lie(shape: str, same: bool) -> None:
     assert ALIKE == 0.6
-    assert alike(drawn("bar"), drawn(form, left=3, top=200)) == same
+    one, other = drawn("bar"), drawn(shape, left=3, top=200)
+    assert alike(form(one), form(other)) == same
+
+
+@pytest.mark.parametrize(("late_us", "looked_at"), [(STEP_US - 1, False), (STEP_US, True), (LOOK_US, True)])
+def test_what_a_look_found_is_looked_at_one_step_later(late_us: int, looked_at: bool) -> None:
+    window = Scripted(repeat(drawn("bar")))
+    for look in range(3):
+        window(one(look * LOOK_US, 10, 10))
+    window(one(3 * LOOK_US, 10, 10))  # the third look that finds it begins
+    assert window.window is None
+    window(one(3 * LOOK_US + late_us, 10, 10))
+    assert (window.window is not None) == looked_at
+
+
+def test_a_search_goes_on_a_little_with_each_packet() -> None:
+    window = Scripted(script := iter([drawn("bar")] * 2))
+    window(one(0, 10, 10))
+    window(one(LOOK_US, 10, 10))  # begins; a piece
+    assert len(list(copy(script))) == 2
+    window(one(LOOK_US + 1, 10, 10))
+    assert len(list(copy(script))) == 1
+    window(one(LOOK_US + 2, 10, 10))
+    assert len(list(copy(script))) == 1, "it is over"
 
 
 def test_events_are_kept_near_the_strokes() -> None:

@@ -8,7 +8,7 @@ from encoders.emulator.noise import with_noise
 from encoders.emulator.pixels import Emulator
 from encoders.emulator.sheets import draw_sheet, frames
 from encoders.events import Events, SensorSize, empty_events
-from encoders.gaze.activity import LOOK_US, LOOKS, alike
+from encoders.gaze.activity import LOOK_US, LOOKS, alike, form
 from encoders.gaze.eye import Eye
 from encoders.gaze.sight import Sight
 from encoders.gaze.window import FORGOTTEN_US, PATIENCE, Hold, Window
@@ -83,8 +83,8 @@ def test_sight_does_not_depend_on_how_a_stream_is_cut(pieces: int) -> None:
 def moving(forms: list[np.ndarray]) -> Events:
     """What an event camera sees of drawings, uint8 [240, 320], each for 50 ms, that tremble."""
     camera, parts = Emulator(CAMERA), []
-    for n, form in enumerate(np.repeat(np.stack(forms), 5, 0)):
-        parts.append(camera.push(np.roll(255 - form, n % 2 * 3, 1), (n + 1) * 10_000))
+    for n, page in enumerate(np.repeat(np.stack(forms), 5, 0)):
+        parts.append(camera.push(np.roll(255 - page, n % 2 * 3, 1), (n + 1) * 10_000))
     return np.concatenate(parts)
 
 
@@ -104,8 +104,8 @@ def test_a_form_is_the_same_wherever_it_is_and_however_large() -> None:
     assert one is not None
     assert same is not None
     assert other is not None
-    assert alike(one, same)
-    assert not alike(one, other)
+    assert alike(form(one), form(same))
+    assert not alike(form(one), form(other))
 
 
 def test_a_drawing_is_looked_at_after_some_looks_that_find_it() -> None:
