@@ -19,7 +19,7 @@ from encoders import kernels
 from encoders.dvs import NO_TIMES, Times
 from encoders.events import EVENTS, Events, SensorSize, joined
 from encoders.gaze.window import Hold, Window
-from encoders.preprocess.drawing import Drawing, Pieces, Search, search_drawing
+from encoders.preprocess.drawing import Drawing, Pieces, Search, dark_drawing
 from encoders.preprocess.fit import centred
 
 STEP_US = 10_000  # from a look for the drawing until what it found is looked at
@@ -29,7 +29,7 @@ MEMORY_US = 150_000  # time constant of the picture of the latest events
 MAP_SIDE = 160  # cells of the picture's longer side, at most
 FULL_HZ = 15.0  # events a pixel a second that make a cell white
 LEVELS = (0.24, 0.4, 0.7, 0.9)  # of that, what may be strokes: what they have left is grey, and joins them to others
-CLOSE = 5  # cells between a stroke's two edges
+CLOSE = 5, 9  # cells between the two edges of a stroke, of a pen and of a brush
 LIKELY = 0.6  # likeness of a drawing that is looked at anew; one that is held may look less like one for a while
 LOOKS = 3  # in a row that find the same drawing before it is looked at: what moves as a whole keeps its form
 ALIKE = 0.6  # correlation of two looks' drawings
@@ -145,10 +145,13 @@ class ActivityWindow:
 
     def _found(self, lately: Floats) -> Pieces[Found | None]:
         """The drawing in events of each cell lately, in the sensor's pixels."""
-        picture = (lately * (255 / self._full)).clip(0, 255).astype(np.uint8)
-        picture = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
-        drawing = yield from search_drawing(np.asarray(255 - picture, np.uint8), LEVELS)
-        return drawing and Found(drawing.scaled(self._cell), form(drawing))
+        picture, best = (lately * (255 / self._full)).clip(0, 255).astype(np.uint8), None
+        for close in CLOSE:
+            closed = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, np.ones((close, close), np.uint8))
+            drawing = yield from dark_drawing(np.asarray(255 - closed, np.uint8), LEVELS)
+            if drawing and (best is None or drawing.likeness > best.likeness):
+                best = drawing
+        return best and Found(best.scaled(self._cell), form(best))
 
     def _near(self, drawing: Drawing) -> NDArray[np.bool_]:
         """The cells near a drawing's strokes."""

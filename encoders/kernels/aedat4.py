@@ -3,17 +3,17 @@
 Every place is held against the end of its bytes before it is read or written: a damaged packet is counted, no more.
 """
 
-import numba
 import numpy as np
 
 from encoders.kernels import LARGEST_PACKET
+from encoders.kernels.loop import loop
 from encoders.kernels.unaligned import copy_16
 
 MORE, ROOM, SCRATCH, SENSELESS = 0, 1, 2, 3  # why packets() stopped
 RECORD, EVENT = 16, 13  # bytes of an event in the file, and of one of ours: the same but for three at the end
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def number(data, at, n_bytes):
     """An unsigned little-endian number."""
     value = np.int64(0)
@@ -22,7 +22,7 @@ def number(data, at, n_bytes):
     return value
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def packets(data, stream, compressed, scratch, out, n):
     """Events of the whole packets at the beginning of `data` that belong to `stream`, from number n of `out` on.
 
@@ -64,7 +64,7 @@ def packets(data, stream, compressed, scratch, out, n):
         at = end
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def copy_records(source, first, count, out, n):
     """16-byte records (time int64, x and y int16, ON uint8, padding) -> packed events."""
     for k in range(count):
@@ -77,7 +77,7 @@ def copy_records(source, first, count, out, n):
         out[np.uint64(at + 12)] = source[np.uint64(place + 12)] != 0
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def records(table, begin, end):
     """A size-prefixed flatbuffer EventPacket -> where its records begin, and how many; -1 if it is damaged."""
     wrong = (np.int64(0), np.int64(-1))
@@ -108,7 +108,7 @@ def records(table, begin, end):
     return place + 4, count
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def unpacked_size(data, begin, end):
     """The most that an LZ4 frame can unpack to, -1 where it is none (or has a dictionary)."""
     if begin + 7 > end or number(data, begin, 4) != 0x184D2204:
@@ -130,7 +130,7 @@ def unpacked_size(data, begin, end):
             return np.int64(-1)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def unpack(data, begin, out):
     """An LZ4 frame (frame format 1.6) that unpacked_size() found whole -> how many bytes it filled, -1 if damaged."""
     flags = number(data, begin + 4, 1)
@@ -153,7 +153,7 @@ def unpack(data, begin, out):
         at += length + (4 if flags & 16 else 0)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def lz4_block(data, at, end, out, place):
     """An LZ4 block, data[at:end], into `out` from `place` on; the place after it, or -1 where the block is damaged.
 
@@ -200,7 +200,7 @@ def lz4_block(data, at, end, out, place):
     return place
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def longer(data, at, end, length):
     """A length goes on in further bytes until one is below 255: the place after them, and the length."""
     more = np.int64(255)

@@ -5,14 +5,15 @@ the cell of one polarity plane, and is >= 2**30 where the event is cropped away.
 it is used as an index: a bad one ends the loop with OUTSIDE, an event in the wrong bin with UNSORTED.
 """
 
-import numba
 import numpy as np
+
+from encoders.kernels.loop import loop
 
 OUTSIDE = -1
 UNSORTED = -2
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def first_at_or_after(events, t):
     """Index of the first event with time >= t, in events sorted by time."""
     low, high = 0, len(events)
@@ -25,7 +26,7 @@ def first_at_or_after(events, t):
     return low
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals, clear):
     """Add each event to its cell of out [T, 2, H, W] unless at `ceiling`, and to totals [T]; 0 if all is well.
 
@@ -64,7 +65,7 @@ def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals, c
     return 0
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def turn(opened, shown, since, x):
     """A bin closes, all flat: bins since each cell's last event, up to `shown`, and x 1 where there were fewer."""
     for cell in range(len(opened)):

@@ -3,11 +3,12 @@
 Values are those of numpy's calls on the same pixels: the quantile to the bit, means summed in float64.
 """
 
-import numba
 import numpy as np
 
+from encoders.kernels.loop import loop
 
-@numba.njit(cache=True, nogil=True)
+
+@loop
 def groups(stats, centres, kept, shortest, longest, most, reach, share):
     """The groups around up to `most` parts of a length from shortest to longest, the largest first.
 
@@ -39,7 +40,7 @@ def groups(stats, centres, kept, shortest, longest, most, reach, share):
     return members, boxes
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def outline(mask):
     """int32 [n, 2], x and y of the first and the last pixel of every row of a mask [H, W]: all that its hull needs."""
     found, n = np.empty((2 * mask.shape[0], 2), np.int32), 0
@@ -55,7 +56,7 @@ def outline(mask):
     return found[:n]
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def along_edges(mask, middle_x, middle_y, width, height, cos, sin, edge, corner):
     """Of a mask's pixels in a turned rectangle: the share within `edge` of its sides, and how many of its corners have
     one within `corner`.
@@ -74,7 +75,7 @@ def along_edges(mask, middle_x, middle_y, width, height, cos, sin, edge, corner)
     return near / n, (corners & 1) + (corners >> 1 & 1) + (corners >> 2 & 1) + (corners >> 3)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def tones(strokes, wide, close, ink, ground):
     """Of strokes [h, w], float32 ink and ground, and the ring that is in `wide` and not in `close`:
 
@@ -98,7 +99,7 @@ def tones(strokes, wide, close, ink, ground):
     return quantile(inked[:n], 0.8), moments(inked[:n])[1], stray / m, mean, deviation
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def moments(values):
     """Mean and standard deviation."""
     total = squares = 0.0
@@ -110,7 +111,7 @@ def moments(values):
     return mean, np.sqrt(squares / len(values))
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def quantile(values, share):
     """Of float32 values: between two of them in proportion, rounded to float32."""
     at = (len(values) - 1) * share

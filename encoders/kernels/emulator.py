@@ -4,11 +4,12 @@ The same events to the bit on every machine: float32 throughout, no reordering o
 of (seed, draw, pixel) in place of a generator's state.
 """
 
-import numba
 import numpy as np
 
+from encoders.kernels.loop import loop
 
-@numba.njit(cache=True, nogil=True, inline="always")
+
+@loop(inline="always")
 def uniform(seed, draw, pixel):
     """A float32 in [0, 1) from three uint32: Wellons' lowbias32 hash of their mixture, its top 24 bits."""
     h = np.uint32(seed ^ np.uint32(draw * np.uint32(0x9E3779B9)) ^ np.uint32(pixel * np.uint32(0x85EBCA6B)))
@@ -18,7 +19,7 @@ def uniform(seed, draw, pixel):
     return np.float32(h >> np.uint32(8)) * np.float32(1 / 16777216)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def sorted_events(offsets, words, n, t0, span, out):
     """Put n events in time order into `out` (dtype EVENTS): a stable counting sort by microsecond.
 
@@ -56,7 +57,7 @@ def sorted_events(offsets, words, n, t0, span, out):
                 j -= 1
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def frame_events(
     grey,
     levels,
@@ -143,7 +144,7 @@ def frame_events(
     return n, waiting
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def moving_image(padded, columns, rows, weights, step_us, on, off, start, alpha, refractory_us, offsets, words):
     """Signal events of every pixel of on/off [H, W] while an image slides over the sensor; how many there are.
 

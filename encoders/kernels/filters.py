@@ -1,10 +1,11 @@
 """The compiled loops of the filters."""
 
-import numba
 import numpy as np
 
+from encoders.kernels.loop import loop
 
-@numba.njit(cache=True, nogil=True)
+
+@loop
 def refractory(events, last, time_us, keep):
     """Mark the events whose pixel has been silent for time_us since the last marked one."""
     for index in range(len(events)):
@@ -15,7 +16,7 @@ def refractory(events, last, time_us, keep):
             keep[index] = True
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def background(events, last, time_us, keep):
     """Mark the events with an event of one of the eight neighbours at most time_us ago; last has a border of one."""
     for index in range(len(events)):
@@ -29,7 +30,7 @@ def background(events, last, time_us, keep):
         last[y, x] = t
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def supported(events, last, time_us, wide_us, needed, some, many):
     """Mark events with an event of one of the eight neighbours at most time_us ago in `some`, those with `needed` of
     these at most wide_us ago in `many`; last has a border of one.
@@ -47,7 +48,7 @@ def supported(events, last, time_us, wide_us, needed, some, many):
         last[y, x] = t
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def chosen(events, keep, out):
     """The marked events to the begin of `out`; how many."""
     n = 0
@@ -58,7 +59,7 @@ def chosen(events, keep, out):
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def unmasked(events, mask, keep):
     """Mark the events whose pixel is not set in mask [H, W]; all lie on it."""
     for index in range(len(events)):
@@ -66,7 +67,7 @@ def unmasked(events, mask, keep):
         keep[index] = not mask[np.uint16(event["y"]), np.uint16(event["x"])]
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def pool(events, columns, rows, nowhere, area, level, fired):
     """Sum the events' signs in `level` [H, W] of large pixels; one whose sum reaches its area, either way, fires.
 

@@ -1,10 +1,11 @@
 """The compiled loops in front of the bins of a live stream: one pass over a packet each, whatever it is cut into."""
 
-import numba
 import numpy as np
 
+from encoders.kernels.loop import loop
 
-@numba.njit(cache=True, nogil=True)
+
+@loop
 def gather(events, begin, span_us, cell, counts):
     """Count the events from `begin` on that lie in its whole `span_us` of time, in squares of `cell` pixels; counts
     int32 [H, W]. Where the first of another span is.
@@ -18,7 +19,7 @@ def gather(events, begin, span_us, cell, counts):
     return len(events)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def look(events, kept, cell, left, top, scale, across, down, width, height, seen):
     """Events of the squares that are `kept`, through a window at (left, top), in pixels of a sensor of width x height
     that lie `scale` times as dense, moved by (across, down). How many; they are written to the begin of `seen`.

@@ -4,15 +4,15 @@ Events go to `out` as bytes, 13 each, in two writes of 8: what is too much lies 
 room for one event more than are written.
 """
 
-import numba
 import numpy as np
 
+from encoders.kernels.loop import loop
 from encoders.kernels.unaligned import put_8
 
 EVENT = np.int64(13)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def faults(events, width, height):
     """How many events lie outside width x height, and how many times are lower than the one before."""
     outside = backward = 0
@@ -27,7 +27,7 @@ def faults(events, width, height):
     return outside, backward
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def foreign(records, latest):
     """Whether a record of t64 has a time beyond `latest`, or another number than 0 or 1 as ON."""
     for index in range(len(records)):
@@ -37,7 +37,7 @@ def foreign(records, latest):
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def span(events):
     """From the lowest to the highest time of at least one event."""
     lowest = highest = events[0]["t"]
@@ -47,14 +47,14 @@ def span(events):
     return highest - lowest
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def put_event(out, at, t, x, y, on):
     """An event as the 13 bytes from `at` on, and three more."""
     put_8(out, at, t)
     put_8(out, at + 8, x | y << 16 | on << 32)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def evt2(words, high, out):
     """EVT2 words (uint32) -> events in `out`; how many, and the time base after them (-1: none met yet)."""
     at = np.int64(0)
@@ -71,7 +71,7 @@ def evt2(words, high, out):
     return at // EVENT, high
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@loop(inline="always")
 def next_high(high, fresh, bits):
     """The time base with the clock's wraps counted: a step back of more than half its range is one."""
     if high < 0:
@@ -83,7 +83,7 @@ def next_high(high, fresh, bits):
     return fresh
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@loop(inline="always")
 def place_of_lowest(bits):
     """The place of the lowest set bit of a uint32: the set bits of what lies below it, counted."""
     below = (bits & (~bits + np.uint32(1))) - np.uint32(1)
@@ -93,7 +93,7 @@ def place_of_lowest(bits):
     return np.int64(np.uint32(below * np.uint32(0x01010101)) >> np.uint32(24))
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def evt21(words, high, out):
     """EVT2.1 words (uint64) -> events in `out`, while it has room for 32 more.
 
@@ -119,7 +119,7 @@ def evt21(words, high, out):
     return at // EVENT, len(words), high
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def evt3(words, state, out):
     """EVT3 words (uint16) -> events in `out`, while it has room for 12 more; how many, and how many words they took.
 
@@ -171,13 +171,13 @@ def evt3(words, state, out):
     return at // EVENT, place
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def base_after(base, kind):
     """The base column after a vector of 12 (kind 4) or 8."""
     return min(base + (12 if kind == 4 else 8), 0x7FFF - 12)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def dat(words, last, out):
     """DAT records (two uint32 each) -> events in `out`; the time of the last one, unwrapped."""
     base = last >> 32 << 32 if last >= 0 else np.int64(0)
@@ -192,7 +192,7 @@ def dat(words, last, out):
     return last
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def decode(records, side, out):
     """records uint8 [n, 5] -> out EVENTS [n]; False where an event is a marker, off the sensor or out of order."""
     last = 0

@@ -1,12 +1,13 @@
 """The compiled loop that reads rows of numbers in text."""
 
-import numba
 import numpy as np
+
+from encoders.kernels.loop import loop
 
 BLANK, NEWLINE, LONGEST = 32, 10, 10**17  # more digits of a number change nothing
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def rows(data, delimiter, columns, out):
     """Whole lines -> out float64 [n, 4]; how many rows, how many bytes they took, and whether the next one is wrong.
 
@@ -30,7 +31,7 @@ def rows(data, delimiter, columns, out):
     return n, at, False
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def row(data, place, end, delimiter, columns, out):
     """The cells of one line; False where they are too few or too many, or one is no number."""
     cell = 0
@@ -61,7 +62,7 @@ def row(data, place, end, delimiter, columns, out):
     return cell == len(columns)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def trimmed(data, begin, end):
     """Without blanks, and then without the quotes around."""
     while begin < end and data[begin] <= BLANK:
@@ -73,7 +74,7 @@ def trimmed(data, begin, end):
     return begin, end
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def number(data, begin, end):
     """Is it one, and which."""
     begin, end = trimmed(data, begin, end)
@@ -116,7 +117,7 @@ def number(data, begin, end):
     return np.isfinite(value), -value if negative else value
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def exponent_of(data, begin, end):
     """Is the rest of a number its exponent, and which."""
     if data[begin] | 32 != 101 or begin + 1 == end:

@@ -58,7 +58,19 @@ def find_drawing(image: Picture, levels: Sequence[float] = LEVELS) -> Drawing | 
     parts the one is taken that most looks like strokes (long, thin, of one tone) on an even ground; but strokes before
     the ground that they enclose.
     """
-    return Search(search_drawing(image, levels)).result()
+    factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
+    if factor < 1:
+        image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+    dark, light = (Search(dark_drawing(np.asarray(one, np.uint8), levels)).result() for one in (image, 255 - image))
+    if light is not None:
+        light = replace(light, ground=255 - light.ground)
+    if dark is None or light is None:
+        best = dark or light
+    elif _encloses(dark, light) != _encloses(light, dark):
+        best = dark if _encloses(dark, light) else light
+    else:
+        best = max(dark, light, key=lambda drawing: drawing.likeness)
+    return best and best.scaled(1 / factor)
 
 
 class Search(Generic[T]):
@@ -81,24 +93,6 @@ class Search(Generic[T]):
         while not self._found:
             self.go_on()
         return self._found[0]
-
-
-def search_drawing(image: Picture, levels: Sequence[float]) -> Pieces[Drawing | None]:
-    """`find_drawing` in pieces."""
-    factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
-    if factor < 1:
-        image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
-    dark = yield from _likeliest(image, levels)
-    light = yield from _likeliest(np.asarray(255 - image, np.uint8), levels)
-    if light is not None:
-        light = replace(light, ground=255 - light.ground)
-    if dark is None or light is None:
-        best = dark or light
-    elif _encloses(dark, light) != _encloses(light, dark):
-        best = dark if _encloses(dark, light) else light
-    else:
-        best = max(dark, light, key=lambda drawing: drawing.likeness)
-    return best and best.scaled(1 / factor)
 
 
 def _encloses(outer: Drawing, inner: Drawing) -> bool:
@@ -132,8 +126,8 @@ class Group(NamedTuple):
         return self.members[self.labels[cut]]
 
 
-def _likeliest(image: Picture, levels: Sequence[float]) -> Pieces[Drawing | None]:
-    """What of the dark in a picture looks most like a drawing."""
+def dark_drawing(image: Picture, levels: Sequence[float]) -> Pieces[Drawing | None]:
+    """What of the dark in a picture looks most like a drawing; the picture is searched at its own size."""
     best, beaten = None, float(np.nextafter(LEAST, 0))
     ink, ground = _ink(image)
     for level in levels:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.kernels.loop import loop
 from models.networks.taught import LEAST_RATE, SLICES, STEPS, TaughtNetwork
 from models.neurons.state import State
 
@@ -74,7 +74,7 @@ class TaughtHead:
         return HeadResult(torch.from_numpy(logits), torch.from_numpy(watched), after)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def run(x, rates, side, length, sums, steps, weight, bias, places, logits, watched):
     """All steps of all streams; sums [N, slices + 1, V] and steps [N, 1] are carried on in place."""
     means = np.empty((sums.shape[1] - 1, sums.shape[2]), np.float32)
@@ -90,7 +90,7 @@ def run(x, rates, side, length, sums, steps, weight, bias, places, logits, watch
             answer(features, weight, bias, logits[t, n])
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def add(rates, x, side, filling):
     """What is observed of one step to the slice that is being filled [V]: rates [R], then x [C, H, W] in places."""
     for value in range(len(rates)):
@@ -109,7 +109,7 @@ def add(rates, x, side, filling):
                     at += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def remember(sums, steps, length, means):
     """The means [slices, V] after a step (models/networks/taught.py, Memory); how many steps are counted."""
     slices = len(means)
@@ -127,7 +127,7 @@ def remember(sums, steps, length, means):
     return steps if steps < 2 * length else steps - length
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def average(means, places, watched):
     """Means [slices, V] over slices and `places` a channel, into watched [S]."""
     scale = np.float32(1) / np.float32(len(means) * places)
@@ -139,7 +139,7 @@ def average(means, places, watched):
         watched[channel] = max(total * scale, np.float32(0))
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc"})
+@loop(fastmath={"reassoc"})
 def answer(features, weight, bias, logits):
     """logits [K] of features [F]; the sum runs in vectors."""
     for k in range(len(bias)):

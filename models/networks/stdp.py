@@ -12,14 +12,15 @@ homeostasis (adaptive thresholds); neurons are named after training by the label
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from encoders.kernels.loop import loop
 
-@numba.njit(cache=True, nogil=True)
+
+@loop
 def show(
     rates, weights, threshold, counts, seed, learn, steps, peak, membrane, trace_decay, a_plus, a_minus, total,
     theta, theta_plus, theta_keep,

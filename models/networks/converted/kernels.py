@@ -4,15 +4,16 @@ Arrays are float32 and C-contiguous: currents x [T or 1, N, R] (1: the same curr
 per-neuron rows [R], output q * amplitude into out [T, N, R]. A block of neurons stays in the L1 cache for all T.
 """
 
-import numba
 import numpy as np
+
+from encoders.kernels.loop import loop
 
 BLOCK = 1024
 ZERO, HALF = np.float32(0), np.float32(0.5)
 SHARE, TOLERANCE = np.float32(0.75), np.float32(1 - 1e-3)
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def fire_if(x, v, theta, limit, low, high, amplitude, out):
     """v += x; where v >= limit: spike and v -= theta; v is kept in [low, high] unless these are None."""
     steps, batch, width = out.shape
@@ -36,7 +37,7 @@ def fire_if(x, v, theta, limit, low, high, amplitude, out):
                     row[i] = after
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def fire_zero(x, v, floor, limit, amplitude, out):
     """As fire_if, but a spike leaves the membrane at zero (v = floor, counted from its start)."""
     steps, batch, width = out.shape
@@ -51,7 +52,7 @@ def fire_zero(x, v, floor, limit, amplitude, out):
                 row[i] = floor[i] if fired else u
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def fire_signed(x, v, emitted, theta, limit, floor, amplitude, out):
     """As fire_if, and a negative spike where v < floor and the neuron has sent at least theta."""
     steps, batch, width = out.shape
@@ -74,7 +75,7 @@ def fire_signed(x, v, emitted, theta, limit, floor, amplitude, out):
                     sent[i] += size
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def choose_levels(w, sent, theta, levels, q):
     """q: the largest level of theta, theta/2, ... that |w| reaches to three quarters; negative only if sent before.
 
@@ -90,7 +91,7 @@ def choose_levels(w, sent, theta, levels, q):
         level = level + level
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def fire_multi(x, v, emitted, start_row, theta, levels, amplitude, out):
     """v += x; spike and reset by the level that `choose_levels` finds."""
     steps, batch, width = out.shape
@@ -114,7 +115,7 @@ def fire_multi(x, v, emitted, start_row, theta, levels, amplitude, out):
                     sent[i] += q[i] * th[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@loop
 def fire_differential(x, v, emitted, rate_in, rate_out, ages, bias, theta, levels, amplitude, out):
     """Differential coding around `choose_levels`; ages [N] are the steps already done."""
     steps, batch, width = out.shape
