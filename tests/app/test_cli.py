@@ -1,6 +1,7 @@
 """The command line: help that teaches, usage errors in one sentence, documented exit codes."""
 
 import argparse
+import io
 import sys
 from types import ModuleType
 
@@ -32,7 +33,9 @@ def test_wrong_usage_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     assert stop.value.code == 2
-    assert "usage" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "usage" in said
+    assert "choose from" in said or arguments != ["no-such-command"]
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,16 @@ def test_train_dvs_is_spikesight_train(capsys: pytest.CaptureFixture[str]) -> No
     assert cli.main(["train", "--print-config", "--epochs", "3"]) == 0
     assert capsys.readouterr().out == mine
     assert "epochs: 3" in mine
+
+
+def test_a_reader_that_has_gone_is_exit_1_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: argparse.Namespace) -> int:
+        raise BrokenPipeError
+
+    module, said = ModuleType("piped_command"), io.StringIO()
+    module.configure, module.run = lambda _: None, run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "piped_command", module)
+    monkeypatch.setitem(cli.COMMANDS, "piped", ("piped_command", "is cut off"))
+    monkeypatch.setattr(sys, "stderr", said)
+    assert cli.main(["piped"]) == 1
+    assert said.closed

@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from app.cli import main
 from app.commands.calibrate import CONTRACT, settings
-from models.checkpoint import save
+from models.checkpoint import load, save
 from models.contract import Card
 from tests.support.exporting import CARD, CONFIG
 from tests.support.inputs.data_sets import write_takes
-from tests.support.models import lively
+from tests.support.models import lively, some_known
 
 
 def card(**recipe: object) -> Card:
@@ -42,3 +43,34 @@ def test_other_classes_than_the_models(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["calibrate", str(tmp_path / "m"), "--data", str(tmp_path / "takes"), "--to", str(tmp_path / "k")]) == 2
     assert "the data's classes are cup, phone; the model's are a, b, c" in capsys.readouterr().err
     assert not (tmp_path / "k").exists()
+
+
+def test_what_was_measured_is_said_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = {
+        "training": 8, "validation": 4, "temperatures": [1.5], "calibration_error": 0.1,
+        "calibration_error_before": 0.2,
+    }  # fmt: skip
+    network, asked = lively(CONFIG), list[object]()
+    known = some_known(network, CARD.contract)
+    data = SimpleNamespace(labels=CARD.labels)
+    old = replace(CARD, training={"recipe": {"data": "nmnist"}}, metrics={"accuracy": 0.5, "known": "old"})
+    save(tmp_path / "m", network, old)
+    monkeypatch.setattr("training.data.load_data", lambda config: asked.append(config.data) or data)
+    monkeypatch.setattr("training.run.known.calibrated", lambda _, given: (asked.append(given), (None, measured))[1])
+    monkeypatch.setattr("training.run.known_bins.with_bins", lambda *_: known)
+    monkeypatch.setattr("training.run.commitments.committed", lambda _, card, __: asked.append(card.known))
+    assert main(["calibrate", str(tmp_path / "m"), "--to", str(tmp_path / "k")]) == 0
+    assert asked == ["nmnist", data, known]
+    kept = load(tmp_path / "k")[1]
+    assert kept.metrics == {"accuracy": 0.5, "known": measured}
+    assert kept.known is not None
+    assert load(tmp_path / "m")[1].known is None
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == (
+        f"{tmp_path / 'k'}: from 8 training and 4 validation samples; temperatures [1.5], expected calibration error "
+        "0.2 -> 0.1"
+    )
+    assert main(["calibrate", str(tmp_path / "m")]) == 0
+    assert load(tmp_path / "m")[1].known is not None, "without --to the model itself"

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -189,3 +190,46 @@ def test_what_is_measured_is_counted(capsys: pytest.CaptureFixture[str]) -> None
     low, high = measured["interval_95"]  # type: ignore[misc]
     assert 0 <= low <= measured["correct"] / 12 <= high <= 1  # type: ignore[operator]
     assert f"T = 6: {measured['accuracy']:.2f} %" in capsys.readouterr().out
+
+
+def test_a_weights_file_is_an_image_of_one_step_in_the_anns_own_scale(tmp_path: Path) -> None:
+    ann = SmallCnn(2, 5)
+    torch.save(ann.state_dict(), tmp_path / "w.pt")
+    found = read_source(argparse.Namespace(source=tmp_path / "w.pt", network=None))
+    assert (found.name, found.labels, found.classes, found.card) == ("small-cnn", (), 5, None)
+    expected = Contract("image", 2, 28, 28, 1, "direct", mean=(0.1307,) * 2, std=(0.3081,) * 2)
+    assert found.contract == expected
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_the_audit_finds_ends_a_conversion_unless_it_is_forced(
+    force: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    class Bad:
+        problems = ("layer a is dead",)
+
+        def table(self) -> str:
+            return "the table"
+
+        def raise_if_bad(self) -> None:
+            raise ValueError("it is bad")
+
+    def audited(network: object, x: torch.Tensor, steps: int, graph: object) -> Bad:
+        asked.append((network, len(x), steps, graph))
+        return Bad()
+
+    monkeypatch.setattr(convert, "audit", audited)
+    monkeypatch.setattr(convert, "graph_of", lambda ann, x: (ann, len(x)))
+    source: Any = argparse.Namespace(ann="ann")
+    network: Any = "network"
+    for steps in (8, 65):
+        if force:
+            convert.check(argparse.Namespace(force=True), source, network, torch.zeros(99, 1), steps)
+        else:
+            with pytest.raises(ValueError, match="it is bad"):
+                convert.check(argparse.Namespace(force=False), source, network, torch.zeros(99, 1), steps)
+    assert asked == [("network", convert.AUDITED, steps, ("ann", 1)) for steps in (64, 65)]
+    out, err = capsys.readouterr()
+    assert (out, err) == ("the table\n" * 2, "audit: layer a is dead\n" * 2)

@@ -4,11 +4,14 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from app.cli import main
-from app.commands.evaluate import _print
+from app.commands.evaluate import _print, _write
 from encoders.emulator.corruptions import SUITE
 from models.checkpoint import save
 from tests.support.inputs.data_sets import write_takes
@@ -142,3 +145,20 @@ def test_a_folder_of_strangers(model: Path, tmp_path: Path, capsys: pytest.Captu
     assert "has none of these classes; it has zero, one, two" in capsys.readouterr().err
     assert main(["evaluate", str(model), str(tmp_path), "--corrupt"]) == 2
     assert "--corrupt is for recordings of events of the model's classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("classes", "named", "counted"), [(3, True, True), (21, True, False), (41, False, False)])
+def test_a_picture_names_up_to_forty_classes_and_counts_up_to_twenty(
+    classes: int, named: bool, counted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, texts = list[list[str]](), list[tuple[Any, ...]]()
+    for axis in ("set_xticks", "set_yticks"):
+        monkeypatch.setattr(Axes, axis, lambda _, ticks, labels, **__: names.append([*labels]) or len(ticks))
+    monkeypatch.setattr(Axes, "text", lambda _, x, y, text, **how: texts.append((x, y, text, how["color"])))
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: path.write_bytes(b""))
+    confusion = [[0] * classes for _ in range(classes)]
+    confusion[0][0], confusion[1][2], confusion[2][2] = 8, 4, 5
+    labels = [f"c{n}" for n in range(classes)]
+    _write(tmp_path, {"labels": labels, "confusion": confusion, "correct": 13, "count": 17})
+    assert names == [labels if named else []] * 2
+    assert texts == ([(0, 0, "8", "w"), (2, 1, "4", "k"), (2, 2, "5", "w")] if counted else [])

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +72,48 @@ def test_what_is_said_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
     words = "over 50 steps the logits differ by at most 2.5e-06, 3 of 700 membranes by a threshold tie"
     assert said(tmp_path / "site", parity) == f"{tmp_path / 'site'}: 1.5 MB; {words}"
     assert said(tmp_path / "site" / "page.html", parity) == f"{tmp_path / 'site' / 'page.html'}: 1.2 MB; {words}"
+
+
+def test_a_page_is_written_with_its_network(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+
+    def write(folder: Path, _: object, card: object, name: str) -> Parity:
+        folder.mkdir()
+        asked.extend((folder, card, name))
+        return Parity(50, 0.0, 0, 7)
+
+    monkeypatch.setattr("service.page.standalone.write_folder", write)
+    assert main(["export", str(model), "--web", str(tmp_path / "site")]) == 0
+    assert (asked[0], asked[2]) == (tmp_path / "site", "m")
+    said_, hint = capsys.readouterr().out.splitlines()
+    assert said_.startswith(f"{tmp_path / 'site'}: 0.0 MB; over 50 steps")
+    assert f"http.server --directory {tmp_path / 'site'} 8080" in hint
+
+
+@pytest.mark.parametrize(
+    ("words", "bin_us", "any_bin", "window"),
+    [([], 10_000, False, None), (["--bin-ms", "5"], 5_000, False, None), (["--bin-ms", "10"], 10_000, False, None),
+     (["--bin-ms", "any"], 10_000, True, None), (["--window", "1"], 10_000, False, 1),
+     (["--window", "1000"], 10_000, False, 1000)],
+)  # fmt: skip
+def test_flags_reach_the_export(
+    words: list[str], bin_us: int, any_bin: bool, window: int | None, model: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked: list[Any] = []
+
+    def export(network: Any, card: Any, format: str, out: Path, **options: Any) -> Parity:
+        asked.append((card.contract.bin_us, format, out, options, spans(network)))
+        return Parity(50, 0.0, 0, 7)
+
+    monkeypatch.setattr("app.commands.export.export", export)
+    assert main(["export", str(model), "--out", str(tmp_path / "f"), *words]) == 0
+    options = {"window": window, "any_bin": any_bin}
+    assert asked == [(bin_us, "onnx", tmp_path / "f", options, {bin_us / 10_000})]
+
+
+def spans(network: Any) -> set[float]:
+    """The paces of its neurons."""
+    return {neuron.span for neuron in network.modules() if hasattr(neuron, "span")} or {1.0}

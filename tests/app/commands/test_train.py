@@ -116,3 +116,21 @@ def test_only_the_first_process_speaks(
     monkeypatch.chdir(root)
     assert train_dvs(["--config", "small.yaml", "--name", f"rank-{rank}"]) == 0
     assert ("run folder" in capsys.readouterr().out) == says
+
+
+def test_the_end_of_a_run_is_said_with_what_to_do_next(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bool] = []
+    metrics = {"test": {"accuracy": 0.75, "correct": 6, "count": 8, "interval": (0.4, 0.9)}}
+    monkeypatch.setattr("training.run.fit.fit", lambda *_, resume: asked.append(resume) or metrics)
+    monkeypatch.chdir(root)
+    assert train_dvs(["--config", "small.yaml", "--name", "said", "--json"]) == 0
+    folder, test, serve, last = capsys.readouterr().out.splitlines()
+    where = folder.removeprefix("run folder: ")
+    assert test == f"test accuracy 0.7500 (6 of 8, 95 % interval 0.4000 to 0.9000); model in {where}/model"
+    assert serve == f"serve it with: spikesight serve --model {where}/model"
+    assert json.loads(last) == {"run": where, "test": {**metrics["test"], "interval": [0.4, 0.9]}}
+    assert train_dvs(["--config", "small.yaml", "--name", "said"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert asked == [False, False]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.cli import main
+from app.recordings.label import Mark, _suffix, asked, mark, stretch
 from encoders.events import SensorSize
 from encoders.recordings.files import read_recording
 from tests.support.inputs.samples import with_silence
@@ -27,9 +28,9 @@ def between(path: Path, begin_s: float, end_s: float) -> np.ndarray:
 def test_marks_become_recordings_of_a_folder_to_train_on(walk: Path, tmp_path: Path) -> None:
     to = tmp_path / "gestures"
     assert main(["label", str(walk), "--mark", "0.5-1.25=wave", "--mark", "2-3=big clap", "--to", str(to)]) == 0
-    for path, stretch in ((to / "wave" / "walk-0.5-1.25.raw", (0.5, 1.25)), (to / "big clap" / "walk-2-3.raw", (2, 3))):
+    for path, cut in ((to / "wave" / "walk-0.5-1.25.raw", (0.5, 1.25)), (to / "big clap" / "walk-2-3.raw", (2, 3))):
         recording = read_recording(path)
-        np.testing.assert_array_equal(recording.events, between(walk, *stretch))
+        np.testing.assert_array_equal(recording.events, between(walk, *cut))
         assert recording.size == SensorSize(32, 20)
     assert read_folder(to).labels == ("big clap", "wave")
 
@@ -65,3 +66,30 @@ def test_a_stretch_without_events_is_a_sentence(walk: Path, tmp_path: Path, caps
     assert main(["label", str(walk), "--mark", "4.2-5.2=wave", "--to", str(tmp_path / "out")]) == 2
     assert "no events between 4.2 s and 5.2 s" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stretch_and_a_mark() -> None:
+    assert (stretch("1.2-3.4"), stretch("3"), stretch("0")) == ((1.2, 3.4), (3.0, 4.0), (0.0, 1.0))
+    for text in ("2-2", "-1", "1e9", "x", "1-x"):
+        with pytest.raises(ValueError, match="is no stretch"):
+            stretch(text)
+    assert mark(" 1-2 = wave ") == Mark(1.0, 2.0, "wave")
+    assert str(Mark(1.0, 2.5, "wave")) == "1-2.5=wave"
+
+
+def test_the_end_of_what_is_typed_writes_the_marks(
+    walk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = iter(["list", "undo", "1-2=wave", "list"])
+
+    def typed(_: str) -> str:
+        word = next(words, None)
+        if word is None:
+            raise EOFError
+        return word
+
+    monkeypatch.setattr("builtins.input", typed)
+    assert asked(walk, SensorSize(32, 20)) == [Mark(1.0, 2.0, "wave")]
+    _, *said = capsys.readouterr().out.splitlines()
+    assert said == ["there are no marks", "there are no marks", "marked: 1-2=wave", "1-2=wave"]
+    assert (_suffix(Path("a.RAW")), _suffix(Path("a.bag")), _suffix(Path("a"))) == (".raw", ".aedat4", ".aedat4")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from encoders.events import SensorSize, make_events
-from encoders.gaze.alignment import FollowingBinner, aligned
+from encoders.gaze.alignment import EXTENT, FollowingBinner, aligned
 from tests.support.inputs.data_sets import digit_events
 
 SIZE = (32, 32)
@@ -71,3 +71,15 @@ def test_a_live_crop_follows_and_does_not_depend_on_packets() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(seen, bins(17)))
     for x in (seen[45], seen[98]):  # in the middle before the jump, and again after it
         assert abs(np.average(np.arange(32), weights=x.sum((0, 1)) + 1e-9) - 16) < 5
+
+
+def test_time_runs_half_by_the_clock_and_half_by_the_events() -> None:
+    t, length_us = np.array([70, 80, 170]), 10**9
+    made = aligned(make_events(t, [3, 5, 8], [4, 9, 6], [1, 0, 1]), (40, 40), length_us)
+    share = 0.5 * (t - 70) / 101 + 0.5 * np.arange(3) / 3  # a recording lasts until behind its last event
+    assert made["t"].tolist() == (share * length_us).astype(int).tolist()
+    half = EXTENT * np.hypot(5 / 3, 5 / 3)
+    for axis, middle, values in (("x", 5, (3, 5, 8)), ("y", 6, (4, 9, 6))):
+        expected = [int(np.floor(((value - middle) / half + 1) / 2 * 40)) for value in values]
+        assert made[axis].tolist() == expected
+    assert made["p"].tolist() == [True, False, True]
