@@ -14,9 +14,11 @@ from service.cluster.failover import (
     KEPT_MESSAGES,
     MOVES,
     SNAPSHOT,
+    Lost,
     RelayedStream,
     asks_snapshot,
 )
+from service.cluster.replicas import Replica, Replicas
 from service.http.metrics import ProxyMetrics
 from service.stream.messages import EVENTS_T64, IMAGE, Ended, Frame, Hello, identity
 
@@ -233,3 +235,40 @@ def test_a_wish_of_the_client_is_remembered_as_its_own() -> None:
     made = stream()
     passed(made, Upstream(), SNAPSHOT, '{"type":"reset"}')
     assert list(made.owners) == [None]
+
+
+class Losing(RelayedStream):
+    """A stream whose replicas are lost one after another, all but the last; what is greeted by them is scripted."""
+
+    def __init__(self, greets: list[bool]) -> None:
+        replicas = Replicas(lambda: asyncio.sleep(0, {}))
+        replicas._there = {name: Replica(name, "") for name in "ab"}
+        cluster: Any = SimpleNamespace(metrics=ProxyMetrics(), draining=lambda: False, replicas=replicas)
+        super().__init__(None, cluster, Hello(type="hello", protocol=1))  # type: ignore[arg-type]
+        self.greets, self.asked_of, self.busy = greets, list[str](), list[int]()
+
+    async def on(self, replica: Replica) -> None:
+        self.asked_of.append(replica.identity)
+        self.busy.append(replica.streams)
+        self.greeted |= self.greets.pop(0) if self.greets else False
+        raise Lost
+
+
+@pytest.mark.parametrize(
+    ("greets", "asked", "moves", "code"),
+    [
+        ([], "ab", 0, 1013),
+        ([False, True], "ababa", MOVES + 1, 1012),
+        ([True], "abab", MOVES + 1, 1012),
+    ],
+)
+def test_a_lost_replica_is_not_the_next_one(greets: list[bool], asked: str, moves: int, code: int) -> None:
+    made = Losing(greets)
+    with pytest.raises(Ended) as caught:
+        asyncio.run(made.run())
+    assert caught.value.code == code
+    assert ("".join(made.asked_of), made.moves) == (asked, moves)
+    assert set(made.busy) == {1}, "it counts as the replica's while it lasts"
+    there = made.cluster.replicas.all()
+    assert [replica.streams for replica in there] == [0, 0]
+    assert all(replica.suspect_until > 0 for replica in there)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from service.cluster.proxy import ATTEMPTS, Answer, Proxy, sequence_wish, target
 from service.cluster.replicas import Replica, Replicas
+from service.http.shares import Shares
 from service.protocol_v2.infer import SequenceWish
 from service.settings import Settings
 
@@ -243,3 +244,22 @@ def test_which_requests_are_of_a_sequence(path: str, body: bytes, there: bool) -
         assert found == ("a.steps", wish(5, end=True))
     assert sequence_wish(path, body + b"raw", {"inference-header-content-length": str(len(body))}) == found
     assert sequence_wish(path, body, {"inference-header-content-length": "x"}) is None
+
+
+def test_who_has_too_many_streams_is_refused_before_a_replica_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, relayed, refused = Scripted(a=[200]), list[str](), list[int]()
+
+    async def relay(socket: Any, _: object) -> None:
+        relayed.append(socket.client.host)
+        await proxy.stream(socket)  # one more while this one lasts
+
+    async def deny(_: object, refusal: Any) -> None:
+        refused.append(refusal.status)
+
+    monkeypatch.setattr("service.cluster.proxy.relay", relay)
+    monkeypatch.setattr("service.cluster.proxy.deny_open", deny)
+    monkeypatch.setattr(proxy, "_client", object())
+    proxy.streams = Shares(total=9, own=2)
+    socket: Any = SimpleNamespace(client=SimpleNamespace(host="here"))
+    asyncio.run(proxy.stream(socket))
+    assert (relayed, refused, proxy.streams.taken) == (["here"] * 2, [429], 0)

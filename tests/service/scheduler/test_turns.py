@@ -1,15 +1,21 @@
 """Whose turn it is, batch by batch, with no thread and no network: streams in a circle, requests oldest first."""
 
+import math
+import threading
 from itertools import count
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from models.steps import Input, Outcome
+from models.steps import Input, Outcome, Step
 from service.http.errors import Expired, Overloaded
 from service.scheduler import queue as module
 from service.scheduler.membranes import membranes_of
 from service.scheduler.queue import Job, Phase, Queue, Work, check
+from service.scheduler.scheduler import Scheduler
 
 
 class Client:
@@ -282,3 +288,20 @@ def test_what_a_network_takes() -> None:
     for x in (np.zeros((2, 3, 4)), np.zeros((2, 3, 4), np.int8), np.zeros((2, 4, 3), np.uint8)):
         with pytest.raises(ValueError, match="must be uint8 or float32"):
             check(Input(x, 0, 0, 0, False), (2, 3, 4))
+
+
+def test_an_outcome_says_how_long_it_waited_and_took_and_when_it_was_made() -> None:
+    told: list[tuple[float, float, int]] = []
+    receiver: Any = SimpleNamespace(
+        outcome=lambda _, made, queue_ms: told.append((queue_ms, made.step_ms, made.tick)) or True
+    )
+    scheduler = Scheduler.__new__(Scheduler)
+    scheduler._queue, scheduler._ticks, scheduler._changed = Queue(1, 2, 2), 6, threading.Condition()
+    scheduler._notify_if_retiring = lambda: None  # type: ignore[method-assign]
+    jobs = [scheduler._queue.open(receiver, False, math.inf, False) for _ in range(2)]
+    batch = [Work(job, [Input(np.zeros(1), 0, 1, 0, False)], 0.0) for job in jobs]
+    nothing = torch.zeros(2, 0)
+    result = Step(torch.zeros(2, 3), {}, torch.tensor([[1, 2], [3, 4]]), torch.tensor([5, 6]), nothing, nothing)
+    assert scheduler._hand_out(batch, result, [0.25, 0.5], 0.125) == (10, 11)
+    assert told == [(250.0, 125.0, 7), (500.0, 125.0, 7)]
+    assert scheduler._queue.open_jobs == 0

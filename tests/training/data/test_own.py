@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from encoders.events import SensorSize
+from tests.support.inputs.data_sets import write_takes
 from training.config import TrainConfig
 from training.data.folders import Folder, Take
-from training.data.own import CROP_SIDE, _items, _kept, _said, _typical, rate_of, window_for
+from training.data.own import CROP_SIDE, _items, _kept, _said, _typical, list_own, rate_of, window_for
 from training.data.separate import Stretch
-from training.data.sets import Item, Window
+from training.data.sets import DataError, Item, Window
 from training.data.windows import SLOT_US, Scan
 
 TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
@@ -122,3 +123,10 @@ def test_nearly_empty_bins_are_warned_of() -> None:
     assert "(--window-ms 80) or fewer pixels" in warning
     assert len(said(1, bin_us=15_000)) == 5
     assert len(said(1, bin_us=20_000)) == 4, "a hundredth is enough"
+
+
+def test_a_class_that_holds_next_to_nothing_cannot_be_learnt(tmp_path: Path) -> None:
+    write_takes(tmp_path, ["cup-1.npz", "cup-2.npz", "cup-3.npz"], 4)
+    write_takes(tmp_path, ["pen-1.npz", "pen-2.npz", "pen-3.npz"], 4, rate=20)
+    with pytest.raises(DataError, match="class 'pen' has no window to train on: its recordings hold next to no events"):
+        list_own(TrainConfig(data=str(tmp_path)), tmp_path)

@@ -10,7 +10,8 @@ from models.contract import Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.neurons.layers import Neuron
 from training.data import Frames
-from training.run.evaluate import evaluate
+from training.distributed import Processes
+from training.run.evaluate import batches, evaluate
 
 T, COUNT = 4, 9
 
@@ -95,3 +96,19 @@ def test_images_are_evaluated_as_their_contract_says() -> None:
     loss = torch.nn.functional.cross_entropy(logits.mean(0), torch.from_numpy(images.labels))
     assert result.loss == pytest.approx(float(loss), rel=1e-5)
     assert len(result.accuracy_by_step) == 4
+
+
+def test_every_process_needs_a_sample(network: SpikingResNet, frames: Frames) -> None:
+    processes = Processes(torch.device("cpu"))
+    processes.world = COUNT
+    assert evaluate(network, frames, 3, torch.device("cpu"), None, processes).count == COUNT
+    processes.world = COUNT + 1
+    with pytest.raises(ValueError, match="9 samples to evaluate are fewer than the 10 processes"):
+        evaluate(network, frames, 3, torch.device("cpu"), None, processes)
+
+
+@pytest.mark.parametrize(("rank", "rows"), [(0, [0, 1, 4, 5, 8]), (1, [2, 3, 6, 7])])
+def test_every_second_batch_is_the_second_processs(rank: int, rows: list[int], frames: Frames) -> None:
+    parts = list(batches(Frames(frames.frames, np.arange(COUNT)), 2, rank, 2))
+    assert [int(label) for _, labels in parts for label in labels] == rows
+    assert torch.equal(torch.cat([x for x, _ in parts]), torch.from_numpy(frames.frames[rows]))

@@ -18,11 +18,12 @@ from tests.support.inputs.data_sets import small_config, write_takes
 from tests.support.processes import ROOT
 from training.config import TrainConfig
 from training.data import load_data
-from training.distributed import choose_device
+from training.distributed import Processes, choose_device
 from training.network import build_network
 from training.run.evaluate import Evaluation
 from training.run.fit import dry_run, fit, run_folder
 from training.run.loop import Run, TrainingError
+from training.run.resume import Progress
 from training.step.batches import carried_state, seeded
 from training.step.optimiser import learning_rate
 
@@ -253,3 +254,38 @@ def test_rare_classes_count_more_in_a_folder_of_ones_own(wish: str, own: bool, w
     assert (weights is not None) == weighted
     if weights is not None:
         assert weights[1] > weights[0]
+
+
+class Joint(Processes):
+    """One of two processes; the other one wishes `other`, and has the same sums."""
+
+    world = 2
+
+    def __init__(self, rank: int, other: float = 0.0) -> None:
+        super().__init__(torch.device("cpu"))
+        self.rank, self.other = rank, other
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor + (self.other if tensor.ndim == 0 else tensor)
+
+
+def one_of(processes: Processes) -> Run:
+    run = Run.__new__(Run)
+    run.processes, run.progress = processes, Progress(loss_sum=1.5, correct=3)
+    return run
+
+
+@pytest.mark.parametrize(("mine", "other", "agreed"), [(False, 0, False), (True, 0, True), (False, 1, True)])
+def test_what_any_process_wishes_is_done_by_all(mine: bool, other: int, agreed: bool) -> None:
+    assert one_of(Joint(1, other))._agreed(mine) == agreed
+    assert one_of(Processes(torch.device("cpu")))._agreed(mine) == mine
+
+
+@pytest.mark.parametrize(
+    ("processes", "sums"),
+    [(Joint(0), (3.0, 6)), (Joint(1), (0.0, 0)), (Processes(torch.device("cpu")), (1.5, 3))],
+)
+def test_the_first_process_goes_on_from_the_sums_of_all(processes: Processes, sums: tuple[float, int]) -> None:
+    run = one_of(processes)
+    run._sum_progress()
+    assert (run.progress.loss_sum, run.progress.correct) == sums
