@@ -31,7 +31,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/contracts/test_openapi.py
+	$(BIN)/pytest -n 2 --dist loadfile -p no:schemathesis --ignore tests/contracts/test_openapi.py
 	$(BIN)/pytest tests/contracts/test_openapi.py  # apart: its tests share one name, under which -n runs but one
 
 wheel: $(VENV)/.dev

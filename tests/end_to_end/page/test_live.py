@@ -187,9 +187,8 @@ def test_dropped_image(visit: Visitor, digit: Path) -> None:
     seen.until(lambda: seen.page.locator("#train-controls").is_visible(), "the spike train")
     page = seen.page
     labels = page.locator("#classes li > span:first-child").all_inner_texts()
-    assert page.locator("#label").inner_text() in labels
-    assert seen.lit("preview") > 5
-    assert seen.lit("events") > 1
+    seen.until(lambda: page.locator("#label").inner_text() in labels, "its label")
+    seen.until(lambda: seen.lit("preview") > 5 and seen.lit("events") > 1, "its picture and its spikes")
     for what in ("membrane", "probability"):
         page.locator("#trace-what").select_option(what)
         seen.until(lambda: seen.lit("trace") > 3, f"the {what} of the leading classes")
@@ -279,7 +278,7 @@ def test_sample_plays_without_a_camera(visit: Visitor) -> None:
     seen = has_models(visit())
     seen.click("Play the recording digit 3")
     seen.until(lambda: len(seen.of("prediction")) >= 8, "most of a recording's steps")
-    assert seen.lit("preview") > 5
+    seen.until(lambda: seen.lit("preview") > 5, "a long exposure")
     seen.until(lambda: seen.lit("events") > 2, "an event picture")
     seen.page.locator("#speed").select_option("1")
     seen.until(lambda: any(m["reset"] for m in seen.of("prediction")), "the next round begins with membranes at rest")
@@ -489,7 +488,7 @@ def test_keyboard_alone(visit: Visitor) -> None:
     assert focused() == "settings-open"
     page.locator("#stop").focus()
     page.keyboard.press("Enter")
-    assert focused() == "start"
+    seen.until(lambda: focused() == "start", "it stops")
     assert seen.errors == []
 
 
@@ -588,6 +587,7 @@ def test_camera_of_the_server(model: str, visit: Visitor, tmp_path: Path) -> Non
         looped.click()
         seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
         seen.until(lambda: seen.lit("events") > 4, "an event picture")
+        seen.until(lambda: seen.value("latency")[:1].isdigit(), "how long an answer takes")
         assert 0 <= float(seen.value("latency").split()[0].removesuffix("ms")) < 60_000
         seen.click("Stop")
         once.click()
@@ -627,7 +627,7 @@ def test_token_then_busy_then_gone_then_back(model: str, visit: Visitor) -> None
         count = len(seen.of("prediction"))
         served = Nearby(model, port=served.port, token=token)
         seen.until(lambda: len(seen.of("prediction")) > count, "it reconnects by itself")
-        assert not seen.page.locator("#notice").is_visible()
+        seen.until(lambda: not seen.page.locator("#notice").is_visible(), "nothing is wrong any more")
         seen.until(lambda: not seen.page.locator("#answer-age").inner_text(), "a new answer")
     finally:
         served.stop()

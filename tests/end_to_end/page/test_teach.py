@@ -27,8 +27,9 @@ pytest.importorskip("playwright", reason="playwright is not installed: pip insta
 
 pytestmark = needs_chromium
 
-FRAMES = 60  # of a clip, that is played again and again
-EXAMPLES = 4  # of each go
+FRAMES = 120  # of a clip, that is played again and again
+EXAMPLES = 6  # of each go
+ANSWERED = "[document.getElementById('label').textContent, document.querySelector('.card.answered input')?.value]"
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +91,10 @@ def test_two_things_are_taught_and_recognised_in_another_clip(pupil: Visit, came
             watch(seen, camera_file, kind, seed)
             show(seen, number)
     seen.until(lambda: page.locator("#classes li").count() == 2, "answers")
-    assert "Recognises" in page.locator("#teach-score").inner_text()
+    seen.until(lambda: "Recognises" in page.locator("#teach-score").inner_text(), "how well it does")
     for kind, seed in (("mug", 5), ("key", 6)):
         watch(seen, camera_file, kind, seed)
-        seen.until(lambda kind=kind: page.locator("#label").inner_text() == kind, f"another {kind}")
-        assert page.locator(".card.answered input").first.input_value() == kind
+        seen.until(lambda kind=kind: page.evaluate(ANSWERED) == [kind, kind], f"another {kind}, its card marked")
     assert page.locator("#meters").is_hidden()
     assert seen.errors == []
     assert seen.hosts == {"localhost"}
@@ -182,8 +182,8 @@ def test_recordings_are_shown_saved_and_downloaded(pupil: Visit, saved: Path, tm
     seen.until(lambda: "Saved and served" in seen.notice(), "it is saved")
     assert (saved / "lines" / "config.json").is_file()
     seen.click("Teach")
-    assert "lines" in page.locator("#model option").all_inner_texts()
-    assert page.locator("#model").input_value() == "lines"
+    seen.until(lambda: "lines" in page.locator("#model option").all_inner_texts(), "its name among the models")
+    seen.until(lambda: page.locator("#model").input_value() == "lines", "it is chosen")
     (tmp_path / "bad.npz").write_bytes(b"PK\3\4 nothing")
     seen.click("Teach")
     drop(seen, tmp_path / "bad.npz", "application/octet-stream")
