@@ -33,7 +33,7 @@ def splits_of(card: Card, root: Path) -> tuple[Pictures, Images]:
 def choose_steps(
     ann: nn.Module,
     batches: Sequence[Tensor],
-    method: str,
+    method: str | None,
     x: Tensor,
     held: Images,
     report: Callable[[str], None] = print,

@@ -14,7 +14,7 @@ from models.checkpoint import load, save
 from models.contract import Card, Contract
 from models.conversion.audit import audit
 from models.conversion.convert import convert, graph_of
-from models.conversion.methods import METHODS
+from models.conversion.methods import METHODS, PATIENT, usual
 from models.conversion.simulate import curve
 from models.known import interval
 from models.networks.ann import ANNS, as_ann, build_for, guess_name, read_state
@@ -68,7 +68,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", choices=list(ANNS), help="what the weights belong to (default: found by their names)"
     )
-    parser.add_argument("--method", choices=served, default="ours", help="way of conversion (default ours)")
+    parser.add_argument(
+        "--method",
+        choices=served,
+        help=f"way of conversion (default {usual(1)}, from T = {PATIENT} on {usual(PATIENT)})",
+    )
     parser.add_argument(
         "--steps",
         type=int,
@@ -194,8 +198,9 @@ def run(args: argparse.Namespace) -> int:
     def ready(pixels: np.ndarray) -> Tensor:
         return prepare(pixels, mean, std)
 
-    print(f"{source.name}: {args.method} on {len(given.calibration)} pictures")
     network, steps, tried = make(args, source, given, ready)
+    method = args.method or usual(steps)
+    print(f"{source.name}: {method} on {len(given.calibration)} pictures")
     check(args, source, network, ready(given.calibration[:AUDITED]), steps)
     metrics: dict[str, object] = {"val_accuracy": tried} if tried else {}
     if given.test is not None and args.test:
@@ -211,8 +216,8 @@ def run(args: argparse.Namespace) -> int:
         "origin": "conversion",
         "ann": source.name,
         "weights": args.source.resolve().name,
-        "method": args.method,
-        "source": METHODS[args.method].source,
+        "method": method,
+        "source": METHODS[method].source,
         "calibration": {"data": Path(args.data).name, "images": len(given.calibration)},
         "steps": steps,
     }

@@ -8,23 +8,42 @@ light bias    b_c <- b_c + mean(a_c) - mean(phi_c): a the ANN's activations, phi
               over T steps behind the layers already corrected (Li et al., ICML 2021, LCP)
 
 Means over the steps leave out the first ones where the method says so: until the spikes of all layers before have
-arrived at their rates, what they say is the network's start and not the image.
+arrived at their rates, what they say is the network's start and not the image. In differential coding the mean is what
+the corrections add up to, and biases do not flow in the currents but are what `ConvertedNetwork.rest` holds.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.conversion.thresholds import by_channel, walk
+from models.networks.converted.differential import corrections
 from models.networks.converted.graph import AFFINE, Node, follow, users_of
 from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.neurons import SpikeLayer, merged
+from models.networks.converted.neurons import AGE, SpikeLayer, merged
 from models.neurons.state import State
 
 CANDIDATES = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2)  # of the channel's threshold
 SEARCHED = 32  # images that candidates are tried on
 ROUNDS = 2  # corrections a layer: the first one moves some neurons out of saturation, the second one is small
 RIDGE = 0.1  # of the mean square of what a layer reads: how strongly repaired weights hold on to the ANN's
+
+
+class Code(NamedTuple):
+    """What values in time [T, N, ...] say at T."""
+
+    first: int = 0  # the first step that counts
+    differential: bool = False
+
+    def mean(self, x_seq: Tensor) -> Tensor:
+        """The value of one step where it is constant; of corrections c the running mean, r(t) = r(t-1) + c(t) / t."""
+        if self.differential:
+            ages = torch.arange(1, len(x_seq) + 1, dtype=x_seq.dtype)
+            return (x_seq / ages.view(-1, *[1] * (x_seq.ndim - 1))).sum(0)
+        return x_seq[self.first if len(x_seq) > 1 else 0 :].mean(0)
 
 
 def bias_source(network: ConvertedNetwork, node: Node) -> Node | None:
@@ -53,7 +72,7 @@ def calibrate(
 
     images [N, C, H, W], no labels. Means are those of the steps that the network's answer counts.
     """
-    first = network.config.first_step(steps)
+    code = Code(network.config.first_step(steps), network.config.rule.differential)
     wanted: dict[str, Tensor] = {}  # currents of the ANN, by neuron
 
     def keep(node: Node, z: Tensor) -> Tensor:
@@ -62,28 +81,36 @@ def calibrate(
 
     logits = walk(network, images, keep)
     read: dict[str, Tensor] = {}  # spikes that an affine node reads, until its neuron is done
-    state: State = {}
+    state: State = {AGE: torch.zeros(len(images))}
+
+    def rest(name: str) -> Tensor:
+        return network.rest()[name] if code.differential else images.new_zeros(1)
 
     def value(node: Node, inputs: list[Tensor]) -> Tensor:
         if node.op == "input":
-            return images[None]
+            x_seq = images[None]
+            return corrections(x_seq.expand(steps, *images.shape), state, "input") if code.differential else x_seq
         if node.op in AFFINE:
             read[node.name] = inputs[0]
         if node.op != "neuron":
             currents = network.in_time(node, inputs, state)
             last = node is network.config.nodes[-1] and node.op == "linear"
-            return (
-                repaired(network.layers[node.name], inputs[0], currents, logits, first) if repair and last else currents
-            )
+            if repair and last:
+                repaired(network.layers[node.name], inputs[0], currents, logits, code, rest(node.name))
+            return currents
         x_seq, z, layer = inputs[0], wanted.pop(node.name), network.neurons()[node.name]
+
+        def fire(x_seq: Tensor) -> Tensor:
+            return layer(x_seq, {AGE: torch.zeros(x_seq.shape[1])}, steps, rest(node.inputs[0]))
+
         source = bias_source(network, node)
         spikes = None if source is None else read.pop(source.name)
-        if repair and source is not None and spikes is not None and len(spikes) > 1:
-            x_seq = repaired(network.layers[source.name], spikes, x_seq, z, first)
+        if repair and source is not None and spikes is not None and source.name not in network.still:
+            x_seq = repaired(network.layers[source.name], spikes, x_seq, z, code, rest(node.inputs[0]))
         if search:
-            search_threshold(layer, x_seq[:, :SEARCHED], z[:SEARCHED].relu(), steps, first)
+            search_threshold(layer, fire, x_seq[:, :SEARCHED], z[:SEARCHED].relu(), code)
         bias = network.layers[source.name].bias if light and source is not None else None
-        return corrected(layer, x_seq, z.relu(), steps, first, bias)  # type: ignore[arg-type]
+        return corrected(layer, fire, x_seq, z.relu(), code, bias)  # type: ignore[arg-type]
 
     follow(network.config.nodes, value)
 
@@ -110,57 +137,68 @@ def regression(layer: nn.Conv2d | nn.Linear, x: Tensor, target: Tensor) -> tuple
     return change[:-1].T.reshape(layer.weight.shape), change[-1]
 
 
-def after_warmup(x_seq: Tensor, first: int) -> Tensor:
-    """The mean of the steps from `first` on; the value of what is constant and has one step."""
-    return x_seq[first if len(x_seq) > 1 else 0 :].mean(0)
-
-
-def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A layer's product with other numbers than its own."""
     if isinstance(layer, nn.Conv2d):
         return F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)  # type: ignore[arg-type]
     return F.linear(x, weight, bias)
 
 
-def repaired(layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor, first: int) -> Tensor:
+def repaired(
+    layer: nn.Module, spikes: Tensor, x_seq: Tensor, target: Tensor, code: Code, rest: Tensor | float = 0.0
+) -> Tensor:
     """Changes the layer's weight and bias for the best; the currents x_seq [T, N, ...] with its new share in them.
 
-    spikes [T, N, ...] are what the layer reads, target [N, ...] is the ANN's current.
+    spikes [T, N, ...] are what the layer reads, target [N, ...] is the ANN's current, `rest` [1, ...] what x_seq lacks.
     """
     assert isinstance(layer, nn.Conv2d | nn.Linear)
-    heard = after_warmup(spikes, first)
+    heard = code.mean(spikes)
     own = layer.forward(heard)
     if own.shape != target.shape or getattr(layer, "groups", 1) > 1:  # a max-pool stands between
         return x_seq
-    weight, bias = regression(layer, heard, target - (after_warmup(x_seq, first) - own))
+    weight, bias = regression(layer, heard, target - (code.mean(x_seq) + rest - own))
     layer.weight.add_(weight)
     assert layer.bias is not None
     layer.bias.add_(bias)
-    return x_seq + affine(layer, merged(spikes), weight, bias).unflatten(0, x_seq.shape[:2])
+    change = affine(layer, merged(spikes), weight, None if code.differential else bias)
+    return x_seq + change.unflatten(0, x_seq.shape[:2])
 
 
-def search_threshold(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int, first: int) -> None:
-    """Each channel's threshold becomes the candidate whose mean output over T is nearest to the ANN's."""
+def search_threshold(
+    layer: SpikeLayer, fire: Callable[[Tensor], Tensor], x_seq: Tensor, target: Tensor, code: Code
+) -> None:
+    """Each channel's threshold becomes the candidate whose mean output over T is nearest to the ANN's.
+
+    `fire` gives the layer's spikes for currents x_seq.
+    """
     base = layer.theta.clone()
     best, least = base.clone(), torch.full_like(base, torch.inf)
     for share in CANDIDATES:
         theta = base * share
         layer.theta.copy_(theta)
         layer.amplitude.copy_(theta)
-        error = by_channel((after_warmup(layer(x_seq, {}, steps), first) - target).square()).mean(1)
+        error = by_channel((code.mean(fire(x_seq)) - target).square()).mean(1)
         best, least = torch.where(error < least, theta, best), torch.minimum(error, least)
     layer.theta.copy_(best)
     layer.amplitude.copy_(best)
 
 
-def corrected(layer: SpikeLayer, x_seq: Tensor, target: Tensor, steps: int, first: int, bias: Tensor | None) -> Tensor:
+def corrected(
+    layer: SpikeLayer,
+    fire: Callable[[Tensor], Tensor],
+    x_seq: Tensor,
+    target: Tensor,
+    code: Code,
+    bias: Tensor | None,
+) -> Tensor:
     """The layer's spikes once its bias is corrected (where it has one)."""
-    spikes = layer(x_seq, {}, steps)
+    spikes = fire(x_seq)
     wanted = by_channel(target).mean(1)
     for _ in range(0 if bias is None else ROUNDS):
-        shift = wanted - by_channel(after_warmup(spikes, first)).mean(1)
+        shift = wanted - by_channel(code.mean(spikes)).mean(1)
         assert bias is not None
         bias.add_(shift)
-        x_seq = x_seq + layer.row(shift, x_seq[0])
-        spikes = layer(x_seq, {}, steps)
+        if not code.differential:
+            x_seq = x_seq + layer.row(shift, x_seq[0])
+        spikes = fire(x_seq)
     return spikes

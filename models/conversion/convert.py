@@ -1,6 +1,6 @@
 """A trained ANN to a spiking network: trace, fold, choose thresholds, calibrate, check.
 
-    network = convert(ann, [images], "ours")             # images [N, C, H, W] without labels
+    network = convert(ann, [images])                     # images [N, C, H, W] without labels
     logits, state = network(images[None], None, steps=32)
 
 METHODS are the published ways, each one a record of what it does; `convert` runs any of them. Only calibration images
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.conversion import thresholds
 from models.conversion.calibrate import calibrate
-from models.conversion.methods import METHODS, Method
+from models.conversion.methods import METHODS, Method, usual
 from models.conversion.trace import Traced, trace
 from models.networks.converted.graph import ConversionError, Node
 from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
@@ -129,13 +129,15 @@ def images_that_fit(network: ConvertedNetwork, sample: Tensor, steps: int) -> in
 
 @torch.no_grad()
 def convert(
-    ann: nn.Module, batches: Sequence[Tensor], method: str | Method = "ours", *, steps: int = 32, seed: int = 0
+    ann: nn.Module, batches: Sequence[Tensor], method: str | Method | None = None, *, steps: int = 32, seed: int = 0
 ) -> ConvertedNetwork:
     """The ANN as a spiking network.
 
     batches: calibration images, float [N, C, H, W], prepared as for the ANN; steps: the T that thresholds and
-    calibration aim at (a much smaller T is not good). Raises ConversionError, naming the layer.
+    calibration aim at (a much smaller T is not good); method: `usual(steps)` where none is named. Raises
+    ConversionError, naming the layer.
     """
+    method = method or usual(steps)
     if isinstance(method, str):
         if method not in METHODS:
             raise ConversionError(f"unknown method {method!r}; known: {', '.join(METHODS)}")

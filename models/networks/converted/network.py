@@ -126,7 +126,7 @@ class ConvertedNetwork(nn.Module):
         modules = {node.name: build(node, config.rule) for node in config.nodes}
         self.layers = nn.ModuleDict({name: m for name, m in modules.items() if m is not None})
         self.still = still_nodes(config.nodes)
-        self._rest: dict[tuple[int, ...], dict[str, Tensor]] = {}  # bias currents by input shape and weight versions
+        self._rest: dict[tuple[int, ...], dict[str, Tensor]] = {}  # bias currents by weight versions
         name_states(self)
         self.eval().requires_grad_(False)
         for module in self.layers.values():
@@ -168,10 +168,14 @@ class ConvertedNetwork(nn.Module):
         return logits.expand(steps, *logits.shape[1:]), after
 
     def in_time(self, node: Node, inputs: list[Tensor], state: State) -> Tensor:
-        """The value [T, N, ...] of a node that neither spikes nor is the input."""
+        """The value [T, N, ...], or its corrections, of a node that neither spikes nor is the input."""
         if node.op == "add":
             return inputs[0] + inputs[1]
         module = self.layers[node.name]
+        if self.config.rule.differential:
+            if node.op == "max_pool":
+                return self._pool_corrections(node, module, inputs[0], state)
+            return without_bias(module, merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
         if node.op == "max_pool" and node.name not in self.still:
             return accumulated_pool(module, inputs[0], state, f"layers.{node.name}")
         return module(merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
@@ -185,12 +189,12 @@ class ConvertedNetwork(nn.Module):
 
     # --- differential coding: values between nodes are corrections, without their bias ---
 
-    def rest(self, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """The value of every node, [1, ...], on a zero input of `shape` while no neuron fires."""
-        key = (*shape, *(p._version for p in self.parameters()))
+    def rest(self) -> dict[str, Tensor]:
+        """The value of every node, [1, ...], on a zero input while no neuron fires."""
+        key = tuple(p._version for p in self.parameters())
         if key not in self._rest:
             values: dict[str, Tensor] = {}
-            zero = next(self.parameters()).new_zeros(1, *shape)
+            zero = next(self.parameters()).new_zeros(1, *self.config.input_shape)
 
             def value(node: Node, inputs: list[Tensor]) -> Tensor:
                 if node.op == "input":
@@ -208,20 +212,13 @@ class ConvertedNetwork(nn.Module):
     def _differential(self, x_seq: Tensor, state: State, steps: int) -> tuple[Tensor, State]:
         if x_seq.shape[0] != steps:
             x_seq = x_seq.expand(steps, *x_seq.shape[1:])
-        rest = self.rest(tuple(x_seq.shape[2:]))
+        rest = self.rest()
         state.setdefault(AGE, torch.zeros(x_seq.shape[1], dtype=x_seq.dtype, device=x_seq.device))
 
         def value(node: Node, inputs: list[Tensor]) -> Tensor:
-            if node.op == "input":
-                return corrections(x_seq, state, "input")
-            if node.op == "add":
-                return inputs[0] + inputs[1]
-            module = self.layers[node.name]
-            if isinstance(module, SpikeLayer):
-                return module(inputs[0], state, steps, rest[node.inputs[0]])
-            if node.op == "max_pool":
-                return self._pool_corrections(node, module, inputs[0], state, rest[node.inputs[0]])
-            return without_bias(module, merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
+            if node.op == "neuron":
+                return self.layers[node.name](inputs[0], state, steps, rest[node.inputs[0]])
+            return corrections(x_seq, state, "input") if node.op == "input" else self.in_time(node, inputs, state)
 
         sent = follow(self.config.nodes, value)
         last = self.config.nodes[-1].name
@@ -229,8 +226,9 @@ class ConvertedNetwork(nn.Module):
         state[AGE] = state[AGE] + steps
         return logits, state
 
-    def _pool_corrections(self, node: Node, pool: nn.Module, x_seq: Tensor, state: State, rest: Tensor) -> Tensor:
+    def _pool_corrections(self, node: Node, pool: nn.Module, x_seq: Tensor, state: State) -> Tensor:
         """Corrections of the pooled rate from corrections of the rate."""
+        rest = self.rest()[node.inputs[0]]
         pooled = pool(merged(currents(x_seq, state, f"layers.{node.name}", mean=True) + rest))
         pooled = pooled.unflatten(0, x_seq.shape[:2]) - pool(rest)
         return rate_corrections(pooled, state, f"layers.{node.name}")

@@ -9,21 +9,31 @@ from torch import Tensor, nn
 from models.conversion import calibrate
 from models.conversion import convert as convert_module
 from models.conversion.audit import audit
-from models.conversion.calibrate import regression, repaired, search_threshold
+from models.conversion.calibrate import Code, regression, repaired, search_threshold
 from models.conversion.convert import convert, graph_of, images_that_fit
 from models.conversion.methods import METHODS
 from models.conversion.simulate import predictions
 from models.conversion.thresholds import walk
 from models.networks.ann import SmallCnn
-from models.networks.converted.neurons import SpikeLayer
+from models.networks.converted.differential import corrections
+from models.networks.converted.neurons import AGE, SpikeLayer
 
 
-def test_calibrated_biases_bring_the_means_together(resnet: nn.Module, images: Tensor) -> None:
+@pytest.mark.parametrize(("calibrated", "plain"), [("mmse-light", "mmse"), ("multi-repaired", "multi-diff")])
+def test_calibrated_biases_bring_the_means_together(
+    calibrated: str, plain: str, resnet: nn.Module, images: Tensor
+) -> None:
     def gap(name: str) -> float:
         network = convert(resnet, [images], name, steps=8)
         return audit(network, images, 8, graph_of(resnet, images)).mean_bias()
 
-    assert gap("mmse-light") < gap("mmse")
+    assert gap(calibrated) < gap(plain) / 2
+
+
+def test_corrections_add_up_to_the_mean() -> None:
+    rates = torch.randn(5, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    sent = corrections(rates, {AGE: torch.zeros(3)}, "x")
+    torch.testing.assert_close(Code(differential=True).mean(sent), rates.mean(0))
 
 
 def lstsq(x: Tensor, y: Tensor) -> Tensor:
@@ -57,17 +67,28 @@ def test_a_strong_ridge_holds_the_weights(monkeypatch: pytest.MonkeyPatch) -> No
     torch.testing.assert_close(bias, torch.ones(2), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("first", [0, 2])
-def test_repaired_currents_are_those_of_the_new_weights(first: int) -> None:
+@pytest.mark.parametrize("code", [Code(), Code(2), Code(differential=True)])
+def test_repaired_currents_are_those_of_the_new_weights(code: Code) -> None:
     generator = torch.Generator().manual_seed(0)
     layer = nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False)
     spikes = (torch.rand(6, 8, 3, 5, 5, generator=generator) < 0.3).float()
     other = torch.randn(6, 8, 4, 5, 5, generator=generator)  # a shortcut's share
     target = torch.randn(8, 4, 5, 5, generator=generator)
-    before = layer(spikes.flatten(0, 1)).unflatten(0, (6, 8)) + other
-    after = repaired(layer, spikes, before, target, first)
-    torch.testing.assert_close(after, layer(spikes.flatten(0, 1)).unflatten(0, (6, 8)) + other, rtol=1e-4, atol=1e-4)
-    assert (after[first:].mean(0) - target).square().mean() < (before[first:].mean(0) - target).square().mean()
+
+    def rest() -> Tensor:  # the bias, where it does not flow at every step
+        assert layer.bias is not None
+        return layer.bias.clone().view(1, 4, 1, 1) * code.differential
+
+    def currents() -> Tensor:
+        return layer(spikes.flatten(0, 1)).unflatten(0, (6, 8)) + other - rest()
+
+    def error(x_seq: Tensor) -> float:
+        return float((code.mean(x_seq) + rest() - target).square().mean())
+
+    before, missed = currents(), error(currents())
+    after = repaired(layer, spikes, before, target, code, rest())
+    torch.testing.assert_close(after, currents(), rtol=1e-4, atol=1e-4)
+    assert error(after) < missed
 
 
 @pytest.mark.parametrize("first", [0, 4])
@@ -84,7 +105,7 @@ def test_search_takes_the_nearest_candidate(first: int) -> None:
         trial.theta.copy_(layer.theta * share)
         trial.amplitude.copy_(trial.theta)
         errors[share] = (trial(x, {}, 8)[first:].mean(0) - target).square().transpose(0, 1).flatten(1).mean(1)
-    search_threshold(layer, x, target, 8, first)
+    search_threshold(layer, lambda x_seq: layer(x_seq, {}, 8), x, target, Code(first))
     for channel in range(3):
         best = min(errors, key=lambda share: float(errors[share][channel]))
         assert float(layer.theta[channel]) == pytest.approx(float(torch.tensor([1.0, 2.0, 3.0])[channel] * best))

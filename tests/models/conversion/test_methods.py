@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from models.conversion.methods import METHODS, Method
+from models.conversion.methods import METHODS, Method, usual
 from models.networks.converted.rules import SpikeRule
 
 ORDINARY: dict[str, Any] = {
@@ -33,6 +33,9 @@ EXPECTED: dict[str, tuple[SpikeRule, str, dict[str, Any]]] = {
     "multi": (SpikeRule("multi", 4, 0.0), "percentile", {}),
     "multi8": (SpikeRule("multi", 8, 0.0), "percentile", {}),
     "multi-diff": (SpikeRule("multi", 4, 0.0, differential=True), "percentile", {}),
+    "multi-repaired": (
+        SpikeRule("multi", 4, 0.0, differential=True), "percentile", {"repair": True, "light": True},
+    ),
     "multi8-diff": (SpikeRule("multi", 8, 0.0, differential=True), "percentile", {}),
     "dcgs": (SpikeRule("multi", 4, 0.0), "gauss", {}),
     "cascade": (SpikeRule("cascade", 4, 0.5), "percentile", {}),
@@ -50,3 +53,7 @@ def test_what_a_way_does(name: str) -> None:
     rule, threshold, changes = EXPECTED[name]
     assert METHODS[name] == Method(rule, threshold, METHODS[name].source, **ORDINARY | changes)  # type: ignore[arg-type]
     assert METHODS[name].source
+
+
+def test_waiting_pays_where_there_are_steps_to_wait() -> None:
+    assert [usual(steps) for steps in (1, 31, 32, 64)] == ["ours", "ours", "bounded", "bounded"]
