@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
+from training.compare import comparison, store
 from training.config import TrainConfig
+from training.data import cache, emulated, load, own, separate
+from training.run import assessment, commitments, corruption, evaluate, known, known_bins, report
+from training.step import losses
 
 GOOD: list[dict[str, Any]] = [
     {"emulated_count": 1, "repeat": 1, "sheets": 0, "noise_hz": 0.0, "hot": 0.0},
@@ -116,3 +120,20 @@ def test_losses_on_spikes_need_spikes_to_read(loss: str) -> None:
 def test_names_that_are_none() -> None:
     with pytest.raises(TypeError):
         TrainConfig.of(learning_rate=1)
+
+
+def test_numbers_that_published_figures_and_kept_files_follow_from() -> None:
+    """Whoever changes one of them makes all figures anew, or names what is kept on disk by another version."""
+    assert (cache.CACHE_VERSION, store.VERSION, emulated.GAZE, corruption.SEED) == (1, 2, 2, 20)
+    assert (known.MOST_TRAINING, known.MOST_VALIDATION, known.SPARE, known.BATCH) == (6000, 4000, 500, 32)
+    assert (commitments.MOST, commitments.LEAST, commitments.HELD) == (500, 20, 2000)
+    assert (commitments.BINS_MS, commitments.ERROR_RATES) == ((1, 2, 5, 10), (0.05, 0.01))
+    assert (known_bins.MOST, report.STREAMED, evaluate.SATURATED, assessment.SECOND_US) == (150, 500, 0.98, 10**6)
+    assert (load.IMAGE_STEPS, load.STREAM_CARRY, load.MOST_DIGESTS) == (4, 0.3, 10_000)
+    assert (load.FOLDER_SIDE, load.IMAGENET_SIDE, load.KEEP_DECODED_BYTES) == (64, 224, 2**32)
+    assert (own.CROP_SIDE, own.SPARSE_BIN, own.WARN_BELOW, own.SPARSE) == (32, 0.01, 0.85, 0.05)
+    assert (separate.LEAST_GAP_US, separate.GAP_SHARE, separate.TEST_FRACTION) == (10**6, 0.05, 0.15)
+    assert (emulated.FOUND_US, emulated.WINDOWS, emulated.PARTS, emulated.INK) == (400_000, 3, 10, 20 / 28)
+    assert [str(camera) for camera in emulated.CAMERAS] == ["640x480", "320x240", "320x240"]
+    assert (comparison.METERED, comparison.BLOCK, comparison.BLOCK_STEPS) == (16, 1000, 100_000)
+    assert (comparison.EXITS, losses.TEMPERATURE) == ((0.5, 0.7, 0.8, 0.9, 0.95, 0.99), 2.0)

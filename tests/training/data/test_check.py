@@ -129,3 +129,12 @@ def test_files_that_are_opened_are_spread_from_the_first_to_the_last() -> None:
     assert check._spread(range(40), every=False) == list(range(40))
     assert check._spread(range(41), every=False) == [*range(39), 40]
     assert check._spread(range(41), every=True) == list(range(41))
+
+
+def test_complete_sets_have_as_many_samples_as_were_published() -> None:
+    assert EXPECTED == {
+        "nmnist": (60_000, 10_000), "dvsgesture": (1_077, 264), "cifar10dvs": (10_000, 0), "ncaltech101": (8_709, 0),
+        "asldvs": (100_800, 0), "mnist": (60_000, 10_000), "fashionmnist": (60_000, 10_000),
+        "cifar10": (50_000, 10_000), "cifar10-jpeg": (50_000, 10_000), "cifar100": (50_000, 10_000),
+        "imagenet": (1_281_167, 50_000),
+    }  # fmt: skip

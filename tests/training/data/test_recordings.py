@@ -17,6 +17,7 @@ from tests.support.inputs.data_sets import (
 )
 from training.data import DataError, list_data, load_data, read_item, resolve
 from training.data.recordings import RECORDED, list_asldvs, list_cifar10dvs, list_dvsgesture, list_ncaltech101
+from training.data.sets import Window
 
 
 def test_dvsgesture(tmp_path: Path) -> None:
@@ -62,6 +63,15 @@ def test_cifar10dvs(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
     data = load_data(config)
     assert data.train.frames.shape[1:] == (10, 2, 48, 48)
     assert data.train.frames[0].any()
+
+
+def test_each_set_has_a_window_that_suits_it(tmp_path: Path) -> None:
+    windows = {name: RECORDED[name](write(tmp_path / name)).window for name, write in SETS.items()}
+    assert windows == {
+        "dvsgesture": Window(16, 100_000, 64, 64),
+        "ncaltech101": Window(10, 31_000, 60, 80),
+        "asldvs": Window(10, 15_000, 45, 60),
+    }
 
 
 SETS: dict[str, Callable[[Path], Path]] = {
