@@ -216,6 +216,9 @@ def test_a_quarter_of_the_samples_each_loses_nothing_cells_a_stretch_of_time_or_
     boxes = [(*hole[0].tolist(), *(hole[-1] - hole[0] + 1).tolist()) for hole in holes]
     assert all(len(hole) == rows * columns for hole, (_, _, rows, columns) in zip(holes, boxes))
     assert max((rows, columns) for *_, rows, columns in boxes) == (6, 11), "each side by the root of the share"
+    assert {(rows, columns) for *_, rows, columns in boxes} <= {
+        (round(n / 1e3 * h), round(n / 1e3 * w)) for n in range(708)
+    }
     assert {top for top, _, rows, _ in boxes if rows == 6} == {0, 1, 2}
     assert {left + columns for _, left, _, columns in boxes} >= {16}
     assert {left for _, left, _, columns in boxes if columns == 11} == set(range(6))
