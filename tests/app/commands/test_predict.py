@@ -1,6 +1,7 @@
 """`spikesight predict`: one line a file, broken files told apart, JSON for programs."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,3 +135,14 @@ def test_words_for_an_answer() -> None:
     classifier = promising()
     held = _line(Path("f"), replace(P, committed="two"), classifier)
     assert held == "f: b (nearest: one) after step 4, committed to two, 120 spikes in it"
+
+
+@pytest.mark.parametrize("words", ["it is damaged", "cannot read a.raw: it is damaged"])
+def test_a_file_is_named_once(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(*_: object) -> Iterator[None]:
+        raise ValueError(words)
+        yield
+
+    monkeypatch.setattr("app.commands.predict._predictions", refuse)
+    assert main(["predict", "a.raw"]) == 2
+    assert capsys.readouterr().err == (words if "a.raw" in words else f"a.raw: {words}") + "\n"
