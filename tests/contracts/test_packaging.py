@@ -6,6 +6,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.processes import ROOT
 
@@ -31,3 +32,10 @@ def test_nothing_is_pinned_to_a_build_or_an_index() -> None:
         assert "==" not in requirement.partition(";")[0]
         assert "+cpu" not in requirement
         assert "@" not in requirement
+
+
+def test_the_compose_file_builds_from_the_root_of_the_source_tree() -> None:
+    folder = ROOT / "docs" / "service" / "deploy"
+    build = yaml.safe_load((folder / "compose.yaml").read_text())["services"]["spikesight"]["build"]
+    assert (folder / build["context"]).resolve() == ROOT
+    assert (ROOT / build["dockerfile"]).is_file()
