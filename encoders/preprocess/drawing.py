@@ -1,5 +1,6 @@
 """Where the drawing is in a camera's picture: strokes of one tone on an even ground, wherever sheet and desk are."""
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -17,6 +18,8 @@ LEVELS = (0.12, 0.24, 0.4)  # how much darker than its ground ink is at least: p
 SMALLEST, LARGEST = 0.07, 0.98  # length of a drawing by the shorter side
 THICK = 0.27  # half a stroke's width by its drawing's length: thicker is no stroke
 FILLED, BAR = 0.75, 0.3  # of the rectangle around it: more is no drawing, unless its sides are such: a 1
+BEYOND = 0.15, 0.45  # of a bar's length, from its ends: where the edge of a sheet goes on, and a 1 does not
+GOES_ON = 0.8  # of that, at either end
 PART = 0.06  # of the largest part's area: smaller ones do not belong to the drawing
 REACH = 0.7  # of the largest part's length, between middles: parts further away do not belong to it
 RING = 0.1  # of a drawing's length: the ground around its strokes that is looked at
@@ -126,15 +129,18 @@ class Group(NamedTuple):
         return self.members[self.labels[cut]]
 
 
-def dark_drawing(image: Picture, levels: Sequence[float]) -> Pieces[Drawing | None]:
-    """What of the dark in a picture looks most like a drawing; the picture is searched at its own size."""
+def dark_drawing(image: Picture, levels: Sequence[float], faint: float = math.inf) -> Pieces[Drawing | None]:
+    """What of the dark in a picture looks most like a drawing; the picture is searched at its own size.
+
+    A bar beyond whose end ink of the level `faint` goes on is no drawing: it is the strongest part of a sheet's edge.
+    """
     best, beaten = None, float(np.nextafter(LEAST, 0))
     ink, ground = _ink(image)
     for level in levels:
         yield
         for group in _groups(ink, level):
             likeness, peak, around = _likeness(group, ink, ground, beaten)
-            if likeness <= beaten:
+            if likeness <= beaten or _goes_on(group, ink > faint):
                 continue
             box = group.around(0)
             kept = cv2.dilate(group.strokes(box), np.ones((3, 3), np.uint8))
@@ -213,6 +219,22 @@ def _is_solid(strokes: Picture) -> bool:
     """Whether they fill the rectangle around them, however it is turned, as things and sheets do."""
     across, along = sorted(cv2.minAreaRect(_loops().outline(strokes))[1])
     return across > BAR * along and cv2.countNonZero(strokes) > FILLED * across * along
+
+
+def _goes_on(group: Group, faint: NDArray[np.bool_]) -> bool:
+    """Whether a group is a bar, beyond one of whose ends a line goes on."""
+    middle, sides, degrees = cv2.minAreaRect(_loops().outline(group.strokes(group.around(0))))
+    across, along = sorted(sides)
+    if across > BAR * along:
+        return False
+    angle = np.deg2rad(degrees if sides[0] == along else degrees + 90)
+    reach = along * (0.5 + np.linspace(*BEYOND, 8)) * np.array([[1], [-1]])
+    x = np.rint(group.left + middle[0] + reach * np.cos(angle)).astype(int)
+    y = np.rint(group.top + middle[1] + reach * np.sin(angle)).astype(int)
+    inside = (x >= 0) & (y >= 0) & (x < faint.shape[1]) & (y < faint.shape[0])
+    near = cv2.dilate(faint.astype(np.uint8), np.ones((3, 3), np.uint8))
+    lit = (near[y * inside, x * inside] > 0) | ~inside  # an edge may leave the picture
+    return bool(lit.mean(1).max() > GOES_ON)
 
 
 def is_frame(strokes: Picture) -> bool:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.preprocess.drawing import Drawing, _encloses, _ink, find_drawing, is_frame
+from encoders.preprocess.drawing import Drawing, Search, _encloses, _ink, dark_drawing, find_drawing, is_frame
 from tests.support.kept import compare
 
 SHAPE = (120, 160)
@@ -92,6 +92,20 @@ def test_what_is_no_drawing(name: str) -> None:
 
 def test_a_bar_is_one_though_it_fills_its_rectangle() -> None:
     assert found(cv2.rectangle(page(), (78, 40), (83, 80), 30, -1)).height == pytest.approx(41, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("ends", "sure"),
+    [((40, 80), True), ((40, 84), True), ((40, 119), False), ((0, 80), False), ((20, 80), False)],
+)
+@pytest.mark.parametrize("slope", [0, 0.2])
+def test_a_bar_that_goes_on_faintly_is_an_edge(ends: tuple[int, int], sure: bool, slope: float) -> None:
+    image, at = page(), lambda y: (round(80 + slope * (y - 60)), y)
+    cv2.line(image, at(ends[0]), at(ends[1]), 150, 5)
+    cv2.line(image, at(40), at(80), 30, 5)
+    levels = (0.4, 0.6)
+    assert (Search(dark_drawing(image, levels, 0.12)).result() is not None) == sure
+    assert Search(dark_drawing(image, levels)).result() is not None
 
 
 def test_sides_of_a_rectangle_are_a_frame_however_turned() -> None:
