@@ -1,10 +1,11 @@
 """Draw docs/pictures/latency.png: where each millisecond between an event and its decision goes, as measured by
 `python -m benchmarks.serving.camera`.
 
-python docs/make/draw_latency.py
+python docs/make/draw_latency.py benchmarks/results/camera-PROCESSOR.json
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,14 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 DOCS = Path(__file__).resolve().parent.parent
-RESULTS = DOCS.parent / "benchmarks" / "results"
 COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#f0e442", "#d55e00", "#999999")  # Okabe and Ito
 WHOLE = "event to decision"
 
 
-def measured() -> tuple[str, dict[str, Any]]:
-    """The processor, and the table of the newest run."""
-    files = [json.loads(path.read_text()) for path in RESULTS.glob("camera-*.json")]
-    found = [(file["processor"], table) for file in files for table in file["tables"]]
-    return max(found, key=lambda run: run[1]["date"])
+def measured(path: Path) -> tuple[str, dict[str, Any]]:
+    """The processor, and the table of a run."""
+    file = json.loads(path.read_text())
+    return file["processor"], file["tables"][0]
 
 
 def draw(processor: str, table: dict[str, Any], path: Path) -> None:
@@ -50,8 +49,8 @@ def draw(processor: str, table: dict[str, Any], path: Path) -> None:
         f"{whole['Mev/s']:g} million events a second, steps of {whole['bin, ms']:g} ms, {processor}", loc="left"
     )
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, frameon=False)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":
-    draw(*measured(), DOCS / "pictures" / "latency.png")
+    draw(*measured(Path(sys.argv[1])), DOCS / "pictures" / "latency.png")
