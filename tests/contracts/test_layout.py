@@ -9,7 +9,7 @@ from tests.support.processes import ROOT
 MOST_ENTRIES, MOST_LINES = 14, 350
 BESIDE = {"__init__.py", "py.typed", "__pycache__"}
 SOURCES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
-COMPILERS = ("numba", "triton", "njit")  # they infer the types of what they compile
+COMPILERS = ("loop", "numba", "triton")  # they infer the types of what they compile
 
 
 def test_no_folder_has_more_than_fourteen_entries() -> None:
