@@ -55,14 +55,16 @@ class DiskQueue:
 
     def put(self, messages: Sequence[Message]) -> int:
         """Behind those that wait; how many of the oldest had to go. Raises sqlite3.Error where the disk is full."""
-        with self._lock, self._file:
-            self._file.execute("BEGIN")
-            self._file.executemany("INSERT INTO messages (id, body) VALUES (?, ?)", messages)
-            over = max(0, self._n + len(messages) - self._most)
-            self._file.execute(
-                "DELETE FROM messages WHERE number IN (SELECT number FROM messages ORDER BY number LIMIT ?)", (over,)
-            )
-            self._n += len(messages) - over
+        with self._lock:
+            with self._file:
+                self._file.execute("BEGIN")
+                self._file.executemany("INSERT INTO messages (id, body) VALUES (?, ?)", messages)
+                over = max(0, self._n + len(messages) - self._most)
+                self._file.execute(
+                    "DELETE FROM messages WHERE number IN (SELECT number FROM messages ORDER BY number LIMIT ?)",
+                    (over,),
+                )
+            self._n += len(messages) - over  # only now are they on disk
             return over
 
     def first(self, n: int) -> list[tuple[int, Message]]:

@@ -29,6 +29,16 @@ def test_the_oldest_give_way(tmp_path: Path) -> None:
     again.close()
 
 
+def test_what_counts_as_on_disk_is_there(tmp_path: Path) -> None:
+    queue = DiskQueue(tmp_path / "q.sqlite3")
+    counted: dict[str, int] = {}
+    queue._file.set_trace_callback(lambda statement: counted.setdefault(statement, len(queue)))
+    queue.put(messages(1, 2))
+    assert counted["COMMIT"] == 0, "a process that is killed before loses them"
+    assert len(queue) == 2
+    queue.close()
+
+
 @pytest.mark.attack("sinks", "a queue that was damaged", "one sentence")
 def test_a_file_that_is_no_queue(tmp_path: Path) -> None:
     path = tmp_path / "q.sqlite3"
