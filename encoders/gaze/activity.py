@@ -19,7 +19,7 @@ from encoders import kernels
 from encoders.dvs import NO_TIMES, Times
 from encoders.events import EVENTS, Events, SensorSize, joined
 from encoders.gaze.window import Hold, Window
-from encoders.preprocess.drawing import Drawing, Pieces, Search, dark_drawing
+from encoders.preprocess.drawing import Drawing, Floats, Pieces, Search, dark_drawing
 from encoders.preprocess.fit import centred
 
 STEP_US = 10_000  # from a look for the drawing until what it found is looked at
@@ -36,8 +36,6 @@ LOOKS = 3  # in a row that find the same drawing before it is looked at: what mo
 ALIKE = 0.6  # correlation of two looks' drawings
 MISSES = 8  # looks in a row that do not find it again, though as much moves, before it is forgotten
 BESIDE = 0.05  # of the drawing's length: how far from its strokes events are kept
-
-Floats = NDArray[np.float32]
 
 
 class Found(NamedTuple):

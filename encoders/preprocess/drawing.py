@@ -1,6 +1,5 @@
 """Where the drawing is in a camera's picture: strokes of one tone on an even ground, wherever sheet and desk are."""
 
-import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -129,7 +128,7 @@ class Group(NamedTuple):
         return self.members[self.labels[cut]]
 
 
-def dark_drawing(image: Picture, levels: Sequence[float], faint: float = math.inf) -> Pieces[Drawing | None]:
+def dark_drawing(image: Picture, levels: Sequence[float], faint: float | None = None) -> Pieces[Drawing | None]:
     """What of the dark in a picture looks most like a drawing; the picture is searched at its own size.
 
     A bar beyond whose end ink of the level `faint` goes on is no drawing: it is the strongest part of a sheet's edge.
@@ -140,7 +139,7 @@ def dark_drawing(image: Picture, levels: Sequence[float], faint: float = math.in
         yield
         for group in _groups(ink, level):
             likeness, peak, around = _likeness(group, ink, ground, beaten)
-            if likeness <= beaten or _goes_on(group, ink > faint):
+            if likeness <= beaten or (faint is not None and _goes_on(group, ink > faint)):
                 continue
             box = group.around(0)
             kept = cv2.dilate(group.strokes(box), np.ones((3, 3), np.uint8))

@@ -19,13 +19,12 @@ from encoders.gaze.activity import (
     MISSES,
     STEP_US,
     ActivityWindow,
-    Floats,
     Found,
     alike,
     form,
 )
 from encoders.gaze.window import FORGOTTEN_US, Window, around
-from encoders.preprocess.drawing import Drawing, Pieces, Search
+from encoders.preprocess.drawing import Drawing, Floats, Pieces, Search
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 CELL = 2  # pixels along the side of one cell of CAMERA's map

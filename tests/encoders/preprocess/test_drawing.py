@@ -108,6 +108,10 @@ def test_a_bar_that_goes_on_faintly_is_an_edge(ends: tuple[int, int], sure: bool
     assert Search(dark_drawing(image, levels)).result() is not None
 
 
+def test_a_bar_that_fills_the_picture_is_no_edge_in_a_photograph() -> None:
+    assert found(cv2.line(page(), (80, 12), (80, 107), 30, 9)).height == pytest.approx(104, abs=3)
+
+
 def test_sides_of_a_rectangle_are_a_frame_however_turned() -> None:
     for degrees in (0, 20, 45):
         box = cv2.boxPoints(((60, 60), (70, 50), degrees)).astype(int)
