@@ -11,10 +11,10 @@
 // depend on its company.
 #include "engine_dense.h"
 #include "engine_neurons.h"
+#include "engine_plan.h"
 #include "engine_readout.h"
 
 #include <ctime>
-#include <vector>
 
 namespace {
 
@@ -22,53 +22,6 @@ int64_t nanoseconds() {
     timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
-struct Statistics {
-    int64_t reached = 0, possible = 0, scattered = 0, frames = 0, nanoseconds = 0;
-};
-
-struct Plan {
-    std::vector<Buffer> buffers;
-    std::vector<Layer> layers;
-    Readout readout;
-    std::vector<Memory> memory;  // of the buffers
-    Memory main, side, band, scratch;
-    std::vector<Input> mains, sides;
-    std::vector<Statistics> statistics;
-    int64_t steps = 1;
-    std::vector<bool> frozen;  // buffers that hold one frame a stream for all steps
-    std::vector<bool> fused;   // pools that have the convolution before them in their own pass
-
-    char* frame(int64_t buffer, int64_t f) {
-        const Buffer& b = buffers[buffer];
-        if (frozen[buffer]) f -= f % steps;
-        return memory[buffer].data + f * aligned(b.height * b.width * b.channels * (b.is_float ? 4 : 1));
-    }
-    bool reserve(int64_t frames) {
-        for (size_t i = 0; i < buffers.size(); ++i) {
-            const Buffer& b = buffers[i];
-            if (!memory[i].get(frames * aligned(b.height * b.width * b.channels * (b.is_float ? 4 : 1)))) return false;
-        }
-        return true;
-    }
-};
-
-void take_input(Plan& plan, const Run& run) {
-    Buffer& b = plan.buffers[0];
-    const int64_t pixels = b.height * b.width;
-    for (int64_t n = 0; n < run.streams; ++n)
-        for (int64_t t = 0; t < (run.frozen ? 1 : run.steps); ++t) {
-            const int64_t from = (t * run.streams + n) * b.channels * pixels;
-            char* to = plan.frame(0, n * run.steps + t);
-            for (int64_t c = 0; c < b.channels; ++c)
-                for (int64_t p = 0; p < pixels; ++p) {
-                    if (run.x_is_float)
-                        reinterpret_cast<float*>(to)[p * b.channels + c] = static_cast<const float*>(run.x)[from + c * pixels + p];
-                    else
-                        reinterpret_cast<uint8_t*>(to)[p * b.channels + c] = static_cast<const uint8_t*>(run.x)[from + c * pixels + p];
-                }
-        }
 }
 
 void prepare(Plan& plan, const Run& run, const Convolution& conv, const Convolution* sharing, int64_t f, char* memory, Input& out,
@@ -221,7 +174,7 @@ void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int6
         finish_rows(plan, run, layer, f, first, Band{y, std::min(band.last, y + rows), band.width, band.sums + (y - band.first) * row});
 }
 
-void run_layer(Plan& plan, const Run& run, size_t number) {
+void run_layer(Plan& plan, const Group& run, size_t number) {
     const Layer& layer = plan.layers[number];
     const bool fused = plan.fused[number], convolves = !layer.pool || fused;
     const Layer& source = fused ? plan.layers[number - 1] : layer;  // whose inputs are taken
@@ -273,12 +226,12 @@ void run_layer(Plan& plan, const Run& run, size_t number) {
         const int64_t n = f / run.steps, t = f % run.steps;
         const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(plan.frame(layer.spikes, f)) : nullptr;
         if (spikes) note_raster(layer, spikes, run.raster + n * run.raster_rows + layer.raster_first);
-        if (layer.rate_channels) note_rates(layer, spikes, run.rates + (t * run.streams + n) * run.rates_size + layer.rate_first);
+        if (layer.rate_channels) note_rates(layer, spikes, run.rates + (t * run.all + n) * run.rates_size + layer.rate_first);
         if (layer.after.buffer >= 0) add_after(plan, layer, f);
     }
 }
 
-void read_out(Plan& plan, const Run& run) {
+void read_out(Plan& plan, const Group& run) {
     const Readout& r = plan.readout;
     const Buffer& b = plan.buffers[r.buffer];
     auto* sums = reinterpret_cast<int32_t*>(plan.scratch.get((b.channels + r.padded) * 4));
@@ -287,9 +240,21 @@ void read_out(Plan& plan, const Run& run) {
         const int64_t n = f / run.steps, t = f % run.steps;
         const int64_t active = typed(b, plan.frame(r.buffer, f), [&](const auto* spikes) { return read_frame(r, b, spikes, sums, out); });
         run.synops[n] += active * r.classes;
-        memcpy(run.logits + (t * run.streams + n) * r.classes, out, r.classes * 4);
+        memcpy(run.logits + (t * run.all + n) * r.classes, out, r.classes * 4);
     }
 }
+
+void run_group(Plan& plan, const Group& run) {
+    take_input(plan, run);
+    for (size_t i = 0; i < plan.layers.size(); ++i) {
+        if (i + 1 < plan.layers.size() && plan.fused[i + 1]) continue;
+        const int64_t begin = nanoseconds();
+        run_layer(plan, run, i);
+        plan.statistics[2 * (plan.fused[i] ? i - 1 : i)].nanoseconds += nanoseconds() - begin;
+    }
+    read_out(plan, run);
+}
+
 }  // namespace
 
 extern "C" {
@@ -301,7 +266,12 @@ void* engine_plan(const Buffer* buffers, int64_t n_buffers, const Layer* layers,
     plan->readout = *readout;
     plan->memory.resize(n_buffers);
     plan->statistics.resize(2 * n_layers);
-    for (int64_t i = 0; i < n_layers; ++i) plan->fused.push_back(can_fuse(plan->layers, i));
+    for (int64_t i = 0; i < n_layers; ++i) {
+        plan->fused.push_back(can_fuse(plan->layers, i));
+        for (const Convolution* conv : {&layers[i].main, &layers[i].side})
+            if (conv->buffer >= 0 && !layers[i].pool)
+                plan->weights += layers[i].channels * conv->kernel * conv->kernel * buffers[conv->buffer].channels * 4;
+    }
     return plan;
 }
 
@@ -311,23 +281,18 @@ void engine_free(void* plan) { delete static_cast<Plan*>(plan); }
 int64_t engine_run(void* plan_, const Run* run) {
     auto& plan = *static_cast<Plan*>(plan_);
     plan.buffers[0].is_float = run->x_is_float;
-    if (!plan.reserve(run->steps * run->streams)) return 1;
-    memset(run->layer_spikes, 0, run->streams * run->spike_layers * 8);
-    memset(run->synops, 0, run->streams * 8);
-    memset(run->raster, 0, run->streams * run->raster_rows);
     plan.steps = run->steps;
     plan.frozen.assign(plan.buffers.size(), false);
     plan.frozen[0] = run->frozen;
     const Layer& stem = plan.layers[0];
     if (stem.current >= 0 && !stem.neuron) plan.frozen[stem.current] = run->frozen;
-    take_input(plan, *run);
-    for (size_t i = 0; i < plan.layers.size(); ++i) {
-        if (i + 1 < plan.layers.size() && plan.fused[i + 1]) continue;
-        const int64_t begin = nanoseconds();
-        run_layer(plan, *run, i);
-        plan.statistics[2 * (plan.fused[i] ? i - 1 : i)].nanoseconds += nanoseconds() - begin;
-    }
-    read_out(plan, *run);
+    const int64_t company = plan.company(run->streams);
+    if (!plan.reserve(run->steps * company)) return 1;
+    memset(run->layer_spikes, 0, run->streams * run->spike_layers * 8);
+    memset(run->synops, 0, run->streams * 8);
+    memset(run->raster, 0, run->streams * run->raster_rows);
+    for (int64_t first = 0; first < run->streams; first += company)
+        run_group(plan, group_of(plan, *run, first, std::min(company, run->streams - first)));
     return 0;
 }
 

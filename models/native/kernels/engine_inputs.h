@@ -148,11 +148,58 @@ uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
     return out;
 }
 
+// Which of eight bytes are set, as bits.
+inline uint64_t set_bytes(const void* p) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+    constexpr uint64_t low = 0x7f7f7f7f7f7f7f7fULL;
+    return ((((v & low) + low) | v) >> 7 & 0x0101010101010101ULL) * 0x0102040810204080ULL >> 56;
+}
+
+struct Four {  // pixels of two channels, by which of their eight bytes are set
+    uint8_t before[256][4], channel[256][8], count[256];
+    constexpr Four() : before{}, channel{}, count{} {
+        for (int set = 0; set < 256; ++set)
+            for (int i = 0; i < 8; ++i) {
+                if (i % 2 == 0) before[set][i / 2] = count[set];
+                if (set >> i & 1) channel[set][count[set]++] = uint8_t(i & 1);
+            }
+    }
+};
+constexpr Four FOUR;
+
+// The lists of a frame of two channels, as events have; four pixels at a time, without a branch on what is set.
+inline uint16_t* list_pairs(const uint8_t* data, int64_t pixels, uint32_t* start, uint16_t* index) {
+    uint16_t* end = index;
+    int64_t p = 0;
+    for (; p + 4 <= pixels; p += 4) {
+        const uint64_t set = set_bytes(data + 2 * p);
+        for (int i = 0; i < 4; ++i) start[p + i] = uint32_t(end - index) + FOUR.before[set][i];
+        for (int i = 0; i < 8; ++i) end[i] = FOUR.channel[set][i];
+        end += FOUR.count[set];
+    }
+    for (; p < pixels; ++p) {
+        start[p] = uint32_t(end - index);
+        for (uint16_t c = 0; c < 2; ++c)
+            if (data[2 * p + c]) *end++ = c;
+    }
+    return end;
+}
+
 size_t input_bytes(const Buffer& b, int64_t pad) {
     size_t pixels = b.height * b.width, entries = pixels * b.channels;
     size_t lists = aligned((pixels + 1) * 4) + aligned(entries * 2) + aligned(entries * 4) + 64;
     size_t beyond = 64 * b.channels * 2;  // a last block of pixels may reach as far; what it finds is dropped
     return std::max(lists, aligned((b.height + 2 * pad) * (b.width + 2 * pad) * b.channels * 4)) + beyond;
+}
+
+// Whether all are 0 or 1, as far as that is told at a glance: of bytes.
+template <typename T>
+bool only_ones(const T* data, int64_t n) {
+    if constexpr (sizeof(T) > 1) return false;
+    uint8_t bits = 0;
+    for (int64_t i = 0; i < n; ++i) bits |= uint8_t(data[i]);
+    return bits <= 1;
 }
 
 template <typename T>
@@ -161,13 +208,18 @@ void list_frame(const T* data, const Buffer& b, char* memory, Input& out) {
     auto* start = reinterpret_cast<uint32_t*>(memory);
     auto* index = reinterpret_cast<uint16_t*>(memory + aligned((pixels + 1) * 4));
     uint16_t* end = index;
-    for (int64_t p = 0; p < pixels; ++p) {
-        start[p] = uint32_t(end - index);
-        end = list_pixel(data + p * channels, channels, end);
-    }
+    if (sizeof(T) == 1 && channels == 2) end = list_pairs(reinterpret_cast<const uint8_t*>(data), pixels, start, index);
+    else
+        for (int64_t p = 0; p < pixels; ++p) {
+            start[p] = uint32_t(end - index);
+            end = list_pixel(data + p * channels, channels, end);
+        }
     start[pixels] = uint32_t(end - index);
     out.start = start, out.index = index, out.binary = b.binary;
-    if (b.binary) return;
+    if (b.binary || only_ones(data, pixels * channels)) {
+        out.binary = true;
+        return;
+    }
     auto* value = reinterpret_cast<float*>(memory + aligned((pixels + 1) * 4) + aligned(pixels * b.channels * 2));
     bool ones = true;
     for (int64_t p = 0; p < pixels; ++p)
@@ -216,6 +268,10 @@ void pad_frame(const T* data, const Buffer& b, int64_t pad, bool half, char* mem
 template <typename T>
 int64_t reached(const T* data, const Buffer& b, const int32_t* reach) {  // outputs that meet a non-zero input
     int64_t sum = 0;
+    if (b.channels == 2) {  // a loop of two for each pixel costs more than the pixel
+        for (int64_t p = 0; p < b.height * b.width; ++p) sum += ((data[2 * p] != 0) + (data[2 * p + 1] != 0)) * reach[p];
+        return sum;
+    }
     for (int64_t p = 0; p < b.height * b.width; ++p) sum += count_nonzero(data + p * b.channels, b.channels) * reach[p];
     return sum;
 }

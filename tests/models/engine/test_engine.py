@@ -157,6 +157,26 @@ def test_every_kernel_and_company_gives_the_same_bits(config: ResNetConfig) -> N
 
 
 @native
+@pytest.mark.parametrize("streams", [1, 2, 7])
+def test_each_stream_has_its_own_results_however_many_run_together(streams: int) -> None:
+    engine = Engine(lively(EVENT), 17, 13, rates=2, places=1)
+    x_seq = inputs(3, streams, density=0.3)
+    whole = engine.run(x_seq)
+    for stream in range(streams):
+        mine = slice(stream, stream + 1)
+        alone = engine.run(x_seq[:, mine])
+        assert torch.equal(alone.logits, whole.logits[:, mine])
+        assert torch.equal(alone.rates, whole.rates[:, mine])
+        assert torch.equal(alone.state[MEMBRANES], whole.state[MEMBRANES][mine])
+        for one, all_ in (
+            (alone.layer_spikes, whole.layer_spikes),
+            (alone.synops, whole.synops),
+            (alone.raster, whole.raster),
+        ):
+            assert torch.equal(one, all_[mine])
+
+
+@native
 @pytest.mark.parametrize("density", [0.02, 0.6])
 def test_channels_are_listed_by_the_vector_with_the_same_bits(density: float) -> None:
     network = lively(replace(EVENT, widths=(80, 80)))  # 64 and 16 more, which no matrix unit takes

@@ -1,0 +1,79 @@
+// What a plan keeps from call to call, and the streams of a call that go through its layers together.
+#pragma once
+#include "engine_inputs.h"
+
+#include <vector>
+
+namespace {
+
+struct Statistics {
+    int64_t reached = 0, possible = 0, scattered = 0, frames = 0, nanoseconds = 0;
+};
+
+struct Plan {
+    std::vector<Buffer> buffers;
+    std::vector<Layer> layers;
+    Readout readout;
+    std::vector<Memory> memory;  // of the buffers
+    Memory main, side, band, scratch;
+    std::vector<Input> mains, sides;
+    std::vector<Statistics> statistics;
+    int64_t steps = 1, weights = 0;  // weights: their bytes
+    std::vector<bool> frozen;  // buffers that hold one frame a stream for all steps
+    std::vector<bool> fused;   // pools that have the convolution before them in their own pass
+
+    char* frame(int64_t buffer, int64_t f) {
+        const Buffer& b = buffers[buffer];
+        if (frozen[buffer]) f -= f % steps;
+        return memory[buffer].data + f * bytes(b);
+    }
+    static int64_t bytes(const Buffer& b) { return aligned(b.height * b.width * b.channels * (b.is_float ? 4 : 1)); }
+    bool reserve(int64_t frames) {
+        for (size_t i = 0; i < buffers.size(); ++i)
+            if (!memory[i].get(frames * bytes(buffers[i]))) return false;
+        return true;
+    }
+    // How many streams go through all layers together: what a layer gives is still near when the next one takes it, and
+    // their activations are so much more than the weights that reading these again for the next streams costs little.
+    int64_t company(int64_t streams) const {
+        int64_t activations = 1;
+        for (const Buffer& b : buffers) activations += steps * bytes(b);
+        return std::clamp<int64_t>(4 * weights / activations, 1, streams);
+    }
+};
+
+struct Group : Run {  // neighbouring streams of a run
+    int64_t all;      // streams of the run: so many lie in a step of x, of the logits and of the rates
+};
+
+Group group_of(const Plan& plan, const Run& run, int64_t first, int64_t streams) {
+    const Buffer& input = plan.buffers[0];
+    Group group{run, run.streams};
+    group.streams = streams;
+    group.x = static_cast<const char*>(run.x) + first * input.channels * input.height * input.width * (run.x_is_float ? 4 : 1);
+    if (run.state_before) group.state_before += first * run.state_size;
+    group.state_after += first * run.state_size;
+    group.logits += first * plan.readout.classes;
+    group.layer_spikes += first * run.spike_layers, group.synops += first;
+    group.raster += first * run.raster_rows, group.rates += first * run.rates_size;
+    return group;
+}
+
+void take_input(Plan& plan, const Group& run) {
+    Buffer& b = plan.buffers[0];
+    const int64_t pixels = b.height * b.width;
+    for (int64_t n = 0; n < run.streams; ++n)
+        for (int64_t t = 0; t < (run.frozen ? 1 : run.steps); ++t) {
+            const int64_t from = (t * run.all + n) * b.channels * pixels;
+            char* to = plan.frame(0, n * run.steps + t);
+            for (int64_t c = 0; c < b.channels; ++c)
+                for (int64_t p = 0; p < pixels; ++p) {
+                    if (run.x_is_float)
+                        reinterpret_cast<float*>(to)[p * b.channels + c] = static_cast<const float*>(run.x)[from + c * pixels + p];
+                    else
+                        reinterpret_cast<uint8_t*>(to)[p * b.channels + c] = static_cast<const uint8_t*>(run.x)[from + c * pixels + p];
+                }
+        }
+}
+
+}  // namespace
