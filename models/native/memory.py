@@ -46,6 +46,19 @@ def keep_membranes() -> bool:
     return keep_freed(KEPT, MAPPED)
 
 
+def give_back() -> bool:
+    """Hand what is free back to the system, wherever in the heaps it lies; False where the C library has no such call.
+
+    A large recording leaves hundreds of megabytes free below what lives on: the thresholds see only a heap's end.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return False
+    trim(0)
+    return True
+
+
 def keep_libraries() -> None:
     """Have the collector leave alone what is there now. For a process's start: before models, which may be replaced."""
     gc.collect()

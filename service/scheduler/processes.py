@@ -35,11 +35,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
+from models.native.memory import give_back
+
 T = TypeVar("T")
 
 CALLS = 4  # at once: more than cores, so that two slow ones leave room
 MEMORY = 2**30  # bytes of address space beyond what the warm process has
 CPU_S = 5
+OVER_S = 1.0  # after its deadline a call's answer is with nobody any more
 WARM = b"w"  # what the process says when it has imported everything
 OVER = 3  # exit code of a fork that found the service gone
 
@@ -60,6 +63,7 @@ class Processes:
         self._lock = threading.Lock()
         self._warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._giving_back: asyncio.TimerHandle | None = None
         self.ready = False  # whether the first process is warm: what is called before waits for it
 
     def start(self) -> None:
@@ -92,12 +96,27 @@ class Processes:
         """
         if self._threads is None:
             raise Killed(spent=False)
+        self._give_back_after(deadline)
         work = function, arguments
-        waiting = asyncio.get_running_loop().run_in_executor(self._threads, self._call, work, deadline)
-        good, result = await asyncio.wait_for(waiting, max(0.0, deadline - time.monotonic()))
+        loop, left = asyncio.get_running_loop(), max(0.0, deadline - time.monotonic())
+        good, result = await asyncio.wait_for(loop.run_in_executor(self._threads, self._call, work, deadline), left)
         if good:
             return result
-        raise result
+        try:
+            raise result
+        finally:
+            del result  # or this frame and the error hold each other, and the arguments, until the collector comes
+
+    def _give_back_after(self, deadline: float) -> None:
+        """Memory that answers took is handed back once the last of them is over; among many that is too early."""
+        if self._giving_back is not None:
+            self._giving_back.cancel()
+        left = max(0.0, deadline - time.monotonic()) + OVER_S
+        self._giving_back = asyncio.get_running_loop().call_later(left, self._give_back)
+
+    def _give_back(self) -> None:
+        if self._threads is not None:
+            self._threads.submit(give_back)
 
     def _call(self, work: tuple[Any, ...], deadline: float) -> tuple[bool, Any]:
         begin = time.monotonic()

@@ -7,8 +7,9 @@ import resource
 import numpy as np
 import pytest
 
-from models.native.memory import keep_libraries, keep_membranes
+from models.native.memory import give_back, keep_libraries, keep_membranes
 from tests.support.processes import in_fresh_process
+from tests.support.serving.servers import resident
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library: its allocator is left as it is")
@@ -28,6 +29,19 @@ def test_freed_blocks_are_taken_again_without_page_faults() -> None:
     before = faults()
     steps(100)
     assert faults() - before < 100 * 64  # a quarter of the blocks' pages would be 6,400
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library: its allocator is left as it is")
+def test_what_is_free_below_what_lives_on_goes_back() -> None:
+    assert keep_membranes()
+    blocks = [np.ones(2**18, np.float32) for _ in range(40)]
+    last = np.ones(2**18, np.float32)
+    before = resident()
+    blocks.clear()
+    held = resident()
+    assert give_back()
+    assert resident() < min(before, held) - 20 * 2**20
+    assert last.all()
 
 
 def test_the_collector_leaves_the_libraries_alone() -> None:

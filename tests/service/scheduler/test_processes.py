@@ -1,13 +1,16 @@
 """Calls in processes of their own: results and errors come back, and whatever a call does ends with it."""
 
 import asyncio
+import gc
 import mmap
 import os
 import pickle
 import select
 import signal
 import tempfile
+import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +22,8 @@ import pytest
 from encoders.events import EVENTS, SensorSize
 from encoders.sample import Sample
 from service.protocol_v2.tensors import InferRequest, Wish
-from service.scheduler.processes import CALLS, MEMORY, Killed, Processes, unpacked
+from service.scheduler import processes as module
+from service.scheduler.processes import CALLS, MEMORY, OVER_S, Killed, Processes, unpacked
 from service.upload.decode import DecodeError
 from tests.support.processes import endless
 from tests.support.waiting import PATIENCE_S, until
@@ -110,6 +114,38 @@ def test_results_and_errors_come_back() -> None:
         return await asyncio.gather(*(processes.run(doubled, n, deadline=within(PATIENCE_S)) for n in range(20)))
 
     assert talk(work) == [2 * n for n in range(20)]
+
+
+def refused(_: object) -> None:
+    raise LookupError
+
+
+def test_a_refused_call_holds_nothing_and_memory_goes_back_after_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back = threading.Event()
+    monkeypatch.setattr(module, "give_back", given_back.set)
+
+    async def work(processes: Processes) -> None:
+        processes._give_back_after(within(5))
+        early = processes._giving_back
+        large = np.zeros(9)
+        watched, deadline = weakref.ref(large), within(PATIENCE_S)
+        with suppress(LookupError):
+            await processes.run(refused, large, deadline=deadline)
+        del large
+        await asyncio.to_thread(until, lambda: watched() is None)  # the call's thread may hold it a moment longer
+        handle = processes._giving_back
+        assert handle is not None
+        assert early is not None
+        assert early.cancelled()
+        assert abs(handle.when() - deadline - OVER_S) < 0.5  # an event loop's clock is time.monotonic()
+        handle._run()
+        assert await asyncio.to_thread(given_back.wait, PATIENCE_S)
+
+    gc.disable()
+    try:
+        talk(work)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
