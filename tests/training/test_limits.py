@@ -6,7 +6,7 @@ import pytest
 
 from training.compare import comparison, store
 from training.config import TrainConfig
-from training.data import cache, emulated, load, own, separate
+from training.data import cache, emulated, load, own, pictures, separate
 from training.run import assessment, commitments, corruption, evaluate, known, known_bins, report
 from training.step import losses
 
@@ -136,4 +136,10 @@ def test_numbers_that_published_figures_and_kept_files_follow_from() -> None:
     assert (emulated.FOUND_US, emulated.WINDOWS, emulated.PARTS, emulated.INK) == (400_000, 3, 10, 20 / 28)
     assert [str(camera) for camera in emulated.CAMERAS] == ["640x480", "320x240", "320x240"]
     assert (comparison.METERED, comparison.BLOCK, comparison.BLOCK_STEPS) == (16, 1000, 100_000)
+    assert pictures.SCALES == {
+        "mnist": ((0.1307,), (0.3081,)),
+        "fashionmnist": ((0.2860,), (0.3530,)),
+        "cifar10": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        "cifar100": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    }
     assert (comparison.EXITS, losses.TEMPERATURE) == ((0.5, 0.7, 0.8, 0.9, 0.95, 0.99), 2.0)

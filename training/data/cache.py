@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from encoders.dvs import DvsEncoder
 from encoders.emulator.noise import with_noise
@@ -21,6 +20,7 @@ from training.config import TrainConfig
 from training.data.recordings import read_item
 from training.data.sets import Frames, Item
 from training.data.windows import cut
+from training.progress import counted
 
 CACHE_VERSION = 1
 
@@ -36,9 +36,7 @@ def cached(
         partial = folder / f".{digest}.{os.getpid()}.npy"
         array = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, *shape))
         try:
-            for index, sample in enumerate(
-                tqdm(samples, what, count, unit="sample", leave=False, mininterval=1, disable=None)
-            ):
+            for index, sample in enumerate(counted(samples, what, "sample", count)):
                 array[index] = sample
             array.flush()
             partial.replace(path)

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from training.config import TrainConfig
 from training.data.folders import Folder, Part, Take, read_folder
 from training.data.separate import Stretch, separate
 from training.data.sets import DataError, Item, Listing, Window
 from training.data.windows import SLOT_US, Scan, scan, starts, suits
+from training.progress import counted
 
 CROP_SIDE = 32  # pixels
 SPARSE_BIN = 0.01  # share of a bin's cells that hold an event
@@ -55,7 +55,7 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
 
 def scan_all(paths: Sequence[Path]) -> list[Scan]:
     """Every recording read once, with progress."""
-    return [scan(path) for path in tqdm(paths, "reading", unit="file", leave=False, mininterval=1, disable=None)]
+    return [scan(path) for path in counted(paths, "reading", "file")]
 
 
 def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]) -> Window:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from models.classifier import Classifier
 from models.contract import Card
@@ -16,6 +15,7 @@ from models.known import interval, running_mean
 from models.known.conformal import Conformal, Trials, fit_trials
 from training.data import Data
 from training.data.sets import Item
+from training.progress import counted, say
 from training.run.readings import Source, packets_of
 
 BINS_MS = (1, 2, 5, 10)  # beside the trained one, as far as the contract has them
@@ -45,7 +45,7 @@ def read_paths(classifier: Classifier, items: Sequence[Item], labels: NDArray[np
     steps = classifier.contract.steps
     means: list[NDArray[np.float64]] = []
     words = f"stepping at {classifier.contract.bin_us / 1000:g} ms"
-    for item in tqdm(items, words, unit="recording", leave=False, mininterval=1, disable=None):
+    for item in counted(items, words, "recording"):
         sensor, packets = packets_of(item)
         inputs = list(islice(classifier.packet_inputs(packets, sensor), steps))
         x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
@@ -77,7 +77,7 @@ def committed(network: nn.Module, card: Card, data: Data) -> Conformal | None:
     try:
         return fit_conformal(Classifier(network, card), data.val_items)
     except ValueError as error:
-        print(f"no commitments, so `set` will be null: {error}", flush=True)
+        say(f"no commitments, so `set` will be null: {error}")
         return None
 
 

@@ -9,6 +9,7 @@ import torch
 from training.config import TrainConfig
 from training.data import Data, load_data
 from training.distributed import Processes, choose_device, join_processes
+from training.progress import say
 from training.run.loop import Run
 from training.run.report import write_environment, write_report
 
@@ -47,9 +48,9 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
         folder.mkdir(parents=True, exist_ok=True)
         write_environment(folder, run.config, run.data)
         for line in run.data.words:
-            print(line, flush=True)
+            say(line)
         if run.data.words and processes.world == 1:
-            print(f"about {max(1, round(run.minutes()))} min for {run.config.epochs} epochs; Ctrl-C saves", flush=True)
+            say(f"about {max(1, round(run.minutes()))} min for {run.config.epochs} epochs; Ctrl-C saves")
     run.train()
     metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}
     processes.close()
@@ -61,6 +62,5 @@ def dry_run(config: TrainConfig) -> float:
     if config.execution.threads:
         torch.set_num_threads(config.execution.threads)
     run = Run(load_data(config), Path(config.output))
-    run.network.train()
     rows = np.arange(min(config.batch_size, len(run.data.train)))
     return run.train_batch(rows)[0] / len(rows)

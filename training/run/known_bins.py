@@ -10,7 +10,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from encoders.dvs import shown_in
 from models.contract import Contract
@@ -18,6 +17,7 @@ from models.known import Known
 from models.known.score import Lines, fit_lines
 from models.neurons.layers import at_pace
 from training.data import Data, Frames, bin_items
+from training.progress import counted
 from training.run.commitments import BINS_MS, evenly
 from training.run.known import Forward, Look, Part, augmenting, forwarder, read, validation_parts
 from training.step.batches import evaluation_input
@@ -34,7 +34,7 @@ def with_bins(network: nn.Module, data: Data, known: Known) -> Known:
     finest = own.at(own.bins_us[0] / 1000)
     parts = fine_parts(data, finest)
     lines: dict[int, list[Lines]] = {}
-    for bin_ms in tqdm(bins, "lines at shorter bins", unit="bin", leave=False, mininterval=1, disable=None):
+    for bin_ms in counted(bins, "lines at shorter bins", "bin"):
         contract = own.at(bin_ms)
         forward = forwarder(at_pace(network, contract.span), contract, known.layers)
         lines[contract.bin_us] = lines_at(forward, data, known, parts, (finest, contract))

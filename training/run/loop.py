@@ -22,6 +22,7 @@ from models.neurons.state import State
 from training.data import Data
 from training.distributed import Processes, choose_device
 from training.network import build_network, freeze, keep_statistics, load_teacher, start_from, weights_path
+from training.progress import say
 from training.run.evaluate import Evaluation, evaluate
 from training.run.report import MetricsLog
 from training.run.resume import Progress, load_progress, save_progress
@@ -252,10 +253,9 @@ class Run:
             words = "".join(f"  WARNING: {warning}" for warning in val.warnings())
             if "silent" in words:
                 words += " (longer windows, --theta 0.5 or --init-from wake them)"
-            print(
+            say(
                 f"epoch {row['epoch']}/{self.config.epochs}  loss {row['train_loss']:.4f}  "
-                f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s){words}",
-                flush=True,
+                f"train {row['train_accuracy']:.4f}  val {val.accuracy:.4f}  ({seconds:.0f} s){words}"
             )
 
     def _row(self, val: Evaluation, seconds: float) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from encoders.dvs import Bin
 from encoders.events import Events, SensorSize, empty_events, joined
@@ -25,6 +24,7 @@ from training.data.own import SPARSE
 from training.data.recordings import read_item, recorded
 from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 from training.data.windows import PACKET_US, starts
+from training.progress import counted
 from training.step.batches import evaluation_input
 
 AT_ONCE = 32  # windows that run through the network together
@@ -114,7 +114,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
     stream = _Stream(classifier)
     rows: list[tuple[int, int, int, NDArray, float | None, NDArray]] = []
     waiting: list[tuple[_Window, NDArray]] = []
-    progress = tqdm(sources, "evaluating", unit="recording", leave=False, mininterval=1, disable=None)
+    progress = counted(sources, "evaluating", "recording")
     for number, source in enumerate(progress):
         sensor, packets = packets_of(source.item)
         if change is not None:
@@ -266,7 +266,7 @@ def _read_images(classifier: Classifier, images: ImageSet) -> Readings:
     """Every image of the test split, or all where there is none, shown T steps from zero state."""
     frames: Frames = images.test or images.train
     parts = []
-    for start in tqdm(range(0, len(frames), AT_ONCE), "evaluating", leave=False, mininterval=1, disable=None):
+    for start in counted(range(0, len(frames), AT_ONCE), "evaluating"):
         stored = torch.from_numpy(np.array(frames.frames[start : start + AT_ONCE]))
         x_seq = evaluation_input(stored, classifier.contract).contiguous()
         done = classifier.run(x_seq, classifier.initial_state(x_seq.shape[1]))

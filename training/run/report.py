@@ -23,6 +23,7 @@ from models.known import interval
 from training.config import TrainConfig
 from training.data import Data, read_item
 from training.flags import to_yaml
+from training.progress import say
 from training.run.commitments import committed
 from training.run.evaluate import Evaluation, evaluate
 from training.run.known import calibrated
@@ -216,7 +217,7 @@ def write_report(
         known, metrics["known"] = calibrated(network, data)
         known = with_bins(network, data, known)
     except ValueError as error:
-        print(f"not calibrated, so `known` will be null: {error}", flush=True)
+        say(f"not calibrated, so `known` will be null: {error}")
     conformal = committed(network, replace(card_of(metrics), known=known), data)
     save(model, network, replace(card_of(metrics), known=known))
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None

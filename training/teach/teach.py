@@ -4,12 +4,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from encoders.recordings.files import digest
 from models.checkpoint import save
 from models.teach.advice import report
 from models.teach.lesson import Lesson, backbone
+from training.progress import counted
 from training.teach.examples import copies_for, plan, read
 
 
@@ -31,7 +30,7 @@ def teach(
     begin = time.perf_counter()
     network, found = backbone(features), plan(data, layout, shots, seed, window_ms)
     lesson = Lesson(network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items)))
-    for example in tqdm(read(found), "showing", len(found.items), leave=False, mininterval=1, disable=None):
+    for example in counted(read(found), "showing", count=len(found.items)):
         if len(example.events) > 1:
             lesson.show(example)
     shown = time.perf_counter()

@@ -185,6 +185,18 @@ def test_what_is_left_out_is_not_asked_for(tmp_path: Path) -> None:
     assert not Asked(replace(config, stdp_neurons=0), tmp_path, 1).run().stdp
 
 
+@pytest.mark.parametrize(("steps", "asked"), [(500, ["work/ours/500"]), (501, [])])
+def test_operations_of_long_runs_are_not_counted(steps: int, asked: list[str], tmp_path: Path) -> None:
+    compared, names = Asked(CompareConfig(), tmp_path, 1), list[str]()
+    compared.test = Images(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, int))
+    compared.conversion_key = lambda method, aim: {method: aim}  # type: ignore[method-assign,assignment,return-value]
+    compared.prepared = lambda images: torch.zeros(len(images.labels))  # type: ignore[method-assign]
+    work = {"2": Cost(1.0, 2.0)}
+    compared.store = SimpleNamespace(get=lambda *job: names.append(job[1]) or SimpleNamespace(work=work))  # type: ignore[assignment]
+    assert Comparison.work(compared, nn.Identity(), "ours", 8, steps) == (work if asked else {})
+    assert names == asked
+
+
 def test_pieces_are_joined_by_their_counts() -> None:
     def piece(images: int, ann: int, steps: int, right: int) -> CurvePiece:
         exits = {str(e): (steps, right) for e in comparison.EXITS}

@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from encoders.events import SensorSize
 from encoders.recordings.files import read_recording
 from tests.support.inputs.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
 from tests.support.models import tiny
+from training.config import TrainConfig
 from training.data import DataError, list_data, list_nmnist, load_data, read_folder, read_idx, read_item, split_indices
+from training.data.load import resolve
+from training.data.sets import Frames, ImageSet, Listing, Window
 
 
 @pytest.fixture
@@ -68,6 +72,28 @@ def test_the_contract_is_that_of_the_recordings(classes: int, still: str, tmp_pa
     assert data.split["official_test"]
     assert len(data.digests) == len(data.train) + len(data.val)
     assert [item.label for item in data.val_items] == data.val.labels.tolist()
+
+
+def test_what_was_not_asked_for_is_the_sets_own_and_what_was_stays() -> None:
+    window = Window(7, 31_000, 20, 24, 2000)
+    listing = Listing("set", ("a", "b"), (), (), SensorSize(24, 20), window)
+    images = ImageSet("pixels", ("a", "b"), Frames(np.zeros((2, 1, 3, 10, 12), np.uint8), np.zeros(2, int)), None)
+
+    def found(of: Listing | ImageSet, **wishes: Any) -> tuple[Any, ...]:
+        made = resolve(TrainConfig.of(**wishes), of)
+        return made.steps, made.bin_us, made.shortest_bin_us, made.height, made.width, made.encoding, made.carry
+
+    assert found(listing) == (7, 31_000, 2000, 20, 24, "binary", 0.3)
+    assert found(listing, bin_us=31_000)[2] == 2000
+    for wishes in ({"bin_us": 30_000}, {"encoding": "count"}, {"neuron": "plif"}):
+        assert found(listing, **wishes)[2] == 0, "only what runs at any pace has shorter bins"
+    mine = {"steps": 3, "bin_us": 5000, "shortest_bin_us": 1000, "height": 8, "width": 9, "encoding": "count"}
+    assert found(listing, **mine, carry=0.0) == (*mine.values(), 0.0)
+    assert [found(listing, carry=carry)[-1] for carry in (0.1, 1.0)] == [0.1, 1.0]
+    assert found(images) == (4, 0, 0, 10, 12, "direct", 0.0)
+    assert found(images, carry=0.5, steps=9)[::6] == (9, 0.5)
+    with pytest.raises(ValueError, match=r"--encoding for pixels must be one of direct, rate, .*, not 'binary'"):
+        found(images, encoding="binary")
 
 
 def test_one_class_or_a_strange_test_class_is_refused(tmp_path: Path) -> None:
