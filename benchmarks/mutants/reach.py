@@ -8,18 +8,20 @@ from pathlib import Path
 SUITES = (
     *(f"tests/{folder}/" for folder in ("encoders", "models", "service", "training", "app", "end_to_end/attacks")),
     "tests/contracts/test_openapi",
+    "tests/contracts/test_docs",
 )
+PAGES = "tests/contracts/test_docs.py"  # what they are made from (flags, settings, tables) is imported by nobody else
 
 
 def answering(root: Path, path: str, line: int) -> list[str]:
     """Test files for a line of a source file, those nearest to it first; all relative to `root`.
 
-    The module's own (`a/b.py` is tested by `tests/a/test_b.py`), those that import it, those of its folder, and those
-    that import what imports it, which few do before what many do. Of one kind those of its folder go first, then those
+    The module's own (`a/b.py` is tested by `tests/a/test_b.py`), those that import it, those of its folder, the pages
+    that are made from the source, and those that import what imports it, which few do before what many do. Of one kind those of its folder go first, then those
     that name the function or class of the line; small files before large ones.
     """
     users, names = importers(root, path), names_at((root / path).read_text(), line)
-    kinds = [{own(path)}, users, beside(root, path), *sorted((importers(root, user) for user in users), key=len)]
+    kinds = [{own(path)}, users, beside(root, path), {PAGES}, *sorted((importers(root, user) for user in users), key=len)]
     found, home = dict[str, None](), root / Path(own(path)).parent
     for kind in kinds:
         there = [

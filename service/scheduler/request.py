@@ -45,14 +45,14 @@ class RequestReceiver:
         confidence: float | None = None,
         commits: bool = False,
         every: bool = True,
-        steps: int = 0,
     ) -> None:
-        self._track, self._steps, self._mailbox = track, steps, mailbox
+        self._track, self._mailbox = track, mailbox
         self._confidence, self._commits, self._every = confidence, commits, every
         self._answers: list[Answer] = []
         self._done = self._spikes = self._synops = self._n_events = 0
         self._queue_ms = self._begun = 0.0
-        self.begun = 0.0  # time.perf_counter() when the inputs were there
+        self._steps: int
+        self.begun: float  # time.perf_counter() when the inputs were there
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
     def begin(self, steps: int) -> None:
@@ -243,7 +243,8 @@ class Sequences:
         self, sequence: Sequence, identity: int | str, inputs: list[Input], mailbox: Mailbox, deadline: float
     ) -> Result:
         """Step one request's inputs. A sequence that misses its deadline is over: its membranes are not known."""
-        receiver = RequestReceiver(sequence.track, mailbox, every=False, steps=len(inputs))
+        receiver = RequestReceiver(sequence.track, mailbox, every=False)
+        receiver.begin(len(inputs))
         sequence.receiver, sequence.job.deadline = receiver, deadline
         try:
             sequence.model.scheduler.submit(sequence.job, inputs)

@@ -1,7 +1,9 @@
 """schemathesis against our own OpenAPI: whatever fits or breaks the schema gets a documented answer."""
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck
@@ -9,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 
 from service.api import create_app
 from tests.support.inputs.samples import picture
+from tests.support.kept import compare
 from tests.support.models import tiny
 from tests.support.serving.http import TOKEN, body_of, get, post, status_of, talk
 from tests.support.serving.servers import running, settings
@@ -63,6 +66,22 @@ def test_every_status_has_a_body_and_every_parameter_a_text() -> None:
         assert all(parameter.get("description") for parameter in operation.get("parameters", [])), path
         if "requestBody" in operation:
             assert all(content["schema"] for content in operation["requestBody"]["content"].values())
+
+
+def seen(operation: dict) -> Iterator[str]:
+    """What a client relies on: parameters with their bounds, kinds of bodies, statuses."""
+    for parameter in operation.get("parameters", []):
+        schema = {name: value for name, value in parameter["schema"].items() if name not in ("title", "description")}
+        yield f"{parameter['in']} {parameter['name']} {json.dumps(schema, sort_keys=True)}"
+    for kind in operation.get("requestBody", {}).get("content", {}):
+        yield f"takes {kind}"
+    for status, response in operation["responses"].items():
+        yield " ".join([status, *response.get("content", {})])
+
+
+def test_what_clients_rely_on_is_as_it_was() -> None:
+    made = {f"{method} {path}": list(seen(operation)) for path, method, operation in operations(document(token=TOKEN))}
+    compare(Path(__file__).with_name("api.json"), made)
 
 
 def test_the_token_is_described_where_it_is_asked_for() -> None:

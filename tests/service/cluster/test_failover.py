@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.cluster.failover import (
+    ELSEWHERE,
     EVERY,
     KEPT_BYTES,
     KEPT_MESSAGES,
@@ -272,3 +273,59 @@ def test_a_lost_replica_is_not_the_next_one(greets: list[bool], asked: str, move
     there = made.cluster.replicas.all()
     assert [replica.streams for replica in there] == [0, 0]
     assert all(replica.suspect_until > 0 for replica in there)
+
+
+class Replies:
+    """A replica's end of the connection that says these messages."""
+
+    def __init__(self, *messages: tuple[str, Any]) -> None:
+        self.messages = list(messages)
+
+    async def receive(self) -> Any:
+        from aiohttp import WSMessage, WSMsgType
+
+        kind, data = self.messages.pop(0)
+        return WSMessage(WSMsgType[kind], data, "in its words" if kind == "CLOSE" else None)
+
+
+class Heard:
+    """A client that takes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str | bytes] = []
+
+    async def send_text(self, data: str | bytes) -> None:
+        self.told.append(data)
+
+    send_bytes = send_text
+
+
+def told(made: RelayedStream, *messages: tuple[str, Any]) -> tuple[list[str | bytes], Ended | Lost]:
+    heard = Heard()
+    made.socket = heard  # type: ignore[assignment]
+    with pytest.raises((Ended, Lost)) as caught:
+        asyncio.run(made.to_client(Replies(*messages)))  # type: ignore[arg-type]
+    return heard.told, caught.value
+
+
+@pytest.mark.parametrize("code", [1000, 1003, 1008, 1011])
+def test_a_close_that_is_an_answer_reaches_the_client_in_its_words(code: int) -> None:
+    heard, end = told(stream(), ("CLOSE", code))
+    assert isinstance(end, Ended)
+    assert (heard, end.code, end.reason) == ([], code, "in its words")
+
+
+@pytest.mark.parametrize("last", [*(("CLOSE", code) for code in ELSEWHERE), ("CLOSED", None), ("ERROR", OSError())])
+def test_any_other_end_is_a_replica_that_is_lost(last: tuple[str, Any]) -> None:
+    assert isinstance(told(stream(), last)[1], Lost)
+
+
+def test_the_first_text_of_every_replica_is_its_greeting_and_passed_on_once() -> None:
+    made = stream()
+    made.greeted = False
+    answer = '{"type":"prediction","seq":1,"step":1}'
+    both = ("TEXT", answer), ("BINARY", b"12345678a")
+    heard, _ = told(made, ("TEXT", "ready"), *both, *both, ("CLOSED", None))
+    assert heard == ["ready", answer, b"12345678a"]
+    heard, _ = told(made, ("TEXT", "ready again"), *both, ("CLOSED", None))
+    assert heard == [], "the client has had them"

@@ -1,0 +1,92 @@
+"""An answer as the wire has it: the last step speaks, times are rounded, what was not asked for is left out."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+
+from encoders.events import SensorSize
+from encoders.gaze.sight import Sight
+from encoders.gaze.window import Window
+from models.steps import Answer, Prediction
+from service.http.metrics import Metrics
+from service.scheduler.registry import Model
+from service.scheduler.request import Result
+from service.scheduler.threads import Mailbox
+from service.upload.load import UploadError
+from service.upload.predict import Options, answer_body, read_body
+from tests.support.models import tiny
+from tests.support.serving.servers import settings
+
+
+def prediction(step: int, index: int) -> Prediction:
+    spread = [0.1, 0.2, 0.3]
+    spread[index] += 0.4
+    return Prediction(
+        step=step, start_us=step * 1000, end_us=step * 1000 + 999, label=f"label {step}", index=index,
+        probabilities=tuple(spread), logits=(1.0, 2.0, 3.0), n_events=step + 4, spikes=step + 5, synops=step + 6,
+        latency_ms=0.5, known=0.25, committed="c", set=("d",), risk=0.125,
+    )  # fmt: skip
+
+
+def result(*steps: int) -> Result:
+    answers = [Answer(prediction(step, step % 3), "", [], np.zeros(1, np.uint8), False, 0, 0) for step in steps]
+    return Result(answers, 9, 31, 32, 33, [0.5, 1.5, 2.5], 1.23456, 2.34567, True, 0.0, 0)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model(tiny(), settings(), Metrics(), Mailbox())
+
+
+def test_the_last_step_speaks_and_times_are_rounded_to_microseconds(model: Model) -> None:
+    body = answer_body(model, "recording", result(1, 2), Options(), [], None)
+    assert (body.model, body.kind, body.label, body.index, body.confidence) == ("tiny", "recording", "label 2", 2, 0.7)
+    assert body.probabilities == {"zero": 0.1, "one": 0.2, "two": pytest.approx(0.7)}
+    assert (body.step, body.spikes, body.synops, body.n_events, body.early) == (9, 31, 32, 33, True)
+    assert (body.latency_ms, body.queue_ms) == (2.346, 1.235)
+    left_out = body.steps, body.logits, body.warnings, body.window, body.events_in, body.events_kept
+    assert left_out == (None,) * 6
+
+
+def test_what_was_asked_for_is_added(model: Model) -> None:
+    sight = Sight(SensorSize(64, 48), SensorSize(34, 34), fixed=Window(1, 2, 30))
+    sight.n_events, sight.n_kept = 7, 5
+    body = answer_body(model, "image", result(1, 2), Options(logits=True, steps=True), ["odd"], sight)
+    assert (body.logits, body.warnings, body.window) == ([0.5, 1.5, 2.5], ["odd"], (1, 2, 30))
+    assert (body.events_in, body.events_kept) == (7, 5)
+    assert body.steps is not None
+    for step, own in zip((1, 2), body.steps, strict=True):
+        assert (own.step, own.start_us, own.end_us) == (step, step * 1000, step * 1000 + 999)
+        assert (own.label, own.index) == (f"label {step}", step % 3)
+        assert own.confidence == max(own.probabilities) == own.probabilities[step % 3]
+        assert (own.n_events, own.spikes, own.synops, own.logits) == (step + 4, step + 5, step + 6, [1, 2, 3])
+        assert (own.known, own.committed, own.set, own.risk) == (0.25, "c", ("d",), 0.125)
+    alone = answer_body(model, "image", result(1), Options(steps=True), [], None).steps
+    assert alone is not None
+    assert alone[0].logits is None
+
+
+def posted(kind: str | None, query: bytes = b"name=a.bin") -> tuple[bytes, str]:
+    headers = [] if kind is None else [(b"content-type", kind.encode())]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"bytes", "more_body": False}
+
+    request = Request({"type": "http", "method": "POST", "headers": headers, "query_string": query}, receive)
+    return asyncio.run(read_body(request))
+
+
+@pytest.mark.parametrize("kind", [None, "image/png", "IMAGE/JPEG; q=1", "application/octet-stream", "image/x-ms-bmp"])
+def test_raw_bytes_have_their_name_in_the_query(kind: str | None) -> None:
+    assert posted(kind) == (b"bytes", "a.bin")
+    assert posted(kind, b"") == (b"bytes", "")
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "image/gif", "multipart/mixed"])
+def test_bodies_of_other_kinds_are_refused(kind: str) -> None:
+    with pytest.raises(UploadError, match="send multipart/form-data with a field 'file'") as caught:
+        posted(kind)
+    assert caught.value.status == 415
