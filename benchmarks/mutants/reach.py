@@ -17,11 +17,12 @@ def answering(root: Path, path: str, line: int) -> list[str]:
     """Test files for a line of a source file, those nearest to it first; all relative to `root`.
 
     The module's own (`a/b.py` is tested by `tests/a/test_b.py`), those that import it, those of its folder, the pages
-    that are made from the source, and those that import what imports it, which few do before what many do. Of one kind those of its folder go first, then those
-    that name the function or class of the line; small files before large ones.
+    that are made from the source, and those that import what imports it, which few do before what many do. Of one kind
+    those of its folder go first, then those that name the function or class of the line; small files before large ones.
     """
     users, names = importers(root, path), names_at((root / path).read_text(), line)
-    kinds = [{own(path)}, users, beside(root, path), {PAGES}, *sorted((importers(root, user) for user in users), key=len)]
+    further = sorted((importers(root, user) for user in users), key=len)
+    kinds = [{own(path)}, users, beside(root, path), {PAGES}, *further]
     found, home = dict[str, None](), root / Path(own(path)).parent
     for kind in kinds:
         there = [

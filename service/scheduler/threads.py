@@ -98,3 +98,4 @@ class DecodeThread:
                 work()
             except Exception:
                 log.exception("work beside the event loop failed")
+            del work  # what it holds, an upload of many megabytes, is not held until the next
