@@ -84,27 +84,6 @@ void dense(const Number* padded, int64_t pad, int64_t channels, const Buffer& b,
     }
 }
 
-template <int CH, bool ONES>
-void scatter_any(const Input& in, const Buffer& b, const Convolution& conv, const float* weight, const Band& band) {
-    const int64_t k = conv.kernel, s = conv.stride;
-    if (k == 3 && s == 1) scatter<3, 1, CH, ONES>(in, b, conv.pad, weight, band);
-    else if (k == 3 && s == 2) scatter<3, 2, CH, ONES>(in, b, conv.pad, weight, band);
-    else if (k == 1 && s == 1) scatter<1, 1, CH, ONES>(in, b, conv.pad, weight, band);
-    else if (k == 1 && s == 2) scatter<1, 2, CH, ONES>(in, b, conv.pad, weight, band);
-    else if (k == 7 && s == 2) scatter<7, 2, CH, ONES>(in, b, conv.pad, weight, band);
-}
-
-bool can_scatter(const Convolution& c) {
-    return (c.stride == 1 || c.stride == 2) && (c.kernel == 1 || c.kernel == 3 || (c.kernel == 7 && c.stride == 2));
-}
-
-void begin_sums(const float* bias, int64_t chunk, int64_t pixels, float* sums) {
-    Floats value[32 / LANES];
-    for (int64_t v = 0; v < chunk / LANES; ++v) value[v] = load(bias + v * LANES);
-    for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t v = 0; v < chunk / LANES; ++v) store(sums + p * chunk + v * LANES, value[v]);
-}
-
 void convolve(const Input& in, const Buffer& b, const Convolution& conv, int64_t number, int64_t chunk, const Band& band) {
     const int64_t offset = number * conv.kernel * conv.kernel * b.channels * chunk;
     if (!in.events) {
@@ -124,8 +103,7 @@ void convolve(const Input& in, const Buffer& b, const Convolution& conv, int64_t
         return dense(in.padded, in.pad, b.channels, b, conv, conv.by_tap + offset, chunk, band);
     }
     const float* weight = conv.by_channel + offset;
-    if (chunk == 32) in.binary ? scatter_any<32, true>(in, b, conv, weight, band) : scatter_any<32, false>(in, b, conv, weight, band);
-    else in.binary ? scatter_any<16, true>(in, b, conv, weight, band) : scatter_any<16, false>(in, b, conv, weight, band);
+    scatter_chunk(in, b, conv, chunk, weight, band);
 }
 
 template <bool MAXIMUM, typename T>

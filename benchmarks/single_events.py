@@ -1,0 +1,94 @@
+"""An answer after every single event: the engine event by event against a whole step of it for each event.
+
+    python -m benchmarks.single_events [--root ../shared/data] [--count 10] [--bin-ms 2] [--rounds 5]
+
+The shipped digit model on test recordings of N-MNIST, the events of a recording one after another; where a bin ends it
+is closed, which is counted. Both give the same logits after every event.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.common import report
+from benchmarks.common.timing import begin, paired, print_table
+from encoders.binning import cells_of, grid_for
+from models.classifier import Classifier
+from models.engine.engine import MEMBRANES, Engine, engine_status
+from models.engine.events import EventEngine
+from models.shipped import find
+from training.data.recordings import list_nmnist, read_item
+
+Cells = NDArray[np.int32]
+
+
+def bins_of(root: Path, count: int, size: tuple[int, int], bin_us: int) -> list[list[Cells]]:
+    """Of some test recordings, evenly chosen, the cells of their events bin by bin."""
+    items = list_nmnist(root).test
+    recordings: list[list[Cells]] = []
+    for n in np.linspace(0, len(items) - 1, count).astype(int):
+        events, sensor = read_item(items[n])
+        cells = cells_of(events, grid_for(sensor, size)).astype(np.int32)
+        number = (events["t"] - events["t"][0]) // bin_us
+        recordings.append(np.split(cells, np.searchsorted(number, np.arange(1, number[-1] + 1))))
+    return recordings
+
+
+def by_event(engine: Engine, shown: int, recordings: list[list[Cells]]) -> None:
+    """Push every event, close every bin."""
+    for bins in recordings:
+        live = EventEngine(engine, shown)
+        for cells in bins:
+            for n in range(len(cells)):
+                live.push(cells[n : n + 1])
+            live.step()
+
+
+def by_step(engine: Engine, shown: int, recordings: list[list[Cells]]) -> None:
+    """Step on the bin so far after every event, and go on from the last step of each bin."""
+    for bins in recordings:
+        state = engine.initial_state()
+        since = np.full(np.prod(engine.shape), shown)
+        for cells in bins:
+            x = torch.from_numpy((since + 1 < shown).astype(np.uint8)).view(1, 1, *engine.shape)
+            lit = x.view(-1).numpy()
+            result = engine.run(x, state)
+            for cell in cells:
+                lit[cell] = 1
+                result = engine.run(x, state)
+            since += 1
+            since[cells] = 0
+            state = {MEMBRANES: result.state[MEMBRANES]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=report.ROOT.parent / "shared" / "data", help="where nmnist/ lies")
+    parser.add_argument("--count", type=int, default=10, help="recordings")
+    parser.add_argument("--bin-ms", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    report.option(parser)
+    args = parser.parse_args()
+    begin(engine_status())
+    model = Classifier.load(find("nmnist")).at(args.bin_ms)
+    shape, shown = model.contract, model.contract.shown_bins
+    engine = Engine(model.network, shape.height, shape.width)
+    recordings = bins_of(args.root, args.count, (shape.height, shape.width), shape.bin_us)
+    events = sum(len(cells) for bins in recordings for cells in bins)
+    base = "a whole step for each event"
+    timings = paired(
+        {base: lambda: by_step(engine, shown, recordings), "event by event": lambda: by_event(engine, shown, recordings)},
+        base,
+        args.rounds,
+    )
+    microseconds = {name: timing._replace(milliseconds=timing.milliseconds * 1e3) for name, timing in timings.items()}
+    title = f"An answer after every event, nmnist at {args.bin_ms} ms, {events} events of {args.count} N-MNIST recordings"
+    print_table(title, microseconds, base, per=events, unit="us an event")
+    report.write("single_events", args.json)
+
+
+if __name__ == "__main__":
+    main()
