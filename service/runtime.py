@@ -39,6 +39,7 @@ class Runtime:
     """Made with the app, started and stopped with it."""
 
     def __init__(self, settings: Settings, classifiers: tuple[Classifier, ...] = ()) -> None:
+        keep_membranes()
         self.settings = settings
         self.metrics = Metrics()
         self.mailbox = Mailbox()
@@ -62,7 +63,6 @@ class Runtime:
         self.processes.start()
         torch.set_num_threads(self.settings.threads)
         cv2.setNumThreads(self.settings.threads)  # waking a second for a small picture takes longer than the picture
-        keep_membranes()
         await asyncio.to_thread(self._load)
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal here
             loop.add_signal_handler(signal.SIGHUP, self.reload)

@@ -11,7 +11,7 @@ import ctypes
 import gc
 import os
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 def keep_freed(free_bytes: int, block_bytes: int) -> bool:
@@ -42,8 +42,11 @@ MAPPED = 32 * 2**20  # larger blocks are the system's as before (the most that g
 
 
 def keep_membranes() -> bool:
-    """Set the thresholds of this process; False where the C library has no such knobs."""
-    return keep_freed(KEPT, MAPPED)
+    """Set the thresholds of this process; False where the C library has no such knobs. Before threads begin.
+
+    One heap for all of them: each thread's own would keep as much, and `give_back` does not reach the ends of those.
+    """
+    return keep_freed(KEPT, MAPPED) and bool(ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1))
 
 
 def give_back() -> bool:
