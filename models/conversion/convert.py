@@ -116,15 +116,14 @@ def set_thresholds(
 
 def images_that_fit(network: ConvertedNetwork, sample: Tensor, steps: int) -> int:
     """How many images the calibration behind `steps` steps of real spikes looks at; sample [1, C, H, W]."""
-    largest = 1
+    sizes: list[int] = []
 
     def note(_: Node, z: Tensor) -> Tensor:
-        nonlocal largest
-        largest = max(largest, z.numel())
+        sizes.append(z.numel())
         return z
 
     thresholds.walk(network, sample, note)
-    return max(1, min(CALIBRATED, CALIBRATED_VALUES // (largest * steps)))
+    return max(1, min(CALIBRATED, CALIBRATED_VALUES // (max(sizes, default=1) * steps)))
 
 
 @torch.no_grad()

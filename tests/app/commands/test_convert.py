@@ -17,6 +17,7 @@ from app.commands.convert import Given, Source, configure, measure, of, read_lab
 from models.classifier import Classifier
 from models.contract import Card, Contract
 from models.conversion import convert as conversion
+from models.conversion.methods import METHODS
 from models.networks.ann import CifarResNet, SmallCnn
 from training.data.pictures import Images, Pictures
 
@@ -50,15 +51,26 @@ def test_state_dictionary_to_a_served_checkpoint(weights: Path, pictures: Path, 
     words = ["convert", str(weights), "--to", str(tmp_path / "out"), "--data", str(pictures)]
     code = main([*words, "--steps", "4", "--labels", names, "--method", "multi"])
     assert code == 0
-    assert "layer1.0.relu1" in capsys.readouterr().out
+    first, *table, last = capsys.readouterr().out.splitlines()
+    assert (first, last) == ("cifar-resnet20: multi on 6 pictures", f"wrote {tmp_path / 'out'}")
+    assert any("layer1.0.relu1" in line for line in table)
     classifier = Classifier.load(tmp_path / "out")
     assert classifier.labels == tuple(names.split(","))
-    assert classifier.card.training["ann"] == "cifar-resnet20"
+    assert classifier.card.training == {
+        "origin": "conversion", "ann": "cifar-resnet20", "weights": "resnet20.th", "method": "multi",
+        "source": METHODS["multi"].source, "calibration": {"data": "pictures", "images": 6}, "steps": 4,
+    }  # fmt: skip
     picture = cv2.imread(str(pictures / "0.png"))
     assert picture is not None
     answers = classifier.predict_image(picture)
     assert [a.step for a in answers] == [1, 2, 3, 4]
     assert classifier.layer_names[0] == "layers.relu"
+
+
+@pytest.mark.parametrize("wrong", [["--steps", "-1"], ["--calibration", "0"], ["--test", "-1"]])
+def test_numbers_that_cannot_be(wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "w.pt", "--to", str(tmp_path), "--data", "mnist", *wrong]) == 2
+    assert "--calibration must be positive, --steps and --test not negative" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_sentence(weights: Path, pictures: Path, tmp_path: Path, capsys) -> None:

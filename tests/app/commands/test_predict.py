@@ -13,6 +13,7 @@ import torch
 import spikesight
 from app.cli import main
 from app.commands.predict import _cost, _line, _said
+from encoders.recordings.files import RecordingReader
 from models.checkpoint import save
 from models.contract import Card, Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
@@ -62,6 +63,20 @@ def test_broken_files_do_not_stop_the_others(
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert len(captured.err.splitlines()) == 3
     assert "Traceback" not in captured.err
+
+
+def test_what_is_odd_about_a_recording_is_said(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_takes(tmp_path / "takes", ["cat.npz"], 0.2) / "cat.npz"
+    monkeypatch.setattr(RecordingReader, "warnings", lambda _: ("it is cut off", "and old"))
+    assert main(["predict", "--model", model, str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{path}: ")
+    assert [line for line in err.splitlines() if line.startswith(str(path))] == [
+        f"{path}: it is cut off",
+        f"{path}: and old",
+    ]
 
 
 def test_an_unknown_model_is_one_sentence(picture: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import spikesight
 from app.cli import main
+from app.commands.teach import _words
 from tests.support.inputs.data_sets import write_takes
 
 FEATURES = "motions"
@@ -33,6 +35,13 @@ def test_taught_evaluated_and_used(things: Path, tmp_path: Path, capsys: pytest.
     answers = spikesight.load(model).steps(things / "cup" / "0.npz")
     assert len(answers) == 64
     assert answers[-1].probabilities[0] + answers[-1].probabilities[1] == pytest.approx(1)
+
+
+def test_the_words_say_what_was_shown_how_well_it_went_and_what_to_do_next() -> None:
+    told: dict[str, Any] = {"examples": {"cup": 5, "phone": 4}, "advice": ["show more"], "model": "m", "accuracy": None}
+    assert _words(told) == "shown: 5 of cup, 4 of phone\nshow more\nm: try it with spikesight serve --model m"
+    told |= {"accuracy": 0.75, "interval": (0.5, 0.875), "correct": 3, "count": 4}
+    assert _words(told).splitlines()[1] == "of pieces it was not shown: 3 of 4 right, 75.0% (50.0% to 87.5%)"
 
 
 def test_long_recordings_are_taught_by_windows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

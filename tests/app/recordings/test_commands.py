@@ -120,7 +120,9 @@ def test_record(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[st
     target = path.with_name("b.aedat4")
     assert main(["record", f"file:{path}?speed=0", str(target)]) == 0
     assert np.array_equal(read_recording(target).events, events)
-    assert "3,000 events" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == f"{target}: 3,000 events, aedat4"
+    assert err.splitlines()[0] == f"recording file:{path}?speed=0, 40x30 pixels; Ctrl-C ends it"
     assert main(["record", f"file:{path}", str(target)]) == 2
     assert main(["record", "nothing", str(path.with_name("c.dat"))]) == 2
     assert "is no source" in capsys.readouterr().err

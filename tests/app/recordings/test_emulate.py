@@ -67,7 +67,9 @@ def test_the_words_of_the_command_are_those_of_the_camera(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", MOTION_SETS)
-def test_recordings_of_motions_are_numbered_from_their_seed(kind: str, tmp_path: Path, monkeypatch: Any) -> None:
+def test_recordings_of_motions_are_numbered_from_their_seed(
+    kind: str, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     prefix, maker = MOTION_SETS[kind]
     monkeypatch.setitem(MOTION_SETS, kind, (prefix, lambda *a, **k: maker(*a, **k, duration_ms=60)))
     assert main(["emulate", kind, str(tmp_path / "out"), "--count", "2", "--seed", "3", "--size", "16x12"]) == 0
@@ -75,6 +77,22 @@ def test_recordings_of_motions_are_numbered_from_their_seed(kind: str, tmp_path:
     assert folders == sorted(MOTIONS)
     files = sorted(path.name for path in (tmp_path / "out" / "left").iterdir())
     assert files == [f"{prefix}00003.npz", f"{prefix}00004.npz"]
+    n = len(list((tmp_path / "out").glob("*/*")))
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}: {n} recordings of {len(MOTIONS)} motions, 16x12 pixels\n"
+
+
+def test_recordings_are_counted_with_their_events_and_pictures_that_give_none_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mnist(tmp_path, "train", [5, 6])
+    path, out = tmp_path / "train-images-idx3-ubyte", tmp_path / "out"
+    path.write_bytes(path.read_bytes()[: 16 + 784] + bytes(784))
+    assert main(["emulate", str(tmp_path), str(out), "--format", "npz", "--noise", "0"]) == 0
+    n = len(read_recording(out / "5" / "00001.npz").events)
+    assert capsys.readouterr().out.splitlines() == [
+        "warning: 6/00002 gives no events",
+        f"{out}: 1 recordings of 34x34 pixels, {n:,} events each",
+    ]
 
 
 class Film:

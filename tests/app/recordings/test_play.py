@@ -4,6 +4,7 @@ import argparse
 import io
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,47 @@ def test_what_cannot_be_played(recording: Path, capsys: pytest.CaptureFixture[st
 def test_a_camera_that_nobody_comes_to(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["play", str(recording), "--to", f"dv://127.0.0.1:{free_port()}", "--wait", "0"]) == 1
     assert "nobody connected within 0 s" in capsys.readouterr().err
+
+
+class Sent:
+    """A target that counts, and of whose receivers some came late."""
+
+    def __init__(self, n_missed: int) -> None:
+        self.n_sent, self.n_dropped, self.n_missed = 1234, 56, n_missed
+        self.closed = False
+
+    def send(self, _: Events) -> None:
+        raise AssertionError("there is nothing to send")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(("missed", "words"), [(0, ""), (7890, ", 7,890 while nobody was connected")])
+def test_what_was_sent_is_counted(
+    missed: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = Sent(missed)
+    monkeypatch.setattr(play, "open_sink", lambda *_: sink)
+    assert play._send(argparse.Namespace(file="a.npz", to="udp://x", wait=0.0), SENSOR, []) == 0
+    assert sink.closed
+    assert capsys.readouterr().out.splitlines() == [
+        "a.npz, 40x30 pixels, to udp://x",
+        f"1,234 events sent, 56 dropped for a slow receiver{words}",
+    ]
+
+
+def test_a_receiver_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, sink = [5.0], SimpleNamespace(n_clients=0)
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        sink.n_clients = int(now[0] > 5.5)
+
+    monkeypatch.setattr(play, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    assert not play._met(sink, 0.4)  # type: ignore[arg-type]
+    assert 5.4 < now[0] < 5.45
+    assert play._met(sink, 0.4)  # type: ignore[arg-type]
 
 
 def test_loops_without_an_end_are_the_callers_to_end(recording: Path) -> None:

@@ -85,6 +85,13 @@ def at(*t: int) -> Events:
     return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
 
+def test_jitter_is_up_to_so_many_milliseconds() -> None:
+    found = schedule([at(n * 1_000_000) for n in range(60)], Faults(jitter_ms=30))
+    late_ms = [1000 * (delivery.at_s - n) for n, delivery in enumerate(found)]
+    assert min(late_ms) >= 0
+    assert 27 < max(late_ms) <= 30
+
+
 def test_faults_begin_at_their_time_and_end_before_their_length() -> None:
     parts = [at(1_000_000), at(1_125_000), at(1_250_000), at(1_375_000), at(1_500_000)]
     gap = list(schedule(parts, Faults(gaps_s=((0.125, 0.25),))))

@@ -1,6 +1,7 @@
 """Cameras of the service: listed, followed by server-sent events and by streams, gone without harm."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -189,6 +190,31 @@ def test_silence_is_a_still_scene_and_the_end_is_told() -> None:
         assert client.cameras()[0].source == "file:a.bin"
         assert client.cameras()[0].n_events == 600
         assert len(server_sent(port, 1000)) <= 1
+
+
+class Leaving(Waving):
+    """A camera that is unplugged when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(10**6)
+        self.gone = threading.Event()
+
+    def read(self, timeout_s: float) -> Events | None:
+        if self.gone.is_set():
+            raise SourceEnded
+        return super().read(timeout_s)
+
+
+def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() -> None:
+    driver = Leaving()
+    eye = Source(Address("udp://127.0.0.1:3333", "udp", ""), lambda _: driver)
+    with running(create_app(settings(), (tiny(),), (eye,))) as port:
+        with Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
+            assert len(predictions(stream, 3)) == 3
+            driver.gone.set()
+            with pytest.raises(ClientError, match="the camera has ended") as caught:
+                predictions(stream, 500)
+        assert caught.value.status == 1001
 
 
 def test_a_camera_needs_a_model_of_events() -> None:

@@ -1,5 +1,7 @@
 """A lesson's stream: what is shown is learnt, and the stream goes on on the newest model."""
 
+import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from itertools import count as count_from
@@ -13,7 +15,10 @@ from encoders.sources.source import Source
 from service.api import create_app
 from service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
 from service.settings import Settings
+from service.stream.lesson import LessonStream
+from service.stream.protocol import Outgoing
 from service.teach.bodies import LessonBody
+from service.teach.lesson import LessonError
 from service.teach.remote import RemoteLesson
 from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
@@ -120,6 +125,20 @@ def test_a_full_lesson_says_so_once(client: Client, lesson: RemoteLesson) -> Non
         stream.show("lying")
         again = hear(stream, lambda m: isinstance(m, (Bad, Prediction)) and m.seq == 0, "the next refusal")
         assert isinstance(again, Bad)
+
+
+def test_what_cannot_be_shown_is_the_answer_to_no_message() -> None:
+    said: list[Outgoing] = []
+    stream = LessonStream.__new__(LessonStream)
+    stream.say = said.extend  # type: ignore[method-assign,assignment]
+
+    def show(label: str | None) -> None:
+        raise LessonError(400, f"{label} is no name")
+
+    stream.show = show  # type: ignore[method-assign]
+    asyncio.run(stream.control('{"type": "show", "class": "x"}'))
+    assert [json.loads(one.data) for one in said] == [{"type": "error", "seq": 0, "error": "x is no name"}]
+    assert [one.settles for one in said] == [Outgoing("").settles]
 
 
 class Endless:
