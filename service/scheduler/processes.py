@@ -3,9 +3,9 @@
     processes = Processes("package.module")          # imported there once, in the background
     await processes.run(function, *arguments, deadline=time.monotonic() + 10)
 
-Functions and arguments are pickled by name and value. So are results and exceptions, but what comes back from a fork is
-a stranger's: only arrays, records and errors are built from it. A call may use `MEMORY` more bytes and `CPU_S` seconds,
-and is killed at its deadline; then another fork takes its place. Its temporary files go with it.
+Functions and arguments are pickled by name and value; results and exceptions come back as an `answer`. A call may use
+`MEMORY` more bytes and `CPU_S` seconds, and is killed at its deadline; then another fork takes its place. Its temporary
+files go with it.
 
 The service itself is never forked: it has threads. The module imports nothing heavy, for it is what the small process
 runs.
@@ -29,13 +29,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import is_dataclass
-from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
 from models.native.memory import give_back
+from service.scheduler.answer import received, send
 
 T = TypeVar("T")
 
@@ -132,7 +131,7 @@ class Processes:
                 connection.send(work)
                 if not connection.poll(max(0.0, deadline - time.monotonic())):
                     raise TimeoutError
-                return unpacked(connection.recv_bytes(MEMORY))
+                return received(connection, MEMORY)
         except (EOFError, OSError, pickle.UnpicklingError):
             if time.monotonic() >= deadline:
                 raise TimeoutError from None
@@ -179,35 +178,6 @@ class Processes:
             process.wait()
             ours.close()
             self._warm = None
-
-
-ARRAYS = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy._core.multiarray", "_reconstruct")}
-ARRAYS |= {("numpy._core.numeric", "_frombuffer"), ("numpy._core.multiarray", "scalar")}
-
-
-class Answer(pickle.Unpickler):
-    """What a fork answers. A name in it is an array's, or that of a loaded dataclass or exception, or is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The class of that name. Raises UnpicklingError."""
-        found = getattr(sys.modules.get(module), name, None)
-        record = isinstance(found, type) and (is_dataclass(found) or issubclass(found, Exception))
-        if record or (module, name) in ARRAYS:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
-
-
-def unpacked(data: bytes) -> tuple[bool, Any]:
-    """Whether a call went well, and its result or error. Raises UnpicklingError for anything but an answer."""
-    try:
-        match Answer(BytesIO(data)).load():
-            case (True, result):
-                return True, result
-            case (False, Exception() as error):
-                return False, error
-    except Exception as error:  # damaged pickles raise anything
-        raise pickle.UnpicklingError("this is no answer") from error
-    raise pickle.UnpicklingError("this is no answer")
 
 
 def scratch() -> str | None:
@@ -271,7 +241,7 @@ def answer(line: Connection) -> bool:
         result = True, function(*arguments)
     except Exception as error:
         result = False, error
-    line.send(result)
+    send(line, result)
     signal.setitimer(signal.ITIMER_REAL, 0)
     return result[0]
 

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import mmap
 import os
-import pickle
 import select
 import signal
 import tempfile
@@ -14,17 +13,16 @@ import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 from encoders.events import EVENTS, SensorSize
 from encoders.sample import Sample
-from service.protocol_v2.tensors import InferRequest, Wish
 from service.scheduler import processes as module
-from service.scheduler.processes import CALLS, MEMORY, OVER_S, Killed, Processes, unpacked
-from service.upload.decode import DecodeError
+from service.scheduler.answer import LARGE
+from service.scheduler.processes import CALLS, MEMORY, OVER_S, Killed, Processes
 from tests.support.processes import endless
 from tests.support.waiting import PATIENCE_S, until
 
@@ -74,12 +72,6 @@ class Forged:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (self.path,)
-
-
-class Numbers(NamedTuple):
-    """A class, but no record that any call answers with."""
-
-    n: int
 
 
 def within(seconds: float) -> float:
@@ -148,40 +140,21 @@ def test_a_refused_call_holds_nothing_and_memory_goes_back_after_its_deadline(mo
         gc.enable()
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        np.ones(6, EVENTS),
-        np.float32(2.5),
-        Sample(None, np.zeros(3, EVENTS), SensorSize(3, 4), ("damaged",)),
-        InferRequest({"x": np.ones((2, 3), np.float32), "image": [b"a"]}, (Wish("label", True),), False, "1", {"n": 1}),
-        {"a": [1, (2.5, "b"), None], "c": {True}},
-    ],
-    ids=lambda answer: type(answer).__name__,
-)
-def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
-    good, found = unpacked(pickle.dumps((True, answer)))
-    assert good
-    assert type(found) is type(answer)
-    assert repr(found) == repr(answer)
+def large(n: int) -> Sample:
+    return Sample(np.arange(n, dtype=np.uint8), np.full(n, 7, EVENTS), SensorSize(3, 4), ("odd",))
 
 
-def test_errors_of_ours_come_back_as_they_are() -> None:
-    good, found = unpacked(pickle.dumps((False, DecodeError(413, "too large"))))
-    assert not good
-    assert isinstance(found, DecodeError)
-    assert (found.status, found.sentence) == (413, "too large")
+@pytest.mark.parametrize("n", [3, LARGE - 1, LARGE])
+def test_large_arrays_come_beside_the_rest_and_may_be_written_to(n: int) -> None:
+    async def work(processes: Processes) -> list[Sample]:
+        return [await processes.run(large, size, deadline=within(PATIENCE_S)) for size in (n, 5)]
 
-
-@pytest.mark.attack("recordings", "a decoder's answer that is none", "refused")
-@pytest.mark.parametrize(
-    "data",
-    [b"", b"\x80", b"garbage", pickle.dumps(1), pickle.dumps((False, "no error")), pickle.dumps((2, 3))]
-    + [pickle.dumps((True, other)) for other in (os.getcwd, eval, Numbers(1), Path("/"), doubled, type)],
-)
-def test_what_is_no_answer_is_refused(data: bytes) -> None:
-    with pytest.raises(pickle.UnpicklingError):
-        unpacked(data)
+    for found, size in zip(talk(work), (n, 5), strict=True):
+        expected = large(size)
+        assert (found.size, found.warnings) == (expected.size, expected.warnings)
+        assert np.array_equal(found.pixels, expected.pixels)  # type: ignore[arg-type]
+        assert np.array_equal(found.events, expected.events)  # type: ignore[arg-type]
+        assert found.events.flags.writeable  # type: ignore[union-attr]
 
 
 @pytest.mark.attack(

@@ -1,0 +1,91 @@
+"""What comes back from a call: arrays, records and errors as they are; anything else is refused."""
+
+import os
+import pickle
+import socket
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from encoders.events import EVENTS, SensorSize
+from encoders.sample import Sample
+from service.protocol_v2.tensors import InferRequest, Wish
+from service.scheduler.answer import LARGE, MOST_ARRAYS, arrays_from, received, send, unpacked
+from service.upload.decode import DecodeError
+
+
+class Numbers(NamedTuple):
+    """A class, but no record that any call answers with."""
+
+    n: int
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        np.ones(6, EVENTS),
+        np.float32(2.5),
+        Sample(None, np.zeros(3, EVENTS), SensorSize(3, 4), ("damaged",)),
+        InferRequest({"x": np.ones((2, 3), np.float32), "image": [b"a"]}, (Wish("label", True),), False, "1", {"n": 1}),
+        {"a": [1, (2.5, "b"), None], "c": {True}},
+    ],
+    ids=lambda answer: type(answer).__name__,
+)
+def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
+    good, found = unpacked(pickle.dumps((True, answer)))
+    assert good
+    assert type(found) is type(answer)
+    assert repr(found) == repr(answer)
+
+
+def test_errors_of_ours_come_back_as_they_are() -> None:
+    good, found = unpacked(pickle.dumps((False, DecodeError(413, "too large"))))
+    assert not good
+    assert isinstance(found, DecodeError)
+    assert (found.status, found.sentence) == (413, "too large")
+
+
+def test_so_many_arrays_come_beside_the_rest() -> None:
+    ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
+    arrays = [np.full(LARGE, n, np.uint8) for n in range(MOST_ARRAYS + 2)]
+    sender = threading.Thread(target=send, args=(theirs, (True, [*arrays, np.zeros(LARGE - 1, np.uint8)])))
+    sender.start()
+    sizes = np.frombuffer(ours.recv_bytes(), np.uint64).tolist()
+    assert sizes == [LARGE] * MOST_ARRAYS
+    good, found = unpacked(ours.recv_bytes(), arrays_from(ours, sizes, 2**30))
+    sender.join()
+    assert good
+    assert all(np.array_equal(one, made) for one, made in zip(found, arrays))
+
+
+def test_more_than_the_limit_is_not_read_and_a_cut_answer_is_none() -> None:
+    ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
+    with pytest.raises(pickle.UnpicklingError):
+        arrays_from(ours, [99, 1], 99)
+    theirs._send(b"cut")  # type: ignore[attr-defined]
+    theirs.close()
+    with pytest.raises(EOFError):
+        arrays_from(ours, [4], 99)
+
+
+def test_sizes_that_are_none_are_refused() -> None:
+    ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
+    theirs.send_bytes(b"odd")
+    theirs.send_bytes(pickle.dumps((True, 1)))
+    with pytest.raises(pickle.UnpicklingError):
+        received(ours, 99)
+
+
+@pytest.mark.attack("recordings", "a decoder's answer that is none", "refused")
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x80", b"garbage", pickle.dumps(1), pickle.dumps((False, "no error")), pickle.dumps((2, 3))]
+    + [pickle.dumps((True, other)) for other in (os.getcwd, eval, Numbers(1), Path("/"), os.path.join, type)],
+)
+def test_what_is_no_answer_is_refused(data: bytes) -> None:
+    with pytest.raises(pickle.UnpicklingError):
+        unpacked(data)
