@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from training import flags
 from training.compare import comparison, store
 from training.config import TrainConfig
 from training.data import cache, emulated, load, own, pictures, separate
@@ -136,6 +137,10 @@ def test_numbers_that_published_figures_and_kept_files_follow_from() -> None:
     assert (emulated.FOUND_US, emulated.WINDOWS, emulated.PARTS, emulated.INK) == (400_000, 3, 10, 20 / 28)
     assert [str(camera) for camera in emulated.CAMERAS] == ["640x480", "320x240", "320x240"]
     assert (comparison.METERED, comparison.BLOCK, comparison.BLOCK_STEPS) == (16, 1000, 100_000)
+    assert flags.RETIRED == {
+        "test_fraction": 0.15, "emulated_root": "", "reset": "subtract", "tdbn": False, "teacher_temperature": 2.0,
+        "keep_steps": 0, "event_mix": 0.0, "mixup": 0.0,
+    }  # fmt: skip
     assert pictures.SCALES == {
         "mnist": ((0.1307,), (0.3081,)),
         "fashionmnist": ((0.2860,), (0.3530,)),

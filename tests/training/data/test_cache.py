@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
+from encoders.events import SensorSize, make_events
 from tests.support.inputs.samples import random_events
 from training.config import TrainConfig
-from training.data.cache import cached, contract_key, file_stamps, frame_shape, join, noisy, shown_images
+from training.data import cache
+from training.data.cache import bin_items, cached, contract_key, file_stamps, frame_shape, join, noisy, shown_images
 from training.data.sets import Frames, Item
 
 SENSOR = SensorSize(34, 34)
@@ -62,6 +64,38 @@ def test_whatever_changes_the_frames_is_in_the_key() -> None:
         keys.append(contract_key(config.replaced(**{name: value})))
     assert len({str(key) for key in keys}) == len(changes) + 1
     assert frame_shape(config) == (3, 2, 8, 9)
+
+
+def test_copies_windows_and_noise_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[dict[str, Any]] = []
+    monkeypatch.setattr(cache, "cached", lambda _, key, *__: keys.append(key) or np.zeros(1))
+    (tmp_path / "a").touch()
+    config = TrainConfig.of(steps=3, bin_us=1000, height=8, width=9, noise_hz=0.5, hot=0.25)
+    whole, part = Item(tmp_path / "a", 0), Item(tmp_path / "a", 1, begin_us=70, length_us=300)
+    assert bin_items([whole, part], config, "binning").labels.tolist() == [0, 1]
+    bin_items([whole], config, "binning")
+    bin_items([whole], config, "binning", 0)
+    bin_items([whole], config.replaced(hot=0.5), "binning", 1)
+    assert [key.get("windows") for key in keys] == [[(70, 300)], None, None, None]
+    assert [key.get("copy") for key in keys] == [None, None, [0, 0.5, 0.25], [1, 0.5, 0.5]]
+    assert all(key["contract"] == contract_key(config) for key in keys)
+    assert keys[1]["items"] == file_stamps([whole])
+
+
+def test_a_numbered_copy_has_noise_of_its_own_for_each_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seeds = make_events([5, 900], [1, 2], [1, 2], [1, 1]), list[int]()
+    pieces = [(made, SensorSize(9, 8), None), (made[:0], SensorSize(9, 8), None), (made, SensorSize(9, 8), 0)]
+    monkeypatch.setattr(cache, "_pieces", lambda _: iter(pieces))
+    monkeypatch.setattr(cache, "noisy", lambda events, _, __, seed: seeds.append(seed) or events)
+    starts: list[int] = []
+    monkeypatch.setattr(cache, "binned", lambda _, __, start, ___: starts.append(start) or np.zeros(1))
+    monkeypatch.setattr(cache, "cached", lambda *given: [*given[4]])
+    monkeypatch.setattr(cache, "file_stamps", lambda _: [])
+    items = [Item(tmp_path / str(n), 0) for n in range(3)]
+    for copy in (None, 0, 2):
+        bin_items(items, TrainConfig(), "binning", copy)
+    assert starts == [5, 0, 0] * 3
+    assert seeds == [0, 1, 2, 6, 7, 8]
 
 
 def test_a_file_that_was_changed_is_another(tmp_path: Path) -> None:

@@ -15,6 +15,12 @@ from training.data.separate import Stretch
 from training.data.sets import DataError, Item, Window
 from training.data.windows import SLOT_US, Scan
 
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_takes(tmp_path_factory.mktemp("day"), ["cat.npz", "dog.npz"], 12.0, rate=4000)
+
+
 TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
 
 
@@ -41,6 +47,19 @@ def test_what_was_asked_for_and_the_rest_as_suits() -> None:
     assert window(window_ms=300, steps=6, bin_us=50_000) == (6, 50_000)
     with pytest.raises(ValueError, match="--window-ms 300 is not --steps 6 times --bin-us 40000: leave one out"):
         window(window_ms=300, steps=6, bin_us=40_000)
+
+
+HOPS: list[tuple[dict[str, int], int]] = [({}, 150_000), ({"hop_ms": 100}, 100_000)]
+
+
+@pytest.mark.parametrize(("settings", "hop_us"), HOPS)
+def test_windows_overlap_by_half_in_training_alone(settings: dict[str, Any], hop_us: int, day: Path) -> None:
+    listing = list_own(TrainConfig.of(window_ms=300, val_fraction=0.3, **settings), day)
+    assert listing.val is not None
+    for items, apart_us in ((listing.train, hop_us), (listing.val, max(hop_us, 300_000))):
+        begins = [item.begin_us for item in items if item.label == 0]
+        assert float(min(np.diff(begins))) == pytest.approx(apart_us, rel=0.02)  # spread evenly over a recording
+        assert {item.length_us for item in items} == {300_000 // listing.window.steps * listing.window.steps}
 
 
 def test_a_crop_is_a_small_square() -> None:

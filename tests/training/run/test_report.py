@@ -2,8 +2,10 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from models.steps import Input, Prediction, Step, Track
 from tests.support.inputs.data_sets import small_config, write_nmnist
 from training.config import TrainConfig
 from training.flags import from_mapping
+from training.run import report
 from training.run.fit import fit
 from training.run.report import stream_accuracy, write_whole
 
@@ -26,6 +29,38 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     root = write_nmnist(tmp_path_factory.mktemp("report"))
     config = small_config(root, name="r")
     return root / "runs" / "r", fit(config, root / "runs" / "r")
+
+
+class Board:
+    """TensorBoard, that writes down what it is told."""
+
+    told: ClassVar[list[Any]] = []
+
+    def __init__(self, folder: str) -> None:
+        self.told.append(Path(folder).name)
+
+    def add_scalar(self, name: str, value: float, epoch: int) -> None:
+        self.told.append((name, value, epoch))
+
+    def flush(self) -> None:
+        self.told.append("flushed")
+
+
+def test_every_epoch_goes_to_the_board_where_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Board, "told", [])
+    monkeypatch.setattr(report, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"spikesight\[logging\]"):
+        report.MetricsLog(tmp_path, "tensorboard")
+    monkeypatch.setattr(report, "find_spec", lambda _: 1)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Board))
+    rows = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
+    report.MetricsLog(tmp_path, "").write(rows)
+    assert not Board.told
+    log = report.MetricsLog(tmp_path, "tensorboard")
+    log.write(rows[:1])
+    log.write(rows)
+    first, second = [("epoch", 1, 1), ("loss", 0.5, 1), "flushed"], [("epoch", 2, 2), ("loss", 0.25, 2), "flushed"]
+    assert Board.told == ["tensorboard", *first, *second]
 
 
 def test_all_files_are_there(finished: tuple[Path, dict[str, object]]) -> None:
