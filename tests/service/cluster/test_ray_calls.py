@@ -181,6 +181,49 @@ def replica(*, alive: bool = True, started: bool = True) -> tuple[Any, Told, lis
     return made, told, done
 
 
+@pytest.mark.parametrize("host", [None, "127.0.0.2"])
+def test_a_replica_is_a_service_on_a_free_port_of_its_node(
+    host: str | None, ray: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del ray
+    begun: list[Any] = []
+
+    class Service:
+        started = False
+
+        def __init__(self, app: Any, settings: Settings) -> None:
+            begun.append((app.settings, settings))
+
+        def run(self, sockets: list[socket.socket]) -> None:
+            sockets[0].listen()
+            begun.append(sockets[0].getsockname())
+            self.started = True
+            ended.wait(30)
+            sockets[0].close()
+
+    ended, told = threading.Event(), Told()
+    app = lambda settings: SimpleNamespace(settings=settings, state=SimpleNamespace(runtime="its runtime"))  # noqa: E731
+    sys.modules["ray.util"].get_node_ip_address = lambda: "127.0.0.1"  # type: ignore[attr-defined]
+    context = SimpleNamespace(replica_id=SimpleNamespace(unique_id="r7"))
+    sys.modules["ray.serve"].get_replica_context = lambda: context  # type: ignore[attr-defined]
+    monkeypatch.setattr("models.native.memory.keep_libraries", lambda: begun.append("kept"))
+    monkeypatch.setattr("service.api.create_app", app)
+    monkeypatch.setattr("service.http.server.server", Service)
+    made = Replica({"threads": 3, "port": 99}, "the token of 16 letters", host, told)  # type: ignore[arg-type]
+    try:
+        kept, (own, settings), (address, port) = begun
+        assert (kept, address) == ("kept", host or "127.0.0.1")
+        assert own is settings
+        assert (settings.host, settings.port, settings.threads) == (address, 0, 3)
+        assert settings.token.get_secret_value() == "the token of 16 letters"
+        assert told.calls == [("enter", "r7", f"http://{address}:{port}")]
+        assert made._runtime == "its runtime"
+    finally:
+        ended.set()
+        made._thread.join()
+        del made._thread
+
+
 def test_a_replica_reports_while_it_runs_loads_when_told_and_leaves_at_its_end() -> None:
     made, told, done = replica()
     made.check_health()
