@@ -279,6 +279,19 @@ def test_one_that_dies_while_it_warms_up_is_started_anew(monkeypatch: pytest.Mon
     assert talk(work) == 6
 
 
+def test_what_was_stopped_stays_stopped() -> None:
+    processes = Processes(__name__)
+    processes.start()
+    until(lambda: processes._warm, "it has begun")
+    for _ in range(2):  # the second finds nothing to kill
+        processes.stop()
+        assert processes._warm is None
+    with pytest.raises(Killed) as caught:
+        asyncio.run(processes.run(doubled, 1, deadline=within(PATIENCE_S)))
+    assert not caught.value.spent
+    processes._give_back()
+
+
 def test_no_process_outlives_the_service() -> None:
     async def work(processes: Processes) -> int:
         return await processes.run(identity, deadline=within(PATIENCE_S))

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.sinks import sink as module
 from service.sinks.delivery import Delivery
 from service.sinks.disk_queue import DiskQueue
 from service.sinks.messages import Message, SinkError, SinkLost
@@ -34,6 +36,19 @@ def test_addresses_that_cannot_be_sent_to(address: str, sentence: str, monkeypat
     monkeypatch.delenv("SPIKESIGHT_WEBHOOK_SECRET", raising=False)
     with pytest.raises(SinkError, match=sentence.replace("?", r"\?")):
         open_sink(address)
+
+
+def test_an_installed_package_adds_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    def extended(group: str, registries: dict[Any, dict[str, Any]]) -> None:
+        assert group == "sinks"
+        for registry in registries.values():
+            monkeypatch.setitem(registry, "lamp", opened.append)
+
+    monkeypatch.setattr(module, "extend", extended)
+    assert open_sink("lamp:green") is None
+    assert opened == ["lamp:green"]
 
 
 def test_lines_follow_a_file_that_is_moved_away(tmp_path: Path) -> None:
