@@ -3,6 +3,7 @@
 What few examples cannot teach is taken out before: where in the picture the thing is, how large, and how fast it went.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,17 +13,32 @@ from encoders.dvs import Bin, DvsEncoder, StreamBinner, shown_in
 from encoders.events import EVENTS, Events, SensorSize
 
 EXTENT = 2.2  # half a side of the crop, by the mean distance of events from their medians
+CELLS = 16  # a side of the grid that events are counted in
 PACE = 0.5  # share of a recording's time that runs by its events in place of the clock
-REMEMBERED = 0.95  # of the marginals, from a live step to the next
+REMEMBERED = 0.95  # of the counts, from a live step to the next
 PRIOR = 300.0  # events, spread evenly over the sensor, that a live stream begins with
 FINEST = 128  # pixels of the sensor's longer side, of which a live crop is taken
 
 
 def frame_of(x: NDArray[np.number], y: NDArray[np.number]) -> tuple[float, float, float]:
-    """Middle and half side of the square around events at these places, in their unit."""
-    middle_x, middle_y = float(np.median(x)), float(np.median(y))
-    half = EXTENT * float(np.hypot(np.abs(x - middle_x).mean(), np.abs(y - middle_y).mean()))
-    return middle_x, middle_y, max(half, 1.0)
+    """Middle and half side of the square around what events at these places show, in their unit."""
+    (left, width), (top, height) = ((int(at.min()), (int(at.max()) - int(at.min()) + 1) / CELLS) for at in (x, y))
+    column, row = ((x - left) / width).astype(np.int64), ((y - top) / height).astype(np.int64)
+    cells = np.bincount(row * CELLS + column, minlength=CELLS**2).reshape(CELLS, CELLS)
+    middle_x, middle_y, half = _around(cells, width, height)
+    return left + middle_x, top + middle_y, half
+
+
+def _around(cells: NDArray[np.number], width: float, height: float) -> tuple[float, float, float]:
+    """The same of events counted in cells [R, C] of this width and height. A sensor's noise is spread evenly and a
+    thing is not, so only what a cell has above the mean counts.
+    """
+    above = np.maximum(cells - cells.mean(), 0.0)
+    if not above.any():
+        above = np.ones(cells.shape)
+    (x, spread_x), (y, spread_y) = _median(above.sum(0)), _median(above.sum(1))
+    half = EXTENT * math.hypot(spread_x * width, spread_y * height)
+    return x * width, y * height, max(half, 1.0)
 
 
 def aligned(events: Events, size: tuple[int, int], length_us: int) -> Events:
@@ -34,8 +50,8 @@ def aligned(events: Events, size: tuple[int, int], length_us: int) -> Events:
         return np.empty(0, EVENTS)
     height, width = size
     middle_x, middle_y, half = frame_of(events["x"], events["y"])
-    x = np.floor(((events["x"] - middle_x) / half + 1) / 2 * width).astype(np.int64)
-    y = np.floor(((events["y"] - middle_y) / half + 1) / 2 * height).astype(np.int64)
+    x = np.floor(((events["x"] + 0.5 - middle_x) / half + 1) / 2 * width).astype(np.int64)
+    y = np.floor(((events["y"] + 0.5 - middle_y) / half + 1) / 2 * height).astype(np.int64)
     clock = (events["t"] - events["t"][0]) / (events["t"][-1] - events["t"][0] + 1)
     share = (1 - PACE) * clock + PACE * np.arange(len(events)) / len(events)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
@@ -70,7 +86,7 @@ class FollowingBinner(StreamBinner):
         self._forget()
 
     def _forget(self) -> None:
-        self._rows, self._columns = (np.full(side, PRIOR / side) for side in self._fine)
+        self._cells = np.full((CELLS, CELLS), PRIOR / CELLS**2)
 
     def _close(self, bins: list[Bin]) -> None:
         super()._close(bins)
@@ -80,13 +96,12 @@ class FollowingBinner(StreamBinner):
 
     def _crop(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One step of the sensor, uint8 [2, h, w], around the thing; binary [2, H, W]."""
-        share = (1 - self._keep) / (1 - REMEMBERED)  # of a bin that lasts as long as it shows
-        self._columns = self._columns * self._keep + share * seen.sum((0, 1), dtype=np.float64)
-        self._rows = self._rows * self._keep + share * seen.sum((0, 2), dtype=np.float64)
-        x, spread_x = _median(self._columns)
-        y, spread_y = _median(self._rows)
-        half = max(1.0, EXTENT * float(np.hypot(spread_x, spread_y)))
         polarity, row, column = np.nonzero(seen)
+        height, width = (-(-side // CELLS) for side in self._fine)
+        found = np.bincount(row // height * CELLS + column // width, minlength=CELLS**2).reshape(CELLS, CELLS)
+        share = (1 - self._keep) / (1 - REMEMBERED)  # of a bin that lasts as long as it shows
+        self._cells = self._cells * self._keep + share * found
+        x, y, half = _around(self._cells, width, height)
         u = np.floor(((column + 0.5 - x) / half + 1) / 2 * self._size[1]).astype(np.int64)
         v = np.floor(((row + 0.5 - y) / half + 1) / 2 * self._size[0]).astype(np.int64)
         inside = (u >= 0) & (u < self._size[1]) & (v >= 0) & (v < self._size[0])

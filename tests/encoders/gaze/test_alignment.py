@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from encoders.emulator.noise import with_noise
 from encoders.events import SensorSize, make_events
-from encoders.gaze.alignment import EXTENT, FollowingBinner, aligned
+from encoders.gaze.alignment import FollowingBinner, aligned, frame_of
 from tests.support.inputs.data_sets import digit_events
 
 SIZE = (32, 32)
@@ -16,11 +17,25 @@ def moved(events: np.ndarray, x: int, y: int, scale: int = 1) -> np.ndarray:
 def test_place_and_size_leave_no_trace() -> None:
     events = digit_events(0, 1, 2000)
     here = aligned(events, SIZE, 640_000)
-    for other in (moved(events, 70, 30), moved(events, 5, 9, scale=3)):
-        there = aligned(other, SIZE, 640_000)
-        assert np.array_equal(here["t"], there["t"])
-        assert np.abs(here["x"].astype(int) - there["x"]).max() <= 1  # of rounding
-    assert abs(np.median(here["x"]) - 16) <= 1
+    there = aligned(moved(events, 70, 30), SIZE, 640_000)
+    assert np.array_equal(here, there)
+    (x, y, half), larger = frame_of(events["x"], events["y"]), moved(events, 5, 9, scale=3)
+    assert np.allclose(frame_of(larger["x"], larger["y"]), (3 * x + 5, 3 * y + 9, 3 * half), atol=3)
+    assert abs(np.median(here["x"]) - 16) <= 4
+
+
+def test_noise_of_the_whole_sensor_hardly_changes_the_frame() -> None:
+    sensor, thing = SensorSize(128, 128), moved(digit_events(0, 1, 4000), 70, 30)
+    noisy = with_noise(thing, sensor, 2.0, random=np.random.default_rng(0))
+    assert len(noisy) > 1.3 * len(thing)
+    clean = np.array(frame_of(thing["x"], thing["y"]))
+    assert np.abs(np.array(frame_of(noisy["x"], noisy["y"])) - clean).max() < 3  # pixels
+    assert np.abs(noisy["x"] - np.median(noisy["x"])).mean() > 1.5 * np.abs(thing["x"] - np.median(thing["x"])).mean()
+
+
+def test_events_spread_evenly_are_framed_whole() -> None:
+    y, x = (places.ravel() for places in np.mgrid[:32, :32])
+    assert np.allclose(frame_of(x, y), (16, 16, 2.2 * 8 * np.sqrt(2)), rtol=0.01)
 
 
 def test_a_recording_fills_the_window_and_stays_in_order() -> None:
@@ -78,8 +93,8 @@ def test_time_runs_half_by_the_clock_and_half_by_the_events() -> None:
     made = aligned(make_events(t, [3, 5, 8], [4, 9, 6], [1, 0, 1]), (40, 40), length_us)
     share = 0.5 * (t - 70) / 101 + 0.5 * np.arange(3) / 3  # a recording lasts until behind its last event
     assert made["t"].tolist() == (share * length_us).astype(int).tolist()
-    half = EXTENT * np.hypot(5 / 3, 5 / 3)
-    for axis, middle, values in (("x", 5, (3, 5, 8)), ("y", 6, (4, 9, 6))):
-        expected = [int(np.floor(((value - middle) / half + 1) / 2 * 40)) for value in values]
+    middle_x, middle_y, half = frame_of(np.array([3, 5, 8]), np.array([4, 9, 6]))
+    for axis, middle, values in (("x", middle_x, (3, 5, 8)), ("y", middle_y, (4, 9, 6))):
+        expected = [int(np.floor(((value + 0.5 - middle) / half + 1) / 2 * 40)) for value in values]
         assert made[axis].tolist() == expected
     assert made["p"].tolist() == [True, False, True]
