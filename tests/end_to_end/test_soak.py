@@ -31,6 +31,7 @@ from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.serving.hostile import BOMBS, FORMS, with_scans
 from tests.support.serving.http import get, post, status_of, talk
+from tests.support.waiting import until
 
 SOAK_S = float(os.environ.get("SPIKESIGHT_SOAK_S", "3600"))
 SAMPLES = 30  # of memory
@@ -66,7 +67,9 @@ def served(folder: Path) -> Iterator[tuple[int, int]]:
         )
         assert process.stdout is not None
         try:
-            yield int(process.stdout.readline().split()[2].rpartition(":")[2]), process.pid
+            port = int(process.stdout.readline().split()[2].rpartition(":")[2])
+            until(Client(f"http://127.0.0.1:{port}").ready, "models and decoders are warm")
+            yield port, process.pid
         finally:
             process.terminate()
             assert process.wait(PATIENCE_S) == 0

@@ -79,6 +79,20 @@ def test_what_is_odd_about_a_recording_is_said(
     ]
 
 
+@pytest.mark.parametrize("rate", ["0", "1", "-0.1"])
+def test_an_error_rate_is_a_share(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--error-rate", rate, "none.png"]) == 2
+    assert "--error-rate must lie between 0 and 1" in capsys.readouterr().err
+
+
+def test_without_a_shipped_model_one_must_be_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("models.shipped.shipped", dict)
+    assert main(["predict", "none.png"]) == 2
+    assert "name a checkpoint folder with --model" in capsys.readouterr().err
+
+
 def test_an_unknown_model_is_one_sentence(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "--model", "nothing", picture]) == 2
     assert "no model 'nothing'" in capsys.readouterr().err

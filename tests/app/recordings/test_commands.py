@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -126,6 +127,52 @@ def test_record(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[st
     assert main(["record", f"file:{path}", str(target)]) == 2
     assert main(["record", "nothing", str(path.with_name("c.dat"))]) == 2
     assert "is no source" in capsys.readouterr().err
+
+
+class Unplugged:
+    """A source that gives two packets and is gone; it has lost some events."""
+
+    size, fault, n_dropped, n_outside = SENSOR, "the device has gone", 1234, 5
+
+    def __init__(self, stopped: bool = False) -> None:
+        self.stopped = stopped
+
+    def __enter__(self) -> "Unplugged":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def packets(self) -> Iterator[Events | None]:
+        yield make_events([100, 5_100], [1, 2], [1, 2], [1, 0])
+        yield None
+        yield make_events([20_100] * 3, [1, 2, 3], [1, 2, 3], [1, 0, 1])
+        if self.stopped:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_was_lost_and_why_it_ended_are_said(
+    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(record, "open_source", lambda *a, **k: asked.append((a, k)) or Unplugged(stopped))
+    target = tmp_path / "a.npz"
+    assert main(["record", "usb:", str(target), "--wait", "2.5"]) == 0
+    out, err = capsys.readouterr()
+    assert asked == [(("usb:",), {"wait_s": 2.5, "max_packets": record.NEVER_FULL})]
+    assert err.splitlines() == [
+        "recording usb:, 40x30 pixels; Ctrl-C ends it",
+        *(["stopped"] if stopped else []),
+        "warning: 1,234 events dropped",
+        "warning: 5 events off the sensor",
+        "the source ended: the device has gone",
+    ]
+    assert out.splitlines() == [f"{target}: 5 events, npz", "250 events/s, in the busiest 10 ms 300"]
+    assert main(["record", "usb:", str(target)]) == 2
+    assert "add --force to write over it" in capsys.readouterr().err
+    assert main(["record", "usb:", str(target), "--force", "--format", "csv"]) == 0
+    assert target.read_text().count("\n") >= 5
 
 
 def test_a_clock_that_begins_anew_goes_on_in_the_file() -> None:

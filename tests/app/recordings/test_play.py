@@ -174,3 +174,7 @@ def test_a_line_a_second_or_a_picture_a_frame(lively: bool, monkeypatch: pytest.
     else:
         assert lines == ["    1.02 s  34 events", "    2.04 s  68 events", "70 events"]
     assert now[0] == pytest.approx(50 + (2.1 if lively else 2.04))
+    assert play._show(deliveries[:1], SENSOR) == 0
+    rest = out.getvalue().splitlines()[len(out.getvalue().splitlines()) - (16 if lively else 1) :]
+    assert rest[-1] == "1 events"
+    assert sum(GREEN in line for line in rest) == lively, "what is left is shown at the end"
