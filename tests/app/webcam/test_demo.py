@@ -361,6 +361,12 @@ def test_a_sample_brings_its_model(capsys: pytest.CaptureFixture[str]) -> None:
         assert capsys.readouterr().out.splitlines()[-1].split()[2] == label
 
 
+def test_without_shipped_models_one_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webcam, "shipped", dict)
+    with pytest.raises(ValueError, match="name a folder with --model"):
+        webcam.default_model("digit-3")
+
+
 def test_no_model_of_that_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--source", "digit-3", "--model", "nobody", "--no-window") == 2
     assert "no model 'nobody'" in capsys.readouterr().err

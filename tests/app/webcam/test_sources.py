@@ -2,6 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -89,6 +90,68 @@ def test_a_cameras_frames_have_the_clocks_time() -> None:
     assert times == sorted(times)
     assert times[0] >= 0
     assert times[-1] < 60_000_000
+
+
+class Eye:
+    """An event camera whose clock begins at 7 s: what each read gives, and how long it takes."""
+
+    def __init__(self, now: list[float], *reads: tuple[float, Events | None]) -> None:
+        self.now, self.reads, self.closed = now, list(reads), False
+
+    @property
+    def running(self) -> bool:
+        return bool(self.reads)
+
+    def read(self, left: float) -> Events | None:
+        took, packet = self.reads.pop(0)
+        assert 0 < left <= PERIOD_US / 1e6
+        self.now[0] += left if took < 0 else took
+        return packet
+
+    def __enter__(self) -> "Eye":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+
+def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    first, second = at(7_000_000, 7_000_900), at(7_001_000)
+    camera = Eye(now, (-1, None), (0.001, first), (-1, second), (-1, None), (-1, None), (-1, at(7_400_000)))
+    found = list(sources._live(camera))  # type: ignore[arg-type]
+    assert camera.closed
+    assert [glimpse.packet["t"].tolist() for glimpse in found] == [[0, 900, 1000], [], [], [400_000]]  # type: ignore[index]
+    assert [glimpse.t_us for glimpse in found] == pytest.approx([1000, 1000, 1000 + PERIOD_US, 400_000], abs=2)
+
+
+class Webcam(Capture):
+    """One that OpenCV has opened."""
+
+    def __init__(self, opened: bool) -> None:
+        super().__init__(30.0, 0)
+        self.opened, self.told = opened, list[tuple[int, float]]()
+
+    def isOpened(self) -> bool:
+        return self.opened
+
+    def set(self, what: int, value: float) -> None:
+        self.told.append((what, value))
+
+
+def test_of_a_webcam_the_newest_frame_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[int | str, Webcam] = {0: Webcam(True), "a.mp4": Webcam(True), "b.mp4": Webcam(False)}
+    monkeypatch.setattr(sources.cv2, "VideoCapture", made.get)
+    source = open_source("0")
+    assert (source.name, source.live, source.sensor) == ("camera 0", True, None)
+    assert made[0].told == [(cv2.CAP_PROP_BUFFERSIZE, 1)]
+    assert sources._capture("a.mp4", "a.mp4") is made["a.mp4"]
+    assert not made["a.mp4"].told
+    with pytest.raises(SourceError, match=r"b\.mp4 does not open: is it a video\?"):
+        sources._capture("b.mp4", "b.mp4")
 
 
 def test_what_can_be_opened(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Lessons that nobody uses end; those that somebody follows do not."""
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,8 +35,35 @@ def test_an_unused_lesson_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ServiceError, match="no lesson of that id"):
             lessons.get(idle.id)
         monkeypatch.undo()
+        timer = lessons._timer
+        assert timer is not None
+        assert timer.when() == 60 + 1, "looked at again by itself, by the clock that stood still"
         lessons.close()
+        assert timer.cancelled()
+        assert not lessons._open
         await runtime.stop()
+
+    asyncio.run(scenario())
+
+
+def test_the_next_look_is_arranged_while_there_are_lessons() -> None:
+    async def scenario() -> None:
+        lessons = Lessons(Runtime(settings(lesson_idle_s=60)))
+        lessons.expire()
+        first = lessons._timer
+        lessons.expire()
+        assert lessons._timer is first, "one at a time"
+        lessons._again()
+        assert lessons._timer is None, "there are none"
+        lesson = SimpleNamespace(followers={1}, used=0.0)
+        lessons._open["x"] = lesson, "a"  # type: ignore[assignment]
+        lessons._again()
+        assert lessons._timer is not None
+        assert list(lessons._open) == ["x"]
+        lessons._timer.cancel()
+        del lessons._open["x"]
+        lessons._timer = None
+        lessons.close()
 
     asyncio.run(scenario())
 
