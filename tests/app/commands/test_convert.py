@@ -18,6 +18,7 @@ from models.classifier import Classifier
 from models.contract import Card, Contract
 from models.conversion import convert as conversion
 from models.conversion.methods import METHODS
+from models.known import interval
 from models.networks.ann import CifarResNet, SmallCnn
 from training.data.pictures import Images, Pictures
 
@@ -201,6 +202,7 @@ def test_what_is_measured_is_counted(capsys: pytest.CaptureFixture[str]) -> None
     assert measured["ann_accuracy"] == pytest.approx(100 * right / 12, abs=0.01)
     low, high = measured["interval_95"]  # type: ignore[misc]
     assert 0 <= low <= measured["correct"] / 12 <= high <= 1  # type: ignore[operator]
+    assert [low, high] == [round(bound, 2) for bound in interval(measured["correct"], 12)]  # type: ignore[arg-type]
     assert f"T = 6: {measured['accuracy']:.2f} %" in capsys.readouterr().out
 
 

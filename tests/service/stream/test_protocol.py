@@ -6,14 +6,15 @@ import struct
 import numpy as np
 import pytest
 
-from encoders.events import Events, make_events
+from encoders.events import MAX_SIDE, Events, SensorSize, make_events
+from encoders.gaze.window import Window
 from models.steps import Input, Outcome
 from service.http.metrics import Metrics
 from service.scheduler.registry import Model
 from service.scheduler.threads import Mailbox
 from service.settings import Settings
 from service.stream.messages import EVENTS_T64, Ended, Frame, Hello, Ticket, encode_t64
-from service.stream.protocol import Batch, Outgoing, StreamCore
+from service.stream.protocol import Batch, Outgoing, StreamCore, sensor_of, window_of
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.streams import SENSOR
 
@@ -166,3 +167,36 @@ def test_a_wrong_header_or_sensor_ends_the_stream() -> None:
         core().frame(b"short")
     assert caught.value.code == 1003
     assert core().frame(packet(1, 0).pack()) == packet(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("window", "taken"),
+    [
+        ((0, 0, 1), True),
+        ((0, 0, 0.9), False),
+        ((-MAX_SIDE, MAX_SIDE, MAX_SIDE), True),
+        ((-MAX_SIDE - 1, 0, 9), False),
+        ((0, MAX_SIDE + 1, 9), False),
+        ((0, 0, MAX_SIDE + 1), False),
+    ],
+)
+def test_a_window_lies_near_the_sensor_and_is_a_pixel_wide(window: tuple[float, float, float], taken: bool) -> None:
+    hello = Hello.model_validate({"type": "hello", "protocol": 1, "window": window})
+    if taken:
+        assert window_of(hello) == Window(*window)
+        return
+    with pytest.raises(Ended, match="a window is left, top and side, in pixels") as caught:
+        window_of(hello)
+    assert caught.value.code == 1008
+
+
+def test_a_sensor_is_named_whole_or_is_the_models_own() -> None:
+    def named(width: int = 0, height: int = 0) -> SensorSize | None:
+        return sensor_of(Hello.model_construct(width=width, height=height))
+
+    assert named(width=64, height=48) == SensorSize(64, 48)
+    assert [named(), named(width=64), named(height=48)] == [None] * 3
+    with pytest.raises(Ended, match="a sensor of that size is not supported") as caught:
+        named(width=10**6, height=1)
+    assert caught.value.code == 1008
+    assert window_of(Hello(type="hello", protocol=1)) is None
