@@ -25,10 +25,17 @@ def between(path: Path, begin_s: float, end_s: float) -> np.ndarray:
     return events[(t >= begin_s * 1e6) & (t < end_s * 1e6)]
 
 
-def test_marks_become_recordings_of_a_folder_to_train_on(walk: Path, tmp_path: Path) -> None:
+def test_marks_become_recordings_of_a_folder_to_train_on(
+    walk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     to = tmp_path / "gestures"
-    assert main(["label", str(walk), "--mark", "0.5-1.25=wave", "--mark", "2-3=big clap", "--to", str(to)]) == 0
-    for path, cut in ((to / "wave" / "walk-0.5-1.25.raw", (0.5, 1.25)), (to / "big clap" / "walk-2-3.raw", (2, 3))):
+    words = ["--mark", "0.5-1.25=wave", "--mark", "2-3=big clap", "--mark", "3.25-3.5=wave"]
+    assert main(["label", str(walk), *words, "--to", str(to)]) == 0
+    files = {"wave/walk-0.5-1.25": (0.5, 1.25), "big clap/walk-2-3": (2, 3), "wave/walk-3.25-3.5": (3.25, 3.5)}
+    said = capsys.readouterr().out.splitlines()
+    for line, (name, cut) in zip(said, files.items(), strict=True):
+        path = to / f"{name}.raw"
+        assert line == f"{path}: {len(between(walk, *cut)):,} events"
         recording = read_recording(path)
         np.testing.assert_array_equal(recording.events, between(walk, *cut))
         assert recording.size == SensorSize(32, 20)

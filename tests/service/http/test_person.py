@@ -1,9 +1,12 @@
 """Whoever opens an address in a browser reads a page; programs read JSON."""
 
+import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from service.http.person import HTML, ForPeople
 from tests.support.serving.http import TOKEN, body_of, get, post, status_of, talk
 from tests.support.serving.servers import running
 
@@ -51,3 +54,42 @@ def test_what_is_no_refusal_goes_through_as_it_is(port: int) -> None:
     assert talk(port, get("/health/live", BROWSER)).endswith(b'{"live":true}')
     assert b"<title>" in talk(port, get("/", BROWSER))
     assert talk(port, get("/v1/models", BROWSER, f"Authorization: Bearer {TOKEN}")).startswith(b"HTTP/1.1 200")
+
+
+def through(*messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a browser gets of an answer's messages."""
+    out: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        out.append(dict(message))
+
+    async def run() -> None:
+        made = ForPeople(send)
+        for message in messages:
+            await made(message)
+
+    asyncio.run(run())
+    return out
+
+
+def start(status: int, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": [*headers]}
+
+
+def body(data: bytes, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+@pytest.mark.parametrize("data", [b"no JSON", b"[1]", b'{"words": 1}', b""])
+def test_a_refusal_of_another_form_stays_as_it_is(data: bytes) -> None:
+    kind = (b"content-type", b"text/plain")
+    assert through(start(404, kind), body(data)) == [start(404, kind), {"type": "http.response.body", "body": data}]
+
+
+def test_a_refusal_in_pieces_is_one_page_and_keeps_its_other_headers() -> None:
+    given = start(503, (b"content-type", b"application/json"), (b"content-length", b"9"), (b"retry-after", b"5"))
+    begun, page = through(given, body(b'{"error": ', more=True), body(b'"busy <now>"}'))
+    assert begun["headers"] == [(b"retry-after", b"5"), HTML, (b"content-length", b"%d" % len(page["body"]))]
+    assert b"<p>Busy &lt;now&gt;.</p>" in page["body"]
+    fine = [start(399), body(b"a", more=True), body(b"b")]
+    assert through(*fine) == fine

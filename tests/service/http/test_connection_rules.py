@@ -1,0 +1,187 @@
+"""What one connection may do, without a port: whom full queues turn away, what a late or broken client gets."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from service.http.connection import ABORT_S, SMALL_BODY, DeadlineProtocol, StreamProtocol, refusal_bytes
+
+
+class Line:
+    """A transport, and the loop that arranges calls."""
+
+    def __init__(self) -> None:
+        self.log: list[object] = []
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        self.log.append(data)
+
+    def close(self) -> None:
+        self.log.append("close")
+        self.closing = True
+
+    def abort(self) -> None:
+        self.log.append("abort")
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.log.append("eof")
+
+    def resume_reading(self) -> None:
+        self.log.append("resume")
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Any:
+        self.later.append((seconds, call))
+        return SimpleNamespace(cancel=lambda: self.log.append("cancelled"))
+
+
+def http(full: bool = True, method: bytes = b"POST", **changes: Any) -> tuple[DeadlineProtocol, Line]:
+    made, line = DeadlineProtocol.__new__(DeadlineProtocol), Line()
+    parser = SimpleNamespace(get_method=lambda: method, should_keep_alive=lambda: True)
+    state = {
+        "runtime": SimpleNamespace(full=lambda: full, turned_away=lambda: line.log.append("counted")),
+        "parser": parser, "expect_100_continue": False, "pipeline": [], "cycle": None, "url": b"/v1/predict?a=b",
+        "headers": [(b"content-length", b"%d" % SMALL_BODY)], "transport": line, "loop": line, "_refused": False,
+        "_deadline": None, "_skipping": False, "_head": 0, "settings": SimpleNamespace(receive_s=9.0), **changes,
+    }  # fmt: skip
+    for name, value in state.items():
+        setattr(made, name, value)
+    return made, line
+
+
+def test_work_for_full_queues_is_turned_away() -> None:
+    assert http()[0]._turn_away()
+    assert http(url=b"/v2/models/a/infer")[0]._turn_away()
+    assert http(cycle=SimpleNamespace(response_complete=True))[0]._turn_away()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"full": False},
+        {"method": b"GET"},
+        {"expect_100_continue": True},
+        {"pipeline": [1]},
+        {"cycle": SimpleNamespace(response_complete=False)},
+        {"url": b"/v1/models"},
+        {"headers": []},
+        {"headers": [(b"content-length", b"many")]},
+        {"headers": [(b"content-length", b"%d" % (SMALL_BODY + 1))]},
+        {"headers": [(b"content-length", b"5"), (b"origin", b"https://a.example")]},
+    ],
+    ids=str,
+)
+def test_anything_else_goes_through_the_gate(changes: dict[str, Any]) -> None:
+    assert not http(**changes)[0]._turn_away()
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_who_is_turned_away_may_ask_again_on_its_connection(stays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, line = http(_skipping=True)
+    made.parser.should_keep_alive = lambda: stays  # type: ignore[union-attr]
+    monkeypatch.setattr(DeadlineProtocol, "on_response_complete", lambda _: line.log.append("next"))
+    monkeypatch.setattr(HttpToolsProtocol, "on_body", lambda *_: line.log.append("read"))
+    made.on_body(b"thrown away")
+    made.on_message_complete()
+    counted, answer, last = line.log
+    assert (counted, last) == ("counted", "next" if stays else "close")
+    assert isinstance(answer, bytes)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert (b"connection: close" in head) != stays
+    assert b"content-length: %d" % len(body) in head
+    assert not made._skipping
+    made.on_body(b"of the next")
+    assert line.log[-1] == "read"
+
+
+def test_a_request_has_so_long_to_arrive() -> None:
+    made, line = http()
+    made._arm()
+    made._arm()
+    assert [seconds for seconds, _ in line.later] == [9.0], "from its first byte"
+    line.later[0][1]()
+    assert line.log == [refusal_bytes(408), "close"]
+    assert line.later[1:] == [(ABORT_S, line.abort)]
+    made._refuse(400)
+    assert len(line.log) == 2, "once"
+    answering, other = http(cycle=SimpleNamespace(response_started=True, response_complete=False))
+    answering._late()
+    assert other.log == ["abort"], "there is an answer on the line already"
+    for started, complete in ((False, False), (True, True)):
+        late, third = http(cycle=SimpleNamespace(response_started=started, response_complete=complete))
+        late._late()
+        assert third.log[0] == refusal_bytes(408)
+
+
+def test_nothing_is_refused_on_a_line_that_closes() -> None:
+    made, line = http()
+    line.closing = True
+    made._refuse(431)
+    assert line.log == []
+    refused, other = http(_refused=True)
+    refused.send_400_response("words")
+    refused.data_received(b"more")
+    assert other.log == []
+    broken, third = http()
+    broken.send_400_response("words")
+    assert third.log[0] == refusal_bytes(400)
+
+
+def stream(**changes: Any) -> tuple[StreamProtocol, Line]:
+    made, line = StreamProtocol.__new__(StreamProtocol), Line()
+    reason = SimpleNamespace(code=1008, reason="too many frames")
+    state = {
+        "conn": SimpleNamespace(close_sent=reason, data_to_send=lambda: [b"a", b"b"]), "transport": line, "loop": line,
+        "queue": asyncio.Queue(), "read_paused": True, "close_timer": None, "_broken": False, "close_sent": False,
+        "writable": asyncio.Event(), **changes,
+    }  # fmt: skip
+    for name, value in state.items():
+        setattr(made, name, value)
+    return made, line
+
+
+def test_a_broken_stream_is_told_why_and_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, line = stream()
+    made.handle_parser_exception()
+    assert line.log == [b"ab", "eof", "resume"]
+    assert made.queue.get_nowait() == {"type": "websocket.disconnect", "code": 1008, "reason": "too many frames"}
+    assert line.later == [(ABORT_S, line.abort)]
+    assert made.close_sent
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "data_received", lambda *_: line.log.append("parsed"))
+    made.data_received(b"more")
+    made.writable.set()
+    made.handle_ping()
+    assert line.log[3:] == []
+    again, other = stream(read_paused=False)
+    again.close_timer = other.call_later(1.0, print)
+    again.handle_parser_exception()
+    assert other.log == [b"ab", "eof", "cancelled"]
+
+
+def test_who_does_not_read_gets_no_pongs() -> None:
+    made, line = stream()
+    made.handle_ping()
+    assert line.log == []
+    made.writable.set()
+    made.handle_ping()
+    assert line.log == [b"ab"]
+
+
+@pytest.mark.parametrize("ending", ["keepalive_timeout", "shutdown"])
+def test_who_does_not_answer_a_goodbye_is_cut_off(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WebSocketsSansIOProtocol, ending, lambda _: None)
+    made, line = stream()
+    getattr(made, ending)()
+    assert line.later == [(ABORT_S, line.abort)]
