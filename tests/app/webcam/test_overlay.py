@@ -19,6 +19,7 @@ from app.webcam.overlay import (
     SWINGS,
     Surface,
     Watch,
+    _place,
     draw,
     framed,
     luminance,
@@ -195,6 +196,40 @@ def test_what_stands_below_a_label() -> None:
     assert note("4", LABELS, 4, prediction()) == "6% sure"
     assert note(UNKNOWN, LABELS, 2, prediction()) == "nearest: 2"
     assert note("nothing", LABELS, 2, prediction()) == ""
+
+
+@pytest.mark.parametrize(
+    ("shape", "x", "y", "width", "height"),
+    [
+        ((30, 40), 10, 20, 80, 60),  # of the box's own form
+        ((10, 40), 10, 40, 80, 20),  # wide: as broad as the box, in the middle of its height
+        ((40, 10), 42, 20, 15, 60),  # tall
+        ((600, 100), 45, 20, 10, 60),
+        ((1, 400), 10, 49, 80, 1),  # a line stays one
+    ],
+)
+def test_a_view_is_shown_whole_in_the_middle_of_its_box(
+    shape: tuple[int, int], x: int, y: int, width: int, height: int
+) -> None:
+    canvas, white = np.zeros((100, 120, 3), np.uint8), np.full((*shape, 3), 255, np.uint8)
+    _place(canvas, white, 10, 20, 80, 60)
+    rows, columns = np.nonzero((canvas == 255).all(2))
+    assert (columns.min(), rows.min()) == (x, y)
+    assert (columns.max() - columns.min() + 1, rows.max() - rows.min() + 1) == (width, height)
+    box = (canvas == GROUND).all(2) | (canvas == 255).all(2)
+    assert box[20:80, 10:90].all()
+    assert box.sum() == 60 * 80
+
+
+def test_few_pixels_stay_squares() -> None:
+    canvas, two = np.zeros((100, 120, 3), np.uint8), np.zeros((1, 2, 3), np.uint8)
+    two[0, 1] = 200
+    _place(canvas, two, 0, 0, 100, 50)
+    assert sorted(np.unique(canvas[:50, :100])) == [0, 200]
+    large = np.zeros((20, 40, 3), np.uint8)
+    large[:, 20:] = 200
+    _place(canvas, large, 0, 0, 100, 50)
+    assert len(np.unique(canvas[:50, :100])) > 2, "many are smoothed"
 
 
 def test_a_window_is_framed_in_a_copy() -> None:
