@@ -34,6 +34,7 @@ STYLES = ("thin pen", "uneven light", "stretched wide", "stretched tall", "noisy
 KINDS: tuple[Kind, ...] = ("plain", "harder", "tidy")
 NAMES = {"plain": "digit on paper, plain", "harder": f"the same: {', '.join(HARDER)}", "tidy": "as the tip asks"}
 RATES_HZ, HOT = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0), (0.01, 0.03)
+RIGHT = ("of", "right, %", "low", "high")  # as `shares` gives them
 Digits = tuple[np.ndarray, np.ndarray]  # uint8 [N, 28, 28], labels [N]
 
 
@@ -51,6 +52,12 @@ def drawing(style: str, digit: np.ndarray, random: np.random.Generator) -> np.nd
     return page.clip(0, 255).astype(np.uint8)
 
 
+def shares(right: int, count: int) -> tuple[int, float, float, float]:
+    """How many there are, how many percent of them are right, and the interval of that."""
+    low, high = interval(right, count)
+    return count, 100 * right / count, 100 * low, 100 * high
+
+
 def pictures(classifiers: Sequence[Classifier], digits: Digits, photos: list[Path], seed: int, count: int) -> None:
     """One picture of each."""
     random = np.random.default_rng(seed)
@@ -62,22 +69,21 @@ def pictures(classifiers: Sequence[Classifier], digits: Digits, photos: list[Pat
     for style in STYLES:
         shown = [(drawing(style, digits[0][i], random), int(digits[1][i])) for i in chosen]
         rows[f"drawing, {style}"] = shown
-    report.table("digits on paper", "input", "model", "right", "of", "low", "high")
+    report.table("digits on paper", "input", "model", *RIGHT)
     print(f"| input, {count} pictures, seed {seed} | {' | '.join(MODELS)} |\n|---|---|---|")
     for name, row in rows.items():
         cells = []
         for classifier in classifiers:
             right = sum(classifier.predict_image(picture)[-1].label == str(truth) for picture, truth in row)
             low, high = interval(right, len(row))
-            report.row(name, classifier.name, right, len(row), low, high)
+            report.row(name, classifier.name, *shares(right, len(row)))
             cells.append(f"{right} ({low:.0%} to {high:.0%})")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int, count: int) -> None:
     """Clips of five seconds: the label that is shown after the first."""
-    columns = ("right", "steady", "of", "right, low", "right, high", "changes in 5 s")
-    report.table("clips of digits on paper", "input", "seen as", *columns)
+    report.table("clips of digits on paper", "input", "seen as", "changes in 5 s", "steady, %", *RIGHT)
     print(f"\n| {count} clips, seed {seed}, {classifier.name} | seen as | right | steady | changes in 5 s |")
     print("|---|---|---|---|---|")
     for kind in KINDS:
@@ -86,7 +92,7 @@ def films(classifier: Classifier, digits: Digits, photos: list[Path], seed: int,
             right, steady = (sum(getattr(v[seen], what) for v in verdicts) for what in ("right", "steady"))
             changes = float(np.mean([v[seen].changes for v in verdicts]))
             low, high = interval(right, count)
-            report.row(NAMES[kind], seen, right, steady, count, low, high, changes)
+            report.row(NAMES[kind], seen, changes, 100 * steady / count, *shares(right, count))
             line = f"{right} ({low:.0%} to {high:.0%}) | {steady} | {changes:.1f}"
             print(f"| {NAMES[kind]} | {seen} | {line} |", flush=True)
 
@@ -96,11 +102,11 @@ def noise(classifier: Classifier, root: Path, *, tuning: bool) -> None:
     listing = list_nmnist(root)
     items = listing.train[::4] if tuning else listing.test
     recordings = [(*read_item(item), listing.labels[item.label]) for item in items]
-    report.table("N-MNIST with sensor noise", "noise", "right", "of", "low", "high")
+    report.table("N-MNIST with sensor noise", "noise", *RIGHT)
     print(f"\n| N-MNIST, {len(items)} recordings, noise | right |\n|---|---|")
     for name, right in noisy_right(classifier, recordings, RATES_HZ, HOT):
         low, high = interval(right, len(items))
-        report.row(name, right, len(items), low, high)
+        report.row(name, *shares(right, len(items)))
         print(f"| {name} | {right} ({low:.0%} to {high:.0%}) |", flush=True)
 
 

@@ -26,16 +26,21 @@ the model was made, and the read-out of streams was changed after one of them (8
 camera have a table of their own, below.
 """
 REAL_INPUT = """
-`nmnist`, by `python -m benchmarks.real_input --root <data> --seed <seed>`: MNIST's test digits, photographs that
-nothing was tried on, seeds that nothing was chosen on. Recordings of an event camera are emulated ones. Clips,
-pictures, what is no digit, and people and traffic are of seed 211, after the last change of what finds a drawing;
-noise and the other rows of `known` were measured before it. The clips of a row are few, as the intervals say: before
-that change 31 of 32 plain and 30 of 32 harder ones were right as frames, 14 and 13 of 16 as events (seeds 101, 102);
-people and traffic had an AUROC of 0.905 and 0.918, and 38.7 and 35.2 % were let through (of 142 windows; pauses in
-which nothing is found are left out, and there are more of them now; one of these videos was looked at while the
-window was changed, so they are not held out). Goals: 95 % of the plain and 85 % of the harder clips right, 90 and 75
-% steady (as events 85 and 75); no label 98 % of the time without a digit; AUROC at least 0.99 and at most 5 % let
-through.
+MNIST's test digits, photographs that nothing was tried on, and a seed (907) that nothing was chosen on, all read once
+on one tree. Recordings of an event camera are emulated ones. Clips last 5 s, their label is judged after the first
+second, and steady means right at least 80 % of that time. Goals: as frames 95 % of the plain and 85 % of the harder
+clips right and 90 and 75 % steady, as events 85 and 75 % of both; no label 98 % of the time without a digit; AUROC at
+least 0.99 and at most 5 % let through at 95 % kept; a calibration error of 0.01, beside which stands what as many
+samples measure of a perfectly calibrated model with these probabilities.
+
+Short are, of `nmnist`: plain clips as frames (37 of 40); harder ones as events (32 right and 27 steady of 40), the
+fewest of all; single stills of harder clips (32 of 40); one of ten rooms and one of ten photographs held before it,
+which have a label most of the time; photographs by saccades against recordings by 0.001; and the calibration error,
+which no window touches: these inputs are of a sensor that has none. Of `motions`, `known` does not tell noise, people
+and traffic from motions. What was tried for clips as events, on tuning seeds 401 and 402, stands in
+[DECISIONS.md](../../DECISIONS.md). Fashion-MNIST was not at hand; 250 of its pictures by saccades had an AUROC of 0.995
+against recordings with an earlier seed, and 1.2 % were let through. One of the ten videos of
+people and traffic was looked at while the window was made.
 """
 OWN = """
 `spikesight teach` on a frozen network, and `train-dvs` on a folder of long recordings. Signed words: seven, v2e-like
@@ -240,27 +245,6 @@ def conversion() -> Iterator[str]:
     )
 
 
-def real_input() -> Iterator[str]:
-    """What people hold before a camera: clips, noise, things that are no digit."""
-    kept = recorded("real-input")
-    yield "| clips of 5 s, label after the first | seen as | right | 95 % interval | steady | of | seeds |"
-    yield "|---|---|---|---|---|---|---|"
-    for what, seen, right, steady, count, seeds in kept["clips"]:
-        low, high = interval(right, count)
-        spread = f"{100 * low:.0f} to {100 * high:.0f} %"
-        yield f"| {what} | {seen} | {right} | {spread} | {steady} | {count} | {seeds} |"
-    yield "\n| no digit | seen as | time without a label, % | clips without any | of |\n|---|---|---|---|---|"
-    for what, seen, free, without, count in kept["nothing"]:
-        yield f"| {what} | {seen} | {free:.1f} | {without} | {count} |"
-    yield "\n| one picture, or a recording | right | 95 % interval | of |\n|---|---|---|---|"
-    for what, right, count in kept["pictures"]:
-        low, high = interval(right, count)
-        yield f"| {what} | {right} | {100 * low:.0f} to {100 * high:.0f} % | {count} |"
-    yield "\n| other things, `known` against | AUROC | let through at 95 % kept, % | of |\n|---|---|---|---|"
-    for what, own, auroc, through, count in kept["unknown"]:
-        yield f"| {what}, {own} | {auroc:.3f} | {through:.1f} | {count} |"
-
-
 def page() -> str:
     """docs/results/results.md."""
     parts = [HEAD]
@@ -273,7 +257,7 @@ def page() -> str:
         if title in PROMISED:
             name, on = PROMISED[title]
             parts += [PROMISES.format(on=on), *promises(name), ""]
-    parts += ["## Digits held before a camera\n", *real_input(), REAL_INPUT]
+    parts += ["## Digits held before a camera\n", REAL_INPUT, *tables_of(("real_input",), measured())]
     parts += ["## Classes of one's own\n", OWN, *tables_of(("few_shots", "two_days"), measured())]
     parts += ["## Conversion", CONVERSION, *conversion()]
     return "\n".join(parts) + "\n"
