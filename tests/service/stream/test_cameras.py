@@ -1,13 +1,17 @@
 """Cameras of the service: listed, followed by server-sent events and by streams, gone without harm."""
 
+import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +26,8 @@ from service.settings import Settings, SettingsError
 from service.sinks.delivery import Delivery
 from service.sinks.disk_queue import DiskQueue
 from service.sinks.webhook import Webhook
+from service.stream import cameras
+from service.stream.cameras import BACKLOG, Viewer
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings
@@ -222,3 +228,65 @@ def test_a_camera_needs_a_model_of_events() -> None:
     with pytest.raises(SettingsError), TestClient(create_app(settings(), (tiny(IMAGE_CONTRACT),), (eye,))):
         pass
     eye.close()
+
+
+class Told:
+    """A viewer of what it is given; None: nothing in time."""
+
+    def __init__(self, *messages: str | bytes | None) -> None:
+        self.messages, self.waits = list(messages), list[float]()
+
+    @property
+    def ended(self) -> bool:
+        return not self.messages
+
+    async def next(self, timeout_s: float) -> str | bytes | None:
+        self.waits.append(timeout_s)
+        return self.messages.pop(0)
+
+
+def sent_to(viewer: Told, draining: Callable[[], bool] = lambda: False) -> list[str]:
+    eye: Any = SimpleNamespace(viewing=lambda: nullcontext(viewer))
+
+    async def run() -> list[str]:
+        return [part async for part in cameras.server_sent(eye, draining)]
+
+    return asyncio.run(run())
+
+
+PREDICTION = 'event: prediction\ndata: {"a": 1}\n\n'
+END = "event: end\ndata: {}\n\n"
+
+
+def test_server_sent_events_end_with_the_camera_or_the_service() -> None:
+    viewer = Told('{"a": 1}', None, b"a picture", '{"a": 1}', None)
+    assert sent_to(viewer) == [PREDICTION, PREDICTION, END]
+    assert set(viewer.waits) == {0.5}
+    looks = iter([False, True])
+    assert sent_to(Told('{"a": 1}', '{"a": 1}', None), lambda: next(looks)) == [PREDICTION, END]
+
+
+def test_silence_is_broken_every_fifteen_seconds() -> None:
+    still = ": still here\n\n"
+    assert sent_to(Told(*[None] * 30)) == [END], "the thirtieth is the camera's end"
+    assert sent_to(Told(*[None] * 31)) == [still, END]
+    assert sent_to(Told(*[None] * 62)) == [still, still, END]
+    heard = [*[None] * 20, '{"a": 1}', *[None] * 20, None]
+    assert sent_to(Told(*heard)) == [PREDICTION, END], "whoever hears something needs no more"
+
+
+def test_the_newest_is_kept_for_who_is_slow() -> None:
+    async def run() -> None:
+        viewer: Viewer[str] = Viewer()
+        for n in range(BACKLOG + 2):
+            viewer.put(str(n))
+        viewer.end()
+        assert [await viewer.next(9) for _ in range(BACKLOG)] == [str(n) for n in range(2, BACKLOG + 2)]
+        assert await viewer.next(9) is None, "and nobody waits for more"
+        waiting: Viewer[str] = Viewer()
+        assert await waiting.next(0) is None
+        asyncio.get_running_loop().call_soon(waiting.put, "late")
+        assert await waiting.next(PATIENCE_S) == "late"
+        assert not waiting.pictures
+
+    asyncio.run(run())
