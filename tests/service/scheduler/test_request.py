@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -224,3 +225,52 @@ def test_a_sequence_that_misses_its_deadline_is_over() -> None:
         assert sequences.places.taken == 0
 
     with_sequences(use)
+
+
+class Handed:
+    """A job and its scheduler, that write down what they are given."""
+
+    def __init__(self, closed: bool = False) -> None:
+        self.log: list[object] = []
+        self.closed = closed
+        self.receiver = SimpleNamespace(failed=self.log.append)
+        self.scheduler = SimpleNamespace(submit=lambda job, given: self.log.append((job, given)))
+        self.mailbox = SimpleNamespace(flush=lambda: self.log.append("flushed"))
+
+    def decoded(self, decode: Callable[[], Any]) -> list[object]:
+        module.decode_and_submit(self, self, decode, self.mailbox)  # type: ignore[arg-type]
+        return self.log
+
+
+def test_what_was_decoded_elsewhere_is_handed_over_unless_nobody_waits() -> None:
+    error = ValueError("no picture")
+
+    def broken() -> list[Input]:
+        raise error
+
+    handed = Handed()
+    assert handed.decoded(lambda: [1, 2]) == [(handed, [1, 2])]
+    assert Handed().decoded(broken) == [error, "flushed"]
+    assert Handed(closed=True).decoded(broken) == []
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_decoding_is_done_by_the_models_thread_or_elsewhere(here: bool) -> None:
+    """With streams open the model's thread must not be held up."""
+    elsewhere: list[Callable[[], None]] = []
+
+    async def asked() -> Result:
+        async with serving(tiny()) as (model, mailbox):
+            taken = model.scheduler.submit_undecoded
+            model.scheduler.submit_undecoded = lambda job, decode: here and taken(job, decode)  # type: ignore[method-assign]
+
+            def offload(work: Callable[[], None]) -> None:
+                elsewhere.append(work)
+                work()
+
+            deadline = time.monotonic() + PATIENCE_S
+            return await run(model, lambda: inputs(3), mailbox, deadline=deadline, offload=offload)
+
+    result = asyncio.run(asked())
+    assert (result.steps, result.early) == (3, False)
+    assert len(elsewhere) == (not here)
