@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoders import kernels
 from encoders.events import Events, make_events
-from encoders.packets import RECORD_BYTES, WireDecoder, encode
+from encoders.packets import LATEST_US, RECORD_BYTES, T64, WireDecoder, encode
 
 A, B = (1000, 10, 20, True), (1001, 300, 400, False)
 
@@ -117,3 +118,12 @@ def test_wild_times_and_polarities_are_tamed() -> None:
     assert found["p"].tolist() == [True, True, False]
     assert found["p"].view(np.uint8).tolist() == [1, 1, 0]
     assert found["x"].tolist() == [40_000 - 65_536, 1, 2]
+
+
+def test_what_is_as_we_write_it_is_taken_as_it_is() -> None:
+    """Only what is foreign is written anew: that costs two more passes over a packet."""
+    foreign = kernels.compiled("readers").foreign
+    for t, on, strange in ((LATEST_US, 1, False), (0, 0, False), (LATEST_US + 1, 1, True), (0, 2, True)):
+        ours, other = (0, 1, 2, 1), (t, 1, 2, on)
+        assert foreign(np.array([ours, other, ours], T64), LATEST_US) == strange
+    assert not foreign(np.zeros(0, T64), LATEST_US)
