@@ -1,0 +1,169 @@
+"""A stream's rules without a socket: silence, floods, what gives way, and how each end is told."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from models.neurons.state import State
+from service.http.errors import Broken, Stopped
+from service.stream import live as module
+from service.stream.live import Live
+from service.stream.messages import Ended
+from service.stream.protocol import Batch, Outgoing
+
+
+def raiser(error: Exception) -> Callable[..., Any]:
+    def raising(*_: object, **__: object) -> Any:
+        raise error
+
+    return raising
+
+
+def live(**parts: Any) -> tuple[Any, list[Any]]:
+    """A stream whose parts write down what they are asked."""
+    made: Any = Live.__new__(Live)
+    log: list[Any] = []
+    made.job, made.end = "job", None
+    made.runtime = SimpleNamespace(
+        mailbox=SimpleNamespace(post=lambda call: call()), snapshot_key=b"key",
+        metrics=SimpleNamespace(dropped=SimpleNamespace(labels=lambda name: SimpleNamespace(
+            inc=lambda n: log.append(("dropped", name, n))))),
+    )  # fmt: skip
+    made.outbox = SimpleNamespace(close=lambda: log.append("closed"), say=lambda *given: log.append(given))
+    made.core = SimpleNamespace(
+        dropped=0, max_pending=8, unsent=0, hello=SimpleNamespace(mode="every", live=False),
+        session=SimpleNamespace(sight=None), admit=lambda batch: (batch.inputs, []),
+        take_back=lambda n: [Outgoing(f"gave way {n}")],
+    )  # fmt: skip
+    made.model = SimpleNamespace(
+        name="m", counted_as="counted",
+        scheduler=SimpleNamespace(submit=lambda job, inputs: log.append((job, inputs)), drop_waiting=lambda _: [1, 2]),
+    )  # fmt: skip
+    for name, value in parts.items():
+        setattr(made, name, value)
+    return made, log
+
+
+def batch(*inputs: Any) -> Batch:
+    made: Any = SimpleNamespace(inputs=list(inputs), last=True)
+    return made
+
+
+@pytest.mark.parametrize(("error", "code"), [(Stopped(), 1012), (Broken("x"), 1011), (ValueError(), 1011)])
+def test_a_job_that_failed_ends_the_stream_after_what_is_queued(error: Exception, code: int) -> None:
+    made, log = live()
+    made.failed(error)
+    assert made.end.code == code
+    assert log == ["closed"]
+    made.finish(Ended(1000))
+    assert made.end.code == code, "the first reason counts"
+
+
+def test_inputs_after_the_schedulers_end_are_a_restart() -> None:
+    made, _ = live()
+    made.model.scheduler.submit = raiser(Stopped())
+    with pytest.raises(Ended) as caught:
+        asyncio.run(made.submit(batch(1)))
+    assert caught.value.code == 1012
+
+
+def test_the_freshest_take_the_place_of_what_waits_and_what_is_lost_is_counted() -> None:
+    made, log = live()
+    made.core.hello.mode = "freshest"
+
+    def admit(given: Batch) -> tuple[list[Any], list[Outgoing]]:
+        made.core.dropped += 3
+        return given.inputs[:1], [Outgoing("told")]
+
+    made.core.admit = admit
+    asyncio.run(made.submit(batch("a", "b")))
+    assert log == [("gave way 2", 0), ("told", 0), ("dropped", "counted", 3), ("job", ["a"])]
+    log.clear()
+    made.core.admit = lambda given: (given.inputs, [])
+    asyncio.run(made.submit(batch()))
+    assert log == [("job", [])], "an empty one makes nothing give way"
+
+
+@pytest.mark.parametrize(("n", "room"), [(1, 7), (8, 0), (20, 0)])
+def test_others_wait_until_there_is_room_for_them(n: int, room: int) -> None:
+    made, log = live()
+
+    async def unsent(at_most: int) -> None:
+        log.append(at_most)
+
+    made.unsent = unsent
+    asyncio.run(made.submit(batch(*range(n))))
+    assert log == [room, ("job", list(range(n)))]
+
+
+def test_a_stream_waits_for_as_many_answers_as_it_must() -> None:
+    made, _ = live()
+    made.core.unsent = 5
+
+    async def progress() -> None:
+        made.core.unsent -= 1
+
+    made.outbox.progress = progress
+    asyncio.run(made.unsent(2))
+    assert made.core.unsent == 2
+
+
+def test_a_snapshot_of_another_model_is_refused() -> None:
+    made, log = live()
+    state: State = {}
+    made.core.restore = lambda key: (log.append(key), state)[1]
+    made.model.scheduler.restore = lambda job, given: log.append((job, given))
+    made.restore()
+    assert log == [b"key", ("job", state)]
+    made.model.scheduler.restore = raiser(ValueError())
+    with pytest.raises(Ended, match="the snapshot is not of this model and sensor") as caught:
+        made.restore()
+    assert caught.value.code == 1008
+    made.core.restore = lambda _: None
+    made.restore()
+
+
+def test_silence_ends_a_stream_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = live(heard=100.0, settings=SimpleNamespace(idle_s=60.0))
+    now, slept = [130.0], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+        made.heard = 110.0  # something came meanwhile
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
+    with pytest.raises(Ended) as caught:
+        asyncio.run(made.watch())
+    assert caught.value.code == 1001
+    assert slept == [30.0, 10.0]
+
+
+def test_a_flood_of_messages_ends_a_stream() -> None:
+    made, log = live(turn=asyncio.Lock(), bucket=SimpleNamespace(take=lambda _: len(log) < 2))
+    texts = [{"type": "websocket.receive", "text": "a"}, {"type": "websocket.receive", "bytes": None}]
+
+    async def receive() -> dict[str, Any]:
+        return texts.pop(0) if texts else {"type": "websocket.receive", "text": "too many"}
+
+    async def control(text: str) -> None:
+        log.append(text)
+
+    made.socket, made.control = SimpleNamespace(receive=receive), control
+    with pytest.raises(Ended, match="too many messages a second") as caught:
+        asyncio.run(made.read_all())
+    assert caught.value.code == 1008
+    assert log == ["a", ""]
+
+
+def test_who_leaves_too_much_unread_is_told() -> None:
+    made, _ = live()
+    made.outbox.unread = asyncio.Event()
+    made.outbox.unread.set()
+    with pytest.raises(Ended, match="the answers are not read") as caught:
+        asyncio.run(made.reading())
+    assert caught.value.code == 1008
