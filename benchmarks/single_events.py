@@ -80,12 +80,17 @@ def main() -> None:
     events = sum(len(cells) for bins in recordings for cells in bins)
     base = "a whole step for each event"
     timings = paired(
-        {base: lambda: by_step(engine, shown, recordings), "event by event": lambda: by_event(engine, shown, recordings)},
+        {
+            base: lambda: by_step(engine, shown, recordings),
+            "event by event": lambda: by_event(engine, shown, recordings),
+        },
         base,
         args.rounds,
     )
     microseconds = {name: timing._replace(milliseconds=timing.milliseconds * 1e3) for name, timing in timings.items()}
-    title = f"An answer after every event, nmnist at {args.bin_ms} ms, {events} events of {args.count} N-MNIST recordings"
+    title = (
+        f"An answer after every event, nmnist at {args.bin_ms} ms, {events} events of {args.count} N-MNIST recordings"
+    )
     print_table(title, microseconds, base, per=events, unit="us an event")
     report.write("single_events", args.json)
 

@@ -72,7 +72,7 @@ def versions() -> dict[str, str]:
 
 def command(argv: list[str]) -> str:
     """The command that repeats a run: no --json, and of a path outside the project its name alone."""
-    module = ".".join(Path(argv[0]).resolve().relative_to(ROOT).with_suffix("").parts)
+    module = ".".join(Path(argv[0]).resolve().relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
     words, skip = ["python", "-m", module], False
     for word in argv[1:]:
         if not skip and not word.startswith("--json"):

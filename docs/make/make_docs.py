@@ -130,7 +130,7 @@ def benchmarks() -> Iterator[tuple[str, str]]:
     """(file, first sentence of its docstring) of every benchmark that can be run."""
     for path in sorted((ROOT / "benchmarks").rglob("*.py")):
         source = path.read_text()
-        if "__main__" in source:  # the others are parts of these
+        if "__name__ ==" in source:  # the others are parts of these
             yield path.relative_to(ROOT).as_posix(), _sentence(ast.get_docstring(ast.parse(source)) or "")
 
 

@@ -35,6 +35,9 @@ def test_the_command_has_no_json_and_no_path_of_the_machine() -> None:
     argv = [str(report.ROOT / "benchmarks" / "engine.py"), "--rounds", "3", "--json", "/x/y.json", "--ann", "/x/a.th"]
     assert report.command(argv) == "python -m benchmarks.engine --rounds 3 --ann '<a.th>'"
     assert report.command([*argv[:3], "--json=/x/y.json"]) == "python -m benchmarks.engine --rounds 3"
+    assert (
+        report.command([str(report.ROOT / "benchmarks" / "mutants" / "__main__.py")]) == "python -m benchmarks.mutants"
+    )
 
 
 def test_a_repeated_table_replaces_its_own_and_keeps_the_others(
