@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from encoders import kernels
 from encoders.events import EVENTS, Events, SensorSize, make_events
 from encoders.recordings import format, prophesee
 from encoders.recordings.files import read_recording, write_recording
@@ -178,3 +179,16 @@ def test_a_header_that_names_no_encoding(tmp_path: Path) -> None:
     path.write_bytes(b"% Date 2019-05-05\n% integrator_name Prophesee\n" + bytes(range(100, 200)))
     with pytest.raises(RecordingError, match=r"names no encoding: add the line '% evt 2\.0'"):
         read_recording(path)
+
+
+def test_a_time_base_of_zero_is_one_and_nothing_counts_before_it() -> None:
+    readers, out = kernels.compiled("readers"), np.zeros(64, EVENTS)
+    on = 5 << 22 | 3 << 11 | 4
+    words = np.array([1 << 28 | on, 8 << 28, 1 << 28 | on, 0 << 28 | on, 8 << 28 | 1, 1 << 28 | on], np.uint32)
+    n, high = readers.evt2(words, -1, out.view(np.uint8))
+    assert (n, high) == (3, 64)
+    assert out[:3].tolist() == [(5, 3, 4, True), (5, 3, 4, False), (64 + 5, 3, 4, True)]
+    wide = np.array([1 << 60 | on << 32 | 0b101, 8 << 60, 1 << 60 | on << 32 | 0b101], np.uint64)
+    n, used, high = readers.evt21(wide, -1, out.view(np.uint8))
+    assert (n, used, high) == (2, 3, 0)
+    assert out[:2].tolist() == [(5, 3, 4, True), (5, 5, 4, True)]

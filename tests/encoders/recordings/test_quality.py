@@ -103,3 +103,15 @@ def test_nothing_and_little_is_no_fault() -> None:
     assert (quality.rate, quality.faults()) == (0, [])
     quality.push(scene(0, seconds=0.4))
     assert quality.faults(n_dropped=5) == []
+
+
+def test_the_share_of_full_time_is_of_the_hundredths_that_are_over() -> None:
+    quality = judged(scene(0))
+    quality._second, quality._full = 2, 150
+    assert [fault.says for fault in quality.faults() if fault.kind == "saturation"] == [
+        "the sensor is near its limit 75% of the time: move it less, or let it see less"
+    ]
+    for full, found in ((2, 0), (3, 1)):  # one in a hundred is not yet too often
+        quality._full = full
+        assert sum(fault.kind == "saturation" for fault in quality.faults()) == found
+    assert quality.faults(quality.n_events)[0].says.startswith("50.0% of the events are lost")
