@@ -16,6 +16,7 @@ from service.scheduler import queue as module
 from service.scheduler.membranes import membranes_of
 from service.scheduler.queue import Job, Phase, Queue, Work, check
 from service.scheduler.scheduler import Scheduler
+from tests.support.models import tiny
 
 
 class Client:
@@ -305,3 +306,16 @@ def test_an_outcome_says_how_long_it_waited_and_took_and_when_it_was_made() -> N
     assert scheduler._hand_out(batch, result, [0.25, 0.5], 0.125) == (10, 11)
     assert told == [(250.0, 125.0, 7), (500.0, 125.0, 7)]
     assert scheduler._queue.open_jobs == 0
+
+
+def test_what_a_tick_posted_is_delivered_after_it_by_whoever_made_it() -> None:
+    log: list[str] = []
+    scheduler = Scheduler(tiny(), after_tick=lambda: log.append("delivered"))
+    scheduler._tick_streams(2)
+    assert log == ["delivered"], "once for all of them"
+    with scheduler._network:
+        scheduler._tick_streams(1)
+    assert log == ["delivered"], "whoever has the network does it"
+    scheduler._stopping = True
+    scheduler._tick_streams(1)
+    assert log == ["delivered"]

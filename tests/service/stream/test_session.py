@@ -16,6 +16,7 @@ from models.known import NOTHING, UNKNOWN
 from models.neurons.state import State
 from models.shipped import find
 from models.steps import Answer, Input, SessionError
+from service.stream import session as module
 from service.stream.session import Session, luma, pieces
 from service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.browsers.chromium import digit_on_paper
@@ -260,3 +261,18 @@ def test_foreign_snapshots_are_refused() -> None:
     ):
         with pytest.raises(SnapshotError):
             unpack(session, bad, KEY)
+
+
+def test_time_goes_on_to_the_last_event_whatever_was_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(tiny(replace(EVENT_CONTRACT, filter_us=10)))
+    monkeypatch.setattr(module, "bins_of", lambda *_: [])
+    events = make_events([0, 5_000, 35_000], [1] * 3, [2] * 3, [1] * 3)
+    session.tick(0)
+    assert session.sight is not None
+    assert not session.sight.plain
+    assert session.binner is not None
+    asked: list[int] = []
+    monkeypatch.setattr(session.binner, "tick", lambda now_us: asked.append(now_us) or [])
+    assert session.push(events) == []
+    assert session.push(events[:0]) == []
+    assert asked == [35_000]
