@@ -103,6 +103,12 @@ def test_an_exposure_has_the_sensor_s_size() -> None:
     assert not exposure(events[:0], SensorSize(40, 30)).std()
 
 
+def test_events_off_the_sensor_are_in_no_exposure() -> None:
+    x, y = np.array([-1, 4, 0, 0, 3]), np.array([0, 0, -1, 2, 1])
+    picture = exposure(make_events(np.arange(5), x, y, x > 0), SensorSize(4, 2))
+    assert picture.tolist() == [[18] * 4, [18, 18, 18, 240]]
+
+
 def test_an_exposure_is_brighter_where_more_came() -> None:
     x = np.repeat([0, 1, 2, 5, -1], [1, 50, 100, 9, 9])  # the last ones are off the sensor
     picture = exposure(make_events(np.arange(len(x)), x, np.zeros(len(x), int), x > 0), SensorSize(4, 2))
