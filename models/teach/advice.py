@@ -12,6 +12,7 @@ ENOUGH = 0.95  # judged accuracy
 FEW_PIECES = 3  # of a class, below which nothing tells how it looks another time
 CONFUSED = 0.05  # share of two classes' examples that are taken for each other
 WORTH = 0.02  # of accuracy, that half as much again should give
+DONE = "it is enough for this light, ground and distance; show some of another day too, or evaluate on it: it may be less"
 
 
 def report(taught: Taught) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
         gain = found["accuracy"] - found["half"]
         more = "half as much again should add about" if gain / 2 >= WORTH else "more of the same would add little:"
         said.append(f"twice the pieces brought {gain:+.1%}; {more} {max(0.0, gain / 2):.1%}")
-    return said or ["it is enough"]
+    return said or [DONE]
 
 
 def _listed(names: list[str]) -> str:
