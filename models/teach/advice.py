@@ -12,7 +12,7 @@ ENOUGH = 0.95  # judged accuracy
 FEW_PIECES = 3  # of a class, below which nothing tells how it looks another time
 CONFUSED = 0.05  # share of two classes' examples that are taken for each other
 WORTH = 0.02  # of accuracy, that half as much again should give
-DONE = "it is enough for this light, ground and distance; show some of another day too, or evaluate on it: it may be less"
+DONE = "it is enough for this light, ground and distance; show some of another day, or evaluate on it: that may be less"
 
 
 def report(taught: Taught) -> dict[str, Any]:
