@@ -23,6 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("SPIKESIGHT_DATA", ROOT.parent / "shared" / "data"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def seeded() -> None:
+    """A file's networks of random weights are the same whatever ran before in this process."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """A path under the data folder (`SPIKESIGHT_DATA`, default `../shared/data`); skips the test where it is absent."""

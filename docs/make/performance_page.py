@@ -20,7 +20,11 @@ SECTIONS = {
         "sliding PSN, and converted networks with binary, signed or multi-threshold neurons of up to 7 levels.\n"
         "PyTorch runs the rest, stream by stream, and `spikesight doctor` and the log line `model ready` say why:\n"
         "rectifiers (an ANN), spiking read-outs, and converted networks with differential coding, a reset to zero,\n"
-        "cascades, few-spikes neurons, 8 levels, or a pool behind the first neurons.",
+        "cascades, few-spikes neurons, 8 levels, or a pool behind the first neurons.\n\n"
+        "ResNet-18 at 7 % firing, T = 4 at 224x224: 7.8 times SpikingJelly, and in bfloat16 2.8 times OpenVINO, on an\n"
+        "EPYC (Zen 4); 5.9 and 1.3 times on a Xeon with AMX. From 2 to 50 % firing it takes at most 1.03 times\n"
+        "the time of the fastest dense form of its precision on either, but for 50 % in bfloat16 on the Xeon (1.11);\n"
+        "OpenVINO in int8, which rounds currents, is faster from about 15 % on.",
     ),
     "Neurons": (("neurons",), "A LIF layer through all of its steps in one fused pass."),
     "Training": (("training", "event_convolutions", "data"), "Steps of the optimiser, and what feeds them."),
