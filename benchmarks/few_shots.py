@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.common import report
 from encoders.events import Events, SensorSize
@@ -21,6 +20,7 @@ from encoders.recordings.files import read_recording
 from models.classifier import Classifier
 from models.teach.lesson import Lesson, Shown, backbone
 from training.data.folders import read_folder
+from training.progress import counted
 from training.teach.examples import COPIES, copies_for, plan, read
 
 Asked = tuple[str, Events, SensorSize]
@@ -30,7 +30,7 @@ def shown_all(folder: Path, features: str) -> Lesson:
     """A lesson that was shown every training recording."""
     found = plan(folder)
     lesson = Lesson(backbone(features), found.sensor, found.steps, found.bin_us, found.slices, COPIES)
-    for example in tqdm(read(found), "showing", len(found.items), leave=False, mininterval=1, disable=None):
+    for example in counted(read(found), "showing", count=len(found.items)):
         lesson.show(example)
     return lesson
 
@@ -82,8 +82,7 @@ def main() -> None:
         random = np.random.default_rng([args.seed, ways, shots])
         draws = args.draws if 0 < shots < most or ways < len(lesson.labels) else 1  # else all are the same
         found = [
-            accuracy(lesson, drawn(lesson, ways, shots, random), asked)
-            for _ in tqdm(range(draws), f"{shots} shots", leave=False, mininterval=1, disable=None)
+            accuracy(lesson, drawn(lesson, ways, shots, random), asked) for _ in counted(range(draws), f"{shots} shots")
         ]
         mine = len(asked) * ways // len(lesson.labels)
         report.row(str(shots or "all"), float(np.mean(found)), min(found), max(found), float(draws), float(mine))

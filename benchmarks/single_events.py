@@ -17,7 +17,7 @@ from benchmarks.common import report
 from benchmarks.common.timing import begin, paired, print_table
 from encoders.binning import cells_of, grid_for
 from models.classifier import Classifier
-from models.engine.engine import MEMBRANES, Engine, engine_status
+from models.engine.engine import Engine, engine_status
 from models.engine.events import EventEngine
 from models.shipped import find
 from training.data.recordings import list_nmnist, read_item
@@ -61,7 +61,7 @@ def by_step(engine: Engine, shown: int, recordings: list[list[Cells]]) -> None:
                 result = engine.run(x, state)
             since += 1
             since[cells] = 0
-            state = {MEMBRANES: result.state[MEMBRANES]}
+            state = result.state
 
 
 def main() -> None:

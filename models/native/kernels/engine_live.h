@@ -58,7 +58,7 @@ struct Events {
     std::vector<uint16_t> since;   // [2 H W], bins since each cell's last event, up to the bin before
     std::vector<uint8_t> open;     // [2 H W], whether one came in the open bin
     Scratch scratch;
-    Memory lists, chunk;           // of a whole layer: its inputs' events, the sums of some of its channels
+    Memory lists[2], chunk;        // of a whole layer: the events of main's and side's inputs, the sums of some of its channels
     std::vector<float> whole;      // all its sums
     int64_t shown;                 // bins that an input shows
 
@@ -195,16 +195,20 @@ bool many(const Layer& layer, size_t outputs) {
 // All sums of a layer, [H W C]; the same bits as pixel by pixel.
 void sum_layer(Events& e, const Layer& layer, float* sums) {
     const int64_t pixels = layer.height * layer.width, size = layer.chunk;
+    const Convolution* convs[2] = {&layer.main, &layer.side};
+    Input inputs[2] = {};
+    for (int i = 0; i < 2 && convs[i]->buffer >= 0; ++i) {
+        const Buffer& b = e.buffers[convs[i]->buffer];
+        typed(b, e.maps[convs[i]->buffer].data.data(), [&](const auto* data) { list_frame(data, b, e.lists[i].get(input_bytes(b, 0)), inputs[i]); });
+    }
     for (int64_t first = 0; first < layer.channels; first += size) {
         const bool alone = size == layer.channels;
         float* part = alone ? sums : reinterpret_cast<float*>(e.chunk.get(pixels * size * 4));
+        const Band band{0, layer.height, layer.width, part};
         begin_sums(layer.bias + first, size, pixels, part);
-        for (const Convolution* conv : {&layer.main, &layer.side}) {
-            if (conv->buffer < 0) continue;
-            const Buffer& b = e.buffers[conv->buffer];
-            Input in{};
-            typed(b, e.maps[conv->buffer].data.data(), [&](const auto* data) { list_frame(data, b, e.lists.get(input_bytes(b, 0)), in); });
-            scatter_chunk(in, b, *conv, size, conv->by_channel + first * b.channels * conv->kernel * conv->kernel, Band{0, layer.height, layer.width, part});
+        for (int i = 0; i < 2 && convs[i]->buffer >= 0; ++i) {
+            const Buffer& b = e.buffers[convs[i]->buffer];
+            scatter_chunk(inputs[i], b, *convs[i], size, convs[i]->by_channel + first * b.channels * convs[i]->kernel * convs[i]->kernel, band);
         }
         for (int64_t p = 0; p < pixels && !alone; ++p) memcpy(sums + p * layer.channels + first, part + p * size, size * 4);
     }
