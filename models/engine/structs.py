@@ -1,4 +1,4 @@
-"""What crosses into the engine's native code: the structures of native/engine.h, field by field."""
+"""What crosses into the engine's native code: the structures of native/kernels/engine/engine.h, field by field."""
 
 import ctypes
 

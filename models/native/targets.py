@@ -141,7 +141,7 @@ def compiler_name(command: tuple[str, ...]) -> str:
 def fingerprint(*more: object) -> str:
     """Of the sources, and of whatever else a library depends on: 24 digits."""
     digest = hashlib.sha256(repr((FLAGS, NO_RUNTIME, more)).encode())
-    for path in sorted(SOURCES.iterdir()):
+    for path in sorted(SOURCES.rglob("*.*")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:24]
 
@@ -179,7 +179,7 @@ def compile_library(
         driver[-1] = "cc"
         place = ["-target", SYSTEMS[system].target]
         flags, last = [*flags, *place, *NO_RUNTIME], [*last, *place, "-s"]
-    units = sorted(SOURCES.glob("*.cpp"))
+    units = sorted(SOURCES.rglob("*.cpp"))
     objects = [folder / f"{unit.stem}.o" for unit in units]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         commands = [[*compiler, "-c", *flags, str(unit), "-o", str(made)] for unit, made in zip(units, objects)]

@@ -1,7 +1,7 @@
 // Convolutions of spikes for training, 3x3 with stride 1 and padding 1: the forward pass and the gradient of the weights,
 // from the events alone. x [M][H][W][Ci] is mostly zero; y and its gradient are [M][H][W][Co]. Threads share out the
 // images; every output is summed by one thread, every weight's gradient in the order of the threads' shares.
-#include "engine_scatter.h"
+#include "engine/scatter.h"
 #include "threads.h"
 
 extern "C" {

@@ -2,7 +2,7 @@
 // whole numbers, exact in bfloat16; a float weight is the exact sum of three bfloat16 numbers. So three products have a
 // float's precision: only the order of summation differs from the other kernels'.
 #pragma once
-#include "engine_scatter.h"
+#include "scatter.h"
 
 #if defined(__AMX_BF16__)
 #include <sys/syscall.h>

@@ -1,7 +1,7 @@
 // What is read off one frame of spikes: logits, rates, rows of the raster.
 #pragma once
 #include "engine.h"
-#include "lanes.h"
+#include "../lanes.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // One step of each kind of neuron on a band of summed currents.
 #pragma once
 #include "engine.h"
-#include "lanes.h"
+#include "../lanes.h"
 
 namespace {
 

@@ -1,9 +1,9 @@
 // What is kept of one stream event by event, and the sums of its outputs taken anew: one output at a time, or a whole
 // layer's in one scatter, with the same bits.
 #pragma once
-#include "engine_inputs.h"
-#include "engine_readout.h"
-#include "engine_scatter.h"
+#include "inputs.h"
+#include "readout.h"
+#include "scatter.h"
 
 #include <vector>
 

@@ -9,10 +9,10 @@
 // channel), and adding a zero term changes nothing, so they give the same bits: which one runs is a matter of speed
 // alone, chosen for each frame from its count of events. Streams never meet in a sum, so a stream's results do not
 // depend on its company.
-#include "engine_dense.h"
-#include "engine_neurons.h"
-#include "engine_plan.h"
-#include "engine_readout.h"
+#include "dense.h"
+#include "neurons.h"
+#include "plan.h"
+#include "readout.h"
 
 #include <ctime>
 

@@ -6,7 +6,7 @@
 // on the bin so far. Closing the bin leaks every memory once, and the next bin begins with what is still shown.
 //
 // Layers are those of the engine's plan, with neurons of the kind PACED, maximum pools and shortcuts before the neurons.
-#include "engine_live.h"
+#include "live.h"
 
 namespace {
 

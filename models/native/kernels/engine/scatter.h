@@ -1,6 +1,6 @@
 // The event-driven convolution: each non-zero input adds its weight rows to the outputs that it reaches.
 #pragma once
-#include "engine_inputs.h"
+#include "inputs.h"
 
 namespace {
 

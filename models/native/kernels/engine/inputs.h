@@ -1,7 +1,7 @@
 // A frame of activations made ready for a kernel: lists of its events, or floats with a border of zeros.
 #pragma once
 #include "engine.h"
-#include "lanes.h"
+#include "../lanes.h"
 
 #include <algorithm>
 #include <cstdlib>

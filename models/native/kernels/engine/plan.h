@@ -1,6 +1,6 @@
 // What a plan keeps from call to call, and the streams of a call that go through its layers together.
 #pragma once
-#include "engine_inputs.h"
+#include "inputs.h"
 
 #include <vector>
 

@@ -1,6 +1,6 @@
 // The convolution that multiplies everything, and the pools.
 #pragma once
-#include "engine_matrix.h"
+#include "matrix.h"
 
 namespace {
 
