@@ -61,17 +61,18 @@ def run(args: argparse.Namespace) -> int:
     from models.checkpoint import load, save
     from models.shipped import find
     from training.data import load_data
+    from training.progress import say
     from training.run.commitments import committed
     from training.run.known import calibrated
     from training.run.known_bins import with_bins
 
     folder = find(args.model)
     network, card = load(folder)
-    print("reading what it was trained on ...", flush=True)
+    say("reading what it was trained on ...")
     data = load_data(settings(card, args.data, args.root, args.cache, args.sheets))
     if data.labels != card.labels:
         raise ValueError(f"the data's classes are {', '.join(data.labels)}; the model's are {', '.join(card.labels)}")
-    print("calibrating ...", flush=True)
+    say("calibrating ...")
     known, measured = calibrated(network, data)
     metrics = {**card.metrics, "known": measured}
     card = replace(card, known=with_bins(network, data, known), metrics=metrics)

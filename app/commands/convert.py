@@ -150,7 +150,7 @@ def read_pictures(args: argparse.Namespace, source: Source) -> Given:
 def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, steps: int) -> dict[str, object]:
     """Accuracy of the ANN and of the network at powers of two up to T, with counts and intervals."""
     found = curve(network, x, torch.from_numpy(test.labels), steps)
-    at = sorted({*(2**k for k in range(12) if 2**k <= steps), steps})
+    at = sorted({*(2**k for k in range(steps.bit_length())), steps})
     low, high = interval(int(found.correct[-1]), len(test))
     top = accuracy(ann, x, test.labels)
     print(f"test: ANN {top:.2f} %, T = {steps}: {found.accuracy(steps):.2f} % ({low:.1%} to {high:.1%})")

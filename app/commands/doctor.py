@@ -107,7 +107,7 @@ def check_cameras() -> Iterator[Finding]:
 def check_port() -> Iterator[Finding]:
     """The service's usual port."""
     with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
         try:
             s.bind(("127.0.0.1", SERVICE_PORT))
         except OSError:

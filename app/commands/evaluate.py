@@ -75,6 +75,7 @@ def _print(found: dict[str, Any]) -> None:
 
 def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Readings") -> dict[str, Any]:
     """The suite of faults, each row printed as it is found."""
+    from training.progress import say
     from training.run.corruption import corrupted, rows, summary
 
     own = [source for source in readings.sources if source.label in classifier.labels]
@@ -85,7 +86,7 @@ def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Read
         figures.append(row)
         if not args.json:
             refused = "" if row["refused"] is None else f"   {row['refused']:.1%} unknown"
-            print(_line(f"{row['name']} {row['strength']}", row, 36) + refused, flush=True)
+            say(_line(f"{row['name']} {row['strength']}", row, 36) + refused)
     found = summary(figures)
     if not args.json:
         worst = found["worst"]

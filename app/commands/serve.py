@@ -67,7 +67,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A bound socket. Raises ValueError with the way out when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
     try:
         sock.bind((host, port))
     except OSError as error:

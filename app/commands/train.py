@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from training.progress import say
+
 DESCRIPTION = """\
 Train a spiking classifier on event recordings or images and report its accuracy.
 
@@ -52,7 +54,7 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
 def _say(text: str) -> None:
     """Print, in the first of the processes that torchrun may have started."""
     if os.environ.get("RANK", "0") == "0":
-        print(text, flush=True)
+        say(text)
 
 
 def run(args: argparse.Namespace) -> int:

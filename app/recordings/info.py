@@ -53,10 +53,8 @@ class Summary:
 def summarise(path: Path) -> Summary:
     """One pass over a file. Raises RecordingError."""
     opened = RecordingReader(path)
-    n = on = 0
+    n = on = last = busiest = 0
     first: int | None = None
-    last = 0
-    busiest = 0
     for packet in watched(opened.packets(10_000), path.name):
         first = int(packet["t"][0]) if first is None else first
         last = int(packet["t"][-1])

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from app.recordings.sinks import DvSink, open_sink
+from app.recordings.sinks import DvSink, open_sink, waited
 from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
-from encoders.binning import bin_events
+from encoders.binning import cells_of, grid_for
 from encoders.events import Events, SensorSize
 from encoders.recordings.files import RecordingReader
+from training.progress import say
 
 DESCRIPTION = """Play a recording of events in its own time.
 
@@ -77,23 +78,14 @@ def run(args: argparse.Namespace) -> int:
 def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Delivery]) -> int:
     sink = open_sink(args.to, size)
     with VirtualCamera(sink) as camera:
-        print(f"{args.file}, {size} pixels, to {args.to}", flush=True)
-        if isinstance(sink, DvSink) and not _met(sink, args.wait):
+        say(f"{args.file}, {size} pixels, to {args.to}")
+        if isinstance(sink, DvSink) and not waited(lambda: sink.n_clients > 0, args.wait):
             print(f"nobody connected within {args.wait:g} s", file=sys.stderr)
             return 1
         camera.play(deliveries)
     missed = f", {sink.n_missed:,} while nobody was connected" if sink.n_missed else ""
     print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
     return 0
-
-
-def _met(sink: DvSink, wait_s: float) -> bool:
-    end = time.monotonic() + wait_s
-    while not sink.n_clients:
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def _show(deliveries: Iterable[Delivery], size: SensorSize) -> int:
@@ -110,8 +102,8 @@ def _show(deliveries: Iterable[Delivery], size: SensorSize) -> int:
         time.sleep(max(0.0, begin + delivery.at_s - time.monotonic()))
         shown = delivery.at_s
         if lively:
-            print("\x1b[H\x1b[J" + picture(np.concatenate(waiting), size, *_room()), flush=True)
-        print(f"{delivery.at_s:8.2f} s  {n:,} events", flush=True)
+            say("\x1b[H\x1b[J" + picture(np.concatenate(waiting), size, *_room()))
+        say(f"{delivery.at_s:8.2f} s  {n:,} events")
         waiting = []
     if waiting and lively:
         print(picture(np.concatenate(waiting), size, *_room()))
@@ -128,15 +120,9 @@ def picture(events: Events, size: SensorSize, columns: int, lines: int) -> str:
     """Events as characters, ON green and OFF red, at most `columns` x `lines`; a character is two pixels tall."""
     columns = max(2, min(columns, size.width, 2 * lines * size.width // size.height))
     lines = max(1, columns * size.height // size.width // 2)
-    start = int(events["t"].min()) if len(events) else 0
-    span = int(events["t"].max()) - start + 1 if len(events) else 1
-    ordered = events[np.argsort(events["t"], kind="stable")]
-    off, on = bin_events(ordered, start, span, 1, size, (2 * lines, columns), mode="count")[0].astype(np.int64)
-    return "\n".join(_line(a, b) for a, b in zip(_halved(off), _halved(on)))
-
-
-def _halved(plane: NDArray[np.int64]) -> NDArray[np.int64]:
-    return plane[::2] + plane[1::2]
+    cells = cells_of(events, grid_for(size, (2 * lines, columns)))
+    off, on = np.bincount(cells, minlength=4 * lines * columns).reshape(2, lines, 2, columns).sum(2)
+    return "\n".join(map(_line, off, on))
 
 
 def _line(off: NDArray[np.int64], on: NDArray[np.int64]) -> str:

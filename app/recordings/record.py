@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.format or format_of(args.target)
     opened = open_source(args.source, wait_s=args.wait, max_packets=NEVER_FULL)
     with _terminable(), opened as source:
-        print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr, flush=True)
+        print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr)
         quality = Quality(source.size)
         told = judged(pieces(source, args.seconds), quality, lambda: source.n_dropped)
         n = write_recording(args.target, told, source.size, name, warn=_warn)
@@ -72,7 +72,7 @@ def judged(packets: Iterator[Events], quality: Quality, n_dropped: Callable[[], 
             for kind, says in quality.faults(n_dropped()):
                 if kind not in said:
                     said.add(kind)
-                    print(f"after {looked} s: {says}", file=sys.stderr, flush=True)
+                    print(f"after {looked} s: {says}", file=sys.stderr)
 
 
 @contextmanager
@@ -95,8 +95,7 @@ def _warn(text: str) -> None:
 def pieces(source: Source, seconds: float, clock: Callable[[], float] = time.monotonic) -> Iterator[Events]:
     """Packets until the end; a clock that begins anew goes on from where it was, as a file wants it."""
     end = clock() + seconds
-    newest: int | None = None
-    shift = 0
+    newest = shift = 0
     try:
         for packet in source.packets():
             if clock() >= end:
@@ -104,11 +103,7 @@ def pieces(source: Source, seconds: float, clock: Callable[[], float] = time.mon
             if packet is None:
                 continue
             for part in monotonic_runs(packet):
-                first = int(part["t"][0])
-                if newest is not None and first + shift < newest:
-                    shift = newest - first
-                if newest is None and first < 0:
-                    shift = -first
+                shift = max(shift, newest - int(part["t"][0]))
                 moved = part.copy()
                 moved["t"] += shift
                 newest = int(moved["t"][-1])

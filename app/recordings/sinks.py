@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,16 @@ LEAVE_S = 1.0
 
 class CameraError(ValueError):
     """An address that cannot be served, in one sentence."""
+
+
+def waited(done: Callable[[], bool], seconds: float) -> bool:
+    """Whether something came true within so many seconds; it is asked a hundred times a second."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 class Sink(Protocol):
@@ -99,10 +110,7 @@ class DvSink:
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
                 return socket.create_server((host, port), family=family)
             Path(path).unlink(missing_ok=True)  # what an ended server of ours has left
-            server = socket.socket(socket.AF_UNIX)
-            server.bind(path)
-            server.listen()
-            return server
+            return socket.create_server(path, family=socket.AF_UNIX)
         except OSError as error:
             why = "the address is taken, or not of this machine"
             raise CameraError(f"cannot serve at {path or f'{host}:{port}'}: {why}") from error
@@ -163,12 +171,8 @@ class DvSink:
 
         Readers of dv-processing lose all that they have received and not been asked for once the server has gone.
         """
-        end = time.monotonic() + LAST_PACKETS_S
-        while self.n_waiting and time.monotonic() < end:
-            time.sleep(0.02)
-        end = time.monotonic() + LEAVE_S
-        while self.n_clients and time.monotonic() < end:
-            time.sleep(0.02)
+        waited(lambda: not self.n_waiting, LAST_PACKETS_S)
+        waited(lambda: not self.n_clients, LEAVE_S)
         self.connect(connected=False)
 
 

@@ -81,17 +81,12 @@ class VirtualCamera:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.sink, self._clock, self._sleep = sink, clock, sleep
-        self.worst_late_s = 0.0
 
     def play(self, deliveries: Iterable[Delivery]) -> None:
         """All of them, in time."""
         begin = self._clock()
         for delivery in deliveries:
-            ahead = begin + delivery.at_s - self._clock()
-            if ahead > 0:
-                self._sleep(ahead)
-            else:
-                self.worst_late_s = max(self.worst_late_s, -ahead)
+            self._sleep(max(0.0, begin + delivery.at_s - self._clock()))
             if delivery.events is None:
                 self.sink.connect(connected=delivery.connected)
             else:

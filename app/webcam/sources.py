@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from encoders.events import SensorSize, empty_events
-from encoders.recordings.files import detect_format, read_recording
+from encoders.recordings.files import read_recording
 from encoders.recordings.format import RecordingError
 from encoders.sources.address import SourceError
 from encoders.sources.source import Source as Camera
-from encoders.sources.source import kinds, parse
+from encoders.sources.source import kinds
 from encoders.sources.source import open_source as open_camera
 from models.steps import Input
 from service import samples
@@ -60,7 +60,6 @@ def open_source(text: str, *, loop: bool = False) -> Source:
         events = PacketDecoder().decode(EVENTS_T64, samples.t64_of(text), 0)
         return _recording(text, events, SensorSize(sample.width, sample.height), loop=loop)
     if text.partition(":")[0].partition("?")[0] in kinds():
-        parse(text)
         camera = open_camera(text)
         return Source(text, _live(camera), live=True, sensor=camera.size)
     raise SourceError(
@@ -81,7 +80,6 @@ def _file(path: Path) -> Source:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return Source(path.name, _frames(_capture(str(path), path.name), live=False), live=False)
     try:
-        detect_format(path)
         recording = read_recording(path)
     except RecordingError as error:
         raise SourceError(f"{error} (videos: {', '.join(sorted(VIDEO_SUFFIXES))})") from None

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import runpy
 import sys
 from types import ModuleType
 
@@ -76,3 +77,22 @@ def test_a_reader_that_has_gone_is_exit_1_and_nothing_more(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "stderr", said)
     assert cli.main(["piped"]) == 1
     assert said.closed
+
+
+def test_words_come_from_the_process_where_none_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(cli, "run_command", lambda *words: asked.append(words) or 0)
+    monkeypatch.setattr(sys, "argv", ["program", "info", "a.raw"])
+    assert cli.main() == cli.train_dvs() == 0
+    assert asked == [("info", ["a.raw"], "spikesight info"), ("train", ["info", "a.raw"], "train-dvs")]
+
+
+def test_the_file_is_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr("models.native.memory.keep_memory", lambda: kept.append(1))
+    monkeypatch.setattr(sys, "argv", ["spikesight", "info", "nowhere.raw"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(cli.__file__, run_name="__main__")
+    assert stop.value.code == 2
+    assert "nowhere.raw" in capsys.readouterr().out
+    assert kept == [1]

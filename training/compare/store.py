@@ -19,7 +19,7 @@ R = TypeVar("R", bound=Result)
 
 def say(text: str) -> None:
     """Progress on stderr, apart from results."""
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=sys.stderr)
 
 
 def digest(key: Any) -> str:

@@ -29,7 +29,7 @@ def steps_to(result: Curve, target: float) -> int | None:
 def columns(results: Sequence[Curve]) -> list[int]:
     """Powers of two within the longest run, and its end."""
     longest = max(r.steps for r in results)
-    return sorted({*(2**k for k in range(12) if 2**k <= longest), longest})
+    return sorted({*(2**k for k in range(longest.bit_length())), longest})
 
 
 def accuracy_table(results: Sequence[Curve]) -> Table:

@@ -13,6 +13,7 @@ from models.contract import Card
 from tests.support.exporting import CARD, CONFIG
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import lively, some_known
+from training.config import TrainConfig
 
 
 def card(**recipe: object) -> Card:
@@ -23,6 +24,9 @@ def test_the_cards_recipe_is_followed() -> None:
     config = settings(card(data="nmnist", root="there", seed=7, split_seed=3, unheard_of=1), "", "", "")
     assert (config.data, config.root, config.seed) == ("nmnist", "there", 7)
     assert all(getattr(config, name) == getattr(CARD.contract, name) for name in CONTRACT)
+    assert config.crop == "none"
+    aligned = replace(card(data="nmnist"), contract=replace(CARD.contract, frame="object"))
+    assert settings(aligned, "", "", "").crop == "object"
 
 
 def test_flags_win_over_the_recipe() -> None:
@@ -53,21 +57,27 @@ def test_what_was_measured_is_said_and_kept(
         "calibration_error_before": 0.2,
     }  # fmt: skip
     network, asked = lively(CONFIG), list[object]()
+
+    def read(config: TrainConfig) -> tuple[object, ...]:
+        return config.data, config.root, config.cache, config.emulation.sheets
+
     known = some_known(network, CARD.contract)
     data = SimpleNamespace(labels=CARD.labels)
     old = replace(CARD, training={"recipe": {"data": "nmnist"}}, metrics={"accuracy": 0.5, "known": "old"})
     save(tmp_path / "m", network, old)
-    monkeypatch.setattr("training.data.load_data", lambda config: asked.append(config.data) or data)
+    monkeypatch.setattr("training.data.load_data", lambda config: asked.append(read(config)) or data)
     monkeypatch.setattr("training.run.known.calibrated", lambda _, given: (asked.append(given), (None, measured))[1])
     monkeypatch.setattr("training.run.known_bins.with_bins", lambda *_: known)
     monkeypatch.setattr("training.run.commitments.committed", lambda _, card, __: asked.append(card.known))
-    assert main(["calibrate", str(tmp_path / "m"), "--to", str(tmp_path / "k")]) == 0
-    assert asked == ["nmnist", data, known]
+    words = ["--root", "there", "--cache", "kept", "--sheets", "9", "--to", str(tmp_path / "k")]
+    assert main(["calibrate", str(tmp_path / "m"), *words]) == 0
+    assert asked == [("nmnist", "there", "kept", 9), data, known]
     kept = load(tmp_path / "k")[1]
     assert kept.metrics == {"accuracy": 0.5, "known": measured}
     assert kept.known is not None
     assert load(tmp_path / "m")[1].known is None
     said = capsys.readouterr().out.splitlines()
+    assert said[:-1] == ["reading what it was trained on ...", "calibrating ..."]
     assert said[-1] == (
         f"{tmp_path / 'k'}: from 8 training and 4 validation samples; temperatures [1.5], expected calibration error "
         "0.2 -> 0.1"

@@ -18,6 +18,7 @@ from models.classifier import Classifier
 from models.contract import Card, Contract
 from models.conversion import convert as conversion
 from models.conversion.methods import METHODS
+from models.conversion.simulate import curve as conversion_curve
 from models.known import interval
 from models.networks.ann import CifarResNet, SmallCnn
 from training.data.pictures import Images, Pictures
@@ -197,13 +198,18 @@ def test_what_is_measured_is_counted(capsys: pytest.CaptureFixture[str]) -> None
     measured = measure(conversion.convert(ann, [x], "ours", steps=6), ann, test, x, 6)
     assert measured["test_images"] == 12
     assert list(measured["accuracy_at"]) == ["1", "2", "4", "6"]  # type: ignore[call-overload]
-    assert measured["accuracy"] == pytest.approx(100 * measured["correct"] / 12, abs=0.01)  # type: ignore[operator]
+    assert measured["accuracy"] == round(100 * measured["correct"] / 12, 2)  # type: ignore[operator]
     right = (ann(x).argmax(1).numpy() == test.labels).sum()
-    assert measured["ann_accuracy"] == pytest.approx(100 * right / 12, abs=0.01)
+    assert measured["ann_accuracy"] == round(100 * right / 12, 2)
+    correct = conversion_curve(conversion.convert(ann, [x], "ours", steps=6), x, torch.arange(12) % 10, 6).correct
+    at = [round(100 * int(correct[t - 1]) / 12, 2) for t in (1, 2, 4, 6)]
+    assert list(measured["accuracy_at"].values()) == at  # type: ignore[attr-defined]
     low, high = measured["interval_95"]  # type: ignore[misc]
     assert 0 <= low <= measured["correct"] / 12 <= high <= 1  # type: ignore[operator]
-    assert [low, high] == [round(bound, 2) for bound in interval(measured["correct"], 12)]  # type: ignore[arg-type]
-    assert f"T = 6: {measured['accuracy']:.2f} %" in capsys.readouterr().out
+    bounds = interval(measured["correct"], 12)  # type: ignore[arg-type]
+    assert [low, high] == [round(bound, 2) for bound in bounds]
+    said = f"T = 6: {measured['accuracy']:.2f} % ({bounds[0]:.1%} to {bounds[1]:.1%})"
+    assert capsys.readouterr().out == f"test: ANN {measured['ann_accuracy']:.2f} %, {said}\n"
 
 
 def test_a_weights_file_is_an_image_of_one_step_in_the_anns_own_scale(tmp_path: Path) -> None:
@@ -247,3 +253,64 @@ def test_what_the_audit_finds_ends_a_conversion_unless_it_is_forced(
     assert asked == [("network", convert.AUDITED, steps, ("ann", 1)) for steps in (64, 65)]
     out, err = capsys.readouterr()
     assert (out, err) == ("the table\n" * 2, "audit: layer a is dead\n" * 2)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_what_a_run_gives_its_parts_and_writes(
+    labelled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A named set that measures and chooses T, and a folder of pictures that does neither."""
+    found, asked, saved = named_set(1), list[Any](), list[Any]()
+    contract = Contract("image", 1, 28, 28, 1, "direct", mean=(0.3,), std=(0.6,), still="plain")
+    own = Source(SmallCnn(), "small-cnn", contract, () if labelled else tuple("klmnopqrst"), 10)
+    pixels = found.train.pixels
+    given = (
+        Given(pixels, found.train, found.test, found.classes, (found.mean, found.std)) if labelled else Given(pixels)
+    )
+    network = argparse.Namespace(config=argparse.Namespace(first_step=lambda steps: steps // 4))
+    monkeypatch.setattr(convert, "read_source", lambda _: own)
+    monkeypatch.setattr(convert, "read_pictures", lambda *_: given)
+    monkeypatch.setattr(convert, "make", lambda *_: (network, 32, {"ann": 9.0} if labelled else {}))
+    monkeypatch.setattr(convert, "check", lambda _, __, ___, x, steps: asked.append((x, steps)))
+    monkeypatch.setattr(convert, "measure", lambda _, __, test, x, steps: asked.append((x, steps)) or {"n": len(test)})
+    monkeypatch.setattr(convert, "save", lambda *words: saved.extend(words))
+    (tmp_path / "w.th").symlink_to(tmp_path / "real.th")
+    data = ["--data", "mnist", "--test", "5"] if labelled else ["--data", "some/pictures", "--method", "multi"]
+    assert main(["convert", str(tmp_path / "w.th"), "--to", str(tmp_path / "to"), *data, "--calibration", "1"]) == 0
+    (looked, steps), *tested = asked
+    assert (len(looked), steps) == (convert.AUDITED, 32)
+    mean, std = ((0.4,), (0.2,)) if labelled else ((0.3,), (0.6,))
+    expected = (torch.tensor(pixels[:1]).float() / 255 - mean[0]) / std[0]
+    torch.testing.assert_close(looked[:1], expected)
+    assert [(len(x), steps) for x, steps in tested] == ([(5, 32)] if labelled else [])
+    method = convert.usual(32) if labelled else "multi"
+    to, _, card = saved
+    assert (to, card.labels) == (tmp_path / "to", found.classes if labelled else own.labels)
+    still = "digit" if labelled else "plain"
+    assert card.contract == Contract(
+        "image", 1, 32, 32, 32, "direct", mean=mean, std=std, still=still, readout=24
+    )  # fmt: skip
+    assert card.metrics == ({"val_accuracy": {"ann": 9.0}, "n": 5} if labelled else {})
+    assert card.training == {
+        "origin": "conversion", "ann": "small-cnn", "weights": "real.th", "method": method,
+        "source": METHODS[method].source, "calibration": {"data": data[1].split("/")[-1], "images": 40}, "steps": 32,
+    }  # fmt: skip
+    first = f"small-cnn: {method} on 40 pictures"
+    assert capsys.readouterr().out.splitlines() == [first, f"wrote {tmp_path / 'to'}"]
+
+
+def test_t_is_given_or_chosen_on_held_out_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    made = monkeypatch.setattr
+    made(convert, "convert", lambda ann, batches, method, steps: asked.append((ann, batches, method, steps)) or "made")
+    made(convert, "choose_steps", lambda _, __, method, x, held: asked.append((method, x, held)) or "chosen")
+    images = named_set(3).train
+    given = Given(np.concatenate([images.pixels, images.pixels]), images)
+    source: Any = argparse.Namespace(ann="ann")
+    ready = torch.from_numpy
+    assert convert.make(arguments(tmp_path, "--steps", "6"), source, given, ready) == ("made", 6, {})
+    ann, batches, method, steps = asked.pop()
+    assert (ann, method, steps, [len(batch) for batch in batches]) == ("ann", None, 6, [64, 16])
+    assert convert.make(arguments(tmp_path, "--steps", "0", "--method", "ours"), source, given, ready) == "chosen"
+    assert (asked[0][0], len(asked[0][1]), asked[0][2]) == ("ours", 40, images)
+    assert (convert.CALIBRATION, convert.AUDITED, convert.HELD) == (512, 32, 5000)

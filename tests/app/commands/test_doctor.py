@@ -5,11 +5,13 @@ import socket
 import warnings
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from app.cli import main
 from app.commands import doctor
+from encoders.sources.address import SourceError
 from models.checkpoint import save
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import tiny
@@ -130,3 +132,79 @@ def test_the_last_line_counts_what_is_to_mend(
     monkeypatch.setattr(doctor, "CHECKS", (lambda: iter(two[1:2]),))
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.splitlines() == ["note  b          y", "nothing to mend"]
+
+
+def test_a_port_that_was_just_left_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()  # ends the connection first: the port rests for a minute
+    monkeypatch.setattr(doctor, "SERVICE_PORT", port)
+    assert list(doctor.check_port()) == [doctor.Finding("ok", "port", f"{port} is free")]
+    with socket.create_server(("127.0.0.1", port)):
+        words = f"{port} is taken: spikesight serve --port {port + 1}"
+        assert list(doctor.check_port()) == [doctor.Finding("note", "port", words)]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_engine_and_gpu(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+    status = "native kernels: avx2" if there else "native kernels: none (no compiler)"
+    for name, answer in {
+        "torch.get_num_threads": 3, "torch.cuda.is_available": there, "torch.cuda.get_device_name": "H100",
+        "models.engine.engine.engine_status": status, "models.engine.densities.describe": "densities",
+        "models.native.build.library": "a library" if there else None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(name, lambda answer=answer: answer)
+    monkeypatch.setattr("models.engine.calibrate.calibrated", lambda: measured.append(1))
+    found = [(f.state, f.topic, f.text) for f in doctor.check_compute()]
+    assert found == [
+        ("ok", "threads", "3 for training (--threads); the service uses 1 a model"),
+        ("ok" if there else "note", "engine", status),
+        *([("ok", "engine", "densities")] if there else []),
+        ("ok", "gpu", "H100" if there else "none; training and serving run on the CPU"),
+    ]
+    assert len(measured) == there
+
+
+def test_a_camera_library_that_does_not_load_is_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    def library_of(*words: str) -> None:
+        assert words == ("dv_processing", "a camera that EventCV does not know", "cameras")
+        raise SourceError("it does not load")
+
+    monkeypatch.setattr(doctor, "library_of", library_of)
+    monkeypatch.setattr(doctor, "version", lambda name: f"of {name}")
+    for there in (True, False):
+        monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _, there=there: there or None)
+        found = [(f.state, f.topic, f.text) for f in doctor.check_packages()]
+        assert found[0] == ("ok", "packages", ", ".join(f"{name} of {name}" for name in doctor.CORE))
+        assert found[1] == ("ok", "[cameras]", "dv-processing of dv-processing: further iniVation devices")
+        assert found[len(doctor.EXTRAS) + 1 :] == ([("FIX", "[cameras]", "it does not load")] if there else [])
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "states"),
+    [
+        ("complete", "nmnist", ["ok", "FIX"]), ("partial", "nmnist", ["note", "FIX"]),
+        ("missing", "nmnist", ["FIX"] * 2),
+        ("missing", "all", ["note"]), ("complete", "all", ["ok", "FIX"]),
+    ],
+)  # fmt: skip
+def test_the_state_of_a_data_set(state: str, wanted: str, states: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.data.check.EXPECTED", {"nmnist": None})
+    report = SimpleNamespace(state=state, usable=state != "missing", lines=["a", "WARNING: b"])
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr("training.data.check.check_data", lambda *words: asked.append(words) or report)
+    found = list(doctor.check_data_sets(wanted, "there"))
+    assert [f.state for f in found] == states
+    assert [f.text for f in found] == report.lines[: len(states)]
+    assert asked == [("nmnist", "there")]
+
+
+def test_a_model_that_the_engine_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = tiny()
+    monkeypatch.setattr("models.shipped.shipped", lambda: {"m": Path("m")})
+    monkeypatch.setattr("models.checkpoint.load", lambda _: (classifier.network, classifier.card))
+    monkeypatch.setattr("models.engine.engine.why_not", lambda _: "no compiler")
+    (finding,) = doctor.check_models()
+    assert finding.text == "m: 3 classes, events, trained with spikes, runs on PyTorch (no compiler)"

@@ -10,6 +10,7 @@ from app.cli import main
 from app.commands.export import bin_ms, said
 from models.checkpoint import save
 from models.export.parity import Parity
+from models.neurons.layers import at_pace
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import lively
 
@@ -108,10 +109,13 @@ def test_flags_reach_the_export(
         asked.append((card.contract.bin_us, format, out, options, spans(network)))
         return Parity(50, 0.0, 0, 7)
 
+    paces: list[float] = []
     monkeypatch.setattr("app.commands.export.export", export)
+    monkeypatch.setattr("app.commands.export.at_pace", lambda net, span: paces.append(span) or at_pace(net, span))
     assert main(["export", str(model), "--out", str(tmp_path / "f"), *words]) == 0
     options = {"window": window, "any_bin": any_bin}
     assert asked == [(bin_us, "onnx", tmp_path / "f", options, {bin_us / 10_000})]
+    assert paces == ([] if bin_us == 10_000 else [bin_us / 10_000]), "neurons that have one pace only keep it"
 
 
 def spans(network: Any) -> set[float]:

@@ -80,6 +80,8 @@ def test_columns_are_aligned_and_numbers_stand_right(capsys: pytest.CaptureFixtu
         "a              12,345",
         "longer              7  e",
     ]
+    print_table(rows[:1], heads)
+    assert capsys.readouterr().out.splitlines()[1] == "a            12,345", "a row alone"
 
 
 def test_a_record_in_words() -> None:
@@ -90,10 +92,16 @@ def test_a_record_in_words() -> None:
 
 
 def test_a_networks_row_counts_what_is_there() -> None:
-    row = describe("event-small")
-    network = SpikingResNet(NETWORKS["event-small"])
-    assert row["parameters"] == sum(p.numel() for p in network.parameters())
-    assert row["neuron_layers"] == len([m for m in network.modules() if isinstance(m, Neuron)])
-    config = NETWORKS["event-small"]
-    assert row["depths"] == "-".join(map(str, config.depths))
-    assert (row["in_channels"], row["classes"]) == (config.in_channels, config.classes)
+    for name, block in (("event-small", "ms"), ("resnet50", "plain bottleneck")):
+        config, network = NETWORKS[name], SpikingResNet(NETWORKS[name])
+        assert describe(name) == {
+            "name": name,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "neuron_layers": len([m for m in network.modules() if isinstance(m, Neuron)]),
+            "block": block,
+            "depths": "-".join(map(str, config.depths)),
+            "widths": "-".join(map(str, config.widths)),
+            "stem": f"{config.stem}, pool {config.pool}",
+            "in_channels": config.in_channels,
+            "classes": config.classes,
+        }

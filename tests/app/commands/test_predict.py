@@ -1,5 +1,6 @@
 """`spikesight predict`: one line a file, broken files told apart, JSON for programs."""
 
+import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,10 @@ import torch
 
 import spikesight
 from app.cli import main
-from app.commands.predict import _cost, _line, _said
+from app.commands.predict import _cost, _line, _said, _show
 from encoders.recordings.files import RecordingReader
 from models.checkpoint import save
+from models.classifier import Classifier
 from models.contract import Card, Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.steps import Prediction
@@ -175,3 +177,28 @@ def test_a_file_is_named_once(words: str, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("app.commands.predict._predictions", refuse)
     assert main(["predict", "a.raw"]) == 2
     assert capsys.readouterr().err == (words if "a.raw" in words else f"a.raw: {words}") + "\n"
+
+
+def test_an_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    first = replace(P, label="a", step=1, spikes=3, synops=5)
+    last = replace(P, known=0.5, committed="b", set=("b", "a"), risk=0.125)
+    answer = {
+        "file": "f", "label": "b", "known": 0.5, "committed": "b", "set": ["b", "a"], "risk": 0.125,
+        "probabilities": {"zero": 0.25, "one": 0.75}, "step": 4, "spikes": 123, "synops": 3_000_005,
+    }  # fmt: skip
+    steps = [{"step": 1, "label": "a", "confidence": 0.75}, {"step": 4, "label": "b", "confidence": 0.75}]
+    for asked, more in ((False, {}), (True, {"steps": steps})):
+        _show(Path("f"), [first, last], argparse.Namespace(json=True, steps=asked), promising())
+        assert json.loads(capsys.readouterr().out) == answer | more
+    _show(Path("f"), [], argparse.Namespace(json=True, steps=True), promising())
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("words", "rate"), [([], 0.05), (["--error-rate", "0.25"], 0.25)])
+def test_commitments_are_for_the_rate_that_is_asked_for_or_one_in_twenty(
+    words: list[str], rate: float, promised: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, track = list[float](), Classifier.track
+    monkeypatch.setattr(Classifier, "track", lambda own, *, error_rate: asked.append(error_rate) or track(own))
+    assert main(["predict", "--model", promised[0], promised[1], *words]) == 0
+    assert asked == [rate]

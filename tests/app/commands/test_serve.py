@@ -1,9 +1,12 @@
 """`spikesight serve`: flags over the environment, the address it prints, and mistakes in one sentence."""
 
 import argparse
+import os
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from app.commands import serve
 from models.checkpoint import save
 from models.contract import Card, Contract
 from models.networks.resnet import NETWORKS, SpikingResNet
+from models.shipped import find
 
 
 @pytest.mark.attack("host, token, origins", "`serve` beyond loopback without token or `--insecure`", "exit 2")
@@ -26,6 +30,7 @@ def test_ways_out(capsys: pytest.CaptureFixture[str]) -> None:
         (["--port", "99999"], "port"),
         (["--host", "192.0.2.1", "--insecure"], "cannot listen"),
         (["--token", "short"], "16"),
+        (["--model", "nmnist", "--model", "nmnist"], "two models"),
         (["--to", "file:x"], "--camera"),
         (["--to", "nowhere", "--camera", "udp://127.0.0.1:9?size=8x8"], "no place to send to"),
     ):
@@ -89,3 +94,67 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
     plain = serve.settings_from(parser.parse_args([]))
     assert not plain.sinks_every_step
     assert not plain.insecure
+
+
+def given(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    serve.configure(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(("words", "threads"), [([], "1"), (["--threads", "3"], "3")])
+def test_libraries_are_told_before_they_are_imported(
+    words: list[str], threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("OMP_NUM_THREADS", "OPENCV_IO_MAX_IMAGE_PIXELS")
+    for name in names:
+        monkeypatch.setenv(name, "put back afterwards")
+        monkeypatch.delenv(name)
+    bound: list[tuple[str, int]] = []
+    monkeypatch.setattr(serve, "serve_on", lambda sock, *_: bound.append(sock.getsockname()) or 7)
+    assert serve.run(given("--port", "0", *words)) == 7
+    assert [os.environ[name] for name in names] == [threads, str(2**24)]
+    assert bound[0][0] == "127.0.0.1"
+
+
+def test_a_port_that_was_just_left_is_taken_again() -> None:
+    server = serve.listen("127.0.0.1", 0)
+    port = server.getsockname()[1]
+    server.listen()
+    with socket.create_connection(("127.0.0.1", port)):
+        server.accept()[0].close()  # ends the connection first: the port rests for a minute
+    server.close()
+    serve.listen("127.0.0.1", port).close()
+    with serve.listen("::1", 0) as sock:
+        assert sock.family == socket.AF_INET6
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_what_is_served(cluster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    interval = sys.getswitchinterval()
+    monkeypatch.setattr("models.checkpoint.load", lambda folder: asked.append(("load", folder.name)))
+    monkeypatch.setattr("service.http.logs.configure", lambda form: asked.append(("logs", form)))
+    monkeypatch.setattr("service.http.logs.event", lambda text, models: asked.append((text[:8], models)))
+    monkeypatch.setattr("service.sinks.delivery.open_delivery", lambda text: f"sink {text}")
+    monkeypatch.setattr("encoders.sources.source.open_source", lambda text: f"source {text}")
+    monkeypatch.setattr("service.api.create_app", lambda _, sources, sinks: (sources, sinks))
+    monkeypatch.setattr("service.http.server.serve", lambda app, _, __, *words: asked.append((app, *words)) or 3)
+    monkeypatch.setattr(
+        "service.cluster.ray_serve.serve_cluster", lambda _, n, __, *words: asked.append((n, words)) or 4
+    )
+    models = ["--model", "nmnist", "--model", "mnist-direct"]
+    words = [*models, "--camera", "c", "--to", "file:x", "--ssl-certfile", "cert", "--ssl-keyfile", "key"]
+    args = given(*words, *(["--cluster", "--replicas", "5"] if cluster else []))
+    try:
+        with serve.listen("127.0.0.1", 0) as sock:
+            code = serve.serve_on(sock, serve.settings_from(args), args)
+            url = serve.address("127.0.0.1", sock.getsockname()[1], True)
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    finally:
+        sys.setswitchinterval(interval)
+    told = "cert", "key", f"Spikesight: open {url}  (Ctrl-C stops)"
+    served = (5, told) if cluster else ((("source c",), ("sink file:x",)), *told)
+    loaded = [("load", find(name).name) for name in ("nmnist", "mnist-direct")]
+    assert asked == [("logs", "text"), ("starting", "nmnist,mnist-direct"), *loaded, served]
+    assert code == (4 if cluster else 3)

@@ -70,3 +70,14 @@ def test_what_cannot_be_taught_is_said(
     assert main(["teach", "--data", str(things), "--to", str(tmp_path / "m"), *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
+
+
+def test_flags_reach_the_teaching(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[Any] = []
+    told = {"examples": {"cup": 5}, "advice": [], "model": "m", "accuracy": None}
+    monkeypatch.setattr("training.teach.teach.teach", lambda *words, **how: asked.append((*words, how)) or told)
+    words = "--data things --to m --shots 5 --seed 7 --features net --layout flat --window-ms 300"
+    assert main(["teach", *words.split()]) == 0
+    how = {"features": "net", "shots": 5, "seed": 7, "layout": "flat", "window_ms": 300}
+    assert asked == [("things", Path("m"), how)]
+    assert capsys.readouterr().out == _words(told) + "\n"

@@ -12,6 +12,7 @@ import pytest
 from app.cli import train_dvs
 from app.commands import train
 from tests.support.inputs.data_sets import small_config, write_nmnist
+from training.config import TrainConfig
 from training.flags import to_yaml
 from training.run.loop import TrainingError
 
@@ -134,3 +135,26 @@ def test_the_end_of_a_run_is_said_with_what_to_do_next(
     assert train_dvs(["--config", "small.yaml", "--name", "said"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert asked == [False, False]
+
+
+def test_a_run_goes_on_in_its_own_folder(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def fit(config: TrainConfig, folder: Path, *, resume: bool) -> dict[str, object]:
+        asked.append((config.execution.threads, config.epochs, folder, resume))
+        return {}
+
+    monkeypatch.setattr("training.run.fit.fit", fit)
+    run_at(tmp_path / "some", 100)
+    (tmp_path / "some" / "config.yaml").write_text(to_yaml(small_config(root, epochs=9)))
+    assert train_dvs(["--resume", str(tmp_path / "some"), "--threads", "2"]) == 0
+    assert asked == [(2, 9, tmp_path / "some", True)]
+    assert capsys.readouterr().out == f"run folder: {tmp_path / 'some'}\n"
+    assert train_dvs(["--resume", str(tmp_path / "some"), "--epochs", "3"]) == 2
+    assert "--epochs cannot change when a run goes on" in capsys.readouterr().err
+    monkeypatch.setattr("training.run.fit.dry_run", lambda _: 0.12345)
+    assert train_dvs(["--resume", str(tmp_path / "some"), "--dry-run"]) == 0
+    assert capsys.readouterr().out == "one batch went through; loss 0.1235\n"
+    assert len(asked) == 1

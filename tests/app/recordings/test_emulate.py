@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 from app.cli import main
+from app.recordings import emulate
 from app.recordings.emulate import MOTION_SETS, Picture, chosen, pictures, video_events
-from encoders.emulator.motions import MOTIONS
+from encoders.emulator.motions import MOTIONS, SENSOR
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.emulator.saccades import Saccades, saccades
-from encoders.events import SensorSize
+from encoders.events import SensorSize, empty_events
 from encoders.recordings.files import read_recording
 
 
@@ -53,11 +55,13 @@ def test_training_images_come_first_and_two_sets_do_not_share_names(tmp_path: Pa
     assert found == [("5", "train-00001"), ("3", "t10k-00001"), ("4", "t10k-00002")]
 
 
-def test_the_words_of_the_command_are_those_of_the_camera(tmp_path: Path) -> None:
+def test_the_words_of_the_command_are_those_of_the_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mnist(tmp_path, "train", [5, 6])
     out = tmp_path / "out"
     flags = ["--threshold", "0.2", "--noise", "3", "--light", "--seed", "7", "--size", "40x36", "--format", "npz"]
     assert main(["emulate", str(tmp_path), str(out), *flags]) == 0
+    count = sum(len(read_recording(path).events) for path in out.glob("*/*.npz"))
+    assert capsys.readouterr().out == f"{out}: 2 recordings of 40x36 pixels, {count / 2:,.0f} events each\n"
     movement = Saccades(threshold_on=0.2, threshold_off=0.2, noise_hz=3.0, inverted=False)
     for index, picture in enumerate(list(pictures(tmp_path))):
         found = read_recording(out / picture.label / f"{picture.name}.npz")
@@ -137,3 +141,45 @@ def test_a_video_keeps_its_size_and_takes_its_flags(tmp_path: Path) -> None:
     assert counts["dull"] < 0.6 * counts["plain"] < 0.6 * counts["noisy"]
     assert main(["emulate", str(path), str(tmp_path / "small.npz"), "--size", "32x24"]) == 0
     assert read_recording(tmp_path / "small.npz").size == SensorSize(32, 24)
+
+
+def test_a_hundred_of_each_motion_unless_it_is_said(
+    tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+    maker = lambda motion, sensor, seed: asked.append((motion, sensor, seed)) or empty_events()  # noqa: E731
+    monkeypatch.setitem(MOTION_SETS, "motions", ("", maker))
+    for _ in range(2):  # folders that are there are filled again
+        assert main(["emulate", "motions", str(tmp_path / "out")]) == 0
+    assert asked == [(motion, SENSOR, seed) for motion in MOTIONS for seed in range(100)] * 2
+    words = f"{tmp_path / 'out'}: 0 recordings of {len(MOTIONS)} motions, {SENSOR} pixels\n"
+    assert capsys.readouterr().out == 2 * words
+
+
+@pytest.mark.parametrize(
+    ("words", "rate", "wanted"),
+    [
+        ([], 0.0, (30.0, SensorSize(64, 48), PixelModel(threshold_on=0.2, threshold_off=0.2, noise_hz=0.0), 0)),
+        (
+            ["--threshold", "0.4", "--noise", "3", "--steady", "--seed", "5", "--size", "16x12"], 25.0,
+            (25.0, SensorSize(16, 12),
+             PixelModel(threshold_on=0.4, threshold_off=0.4, noise_hz=3.0, steady=True), 5),
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_video_is_seen_with(
+    words: list[str], rate: float, wanted: tuple[Any, ...], tmp_path: Path, monkeypatch: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    asked: list[Any] = []
+    has = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_WIDTH: 64.0, cv2.CAP_PROP_FRAME_HEIGHT: 48.0}
+    monkeypatch.setattr(emulate.cv2, "VideoCapture", lambda _: SimpleNamespace(isOpened=lambda: True, get=has.get))
+    monkeypatch.setattr(emulate, "Emulator", lambda *given: given)
+    monkeypatch.setattr(emulate, "video_events", lambda _, camera, rate: asked.append((rate, *camera)) or ["events"])
+    monkeypatch.setattr(
+        emulate, "write_recording", lambda _, events, size, name: asked.append((events, size, name)) or 1234
+    )
+    (tmp_path / "v.mp4").touch()
+    assert main(["emulate", str(tmp_path / "v.mp4"), str(tmp_path / "v.h5"), *words]) == 0
+    assert asked == [wanted, (["events"], wanted[1], "hdf5")]
+    assert capsys.readouterr().out == f"{tmp_path / 'v.h5'}: 1,234 events of {wanted[1]} pixels, hdf5\n"

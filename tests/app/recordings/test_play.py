@@ -4,7 +4,7 @@ import argparse
 import io
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from app.cli import main
 from app.recordings import play
 from app.recordings.play import SHADES, interval, picture
-from app.recordings.virtual_camera import Delivery
+from app.recordings.virtual_camera import Delivery, Faults
 from encoders.events import Events, SensorSize, make_events
 from encoders.recordings.files import write_recording
 from tests.support.serving.servers import free_port
@@ -111,17 +111,17 @@ def test_what_was_sent_is_counted(
     ]
 
 
-def test_a_receiver_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, sink = [5.0], SimpleNamespace(n_clients=0)
+@pytest.mark.parametrize("come", [0, 1])
+def test_a_receiver_over_tcp_is_waited_for(come: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Served(Sent):
+        n_clients = come
 
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-        sink.n_clients = int(now[0] > 5.5)
-
-    monkeypatch.setattr(play, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
-    assert not play._met(sink, 0.4)  # type: ignore[arg-type]
-    assert 5.4 < now[0] < 5.45
-    assert play._met(sink, 0.4)  # type: ignore[arg-type]
+    asked: list[float] = []
+    monkeypatch.setattr(play, "DvSink", Served)
+    monkeypatch.setattr(play, "open_sink", lambda *_: Served(0))
+    monkeypatch.setattr(play, "waited", lambda done, seconds: asked.append(seconds) or done())
+    assert play._send(argparse.Namespace(file="a.npz", to="dv://x", wait=2.5), SENSOR, []) == 1 - come
+    assert asked == [2.5]
 
 
 def test_loops_without_an_end_are_the_callers_to_end(recording: Path) -> None:
@@ -178,3 +178,27 @@ def test_a_line_a_second_or_a_picture_a_frame(lively: bool, monkeypatch: pytest.
     rest = out.getvalue().splitlines()[len(out.getvalue().splitlines()) - (16 if lively else 1) :]
     assert rest[-1] == "1 events"
     assert sum(GREEN in line for line in rest) == lively, "what is left is shown at the end"
+
+
+def test_every_flag_reaches_what_is_played(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def schedule(packets: Any, faults: Faults, **how: Any) -> list[int]:
+        asked.append((faults, how))
+        return [len(packet) for packet in packets]
+
+    monkeypatch.setattr(play, "schedule", schedule)
+    monkeypatch.setattr(play, "_send", lambda args, size, lengths: asked.append((args.to, size, lengths)) or 5)
+    monkeypatch.setattr(play, "_show", lambda lengths, size: asked.append((size, lengths)) or 6)
+    assert main(["play", str(recording)]) == 6
+    assert asked == [(Faults(), {"speed": 1.0, "seed": 0}), (SENSOR, [50] * 60)]
+    asked.clear()
+    words = "--speed 2 --loop 2 --packet 2.5 --burst 3 --jitter 4 --gap 1:0.5 --disconnect 2:1 --clock-reset 5 --seed 6"
+    assert main(["play", str(recording), "--to", "udp://x", *words.split()]) == 5
+    faults = Faults(3, 4.0, ((1.0, 0.5),), ((2.0, 1.0),), 5.0)
+    assert asked == [(faults, {"speed": 2.0, "seed": 6}), ("udp://x", SENSOR, [25] * 240)]
+
+
+def test_a_picture_leaves_room_for_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(play.shutil, "get_terminal_size", lambda: (81, 24))
+    assert play._room() == (80, 21)

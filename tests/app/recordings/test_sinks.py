@@ -3,12 +3,16 @@
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from app.recordings import sinks
 from app.recordings.sinks import SLOW_CLIENT_BYTES, CameraError, DvSink, UdpSink, open_sink
 from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, schedule
 from encoders.events import Events, SensorSize, make_events
@@ -166,3 +170,70 @@ def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None
         met(sink)
         camera.play(schedule(file_packets(path), Faults(), speed=8))
         assert np.array_equal(collect(source, len(whole.events)), whole.events)
+
+
+def test_something_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = [5.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(sinks, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    assert not sinks.waited(lambda: False, 0.4)
+    assert 5.4 < now[0] < 5.42
+    assert sinks.waited(lambda: now[0] > 5.5, 0.4)
+    assert set(slept) == {0.01}
+    slept.clear()
+    assert sinks.waited(lambda: True, 0.0)
+    assert not slept
+
+
+def test_readers_have_time_for_what_waits_and_then_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = DvSink(SENSOR, "127.0.0.1", free_port())
+    asked: list[tuple[float, bool, bool]] = []
+    before = threading.enumerate()
+    for waiting, clients in ((0, 0), (7, 0), (0, 2)):
+        monkeypatch.setattr(DvSink, "n_waiting", waiting)
+        monkeypatch.setattr(DvSink, "n_clients", clients)
+        monkeypatch.setattr(sinks, "waited", lambda done, s, w=waiting, c=clients: asked.append((s, done(), w < 1 > c)))
+        sink.close()
+    assert asked == [(30.0, True, True), (1.0, True, True), (30.0, False, False), (1.0, True, False),
+                     (30.0, True, False), (1.0, False, False)]  # fmt: skip
+    assert sink._server is None
+    assert all(thread.daemon for thread in before if thread is not threading.main_thread())
+    assert SLOW_CLIENT_BYTES == 64 * 2**20
+
+
+def test_addresses() -> None:
+    made: list[Any] = [open_sink(f"udp://{text}", SENSOR) for text in ("[::1]:5?endian=big&format=t32", "127.0.0.1:6")]
+    assert [(one._target, one._layout, one._big_endian) for one in made] == [
+        (("::1", 5), "t32", True), (("127.0.0.1", 6), "t64", False),
+    ]  # fmt: skip
+    assert [one._socket.family for one in made] == [socket.AF_INET6, socket.AF_INET]
+    made.append(UdpSink("127.0.0.1", 6))
+    assert not made[-1]._big_endian
+    for one in made:
+        one.close()
+        assert one._socket.fileno() == -1
+
+
+def test_a_socket_that_an_ended_server_left_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "a b.sock"
+    for _ in range(2):  # closing leaves the file
+        sink: Any = open_sink(f"dv+unix://{tmp_path}/a%20b.sock", SENSOR)
+        assert path.is_socket()
+        sink.close()
+    with pytest.raises(CameraError, match=f"cannot serve at {tmp_path}/none/a.sock"):
+        open_sink(f"dv+unix://{tmp_path}/none/a.sock", SENSOR)
+    with pytest.raises(CameraError, match="cannot send to"):
+        open_sink("dv+unix://", SENSOR)
+
+
+def test_readers_over_the_sixth_protocol() -> None:
+    sink: Any = open_sink(f"dv://[::1]:{(port := free_port())}", SENSOR)
+    with socket.create_connection(("::1", port)):
+        met(sink)
+    sink.send(packets(1)[0][:0])
+    sink.connect(connected=False)
+    assert sink.n_missed == 0

@@ -6,8 +6,6 @@ import json
 import socket
 import threading
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +15,8 @@ from app import cli
 from app.webcam import demo as webcam
 from app.webcam.demo import Demo, line_of
 from app.webcam.sources import REST_PERIODS, open_source
-from app.webcam.window import KEYS, NoDisplay, Window
+from app.webcam.window import Window
 from encoders.events import SensorSize, make_events
-from encoders.gaze.window import Window as Window2D
 from encoders.recordings.files import write_recording
 from encoders.sources.address import SourceError
 from models.checkpoint import save
@@ -175,90 +172,6 @@ def test_window(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert all(picture.shape == shown[0].shape for picture in shown)
 
 
-class Clock:
-    """Seconds that pass where somebody sleeps, and so many for each picture that is shown."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, picture_s: float = 0.0) -> None:
-        self.now, self.shown, self.picture_s = 10.0, list[float](), picture_s
-        monkeypatch.setattr(webcam, "time", self)
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds >= 0
-        self.now += seconds
-
-    def show(self, _: np.ndarray) -> None:
-        self.shown.append(self.now - 10.0)
-        self.now += self.picture_s
-
-    def window(self, *pressed: list[str]) -> Any:
-        keys = iter(pressed)
-        return SimpleNamespace(show=self.show, actions=lambda: next(keys, []))
-
-
-def seen(*times_ms: int, live: bool = False) -> tuple[Any, list[int]]:
-    """A demo of glimpses at these times, and which of them it has seen."""
-    glimpses, looked = [SimpleNamespace(t_us=1000 * t) for t in times_ms], list[int]()
-
-    def do(action: str) -> None:
-        made.paused = action == "pause" and not made.paused
-
-    made = SimpleNamespace(
-        source=SimpleNamespace(glimpses=glimpses, live=live), paused=False, picture=lambda: np.zeros(1), do=do,
-        see=lambda glimpse: looked.append(glimpse.t_us // 1000),
-    )  # fmt: skip
-    return made, looked
-
-
-def test_the_last_picture_stays_for_two_seconds_or_until_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    demo, _ = seen()
-    clock = Clock(monkeypatch)
-    webcam.hold(demo, clock.window())
-    assert clock.now == pytest.approx(12, abs=0.04)
-    assert len(clock.shown) == 67
-    webcam.hold(demo, clock.window([], ["mirror"]))
-    assert len(clock.shown) == 68
-
-
-def test_a_window_shows_a_source_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webcam, "hold", lambda *_: None)
-    clock, (demo, looked) = Clock(monkeypatch), seen(100, 400, 500)
-    webcam.watch_window(demo, clock.window(), 0.45, None)
-    assert looked == [100, 400], "up to so many seconds of the source"
-    assert clock.shown == pytest.approx([0.0, 0.1])
-    assert clock.now == pytest.approx(10.4)
-
-
-def test_pictures_are_skipped_when_late_and_predictions_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    held: list[object] = []
-    monkeypatch.setattr(webcam, "hold", lambda *_: held.append(1))
-    clock, (demo, looked) = Clock(monkeypatch, picture_s=0.3), seen(0, 50, 100, 250, 900)
-    webcam.watch_window(demo, clock.window(), 9, None)
-    assert looked == [0, 50, 100, 250, 900]
-    assert clock.shown == pytest.approx([0.0, 0.3, 0.6])
-    assert held == [1]
-    live, _ = seen(0, 50, 100, live=True)
-    clock = Clock(monkeypatch, picture_s=0.3)
-    webcam.watch_window(live, clock.window(), 9, None)
-    assert len(clock.shown) == 3, "what is live is never late"
-    assert held == [1]
-
-
-def test_a_pause_moves_the_sources_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webcam, "hold", lambda *_: None)
-    clock, (demo, looked) = Clock(monkeypatch), seen(30, 90)
-    webcam.watch_window(demo, clock.window(["pause"], [], [], ["pause"]), 9, None)
-    assert looked == [30, 90]
-    assert clock.shown == pytest.approx([0.0, 0.03, 0.06, 0.09, 0.12])
-    assert clock.now == pytest.approx(10.18)
-    for keys in ([["quit"]], [["pause"], ["quit"]]):
-        demo, looked = seen(30, 90)
-        webcam.watch_window(demo, clock.window(*keys), 9, None)
-        assert not looked
-
-
 @pytest.mark.usefixtures("dummy_display")
 def test_quit(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Window, "actions", lambda _: ["quit"])
@@ -279,27 +192,6 @@ def test_a_sample_begins_again_in_a_window() -> None:
     assert max(np.diff(events)) > 500_000, "a rest between two rounds"
 
 
-def test_keys_reach_the_window() -> None:
-    with Window("test") as window:
-        window.show(np.zeros((60, 80, 3), np.uint8))
-        pygame = window.pygame
-        for text, key in ((" ", pygame.K_SPACE), ("Q", pygame.K_q), ("x", pygame.K_x), ("", pygame.K_ESCAPE)):
-            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, unicode=text, key=key))
-        pygame.event.post(pygame.event.Event(pygame.QUIT))
-        assert window.actions() == ["pause", "quit", "quit", "quit"]
-        window.screen = smaller = pygame.display.set_mode((40, 30), pygame.RESIZABLE)
-        window.show(np.full((60, 80, 3), 200, np.uint8))
-        assert smaller.get_at((20, 15))[:3] == (200, 200, 200)
-    assert set(KEYS.values()) >= {"pause", "reset", "mirror", "quit"}
-
-
-def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
-    monkeypatch.setenv("DISPLAY", ":77")
-    with pytest.raises(NoDisplay, match="--no-window"):
-        Window("test")
-
-
 def test_actions(model: Path) -> None:
     demo = Demo(Classifier.load(model), open_source("digit-3"))
     demo.do("less events")
@@ -311,22 +203,6 @@ def test_actions(model: Path) -> None:
     assert demo.paused
     assert demo.picture().shape[1] == 1120
     assert demo.meters() == []
-
-
-def test_a_mirror_turns_the_picture_and_the_window_on_it(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    demo, drawn = Demo(Classifier.load(model), open_source("digit-3")), list[dict[str, Any]]()
-    monkeypatch.setattr(webcam, "draw", lambda *_, **how: drawn.append(how) or np.zeros(1))
-    demo.picture()
-    demo.camera = np.arange(10)[None].repeat(2, 0)
-    demo.session = SimpleNamespace(window=Window2D(1, 2, 3))  # type: ignore[assignment]
-    demo.picture()
-    demo.do("mirror")
-    demo.picture()
-    demo.session.window = None  # type: ignore[misc]
-    demo.picture()
-    assert [how["window"] for how in drawn[1:]] == [Window2D(1, 2, 3), Window2D(6, 2, 3), None]
-    assert [how["camera"][0, 0] for how in drawn[1:]] == [0, 9, 9]
-    assert (drawn[0]["camera"], drawn[0]["history"], drawn[0]["steady"]) == (None, None, "")
 
 
 def test_reset_takes_the_membranes_back(model: Path) -> None:

@@ -84,12 +84,12 @@ def test_a_videos_frames_come_in_its_time_and_colours(rate: float, period_us: in
     assert capture.released == 1
 
 
-def test_a_cameras_frames_have_the_clocks_time() -> None:
+def test_a_cameras_frames_have_the_clocks_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([5000, 5000, 5025, 5100])
+    monkeypatch.setattr(sources.cv2, "getTickCount", lambda: next(ticks))
+    monkeypatch.setattr(sources.cv2, "getTickFrequency", lambda: 1000.0)
     found = list(sources._frames(Capture(25.0, 3), live=True))  # type: ignore[arg-type]
-    times = [glimpse.t_us for glimpse in found]
-    assert times == sorted(times)
-    assert times[0] >= 0
-    assert times[-1] < 60_000_000
+    assert [glimpse.t_us for glimpse in found] == [0, 25_000, 100_000]
 
 
 class Eye:
@@ -145,9 +145,12 @@ class Webcam(Capture):
 def test_of_a_webcam_the_newest_frame_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     made: dict[int | str, Webcam] = {0: Webcam(True), "a.mp4": Webcam(True), "b.mp4": Webcam(False)}
     monkeypatch.setattr(sources.cv2, "VideoCapture", made.get)
+    quiet: list[int] = []
+    monkeypatch.setattr(sources.cv2.utils.logging, "setLogLevel", quiet.append)
     source = open_source("0")
     assert (source.name, source.live, source.sensor) == ("camera 0", True, None)
     assert made[0].told == [(cv2.CAP_PROP_BUFFERSIZE, 1)]
+    assert quiet == [cv2.utils.logging.LOG_LEVEL_SILENT]
     assert sources._capture("a.mp4", "a.mp4") is made["a.mp4"]
     assert not made["a.mp4"].told
     with pytest.raises(SourceError, match=r"b\.mp4 does not open: is it a video\?"):
@@ -183,3 +186,15 @@ def test_files_that_are_neither_videos_nor_recordings(name: str, tmp_path: Path)
     (tmp_path / name).write_bytes(b"nothing of the kind")
     with pytest.raises(SourceError, match=r"is it a video\?|videos: \.avi"):
         open_source(str(tmp_path / name))
+
+
+def test_a_live_source_is_opened_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera: Any = SimpleNamespace(size=SensorSize(40, 30))
+    asked: list[object] = []
+    monkeypatch.setattr(sources, "open_camera", lambda text: asked.append(text) or camera)
+    monkeypatch.setattr(sources, "_live", lambda given: asked.append(given) or iter(()))
+    for text in ("udp://127.0.0.1:9?size=40x30&format=t64", "prophesee", "usb:7"):
+        source = open_source(text)
+        assert (source.name, source.live, source.sensor) == (text, True, SensorSize(40, 30))
+        assert asked == [text, camera]
+        asked.clear()

@@ -1,0 +1,305 @@
+"""The parts of the desktop demo with clocks, windows and files that are the test's: pace, pauses, meters, a video."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from app import cli
+from app.webcam import demo as webcam
+from app.webcam.demo import Demo, Recorder, line_of, watch
+from app.webcam.sources import open_source
+from app.webcam.window import HINTS
+from encoders.gaze.window import Window as Window2D
+from models.steps import Prediction
+from tests.support.models import tiny
+
+
+class Clock:
+    """Seconds that pass where somebody sleeps, and so many for each picture that is shown."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, picture_s: float = 0.0) -> None:
+        self.now, self.shown, self.picture_s = 10.0, list[float](), picture_s
+        monkeypatch.setattr(webcam, "time", self)
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+    def show(self, _: np.ndarray) -> None:
+        self.shown.append(self.now - 10.0)
+        self.now += self.picture_s
+
+    def window(self, *pressed: list[str]) -> Any:
+        keys = iter(pressed)
+        return SimpleNamespace(show=self.show, actions=lambda: next(keys, []))
+
+
+def seen(*times_ms: int, live: bool = False) -> tuple[Any, list[int]]:
+    """A demo of glimpses at these times, and which of them it has seen."""
+    glimpses, looked = [SimpleNamespace(t_us=1000 * t) for t in times_ms], list[int]()
+
+    def do(action: str) -> None:
+        made.paused = action == "pause" and not made.paused
+
+    made = SimpleNamespace(
+        source=SimpleNamespace(glimpses=glimpses, live=live), paused=False, picture=lambda: np.zeros(1), do=do,
+        see=lambda glimpse: looked.append(glimpse.t_us // 1000),
+    )  # fmt: skip
+    return made, looked
+
+
+def test_the_last_picture_stays_for_two_seconds_or_until_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo, _ = seen()
+    clock = Clock(monkeypatch)
+    webcam.hold(demo, clock.window())
+    assert clock.now == pytest.approx(12, abs=0.04)
+    assert len(clock.shown) == 67
+    webcam.hold(demo, clock.window([], ["mirror"]))
+    assert len(clock.shown) == 68
+
+
+def test_a_window_shows_a_source_in_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webcam, "hold", lambda *_: None)
+    clock, (demo, looked) = Clock(monkeypatch), seen(100, 400, 500)
+    webcam.watch_window(demo, clock.window(), 0.45, None)
+    assert looked == [100, 400], "up to so many seconds of the source"
+    assert clock.shown == pytest.approx([0.0, 0.1])
+    assert clock.now == pytest.approx(10.4)
+
+
+def test_pictures_are_skipped_when_late_and_predictions_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[object] = []
+    monkeypatch.setattr(webcam, "hold", lambda *_: held.append(1))
+    clock, (demo, looked) = Clock(monkeypatch, picture_s=0.3), seen(0, 50, 100, 250, 900)
+    webcam.watch_window(demo, clock.window(), 9, None)
+    assert looked == [0, 50, 100, 250, 900]
+    assert clock.shown == pytest.approx([0.0, 0.3, 0.6])
+    assert held == [1]
+    live, _ = seen(0, 50, 100, live=True)
+    clock = Clock(monkeypatch, picture_s=0.3)
+    webcam.watch_window(live, clock.window(), 9, None)
+    assert len(clock.shown) == 3, "what is live is never late"
+    assert held == [1]
+
+
+def test_a_pause_moves_the_sources_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webcam, "hold", lambda *_: None)
+    clock, (demo, looked) = Clock(monkeypatch), seen(30, 90)
+    webcam.watch_window(demo, clock.window(["pause"], [], [], ["pause"]), 9, None)
+    assert looked == [30, 90]
+    assert clock.shown == pytest.approx([0.0, 0.03, 0.06, 0.09, 0.12])
+    assert clock.now == pytest.approx(10.18)
+    for keys in ([["quit"]], [["pause"], ["quit"]]):
+        demo, looked = seen(30, 90)
+        webcam.watch_window(demo, clock.window(*keys), 9, None)
+        assert not looked
+
+
+def test_a_mirror_turns_the_picture_and_the_window_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo, drawn = Demo(tiny(), open_source("digit-3")), list[dict[str, Any]]()
+    monkeypatch.setattr(webcam, "draw", lambda *_, **how: drawn.append(how) or np.zeros(1))
+    demo.picture()
+    demo.camera = np.arange(10)[None].repeat(2, 0)
+    demo.session = SimpleNamespace(window=Window2D(1, 2, 3))  # type: ignore[assignment]
+    demo.picture()
+    demo.do("mirror")
+    demo.picture()
+    demo.session.window = None  # type: ignore[misc]
+    demo.picture()
+    assert [how["window"] for how in drawn[1:]] == [Window2D(1, 2, 3), Window2D(6, 2, 3), None]
+    assert [how["camera"][0, 0] for how in drawn[1:]] == [0, 9, 9]
+    assert (drawn[0]["camera"], drawn[0]["history"], drawn[0]["steady"]) == (None, None, "")
+
+
+def test_a_picture_at_the_limit_of_lateness_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webcam, "hold", lambda *_: None)
+    monkeypatch.setattr(webcam, "LATE_S", 0.125)
+    clock, (demo, _) = Clock(monkeypatch, picture_s=0.125), seen(0, 0, 125)
+    webcam.watch_window(demo, clock.window(), 9, None)
+    assert clock.shown == [0.0, 0.125]
+
+
+def test_a_picture_is_not_held_for_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo, _ = seen()
+    clock = Clock(monkeypatch)
+    webcam.hold(demo, clock.window(), 0.0)
+    assert clock.shown == []
+
+
+def test_what_is_recorded_ends_with_the_seconds_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webcam, "hold", lambda *_: None)
+    for live in (False, True):
+        kept: list[int] = []
+        recorder: Any = SimpleNamespace(add=lambda _, t_us, kept=kept: kept.append(t_us))
+        clock, (demo, looked) = Clock(monkeypatch), seen(100, 500, 501, live=live)
+        webcam.watch_window(demo, clock.window(), 0.5, recorder)
+        assert looked == [100, 500]
+        assert kept == [100_000, 500_000]
+        said: list[str] = []
+        demo, looked = seen(100, 500, 501)
+        demo.see = lambda glimpse, looked=looked: looked.append(glimpse.t_us) or [P]
+        watch(demo, 0.5, recorder, said.append)
+        assert looked == [100_000, 500_000]
+        assert kept == [100_000, 500_000] * 2
+        assert said == [line_of(P)] * 2
+
+
+P = Prediction(0, 1_234_567, "b", 1, (0.25, 0.75), 4, 90, 1200, 3_000_000, 0.16, (0.0, 0.0))
+
+
+def test_a_step_in_a_line() -> None:
+    line = "    1.235 s             b   75.0%       90 events     1200 spikes     0.2 ms"
+    assert line_of(P) == line
+
+
+class Video:
+    """What OpenCV writes a video with."""
+
+    def __init__(self, path: str, fourcc: int, rate: int, size: tuple[int, int]) -> None:
+        self.asked, self.frames, self.released = (path, fourcc, rate, size), list[np.ndarray](), False
+
+    def isOpened(self) -> bool:
+        return not self.asked[0].startswith("/nowhere")
+
+    def write(self, frame: np.ndarray) -> None:
+        self.frames.append(frame)
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_a_video_has_thirty_pictures_a_second_of_even_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+    monkeypatch.setattr(webcam.cv2, "VideoWriter", Video)
+    monkeypatch.setattr(Video, "fourcc", lambda *_: fourcc, raising=False)
+    recorder, picture = Recorder(Path("out.mp4")), np.zeros((5, 7, 3), np.uint8)
+    picture[..., 0] = 9
+    counts = []
+    for t_us in (0, 33_000, 34_000, 100_000, 99_000, 200_000):
+        recorder.add(picture, t_us)
+        counts.append(len(recorder.writer.frames))  # type: ignore[union-attr]
+    assert counts == [1, 1, 2, 4, 4, 7]
+    made: Any = recorder.writer
+    assert made.asked == ("out.mp4", fourcc, 30, (6, 4))
+    assert made.frames[0].shape == (4, 6, 3)
+    assert made.frames[0][0, 0].tolist() == [0, 0, 9], "BGR"
+    recorder.close()
+    assert made.released
+    Recorder(Path("unused.mp4")).close()
+    with pytest.raises(OSError, match=r"/nowhere/a\.mp4 cannot be written"):
+        Recorder(Path("/nowhere/a.mp4")).add(picture, 0)
+
+
+def test_meters_are_of_the_last_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo, clock = Demo(tiny(), open_source("digit-3")), Clock(monkeypatch)
+    assert demo.meters() == []
+    demo._remember([P, P])
+    clock.now += 0.5
+    demo._remember([P])
+    clock.now += 0.5
+    demo._remember([])
+    assert demo.recent == [(10.5, 90)], "a second ago is no longer"
+    assert demo.history == [P.probabilities] * 3
+    demo._remember([P] * 300)
+    assert len(demo.history) == webcam.HISTORY == 240
+    demo.answer = SimpleNamespace(prediction=P, steady="two")  # type: ignore[assignment]
+    demo.classifier = SimpleNamespace(ann_macs=12_000_000, origin="direct", labels=("a", "b"))  # type: ignore[assignment]
+    demo.recent = [(0.0, 1234), (0.0, 1)]
+    demo.threshold = 0.256
+    demo.session = SimpleNamespace(sight=None, window=None)  # type: ignore[assignment]
+    assert demo.meters() == [
+        ("Events", "1,235 /s"), ("Spikes", "1,200 a step"), ("Synaptic operations", "3.00 M, 25% of ANN"),
+        ("Step time", "0.2 ms"), ("Threshold", "0.26"),
+    ]  # fmt: skip
+    demo.classifier = SimpleNamespace(ann_macs=0, origin="ann", labels=("a", "b"))  # type: ignore[assignment]
+    assert demo.meters()[1:3] == [("Spikes", "none: an ANN"), ("Synaptic operations", "3.00 M, 300000000% of ANN")]
+    for plain, n_events, kept in ((False, 8, ", 25% kept"), (True, 8, ""), (False, 0, "")):
+        demo.session.sight = SimpleNamespace(plain=plain, n_events=n_events, n_kept=2)  # type: ignore[misc]
+        assert demo.meters()[0] == ("Events", f"1,235 /s{kept}")
+
+
+def test_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo, drawn = Demo(tiny(), open_source("digit-3")), list[Any]()
+    monkeypatch.setattr(webcam, "draw", lambda *given, **how: drawn.append((given, how)) or np.zeros(1))
+    demo.picture()
+    demo.answer = SimpleNamespace(prediction=P, steady="two")  # type: ignore[assignment]
+    demo.history = [(0.25, 0.75)]
+    demo.do("pause")
+    demo.picture()
+    (before, first), (after, second) = drawn
+    assert before == (demo.surface, None, demo.classifier.labels)
+    assert after == (demo.surface, P, demo.classifier.labels)
+    assert (first["keys"], second["keys"]) == (HINTS, "PAUSED    " + HINTS)
+    assert (first["steady"], second["steady"]) == ("", "two")
+    assert second["history"].tolist() == [[0.25, 0.75]]
+    assert (first["meters"], second["meters"]) == ([], demo.meters())
+
+
+def test_the_threshold_has_limits_and_steps() -> None:
+    demo, told = Demo(tiny(), open_source("digit-3")), list[tuple[object, ...]]()
+    demo.session = SimpleNamespace(settings=lambda *given: told.append(given))  # type: ignore[assignment]
+    demo.do("more events")
+    demo.do("less events")
+    demo.threshold = 0.99
+    demo.do("less events")
+    demo.do("less events")
+    demo.do("nothing of the kind")
+    assert told == [(0.18, None), (0.2, None), (1.0, None), (1.0, None)]
+    assert (webcam.THRESHOLD, webcam.LATE_S, webcam.RECORD_HZ) == ((0.05, 1.0), 0.1, 30)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_flags_reach_the_demo(shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    source = SimpleNamespace(name="the source")
+    classifier = SimpleNamespace(at=lambda bin_ms: f"at {bin_ms}")
+
+    class Sinks:
+        post = "post"
+
+        def start(self, sinks: list[str]) -> None:
+            asked.append(sinks)
+
+        def close(self) -> None:
+            asked.append("sinks closed")
+
+    class Shown:
+        def __init__(self, title: str) -> None:
+            asked.append(title)
+
+        def __enter__(self) -> str:
+            return "window"
+
+        def __exit__(self, *_: object) -> None:
+            asked.append("window closed")
+
+    recorder = SimpleNamespace(close=lambda: asked.append("recorder closed"))
+    stand_ins: dict[str, Any] = {
+        "open_source": lambda text, loop: asked.append((text, loop)) or source, "find": lambda name: f"folder {name}",
+        "Deliveries": Sinks, "open_delivery": lambda text: f"sink {text}", "Window": Shown,
+        "Report": lambda *given, **how: (*given, how), "Demo": lambda *given: asked.append(given) or "demo",
+        "Recorder": lambda path: asked.append(path) or recorder, "watch": lambda *given: asked.append(given),
+        "watch_window": lambda *given: asked.append(given),
+    }  # fmt: skip
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(webcam, name, stand_in)
+    monkeypatch.setattr(webcam.Classifier, "load", lambda folder: asked.append(folder) or classifier)
+    words = "--source 7 --model m --threshold 0.5 --noise 2 --mirror --raw --to a --to b --every-step --seconds 3"
+    more = [] if shown else ["--no-window", "--bin-ms", "2.5", "--record", "r.mp4"]
+    assert cli.main(["webcam", *words.split(), *more]) == 0
+    report = "post", "the source", {"every_step": True}
+    made = [("7", shown), "folder m", ["sink a", "sink b"]]
+    if shown:
+        made += [(classifier, source, 0.5, 2.0, True, True, report), "Spikesight: the source"]
+        made += [("demo", "window", 3.0, None), "window closed", "sinks closed"]
+    else:
+        made += [("at 2.5", source, 0.5, 2.0, True, True, report), Path("r.mp4")]
+        made += [("demo", 3.0, recorder), "sinks closed", "recorder closed"]
+    assert asked == made
