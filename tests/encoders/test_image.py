@@ -139,6 +139,66 @@ def test_codes_can_be_read_back(name: str) -> None:
         assert torch.equal(encoder.decode(encoder(x)), (x * 256).floor() / 256)
 
 
+def inverse(mapping: str, share: float, span: int) -> float:
+    """The x whose spike comes after this share of the span, by the definition of its code."""
+    if mapping == "linear":
+        return 1 - share
+    if mapping == "grow":
+        return math.expm1((1 - share) * span) / math.expm1(span)
+    ratio = ((0.01 + 1e-7) / 1e-7) ** share
+    return min(0.01 * ratio / (ratio - 1), 1) if share else 1.0
+
+
+@pytest.mark.parametrize("mapping", ["linear", "log", "grow"])
+@pytest.mark.parametrize(("steps", "first"), [(7, 0), (7, 2), (3, 2)])
+def test_a_spikes_time_is_read_back_by_the_inverse(mapping: str, steps: int, first: int) -> None:
+    times, span = range(first, steps), steps - 1 - first
+    x_seq = torch.eye(steps, dtype=torch.float64)[:, first:]
+    x = [inverse(mapping, (t - first) / max(span, 1), max(span, 1)) for t in times]
+    encoder = Latency(steps, mapping, first=first)
+    assert encoder.decode(x_seq).tolist() == pytest.approx(x, rel=1e-9, abs=1e-12)
+    assert encoder.decode(x_seq * 0).tolist() == [0] * len(times)
+    assert encoder.times(torch.tensor(x, dtype=torch.float64)).tolist() == pytest.approx(list(times), abs=0.006)
+
+
+def test_other_codes_are_read_back_to_the_digit() -> None:
+    eye = torch.eye(5, dtype=torch.float64)
+    assert FirstSpike(5).decode(eye).tolist() == [1, 0.75, 0.5, 0.25, 0]
+    assert WeberFechner(5, 1 / 16).decode(eye).tolist() == [1, 1 / 2, 1 / 4, 1 / 8, 1 / 16]
+    assert FirstSpike(1).decode(eye[:1, :2]).tolist() == WeberFechner(1).decode(eye[:1, :2]).tolist() == [1, 0]
+    assert Phase(9, 3).decode(torch.cat([eye[:3, :3]] * 3)).tolist() == [1 / 2, 1 / 4, 1 / 8]
+    assert Delta(5, 0.25).decode(torch.cat([eye, eye])).tolist() == [0.5] * 5
+    assert Burst(5, most=4).decode(torch.cat([eye, eye])).tolist() == [0.5] * 5
+    assert Direct(5).decode(eye).tolist() == [0.2] * 5
+    scaled = Rate(5, gain=0.5, offset=0.1)
+    assert scaled.decode(eye).tolist() == pytest.approx([0.2] * 5)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "x", "trains"),
+    [
+        (Burst(13), [1.0, 0.99, 0.5, 0.2, 0.01], ["1" * 5, "1" * 5, "101010", "10", "10"]),
+        (Burst(13, most=4), [1.0, 0.5, 0.26, 0.25], ["1111", "1010", "100100", "10"]),
+        (Burst(13, most=4, closest=2), [1.0, 0.5, 0.0], ["10101010", "100100", "0"]),
+        (Burst(2, most=4, closest=2), [1.0, 0.1], ["10", "10"]),
+        (Burst(5, most=1), [1.0, 0.1], ["1", "1"]),
+        (Burst(9, most=3, closest=1, widest=3), [1.0, 0.7, 0.4], ["111", "111", "1010"]),
+        (Delta(3, 0.25), [0.25, 0.2499, -0.25, -0.2499], ["1", "0", "-", "0"]),
+        (Delta(3, 0.25, falling=False), [0.25, -0.25], ["1", "0"]),
+        (FirstSpike(5, 0.5), [0.5, 0.4999, 1.0], ["001", "0", "1"]),
+        (WeberFechner(5, 1 / 16), [1 / 16, 1 / 17, 1.0], ["00001", "0", "1"]),
+        (Phase(4, 2), [1.0, 0.75, 0.74, 0.25, 0.24, -1.0], ["1111", "1111", "1010", "0101", "0", "0"]),
+        (Latency(4, first=1, clip=True, threshold=0.5), [1.0, 0.5, 0.49], ["01", "001", "0"]),
+    ],
+)
+def test_trains_by_hand(encoder: Any, x: list[float], trains: list[str]) -> None:
+    found = encoder(torch.tensor(x, dtype=torch.float64)).int().T.tolist()
+    signs = {-1: "-", 0: "0", 1: "1"}
+    assert ["".join(signs[spike] for spike in train).rstrip("0") or "0" for train in found] == [
+        train.rstrip("0") or "0" for train in trains
+    ]
+
+
 def test_rate_is_right_in_the_mean() -> None:
     x = torch.tensor([0.0, 0.1, 0.5, 0.93, 1.0])
     n = 20_000
@@ -162,12 +222,18 @@ def test_delta_of_a_still_image() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Direct(0),
+        *(lambda kind=kind: kind(0) for kind in IMAGE_ENCODERS.values()),
         lambda: Latency(4, "cubic"),
         lambda: Latency(4, first=4),
+        lambda: Latency(4, first=-1),
         lambda: Latency(4, threshold=0),
+        lambda: FirstSpike(4, 1.0),
         lambda: WeberFechner(4, 1.0),
+        lambda: WeberFechner(4, 0.0),
         lambda: Phase(4, 0),
+        lambda: Phase(4, 25),
+        lambda: Burst(4, most=0),
+        lambda: Burst(4, closest=0),
         lambda: Burst(4, closest=3, widest=2),
         lambda: Delta(4, 0.0),
     ],
@@ -175,3 +241,10 @@ def test_delta_of_a_still_image() -> None:
 def test_impossible_codes_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match=r"must|no latency mapping|1 to 24 bits"):
         make()
+
+
+def test_codes_at_their_limits_are_possible() -> None:
+    x = torch.tensor([1.0])
+    for made in (*(kind(1) for kind in IMAGE_ENCODERS.values()), Latency(1, first=0), Burst(4, closest=2, widest=2)):
+        assert made(x, Generator().manual_seed(0))[0].item() == 1
+    assert Phase(24, 24)(x).sum() == Phase(2, 1)(x).sum() * 12 == 24

@@ -1,6 +1,8 @@
 """Pictures, random events and recordings of them."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from encoders.emulator.sheets import texture
 from encoders.events import Events, SensorSize, make_events
 from encoders.recordings.files import FORMATS, write_recording
+from encoders.recordings.format import RecordingError
 
 DESK = cv2.cvtColor(texture((480, 640), np.random.default_rng(5)), cv2.COLOR_GRAY2RGB)
 
@@ -53,6 +56,20 @@ def written(folder: Path, name: str, n: int = 3000, **options: int) -> tuple[Pat
     path = folder / f"recording{FORMATS[name].suffixes[0]}"
     write_recording(path, events, size, name)
     return path, events, size
+
+
+def one(t: int, x: int, y: int, p: int) -> Events:
+    """An event by itself."""
+    return make_events([t], [x], [y], [p])
+
+
+def refused(write: Callable[..., object], *given: Any) -> bool:
+    """Whether this cannot be written."""
+    try:
+        write(*given)
+    except RecordingError:
+        return True
+    return False
 
 
 def with_silence(path: Path, size: SensorSize, span_us: tuple[int, int], silence_us: tuple[int, int], n: int) -> Path:
