@@ -132,3 +132,107 @@ def test_thousands_of_restarts_are_not_searched_through_for_each_of_them(monkeyp
     kept, counters = sanitise(make_events(t, 0 * t, 0 * t, 0 * t), SENSOR)
     assert (counters.n_backward, counters.n_restarts) == (299, 299)
     assert np.array_equal(kept["t"], np.concatenate([9_000_000 * n + np.arange(10) * 1_000_000 for n in range(300)]))
+
+
+FAR = 2**60
+
+
+@pytest.mark.parametrize(
+    ("packets", "in_line", "kept", "n_backward", "n_restarts"),
+    [
+        ([[5, 9], [8], [20]], [[5, 9], [9], [20]], None, 1, 0),
+        ([[5, 9], [9]], [[5, 9], [9]], None, 0, 0),
+        ([[20_000], [10_000, 10_001]], [[20_000], [20_000, 20_000]], None, 1, 0),
+        ([[20_000], [9_999, 10_000]], [[20_000], [20_000, 20_001]], [[20_000], [9_999, 10_000]], 1, 1),
+        (
+            [[20_000, 30_000], [25_000], [19_999], [20_005]],
+            [[20_000, 30_000], [30_000], [30_000], [30_006]],
+            [[20_000, 30_000], [30_000], [19_999], [20_005]],
+            2, 1,
+        ),
+        (
+            [[0, 10_001, 0, 5, 20], [3], [40]],
+            [[0, 10_001, 10_001, 10_006, 10_021], [10_021], [10_041]],
+            [[0, 10_001, 0, 5, 20], [20], [40]],
+            2, 1,
+        ),
+        (
+            [[100_000, 1, 2, 50_000, 3], [4]],
+            [[100_000, 100_000, 100_001, 149_999, 149_999], [150_000]],
+            [[100_000, 1, 2, 50_000, 3], [4]],
+            2, 2,
+        ),
+        (
+            [[50_000, 5], [60_000], [49_999]],
+            [[50_000, 50_000], [109_995], [109_995]],
+            [[50_000, 5], [60_000], [49_999]],
+            2, 2,
+        ),
+        ([[10, 20, 15], [18], [30]], [[10, 15, 20], [20], [30]], None, 1, 0),
+        ([[-FAR - 5, 3]], [[-FAR, 3]], None, 0, 0),
+        ([[FAR + 5], [FAR + 7]], [[FAR], [FAR]], None, 0, 0),
+        ([[FAR + 5], [7], [9]], [[FAR], [FAR], [FAR + 2]], [[FAR], [7], [9]], 1, 1),
+    ],
+)  # fmt: skip
+def test_time_from_packet_to_packet(
+    packets: list[list[int]], in_line: list[list[int]], kept: list[list[int]] | None, n_backward: int, n_restarts: int
+) -> None:
+    for keep, expected in ((False, in_line), (True, kept or in_line)):
+        sanitiser = Sanitiser(SENSOR, keep_restarts=keep)
+        given = [at(*packet) for packet in packets]
+        assert [sanitiser.push(packet)["t"].tolist() for packet in given] == expected
+        assert sanitiser.counters == Counters(0, n_backward, n_restarts)
+        assert [packet["t"].tolist() for packet in given] == packets, "what is passed in stays"
+
+
+def test_what_is_off_the_sensor_is_no_step_back() -> None:
+    events = make_events([5, 1, 7, 6, 9], [0, 10, 9, 3, -1], [0, 0, 5, 6, 2], [1] * 5)
+    kept, n_outside, n_backward = module.on_sensor(events, SENSOR)
+    assert (kept["t"].tolist(), n_outside, n_backward) == ([5, 7], 3, 0)
+    assert module.backward(events) == 2
+    sanitiser = Sanitiser(SENSOR)
+    for _ in range(2):
+        sanitiser.push(events)
+    assert sanitiser.counters == Counters(6, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "bits", "high", "times"),
+    [
+        ([5, 1], 3, -1, [5, 1]),
+        ([5, 0], 3, -1, [5, 8]),
+        ([4, 0], 3, -1, [4, 0]),
+        ([0], 3, 4, [0]),
+        ([0], 3, 5, [8]),
+        ([7], 3, 16, [23]),
+        ([3], 3, 23, [19]),
+        ([0, 7, 3, 6, 1], 3, -1, [0, 7, 3, 6, 9]),
+        ([250, 3], 8, 1024 + 200, [1024 + 250, 1280 + 3]),
+        ([3], 8, 0, [3]),
+        ([], 8, 7, []),
+    ],
+)
+def test_a_step_back_of_more_than_half_the_clock_is_a_wrap(
+    fresh: list[int], bits: int, high: int, times: list[int]
+) -> None:
+    assert module.unwrap(np.array(fresh, np.int64), bits, high).tolist() == times
+
+
+@pytest.mark.parametrize("text", ["x480", "640x", "640x480x3", "64.0x48", "", "-5x5", "640*480", "0x5"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(EventsError):
+        SensorSize.parse(text)
+
+
+def test_sizes_at_their_limits() -> None:
+    assert SensorSize.parse(" 1 X 2048") == SensorSize(1, 2048)
+    for width, height in ((0, 1), (1, 0), (2049, 1), (1, 2049)):
+        with pytest.raises(EventsError):
+            SensorSize(width, height)
+    corners = make_events([1, 1], [0, 9], [0, 5], [1, 1])
+    assert check_events(corners, SENSOR) is corners
+    for x, y in ((10, 0), (0, 6), (-1, 0), (0, -1)):
+        with pytest.raises(EventsError, match="outside"):
+            check_events(make_events([1], [x], [y], [1]), SENSOR)
+    with pytest.raises(EventsError, match="flat"):
+        check_events(corners[np.newaxis])

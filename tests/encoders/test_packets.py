@@ -1,6 +1,7 @@
 """wire: datagrams of events, against the published byte vectors and EventCV's sender."""
 
 import socket
+import struct
 
 import eventcv
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from encoders import kernels
 from encoders.events import Events, make_events
-from encoders.packets import LATEST_US, RECORD_BYTES, T64, WireDecoder, encode
+from encoders.packets import LATEST_US, RECORD_BYTES, T64, WireDecoder, encode, pack
 
 A, B = (1000, 10, 20, True), (1001, 300, 400, False)
 
@@ -127,3 +128,55 @@ def test_what_is_as_we_write_it_is_taken_as_it_is() -> None:
         ours, other = (0, 1, 2, 1), (t, 1, 2, on)
         assert foreign(np.array([ours, other, ours], T64), LATEST_US) == strange
     assert not foreign(np.zeros(0, T64), LATEST_US)
+
+
+def test_records_to_the_bit() -> None:
+    one = events((2**32 + 5, 1279, 719, True))
+    assert pack(one, "t64") == struct.pack("<QHHB", 2**32 + 5, 1279, 719, 1)
+    assert pack(one, "t32") == struct.pack("<IHH", 5, 1279, 719 << 1 | 1)
+    for big, order in ((False, "<"), (True, ">")):
+        assert pack(one, "aestream", big_endian=big) == struct.pack(f"{order}II", 1279 << 16 | 1 << 15 | 719, 5)
+    assert pack(one[:0], "t32") == b""
+
+
+@pytest.mark.parametrize(
+    ("layout", "longest", "sizes"),
+    [
+        ("t64", 13, [13, 13, 13]), ("t64", 26, [26, 13]), ("t64", 38, [26, 13]), ("t64", 1, [13, 13, 13]),
+        ("t32", 16, [16, 8]), ("aestream", 15, [8, 8, 8]), ("aestream", 24, [24]),
+    ],
+)  # fmt: skip
+def test_datagrams_are_as_long_as_they_may_be(layout: str, longest: int, sizes: list[int]) -> None:
+    assert [len(d) for d in encode(events(A, B, A), layout, longest=longest)] == sizes
+    assert list(encode(events(A)[:0], layout)) == []
+
+
+WORD, TIMED, TIME = 1 << 31 | 5 << 16 | 7, 5 << 16 | 1 << 15 | 7, 1 << 31 | 9
+
+
+@pytest.mark.parametrize(
+    ("datagrams", "expected", "lost"),
+    [
+        ([[WORD, TIMED, TIME, WORD]], [(77, False), (TIME, True), (77, False)], 0),
+        ([[WORD, TIMED], [WORD]], [(77, False), (77, False)], 4),
+        ([[TIMED, 3], [TIMED, 4]], [(3, True), (4, True)], 0),
+        ([[TIMED, 3, WORD], [TIMED, 4]], [(3, True), (77, False), (4, True)], 0),
+        ([[TIMED], [TIMED, 4]], [(4, True)], 4),
+        ([[TIMED, 3, TIMED], [3, 4]], [(3, True), (4, False)], 4),
+    ],
+)
+def test_words_with_and_without_times(datagrams: list[list[int]], expected: list[tuple[int, bool]], lost: int) -> None:
+    decoder = WireDecoder("aestream")
+    found = decoder.decode([struct.pack(f"<{len(words)}I", *words) for words in datagrams], 77)
+    assert list(zip(found["t"].tolist(), found["p"].tolist())) == expected
+    assert decoder.n_bytes_lost == lost
+
+
+def test_a_32_bit_clock_is_kept_over_empty_datagrams() -> None:
+    decoder = WireDecoder("t32")
+    late, early = (struct.pack("<IHH", t, 1, 2) for t in (2**32 - 1, 3))
+    assert decoder.decode([late], 0)["t"].tolist() == [2**32 - 1]
+    assert len(decoder.decode([b"ab"], 0)) == 0
+    assert decoder.decode([early], 0)["t"].tolist() == [2**32 + 3]
+    assert decoder.decode([late], 0)["t"].tolist() == [2**33 - 1]
+    assert decoder.n_bytes_lost == 2
