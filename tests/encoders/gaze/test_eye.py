@@ -1,5 +1,7 @@
 """The eye on a webcam's frames: when it sees events, of which time, and other pixels on request."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,10 @@ import pytest
 from encoders.emulator.pixels import PixelModel
 from encoders.events import SensorSize
 from encoders.gaze.eye import LONGEST_US, PIXELS, STEP_US, Eye
+from encoders.gaze.window import FORGOTTEN_US
+from encoders.preprocess.drawing import find_drawing
+from encoders.preprocess.fit import centred
+from tests.support.kept import compare, of_events, of_picture
 
 SMALL = SensorSize(34, 34)
 PAGE = np.full((120, 160), 210, np.uint8)
@@ -75,3 +81,39 @@ def test_higher_thresholds_see_less() -> None:
     plain, dull = Eye(SMALL), Eye(SMALL)
     dull.retune(4 * PixelModel().threshold_on, None)
     assert sum(map(len, looked(dull))) < 0.8 * sum(map(len, looked(plain)))
+
+
+def test_what_eyes_of_many_sizes_see_is_kept() -> None:
+    made: dict[str, list[float]] = {}
+    turned = np.ascontiguousarray(INK[::-1])
+    frames = [(INK, 0), (INK, 33_000), (turned, 66_000), (turned, 390_000), (PAGE, 400_000)]
+    for size in (SMALL, SensorSize(60, 40), SensorSize(40, 80)):
+        eye = Eye(size)
+        for image, t_us in [*frames, (INK, 1_900_000), (INK, 1_903_999)]:
+            made[f"{size}, {t_us}"] = [*of_events(eye.push(image, t_us)), eye.window is not None]
+        for t_us in (0, 5_000, 160_000, 309_999, 310_000):
+            made[f"{size} at {t_us}"] = of_picture(eye._view(eye._light(np.float32(np.eye(28) * 255)), t_us))
+    compare(Path(__file__).with_name("eye.json"), made, rel=1e-3, abs=0.05)
+
+
+def test_an_eye_forgets_what_it_no_longer_sees() -> None:
+    eye = Eye(SMALL)
+    looked(eye)
+    held = eye._drawing
+    assert held is not None
+    assert len(eye.push(PAGE, 400_000)) > 0, "for a while it is looked at still"
+    assert eye._drawing is held
+    assert len(eye.push(PAGE, 363_000 + FORGOTTEN_US + 1)) == 0
+    assert (eye._drawing, eye._emulator.state, eye.window) == (None, None, None)
+
+
+def test_a_new_frame_has_so_much_weight() -> None:
+    eye = Eye(SMALL)
+    eye.push(INK, 0)
+    first = eye._drawing
+    thick = cv2.dilate(255 - INK, np.ones((5, 5), np.uint8))
+    eye.push(255 - np.asarray(thick, np.uint8), 33_000)
+    found = find_drawing(255 - np.asarray(thick, np.uint8))
+    assert found is not None
+    assert first is not None
+    assert eye._drawing == pytest.approx(0.7 * first + 0.3 * centred(found.ink * 255), abs=0.01)
