@@ -92,7 +92,7 @@ def test_what_eyes_of_many_sizes_see_is_kept() -> None:
         for image, t_us in [*frames, (INK, 1_900_000), (INK, 1_903_999)]:
             made[f"{size}, {t_us}"] = [*of_events(eye.push(image, t_us)), eye.window is not None]
         for t_us in (0, 5_000, 160_000, 309_999, 310_000):
-            made[f"{size} at {t_us}"] = of_picture(eye._view(eye._light(np.float32(np.eye(28) * 255)), t_us))
+            made[f"{size} at {t_us}"] = of_picture(eye._view(eye._light(255 * np.eye(28, dtype=np.float32)), t_us))
     compare(Path(__file__).with_name("eye.json"), made, rel=1e-3, abs=0.05)
 
 

@@ -90,7 +90,7 @@ def test_arrays_that_are_none(case: str, tmp_path: Path) -> None:
     ],
 )
 def test_columns_of_npz(more: dict[str, Any], size: SensorSize | None, says: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", **(COLUMNS | more))
+    np.savez(tmp_path / "a.npz", **(COLUMNS | more))  # type: ignore[arg-type]
     if says:
         with pytest.raises(RecordingError, match=says):
             arrays.open_npz(tmp_path / "a.npz")
