@@ -115,3 +115,58 @@ def test_the_share_of_full_time_is_of_the_hundredths_that_are_over() -> None:
         quality._full = full
         assert sum(fault.kind == "saturation" for fault in quality.faults()) == found
     assert quality.faults(quality.n_events)[0].says.startswith("50.0% of the events are lost")
+
+
+def test_what_is_measured_is_what_is_defined() -> None:
+    """Of ON events of whole seconds: the periodogram at a lamp's frequency beyond chance, by all that could swing."""
+    events = merged(scene(3, seconds=3.2), lamp(100, 0.9, 3))
+    quality = judged(events, cuts=7)
+    t = events["t"] - events["t"][0]
+    whole = int(t[-1]) // 1_000_000
+    on = [np.bincount(t[events["p"] & (t // 1_000_000 == s)] // 1000 % 1000, minlength=1000) for s in range(whole)]
+    power = sum(np.abs(np.fft.rfft(one)) ** 2 for one in on)
+    swing = float(power[100]) - sum(one.sum() for one in on)
+    depth = 2 * (swing / sum(float(one.sum()) ** 2 for one in on)) ** 0.5
+    hz, found = quality.flicker() or (0, 0.0)
+    assert (hz, found) == (100, pytest.approx(depth, rel=1e-9))
+    assert quality._power == pytest.approx(power)
+    assert quality.seconds == pytest.approx(int(t[-1]) / 1e6)
+    assert quality.rate == pytest.approx(len(events) / (int(t[-1]) / 1e6))
+    assert quality.busiest == np.bincount(t // 10_000).max()
+    assert quality._full == np.count_nonzero(np.bincount(t[t < whole * 1_000_000] // 10_000) > 0.5 * 64 * 48)
+    assert quality._pixels.sum() == quality.n_events == len(events)
+    assert quality._pixels[events["y"][5], events["x"][5]] >= 1
+
+
+@pytest.mark.parametrize(
+    ("at_hz", "around", "events", "expected"),
+    [
+        ({100: 6_100.0}, 0.0, 100.0, (100, 2 * (6_000 / 10_000) ** 0.5)),
+        ({120: 200.1}, 0.0, 100.0, (120, 2 * (100.1 / 10_000) ** 0.5)),
+        ({120: 200.0}, 0.0, 100.0, None),  # a depth of 0.2 is not seen yet
+        ({100: 6_100.0}, 610.0, 100.0, None),  # ten times what is around it
+        ({100: 6_100.1}, 610.0, 100.0, (100, 2 * (6_000.1 / 10_000) ** 0.5)),
+        ({100: 300.0, 120: 400.0}, 0.0, 100.0, (100, 2 * (200 / 10_000) ** 0.5)),
+        ({}, 0.0, 0.0, None),
+    ],
+)
+def test_a_lamp_stands_out(
+    at_hz: dict[int, float], around: float, events: float, expected: tuple[int, float] | None
+) -> None:
+    quality = Quality(SIZE)
+    quality._power[:] = around
+    quality._power[:60] = quality._power[160:] = 1e9  # who looks there finds no peak
+    for hz, power in at_hz.items():
+        quality._power[hz] = power
+    quality._on_events, quality._on_squares = events, events**2
+    assert quality.flicker() == (expected and (expected[0], pytest.approx(expected[1])))
+
+
+def test_faults_at_their_limits() -> None:
+    quality = judged(scene(0))
+    quality._last = quality._first + 999_999
+    assert quality.faults(n_dropped=5) == []
+    quality._last += 1
+    assert [fault.kind for fault in quality.faults(n_dropped=1)] == ["drops"]
+    quality._second, quality._full = 0, 2
+    assert [fault.says[:40] for fault in quality.faults()] == ["the sensor is near its limit 2% of the t"]
