@@ -7,7 +7,8 @@ from encoders.kernels import text as loops
 
 WRONG = float("nan")
 CELLS = {
-    "0": 0, "7": 7, "-0.5": -0.5, "+3": 3, " 5\t": 5, '"5"': 5, '" 5"': WRONG, '"5 "': WRONG, '""5""': WRONG, '"': WRONG,
+    "0": 0, "7": 7, "-0.5": -0.5, "+3": 3, " 5\t": 5, '"5"': 5, '" 5"': WRONG, '"5 "': WRONG, '""5""': WRONG,
+    '"': WRONG,
     '""': WRONG, '"5': WRONG, "'5'": WRONG, "": WRONG, " ": WRONG, "+": WRONG, "-": WRONG, ".": WRONG, "-.": WRONG,
     ".5": 0.5, "5.": 5, "1.25": 1.25, "0.3": 0.3, "123.456": 123.456, "1.2.3": WRONG, "1e5": 1e5, "1E5": 1e5,
     "1e+5": 1e5, "25e-2": 0.25, "1.5e-3": 0.0015, "1e": WRONG, "1e+": WRONG, "1e-": WRONG, "e5": WRONG, "1e5x": WRONG,
