@@ -124,7 +124,7 @@ def test_what_is_measured_is_what_is_defined() -> None:
     t = events["t"] - events["t"][0]
     whole = int(t[-1]) // 1_000_000
     on = [np.bincount(t[events["p"] & (t // 1_000_000 == s)] // 1000 % 1000, minlength=1000) for s in range(whole)]
-    power = sum(np.abs(np.fft.rfft(one)) ** 2 for one in on)
+    power = np.sum([np.abs(np.fft.rfft(one)) ** 2 for one in on], axis=0)
     swing = float(power[100]) - sum(one.sum() for one in on)
     depth = 2 * (swing / sum(float(one.sum()) ** 2 for one in on)) ** 0.5
     hz, found = quality.flicker() or (0, 0.0)
