@@ -7,8 +7,8 @@ import pytest
 from training import flags
 from training.compare import comparison, store
 from training.config import TrainConfig
-from training.data import cache, emulated, load, own, pictures, separate
-from training.run import assessment, commitments, corruption, evaluate, known, known_bins, report
+from training.data import cache, check, emulated, load, own, pictures, separate, windows
+from training.run import assessment, commitments, corruption, evaluate, known, known_bins, readings, report
 from training.step import losses
 
 GOOD: list[dict[str, Any]] = [
@@ -136,6 +136,10 @@ def test_numbers_that_published_figures_and_kept_files_follow_from() -> None:
     assert (separate.LEAST_GAP_US, separate.GAP_SHARE, separate.TEST_FRACTION) == (10**6, 0.05, 0.15)
     assert (emulated.FOUND_US, emulated.WINDOWS, emulated.PARTS, emulated.INK) == (400_000, 3, 10, 20 / 28)
     assert [str(camera) for camera in emulated.CAMERAS] == ["640x480", "320x240", "320x240"]
+    assert (windows.SLOT_US, windows.PACKET_US, windows.LARGEST_SIDE) == (10_000, 100_000, 64)
+    assert (windows.SHORTEST_BIN_US, windows.LONGEST_BIN_US, windows.REST, windows.STEPS) == (30_000, 100_000, 0.05, 10)
+    assert (windows.CLIP_BIN_US, windows.LONGEST_CLIP_US, windows.CLIPS, windows.FULL) == (200_000, 5_000_000, 5, 0.3)
+    assert (check.LOOKED_AT, readings.AT_ONCE, corruption.FIRST_TEST) == (40, 32, 60_001)
     assert (comparison.METERED, comparison.BLOCK, comparison.BLOCK_STEPS) == (16, 1000, 100_000)
     assert flags.RETIRED == {
         "test_fraction": 0.15, "emulated_root": "", "reset": "subtract", "tdbn": False, "teacher_temperature": 2.0,

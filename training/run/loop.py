@@ -144,7 +144,7 @@ class Run:
         _, x_seq, targets, generator = self.batches.take(rows, step)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, step, self.steps_an_epoch)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         state = carried_state({}, self.last_state, config.carry, generator)
         value, logits, state = self._forward_backward(x_seq, targets, state)
         if not math.isfinite(value):

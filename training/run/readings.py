@@ -64,9 +64,8 @@ def read_set(classifier: Classifier, data: str, root: str = "data", layout: str 
     Raises DataError, and ValueError for images before a model of events or the other way round.
     """
     contract = classifier.contract
-    config = TrainConfig.of(
-        data=data, root=root, height=contract.height, width=contract.width, channels=contract.channels % 2 * 1 or 3
-    )
+    channels = contract.channels if contract.kind == "image" else 0
+    config = TrainConfig.of(data=data, root=root, height=contract.height, width=contract.width, channels=channels)
     if contract.kind == "events" and data in recorded():
         listing = recorded()[data](Path(root))
         items = listing.test or listing.train

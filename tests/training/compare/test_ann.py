@@ -24,7 +24,9 @@ def test_short_recipe_learns() -> None:
     said: list[str] = []
     config = replace(ann_settings(3, shift=1), batch_size=32)
     network = fit_ann(SmallCnn(1, 2, 4), Images(pixels, labels), (0.3,), (0.2,), config, report=said.append)
-    assert len(said) == 3
+    assert [line.partition(": loss ")[0] for line in said] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    losses = [line.partition(": loss ")[2] for line in said]
+    assert all(0 < float(loss) < 1.5 and len(loss) == 6 for loss in losses), "a mean over images"
     assert accuracy(network, prepare(pixels, (0.3,), (0.2,)), labels) > 90
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.conversion.methods import METHODS
 from models.networks.ann import ANNS, Qcfs
 from models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from tests.support.inputs.data_sets import write_idx, write_stripes
@@ -17,8 +18,10 @@ from training.compare import comparison
 from training.compare.ann import ann_settings
 from training.compare.comparison import Comparison, joined
 from training.compare.config import QUICK, CompareConfig
+from training.compare.costs import Stepwise, activations, metered_steps
 from training.compare.results import AnnResult, Cost, Curve, CurvePiece, StdpResult, Trial
 from training.data.pictures import Images
+from training.flags import RETIRED
 
 Fit = list[tuple[nn.Module, Images, Any]]
 
@@ -195,6 +198,69 @@ def test_operations_of_long_runs_are_not_counted(steps: int, asked: list[str], t
     compared.store = SimpleNamespace(get=lambda *job: names.append(job[1]) or SimpleNamespace(work=work))  # type: ignore[assignment]
     assert Comparison.work(compared, nn.Identity(), "ours", 8, steps) == (work if asked else {})
     assert names == asked
+
+
+def test_a_direct_network_has_the_anns_shape_and_the_usual_settings(tmp_path: Path) -> None:
+    config = CompareConfig(data="d", root="r", direct_epochs=4, train_images=50, images=9, seed=5)
+    compared, asked = Asked(config, tmp_path, 3), list[Any]()
+    compared.test = Images(np.zeros((12, 3, 6, 5), np.uint8), np.zeros(12, int))
+    compared.data_key = lambda: {"sizes": 1}  # type: ignore[method-assign]
+    compared.store = SimpleNamespace(get=lambda *job: asked.append(job[1:3]))  # type: ignore[assignment]
+    Comparison.direct(compared, "rate/triangular/7")
+    ((name, key),) = asked
+    assert (name, key["sizes"], key["test"], key["images"]) == ("direct/rate/triangular/7", 1, 9, 50)
+    wanted = {
+        "data": "d", "network": "cifar-resnet8", "encoding": "rate", "surrogate": "triangular", "steps": 7, "height": 6,
+        "width": 5, "channels": 3, "epochs": 4, "batch_size": 128, "lr": 4e-3, "warmup_epochs": 0.3, "ema": 0.995,
+        "loss": "tet", "seed": 5, "device": "cpu", "rotate": 0.0, "drop": 0.0, "flip": True, "channels_last": True,
+        "root": "", "cache": "", "output": "",
+    }  # fmt: skip
+    settings = key["settings"]
+    assert {name: settings[name] for name in wanted} == wanted
+    assert settings.items() >= RETIRED.items(), "what earlier versions kept is found"
+
+
+@pytest.mark.parametrize(
+    ("steps", "count", "begins"),
+    [(6, 24, [0]), (100, 1001, [0, 1000]), (200, 1001, [0, 500, 1000]), (20_000, 25, [0, 10, 20])],
+)
+def test_long_curves_are_stored_in_small_pieces(
+    steps: int, count: int, begins: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared, asked, made = Asked(CompareConfig(), tmp_path, 1), list[Any](), list[Any]()
+    compared.test = Images(np.zeros((1001, 1, 2, 2), np.uint8), np.zeros(1001, int))
+    compared.conversion_key = lambda method, aim: {method: aim}  # type: ignore[method-assign,assignment,return-value]
+    compared.work = lambda *given: given[1:]  # type: ignore[method-assign,assignment,return-value]
+    compared.store = SimpleNamespace(get=lambda *job: asked.append(job[1:3]) or job[1])  # type: ignore[assignment]
+    monkeypatch.setattr(comparison, "joined", lambda *given: made.append(given))
+    for method, wanted in (("ours", steps), (FEW, METHODS[FEW].rule.levels)):
+        Comparison.conversion(compared, nn.Identity(), method, steps, 4, count)
+        if method == "ours":
+            ends = [*begins[1:], count]
+            assert asked == [
+                (f"convert/ours/{steps}/{begin}", {"ours": 4, "steps": steps, "to": end})
+                for begin, end in zip(begins, ends)
+            ]
+        assert {key["steps"] for _, key in asked} == {wanted}
+        assert made == [([name for name, _ in asked], method, (method, 4, wanted))]
+        asked.clear()
+        made.clear()
+
+
+FEW = next(name for name, method in METHODS.items() if method.rule.kind == "few")
+
+
+def test_steps_and_activations_that_are_counted() -> None:
+    assert [metered_steps(steps) for steps in (1, 2, 3, 32, 33)] == [
+        [1], [2], [2, 3], [2, 4, 8, 16, 32], [2, 4, 8, 16, 32, 33],
+    ]  # fmt: skip
+    ann = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.ReLU())
+    assert activations(ann, torch.zeros(3, 2, 4, 6)) == 48 + 12, "of one image"
+    assert not any(module._forward_hooks for module in ann)
+    x = torch.rand(1, 2, 3, 3)
+    logits, state = Stepwise(nn.Flatten())(x[None])
+    assert torch.equal(logits[0], x.flatten(1))
+    assert state == {}
 
 
 def test_pieces_are_joined_by_their_counts() -> None:

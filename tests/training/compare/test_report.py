@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,3 +85,32 @@ def test_a_report_has_a_chapter_for_all_that_was_measured(tmp_path: Path, monkey
     left_out = {1, 3, 4, 8, 9}
     kept = [part.content for part in report.blocks(bare, tmp_path) if part.kind == "h2"]
     assert kept == [chapter for n, chapter in enumerate(chapters) if n not in left_out]
+
+
+class Noted:
+    """Whatever is drawn, as calls with their settings."""
+
+    def __init__(self, calls: list[tuple[str, dict[str, Any]]]) -> None:
+        self.calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        line = SimpleNamespace(get_color=lambda: "red")
+        return lambda *_, **how: self.calls.append((name, how)) or [line]
+
+
+def test_how_curves_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(report.plt, "subplots", lambda **how: calls.append(("subplots", how)) or (Noted(calls),) * 2)
+    monkeypatch.setattr(report.plt, "close", lambda _: calls.append(("closed", {})))
+    for _ in range(2):  # into a folder that is there, too
+        curves_picture(
+            replace(RESULTS, direct=RESULTS.direct[:1]), tmp_path / "a" / "b.png", [curve("one", [10], 50)], "t"
+        )
+    assert calls[: len(calls) // 2] == [
+        ("subplots", {"figsize": (7, 4.2), "dpi": 110}), ("plot", {"label": "one", "linewidth": 1.3}),
+        ("fill_between", {"color": "red", "alpha": 0.12, "linewidth": 0}),
+        ("axhline", {"color": "black", "linestyle": "--", "linewidth": 1, "label": "ANN"}), ("plot", {"markersize": 6}),
+        ("set", {"xscale": "log", "xlabel": "time steps T", "ylabel": "test accuracy, %", "title": "t"}),
+        ("legend", {"fontsize": 7, "ncols": 2}), ("grid", {"alpha": 0.3}), ("tight_layout", {}),
+        ("savefig", {"metadata": {"Software": None}}), ("closed", {}),
+    ]  # fmt: skip

@@ -1,5 +1,7 @@
 """What is kept on disk: found again by its key, written whole or not at all."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,3 +132,14 @@ def test_sets_are_joined_in_their_order(tmp_path: Path) -> None:
     joined = join(parts, tmp_path)
     assert joined.labels.tolist() == [20, 21, 30, 31, 32]
     assert joined.frames[:, 0, 0].tolist() == [0, 1, 0, 1, 2]
+
+
+def test_what_is_kept_is_found_by_later_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(np.memmap, "flush", lambda _: flushed.append(1))
+    for key in ({"a": 1, "b": [2]}, {"b": [2], "a": 1}):
+        cached(tmp_path, key, 3, (2, 2), samples(), "binning")
+    (file,) = tmp_path.iterdir()
+    text = json.dumps([1, {"a": 1, "b": [2]}])
+    assert file.name == hashlib.sha256(text.encode()).hexdigest()[:20] + ".npy"
+    assert flushed == [1], "on the disk before it has its name"

@@ -1,13 +1,19 @@
 """Digits on paper before a camera as samples: what the live gaze leaves of them, while it holds the digit."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
-from encoders.gaze.window import SHARE, Window
+from encoders.events import SensorSize, make_events
+from encoders.gaze.window import NEAR, SHARE, Window
 from tests.support.inputs.data_sets import idx
 from training.config import TrainConfig
+from training.data import emulated
 from training.data.emulated import INK, WINDOWS, film_sheets, holds
 from training.data.sets import Frames
 
@@ -61,3 +67,93 @@ def test_a_window_counts_while_it_holds_the_digit() -> None:
     assert not holds(None, sheet)
     assert not holds(Window(160 - side / 2 + sheet.size, 120 - side / 2, side), sheet), "it looks beside it"
     assert not holds(Window(160 - side, 120 - side, 2 * side), sheet), "it holds the whole sheet"
+
+
+@pytest.mark.parametrize(
+    ("right", "down", "large", "held"),
+    [
+        (0, 0, 0.61, True), (0, 0, 0.59, False), (0, 0, 1.49, True), (0, 0, 1.51, False), (0.99, 0, 1, True),
+        (1.01, 0, 1, False), (-0.99, 0, 1, True), (-1.01, 0, 1, False), (0, 0.99, 1, True), (0, -1.01, 1, False),
+    ],
+)  # fmt: skip
+def test_a_window_may_be_a_little_off_and_somewhat_larger_or_smaller(
+    right: float, down: float, large: float, held: bool
+) -> None:
+    sheet: Any = SimpleNamespace(desk=np.zeros((240, 320)), size=50.0)
+    side = large * 50 * INK / SHARE
+    off = NEAR * 50
+    assert holds(Window(160 - side / 2 + right * off, 120 - side / 2 + down * off, side), sheet) == held
+
+
+def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhere(config: TrainConfig) -> None:
+    wanted = config.replaced(emulated_count=3, noise_hz=2.0)
+    made = emulated.emulate_mnist(wanted, SMALL, frozenset({0, 2}))
+    assert made.labels.tolist() == [1, 3, 4]
+    image = emulated.read_idx(Path(config.root) / "train-images-idx3-ubyte")[0]
+    for frames, seed in zip(made.frames, (1, 3, 4)):
+        events = emulated.noisy(emulated.saccade_events(image, SMALL, "digit", seed=seed), SMALL, wanted, seed)
+        expected = emulated.encoder(wanted, SMALL)(emulated.filtered(events, SMALL, wanted))[:, 0]
+        np.testing.assert_array_equal(frames, expected)
+
+
+def test_windows_of_a_clip_that_hold_events_most_of_the_time_are_samples(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filmed(*given: Any) -> np.ndarray:
+        out = np.zeros((WINDOWS, 10, 2, 34, 34), np.uint8)
+        for window in range(WINDOWS):
+            out[window, : 4 + window, 1, 3, 4] = given[3] + 1
+        return out
+
+    monkeypatch.setattr(emulated, "_filmed", filmed)
+    elsewhere = config.replaced(cache=config.cache + "-3")
+    webcam, camera = film_sheets(elsewhere, SMALL, frozenset({8}), range(1, 5))
+    assert (webcam.labels.tolist(), camera.labels.tolist()) == ([7, 5], [6, 4])
+    assert [int(frames.max()) for frames in webcam.frames] == [8, 6]
+    assert [int(frames.max()) for frames in camera.frames] == [7, 5]
+    assert all(np.asarray(frames).any((1, 2, 3)).sum() == 6 for frames in (*webcam.frames, *camera.frames))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_clip_is_looked_at_until_its_drawing_is_found_and_then_in_windows(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    class Looking:
+        """An eye, a camera or a gaze, that lets all events through; at 550 ms it looks elsewhere."""
+
+        window = True
+
+        def __init__(self, *given: object, **how: object) -> None:
+            asked.append((type(self).__name__, *given, how))
+
+        def push(self, frame: str, t_us: int) -> np.ndarray:
+            Looking.window = t_us != 550_000
+            return make_events([t_us], [0], [0], [frame == "lit"])
+
+        def __call__(self, events: np.ndarray) -> np.ndarray:
+            return events
+
+    def frames(sheet: str, seconds: float, _: object) -> Iterator[tuple[int, str]]:
+        asked.append((sheet, seconds))
+        for t_us in range(0, 700_000, 50_000):
+            yield t_us, "lit"
+
+    def encoder(*_: object) -> Any:
+        return lambda events, start: np.full((2, 1, 2, 1, 1), len(events) + (10 if start % 100_000 else 0))
+
+    for name in ("Eye", "Emulator", "Sight"):
+        monkeypatch.setattr(emulated, name, type(name, (Looking,), {}))
+    monkeypatch.setattr(emulated, "draw_sheet", lambda digit, camera, _: asked.append((digit, camera)) or "sheet")
+    monkeypatch.setattr(emulated, "frames", frames)
+    monkeypatch.setattr(emulated, "encoder", encoder)
+    monkeypatch.setattr(emulated, "holds", lambda window, _: window)
+    config = TrainConfig.of(steps=2, bin_us=50_000, height=1, width=1, filter_us=77)
+    digit: Any = "digit"
+    found = emulated._filmed(digit, config, SMALL, seed)
+    assert found[:, :, 0, 0, 0].tolist() == [[2, 2], [0, 0], [2, 2]], "in between it looked elsewhere"
+    camera = emulated.CAMERAS[int(np.random.default_rng(seed).integers(3))]
+    eye = ("Eye", SMALL, {}) if seed % 2 else ("Emulator", camera, {"seed": seed})
+    sight = ("Sight", SMALL if seed % 2 else camera, SMALL, 77, {"follow": True})
+    assert asked == [eye, sight, ("digit", camera), ("sheet", 0.7)]

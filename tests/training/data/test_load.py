@@ -15,9 +15,19 @@ from encoders.recordings.files import read_recording
 from tests.support.inputs.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
 from tests.support.models import tiny
 from training.config import TrainConfig
-from training.data import DataError, list_data, list_nmnist, load_data, read_folder, read_idx, read_item, split_indices
+from training.data import (
+    DataError,
+    list_data,
+    list_nmnist,
+    load,
+    load_data,
+    read_folder,
+    read_idx,
+    read_item,
+    split_indices,
+)
 from training.data.load import resolve
-from training.data.sets import Frames, ImageSet, Listing, Window
+from training.data.sets import Frames, ImageSet, Item, Listing, Window
 
 
 @pytest.fixture
@@ -244,3 +254,70 @@ def test_real_recordings(shared_data: Callable[[str], Path]) -> None:
     listing = list_nmnist(shared_data("nmnist"))
     assert listing.labels == tuple("0123456789")
     assert len(listing.test) == 100
+
+
+def test_the_moments_of_images_are_those_of_a_channel_over_all_of_them() -> None:
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (1203, 1, 3, 2, 1), np.uint8)
+    frames[:, :, 2] = 51
+    mean, std = load._moments(Frames(frames, np.zeros(1203, int)))
+    values = frames / 255
+    assert mean == tuple(values.mean((0, 1, 3, 4)).round(4).tolist())
+    assert std == (*values.std((0, 1, 3, 4)).round(4).tolist()[:2], 0.001), "none is nothing"
+    few = frames[[0, 400, 801, 1202]] / 255
+    mean, _ = load._moments(Frames(frames, np.zeros(1203, int)), 4)
+    assert mean == tuple(few.mean((0, 1, 3, 4)).round(4).tolist()), "spread evenly"
+
+
+def test_recordings_are_listed_in_a_card_up_to_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "digest", str)
+    monkeypatch.setattr(load, "MOST_DIGESTS", 2)
+    items = [Item(Path(name), 0) for name in "aba"]
+    assert load._digests(items) == ("a", "b")
+    assert load._digests([*items, Item(Path("c"), 1)]) == ()
+
+
+def test_kept_pictures_have_the_form_of_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(load, "holds_pictures", lambda _: True)
+    monkeypatch.setattr(load, "find_imagenet", lambda root: root / "found")
+    monkeypatch.setattr(load, "list_pictures", lambda *given: asked.append(given))
+    list_data(TrainConfig.of(data="some/mine", height=16, width=24, resize=20, channels=1))
+    list_data(TrainConfig.of(data="mine"))
+    list_data(TrainConfig.of(data="imagenet", root="r", resize=256))
+    list_data(TrainConfig.of(data="mine", height=30, width=20, resize=20))
+    assert asked == [
+        (Path("some/mine"), "mine", 20, 30, 1), (Path("mine"), "mine", 64, 64, 3),
+        (Path("r/found"), "imagenet", 256, 256, 3), (Path("mine"), "mine", 30, 20, 3),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="--resize 19 is smaller"):
+        list_data(TrainConfig.of(data="mine", height=30, width=20, resize=19))
+
+
+@pytest.mark.parametrize(
+    ("settings", "copies"),
+    [({}, [None]), ({"repeat": 2}, [None, None]), ({"noise_hz": 1.0}, [0]), ({"hot": 0.5, "repeat": 3}, [0, 1, 2])],
+)
+def test_each_copy_of_the_training_set_has_noise_of_its_own(
+    settings: dict[str, Any], copies: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def bin_items(items: Any, _: object, what: str, copy: int | None = None) -> Frames:
+        asked.append((what, copy))
+        return Frames(np.zeros(len(items)), np.zeros(len(items), int))
+
+    monkeypatch.setattr(load, "bin_items", bin_items)
+    monkeypatch.setattr(load, "_digests", lambda items: tuple(item.path.name for item in items))
+    items = [Item(Path(name), n % 2) for n, name in enumerate("abcdef")]
+    listing = Listing(
+        "set", ("x", "y"), tuple(items[:3]), (items[5],), SensorSize(9, 8), Window(3, 1000, 8, 9), tuple(items[3:5]),
+        ("words",),
+    )  # fmt: skip
+    config = resolve(TrainConfig.of(**settings), listing)
+    found = load._load_recordings(listing, config)
+    assert asked == [*(("binning train", copy) for copy in copies), ("binning val", None), ("binning test", None)]
+    assert (found.recorded, found.words, found.digests) == (3, ("words",), tuple("abcde"))
+    assert (found.test_items, found.val_items) == ((items[5],), tuple(items[3:5]))
+    assert not found.split["official_test"], "the folder was divided here"
+    assert (found.split["train"], found.split["data"]) == ([item.name for item in items[:3]], "set")

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from models.contract import Contract
+from models.energy.metering import Meter
 from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.neurons.layers import Neuron
 from training.data import Frames
 from training.distributed import Processes
-from training.run.evaluate import batches, evaluate
+from training.run.evaluate import EVALUATION_BATCH, Evaluation, LayerActivity, _activity, batches, evaluate
 
 T, COUNT = 4, 9
 
@@ -54,10 +55,13 @@ def test_against_a_plain_pass(network: SpikingResNet, frames: Frames, monkeypatc
     assert result.confusion.sum(1).tolist() == np.bincount(frames.labels, minlength=3).tolist()
     for name, rate in rates.items():
         assert result.firing_rates[name] == pytest.approx(rate)
-    first = (logits[0].argmax(1) == labels).float().mean()
-    assert result.accuracy_by_step[0] == pytest.approx(float(first))
-    assert result.accuracy_by_step[-1] == pytest.approx(result.accuracy)
-    assert result.synops > 0
+    running = [logits[: t + 1].mean(0).argmax(1) == labels for t in range(T)]
+    assert result.accuracy_by_step == pytest.approx([float(right.float().mean()) for right in running])
+    meter = Meter(network)
+    with torch.no_grad():
+        network(torch.from_numpy(frames.frames).transpose(0, 1).float())
+    assert result.synops == pytest.approx(float(meter.read().synops.sum()) / COUNT)
+    meter.close()
 
 
 def test_hooks_are_taken_off(network: SpikingResNet, frames: Frames) -> None:
@@ -112,3 +116,19 @@ def test_every_second_batch_is_the_second_processs(rank: int, rows: list[int], f
     parts = list(batches(Frames(frames.frames, np.arange(COUNT)), 2, rank, 2))
     assert [int(label) for _, labels in parts for label in labels] == rows
     assert torch.equal(torch.cat([x for x, _ in parts]), torch.from_numpy(frames.frames[rows]))
+
+
+def test_layers_that_say_nothing_are_named() -> None:
+    layers = {
+        "silent": LayerActivity(0.0, 1.0, 0.0), "half dead": LayerActivity(0.1, 0.5, 0.0),
+        "dead": LayerActivity(0.1, 0.51, 0.0), "half full": LayerActivity(0.1, 0.0, 0.5),
+        "full": LayerActivity(0.9, 0.0, 0.51),
+    }  # fmt: skip
+    result = Evaluation(0.5, 1.0, 1, np.eye(2, dtype=np.int64), [0.5], layers, 0.0)
+    assert result.warnings() == [
+        "silent layers: silent", "layers with more than half of their channels dead: dead",
+        "layers with more than half of their channels saturated: full",
+    ]  # fmt: skip
+    activity = _activity(torch.tensor([0, 97, 98, 100]), 100)
+    assert (activity.rate, activity.dead, activity.saturated) == (pytest.approx(2.95 / 4), 0.25, 0.5)
+    assert EVALUATION_BATCH == 256

@@ -22,7 +22,7 @@ from training.data import Frames, load_data
 from training.run import known
 from training.run.fit import fit
 from training.run.known import calibration_error, calibration_floor, forwarder, read
-from training.step.batches import evaluation_input
+from training.step.batches import evaluation_input, seeded
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +213,11 @@ def test_what_is_measured_is_cooled_by_the_temperature_of_its_kind() -> None:
 def test_a_network_without_neurons_is_not_calibrated() -> None:
     with pytest.raises(ValueError, match="no neurons to watch"):
         known.calibrated(Stepwise(torch.nn.Flatten()), SimpleNamespace(contract=SimpleNamespace(shape=(2, 4, 4))))  # type: ignore[arg-type]
+
+
+def test_augmented_samples_have_no_stray_events_and_draws_of_their_own() -> None:
+    data: Any = SimpleNamespace(config=TrainConfig.of(seed=4, noise=0.5, drop=0.3), contract="contract")
+    look: Any = known.augmenting(data)
+    given = look.keywords
+    assert (given["config"], given["contract"]) == (data.config.replaced(noise=0.0), "contract")
+    assert given["generator"].initial_seed() == seeded(4, 3).initial_seed()

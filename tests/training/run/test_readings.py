@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,10 @@ from models.classifier import Classifier, Stepper
 from models.known import softmax
 from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from training.data.images import read_picture
 from training.data.sets import DataError, Item, MissingDataError
 from training.run.readings import Readings, Source, packets_of, read_recordings, read_set
+from training.step.batches import evaluation_input
 
 NAMES = ["one.npz", "two-1.npz", "two-2.npz"]
 
@@ -157,3 +160,19 @@ def test_there_must_be_recordings_of_events(tmp_path: Path, classifier: Classifi
     (tmp_path / "b.raw").write_bytes(b"% evt 2.0\n% geometry 24x32\n% end\n" + bytes(7))
     with pytest.raises(DataError, match=r"b\.raw cannot be read"):
         list(packets_of(Item(tmp_path / "b.raw", 0))[1])
+
+
+def test_pictures_are_read_in_the_models_colours(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for n in range(2):
+            cv2.imwrite(str(tmp_path / name / f"{n}.png"), random.integers(0, 256, (16, 16, 3), np.uint8))
+    classifier = tiny(IMAGE_CONTRACT)
+    found = read_set(classifier, str(tmp_path))
+    pictures = [read_picture(path, 3, 16, 16) for path in sorted(tmp_path.rglob("*.png"))]
+    x_seq = evaluation_input(torch.from_numpy(np.stack(pictures))[:, None], IMAGE_CONTRACT).contiguous()
+    logits = classifier.run(x_seq, classifier.initial_state(4)).logits
+    np.testing.assert_allclose(found.probabilities, softmax(logits.double().mean(0).numpy()), rtol=1e-5)
+    assert (found.classes, found.truth.tolist(), found.recording.tolist()) == (("a", "b"), [0, 0, 1, 1], [0, 1, 2, 3])
+    assert (found.begin_us.tolist(), found.words) == ([0] * 4, ("4 images",))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,15 +12,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from models.checkpoint import load
 from models.classifier import Stepper
 from models.known import interval
 from models.steps import Input, Prediction, Step, Track
 from tests.support.inputs.data_sets import small_config, write_nmnist
+from tests.support.kept import compare
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT
 from training.config import TrainConfig
 from training.flags import from_mapping
 from training.run import report
+from training.run.evaluate import Evaluation
 from training.run.fit import fit
 from training.run.report import stream_accuracy, write_whole
 
@@ -165,3 +171,75 @@ def test_the_endless_stream_is_never_reset_and_reads_each_recording_once(monkeyp
     assert stream_accuracy(Path(), stream) == {"fresh": 1 / 3, "carried": 1.0, "count": 3}  # type: ignore[arg-type]
     alone = SimpleNamespace(test_items=[SimpleNamespace(path=n, label=n) for n in lengths])
     assert stream_accuracy(Path(), alone) == {"fresh": 1.0, "carried": 1 / 3, "count": 3}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("classes", "named"), [(3, True), (30, True), (31, False)])
+def test_the_picture_of_a_run(classes: int, named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, ticks = list[Any](), list[Any]()
+    monkeypatch.setattr(Figure, "savefig", lambda own, path, dpi: drawn.extend((own, path.name, dpi)))
+    for axis in ("set_xticks", "set_yticks"):
+        monkeypatch.setattr(Axes, axis, lambda _, at, names, **how: ticks.append(([*at], names, how)))
+    rows = [{"epoch": n, "train_accuracy": n / 4, "val_accuracy": n / 8} for n in (1, 2)]
+    labels = tuple(f"c{n}" for n in range(classes))
+    test = Evaluation(0.5, 1.0, 9, np.eye(classes, dtype=np.int64), [0.5], {}, 0.0)
+    report._plot(tmp_path, rows, test, labels)
+    figure, *saved = drawn
+    curves, matrix, bar = figure.axes
+    assert (saved, figure.get_size_inches().tolist(), bar.get_label()) == (["report.png", 110], [11, 4], "<colorbar>")
+    assert [(line.get_label(), *map(list, line.get_data())) for line in curves.get_lines()] == [
+        ("train accuracy", [1, 2], [0.25, 0.5]), ("val accuracy", [1, 2], [0.125, 0.25]),
+    ]  # fmt: skip
+    words = [(axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) for axes in (curves, matrix)]
+    assert words == [("epoch", "accuracy", "Chosen on validation"), ("predicted", "truth", "Test, 9 samples")]
+    assert curves.get_legend() is not None
+    at, names = ([*range(classes)], list(labels)) if named else ([], [])
+    assert ticks == [(at, names, {"rotation": 90}), (at, names, {})]
+
+
+def test_the_environment_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def run(command: list[str], **how: Any) -> SimpleNamespace:
+        asked.append((command, how))
+        if len(asked) > 1:
+            raise subprocess.TimeoutExpired(command, 10)
+        return SimpleNamespace(stdout="abc\n")
+
+    monkeypatch.setattr(report.subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["/opt/bin/train-dvs", "--lr", "1"])
+    monkeypatch.setattr(report, "version", lambda name: f"of {name}")
+    found = []
+    for gpu in (False, True):
+        monkeypatch.setattr("torch.cuda.is_available", lambda gpu=gpu: gpu)
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda: "H100")
+        report.write_environment(tmp_path, TrainConfig(), SimpleNamespace(split={"data": "d"}))  # type: ignore[arg-type]
+        found.append(json.loads((tmp_path / "env.json").read_text()))
+    how = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+    assert asked == [(["git", "rev-parse", "HEAD"], how)] * 2
+    assert [(env["command"], env["commit"], env["gpu"]) for env in found] == [
+        (["train-dvs", "--lr", "1"], "abc", None), (["train-dvs", "--lr", "1"], "", "H100"),
+    ]  # fmt: skip
+    assert found[0]["threads"] == torch.get_num_threads()
+    assert found[0]["versions"] == {n: f"of {n}" for n in ("spikesight", "torch", "numpy", "tonic", "numba")}
+    assert (tmp_path / "split.json").read_text() == '{\n "data": "d"\n}\n'
+    assert (tmp_path / "env.json").read_text().startswith('{\n "command"')
+
+
+FIGURES: dict[str, Any] = {
+    "test": {"accuracy": 0.75, "correct": 6, "count": 8, "interval": (0.4, 0.9), "synops": 1234.5,
+             "firing_rates": {"stem": 0.125, "last": 0.06254}},
+    "samples": {"train": 20, "val": 5, "test": 8}, "stream": {"fresh": 0.5, "carried": 0.25, "count": 4},
+    "val_accuracy": 0.8, "best_epoch": 3, "recorded": 10, "parameters": 1000, "ann_macs": 700,
+}  # fmt: skip
+
+
+def test_the_words_of_a_models_card() -> None:
+    cards = {}
+    for name, contract, neuron, own in (
+        ("events", EVENT_CONTRACT, "lif", True), ("images", IMAGE_CONTRACT, "lif", False),
+        ("ann", IMAGE_CONTRACT, "relu", False),
+    ):  # fmt: skip
+        config = TrainConfig.of(neuron=neuron, epochs=7, seed=2, steps=1 if neuron == "relu" else 4)
+        data: Any = SimpleNamespace(contract=contract, config=config, split={"data": "things", "official_test": own})
+        cards[name] = report._card_text("mine", data, FIGURES).splitlines()
+    compare(Path(__file__).parent / "cards.json", cards)

@@ -11,7 +11,9 @@ import torch
 from models.contract import Contract
 from training.config import TrainConfig
 from training.distributed import Processes
+from training.step.augment import fewer_steps
 from training.step.batches import Batches, carried_state, encode, evaluation_input, seeded, training_input
+from training.step.turns import turn
 
 EVENTS = Contract("events", 2, 5, 6, 3, "binary", 6, 5, 1000)
 IMAGES = Contract("image", 3, 4, 4, 2, "direct", mean=(0.5, 0.25, 0.0), std=(0.25, 0.5, 1.0))
@@ -109,3 +111,37 @@ def test_membranes_are_carried_by_chance(chance: float, kept: int | None) -> Non
     else:
         assert sorted(got[:, 0].tolist()) == [1, 2, 3, 4, 5, 6], "each of another sample"
         assert torch.equal(got[:, 0], got[:, 1])
+
+
+def test_every_draw_has_a_generator_of_its_own_numbers() -> None:
+    state = int(np.random.SeedSequence((4, 5)).generate_state(1, np.uint64)[0])
+    assert seeded(4, 5).initial_seed() == state >> 1
+    made = Batches(data(seed=6), PROCESSES).make(np.array([5, 1]), 4)
+    assert made.generator.initial_seed() == seeded(6, 1, 4).initial_seed()
+    stored, rate = torch.full((1, 1, 3, 4, 4), 128, dtype=torch.uint8), replace(IMAGES, encoding="rate", steps=8)
+    drawn = encode(stored[:, 0].float() / 255, rate, torch.Generator().manual_seed(0))
+    assert torch.equal(evaluation_input(stored, rate), drawn)
+
+
+def test_membranes_are_kept_and_exchanged_by_the_generator() -> None:
+    last, draws = {"v": torch.arange(1.0, 7).view(6, 1), "w": torch.arange(1.0, 7).view(6, 1, 1)}, seeded(3)
+    kept = torch.rand(6, generator=draws) < 0.5
+    expected = last["v"][torch.randperm(6, generator=draws)] * kept.view(6, 1)
+    got = carried_state({}, last, 0.5, seeded(3))
+    assert torch.equal(got["v"], expected)
+    assert torch.equal(got["w"].flatten(), expected.flatten())
+
+
+def test_settings_reach_the_batch() -> None:
+    square = data(turn=True, random_steps=1)
+    square.train = SimpleNamespace(frames=square.train.frames[..., :5], labels=np.arange(8) % 4)
+    square.labels = ("down", "left", "right", "up")
+    made, draws = Batches(square, PROCESSES).make(np.arange(6), 2), seeded(0, 1, 2)
+    stored, targets = turn(
+        torch.from_numpy(square.train.frames[:6]), torch.arange(6) % 4, square.labels, draws
+    )  # fmt: skip
+    x_seq = fewer_steps(training_input(stored, square.config, EVENTS, draws), 1, draws)
+    assert torch.equal(made.x_seq, x_seq)
+    assert torch.equal(made.targets, targets)
+    cuda: Any = SimpleNamespace(device=SimpleNamespace(type="cuda"))
+    assert Batches(data(), cuda).works_ahead

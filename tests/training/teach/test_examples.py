@@ -9,6 +9,7 @@ import pytest
 from encoders.events import SensorSize, make_events
 from encoders.recordings.files import write_recording
 from training.data.sets import DataError, Item
+from training.teach import examples
 from training.teach.examples import COPIES, MOST_WITH_COPIES, Plan, _chosen, copies_for, plan, read
 
 SENSOR = SensorSize(20, 16)
@@ -114,3 +115,17 @@ def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
     first.write_bytes(b"PK\3\4")
     with pytest.raises(DataError, match=r"a\.npz"):
         list(read(whole))
+
+
+def test_sizes_of_examples_and_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (examples.MOST, examples.MOST_WINDOWS, examples.CLIP_STEPS, examples.CLIP_SLICES) == (1000, 500, 64, 4)
+    assert (examples.WINDOW_STEPS, examples.WINDOW_SLICES) == (10, 1)
+    monkeypatch.setattr(examples, "MOST", 4)
+    monkeypatch.setattr(examples, "MOST_WINDOWS", 6)
+    for label in ("cup", "phone"):
+        for n in range(5):
+            record(tmp_path / label / f"{n}.npz", 0.64, rate=500)
+    assert len(plan(tmp_path).items) == 4
+    assert len(plan(tmp_path, window_ms=320).items) == 6
+    first, _ = plan(tmp_path, shots=1, seed=3).items
+    assert first.path.name == f"{np.random.default_rng(3).permutation(5)[0]}.npz"
