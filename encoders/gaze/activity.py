@@ -55,7 +55,8 @@ class ActivityWindow:
         self.sensor, self.size, self.fixed = sensor, size, fixed
         self._hold = Hold()
         self._search: Search[Found | None] | None = None  # under way
-        self._search_us, self._moving = 0, 0.0  # when it began; how much moved then
+        self._search_us: int  # when it began
+        self._moving: float  # how much moved then
         self._before: Found | None = None  # what the look before found
         self._alike = 0  # looks in a row that found the same
         self._misses, self._moved = 0, 0.0  # looks in a row that did not; how much moved when one did

@@ -1,5 +1,6 @@
 """NumPy's files, .npy and .npz."""
 
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -161,8 +162,7 @@ def write_npz(path: Path, parts: Parts, size: SensorSize) -> None:
                     {"descr": descr, "fortran_order": False, "shape": (n,)},
                 )
                 waiting[name].seek(0)
-                while piece := waiting[name].read(1 << 20):
-                    member.write(piece)
+                shutil.copyfileobj(waiting[name], member)
         for name, side in (("width", size.width), ("height", size.height)):
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, np.array([side], np.uint64))  # type: ignore[arg-type]

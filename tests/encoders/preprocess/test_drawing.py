@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from encoders.preprocess import drawing
 from encoders.preprocess.drawing import Drawing, Search, _encloses, _ink, dark_drawing, find_drawing, is_frame
 from tests.support.kept import compare
 
@@ -122,6 +123,58 @@ def test_sides_of_a_rectangle_are_a_frame_however_turned() -> None:
     assert not is_frame(ring)
     assert not is_frame(narrow)
     assert not is_frame(hook(np.zeros((120, 120), np.uint8), 1))
+
+
+@pytest.mark.parametrize(("height", "frame"), [(41, True), (39, False), (100, True)])
+def test_a_frame_is_no_narrow_one(height: int, frame: bool) -> None:
+    sides: Any = cv2.rectangle(np.zeros((120, 120), np.uint8), (10, 10), (110, 10 + height), 1, 1)
+    assert is_frame(sides) == frame
+    sides[height - 5 : 15 + height, 95:115] = 0
+    assert not is_frame(sides), "a corner is missing"
+
+
+def ends(*bars: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
+    """Boxes of the groups in a picture 60 high and 80 wide that has ink in these boxes (left, top, width, height)."""
+    ink = np.zeros((60, 80), np.float32)
+    for left, top, width, height in bars:
+        ink[top : top + height, left : left + width] = 0.5
+    return [group[2:] for group in drawing._groups(ink, 0.49)]
+
+
+@pytest.mark.parametrize(
+    ("bar", "kept"),
+    [
+        ((2, 2, 5, 5), True), ((1, 2, 5, 5), False), ((2, 1, 5, 5), False),
+        ((73, 20, 5, 5), True), ((74, 20, 5, 5), False), ((20, 53, 5, 5), True), ((20, 54, 5, 5), False),
+        ((20, 20, 9, 1), True), ((20, 20, 8, 1), False), ((20, 20, 4, 4), False), ((20, 20, 1, 9), True),
+        ((9, 20, 58, 2), True), ((9, 20, 59, 2), False),
+    ],
+)  # fmt: skip
+def test_what_may_be_a_part_of_a_drawing(bar: tuple[int, int, int, int], kept: bool) -> None:
+    assert ends(bar) == ([bar] if kept else [])
+
+
+def test_parts_near_a_larger_one_go_with_it() -> None:
+    assert ends((20, 20, 20, 10), (36, 32, 4, 3)) == [(20, 20, 20, 15)], "the middle of it is near enough"
+    assert ends((20, 20, 20, 10), (50, 22, 4, 3)) == [(20, 20, 20, 10)], "alone it is shorter than any drawing"
+    assert ends((20, 20, 20, 10), (36, 32, 3, 3)) == [(20, 20, 20, 10)], "a speck"
+
+
+def solid(height: int, width: int) -> Any:
+    return np.pad(np.ones((height, width), np.uint8), 3)
+
+
+def test_what_is_too_thick_or_too_full_for_strokes() -> None:
+    assert [drawing._is_solid(solid(41, width)) for width in (13, 14)] == [False, True]
+    hollow = solid(41, 31)
+    for column in range(5, 17):
+        hollow[5:42, column] = 0
+    filled = int(hollow.sum()) / (40 * 30)
+    assert 0.6 < filled < 0.75
+    assert not drawing._is_solid(hollow)
+    bar = solid(60, 9)  # its middle is five pixels from the ground
+    assert [drawing._is_thick(bar, length) for length in (17, 18)] == [True, False]
+    assert drawing._is_thick(np.ones((9, 60), np.uint8), 17), "the picture's edge is ground"
 
 
 def box(left: float, top: float, width: float, height: float) -> Drawing:

@@ -215,3 +215,71 @@ def test_a_block_reaches_into_what_was_written_before() -> None:
     packed = block((b"", 6, 6))
     assert kernels.lz4_block(packed, 0, len(packed), out, 6) == 12
     assert out[:12].tobytes() == b"beforebefore"
+
+
+def test_packets_end_where_the_table_of_them_begins(tmp_path: Path) -> None:
+    events = some_events(60)
+    path = rewritten(tmp_path, [(0, flatbuffer(events[:50])), (0, flatbuffer(events[50:]))])
+    data, head = bytearray(path.read_bytes()), aedat4._header(path)
+    table = len(data) - len(flatbuffer(events[50:])) - 8
+    at = len(aedat4.AEDAT4_MARK) + 4
+    root = struct.unpack_from("<I", data, at)[0]
+    for place, n in ((table, 50), (head.start, 0), (head.start - 1, 60), (len(data), 60), (len(data) + 1, 60)):
+        struct.pack_into("<q", data, at + aedat4._field_place(bytes(data[at:]), root, 1), place)
+        path.write_bytes(data)
+        found = [part for part in aedat4.open_aedat4(path).chunks if len(part)]
+        assert sum(map(len, found)) == n
+
+
+def numbered(
+    root: int = 20, vtable: int = 4, size: int = 6, offset: int = 4, vector: int = 4, count: int = 1
+) -> bytearray:
+    """A packet by its places: root table, its vtable with one field, the vector's place and length, one record."""
+    data = bytearray(24 + 4 + 4 + 4 + 16)
+    struct.pack_into("<II", data, 0, len(data) - 4, root - 4)
+    struct.pack_into("<HHH", data, 8, size, 8, offset)
+    struct.pack_into("<i", data, 20, root - 8 if vtable == 4 else vtable)
+    struct.pack_into("<I", data, 24, vector)
+    struct.pack_into("<I", data, 28, count)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "end", "found"),
+    [
+        (numbered(), 48, (32, 1)),
+        (numbered(), 47, (0, -1)),
+        (numbered(count=0), 32, (32, 0)),
+        (numbered(count=0), 31, (0, -1)),
+        (numbered(count=0), 27, (0, -1)),
+        (numbered(), 23, (0, -1)),
+        (numbered(offset=0), 24, (0, 0)),
+        (numbered(size=5), 24, (0, 0)),
+        (numbered(size=6, offset=0), 24, (0, 0)),
+        (numbered(vtable=21), 48, (0, -1)),  # before the packet
+        (numbered(vtable=-24), 48, (0, 0)),  # a length of 0 at the very end
+        (numbered(vtable=-25), 48, (0, -1)),
+        (numbered(vector=20), 48, (48, 0)),
+        (numbered(vector=21), 48, (0, -1)),
+        (numbered(), 7, (0, -1)),
+    ],
+)
+def test_where_records_lie(data: bytearray, end: int, found: tuple[int, int]) -> None:
+    for shift in (0, 5):
+        table = np.frombuffer(bytes(shift) + data[:end], np.uint8).copy()
+        begin, count = kernels.records(table, shift, shift + end)
+        assert (begin - shift if count >= 0 and begin else begin, count) == found
+
+
+def vtable_at_the_end(length: int) -> np.ndarray:
+    """A root table whose vtable is the last `length` bytes."""
+    data = bytearray(12 + length)
+    struct.pack_into("<III", data, 0, len(data) - 4, 4, (8 - 12) & 0xFFFFFFFF)
+    data[12:] = struct.pack("<HHH", 6, 8, 0)[:length]
+    return np.frombuffer(bytes(data), np.uint8).copy()
+
+
+@pytest.mark.parametrize(("length", "found"), [(6, (0, 0)), (5, (0, -1)), (4, (0, -1)), (3, (0, -1))])
+def test_a_vtable_is_read_to_its_end(length: int, found: tuple[int, int]) -> None:
+    table = vtable_at_the_end(length)
+    assert kernels.records(table, 0, len(table)) == found

@@ -118,6 +118,11 @@ def test_damage_is_one_sentence(case: str, tmp_path: Path) -> None:
         read_recording(written(tmp_path / "a.mat", *elements))
 
 
+def test_what_lies_behind_the_four_is_not_read(tmp_path: Path) -> None:
+    right(written(tmp_path / "a.mat", matrix("other", numbers(np.zeros(3))), *WHOLE.values(), b"neither head nor tail"))
+    right(written(tmp_path / "a.mat", element(9, bytes(16)), *WHOLE.values()))
+
+
 def test_a_type_that_ended_the_process_of_another_reader(tmp_path: Path) -> None:
     """Type 4108 where 12 stood: found by the damaged files of test_fuzz.py, fatal to SciPy's reader."""
     parts = [matrix(name, element(12 | 1 << 12, bytes(40))) for name in COLUMNS]
