@@ -38,11 +38,11 @@ def test_what_is_kept_and_what_is_masked() -> None:
     mask, keep = random.random((HEIGHT, WIDTH)) < 0.4, np.zeros((2, 300), bool)
     loops.unmasked(events, mask, keep[0])
     plain.unmasked(events, mask, keep[1])
-    assert np.array_equal(*keep)
+    assert np.array_equal(keep[0], keep[1])
     assert 0 < keep[0].sum() < 300
     out = np.zeros((2, 300), EVENTS)
     assert loops.chosen(events, keep[0], out[0]) == plain.chosen(events, keep[0], out[1]) == keep[0].sum()
-    assert np.array_equal(*out)
+    assert np.array_equal(out[0], out[1])
 
 
 def test_large_pixels_sum_small_ones() -> None:

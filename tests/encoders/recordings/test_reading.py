@@ -17,7 +17,7 @@ def at(*t: int) -> Events:
 
 
 def places(*xy: tuple[int, int]) -> Events:
-    return make_events([0] * len(xy), *zip(*xy), [1] * len(xy))
+    return make_events([0] * len(xy), [x for x, _ in xy], [y for _, y in xy], [1] * len(xy))
 
 
 @pytest.mark.parametrize(
