@@ -45,25 +45,6 @@ def rows(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.usefixtures("no_curves")
-def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
-    root = write_nmnist(tmp_path)
-    # SGD: Adam makes a full-size step of a gradient that is zero but for rounding.
-    options: dict[str, object] = {"epochs": 2, "ema": 0.9, "lr": 0.05, "optimiser": "sgd", "carry": 0.0}
-    fit(small_config(root, name="one", **options), root / "runs" / "one")
-    said = trained_by_two(root, small_config(root, name="two", **options))
-    assert said.count("test accuracy") == 1
-    for ours, theirs in zip(rows(root / "runs" / "one"), rows(root / "runs" / "two")):
-        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "synops"):
-            assert theirs[name] == pytest.approx(ours[name], abs=1e-5), name
-    weights = [load_file(root / "runs" / name / "checkpoints" / "last.safetensors") for name in ("one", "two")]
-    assert set(weights[0]) == set(weights[1])
-    for name, tensor in weights[0].items():
-        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-5, msg=name)
-    one, two = (json.loads((root / "runs" / name / "result.json").read_text()) for name in ("one", "two"))
-    assert two["test"]["accuracy"] == one["test"]["accuracy"]
-
-
 def test_synchronised_norms_keep_names_tensors_and_single_process_results() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
@@ -173,3 +154,22 @@ def test_the_second_of_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processes._accelerator.done == ["waited", "ended"]  # type: ignore[attr-defined]
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert type(join_processes(TrainConfig.of(batch_size=5), cpu)) is Processes
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+    root = write_nmnist(tmp_path)
+    # SGD: Adam makes a full-size step of a gradient that is zero but for rounding.
+    options: dict[str, object] = {"epochs": 2, "ema": 0.9, "lr": 0.05, "optimiser": "sgd", "carry": 0.0}
+    fit(small_config(root, name="one", **options), root / "runs" / "one")
+    said = trained_by_two(root, small_config(root, name="two", **options))
+    assert said.count("test accuracy") == 1
+    for ours, theirs in zip(rows(root / "runs" / "one"), rows(root / "runs" / "two")):
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "synops"):
+            assert theirs[name] == pytest.approx(ours[name], abs=1e-5), name
+    weights = [load_file(root / "runs" / name / "checkpoints" / "last.safetensors") for name in ("one", "two")]
+    assert set(weights[0]) == set(weights[1])
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+    one, two = (json.loads((root / "runs" / name / "result.json").read_text()) for name in ("one", "two"))
+    assert two["test"]["accuracy"] == one["test"]["accuracy"]

@@ -50,12 +50,6 @@ def test_flags_that_do_not_go_together(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_file_has_the_models_name(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["export", str(model), "--format", "torch"]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
-
-
 def test_lengths_of_a_bin(capsys: pytest.CaptureFixture[str]) -> None:
     assert bin_ms("any") == "any"
     assert bin_ms("2.5") == 2.5
@@ -121,3 +115,9 @@ def test_flags_reach_the_export(
 def spans(network: Any) -> set[float]:
     """The paces of its neurons."""
     return {neuron.span for neuron in network.modules() if hasattr(neuron, "span")} or {1.0}
+
+
+def test_the_file_has_the_models_name(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(model), "--format", "torch"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]

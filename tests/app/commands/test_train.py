@@ -24,19 +24,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_from_recordings_to_a_model_in_one_command(root: Path) -> None:
-    command = [str(Path(sys.executable).with_name("train-dvs")), "--config", "small.yaml", "--name", "one", "--json"]
-    result = subprocess.run(
-        command, cwd=root, capture_output=True, text=True, timeout=180, check=False,
-        env={**os.environ, "PYTHONWARNINGS": "error"},
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "test accuracy" in result.stdout
-    assert json.loads(result.stdout.splitlines()[-1])["test"]["count"] == 6
-    assert (root / "runs" / "one" / "model" / "config.json").is_file()
-    assert "\r" not in result.stderr
-
-
 def test_print_config_and_dry_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = ["--config", str(root / "small.yaml")]
     assert train_dvs([*config, "--print-config", "--lr", "0.5"]) == 0
@@ -158,3 +145,16 @@ def test_a_run_goes_on_in_its_own_folder(
     assert train_dvs(["--resume", str(tmp_path / "some"), "--dry-run"]) == 0
     assert capsys.readouterr().out == "one batch went through; loss 0.1235\n"
     assert len(asked) == 1
+
+
+def test_from_recordings_to_a_model_in_one_command(root: Path) -> None:
+    command = [str(Path(sys.executable).with_name("train-dvs")), "--config", "small.yaml", "--name", "one", "--json"]
+    result = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=180, check=False,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "test accuracy" in result.stdout
+    assert json.loads(result.stdout.splitlines()[-1])["test"]["count"] == 6
+    assert (root / "runs" / "one" / "model" / "config.json").is_file()
+    assert "\r" not in result.stderr

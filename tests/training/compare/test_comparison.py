@@ -1,23 +1,31 @@
-"""The comparison on a tiny folder of pictures: every road, resuming, and a report that says what was measured."""
+"""What a comparison asks of each job: settings, images and the order of the methods, with nothing trained."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from app.cli import main
-from models.networks.ann import ANNS
-from models.networks.resnet import NETWORKS
-from tests.support.inputs.data_sets import write_stripes
+from models.contract import Contract
+from models.conversion.methods import METHODS
+from models.networks.ann import ANNS, Qcfs
+from models.networks.stdp import StdpConfig, StdpLayer, rates_of
+from tests.support.inputs.data_sets import write_idx, write_stripes
 from training.compare import comparison
-from training.compare.comparison import Comparison
+from training.compare.ann import ann_settings
+from training.compare.comparison import Comparison, joined
 from training.compare.config import QUICK, CompareConfig
-from training.compare.report import Block, to_html, to_markdown, write_report
-from training.compare.results import AnnResult, Cost, Curve, Results, StdpResult
-from training.compare.store import Store
-from training.compare.tables import claims, equal_work, steps_to
+from training.compare.costs import Stepwise, activations, metered_steps
+from training.compare.results import AnnResult, Cost, Curve, CurvePiece, StdpResult, Trial
+from training.data import Data, Frames
+from training.data.pictures import Images
+from training.flags import RETIRED
+
+Fit = list[tuple[nn.Module, Images, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -25,198 +33,304 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_stripes(tmp_path_factory.mktemp("pictures"))
 
 
-def tiny(pictures: Path, output: Path) -> CompareConfig:
-    return CompareConfig(
-        data=str(pictures), output=str(output), train_images=90, ann_epochs=3, direct_epochs=1,
-        direct=("direct/arctan/2",),
-        methods=("rueckauer", "ours"), multi=("multi",), steps=12, aim=8, multi_steps=4, images=24, long=("rueckauer",),
-        long_steps=20, long_images=8, calibration=32, stdp_neurons=0, qcfs_epochs=1, held=6, chosen_images=24,
-        aims=(4,),
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> Fit:
+    """(network, images, settings) of every training that was asked for; nothing learns."""
+    asked: Fit = []
+
+    def fit(network: nn.Module, images: Images, _: object, __: object, settings: Any, ___: object) -> nn.Module:
+        asked.append((network, images, settings))
+        return network.eval()
+
+    monkeypatch.setattr(comparison, "fit_ann", fit)
+    return asked
+
+
+def small(pictures: Path, output: Path, **changes: Any) -> CompareConfig:
+    return replace(
+        CompareConfig(data=str(pictures), output=str(output), held=6, images=8, calibration=8, steps=4, qcfs_epochs=3),
+        **{"train_images": 50, "ann_epochs": 7, "tune_images": 40, "seed": 5, **changes},
+    )
+
+
+def test_an_ann_is_trained_on_some_of_the_images_with_the_usual_settings(
+    pictures: Path, tmp_path: Path, fitted: Fit
+) -> None:
+    compared = Comparison(small(pictures, tmp_path), lambda _: None)
+    network, result = compared.ann()
+    ((made, images, settings),) = fitted
+    assert settings == ann_settings(7, shift=4, flip=True, seed=5)
+    assert np.array_equal(images.pixels, compared.train.some(50, 5).pixels)
+    assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), network.state_dict().values()))
+    torch.manual_seed(5)
+    fresh = ANNS["cifar-resnet8"].build(3, 2)
+    assert all(torch.equal(a, b) for a, b in zip(fresh.state_dict().values(), network.state_dict().values()))
+    assert (result.images, result.images_here) == (24, 8)
+    right = comparison.hits(network, compared.prepared(compared.test), compared.test.labels)
+    assert (result.accuracy, result.accuracy_here) == (100 * right.mean(), 100 * right[:8].mean())
+    again, fresh_result = Comparison(small(pictures, tmp_path, images=9), lambda _: None).ann()
+    assert len(fitted) == 1, "trained before, and read on other images"
+    assert fresh_result.images_here == 9
+    assert torch.equal(next(again.parameters()), next(network.parameters()))
+
+
+def test_given_weights_are_taken_as_they_are_or_tuned(pictures: Path, tmp_path: Path, fitted: Fit) -> None:
+    given = ANNS["cifar-resnet8"].build(3, 2)
+    torch.save(given.state_dict(), tmp_path / "ann.pt")
+    config = small(pictures, tmp_path / "plain", weights=str(tmp_path / "ann.pt"))
+    plain = Comparison(config, lambda _: None)
+    network, _ = plain.ann()
+    assert all(torch.equal(a, b) for a, b in zip(given.state_dict().values(), network.state_dict().values()))
+    assert not fitted
+    assert plain.ann_key() == {**plain.data_key(), "network": "cifar-resnet8", "weights": plain.weights_hash, "tune": 0}
+    tuned = Comparison(replace(config, output=str(tmp_path / "tuned"), tune_epochs=2), lambda _: None)
+    tuned.ann()
+    ((made, images, settings),) = fitted
+    assert settings == ann_settings(2, lr=0.02, shift=4, flip=True, seed=5)
+    assert np.array_equal(images.pixels, tuned.train.some(40, 5).pixels)
+    assert torch.equal(next(made.parameters()), next(given.parameters()))
+    assert tuned.ann_key()["tune"] == [2, 40]
+    tuned.qcfs(network)
+    assert len(fitted[1][1]) == 40
+
+
+def test_levels_are_tuned_from_the_ann(pictures: Path, tmp_path: Path, fitted: Fit) -> None:
+    compared = Comparison(small(pictures, tmp_path), lambda _: None)
+    found = compared.qcfs(ANNS["cifar-resnet8"].build(3, 2).eval())
+    ((made, images, settings),) = fitted
+    assert settings == ann_settings(3, lr=0.02, flip=True, seed=5)
+    assert np.array_equal(images.pixels, compared.train.some(50, 5).pixels)
+    levels = [module for module in made.modules() if isinstance(module, Qcfs)]
+    assert levels
+    assert {module.levels for module in levels} == {8}
+    assert (found.method, found.images, len(found.correct), list(found.work)) == ("qcfs", 8, 4, ["2", "4"])
+
+
+def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    config = CompareConfig(
+        data="mnist", root=str(tmp_path), output=str(tmp_path / "out"), network="small-cnn", direct=(), held=4,
+        images=5, stdp_neurons=6, stdp_images=15, calibration=4,
     )  # fmt: skip
+    compared = Comparison(config, lambda _: None)
+    found = compared.stdp(2)
+    train = compared.train.some(15, 2)
+    layer = StdpLayer(StdpConfig(inputs=784, neurons=6), 2)
+    layer.learn(rates_of(train.pixels))
+    layer.name(rates_of(train.pixels), train.labels, 10)
+    right = int((layer.predict(rates_of(compared.test[:5].pixels)) == compared.test[:5].labels).sum())
+    assert (found.method, found.right, found.images) == ("stdp, 6 neurons", right, 5)
+    assert (found.seed, found.train_images) == (2, 15)
 
 
-def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    config = tiny(pictures, tmp_path)
-    results = Comparison(config, said.append).run()
-    assert results.ann.images == 24
-    assert [r.method for r in results.binary] == ["rueckauer", "ours", "qcfs"]
-    assert len(results.binary[0].correct) == 12
-    assert len(results.direct[0].correct) == 2
-    assert results.direct[0].work["2"].macs > 0
-    assert results.binary[1].work["8"].acs > 0
-    assert [r.method for r in results.aimed] == [f"{results.chosen[0].method} made for T = 4"]
-    assert {t.method for t in results.trials} == {"rueckauer", "ours", "multi"}
-    best = max((t for t in results.trials if t.coding == "binary"), key=lambda t: t.right)
-    assert results.chosen[0].method == best.method
-    assert len(results.chosen[0].correct) == config.aim
-    markdown, page = write_report(results, tmp_path)
-    text = markdown.read_text()
-    assert "# Two roads to a spiking network" in text
-    assert "| ours |" in text
-    assert "45 nm" in text
-    assert (tmp_path / "pictures").is_dir()
-    assert "data:image/png;base64," in page.read_text()
-    said.clear()
-    again = Comparison(config, said.append).run()
-    assert again == results
-    assert all("kept" in line for line in said)
-    Comparison(replace(config, seed=1), said.append).direct("direct/arctan/2")
-    assert len(list(tmp_path.glob("direct-*"))) == 2  # no run goes on with one of other settings
+class Asked(Comparison):
+    """A comparison that writes down its jobs; of the methods the later named is the better one."""
+
+    def __init__(self, config: CompareConfig, folder: Path, channels: int) -> None:
+        self.config, self.folder, self.jobs = config, folder, list[tuple[Any, ...]]()
+        pixels = np.zeros((1, channels, 2, 2), np.uint8)
+        self.data = SimpleNamespace(name="d", classes=("a", "b"), train=SimpleNamespace(pixels=pixels))  # type: ignore[assignment]
+
+    def ann(self) -> tuple[nn.Module, AnnResult]:
+        top = AnnResult(accuracy=90.0, images=9, accuracy_here=90.0, images_here=9, macs=1.0, activations=1)
+        return nn.Identity(), top
+
+    def trial(self, ann: nn.Module, method: str, aim: int) -> Trial:
+        del ann
+        self.jobs.append(("trial", method, aim))
+        return Trial(method=method, steps=aim, right=len(self.jobs), images=9)
+
+    def conversion(self, ann: nn.Module, method: str, steps: int, aim: int, count: int) -> Curve:
+        del ann
+        self.jobs.append((method, steps, aim, count))
+        return Curve(method=method, correct=[1], images=count)
+
+    def qcfs(self, ann: nn.Module) -> Curve:
+        del ann
+        return Curve(method="qcfs", correct=[1], images=9)
+
+    def direct(self, spec: str) -> Curve:
+        return Curve(method=spec, correct=[1], images=9)
+
+    def stdp(self, seed: int) -> StdpResult:
+        return StdpResult(method="stdp", right=1, images=9, seed=seed)
 
 
-def test_store_keeps_results_by_what_decides_them(tmp_path: Path) -> None:
-    calls, said = list[int](), list[str]()
-    store = Store(tmp_path, said.append)
-
-    def job() -> StdpResult:
-        calls.append(1)
-        return StdpResult(method="stdp", right=len(calls), images=9, seed=0)
-
-    first = store.get(StdpResult, "a/b", {"x": 1}, job)
-    assert store.get(StdpResult, "a/b", {"x": 1}, job) == first
-    assert store.get(StdpResult, "a/b", {"x": 2}, job).right == 2
-    assert len(list((tmp_path / "results").glob("a-b-*.json"))) == 2
-    assert said[:3] == ["a/b ...", f"a/b: {first.summary} (0 s)", "a/b: kept"]
-
-
-def test_results_stored_by_earlier_versions_are_read(tmp_path: Path) -> None:
-    cost = {"macs": 2.0, "acs": 3.0, "rate": 0.1, "spikes": 4.0, "updates": 5.0}
-    old = {"name": "convert/qcfs", "method": "qcfs", "correct": [1, 2], "images": 4, "ann_accuracy": 75.0,
-           "exits": {"0.9": [1.5, 50.0]}, "work": {"2": cost}, "summary": "words", "seconds": 1.2}  # fmt: skip
-    curve = Curve.from_json(old)
-    assert (curve.correct, curve.exits["0.9"], curve.work["2"]) == ([1, 2], (1.5, 50.0), Cost(**cost))
-    assert set(curve.to_json()) == set(old)
-    ann = {"accuracy": 90.0, "images": 4, "accuracy_here": 89.0, "images_here": 2, "held_accuracy": None, "macs": 7,
-           "activations": 5, "name": "ann", "summary": "90 %", "seconds": 1.0}  # fmt: skip
-    trial = {"method": "ours", "steps": 2, "right": 3, "images": 4, "coding": "binary", "summary": "", "seconds": 0.1}
-    document = {"config": {"data": "mnist", "aims": [4, 8], "no_longer_known": 1}, "data": "mnist", "classes": 10,
-                "ann": ann, "trials": [trial], "chosen": [], "aimed": [], "binary": [old], "multi": [], "direct": [],
-                "stdp": [], "long": []}  # fmt: skip
-    results = Results.from_json(json.loads(json.dumps(document)))
-    assert (results.config.aims, results.trials[0].coding, results.binary[0].at(2)) == ((4, 8), "binary", 50.0)
-    markdown, _ = write_report(results, tmp_path)
-    assert "| qcfs |" in markdown.read_text()
-    assert Results.from_json(json.loads(json.dumps(results.to_json()))) == results
+def test_the_best_of_each_coding_is_followed_and_made_for_each_aim(tmp_path: Path) -> None:
+    config = CompareConfig(
+        methods=("half", "ours"), multi=("signed", "multi"), long=("ltb",), direct=("direct/arctan/4",), aims=(2, 3),
+        qcfs_epochs=1,
+    )  # fmt: skip
+    asked = Asked(config, tmp_path, 1)
+    results = asked.run()
+    assert asked.jobs == [
+        ("trial", "half", 32), ("trial", "ours", 32), ("ours", 32, 32, 10_000), ("ours", 2, 2, 2000),
+        ("ours", 3, 3, 2000), ("trial", "signed", 8), ("trial", "multi", 8), ("multi", 8, 8, 10_000),
+        ("half", 64, 32, 2000), ("ours", 64, 32, 2000), ("signed", 16, 8, 2000), ("multi", 16, 8, 2000),
+        ("ltb", 2500, 32, 200),
+    ]  # fmt: skip
+    assert [trial.coding for trial in results.trials] == ["binary", "binary", "multi", "multi"]
+    assert [curve.method for curve in results.aimed] == ["ours made for T = 2", "ours made for T = 3"]
+    assert [curve.method for curve in results.binary] == ["half", "ours", "qcfs"]
+    assert [curve.method for curve in results.multi] == ["signed", "multi"]
+    assert [curve.method for curve in results.direct] == ["direct/arctan/4"]
+    assert [found.seed for found in results.stdp] == [0, 1, 2]
+    assert (tmp_path / "results.json").is_file()
 
 
-def some_results(**curves: list[Curve]) -> Results:
-    ann = AnnResult(accuracy=90.0, images=100, accuracy_here=90.0, images_here=100, macs=1.0, activations=1)
-    return Results(config=CompareConfig(), data="none", classes=2, ann=ann, **curves)  # type: ignore[arg-type]
+def test_what_is_left_out_is_not_asked_for(tmp_path: Path) -> None:
+    config = CompareConfig(methods=("half",), multi=(), long=(), direct=())
+    for changes, jobs in (({"held": 0}, 0), ({"chosen_images": 0}, 1)):
+        asked = Asked(replace(config, **changes), tmp_path, 1)
+        results = asked.run()
+        assert len(asked.jobs) == jobs + 1
+        assert (results.chosen, results.aimed) == ([], [])
+        assert [curve.method for curve in results.binary] == ["half"]
+    assert not Asked(config, tmp_path, 3).run().stdp, "STDP reads grey images"
+    assert not Asked(replace(config, stdp_neurons=0), tmp_path, 1).run().stdp
 
 
-def test_claims_follow_the_numbers() -> None:
-    def curve(name: str, correct: list[int]) -> Curve:
-        return Curve(method=name, correct=correct, images=100)
-
-    slow, fast = curve("rueckauer", [10] * 149 + [90] * 51), curve("ours", [50, 89, 90, 90])
-    results = some_results(
-        binary=[fast],
-        long=[slow],
-        direct=[curve("direct/arctan/2", [60, 80]), curve("direct/arctan/4", [60, 80, 81, 85])],
-    )
-    found = {row[0]: row[1] for row in claims(results)}
-    assert found["more steps raise direct accuracy"] == "holds"
-    assert found["conversion (Rueckauer) needs hundreds of steps"] == "holds"
-    assert found["any conversion needs hundreds of steps"] == "does not hold"
-    assert found["conversion at T = 200 beats direct training"] == "holds"
-    assert found["conversion's latency is two orders of magnitude higher at equal accuracy"] == "does not hold"
-    few = replace(results, long=[replace(slow, images=99)])
-    found = {row[0]: row[1] for row in claims(few)}
-    assert found["conversion (Rueckauer) needs hundreds of steps"] == "not tested"
-    assert steps_to(slow, 89) == 150
-    assert steps_to(fast, 95) is None
+@pytest.mark.parametrize(("steps", "asked"), [(500, ["work/ours/500"]), (501, [])])
+def test_operations_of_long_runs_are_not_counted(steps: int, asked: list[str], tmp_path: Path) -> None:
+    compared, names = Asked(CompareConfig(), tmp_path, 1), list[str]()
+    compared.test = Images(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, int))
+    compared.conversion_key = lambda method, aim: {method: aim}  # type: ignore[method-assign,assignment,return-value]
+    compared.prepared = lambda images: torch.zeros(len(images.labels))  # type: ignore[method-assign]
+    work = {"2": Cost(1.0, 2.0)}
+    compared.store = SimpleNamespace(get=lambda *job: names.append(job[1]) or SimpleNamespace(work=work))  # type: ignore[assignment]
+    assert Comparison.work(compared, nn.Identity(), "ours", 8, steps) == (work if asked else {})
+    assert names == asked
 
 
-def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> None:
-    def run(name: str, correct: list[int], costs: dict[str, float]) -> Curve:
-        work = {t: Cost(c / 2, c / 2) for t, c in costs.items()}
-        return Curve(method=name, correct=correct, images=100, work=work)
-
-    results = some_results(
-        direct=[run("direct/arctan/2", [50, 80], {"2": 3e6})],
-        chosen=[Curve(method="ours", correct=[1], images=100)],
-        aimed=[run("ours made for T = 4", [1, 2, 3, 70], {"4": 9e6})],
-        binary=[run("ours", [10, 90, 20, 95], {"2": 2e6, "3": 3e6, "4": 4e6}), run("half", [9], {"1": 1e6})],
-    )
-    rows = [row[:4] for row in equal_work(results)[1:]]
-    assert [row[:3] for row in rows] == [
-        ["direct/arctan/2", "2", "3.00"],
-        ["... ours made for T = 4", "none fits", ""],
-        ["... ours", "3", "3.00"],
-    ]
-    assert rows[2][3].startswith("20.00")
-
-
-def test_pieces_of_a_curve_are_the_whole(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny(pictures, tmp_path / "whole")
-    whole = Comparison(config, lambda _: None)
-    ann, _ = whole.ann()
-    expected = whole.conversion(ann, "ours", 6, 4, 24)
-    monkeypatch.setattr(comparison, "BLOCK", 7)
-    pieces = Comparison(replace(config, output=str(tmp_path / "pieces")), lambda _: None)
-    found = pieces.conversion(ann, "ours", 6, 4, 24)
-    assert len(list((tmp_path / "pieces" / "results").glob("convert-*.json"))) == 4
-    assert found.correct == expected.correct
-    for confidence, pair in expected.exits.items():
-        assert found.exits[confidence] == pytest.approx(pair)
-    assert (found.images, found.ann_accuracy) == (24, pytest.approx(expected.ann_accuracy))
+def test_a_direct_network_has_the_anns_shape_and_the_usual_settings(tmp_path: Path) -> None:
+    config = CompareConfig(data="d", root="r", direct_epochs=4, train_images=50, images=9, seed=5)
+    compared, asked = Asked(config, tmp_path, 3), list[Any]()
+    compared.test = Images(np.zeros((12, 3, 6, 5), np.uint8), np.zeros(12, int))
+    compared.data_key = lambda: {"sizes": 1}  # type: ignore[method-assign]
+    compared.store = SimpleNamespace(get=lambda *job: asked.append(job[1:3]))  # type: ignore[assignment]
+    Comparison.direct(compared, "rate/triangular/7")
+    ((name, key),) = asked
+    assert (name, key["sizes"], key["test"], key["images"]) == ("direct/rate/triangular/7", 1, 9, 50)
+    wanted = {
+        "data": "d", "network": "cifar-resnet8", "encoding": "rate", "surrogate": "triangular", "steps": 7, "height": 6,
+        "width": 5, "channels": 3, "epochs": 4, "batch_size": 128, "lr": 4e-3, "warmup_epochs": 0.3, "ema": 0.995,
+        "loss": "tet", "seed": 5, "device": "cpu", "rotate": 0.0, "drop": 0.0, "flip": True, "channels_last": True,
+        "root": "", "cache": "", "output": "",
+    }  # fmt: skip
+    settings = key["settings"]
+    assert {name: settings[name] for name in wanted} == wanted
+    assert settings.items() >= RETIRED.items(), "what earlier versions kept is found"
 
 
-def test_markdown_and_html_escape() -> None:
-    parts = [Block("h2", "a < b"), Block("table", [["x"], ["<i>"]]), Block("list", ["&"])]
-    assert "<i>" not in to_html(parts, Path())
-    assert to_markdown(parts, "p").startswith("# a < b")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_direct_run_goes_on_and_its_best_network_is_read_at_every_step(
+    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared, done = Asked(CompareConfig(train_images=3, images=150, seed=5), tmp_path, 1), list[Any]()
+    labels = np.arange(150) % 3
+    compared.test = Images(np.zeros((150, 1, 2, 2), np.uint8) + labels[:, None, None, None].astype(np.uint8), labels)
+    compared.data_key = lambda: {}  # type: ignore[method-assign]
+    compared.store = SimpleNamespace(get=lambda *job: job[3]())  # type: ignore[assignment]
+    (tmp_path / "last").touch() if stopped else None
+    frames = Frames(np.arange(8)[:, None], np.arange(8))
+    contract = Contract("image", 1, 2, 2, 2, "direct")
+    data = Data(frames, frames, frames, ("a", "b", "c"), contract, {}, (), 8)
+
+    class Stopped:
+        progress_path = tmp_path / "last"
+
+        def __init__(self, data: Data, folder: Path) -> None:
+            done.append((data.train.labels.tolist(), folder.name[: len("direct-direct-arctan-2-")]))
+
+        def resume(self) -> None:
+            done.append("resumed")
+
+        def train(self) -> None:
+            done.append("trained")
+
+    def network(x_seq: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Sure of class 0 in the first step, and with more of the pixels' class in the second."""
+        shown = (x_seq[0, :, 0, 0, 0] * 255).round().long()
+        first = nn.functional.one_hot(torch.zeros_like(shown), 3).float()
+        return torch.stack([first, 3 * nn.functional.one_hot(shown, 3)]), {}
+
+    monkeypatch.setattr(comparison, "load_data", lambda settings: done.append(settings.output) or data)
+    monkeypatch.setattr(comparison, "Run", Stopped)
+    monkeypatch.setattr(comparison, "load", lambda folder: done.append(folder.name) or (network, None))
+    monkeypatch.setattr(comparison, "measure", lambda _, x_seq: x_seq.shape)
+    monkeypatch.setattr(comparison, "cost_of", lambda shape: shape)
+    found = Comparison.direct(compared, "direct/arctan/2")
+    rows = sorted(np.random.default_rng(5).permutation(8)[:3].tolist())
+    resumed = ["resumed"] if stopped else []
+    assert done == [str(tmp_path), (rows, "direct-direct-arctan-2-"), *resumed, "trained", "best"]
+    assert (found.correct, found.images) == ([50, 150], 150)
+    assert found.work == {"2": (2, 16, 1, 2, 2)}
 
 
-def test_command(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--data", str(tmp_path / "none"), "--output", str(tmp_path)]) == 2
-    assert "neither a folder" in capsys.readouterr().err
-    assert main(["compare", "--data", str(pictures), "--output", str(tmp_path), "--methods", "magic"]) == 2
-    assert "unknown method 'magic'" in capsys.readouterr().err
-    words = [
-        "--network",
-        "cifar-resnet8",
-        "--methods",
-        "none",
-        "--multi",
-        "multi",
-        "--long",
-        "none",
-        "--direct",
-        "none",
-    ]
-    sizes = ["--images", "8", "--calibration", "8", "--ann-epochs", "1", "--multi-steps", "2", "--stdp-seeds", "0"]
-    assert main(["compare", "--data", str(pictures), "--output", str(tmp_path), *words, *sizes]) == 0
-    assert "report.html" in capsys.readouterr().out
-    assert json.loads((tmp_path / "results.json").read_text())["binary"] == []
-    assert set(QUICK) <= set(CompareConfig.__dataclass_fields__)
+@pytest.mark.parametrize(
+    ("steps", "count", "begins"),
+    [(6, 24, [0]), (100, 1001, [0, 1000]), (200, 1001, [0, 500, 1000]), (20_000, 25, [0, 10, 20])],
+)
+def test_long_curves_are_stored_in_small_pieces(
+    steps: int, count: int, begins: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared, asked, made = Asked(CompareConfig(), tmp_path, 1), list[Any](), list[Any]()
+    compared.test = Images(np.zeros((1001, 1, 2, 2), np.uint8), np.zeros(1001, int))
+    compared.conversion_key = lambda method, aim: {method: aim}  # type: ignore[method-assign,assignment,return-value]
+    compared.work = lambda *given: given[1:]  # type: ignore[method-assign,assignment,return-value]
+    compared.store = SimpleNamespace(get=lambda *job: asked.append(job[1:3]) or job[1])  # type: ignore[assignment]
+    monkeypatch.setattr(comparison, "joined", lambda *given: made.append(given))
+    for method, wanted in (("ours", steps), (FEW, METHODS[FEW].rule.levels)):
+        Comparison.conversion(compared, nn.Identity(), method, steps, 4, count)
+        if method == "ours":
+            ends = [*begins[1:], count]
+            assert asked == [
+                (f"convert/ours/{steps}/{begin}", {"ours": 4, "steps": steps, "to": end})
+                for begin, end in zip(begins, ends)
+            ]
+        assert {key["steps"] for _, key in asked} == {wanted}
+        assert made == [([name for name, _ in asked], method, (method, 4, wanted))]
+        asked.clear()
+        made.clear()
 
 
-def test_a_network_with_no_spiking_twin_is_refused_before_any_work(pictures: Path, tmp_path: Path) -> None:
-    config = replace(tiny(pictures, tmp_path / "out"), network="small-cnn")
-    with pytest.raises(ValueError, match="small-cnn has no spiking network"):
-        Comparison(config, lambda _: None)
-    assert not (tmp_path / "out").exists()
-    Comparison(replace(config, direct=()), lambda _: None)
+FEW = next(name for name, method in METHODS.items() if method.rule.kind == "few")
 
 
-def test_the_papers_shape_has_one_name_for_the_ann_and_its_spiking_network() -> None:
-    assert set(ANNS) - set(NETWORKS) == {"small-cnn"}
-    assert NETWORKS["resnet18-nopool"].pool == "none"
+def test_steps_and_activations_that_are_counted() -> None:
+    assert [metered_steps(steps) for steps in (1, 2, 3, 32, 33)] == [
+        [1], [2], [2, 3], [2, 4, 8, 16, 32], [2, 4, 8, 16, 32, 33],
+    ]  # fmt: skip
+    ann = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.ReLU())
+    assert activations(ann, torch.zeros(3, 2, 4, 6)) == 48 + 12, "of one image"
+    assert not any(module._forward_hooks for module in ann)
+    x = torch.rand(1, 2, 3, 3)
+    logits, state = Stepwise(nn.Flatten())(x[None])
+    assert torch.equal(logits[0], x.flatten(1))
+    assert state == {}
 
 
-def test_other_weights_of_the_same_name_are_another_comparison(pictures: Path, tmp_path: Path) -> None:
-    keys = []
-    for seed in (0, 1, 1):
-        torch.manual_seed(seed)
-        folder = tmp_path / str(len(keys))
-        folder.mkdir()
-        torch.save(ANNS["cifar-resnet8"].build(3, 2).state_dict(), folder / "ann.pt")
-        config = replace(tiny(pictures, tmp_path / "out"), weights=str(folder / "ann.pt"))
-        keys.append(Comparison(config, lambda _: None).ann_key())
-    assert keys[0] != keys[1]
-    assert keys[1] == keys[2], "the same weights elsewhere"
-    missing = replace(tiny(pictures, tmp_path / "out"), weights="nowhere.pt")
-    with pytest.raises(ValueError, match=r"no file nowhere\.pt"):
-        Comparison(missing, lambda _: None)
+def test_pieces_are_joined_by_their_counts() -> None:
+    def piece(images: int, ann: int, steps: int, right: int) -> CurvePiece:
+        exits = {str(e): (steps, right) for e in comparison.EXITS}
+        return CurvePiece(correct=[right, images], images=images, ann=ann, exits=exits, seconds=1.26)
+
+    work = {"2": Cost(1.0, 2.0)}
+    found = joined([piece(3, 2, 6, 1), piece(5, 4, 10, 3)], "half", work)
+    assert (found.method, found.correct, found.images, found.work) == ("half", [4, 8], 8, work)
+    assert (found.ann_accuracy, found.seconds) == (75.0, 2.5)
+    assert found.exits == {str(e): (2.0, 50.0) for e in (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)}
+
+
+def test_what_is_compared_when_nothing_else_is_said() -> None:
+    sizes = {
+        "tune_epochs": 0, "tune_images": 50_000, "train_images": 60_000, "ann_epochs": 3, "direct_epochs": 3,
+        "held": 1000, "steps": 64, "aim": 32, "aims": (4, 8, 16), "multi_steps": 16, "multi_aim": 8, "images": 2000,
+        "chosen_images": 10_000, "long_steps": 2500, "long_images": 200, "qcfs_epochs": 0, "calibration": 512,
+        "stdp_neurons": 100, "stdp_images": 20_000, "stdp_seeds": (0, 1, 2), "seed": 0,
+    }  # fmt: skip
+    assert {name: value for name, value in vars(CompareConfig()).items() if name in sizes} == sizes
+    assert {name: value for name, value in QUICK.items() if name not in ("direct", "methods", "multi", "long")} == {
+        "train_images": 6000, "held": 500, "steps": 32, "aims": (8,), "images": 500, "chosen_images": 500,
+        "long_steps": 500, "long_images": 50, "calibration": 256, "stdp_images": 3000, "stdp_seeds": (0,),
+    }  # fmt: skip

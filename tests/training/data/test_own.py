@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
+from encoders.events import SensorSize, make_events
+from encoders.recordings.files import write_recording
 from tests.support.inputs.data_sets import write_takes
 from training.config import TrainConfig
 from training.data.folders import Folder, Take
@@ -149,3 +150,12 @@ def test_a_class_that_holds_next_to_nothing_cannot_be_learnt(tmp_path: Path) -> 
     write_takes(tmp_path, ["pen-1.npz", "pen-2.npz", "pen-3.npz"], 4, rate=20)
     with pytest.raises(DataError, match="class 'pen' has no window to train on: its recordings hold next to no events"):
         list_own(TrainConfig(data=str(tmp_path)), tmp_path)
+
+
+def test_the_sensor_is_that_of_the_first_recording(tmp_path: Path) -> None:
+    for name, sensor in (("cat", SensorSize(20, 10)), ("dog", SensorSize(40, 30))):
+        t = np.arange(0, 9_000_000, 500)
+        write_recording(tmp_path / f"{name}.npz", make_events(t, t % 19, t % 9, t % 2), sensor)
+    listing = list_own(TrainConfig.of(window_ms=300), tmp_path)
+    assert listing.sensor == SensorSize(20, 10)
+    assert (listing.window.height, listing.window.width) == (10, 20)

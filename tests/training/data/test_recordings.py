@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encoders.events import SensorSize
+from encoders.recordings.files import read_recording
 from tests.support.inputs.data_sets import (
     digit_events,
     small_config,
@@ -15,7 +17,7 @@ from tests.support.inputs.data_sets import (
     write_ncaltech101,
     write_nmnist_file,
 )
-from training.data import DataError, list_data, load_data, read_item, resolve
+from training.data import DataError, list_data, load_data, read_item, recordings, resolve
 from training.data.recordings import RECORDED, list_asldvs, list_cifar10dvs, list_dvsgesture, list_ncaltech101
 from training.data.sets import Window
 
@@ -125,3 +127,19 @@ def test_a_folder_chooses_its_own_window(tmp_path: Path) -> None:
     settled = resolve(config, list_data(config))
     assert (settled.steps, settled.height, settled.width) == (10, 34, 34)
     assert 45_000 <= settled.bin_us <= 50_000
+
+
+@pytest.mark.parametrize(("damage", "careful"), [(b"", 0), (b"\0" * 4, 1), (b"\xff" * 5, 1)])
+def test_only_files_that_are_out_of_order_are_read_with_care(
+    damage: bytes, careful: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "1.bin", list[Path]()
+    write_nmnist_file(path, digit_events(1, 0))
+    expected = read_recording(path)
+    path.write_bytes(path.read_bytes() + damage)
+    monkeypatch.setattr(recordings, "_read_recording", lambda given: asked.append(given) or "with care")
+    found = recordings._read_nmnist(path)
+    assert asked == [path] * careful
+    if not careful:
+        np.testing.assert_array_equal(found[0], expected.events)
+        assert found[1] == SensorSize(34, 34)

@@ -1,291 +1,171 @@
-"""The loop: it learns, resumes to the bit after a kill, stops on NaN and on Ctrl-C, and schedules as said."""
+"""Parts of the loop by themselves, with clocks and batches that are the test's: order, checkpoints, words, the card."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from torch import nn
 
-from tests.support.inputs.data_sets import small_config, write_takes
-from tests.support.processes import ROOT
+from tests.support.models import EVENT_CONTRACT, LABELS
 from training.config import TrainConfig
-from training.data import load_data
-from training.distributed import Processes, choose_device
-from training.network import build_network
-from training.run.evaluate import Evaluation
-from training.run.fit import dry_run, fit, run_folder
-from training.run.loop import Run, TrainingError
+from training.distributed import Processes
+from training.run import loop
+from training.run.evaluate import Evaluation, LayerActivity
+from training.run.loop import Run
 from training.run.resume import Progress
-from training.step.batches import carried_state, seeded
+from training.step.batches import seeded
 from training.step.optimiser import learning_rate
 
-pytestmark = pytest.mark.usefixtures("no_curves")
-CHILD = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from tests.support.inputs.data_sets import small_config
-from training.run import fit, loop
-step = loop.Run.train_batch
-def dying(self, indices):
-    if self.progress.step == {at}:
-        os.kill(os.getpid(), {signal})
-    return step(self, indices)
-loop.Run.train_batch = dying
-config = small_config(Path({data!r}), **{options!r})
-fit.fit(config, Path(config.output) / config.name)
-"""
 
-
-def child(root: Path, at: int, number: signal.Signals, **options: object) -> subprocess.CompletedProcess[str]:
-    """A run of its own process that gets a signal before its step `at`."""
-    code = CHILD.format(root=str(ROOT), at=at, signal=int(number), data=str(root), options=options)
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "checkpoints" / "last.safetensors")
-
-
-@pytest.mark.parametrize("options", [{"carry": 0.5, "ema": 0.9, "save_minutes": 0.0}], ids=["carry-and-ema"])
-def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(root: Path, options: dict[str, float]) -> None:
-    whole = fit(small_config(root, **options), root / "runs" / "whole")
-    result = child(root, 4, signal.SIGKILL, name="killed", **options)
-    assert result.returncode == -signal.SIGKILL, result.stderr
-    folder = root / "runs" / "killed"
-    stopped = json.loads(_counters(folder))
-    assert (stopped["epoch"], stopped["batch"], stopped["step"]) == (1, 1, 4)
-    resumed = fit(small_config(root, name="killed", **options), folder, resume=True)
-    ours, theirs = weights(root / "runs" / "whole"), weights(folder)
-    assert set(ours) == set(theirs)
-    assert any(key.startswith("carry/") for key in ours)
-    assert any(key.startswith("average/") for key in ours)
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    assert resumed["test"] == whole["test"]
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    expected = [json.loads(line) for line in (root / "runs" / "whole" / "metrics.jsonl").read_text().splitlines()]
-    for row in (*rows, *expected):
-        del row["seconds"]
-    assert rows == expected
-
-
-def _counters(folder: Path) -> str:
-    from safetensors import safe_open
-
-    with safe_open(folder / "checkpoints" / "last.safetensors", "pt") as file:
-        return file.metadata()["counters"]
-
-
-def test_ctrl_c_saves_and_stops(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = small_config(root, save_minutes=99.0)
-    run = Run(load_data(config), root / "runs" / "stopped")
-    step = run.train_batch
-
-    def interrupted(indices: object) -> tuple[float, int]:
-        if run.progress.step == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(indices)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(run, "train_batch", interrupted)
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        run.train()
-    assert signal.getsignal(signal.SIGINT) == before
-    assert json.loads(_counters(root / "runs" / "stopped"))["step"] == 2
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(root: Path) -> None:
-    config = small_config(root)
-    run = Run(load_data(config), root / "runs" / "nan")
-    with torch.no_grad():
-        run.network.get_parameter("readout.bias").fill_(float("nan"))
-    before = {
-        k: v.clone() for k, v in run.network.state_dict().items() if "num_batches" not in k and "running" not in k
-    }
-    with pytest.raises(TrainingError, match="lower --lr"):
-        run.train()
-    after = run.network.state_dict()
-    assert all(torch.equal(tensor.nan_to_num(), after[key].nan_to_num()) for key, tensor in before.items())
-
-
-def test_it_learns(root: Path) -> None:
-    config = small_config(root, epochs=14, lr=0.01, name="learns", shift=0, rotate=0.0, drop=0.0)
-    metrics = fit(config, run_folder(config))
-    assert metrics["val_accuracy"] == 1.0
-    assert metrics["test"]["accuracy"] == 1.0
-
-
-def test_the_same_seed_gives_the_same_run_and_another_seed_another(root: Path) -> None:
-    losses = {dry_run(small_config(root, seed=seed)) for seed in (0, 0, 1)}
-    assert len(losses) == 2
-
-
-def test_the_schedule_warms_up_then_falls_to_zero() -> None:
-    config = TrainConfig.of(epochs=10, lr=1.0, warmup_epochs=2.0)
-    rates = [learning_rate(config, step, 5) for step in range(50)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[9] == rates[10] == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.01
-
-
-def test_carried_membranes_come_from_other_samples_or_are_zero() -> None:
-    last = {"a": torch.arange(1.0, 65).view(64, 1), "b": torch.arange(1.0, 65).view(64, 1, 1).expand(64, 2, 3)}
-    state = carried_state({}, last, 0.5, seeded(0))
-    kept = state["a"].flatten() != 0
-    assert 16 < kept.sum() < 48
-    assert torch.equal(state["a"].flatten(), state["b"][:, 0, 0])
-    assert not torch.equal(state["a"][kept], last["a"][kept])
-    assert carried_state({}, None, 0.5, seeded(0)) == {}
-
-
-def test_unknown_network_and_missing_gpu_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown network"):
-        build_network(TrainConfig(network="no"), 10)
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="no CUDA GPU"):
-            choose_device("cuda")
-
-
-def test_run_folders_are_numbered(tmp_path: Path) -> None:
-    config = TrainConfig(output=str(tmp_path), name="a")
-    run_folder(config).mkdir()
-    assert run_folder(config).name == "a-2"
-
-
-def test_the_optimiser_decays_weights_only(root: Path) -> None:
-    config = small_config(root)
-    run = Run(load_data(config), root / "runs" / "x")
-    decayed, other = run.optimiser.param_groups
-    assert decayed["weight_decay"] == config.optimisation.weight_decay
-    assert other["weight_decay"] == 0
-    assert all(p.ndim > 1 for p in decayed["params"])
-    assert asdict(run.progress)["epoch"] == 0
-
-
-def test_every_epoch_has_an_order_of_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(load_data(small_config(root)), root / "runs" / "orders")
-    orders: list[list[int]] = []
-    monkeypatch.setattr(run, "train_batch", lambda rows: (orders[-1].extend(rows.tolist()), (0.0, 0))[1])
-    for _ in range(2):
-        orders.append([])
-        run.train_epoch()
-        run.progress.next_epoch()
-    assert len(orders[0]) == len(set(orders[0])) == len(orders[1])
-    assert orders[0] != orders[1]
-
-
-def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(load_data(small_config(root)), root / "runs" / "ties")
-    losses = iter([0.5, 0.7, 0.3, 0.3])
-
-    def measured(*_: object) -> Evaluation:
-        return Evaluation(0.5, next(losses), 2, np.eye(2, dtype=np.int64), [0.5], {}, 0.0)
-
-    monkeypatch.setattr("training.run.loop.evaluate", measured)
-    best = []
-    for _ in range(4):
-        run.progress.seen = run.progress.step = 1
-        run.finish_epoch(0.0)
-        best.append(run.progress.best_epoch)
-    assert best == [0, 0, 2, 2]
-
-
-def test_a_frozen_network_learns_its_last_layer_alone(root: Path) -> None:
-    before = fit(small_config(root, name="first", epochs=1), root / "runs" / "first")
-    assert before
-    model = root / "runs" / "first" / "model"
-    run = Run(load_data(small_config(root, freeze=True, init_from=str(model))), root / "runs" / "frozen")
-    start = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
-    run.train_epoch()
-    changed = {name for name, tensor in run.network.state_dict().items() if not torch.equal(tensor, start[name])}
-    assert changed
-    assert all(name.startswith("readout") for name in changed)
-    with pytest.raises(ValueError, match="--init-from"):
-        small_config(root, freeze=True)
-
-
-def test_recordings_start_with_membranes_of_a_stream(root: Path) -> None:
-    assert load_data(small_config(root)).config.carry == 0.3
-    assert load_data(small_config(root, carry=0.0)).config.carry == 0.0
-
-
-def test_a_folder_is_described_before_it_is_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_takes(tmp_path / "mine", ["train/cup.npz", "train/phone.npz", "test/cup.npz", "test/phone.npz"], 6)
-    fit(small_config(tmp_path, data=str(tmp_path / "mine"), epochs=1, name="own"), tmp_path / "runs" / "own")
-    said, _, rest = capsys.readouterr().out.partition("epoch 1/1")
-    assert rest
-    for words in (
-        "layout flat: 2 classes",
-        "cup: 2 recordings",
-        "of the events are used",
-        "validation:",
-        "about 1 min",
-    ):
-        assert words in said
-
-
-def test_the_time_is_told_without_a_change_to_the_run(root: Path) -> None:
-    run = Run(load_data(small_config(root)), root / "runs" / "timed")
-    before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
-    assert 0 < run.minutes() < 5
-    assert all(torch.equal(tensor, before[name]) for name, tensor in run.network.state_dict().items())
-    assert all(parameter.grad is None for parameter in run.network.parameters())
-
-
-@pytest.mark.parametrize(
-    ("wish", "own", "weighted"),
-    [("off", True, False), ("auto", False, False), ("auto", True, True), ("on", False, True), ("on", True, True)],
-)
-def test_rare_classes_count_more_in_a_folder_of_ones_own(wish: str, own: bool, weighted: bool) -> None:
-    run = Run.__new__(Run)
-    run.config, run.device = TrainConfig.of(class_weights=wish), torch.device("cpu")
-    train = SimpleNamespace(labels=np.array([0, 0, 0, 1]))
-    run.data = SimpleNamespace(words=("a folder",) if own else (), train=train, labels=("a", "b"))  # type: ignore[assignment]
-    weights = run._class_weights()
-    assert (weights is not None) == weighted
-    if weights is not None:
-        assert weights[1] > weights[0]
-
-
-class Joint(Processes):
-    """One of two processes; the other one wishes `other`, and has the same sums."""
-
-    world = 2
-
-    def __init__(self, rank: int, other: float = 0.0) -> None:
-        super().__init__(torch.device("cpu"))
-        self.rank, self.other = rank, other
-
-    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor + (self.other if tensor.ndim == 0 else tensor)
-
-
-def one_of(processes: Processes) -> Run:
-    run = Run.__new__(Run)
-    run.processes, run.progress = processes, Progress(loss_sum=1.5, correct=3)
+def bare(rank: int = 0, **settings: Any) -> Any:
+    """A run of which only what a test needs is there."""
+    run: Any = Run.__new__(Run)
+    run.config, run.network, run.device = TrainConfig.of(**settings), nn.Linear(1, 1), torch.device("cpu")
+    run.processes, run.progress, run.stop_asked = Processes(run.device), Progress(), False
+    run.processes.rank, run.average, run.last_state, run.weights = rank, None, None, None
     return run
 
 
-@pytest.mark.parametrize(("mine", "other", "agreed"), [(False, 0, False), (True, 0, True), (False, 1, True)])
-def test_what_any_process_wishes_is_done_by_all(mine: bool, other: int, agreed: bool) -> None:
-    assert one_of(Joint(1, other))._agreed(mine) == agreed
-    assert one_of(Processes(torch.device("cpu")))._agreed(mine) == mine
+def clock(monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
+    ticks = iter(times)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
 
 
-@pytest.mark.parametrize(
-    ("processes", "sums"),
-    [(Joint(0), (3.0, 6)), (Joint(1), (0.0, 0)), (Processes(torch.device("cpu")), (1.5, 3))],
-)
-def test_the_first_process_goes_on_from_the_sums_of_all(processes: Processes, sums: tuple[float, int]) -> None:
-    run = one_of(processes)
-    run._sum_progress()
-    assert (run.progress.loss_sum, run.progress.correct) == sums
+@pytest.mark.parametrize(("batch", "looks"), [(4, 3), (1, 12)])
+def test_the_time_that_is_told_is_that_of_the_quicker_step(
+    batch: int, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked, loss = bare(epochs=6, batch_size=batch), list[Any](), nn.Parameter(torch.ones(1))
+    run.data, run.steps_an_epoch = SimpleNamespace(train=range(10), val=range(36)), 2
+    made = SimpleNamespace(x_seq=None, targets=None)
+    run.batches = SimpleNamespace(make=lambda rows, step: asked.append((rows.tolist(), step)) or made)
+    monkeypatch.setattr(loop, "Trainee", lambda *_: lambda *_: SimpleNamespace(logits=None))
+    monkeypatch.setattr(loop, "total_loss", lambda *_, **__: loss.sum())
+    clock(monkeypatch, 0.0, 50.0, 60.0, 80.0)
+    assert run.minutes() == pytest.approx(6 * (2 + looks) * 20 / 60), "a look is a third of a step"
+    assert asked == [(list(range(batch)), 0)] * 2
+
+
+class Bar:
+    """What tqdm is told."""
+
+    def __init__(self, **how: Any) -> None:
+        self.how, self.updates, self.words = how, 0, list[dict[str, Any]]()
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self) -> None:
+        self.updates += 1
+
+    def set_postfix(self, **words: Any) -> None:
+        self.words.append(words)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_epoch_goes_on_from_its_batch_in_the_order_of_its_seed(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, bars = bare(rank, seed=3, batch_size=2, epochs=4, save_minutes=1.0), list[Bar]()
+    seen, expected, saved = list[list[int]](), list[Any](), list[int]()
+    run.data, run.steps_an_epoch = SimpleNamespace(train=range(7)), 3
+    run.progress = Progress(epoch=1, batch=1, step=4, loss_sum=1.0, correct=1, seen=2)
+    run.batches = SimpleNamespace(expect=lambda rows: expected.append(None if rows is None else rows.tolist()))
+    run.train_batch = lambda rows: seen.append(rows.tolist()) or (0.5, 1)
+    run.save = lambda: saved.append(run.progress.step)
+    monkeypatch.setattr(loop, "tqdm", lambda **how: bars.append(Bar(**how)) or bars[-1])
+    clock(monkeypatch, 100.0, 160.0, 160.5, 161.0)
+    run.train_epoch()
+    order = torch.randperm(7, generator=seeded(3, 2, 1)).tolist()
+    assert seen == [order[2:4], order[4:6]]
+    assert expected == [order[4:6], None]
+    assert saved == [6], "once more than a minute has gone by"
+    p = run.progress
+    assert (p.loss_sum, p.correct, p.seen, p.batch, p.step) == (2.0, 3, 6, 3, 6)
+    (bar,) = bars
+    how = {"total": 3, "initial": 1, "desc": "epoch 2/4", "leave": False, "mininterval": 1}
+    assert bar.how == {**how, "disable": True if rank else None}
+    assert bar.updates == 2
+    losses = [{"loss": text, "accuracy": "0.5000", "refresh": False} for text in ("0.3750", "0.3333")]
+    assert bar.words == losses
+
+
+@pytest.mark.parametrize(("carry", "clip"), [(0.0, 0.0), (0.25, 2.5)])
+def test_a_step_sets_its_rate_clips_and_keeps_membranes_as_it_was_told(
+    carry: float, clip: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked, clipped = bare(carry=carry, clip_norm=clip, epochs=4), list[Any](), list[float]()
+    run.progress.step, run.steps_an_epoch = 7, 5
+    run.optimiser = torch.optim.SGD(run.network.parameters(), 1.0)
+    targets = torch.tensor([0, 1, 1])
+    logits = torch.tensor([[[0.0, 1.0], [0.0, 1.0], [3.0, 0.0]], [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]])
+    state = {"v": torch.ones(3, requires_grad=True)}
+    run.batches = SimpleNamespace(take=lambda _, step: (step, "x_seq", targets, "generator"))
+    run._forward_backward = lambda *_: (0.5, logits, state)
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda _, norm: clipped.append(norm))
+    monkeypatch.setattr(loop, "carried_state", lambda *given: asked.append(given) or {})
+    assert run.train_batch(np.arange(3)) == (1.5, 1)
+    assert clipped == ([clip] if clip else [])
+    assert run.optimiser.param_groups[0]["lr"] == learning_rate(run.config, 7, 5)
+    assert asked == [({}, None, carry, "generator")]
+    assert (run.last_state is None) == (not carry)
+    if carry:
+        assert not run.last_state["v"].requires_grad
+
+
+def measured(accuracy: float, rate: float) -> Evaluation:
+    layers = {"stem": LayerActivity(rate, 0.25, 0.125)}
+    return Evaluation(accuracy, 0.6, 8, np.eye(2, dtype=np.int64), [accuracy], layers, 123.0)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_epochs_row_its_words_and_the_best_network(
+    rank: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, found, saved = bare(rank, epochs=5), iter([measured(0.75, 0.0), measured(0.5, 0.5)]), list[Any]()
+    written: list[int] = []
+    run.data = SimpleNamespace(val="val", labels=("a", "b"), contract="contract")
+    run.steps_an_epoch, run.folder = 10, Path("runs")
+    run.shipped_network, run.card, run.save = lambda: "network", lambda metrics: metrics, lambda: saved.append("state")
+    run.log = None if rank else SimpleNamespace(write=lambda rows: written.append(len(rows)))
+    monkeypatch.setattr(loop, "evaluate", lambda *_: next(found))
+    monkeypatch.setattr(loop, "save", lambda *given: saved.append(given))
+    for epoch in (2, 3):
+        assert run.progress.epoch == (epoch if epoch == 3 else 0)
+        run.progress = Progress(**{**vars(run.progress), "epoch": epoch, "step": 10 * epoch + 10, "loss_sum": 4.0})
+        run.progress.correct, run.progress.seen = 6, 8
+        run.finish_epoch(12.3456)
+    best = (Path("runs/checkpoints/best"), "network", {"val_accuracy": 0.75})
+    assert saved == [*([] if rank else [best]), "state", "state"]
+    assert (run.progress.best_epoch, run.progress.best_val, run.progress.best_loss) == (2, 0.75, 0.6)
+    assert written == ([] if rank else [1, 2])
+    assert run.progress.rows[0] == {
+        "epoch": 3, "train_loss": 0.5, "train_accuracy": 0.75, "val_loss": 0.6, "val_accuracy": 0.75,
+        "lr": learning_rate(run.config, 29, 10), "seconds": 12.35, "synops": 123.0, "rate/stem": 0.0,
+        "dead/stem": 0.25, "saturated/stem": 0.125,
+    }  # fmt: skip
+    said = [
+        "epoch 3/5  loss 0.5000  train 0.7500  val 0.7500  (12 s)  WARNING: silent layers: stem "
+        "(longer windows, --theta 0.5 or --init-from wake them)",
+        "epoch 4/5  loss 0.5000  train 0.7500  val 0.5000  (12 s)",
+    ]
+    assert capsys.readouterr().out.splitlines() == ([] if rank else said)
+
+
+def test_the_card_has_the_recipe_without_the_places_it_ran_at() -> None:
+    run = bare(root="r", cache="c", output="o", threads=3, data="x", init_from="some/net", teacher="runs/t", lr=0.5)
+    run.data = SimpleNamespace(
+        split={"data": "mine"}, train=range(5), val=range(3), test=range(2), digests=("d",), contract=EVENT_CONTRACT,
+        labels=LABELS,
+    )  # fmt: skip
+    card = run.card({"accuracy": 0.5})
+    recipe = card.training["recipe"]
+    assert set(recipe) == set(run.config.flat()) - {"root", "cache", "output", "threads"}
+    assert [recipe[name] for name in ("data", "init_from", "teacher", "lr")] == ["mine", "net", "t", 0.5]
+    assert card.training["samples"] == {"train": 5, "val": 3, "test": 2}
+    assert (card.training["recordings"], card.labels, card.contract) == (["d"], LABELS, EVENT_CONTRACT)
+    assert card.metrics == {"accuracy": 0.5}

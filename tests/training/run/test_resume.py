@@ -1,12 +1,13 @@
 """The resume state: exact, whole or absent."""
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from training.run.resume import load_progress, save_progress
+from training.run.resume import Progress, load_progress, save_progress
 
 
 def network() -> nn.Module:
@@ -80,3 +81,10 @@ def test_a_write_that_stops_half_way_keeps_the_old_state(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match="disk full"):
         save_progress(path, model, optimiser, {}, {"step": 2})
     assert load_progress(path, model, optimiser)[1] == {"step": 1}
+
+
+def test_a_run_begins_with_nothing_found_yet() -> None:
+    assert vars(Progress()) == {
+        "epoch": 0, "batch": 0, "step": 0, "best_val": -1.0, "best_loss": math.inf, "best_epoch": -1, "loss_sum": 0.0,
+        "correct": 0, "seen": 0, "rows": [],
+    }  # fmt: skip
