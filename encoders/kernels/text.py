@@ -86,11 +86,11 @@ def number(data, begin, end):
     negative = data[begin] == 45
     if negative or data[begin] == 43:
         begin += 1
-    mantissa, shift, digits, dotted = np.int64(0), np.int64(0), 0, False
+    mantissa, shift, found, dotted = np.int64(0), np.int64(0), False, False
     while begin < end:
         byte = data[begin]
         if 48 <= byte <= 57:
-            digits += 1
+            found = True
             if mantissa < LONGEST:
                 mantissa = mantissa * 10 + np.int64(byte) - 48
                 if dotted:
@@ -102,7 +102,7 @@ def number(data, begin, end):
         else:
             break
         begin += 1
-    if not digits:
+    if not found:
         return False, 0.0
     if begin < end:
         good, exponent = exponent_of(data, begin, end)

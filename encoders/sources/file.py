@@ -26,7 +26,7 @@ class FileDriver:
         self._packets = self._all()
         self._next: Events | None = None
         self._begin_s: float | None = None
-        self._begin_us = 0
+        self._begin_us: int  # of the file's clock, at that time
 
     def _all(self) -> Iterator[Events]:
         shift = end = 0

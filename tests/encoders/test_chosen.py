@@ -87,7 +87,13 @@ CHOSEN: dict[str, dict[str, Any]] = {
         "fit_plain.channels": 3,
     },
     "encoders.preprocess.pool": {"LEAST": 2},
-    "encoders.recordings.aedat": {"Aedat2.last": -1},
+    "encoders.recordings.aedat": {
+        "Aedat2.last": -1, "CHIPS": {
+            "dvs128": SensorSize(128, 128), "davis240": SensorSize(240, 180), "davis128": SensorSize(128, 128),
+            "davis208": SensorSize(208, 192), "davis346": SensorSize(346, 260), "davis640": SensorSize(640, 480),
+            "dvxplorer": SensorSize(640, 480), "dvxplorer_lite": SensorSize(320, 240), "dvs132s": SensorSize(132, 104),
+        },
+    },
     "encoders.recordings.aedat4": {
         "PACKET_EVENTS": 8000, "NONE": 0, "LZ4": 1, "parse_header.start": 0, "parse_header.end": 0,
     },
@@ -118,6 +124,11 @@ CHOSEN: dict[str, dict[str, Any]] = {
     },
     "encoders.recordings.nmnist": {"Nmnist.ahead": 0},
     "encoders.recordings.prophesee": {
+        "SENSORS": {
+            "genx320": SensorSize(320, 320), "gen31": SensorSize(640, 480), "gen3": SensorSize(640, 480),
+            "gen41": SensorSize(1280, 720), "gen4": SensorSize(1280, 720), "imx636": SensorSize(1280, 720),
+            "imx646": SensorSize(1280, 720),
+        },
         "SAMPLE_BYTES": 8192, "ATIS": SensorSize(304, 240), "Evt2.high": -1, "Evt21.swapped": False, "Evt21.high": -1,
         "Dat.first_version": False, "Dat.last": -1,
     },

@@ -170,3 +170,12 @@ def test_faults_at_their_limits() -> None:
     assert [fault.kind for fault in quality.faults(n_dropped=1)] == ["drops"]
     quality._second, quality._full = 0, 2
     assert [fault.says[:40] for fault in quality.faults()] == ["the sensor is near its limit 2% of the t"]
+
+
+@pytest.mark.parametrize(("events", "told"), [(20, False), (21, True)])
+def test_hot_pixels_may_have_a_fiftieth_of_the_events(events: int, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    quality = judged(scene(0))
+    quality._pixels[:], quality.n_events = 0, 1000
+    quality._pixels[3, 4] = events
+    monkeypatch.setattr(quality, "hot", lambda: quality._pixels > 0)
+    assert [fault.kind for fault in quality.faults()] == ["hot pixels"] * told
