@@ -224,6 +224,14 @@ def test_a_snapshot_is_asked_for_after_so_many_messages() -> None:
     assert SNAPSHOT not in framed
 
 
+def test_the_next_snapshot_is_asked_for_as_many_messages_later() -> None:
+    made = stream()
+    passed(made, Upstream(), *[packet()] * EVERY)
+    assert made.taken(snapshot())
+    assert SNAPSHOT not in passed(made, Upstream(), *[packet()] * (EVERY - 1))
+    assert passed(made, Upstream(), packet())[-1] == SNAPSHOT
+
+
 def test_what_was_kept_is_sent_again_first() -> None:
     made = stream()
     passed(made, Upstream(room=2), "a", "b", "c", "d")
