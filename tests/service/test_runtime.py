@@ -1,5 +1,6 @@
 """What a running service holds: deadlines, places in queues, and models that are loaded again or stay."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator
@@ -77,3 +78,13 @@ def test_without_an_installation_the_version_is_none(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(module, "version", version)
     assert module.package_version() == "0"
+
+
+def test_a_service_that_ends_ends_all_that_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, ended = Runtime(settings(), (tiny(),)), list[str]()
+    for name in ("processes", "registry", "decoder"):
+        monkeypatch.setattr(getattr(made, name), "stop", lambda name=name: ended.append(name))
+    assert not made.draining
+    asyncio.run(made.stop())
+    assert made.draining
+    assert ended == ["processes", "registry", "decoder"]

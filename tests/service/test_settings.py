@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from service.cluster import failover, proxy, ray_serve, replicas
-from service.http import connection, gate, server
+from service.http import connection, gate, metrics, server
 from service.protocol_v2 import infer, tensors
-from service.scheduler import answer, processes
+from service.scheduler import answer, processes, scheduler
 from service.settings import MIB, Settings, SettingsError
-from service.sinks import delivery, disk_queue, webhook
+from service.sinks import delivery, disk_queue, mqtt, webhook
 from service.stream import cameras, endpoint, messages, protocol, session, snapshot
 from service.teach import bodies, lesson, routes
 from service.upload import decode, encode, multipart
@@ -154,6 +154,10 @@ def test_what_strangers_are_held_to_beyond_the_settings() -> None:
     assert (webhook.TIMEOUT_S, webhook.MOST_ANSWER, webhook.REFUSALS) == (10, 65_536, (400, 413, 415, 422))
     assert (failover.EVERY, failover.KEPT_MESSAGES, failover.KEPT_BYTES, failover.MOVES) == (32, 1024, 2**23, 3)
     assert (failover.CLOSING_S, proxy.ATTEMPTS, proxy.POLL_S, replicas.SUSPECT_S) == (5.0, 3, 0.5, 1.0)
+    assert (processes.OVER_S, answer.MOST_ARRAYS, mqtt.TIMEOUT_S) == (1.0, 64, 10.0)
+    assert (scheduler.RUN_S, scheduler.HAND_OVER_S, scheduler.LENT_S) == (0.004, 0.00015, 0.001)
+    assert metrics.SECONDS == (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+    assert metrics.BATCH == (1, 2, 4, 8, 16, 32, 64, 128)
     assert (ray_serve.FRESH_S, ray_serve.REPORT_S, ray_serve.START_S) == (30.0, 1.0, 120.0)
 
 

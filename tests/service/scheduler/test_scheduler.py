@@ -4,6 +4,8 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from models.neurons.state import State
 from models.steps import Input, Outcome
 from service.http.errors import Broken, Expired, Stopped
 from service.http.metrics import Tick
-from service.scheduler.scheduler import Scheduler
+from service.scheduler import scheduler as module
+from service.scheduler.scheduler import RUN_S, Scheduler
 from service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.serving.scheduling import SHAPE, Gated, Listener, alone, inputs, open_with, scheduling, until
@@ -305,3 +308,25 @@ def test_snapshot_and_restore() -> None:
         with pytest.raises(ValueError, match="snapshot"):
             scheduler.restore(other, {})
     assert all(np.array_equal(a, b) for a, b in zip(got, alone(given)[3:]))
+
+
+def test_what_a_step_costs_is_of_one_job_and_follows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, handed = list[Tick](), list[Any]()
+    made = Scheduler(tiny(), on_tick=ticks.append)
+    clock, cpu = iter([10.0, 10.5]), iter([1.0, 1.24])
+    monkeypatch.setattr(module, "step_batch", lambda *_: "stepped")
+    monkeypatch.setattr(module.Work, "position", lambda work: work.n)
+    clocks = SimpleNamespace(perf_counter=lambda: next(clock), thread_time=lambda: next(cpu))
+    monkeypatch.setattr(module, "time", clocks)
+
+    def hand_out(batch: list[Any], *rest: Any) -> tuple[int, int]:
+        handed.append((*[work.n for work in batch], *rest))
+        return 5, 7
+
+    monkeypatch.setattr(made, "_hand_out", hand_out)
+    before = made._job_step_s
+    assert before == RUN_S
+    made._tick([SimpleNamespace(n=n, inputs=[1] * 4, arrived=9.0 + n / 4) for n in (2, 0, 1)])  # type: ignore[list-item,misc]
+    assert made._job_step_s == pytest.approx(before + 0.2 * (0.24 / 12 - before))
+    assert handed == [(0, 1, 2, "stepped", [1.0, 0.75, 0.5], 0.5)]
+    assert ticks == [Tick(3, 4, 0.5, [1.0, 0.75, 0.5], 7, 5)]
