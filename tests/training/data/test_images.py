@@ -19,7 +19,7 @@ from tests.support.inputs.data_sets import (
     write_pictures,
 )
 from training.config import TrainConfig
-from training.data import IMAGES, DataError, load_data
+from training.data import IMAGES, DataError, images, load_data
 from training.run.loop import Run
 from training.step.batches import evaluation_input, training_input
 
@@ -183,3 +183,15 @@ def test_real_image_sets(shared_data: Callable[[str], Path], tmp_path: Path) -> 
     assert (len(data.train) + len(data.val), len(data.test)) == (60000, 10000)
     assert data.contract.mean[0] == pytest.approx(0.1307, abs=0.001)
     assert data.contract.std[0] == pytest.approx(0.3081, abs=0.003)
+
+
+def test_debians_package_has_fashion_and_no_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "DEBIAN_FASHION", tmp_path / "debian")
+    write_idx(tmp_path / "debian")
+    stem = "train-images-idx3-ubyte"
+    assert images.find_idx(tmp_path / "data", "fashionmnist", stem) == tmp_path / "debian" / f"{stem}.gz"
+    with pytest.raises(DataError, match=r"no train-images-idx3-ubyte\(\.gz\) in .*MNIST's four IDX files") as error:
+        images.find_idx(tmp_path / "data", "mnist", stem)
+    assert "Debian" not in str(error.value)
+    with pytest.raises(DataError, match="or install Debian's dataset-fashion-mnist"):
+        images.find_idx(tmp_path / "data", "fashionmnist", "other")
