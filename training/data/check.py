@@ -82,9 +82,8 @@ def check_sets(root: str | Path) -> list[tuple[str, bool, str]]:
 
 
 def _spread(items: Sequence[Any], every: bool) -> list[Any]:
-    if every or len(items) <= LOOKED_AT:
-        return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, LOOKED_AT).astype(int)]
+    count = len(items) if every else min(len(items), LOOKED_AT)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
 
 
 def _open(items: Sequence[Any], read: Callable[[Any], object], every: bool) -> tuple[list[str], int]:

@@ -1,6 +1,8 @@
 """emulate: which images are taken, by which names, and a video's frames in their time."""
 
 import struct
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +38,21 @@ def test_so_many_pictures_are_as_many_of_each_class() -> None:
     assert names(4, a=3, b=1) == "a0 b0 a1 a2"
     assert names(1, b=1, a=1) == "a0"
     assert names(9, a=1, b=2) == "a0 b0 b1"
+
+
+def test_of_a_class_no_more_are_held_than_can_be_taken() -> None:
+    read: list[weakref.ref[Picture]] = []
+
+    def source() -> Iterator[Picture]:
+        for n in range(9):
+            picture = Picture(np.zeros((2, 2), np.uint8), "a", f"a{n}")
+            read.append(weakref.ref(picture))
+            yield picture
+
+    taken = chosen(source(), 2)
+    assert next(taken).name == "a0"
+    pictures = [reference() for reference in read]
+    assert [picture.name for picture in pictures[:-1] if picture] == ["a0", "a1"], "the last is the loop's own"
 
 
 def mnist(folder: Path, part: str, labels: list[int]) -> None:
