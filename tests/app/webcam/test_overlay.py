@@ -31,7 +31,7 @@ from encoders.events import SensorSize, empty_events, make_events
 from encoders.gaze.window import Window
 from models.known import UNKNOWN
 from models.steps import Prediction
-from tests.support.kept import compare, of_picture
+from tests.support.kept import compare
 
 HERE = Path(__file__).parent
 
@@ -249,47 +249,6 @@ def test_a_window_is_framed_in_a_copy() -> None:
     assert np.nonzero(small[20].any(1))[0].tolist() == [10, 30]
 
 
-SCENES: dict[str, dict[str, Any]] = {
-    "alone": {"steady": "class 1"},
-    "beside a camera": {"camera": (60, 80), "window": Window(10, 10, 30)},
-    "of twelve classes": {"k": 12, "steady": "class 3", "width": 900},
-    "with meters": {"meters": [("Events", "12 /s"), ("Step time", "1 ms"), ("Rate", "9 %")], "keys": "q quit"},
-    "with its history": {"history": True, "steady": "3 1"},
-    "unknown": {"steady": UNKNOWN, "window": Window(5, 5, 20)},
-    "of a short word": {"steady": "on", "width": 700},
-    "tall": {"camera": (90, 30)},
-}
-
-
-def scene(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> tuple[np.ndarray, list[str]]:
-    """A picture whose words are boxes, whatever the fonts of this machine; and its words."""
-    said: list[str] = []
-
-    def write(canvas: np.ndarray, text: str, left: int, baseline: int, size: int, colour: Any, **bold: bool) -> None:
-        said.append(f"{text!r} at {left}, {baseline} of {size} in {colour}{' bold' * bold.get('bold', False)}")
-        cv2.rectangle(canvas, (left, baseline - size), (left + len(text) * size // 2, baseline), colour, -1)
-
-    monkeypatch.setattr(overlay, "_text", write)
-    monkeypatch.setattr(overlay, "_width", lambda text, size: len(text) * size // 2)
-    values = dict(values)
-    k, camera = values.pop("k", 4), values.pop("camera", None)
-    if camera is not None:
-        values["camera"] = np.full((*camera, 3), (200, 120, 40), np.uint8)
-    if values.pop("history", False):
-        values["history"] = np.random.default_rng(0).dirichlet(np.ones(k), 80)
-    half = full_field(True, 0)
-    surface = Surface.blank(SIZE).seen(half[half["x"] < 20], 0)
-    labels = [f"class {n}" for n in range(k)]
-    return draw(surface, prediction(1, k), labels, **values), said
-
-
-@pytest.mark.parametrize("name", SCENES)
-def test_everything_stands_where_it_stood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture, said = scene(monkeypatch, SCENES[name])
-    file = HERE / "scenes" / f"{name.replace(' ', '-')}.json"
-    compare(file, {"picture": of_picture(picture, 12), "size": picture.shape, "words": said}, abs=0.6)
-
-
 def test_colours_and_times_of_the_picture() -> None:
     assert (overlay.GROUND, overlay.BACK) == ((16, 20, 27), (24, 30, 39))
     assert (overlay.VIVID_ON, overlay.VIVID_OFF) == ((94, 170, 255), (255, 158, 66))
@@ -333,3 +292,18 @@ def test_the_width_of_a_text_in_either_opencv(monkeypatch: pytest.MonkeyPatch) -
     (plain, outlined) = asked
     assert plain == ("a", cv2.FONT_HERSHEY_SIMPLEX, 0.5, 2)
     assert (outlined[1], *outlined[3:]) == ("a", "sans", 15, 700)
+
+
+@pytest.mark.parametrize(
+    ("side", "way"),
+    [
+        (9, cv2.INTER_AREA), (10, cv2.INTER_AREA), (11, cv2.INTER_LINEAR), (30, cv2.INTER_LINEAR),
+        (31, cv2.INTER_NEAREST),
+    ],
+)  # fmt: skip
+def test_how_a_view_is_scaled(side: int, way: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    resize = cv2.resize
+    monkeypatch.setattr(overlay.cv2, "resize", lambda *given, **how: asked.append(how) or resize(*given, **how))
+    _place(np.zeros((40, 40, 3), np.uint8), np.zeros((10, 10, 3), np.uint8), 0, 0, side, 40)
+    assert asked == [{"interpolation": way}]
