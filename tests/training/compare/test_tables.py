@@ -20,6 +20,7 @@ from training.compare.tables import (
     found_by,
     latency_table,
     needs_hundreds,
+    report_of,
     steps_to,
     trial_table,
     with_interval,
@@ -126,3 +127,11 @@ def test_claims_turn_where_the_numbers_do() -> None:
     assert told(binary=[curve("ours", [10] * 398 + [99, 99])], multi=[])[latency] == "does not hold"
     assert "any conversion needs hundreds of steps" not in told(binary=[], multi=[])
     assert "conversion (Rueckauer) needs hundreds of steps" not in told(binary=slow, multi=[], long=[])
+
+
+def test_stored_counts_are_the_energy_modules() -> None:
+    found = report_of(Cost(2.0, 3.0, 0.25, 4.0, 5.0), 7)
+    assert (found.steps, found.spike_rate, found.activation_sparsity, found.spikes) == (7, 0.25, 0.75, 4.0)
+    assert (found.footprint_bytes, found.parameters, found.connection_sparsity, found.by_layer) == (0, 0, 0.0, {})
+    work = found.work
+    assert (work.effective_macs, work.effective_acs, work.dense, work.neuron_updates) == (2.0, 3.0, 0.0, 5.0)

@@ -57,6 +57,7 @@ HOPS: list[tuple[dict[str, int], int]] = [({}, 150_000), ({"hop_ms": 100}, 100_0
 def test_windows_overlap_by_half_in_training_alone(settings: dict[str, Any], hop_us: int, day: Path) -> None:
     listing = list_own(TrainConfig.of(window_ms=300, val_fraction=0.3, **settings), day)
     assert listing.val is not None
+    assert f"every {hop_us / 1000:g} ms in training" in listing.words[1]
     for items, apart_us in ((listing.train, hop_us), (listing.val, max(hop_us, 300_000))):
         begins = [item.begin_us for item in items if item.label == 0]
         assert float(min(np.diff(begins))) == pytest.approx(apart_us, rel=0.02)  # spread evenly over a recording
