@@ -113,6 +113,7 @@ def test_a_queue_holds_so_many_packets_and_so_many_events() -> None:
     assert queued([50], max_events=20).backlog == 1, "the newest stays, however large"
     assert queued([0, 3, 0]).backlog == 1, "nothing is no packet"
     source = queued([10, 10, 10], max_events=20)
+    assert source._thread.daemon, "it holds no process that ends"
     assert source.read(0) is not None
     assert source.running
     assert source.read(0) is not None

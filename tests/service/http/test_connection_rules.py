@@ -185,3 +185,18 @@ def test_who_does_not_answer_a_goodbye_is_cut_off(ending: str, monkeypatch: pyte
     made, line = stream()
     getattr(made, ending)()
     assert line.later == [(ABORT_S, line.abort)]
+
+
+def test_a_connections_place_is_given_back_once_or_handed_on() -> None:
+    given: list[str] = []
+    made, line = http(caps=SimpleNamespace(give=given.append), _counted="a")
+    made._uncount()
+    made._uncount()
+    assert given == ["a"]
+    made._uncount_later()
+    assert line not in StreamProtocol.inherited, "there is nothing left to hand on"
+    made._counted = "b"
+    made._uncount_later()
+    made._uncount()
+    assert given == ["a"]
+    assert StreamProtocol.inherited.pop(line) == (made.caps, "b")

@@ -227,6 +227,31 @@ def test_a_sequence_that_misses_its_deadline_is_over() -> None:
     with_sequences(use)
 
 
+def test_an_idle_sequence_makes_room_for_another_at_its_time_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    async def use(sequences: Sequences, model: Model, _: Mailbox) -> None:
+        sequences.places = Shares(1, 1)
+        first = sequences.begin(model, 1, "a")
+        now[0] += sequences.idle_s
+        assert sequences.resume(model, 1) is first, "to the very end of its time"
+        with pytest.raises((Overloaded, SequenceError)):
+            sequences.begin(model, 2, "b")
+        now[0] += 0.001
+        second = sequences.begin(model, 2, "b")
+        assert (first.job.closed, second.job.closed, sequences.places.taken) == (True, False, 1)
+        now[0] += sequences.idle_s + 0.001
+        with pytest.raises(SequenceError, match="unknown sequence"):
+            sequences.resume(model, 2)
+        assert sequences.places.taken == 0
+        third = sequences.begin(model, 3, "a")
+        assert sequences.begin(model, 3, "a") is not third
+        assert (third.job.closed, sequences.places.taken) == (True, 1)
+
+    with_sequences(use)
+
+
 class Handed:
     """A job and its scheduler, that write down what they are given."""
 
