@@ -237,3 +237,11 @@ def test_readers_over_the_sixth_protocol() -> None:
     sink.send(packets(1)[0][:0])
     sink.connect(connected=False)
     assert sink.n_missed == 0
+
+
+def test_a_reader_that_leaves_is_missed_before_anything_is_sent() -> None:
+    sink = DvSink(SENSOR, "127.0.0.1", port := free_port())
+    with socket.create_connection(("127.0.0.1", port)):
+        met(sink)
+    until(lambda: not sink.n_clients)
+    sink.connect(connected=False)

@@ -40,6 +40,7 @@ def test_mnist_wherever_it_was_unpacked(tmp_path: Path, place: str) -> None:
     assert len(data.test) == 6
     assert sorted(data.split["val"]) == data.split["val"]
     assert data.split["train"] == f"the other {len(data.train)} training images"
+    assert data.split["test"] == "all 6 of the set's own"
     assert 0 < data.contract.mean[0] < 1
 
 
