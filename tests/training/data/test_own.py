@@ -116,6 +116,7 @@ def test_the_share_of_the_events_that_is_used() -> None:
 def test_files_that_are_not_read_are_named() -> None:
     assert kept([(0, 0)], ("x",))[1].endswith("in this layout: x")
     assert kept([(0, 0)], ("x", "y", "z"))[1].endswith("x, y, z")
+    assert kept([(0, 0)], tuple("vwxy"))[1].endswith("v, w, x and 1 more")
     assert kept([(0, 0)], tuple("vwxyz"))[1].endswith("v, w, x and 2 more")
 
 

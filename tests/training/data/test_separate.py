@@ -137,5 +137,7 @@ def test_what_is_too_short_is_said_with_a_window_that_would_do(seconds: float, e
 
 
 def test_many_classes_are_not_all_named() -> None:
+    takes = [take(f"{n}", f"class {n}") for n in range(6)]
+    assert "(class 0, class 1, class 2, class 3, class 4, class 5)" in separated(takes).words[0]
     takes = [take(f"{n}", f"class {n}") for n in range(8)]
     assert "(class 0, class 1, class 2, class 3, class 4, class 5 and 2 more classes)" in separated(takes).words[0]
