@@ -64,8 +64,6 @@ def read_set(classifier: Classifier, data: str, root: str = "data", layout: str 
     Raises DataError, and ValueError for images before a model of events or the other way round.
     """
     contract = classifier.contract
-    channels = contract.channels if contract.kind == "image" else 0
-    config = TrainConfig.of(data=data, root=root, height=contract.height, width=contract.width, channels=channels)
     if contract.kind == "events" and data in recorded():
         listing = recorded()[data](Path(root))
         items = listing.test or listing.train
@@ -75,7 +73,8 @@ def read_set(classifier: Classifier, data: str, root: str = "data", layout: str 
     if contract.kind == "image":
         if data not in DATA_NAMES and Path(data).is_dir() and not holds_pictures(Path(data)):
             raise ValueError(f"{classifier.name} takes images, and {data} holds none in <class>/<file>")
-        images = list_data(config)
+        form = {"height": contract.height, "width": contract.width, "channels": contract.channels}
+        images = list_data(TrainConfig.of(data=data, root=root, **form))
         assert isinstance(images, ImageSet)
         return _read_images(classifier, images)
     folder = read_folder(data, layout, classifier.labels)

@@ -98,6 +98,9 @@ def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
     assert calibration_error(probabilities, labels, np.ones(20)) == pytest.approx(0.1)
     weights = np.array([0.0] * 10 + [1.0] * 10)
     assert calibration_error(probabilities, labels, weights) == pytest.approx(0.0)
+    drawn = softmax(np.random.default_rng(0).normal(0, 2, (200, 3)))
+    given = drawn, np.zeros(200, int), np.ones(200)
+    assert calibration_error(*given) == calibration_error(*given, 15) != calibration_error(*given, 16)
 
 
 def test_few_samples_make_a_calibration_error_of_their_own() -> None:
