@@ -249,20 +249,12 @@ class Track:
         if self.known is not None:
             seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
             values = np.concatenate([values, outcome.rates, seen], 1)
-        self._take(values)
+        if self.promise is not None:
+            for n, logits in enumerate(outcome.logits.astype(np.float64), self.readout.seen + 1):
+                self.evidence = self.evidence.push(self.promise.trials, logits, n)
+        self.readout = self.readout.push(values)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
-
-    def _take(self, values: NDArray[np.float32]) -> None:
-        """The steps' values [k, V] into the read-out, one after another where each is evidence."""
-        if self.promise is None:
-            self.readout = self.readout.push(values)
-            return
-        for n in range(len(values)):
-            self.readout = self.readout.push(values[n : n + 1])
-            logits = self.logits
-            assert logits is not None
-            self.evidence = self.evidence.push(self.promise.trials, logits, self.readout.seen)
 
     def commitment(self, judged: Judged) -> Commitment | None:
         """What may be said after the step that was absorbed last; nothing of what is unknown or nothing is a label."""

@@ -175,7 +175,7 @@ PROMISED = {
     "Digits from events": ("nmnist", "calibrated on the 121 validation recordings, on the 100 test recordings"),
     "Motions": (
         "motions",
-        "calibrated on 295 filmed motions of seeds from 500,000 on,\non 108 drawn ones from 1,000,000 on, which begin "
+        "calibrated on 286 filmed motions of seeds from 500,000 on,\non 108 drawn ones from 1,000,000 on, which begin "
         "to move up to 0.2 s after the first event",
     ),
 }

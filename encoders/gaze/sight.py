@@ -4,9 +4,10 @@ from encoders.dvs import NO_TIMES, Times
 from encoders.events import Events, SensorSize, on_sensor
 from encoders.gaze.activity import ActivityWindow
 from encoders.gaze.window import Window
-from encoders.preprocess.filters import BackgroundActivity, HotPixels, NoiseGate
+from encoders.preprocess.filters import FROM_HZ, BackgroundActivity, Filter, HotPixels, NoiseGate
 from encoders.preprocess.pool import Pool, pools
 
+DRAWING_HZ = 2.5  # lone events a pixel a second from which noise before a small sensor that sees a drawing is filtered
 LEAST_SIDE = 64  # sensors with a shorter side see the drawing alone, as those of N-MNIST
 
 
@@ -14,9 +15,10 @@ class Sight:
     """Packets of a `sensor` in, events of a sensor of `size` out; the same events however the stream is cut.
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
-    filter, 0 for none; without a window it acts only where there is noise (`NoiseGate`), with one, pixels that never
-    rest in the first second are silent afterwards (`HotPixels`). `follow`: look through a window that follows the
-    drawing; `fixed`: through one of the user's. Without a window, a sensor of much finer pixels is summed to those of
+    filter, 0 for none; with a window, pixels that never rest in the first second are silent afterwards (`HotPixels`).
+    Without one it acts where there is noise (`NoiseGate`). `follow`: look through a window that follows the drawing,
+    where the sensor is large enough to show more than that; on a small one less noise is filtered (DRAWING_HZ).
+    `fixed`: through a window of the user's. Without a window, a sensor of much finer pixels is summed to those of
     `small` (`Pool`), in which noise cancels: it needs no filter. Events off the sensor are dropped and counted in
     `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
     """
@@ -32,12 +34,13 @@ class Sight:
         self.sensor = sensor
         self.n_events = self.n_kept = self.n_outside = 0
         self._told = 0, 0  # n_events and n_kept at the last `news`
-        follow = follow and min(sensor.width, sensor.height) >= LEAST_SIDE
-        live = follow or fixed is not None
+        live = fixed is not None or (follow and min(sensor.width, sensor.height) >= LEAST_SIDE)
         self._window = ActivityWindow(sensor, small, fixed) if live else None
         self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
-        kind = BackgroundActivity if live else NoiseGate
-        self._filter = kind(sensor, filter_us) if filter_us and self.pool is None else None
+        self._filter: Filter | None = None
+        if filter_us and self.pool is None:
+            from_hz = DRAWING_HZ if follow else FROM_HZ
+            self._filter = BackgroundActivity(sensor, filter_us) if live else NoiseGate(sensor, filter_us, from_hz)
         self._hot = HotPixels(sensor) if filter_us and live else None
         self.size = sensor if self._window is None and self.pool is None else small
 

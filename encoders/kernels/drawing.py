@@ -9,12 +9,13 @@ from encoders.kernels.loop import loop
 
 
 @loop
-def groups(stats, centres, kept, shortest, longest, most, reach, share):
+def groups(stats, centres, kept, shortest, longest, most, reach, gap, share):
     """The groups around up to `most` parts of a length from shortest to longest, the largest first.
 
     stats int [n, 5] (left, top, width, height, area), centres [n, 2]; kept bool [n]: parts that may belong to any. With
-    a part go those that are no longer than it, within `reach` of its lengths and of `share` of its area or more.
-    Members, uint8 [k, n], and boxes, int64 [k, 4] (left, top, width, height).
+    a part go those that are no longer than it and of `share` of its area or more, if their middles lie within `reach`
+    of its lengths, or their boxes within `gap` of its lengths from the group's: a pen that failed leaves strokes in
+    pieces. Members, uint8 [k, n], and boxes, int64 [k, 4] (left, top, width, height).
     """
     members, boxes = np.zeros((most, len(stats)), np.uint8), np.zeros((most, 4), np.int64)
     tried = np.zeros(len(stats), np.bool_)
@@ -27,15 +28,22 @@ def groups(stats, centres, kept, shortest, longest, most, reach, share):
         if head < 0:
             return members[:k], boxes[:k]
         tried[head], long = True, max(stats[head, 2], stats[head, 3])
-        left, top, right, bottom = stats[head, 0], stats[head, 1], 0, 0
-        for n in range(len(stats)):
-            apart = max(abs(centres[n, 0] - centres[head, 0]), abs(centres[n, 1] - centres[head, 1]))
-            other = max(stats[n, 2], stats[n, 3]) > long or stats[n, 4] < share * area
-            if not kept[n] or other or apart >= reach * long:
-                continue
-            members[k, n] = 1
-            left, top = min(left, stats[n, 0]), min(top, stats[n, 1])
-            right, bottom = max(right, stats[n, 0] + stats[n, 2]), max(bottom, stats[n, 1] + stats[n, 3])
+        left, top = stats[head, 0], stats[head, 1]
+        right, bottom = left + stats[head, 2], top + stats[head, 3]
+        members[k, head], grown = 1, True
+        while grown:
+            grown = False
+            for n in range(len(stats)):
+                other = max(stats[n, 2], stats[n, 3]) > long or stats[n, 4] < share * area
+                if not kept[n] or members[k, n] or other:
+                    continue
+                x, y, x_end, y_end = stats[n, 0], stats[n, 1], stats[n, 0] + stats[n, 2], stats[n, 1] + stats[n, 3]
+                apart = max(abs(centres[n, 0] - centres[head, 0]), abs(centres[n, 1] - centres[head, 1]))
+                between = max(x - right, left - x_end, y - bottom, top - y_end)
+                if apart >= reach * long and between >= gap * long:
+                    continue
+                members[k, n], grown = 1, True
+                left, top, right, bottom = min(left, x), min(top, y), max(right, x_end), max(bottom, y_end)
         boxes[k, 0], boxes[k, 1], boxes[k, 2], boxes[k, 3] = left, top, right - left, bottom - top
     return members, boxes
 

@@ -20,10 +20,13 @@ FILLED, BAR = 0.75, 0.3  # of the rectangle around it: more is no drawing, unles
 BEYOND = 0.15, 0.45  # of a bar's length, from its ends: where the edge of a sheet goes on, and a 1 does not
 GOES_ON = 0.8  # of that, at either end
 PART = 0.06  # of the largest part's area: smaller ones do not belong to the drawing
-REACH = 0.7  # of the largest part's length, between middles: parts further away do not belong to it
+REACH = 0.7  # of the largest part's length, between middles: parts further away do not belong to it,
+GAP = 0.1  # unless, in a picture, the group's box is within so much of that length: a pen may fail
+NEVER = -1.0  # no boxes are so near
 RING = 0.1  # of a drawing's length: the ground around its strokes that is looked at
 FRAME = 0.3  # of the shorter side: the frame of a sheet or a screen is at least so long
 EDGE, CORNER = 0.12, 0.1  # of its sides: how near to a rectangle's edge its strokes lie, and to its corners
+ENCLOSING = 0.1  # of likeness: what strokes are ahead of the ground that they enclose
 LEAST = 0.42  # likeness of what is taken for a drawing
 TRIED = 6  # parts of a level that are looked at, the largest ones
 OWN = 2  # pixels beside a stroke that are its blur, and not its ground
@@ -58,20 +61,21 @@ def find_drawing(image: Picture, levels: Sequence[float] = LEVELS) -> Drawing | 
     Light is evened out by dividing by what the picture would be without ink (a morphological closing, wider than any
     stroke); ink is what stays dark, by one of the levels, and is looked for in the negative too. Of all groups of
     parts the one is taken that most looks like strokes (long, thin, of one tone) on an even ground; but strokes before
-    the ground that they enclose.
+    the ground that they enclose, unless that is much likelier: then it is ink, and they are its sheet.
     """
     factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
     if factor < 1:
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
-    dark, light = (Search(dark_drawing(np.asarray(one, np.uint8), levels)).result() for one in (image, 255 - image))
+    dark, light = (
+        Search(dark_drawing(np.asarray(one, np.uint8), levels, gap=GAP)).result() for one in (image, 255 - image)
+    )
     if light is not None:
         light = replace(light, ground=255 - light.ground)
     if dark is None or light is None:
         best = dark or light
-    elif _encloses(dark, light) != _encloses(light, dark):
-        best = dark if _encloses(dark, light) else light
     else:
-        best = max(dark, light, key=lambda drawing: drawing.likeness)
+        ahead = ENCLOSING * (_encloses(dark, light) - _encloses(light, dark))
+        best = dark if dark.likeness + ahead >= light.likeness else light
     return best and best.scaled(1 / factor)
 
 
@@ -128,16 +132,19 @@ class Group(NamedTuple):
         return self.members[self.labels[cut]]
 
 
-def dark_drawing(image: Picture, levels: Sequence[float], faint: float | None = None) -> Pieces[Drawing | None]:
+def dark_drawing(
+    image: Picture, levels: Sequence[float], faint: float | None = None, gap: float = NEVER
+) -> Pieces[Drawing | None]:
     """What of the dark in a picture looks most like a drawing; the picture is searched at its own size.
 
     A bar beyond whose end ink of the level `faint` goes on is no drawing: it is the strongest part of a sheet's edge.
+    Parts less than `gap` of the largest one's length apart belong together, however long their row.
     """
     best, beaten = None, float(np.nextafter(LEAST, 0))
     ink, ground = _ink(image)
     for level in levels:
         yield
-        for group in _groups(ink, level):
+        for group in _groups(ink, level, gap):
             likeness, peak, around = _likeness(group, ink, ground, beaten)
             if likeness <= beaten or (faint is not None and _goes_on(group, ink > faint)):
                 continue
@@ -160,7 +167,7 @@ def _ink(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def _groups(ink: Floats, level: float) -> Iterator[Group]:
+def _groups(ink: Floats, level: float, gap: float) -> Iterator[Group]:
     """Parts of [H, W] above a level that may be one drawing: none touches the picture's border or is a frame."""
     height, width = ink.shape
     shorter = min(height, width)
@@ -171,7 +178,7 @@ def _groups(ink: Floats, level: float) -> Iterator[Group]:
     for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * shorter)):
         kept[n] = not is_frame(_part(labels, stats, int(n)))
     lengths = SMALLEST * shorter, LARGEST * shorter
-    members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, REACH, PART)
+    members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, REACH, gap, PART)
     for those, box in zip(members, boxes.tolist()):
         yield Group(labels, those, *box)
 

@@ -14,6 +14,7 @@ from encoders.events import EVENTS, Events, EventsError, SensorSize, joined
 NEVER_US = -(2**62)
 GATE_US = 5_000
 GATE_FRESH = 0.15  # weight of the newest interval
+FROM_HZ = 4.0  # lone events a pixel a second
 WIDE, NEEDED = 4, 3  # of the correlation time, and of the pixels around an event: chosen on validation recordings
 LONELY = 3  # times the events of the pixels around it that a hot pixel has
 
@@ -56,7 +57,7 @@ class NoiseGate:
     left as it is after its first interval.
     """
 
-    def __init__(self, size: SensorSize, time_us: int, from_hz: float = 4.0, strict_hz: float = 7.0) -> None:
+    def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = 7.0) -> None:
         self.size, self.time_us = size, _positive("correlation time", time_us)
         self.from_hz, self.strict_hz = from_hz, strict_hz
         self._last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)  # one pixel of border

@@ -24,14 +24,14 @@ ERROR_RATE = 0.05  # that is asked for where nobody says
 
 @dataclass(frozen=True)
 class Trials:
-    """The calibration at one bin: what makes probabilities of mean logits after 1 to T steps, and n recordings."""
+    """The calibration at one bin: what makes probabilities of the logits of steps 1 to T, and n recordings."""
 
     temperature: Floats  # [T]
     largest: Floats  # [n], ascending: of the true label over the whole window
 
-    def strangeness(self, mean: Floats, steps: int) -> Floats:
-        """Of every label, [..., K], from the mean logits [..., K] of the last `steps` steps."""
-        scaled = mean / self.temperature[min(steps, len(self.temperature)) - 1]
+    def strangeness(self, logits: Floats, steps: int) -> Floats:
+        """Of every label, [..., K], from the logits [..., K] of the `steps`-th step."""
+        scaled = logits / self.temperature[min(steps, len(self.temperature)) - 1]
         return -scaled - energy(scaled)[..., None]
 
     def p_values(self, strangest: Floats) -> Floats:
@@ -58,9 +58,9 @@ class Evidence:
     steps: int = 0
     strangest: Floats | None = None  # [K]
 
-    def push(self, trials: Trials, mean: Floats, seen: int) -> "Evidence":
-        """After one more step, the read-out's mean logits [K] with it; `seen` steps were made since the reset."""
-        strange = trials.strangeness(mean, seen)
+    def push(self, trials: Trials, logits: Floats, seen: int) -> "Evidence":
+        """After one more step with its logits [K], the `seen`-th since the reset."""
+        strange = trials.strangeness(logits, seen)
         if self.strangest is None or self.steps >= len(trials.temperature):
             return Evidence(1, strange)
         return Evidence(self.steps + 1, np.maximum(self.strangest, strange))
@@ -109,11 +109,12 @@ class Conformal:
         return cls(trials)
 
 
-def fit_trials(means: Floats, labels: NDArray[np.int64]) -> Trials:
-    """From the mean logits [n, T, K] of n recordings after each of T steps, and their labels [n]."""
+def fit_trials(logits: Floats, labels: NDArray[np.int64]) -> Trials:
+    """From the logits [n, T, K] of n recordings at each of T steps, and their labels [n]."""
     weights, rows = np.ones(len(labels)), np.arange(len(labels))
     smoothing = 1 / (len(labels) + 1)
-    temperature = np.array([fit_temperature(means[:, at], labels, weights, smoothing) for at in range(means.shape[1])])
-    scaled = means / temperature[:, None]
+    by_step = logits.transpose(1, 0, 2)
+    temperature = np.array([fit_temperature(step, labels, weights, smoothing) for step in by_step])
+    scaled = logits / temperature[:, None]
     own = -scaled[rows, :, labels] - energy(scaled)
     return Trials(temperature, np.sort(own.max(1)))

@@ -164,11 +164,11 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
 
 
 def test_a_stream_that_promises_commits_step_by_step() -> None:
-    trials = Trials(np.ones(2), np.linspace(0, 1, 19))
+    trials = Trials(np.array([1.0, 2.0]), np.linspace(0, 1, 19))
     track = Track(LABELS, 2, promise=Promise(trials, 0.1))
     logits = [[2.0, 0.0], [0.0, 4.0]]
     prediction = answered(track, logits).prediction
-    evidence = Evidence().push(trials, np.array(logits[0]), 1).push(trials, np.mean(logits, 0), 2)
+    evidence = Evidence().push(trials, np.array(logits[0]), 1).push(trials, np.array(logits[1]), 2)
     assert (prediction.committed, prediction.set, prediction.risk) == evidence.commitment(trials, LABELS, 0.1)
     assert answered(track, [[0.0, 9.0]], reset=True).prediction.committed == "b", "evidence begins anew"
     unknown = Judged(np.array([0.5, 0.5]), 0.49, False)

@@ -57,7 +57,7 @@ def encoder(config: TrainConfig, sensor: SensorSize) -> DvsEncoder:
 
 def contract_key(config: TrainConfig) -> list[Any]:
     key = [config.steps, config.bin_us, config.height, config.width, config.encoding, config.filter_us]
-    return key if config.crop == "none" else [*key, config.crop]
+    return [*key, *(choice for choice in (config.crop, config.window) if choice not in ("", "none"))]
 
 
 def binned(events: Events, sensor: SensorSize, start_us: int, config: TrainConfig) -> NDArray[np.uint8]:
@@ -80,7 +80,7 @@ def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | N
 
 def filtered(events: Events, sensor: SensorSize, config: TrainConfig) -> Events:
     """What the contract's filter leaves of a recording."""
-    return Sight(sensor, sensor, config.filter_us)(events)
+    return Sight(sensor, sensor, config.filter_us, follow=config.window == "drawing")(events)
 
 
 def noise_key(config: TrainConfig) -> list[float]:

@@ -21,7 +21,7 @@ from training.data.sets import Frames
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film sheets, as often as listed
 FOUND_US = 400_000  # after which a clip's drawing has been found
 WINDOWS = 3  # samples of a clip
-GAZE = 2  # counts what changed in what a gaze shows of the same sheets: films of an earlier one are made anew
+GAZE = 3  # counts what changed in what a gaze shows of the same sheets: films of an earlier one are made anew
 PARTS = 10  # of a sample, most of which must hold events
 INK = 20 / 28  # of an image of MNIST that its digit takes
 

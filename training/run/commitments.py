@@ -11,7 +11,7 @@ from torch import nn
 
 from models.classifier import Classifier
 from models.contract import Card
-from models.known import interval, running_mean
+from models.known import interval
 from models.known.conformal import Conformal, Trials, fit_trials
 from training.data import Data
 from training.data.sets import Item
@@ -34,25 +34,24 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
 
 
 class Paths(NamedTuple):
-    """Mean logits of recordings after each of T steps from zero state; a shorter one keeps its last."""
+    """Logits of recordings at each of T steps from zero state; a shorter one keeps its last."""
 
-    means: NDArray[np.float64]  # [n, T, K]
+    logits: NDArray[np.float64]  # [n, T, K]
     labels: NDArray[np.int64]  # [n]
 
 
 def read_paths(classifier: Classifier, items: Sequence[Item], labels: NDArray[np.int64]) -> Paths:
     """The first window of each recording."""
     steps = classifier.contract.steps
-    means: list[NDArray[np.float64]] = []
+    paths: list[NDArray[np.float64]] = []
     words = f"stepping at {classifier.contract.bin_us / 1000:g} ms"
     for item in counted(items, words, "recording"):
         sensor, packets = packets_of(item)
         inputs = list(islice(classifier.packet_inputs(packets, sensor), steps))
         x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
-        logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].numpy()
-        mean = running_mean(logits[None])[0]
-        means.append(np.concatenate([mean, np.repeat(mean[-1:], steps - len(mean), 0)]))
-    return Paths(np.stack(means), labels)
+        logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].numpy().astype(np.float64)
+        paths.append(np.concatenate([logits, np.repeat(logits[-1:], steps - len(logits), 0)]))
+    return Paths(np.stack(paths), labels)
 
 
 def fit_conformal(classifier: Classifier, items: Sequence[Item]) -> Conformal:
@@ -95,8 +94,8 @@ def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str
 
 def assess(trials: Trials, paths: Paths, error_rate: float, bin_ms: float) -> dict[str, Any]:
     """How often the set holds the true label at every step, and when it is committed to, on recordings held out."""
-    n, steps = paths.means.shape[:2]
-    strange = np.stack([trials.strangeness(paths.means[:, at], at + 1) for at in range(steps)], 1)
+    n, steps = paths.logits.shape[:2]
+    strange = np.stack([trials.strangeness(paths.logits[:, at], at + 1) for at in range(steps)], 1)
     possible = trials.p_values(np.maximum.accumulate(strange, 1)) > error_rate  # [n, T, K]
     held = possible[np.arange(n), -1, paths.labels]
     single = possible.sum(2) == 1

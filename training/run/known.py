@@ -102,14 +102,14 @@ def _some(frames: Frames, most: int, rows: range | None = None) -> Frames:
 
 def _training_parts(data: Data) -> list[tuple[Frames, int]]:
     """The recordings once each and what was emulated beside them, which are one kind; films by each kind of camera."""
-    emulation, sensor = data.config.emulation, data.sensor
+    emulation = data.config.emulation
     if not emulation.emulated:
         return [(_some(data.train, MOST_TRAINING), RECORDED)]
     first = data.recorded * emulation.repeat
     rows = range(data.recorded), range(first, min(first + emulation.emulated_count, len(data.train)))
     parts = [(_some(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
     if emulation.sheets:
-        films = film_sheets(data.config, sensor, shown_images_of(data.split["val"]), range(emulation.sheets))
+        films = film_sheets(data.config, data.sensor, shown_images_of(data.split["val"]), range(emulation.sheets))
         parts += zip(films, (WEBCAM, CAMERA))
     return parts
 

@@ -138,7 +138,7 @@ def ends(*bars: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
     ink = np.zeros((60, 80), np.float32)
     for left, top, width, height in bars:
         ink[top : top + height, left : left + width] = 0.5
-    return [group[2:] for group in drawing._groups(ink, 0.49)]
+    return [group[2:] for group in drawing._groups(ink, 0.49, drawing.NEVER)]
 
 
 @pytest.mark.parametrize(

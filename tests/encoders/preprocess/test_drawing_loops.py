@@ -65,17 +65,17 @@ def test_groups_are_parts_near_a_larger_one() -> None:
         _, _, stats, centres = cv2.connectedComponentsWithStats(blobs(seed))
         kept = stats[:, 4] > 2
         kept[0] = False
-        members, boxes = loops.groups(stats, centres, kept, 3, 70, 4, REACH, PART)
+        members, boxes = loops.groups(stats, centres, kept, 3, 70, 4, REACH, 0.0, PART)
         long = stats[:, 2:4].max(1)
         heads = np.flatnonzero(kept & (long >= 3) & (long <= 70))
         heads = heads[np.argsort(-stats[heads, 4], kind="stable")][:4]
         assert len(members) == len(boxes) == len(heads) > 0
         for head, chosen, box in zip(heads, members, boxes):
+            fits = kept & (stats[:, 4] >= PART * stats[head, 4]) & (long <= long[head])
             near = np.abs(centres - centres[head]).max(1) < REACH * long[head]
-            expected = kept & near & (stats[:, 4] >= PART * stats[head, 4]) & (long <= long[head])
-            assert np.array_equal(chosen, expected)
-            left, top = stats[expected, :2].min(0)
-            right, bottom = (stats[expected, :2] + stats[expected, 2:4]).max(0)
+            assert np.array_equal(chosen, grown(stats, fits, near & fits, 0.0))
+            left, top = stats[chosen > 0, :2].min(0)
+            right, bottom = (stats[chosen > 0, :2] + stats[chosen > 0, 2:4]).max(0)
             assert box.tolist() == [left, top, right - left, bottom - top]
 
 
@@ -85,14 +85,39 @@ def test_a_group_begins_with_a_part_that_is_long_enough_either_way() -> None:
     centres = stats[:, :2] + (stats[:, 2:4] - 1) / 2
     kept = np.array([False, True, True, True, True])
     for shortest, longest, heads in ((5, 70, [1, 2]), (9, 71, [4, 1, 2]), (10, 70, []), (3, 9, [1, 2, 3])):
-        members, boxes = loops.groups(stats, centres, kept, shortest, longest, 4, REACH, 0.5)
+        members, boxes = loops.groups(stats, centres, kept, shortest, longest, 4, REACH, -1.0, 0.5)
         assert boxes.tolist() == [bars[head][:4] for head in heads]
         assert members.tolist() == [[int(n == head) for n in range(5)] for head in heads]
-    members, boxes = loops.groups(stats, centres, kept, 5, 70, 1, REACH, 0.5)
+    members, boxes = loops.groups(stats, centres, kept, 5, 70, 1, REACH, -1.0, 0.5)
     assert boxes.tolist() == [[10, 10, 9, 1]], "so many and no more"
     near = np.array([[0, 0, 80, 60, 4000], [10, 10, 20, 10, 100], [20, 18, 4, 5, 6], [34, 10, 9, 9, 50]], np.int32)
     middles = near[:, :2] + (near[:, 2:4] - 1) / 2
-    members, boxes = loops.groups(near, middles, np.array([False, True, True, True]), 5, 70, 1, 1.0, 0.06)
+    members, boxes = loops.groups(near, middles, np.array([False, True, True, True]), 5, 70, 1, 1.0, -1.0, 0.06)
     assert (members.tolist(), boxes.tolist()) == ([[0, 1, 1, 1]], [[10, 10, 33, 13]])
-    members, boxes = loops.groups(near, middles, np.array([False, True, True, True]), 5, 70, 1, 0.92, 0.061)
+    members, boxes = loops.groups(near, middles, np.array([False, True, True, True]), 5, 70, 1, 0.92, -1.0, 0.061)
     assert (members.tolist(), boxes.tolist()) == ([[0, 1, 0, 0]], [[10, 10, 20, 10]])
+
+
+def grown(stats: np.ndarray, fits: np.ndarray, members: np.ndarray, gap: float) -> np.ndarray:
+    """The members, with all that fit and whose box is nearer than `gap` to theirs, again and again."""
+    first, last = stats[:, :2], stats[:, :2] + stats[:, 2:4]
+    while True:
+        low, high = first[members].min(0), last[members].max(0)
+        between = np.maximum(first - high, low - last).max(1)
+        more = members | (fits & (between < gap))
+        if np.array_equal(more, members):
+            return members
+        members = more
+
+
+def test_pieces_of_a_stroke_are_joined_one_after_another() -> None:
+    """Dashes of 20 pixels, 4 apart, and one 12 from the last: far from the first, and near the one before it."""
+    picture = np.zeros((40, 200), np.uint8)
+    for left in (10, 34, 58, 82, 106, 130, 162):
+        picture[18:22, left : left + 20] = 1
+    _, _, stats, centres = cv2.connectedComponentsWithStats(picture)
+    kept = np.arange(len(stats)) > 0
+    for gap, count, length in ((0.25, 6, 140), (0.2, 1, 20), (0.9, 7, 172)):
+        members, boxes = loops.groups(stats, centres, kept, 3, 70, 1, REACH, gap, PART)
+        assert boxes[0].tolist() == [10, 18, length, 4], gap
+        assert members[0].sum() == count

@@ -152,6 +152,7 @@ def test_recordings_emulations_and_films_are_parts_of_their_own(emulations: list
     assert drawn(known.validation_parts(data, 9)) == [([0, 1, 2, 3, 4], RECORDED), ([0, 1], RECORDED), films[0]]
     assert emulations == [(9, "sensor", {0, 1, 2, 3, 4, 5, 6}), (range(6, 10), "sensor", {1})]
     plain = some_data()
+    del plain.sensor  # images have none
     assert drawn(known._training_parts(plain)) == [(list(range(15)), RECORDED)]
     assert drawn(known.validation_parts(plain)) == [(list(range(5)), RECORDED)]
     assert len(emulations) == 2
