@@ -15,7 +15,7 @@ from models.contract import Card, Contract
 from models.conversion.audit import audit
 from models.conversion.convert import convert, graph_of
 from models.conversion.methods import METHODS, PATIENT, usual
-from models.conversion.simulate import curve
+from models.conversion.simulate import curve, shown_steps
 from models.known import interval
 from models.networks.ann import ANNS, as_ann, build_for, guess_name, read_state
 from models.networks.converted.network import ConvertedNetwork
@@ -150,7 +150,6 @@ def read_pictures(args: argparse.Namespace, source: Source) -> Given:
 def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, steps: int) -> dict[str, object]:
     """Accuracy of the ANN and of the network at powers of two up to T, with counts and intervals."""
     found = curve(network, x, torch.from_numpy(test.labels), steps)
-    at = sorted({*(2**k for k in range(steps.bit_length())), steps})
     low, high = interval(int(found.correct[-1]), len(test))
     top = accuracy(ann, x, test.labels)
     print(f"test: ANN {top:.2f} %, T = {steps}: {found.accuracy(steps):.2f} % ({low:.1%} to {high:.1%})")
@@ -160,7 +159,7 @@ def measure(network: ConvertedNetwork, ann: nn.Module, test: Images, x: Tensor, 
         "ann_accuracy": round(top, 2),
         "accuracy": round(found.accuracy(steps), 2),
         "interval_95": [round(low, 2), round(high, 2)],
-        "accuracy_at": {str(t): round(found.accuracy(t), 2) for t in at},
+        "accuracy_at": {str(t): round(found.accuracy(t), 2) for t in shown_steps(steps)},
     }
 
 

@@ -53,8 +53,8 @@ class NoiseGate:
     have fewer than NEEDED such pixels with an event at most WIDE times `time_us` ago: noise then meets noise.
 
     The rate is that of whole intervals of GATE_US of the events' clock, each averaged with what was before. A clean
-    recording of N-MNIST has 2.5 lone events a pixel a second in the median, 3.8 at most in 98 % of the time, and is
-    left as it is after its first interval.
+    recording of N-MNIST has 2.5 lone events a pixel a second in the median, 3.8 at most in 98 % of the time: from
+    FROM_HZ on it is left as it is after its first interval.
     """
 
     def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = 7.0) -> None:

@@ -59,6 +59,11 @@ def chunks(
         yield (sums[ends.start : ends.stop] - sums[begins]) / counts
 
 
+def shown_steps(longest: int) -> list[int]:
+    """The T that a curve of accuracy is told at: the powers of two up to its longest T, and that T."""
+    return sorted({*(2**k for k in range(longest.bit_length())), longest})
+
+
 class Curve(NamedTuple):
     """Accuracy at every T of one run."""
 

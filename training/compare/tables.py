@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from models.conversion.methods import METHODS
+from models.conversion.simulate import shown_steps
 from models.energy.estimate import ann_energy, bit_budget, quantised_energy, spiking_energy
 from models.energy.metering import Report, Work
 from models.known import interval
@@ -26,15 +27,9 @@ def steps_to(result: Curve, target: float) -> int | None:
     return (bad[-1] + 2) if bad else 1
 
 
-def columns(results: Sequence[Curve]) -> list[int]:
-    """Powers of two within the longest run, and its end."""
-    longest = max(r.steps for r in results)
-    return sorted({*(2**k for k in range(longest.bit_length())), longest})
-
-
 def accuracy_table(results: Sequence[Curve]) -> Table:
     """Methods by T."""
-    at = columns(results)
+    at = shown_steps(max(r.steps for r in results))
     rows = [["method", *(f"T = {t}" for t in at), "images"]]
     for r in results:
         cells = [f"{r.at(t):.2f}" if t <= r.steps else "" for t in at]

@@ -190,9 +190,10 @@ def test_something_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_readers_have_time_for_what_waits_and_then_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    sink = DvSink(SENSOR, "127.0.0.1", free_port())
-    asked: list[tuple[float, bool, bool]] = []
     before = threading.enumerate()
+    sink = DvSink(SENSOR, "127.0.0.1", free_port())
+    own = [thread for thread in threading.enumerate() if thread not in before]
+    asked: list[tuple[float, bool, bool]] = []
     for waiting, clients in ((0, 0), (7, 0), (0, 2)):
         monkeypatch.setattr(DvSink, "n_waiting", waiting)
         monkeypatch.setattr(DvSink, "n_clients", clients)
@@ -201,7 +202,7 @@ def test_readers_have_time_for_what_waits_and_then_to_leave(monkeypatch: pytest.
     assert asked == [(30.0, True, True), (1.0, True, True), (30.0, False, False), (1.0, True, False),
                      (30.0, True, False), (1.0, False, False)]  # fmt: skip
     assert sink._server is None
-    assert all(thread.daemon for thread in before if thread is not threading.main_thread())
+    assert [thread.daemon for thread in own] == [True]
     assert SLOW_CLIENT_BYTES == 64 * 2**20
 
 

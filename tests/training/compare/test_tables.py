@@ -13,7 +13,6 @@ from training.compare.tables import (
     accuracy_table,
     bits_of,
     claims,
-    columns,
     energy_table,
     equal_work,
     first_table,
@@ -80,9 +79,10 @@ def test_the_first_step_from_which_on_it_is_good() -> None:
     assert steps_to(curve("x", [1]), 1) == 1
 
 
-def test_columns_are_powers_of_two_and_the_end() -> None:
-    assert columns([curve("x", [1] * 6), curve("x", [1] * 3)]) == [1, 2, 4, 6]
-    assert columns([curve("x", [1] * 8)]) == [1, 2, 4, 8]
+def test_columns_are_powers_of_two_and_the_end_of_the_longest() -> None:
+    table = accuracy_table([curve("x", [1] * 6), curve("x", [1] * 3)])
+    assert table[0] == ["method", "T = 1", "T = 2", "T = 4", "T = 6", "images"]
+    assert accuracy_table([curve("x", [1] * 8)])[0][1:-1] == ["T = 1", "T = 2", "T = 4", "T = 8"]
 
 
 @pytest.mark.parametrize(
