@@ -24,7 +24,6 @@ from models.steps import Answer, Input, Outcome, SessionError, Steady
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
 FRAME_SIDE = 640  # larger frames are thinned by whole factors before the pixel model
-NEVER_US = -(2**62)
 
 
 class Session:
@@ -59,7 +58,7 @@ class Session:
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
         self._emulator: Emulator | None = None
-        self._frame_us = NEVER_US
+        self._frame_us: int | None = None  # of the last one
         self._frames = 0
         self._reset = False
         self._begun = False  # whether inputs were given, answered yet or not
@@ -130,8 +129,9 @@ class Session:
         """An image model's steps: one a frame, or a whole code where time carries the value."""
         x_seq = self.classifier.encode_image(image, seed=self._frames).numpy()[:, 0]
         whole = self.classifier.contract.encoding not in PER_FRAME
-        reset = self._reset or whole or not 0 < t_us - self._frame_us <= MAX_FRAME_GAP_US
-        start = t_us if reset else self._frame_us
+        start, reset = self._frame_us, False
+        if start is None or self._reset or whole or not 0 < t_us - start <= MAX_FRAME_GAP_US:
+            start, reset = t_us, True
         self._frame_us, self._reset = t_us, False
         self._frames += 1
         steps = x_seq if whole else x_seq[:1]

@@ -38,7 +38,7 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
         503: "too many lessons, or the service is shutting down",
         507: "no room to write the model",
     }
-    return {code: {"model": ErrorBody, "description": texts[code]} for code in (400, 401, *codes) if code in texts}
+    return {code: {"model": ErrorBody, "description": texts[code]} for code in (400, *codes)}
 
 
 def label_of(text: str) -> str:

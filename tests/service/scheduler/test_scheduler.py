@@ -189,6 +189,21 @@ def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.Monkey
     assert all(np.array_equal(a, b) for a, b in zip(listener.logits, alone(inputs(3)), strict=True))
 
 
+def test_a_step_at_the_very_limit_is_the_thread_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("HAND_OVER_S", "LENT_S"):  # a first step is taken to cost RUN_S
+        monkeypatch.setattr(f"service.scheduler.scheduler.{limit}", RUN_S)
+
+    async def stepped(*, lend: bool) -> bool:
+        async with lent_the_loop(tiny()) as scheduler:
+            listener = Listener(1)
+            scheduler.submit(scheduler.open(listener, request=False), inputs(1), lend=lend)
+            await until(listener.done.is_set)
+            return listener.threads == {scheduler._thread.ident}
+
+    assert asyncio.run(stepped(lend=False))
+    assert asyncio.run(stepped(lend=True))
+
+
 def test_what_is_lent_while_another_has_the_network_is_stepped_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.scheduler.scheduler.LENT_S", 1e9)
     classifier = Gated()
