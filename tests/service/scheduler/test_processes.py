@@ -12,7 +12,9 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -106,6 +108,19 @@ def test_results_and_errors_come_back() -> None:
         return await asyncio.gather(*(processes.run(doubled, n, deadline=within(PATIENCE_S)) for n in range(20)))
 
     assert talk(work) == [2 * n for n in range(20)]
+
+
+@pytest.mark.parametrize("left_s", [0.0, -1.0])
+def test_a_call_whose_time_is_over_is_not_begun(monkeypatch: pytest.MonkeyPatch, left_s: float) -> None:
+    """A timer of no time at all would never end it."""
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 100.0, process_time=time.process_time))
+    monkeypatch.setattr(module, "resource", SimpleNamespace(setrlimit=lambda *_: None, RLIMIT_CPU=0, RLIM_INFINITY=-1))
+    ours, theirs = Pipe()
+    with ours, theirs:
+        ours.send((100.0 + left_s, None))
+        ours.send((doubled, (1,)))
+        assert module.answer(theirs), "the process may take the next call"
+        assert theirs.poll(), "the work was not even read"
 
 
 def refused(_: object) -> None:

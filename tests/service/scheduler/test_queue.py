@@ -1,6 +1,7 @@
 """What waits: nobody starves, bounds hold, and what nobody waits for is never computed."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,6 +65,20 @@ def test_expired_work_is_never_computed() -> None:
     assert isinstance(late.errors[0], Expired)
     assert late.outcomes == []
     assert sum(classifier.batches) == 1
+
+
+def test_work_may_begin_to_the_very_end_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 100.0, perf_counter=time.perf_counter, thread_time=time.thread_time)
+    for module in ("queue", "scheduler"):
+        monkeypatch.setattr(f"service.scheduler.{module}.time", clock)
+    with scheduling(tiny()) as scheduler:
+        for deadline, good in ((100.0, True), (99.75, False)):
+            whole, undecoded = open_with(scheduler, inputs(1), request=True, deadline=deadline)[1], Listener(1)
+            job = scheduler.open(undecoded, request=True, deadline=deadline)
+            assert scheduler.submit_undecoded(job, lambda: inputs(1))
+            for listener in (whole, undecoded):
+                assert [type(error) for error in listener.wait().errors] == [Expired] * (not good)
+                assert len(listener.outcomes) == good
 
 
 def test_a_closed_job_is_never_computed() -> None:
