@@ -1,12 +1,13 @@
 """Early exits and audits, step by step against what they are by their words."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models.conversion.audit import audit, mean_outputs
 from models.conversion.convert import convert, graph_of
-from models.conversion.simulate import chunks, curve, runner, until_confident
+from models.conversion.simulate import Curve, chunks, curve, runner, until_confident
 from models.conversion.thresholds import by_channel, walk
 from models.networks.converted.graph import Node
 from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
@@ -40,6 +41,11 @@ def test_every_image_stops_at_its_first_sure_step(
             assert until_confident(network, small_images[n], STEPS, confidence) == expected
         later += sum(first)
     assert 0 < later < 3 * 24 * (STEPS - 1)
+
+
+def test_an_accuracy_is_of_the_steps_that_it_names() -> None:
+    found = Curve(np.array([1, 2, 4, 3]), 8, {}, {})
+    assert [found.accuracy(steps) for steps in (1, 2, 3, 4)] == [12.5, 25, 50, 37.5]
 
 
 def test_chunks_are_as_long_as_asked_and_share_one_run(one_layer: nn.Module, small_images: Tensor) -> None:

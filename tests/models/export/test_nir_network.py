@@ -1,6 +1,7 @@
 """NIR graphs of others, read as networks, and another runtime on ours."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from models.export.formats import export
-from models.export.nir_network import read_nir
+from models.export.nir_network import LAYERS, read_nir
 from models.export.parity import ExportError, example_inputs
 from models.networks.resnet import ResNetConfig
 from tests.support.exporting import CARD, CONTRACT
@@ -54,6 +55,35 @@ def test_a_recurrent_graph_of_others(tmp_path: Path) -> None:
     nir.write(tmp_path / "loop.nir", nir.NIRGraph(nodes, edges))
     found, _ = read_nir(tmp_path / "loop.nir", dt=1.0)(torch.ones(5, 1, 1))
     assert found.flatten().tolist() == [0, 0, 1, 1.5, 1.75]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shape"),
+    [
+        (0, -1, (120,)),
+        (0, 0, (2, 3, 4, 5)),
+        (0, 1, (6, 4, 5)),
+        (1, 2, (2, 12, 5)),
+        (2, -1, (2, 3, 20)),
+        (-4, -3, (6, 4, 5)),
+    ],
+)
+def test_dimensions_are_counted_without_the_batch(start: int, end: int, shape: tuple[int, ...]) -> None:
+    made = LAYERS["Flatten"](SimpleNamespace(start_dim=start, end_dim=end), 1.0)
+    assert made(torch.zeros(7, 2, 3, 4, 5)).shape == (7, *shape)
+
+
+@pytest.mark.parametrize(("steps", "good"), [(0, False), (1, True), (1000, True), (1001, False)])
+def test_a_delay_is_1_to_1000_steps(steps: int, good: bool) -> None:
+    node = SimpleNamespace(delay=np.full(3, steps * 0.25))
+    if not good:
+        with pytest.raises(ExportError, match="1 to 1000 whole steps"):
+            LAYERS["Delay"](node, 0.25)
+        return
+    layer, held = LAYERS["Delay"](node, 0.25), None
+    for number in range(1, steps + 2):
+        found, held = layer(torch.full((1, 3), float(number)), held)
+        assert found.tolist() == [[float(max(0, number - steps))] * 3]
 
 
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
