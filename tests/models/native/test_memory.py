@@ -34,7 +34,7 @@ def test_freed_blocks_are_taken_again_without_page_faults() -> None:
 
 
 class Told:
-    """A C library that writes down what its allocator is told, and answers as glibc does (1: agreed), but for `refused`."""
+    """A C library that writes down what its allocator is told, and agrees (1) to all but `refused`."""
 
     TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # of glibc's malloc.h: its interface
 
