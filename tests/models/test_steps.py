@@ -88,6 +88,26 @@ def test_a_lead_below_the_margin_is_no_evidence() -> None:
     assert shown(Steady(margin=0.3), [A] * 10 + [close] * 200)[-1] == "a"
 
 
+@pytest.mark.parametrize(
+    ("probabilities", "known", "which", "gained"),
+    [
+        ((0.97, 0.03), 1.0, 0, np.log(0.97 / 0.03) / 12),
+        ((1.0, 0.0), 1.0, 0, np.log(1000) / 12),  # what is below a thousandth says no more than that
+        ((0.75, 0.25), 0.01, 2, np.log(0.99 / 0.0075) / 12),
+        ((0.75, 0.25), -1.0, 3, np.log(1000) / 12 / 4),  # nothing to see says a quarter
+        ((0.75, 0.25), 1.0, 0, 0.0),  # no more than the margin
+        ((0.76, 0.24), 1.0, 0, np.log(0.76 / 0.24) / 12),
+    ],
+)
+def test_evidence_is_the_log_odds_spread_over_a_read_out(
+    probabilities: tuple[float, float], known: float, which: int, gained: float
+) -> None:
+    steady = Steady(margin=0.5, inertia=12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
+    expected = np.zeros(4)
+    expected[which] = gained
+    np.testing.assert_allclose(steady.evidence, expected)  # type: ignore[arg-type]
+
+
 def test_smoothing_keeps_a_share_of_the_old_probabilities() -> None:
     steady = Steady(smoothing=0.5).push(A).push(B)
     assert steady.mean is not None
