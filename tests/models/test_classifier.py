@@ -23,7 +23,7 @@ from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.neurons.state import split_state, stack_states
 from models.shipped import name_of
 from models.steps import Readout
-from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, promising, tiny
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
 CONTRACT = Contract("events", 2, 8, 11, 4, "binary", SENSOR.width, SENSOR.height, 10_000)
@@ -243,3 +243,10 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another() -> None:
     assert torch.equal(done.layer_spikes, steps[0].layer_spikes + steps[1].layer_spikes + steps[2].layer_spikes)
     assert torch.equal(done.synops, steps[0].synops + steps[1].synops + steps[2].synops)
     assert all(torch.equal(done.state[key], state[key]) for key in state)
+
+
+def test_where_nobody_says_one_commitment_in_twenty_may_be_wrong() -> None:
+    classifier = promising()
+    promises = [track.promise for track in (classifier.track(), classifier.track(error_rate=0.2))]
+    assert [promise and promise.error_rate for promise in promises] == [0.05, 0.2]
+    assert tiny().track().promise is None

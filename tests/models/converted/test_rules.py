@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -142,3 +143,24 @@ def test_rules_refuse_nonsense() -> None:
     ):
         with pytest.raises(ValueError, match=r"."):
             SpikeRule(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ({"kind": "multi", "levels": 16}, {"kind": "multi", "levels": 17}),
+        ({"levels": 1}, {"levels": 0}),
+        ({"v0": 0.0}, {"v0": -0.01}),
+        ({"v0": 0.99}, {"v0": 1.0}),
+        ({"reset": "zero"}, {"reset": "none"}),
+        ({"kind": "multi", "differential": True}, {"kind": "cascade", "differential": True}),
+        ({"bounds": (-1e6, 0.5)}, {"bounds": (-1.1e6, 0.5)}),
+        ({"bounds": (0.5, 1e6)}, {"bounds": (0.5, 1.1e6)}),
+        ({"bounds": (0.5, 0.5)}, {"bounds": (0.4, 0.49)}),
+    ],
+)
+def test_each_number_of_a_rule_has_its_bounds(good: dict[str, Any], bad: dict[str, Any]) -> None:
+    made = SpikeRule(**good)
+    assert {name: getattr(made, name) for name in good} == good
+    with pytest.raises(ValueError, match=r"levels|v0|reset|differential|bounds"):
+        SpikeRule(**bad)

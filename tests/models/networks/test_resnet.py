@@ -191,6 +191,27 @@ def test_impossible_shapes_are_refused(options: dict[str, object]) -> None:
         replace(TINY, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ({"depths": (1, 1)}, {"depths": (1, 0)}),
+        ({"in_channels": 1}, {"in_channels": 0}),
+        ({"classes": 1}, {"classes": 0}),
+        ({"depths": (128, 128)}, {"depths": (128, 129)}),
+        ({"widths": (1, 8192)}, {"widths": (8193, 1)}),
+        ({"in_channels": 8192}, {"in_channels": 8193}),
+        ({"classes": 100_000}, {"classes": 100_001}),
+        ({"bottleneck": True, "widths": (4, 8)}, {"bottleneck": True, "widths": (6, 8)}),
+        ({"bottleneck": False, "widths": (6, 9)}, {"depths": (), "widths": ()}),
+    ],
+)
+def test_each_number_of_a_shape_has_its_bounds(good: dict[str, object], bad: dict[str, object]) -> None:
+    made = replace(TINY, **good)  # type: ignore[arg-type]
+    assert {name: getattr(made, name) for name in good} == good
+    with pytest.raises(ValueError, match=r"positive|at most|multiples of 4|one entry a stage"):
+        replace(TINY, **bad)  # type: ignore[arg-type]
+
+
 def test_input_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="x_seq must be"):
         tiny()(torch.zeros(1, 3, 8, 8))

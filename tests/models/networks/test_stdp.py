@@ -270,3 +270,8 @@ def test_mnist_baseline(shared_data: Callable[[str], Path]) -> None:
         layer.name(rates_of(train.pixels[:5000]), train.labels[:5000], 10)
         right = layer.predict(rates_of(data.test.pixels)) == data.test.labels
         assert right.mean() > 0.75
+
+
+def test_the_smallest_layer_and_the_brightest_pixel() -> None:
+    made = StdpConfig(inputs=1, neurons=1, steps=1, peak=1.0)
+    assert (made.inputs, made.neurons, made.steps, made.peak) == (1, 1, 1, 1.0)
