@@ -43,6 +43,36 @@ def test_time_taken_by_others_is_left_out_and_a_busy_machine_says_nothing() -> N
     assert calibrate.judged([quiet, disturbed] * 2) is None  # every second run is another one
 
 
+@pytest.mark.parametrize(
+    ("first", "later", "density"),
+    [
+        (3, 3.5, 0.1),  # densities of 0.1 and 0.125
+        (3.5, 3, 0.1),
+        (3, 3.7, None),  # 0.1 and 0.135
+        (1.001, 1.24, 0.01),  # 0.01 and 0.0196: less than the least that is told apart
+        (1.001, 1.3, None),  # 0.01 and 0.022
+    ],
+)
+def test_every_second_run_may_say_as_much_more_and_no_more(first: float, later: float, density: float | None) -> None:
+    found = calibrate.judged([seconds(1, 2, 4, 9, dense=first), seconds(1, 2, 4, 9, dense=later)] * 2)
+    assert found == (None if density is None else pytest.approx(0.95 * density, rel=0.01))
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(2.5, 0), (3.5, 4), (8.5, 9), (1e9, 10)])
+def test_four_to_ten_runs_are_judged(seconds: float, runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, kind = [0.0], KINDS[0]
+
+    def spent(_: object) -> float:
+        clock[0] += 1.0
+        return 7.0
+
+    monkeypatch.setattr(calibrate.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(calibrate, "prepare", lambda _: {None: None})
+    monkeypatch.setattr(calibrate, "spent", spent)
+    monkeypatch.setattr(calibrate, "judged", len)
+    assert calibrate.measure([kind], seconds) == ({kind: runs} if runs else {})
+
+
 @native
 @pytest.mark.parametrize(
     "kind", [kind for kind in KINDS if library() is not None and calibrate.can_time(kind)], ids=str
