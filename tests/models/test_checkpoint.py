@@ -113,10 +113,13 @@ def test_weights_that_were_not_saved_with_their_configuration_are_refused(folder
 def test_missing_and_broken_files_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         load(tmp_path / "nothing")
+    whole = (folder / CONFIG).read_bytes()
     (folder / CONFIG).write_text("[" * 100_000)
     with pytest.raises(CheckpointError, match="not JSON"):
         load(folder)
-    (folder / CONFIG).write_bytes(b" " * (2 << 20))
+    (folder / CONFIG).write_bytes(whole.ljust(2**20))  # a mebibyte is read
+    load(folder)
+    (folder / CONFIG).write_bytes(whole.ljust(2**20 + 1))
     with pytest.raises(CheckpointError, match="larger"):
         load(folder)
 
