@@ -113,7 +113,6 @@ def _report(
     full = EXPECTED.get(name)
     state: State = "own" if full is None else "complete" if (train, test) == full else "partial"
     counts = Counter(labels.tolist())
-    fewest = min((counts[n] for n in range(classes)), default=0)
     words = {"own": "a folder of your own", "complete": "complete", "partial": "partial"}[state]
     lines = [f"{name}: {words}; {train} training and {test} test samples of {classes} classes"]
     if isinstance(listing, Listing) and listing.val is not None:  # divided already, every file read
@@ -123,7 +122,7 @@ def _report(
         lines.append(f"  the published set has {full[0]} and {full[1]}: training works, results are not comparable")
     if test == 0:
         lines.append("  no test split of its own: one is set aside, the same for every seed")
-    if fewest < 2:
+    if any(counts[n] < 2 for n in range(classes)):
         lines.append("  a class has fewer than two samples: give it more, or remove its folder")
     if broken:
         state = "broken"
