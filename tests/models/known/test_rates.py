@@ -51,3 +51,9 @@ def test_of_a_converted_network() -> None:
 def test_the_first_layers_are_watched_up_to_so_many_channels(most: int, layers: int) -> None:
     network = SpikingResNet(ResNetConfig("ms", (1, 2), (16, 24)))  # neurons of 16, 16, 16, 24, 24, 24, 24 channels
     assert layers_to_watch(network, (2, 17, 13), most) == layers
+
+
+@pytest.mark.parametrize("width", [13, 16])
+def test_where_nobody_says_64_channels_are_watched(width: int) -> None:
+    network = SpikingResNet(ResNetConfig("ms", (3,), (width,)))
+    assert layers_to_watch(network, (2, 17, 13)) == 4, "a fifth layer of 13 would make 65"

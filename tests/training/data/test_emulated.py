@@ -96,6 +96,27 @@ def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhe
         np.testing.assert_array_equal(frames, expected)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sensor", "left_out"),
+    [
+        ({"noise_hz": 40.0}, SMALL, frozenset({9})),
+        ({"hot": 0.3}, SMALL, frozenset({9})),
+        ({"filter_us": 0}, SMALL, frozenset({9})),
+        ({}, SensorSize(40, 40), frozenset({9})),
+        ({}, SMALL, frozenset({0})),
+    ],
+)
+def test_what_was_kept_of_other_wishes_is_not_what_is_given(
+    changes: dict[str, Any], sensor: SensorSize, left_out: frozenset[int], config: TrainConfig, tmp_path: Path
+) -> None:
+    before = config.replaced(emulated_count=3, cache=str(tmp_path / "shared"))
+    kept = emulated.emulate_mnist(before, SMALL, frozenset({9}))
+    after = before.replaced(**changes)
+    alone = emulated.emulate_mnist(after.replaced(cache=str(tmp_path / "own")), sensor, left_out)
+    assert not np.array_equal(alone.frames, kept.frames)
+    np.testing.assert_array_equal(emulated.emulate_mnist(after, sensor, left_out).frames, alone.frames)
+
+
 def test_windows_of_a_clip_that_hold_events_most_of_the_time_are_samples(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
