@@ -30,6 +30,17 @@ def lay(root: Path, *names: str) -> Path:
         (("session1/cup.raw", "session1/mug.raw", "session2/cup.raw"), "sessions", ["cup", "mug", "cup"]),
         (("monday/cup/x.raw", "monday/phone/x.raw"), "sessions", ["cup", "phone"]),
         (("biolab/cup-1.raw", "biolab/phone-1.raw"), "sessions", ["cup", "phone"]),
+        (("biolab/cup-1.raw", "biolab/cup-2.raw"), "classes", ["biolab", "biolab"]),
+        (
+            ("hall/pen.raw", "kitchen/cup.raw", "kitchen/pen.raw", "office/cup.raw"),
+            "classes",
+            ["hall", "kitchen", "kitchen", "office"],
+        ),
+        (
+            ("kitchen/cup.raw", "kitchen/key.raw", "office/cup.raw", "office/pen.raw"),
+            "classes",
+            ["kitchen", "kitchen", "office", "office"],
+        ),
         (("user02/wave_1.raw", "user03/clap_1.raw", "user03/wave_2.raw"), "sessions", ["wave", "clap", "wave"]),
     ],
 )  # fmt: skip
