@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # a client takes this module too, and needs no model
     from models.steps import Answer
     from service.scheduler.registry import Model
 
-PROTOCOL = 1
 HEADER = struct.Struct("<IdB3s")  # seq, capture time in ms, kind, reserved
 PICTURE = struct.Struct("<IIIHH")  # seq, step, n, width, height
 PICTURE_EVENTS = 4096  # at most so many events a picture, evenly thinned

@@ -130,8 +130,8 @@ def _cifar_python(folder: Path, files: Sequence[str], field: str) -> Frames:
             raise DataError(f"{folder.name} lacks {name}: the download is partial; fetch it again")
         batches.append(_read_cifar_pickle(folder / name))
     try:
-        images = np.concatenate([np.asarray(b["data"], np.uint8).reshape(-1, 1, 3, 32, 32) for b in batches])
         labels = np.concatenate([np.asarray(b[field], np.int64) for b in batches])
+        images = np.concatenate([np.asarray(b["data"], np.uint8) for b in batches]).reshape(len(labels), 1, 3, 32, 32)
     except (KeyError, ValueError) as error:
         raise DataError(f"{folder.name} is not CIFAR as published: {error}") from None
     return Frames(images, labels)

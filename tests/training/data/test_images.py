@@ -1,5 +1,6 @@
 """Sets of still images: every layout on small generated files, and the inputs that training makes of them."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,15 @@ def test_partial_downloads_are_told_apart(tmp_path: Path, damage: str) -> None:
     else:
         path.write_bytes(path.read_bytes()[:1000] if damage == "cut" else b"\x00\xff" * 30)
     with pytest.raises(DataError, match="partial" if damage == "gone" else "data_batch_4 is damaged"):
+        load_data(image_config(tmp_path, "cifar10"))
+
+
+def test_as_many_labels_as_pictures(tmp_path: Path) -> None:
+    write_cifar10(tmp_path)
+    path = tmp_path / "cifar-10-batches-py" / "data_batch_2"
+    held = pickle.loads(path.read_bytes(), encoding="bytes")
+    path.write_bytes(pickle.dumps(held | {b"labels": held[b"labels"][:-1]}))
+    with pytest.raises(DataError, match="cifar-10-batches-py is not CIFAR as published"):
         load_data(image_config(tmp_path, "cifar10"))
 
 

@@ -138,6 +138,17 @@ def test_aligned_recordings_are_read_whole_or_in_windows(tmp_path: Path, length_
     np.testing.assert_allclose(found.probabilities, softmax(logits.double().mean(0).numpy()), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("bins", "begins"), [(1, [0]), (3, [0]), (4, [0]), (5, [0]), (6, [0, 40_000]), (9, [0, 40_000])]
+)
+def test_what_is_left_of_a_recording_counts_from_half_a_window_on_or_alone(
+    bins: int, begins: list[int], tmp_path: Path, classifier: Classifier
+) -> None:
+    t = np.arange(0, bins * 10_000, 100) + 5_000
+    write_recording(tmp_path / "a.npz", make_events(t, t % 20, t % 31, t % 2 == 0), SensorSize(24, 32))
+    assert read_recordings(classifier, [Source(Item(tmp_path / "a.npz", 0), "a")]).begin_us.tolist() == begins
+
+
 def test_windows_that_hold_next_to_nothing_are_left_out(tmp_path: Path, classifier: Classifier) -> None:
     few = [begin + np.arange(count) * 40_000 // count for begin, count in ((120_000, 40), (160_000, 39))]
     t = np.concatenate([np.arange(0, 120_000, 50), *few])
