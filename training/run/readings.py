@@ -173,7 +173,7 @@ def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: I
     if contract.frame == "object":
         yield from _aligned_windows(classifier, number, sensor, packets)
         return
-    sight, held, first, made = sight_for(contract, sensor), list[Bin](), None, 0
+    sight, held, first, whole = sight_for(contract, sensor), list[Bin](), None, False
     binner, kind = binner_for(contract, sight.size), CAMERA if sight.windowed else RECORDED
 
     def closed() -> Iterator[Bin]:
@@ -186,8 +186,8 @@ def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: I
         held.append(closing)
         if len(held) == steps:
             yield _Window(number, held[0].start_us - first, held, kind)
-            held, made = [], made + 1
-    if held and (2 * len(held) >= steps or not made):
+            held, whole = [], True
+    if held and (2 * len(held) >= steps or not whole):
         yield _Window(number, held[0].start_us - (first or 0), held, kind)
 
 

@@ -86,6 +86,14 @@ def test_headers_of_the_other_kinds() -> None:
     assert image_format(b"BM" + b"\0\0\0\0\1" + bytes(7) + struct.pack("<I", 40)) is None
 
 
+def test_bitmaps_are_told_by_the_size_of_their_header() -> None:
+    def told(size: int) -> str | None:
+        return image_format(b"BM" + bytes(12) + struct.pack("<I", size) + bytes(size))
+
+    known = [size for size in range(200) if told(size) == "bmp"]
+    assert known == [12, 40, 52, 56, 108, 124], "OS/2's, Windows', and those with masks and colour spaces (V2 to V5)"
+
+
 def test_sizes_that_make_no_sense() -> None:
     assert largest_size("png", png(0, 9)) == (0, 0)
     assert largest_size("png", png(9, 0)) == (0, 0)
