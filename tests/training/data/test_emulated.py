@@ -117,6 +117,37 @@ def test_what_was_kept_of_other_wishes_is_not_what_is_given(
     np.testing.assert_array_equal(emulated.emulate_mnist(after, sensor, left_out).frames, alone.frames)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sensor", "left_out", "gaze"),
+    [
+        ({"filter_us": 70}, SMALL, frozenset({9}), 3),
+        ({}, SensorSize(40, 40), frozenset({9}), 3),
+        ({}, SMALL, frozenset({8}), 3),
+        ({}, SMALL, frozenset({9}), 4),
+    ],
+)
+def test_films_of_other_wishes_or_of_another_gaze_are_made_anew(
+    changes: dict[str, Any], sensor: SensorSize, left_out: frozenset[int], gaze: int,
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def filmed(_: object, wanted: TrainConfig, before: SensorSize, seed: int) -> np.ndarray:
+        told = (wanted.filter_us % 100, before.width, seed, emulated.GAZE)
+        frames = np.zeros((WINDOWS, 10, 2, 34, 34), np.uint8)
+        frames[..., 0, :4] = np.array(told) + 1
+        return frames
+
+    monkeypatch.setattr(emulated, "_filmed", filmed)
+    monkeypatch.setattr(emulated, "GAZE", 3)
+    before = config.replaced(cache=str(tmp_path / "shared"))
+    kept = film_sheets(before, SMALL, frozenset({9}), range(4))
+    monkeypatch.setattr(emulated, "GAZE", gaze)
+    after = before.replaced(**changes)
+    alone = film_sheets(after.replaced(cache=str(tmp_path / "own")), sensor, left_out, range(4))
+    for old, own, new in zip(kept, alone, film_sheets(after, sensor, left_out, range(4)), strict=True):
+        assert not np.array_equal(old.frames, own.frames)
+        np.testing.assert_array_equal(new.frames, own.frames)
+
+
 def test_windows_of_a_clip_that_hold_events_most_of_the_time_are_samples(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
