@@ -1,0 +1,64 @@
+"""What the service says of its own routes: statuses, bodies, parameters, and where a token is asked for."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from service.api import create_app
+from tests.support.kept import compare
+from tests.support.models import tiny
+from tests.support.serving.http import TOKEN, get, status_of, talk
+from tests.support.serving.servers import running, settings
+
+
+def document(**changes: object) -> dict:
+    return create_app(settings(**changes), (tiny(),)).openapi()
+
+
+def operations(document: dict) -> Iterator[tuple[str, str, dict]]:
+    """(path, method, operation) of every route."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_every_status_has_a_body_and_every_parameter_a_text() -> None:
+    for path, _, operation in operations(document()):
+        assert operation["summary"], path
+        assert "422" not in operation["responses"]
+        for status, response in operation["responses"].items():
+            assert response["description"], (path, status)
+            assert "content" in response or status == "204", (path, status)
+            for kind, content in response.get("content", {}).items():
+                assert content["schema"], (path, status, kind)
+        assert all(parameter.get("description") for parameter in operation.get("parameters", [])), path
+        if "requestBody" in operation:
+            assert all(content["schema"] for content in operation["requestBody"]["content"].values())
+
+
+def seen(operation: dict) -> Iterator[str]:
+    """What a client relies on: parameters with their bounds, kinds of bodies, statuses."""
+    for parameter in operation.get("parameters", []):
+        schema = {name: value for name, value in parameter["schema"].items() if name not in ("title", "description")}
+        yield f"{parameter['in']} {parameter['name']} {json.dumps(schema, sort_keys=True)}"
+    for kind in operation.get("requestBody", {}).get("content", {}):
+        yield f"takes {kind}"
+    for status, response in operation["responses"].items():
+        yield " ".join([status, *response.get("content", {})])
+
+
+def test_what_clients_rely_on_is_as_it_was() -> None:
+    made = {f"{method} {path}": list(seen(operation)) for path, method, operation in operations(document(token=TOKEN))}
+    compare(Path(__file__).with_name("api.json"), made)
+
+
+def test_the_token_is_described_where_it_is_asked_for() -> None:
+    secret = document(token=TOKEN)
+    assert secret["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    with running(classifiers=(tiny(),), token=TOKEN) as port:
+        for path, method, operation in operations(secret):
+            asked = talk(port, get(re.sub(r"[{}]", "", path), method=method.upper()))
+            assert (status_of(asked) == 401) == (operation.get("security") == [{"token": []}]), path
+            assert (status_of(asked) == 401) <= ("401" in operation["responses"])
+    assert not any("security" in operation for _, _, operation in operations(document()))
