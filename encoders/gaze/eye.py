@@ -21,6 +21,7 @@ from encoders.preprocess.fit import DIGIT_SIZE, centred
 STEP_US = 4_000  # between two positions of the eye
 LONGEST_US = 500_000  # after a longer silence the eye begins anew
 FRESH = 0.3  # weight of the newest frame
+CLEAR = 0.5  # likeness of a drawing that is looked at anew; one that is held may look less like one
 PIXELS = PixelModel(
     NMNIST.threshold_on, NMNIST.threshold_off, NMNIST.sigma, 20.0, round(NMNIST.refractory_us), 0.0,
     cutoff_hz=NMNIST.cutoff_hz,
@@ -60,6 +61,8 @@ class Eye:
         """The events since the frame before this one, uint8 [H, W, 3] or [H, W]; none while there is no drawing."""
         before, held = self.window, self._drawing
         found = find_drawing(image)
+        if found and not self._hold.holds(found) and found.likeness < CLEAR:
+            found = None
         if self._hold.see(found, t_us) and found is not None:
             new = centred(found.ink * 255).astype(np.float32)
             anew = held is None or before != self.window

@@ -8,7 +8,7 @@ import pytest
 
 from encoders.emulator.pixels import PixelModel
 from encoders.events import SensorSize
-from encoders.gaze.eye import LONGEST_US, PIXELS, STEP_US, Eye
+from encoders.gaze.eye import CLEAR, LONGEST_US, PIXELS, STEP_US, Eye
 from encoders.gaze.window import FORGOTTEN_US
 from encoders.preprocess.drawing import find_drawing
 from encoders.preprocess.fit import centred
@@ -117,3 +117,21 @@ def test_a_new_frame_has_so_much_weight() -> None:
     assert found is not None
     assert first is not None
     assert eye._drawing == pytest.approx(0.7 * first + 0.3 * centred(found.ink * 255), abs=0.01)
+
+
+def test_what_barely_looks_like_a_drawing_is_held_but_not_taken_up() -> None:
+    faint = np.where(INK == 30, 160, INK).astype(np.uint8)
+    barely = find_drawing(faint)
+    assert barely is not None
+    assert barely.likeness < CLEAR
+    eye = Eye(SMALL)
+    frames = round(2 * FORGOTTEN_US / FRAME_US)
+    for n in range(frames):
+        assert not len(eye.push(faint, n * FRAME_US))
+    assert eye.window is None
+    eye.push(INK, frames * FRAME_US)
+    held = eye.window
+    assert held is not None
+    for n in range(frames + 1, 2 * frames):
+        eye.push(faint, n * FRAME_US)
+    assert eye.window == held
