@@ -1,4 +1,8 @@
-"""Things that a model was not trained on: how well `known` tells them from what it was, and how many get a label."""
+"""Things that have no right answer: how well `known` tells them from those that have one, and how many get a label.
+
+Before a model of motions nearly everything has one, whether it was trained on such things or not: noise is `still`, and
+whatever N-MNIST's saccades show travels on a triangle.
+"""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -21,6 +25,7 @@ from training.data.recordings import list_nmnist, read_item
 from training.run.known import calibration_error, calibration_floor
 
 NOISE_HZ = 12.0
+TRIANGLE = "counter-clockwise"  # as the corners of `Saccades` follow one another, y growing downwards
 FRAME = SensorSize(320, 240)  # of emulated films
 Things = Iterator[tuple[list[Input], int]]  # the inputs of a thing, and its class; -1: none of the model's
 
@@ -41,14 +46,14 @@ def auroc(known: NDArray, strange: NDArray) -> float:
 
 def moved(classifier: Classifier, pictures: NDArray[np.uint8] | list[NDArray[np.uint8]], seed: int) -> Things:
     """Still pictures moved by saccades before the model's own sensor."""
-    contract = classifier.contract
+    contract, label = classifier.contract, classifier.labels.index(TRIANGLE) if TRIANGLE in classifier.labels else -1
     sensor = SensorSize(contract.sensor_width, contract.sensor_height)
     for n, picture in enumerate(pictures):
         yield (
             classifier.event_inputs(
                 longer(classifier, saccade_events(picture, sensor, contract.still, seed=seed + n)), sensor
             ),
-            -1,
+            label,
         )
 
 
@@ -65,7 +70,7 @@ def longer(classifier: Classifier, events: Events) -> Events:
 
 def noise(classifier: Classifier, seed: int) -> Things:
     """Events of no scene at NOISE_HZ a pixel."""
-    contract = classifier.contract
+    contract, label = classifier.contract, classifier.labels.index("still") if "still" in classifier.labels else -1
     size = SensorSize(contract.sensor_width, contract.sensor_height)
     span = contract.bin_us * contract.horizon
     while True:
@@ -73,7 +78,7 @@ def noise(classifier: Classifier, seed: int) -> Things:
         count = random.poisson(NOISE_HZ * span * 1e-6 * size.width * size.height)
         t = np.sort(random.integers(0, span, count))
         x, y = random.integers(0, size.width, count), random.integers(0, size.height, count)
-        yield classifier.event_inputs(make_events(t, x, y, random.integers(0, 2, count)), size), -1
+        yield classifier.event_inputs(make_events(t, x, y, random.integers(0, 2, count)), size), label
 
 
 def motions(classifier: Classifier, seed: int, labels: tuple[str, ...] = ()) -> Things:
@@ -120,7 +125,7 @@ def photographs(root: Path) -> list[NDArray[np.uint8]]:
 
 
 def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
-    """What the model was not trained on, by name."""
+    """What has no right answer, by name."""
     random = np.random.default_rng(seed)
     fashion = (
         read_idx(DEBIAN_FASHION / "t10k-images-idx3-ubyte.gz")
@@ -137,16 +142,17 @@ def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things
             "uniform noise": ((raw(classifier, picture), -1) for picture in grains),
             "inverted digits": ((raw(classifier, 255 - picture), -1) for picture in digits),
         }
-    named: dict[str, Things] = {
+    filmed = {"people and traffic, filmed": films(classifier, root)}
+    if TRIANGLE in classifier.labels:
+        return filmed
+    return {
         "Fashion-MNIST by saccades": moved(classifier, fashion, seed),
         "photographs by saccades": moved(classifier, photographs(root), seed),
         f"noise at {NOISE_HZ:.0f} Hz a pixel": noise(classifier, seed),
         "uniform noise by saccades": moved(classifier, grains, seed),
-        "people and traffic, filmed": films(classifier, root),
+        **filmed,
+        "drawn motions": motions(classifier, seed),
     }
-    if "push" in classifier.labels:
-        return {**named, "digits by saccades": moved(classifier, digits, seed)}
-    return {**named, "drawn motions": motions(classifier, seed)}
 
 
 def raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
@@ -158,12 +164,17 @@ def raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
 
 
 def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
-    """Test data of the model's own kind, by name."""
-    if "push" in classifier.labels:
-        return {"drawn motions, other seeds": motions(classifier, seed, classifier.labels)}
+    """What has a right answer, by name: test data of the model's own kind first."""
     digits = read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz")
     labels = read_idx(root / "mnist" / "t10k-labels-idx1-ubyte.gz").astype(int)
     order = np.random.default_rng(seed).permutation(len(digits))
+    if TRIANGLE in classifier.labels:
+        return {
+            "drawn motions, other seeds": motions(classifier, seed, classifier.labels),
+            f"noise at {NOISE_HZ:.0f} Hz a pixel": noise(classifier, seed),
+            "digits by saccades": moved(classifier, digits[order], seed),
+            "photographs by saccades": moved(classifier, photographs(root), seed),
+        }
     if classifier.contract.kind == "image":
         return {"MNIST test": ((raw(classifier, digits[i]), int(labels[i])) for i in order)}
     recordings = list_nmnist(root).test
@@ -196,7 +207,7 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
         print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `known` needs")
         return
     owns: dict[str, NDArray] = {}
-    begin(f"{classifier.name}: what it was trained on", OWN)
+    begin(f"{classifier.name}: what has a right answer", OWN)
     for name, things in familiar(classifier, root, seed).items():
         answers, labels = last(classifier, islice(things, count))
         owns[name] = np.array([answer.known for answer in answers], float)
@@ -205,7 +216,7 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
         right = 100 * float((probabilities.argmax(1) == labels).mean())
         floor = calibration_floor(probabilities)
         add(name, len(labels), 100 * float((owns[name] >= KEPT).mean()), right, error, floor)
-    begin(f"{classifier.name}: what it was not trained on", OTHER)
+    begin(f"{classifier.name}: what has none", OTHER)
     for name, things in strangers(classifier, root, seed).items():
         answers, _ = last(classifier, islice(things, count))
         if not answers:
