@@ -6,20 +6,21 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Emulation:
-    """emulated events beside recordings"""
+    """what is made to join the recordings, or the images, of a data set of digits"""
 
     emulated: Literal["", "mnist"] = ""  # images that join the training set as emulated events
     emulated_count: int = 10_000  # how many of them
     repeat: int = 1  # how often each recording, and each film, stands in the training set beside emulated ones
     sheets: int = 0  # digits on sheets of paper, held before a webcam or an event camera, that join: so many clips
+    printed: int = 0  # digits of fonts that join written ones, as images or as emulated events: so many
     noise_hz: float = 0.0  # sensor noise added to recordings and emulated ones: up to so many events a pixel a second
     hot: float = 0.0  # and up to this share of pixels that never rest
 
     def __post_init__(self) -> None:
         if min(self.emulated_count, self.repeat) < 1:
             raise ValueError("emulated_count and repeat must be positive")
-        if min(self.sheets, self.noise_hz) < 0 or not 0 <= self.hot <= 1:
-            raise ValueError("sheets and noise_hz must not be negative, hot must lie in [0, 1]")
+        if min(self.sheets, self.printed, self.noise_hz) < 0 or not 0 <= self.hot <= 1:
+            raise ValueError("sheets, printed and noise_hz must not be negative, hot must lie in [0, 1]")
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,8 @@ def images() -> Iterator[str]:
     second = recipe("mnist_four", "--init-from runs/mnist-medium/model")
     yield of_runs("MNIST, direct encoding, `image-medium`", "mnist-four", second)
     yield of_runs("MNIST before that second stage", "mnist-medium", recipe("mnist_medium", "--seed 0"))
-    priced = f"{recipe('mnist_direct')}, then {recipe('mnist_sparse', '--init-from runs/mnist-direct/model')}"
+    stages = ("mnist_direct", ""), ("mnist_sparse", "mnist-direct"), ("mnist_printed", "mnist-sparse")
+    priced = ", then ".join(recipe(name, f"--init-from runs/{of}/model" if of else "") for name, of in stages)
     yield of_runs("`mnist-direct`, shipped", "mnist-direct", priced)
     yield of_runs("`mnist-ann`, shipped: an ANN", "mnist-ann", recipe("mnist_ann"))
     made = runs("mnist-converted")[0]

@@ -17,9 +17,10 @@ from encoders.recordings.files import digest
 from models.contract import Contract
 from training.config import TrainConfig
 from training.data.cache import bin_items, cached, join, shown_images
-from training.data.emulated import emulate_mnist, film_sheets
+from training.data.emulated import emulate_mnist, emulate_printed, film_sheets
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from training.data.own import in_crop, list_own
+from training.data.printed import printed
 from training.data.recordings import RECORDED, recorded
 from training.data.separate import TEST_FRACTION
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
@@ -133,6 +134,8 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     chosen = _divided(listing, config)
     test_items = chosen["test"]
     emulation = config.emulation
+    if (emulation.sheets or emulation.printed) and not emulation.emulated:
+        raise DataError("--sheets and --printed join digits that are emulated: give --emulated mnist, too")
     noisy = emulation.noise_hz or emulation.hot
     copies = [
         bin_items(chosen["train"], config, "binning train", number if noisy else None)
@@ -145,6 +148,8 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         # The same handwriting must not be trained on as an emulation and validated on as a recording.
         left_out = shown_images(chosen["val"])
         extra = [emulate_mnist(config, listing.sensor, left_out)]
+        if emulation.printed:
+            extra.append(emulate_printed(config, listing.sensor))
         if emulation.sheets:
             extra += emulation.repeat * film_sheets(config, listing.sensor, left_out, range(emulation.sheets))
         train = join([*copies, *extra], Path(config.cache))
@@ -181,6 +186,12 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     test = _rows(images.train, split.test, folder) if images.test is None else _rows(images.test, None, folder)
     mean, std = _moments(train) if config.encoding == "direct" else ((), ())
     digits = images.labels == tuple("0123456789")
+    written = len(train)
+    if config.emulation.printed:
+        if not digits or train.frames.shape[1:] != (1, 1, 28, 28):
+            raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
+        extra = printed(config.emulation.printed, config.seed)
+        train = Frames(np.concatenate([train.frames, extra.frames]), np.concatenate([train.labels, extra.labels]))
     contract = Contract(
         "image", train.frames.shape[2], config.height, config.width, config.steps, config.encoding,
         mean=mean, std=std, still="digit" if digits else "plain",
@@ -190,7 +201,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         for part, rows in (("train", split.train), ("val", split.val), ("test", split.test))
     }
     if not images.names:  # tens of thousands of numbers that follow from the others
-        parts["train"] = f"the other {len(train)} training images"
+        parts["train"] = f"the other {written} training images"
     if images.test is not None:
         parts["test"] = f"all {len(test)} of the set's own"
     record = _split_record(images.name, config, images.test is not None, parts)

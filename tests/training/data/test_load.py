@@ -27,6 +27,7 @@ from training.data import (
     split_indices,
 )
 from training.data.load import resolve
+from training.data.printed import printed
 from training.data.sets import Frames, ImageSet, Item, Listing, Window
 
 
@@ -223,6 +224,36 @@ def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
     assert len(data.val) == len(plain.val)
     assert len(data.test) == len(plain.test)
     assert len(load_data(config.replaced(repeat=2)).train) == len(data.train) + data.recorded
+
+
+def test_printed_digits_follow_the_emulated_ones(tmp_path: Path) -> None:
+    write_nmnist(tmp_path, classes=10, train=3, test=1)
+    write_mnist(tmp_path)
+    config = small_config(tmp_path).replaced(emulated="mnist", emulated_count=5)
+    data, plain = load_data(config.replaced(printed=4)), load_data(config)
+    assert data.train.labels.tolist() == [*plain.train.labels, *printed(4, config.seed).labels]
+    assert data.train.frames[-4:].reshape(4, -1).any(1).all()
+    assert (data.recorded, len(data.val), len(data.test)) == (plain.recorded, len(plain.val), len(plain.test))
+    for alone in ({"printed": 4}, {"sheets": 4}):
+        with pytest.raises(DataError, match="give --emulated mnist"):
+            load_data(small_config(tmp_path).replaced(**alone))
+
+
+def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:
+    write_mnist(tmp_path, 40)
+    for part in ("images-idx3", "labels-idx1"):
+        (tmp_path / f"t10k-{part}-ubyte").write_bytes((tmp_path / f"train-{part}-ubyte").read_bytes())
+    config = TrainConfig.of(data="mnist", root=str(tmp_path))
+    data, plain = load_data(config.replaced(printed=4)), load_data(config)
+    assert np.array_equal(data.train.frames[-4:], printed(4, config.seed).frames)
+    assert data.train.labels.tolist() == [*plain.train.labels, *printed(4, config.seed).labels]
+    assert (data.contract, data.split) == (plain.contract, plain.split)
+    other = tmp_path / "fashion-mnist"
+    other.mkdir()
+    for path in tmp_path.glob("*-ubyte"):
+        path.rename(other / path.name)
+    with pytest.raises(DataError, match="classes 0 to 9"):
+        load_data(config.replaced(data="fashionmnist", printed=4))
 
 
 def test_emulated_digits_need_ten_digit_classes(root: Path) -> None:

@@ -1,0 +1,53 @@
+"""Digits of fonts, as MNIST prepares a written one: print, too, is held before a camera.
+
+The fonts are those that matplotlib brings, so that nothing is to be downloaded; each digit is slanted, made wider or
+narrower, lighter or heavier at random.
+"""
+
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+
+from encoders.preprocess.fit import centred
+from training.data.sets import Frames
+
+FONTS = (
+    "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif",
+    "DejaVuSerif-Bold", "DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta",
+    "cmr10", "cmb10", "cmss10", "cmtt10",
+)  # fmt: skip
+HEIGHT = 120  # pixels of a digit before it is made small
+PRINT = 1  # counts what changed in how they are drawn: those of an earlier one are made anew
+SLANT, WIDTH, WEIGHT = 0.2, (0.8, 1.2), (-4, 9)  # sideways by height; by width; pixels that a stroke gains
+
+
+def printed(count: int, seed: int) -> Frames:
+    """`count` digits, uint8 [count, 1, 1, 28, 28] (0 ground, 255 ink), and their labels; the same for the same seed."""
+    random = np.random.default_rng((seed, 0))
+    labels = random.integers(10, size=count)
+    pixels = [centred(_drawn(int(label), random)) for label in labels]
+    return Frames(np.stack(pixels)[:, None, None], labels.astype(np.int64))
+
+
+def _drawn(label: int, random: np.random.Generator) -> np.ndarray:
+    """One digit, float32 [h, w], 0 to 255, cut to its ink."""
+    name = FONTS[int(random.integers(len(FONTS)))]
+    font = FontProperties(fname=Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf"))
+    outline = [np.asarray(line, float) for line in TextPath((0, 0), str(label), size=HEIGHT, prop=font).to_polygons()]
+    wide, slant = random.uniform(*WIDTH), random.uniform(-SLANT, SLANT)
+    placed = [np.stack([line[:, 0] * wide + line[:, 1] * slant, -line[:, 1]], 1) for line in outline]
+    corner = np.concatenate(placed).min(0) - 2 * WEIGHT[1]
+    extent = np.ceil(np.concatenate(placed).max(0) - corner + 2 * WEIGHT[1]).astype(int)
+    canvas = np.zeros(extent[::-1], np.uint8)
+    cv2.fillPoly(canvas, [np.round(line - corner).astype(np.int32) for line in placed], 255)
+    gained = int(random.integers(WEIGHT[0], WEIGHT[1] + 1))
+    change = cv2.dilate if gained > 0 else cv2.erode
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(gained) + 1,) * 2)
+    changed = change(canvas, kernel)
+    ink = changed if changed.any() else canvas
+    rows, columns = np.nonzero(ink)
+    return ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(np.float32)
