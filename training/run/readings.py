@@ -187,8 +187,8 @@ def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: I
         if len(held) == steps:
             yield _Window(number, held[0].start_us - first, held, kind)
             held, whole = [], True
-    if held and (2 * len(held) >= steps or not whole):
-        yield _Window(number, held[0].start_us - (first or 0), held, kind)
+    if held and first is not None and (2 * len(held) >= steps or not whole):
+        yield _Window(number, held[0].start_us - first, held, kind)
 
 
 def _aligned_windows(
