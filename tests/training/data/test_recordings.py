@@ -19,7 +19,7 @@ from tests.support.inputs.data_sets import (
 )
 from training.data import DataError, list_data, load_data, read_item, recordings, resolve
 from training.data.recordings import RECORDED, list_asldvs, list_cifar10dvs, list_dvsgesture, list_ncaltech101
-from training.data.sets import Window
+from training.data.sets import Item, Window
 
 
 def test_dvsgesture(tmp_path: Path) -> None:
@@ -32,6 +32,19 @@ def test_dvsgesture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.sort(events["x"]), np.sort(expected["x"]))
     np.testing.assert_array_equal(events["t"], expected["t"] // 1000 * 1000)
     assert events["p"].sum() == expected["p"].sum()
+
+
+def test_columns_of_a_gesture_are_x_y_polarity_and_milliseconds(tmp_path: Path) -> None:
+    path, item = tmp_path / "0.npy", Item(tmp_path / "0.npy", 0, "gesture")
+    rows = [[3, 70, 1, 0.0], [127, 0, 0, 0.5], [128, 4, 1, 1.0], [5, 128, 1, 2.0], [0, 127, 0, 3.0004]]
+    np.save(path, np.array(rows))
+    events, sensor = read_item(item)
+    assert sensor == SensorSize(128, 128)
+    assert events.tolist() == [(0, 3, 70, True), (500, 127, 0, False), (3000, 0, 127, False)], "those on the sensor"
+    for wrong in (np.array(rows)[:, :3], np.zeros((2, 5)), np.zeros(4)):
+        np.save(path, wrong)
+        with pytest.raises(DataError, match=r"an array \[events, 4\] is needed"):
+            read_item(item)
 
 
 def test_ncaltech101(tmp_path: Path) -> None:
