@@ -130,6 +130,9 @@ def test_membranes_are_kept_and_exchanged_by_the_generator() -> None:
     got = carried_state({}, last, 0.5, seeded(3))
     assert torch.equal(got["v"], expected)
     assert torch.equal(got["w"].flatten(), expected.flatten())
+    drawn = torch.rand(6, generator=seeded(3))
+    none = carried_state({}, last, float(drawn.min()), seeded(3))["v"]
+    assert not none.any(), "a draw must lie below the chance"
 
 
 def test_settings_reach_the_batch() -> None:
