@@ -36,6 +36,13 @@ def test_corrections_add_up_to_the_mean() -> None:
     torch.testing.assert_close(Code(differential=True).mean(sent), rates.mean(0))
 
 
+@pytest.mark.parametrize(
+    ("values", "first", "mean"), [([4], 1, 4), ([4, 8], 0, 6), ([4, 8], 1, 8), ([4, 8, 2], 1, 5), ([4, 8, 2], 2, 2)]
+)
+def test_a_mean_is_of_the_steps_that_count_or_of_the_only_one(values: list[float], first: int, mean: float) -> None:
+    assert Code(first).mean(torch.tensor(values, dtype=torch.float32)[:, None]).tolist() == [mean]
+
+
 def lstsq(x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.lstsq(torch.cat([x, torch.ones(len(x), 1)], 1), y).solution
 
