@@ -58,6 +58,21 @@ def test_every_second_run_may_say_as_much_more_and_no_more(first: float, later: 
     assert found == (None if density is None else pytest.approx(0.95 * density, rel=0.01))
 
 
+@pytest.mark.parametrize(("width", "side"), [(64, 20), (128, 14), (256, 7)])
+def test_frames_to_be_timed_are_as_large_as_layers_have_and_as_much_work_for_either_kernel(
+    width: int, side: int
+) -> None:
+    for kernel, frames in ((1, 18), (3, 2)):
+        spikes = calibrate.spikes_for(Kind("float", kernel, True, width), 0.4)
+        assert spikes.shape == (frames, 1, width, 2 * side, 2 * side)
+        assert float(spikes[..., ::2, ::2].float().mean()) == pytest.approx(0.4, abs=0.01)
+        assert int(spikes.sum()) == int(spikes[..., ::2, ::2].sum()), "one of each pool's four places"
+        assert spikes.unique().tolist() == [0, 1]
+    sums = calibrate.spikes_for(Kind("float", 3, False, width), 0.4)
+    assert sums.unique().tolist() == [0, 1, 2], "what is no spike may be a sum of two"
+    assert not calibrate.can_time(Kind("float", 3, True, 512)), "it would take too long"
+
+
 @pytest.mark.parametrize(("seconds", "runs"), [(2.5, 0), (3.5, 4), (8.5, 9), (1e9, 10)])
 def test_four_to_ten_runs_are_judged(seconds: float, runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, kind = [0.0], KINDS[0]
