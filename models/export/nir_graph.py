@@ -46,12 +46,12 @@ class Graph:
         stride, padding, dilation = like.stride, like.padding, like.dilation
         assert isinstance(padding, tuple)
         out = nn.functional.conv2d(
-            torch.empty(1, *shape, device="meta"), weight.to("meta"), None, stride, padding, dilation, like.groups
+            torch.empty(shape, device="meta"), weight.to("meta"), None, stride, padding, dilation, like.groups
         )
         node = self.nir.Conv2d(
             shape[1:], weight.numpy(), tuple(stride), tuple(padding), tuple(dilation), like.groups, bias.numpy()
         )
-        return self.add(name, node, signal, tuple(out.shape[1:]))
+        return self.add(name, node, signal, tuple(out.shape))
 
     def pool(self, name: str, signal: Signal, pool: nn.Module) -> Signal:
         """An average or a max-pool."""
@@ -65,8 +65,8 @@ class Graph:
                 raise ExportError(f"not exported: the max-pool {name} is dilated")
             sizes = (pair(v) for v in (pool.kernel_size, pool.stride, pool.padding))
             node = max_pool_node()(*sizes, bool(pool.ceil_mode))
-        out = pool(torch.empty(1, *self.shape(signal), device="meta"))
-        return self.add(name, node, signal, tuple(out.shape[1:]))
+        out = pool(torch.empty(self.shape(signal), device="meta"))
+        return self.add(name, node, signal, tuple(out.shape))
 
     def global_pool(self, name: str, signal: Signal) -> Signal:
         """The mean over the whole plane."""
