@@ -14,6 +14,7 @@ from models.conversion.convert import convert
 from models.export import nir_writer
 from models.export.formats import export
 from models.export.nir_network import read_nir
+from models.export.nir_state import nir_state
 from models.export.parity import ExportError, example_inputs
 from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from models.shipped import find
@@ -53,6 +54,19 @@ def test_the_graph_behaves_as_the_network(name: str, tmp_path: Path) -> None:
     found, _ = read_nir(tmp_path / "model.nir")(x_seq)  # from no state at all
     assert found.shape == expected.shape
     assert (found - expected).abs().median() < 1e-4
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.no_grad()
+def test_a_graph_goes_on_from_the_networks_state(name: str, tmp_path: Path) -> None:
+    network, x_seq = lively(CONFIGS[name]), example_inputs(CONTRACT, 12)
+    export(network, CARD, "nir", tmp_path / "model.nir")
+    before, state = network(x_seq[:5])
+    assert float(before.abs().max()) > 0
+    expected, _ = network(x_seq[5:], state)
+    found, _ = read_nir(tmp_path / "model.nir")(x_seq[5:], nir_state(network, state))
+    assert (found - expected).abs().amax((0, 2)).min() < 1e-4, "a stream without ties stays the same"
+    assert (found[0] - expected[0]).abs().max() < 1e-4
 
 
 def test_continuous_time_parameters(tmp_path: Path) -> None:
