@@ -9,14 +9,17 @@ from torch import Tensor, nn
 from models.conversion import calibrate
 from models.conversion import convert as convert_module
 from models.conversion.audit import audit
-from models.conversion.calibrate import Code, regression, repaired, search_threshold
+from models.conversion.calibrate import Code, bias_source, regression, repaired, search_threshold
 from models.conversion.convert import convert, graph_of, images_that_fit
 from models.conversion.methods import METHODS
 from models.conversion.simulate import predictions
 from models.conversion.thresholds import walk
 from models.networks.ann import SmallCnn
 from models.networks.converted.differential import corrections
+from models.networks.converted.graph import Node
+from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from models.networks.converted.neurons import AGE, SpikeLayer
+from models.networks.converted.rules import SpikeRule
 
 
 @pytest.mark.parametrize(("calibrated", "plain"), [("mmse-light", "mmse"), ("multi-repaired", "multi-diff")])
@@ -150,7 +153,138 @@ def test_calibration_keeps_within_its_memory(
     one_layer: nn.Module, small_images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = graph_of(one_layer, small_images)
-    assert images_that_fit(network, small_images[:1], 32) == convert_module.CALIBRATED
+    assert images_that_fit(network, small_images[:1], 32) == 128
+    assert images_that_fit(network, small_images[:1], 1 << 14) == 64, "a gigabyte of spikes"
     monkeypatch.setattr(convert_module, "CALIBRATED_VALUES", 4 * 8 * 8 * 32 * 10)
     assert images_that_fit(network, small_images[:1], 32) == 10
     assert images_that_fit(network, small_images[:1], 100_000) == 1
+
+
+def test_the_memory_is_that_of_one_image_in_many_steps(
+    one_layer: nn.Module, small_images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert_module, "CALIBRATED_VALUES", 4 * 8 * 8 * 8 * 10)
+    some = convert(one_layer, [small_images], "mmse-light", steps=8)
+    network = convert(one_layer, [small_images], "mmse", steps=8)
+    calibrate.calibrate(network, small_images[:10], 8, repair=False, search=False, light=True)
+    assert all(
+        torch.equal(a, b) for a, b in zip(some.state_dict().values(), network.state_dict().values(), strict=True)
+    )
+
+
+def test_candidates_lie_between_a_third_and_a_fifth_more() -> None:
+    """A current that is a candidate itself comes out as it is, in one step."""
+    for share in (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2):
+        layer = SpikeLayer(METHODS["half"].rule, 1)
+        layer.key = "n"
+        layer.theta.fill_(2.0)
+        current = torch.full((1, 1, 1), 2 * share)
+        search_threshold(layer, lambda x, layer=layer: layer(x, {}, 1), current, current[0], Code())
+        assert float(layer.theta) == pytest.approx(2 * share)
+
+
+def test_candidates_are_tried_on_the_first_images() -> None:
+    """Those behind the 32nd are as they may be."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(40, 4, generator=generator)
+    x[32:] *= 30
+    found = []
+    for images in (x[:32], x):
+        network = fed((spiking("n", "l"),))
+        network.neurons()["n"].theta.fill_(1.5)
+        calibrate.calibrate(network, images, 4, repair=False, search=True, light=False)
+        found.append(network.neurons()["n"].theta.clone())
+    assert torch.equal(*found)
+    assert not (found[0] == 1.5).all()
+
+
+def fed(behind: tuple[Node, ...], shape: tuple[int, ...] = (4,)) -> ConvertedNetwork:
+    """A linear layer that gives what it takes, and nodes behind it."""
+    nodes = (Node("x", "input"), Node("l", "linear", ("x",), shape=(4, 4)), *behind)
+    network = ConvertedNetwork(ConvertedConfig(nodes, SpikeRule("if", v0=0.0, inclusive=True), shape, 4))
+    network.layers["l"].weight.copy_(torch.eye(4))  # type: ignore[operator, union-attr]
+    network.layers["l"].bias.zero_()  # type: ignore[operator, union-attr]
+    return network
+
+
+def test_a_bias_is_corrected_twice() -> None:
+    network, steps = fed((spiking("n", "l"),)), 4
+    x = torch.rand(16, 4, generator=torch.Generator().manual_seed(1)) * 2
+    calibrate.calibrate(network, x, steps, repair=False, search=False, light=True)
+
+    def counted(bias: Tensor) -> Tensor:  # of a threshold of one, with nothing in the membrane
+        return ((x + bias) * steps).floor().clamp(0, steps) / steps
+
+    bias, shifts = torch.zeros(4), []
+    for _ in range(3):
+        shifts.append((x - counted(bias)).mean(0))
+        bias = bias + shifts[-1]
+    torch.testing.assert_close(network.layers["l"].bias, shifts[0] + shifts[1])
+    assert (shifts[2].abs() > 1e-3).any(), "a third one would have changed something"
+
+
+def test_weights_hold_on_to_the_anns_by_a_tenth() -> None:
+    layer = nn.Linear(3, 2).requires_grad_(False)
+    x, target = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), torch.randn(50, 2)
+    ones = torch.cat([x, torch.ones(50, 1)], 1).double()
+    gram = ones.T @ ones
+    hold = torch.diag(torch.tensor([1.0, 1, 1, 0]).double()) * 0.1 * gram.diagonal()[:3].mean()
+    change = torch.linalg.solve(gram + hold, ones.T @ (target - layer(x)).double()).float()
+    weight, bias = regression(layer, x, target)
+    torch.testing.assert_close(weight, change[:3].T, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(bias, change[3], rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_fitted_is_left_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    plain, grouped = (nn.Conv2d(4, 4, 3, padding=1, groups=groups).requires_grad_(False) for groups in (1, 2))
+    linear = nn.Linear(4, 4).requires_grad_(False)
+    square, row = torch.rand(5, 6, 4, 4, 4, generator=generator), torch.rand(5, 6, 4, generator=generator)
+    for layer, spikes, target, fits in (
+        (plain, square, square[0], True),
+        (grouped, square, square[0], False),
+        (plain, square, square[0][..., ::2, ::2], False),  # a max-pool stands between
+        (linear, row, row[0], True),
+    ):
+        before = layer.weight.clone()
+        currents = target.expand(5, *target.shape)
+        after = repaired(layer, spikes, currents, target + 1, Code())
+        assert torch.equal(layer.weight, before) != fits
+        assert torch.equal(after, currents) != fits
+
+
+def test_the_read_out_is_repaired_and_what_reads_the_image_is_not(one_layer: nn.Module, small_images: Tensor) -> None:
+    network = convert(one_layer, [small_images], "half", steps=4)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    calibrate.calibrate(network, small_images, 4, repair=True, search=False, light=False)
+    moved = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert {network.layers[name.split(".")[1]] for name in moved} == {network.layers[network.config.nodes[-1].name]}
+    assert len(moved) == 2
+
+
+def spiking(name: str, read: str) -> Node:
+    return Node(name, "neuron", (read,), shape=(4,))
+
+
+def pooling(op: str) -> Node:
+    return Node("p", op, ("l",), kernel=(1, 1), stride=(1, 1), padding=(0, 0))
+
+
+SOURCES: dict[str, tuple[tuple[Node, ...], str | None]] = {
+    "a layer": ((), "l"),
+    "behind a max-pool": ((pooling("max_pool"),), "l"),
+    "behind an average": ((pooling("avg_pool"),), None),
+    "a layer that two read": ((spiking("m", "l"), Node("s", "add", ("l", "m"))), None),
+    "a sum, the layer second": ((spiking("a", "x"), Node("s", "add", ("a", "l"))), "l"),
+    "a sum of two layers": ((Node("k", "linear", ("x",), shape=(4, 4)), Node("s", "add", ("k", "l"))), "k"),
+    "a sum of a sum": ((spiking("a", "x"), Node("s", "add", ("l", "a")), Node("t", "add", ("s", "a"))), "l"),
+    "a sum of spikes": ((spiking("a", "l"), spiking("b", "x"), Node("s", "add", ("a", "b"))), None),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_neurons_bias_is_that_of_the_one_layer_that_feeds_it_alone(name: str) -> None:
+    behind, source = SOURCES[name]
+    network = fed((*behind, spiking("n", behind[-1].name if behind else "l")))
+    found = bias_source(network, next(node for node in network.neuron_nodes() if node.name == "n"))
+    assert (found and found.name) == source

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.conversion.convert import convert
+from models.conversion.convert import build_network, check_against, convert
 from models.conversion.methods import METHODS, Method, usual
 from models.conversion.simulate import curve, predictions
 from models.networks.ann import CifarResNet, stage, with_qcfs
@@ -21,10 +21,16 @@ from training.ann import set_levels
 def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:
     with pytest.raises(ConversionError, match="calibration images"):
         convert(resnet, [])
+    with pytest.raises(ConversionError, match="calibration images"):
+        convert(resnet, [images[:0]])
+    with pytest.raises(ConversionError, match="steps must be positive"):
+        convert(resnet, [images], steps=0)
     with pytest.raises(ConversionError, match="not finite"):
         convert(resnet, [images / 0])
     with pytest.raises(ConversionError, match="float"):
         convert(resnet, [images.to(torch.uint8)])
+    with pytest.raises(ConversionError, match=r"float \[N, C, H, W\], not torch.float32 \(16, 3, 144\)"):
+        convert(resnet, [images.flatten(2)])
     with pytest.raises(ConversionError, match="unknown method"):
         convert(resnet, [images], "magic")
     with pytest.raises(ConversionError, match="QCFS"):
@@ -39,6 +45,37 @@ def test_where_no_method_is_named_the_steps_decide(one_layer: nn.Module, small_i
     for steps in (4, 32):
         made = convert(one_layer, [small_images], steps=steps)
         assert made.config.rule == METHODS[usual(steps)].rule
+
+
+def test_where_no_steps_are_named_there_are_32(one_layer: nn.Module, small_images: Tensor) -> None:
+    found, expected = convert(one_layer, [small_images]), convert(one_layer, [small_images], steps=32)
+    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), expected.state_dict().values()))
+
+
+def test_one_step_and_rows_of_features_will_do() -> None:
+    ann = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
+    network = convert(ann, [torch.randn(9, 5)], "ours", steps=1)
+    assert network(torch.randn(1, 2, 5), None, 1)[0].shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize("largest", [0.01, 50.0])
+@pytest.mark.parametrize(("share", "same"), [(0.9e-3, True), (1.1e-3, False)])
+def test_a_graph_is_its_ann_to_a_thousandth(
+    largest: float, share: float, same: bool, one_layer: nn.Module, small_images: Tensor
+) -> None:
+    """Of its largest logit, or of one."""
+    ann = copy.deepcopy(one_layer)
+    with torch.no_grad():
+        scale = largest / float(ann(small_images).abs().max())
+        ann[-1].weight.mul_(scale)  # type: ignore[index, operator, union-attr]
+        ann[-1].bias.mul_(scale)  # type: ignore[index, operator, union-attr]
+    network, traced = build_network(ann, small_images, METHODS["half"].rule)
+    network.layers[network.config.nodes[-1].name].bias.add_(share * max(1.0, largest))  # type: ignore[operator, union-attr]
+    if same:
+        check_against(ann, network, traced, small_images)
+    else:
+        with pytest.raises(ConversionError, match="logits differ from the ANN's by"):
+            check_against(ann, network, traced, small_images)
 
 
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in ("hard-reset", "qcfs", "sengupta")])

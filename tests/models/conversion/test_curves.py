@@ -1,13 +1,16 @@
 """Early exits and audits, step by step against what they are by their words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from models.conversion.audit import audit, mean_outputs
+from models.conversion import simulate
+from models.conversion.audit import Audit, audit, mean_outputs
 from models.conversion.convert import convert, graph_of
-from models.conversion.simulate import Curve, chunks, curve, runner, until_confident
+from models.conversion.simulate import Curve, chunks, curve, runner, shown_steps, until_confident
 from models.conversion.thresholds import by_channel, walk
 from models.networks.converted.graph import Node
 from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
@@ -130,3 +133,38 @@ def test_mean_outputs_are_those_that_the_answer_counts(name: str, one_layer: nn.
     a = walk(graph_of(one_layer, small_images), small_images, lambda _, z: z.relu())
     assert a.shape == (24, 3)
     assert by_channel(mean).shape == (4, 24 * 64)
+
+
+@pytest.mark.parametrize(
+    ("engine", "images", "lengths"), [(False, 13, [4, 4, 2]), (False, 65, [1] * 10), (True, 2, [10])]
+)
+def test_chunks_are_as_long_as_whoever_runs_them_likes(
+    engine: bool, images: int, lengths: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulate, "can_run", lambda _: engine)
+    network, calls = in_a_row(SpikeRule()), list[int]()
+
+    def run(x: Tensor, _: object, steps: int) -> tuple[Tensor, dict[str, Tensor]]:
+        calls.append(steps)
+        return torch.zeros(steps, len(x), 4), {}
+
+    list(chunks(network, torch.zeros(images, 4), 10, run=run))
+    assert calls == lengths
+    calls.clear()
+    list(chunks(network, torch.zeros(1, 4), 300, run=run))
+    assert calls == ([256, 44] if engine else [64, 64, 64, 64, 44])
+
+
+def test_a_curve_is_told_at_powers_of_two_and_its_end() -> None:
+    assert [shown_steps(longest) for longest in (1, 2, 5, 8)] == [[1], [1, 2], [1, 2, 4, 5], [1, 2, 4, 8]]
+
+
+def test_neurons_that_pause_once_are_not_saturated() -> None:
+    network = in_a_row(SpikeRule("if", v0=0.0, inclusive=True))
+    (row,) = audit(network, torch.tensor([[7 / 8, 7 / 8, 7 / 8, 0.0]]), 8).rows
+    assert row.saturated == 0
+    (row,) = audit(network, torch.tensor([[1.0, 0.0, 0.0, 0.0]]), 8).rows
+    assert row.saturated == 1
+    found = audit(network, torch.tensor([[1.0, 0.5, 0.0, 0.0]]))
+    assert found.steps == 64
+    assert Audit((replace(row, bias=0.5), replace(row, bias=0.25)), 8).mean_bias() == 0.375

@@ -101,6 +101,24 @@ def test_a_window_of_steps(tmp_path: Path) -> None:
     assert export(lively(SMALLEST), CARD, "torch", tmp_path / "w.pt2", window=3).steps == 51
 
 
+def test_a_network_in_training_is_exported_as_it_answers(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "folder" / "model.pt2"
+    export(lively(SMALLEST).train(), CARD, "torch", path)
+    assert check_parity(lively(SMALLEST).eval(), FORMATS["torch"].read(path, None), CONTRACT).logits < 1e-4
+
+
+def test_only_what_lies_on_the_processor_is_exported(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="only a network on the CPU"):
+        export(lively(SMALLEST).to("meta"), CARD, "torch", tmp_path / "model.pt2")
+
+
+@pytest.mark.parametrize("change", [{}, {"shortest_bin_us": 1000, "input_us": 5000}])
+def test_a_model_of_one_bin_has_no_file_for_any(change: dict[str, int], tmp_path: Path) -> None:
+    card = replace(CARD, contract=replace(CONTRACT, **change))  # type: ignore[arg-type]
+    with pytest.raises(ExportError, match="its own bin alone"):
+        export(lively(SMALLEST), card, "torch", tmp_path / "model.pt2", any_bin=True)
+
+
 def test_the_first_layer_that_differs_is_named() -> None:
     network = lively(CONFIG)
 
@@ -142,6 +160,7 @@ def test_onnx_names_metadata_and_a_free_batch(onnx_file: Path) -> None:
     facts = session.get_modelmeta().custom_metadata_map
     assert json.loads(facts["spikesight.contract"])["bin_us"] == 10_000
     assert json.loads(facts["spikesight.labels"]) == ["a", "b", "c"]
+    assert json.loads(facts["spikesight.state"]) == {key: list(value.shape[1:]) for key, value in state.items()}
     known = some_known(network, CONTRACT)
     assert json.loads(facts["spikesight.known"])["kinds"][0]["lines"]["shown"] == pytest.approx(
         known.kinds[0].lines.shown.tolist()

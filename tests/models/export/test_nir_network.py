@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.export.formats import export
-from models.export.nir_network import LAYERS, read_nir
+from models.export.nir_network import LAYERS, NirNetwork, read_nir
 from models.export.parity import ExportError, example_inputs
 from models.networks.resnet import ResNetConfig
 from tests.support.exporting import CARD, CONTRACT
@@ -94,6 +94,9 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     nir.write(tmp_path / "delay.nir", nir.NIRGraph.from_list(nir.Delay(ones * 0.0015)))
     with pytest.raises(ExportError, match="whole steps"):
         read_nir(tmp_path / "delay.nir", dt=1e-3)
+    nir.write(tmp_path / "uneven.nir", nir.NIRGraph.from_list(nir.Delay(np.array([0.001, 0.002]))))
+    with pytest.raises(ExportError, match="the same for all its signals"):
+        read_nir(tmp_path / "uneven.nir", dt=1e-3)
     (tmp_path / "letter.nir").write_text("dear network")
     with pytest.raises(ExportError, match=r"letter\.nir is not a NIR graph"):
         read_nir(tmp_path / "letter.nir")
@@ -150,3 +153,67 @@ def test_another_runtime_agrees(tmp_path: Path) -> None:
         for x, logits in zip(x_seq, expected):
             found, state = other(x, state)
             assert (found - logits).abs().max() < 1e-4
+
+
+def ends(*more: str) -> dict[str, Any]:
+    """Nodes of one Input, one Output, and others that do nothing."""
+    made = {"in": nir.Input(np.array([2])), "out": nir.Output(np.array([2]))}
+    return made | {name: nir.Scale(np.ones(2)) for name in more}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "words"),
+    [
+        ({"in": ends()["in"]}, [], "must have one Output node"),
+        ({"out": ends()["out"]}, [], "must have one Input node"),
+        ({**ends(), "again": ends()["in"]}, [("in", "out")], "must have one Input node"),
+        (ends(), [("in", "elsewhere")], "leads to no node"),
+        (ends("a"), [("a", "out"), ("in", "in")], "not reached from its input"),
+        ({**ends(), "odd": SimpleNamespace()}, [("in", "out")], "odd is of the kind SimpleNamespace"),
+    ],
+)
+def test_a_graph_that_leads_nowhere_is_refused(nodes: dict[str, Any], edges: list[tuple[str, str]], words: str) -> None:
+    with pytest.raises(ExportError, match=words):
+        NirNetwork(nodes, edges, 1.0)
+
+
+def test_what_the_input_does_not_reach_adds_nothing() -> None:
+    edges = [("in", "a"), ("in", "b"), ("a", "out"), ("b", "out"), ("lost", "out")]
+    network = NirNetwork(ends("a", "b", "lost"), edges, 1.0)
+    x = torch.rand(3, 1, 2)
+    torch.testing.assert_close(network(x)[0], 2 * x)
+    assert network.module("lost") is None
+
+
+@pytest.mark.parametrize("padding", [1, (2, 1), "same"])
+def test_convolutions_of_others(padding: Any) -> None:
+    generator = np.random.default_rng(1)
+    weight, bias = generator.normal(size=(4, 3, 3, 3)).astype(np.float32), generator.normal(size=4).astype(np.float32)
+    stride = 1 if padding == "same" else (2, 1)
+    node = nir.Conv2d((7, 8), weight, stride, padding, (1, 2), 2, bias)
+    x = torch.from_numpy(generator.normal(size=(5, 6, 7, 8)).astype(np.float32))
+    numbers = torch.from_numpy(weight), torch.from_numpy(bias)
+    expected = nn.functional.conv2d(x, *numbers, stride, padding, (1, 2), groups=2)
+    torch.testing.assert_close(LAYERS["Conv2d"](node, 1.0)(x), expected)
+
+
+def test_pools_of_others() -> None:
+    x = torch.rand(2, 3, 6, 6)
+    for size in (np.array(2), np.array([2, 2])):
+        summed, mean = (kind(size, size, np.array(0)) for kind in (nir.SumPool2d, nir.AvgPool2d))
+        torch.testing.assert_close(LAYERS["AvgPool2d"](mean, 1.0)(x), nn.functional.avg_pool2d(x, 2))
+        torch.testing.assert_close(LAYERS["SumPool2d"](summed, 1.0)(x), 4 * nn.functional.avg_pool2d(x, 2))
+
+
+def test_a_linear_node_has_two_dimensions() -> None:
+    for shape in ((4,), (2, 3, 4)):
+        with pytest.raises(ExportError, match="two dimensions"):
+            LAYERS["Linear"](SimpleNamespace(weight=np.ones(shape)), 1.0)
+    assert LAYERS["Linear"](SimpleNamespace(weight=np.ones((2, 4))), 1.0)(torch.ones(1, 4)).tolist() == [[4, 4]]
+
+
+@pytest.mark.parametrize("dt", [0.0, -1.0])
+def test_a_step_lasts_some_time(dt: float, tmp_path: Path) -> None:
+    nir.write(tmp_path / "one.nir", nir.NIRGraph.from_list(nir.Scale(np.ones(2))))
+    with pytest.raises(ExportError, match="how long a step is"):
+        read_nir(tmp_path / "one.nir", dt=dt)

@@ -1,11 +1,12 @@
 """NIR graphs that we write: they behave as the network, and say what NIR cannot."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from app.cli import main
 from models.checkpoint import load
@@ -13,13 +14,16 @@ from models.contract import Card, Contract
 from models.conversion.convert import convert
 from models.export import nir_writer
 from models.export.formats import export
-from models.export.nir_network import read_nir
+from models.export.nir_graph import Graph
+from models.export.nir_network import LAYERS, read_nir
 from models.export.nir_state import nir_state
 from models.export.parity import ExportError, example_inputs
+from models.networks.ann import CifarResNet
+from models.networks.converted.unit_spikes import unit_spikes
 from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from models.shipped import find
 from tests.support.exporting import CARD, CONFIG, CONTRACT
-from tests.support.models import lively
+from tests.support.models import Functional, lively, warmed
 
 nir = pytest.importorskip("nir", reason="nir is not installed: pip install 'spikesight[export]'")
 CONFIGS = {
@@ -99,6 +103,13 @@ def test_what_nir_cannot_say_names_its_layer(tmp_path: Path) -> None:
     for neuron, kind in ((CLIF, "clif"), (RECTIFIER, "relu")):
         with pytest.raises(ExportError, match=rf"'{kind}', such as blocks\.0\.neuron1"):
             export(lively(replace(CONFIG, neuron=neuron)), CARD, "nir", tmp_path / "model.nir")
+    scaled = NeuronConfig(1.0, scale_input=True)
+    with pytest.raises(ExportError, match=r"neuron1 scales its input by 1 - beta, which is 0"):
+        export(lively(replace(CONFIG, neuron=scaled)), CARD, "nir", tmp_path / "model.nir")
+    with pytest.raises(ExportError, match=r"neuron1 is a PSN of one tap"):
+        export(lively(replace(CONFIG, neuron=replace(SLIDING_PSN, taps=1))), CARD, "nir", tmp_path / "model.nir")
+    with pytest.raises(ExportError, match="Linear has no NIR form"):
+        nir_writer.nir_graph(nn.Linear(2, 2), CARD)
     with pytest.raises(ExportError, match="no window"):
         export(lively(CONFIG), CARD, "nir", tmp_path / "model.nir", window=3)
     assert list(tmp_path.iterdir()) == []
@@ -143,3 +154,86 @@ def test_converted_networks(method: str, tmp_path: Path) -> None:
         export(signed, card, "nir", tmp_path / "multi.nir")
     with pytest.raises(ExportError, match="membrane has bounds"):
         export(convert(plain_cnn(), [images], "bounded"), card, "nir", tmp_path / "bounded.nir")
+
+
+class Doubled(nn.Module):
+    """A layer of neurons that is added to itself, an average pool, and a picture that is widened."""
+
+    def __init__(self, padding: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.conv, self.norm, self.padding = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), padding
+        self.pool, self.fc = nn.AvgPool2d(3, 2, 1), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x)).relu()
+        x = self.pool(x + x)
+        return self.fc(nn.functional.pad(x, self.padding).mean((2, 3)) if self.padding else x.mean((2, 3)))
+
+
+ANNS: dict[str, Callable[[], nn.Module]] = {
+    "plain": plain_cnn,
+    "padded shortcuts": lambda: CifarResNet(1),
+    "functions": Functional,
+    "a sum of the same": Doubled,
+}
+
+
+@pytest.mark.parametrize("name", ANNS)
+@pytest.mark.parametrize("units", [False, True])
+@torch.no_grad()
+def test_converted_graphs_behave_as_their_networks(name: str, units: bool, images: Tensor, tmp_path: Path) -> None:
+    images, contract = images.double().float()[:, :, :8, :8], Contract("image", 3, 8, 8, 4, "direct")
+    network = convert(warmed(ANNS[name](), images), [images], "half")
+    network = unit_spikes(network) if units else network
+    card = Card(contract, tuple("abcdefghij"[: network.config.classes]))
+    assert export(network, card, "nir", tmp_path / "model.nir").logits < 1e-3
+    graph = read_nir(tmp_path / "model.nir")
+    assert graph.dt == pytest.approx(1e-3), "a step of images has no length of its own"
+    x_seq = images[:4].expand(9, 4, 3, 8, 8)
+    before, state = network(x_seq[:5])
+    assert float(before.abs().max()) > 0
+    expected, _ = network(x_seq[5:], state)
+    found, _ = graph(x_seq[5:], nir_state(network, state))
+    assert (found - expected).abs().amax((0, 2)).min() < 1e-3, "a stream without ties goes on as it was"
+
+
+def test_what_nir_cannot_say_of_a_converted_network(images: Tensor, tmp_path: Path) -> None:
+    card = Card(Contract("image", 3, 12, 12, 4, "direct"), ("a", "b", "c"))
+    with pytest.raises(ExportError, match="nothing like the pad pad"):
+        export(convert(Doubled((1, 0)).eval(), [images], "half"), card, "nir", tmp_path / "model.nir")
+    wide = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten(), nn.Linear(8, 3)
+    ).eval()
+    with pytest.raises(ExportError, match="nothing like the global_pool 2"):
+        export(convert(wide, [images], "half"), card, "nir", tmp_path / "model.nir")
+
+
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        (nn.AvgPool2d(2, ceil_mode=True), "no average pool like that of p"),
+        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), "no average pool like that of p"),
+        (nn.MaxPool2d(2, dilation=2), "the max-pool p is dilated"),
+        (nn.MaxPool2d(2, dilation=(1, 2)), "the max-pool p is dilated"),
+        (nn.AvgPool2d(3, 2, count_include_pad=False), None),
+        (nn.AvgPool2d((3, 2), (2, 1), (1, 0)), None),
+        (nn.MaxPool2d((3, 2), (2, 1), (1, 0), ceil_mode=True), None),
+    ],
+)
+def test_pools_that_nir_has(pool: nn.Module, words: str | None) -> None:
+    graph = Graph((2, 7, 6), 0.01)
+    if words is not None:
+        with pytest.raises(ExportError, match=words):
+            graph.pool("p", ("input",), pool)
+        return
+    signal = graph.pool("p", ("input",), pool)
+    x = torch.rand(2, 2, 7, 6)
+    assert graph.shape(signal) == pool(x).shape[1:]
+    torch.testing.assert_close(LAYERS[type(graph.nodes["p"]).__name__](graph.nodes["p"], 0.01)(x), pool(x))
+
+
+def test_a_layer_without_a_bias_gets_zeros() -> None:
+    graph, layer = Graph((4,), 0.01), nn.Linear(4, 2, bias=False)
+    graph.affine("a", ("input",), layer)
+    assert graph.nodes["a"].bias.tolist() == [0, 0]
+    assert graph.shapes["a"] == (2,)

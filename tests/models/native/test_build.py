@@ -1,6 +1,7 @@
 """Where the kernels come from: the wheel's library for this processor, a compiler, or nowhere, and then why."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -172,6 +173,16 @@ def test_a_library_is_compiled_unit_by_unit_and_linked(tmp_path: Path, monkeypat
     asked.clear()
     targets.compile_library(zig, "elsewhere", (), tmp_path / "k.so", tmp_path)
     assert "-target" not in asked[-1]
+
+
+def test_a_compiler_has_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(command: list[str], *, timeout: float, **_: object) -> None:
+        assert timeout == 300
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(targets.subprocess, "run", endless)
+    with pytest.raises(OSError, match=r"g\+\+ took over 300 s"):
+        targets.run(["/bin/g++", "-c"], "g++")
 
 
 def test_a_processor_is_named_with_its_family_and_model() -> None:

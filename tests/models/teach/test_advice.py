@@ -64,6 +64,22 @@ def test_half_of_the_pieces_are_judged_by_themselves() -> None:
     assert report(taught([0, 1, 2] * 3, [0, 1, 2] * 3))["half"] is None, "three pieces a class are too few"
     told = report(taught([0, 1, 2] * 6, [0, 1, 2] * 6))
     assert told["half"] == 1.0
+    assert report(taught([0, 1, 2] * 4, [0, 1, 2] * 4))["half"] == 1.0, "two of four pieces will do"
+
+
+def test_half_of_the_pieces_are_every_second_one() -> None:
+    shown = taught([0, 1, 2] * 6, [0, 1, 2] * 6)
+    for piece in (1, 3, 5):  # which look like the next class
+        shown.features[3 * piece : 3 * piece + 3] = np.roll(shown.features[3 * piece : 3 * piece + 3], 1, 0)
+    assert report(shown)["half"] == 1.0
+
+
+def test_the_three_worst_pairs_are_named() -> None:
+    pairs = [["a", "b", 0.4], ["a", "c", 0.3], ["b", "c", 0.2], ["c", "d", 0.1]]
+    said = advice._advice({"accuracy": 0.96, "confused": pairs, "half": 0.9}, taught([], []))
+    assert said == [
+        f"show more of {a} and {b}: {share:.0%} of them are taken for each other" for a, b, share in pairs[:3]
+    ]
 
 
 @pytest.mark.parametrize(

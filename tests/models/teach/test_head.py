@@ -61,7 +61,7 @@ def test_a_class_of_one_piece_is_not_judged_and_does_not_vanish() -> None:
     assert (folds(labels, pieces)[labels == 2] == -1).all()
     alone = judge(x, labels, labels, 3)
     assert np.isnan(alone.scores).all()
-    assert alone.temperature == UNJUDGED_TEMPERATURE
+    assert alone.temperature == UNJUDGED_TEMPERATURE == 0.1
 
 
 def test_a_head_is_a_ridge_regression_in_which_every_class_weighs_the_same() -> None:

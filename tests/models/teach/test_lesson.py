@@ -1,14 +1,18 @@
 """A lesson: shown, taken back, extended; and what it says of itself."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from encoders.events import SensorSize, make_events
 from models.classifier import Classifier
+from models.known import ClassDistance, Known, Windows, fit_known
 from models.networks.resnet import ResNetConfig
+from models.teach import lesson as lesson_module
 from models.teach.advice import DONE, report
-from models.teach.head import Judged
+from models.teach.head import Judged, folds
 from models.teach.lesson import Example, Lesson, Shown, _errors, pieces_of, places_of
 from tests.support.models import lively
 
@@ -171,3 +175,57 @@ def test_a_lesson_has_the_contract_of_its_sensor_and_window() -> None:
     assert picture.shape == (2, 32, 32)
     assert picture.max() <= 6, "at most one event a cell and step"
     assert places_of(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max"))) == 4
+
+
+def test_a_lesson_has_one_slice_and_no_copies_unless_told() -> None:
+    made = Lesson(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000)
+    made.show(drawn("lying", 0))
+    assert made.shown[0].features.shape[0] == 1
+    sliced = lesson(count=1).shown[0].features
+    assert sliced.shape == (1, 2 * made.shown[0].features.shape[1])
+
+
+@pytest.mark.parametrize(("blocks", "places"), [(3, 4), (4, 2), (5, 1)])
+def test_small_maps_have_few_places(blocks: int, places: int) -> None:
+    assert places_of(lively(ResNetConfig("ms", (1,) * blocks, (4,) * blocks, pool="max"))) == places
+
+
+def test_a_picture_ends_at_255() -> None:
+    made = lesson(count=0)
+    counts = np.zeros((6, 1, 2, 32, 32), np.uint8)
+    counts[:, 0, 1, 3, 4] = 43, 43, 43, 43, 43, 40  # 255
+    counts[:, 0, 0, 3, 4] = 43, 43, 43, 43, 43, 41  # 256
+    assert made.seen("a", "b", counts).picture[:, 3, 4].tolist() == [255, 255]
+
+
+def test_the_unknown_is_told_by_distances_of_heads_that_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of roots of rates, their covariance a tenth of the way to a sphere, an example's by the other folds."""
+    asked: list[tuple[Any, ...]] = []
+
+    def fitted(layers: int, training: Windows, validation: Windows, **more: Any) -> Known:
+        asked.append((training, validation, more["shrink"], more["distances"]))
+        return fit_known(layers, training, validation, **more)
+
+    monkeypatch.setattr(lesson_module, "fit_known", fitted)
+    taught = lesson(count=12).learn()
+    _, card = taught.checkpoint({}, {})
+    ((training, validation, shrink, distances),) = asked
+    assert card.known is not None
+    assert (shrink, distances.shape) == (0.1, (24, 1))
+    assert training.labels.tolist() == validation.labels.tolist() == taught.truth.tolist()
+    roots, fold = np.sqrt(training.rates[:, 0]), folds(taught.truth, taught.pieces)
+    for n in (0, 7, 23):
+        others = fold != fold[n]
+        expected = ClassDistance.fit(roots[others], taught.truth[others], shrink=0.1).score(roots[n])
+        assert distances[n, 0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("width", "layers"), [(64, 4), (65, 3)])
+def test_a_distance_is_measured_in_at_most_256_channels(width: int, layers: int) -> None:
+    made = Lesson(lively(ResNetConfig("ms", (1, 1, 1), (width,) * 3, pool="max")), SENSOR, 2, 50_000)
+    for seed in range(10):
+        for label in ("lying", "standing"):
+            made.show(drawn(label, seed))
+    _, card = made.learn(False).checkpoint({}, {})
+    assert card.known is not None
+    assert card.known.layers == layers
