@@ -112,7 +112,7 @@ def test_only_what_lies_on_the_processor_is_exported(tmp_path: Path) -> None:
         export(lively(SMALLEST).to("meta"), CARD, "torch", tmp_path / "model.pt2")
 
 
-@pytest.mark.parametrize("change", [{}, {"shortest_bin_us": 1000, "input_us": 5000}])
+@pytest.mark.parametrize("change", [{}, {"shortest_bin_us": 1000, "input_us": 20_000}])
 def test_a_model_of_one_bin_has_no_file_for_any(change: dict[str, int], tmp_path: Path) -> None:
     card = replace(CARD, contract=replace(CONTRACT, **change))  # type: ignore[arg-type]
     with pytest.raises(ExportError, match="its own bin alone"):
