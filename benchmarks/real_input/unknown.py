@@ -164,17 +164,12 @@ def raw(classifier: Classifier, picture: NDArray[np.uint8]) -> list[Input]:
 
 
 def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
-    """What has a right answer, by name: test data of the model's own kind first."""
+    """Test data of the model's own kind, by name."""
+    if TRIANGLE in classifier.labels:
+        return {"drawn motions, other seeds": motions(classifier, seed, classifier.labels)}
     digits = read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz")
     labels = read_idx(root / "mnist" / "t10k-labels-idx1-ubyte.gz").astype(int)
     order = np.random.default_rng(seed).permutation(len(digits))
-    if TRIANGLE in classifier.labels:
-        return {
-            "drawn motions, other seeds": motions(classifier, seed, classifier.labels),
-            f"noise at {NOISE_HZ:.0f} Hz a pixel": noise(classifier, seed),
-            "digits by saccades": moved(classifier, digits[order], seed),
-            "photographs by saccades": moved(classifier, photographs(root), seed),
-        }
     if classifier.contract.kind == "image":
         return {"MNIST test": ((raw(classifier, digits[i]), int(labels[i])) for i in order)}
     recordings = list_nmnist(root).test
@@ -182,6 +177,17 @@ def familiar(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]
     return {
         "N-MNIST test": ((classifier.event_inputs(*read_item(item)), item.label) for item in recordings),
         "MNIST test by saccades": ((inputs, int(labels[i])) for i, (inputs, _) in zip(order, shown)),
+    }
+
+
+def answered(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
+    """What else has a right answer before a model of motions, by name."""
+    if TRIANGLE not in classifier.labels:
+        return {}
+    return {
+        f"noise at {NOISE_HZ:.0f} Hz a pixel": noise(classifier, seed),
+        "digits by saccades": moved(classifier, read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz"), seed),
+        "photographs by saccades": moved(classifier, photographs(root), seed),
     }
 
 
@@ -201,21 +207,30 @@ def add(*cells: str | float) -> None:
     print(f"| {' | '.join(f'{cell:.4g}' if isinstance(cell, float) else str(cell) for cell in cells)} |", flush=True)
 
 
+def with_answers(classifier: Classifier, things: dict[str, Things], count: int) -> dict[str, NDArray]:
+    """A row for each kind of things that have a right answer; `known` of each of them."""
+    found: dict[str, NDArray] = {}
+    for name, some in things.items():
+        answers, labels = last(classifier, islice(some, count))
+        found[name] = np.array([answer.known for answer in answers], float)
+        probabilities = np.array([answer.probabilities for answer in answers])
+        error = calibration_error(probabilities, labels, np.ones(len(labels)))
+        right = 100 * float((probabilities.argmax(1) == labels).mean())
+        floor = calibration_floor(probabilities)
+        add(name, len(labels), 100 * float((found[name] >= KEPT).mean()), right, error, floor)
+    return found
+
+
 def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
     """Print and keep the tables of one model: up to `count` things a row."""
     if classifier.known is None:
         print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `known` needs")
         return
-    owns: dict[str, NDArray] = {}
-    begin(f"{classifier.name}: what has a right answer", OWN)
-    for name, things in familiar(classifier, root, seed).items():
-        answers, labels = last(classifier, islice(things, count))
-        owns[name] = np.array([answer.known for answer in answers], float)
-        probabilities = np.array([answer.probabilities for answer in answers])
-        error = calibration_error(probabilities, labels, np.ones(len(labels)))
-        right = 100 * float((probabilities.argmax(1) == labels).mean())
-        floor = calibration_floor(probabilities)
-        add(name, len(labels), 100 * float((owns[name] >= KEPT).mean()), right, error, floor)
+    begin(f"{classifier.name}: what it was trained on", OWN)
+    owns = with_answers(classifier, familiar(classifier, root, seed), count)
+    if others := answered(classifier, root, seed):
+        begin(f"{classifier.name}: what else has a right answer", OWN)
+        with_answers(classifier, others, count)
     begin(f"{classifier.name}: what has none", OTHER)
     for name, things in strangers(classifier, root, seed).items():
         answers, _ = last(classifier, islice(things, count))
