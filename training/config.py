@@ -12,7 +12,7 @@ class Emulation:
     emulated_count: int = 10_000  # how many of them
     repeat: int = 1  # how often each recording, and each film, stands in the training set beside emulated ones
     sheets: int = 0  # digits on sheets of paper, held before a webcam or an event camera, that join: so many clips
-    printed: int = 0  # digits of fonts that join written ones, as images or as emulated events: so many
+    printed: int = 0  # digits of fonts that join images of written ones: so many
     noise_hz: float = 0.0  # sensor noise added to recordings and emulated ones: up to so many events a pixel a second
     hot: float = 0.0  # and up to this share of pixels that never rest
 

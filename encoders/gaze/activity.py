@@ -30,6 +30,7 @@ MAP_SIDE = 160  # cells of the picture's longer side, at most
 FULL_HZ = 15.0  # events a pixel a second that make a cell white
 LEVELS = (0.24, 0.4, 0.7, 0.9)  # of that, what may be strokes: what they have left is grey, and joins them to others
 FAINT = 0.12  # the edge of a sheet beyond its liveliest part
+LONGEST = 0.75  # of the picture's shorter side: a sheet's outline is longer than what is written on it
 CLOSE = 5  # cells between a stroke's two edges
 LIKELY = 0.6  # likeness of a drawing that is looked at anew; one that is held may look less like one for a while
 LOOKS = 3  # in a row that find the same drawing before it is looked at: what moves as a whole keeps its form
@@ -147,7 +148,7 @@ class ActivityWindow:
         """The drawing in events of each cell lately, in the sensor's pixels."""
         picture = (lately * (255 / self._full)).clip(0, 255).astype(np.uint8)
         picture = cv2.morphologyEx(picture, cv2.MORPH_CLOSE, np.ones((CLOSE, CLOSE), np.uint8))
-        drawing = yield from dark_drawing(np.asarray(255 - picture, np.uint8), LEVELS, FAINT)
+        drawing = yield from dark_drawing(np.asarray(255 - picture, np.uint8), LEVELS, FAINT, largest=LONGEST)
         return drawing and Found(drawing.scaled(self._cell), form(drawing))
 
     def _near(self, drawing: Drawing) -> NDArray[np.bool_]:

@@ -133,18 +133,23 @@ class Group(NamedTuple):
 
 
 def dark_drawing(
-    image: Picture, levels: Sequence[float], faint: float | None = None, gap: float = NEVER
+    image: Picture,
+    levels: Sequence[float],
+    faint: float | None = None,
+    gap: float = NEVER,
+    largest: float = LARGEST,
 ) -> Pieces[Drawing | None]:
     """What of the dark in a picture looks most like a drawing; the picture is searched at its own size.
 
     A bar beyond whose end ink of the level `faint` goes on is no drawing: it is the strongest part of a sheet's edge.
-    Parts less than `gap` of the largest one's length apart belong together, however long their row.
+    Parts less than `gap` of the largest one's length apart belong together, however long their row. None is longer than
+    `largest` of the picture's shorter side.
     """
     best, beaten = None, float(np.nextafter(LEAST, 0))
     ink, ground = _ink(image)
     for level in levels:
         yield
-        for group in _groups(ink, level, gap):
+        for group in _groups(ink, level, gap, largest):
             likeness, peak, around = _likeness(group, ink, ground, beaten)
             if likeness <= beaten or (faint is not None and _goes_on(group, ink > faint)):
                 continue
@@ -167,7 +172,7 @@ def _ink(image: Picture) -> tuple[Floats, Floats]:
     return ink.max(2).astype(np.float32), (ground.mean(2) / 255).astype(np.float32)
 
 
-def _groups(ink: Floats, level: float, gap: float) -> Iterator[Group]:
+def _groups(ink: Floats, level: float, gap: float, largest: float) -> Iterator[Group]:
     """Parts of [H, W] above a level that may be one drawing: none touches the picture's border or is a frame."""
     height, width = ink.shape
     shorter = min(height, width)
@@ -177,10 +182,11 @@ def _groups(ink: Floats, level: float, gap: float) -> Iterator[Group]:
     kept[0] = False  # the ground
     for n in np.flatnonzero(kept & (np.maximum(w, h) >= FRAME * shorter)):
         kept[n] = not is_frame(_part(labels, stats, int(n)))
-    lengths = SMALLEST * shorter, LARGEST * shorter
+    lengths = SMALLEST * shorter, largest * shorter
     members, boxes = _loops().groups(stats, centres, kept, *lengths, TRIED, REACH, gap, PART)
     for those, box in zip(members, boxes.tolist()):
-        yield Group(labels, those, *box)
+        if max(box[2:]) <= lengths[1]:
+            yield Group(labels, those, *box)
 
 
 def _likeness(group: Group, ink: Floats, ground: Floats, beaten: float) -> tuple[float, float, float]:
@@ -193,7 +199,7 @@ def _likeness(group: Group, ink: Floats, ground: Floats, beaten: float) -> tuple
     size = min(1.0, length / (0.3 * min(height, width))) ** 0.5
     middle = np.hypot((group.left + group.width / 2) / width - 0.5, (group.top + group.height / 2) / height - 0.5)
     placed = size * (1 - 0.5 * float(middle))
-    if placed <= beaten or length > LARGEST * min(height, width):
+    if placed <= beaten:
         return none
     reach = max(3, round(RING * length))
     cut = group.around(reach + 1)

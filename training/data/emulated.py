@@ -1,4 +1,4 @@
-"""Digits as events that join recordings: MNIST's and print moved by saccades, MNIST's on paper held before a camera."""
+"""MNIST's digits as events that join recordings: moved by saccades, or drawn on paper and held before a camera."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,6 @@ from encoders.gaze.window import NEAR, SHARE, Window
 from training.config import TrainConfig
 from training.data.cache import cached, contract_key, encoder, filtered, frame_shape, noise_key, noisy
 from training.data.images import find_idx, read_idx
-from training.data.printed import PRINT, printed
 from training.data.sets import Frames
 
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film sheets, as often as listed
@@ -34,38 +33,18 @@ def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[i
     labels = read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte"))
     images = read_idx(images_path)
     chosen = [index for index in range(len(images)) if index not in left_out][: config.emulation.emulated_count]
-    shown = ((images[index], index) for index in chosen)
-    key = {"mnist": [images_path.stat().st_size, chosen]}
-    return _moved(shown, labels[chosen], key, config, sensor, "emulating MNIST")
-
-
-def emulate_printed(config: TrainConfig, sensor: SensorSize) -> Frames:
-    """`printed` digits of fonts, moved by saccades before the sensor."""
-    digits = printed(config.emulation.printed, config.seed)
-    shown = ((digit[0, 0], index) for index, digit in enumerate(digits.frames))
-    key = {"printed": [len(digits), config.seed, PRINT]}
-    return _moved(shown, digits.labels, key, config, sensor, "emulating print")
-
-
-def _moved(
-    shown: Iterator[tuple[Grey, int]],
-    labels: np.ndarray,
-    key: dict[str, Any],
-    config: TrainConfig,
-    sensor: SensorSize,
-    task: str,
-) -> Frames:
-    """Images, uint8 [28, 28], each with the seed of its movement, as events before the sensor."""
     encode = encoder(config, sensor)
 
     def samples() -> Iterator[np.ndarray]:
-        for image, seed in shown:
-            events = noisy(saccade_events(image, sensor, "digit", seed=seed), sensor, config, seed)
+        for index in chosen:
+            events = noisy(saccade_events(images[index], sensor, "digit", seed=index), sensor, config, index)
             yield encode(filtered(events, sensor, config))[:, 0]
 
-    key = {**key, "sensor": str(sensor), "contract": contract_key(config), "noise": noise_key(config)}
-    binned = cached(Path(config.cache), key, len(labels), frame_shape(config), samples(), task)
-    return Frames(binned, labels.astype(np.int64))
+    stat = images_path.stat()
+    key = {"mnist": [stat.st_size, chosen], "sensor": str(sensor), "contract": contract_key(config)}
+    key["noise"] = noise_key(config)
+    binned = cached(Path(config.cache), key, len(chosen), frame_shape(config), samples(), "emulating MNIST")
+    return Frames(binned, labels[chosen].astype(np.int64))
 
 
 def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int], clips: range) -> list[Frames]:

@@ -17,7 +17,7 @@ from encoders.recordings.files import digest
 from models.contract import Contract
 from training.config import TrainConfig
 from training.data.cache import bin_items, cached, join, shown_images
-from training.data.emulated import emulate_mnist, emulate_printed, film_sheets
+from training.data.emulated import emulate_mnist, film_sheets
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from training.data.own import in_crop, list_own
 from training.data.printed import printed
@@ -134,8 +134,10 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     chosen = _divided(listing, config)
     test_items = chosen["test"]
     emulation = config.emulation
-    if (emulation.sheets or emulation.printed) and not emulation.emulated:
-        raise DataError("--sheets and --printed join digits that are emulated: give --emulated mnist, too")
+    if emulation.printed:
+        raise DataError("--printed joins digits of fonts to images; this data set holds recordings")
+    if emulation.sheets and not emulation.emulated:
+        raise DataError("--sheets join digits that are emulated: give --emulated mnist, too")
     noisy = emulation.noise_hz or emulation.hot
     copies = [
         bin_items(chosen["train"], config, "binning train", number if noisy else None)
@@ -148,8 +150,6 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         # The same handwriting must not be trained on as an emulation and validated on as a recording.
         left_out = shown_images(chosen["val"])
         extra = [emulate_mnist(config, listing.sensor, left_out)]
-        if emulation.printed:
-            extra.append(emulate_printed(config, listing.sensor))
         if emulation.sheets:
             extra += emulation.repeat * film_sheets(config, listing.sensor, left_out, range(emulation.sheets))
         train = join([*copies, *extra], Path(config.cache))

@@ -21,7 +21,6 @@ FONTS = (
     "cmr10", "cmb10", "cmss10", "cmtt10",
 )  # fmt: skip
 HEIGHT = 120  # pixels of a digit before it is made small
-PRINT = 1  # counts what changed in how they are drawn: those of an earlier one are made anew
 SLANT, WIDTH, WEIGHT = 0.2, (0.8, 1.2), (-4, 9)  # sideways by height; by width; pixels that a stroke gains
 
 

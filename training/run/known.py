@@ -106,8 +106,7 @@ def _training_parts(data: Data) -> list[tuple[Frames, int]]:
     if not emulation.emulated:
         return [(_some(data.train, MOST_TRAINING), RECORDED)]
     first = data.recorded * emulation.repeat
-    emulated = emulation.emulated_count + emulation.printed
-    rows = range(data.recorded), range(first, min(first + emulated, len(data.train)))
+    rows = range(data.recorded), range(first, min(first + emulation.emulated_count, len(data.train)))
     parts = [(_some(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
     if emulation.sheets:
         films = film_sheets(data.config, data.sensor, shown_images_of(data.split["val"]), range(emulation.sheets))

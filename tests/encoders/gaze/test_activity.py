@@ -109,6 +109,13 @@ def test_strokes_are_seen_by_their_rate_of_events(per_cell: float, seen: bool) -
         assert (found.drawing.width, found.drawing.height) == pytest.approx((60, 80), abs=6)
 
 
+@pytest.mark.parametrize(("cells", "seen"), [(84, True), (96, False)])
+def test_the_outline_of_a_sheet_is_longer_than_a_drawing(cells: int, seen: bool) -> None:
+    window = ActivityWindow(CAMERA, SMALL)
+    window._map[10 : 10 + cells, 60:64] = window._map[6 + cells : 10 + cells, 60:90] = window._full
+    assert (Search(window._found(window._map)).result() is not None) == seen
+
+
 @pytest.mark.parametrize(("likeness", "taken"), [(LIKELY, True), (LIKELY - 1e-6, False)])
 def test_a_drawing_is_taken_up_in_the_third_look_that_finds_its_form(likeness: float, taken: bool) -> None:
     window = Scripted(repeat(drawn("bar", likeness)))

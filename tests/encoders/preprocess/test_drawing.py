@@ -109,6 +109,12 @@ def test_a_bar_that_goes_on_faintly_is_an_edge(ends: tuple[int, int], sure: bool
     assert Search(dark_drawing(image, levels)).result() is not None
 
 
+@pytest.mark.parametrize(("length", "largest", "seen"), [(80, 0.75, True), (96, 0.75, False), (96, 0.9, True)])
+def test_nothing_longer_is_a_drawing(length: int, largest: float, seen: bool) -> None:
+    image = hook(page(), left=80 - length // 2, top=60 - length // 2, length=length, width=7)
+    assert (Search(dark_drawing(image, (0.24,), largest=largest)).result() is not None) == seen
+
+
 def test_a_bar_that_fills_the_picture_is_no_edge_in_a_photograph() -> None:
     assert found(cv2.line(page(), (80, 12), (80, 107), 30, 9)).height == pytest.approx(104, abs=3)
 
@@ -133,12 +139,12 @@ def test_a_frame_is_no_narrow_one(height: int, frame: bool) -> None:
     assert not is_frame(sides), "a corner is missing"
 
 
-def ends(*bars: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
+def ends(*bars: tuple[int, int, int, int], largest: float = drawing.LARGEST) -> list[tuple[int, int, int, int]]:
     """Boxes of the groups in a picture 60 high and 80 wide that has ink in these boxes (left, top, width, height)."""
     ink = np.zeros((60, 80), np.float32)
     for left, top, width, height in bars:
         ink[top : top + height, left : left + width] = 0.5
-    return [group[2:] for group in drawing._groups(ink, 0.49, drawing.NEVER)]
+    return [group[2:] for group in drawing._groups(ink, 0.49, drawing.NEVER, largest)]
 
 
 @pytest.mark.parametrize(
@@ -158,6 +164,14 @@ def test_parts_near_a_larger_one_go_with_it() -> None:
     assert ends((20, 20, 20, 10), (36, 32, 4, 3)) == [(20, 20, 20, 15)], "the middle of it is near enough"
     assert ends((20, 20, 20, 10), (50, 22, 4, 3)) == [(20, 20, 20, 10)], "alone it is shorter than any drawing"
     assert ends((20, 20, 20, 10), (36, 32, 3, 3)) == [(20, 20, 20, 10)], "a speck"
+
+
+def test_together_they_are_not_longer_than_the_longest_either() -> None:
+    parts = (10, 20, 10, 36), (14, 12, 6, 4)  # 44 of 60 cells together
+    assert (10, 12, 10, 44) in ends(*parts, largest=0.74)
+    assert (10, 12, 10, 44) not in ends(*parts, largest=0.73)
+    assert ends(parts[0], largest=0.6) == [parts[0]]
+    assert ends(parts[0], largest=0.59) == []
 
 
 def solid(height: int, width: int) -> Any:

@@ -226,17 +226,12 @@ def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
     assert len(load_data(config.replaced(repeat=2)).train) == len(data.train) + data.recorded
 
 
-def test_printed_digits_follow_the_emulated_ones(tmp_path: Path) -> None:
+def test_what_joins_something_else_is_refused(tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes=10, train=3, test=1)
-    write_mnist(tmp_path)
-    config = small_config(tmp_path).replaced(emulated="mnist", emulated_count=5)
-    data, plain = load_data(config.replaced(printed=4)), load_data(config)
-    assert data.train.labels.tolist() == [*plain.train.labels, *printed(4, config.seed).labels]
-    assert data.train.frames[-4:].reshape(4, -1).any(1).all()
-    assert (data.recorded, len(data.val), len(data.test)) == (plain.recorded, len(plain.val), len(plain.test))
-    for alone in ({"printed": 4}, {"sheets": 4}):
-        with pytest.raises(DataError, match="give --emulated mnist"):
-            load_data(small_config(tmp_path).replaced(**alone))
+    with pytest.raises(DataError, match="digits of fonts to images"):
+        load_data(small_config(tmp_path).replaced(printed=4))
+    with pytest.raises(DataError, match="give --emulated mnist"):
+        load_data(small_config(tmp_path).replaced(sheets=4))
 
 
 def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:
