@@ -229,3 +229,22 @@ def test_a_distance_is_measured_in_at_most_256_channels(width: int, layers: int)
     _, card = made.learn(False).checkpoint({}, {})
     assert card.known is not None
     assert card.known.layers == layers
+
+
+@pytest.mark.parametrize("telling", ["the layers", "the input"])
+def test_a_head_looks_at_the_input_where_it_judges_better_so(telling: str) -> None:
+    made, random = lesson(count=1), np.random.default_rng(0)
+    size, layers = made.shown[0].features.shape[1], made.learn(False).features.shape[2]
+    of_layers = (np.arange(size) % (size // 2)) < layers // 2  # of each slice, what its layers gave comes first
+    told = of_layers if telling == "the layers" else ~of_layers
+    made.shown = [
+        Shown(
+            number, label, f"{label} {number}",
+            np.where(told, 3 * (label == "standing"), random.normal(size=(1, size))).astype(np.float32),
+            made.shown[0].picture,
+        )
+        for number, label in enumerate(["lying", "standing"] * 8)
+    ]  # fmt: skip
+    taught = made.learn()
+    assert taught.with_input == (telling == "the input")
+    assert taught.features.shape[2] == (size if telling == "the input" else layers)
