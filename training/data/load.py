@@ -20,7 +20,6 @@ from training.data.cache import bin_items, cached, join, shown_images
 from training.data.emulated import emulate_mnist, film_sheets
 from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from training.data.own import in_crop, list_own
-from training.data.printed import printed
 from training.data.recordings import RECORDED, recorded
 from training.data.separate import TEST_FRACTION
 from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
@@ -188,6 +187,8 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     digits = images.labels == tuple("0123456789")
     written = len(train)
     if config.emulation.printed:
+        from training.data.printed import printed  # draws by matplotlib, which takes long to load
+
         if not digits or train.frames.shape[1:] != (1, 1, 28, 28):
             raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
         extra = printed(config.emulation.printed, config.seed)
