@@ -53,7 +53,6 @@ Goals: signed words 91 and 95 % with 5 and 20 examples (7 classes), 93 % with 5 
 with all. Between two days (emulated, seed 0: another light, speed, distance, ground and camera) the goals are 95 % one
 way, which is reached, 88 % the other, and validation within 5 points, both of which are missed on the way back. How
 many windows and copies are learnt was chosen with these two days in view, the crop on other pictures and days.
-The rows of train-dvs were measured before the crop was set by density.
 """
 MOTIONS = """
 Trained on drawn objects and on films of cut-outs (no photograph among them), with seeds that the test recordings do not
