@@ -27,6 +27,7 @@ def test_a_seed_draws_the_same_and_another_others() -> None:
     assert np.array_equal(one.frames, again.frames)
     assert np.array_equal(one.labels, again.labels)
     assert not np.array_equal(one.labels, other.labels)
+    assert printed(9, 0).labels.tolist() == [8, 6, 5, 2, 3, 0, 0, 0, 1], "what the shipped weights learnt"
     assert set(printed(200, 0).labels.tolist()) == set(range(10))
 
 
