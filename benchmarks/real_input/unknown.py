@@ -44,9 +44,14 @@ def auroc(known: NDArray, strange: NDArray) -> float:
     return float(np.mean(np.sign(known[:, None] - strange[None]) / 2 + 0.5))
 
 
+def class_of(classifier: Classifier, label: str) -> int:
+    """The class of that name; -1 where the model has none."""
+    return classifier.labels.index(label) if label in classifier.labels else -1
+
+
 def moved(classifier: Classifier, pictures: NDArray[np.uint8] | list[NDArray[np.uint8]], seed: int) -> Things:
     """Still pictures moved by saccades before the model's own sensor."""
-    contract, label = classifier.contract, classifier.labels.index(TRIANGLE) if TRIANGLE in classifier.labels else -1
+    contract, label = classifier.contract, class_of(classifier, TRIANGLE)
     sensor = SensorSize(contract.sensor_width, contract.sensor_height)
     for n, picture in enumerate(pictures):
         yield (
@@ -70,7 +75,7 @@ def longer(classifier: Classifier, events: Events) -> Events:
 
 def noise(classifier: Classifier, seed: int) -> Things:
     """Events of no scene at NOISE_HZ a pixel."""
-    contract, label = classifier.contract, classifier.labels.index("still") if "still" in classifier.labels else -1
+    contract, label = classifier.contract, class_of(classifier, "still")
     size = SensorSize(contract.sensor_width, contract.sensor_height)
     span = contract.bin_us * contract.horizon
     while True:
@@ -126,6 +131,9 @@ def photographs(root: Path) -> list[NDArray[np.uint8]]:
 
 def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]:
     """What has no right answer, by name."""
+    filmed = {"people and traffic, filmed": films(classifier, root)}
+    if TRIANGLE in classifier.labels:
+        return filmed
     random = np.random.default_rng(seed)
     fashion = (
         read_idx(DEBIAN_FASHION / "t10k-images-idx3-ubyte.gz")
@@ -142,9 +150,6 @@ def strangers(classifier: Classifier, root: Path, seed: int) -> dict[str, Things
             "uniform noise": ((raw(classifier, picture), -1) for picture in grains),
             "inverted digits": ((raw(classifier, 255 - picture), -1) for picture in digits),
         }
-    filmed = {"people and traffic, filmed": films(classifier, root)}
-    if TRIANGLE in classifier.labels:
-        return filmed
     return {
         "Fashion-MNIST by saccades": moved(classifier, fashion, seed),
         "photographs by saccades": moved(classifier, photographs(root), seed),

@@ -187,12 +187,9 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     digits = images.labels == tuple("0123456789")
     written = len(train)
     if config.emulation.printed:
-        from training.data.printed import printed  # draws by matplotlib, which takes long to load
-
         if not digits or train.frames.shape[1:] != (1, 1, 28, 28):
             raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
-        extra = printed(config.emulation.printed, config.seed)
-        train = Frames(np.concatenate([train.frames, extra.frames]), np.concatenate([train.labels, extra.labels]))
+        train = _with_print(train, config.emulation.printed, config.seed)
     contract = Contract(
         "image", train.frames.shape[2], config.height, config.width, config.steps, config.encoding,
         mean=mean, std=std, still="digit" if digits else "plain",
@@ -207,6 +204,13 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         parts["test"] = f"all {len(test)} of the set's own"
     record = _split_record(images.name, config, images.test is not None, parts)
     return Data(train, val, test, images.labels, contract, record, (), len(train), config)
+
+
+def _with_print(written: Frames, count: int, seed: int) -> Frames:
+    from training.data.printed import printed  # draws by matplotlib, which takes long to load
+
+    extra = printed(count, seed)
+    return Frames(np.concatenate([written.frames, extra.frames]), np.concatenate([written.labels, extra.labels]))
 
 
 def _split_record(name: str, config: TrainConfig, own_test: bool, parts: dict[str, Any]) -> dict[str, Any]:
