@@ -9,6 +9,7 @@ A search takes some milliseconds, for which no event must wait: it goes on a lit
 is looked at one step of the events' clock later, however far it has come.
 """
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -125,15 +126,11 @@ class ActivityWindow:
         found, before = self._search.result(), self._before
         self._alike = self._alike + 1 if found and before and alike(found.form, before.form) else 0
         self._search, self._before = None, found
-        drawing = found.drawing if found and (self._hold.holds(found.drawing) or self._sure(found.drawing)) else None
-        if self._hold.see(drawing, self._search_us) and drawing is not None:
-            self._kept = self._near(drawing)
+        least = LIKELY if self._alike >= LOOKS - 1 else math.inf
+        if self._hold.see(found and found.drawing, self._search_us, least) and found:
+            self._kept = self._near(found.drawing)
         self._count_misses()
         self._hold.see(None, now // LOOK_STEPS * LOOK_US)
-
-    def _sure(self, found: Drawing) -> bool:
-        """Whether what is not looked at yet is a drawing: it looks like one, and in the same form for some looks."""
-        return found.likeness >= LIKELY and self._alike >= LOOKS - 1
 
     def _count_misses(self) -> None:
         """After a look: what was not found again in its form was a miss if things moved as they did when it was."""

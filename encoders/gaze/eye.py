@@ -61,9 +61,7 @@ class Eye:
         """The events since the frame before this one, uint8 [H, W, 3] or [H, W]; none while there is no drawing."""
         before, held = self.window, self._drawing
         found = find_drawing(image)
-        if found and not self._hold.holds(found) and found.likeness < CLEAR:
-            found = None
-        if self._hold.see(found, t_us) and found is not None:
+        if self._hold.see(found, t_us, CLEAR) and found is not None:
             new = centred(found.ink * 255).astype(np.float32)
             anew = held is None or before != self.window
             self._drawing = new if anew or held is None else (held + FRESH * (new - held)).astype(np.float32)

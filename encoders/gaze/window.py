@@ -29,7 +29,7 @@ class Hold:
     """Hysteresis: `see` what each look found; `window` is what is looked at, None where nothing is.
 
     The window stays while the drawing is near its place and size, goes after `PATIENCE` looks that found another one,
-    and is forgotten after FORGOTTEN_US without any.
+    and is forgotten after FORGOTTEN_US without any. A drawing that is not held counts from a likeness of `least` on.
     """
 
     def __init__(self) -> None:
@@ -41,14 +41,15 @@ class Hold:
         """Whether this is the drawing that is looked at."""
         return self.window is not None and self._same(around(found), self.window)
 
-    def see(self, found: Drawing | None, t_us: int) -> bool:
+    def see(self, found: Drawing | None, t_us: int, least: float = 0.0) -> bool:
         """After one look; whether what was found is what is looked at now."""
-        if found is None:
+        held = found is not None and self.holds(found)
+        if found is None or not (held or found.likeness >= least):
             if self.window is not None and t_us - self._seen_us > FORGOTTEN_US:
                 self.window = None
             return False
         new, old = around(found), self.window
-        if old is not None and not self.holds(found):
+        if old is not None and not held:
             self._others += 1
             if self._others <= PATIENCE:
                 return False
