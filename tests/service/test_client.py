@@ -3,12 +3,15 @@
 import base64
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as websocket_server
 
 from service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Ready, Snapshot, parse, sentence
 from service.stream.messages import EVENTS_T64, encode_t64, pack_picture, snapshot_text, text
@@ -103,6 +106,26 @@ def test_a_stream_there_and_back(client: Client) -> None:
     with client.stream(width=32, height=24, restore=got[-1].state) as again:  # type: ignore[union-attr]
         assert again.ready["model"] == "tiny"
         assert list(again.receive(0)) == []
+
+
+def test_large_messages_of_a_service_arrive() -> None:
+    """A snapshot holds all membranes: megabytes, where a client library's own limit is one."""
+    membranes = bytes(2**22)
+
+    def serve(socket: ServerConnection) -> None:
+        socket.recv()
+        socket.send(text(type="ready", model="m", labels=["a"], step_us=1))
+        socket.send(snapshot_text("m", membranes))
+
+    with websocket_server(serve, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        port = server.socket.getsockname()[1]
+        with Client(f"http://127.0.0.1:{port}").stream() as stream:
+            snapshot = next(stream.receive(PATIENCE_S))
+        server.shutdown()
+        thread.join(PATIENCE_S)
+    assert snapshot == Snapshot("m", base64.b64encode(membranes).decode())
 
 
 def test_a_stream_that_the_service_closes(client: Client) -> None:

@@ -1,6 +1,11 @@
 """Shares: no address takes every place, and what is given back can be taken again."""
 
-from service.http.shares import Shares
+import weakref
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from service.http.shares import Shares, address_of, client_key
 
 
 def test_an_address_holds_its_share_and_no_more() -> None:
@@ -13,10 +18,36 @@ def test_an_address_holds_its_share_and_no_more() -> None:
     assert places.take("c") == "total"
 
 
-def test_addresses_that_hold_nothing_are_forgotten() -> None:
-    places = Shares(total=1, own=1)
-    places.take("a")
-    for n in range(1000):
-        assert places.take(str(n)) == "total"
-    places.give("a")
-    assert not places._held
+class Address(str):
+    """One that can be watched."""
+
+
+@pytest.mark.attack("connections", "many addresses, each once", "an address that holds nothing is forgotten")
+@pytest.mark.parametrize(("total", "own"), [(1, 1), (0, 1), (1, 0)])
+def test_addresses_that_hold_nothing_are_forgotten(total: int, own: int) -> None:
+    places, address = Shares(total, own), Address("192.0.2.7")
+    if places.take(address) is None:
+        places.give(address)
+    watched = weakref.ref(address)
+    del address
+    assert watched() is None
+
+
+@pytest.mark.attack("connections", "one IPv6 network, each time from another address of it", "one client's share")
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:0:0:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.7", "192.0.2.7", True),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.8", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("192.0.2.7", "192.0.2.8", False),
+        ("no:address", "no:address", True),
+        ("", "::1", False),
+    ],
+)
+def test_who_is_one_client(one: str, other: str, same: bool) -> None:
+    assert (client_key(one) == client_key(other)) is same
+    asked = [HTTPConnection({"type": "http", "client": (host, 1)}) for host in (one, other)]
+    assert (address_of(asked[0]) == address_of(asked[1])) is same
