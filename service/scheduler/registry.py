@@ -49,7 +49,7 @@ class Model:
     def __init__(
         self, classifier: Classifier, settings: Settings, metrics: Metrics, mailbox: Mailbox, counted_as: str = ""
     ) -> None:
-        """`counted_as`: its name in metrics, where its own is one of many that come and go."""
+        """`counted_as`: its name in metrics and logs, where its own is a secret and one of many."""
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()

@@ -61,7 +61,7 @@ class Scheduler:
         self._loop_ticks_next = False  # the event loop will make a tick
         self._job_step_s = RUN_S  # CPU that one step of one job took lately
         self._ticks = 0
-        self._thread = threading.Thread(target=self._run, name=f"model {classifier.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     # The thread's life.
 

@@ -151,7 +151,7 @@ class Live:
         """What the filter made of the events so far, for /metrics."""
         if (sight := self.core.session.sight) is not None:
             for name, count in zip(("kept", "dropped"), sight.news()):
-                self.runtime.metrics.events.labels(self.model.name, name).inc(count)
+                self.runtime.metrics.events.labels(self.model.counted_as, name).inc(count)
 
     async def unsent(self, at_most: int) -> None:
         """Wait until so few inputs have unsent answers."""

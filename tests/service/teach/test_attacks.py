@@ -1,5 +1,7 @@
 """Attacks on lessons (docs/service/security.md): sizes, ids, snapshots of other lessons, and pages of other origins."""
 
+import logging
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from encoders.events import make_events
 from encoders.recordings.files import write_recording
-from service.client import Client, ClientError, Snapshot
+from service.client import Client, ClientError, Prediction, Snapshot
 from service.teach.remote import RemoteLesson
 from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, refused, taught
 from tests.support.serving.hostile import BOMBS, claimed, with_scans
@@ -78,6 +80,27 @@ def test_pages_of_other_origins_begin_no_lesson(port: int, client: Client) -> No
         assert status_of(talk(port, post("/v1/teach", b"", "Sec-Fetch-Site: cross-site"))) == 403
     with client.lesson(), client.lesson():
         assert refused(client.lesson)[0] == 429, "all places of this address were there, and no more"
+
+
+@pytest.mark.attack("lessons", "another's id in metrics, logs, lists, names of threads", "in none of them, also after streams")
+def test_a_lessons_id_is_told_to_nobody(
+    port: int, client: Client, lesson: RemoteLesson, record: Record, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "spikesight")
+    taught(lesson, record)
+    assert lesson.state(wait=True).ready
+    client.predict(record("lying", 9), model=lesson.id, bin_ms=5)
+    for hello in ({"lesson": lesson.id}, {"model": lesson.id}, {"lesson": lesson.id, "bin_ms": 5}):
+        with client.stream(**hello, **SIZE) as stream:
+            stream.send_events(moving("lying", 0, 1))
+            next(message for message in stream.receive(60) if isinstance(message, Prediction))
+    asked = [get("/metrics"), get("/v1/models"), get("/v2/models/stats"), post("/v2/repository/index", b"")]
+    told = [body.decode() for body in (talk(port, request) for request in asked)]
+    assert all("tiny" in body for body in told)
+    told += [str(vars(logged)) for logged in caplog.records]
+    told += [thread.name for thread in threading.enumerate()]
+    assert "stream opened" in str(told)
+    assert [text for text in told if lesson.id in text] == []
 
 
 def snapshot_of(client: Client, lesson: RemoteLesson) -> str:
