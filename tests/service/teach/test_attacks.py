@@ -82,7 +82,7 @@ def test_pages_of_other_origins_begin_no_lesson(port: int, client: Client) -> No
         assert refused(client.lesson)[0] == 429, "all places of this address were there, and no more"
 
 
-@pytest.mark.attack("lessons", "another's id in metrics, logs, lists, names of threads", "in none of them, also after streams")
+@pytest.mark.attack("lessons", "another's id in metrics, logs, lists, names of threads", "in none of them")
 def test_a_lessons_id_is_told_to_nobody(
     port: int, client: Client, lesson: RemoteLesson, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
