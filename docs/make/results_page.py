@@ -37,7 +37,7 @@ Short are, of `nmnist`: plain clips as events, by one (50 of 60); one of twenty 
 before an event camera, which have a label most of the time (before a webcam none has); and the calibration error on the
 100 recordings, by 0.001. Before `motions` noise is `still`, and what saccades show travels on a triangle: these are
 answers, though its probabilities are too modest for noise; people and traffic, which move, get a motion's label. What
-was tried for clips as events stands in [DECISIONS.md](../../DECISIONS.md), as does print for the digit model from
+was tried for clips as events stands in [trials](trials.md), as does print for the digit model from
 events; with that one's weights one more seed (1009) was read, of whose blank paper before an event camera 11 % of the
 time had a label. Fashion-MNIST was not at hand; 250 of its pictures by saccades had an AUROC of 0.995 against
 recordings with an earlier seed, and 1.2 % were let through. One of the ten videos of people and traffic was looked at

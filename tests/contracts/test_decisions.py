@@ -23,3 +23,10 @@ def test_the_files_of_the_ten_jobs_exist() -> None:
     files = re.findall(r"^\| [^|]+ \| `([^`]+)` \|$", section, re.MULTILINE)
     assert len(files) == 10
     assert not [file for file in files if not (ROOT / file).is_file()]
+
+
+def test_a_decision_is_five_lines_and_its_table() -> None:
+    for entry in re.split(r"^### ", TEXT, flags=re.MULTILINE)[1:]:
+        title, *lines = entry.partition("\n## ")[0].splitlines()
+        said = [line for line in lines if line.strip() and not line.startswith("|")]
+        assert len(said) <= 5, title
