@@ -1,6 +1,5 @@
 """The desktop picture: what it shows, and that it never flashes."""
 
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -31,9 +30,6 @@ from encoders.events import SensorSize, empty_events, make_events
 from encoders.gaze.window import Window
 from models.known import UNKNOWN
 from models.steps import Prediction
-from tests.support.kept import compare
-
-HERE = Path(__file__).parent
 
 SIZE = SensorSize(40, 30)
 LABELS = tuple("0123456789")
@@ -188,12 +184,6 @@ def test_the_colours_come_back_slowly() -> None:
     assert later.gain == pytest.approx(1_500_000 / RELEASE_US)
     assert later.seen(empty_events(), 700_000 + 1_500_000 + RELEASE_US).gain == 1
     assert later.seen(empty_events(), 5).levels[0, 0] == later.levels[0, 0], "time that steps back fades nothing"
-
-
-def test_colours_are_mixed_as_they_were() -> None:
-    made = {f"gain {gain}": palette(gain)[::16].ravel().tolist() for gain in (0.0, 0.3, 1.0)}
-    made["luminance"] = luminance(np.array([[0, 0, 0], [255, 255, 255], [9, 10, 11], [200, 100, 50]])).tolist()
-    compare(HERE / "colours.json", made, abs=0.002)
 
 
 def test_what_stands_below_a_label() -> None:

@@ -1,7 +1,6 @@
 """The pixel model against its definition, compiled loops against plain ones, EventCV as a second opinion."""
 
 import math
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from encoders.emulator.pixels import CLEAN, NOISY, Emulator, PixelModel, log_levels, thresholds
 from encoders.events import Events, EventsError, SensorSize, check_events
-from tests.support.kept import compare, of_events
 from tests.support.oracles.events import by_oracles
 
 SIZE = SensorSize(24, 18)
@@ -258,17 +256,3 @@ def test_without_a_limit_four_events_a_pixel_are_taken() -> None:
     events = camera.push(np.full((18, 24), 255, np.uint8), 10_000)
     assert len(events) == 4 * 18 * 24
     assert camera.n_waiting > 0
-
-
-def test_what_the_pixels_of_a_seed_see_stays() -> None:
-    models = {"clean": CLEAN, "noisy": NOISY, "exact": EXACT, "everything": EVERYTHING, "usual": PixelModel()}
-    made: dict[str, list[float]] = {}
-    for name, model in models.items():
-        for seed in (0, 7):
-            camera = Emulator(SIZE, model, seed)
-            parts = play(camera, video(8, seed), 9_000)
-            made[f"{name} {seed}"] = [*of_events(np.concatenate(parts)), *map(len, parts), camera.n_waiting]
-    wide = Emulator(SensorSize(150, 130), EVERYTHING, 1)  # of which every second pixel tells what all share
-    frames = [cv2.resize(frame, (150, 130)) for frame in video(4)]
-    made["wide"] = of_events(np.concatenate(play(wide, frames, 40_000)))  # type: ignore[arg-type]
-    compare(Path(__file__).with_name("pixels.json"), made, rel=2e-4, abs=1e-3)

@@ -1,7 +1,5 @@
 """Aligned events: neither the place, the size nor the pace of a thing is left in them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,6 @@ from encoders.events import SensorSize, make_events
 from encoders.gaze import alignment
 from encoders.gaze.alignment import FollowingBinner, aligned, frame_of
 from tests.support.inputs.data_sets import digit_events
-from tests.support.kept import compare, of_events, of_picture
 
 SIZE = (32, 32)
 
@@ -126,23 +123,3 @@ def test_what_lies_above_the_mean_is_framed() -> None:
     cells[3, 2] = 5
     assert alignment._around(cells, 2.0, 3.0) == pytest.approx((5, 6, 2.2 * 3))
     assert frame_of(np.array([7, 7]), np.array([3, 4])) == pytest.approx((7.03125, 3.125, 1.1))
-
-
-def test_frames_and_crops_of_many_recordings_are_kept() -> None:
-    made: dict[str, list[float]] = {}
-    for n, (width, height) in enumerate([(34, 34), (128, 96), (90, 300), (640, 480)]):
-        random, sensor = np.random.default_rng(n), SensorSize(width, height)
-        events = moved(digit_events(n, n, 1500, 300_000), width // 9, height // 4, 1 + n // 2)
-        events = with_noise(events, sensor, 0.2, random=random)
-        made[f"frame {n}"] = list(frame_of(events["x"], events["y"]))
-        made[f"aligned {n}"] = of_events(aligned(events, (24, 32 + n), 500_000))
-        steps = alignment.aligned_steps(events, (24, 32), 25_000, 8, shown=1 + n % 2)
-        made[f"steps {n}"] = [*steps.shape, *steps.sum((1, 2, 3)).tolist(), *of_picture(100 * steps.mean((0, 1)), 4)]
-        later = moved(events, 3, 2)
-        later["t"] += 2_000_000  # after a gap its place is found anew
-        live = FollowingBinner(sensor, (20, 28), 25_000, 8, shown=1 + n % 2)
-        bins = live.push(events) + live.push(later)
-        made[f"live {n}"] = [len(bins), *live._cells.shape, float(live._cells.max()), *live._fine, live._keep]
-        made[f"crops {n}"] = [value for b in (bins[0], bins[9], bins[-1]) for value in of_picture(100 * b.x.mean(0), 4)]
-        assert sum(b.reset for b in bins) == 1
-    compare(Path(__file__).with_name("aligned.json"), made, rel=1e-4, abs=1e-3)

@@ -1,7 +1,5 @@
 """The eye on a webcam's frames: when it sees events, of which time, and other pixels on request."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ from encoders.gaze.eye import CLEAR, LONGEST_US, PIXELS, STEP_US, Eye
 from encoders.gaze.window import FORGOTTEN_US
 from encoders.preprocess.drawing import find_drawing
 from encoders.preprocess.fit import centred
-from tests.support.kept import compare, of_events, of_picture
 
 SMALL = SensorSize(34, 34)
 PAGE = np.full((120, 160), 210, np.uint8)
@@ -81,19 +78,6 @@ def test_higher_thresholds_see_less() -> None:
     plain, dull = Eye(SMALL), Eye(SMALL)
     dull.retune(4 * PixelModel().threshold_on, None)
     assert sum(map(len, looked(dull))) < 0.8 * sum(map(len, looked(plain)))
-
-
-def test_what_eyes_of_many_sizes_see_is_kept() -> None:
-    made: dict[str, list[float]] = {}
-    turned = np.ascontiguousarray(INK[::-1])
-    frames = [(INK, 0), (INK, 33_000), (turned, 66_000), (turned, 390_000), (PAGE, 400_000)]
-    for size in (SMALL, SensorSize(60, 40), SensorSize(40, 80)):
-        eye = Eye(size)
-        for image, t_us in [*frames, (INK, 1_900_000), (INK, 1_903_999)]:
-            made[f"{size}, {t_us}"] = [*of_events(eye.push(image, t_us)), eye.window is not None]
-        for t_us in (0, 5_000, 160_000, 309_999, 310_000):
-            made[f"{size} at {t_us}"] = of_picture(eye._view(eye._light(255 * np.eye(28, dtype=np.float32)), t_us))
-    compare(Path(__file__).with_name("eye.json"), made, rel=1e-3, abs=0.05)
 
 
 def test_an_eye_forgets_what_it_no_longer_sees() -> None:

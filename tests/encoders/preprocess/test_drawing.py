@@ -1,7 +1,5 @@
 """Drawings are found where they are, in any tone, and what is no drawing is none."""
 
-from itertools import product
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,7 +8,6 @@ import pytest
 
 from encoders.preprocess import drawing
 from encoders.preprocess.drawing import Drawing, Search, _encloses, _ink, dark_drawing, find_drawing, is_frame
-from tests.support.kept import compare
 
 SHAPE = (120, 160)
 
@@ -220,41 +217,3 @@ def test_ink_is_how_much_darker_than_its_ground() -> None:
     assert ground.mean() == pytest.approx(200 / 255, abs=0.02)
     assert ink.max() == pytest.approx(1 - 52 / 202, abs=0.01)
     assert ink[:20].max() == 0
-
-
-def scene(seed: int) -> Any:
-    """A picture of anything: strokes of one or two tones, specks and shade around them, grey or in colour."""
-    random = np.random.default_rng(seed)
-    height, width = (int(side) for side in random.integers(60, 110, 2) * (5 if seed % 10 == 0 else 1))
-    image = np.full((height, width, 3), random.integers(90, 230), np.float32)
-    image += np.linspace(-1, 1, width)[:, np.newaxis] * random.integers(0, 40)
-    tone, shorter = image.mean() * random.choice([0.2, 0.5, 0.75, 1.4]), min(height, width)
-    middle = random.uniform(0.3, 0.7, 2) * (width, height)
-    points = (middle + random.uniform(-0.3, 0.3, (5, 2)) * shorter * random.uniform(0.4, 1)).astype(np.int32)
-    thick = int(random.integers(2, max(4, shorter // 12)))
-    cv2.polylines(image, [points], False, [tone, tone, tone * random.choice([1, 1.3])], thick, cv2.LINE_AA)
-    cv2.circle(image, points[int(random.integers(5))].tolist(), thick, [tone * random.choice([1, 1.5])] * 3, -1)
-    for x, y in random.integers(4, 56, (int(random.integers(4)), 2)):
-        cv2.circle(image, (int(x), int(y)), int(random.integers(1, 4)), [tone] * 3, -1)
-    if seed % 4 == 0:
-        cv2.rectangle(image, (4, 5), (width - 6, height - 5), [tone] * 3, 2)
-    image = cv2.GaussianBlur(image, (0, 0), 0.7) + random.normal(0, random.choice([0, 3]), image.shape)
-    image = image.clip(0, 255).astype(np.uint8)
-    return image if seed % 3 else image[..., 2].copy()
-
-
-def test_numbers_of_many_drawings_are_kept() -> None:
-    """Box, likeness, ground and ink of drawings that differ in place, size, width and tone."""
-    pictures = {}
-    for n, (length, width, ink) in enumerate(product((14, 40, 70), (3, 9), (20, 120, 170))):
-        image = hook(page(200), ink, 30 + 5 * n % 50, 12 + n, length, width)
-        image = cv2.GaussianBlur(image, (0, 0), 0.8).astype(float) + np.linspace(-40, 40, SHAPE[1])
-        pictures[f"{length} {width} {ink}"] = image.clip(0, 255).astype(np.uint8)
-    pictures |= {f"scene {seed}": scene(seed) for seed in range(40)}
-    rows = {}
-    for name, picture in pictures.items():
-        drawing = find_drawing(picture)
-        if drawing is not None:
-            boxed = [drawing.left, drawing.top, drawing.width, drawing.height]
-            rows[name] = [*boxed, drawing.likeness, drawing.ground, float(drawing.ink.mean())]
-    compare(Path(__file__).with_name("drawings.json"), rows, rel=1e-4, abs=1e-4)

@@ -1,7 +1,5 @@
 """Still images: brought to MNIST's look, whatever the paper, the size or the place of the drawing."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ from encoders.preprocess import fit
 from encoders.preprocess.drawing import find_drawing
 from encoders.preprocess.fit import fit_digit, fit_plain
 from tests.support.inputs.samples import drawing
-from tests.support.kept import compare, of_picture
 
 
 def test_place_size_and_paper_do_not_matter() -> None:
@@ -143,31 +140,6 @@ def test_a_digit_is_found_and_not_its_hole_nor_the_frame_around_it() -> None:
         found = find_drawing(picture)
         assert found is not None
         assert found.width == pytest.approx(250, abs=40)
-
-
-def written(seed: int) -> np.ndarray:
-    """A digit in a camera's picture or a prepared one, of any size, thickness, slant and stretch."""
-    random = np.random.default_rng(seed)
-    page = np.full((200, 200), random.integers(200, 250), np.uint8)
-    thick, size = int(random.integers(1, 16)), random.uniform(2, 4)
-    cv2.putText(page, str(seed % 10), (50, 150), cv2.FONT_HERSHEY_SIMPLEX, size, 40, thick, cv2.LINE_AA)
-    turn = cv2.getRotationMatrix2D((100, 100), random.uniform(-20, 20), random.uniform(0.6, 1))
-    page = cv2.warpAffine(page, turn, (200, 200), borderValue=int(page[0, 0]))
-    page = np.asarray(page * (1 - random.choice([0, 0.3]) * np.linspace(0, 1, 200)), np.uint8)
-    sides = [(200, 200), (480, 160), (130, 390), (320, 240), (50, 60), (24, 22)][seed % 6]
-    page = np.asarray(cv2.resize(page, sides, interpolation=cv2.INTER_AREA))
-    return 255 - page if seed % 5 == 0 else page
-
-
-def test_what_is_made_of_many_pictures_is_kept() -> None:
-    made = {f"digit {seed}": of_picture(fit_digit(written(seed), 28, 28)[0], 4) for seed in range(48)}
-    for n, (height, width) in enumerate([(28, 28), (20, 31), (40, 17), (64, 64), (3, 50)]):
-        for channels in (1, 3):
-            for seed in (3, 4, 5, 6):
-                fitted = fit_plain(written(seed), height, width, channels)
-                made[f"plain {n} {channels} {seed}"] = of_picture(fitted[-1], 3)
-    made["smaller"] = of_picture(fit_digit(written(3), 14, 20, 2)[1], 4)
-    compare(Path(__file__).with_name("fitted.json"), made, rel=0, abs=0.3)
 
 
 @pytest.mark.parametrize(("differ", "even"), [(0, True), (29, True), (30, False), (90, False)])

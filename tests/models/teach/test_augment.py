@@ -1,7 +1,5 @@
 """Varied copies: of the same thing, in order and in the picture, no two alike."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,6 @@ from encoders.gaze.alignment import aligned
 from models.teach.augment import PLACE, TURN, varied
 from models.teach.augment import SIZE as RESIZED
 from tests.support.inputs.data_sets import digit_events
-from tests.support.kept import compare, of_events
 
 SIZE, LENGTH_US = (32, 32), 640_000
 
@@ -54,10 +51,3 @@ def test_copies_are_turned_resized_and_moved_as_much_as_named() -> None:
     assert np.std(sizes) == pytest.approx(RESIZED, rel=0.3)
     assert np.std(moves) == pytest.approx(128 * PLACE, rel=0.3)
     assert np.mean(turns) == pytest.approx(0, abs=0.05)
-
-
-def test_what_a_seed_gives_stays_what_it_was() -> None:
-    """Heads that were taught can be taught again."""
-    events = aligned(digit_events(1, 2, 3000, length_us=4_000_000), SIZE, LENGTH_US)
-    made = {f"seed {n}": of_events(varied(events, SIZE, LENGTH_US, np.random.default_rng(n))) for n in range(6)}
-    compare(Path(__file__).parent / "varied.json", made)

@@ -1,27 +1,20 @@
 """Every table of a comparison, from results made by hand: cells as they were, claims at their turning points."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.kept import compare
 from training.compare.config import CompareConfig
 from training.compare.results import AnnResult, Cost, Curve, Results, StdpResult, Trial
 from training.compare.tables import (
     accuracy_table,
     bits_of,
     claims,
-    energy_table,
-    equal_work,
-    first_table,
     found_by,
-    latency_table,
     needs_hundreds,
     report_of,
     steps_to,
-    trial_table,
     with_interval,
 )
 
@@ -54,22 +47,6 @@ RESULTS = Results(
     stdp=[StdpResult(method="stdp", seed=1, right=76, images=100)],
     long=[curve("rueckauer", [10] * 99 + [90], ann_accuracy=91.0)],
 )  # fmt: skip
-
-
-def test_all_tables_are_as_they_were() -> None:
-    tables = {
-        "first": first_table(RESULTS),
-        "trials": trial_table(RESULTS),
-        "accuracy": accuracy_table(RESULTS.binary),
-        "latency": latency_table(RESULTS),
-        "energy": energy_table(RESULTS),
-        "equal work": equal_work(RESULTS),
-        "claims": claims(RESULTS),
-    }
-    compare(
-        Path(__file__).parent / "tables.json",
-        {name: [" | ".join(row) for row in rows] for name, rows in tables.items()},
-    )
 
 
 def test_the_first_step_from_which_on_it_is_good() -> None:

@@ -20,8 +20,6 @@ from models.classifier import Stepper
 from models.known import interval
 from models.steps import Input, Prediction, Step, Track
 from tests.support.inputs.data_sets import small_config, write_nmnist
-from tests.support.kept import compare
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT
 from training.config import TrainConfig
 from training.flags import from_mapping
 from training.run import report
@@ -223,23 +221,3 @@ def test_the_environment_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found[0]["versions"] == {n: f"of {n}" for n in ("spikesight", "torch", "numpy", "tonic", "numba")}
     assert (tmp_path / "split.json").read_text() == '{\n "data": "d"\n}\n'
     assert (tmp_path / "env.json").read_text().startswith('{\n "command"')
-
-
-FIGURES: dict[str, Any] = {
-    "test": {"accuracy": 0.75, "correct": 6, "count": 8, "interval": (0.4, 0.9), "synops": 1234.5,
-             "firing_rates": {"stem": 0.125, "last": 0.06254}},
-    "samples": {"train": 20, "val": 5, "test": 8}, "stream": {"fresh": 0.5, "carried": 0.25, "count": 4},
-    "val_accuracy": 0.8, "best_epoch": 3, "recorded": 10, "parameters": 1000, "ann_macs": 700,
-}  # fmt: skip
-
-
-def test_the_words_of_a_models_card() -> None:
-    cards = {}
-    for name, contract, neuron, own in (
-        ("events", EVENT_CONTRACT, "lif", True), ("images", IMAGE_CONTRACT, "lif", False),
-        ("ann", IMAGE_CONTRACT, "relu", False),
-    ):  # fmt: skip
-        config = TrainConfig.of(neuron=neuron, epochs=7, seed=2, steps=1 if neuron == "relu" else 4)
-        data: Any = SimpleNamespace(contract=contract, config=config, split={"data": "things", "official_test": own})
-        cards[name] = report._card_text("mine", data, FIGURES).splitlines()
-    compare(Path(__file__).parent / "cards.json", cards)

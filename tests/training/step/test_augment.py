@@ -2,13 +2,11 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.support.kept import compare
 from training.config import Augmentation
 from training.step.augment import augment, crop_middle, drop_events, fewer_steps, motions, move_images
 
@@ -224,20 +222,3 @@ def test_a_quarter_of_the_samples_each_loses_nothing_cells_a_stretch_of_time_or_
     assert {top for top, _, rows, _ in boxes if rows == 6} == {0, 1, 2}
     assert {left + columns for _, left, _, columns in boxes} >= {16}
     assert {left for _, left, _, columns in boxes if columns == 11} == set(range(6))
-
-
-def told(values: Tensor) -> list[float]:
-    """How much there is, and where: its sum and two weighings of its cells."""
-    flat = values.flatten().double()
-    places = torch.arange(1, len(flat) + 1, dtype=torch.float64)
-    return [round(float(v), 3) for v in (flat.sum(), flat @ places.sqrt(), flat @ places.remainder(7))]
-
-
-def test_draws_are_what_they_were() -> None:
-    made = {name: told(augment(frames(), config, generator())) for name, config in CASES.items()}
-    for name, config in CASES.items():
-        made[f"images, {name}"] = told(move_images(images(), config, (13, 13), generator()))
-    made["a crop"] = told(move_images(images(), CASES["shift"], (7, 9), generator()))
-    made["zoomed"] = told(move_images(images(), replace(PLAIN, zoom=0.08), (11, 11), generator()))
-    made["fewer steps"] = [len(fewer_steps(torch.zeros(12, 1), least, generator())) for least in (0, 1, 3, 11, 12, 13)]
-    compare(Path(__file__).parent / "draws.json", made, rel=0.001)
