@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ ECF = 0x8ECF
 HDF5PLUGIN = {32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32015: "Zstandard", 32026: "Blosc2"}
 
 
+MOST_OBJECTS = 1 << 15  # arrays and groups of one file: twenty minutes of pictures beside the events are less
+MOST_TABLES = 1 << 10  # arrays that are looked at, where no names tell which are t, x, y and p
+
+
 def open_hdf5(path: Path) -> Opened:
     """Four arrays t, x, y, p in one group, one array of records with these fields, or one of four columns.
 
@@ -29,13 +34,55 @@ def open_hdf5(path: Path) -> Opened:
         import hdf5plugin  # noqa: F401  (registers its filters)
     try:
         file = h5py.File(path, "r")
-        arrays: dict[str, h5py.Dataset] = {}
-        file.visititems(lambda name, item: arrays.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        names = _names(file)
         size = _size(file)
     except (OSError, RuntimeError) as error:
         raise RecordingError("it is no whole HDF5 file") from error
     notes: list[str] = []
-    return Opened(size, _events(file, arrays, notes), notes)
+    return Opened(size, _events(file, names, notes), notes)
+
+
+def rows_of(path: Path) -> int:
+    """How many events the file says it holds, before any is read. Raises RecordingError."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return max((len(array) for array in _columns(file, _names(file))[0].values()), default=0)
+
+
+def _names(file: "h5py.File") -> list[str]:
+    """Its arrays, by links within the file alone. Raises RecordingError for more than MOST_OBJECTS."""
+    from h5py import h5o
+
+    names: list[str] = []
+    seen = count(1)
+
+    def look(name: bytes, info: Any) -> bool | None:
+        if info.type == h5o.TYPE_DATASET:
+            names.append(name.decode(errors="surrogateescape"))
+        return True if next(seen) > MOST_OBJECTS else None  # the visit ends
+
+    if h5o.visit(file.id, look, info=True):
+        raise RecordingError(f"it holds more than {MOST_OBJECTS} arrays")
+    return names
+
+
+def _own(file: "h5py.File", name: str) -> "h5py.Dataset":
+    """An array whose numbers lie in the file itself. Raises RecordingError.
+
+    HDF5 can say that they lie in any other file, or in arrays of other HDF5 files. Who sends such a file is shown what
+    whoever opens it may read, so it is asked before anything else of the array is: even its shape may be elsewhere.
+    """
+    import h5py
+
+    array = file[name]
+    assert isinstance(array, h5py.Dataset)
+    stored = array.id.get_create_plist()
+    if stored.get_external_count() or stored.get_layout() == h5py.h5d.VIRTUAL:
+        raise RecordingError("an array of it lies in another file: only what a file holds itself is read")
+    if array.dtype.hasobject:
+        raise RecordingError("an array of it holds no plain numbers")  # but texts, or references to other places
+    return array
 
 
 def _size(file: "h5py.File") -> SensorSize | None:
@@ -49,23 +96,37 @@ def _size(file: "h5py.File") -> SensorSize | None:
     return sensor(attributes.get("width"), attributes.get("height"))
 
 
-def _events(file: "h5py.File", arrays: "dict[str, h5py.Dataset]", notes: list[str]) -> Iterator[Events]:
+def _columns(file: "h5py.File", names: list[str]) -> tuple[dict[str, "h5py.Dataset"], str | None]:
+    """The arrays t, x, y and p, or one table under no name, and the unit of t. Raises RecordingError."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.rpartition("/")[0], []).append(name)
+    for _, group in sorted(groups.items()):
+        if found := find_columns(group):
+            return {key: _own(file, group[place]) for key, place in found.places.items()}, found.unit
+    fault = RecordingError("it holds no arrays t, x, y and p, and no table of them")
+    for name in names[:MOST_TABLES]:
+        try:
+            array = _own(file, name)
+        except RecordingError as error:
+            fault = error
+            continue
+        found = find_columns(array.dtype.names or ())
+        four = array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf"
+        if (found and array.ndim == 1) or four:
+            return {"": array}, found.unit if found else None
+    raise fault
+
+
+def _events(file: "h5py.File", names: list[str], notes: list[str]) -> Iterator[Events]:
     with file:
-        offset = arrays.get("t_offset")
+        columns, unit = _columns(file, names)
+        offset = _own(file, "t_offset") if "t_offset" in names else None
         offset_us = int(np.ravel(offset[()])[0]) if offset is not None and offset.size == 1 else 0
-        for group in sorted({name.rpartition("/")[0] for name in arrays}):
-            names = [name for name in arrays if name.rpartition("/")[0] == group]
-            if found := find_columns(names):
-                columns = {key: arrays[names[place]] for key, place in found.places.items()}
-                yield from events_of(_column_parts(columns), found.unit, notes, offset_us)
-                return
-        for array in arrays.values():
-            found = find_columns(array.dtype.names or ())
-            four = array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind in "iuf"
-            if (found and array.ndim == 1) or four:
-                yield from events_of(parts_of(_pieces(array)), found.unit if found else None, notes, offset_us)
-                return
-    raise RecordingError("it holds no arrays t, x, y and p, and no table of them")
+        if "" in columns:
+            yield from events_of(parts_of(_pieces(columns[""])), unit, notes, offset_us)
+        else:
+            yield from events_of(_column_parts(columns), unit, notes, offset_us)
 
 
 def _column_parts(columns: "dict[str, h5py.Dataset]") -> Iterator[Part]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from encoders.events import SensorSize, make_events
 from encoders.recordings.files import Recording, detect_format, read_recording, write_recording
 from encoders.recordings.format import RecordingError
+from encoders.recordings.hdf5 import rows_of
 from encoders.recordings.text import HEAD_BYTES, layout_of
 from encoders.sample import Sample, read_pixels
 
@@ -110,7 +111,7 @@ def read_claimed(path: Path) -> Recording:
     with suppress(Exception):  # what is broken is for the reader to say
         match detect_format(path):
             case "hdf5":
-                claimed = hdf5_rows(path)
+                claimed = rows_of(path)
             case "npz":
                 with zipfile.ZipFile(path) as archive:
                     claimed = max(member.file_size for member in archive.infolist()) // 8
@@ -120,22 +121,6 @@ def read_claimed(path: Path) -> Recording:
         if claimed <= MAX_EVENTS:
             return recording
     raise DecodeError(413, f"the recording has {claimed} events; this service takes at most {MAX_EVENTS} in one upload")
-
-
-def hdf5_rows(path: Path) -> int:
-    """The longest table that the file claims to hold."""
-    import h5py
-
-    longest = 0
-
-    def look(_: str, item: object) -> None:
-        nonlocal longest
-        if isinstance(item, h5py.Dataset) and item.shape:
-            longest = max(longest, item.shape[0])
-
-    with h5py.File(path) as file:
-        file.visititems(look)
-    return longest
 
 
 def small_on_large(recording: Recording) -> tuple[str, ...]:

@@ -1,0 +1,229 @@
+"""What a container may reach: its own bytes. Every way in which a format can point elsewhere, tried."""
+
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from encoders.events import SensorSize
+from encoders.recordings import hdf5
+from encoders.recordings.files import read_recording, write_recording
+from encoders.recordings.format import RecordingError
+from tests.support.inputs.samples import some_events
+
+EVENTS = some_events(200)
+KINDS = {"t": "<i8", "x": "<u2", "y": "<u2", "p": "u1"}
+TABLE = np.stack([EVENTS[key].astype("<f8") for key in "txyp"], axis=1)
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """Somebody else's recording on the same disk, as HDF5 and as raw numbers."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    write_recording(folder / "other.h5", EVENTS, SensorSize(34, 34))
+    with h5py.File(folder / "other.h5", "a") as file:
+        file["table"] = TABLE
+    for key, kind in KINDS.items():
+        (folder / key).write_bytes(EVENTS[key].astype(kind).tobytes())
+    (folder / "table").write_bytes(TABLE.tobytes())
+    return folder
+
+
+@contextmanager
+def own_but(file: h5py.File, *others: str) -> Iterator[h5py.Group]:
+    """The group of events; all its arrays but these lie in the file itself."""
+    group = file.create_group("events")
+    for key, kind in KINDS.items():
+        if key not in others:
+            group[key] = EVENTS[key].astype(kind)
+    yield group
+
+
+def raw(group: h5py.Group, key: str, kind: str, path: Path, shape: tuple[int, ...] = (200,)) -> None:
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    group.create_dataset(key, shape, kind, external=[(str(path), 0, size)])
+
+
+def virtual(
+    group: h5py.Group, key: str, kind: str, path: Path, name: str, shape: tuple[int, ...] = (200,), grows: bool = False
+) -> None:
+    layout = h5py.VirtualLayout(shape, kind, maxshape=(None, *shape[1:]) if grows else None)
+    source = h5py.VirtualSource(str(path), name, shape, maxshape=(None, *shape[1:]) if grows else None)
+    if grows:
+        layout[h5py.h5s.UNLIMITED :] = source[h5py.h5s.UNLIMITED :]
+    else:
+        layout[:] = source
+    group.create_virtual_dataset(key, layout)
+
+
+def all_raw(file: h5py.File, private: Path) -> None:
+    for key, kind in KINDS.items():
+        raw(file.require_group("events"), key, kind, private / key)
+
+
+def one_raw(file: h5py.File, private: Path) -> None:
+    with own_but(file, "p") as group:
+        raw(group, "p", "u1", private / "p")
+
+
+def bytes_of_any_file(file: h5py.File, private: Path) -> None:
+    del private
+    with own_but(file, "x") as group:
+        raw(group, "x", "u1", Path("/proc/self/environ"))
+
+
+def all_virtual(file: h5py.File, private: Path) -> None:
+    for key, kind in KINDS.items():
+        virtual(file.require_group("events"), key, kind, private / "other.h5", f"events/{key}")
+
+
+def one_virtual_from_itself(file: h5py.File, private: Path) -> None:
+    del private
+    with own_but(file, "x") as group:
+        virtual(group, "x", "<u2", Path(), "events/y")
+
+
+def raw_table(file: h5py.File, private: Path) -> None:
+    raw(file, "table", "<f8", private / "table", (200, 4))
+
+
+def virtual_table(file: h5py.File, private: Path) -> None:
+    virtual(file, "table", "<f8", private / "other.h5", "table", (200, 4))
+
+
+def raw_offset(file: h5py.File, private: Path) -> None:
+    with own_but(file):
+        raw(file, "t_offset", "<i8", private / "t", (1,))
+
+
+def linked_group(file: h5py.File, private: Path) -> None:
+    file["events"] = h5py.ExternalLink(str(private / "other.h5"), "/events")
+
+
+def linked_arrays(file: h5py.File, private: Path) -> None:
+    with own_but(file, "x", "t") as group:
+        for key in "xt":
+            group[key] = h5py.ExternalLink(str(private / "other.h5"), f"/events/{key}")
+
+
+def softly_linked(file: h5py.File, private: Path) -> None:
+    file["outside"] = h5py.ExternalLink(str(private / "other.h5"), "/")
+    file["events"] = h5py.SoftLink("/outside/events")
+
+
+def references(file: h5py.File, private: Path) -> None:
+    linked_group(file, private)
+    del file["events"]
+    with own_but(file, "x") as group:
+        group["own"] = EVENTS["x"]
+        made = group.create_dataset("x", (200,), h5py.regionref_dtype)
+        made[0] = group["own"].regionref[:10]
+
+
+def texts(file: h5py.File, private: Path) -> None:
+    with own_but(file, "x") as group:
+        group.create_dataset("x", data=[str(private)] * 200, dtype=h5py.string_dtype())
+
+
+@pytest.mark.attack(
+    "recordings",
+    "HDF5 whose arrays lie elsewhere: in raw files, in other HDF5 files, behind links, behind references",
+    "400; no byte of another file is read, whoever opens the recording",
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        all_raw, one_raw, bytes_of_any_file, all_virtual, one_virtual_from_itself, raw_table, virtual_table, raw_offset,
+        linked_group, linked_arrays, softly_linked, references, texts,
+    ],
+)  # fmt: skip
+def test_what_lies_in_other_files_is_not_read(
+    make: Callable[[h5py.File, Path], None], private: Path, tmp_path: Path
+) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        make(file, private)
+        file.attrs.update({"width": 34, "height": 34})
+    with pytest.raises(RecordingError, match=r"in another file|holds no (plain numbers|arrays)"):
+        read_recording(tmp_path / "a.h5")
+
+
+def test_what_nobody_reads_may_lie_elsewhere(private: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        raw(file, "a_picture", "u1", private / "t", (10, 4))
+        raw(file, "pictures", "u1", private / "t")
+        file["table"] = TABLE
+    assert len(read_recording(tmp_path / "a.h5").events) == len(EVENTS)
+
+
+@pytest.mark.attack("recordings", "HDF5 of tens of thousands of arrays", "400 after a bounded look")
+@pytest.mark.parametrize(("many", "good"), [(4, True), (5, True), (6, False)])
+def test_arrays_are_counted(many: int, good: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "MOST_OBJECTS", 10)  # the group and its four arrays are five
+    with h5py.File(tmp_path / "a.h5", "w") as file, own_but(file):
+        for n in range(many):
+            file[f"picture{n}"] = [n]
+    if good:
+        assert len(read_recording(tmp_path / "a.h5").events) == len(EVENTS)
+    else:
+        with pytest.raises(RecordingError, match="more than 10 arrays"):
+            read_recording(tmp_path / "a.h5")
+
+
+def test_tables_are_looked_for_among_so_many_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "MOST_TABLES", 3)
+    for many, good in ((2, True), (3, False)):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            for n in range(many):
+                file[f"picture{n}"] = [n]
+            file["table"] = TABLE
+        if good:
+            assert len(read_recording(tmp_path / "a.h5").events) == len(EVENTS)
+        else:
+            with pytest.raises(RecordingError, match="no table"):
+                read_recording(tmp_path / "a.h5")
+
+
+class Touching:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.attack("recordings", "pickles in npy and npz", "400; nothing is unpickled")
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_nothing_is_unpickled(name: str, tmp_path: Path) -> None:
+    made = np.array([Touching(tmp_path / "made")], object)
+    if name == "a.npy":
+        np.save(tmp_path / name, made, allow_pickle=True)
+    else:
+        np.savez(tmp_path / name, t=made, x=made, y=made, p=made)
+    assert pickle.dumps(made[0]), "it is a pickle that could be read"
+    with pytest.raises(RecordingError):
+        read_recording(tmp_path / name)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.attack(
+    "recordings", "zip members called ../../t.npy, or that are links", "read where they are, never put on disk"
+)
+def test_names_in_a_zip_file_are_no_paths(tmp_path: Path) -> None:
+    folder = tmp_path / "one" / "two"
+    folder.mkdir(parents=True)
+    write_recording(folder / "plain.npz", EVENTS, SensorSize(34, 34))
+    with zipfile.ZipFile(folder / "plain.npz") as plain, zipfile.ZipFile(folder / "a.npz", "w") as made:
+        for name in plain.namelist():
+            member = zipfile.ZipInfo(f"../../{name}")
+            member.external_attr = 0o120777 << 16  # a symbolic link
+            made.writestr(member, plain.read(name))
+    assert len(read_recording(folder / "a.npz").events) == len(EVENTS)
+    assert {path.name for path in tmp_path.rglob("*")} == {"one", "two", "plain.npz", "a.npz"}
