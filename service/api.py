@@ -30,7 +30,7 @@ from service.page import routes as page
 from service.protocol_v2 import routes as v2_routes
 from service.runtime import Runtime
 from service.settings import Settings
-from service.sinks.delivery import Deliveries, Delivery, open_delivery
+from service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from service.stream import cameras
 from service.stream.endpoint import stream
 from service.teach import routes as teach
@@ -61,7 +61,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
-        telling.start(sinks or tuple(open_delivery(address) for address in settings.sinks))
+        telling.start(sinks or open_deliveries(settings.sinks))
         looking.start(opened, runtime, telling.post)
         yield
         runtime.draining = True

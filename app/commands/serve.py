@@ -108,7 +108,7 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
     from models.shipped import find, names
     from service.api import create_app
     from service.http.server import serve
-    from service.sinks.delivery import open_delivery
+    from service.sinks.delivery import open_deliveries
 
     folders = [find(name) for name in settings.models]
     names(folders)
@@ -121,7 +121,7 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
         from service.cluster.ray_serve import serve_cluster
 
         return serve_cluster(settings, args.replicas, sock, args.ssl_certfile, args.ssl_keyfile, greeting)
-    sinks = tuple(open_delivery(address) for address in settings.sinks)
+    sinks = open_deliveries(settings.sinks)
     sources = tuple(open_source(text) for text in settings.cameras)
     return serve(
         create_app(settings, sources=sources, sinks=sinks),

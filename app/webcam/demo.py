@@ -18,7 +18,7 @@ from models.classifier import Classifier, Stepper
 from models.shipped import find, shipped
 from models.steps import Answer, Prediction
 from service import samples
-from service.sinks.delivery import Deliveries, open_delivery
+from service.sinks.delivery import Deliveries, open_deliveries
 from service.sinks.report import Report
 from service.stream.session import Session
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     classifier = Classifier.load(find(args.model or default_model(args.source)))
     classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)
     sinks = Deliveries()
-    sinks.start([open_delivery(address) for address in args.to])
+    sinks.start(open_deliveries(args.to))
     report = Report(sinks.post, source.name, every_step=args.every_step)
     demo = Demo(classifier, source, args.threshold, args.noise, args.mirror, args.raw, report)
     recorder = Recorder(args.record) if args.record else None

@@ -5,9 +5,12 @@ import random
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import PurePath
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -19,6 +22,7 @@ from service.sinks.sink import Sink, open_sink
 
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # between tries, each up to half as long again by chance
 MOST_UNKEPT = 10_000  # records in memory, should the disk be slow; beyond that new ones are dropped
+T = TypeVar("T")
 PIECE = 100  # messages read from the disk at once
 LAST_S = 5.0  # what a delivery has at the end; the rest waits on disk for the next start
 
@@ -30,8 +34,9 @@ class Delivery:
         self.name, self._sink, self._queue, self._back_off_s = name, sink, queue, back_off_s
         self.n_sent = self.n_dropped = 0
         self._new: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self._faults: set[str] = set()  # of the disk, as they were said
         self._waiting = threading.Condition()
-        self._closing = threading.Event()
+        self._ending, self._closing = threading.Event(), threading.Event()  # of the keeper, of the sender
         self._keeper = threading.Thread(target=self._keep, name=f"queue of {name}", daemon=True)
         self._sender = threading.Thread(target=self._send, name=f"sender to {name}", daemon=True)
         self._keeper.start()
@@ -51,6 +56,7 @@ class Delivery:
 
     def close(self) -> None:
         """Keep what was posted, try what waits once more, and end."""
+        self._ending.set()
         self._new.put(None)
         self._keeper.join(LAST_S)
         self._closing.set()
@@ -74,12 +80,19 @@ class Delivery:
             self._put([message_of(record) for record in records])
 
     def _put(self, messages: list[Message]) -> None:
-        try:
-            over = self._queue.put(messages)
-        except sqlite3.Error as error:
-            over = len(messages)
-            log.warning("predictions to %s are lost, the disk does not take them: %s", self.name, error)
-        self.n_dropped += over
+        """To the disk, as soon as it takes them: what is posted meanwhile stays in memory, up to its bound."""
+        for attempt in range(1 << 62):
+            try:
+                self.n_dropped += self._queue.put(messages)
+            except sqlite3.Error as error:
+                if not attempt:
+                    log.warning("predictions to %s stay in memory, the disk does not take them: %s", self.name, error)
+                if self._ending.wait(self._pause(attempt)):
+                    self.n_dropped += len(messages)
+                    log.warning("%d predictions to %s are lost: the disk does not take them", len(messages), self.name)
+                    return
+            else:
+                break
         with self._waiting:
             self._waiting.notify()
 
@@ -91,13 +104,32 @@ class Delivery:
                     self._waiting.wait_for(lambda: len(self._queue) or self._closing.is_set())
                 if not len(self._queue):
                     return
-                for number, message in self._queue.first(PIECE):
+                oldest = self._ask("does not give them", lambda: self._queue.first(PIECE))
+                if oldest is None and self._closing.wait(self._pause(0)):
+                    return
+                for number, message in oldest or ():
                     if not self._deliver(message):
                         return
-                    self._queue.done(number)
+                    self._ask("keeps those that were sent", lambda number=number: self._queue.done(number))
         finally:
             self._sink.close()
             self._queue.close()
+
+    def _ask(self, fault: str, work: Callable[[], T]) -> T | None:
+        """What the queue answers; None where the disk fails, which is said once."""
+        try:
+            answer = work()
+        except sqlite3.Error as error:
+            if fault not in self._faults:
+                log.warning("predictions to %s: the disk %s: %s", self.name, fault, error)
+            self._faults.add(fault)
+            return None
+        self._faults.discard(fault)
+        return answer
+
+    def _pause(self, attempt: int) -> float:
+        """Seconds before the next try."""
+        return self._back_off_s[min(attempt, len(self._back_off_s) - 1)] * random.uniform(1, 1.5)
 
     def _deliver(self, message: Message) -> bool:
         """Try until it is taken or refused; False when the end came first."""
@@ -110,10 +142,9 @@ class Delivery:
                 return True
             except Exception as error:  # a foreign sink may raise anything: nothing is lost by waiting
                 if not attempt:
-                    reason = error if isinstance(error, SinkLost) else f"{type(error).__name__}: {error}"
+                    reason = error if isinstance(error, SinkLost) else type(error).__name__  # its text may hold secrets
                     log.warning("predictions to %s wait: %s", self.name, reason)
-                pause = self._back_off_s[min(attempt, len(self._back_off_s) - 1)]
-                if self._closing.wait(pause * random.uniform(1, 1.5)):
+                if self._closing.wait(self._pause(attempt)):
                     return False
             else:
                 self.n_sent += 1
@@ -129,10 +160,35 @@ def message_of(record: dict[str, Any]) -> Message:
     return Message(identity, json.dumps({"id": identity, **record}).encode())
 
 
-def open_delivery(address: str) -> Delivery:
+def told(address: str) -> str:
+    """What logs and metrics call a sink: users, paths and queries may hold secrets.
+
+    >>> [told(text) for text in ("https://me@host:9/services/T0/xyz?key=1", "file:/var/seen.jsonl", "chat:token@room")]
+    ['https://host:9', 'file:seen.jsonl', 'chat:']
+    """
+    kind, _, rest = address.partition(":")
+    if kind == "file":
+        return f"file:{PurePath(rest).name}"
+    host = urlsplit(address).netloc.rpartition("@")[2]
+    return f"{kind}://{host}" if host else f"{kind}:"
+
+
+def open_delivery(address: str, name: str = "") -> Delivery:
     """A sink's string to its delivery, which first sends what waits on disk since last time. Raises SinkError."""
-    name = address.partition("?")[0].rpartition("@")[2]  # without a user's password
-    return Delivery(name, open_sink(address), DiskQueue(queue_path(address)))
+    return Delivery(name or told(address), open_sink(address), DiskQueue(queue_path(address)))
+
+
+def open_deliveries(addresses: Sequence[str]) -> tuple[Delivery, ...]:
+    """All of a service's; those that would be told alike are numbered. Raises SinkError, and then none is open."""
+    names = [told(address) for address in addresses]
+    with ExitStack() as opened:
+        made: list[Delivery] = []
+        for n, (address, name) in enumerate(zip(addresses, names)):
+            number = names[:n].count(name) + 1
+            made.append(open_delivery(address, f"{name} {number}" if number > 1 else name))
+            opened.callback(made[-1].close)
+        opened.pop_all()
+    return tuple(made)
 
 
 class Deliveries(Collector):

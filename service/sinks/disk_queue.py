@@ -29,6 +29,7 @@ class DiskQueue:
 
     def __init__(self, path: Path, most: int = MOST) -> None:
         self._most, self._lock = most, Lock()
+        self._done = 0  # messages up to this number are done with, also where the disk could not be told
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
@@ -56,27 +57,37 @@ class DiskQueue:
     def put(self, messages: Sequence[Message]) -> int:
         """Behind those that wait; how many of the oldest had to go. Raises sqlite3.Error where the disk is full."""
         with self._lock:
+            over, last = max(0, self._n + len(messages) - self._most), self._done
             with self._file:
                 self._file.execute("BEGIN")
                 self._file.executemany("INSERT INTO messages (id, body) VALUES (?, ?)", messages)
-                over = max(0, self._n + len(messages) - self._most)
-                self._file.execute(
-                    "DELETE FROM messages WHERE number IN (SELECT number FROM messages ORDER BY number LIMIT ?)",
-                    (over,),
-                )
-            self._n += len(messages) - over  # only now are they on disk
+                if over:
+                    oldest = "SELECT number FROM messages WHERE number > ? ORDER BY number LIMIT 1 OFFSET ?"
+                    (last,) = self._file.execute(oldest, (last, over - 1)).fetchone()
+                self._forget(last)
+            self._n, self._done = self._n + len(messages) - over, last  # only now are they on disk
             return over
 
     def first(self, n: int) -> list[tuple[int, Message]]:
-        """The n oldest, each with the number that `done` wants."""
+        """The n oldest, each with the number that `done` wants. Raises sqlite3.Error where the disk does not answer."""
+        wanted = "SELECT number, id, body FROM messages WHERE number > ? ORDER BY number LIMIT ?"
         with self._lock:
-            rows = self._file.execute("SELECT number, id, body FROM messages ORDER BY number LIMIT ?", (n,)).fetchall()
+            rows = self._file.execute(wanted, (self._done, n)).fetchall()
         return [(number, Message(identity, body)) for number, identity, body in rows]
 
     def done(self, number: int) -> None:
-        """This one is delivered, or never will be."""
+        """This one, the oldest, is delivered, or never will be: `first` gives it no more.
+
+        Raises sqlite3.Error where the disk is full: it is deleted with the next, or comes again after a restart.
+        """
         with self._lock:
-            self._n -= self._file.execute("DELETE FROM messages WHERE number = ?", (number,)).rowcount
+            if number > self._done:
+                self._done, self._n = number, self._n - 1
+            self._forget(self._done)
+
+    def _forget(self, last: int) -> None:
+        """Delete up to this number; also what could not be deleted before."""
+        self._file.execute("DELETE FROM messages WHERE number <= ?", (last,))
 
     def close(self) -> None:
         with self._lock:

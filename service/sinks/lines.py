@@ -1,5 +1,8 @@
 """JSON lines: a message a line, at the end of a file."""
 
+import errno
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from service.sinks.messages import Message, SinkError, SinkLost
@@ -16,8 +19,17 @@ class Lines:
             raise SinkError(f"cannot write to {address}: {(error.strerror or str(error)).lower()}") from None
 
     def _append(self, line: bytes) -> None:
-        with self.path.open("ab") as file:
-            file.write(line)
+        """Whole or not at all, also on a disk that is full."""
+        with self.path.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                taken = file.write(line)
+                if taken != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with suppress(OSError):  # a pipe
+                    file.truncate(before)
+                raise
 
     def send(self, message: Message) -> None:
         try:

@@ -44,5 +44,7 @@ def open_sink(address: str) -> Sink:
     if kind not in SINKS:
         extend("sinks", {Callable: SINKS})
     if not colon or kind not in SINKS:
-        raise SinkError(f"'{address}' is no place to send to; choose from {', '.join(f'{name}:' for name in SINKS)}")
+        raise SinkError(
+            f"'{kind}{colon}' is no place to send to; choose from {', '.join(f'{name}:' for name in SINKS)}"
+        )
     return SINKS[kind](address)

@@ -9,16 +9,55 @@ import base64
 import binascii
 import hmac
 import http.client
+import io
 import os
+import socket
 import time
+from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 from service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
 
 SECRET = "SPIKESIGHT_WEBHOOK_SECRET"
-TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0  # for a connection, for a request to be taken, and for the whole answer
 REFUSALS = (400, 413, 415, 422)  # of this very message; everything else may be mended at the receiver
-MOST_ANSWER = 1 << 16  # bytes of an answer that are read to keep the connection
+MOST_ANSWER = 1 << 16  # bytes of an answer, head and body
+
+
+class Bounded(io.RawIOBase):
+    """What a socket receives, for so many bytes and until a time of `monotonic`; OSError beyond."""
+
+    def __init__(self, sock: socket.socket, most: int, until: float) -> None:
+        self._sock, self._raw = sock, sock.makefile("rb", buffering=0)  # keeps the socket open until this is closed
+        self._left, self._until = most, until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left_s = self._until - monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the answer takes too long")
+        if not self._left:
+            raise OSError("the answer is too long")
+        self._sock.settimeout(left_s)
+        count = self._raw.readinto(memoryview(buffer)[: self._left])
+        self._left -= count or 0
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class BoundedAnswer(http.client.HTTPResponse):
+    """An answer that may be no longer, and take no longer, than this."""
+
+    def __init__(self, sock: socket.socket, *others: Any, **named: Any) -> None:
+        super().__init__(sock, *others, **named)
+        self.fp.close()
+        self.fp = io.BufferedReader(Bounded(sock, MOST_ANSWER, monotonic() + TIMEOUT_S))
 
 
 class Webhook:
@@ -29,7 +68,7 @@ class Webhook:
         try:
             self._place = (parts.hostname or "", parts.port)
         except ValueError:
-            raise SinkError(f"'{address}' has no good port") from None
+            raise SinkError(f"the port of the webhook at {parts.hostname} is no number up to 65535") from None
         if not parts.hostname or parts.username is not None:
             raise SinkError("a webhook is https://host/path, without a user: its messages are signed")
         self._secure = parts.scheme == "https"
@@ -43,7 +82,7 @@ class Webhook:
             status = self._post(message)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            if kept:  # the receiver may have closed it long since
+            if kept and not isinstance(error, TimeoutError):  # the receiver may have closed it long since
                 return self.send(message)
             raise SinkLost(f"{self._place[0]} does not answer ({type(error).__name__})") from None
         if status in REFUSALS:
@@ -56,10 +95,17 @@ class Webhook:
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             self._connection = kind(*self._place, timeout=TIMEOUT_S)
+            self._connection.response_class = BoundedAnswer
+        elif self._connection.sock is not None:
+            self._connection.sock.settimeout(TIMEOUT_S)  # the last answer's may be less
         headers = {"Content-Type": "application/json", **signed(message, self._secret, int(time.time()))}
         self._connection.request("POST", self._path, message.body, headers)
         answer = self._connection.getresponse()
-        if len(answer.read(MOST_ANSWER)) == MOST_ANSWER:
+        try:
+            whole = len(answer.read(MOST_ANSWER)) < MOST_ANSWER
+        except (OSError, http.client.HTTPException):  # the status has come, so the message is answered
+            whole = False
+        if not whole:
             self.close()
         return answer.status
 

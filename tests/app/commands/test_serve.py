@@ -136,7 +136,7 @@ def test_what_is_served(cluster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.checkpoint.load", lambda folder: asked.append(("load", folder.name)))
     monkeypatch.setattr("service.http.logs.configure", lambda form: asked.append(("logs", form)))
     monkeypatch.setattr("service.http.logs.event", lambda text, models: asked.append((text[:8], models)))
-    monkeypatch.setattr("service.sinks.delivery.open_delivery", lambda text: f"sink {text}")
+    monkeypatch.setattr("service.sinks.delivery.open_deliveries", lambda texts: tuple(f"sink {text}" for text in texts))
     monkeypatch.setattr("encoders.sources.source.open_source", lambda text: f"source {text}")
     monkeypatch.setattr("service.api.create_app", lambda _, sources, sinks: (sources, sinks))
     monkeypatch.setattr("service.http.server.serve", lambda app, _, __, *words: asked.append((app, *words)) or 3)

@@ -283,7 +283,7 @@ def test_flags_reach_the_demo(shown: bool, monkeypatch: pytest.MonkeyPatch) -> N
     recorder = SimpleNamespace(close=lambda: asked.append("recorder closed"))
     stand_ins: dict[str, Any] = {
         "open_source": lambda text, loop: asked.append((text, loop)) or source, "find": lambda name: f"folder {name}",
-        "Deliveries": Sinks, "open_delivery": lambda text: f"sink {text}", "Window": Shown,
+        "Deliveries": Sinks, "open_deliveries": lambda texts: [f"sink {text}" for text in texts], "Window": Shown,
         "Report": lambda *given, **how: (*given, how), "Demo": lambda *given: asked.append(given) or "demo",
         "Recorder": lambda path: asked.append(path) or recorder, "watch": lambda *given: asked.append(given),
         "watch_window": lambda *given: asked.append(given),

@@ -155,7 +155,7 @@ def test_counts_are_metrics(receiver: Receiver) -> None:
     samples = {sample.name: sample for family in deliveries.collect() for sample in family.samples}
     assert samples["spikesight_sink_sent_total"].value == 1
     assert samples["spikesight_sink_waiting"].value == 0
-    assert samples["spikesight_sink_sent_total"].labels == {"sink": f"http://127.0.0.1:{receiver.port}/hook"}
+    assert samples["spikesight_sink_sent_total"].labels == {"sink": f"http://127.0.0.1:{receiver.port}"}
 
 
 def test_two_processes_do_not_share_a_queue(receiver: Receiver) -> None:

@@ -24,7 +24,7 @@ from tests.support.serving.tls import Certificate
         ("http", "no place to send to"),
         ("https:///path", "a webhook is https://host/path"),
         ("https://user:word@host/path", "without a user"),
-        ("https://host:99999/path", "no good port"),
+        ("https://host:99999/path", "the port of the webhook at host is no number"),
         ("https://host/path", "webhooks are signed: set SPIKESIGHT_WEBHOOK_SECRET"),
         ("mqtt://host", "mqtt://host:port/topic"),
         ("mqtt://host/a/#", "no place in a topic"),
@@ -126,3 +126,11 @@ def test_a_webhook_over_https_is_trusted_by_its_certificate_alone(
     sink.close()
     receiver.stop()
     assert receiver.came == [{"id": "b"}]
+
+
+@pytest.mark.attack("sinks", "a mistyped address that holds a secret", "the sentence that is printed does not")
+@pytest.mark.parametrize("address", ["htps://host/s3cret", "https://host:x/s3cret", "https://s3cret@host/", "c:s3cret"])
+def test_what_is_said_of_an_address_holds_no_secret(address: str) -> None:
+    with pytest.raises(SinkError) as refused:
+        open_sink(address)
+    assert "s3cret" not in str(refused.value)

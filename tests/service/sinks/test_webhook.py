@@ -120,6 +120,43 @@ def test_an_answer_without_end_is_not_read_to_its_end(answering: Answering) -> N
     assert len(answering.requests) == 2
 
 
+@pytest.mark.attack("sinks", "heads of answers without end (1xx), each line in time", "64 KiB, then the message waits")
+@pytest.mark.parametrize("answering", [[[b"HTTP/1.1 100 Continue\r\n\r\n" * 4000 + TAKEN]]], indirect=True)
+def test_heads_without_end_are_not_read_to_their_end(answering: Answering) -> None:
+    with closing(Webhook(answering.url, KEY)) as sink, pytest.raises(SinkLost, match="does not answer"):
+        sink.send(MESSAGE)
+
+
+@pytest.mark.parametrize("answering", [[[b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"], [TAKEN]]], indirect=True)
+def test_an_answer_cut_behind_its_status_has_taken_the_message(answering: Answering) -> None:
+    with closing(Webhook(answering.url, KEY)) as sink:
+        sink.send(MESSAGE)
+        sink.send(MESSAGE)
+    assert len(answering.requests) == 2, "the first was not sent again"
+
+
+class Dribbling(Answering):
+    """Sends an answer in pieces, each long before a reader loses its patience with it."""
+
+    def _serve(self, connections: list[list[bytes]]) -> None:
+        peer, _ = self._listening.accept()
+        pace = threading.Event()
+        with peer, suppress(ConnectionError):
+            self._request(peer)
+            for piece in connections[0]:
+                peer.sendall(piece)
+                pace.wait(0.05)
+
+
+@pytest.mark.attack("sinks", "an answer of a byte now and then", "10 s for the whole, then the message waits")
+def test_the_whole_answer_has_a_time_and_not_each_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.sinks.webhook.TIMEOUT_S", 0.5)
+    answering = Dribbling([[b"HTTP/1.1 204 X\r\n", *[b"x: y\r\n"] * 30, b"\r\n"]])
+    with closing(Webhook(answering.url, KEY)) as sink, pytest.raises(SinkLost, match="TimeoutError"):
+        sink.send(MESSAGE)
+    answering.end()
+
+
 @pytest.mark.parametrize("answering", [[[TAKEN, TAKEN], [TAKEN]]], indirect=True)
 def test_one_connection_is_kept_and_made_anew_when_it_was_closed(answering: Answering) -> None:
     sink = Webhook(answering.url, KEY)

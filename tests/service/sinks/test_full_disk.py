@@ -1,0 +1,169 @@
+"""A disk that is full for a while: what is posted meanwhile stays in memory, and all goes on when there is room."""
+
+import json
+import logging
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from service.sinks.delivery import Deliveries, Delivery, open_deliveries, open_delivery
+from service.sinks.disk_queue import FOLDER, DiskQueue
+from service.sinks.lines import Lines
+from service.sinks.messages import Message, SinkLost
+from service.sinks.webhook import SECRET
+from tests.support.processes import in_fresh_process
+from tests.support.waiting import PATIENCE_S
+
+HOOK = "https://{}@host.invalid/s3cret/path@x?key=s3cret"
+
+
+class Taking:
+    """A sink that keeps numbers; `at_message` is called with each before it is taken."""
+
+    def __init__(self, last: int, at_message: object = None) -> None:
+        self.came: list[int] = []
+        self.done = threading.Event()
+        self._last, self._at_message = last, at_message
+
+    def send(self, message: Message) -> None:
+        number = json.loads(message.body)["n"]
+        if callable(self._at_message):
+            self._at_message(number)
+        self.came.append(number)
+        if number == self._last:
+            self.done.set()
+
+    def close(self) -> None:
+        pass
+
+
+def limit(size: int) -> None:
+    """No file of this process can grow beyond so many bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def free() -> None:
+    limit(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+
+
+class Heard(logging.Handler):
+    """An event once something was logged."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what, self.heard = what, threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.what in record.getMessage():
+            self.heard.set()
+
+
+@contextmanager
+def hearing(what: str) -> Iterator[threading.Event]:
+    handler = Heard(what)
+    logging.getLogger("spikesight").addHandler(handler)
+    yield handler.heard
+    logging.getLogger("spikesight").removeHandler(handler)
+
+
+def full_while_posting(path: Path) -> None:
+    sink = Taking(50)
+    delivery = Delivery("taking", sink, DiskQueue(path), (0.01,))
+    with hearing("the disk does not take them") as heard:
+        limit(1)
+        for n in range(51):
+            delivery.post({"n": n})
+        assert heard.wait(PATIENCE_S)
+        free()
+    assert sink.done.wait(PATIENCE_S)
+    delivery.close()
+    print(sink.came == list(range(51)), delivery.n_dropped, len(DiskQueue(path)))
+
+
+def full_while_sending(path: Path) -> None:
+    sink = Taking(50, lambda number: limit(1) if number == 20 else None)
+    queue = DiskQueue(path)
+    queue.put([Message(str(n), json.dumps({"n": n}).encode()) for n in range(51)])
+    delivery = Delivery("taking", sink, queue, (0.01,))
+    assert sink.done.wait(PATIENCE_S)
+    waits = delivery.n_waiting
+    free()
+    delivery.post({"n": 50})
+    delivery.close()
+    print(sink.came == [*range(51), 50], waits <= 1, len(DiskQueue(path)))
+
+
+def full_at_the_end(path: Path) -> None:
+    delivery = Delivery("taking", Taking(0), DiskQueue(path), (3600.0,))
+    limit(1)
+    for n in range(7):
+        delivery.post({"n": n})
+    delivery.close()
+    free()
+    print(delivery.n_dropped, len(DiskQueue(path)))
+
+
+def run(name: str, path: Path) -> str:
+    return in_fresh_process(
+        f"from pathlib import Path; from tests.service.sinks import test_full_disk; "
+        f"test_full_disk.{name}(Path({str(path)!r}))"
+    )
+
+
+@pytest.mark.attack("sinks", "a disk that is full for a while", "messages wait in memory; each comes, once")
+def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path: Path) -> None:
+    assert run("full_while_posting", tmp_path / "q.sqlite3") == "True 0 0"
+    assert run("full_while_sending", tmp_path / "r.sqlite3") == "True True 0", "sent once, though not deleted at once"
+
+
+def test_what_a_full_disk_has_not_taken_at_the_end_is_counted(tmp_path: Path) -> None:
+    assert run("full_at_the_end", tmp_path / "q.sqlite3") == "7 0"
+
+
+def half_a_line(path: Path) -> None:
+    lines = Lines(f"file:{path}")
+    lines.send(Message("a", b"first"))
+    limit(10)
+    try:
+        lines.send(Message("b", b"second"))
+    except SinkLost as error:
+        print(error, end=" ")
+    free()
+    lines.send(Message("b", b"second"))
+    print(path.read_text().split())
+
+
+@pytest.mark.attack("sinks", "a disk that is full within a line of JSON", "the line is taken back, and whole later")
+def test_a_line_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    assert run("half_a_line", tmp_path / "lines") == "no space left on device ['first', 'second']"
+
+
+@pytest.mark.attack("sinks", "secrets in paths and queries of webhooks", "logs and metrics hold the host alone")
+def test_metrics_and_logs_know_the_host_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setenv(SECRET, "a secret of many characters")
+    deliveries = Deliveries()
+    addresses = [HOOK.format("").replace("//@", "//"), "https://host.invalid/s3cret2", f"file:{tmp_path}/seen.jsonl"]
+    deliveries.start(open_deliveries(addresses))
+    with hearing("predictions to https://host.invalid wait") as heard:
+        deliveries.post({"n": 1})
+        assert heard.wait(PATIENCE_S)
+    deliveries.close()
+    labels = [sample.labels["sink"] for family in deliveries.collect() for sample in family.samples]
+    assert len(labels) == 3 * len(set(labels)), "a series a sink"
+    assert "s3cret" not in caplog.text + str(labels)
+    assert str(tmp_path) not in caplog.text + str(labels)
+
+
+def test_an_unfit_address_among_good_ones_leaves_no_queue_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    good = f"file:{tmp_path}/seen.jsonl"
+    with pytest.raises(ValueError, match="no place to send to"):
+        open_deliveries([good, "nowhere:"])
+    open_delivery(good).close()
