@@ -157,6 +157,13 @@ class StreamBinner:
             self._stop(bins)
         return bins
 
+    def closes(self, t_us: int) -> int:
+        """How many bins an event at `t_us` would close."""
+        if self._origin is None:
+            return 0
+        end_us = min(t_us, self._last + self.gap_us, self._horizon())
+        return max(0, (end_us - self._origin) // self.encoder.bin_us)
+
     def snapshot(self) -> OpenBin:
         """What is carried on, as a value."""
         since = None if self._since is None else self._since.copy()

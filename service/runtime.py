@@ -18,6 +18,7 @@ from models.native.memory import keep_membranes
 from service.http.logs import event, log
 from service.http.metrics import Metrics
 from service.http.shares import Shares
+from service.http.turns import Turns
 from service.scheduler.processes import Processes
 from service.scheduler.registry import Model, Registry
 from service.scheduler.request import Sequences
@@ -48,6 +49,7 @@ class Runtime:
         self.processes = Processes("service.upload.decode", "service.protocol_v2.tensors")
         self.draining = False
         self._loaded = False
+        self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # of streams, in the loop and beside it
         self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
         places = Shares(settings.max_sequences, settings.max_sequences_per_client)
         self.sequences = Sequences(places, settings.idle_s)

@@ -248,6 +248,8 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         self.loop.call_later(ABORT_S, self.transport.abort)
 
     def shutdown(self) -> None:
+        while self.handshake_complete and not self.queue.empty():  # nobody waits for what was not yet looked at
+            self.queue.get_nowait()
         super().shutdown()
         self.loop.call_later(ABORT_S, self.transport.abort)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from itertools import count
 from typing import Any
 
@@ -41,6 +41,7 @@ class Live:
         self.bucket = TokenBucket.full(self.settings.messages_per_s, time.monotonic())
         self.outbox = Outbox(socket, self.core.sent, self.settings.max_unread)
         self.turn = asyncio.Lock()  # messages and ticks, one at a time
+        self.work, self.slow_work = runtime.turns.account(), runtime.decoder_turns.account()
         self.end: Ended | None = None
         self.heard = time.monotonic()
         self.job = model.scheduler.open(self, request=False)
@@ -108,12 +109,14 @@ class Live:
                     raise Ended(1001, "the camera has ended")
                 if packet is not None:
                     async with self.turn:
-                        for batch in self.core.events(packet, Ticket(seq, time.time() * 1e3)):
-                            await self.submit(batch)
+                        batches = self.core.events(packet, Ticket(seq, time.time() * 1e3))
+                        await self.submit_all(batches)
 
     async def control(self, text: str) -> None:
         """Follow a text message."""
-        if self.core.control(text):
+        async with self.work:
+            wanted = self.core.control(text)
+        if wanted:
             await self.snapshot()
 
     async def take(self, frame: Frame) -> None:
@@ -122,13 +125,18 @@ class Live:
             raise Ended(1003, "a camera's stream takes no packets")
         batches, threaded = self.core.batches(frame), slow(frame)
         try:
-            more = True
-            while more:
-                batch = await self.runtime.in_thread(lambda: next(batches)) if threaded else next(batches)
-                await self.submit(batch)
-                more = not batch.last
+            await self.submit_all(batches, threaded)
         except (DecodeError, PacketError, SessionError) as error:
             self.say([Outgoing(error_text(frame.seq, str(error)))])
+
+    async def submit_all(self, batches: Iterator[Batch], threaded: bool = False) -> None:
+        """One message's batches, each of them made when it is this stream's turn."""
+        more = True
+        while more:
+            async with self.slow_work if threaded else self.work:
+                batch = await self.runtime.in_thread(lambda: next(batches)) if threaded else next(batches)
+            await self.submit(batch)
+            more = not batch.last
 
     async def submit(self, batch: Batch) -> None:
         """Inputs to the scheduler: as many as wait for their answers at most, or in place of what waits."""
@@ -170,13 +178,16 @@ class Live:
         while True:
             await asyncio.sleep(max(every_s, 0.01))
             async with self.turn:
-                batch = self.core.tick()
+                async with self.work:
+                    batch = self.core.tick()
                 if batch is not None:
                     await self.submit(batch)
 
     async def watch(self) -> None:
         """End a stream that has gone silent."""
         while True:
+            if self.turn.locked():  # what was heard is still being worked off
+                self.heard = time.monotonic()
             left = self.heard + self.settings.idle_s - time.monotonic()
             if left <= 0:
                 raise Ended(1001)

@@ -61,6 +61,7 @@ class Batch(NamedTuple):
     ticket: Ticket
     inputs: list[Input]
     last: bool = True  # of its message
+    skipped: int = 0  # bins that were not made: more than could be answered
 
 
 class StreamCore:
@@ -124,8 +125,23 @@ class StreamCore:
         self._keep(ticket, events)
         parts = list(pieces(events, self.session, self.max_pending))
         for number, part in enumerate(parts, 1):
-            inputs = self.session.push(part)
-            yield Batch(self.looked(ticket), inputs, number == len(parts))
+            jump, skipped = self._jump(part)
+            inputs = jump + self.session.push(part)
+            yield Batch(self.looked(ticket), inputs, number == len(parts), skipped)
+
+    def _jump(self, events: NDArray) -> tuple[list[Input], int]:
+        """Where the freshest count, a silence of more bins than may wait is a jump of time: its bins are not made.
+
+        The inputs that close what is open, and how many bins are left out; bins begin anew at the events.
+        """
+        binner = self.session.binner
+        if self.hello.mode != "freshest" or binner is None or not len(events):
+            return [], 0
+        silent = binner.closes(int(events["t"][0]))
+        if silent <= self.max_pending:
+            return [], 0
+        inputs = self.session.flush()
+        return inputs, silent - len(inputs)
 
     def looked(self, ticket: Ticket) -> Ticket:
         """The message, with what is looked at now and how many events came and were kept so far."""
@@ -176,7 +192,8 @@ class StreamCore:
         A message without inputs gets an ack. A stream that wants the freshest answers and does not read them is not
         stepped further.
         """
-        ticket, inputs, last = batch
+        ticket, inputs, last, skipped = batch
+        self.dropped += skipped
         if not inputs:
             return [], self._ack(ticket) if last else []
         tickets = [ticket] * len(inputs)

@@ -182,9 +182,22 @@ def test_who_does_not_read_gets_no_pongs() -> None:
 @pytest.mark.parametrize("ending", ["keepalive_timeout", "shutdown"])
 def test_who_does_not_answer_a_goodbye_is_cut_off(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WebSocketsSansIOProtocol, ending, lambda _: None)
-    made, line = stream()
+    made, line = stream(handshake_complete=True)
     getattr(made, ending)()
     assert line.later == [(ABORT_S, line.abort)]
+
+
+@pytest.mark.attack("WebSocket", "a burst that is still being worked off at SIGTERM", "1012; the rest is thrown away")
+@pytest.mark.parametrize(("greeted", "left"), [(True, []), (False, ["connect", "message"])])
+def test_at_the_end_nothing_more_is_taken_from_a_stream(
+    greeted: bool, left: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "shutdown", lambda _: None)
+    made, _ = stream(handshake_complete=greeted)
+    for message in ("connect", "message"):
+        made.queue.put_nowait(message)  # type: ignore[arg-type]
+    made.shutdown()
+    assert [made.queue.get_nowait() for _ in range(made.queue.qsize())] == left
 
 
 def test_a_connections_place_is_given_back_once_or_handed_on() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from models.neurons.state import State
 from service.http.errors import Broken, Stopped
+from service.http.turns import Turns
 from service.stream import live as module
 from service.stream.live import Live
 from service.stream.messages import Ended
@@ -127,7 +129,7 @@ def test_a_snapshot_of_another_model_is_refused() -> None:
 
 
 def test_silence_ends_a_stream_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, _ = live(heard=100.0, settings=SimpleNamespace(idle_s=60.0))
+    made, _ = live(turn=asyncio.Lock(), heard=100.0, settings=SimpleNamespace(idle_s=60.0))
     now, slept = [130.0], list[float]()
 
     async def sleep(seconds: float) -> None:
@@ -141,6 +143,26 @@ def test_silence_ends_a_stream_after_its_time(monkeypatch: pytest.MonkeyPatch) -
         asyncio.run(made.watch())
     assert caught.value.code == 1001
     assert slept == [30.0, 10.0]
+
+
+def test_a_long_message_that_is_worked_off_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = live(turn=asyncio.Lock(), heard=100.0, settings=SimpleNamespace(idle_s=60.0))
+    now, slept = [200.0], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+        made.turn.release()
+
+    async def run() -> None:
+        await made.turn.acquire()
+        await made.watch()
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=sleep))
+    with pytest.raises(Ended):
+        asyncio.run(run())
+    assert slept == [60.0], "it begins when the message is done"
 
 
 def test_a_flood_of_messages_ends_a_stream() -> None:
@@ -158,6 +180,31 @@ def test_a_flood_of_messages_ends_a_stream() -> None:
         asyncio.run(made.read_all())
     assert caught.value.code == 1008
     assert log == ["a", ""]
+
+
+@pytest.mark.attack(
+    "WebSocket", "thousands of messages in one burst", "others are served between any two of them, who had least first"
+)
+def test_others_are_served_between_the_messages_of_a_burst() -> None:
+    made, log = live(turn=asyncio.Lock(), bucket=SimpleNamespace(take=lambda _: True), work=Turns().account())
+    made.core.control = lambda text: log.append(text)
+    texts = [{"type": "websocket.receive", "text": text} for text in "abcd"]
+
+    async def receive() -> dict[str, Any]:
+        return texts.pop(0) if texts else {"type": "websocket.disconnect"}
+
+    async def other() -> None:
+        while "d" not in log:
+            log.append("another")
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        await asyncio.gather(made.read_all(), other())
+
+    made.socket = SimpleNamespace(receive=receive)
+    asyncio.run(both())
+    for before, after in pairwise("abcd"):
+        assert "another" in log[log.index(before) : log.index(after)]
 
 
 def test_who_leaves_too_much_unread_is_told() -> None:

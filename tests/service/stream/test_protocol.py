@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 
+from encoders.dvs import StreamBinner
 from encoders.events import MAX_SIDE, Events, SensorSize, make_events
 from encoders.gaze.window import Window
 from models.steps import Input, Outcome
@@ -130,6 +131,34 @@ def test_a_packet_of_many_bins_comes_in_pieces_of_which_the_last_says_so() -> No
     assert [part.last for part in parts] == [False] * (len(parts) - 1) + [True]
     assert max(len(part.inputs) for part in parts) <= PENDING + 1
     assert sum(len(part.inputs) for part in parts) == 39
+
+
+@pytest.mark.attack(
+    "WebSocket", "events so far apart that each closes more bins than may wait", "`freshest`: those bins are not made"
+)
+def test_the_freshest_jump_over_a_silence_of_more_bins_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = core(mode="freshest")
+    made: list[int] = []
+    close = StreamBinner._close
+    monkeypatch.setattr(StreamBinner, "_close", lambda binner, bins: (made.append(1), close(binner, bins)))
+    (first,) = batches(stream, packet(1, 0))
+    (far,) = batches(stream, packet(2, 50 * BIN_US))
+    (next_one,) = batches(stream, packet(3, 51 * BIN_US))
+    assert (len(first.inputs), len(far.inputs), len(next_one.inputs)) == (0, 1, 1)
+    assert len(made) == 2, "what could not be answered is not made"
+    assert next_one.inputs[0].reset
+    said = [fields(stream.admit(batch)[1], "type", "seq", "dropped") for batch in (first, far, next_one)]
+    assert said == [[("ack", 1, 0)], [], []]
+    assert stream.dropped == 49
+
+
+@pytest.mark.parametrize(("mode", "silent"), [("complete", 50), ("freshest", PENDING)])
+def test_silence_that_can_be_answered_is_steps(mode: str, silent: int) -> None:
+    stream = core(mode=mode)
+    batches(stream, packet(1, 0))
+    (batch,) = batches(stream, packet(2, silent * BIN_US))
+    assert [given.reset for given in batch.inputs] == [False] * silent
+    assert batch.skipped == 0
 
 
 def test_silence_closes_bins_two_behind_the_clock() -> None:
