@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import kernels
-from encoders.events import Events, EventsError, SensorSize
+from encoders.events import Events, EventsError, SensorSize, as_events
 
 NOWHERE = 1 << 30  # a table entry of a column or row that is cropped away; two of them still fit uint32
 CEILINGS = {"binary": 1, "count": 255}
@@ -72,7 +72,7 @@ def bin_events(
     mode: str = "binary",
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Events sorted by time -> [steps, 2, H, W] for the window [start_us, start_us + steps·bin_us).
+    """Events (`as_events`) sorted by time -> [steps, 2, H, W] for the window [start_us, start_us + steps·bin_us).
 
     mode   "binary" (a cell is 0 or 1) or "count" (counts that stop at 255); uint8, or the dtype of `out`, which may be
            float32 (then counts have no ceiling).
@@ -82,7 +82,7 @@ def bin_events(
     Raises EventsError for an unknown mode, an event off the sensor, or events that are not sorted.
     """
     check_bins(bin_us, steps, mode)
-    grid = grid_for(sensor, size)
+    events, grid = as_events(events), grid_for(sensor, size)
     shape = (steps, 2, grid.height, grid.width)
     if out is None:
         out = np.empty(shape, np.uint8)

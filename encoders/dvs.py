@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encoders import kernels
 from encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
-from encoders.events import Events, SensorSize, backward, on_sensor
+from encoders.events import Events, SensorSize, as_events, backward, on_sensor
 
 BINS_AT_ONCE = 256  # bounds the memory of one long packet
 Times = NDArray[np.int64]  # microseconds
@@ -33,6 +33,7 @@ class DvsEncoder:
 
     def __call__(self, events: Events, start_us: int | None = None) -> NDArray[np.uint8]:
         """Events sorted by time -> [T, 1, 2, H, W]; no events give zeros. Raises EventsError (see bin_events)."""
+        events = as_events(events)
         if start_us is None:
             start_us = int(events["t"][0]) if len(events) else 0
         x = bin_events(events, start_us, self.bin_us, self.steps, self.sensor, self.size, mode=self.mode)
@@ -100,6 +101,7 @@ class StreamBinner:
         Seen `through` a window they are of another sensor: time goes by all of them, seen or not, and orders them.
         """
         bins: list[Bin] = []
+        packet = as_events(packet)
         if through is None:
             packet, n_outside, n_backward = on_sensor(packet, self.encoder.sensor)
             self.n_outside += n_outside

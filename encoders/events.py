@@ -1,7 +1,10 @@
 """Events as the project sees them: one dtype, one clock (microseconds), one sanitiser at every entrance."""
 
+import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +26,14 @@ SORT_WITHIN_US = 10_000
 FAR_US = 1 << 60
 """Times further from zero than this (36,000 years) come from damage, count as this, and so cannot overflow in sums."""
 
+NAMES = {
+    "t": "t|ts|times?|timestamps?",
+    "x": "x|xs|x_coordinates?|u|col|column",
+    "y": "y|ys|y_coordinates?|v|row",
+    "p": "p|ps|pol|polarity|polarities|on|sign",
+}
+"""What the fields of events are called, here and elsewhere."""
+
 
 class EventsError(ValueError):
     """Events, or a sensor size, that break the rules above."""
@@ -36,6 +47,11 @@ class SensorSize:
     height: int
 
     def __post_init__(self) -> None:
+        try:  # sides of another type, such as NumPy's, would overflow in products
+            for name in ("width", "height"):
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
+        except TypeError:
+            raise EventsError(f"a sensor has whole pixels, not {self.width!r} by {self.height!r}") from None
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             raise EventsError(f"a sensor of {self.width}x{self.height} is not within 1x1 to {MAX_SIDE}x{MAX_SIDE}")
 
@@ -49,6 +65,23 @@ class SensorSize:
         if not (times and width.strip().isdigit() and height.strip().isdigit()):
             raise EventsError(f"'{text}' is not a sensor size; write it as WIDTHxHEIGHT, for example 640x480")
         return cls(int(width), int(height))
+
+    @classmethod
+    def of(cls, size: "Size") -> "SensorSize":
+        """A size as people write it: itself, (width, height), or its text. Raises EventsError."""
+        if isinstance(size, SensorSize):
+            return size
+        if isinstance(size, str):
+            return cls.parse(size)
+        try:
+            width, height = size
+        except (TypeError, ValueError):
+            raise EventsError(f"a sensor's size is (width, height), such as (640, 480), not {size!r}") from None
+        return cls(width, height)
+
+
+Size = SensorSize | tuple[int, int] | str
+"""A sensor's size as people write it: `SensorSize(640, 480)`, `(640, 480)` or `"640x480"`."""
 
 
 NMNIST_SENSOR = SensorSize(34, 34)
@@ -82,6 +115,51 @@ def make_events(t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> Event
     return events
 
 
+def as_events(array: NDArray[Any], size: SensorSize | None = None) -> Events:
+    """EVENTS of a flat structured array: fields by their names (NAMES), whatever their order and types of numbers.
+
+    So the arrays of Tonic, Metavision, dv-processing and faery are events as they are. Every value must be a whole
+    number, also as a float: times in microseconds, columns and rows from 0 to 2047, polarities bool, 0 and 1, or -1 and
+    1. An array of dtype EVENTS is handed back. With `size`, events must be sorted by time and on that sensor, too.
+    Raises EventsError.
+    """
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or not array.dtype.names:
+        what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise EventsError(f"events are a flat structured array with fields t, x, y and p, not {what}")
+    if array.dtype is EVENTS:
+        events = array
+    elif array.dtype == EVENTS:  # of records, which compiled loops do not know
+        events = np.asarray(array).view(EVENTS)
+    else:
+        events = make_events(*(_numbers(array, key) for key in "txyp"))
+    return events if size is None else check_events(events, size)
+
+
+WITHIN = {"t": (-FAR_US, FAR_US), "x": (0, MAX_SIDE - 1), "y": (0, MAX_SIDE - 1), "p": (-1, 1)}
+
+
+def _numbers(array: NDArray[Any], key: str) -> NDArray[Any]:
+    """The field of a structured array that is t, x, y or p by its name: whole numbers within WITHIN."""
+    names = [name for name in array.dtype.names or () if re.fullmatch(NAMES[key], name.lower())]
+    if len(names) != 1:
+        found = ", ".join(array.dtype.names or ())
+        raise EventsError(f"events need one field {key}; their fields are {found}")
+    column, name = array[names[0]], names[0]
+    if column.ndim != 1 or column.dtype.kind not in "biuf":
+        raise EventsError(f"the field {name} of events holds {column.dtype}, not a number each")
+    if column.dtype.kind == "f" and not bool(np.isfinite(column).all()):
+        raise EventsError(f"the field {name} of events holds numbers that are not finite")
+    if column.dtype.kind == "f" and bool((column % 1 != 0).any()):
+        hint = f" microseconds: of seconds, np.rint(1e6 * events['{name}'])" if key == "t" else " numbers"
+        raise EventsError(f"the field {name} of events holds fractions; it takes whole{hint}")
+    low, high = WITHIN[key]
+    if len(column) and not (low <= column.min() and column.max() <= high):
+        raise EventsError(
+            f"the field {name} of events goes from {column.min()} to {column.max()}; it may from {low} to {high}"
+        )
+    return column
+
+
 def joined(parts: Sequence[Events]) -> Events:
     """The pieces one after another; a single one is given as it is.
 
@@ -98,6 +176,8 @@ def check_events(events: Events, size: SensorSize | None = None) -> Events:
         raise EventsError(f"expected a flat array of {EVENTS}, got {events.dtype} with {events.ndim} dimensions")
     if len(events) and bool((events["t"][1:] < events["t"][:-1]).any()):
         raise EventsError("the events are not sorted by time; sort them, or pass them through sanitise()")
+    if len(events) and not -4 * FAR_US <= events["t"][0] <= events["t"][-1] <= 4 * FAR_US:
+        raise EventsError("some times lie further from zero than 2^62 microseconds, where sums of them overflow")
     if size is not None and not bool(_inside(events, size).all()):
         raise EventsError(f"some events lie outside the {size} sensor; pass them through sanitise()")
     return events

@@ -1,12 +1,22 @@
 """What a person shows: a recording of events, or a still image, the same for a file, an upload and a Python array."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from encoders.events import Events, SensorSize
+from encoders.events import Events, EventsError, SensorSize, Size, as_events
 from encoders.recordings.files import read_recording
+from encoders.recordings.format import path_of
+
+if TYPE_CHECKING:  # people who pass these have imported them
+    from PIL.Image import Image
+    from torch import Tensor
+
+Shown = Union[Path, str, np.ndarray, "Tensor", "Image"]
+"""What `sample_of` takes."""
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Names of files that are read as images, by `predict` and by training."""
@@ -25,9 +35,80 @@ class Sample:
     warnings: tuple[str, ...] = ()
 
 
+def sample_of(what: Shown, size: Size | None = None) -> Sample:
+    """Whatever somebody shows, as a Sample.
+
+    what   the path of a recording or an image; pixels (`as_pixels`), a Pillow image or a torch tensor, channels first;
+           or events (`as_events`), sorted by time, from a sensor of `size`
+    size   of the sensor, which events need; a recording's must be the one that it names, an image has none
+
+    Raises ValueError (EventsError, RecordingError) or OSError.
+    """
+    sensor = None if size is None else SensorSize.of(size)
+    if isinstance(what, np.ndarray) and what.dtype.names:
+        if sensor is None:
+            raise EventsError("events need the sensor's size: predict(events, size=(width, height))")
+        return Sample(events=as_events(what, sensor), size=sensor)
+    if isinstance(what, (str, Path)):
+        sample = read_sample(what)
+    else:
+        sample = Sample(pixels=_pixels(what))
+    if sensor not in (None, sample.size):
+        of = "an image has no sensor" if sample.size is None else f"the recording is of a {sample.size} sensor"
+        raise EventsError(f"{of}, so its size cannot be {sensor}")
+    return sample
+
+
+def _pixels(what: Any) -> np.ndarray:
+    """Pixels of an array, of a tensor with its channels first, or of a Pillow image, upright."""
+    torch, pillow = sys.modules.get("torch"), sys.modules.get("PIL.Image")
+    if torch is not None and isinstance(what, torch.Tensor):
+        array = what.detach().cpu().numpy()
+        return as_pixels(array.transpose(1, 2, 0) if array.ndim == 3 else array)
+    if pillow is not None and isinstance(what, pillow.Image):
+        from PIL import ImageOps
+
+        if what.mode[0] in "IF":  # Pillow would cut its values off at 255
+            raise ValueError(f"an image of Pillow's mode {what.mode} has no 8 bits a channel: convert it first")
+        clear = "transparency" in what.info or what.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+        return as_pixels(np.asarray(ImageOps.exif_transpose(what).convert("RGBA" if clear else "RGB")))
+    if isinstance(what, np.ndarray):
+        return as_pixels(what)
+    raise ValueError(
+        "give a path, pixels or a structured array of events (t, x, y, p), "
+        f"not {'an' if type(what).__name__[0] in 'aeiou' else 'a'} {type(what).__name__}"
+    )
+
+
+def as_pixels(array: np.ndarray) -> np.ndarray:
+    """uint8 [H, W] or [H, W, 3] (RGB) of pixels [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGBA, laid on white).
+
+    They are uint8, bool, or real numbers from 0 to 1, which are rounded to 255ths. Raises ValueError.
+    """
+    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        hint = ": channels come last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
+        raise ValueError(f"pixels are [H, W], or [H, W, C] with 1, 3 or 4 channels, not {list(array.shape)}{hint}")
+    if array.dtype.kind == "f":
+        if not bool(((array >= 0) & (array <= 1)).all()):  # also what is not a number
+            raise ValueError("pixels of real numbers must all lie between 0 and 1")
+        array = np.rint(array.astype(np.float32) * 255).astype(np.uint8)
+    elif array.dtype.kind == "b":
+        array = array * np.uint8(255)
+    elif array.dtype != np.uint8:
+        raise ValueError(f"pixels are uint8, or real numbers from 0 to 1, not {array.dtype}")
+    if array.ndim == 3 and array.shape[2] == 4:
+        return _on_white(array[..., :3], array[..., 3:].astype(np.float32) / 255)
+    return np.ascontiguousarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
+def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """What is transparent laid on white: ink without a paper is dark on light, as on paper."""
+    return np.rint(pixels * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
 def read_sample(path: Path | str) -> Sample:
     """An image (IMAGE_SUFFIXES) or a recording of any format. Raises ValueError (RecordingError) or OSError."""
-    path = Path(path)
+    path = path_of(path)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         recording = read_recording(path)
         return Sample(events=recording.events, size=recording.size, warnings=recording.warnings)
@@ -42,7 +123,7 @@ def read_sample(path: Path | str) -> Sample:
 def read_pixels(data: bytes) -> np.ndarray | None:
     """Pixels uint8 [H, W, 3] (RGB) of an image file's bytes; None where they are not one that can be read.
 
-    Upright by EXIF. What is transparent is laid on white: ink without a paper is dark on light, as on paper.
+    Upright by EXIF. What is transparent is laid on white.
     """
     import cv2
 
@@ -57,8 +138,7 @@ def read_pixels(data: bytes) -> np.ndarray | None:
     if given.shape[:2] != pixels.shape[:2]:  # turned by EXIF: `given` is not
         return pixels
     full = 65535 if given.dtype == np.uint16 else 255
-    alpha = given[..., 3:].astype(np.float32) / full
-    return np.rint(pixels * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return _on_white(pixels, given[..., 3:].astype(np.float32) / full)
 
 
 def may_be_transparent(data: bytes) -> bool:

@@ -107,8 +107,12 @@ def from_json(kind: type[T], data: Any, where: str = "config") -> T:
 
 
 def save(folder: Path | str, network: nn.Module, card: Card) -> None:
-    """Write the checkpoint; each file is written beside its name and renamed, so none is ever half-written."""
+    """Write the checkpoint; each file is written beside its name and renamed, so none is ever half-written.
+
+    Raises CheckpointError for a kind of network that none can hold, and labels that are not one a class; OSError.
+    """
     kind = _kind_of(network)
+    _check_labels(card, network.config.classes)  # type: ignore[arg-type,union-attr]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": _written(card)}  # type: ignore[call-overload]
@@ -123,6 +127,12 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
     partial = folder / f".{CONFIG}.{os.getpid()}"
     partial.write_text(json.dumps(document, indent=1) + "\n")
     partial.replace(folder / CONFIG)
+
+
+def _check_labels(card: Card, classes: int) -> None:
+    """Raise CheckpointError unless there is a label for each class."""
+    if len(card.labels) != classes:
+        raise CheckpointError(f"{len(card.labels)} labels for {classes} classes")
 
 
 def sha256_of(path: Path) -> str:
@@ -242,6 +252,5 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(f"{WEIGHTS}: {name} has values that are not finite")
     network.load_state_dict(tensors)
-    if len(card.labels) != config.classes:
-        raise CheckpointError(f"{len(card.labels)} labels for {config.classes} classes")
+    _check_labels(card, config.classes)
     return network.eval(), replace(card, known=known, conformal=conformal)

@@ -1,6 +1,7 @@
 """What a network must be fed, and the card that travels with its weights."""
 
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, Literal
 
 from models.known import Known
@@ -96,6 +97,8 @@ class Contract:
         """
         if self.kind != "events":
             raise ValueError("bin_ms is for models of events; this model takes images")
+        if not isinstance(bin_ms, Real):
+            raise ValueError(f"bin_ms is a number of milliseconds, not {bin_ms!r}")
         shortest, longest = self.bins_us
         bin_us = round(bin_ms * 1000) if 0 < bin_ms < 1e9 else 0
         if bin_us == self.bin_us:

@@ -10,6 +10,8 @@ Importing costs next to nothing: each name brings its module along when it is fi
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__: str
+
 if TYPE_CHECKING:
     from encoders.events import SensorSize
     from encoders.recordings.files import Recording, write_recording
@@ -53,10 +55,22 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in HOMES:
         raise AttributeError(f"module 'spikesight' has no name {name!r}")
     module, _, inside = HOMES[name].partition(":")
     return getattr(import_module(module), inside)
+
+
+def _version() -> str:
+    """Of the installation; "0" in a folder that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("spikesight")
+    except PackageNotFoundError:
+        return "0"
 
 
 def __dir__() -> list[str]:

@@ -1,19 +1,17 @@
 """A trained network as one object: files, arrays and live sources in, predictions out."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
-from encoders.events import SensorSize
-from encoders.sample import Sample, read_sample
+from encoders.events import EventsError, SensorSize, Size, as_events
+from encoders.sample import Shown, sample_of
 from models.classifier import Classifier, Stepper
 from models.known.conformal import ERROR_RATE
 from models.shipped import DEFAULT_MODEL, find, shipped
 from models.steps import Prediction
-
-Size = SensorSize | tuple[int, int]
-"""Width and height of a sensor."""
 
 
 def models() -> tuple[str, ...]:
@@ -37,47 +35,70 @@ class Model:
     def __repr__(self) -> str:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
 
-    def predict(self, what: Path | str | np.ndarray, size: Size | None = None) -> Prediction:
+    def predict(self, what: Shown, size: Size | None = None) -> Prediction:
         """The answer after the last step.
 
-        `what` is the path of a recording or an image; pixels, uint8 [H, W] or [H, W, 3] (RGB); or events (a structured
-        array t, x, y, p; microseconds, sorted) from a sensor of `size` (width, height). Raises ValueError for what
-        cannot be read (RecordingError) or what this model does not take, and OSError.
+        `what` is the path of a recording or an image; pixels [H, W], or [H, W, C] with 1, 3 (RGB) or 4 channels, uint8
+        or real numbers from 0 to 1; a Pillow image, or a torch tensor [C, H, W]; or events from a sensor of `size`
+        (width, height): a structured array with fields t (microseconds, sorted), x, y and p in any order and of any
+        numbers, none of them being one step in which nothing is seen. A recording's `size` is only compared. Raises
+        ValueError for what cannot be read (RecordingError) or what this model does not take, and OSError.
         """
         return self.steps(what, size)[-1]
 
-    def steps(self, what: Path | str | np.ndarray, size: Size | None = None) -> list[Prediction]:
+    def steps(self, what: Shown, size: Size | None = None) -> list[Prediction]:
         """The answer after every step of what `predict` takes."""
-        return self.classifier.predict(self.classifier.inputs(_sample(what, size)))
+        return self.classifier.predict(self.classifier.inputs(sample_of(what, size)))
 
     def stream(
-        self, source: str, *, bin_ms: float | None = None, error_rate: float = ERROR_RATE
+        self,
+        source: str | Path | int | np.ndarray,
+        *,
+        size: Size | None = None,
+        bin_ms: float | None = None,
+        error_rate: float = ERROR_RATE,
     ) -> Iterator[Prediction]:
         """The predictions of something that goes on, one a step, until it ends; its membranes live as long.
 
         `source` is what `spikesight webcam --source` takes: a video, a recording, a shipped sample (`digit-3`), or a
-        live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`). `bin_ms` is a step's length, for models
-        of events from the shortest to the longest in `bins_ms`; the trained one without. `error_rate` in (0, 1) is how
-        often what a prediction is `committed` to may be wrong. Raises SourceError; ValueError where the model takes
-        images and events come, or another bin.
+        live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`), open once this returns; or events from
+        a sensor of `size`, as `predict` takes them. `bin_ms` is a step's length, for models of events from the shortest
+        to the longest in `bins_ms`; the trained one without. `error_rate` in (0, 1) is how often what a prediction is
+        `committed` to may be wrong. Raises SourceError; ValueError where the model takes images and events come, or
+        another bin.
         """
-        from app.webcam.sources import inputs_of, open_source
-        from service.stream.session import Session
-
+        if not isinstance(error_rate, Real) or not 0 < error_rate < 1:
+            raise ValueError(f"error_rate must lie between 0 and 1, for example 0.05, not {error_rate!r}")
         classifier = self.classifier if bin_ms is None else self.classifier.at(bin_ms)
-        opened = open_source(source)
+        answers = _answers(classifier, source, size, float(error_rate))
+        next(answers)  # it is open
+        return answers  # pyright: ignore[reportReturnType]
+
+
+def _answers(
+    classifier: Classifier, source: str | Path | int | np.ndarray, size: Size | None, error_rate: float
+) -> Generator[Prediction | None]:
+    """None once the source is open, and its predictions; it is closed when they are not wanted any more."""
+    from app.webcam.sources import inputs_of, of_events, open_source
+    from service.stream.session import Session
+
+    if isinstance(source, np.ndarray):
+        if size is None:
+            raise EventsError("events need the sensor's size: stream(events, size=(width, height))")
+        sensor = SensorSize.of(size)
+        opened = of_events(as_events(source, sensor), sensor)
+    elif size is not None:
+        raise EventsError("only events are given with a size: a source has its own")
+    else:
+        opened = open_source(str(source))
+    try:
         session = Session(classifier, opened.sensor, error_rate=error_rate)
+        if opened.sensor is not None and not session.takes_events:
+            raise ValueError("this model takes images, not events")
+        yield None
         stepper = Stepper(classifier, session.track)
         for glimpse in opened.glimpses:
             for given in inputs_of(session, glimpse):
                 yield stepper.step(given).prediction
-
-
-def _sample(what: Path | str | np.ndarray, size: Size | None) -> Sample:
-    if not isinstance(what, np.ndarray):
-        return read_sample(what)
-    if what.dtype.names is None:
-        return Sample(pixels=what)
-    if size is None:
-        raise ValueError("events need the sensor's size: predict(events, size=(width, height))")
-    return Sample(events=what, size=size if isinstance(size, SensorSize) else SensorSize(*size))
+    finally:
+        opened.close()

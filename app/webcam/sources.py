@@ -1,7 +1,7 @@
 """What the desktop demo looks at: a webcam, an event camera, a video, a recording or a shipped sample, as glimpses."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,16 @@ class Glimpse:
 
 @dataclass(frozen=True)
 class Source:
-    """Glimpses in order of time. `live` ones come when they come; others may be read faster than they happened."""
+    """Glimpses in order of time. `live` ones come when they come; others may be read faster than they happened.
+
+    `close` it where its glimpses were not drawn to their end.
+    """
 
     name: str
     glimpses: Iterator[Glimpse]
     live: bool
     sensor: SensorSize | None = None  # of packets
+    close: Callable[[], object] = lambda: None
 
 
 def open_source(text: str, *, loop: bool = False) -> Source:
@@ -50,7 +54,7 @@ def open_source(text: str, *, loop: bool = False) -> Source:
     `loop`: a sample, which lasts a third of a second, begins again and again.
     """
     if text.isdecimal():
-        return Source(f"camera {text}", _frames(_capture(int(text), f"camera {text}"), live=True), live=True)
+        return _film(_capture(int(text), f"camera {text}"), f"camera {text}", live=True)
     path = Path(text)
     if path.is_file():
         return _file(path)
@@ -61,7 +65,7 @@ def open_source(text: str, *, loop: bool = False) -> Source:
         return _recording(text, events, SensorSize(sample.width, sample.height), loop=loop)
     if text.partition(":")[0].partition("?")[0] in kinds():
         camera = open_camera(text)
-        return Source(text, _live(camera), live=True, sensor=camera.size)
+        return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close)
     raise SourceError(
         f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
         f"or one of {', '.join(names)}"
@@ -78,12 +82,21 @@ def inputs_of(session: Session, glimpse: Glimpse) -> list[Input]:
 
 def _file(path: Path) -> Source:
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return Source(path.name, _frames(_capture(str(path), path.name), live=False), live=False)
+        return _film(_capture(str(path), path.name), path.name, live=False)
     try:
         recording = read_recording(path)
     except RecordingError as error:
         raise SourceError(f"{error} (videos: {', '.join(sorted(VIDEO_SUFFIXES))})") from None
     return _recording(path.name, recording.events, recording.size)
+
+
+def of_events(events: np.ndarray, sensor: SensorSize) -> Source:
+    """Events (EVENTS), sorted and on this sensor, as a recording of them would be."""
+    return _recording("events", events, sensor)
+
+
+def _film(capture: cv2.VideoCapture, name: str, *, live: bool) -> Source:
+    return Source(name, _frames(capture, live=live), live=live, close=capture.release)
 
 
 def _recording(name: str, events: np.ndarray, size: SensorSize, *, loop: bool = False) -> Source:
@@ -109,6 +122,8 @@ def _again(events: np.ndarray) -> Iterator[Glimpse]:
 
 def _packets(events: np.ndarray) -> Iterator[Glimpse]:
     """The events in pieces of PERIOD_US, the last one to its end; times begin near 0."""
+    if not len(events):
+        return
     shifted = events.copy()
     shifted["t"] -= events["t"][0]
     ends = range(PERIOD_US, int(shifted["t"][-1]) + PERIOD_US + 1, PERIOD_US)

@@ -12,16 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import FAR_US, MAX_SIDE, Events, SensorSize, make_events
+from encoders.events import FAR_US, MAX_SIDE, NAMES, Events, SensorSize, make_events
 from encoders.recordings.format import RecordingError
 
 ROWS = 1 << 18  # of a table at once
-NAMES = {  # what the columns are called, here and elsewhere
-    "t": "t|ts|times?|timestamps?",
-    "x": "x|xs|x_coordinates?|u|col|column",
-    "y": "y|ys|y_coordinates?|v|row",
-    "p": "p|ps|pol|polarity|polarities|on|sign",
-}
 UNITS = {  # microseconds
     "ns": (1e-3, "ns|nsecs?|nanos|nanoseconds"),
     "us": (1.0, "us|µs|usecs?|micros|microseconds"),

@@ -19,7 +19,8 @@ from encoders.events import (
     EventsError,
     Sanitiser,
     SensorSize,
-    check_events,
+    Size,
+    as_events,
     empty_events,
     joined,
 )
@@ -36,7 +37,7 @@ from encoders.recordings import (
     prophesee_writer,
     text,
 )
-from encoders.recordings.format import Format, Opened, Pieces, RecordingError
+from encoders.recordings.format import Format, Opened, Pieces, RecordingError, path_of
 
 FORMATS: dict[str, Format] = {
     "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2, mark=b"#!AER-DAT2"),
@@ -83,7 +84,7 @@ BAGS = {b"#ROSBAG V": "a ROS 1 bag", b"\x89MCAP0\r\n": "an MCAP file", b"SQLite 
 
 def detect_format(path: Path | str) -> str:
     """The name in formats() that the file's content fits. Raises RecordingError where none does."""
-    path = Path(path)
+    path = path_of(path)
     try:
         with path.open("rb") as file:
             head = file.read(8192)
@@ -134,7 +135,7 @@ def _open(path: Path) -> tuple[str, Opened]:
 
 def read_recording(path: Path | str) -> Recording:
     """All events of one file. Raises RecordingError: missing, empty, of no known kind, or without a single event."""
-    path = Path(path)
+    path = path_of(path)
     name, opened = _open(path)
     with _faults_named(path):  # also where there is no room for all of it
         chunks = opened.chunks.whole() if isinstance(opened.chunks, Pieces) else opened.chunks
@@ -190,9 +191,9 @@ def read_recording_bytes(data: bytes, name: str) -> Recording:
 class RecordingReader:
     """A file open for reading in pieces: `size` and `format` are known, `packets` reads it once from front to back."""
 
-    def __init__(self, path: Path | str, size: SensorSize | None = None) -> None:
-        self.path = Path(path)
-        self.size = size or sensor_of(self.path)
+    def __init__(self, path: Path | str, size: Size | None = None) -> None:
+        self.path = path_of(path)
+        self.size = sensor_of(self.path) if size is None else SensorSize.of(size)
         self.format, self._opened = _open(self.path)
         self._sanitiser = Sanitiser(self.size)
 
@@ -225,7 +226,7 @@ class RecordingReader:
 
 def sensor_of(path: Path | str) -> SensorSize:
     """The sensor of a file: from its header, or, where that names none, from one pass over its events."""
-    path = Path(path)
+    path = path_of(path)
     name, opened = _open(path)
     if opened.size is not None:
         return opened.size
@@ -240,7 +241,7 @@ def sensor_of(path: Path | str) -> SensorSize:
     return SensorSize(width, height)
 
 
-def packets(path: Path | str, packet_us: int = 10_000, size: SensorSize | None = None) -> Iterator[Events]:
+def packets(path: Path | str, packet_us: int = 10_000, size: Size | None = None) -> Iterator[Events]:
     """The file's events in order, `packet_us` at a time from the first event; packets without events are left out.
 
     Only a few megabytes of the file are in memory at any time. Raises RecordingError like read_recording.
@@ -250,39 +251,42 @@ def packets(path: Path | str, packet_us: int = 10_000, size: SensorSize | None =
 
 def format_of(path: Path | str) -> str:
     """The format that a file's name stands for. Raises RecordingError."""
-    suffix = Path(path).suffix.lower()
+    path = path_of(path)
+    suffix = path.suffix.lower()
     name = next((name for name, kind in formats().items() if suffix in kind.suffixes), None)
     if name is None:
         suffixes = sorted(FORMATS[name].suffixes[0] for name in WRITABLE)
-        raise RecordingError(f"cannot tell a format from '{Path(path).name}'; end it in one of {', '.join(suffixes)}")
+        raise RecordingError(f"cannot tell a format from '{path.name}'; end it in one of {', '.join(suffixes)}")
     return name
 
 
 def write_recording(
     path: Path | str,
     events: Events | Iterable[Events],
-    size: SensorSize,
+    size: Size,
     format: str | None = None,
     *,
     warn: Callable[[str], object] = lambda _: None,
 ) -> int:
-    """Write sorted events, an array or pieces in order, in the format that the suffix stands for or in `format`.
+    """Write sorted events (`as_events`), an array or pieces in order, in the format of the suffix or in `format`.
 
     Pieces are written as they come, but for npz, AEDAT 4 and ES, which hold all events first. Returns how many were
     written. `warn` is told, in a sentence, where the format cannot hold the time of the first event. Raises
     RecordingError; what was at `path` stays until the new file is whole.
     """
-    path = Path(path)
+    path = path_of(path)
     name = format or format_of(path)
     if name not in formats():
         raise RecordingError(f"there is no format '{name}'; choose one of {', '.join(WRITABLE)}")
     write = FORMATS[name].write
     if write is None:
         raise RecordingError(f"{name} files can be read but not written")
-    counted = _Counted([events] if isinstance(events, np.ndarray) else events, size)
+    pieces = events if not isinstance(events, np.ndarray) and isinstance(events, Iterable) else [events]
+    sensor = SensorSize.of(size)
+    counted = _Counted(pieces, sensor)
     unfinished = path.with_name(f".{path.stem}.part{FORMATS[name].suffixes[0]}")
     try:
-        write(unfinished, counted, size)
+        write(unfinished, counted, sensor)
         unfinished.replace(path)
     except (RecordingError, EventsError) as error:
         raise RecordingError(f"cannot write {path}: {error}") from error
@@ -306,10 +310,10 @@ class _Counted:
 
     def __iter__(self) -> Iterator[Events]:
         last = 0
-        for part in self.parts:
+        for given in self.parts:
+            part = as_events(given, self.size)
             if not len(part):
                 continue
-            check_events(part, self.size)
             if int(part["t"][0]) < last:
                 raise RecordingError("times below zero have no place in a file" if not self.n else "time steps back")
             last = int(part["t"][-1])

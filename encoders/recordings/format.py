@@ -1,5 +1,6 @@
 """What every file format offers the reader: a header, and events in pieces of bounded size."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,13 @@ LEAST_ROOM = 64  # events of one record and a little more fit any array that a d
 
 class RecordingError(ValueError):
     """A recording that cannot be read or written; the text is one sentence that names the file or its fault."""
+
+
+def path_of(name: object) -> Path:
+    """The path that somebody names. Raises RecordingError for what is none."""
+    if not isinstance(name, (str, os.PathLike)) or "\0" in str(name):
+        raise RecordingError(f"a file is named by its path, not by {name!r}")
+    return Path(name)
 
 
 class Pieces(Iterator[Events]):

@@ -50,6 +50,14 @@ def test_saved_and_loaded_are_identical(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == [CONFIG, WEIGHTS]
 
 
+@pytest.mark.parametrize("labels", [(), ("a",), ("a", "b", "c")])
+def test_labels_that_are_not_one_a_class_are_not_saved(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    network = SpikingResNet(ResNetConfig("ms", (1, 1), (4, 8), in_channels=2, classes=2))
+    with pytest.raises(CheckpointError, match=f"{len(labels)} labels for 2 classes"):
+        save(tmp_path / "m", network, Card(CONTRACT, labels))
+    assert not (tmp_path / "m").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -13,22 +13,11 @@ import spikesight
 from encoders.emulator.saccades import saccades
 from encoders.events import SensorSize
 from service import samples
+from tests.support.inputs.samples import seven
 from tests.support.processes import ROOT
 
 SIZE = SensorSize(34, 34)
 HEAVY = ("torch", "cv2", "numpy", "numba")
-
-
-def seven() -> np.ndarray:
-    """A 7, light on dark, uint8 [28, 28]."""
-    picture = np.zeros((28, 28), np.uint8)
-    cv2.putText(picture, "7", (6, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2, cv2.LINE_AA)
-    return picture
-
-
-@pytest.fixture(scope="module")
-def model() -> spikesight.Model:
-    return spikesight.load("nmnist")
 
 
 def test_importing_brings_none_of_the_heavy_modules() -> None:

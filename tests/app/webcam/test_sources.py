@@ -189,7 +189,7 @@ def test_files_that_are_neither_videos_nor_recordings(name: str, tmp_path: Path)
 
 
 def test_a_live_source_is_opened_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera: Any = SimpleNamespace(size=SensorSize(40, 30))
+    camera: Any = SimpleNamespace(size=SensorSize(40, 30), close=lambda: None)
     asked: list[object] = []
     monkeypatch.setattr(sources, "open_camera", lambda text: asked.append(text) or camera)
     monkeypatch.setattr(sources, "_live", lambda given: asked.append(given) or iter(()))

@@ -28,6 +28,13 @@ def some_events(n: int = 500, span_us: int = 95_000, seed: int = 0, size: tuple[
     return make_events(t, random.integers(0, size[0], n), random.integers(0, size[1], n), random.random(n) < 0.5)
 
 
+def seven() -> np.ndarray:
+    """A 7, light on dark, uint8 [28, 28]."""
+    picture = np.zeros((28, 28), np.uint8)
+    cv2.putText(picture, "7", (6, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 255, 2, cv2.LINE_AA)
+    return picture
+
+
 def drawing(height: int, width: int, top: int, left: int, scale: int = 1) -> np.ndarray:
     """A light seven on dark."""
     image = np.zeros((height, width), np.uint8)
