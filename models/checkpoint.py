@@ -6,12 +6,15 @@ begin with "known.", left out where it was never calibrated. Loading checks ever
 what it does not know; `sha256` in `config.json` is that of the weights' file, which must be the one it was saved with.
 """
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -107,26 +110,45 @@ def from_json(kind: type[T], data: Any, where: str = "config") -> T:
 
 
 def save(folder: Path | str, network: nn.Module, card: Card) -> None:
-    """Write the checkpoint; each file is written beside its name and renamed, so none is ever half-written.
+    """Write the checkpoint. Both files are written beside their names, then renamed: whole, or not at all.
 
-    Raises CheckpointError for a kind of network that none can hold, and labels that are not one a class; OSError.
+    Raises CheckpointError for a kind of network that none can hold, and labels that are not one a class; OSError where
+    it cannot be written.
     """
     kind = _kind_of(network)
     _check_labels(card, network.config.classes)  # type: ignore[arg-type,union-attr]
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": _written(card)}  # type: ignore[call-overload]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     for prefix, judge in ((KNOWN, card.known), (CONFORMAL, card.conformal)):
         if judge is not None:
             tensors |= {prefix + n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in judge.state().items()}
-    partial = folder / f".{WEIGHTS}.{os.getpid()}"
-    save_file(tensors, partial)
-    document["sha256"] = sha256_of(partial)
-    partial.replace(folder / WEIGHTS)
-    partial = folder / f".{CONFIG}.{os.getpid()}"
-    partial.write_text(json.dumps(document, indent=1) + "\n")
-    partial.replace(folder / CONFIG)
+    with _in_place_of(folder / WEIGHTS, folder / CONFIG) as (weights, config):
+        save_file(tensors, weights)
+        document["sha256"] = sha256_of(weights)
+        config.write_text(json.dumps(document, indent=1) + "\n")
+
+
+@contextmanager
+def _in_place_of(*paths: Path) -> Iterator[list[Path]]:
+    """Files to write in place of these of one folder, which are put there at the end; nothing is left of a failure."""
+    folder = paths[0].parent
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
+    try:
+        yield partial
+        for written, path in zip(partial, paths):
+            written.replace(path)
+    except BaseException as error:
+        for path in partial:
+            path.unlink(missing_ok=True)
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, SafetensorError):  # what its writer makes of a full disk
+            raise OSError(errno.EIO, f"{folder.name} cannot be written") from error
+        raise
 
 
 def _check_labels(card: Card, classes: int) -> None:
@@ -194,11 +216,16 @@ def _document(folder: Path | str) -> dict[str, Any]:
     """What config.json holds, with the fields that every checkpoint has. Raises CheckpointError."""
     path = Path(folder) / CONFIG
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError(f"{CONFIG} is no file")
+        if found.st_size > MAX_CONFIG_BYTES:
             raise CheckpointError(f"{CONFIG} is larger than {MAX_CONFIG_BYTES} bytes")
         document = json.loads(path.read_text())
     except FileNotFoundError:
         raise CheckpointError(f"no {CONFIG} in {Path(folder).name}: a checkpoint is a folder that has one") from None
+    except OSError as error:
+        raise CheckpointError(f"{CONFIG} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise CheckpointError(f"{CONFIG} is not JSON") from None
     if not isinstance(document, dict) or set(document) - {"sha256"} != {"format", "kind", "network", "card"}:
@@ -223,9 +250,13 @@ def _read_document(document: dict[str, Any]) -> tuple[str, Any, Card]:
 
 def _tensors(path: Path, sha256: str | None) -> dict[str, Tensor]:
     """The weights' file, which must have this SHA-256; checkpoints of before have none. Raises CheckpointError."""
-    if not path.is_file():
-        raise CheckpointError(f"no {WEIGHTS} in {path.parent.name}: only safetensors weights are read")
-    if sha256 is not None and sha256_of(path) != sha256:
+    try:
+        if not path.is_file():
+            raise CheckpointError(f"no {WEIGHTS} in {path.parent.name}: only safetensors weights are read")
+        differs = sha256 is not None and sha256_of(path) != sha256
+    except OSError as error:
+        raise CheckpointError(f"{WEIGHTS} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if differs:
         raise CheckpointError(
             f"{WEIGHTS} of {path.parent.name} is damaged or not the one that {CONFIG} was saved with "
             "(its SHA-256 differs): fetch, or save, both files again"

@@ -28,8 +28,29 @@ def find(wanted: str) -> Path:
     )
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-"""What may stand in a URL as a model's name."""
+FORM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(?<!\.)\Z")  # what stands in a URL and names a folder everywhere
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?\Z")  # of Windows, with whatever ending
+LESSON = re.compile(r"lesson-[0-9a-f]{24}\Z")  # the id of a lesson, by which its model is found
+STEPS = ".steps"  # NAME.steps is what the Open Inference Protocol calls a second face of NAME
+WORDS = ("index", "stats", "ready")  # of the protocol's paths
+
+
+def unfit(name: str) -> str:
+    """Why a model cannot be called this, half a sentence; empty where it can. The one rule, wherever a name enters.
+
+    Names that differ in case alone are one name: folders are not told apart by it everywhere.
+
+    >>> [not unfit(name) for name in ("gestures-2", "../x", "nmnist.steps", "CON.1", "end.")]
+    [True, False, False, False, False]
+    """
+    name = name.casefold() if name.isascii() else ""
+    if not FORM.match(name):
+        return "names are letters, digits, '.', '_' and '-', at most 64, with no '.' at an end"
+    if name.endswith(STEPS):
+        return f"'{STEPS}' is kept for the steps of the model of that name"
+    if name in WORDS or DEVICES.match(name) or LESSON.match(name):
+        return "it is kept for something else"
+    return ""
 
 
 def name_of(folder: Path) -> str:
@@ -43,15 +64,15 @@ def name_of(folder: Path) -> str:
 
 
 def names(folders: list[Path]) -> list[str]:
-    """The names of models that are used together; raises CheckpointError where one is not fit for a URL or not unique.
+    """The names of models that are used together; raises CheckpointError where one is unfit or not unique.
 
     >>> names([Path("runs/a/model"), Path("runs/b/model"), Path("mine")])
     ['a', 'b', 'mine']
     """
     found = [name_of(folder) for folder in folders]
     for name in found:
-        if not NAME.match(name):
-            raise CheckpointError(f"the model folder {name!r} needs another name: letters, digits, . _ -")
-        if found.count(name) > 1:
+        if reason := unfit(name):
+            raise CheckpointError(f"the model folder {name!r} needs another name: {reason}")
+        if [other.casefold() for other in found].count(name.casefold()) > 1:
             raise CheckpointError(f"two models are called {name!r}: one of their folders needs another name")
     return found

@@ -7,13 +7,13 @@ x [N, T, C, H, W] with sequences that keep their membranes.
 from dataclasses import dataclass
 from typing import Any
 
+from models.shipped import STEPS
 from service.protocol_v2.tensors import Spec
 from service.runtime import Runtime
 from service.scheduler.registry import Model, UnknownModel
 from service.scheduler.statistics import Statistics
 
 VERSION = "1"
-STEPS = ".steps"
 LABEL = "label"
 
 

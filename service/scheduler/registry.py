@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import CONFIG
 from models.classifier import Classifier
 from models.contract import CheckpointError
 from models.shipped import find, names, shipped
@@ -16,6 +15,7 @@ from service.http.bodies import ModelBody, ModelsBody
 from service.http.errors import Overloaded, ServiceError, Stopped
 from service.http.logs import event
 from service.http.metrics import Metrics
+from service.scheduler.saved import fitting, leave_out
 from service.scheduler.scheduler import Scheduler
 from service.scheduler.statistics import Statistics
 from service.scheduler.threads import Mailbox
@@ -129,11 +129,6 @@ class Model:
 SLOW = "this model runs slowly: PyTorch takes 17 times as long as the engine for a step of the digit model"
 
 
-def saved(folder: Path | None) -> list[Path]:
-    """The models that lie in a folder, by name."""
-    return [] if folder is None else sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
-
-
 class Registry:
     """Models by name; the first is the default."""
 
@@ -152,17 +147,18 @@ class Registry:
         wanted = self._settings.models or tuple(shipped())
         if not wanted:
             raise CheckpointError("no model to serve: name a folder with --model FOLDER (train one with train-dvs)")
-        taught = saved(self._settings.save_to)
-        folders = [find(name) for name in wanted] + taught
+        folders = [find(name) for name in wanted]
+        named = dict(zip(names(folders), folders))
         with self._loading:
             fresh: dict[str, Model] = {}
-            for n, (folder, name) in enumerate(zip(folders, names(folders)), 1):
+            every = named | {folder.name: folder for folder in fitting(self._settings.save_to, named)}
+            for n, (name, folder) in enumerate(every.items(), 1):
                 try:
-                    fresh[name] = self._from_disk(folder, name, f"{n}/{len(folders)}")
-                except CheckpointError as error:
-                    if folder not in taught:
+                    fresh[name] = self._from_disk(folder, name, f"{n}/{len(every)}")
+                except Exception as error:
+                    if name in named:
                         raise
-                    event("a saved model is left out", logging.WARNING, model=name, reason=str(error))
+                    leave_out(name, error)
             for model in fresh.values():
                 model.scheduler.start()
             old, self._models = self._models, fresh

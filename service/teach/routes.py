@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from encoders.recordings.files import digest
 from models.classifier import Classifier
-from models.shipped import NAME
+from models.shipped import shipped
 from models.steps import Input
 from service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody
 from service.http.shares import address_of
-from service.scheduler.registry import saved
+from service.scheduler.saved import entries, unfit_to_save
 from service.teach.bodies import LABEL, LessonBody, TakenBody
 from service.teach.lesson import LessonError, LiveLesson, moves, picture_of, windows_of
 from service.teach.lessons import Lessons
@@ -20,7 +20,6 @@ from service.upload.predict import read_body
 
 MAX_SAVED = 32
 NOT_KEPT = "this service keeps no models: start it with --save-to FOLDER, or download the model"
-NAMED = "a model's name is letters, digits, '.', '_' and '-', at most 64"
 
 Identity = Annotated[str, Path(max_length=64, description="of the lesson")]
 Number = Annotated[int, Path(ge=0, le=2**53, description="of the example")]
@@ -200,10 +199,11 @@ async def save(lessons: Lessons, lesson: LiveLesson, name: str) -> None:
     head = lesson.ready()
 
     def keep() -> None:
-        taken = {model.name for model in registry.all()} | {path.name for path in saved(folder)}
-        if name in taken and name != lesson.saved:
+        there = [path.name for path in entries(folder)]
+        taken = {other.casefold() for other in (*there, *shipped(), *(model.name for model in registry.all()))}
+        if name.casefold() in taken and name != lesson.saved:
             raise LessonError(409, "a model of that name is there already: choose another")
-        if name not in taken and len(saved(folder)) >= MAX_SAVED:
+        if name not in there and len(there) >= MAX_SAVED:
             raise LessonError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
         write(folder / name, head.network, head.card)
         registry.serve(Classifier.load(folder / name), folder / name)
@@ -215,5 +215,5 @@ async def save(lessons: Lessons, lesson: LiveLesson, name: str) -> None:
 
 def check_name(name: str) -> None:
     """Raise LessonError 400 where it is none for a model's folder."""
-    if not NAME.match(name) or name == "model":  # a folder of that name is called as the one around it
-        raise LessonError(400, NAMED)
+    if reason := unfit_to_save(name):
+        raise LessonError(400, f"the model needs another name: {reason}")

@@ -13,7 +13,7 @@ from service.upload.decode import NO_ROOM
 
 
 def write(folder: Path, network: TaughtNetwork, card: Card) -> None:
-    """Into a folder. Raises ServiceError 507 where that cannot be written."""
+    """Into a folder, whole or not at all. Raises ServiceError 507 where that cannot be written."""
     try:
         save(folder, network, card)
     except OSError:

@@ -1,6 +1,7 @@
 """Checkpoints: what is saved is loaded, and everything else is refused in one sentence."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from models.contract import Card, CheckpointError, Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
 from models.shipped import find
 from tests.support.models import some_known
+from tests.support.processes import in_fresh_process
 
 CONTRACT = Contract("events", 2, 8, 9, 4, "binary", 16, 18, 10_000)
 
@@ -72,6 +74,7 @@ def test_labels_that_are_not_one_a_class_are_not_saved(tmp_path: Path, labels: t
         (lambda d: d["card"]["contract"].update(steps="4"), "must be of type int"),
         (lambda d: d["card"]["contract"].update(height=10**9), "up to 2048"),
         (lambda d: d["card"].update(labels=["a"]), "1 labels for 2 classes"),
+        (lambda d: d["card"].update(labels=["a", "b", "c"]), "3 labels for 2 classes"),
     ],
 )
 def test_bad_configurations_are_refused_by_name(folder: Path, change: Any, message: str) -> None:
@@ -176,3 +179,42 @@ def test_known_of_another_network_is_refused(folder: Path) -> None:
     other = SpikingResNet(ResNetConfig("ms", (1, 1), (12, 8), in_channels=2, classes=2))
     with pytest.raises(CheckpointError, match="spikesight calibrate"):
         Classifier(network, replace(card, known=some_known(other, CONTRACT)))
+
+
+FULL = """
+import resource
+from pathlib import Path
+from models.checkpoint import load, save
+folder = Path({folder!r})
+network, card = load(folder)
+for size in (1000, {weights}):  # none of the two files, or the configuration alone
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, -1))
+    for target in (folder, folder.parent / "new"):
+        try:
+            save(target, network, card)
+        except OSError as error:
+            print(type(error).__name__)
+"""
+
+
+def test_a_full_disk_leaves_a_checkpoint_as_it_was(folder: Path) -> None:
+    edit(folder, lambda d: d["card"].update(training={"notes": "x" * 100_000}))
+    sizes = [(folder / name).stat().st_size for name in (WEIGHTS, CONFIG)]
+    assert sizes[0] < sizes[1]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said = in_fresh_process(FULL.format(folder=str(folder), weights=sizes[0]))
+    assert said.split() == ["OSError"] * 4
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(folder.parent.iterdir()) == [folder], "nothing is begun"
+
+
+def test_what_is_no_file_is_refused(folder: Path) -> None:
+    for name, put in ((CONFIG, Path.mkdir), (CONFIG, os.mkfifo), (WEIGHTS, Path.mkdir), (WEIGHTS, os.mkfifo)):
+        kept = (folder / name).read_bytes()
+        (folder / name).unlink()
+        put(folder / name)
+        with pytest.raises(CheckpointError, match=name):
+            load(folder)
+        (folder / name).rmdir() if (folder / name).is_dir() else (folder / name).unlink()
+        (folder / name).write_bytes(kept)
+    load(folder)

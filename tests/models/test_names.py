@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.contract import CheckpointError
-from models.shipped import name_of, names
+from models.shipped import name_of, names, unfit
 
 
 def test_a_models_name_does_not_depend_on_its_company() -> None:
@@ -14,7 +14,27 @@ def test_a_models_name_does_not_depend_on_its_company() -> None:
     assert names([gestures, other, Path("mine")]) == ["gestures", "other", "mine"]
 
 
-@pytest.mark.parametrize("folders", [["a/x", "b/x"], ["runs/x/model", "x"], ["with space"], [".hidden"]], ids=str)
+@pytest.mark.parametrize(
+    "folders", [["a/x", "b/x"], ["runs/x/model", "X"], ["with space"], [".hidden"], ["x.steps"]], ids=str
+)
 def test_a_name_that_two_share_or_no_url_can_hold_is_refused(folders: list[str]) -> None:
     with pytest.raises(CheckpointError, match="needs another name"):
         names([Path(folder) for folder in folders])
+
+
+@pytest.mark.parametrize(
+    "name", ["gestures", "0", "a.b-c_d", "X" * 64, "lesson-3", "console", "steps", "model", "index-2"]
+)
+def test_good_names(name: str) -> None:
+    assert not unfit(name)
+
+
+TAKEN = ["index", "stats", "ready", "x.steps", "con", "nul.txt", "com1", "lpt9.a.b", "lesson-" + "0a" * 12]
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "-x", "a.", "a/b", "a\\b", "a\0", "a\n", "x" * 65, "\u00e9", "\u212a", *TAKEN]
+)
+def test_names_that_no_model_may_have(name: str) -> None:
+    assert unfit(name)
+    assert unfit(name.upper()), "in no spelling"

@@ -1,5 +1,6 @@
 """Models from disk: one that was named must be good, one that somebody saved may be broken and is left out."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,56 @@ def test_a_saved_model_that_is_broken_is_left_out_and_a_named_one_is_an_error(
         made.stop()
     with pytest.raises(CheckpointError):
         registry(saved, good, kept(tmp_path, "bad", broken=True)).load()
+
+
+@pytest.mark.attack(
+    "model files",
+    "saved models with others' names, damaged, unreadable, links",
+    "left out with a warning; the start goes on",
+)
+def test_a_start_never_fails_for_what_was_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    saved, good, outside = tmp_path / "saved", kept(tmp_path, "good"), kept(tmp_path, "outside")
+    whole = kept(saved, "mine")
+    reasons = {
+        "GOOD": "another model", "mnist-direct": "another model",  # the second is shipped, though not served here
+        "good.steps": "'.steps'", "index": "kept for", "nul": "kept for", "lesson-" + "0" * 24: "kept for",
+        "with space": "names are", "ends.": "names are", "x" * 65: "names are", "model": "around it",
+        "linked": "out of the folder", "linked-weights": "out of the folder", "dangling": "no config.json",
+        "loop": "", "empty": "no config.json", "no-weights": "model.safetensors", "folders": "config.json",
+        "fifo": "config.json", "cut": "damaged",
+    }  # fmt: skip
+    for name in list(reasons)[:10]:
+        kept(saved, name)
+    (saved / "linked").symlink_to(outside)
+    kept(saved, "linked-weights").joinpath("model.safetensors").unlink()
+    (saved / "linked-weights" / "model.safetensors").symlink_to(outside / "model.safetensors")
+    (saved / "dangling").symlink_to(saved / "nowhere")
+    (saved / "loop").symlink_to(saved / "loop")
+    (saved / "empty").mkdir()
+    kept(saved, "no-weights").joinpath("model.safetensors").unlink()
+    (saved / "folders" / "config.json").mkdir(parents=True)
+    (saved / "fifo").mkdir()
+    os.mkfifo(saved / "fifo" / "config.json")
+    os.truncate(kept(saved, "cut") / "model.safetensors", 1000)
+    (saved / "notes.txt").write_text("a file is no model")
+    (saved / "within").symlink_to(whole)
+    made = registry(saved, good)
+    made.load()
+    try:
+        assert [model.name for model in made.all()] == ["good", "mine", "within"]
+        told = [vars(record)["fields"] for record in caplog.records if "left out" in record.getMessage()]
+        assert {fields["model"] for fields in told} == set(reasons)
+        for fields in told:
+            assert reasons[fields["model"]] in fields["reason"], fields
+    finally:
+        made.stop()
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_folder_of_saved_models_that_is_none(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "saved").write_text(content)
+    made = registry(tmp_path / "saved", kept(tmp_path, "good"))
+    made.load()
+    assert [model.name for model in made.all()] == ["good"]
+    made.stop()

@@ -85,7 +85,25 @@ def test_the_archive_is_an_ordinary_model(lesson: RemoteLesson, record: Record, 
     assert refused(lesson.download, "../lines")[0] == 400
 
 
-@pytest.mark.attack("lessons", "saving under `..`, or over a model of somebody else", "400, 409")
+UNFIT = (
+    "a/b",
+    "..",
+    "model",
+    "",
+    "tiny.steps",
+    "index",
+    "stats",
+    "Ready",
+    "con",
+    "NUL.txt",
+    "a.",
+    "x" * 65,
+    "lesson-" + "0" * 24,
+)
+
+
+@pytest.mark.attack("lessons", "saving as `..`, `NAME.steps`, `index`, `CON`, `a.`, another lesson's id", "400")
+@pytest.mark.attack("lessons", "saving over a model of somebody else, also one that is not served now", "409")
 def test_a_saved_model_is_served_to_all_and_after_a_restart(
     client: Client, lesson: RemoteLesson, record: Record, saved: Path
 ) -> None:
@@ -97,8 +115,12 @@ def test_a_saved_model_is_served_to_all_and_after_a_restart(
     lesson.rename("lying", "flat")
     assert lesson.save("lines").saved == "lines", "the same lesson may save anew"
     assert client.predict(record("lying", 9), model="lines").label == "flat"
-    for name in ("pixels", "a/b", "..", "model", ""):
-        assert refused(lesson.save, name)[0] in (400, 409), name
+    before = sorted(saved.iterdir())
+    for name in UNFIT:
+        assert refused(lesson.save, name)[0] == refused(lesson.download, name)[0] == 400, name
+    for name in ("pixels", "Pixels", "LINES", "mnist-direct", "MNIST-direct"):
+        assert refused(lesson.save, name)[0] == 409, f"{name} is somebody else's, served just now or not"
+    assert sorted(saved.iterdir()) == before
     with client.lesson() as other:
         taught(other, record)
         assert refused(other.save, "lines")[0] == 409, "nobody else takes its name"

@@ -12,6 +12,7 @@ import pytest
 
 from service.http.errors import ServiceError
 from service.teach import routes, saving
+from tests.support.processes import in_fresh_process
 
 MODEL: Any = "network"
 
@@ -63,15 +64,30 @@ def test_a_saved_lesson_is_served_and_who_follows_it_is_told(tmp_path: Path, mon
     assert caught.value.status == 403
 
 
-def test_a_disk_that_takes_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "no space left")
+FULL = """
+import resource
+from pathlib import Path
+from service.http.errors import ServiceError
+from service.teach.saving import archive, write
+from tests.support.models import tiny
+made, saved = tiny(), Path({folder!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, -1))
+for work in (lambda: write(saved / "mine", made.network, made.card), lambda: archive("mine", made.network, made.card)):
+    try:
+        work()
+    except ServiceError as error:
+        print(error.status, error)
+print(list(saved.iterdir()))
+"""
 
-    monkeypatch.setattr(saving, "save", full)
-    for work, says in (
-        (lambda: saving.write(tmp_path, MODEL, "card"), "free space where models are saved"),  # type: ignore[arg-type]
-        (lambda: saving.archive("mine", MODEL, "card"), "no room for temporary files"),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(ServiceError, match=says) as caught:
-            work()
-        assert caught.value.status == 507
+
+@pytest.mark.attack("lessons", "saving and downloading on a full disk", "507; nothing is half-written")
+def test_a_full_disk_is_said_and_nothing_is_left_on_it(tmp_path: Path) -> None:
+    saved, temporary = tmp_path / "saved", tmp_path / "temporary"
+    saved.mkdir()
+    temporary.mkdir()
+    said = in_fresh_process(FULL.format(folder=str(saved)), TMPDIR=str(temporary)).splitlines()
+    assert said[0] == "507 the model cannot be written: free space where models are saved"
+    assert said[1].startswith("507 ")
+    assert said[2] == "[]"
+    assert list(temporary.iterdir()) == []
