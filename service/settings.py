@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     messages_per_s: float = Field(default=1000, gt=0, description="WebSocket messages a second of one stream")
 
     receive_s: float = Field(default=10, gt=0, description="seconds a client may take to send one request")
+    read_s: float = Field(default=10, gt=0, description="seconds in which a client must read on in its answer")
     hello_s: float = Field(default=5, gt=0, description="seconds a stream may take to say hello")
     idle_s: float = Field(default=60, gt=0, description="seconds of silence after which a stream or sequence is closed")
     lesson_idle_s: float = Field(default=1800, gt=0, description="seconds after which an unused lesson is forgotten")

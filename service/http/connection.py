@@ -12,11 +12,12 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 
 from service.http.gate import WORK_SUFFIXES, TokenBucket
-from service.http.shares import Shares
+from service.http.shares import Shares, client_key
 from service.settings import Settings
 
 MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
 SMALL_BODY = 64 * 1024  # bytes that a refused request may still send on its connection
+LEAST_READ = 32 * 1024  # bytes of its answers that a client reads in `read_s`, unless all that there are
 ABORT_S = 2.0  # what a closing connection gets to read its last bytes
 HELLO_FRAMES = 64  # WebSocket frames until the hello is complete; browsers cut messages of 2 MB into fewer
 FRAMES_A_MESSAGE = 4  # frames a second for each message a second of the settings
@@ -50,7 +51,7 @@ def refusal_bytes(status: int) -> bytes:
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """One HTTP connection: a deadline for each request to arrive, a cap on raw header bytes, caps on connections."""
+    """One HTTP connection: deadlines for requests to come and answers to be read, caps on headers and connections."""
 
     settings: Settings
     caps: Shares  # of open connections
@@ -63,10 +64,13 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._refused = False
         self._skipping = False  # the request was turned away; its body is read and thrown away
         self._counted: str | None = None
+        self._reader: asyncio.TimerHandle | None = None
+        self._half_closed = False  # the client sends no more, and reads
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._counted = self.client[0] if self.client else ""
+        transport.set_write_buffer_limits(0)  # writing pauses while anything is unread
+        self._counted = client_key(self.client[0]) if self.client else ""
         self._arm()
         if self.caps.take(self._counted) is not None:
             self._counted = None
@@ -74,8 +78,44 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._stop_watching()
         self._uncount()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_watching()
+        super().resume_writing()
+
+    def _watch_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._reader = self.loop.call_later(self.settings.read_s, self._look_at_reader, waiting)
+
+    def _look_at_reader(self, before: int) -> None:
+        """Cut off who has hardly read since: its connection is somebody else's."""
+        if before - self.transport.get_write_buffer_size() < LEAST_READ:
+            self.transport.abort()
+        else:
+            self._watch_reader()
+
+    def _stop_watching(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            self._reader = None
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more: it still gets what it asked for (not over TLS, which closes both ways at once)."""
+        answering = self.cycle is not None and not self.cycle.response_complete and self._deadline is None
+        self._half_closed = answering and self.scheme == "http"
+        return self._half_closed
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._half_closed and not self.pipeline and self.cycle is not None and self.cycle.response_complete:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -144,6 +184,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._disarm()
+        self.transport.set_write_buffer_limits()
         self._uncount_later()
         super().handle_websocket_upgrade()
 

@@ -1,11 +1,13 @@
 """Attacks on connections (docs/service/security.md): slow, endless, half-open and broken HTTP."""
 
 import socket
+from contextlib import ExitStack
 
 import pytest
 
-from tests.support.serving.http import LEAK, RECEIVE_S, alive, body_of, status_of, talk
-from tests.support.serving.servers import resident
+from tests.support.inputs.samples import picture
+from tests.support.serving.http import LEAK, RECEIVE_S, alive, body_of, get, status_of, talk
+from tests.support.serving.servers import resident, running
 from tests.support.waiting import PATIENCE_S, until
 
 
@@ -92,6 +94,31 @@ def test_half_open_connections_leave_health_alive(port: int) -> None:
         for peer in peers:
             peer.close()
     until(lambda: alive(port))
+
+
+@pytest.mark.attack("connections", "answers that are never read", "cut off unless 32 KiB are read in 10 s")
+def test_who_never_reads_holds_no_connection() -> None:
+    ask = b"GET /samples/circle HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 150
+    with running(read_s=0.2, max_connections_per_client=2) as port, ExitStack() as stack:
+        for _ in range(2):
+            peer = stack.enter_context(socket.socket())
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer.connect(("127.0.0.1", port))
+            peer.sendall(ask)
+        until(lambda: talk(port, get("/health/live")).startswith(b"HTTP/1.1 200"))
+
+
+@pytest.mark.attack("connections", "a client that shuts down its sending side", "answered, then closed")
+def test_a_half_closed_client_gets_its_answer(port: int) -> None:
+    body = picture()
+    head = f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as peer:
+        peer.sendall(head.encode() + body)
+        peer.shutdown(socket.SHUT_WR)
+        got = b""
+        while part := peer.recv(65536):
+            got += part
+    assert status_of(got) == 200
 
 
 @pytest.mark.attack("connections", "Content-Length with Transfer-Encoding, garbage, bad chunks", "400")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from service.http.connection import ABORT_S, SMALL_BODY, DeadlineProtocol, StreamProtocol, refusal_bytes
+from service.http.connection import ABORT_S, LEAST_READ, SMALL_BODY, DeadlineProtocol, StreamProtocol, refusal_bytes
 
 
 class Line:
@@ -19,6 +20,7 @@ class Line:
         self.log: list[object] = []
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.closing = False
+        self.unread = 0
 
     def write(self, data: bytes) -> None:
         self.log.append(data)
@@ -33,6 +35,9 @@ class Line:
     def is_closing(self) -> bool:
         return self.closing
 
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
     def can_write_eof(self) -> bool:
         return True
 
@@ -42,8 +47,8 @@ class Line:
     def resume_reading(self) -> None:
         self.log.append("resume")
 
-    def call_later(self, seconds: float, call: Callable[[], None]) -> Any:
-        self.later.append((seconds, call))
+    def call_later(self, seconds: float, call: Callable[..., None], *args: Any) -> Any:
+        self.later.append((seconds, partial(call, *args) if args else call))
         return SimpleNamespace(cancel=lambda: self.log.append("cancelled"))
 
 
@@ -54,7 +59,8 @@ def http(full: bool = True, method: bytes = b"POST", **changes: Any) -> tuple[De
         "runtime": SimpleNamespace(full=lambda: full, turned_away=lambda: line.log.append("counted")),
         "parser": parser, "expect_100_continue": False, "pipeline": [], "cycle": None, "url": b"/v1/predict?a=b",
         "headers": [(b"content-length", b"%d" % SMALL_BODY)], "transport": line, "loop": line, "_refused": False,
-        "_deadline": None, "_skipping": False, "_head": 0, "settings": SimpleNamespace(receive_s=9.0), **changes,
+        "_deadline": None, "_skipping": False, "_head": 0, "_reader": None, "scheme": "http",
+        "settings": SimpleNamespace(receive_s=9.0, read_s=7.0), **changes,
     }  # fmt: skip
     for name, value in state.items():
         setattr(made, name, value)
@@ -123,6 +129,45 @@ def test_a_request_has_so_long_to_arrive() -> None:
         late, third = http(cycle=SimpleNamespace(response_started=started, response_complete=complete))
         late._late()
         assert third.log[0] == refusal_bytes(408)
+
+
+@pytest.mark.parametrize(("read", "cut_off"), [(0, True), (LEAST_READ - 1, True), (LEAST_READ, False)])
+def test_who_does_not_read_on_in_its_answer_is_cut_off(read: int, cut_off: bool) -> None:
+    made, line = http(flow=SimpleNamespace(pause_writing=lambda: None, resume_writing=lambda: None))
+    line.unread = 10 * LEAST_READ
+    made.pause_writing()
+    line.unread -= read
+    ((seconds, look),) = line.later
+    look()
+    assert line.log == (["abort"] if cut_off else [])
+    assert [later[0] for later in line.later] == [seconds] * (1 if cut_off else 2), "and looked at again"
+    made.resume_writing()
+    assert line.log[-1] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("changes", "stays"),
+    [
+        ({"cycle": None}, False),
+        ({"cycle": SimpleNamespace(response_complete=False)}, True),
+        ({"cycle": SimpleNamespace(response_complete=True)}, False),
+        ({"cycle": SimpleNamespace(response_complete=False), "_deadline": 1}, False),  # half a request more
+        ({"cycle": SimpleNamespace(response_complete=False), "scheme": "https"}, False),
+    ],
+    ids=str,
+)
+def test_who_sends_no_more_is_kept_while_it_is_answered(
+    changes: dict[str, Any], stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, line = http(**changes)
+    assert made.eof_received() == stays
+    monkeypatch.setattr(HttpToolsProtocol, "on_response_complete", lambda _: None)
+    made.on_response_complete()
+    assert line.log == [], "others keep their connection, and this one while an answer is due"
+    if stays:
+        made.cycle.response_complete = True  # type: ignore[union-attr]
+        made.on_response_complete()
+        assert line.log == ["close"]
 
 
 def test_nothing_is_refused_on_a_line_that_closes() -> None:
