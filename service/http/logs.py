@@ -7,6 +7,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from prometheus_client import Counter, Histogram
@@ -57,6 +59,15 @@ def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
     """Log one event with its fields."""
     if log.isEnabledFor(level):
         log.log(level, name, extra={"fields": fields})
+
+
+@contextmanager
+def logged(doing: str) -> Iterator[None]:
+    """Around a call whose defects must not end the caller: what it raises is logged, and no more."""
+    try:
+        yield
+    except Exception as error:
+        event(f"{doing} failed", logging.ERROR, reason=type(error).__name__)
 
 
 QUIET = ("/health/", "/v2/health/", "/metrics")  # asked every few seconds by machines

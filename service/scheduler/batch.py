@@ -49,5 +49,5 @@ def deliver(work: Work, made: Outcome, queue_ms: float) -> bool:
     try:
         return job.receiver.outcome(work.inputs, made, queue_ms)
     except Exception as error:
-        job.receiver.failed(error)
+        job.tell_failed(error)
         return True

@@ -14,6 +14,7 @@ import numpy as np
 
 from models.steps import Input, Outcome
 from service.http.errors import Expired, Overloaded
+from service.http.logs import logged
 from service.scheduler.membranes import Membranes, release
 
 
@@ -61,6 +62,11 @@ class Job:
     def ready(self) -> int:
         """Inputs that wait and go on from the same membranes."""
         return next((n for n, (given, _) in enumerate(self.pending) if given.reset), len(self.pending))
+
+    def tell_failed(self, error: Exception) -> None:
+        """Why no outcome follows. A receiver that raises here ends nobody else's."""
+        with logged("a receiver"):
+            self.receiver.failed(error)
 
     def release(self) -> None:
         """Give the membranes up. Only while holding the network."""
@@ -156,7 +162,7 @@ class Queue:
         self.close(job)
         job.phase = Phase.CLOSED
         job.release()
-        job.receiver.failed(error)
+        job.tell_failed(error)
 
     def take_undecoded(self) -> list[tuple[Job, Callable[[], list[Input]]]]:
         """Requests to decode before the next batch: one while a stream is open, whose steps must not wait."""

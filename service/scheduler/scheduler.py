@@ -18,6 +18,7 @@ from models.classifier import Classifier
 from models.neurons.state import State
 from models.steps import Input, Step
 from service.http.errors import Broken, Expired, Overloaded, Stopped
+from service.http.logs import logged
 from service.http.metrics import Tick
 from service.scheduler.batch import deliver, split, step_batch
 from service.scheduler.membranes import membranes_of, release, scatter
@@ -44,15 +45,15 @@ class Scheduler:
         *,
         max_batch: int = 32,
         max_queue: int = 32,
-        on_tick: Callable[[Tick], None] | None = None,
-        after_tick: Callable[[], None] | None = None,
+        on_tick: Callable[[Tick], None] = lambda _: None,
+        after_tick: Callable[[], None] = lambda: None,
         call_soon: CallSoon | None = None,
     ) -> None:
-        contract = classifier.contract
         self.classifier = classifier
-        self._shape = (contract.channels, contract.height, contract.width)
-        self._queue = Queue(contract.steps, max_batch, max_queue)
-        self._on_tick, self._after_tick, self._call_soon = on_tick, after_tick, call_soon
+        self._shape = classifier.contract.shape
+        self._queue = Queue(classifier.contract.steps, max_batch, max_queue)
+        self._on_tick, self._call_soon = on_tick, call_soon
+        self._after_tick = logged("what follows a batch")(after_tick)
         self._zero: State = classifier.initial_state(1)
         self._network = threading.Lock()  # held by whoever touches membranes; taken before `_changed`
         self._changed = threading.Condition()  # held by whoever touches the queue and the fields below
@@ -85,8 +86,7 @@ class Scheduler:
 
     def warm_up(self) -> None:
         """Step batches of 1, 2, 4, ... once, so that the first client does not pay for it. Before `start` only."""
-        sizes = [1 << n for n in range(self._queue.max_batch.bit_length())]
-        for n in sizes:
+        for n in (1 << k for k in range(self._queue.max_batch.bit_length())):
             self.classifier.step(torch.zeros(n, *self._shape), self.classifier.initial_state(n))
 
     # Admission of requests.
@@ -142,8 +142,7 @@ class Scheduler:
         `lend`: a stream's caller may be kept for short steps, which it then makes itself: nothing is handed over.
         """
         now = time.perf_counter()
-        arrived = [(check(given, self._shape), now) for given in inputs]
-        if not arrived:
+        if not (arrived := [(check(given, self._shape), now) for given in inputs]):
             return
         with self._changed:
             self._check_running()
@@ -247,15 +246,13 @@ class Scheduler:
             for _ in range(ticks):
                 with self._changed:
                     batch = self._queue.take_streams()
-                if batch:
-                    self._tick(batch)
+                self._tick(batch)
         finally:
             self._network.release()
         with self._changed:
             if self._queue.streams:
                 self._wake_for(self._queue.streams[0])
-        if self._after_tick is not None:
-            self._after_tick()
+        self._after_tick()
 
     # In the model's thread.
 
@@ -273,23 +270,21 @@ class Scheduler:
                 with self._changed:
                     calls, self._membrane_calls = self._membrane_calls, []
                 for call in calls:
-                    call()
+                    with logged("a call with membranes"):
+                        call()
                 with self._changed:
                     batch = self._queue.take(int(RUN_S / self._job_step_s))
-                if batch:
-                    self._tick(batch)
-            if self._after_tick is not None:
-                self._after_tick()
+                self._tick(batch)
+            self._after_tick()
         with self._network, self._changed:
             for job in self._queue.drain():
                 self._queue.fail(job, Stopped())
-        if self._after_tick is not None:
-            self._after_tick()
+        self._after_tick()
 
     def _decode(self, job: Job, decode: Callable[[], list[Input]]) -> None:
+        if job.closed:
+            return
         try:
-            if job.closed:
-                return
             if job.deadline < time.monotonic():
                 raise Expired
             self.submit(job, decode())
@@ -300,6 +295,14 @@ class Scheduler:
     # With the network held.
 
     def _tick(self, batch: list[Work]) -> None:
+        """Step a batch. A defect in it fails its own jobs: whoever steps the network goes on."""
+        try:
+            if batch:
+                self._step(batch)
+        except Exception as error:
+            self._fail(batch, Broken(type(error).__name__))
+
+    def _step(self, batch: list[Work]) -> None:
         batch.sort(key=Work.position)  # streams that stepped together stay together: nothing is copied
         begin, cpu = time.perf_counter(), time.thread_time()
         try:
@@ -312,7 +315,7 @@ class Scheduler:
         spikes, synops = self._hand_out(batch, result, queue_s, took)
         steps = len(batch[0].inputs)
         self._job_step_s += 0.2 * (cpu / (steps * len(batch)) - self._job_step_s)
-        if self._on_tick is not None:
+        with logged("counting a batch"):
             self._on_tick(Tick(len(batch), steps, took, queue_s, synops, spikes))
 
     def _step_singly(self, batch: list[Work]) -> None:
@@ -322,11 +325,15 @@ class Scheduler:
             try:
                 result = step_batch(self.classifier, self._zero, [work])
             except Exception as error:
-                with self._changed:
-                    self._queue.fail(work.job, Broken(type(error).__name__))
-                    self._notify_if_retiring()
+                self._fail([work], Broken(type(error).__name__))
                 continue
             self._hand_out([work], result, [begin - work.arrived], time.perf_counter() - begin)
+
+    def _fail(self, batch: list[Work], error: Exception) -> None:
+        with self._changed:
+            for work in batch:
+                self._queue.fail(work.job, error)
+            self._notify_if_retiring()
 
     def _hand_out(self, batch: list[Work], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
         """New membranes to their jobs, outcomes to their receivers; total spikes and synaptic operations."""

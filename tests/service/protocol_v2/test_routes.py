@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -369,6 +370,27 @@ def test_a_deadline_of_a_microsecond_gets_504(client: TestClient) -> None:
 def test_confidence_stops_early(client: TestClient) -> None:
     early = infer(client, {"inputs": [GOOD], "parameters": {"confidence": 0.34}})
     assert outputs_of(early)["steps"]["data"] == [1]
+
+
+def test_statistics_are_of_the_request_that_was_made() -> None:
+    """The phases are parts of the time it took, and a failure counts for the model that was asked, not as an answer."""
+    with TestClient(create_app(settings(), (tiny(),))) as client:
+        begin = time.perf_counter()
+        infer(client, {"inputs": [x_input(steps(3, 4))]})
+        took_ns = (time.perf_counter() - begin) * 1e9
+        infer(client, {"inputs": [x_input(steps(1, 2))], "parameters": {"confidence": 7}})
+        infer(client, b"", "tiny", inference_header_content_length="0")
+        both = {entry["name"]: entry for entry in client.get("/v2/models/stats").json()["model_stats"]}
+    stats = both["tiny.steps"]["inference_stats"]
+    phases = [stats[name]["ns"] for name in ("queue", "compute_input", "compute_infer", "compute_output")]
+    assert all(0 < ns < took_ns for ns in phases)
+    assert sum(phases) - 4 <= stats["success"]["ns"] <= took_ns
+    assert 0 < stats["fail"]["ns"]
+    for name, samples in (("tiny.steps", 3), ("tiny", 0)):
+        entry = both[name]
+        counts = {phase: entry["inference_stats"][phase]["count"] for phase in ("success", "fail")}
+        assert (entry["inference_count"], counts) == (samples, {"success": samples // 3, "fail": 1})
+    assert both["tiny"]["execution_count"] == both["tiny"]["last_inference"] == 0
 
 
 def test_statistics_add_up() -> None:
