@@ -89,8 +89,9 @@ class RelayedStream:
                 raise Ended(1012 if self.greeted else 1013)
             replica.streams += 1
             try:
-                await self.on(replica)
-            except Lost:
+                async with replica.call(None):
+                    await self.on(replica)
+            except (Lost, TimeoutError):
                 self.cluster.replicas.lost(replica)
                 tried = {replica} if self.greeted else tried | {replica}
                 if self.greeted:
@@ -113,9 +114,10 @@ class RelayedStream:
         import aiohttp
 
         try:
-            upstream = await self.cluster.client.ws_connect(
-                replica.url + "/v1/stream", compress=0, max_msg_size=64 * 2**20, autoclose=False
-            )
+            async with asyncio.timeout(self.cluster.settings.deadline_s):
+                upstream = await self.cluster.client.ws_connect(
+                    replica.url + "/v1/stream", compress=0, max_msg_size=64 * 2**20, autoclose=False
+                )
         except (aiohttp.ClientError, OSError, TimeoutError):
             raise Lost from None
         self.owners.clear()
@@ -135,7 +137,8 @@ class RelayedStream:
                 await end_all([down, up])
         finally:
             with suppress(aiohttp.ClientError, OSError, TimeoutError):
-                await upstream.close()
+                async with asyncio.timeout(0 if replica.hung else CLOSING_S):  # no farewell to one that hangs
+                    await upstream.close()
 
     async def to_replica(self, upstream: "aiohttp.ClientWebSocketResponse") -> None:
         """What was kept, then what comes. Returns when the replica takes nothing more."""

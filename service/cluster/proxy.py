@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from prometheus_client import generate_latest
 from starlette.applications import Starlette
@@ -24,15 +23,14 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from service.cluster.failover import Cluster, relay
-from service.cluster.replicas import Replica, Replicas, summed, summed_metrics
-from service.http.errors import refuse
+from service.cluster.replicas import ALIVE_S, Replica, Replicas, summed, summed_metrics
+from service.cluster.routing import sequence_wish, target
+from service.http.errors import HANDLERS, Expired, ServiceError, refuse
 from service.http.gate import TOO_MANY_STREAMS, Gate, deny_open
 from service.http.logs import Observer, event
 from service.http.metrics import CONTENT_TYPE, ProxyMetrics
 from service.http.shares import Shares, address_of
-from service.protocol_v2.endpoints import STEPS
-from service.protocol_v2.infer import SequenceWish, sequence_of
-from service.protocol_v2.tensors import V2Error
+from service.protocol_v2.infer import SequenceWish
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3  # replicas one request may be given to: one that ends its replica must not end them all
 POLL_S = 0.5
+GRACE_S = 1.0  # in which a replica's own word on a missed deadline may still arrive
 FORWARDED = (b"content-type", b"inference-header-content-length", b"range", b"if-none-match", b"accept")
 RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow", "etag", "content-range")
 BUSY = {"Retry-After": "1"}
@@ -76,19 +75,19 @@ class Proxy:
         assert self._client is not None
         return self._client
 
-    async def start(self) -> asyncio.Task[None]:
+    async def start(self) -> "asyncio.Future[Any]":
         """Open the client and watch who is there."""
         import aiohttp
 
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
             headers={"Authorization": f"Bearer {self._token}"},
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=2),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=ALIVE_S + 1),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
         await self._refresh()
-        return asyncio.create_task(self._watch())
+        return asyncio.gather(self._watch(), self._feel())
 
     async def _watch(self) -> None:
         while True:
@@ -102,6 +101,26 @@ class Proxy:
             if len(self.replicas) != before:
                 event("replicas", before=before, now=len(self.replicas))
 
+    async def _feel(self) -> None:
+        """Find those that hang, again and again: their connections stay open, so nothing else would tell."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            await asyncio.gather(*(self._pulse(replica) for replica in self.replicas.all()))
+
+    async def _pulse(self, replica: Replica) -> None:
+        """Whether one replica says in time that it lives; one that is gone is found gone by others."""
+        before = replica.hung
+        try:
+            async with asyncio.timeout(ALIVE_S):
+                await self.once(replica, "GET", "/health/live", {}, b"")
+            replica.hung = False
+        except TimeoutError:
+            replica.hangs()
+        except ConnectionError:
+            return
+        if replica.hung != before:
+            event("replica hangs" if replica.hung else "replica answers again", url=replica.url)
+
     async def _refresh(self) -> None:
         """Who is there now, and with them how many streams may be open."""
         await self.replicas.refresh()
@@ -109,7 +128,7 @@ class Proxy:
         self.streams.total = self.settings.max_sessions * count
         self.streams.own = self.settings.max_sessions_per_client * count
 
-    async def stop(self, watching: asyncio.Task[None]) -> None:
+    async def stop(self, watching: "asyncio.Future[Any]") -> None:
         """Close the client."""
         self.draining = True
         watching.cancel()
@@ -127,14 +146,14 @@ class Proxy:
     # Requests.
 
     async def forward(self, request: Request) -> Response:
-        """Any request that is not the proxy's own."""
+        """Any request that is not the proxy's own. Raises ServiceError."""
         if request.scope["path"].startswith("/v1/teach"):  # a lesson lives in one process
             return refuse(501, "lessons are taught on one service: start it without --cluster")
         body = await request.body()
         fields = [(name, value) for name, value in request.scope["headers"] if name in FORWARDED]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
         path = target(request.scope)
-        sequence = sequence_wish(request.scope["path"], body, headers)
+        sequence = await sequence_wish(request.scope["path"], body, headers)
         if sequence is not None:
             return await self.in_sequence(*sequence, request.method, path, headers, body)
         return await self.ask(request.method, path, headers, body)
@@ -154,8 +173,11 @@ class Proxy:
                 await asyncio.sleep(0.05)
                 continue
             try:
-                answer = await self.once(replica, method, path, headers, body)
-            except ConnectionError:
+                async with replica.call(until + GRACE_S - time.monotonic()):
+                    answer = await self.once(replica, method, path, headers, body)
+            except (ConnectionError, TimeoutError) as error:
+                if isinstance(error, TimeoutError) and not replica.hung:
+                    raise Expired from None
                 broken += 1
                 self.replicas.lost(replica)
                 self.metrics.retried.inc()
@@ -171,7 +193,10 @@ class Proxy:
         return busy or refuse(503, NOBODY, BUSY)
 
     async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
-        """One replica's answer. Raises ConnectionError when it is lost before the answer is complete."""
+        """One replica's answer. Raises ConnectionError when it is lost before the answer is complete.
+
+        Without a deadline of its own: see `Replica.call`.
+        """
         import aiohttp
         from yarl import URL
 
@@ -206,8 +231,9 @@ class Proxy:
         while len(self._holders) > self.settings.max_sequences * max(1, len(self.replicas)):
             self._holders.popitem(last=False)
         try:
-            answer = await self.once(replica, method, path, headers, body)
-        except ConnectionError:
+            async with replica.call(self.settings.deadline_s + GRACE_S):
+                answer = await self.once(replica, method, path, headers, body)
+        except (ConnectionError, TimeoutError):
             self.replicas.lost(replica)
             self._holders.pop(key, None)
             return refuse(503, "the sequence is lost with its replica: begin it again with sequence_start", BUSY)
@@ -222,32 +248,40 @@ class Proxy:
         return JSONResponse({"live": True})
 
     async def ready(self, _: Request) -> Response:
-        """A replica is there."""
-        good = len(self.replicas) > 0 and not self.draining
+        """A replica answers."""
+        good = bool(self.replicas.answering()) and not self.draining
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    async def everywhere(self, method: str, path: str, body: bytes = b"") -> list[Answer]:
-        """Every replica's answer; those that are lost are left out."""
-        answers = await asyncio.gather(
-            *(self.once(replica, method, path, {}, body) for replica in self.replicas.all()), return_exceptions=True
-        )
+    async def everywhere(self, method: str, path: str, seconds: float | None, body: bytes = b"") -> list[Answer]:
+        """The answer of every replica that gives one in time; those that are lost or hang are left out."""
+
+        async def one(replica: Replica) -> Answer:
+            async with replica.call(seconds):
+                return await self.once(replica, method, path, {}, body)
+
+        asked = [one(replica) for replica in self.replicas.answering()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
         return [answer for answer in answers if isinstance(answer, Answer)]
 
     async def said(self, path: str) -> list[bytes]:
         """What the replicas say there."""
-        return [answer.body for answer in await self.everywhere("GET", path) if answer.status == 200]
+        return [answer.body for answer in await self.everywhere("GET", path, ALIVE_S) if answer.status == 200]
 
     async def load(self, request: Request) -> Response:
         """Every replica loads a model anew: the first that refuses is the answer. One that is lost starts with it."""
-        answers = await self.everywhere("POST", target(request.scope), await request.body())
+        answers = await self.everywhere("POST", target(request.scope), None, await request.body())
+        if any(replica.hung for replica in self.replicas.all()):  # it may wake with the old one
+            return refuse(503, "a replica does not answer: load the model again in a moment", BUSY)
         if not answers:
             return refuse(503, NOBODY, BUSY)
         return max(answers, key=lambda answer: answer.status).response()
 
     async def all_metrics(self, _: Request) -> Response:
-        """The proxy's metrics, and the sums of the replicas'."""
-        self.metrics.replicas.set(len(self.replicas))
-        text = generate_latest(self.metrics.registry) + summed_metrics(await self.said("/metrics"))
+        """The proxy's metrics, and the sums of the replicas'; how many of them are missing in the sums."""
+        said = await self.said("/metrics")
+        self.metrics.replicas.set(len(self.replicas.answering()))
+        self.metrics.missing.set(len(self.replicas) - len(said))
+        text = generate_latest(self.metrics.registry) + summed_metrics(said)
         return Response(text, media_type=CONTENT_TYPE)
 
     async def statistics(self, request: Request) -> Response:
@@ -267,26 +301,6 @@ class Proxy:
             await relay(socket, Cluster(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining))
         finally:
             self.streams.give(client)
-
-
-def target(scope: dict[str, Any] | Any) -> str:
-    """The request's path and query, as they were sent."""
-    path = (scope.get("raw_path") or scope["path"].encode()).decode("ascii", "replace")
-    query = scope.get("query_string", b"").decode("latin-1")
-    return f"/{path.lstrip('/')}" + (f"?{query}" if query else "")
-
-
-def sequence_wish(path: str, body: bytes, headers: dict[str, str]) -> tuple[str, SequenceWish] | None:
-    """The model and sequence of an inference request; None when it has none, or the replica must say what is wrong."""
-    parts = unquote(path).split("/")
-    if not path.endswith("/infer") or len(parts) < 4 or not parts[3].endswith(STEPS) or b'"sequence_id"' not in body:
-        return None
-    try:
-        length = int(headers.get("inference-header-content-length", len(body)))
-        wish = sequence_of(json.loads(body[:length]).get("parameters", {}))
-    except (ValueError, AttributeError, RecursionError, V2Error):
-        return None
-    return None if wish is None else (parts[3], wish)
 
 
 def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Starlette:
@@ -319,7 +333,7 @@ def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Star
             Middleware(Observer, metrics=proxy.metrics),
             Middleware(Gate, settings=proxy.settings, draining=lambda: proxy.draining, full=proxy.full),
         ],
-        exception_handlers={Exception: failed},
+        exception_handlers={ServiceError: HANDLERS[ServiceError], Exception: failed},
     )
     app.router.redirect_slashes = False
     app.state.runtime = proxy

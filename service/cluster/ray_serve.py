@@ -11,10 +11,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from service.cluster.replicas import ALIVE_S
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -83,9 +87,14 @@ class Replica:
         self.check_health()
 
     def check_health(self) -> None:
-        """Report to the directory. Raises RuntimeError when the service does not run."""
+        """Report to the directory. Raises RuntimeError when the service does not run, OSError when it hangs."""
         if not (self._thread.is_alive() and self._server.started):
             raise RuntimeError("the service of this replica does not run")
+        address = urlsplit(self._url)
+        connection = HTTPConnection(address.hostname or "", address.port, timeout=ALIVE_S)
+        with closing(connection):
+            connection.request("GET", "/health/live")
+            connection.getresponse()  # its event loop still turns
         self._directory.enter.remote(self._identity, self._url)
 
     def reconfigure(self, config: dict[str, int]) -> None:

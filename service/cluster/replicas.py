@@ -1,12 +1,15 @@
 """The replicas behind the proxy: who is there, which one is next, and the sums of what they say about themselves."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+ALIVE_S = 3.0  # what a replica gets to say that it lives: a busy machine is no reason to leave it
 SUSPECT_S = 1.0  # a replica that broke a connection is asked again only after this long, if there are others
 
 
@@ -19,6 +22,26 @@ class Replica:
     running: int = 0  # requests
     streams: int = 0
     suspect_until: float = 0.0  # time.monotonic()
+    hung: bool = False  # it takes connections, and does not answer
+    _calls: set[asyncio.Timeout] = field(default_factory=set)
+
+    @asynccontextmanager
+    async def call(self, seconds: float | None) -> AsyncIterator[None]:
+        """Around whatever waits for it. Raises TimeoutError after so long, or at once when it is found to hang."""
+        async with asyncio.timeout(seconds) as limit:
+            self._calls.add(limit)
+            try:
+                yield
+            finally:
+                self._calls.discard(limit)
+
+    def hangs(self) -> None:
+        """It did not say in time that it lives: nothing new goes there, and what waits for it waits no more."""
+        self.hung = True
+        now = asyncio.get_running_loop().time()
+        for limit in self._calls:
+            if not limit.expired():
+                limit.reschedule(now)
 
 
 class Replicas:
@@ -40,18 +63,23 @@ class Replicas:
         return self._there.get(identity)
 
     async def refresh(self) -> None:
-        """Who is there now."""
-        known = await self._known()
+        """Who is there now. Raises TimeoutError when nobody says so."""
+        async with asyncio.timeout(ALIVE_S):
+            known = await self._known()
         self._there = {identity: self._there.get(identity) or Replica(identity, url) for identity, url in known.items()}
 
     def lost(self, replica: Replica) -> None:
         """A connection to it broke: others go first for a while."""
         replica.suspect_until = time.monotonic() + SUSPECT_S
 
+    def answering(self) -> list[Replica]:
+        """Those that do not hang."""
+        return [replica for replica in self._there.values() if not replica.hung]
+
     def choose(self, tried: set[Replica], work: Callable[[Replica], int]) -> Replica | None:
-        """The one with the least work that was not tried; suspects last."""
+        """The one with the least work that answers and was not tried; suspects last."""
         now = time.monotonic()
-        left = [replica for replica in self._there.values() if replica not in tried]
+        left = [replica for replica in self.answering() if replica not in tried]
         return min(left, key=lambda replica: (replica.suspect_until > now, work(replica)), default=None)
 
 

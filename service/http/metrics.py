@@ -88,7 +88,12 @@ class ProxyMetrics:
         self.request_s = Histogram(
             "spikesight_front_request_seconds", "request to answer", ["route"], registry=registry, buckets=SECONDS
         )
-        self.replicas = Gauge("spikesight_front_replicas", "replicas that are there", registry=registry)
+        self.replicas = Gauge("spikesight_front_replicas", "replicas that answer", registry=registry)
+        self.missing = Gauge(
+            "spikesight_front_replicas_missing",
+            "replicas that are not in these sums: they did not answer",
+            registry=registry,
+        )
         self.retried = Counter(
             "spikesight_front_retried_total", "requests given to a further replica", registry=registry
         )

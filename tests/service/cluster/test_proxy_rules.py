@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from service.cluster.proxy import ATTEMPTS, Answer, Proxy, sequence_wish, target
+from service.cluster.proxy import ATTEMPTS, Answer, Proxy
 from service.cluster.replicas import Replica, Replicas
+from service.cluster.routing import sequence_wish, target
 from service.http.shares import Shares
 from service.protocol_v2.infer import SequenceWish
 from service.settings import Settings
@@ -238,12 +239,13 @@ SEQUENCE = b'{"parameters": {"sequence_id": 5, "sequence_end": true}}'
     ],
 )
 def test_which_requests_are_of_a_sequence(path: str, body: bytes, there: bool) -> None:
-    found = sequence_wish(path, body, {})
+    found = asyncio.run(sequence_wish(path, body, {}))
     assert (found is not None) == there
     if found is not None:
         assert found == ("a.steps", wish(5, end=True))
-    assert sequence_wish(path, body + b"raw", {"inference-header-content-length": str(len(body))}) == found
-    assert sequence_wish(path, body, {"inference-header-content-length": "x"}) is None
+    length = {"inference-header-content-length": str(len(body))}
+    assert asyncio.run(sequence_wish(path, body + b"raw", length)) == found
+    assert asyncio.run(sequence_wish(path, body, {"inference-header-content-length": "x"})) is None
 
 
 def test_who_has_too_many_streams_is_refused_before_a_replica_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

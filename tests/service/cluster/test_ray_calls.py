@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -171,11 +172,37 @@ class Told:
         self.leave = SimpleNamespace(remote=lambda *given: self.calls.append(("leave", *given)))
 
 
-def replica(*, alive: bool = True, started: bool = True) -> tuple[Any, Told, list[object]]:
+class Health(BaseHTTPRequestHandler):
+    """A service that says that it lives."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health/live" else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *_: object) -> None:
+        pass
+
+
+def answering(listening: socket.socket, times: int) -> threading.Thread:
+    """A service on that socket which answers so often."""
+    made = HTTPServer(("127.0.0.1", 0), Health, bind_and_activate=False)
+    made.socket.close()
+    made.socket, made.server_name = listening, "here"
+
+    def run() -> None:
+        for _ in range(times):
+            made.handle_request()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def replica(*, alive: bool = True, started: bool = True, url: str = "http://x") -> tuple[Any, Told, list[object]]:
     """A replica without a service behind it."""
     made, told, done = Replica.__new__(Replica), Told(), list[object]()
     runtime = SimpleNamespace(reload=lambda: done.append("reload"), draining=False, settings=SimpleNamespace(drain_s=4))
-    made._identity, made._url, made._directory = "r1", "http://x", told  # type: ignore[assignment]
+    made._identity, made._url, made._directory = "r1", url, told  # type: ignore[assignment]
     made._runtime, made._server = runtime, SimpleNamespace(started=started, should_exit=False)  # type: ignore[assignment]
     made._thread = SimpleNamespace(is_alive=lambda: alive, join=done.append)  # type: ignore[assignment]
     return made, told, done
@@ -197,6 +224,7 @@ def test_a_replica_is_a_service_on_a_free_port_of_its_node(
         def run(self, sockets: list[socket.socket]) -> None:
             sockets[0].listen()
             begun.append(sockets[0].getsockname())
+            answering(sockets[0], 1)
             self.started = True
             ended.wait(30)
             sockets[0].close()
@@ -224,10 +252,20 @@ def test_a_replica_is_a_service_on_a_free_port_of_its_node(
         del made._thread
 
 
-def test_a_replica_reports_while_it_runs_loads_when_told_and_leaves_at_its_end() -> None:
-    made, told, done = replica()
-    made.check_health()
-    assert told.calls == [("enter", "r1", "http://x")]
+def test_a_replica_reports_while_it_answers_loads_when_told_and_leaves_at_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        made, told, done = replica(url=url)
+        service = answering(listening, 1)
+        made.check_health()
+        service.join(10)
+        assert told.calls == [("enter", "r1", url)]
+        monkeypatch.setattr(module, "ALIVE_S", 0.1)
+        with pytest.raises(TimeoutError):
+            made.check_health()  # nobody answers
+        assert len(told.calls) == 1
     made.reconfigure({"generation": 0})
     assert done == []
     made.reconfigure({"generation": 1})
@@ -235,8 +273,8 @@ def test_a_replica_reports_while_it_runs_loads_when_told_and_leaves_at_its_end()
     made.__del__()
     assert told.calls[-1] == ("leave", "r1")
     assert (made._runtime.draining, made._server.should_exit, done[-1]) == (True, True, 4)
-    for gone in ({"alive": False}, {"started": False}):
-        broken, told, _ = replica(**gone)
+    for alive, started in ((False, True), (True, False)):
+        broken, told, _ = replica(alive=alive, started=started)
         with pytest.raises(RuntimeError, match="does not run"):
             broken.check_health()
         assert told.calls == []
