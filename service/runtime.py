@@ -19,6 +19,7 @@ from service.http.logs import event, log
 from service.http.metrics import Metrics
 from service.http.shares import Shares
 from service.http.turns import Turns
+from service.scheduler import sandbox
 from service.scheduler.processes import Processes
 from service.scheduler.registry import Model, Registry
 from service.scheduler.request import Sequences
@@ -63,6 +64,8 @@ class Runtime:
         loop = asyncio.get_running_loop()
         self.mailbox.attach(loop)
         self.processes.start()
+        if not sandbox.version():
+            event("decoders not confined", reason="no Landlock here: what reads uploads may open this user's files")
         torch.set_num_threads(self.settings.threads)
         cv2.setNumThreads(self.settings.threads)  # waking a second for a small picture takes longer than the picture
         await asyncio.to_thread(self._load)

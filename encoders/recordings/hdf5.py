@@ -42,6 +42,16 @@ def open_hdf5(path: Path) -> Opened:
     return Opened(size, _events(file, names, notes), notes)
 
 
+def load_filters() -> None:
+    """Load whatever unpacks arrays, HDF5_PLUGIN_PATH's plug-ins among it: for a process that may open no file later."""
+    import h5py
+
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401
+    for code in (ECF, *HDF5PLUGIN):
+        h5py.h5z.filter_avail(code)
+
+
 def rows_of(path: Path) -> int:
     """How many events the file says it holds, before any is read. Raises RecordingError."""
     import h5py
@@ -52,7 +62,7 @@ def rows_of(path: Path) -> int:
 
 def _names(file: "h5py.File") -> list[str]:
     """Its arrays, by links within the file alone. Raises RecordingError for more than MOST_OBJECTS."""
-    from h5py import h5o
+    from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue] - it has no types
 
     names: list[str] = []
     seen = count(1)

@@ -9,13 +9,13 @@ import numpy as np
 from fastapi import Request, Response
 
 from models.steps import Input
-from service.http.errors import Expired, ServiceError
+from service.http.errors import Expired, ServiceError, Stopped
 from service.http.shares import address_of
 from service.protocol_v2 import tensors
 from service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
 from service.protocol_v2.tensors import InferRequest, Output, V2Error
 from service.runtime import Runtime
-from service.scheduler.processes import Killed
+from service.scheduler.processes import Ended, Killed
 from service.scheduler.request import Result, run
 from service.upload.decode import WEB_IMAGES, image_format
 from service.upload.load import inputs_of, load
@@ -58,6 +58,8 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
             asked = await runtime.processes.run(tensors.parse, data, header, found.inputs, deadline=runtime.deadline())
         except TimeoutError:
             raise Expired from None
+        except Ended:
+            raise Stopped from None
         except Killed:
             raise V2Error("the body asks for too much: send the tensors as binary", 413) from None
     known = {spec.name: spec for spec in found.outputs}

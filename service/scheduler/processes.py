@@ -5,7 +5,7 @@
 
 Functions and arguments are pickled by name and value; results and exceptions come back as an `answer`. A call may use
 `MEMORY` more bytes and `CPU_S` seconds, and is killed at its deadline; then another fork takes its place. Its temporary
-files go with it.
+files go with it, and no others can be opened where the kernel sees to that (`sandbox`); it is told no secret of ours.
 
 The service itself is never forked: it has threads. The module imports nothing heavy, for it is what the small process
 runs.
@@ -18,6 +18,7 @@ import math
 import os
 import pickle
 import resource
+import secrets
 import shutil
 import signal
 import socket
@@ -26,21 +27,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
 from models.native.memory import give_back
 from service.scheduler.answer import received, send
+from service.scheduler.sandbox import confine, environment, first_to_go
 
 T = TypeVar("T")
 
 CALLS = 4  # at once: more than cores, so that two slow ones leave room
 MEMORY = 2**30  # bytes of address space beyond what the warm process has
 CPU_S = 5
+FRESH_S = 3600  # a fork that nobody called is renewed: whoever tidies up may have taken its folder
 OVER_S = 1.0  # after its deadline a call's answer is with nobody any more
 WARM = b"w"  # what the process says when it has imported everything
 OVER = 3  # exit code of a fork that found the service gone
@@ -54,6 +57,10 @@ class Killed(Exception):
         self.spent = spent
 
 
+class Ended(Exception):
+    """The service stops: it was nobody's fault."""
+
+
 class Processes:
     """A warm process with forks for calls. Used from one event loop; started and stopped with the service."""
 
@@ -61,6 +68,7 @@ class Processes:
         self._modules = modules
         self._lock = threading.Lock()
         self._warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self._folders = ""
         self._threads: ThreadPoolExecutor | None = None
         self._giving_back: asyncio.TimerHandle | None = None
         self.ready = False  # whether the first process is warm: what is called before waits for it
@@ -71,12 +79,12 @@ class Processes:
         self._threads.submit(self._begin)
 
     def stop(self) -> None:
-        """Kill whatever runs; calls under way raise Killed."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        """Kill whatever runs; calls under way raise Ended."""
         with self._lock:
-            self._threads = None
+            threads, self._threads = self._threads, None
             self._end()
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self) -> None:
         self._renew()
@@ -91,20 +99,29 @@ class Processes:
         """What `function` returns or raises in a process of its own. `deadline` is on time.monotonic().
 
         Raises TimeoutError at the deadline, and a call that has not begun by then never does; Killed when the process
-        ends by a limit or a fault.
+        ends by a limit or a fault; Ended when the service stops.
         """
         if self._threads is None:
-            raise Killed(spent=False)
+            raise Ended
         self._give_back_after(deadline)
         work = function, arguments
         loop, left = asyncio.get_running_loop(), max(0.0, deadline - time.monotonic())
-        good, result = await asyncio.wait_for(loop.run_in_executor(self._threads, self._call, work, deadline), left)
+        called = loop.run_in_executor(self._threads, self._call, work, deadline)
+        try:
+            good, result = await asyncio.wait_for(called, left)
+        except asyncio.CancelledError:
+            if called.cancelled() and self._threads is None:  # it had not begun when the service stopped
+                raise Ended from None
+            raise
         if good:
             return result
         try:
             raise result
         finally:
-            del result  # or this frame and the error hold each other, and the arguments, until the collector comes
+            del (
+                result,
+                called,
+            )  # or this frame and the error hold each other, and the arguments, until the collector comes
 
     def _give_back_after(self, deadline: float) -> None:
         """Memory that answers took is handed back once the last of them is over; among many that is too early."""
@@ -121,13 +138,12 @@ class Processes:
         begin = time.monotonic()
         if begin >= deadline:
             raise TimeoutError
-        folder = scratch()
         ours, theirs = socket.socketpair()
         try:
             with closing(Connection(ours.detach())) as connection:
                 with theirs:
                     self._hand_over(theirs)
-                connection.send((deadline, folder))
+                connection.send(deadline)
                 connection.send(work)
                 if not connection.poll(max(0.0, deadline - time.monotonic())):
                     raise TimeoutError
@@ -135,10 +151,9 @@ class Processes:
         except (EOFError, OSError, pickle.UnpicklingError):
             if time.monotonic() >= deadline:
                 raise TimeoutError from None
+            if self._threads is None:
+                raise Ended from None
             raise Killed(time.monotonic() - begin >= CPU_S) from None
-        finally:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def _hand_over(self, theirs: socket.socket) -> None:
         """Give the warm process a call's end of the line; a new one when it has died."""
@@ -159,9 +174,11 @@ class Processes:
                 return
             self._end()
             ours, theirs = socket.socketpair()
+            self._folders = folders()
             with theirs:
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), *self._modules],
+                    [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), self._folders, *self._modules],
+                    env=environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -178,12 +195,21 @@ class Processes:
             process.wait()
             ours.close()
             self._warm = None
+            for left in Path(self._folders).parent.glob(f"{Path(self._folders).name}*"):
+                shutil.rmtree(left, ignore_errors=True)
 
 
-def scratch() -> str | None:
-    """A folder for a call's temporary files; None where there is no room, which matters only to who needs one."""
+def folders() -> str:
+    """How the paths of temporary folders begin: one for each fork, none that another process would make."""
+    with suppress(OSError):
+        return str(Path(tempfile.gettempdir(), f"spikesight-{secrets.token_hex(8)}-"))
+    return str(Path(os.devnull, "none"))
+
+
+def folder_of(begin: str) -> str | None:
+    """A folder for a fork's temporary files; None where there is no room, which matters only to who needs one."""
     try:
-        return tempfile.mkdtemp(prefix="spikesight-")
+        return tempfile.mkdtemp(dir=Path(begin).parent, prefix=Path(begin).name)
     except OSError:
         return None
 
@@ -193,57 +219,75 @@ def scratch() -> str | None:
 
 def main() -> None:
     """Import the modules, then keep CALLS forks waiting for calls, until the service closes its end."""
-    control = socket.socket(fileno=int(sys.argv[1]))
-    for name in sys.argv[2:]:
-        module = importlib.import_module(name)
-        getattr(module, "warm_up", lambda: None)()
+    control, begin = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which some send to all processes: what runs is answered first
+    first_to_go()
+    modules = [importlib.import_module(name) for name in sys.argv[3:]]
+    for hook in ("warm_up", "alone"):  # the second before no file can be opened any more
+        for module in modules:
+            getattr(module, hook, lambda: None)()
     control.send(WARM)
+    control.settimeout(FRESH_S)
     gc.freeze()  # what is shared stays shared: collecting would write to it
-    forks = 0
+    forks: dict[int, str | None] = {}
     while True:
-        if forks == CALLS:
-            _, status = os.wait()
-            forks -= 1
+        if len(forks) == CALLS:
+            ended, status = os.wait()
+            if (left := forks.pop(ended)) is not None:
+                shutil.rmtree(left, ignore_errors=True)
             if os.waitstatus_to_exitcode(status) == OVER:
                 os.killpg(0, signal.SIGKILL)
-        if os.fork() == 0:
+        folder = folder_of(begin)
+        if (fork := os.fork()) == 0:
             with suppress(BaseException):
-                serve(control)
+                serve(control, folder)
             os._exit(0)
-        forks += 1
+        forks[fork] = folder
 
 
-def serve(control: socket.socket) -> None:
+def serve(control: socket.socket, folder: str | None) -> None:
     """Take one call after the other, until one fails: what it may have left behind ends with this fork."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if (size := address_space()) is not None:
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
+    confine(folder)
     good = True
     while good:
         _, lines, _, _ = socket.recv_fds(control, 1, 1)
         if not lines:
             os._exit(OVER)
         with Connection(lines[0]) as line:
-            good = answer(line)
+            good = answer(line, folder)
 
 
-def answer(line: Connection) -> bool:
+def answer(line: Connection, folder: str | None) -> bool:
     """One call within its limits; whether all went well."""
-    deadline, folder = line.recv()
-    left = deadline - time.monotonic()  # one clock for all processes
+    left = line.recv() - time.monotonic()  # one clock for all processes
     if left <= 0:
         return True
     signal.setitimer(signal.ITIMER_REAL, left)  # its signal kills, as does that of the CPU limit
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + CPU_S, resource.RLIM_INFINITY))
-    tempfile.tempdir = folder or os.devnull  # no folder: whatever needs one fails at once
     function, arguments = line.recv()
-    try:
-        result = True, function(*arguments)
-    except Exception as error:
-        result = False, error
+    with temporary(folder) as tempfile.tempdir:
+        try:
+            result = True, function(*arguments)
+        except Exception as error:
+            result = False, error
     send(line, result)
     signal.setitimer(signal.ITIMER_REAL, 0)
     return result[0]
+
+
+@contextmanager
+def temporary(folder: str | None) -> Iterator[str]:
+    """A folder for one call's temporary files; where there is none, whatever needs one fails at once."""
+    try:
+        own = tempfile.TemporaryDirectory(dir=folder or os.devnull, ignore_cleanup_errors=True)
+    except OSError:
+        yield os.devnull
+        return
+    with own as path:
+        yield path
 
 
 def address_space() -> int | None:

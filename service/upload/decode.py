@@ -4,6 +4,7 @@
 module imports nothing heavy.
 """
 
+import importlib
 import re
 import struct
 import tempfile
@@ -17,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.events import SensorSize, make_events
-from encoders.recordings.files import Recording, detect_format, read_recording, write_recording
+from encoders.recordings.files import Recording, detect_format, formats, read_recording, write_recording
 from encoders.recordings.format import RecordingError
-from encoders.recordings.hdf5 import rows_of
+from encoders.recordings.hdf5 import load_filters, rows_of
 from encoders.recordings.text import HEAD_BYTES, layout_of
 from encoders.sample import Sample, read_pixels
 
@@ -138,14 +139,27 @@ def small_on_large(recording: Recording) -> tuple[str, ...]:
 
 
 def warm_up() -> None:
-    """Read an image, and a recording of each common kind: later nobody waits for imports and compiled loops."""
+    """Read an image, and a recording of each kind: later nobody waits for imports and compiled loops, and nothing has
+    to be imported where no file can be opened.
+    """
     read_pixels(b"P5 1 1 255 0")
     t = np.arange(100)
     events, size = make_events(t, t % 34, t % 34, t % 2), SensorSize(34, 34)
-    for name in ("nmnist", "evt2", "evt3", "dat", "hdf5", "csv", "aedat4"):
-        with suppress(OSError, RecordingError), tempfile.TemporaryDirectory() as folder:
-            write_recording(Path(folder) / "warm", events, size, name)
-            read_recording(Path(folder) / "warm")
+    for name, kind in formats().items():
+        with suppress(Exception), tempfile.TemporaryDirectory() as folder:  # what a plug-in raises, too
+            path = Path(folder) / f"warm{kind.suffixes[0]}"
+            if kind.write:
+                write_recording(path, events, size, name)
+            read_recording(path)
+    load_filters()
+    importlib.import_module("eventcv")  # for some AEDAT 4
+
+
+def alone() -> None:
+    """No file can be opened from now on, and none has to be."""
+    from encoders.kernels.loop import leave_disk
+
+    leave_disk()
 
 
 def image_format(data: bytes) -> str | None:

@@ -8,9 +8,9 @@ from encoders.gaze.sight import Sight
 from encoders.sample import Sample
 from models.classifier import Classifier, encoder_for
 from models.steps import Input
-from service.http.errors import Expired, ServiceError
+from service.http.errors import Expired, ServiceError, Stopped
 from service.runtime import Runtime
-from service.scheduler.processes import Killed
+from service.scheduler.processes import Ended, Killed
 from service.scheduler.registry import Model
 from service.upload.decode import IMAGES, DecodeError, cheap, decode, kind_of
 
@@ -41,6 +41,8 @@ async def load(
         raise UploadError(error.status, error.sentence) from None
     except TimeoutError:
         raise Expired from None
+    except Ended:
+        raise Stopped from None
     except Killed as killed:
         if killed.spent:
             raise UploadError(413, f"the {kind} takes too long to decode: send a smaller one") from None

@@ -57,6 +57,22 @@ def test_every_process_has_a_key_of_its_own_unless_one_is_given() -> None:
     assert Runtime(settings(snapshot_key=given)).snapshot_key == given.encode()
 
 
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_system_that_cannot_confine_decoders_is_named_at_the_start(
+    version: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module.sandbox, "version", lambda: version)
+    made = Runtime(settings(), (tiny(),))
+
+    async def begin() -> None:
+        await made.start()
+        await made.stop()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(begin())
+    assert sum("decoders not confined" in record.getMessage() for record in caplog.records) == (version == 0)
+
+
 @pytest.mark.parametrize("error", [CheckpointError("weights are cut"), RuntimeError("a defect")])
 def test_models_that_cannot_be_loaded_again_stay(
     error: Exception, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ from encoders.events import EVENTS, SensorSize
 from encoders.sample import Sample
 from service.scheduler import processes as module
 from service.scheduler.answer import LARGE
-from service.scheduler.processes import CALLS, MEMORY, OVER_S, Killed, Processes
+from service.scheduler.processes import CALLS, MEMORY, OVER_S, Ended, Killed, Processes
 from tests.support.processes import endless
 from tests.support.waiting import PATIENCE_S, until
 
@@ -62,8 +62,9 @@ def littered() -> None:
     os._exit(0)
 
 
-def marked(path: str) -> None:
-    Path(path).touch()
+def marked() -> None:
+    """In the folder of its process, where it stays until that ends."""
+    Path(tempfile.gettempdir()).with_name("begun").touch()
 
 
 class Forged:
@@ -117,9 +118,9 @@ def test_a_call_whose_time_is_over_is_not_begun(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(module, "resource", SimpleNamespace(setrlimit=lambda *_: None, RLIMIT_CPU=0, RLIM_INFINITY=-1))
     ours, theirs = Pipe()
     with ours, theirs:
-        ours.send((100.0 + left_s, None))
+        ours.send(100.0 + left_s)
         ours.send((doubled, (1,)))
-        assert module.answer(theirs), "the process may take the next call"
+        assert module.answer(theirs, None), "the process may take the next call"
         assert theirs.poll(), "the work was not even read"
 
 
@@ -215,17 +216,20 @@ def test_all_processes_killed_by_their_deadlines_are_replaced() -> None:
 
 
 def test_what_has_expired_in_the_queue_is_not_begun(folder: Path) -> None:
-    async def work(processes: Processes) -> None:
+    async def work(processes: Processes) -> list[int]:
         await processes.run(doubled, 1, deadline=within(PATIENCE_S))
-        held = [asyncio.create_task(processes.run(endless, deadline=within(1))) for _ in range(CALLS)]
-        await asyncio.sleep(0)  # they are in the queue first
-        with pytest.raises(TimeoutError):
-            await processes.run(marked, str(folder / "begun"), deadline=within(0.1))
-        await asyncio.gather(*held, return_exceptions=True)
-        await processes.run(doubled, 1, deadline=within(PATIENCE_S))
+        begun = []
+        for late in (True, False):
+            held = [asyncio.create_task(processes.run(endless, deadline=within(1))) for _ in range(CALLS)]
+            await asyncio.sleep(0)  # they are in the queue first
+            with pytest.raises(TimeoutError) if late else nullcontext():
+                await processes.run(marked, deadline=within(0.1 if late else PATIENCE_S))
+            await asyncio.gather(*held, return_exceptions=True)
+            await processes.run(doubled, 1, deadline=within(PATIENCE_S))
+            begun.append(len(list(folder.glob("*/begun"))))
+        return begun
 
-    talk(work)
-    assert not (folder / "begun").exists()
+    assert talk(work) == [0, 1]
 
 
 def test_memory_is_limited() -> None:
@@ -262,31 +266,68 @@ def test_a_warm_process_that_was_killed_is_started_anew() -> None:
     assert talk(work) == 6
 
 
+def slowly() -> int:
+    """Until somebody takes away the file that says it has begun."""
+    begun = Path(tempfile.gettempdir(), "begun")
+    begun.touch()
+    while begun.exists():
+        os.sched_yield()
+    return 5
+
+
+@pytest.mark.attack("recordings", "SIGTERM for the service and its decoders while a file is decoded", "it is answered")
+def test_a_call_outlives_sigterm(folder: Path) -> None:
+    async def work(processes: Processes) -> tuple[int, int]:
+        fork = await processes.run(identity, deadline=within(PATIENCE_S))
+        running = asyncio.create_task(processes.run(slowly, deadline=within(PATIENCE_S)))
+        await asyncio.to_thread(until, lambda: list(folder.glob("*/*/begun")), "it runs")
+        os.killpg(os.getpgid(fork), signal.SIGTERM)
+        for begun in folder.glob("*/*/begun"):
+            begun.unlink()
+        return await running, await processes.run(doubled, 3, deadline=within(PATIENCE_S))
+
+    assert talk(work) == (5, 6)
+
+
+def test_calls_that_the_service_ends_are_told_from_calls_that_fail(folder: Path) -> None:
+    async def work(processes: Processes) -> list[object]:
+        calls = [asyncio.create_task(processes.run(slowly, deadline=within(PATIENCE_S))) for _ in range(CALLS + 2)]
+        await asyncio.to_thread(until, lambda: len(list(folder.glob("*/*/begun"))) == CALLS, "some run, two wait")
+        await asyncio.to_thread(processes.stop)
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(result) for result in talk(work)] == [Ended] * (CALLS + 2)
+
+
 def warm_up() -> None:
-    """What the processes of these tests do first: they wait for a file that the environment names."""
-    while "SPIKESIGHT_TEST_GATE" in os.environ and not Path(os.environ["SPIKESIGHT_TEST_GATE"]).exists():
+    """What the processes of these tests do first: they wait while a file lies in their temporary folder."""
+    while "TMPDIR" in os.environ and Path(os.environ["TMPDIR"], "gate").exists():
         os.sched_yield()
 
 
 def test_it_is_ready_when_the_first_process_is_warm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKESIGHT_TEST_GATE", str(folder / "gate"))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    gate = folder / "gate"
+    gate.touch()
 
     async def work(processes: Processes) -> tuple[bool, int]:
         early = processes.ready
-        (folder / "gate").touch()
+        gate.unlink()
         until(lambda: processes.ready, "it is warm")
         return early, await processes.run(doubled, 3, deadline=within(PATIENCE_S))
 
     assert talk(work) == (False, 6)
 
 
-def test_one_that_dies_while_it_warms_up_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKESIGHT_TEST_GATE", "never")
+def test_one_that_dies_while_it_warms_up_is_started_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    gate = folder / "gate"
+    gate.touch()
 
     async def work(processes: Processes) -> int:
         until(lambda: processes._warm, "it has begun")
         assert processes._warm is not None
-        monkeypatch.delenv("SPIKESIGHT_TEST_GATE")
+        gate.unlink()
         processes._warm[0].kill()
         until(lambda: processes.ready, "nothing is waited for")
         return await processes.run(doubled, 3, deadline=within(PATIENCE_S))
@@ -301,9 +342,8 @@ def test_what_was_stopped_stays_stopped() -> None:
     for _ in range(2):  # the second finds nothing to kill
         processes.stop()
         assert processes._warm is None
-    with pytest.raises(Killed) as caught:
+    with pytest.raises(Ended):
         asyncio.run(processes.run(doubled, 1, deadline=within(PATIENCE_S)))
-    assert not caught.value.spent
     processes._give_back()
 
 

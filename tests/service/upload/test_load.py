@@ -6,13 +6,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from encoders.events import SensorSize
 from encoders.recordings.files import read_recording, write_recording
+from service import runtime
 from service.api import create_app
+from service.scheduler.processes import Ended, Processes
 from service.upload import decode as decoding
 from service.upload.decode import DecodeError, cheap, decode
 from tests.support.inputs.samples import picture, some_events
@@ -47,6 +50,45 @@ def test_every_format_is_told_by_its_content(client: TestClient, tmp_path: Path,
     assert answer.json()["steps"][-1]["logits"] == list(
         tiny().predict_events(expected.events, expected.size)[-1].logits
     )
+
+
+@pytest.mark.parametrize("times", ["<f4", "<f8", ">i8", "<u4", "<i2"])
+@pytest.mark.parametrize("kind", ["npy", "csv", "hdf5", "blosc"])
+def test_whatever_reads_a_recording_is_there_before_no_file_can_be_opened(
+    client: TestClient, tmp_path: Path, kind: str, times: str
+) -> None:
+    """Loops for other kinds of numbers, filters of HDF5: nothing is imported, compiled to disk or looked up later."""
+    events = some_events(size=(24, 32), span_us=30_000)
+    columns = {key: events[key].astype(times if key == "t" else "<u2") for key in "txyp"}
+    path = tmp_path / "made"
+    match kind:
+        case "npy":
+            np.save(path, np.stack([events[key].astype(times) for key in "txyp"], axis=1))
+            path = path.with_suffix(".npy")
+        case "csv":
+            rows = np.stack([columns[key].astype("<f8") for key in "txyp"], axis=1)
+            np.savetxt(
+                path, rows, delimiter=",", header="t_us,x,y,p", comments="", fmt="%.1f" if "f" in times else "%d"
+            )
+        case _:
+            packed = {} if kind == "hdf5" else pytest.importorskip("hdf5plugin").Blosc()
+            with h5py.File(path, "w") as file:
+                for key, column in columns.items():
+                    file.create_dataset(f"events/{key}", data=column, chunks=(100,), **packed)
+    answer = client.post("/v1/predict?raw=1", files={"file": ("upload", path.read_bytes())})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["n_events"] == len(events)
+
+
+def test_calls_that_the_service_ends_are_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(*_: object, **__: object) -> None:
+        raise Ended
+
+    monkeypatch.setattr(Processes, "run", run)
+    sample = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
+    tensors = client.post("/v2/models/tiny/infer", content=b" " * 100_000)
+    for answer in (sample, tensors):
+        assert (answer.status_code, answer.json()) == (503, {"error": "the service is shutting down"})
 
 
 def test_event_stream_files_are_read(client: TestClient, tmp_path: Path) -> None:
@@ -116,14 +158,16 @@ def test_large_json_is_parsed_in_a_process(client: TestClient, monkeypatch: pyte
     assert (broken.status_code, broken.json()) == (400, {"error": "the body is not JSON"})
 
 
-def test_no_temporary_folder_is_said(client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = recording(tmp_path, "aedat4").read_bytes()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    for name in ("a.aedat4", "a.bin"):
-        answer = client.post("/v1/predict", files={"file": (name, data)})
-        assert answer.status_code == 507
-        assert "TMPDIR" in answer.json()["error"]
-    assert client.post("/v1/predict", files={"file": picture()}).status_code == 200
+    monkeypatch.setattr(runtime, "Processes", Processes)  # not those that began with another folder
+    with TestClient(create_app(settings(), (tiny(),))) as client:
+        for name in ("a.aedat4", "a.bin"):
+            answer = client.post("/v1/predict", files={"file": (name, data)})
+            assert answer.status_code == 507
+            assert "TMPDIR" in answer.json()["error"]
+        assert client.post("/v1/predict", files={"file": picture()}).status_code == 200
 
 
 def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ def shared() -> Iterator[None]:
 
         @cache
         def kept(*modules: str) -> Processes:
-            processes = Processes(*modules)
+            processes = Processes(*modules, "tests.support.processes")  # imported before no file can be opened
             processes.start()
             ended.callback(processes.stop)
             for name in ("start", "stop"):

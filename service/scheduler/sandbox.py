@@ -1,0 +1,80 @@
+"""What a process that reads strangers' files may reach: one folder of its own, and nothing else of this machine.
+
+Landlock does it (Linux 5.13 and later): no other file can be opened, /proc and with it the service's environment among
+them; from version 4 on no TCP, from version 6 on no signal to anybody outside. What is open stays open, so everything
+is imported and compiled before. The module imports nothing heavy, for it is what the small process runs.
+"""
+
+import ctypes
+import os
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # one number on all architectures
+ASK_VERSION, PATH_BENEATH, NO_NEW_PRIVILEGES = 1, 1, 38  # linux/landlock.h, linux/prctl.h
+FILES = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # by the version that knows them
+TCP, OUTSIDE = 0b11, 0b11  # bind and connect; abstract sockets and signals
+WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE = 1, 2, 3, 4, 5, 7, 8, 14
+OWN = sum(1 << bit for bit in (WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE))
+
+KEPT = (
+    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8", "TMPDIR",
+    "HDF5_PLUGIN_PATH", "NUMBA_CACHE_DIR", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "OMP_NUM_THREADS",
+    "OPENCV_IO_MAX_IMAGE_PIXELS",
+)  # fmt: skip
+"""Variables by which the interpreter and its libraries find their files and limits; no other is handed on."""
+
+
+def environment() -> dict[str, str]:
+    """What such a process is told of this one's environment: no tokens, no keys."""
+    return {name: os.environ[name] for name in KEPT if name in os.environ}
+
+
+def version() -> int:
+    """Landlock's, 0 where the kernel has none or does not let it be used."""
+    return max(0, _call(CREATE_RULESET, None, 0, ASK_VERSION)) if sys.platform == "linux" else 0
+
+
+def confine(folder: str | None) -> None:
+    """From now on this thread, and what it starts, reaches `folder` alone; does nothing where there is no Landlock.
+
+    Raises OSError where there is one and it fails.
+    """
+    known = version()
+    if not known:
+        return
+    handled = [sum(bits for since, bits in FILES.items() if known >= since)]
+    handled += [TCP] if known >= 4 else []
+    handled += [OUTSIDE] if known >= 6 else []
+    attributes = struct.pack(f"{len(handled)}Q", *handled)
+    rules = _checked(CREATE_RULESET, attributes, len(attributes), 0)
+    if folder is not None:
+        opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        _checked(ADD_RULE, rules, PATH_BENEATH, struct.pack("=Qi", OWN & handled[0], opened), 0)
+        os.close(opened)
+    if ctypes.CDLL(None, use_errno=True).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "no_new_privs")
+    _checked(RESTRICT_SELF, rules, 0)
+    os.close(rules)
+
+
+def first_to_go() -> None:
+    """Where memory runs out, the kernel ends this process before the service."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _checked(number: int, *arguments: int | bytes | None) -> int:
+    result = _call(number, *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "Landlock")
+    return result
+
+
+def _call(number: int, *arguments: int | bytes | None) -> int:
+    system = ctypes.CDLL(None, use_errno=True)
+    system.syscall.restype = ctypes.c_long
+    whole = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    return system.syscall(ctypes.c_long(number), *whole)

@@ -1,0 +1,183 @@
+"""What a process for strangers' files reaches: its own folder. Everything else of the machine is tried from within."""
+
+import asyncio
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from service.scheduler import sandbox
+from service.scheduler.processes import Processes
+from tests.support.waiting import PATIENCE_S
+
+T = TypeVar("T")
+SECRET = "a-token-that-nobody-else-may-know"
+landlock = pytest.mark.skipif(not sandbox.version(), reason="this kernel has no Landlock")
+
+
+def read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - as a library would
+        return file.read(1 << 16)
+
+
+def listed(path: str) -> list[str]:
+    return os.listdir(path)  # noqa: PTH208
+
+
+def written(path: str) -> int:
+    return Path(path).write_bytes(b"x")
+
+
+def linked(path: str) -> None:
+    Path(tempfile.gettempdir(), "link").symlink_to(path)
+    read(str(Path(tempfile.gettempdir(), "link")))
+
+
+def removed(path: str) -> None:
+    Path(path).unlink()
+
+
+def connected(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+
+
+def signalled(pid: int) -> None:
+    os.kill(pid, 0)
+
+
+def memory_of(pid: int) -> bytes:
+    return read(f"/proc/{pid}/mem")
+
+
+def variables() -> dict[str, str]:
+    return dict(os.environ)
+
+
+def identity() -> int:
+    return os.getpid()
+
+
+def kept(n: int) -> list[str]:
+    """Use the folder in every way that readers do; what is there afterwards."""
+    own = Path(tempfile.gettempdir())
+    (own / "folder").mkdir()
+    (own / "folder" / "file").write_bytes(bytes(n))
+    (own / "folder" / "file").replace(own / "folder" / "other")
+    with (own / "folder" / "other").open("r+b") as file:
+        file.truncate(n // 2)
+    assert len((own / "folder" / "other").read_bytes()) == n // 2
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x")
+    return sorted(path.name for path in own.rglob("*"))
+
+
+def asked(work: Callable[[Processes], Awaitable[T]]) -> T:
+    async def run() -> T:
+        processes = Processes(__name__)
+        processes.start()
+        try:
+            return await work(processes)
+        finally:
+            processes.stop()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A service's surroundings: its environment, and a file beside its temporary folders."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("SPIKESIGHT_TOKEN", SECRET)
+    (tmp_path / "private").write_text(SECRET)
+    return tmp_path
+
+
+@pytest.mark.attack(
+    "recordings",
+    "a decoder that a file took over looks for secrets in its environment",
+    "there are none: no token, no key, nothing but where libraries lie",
+)
+@pytest.mark.usefixtures("secrets")
+def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("HDF5_PLUGIN_PATH", "/somewhere")
+
+    async def work(processes: Processes) -> tuple[dict[str, str], bytes]:
+        fork = await processes.run(identity, deadline=time.monotonic() + PATIENCE_S)
+        found = await processes.run(variables, deadline=time.monotonic() + PATIENCE_S)
+        return found, read(f"/proc/{fork}/environ")
+
+    found, as_begun = asked(work)
+    assert found["HDF5_PLUGIN_PATH"] == "/somewhere"
+    assert SECRET not in found.values()
+    assert SECRET.encode() not in as_begun
+
+
+@landlock
+@pytest.mark.attack(
+    "recordings",
+    "a decoder that a file took over reads, lists, writes, links or removes files, reads /proc, calls out, signals",
+    "nothing beyond its own folder (Landlock; a line in the log says where the kernel has none)",
+)
+def test_nothing_else_is_reached(secrets: Path) -> None:
+    before = sorted(secrets.iterdir())
+    private = str(secrets / "private")
+
+    async def work(processes: Processes) -> list[object]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            tries: list[tuple[Callable[..., object], str | int]] = [
+                (read, private),
+                (read, __file__),
+                (read, "/etc/passwd"),
+                (read, "/proc/self/environ"),
+                (read, "/proc/self/maps"),
+                (read, f"/proc/{os.getpid()}/environ"),
+                (read, f"/proc/{os.getpid()}/cmdline"),
+                (read, f"{tempfile.gettempdir()}/../{secrets.name}/private"),
+                (memory_of, os.getpid()),
+                (listed, "/"),
+                (listed, str(secrets)),
+                (written, private),
+                (written, str(secrets / "new")),
+                (linked, private),
+                (removed, private),
+                (connected, server.getsockname()[1]),
+                (signalled, os.getpid()),
+            ]
+            reached: list[object] = []
+            for function, what in tries:
+                if sandbox.version() < {connected: 4, signalled: 6}.get(function, 1):
+                    continue
+                try:
+                    await processes.run(function, what, deadline=time.monotonic() + PATIENCE_S)
+                except PermissionError:
+                    continue
+                reached.append((function.__name__, what))
+            return reached
+
+    assert asked(work) == []
+    assert sorted(secrets.iterdir()) == before
+    assert (secrets / "private").read_text() == SECRET
+
+
+def test_its_own_folder_is_its_own_for_one_call(secrets: Path) -> None:
+    async def work(processes: Processes) -> list[list[str]]:
+        return [await processes.run(kept, 100, deadline=time.monotonic() + PATIENCE_S) for _ in range(6)]
+
+    assert asked(work) == [["folder", "other"]] * 6
+    assert [path.name for path in secrets.iterdir()] == ["private"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="this system has no such score")
+@pytest.mark.usefixtures("secrets")
+def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
+    async def work(processes: Processes) -> int:
+        fork = await processes.run(identity, deadline=time.monotonic() + PATIENCE_S)
+        return int(read(f"/proc/{fork}/oom_score_adj"))
+
+    assert asked(work) > int(read("/proc/self/oom_score_adj"))
