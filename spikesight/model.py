@@ -11,7 +11,7 @@ from encoders.sample import Shown, sample_of
 from models.classifier import Classifier, Stepper
 from models.known.conformal import ERROR_RATE
 from models.shipped import DEFAULT_MODEL, find, shipped
-from models.steps import Prediction
+from models.steps import Prediction, Segment, Timeline
 
 
 def models() -> tuple[str, ...]:
@@ -49,6 +49,13 @@ class Model:
     def steps(self, what: Shown, size: Size | None = None) -> list[Prediction]:
         """The answer after every step of what `predict` takes."""
         return self.classifier.predict(self.classifier.inputs(sample_of(what, size)))
+
+    def segments(self, what: Shown, size: Size | None = None) -> list[Segment]:
+        """What happened when in what `predict` takes: steps in a row with the same label to show, as one."""
+        stepper, timeline = Stepper(self.classifier), Timeline(self.labels)
+        for given in self.classifier.inputs(sample_of(what, size)):
+            timeline.push(stepper.step(given))
+        return timeline.segments
 
     def stream(
         self,

@@ -11,10 +11,10 @@ from app.recordings.progress import watched
 
 if TYPE_CHECKING:
     from models.classifier import Classifier
-    from models.steps import Prediction
+    from models.steps import Answer, Prediction, Segment
 
 DESCRIPTION = """\
-Classify images and recordings; one line a file.
+Classify images and recordings; one line a file, and what happened when in a recording of more than two windows.
 
   spikesight predict digit.png recording.aedat4
   spikesight predict --model runs/mine/model --json *.raw
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one line of JSON a file")
 
 
-def _predictions(classifier: "Classifier", path: Path, error_rate: float | None) -> "Iterator[Prediction]":
+def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> "Iterator[Answer]":
     """One a step, as they come: of a recording no more than a piece is in memory."""
     from encoders.recordings.files import RecordingReader
     from encoders.sample import IMAGE_SUFFIXES, read_sample
@@ -43,14 +43,15 @@ def _predictions(classifier: "Classifier", path: Path, error_rate: float | None)
     from models.known.conformal import ERROR_RATE
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        yield from classifier.predict(classifier.inputs(read_sample(path)))
+        stepper = Stepper(classifier)
+        yield from map(stepper.step, classifier.inputs(read_sample(path)))
         return
     rate = ERROR_RATE if error_rate is None else error_rate
     reader, stepper = RecordingReader(path), Stepper(classifier, classifier.track(error_rate=rate))
     for given in classifier.packet_inputs(watched(reader.packets(), path.name), reader.size):
-        prediction = stepper.step(given).prediction
-        yield prediction
-        if error_rate is not None and prediction.committed is not None:
+        answer = stepper.step(given)
+        yield answer
+        if error_rate is not None and answer.prediction.committed is not None:
             return
     for warning in reader.warnings():
         print(f"{path}: {warning}", file=sys.stderr)
@@ -62,18 +63,25 @@ def _cost(prediction: "Prediction", origin: str) -> str:
     return f"{prediction.spikes} spikes in it"
 
 
-def _show(path: Path, predictions: "Iterable[Prediction]", args: argparse.Namespace, classifier: "Classifier") -> None:
-    spikes = synops = 0
+def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, classifier: "Classifier") -> None:
+    from encoders.sample import IMAGE_SUFFIXES
+    from models.classifier import LONGEST_SAMPLE
+    from models.steps import Timeline
+
+    spikes = synops = count = 0
     steps: list[dict[str, object]] = []
-    last = None
-    for last in predictions:
+    timeline, last = Timeline(classifier.labels), None
+    for answer in answers:
+        last, count = answer.prediction, count + 1
         spikes, synops = spikes + last.spikes, synops + last.synops
+        timeline.push(answer)
         if args.steps and args.json:
             steps.append({"step": last.step, "label": last.label, "confidence": max(last.probabilities)})
         elif args.steps:
             print(_line(path, last, classifier))
     if last is None:
         return
+    segments = timeline.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
     if args.json:
         answer = {
             "file": str(path),
@@ -86,12 +94,21 @@ def _show(path: Path, predictions: "Iterable[Prediction]", args: argparse.Namesp
             "step": last.step,
             "spikes": spikes,
             "synops": synops,
+            "segments": [segment._asdict() for segment in segments],
         }
         if args.steps:
             answer["steps"] = steps
         print(json.dumps(answer))
     elif not args.steps:
         print(_line(path, last, classifier))
+        if count > LONGEST_SAMPLE * classifier.contract.steps:
+            print(*map(_stretch, segments), sep="\n")
+
+
+def _stretch(segment: "Segment") -> str:
+    """When, and what."""
+    sure = "" if segment.confidence is None else f" ({segment.confidence:.1%})"
+    return f"  {segment.start_us / 1e6:.2f} to {segment.end_us / 1e6:.2f} s: {segment.label}{sure}"
 
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
@@ -125,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     failed = False
     for path in map(Path, args.files):
         try:
-            _show(path, _predictions(classifier, path, args.error_rate), args, classifier)
+            _show(path, _answers(classifier, path, args.error_rate), args, classifier)
         except (ValueError, OSError) as error:
             print(error if str(path) in str(error) else f"{path}: {error}", file=sys.stderr)
             failed = True

@@ -11,11 +11,14 @@ from models.steps import (
     Answer,
     Input,
     Outcome,
+    Prediction,
     Promise,
     Readout,
     Rest,
+    Segment,
     SessionError,
     Steady,
+    Timeline,
     Track,
 )
 from tests.support.exporting import CARD, CONFIG
@@ -205,3 +208,37 @@ def test_a_stream_that_promises_commits_step_by_step() -> None:
 def test_a_stream_is_judged_over_ten_steps_at_least() -> None:
     assert [Track(LABELS, horizon).steady.inertia for horizon in (1, 10, 11)] == [10, 10, 11]
     assert Track(LABELS, 12, steady=Steady(margin=0.3)).steady.margin == 0.3
+
+
+def timeline(*steps: tuple[int, int, str, float]) -> list[Segment]:
+    """Of steps (start, end, the label to show, probability of "a")."""
+    made = Timeline(LABELS)
+    for n, (start, end, label, a) in enumerate(steps, 1):
+        said = Prediction(start, end, "b", 1, (a, 1 - a), n, 1, 0, 0, 0.0, (0.0, 0.0))
+        made.push(Answer(said, label, [], NONE, False, 0, 0))
+    return made.segments
+
+
+def test_steps_with_one_label_to_show_are_one_segment_in_the_recordings_time() -> None:
+    found = timeline(
+        (500, 510, "", 0.5),
+        (510, 520, "a", 0.75),
+        (520, 530, "a", 0.25),
+        (530, 540, "a", 0.875),
+        (540, 550, "b", 0.25),
+        (550, 560, UNKNOWN, 0.5),
+        (560, 570, UNKNOWN, 0.5),
+        (570, 580, "a", 0.5),
+    )
+    assert found == [
+        Segment(10, 40, "a", 0.625, 3),
+        Segment(40, 50, "b", 0.75, 1),
+        Segment(50, 70, UNKNOWN, None, 2),
+        Segment(70, 80, "a", 0.5, 1),
+    ]
+
+
+def test_a_segment_ends_where_no_step_follows() -> None:
+    found = timeline((0, 10, "a", 0.5), (10, 20, "a", 0.5), (5000, 5010, "a", 0.5))
+    assert [(s.start_us, s.end_us) for s in found] == [(0, 20), (5000, 5010)]
+    assert timeline((0, 10, "", 0.5)) == timeline() == []

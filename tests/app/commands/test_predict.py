@@ -19,7 +19,9 @@ from models.checkpoint import save
 from models.classifier import Classifier
 from models.contract import Card, Contract
 from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.steps import Prediction
+from models.steps import Answer, Prediction
+from service import samples
+from service.stream.messages import EVENTS_T64, PacketDecoder
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import promising
 
@@ -149,7 +151,58 @@ def test_costs_are_those_of_all_steps(promised: tuple[str, str], capsys: pytest.
     assert "steps" not in told
 
 
+def digits_in_turn(path: Path, *names: str) -> str:
+    """A recording of two seconds of each sample."""
+    parts, begin_us = [], 0
+    for name in names:
+        for _ in range(6):
+            part = PacketDecoder().decode(EVENTS_T64, samples.t64_of(name), 0)
+            part["t"] += begin_us - part["t"][0]
+            begin_us = int(part["t"][-1]) + 2000
+            parts.append(part)
+    spikesight.write_recording(path, parts, (34, 34))
+    return str(path)
+
+
+def test_what_happened_when_in_a_long_recording_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = digits_in_turn(tmp_path / "turns.npz", "digit-3", "digit-7")
+    assert main(["predict", "--model", "nmnist", "--json", path]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [segment["label"] for segment in told["segments"]] == ["3", "7"]
+    three, seven = told["segments"]
+    assert 0 <= three["start_us"] < 400_000
+    assert abs(three["end_us"] - 1_900_000) < 700_000, "about when the digits change"
+    assert three["end_us"] == seven["start_us"]
+    events = spikesight.read(path).events
+    assert abs(seven["end_us"] - (events["t"][-1] - events["t"][0])) < 31_000
+    assert all(segment["confidence"] > 0.5 for segment in told["segments"])
+    assert [s._asdict() for s in spikesight.load("nmnist").segments(path)] == told["segments"]
+    assert main(["predict", "--model", "nmnist", path]) == 0
+    last, *lines = capsys.readouterr().out.splitlines()
+    assert last.startswith(f"{path}: 7 (")
+    assert len(lines) == 2
+    assert all(line.startswith("  ") for line in lines)
+    assert lines[0].endswith(f" to {three['end_us'] / 1e6:.2f} s: 3 ({three['confidence']:.1%})")
+
+
+def test_a_recording_of_one_sample_and_a_picture_are_one_line(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = tmp_path / "one.npz"
+    spikesight.write_recording(one, PacketDecoder().decode(EVENTS_T64, samples.t64_of("digit-3"), 0), (34, 34))
+    assert main(["predict", "--model", "nmnist", str(one), picture]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main(["predict", "--model", "nmnist", "--json", str(one), picture]) == 0
+    recorded, seen = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [segment["label"] for segment in recorded["segments"]] == ["3"]
+    assert seen["segments"] == []
+
+
 P = Prediction(0, 1, "b", 1, (0.25, 0.75), 4, 9, 120, 3_000_000, 0.1, (0.0, 0.0))
+
+
+def answered(prediction: Prediction, steady: str) -> Answer:
+    return Answer(prediction, steady, [], np.zeros(0, np.uint8), False, 0, 0)
 
 
 def test_words_for_an_answer() -> None:
@@ -174,7 +227,7 @@ def test_a_file_is_named_once(words: str, monkeypatch: pytest.MonkeyPatch, capsy
         raise ValueError(words)
         yield
 
-    monkeypatch.setattr("app.commands.predict._predictions", refuse)
+    monkeypatch.setattr("app.commands.predict._answers", refuse)
     assert main(["predict", "a.raw"]) == 2
     assert capsys.readouterr().err == (words if "a.raw" in words else f"a.raw: {words}") + "\n"
 
@@ -185,10 +238,12 @@ def test_an_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     answer = {
         "file": "f", "label": "b", "known": 0.5, "committed": "b", "set": ["b", "a"], "risk": 0.125,
         "probabilities": {"zero": 0.25, "one": 0.75}, "step": 4, "spikes": 123, "synops": 3_000_005,
+        "segments": [{"start_us": 0, "end_us": 1, "label": "unknown", "confidence": None, "steps": 1}],
     }  # fmt: skip
     steps = [{"step": 1, "label": "a", "confidence": 0.75}, {"step": 4, "label": "b", "confidence": 0.75}]
     for asked, more in ((False, {}), (True, {"steps": steps})):
-        _show(Path("f"), [first, last], argparse.Namespace(json=True, steps=asked), promising())
+        answers = [answered(first, ""), answered(last, "unknown")]
+        _show(Path("f"), answers, argparse.Namespace(json=True, steps=asked), promising())
         assert json.loads(capsys.readouterr().out) == answer | more
     _show(Path("f"), [], argparse.Namespace(json=True, steps=True), promising())
     assert capsys.readouterr().out == ""
