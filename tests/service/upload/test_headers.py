@@ -12,6 +12,7 @@ import pytest
 from encoders.events import SensorSize, make_events
 from encoders.recordings import files
 from encoders.recordings.files import Recording
+from encoders.recordings.hdf5 import rows_of
 from service.upload import decode as module
 from service.upload.decode import (
     CHEAP_BYTES,
@@ -25,7 +26,6 @@ from service.upload.decode import (
     bmp_sizes,
     cheap,
     check_size,
-    hdf5_rows,
     image_format,
     jpeg_sizes,
     kind_of,
@@ -174,10 +174,10 @@ def test_what_an_upload_is() -> None:
         assert caught.value.status == code
 
 
-def test_rows_of_hdf5_are_those_of_its_longest_table(tmp_path: Path) -> None:
+def test_rows_of_hdf5_are_those_of_its_table_of_events(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["a"], file["deep/b"], file["c"] = np.zeros(3), np.zeros((7, 4)), 5
-    assert hdf5_rows(tmp_path / "a.h5") == 7
+    assert rows_of(tmp_path / "a.h5") == 7
 
 
 def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
