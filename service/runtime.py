@@ -17,7 +17,7 @@ from models.contract import CheckpointError
 from models.native.memory import keep_membranes
 from service.http.logs import event, log
 from service.http.metrics import Metrics
-from service.http.shares import Shares
+from service.http.shares import Lobby, Shares
 from service.http.turns import Turns
 from service.scheduler import sandbox
 from service.scheduler.processes import Processes
@@ -51,6 +51,7 @@ class Runtime:
         self.draining = False
         self._loaded = False
         self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # of streams, in the loop and beside it
+        self.lobby = Lobby(settings.max_greetings)
         self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
         places = Shares(settings.max_sequences, settings.max_sequences_per_client)
         self.sequences = Sequences(places, settings.idle_s)

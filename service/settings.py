@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     insecure: bool = Field(default=False, description="allow listening beyond this machine without a token")
     allowed_hosts: tuple[str, ...] = Field(default=(), description="further host names this service answers to")
     allowed_origins: tuple[str, ...] = Field(default=(), description="pages of other origins that may use the service")
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(), description="addresses or networks of proxies whose X-Forwarded-For says who asks"
+    )
     cameras: tuple[str, ...] = Field(default=(), description="event sources the service opens itself")
     camera_bin_ms: float | None = Field(
         default=None, gt=0, le=1000, description="a step's length of the cameras' streams; the model's own without"
@@ -43,6 +46,7 @@ class Settings(BaseSettings):
     max_connections_per_client: int = Field(default=128, ge=1, description="open connections of one address")
     max_sessions: int = Field(default=64, ge=1, description="live streams")
     max_sessions_per_client: int = Field(default=48, ge=1, description="live streams of one address")
+    max_greetings: int = Field(default=64, ge=1, description="streams that have not said hello yet")
     max_sequences: int = Field(default=64, ge=1, description="Open Inference Protocol sequences that keep their state")
     max_sequences_per_client: int = Field(default=48, ge=1, description="sequences of one address")
     max_queue: int = Field(default=32, ge=1, description="requests waiting or running; more are refused with 503")
@@ -77,6 +81,9 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"listening on {self.host} lets other machines in: set SPIKESIGHT_TOKEN, or say --insecure"
             )
+        for proxy in self.trusted_proxies:
+            if not is_network(proxy):
+                raise SettingsError(f"a trusted proxy is an address or a network as 10.0.0.0/8, not {proxy}")
         if self.token is not None and len(self.token.get_secret_value()) < 16:
             raise SettingsError("the token is shorter than 16 characters: take a longer one")
         if self.snapshot_key is not None and len(self.snapshot_key.get_secret_value()) < 16:
@@ -95,3 +102,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_network(text: str) -> bool:
+    """Whether it is an address, or a network of addresses."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True

@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--insecure", action="store_const", const=True, help="listen beyond this machine without a token")
     add("--allow-host", action="append", metavar="NAME", help="a further host name to answer to")
     add("--allow-origin", action="append", metavar="ORIGIN", help="a page of another origin that may use the service")
+    add("--trusted-proxy", action="append", metavar="ADDRESS", help="a proxy whose X-Forwarded-For says who asks")
     add("--camera", action="append", metavar="SOURCE", help="an event source the service opens; repeat for several")
     add("--bin-ms", dest="camera_bin_ms", type=float, metavar="B", help="length of a step of the cameras' streams")
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
@@ -47,7 +48,7 @@ def settings_from(args: argparse.Namespace) -> "Settings":
     from service.settings import Settings
 
     lists = {"models": args.model, "allowed_hosts": args.allow_host, "allowed_origins": args.allow_origin}
-    lists |= {"cameras": args.camera, "sinks": args.to}
+    lists |= {"cameras": args.camera, "sinks": args.to, "trusted_proxies": args.trusted_proxy}
     given: dict[str, object] = {name: tuple(values) for name, values in lists.items() if values}
     flags = "host", "port", "token", "insecure", "camera_bin_ms", "save_to", "max_batch", "max_queue", "threads"
     for name in (*flags, "log_format"):

@@ -20,8 +20,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from service.cluster.replicas import Replica, Replicas
 from service.http.logs import event
 from service.http.metrics import ProxyMetrics
+from service.http.shares import Lobby, Shares
 from service.settings import Settings
-from service.stream.endpoint import close, greeting
+from service.stream.endpoint import close, greeted
 from service.stream.messages import CONTROL, HEADER, IMAGE, SNAPSHOT_BEGIN, Ended, Hello, SnapshotMessage, identity
 from service.stream.outbox import end_all
 
@@ -52,12 +53,12 @@ class Cluster:
     draining: Callable[[], bool]
 
 
-async def relay(socket: WebSocket, cluster: Cluster) -> None:
+async def relay(socket: WebSocket, cluster: Cluster, lobby: Lobby, streams: Shares) -> None:
     """The whole life of one connection."""
     await socket.accept()
     try:
-        hello = await greeting(socket, cluster.settings)
-        await RelayedStream(socket, cluster, hello).run()
+        async with greeted(socket, cluster.settings, lobby, streams) as hello:
+            await RelayedStream(socket, cluster, hello).run()
     except Ended as end:
         await close(socket, end)
     except (WebSocketDisconnect, RuntimeError):

@@ -29,7 +29,7 @@ from service.http.errors import HANDLERS, Expired, ServiceError, refuse
 from service.http.gate import TOO_MANY_STREAMS, Gate, deny_open
 from service.http.logs import Observer, event
 from service.http.metrics import CONTENT_TYPE, ProxyMetrics
-from service.http.shares import Shares, address_of
+from service.http.shares import Lobby, Shares, address_of
 from service.protocol_v2.infer import SequenceWish
 from service.settings import Settings
 
@@ -64,6 +64,7 @@ class Proxy:
     def __init__(self, settings: Settings, token: str, replicas: Replicas) -> None:
         self.settings, self.replicas, self.metrics = settings, replicas, ProxyMetrics()
         self.draining = False
+        self.lobby = Lobby(settings.max_greetings)
         self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
         self._token = token
         self._client: aiohttp.ClientSession | None = None
@@ -294,13 +295,11 @@ class Proxy:
     async def stream(self, socket: WebSocket) -> None:
         """A live stream."""
         client = address_of(socket)
-        if (reached := self.streams.take(client)) is not None:
+        if (reached := self.streams.reached(client)) is not None:
             await deny_open(socket, TOO_MANY_STREAMS[reached])
             return
-        try:
-            await relay(socket, Cluster(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining))
-        finally:
-            self.streams.give(client)
+        cluster = Cluster(self.settings, self.client, self.replicas, self.metrics, lambda: self.draining)
+        await relay(socket, cluster, self.lobby, self.streams)
 
 
 def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Starlette:

@@ -12,7 +12,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 
 from service.http.gate import WORK_SUFFIXES, TokenBucket
-from service.http.shares import Shares, client_key
+from service.http.shares import Proxies, Shares, client_key
 from service.settings import Settings
 
 MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
@@ -55,6 +55,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     settings: Settings
     caps: Shares  # of open connections
+    proxies: Proxies
     runtime: Any  # says when no model has a place in its queue, and counts whom that turned away
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -70,11 +71,18 @@ class DeadlineProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(0)  # writing pauses while anything is unread
-        self._counted = client_key(self.client[0]) if self.client else ""
+        self._counted = self._who()
         self._arm()
         if self.caps.take(self._counted) is not None:
             self._counted = None
             self._refuse(503)
+
+    def _who(self) -> str:
+        """Whose connection it is: of a proxy that is trusted each is somebody else's."""
+        if not self.client:
+            return ""
+        host, port = self.client
+        return f"{host} {port}" if host in self.proxies else client_key(host)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()

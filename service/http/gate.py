@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from service.http.person import ForPeople, wants_page
+from service.http.shares import Proxies, client_key
 from service.settings import Settings
 
 PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -31,7 +32,14 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 OPEN_PREFIXES = ("/health/", "/v2/health/")  # answered without a token
-GUARDED_PREFIXES = ("/v1/", "/v2", "/metrics", "/openapi.json", "/docs")  # everything else is the page's own files
+GUARDED_PREFIXES = (
+    "/v1/",
+    "/v2",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/samples",
+)  # else the page's own files
 FOR_OPERATORS = "/v2/repository/models/"  # changes what everybody is served
 WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
@@ -161,6 +169,7 @@ class Gate:
     ) -> None:
         self.app, self.settings, self.draining, self.full = app, settings, draining, full
         self.hosts = Hosts(settings)
+        self.proxies = Proxies(settings.trusted_proxies)
         self.rate = RateLimit(settings.requests_per_s)
         self.token = None if settings.token is None else settings.token.get_secret_value()
 
@@ -169,6 +178,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         headers = headers_of(scope)
+        self.proxies.tell(scope)
         refusal = self.refusal(scope, headers)
         if scope["type"] == "websocket":
             if refusal is None:
@@ -216,7 +226,7 @@ class Gate:
             return Refusal(
                 401, "a valid token is needed: send Authorization: Bearer TOKEN", ((b"www-authenticate", b"Bearer"),)
             )
-        client = scope["client"][0] if scope.get("client") else ""
+        client = client_key(scope["client"][0]) if scope.get("client") else ""
         if not open_path and not self.rate.allows(client):
             return Refusal(429, "too many requests: slow down", ((b"retry-after", b"1"),))
         if not open_path and self.draining():

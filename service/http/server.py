@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from models.native.memory import keep_libraries
 from service.http.connection import FRAMES_A_MESSAGE, MIN_FRAMES_PER_S, DeadlineProtocol, StreamProtocol
 from service.http.logs import event
-from service.http.shares import Shares
+from service.http.shares import Proxies, Shares
 from service.settings import Settings
 
 LAST_REQUESTS_S = 0.5  # what open connections get to send a request after the port has closed
@@ -89,6 +89,7 @@ def server(
     values = {
         "settings": settings,
         "caps": Shares(settings.max_connections, settings.max_connections_per_client),
+        "proxies": Proxies(settings.trusted_proxies),
         "runtime": app.state.runtime,
     }
     protocol = type("Protocol", (DeadlineProtocol,), values)

@@ -1,14 +1,18 @@
-"""Places that clients hold for a while (connections, streams, sequences): so many in all, and so many for one address.
+"""Who a client is; places that clients hold for a while (connections, streams): so many in all, and so many for one.
 
 streams = Shares(total=64, own=48)
 if (refusal := streams.take(client)) is None: ...; streams.give(client)
 """
 
+import asyncio
 import ipaddress
 from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Literal
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 NETWORK_BITS = 64  # of an IPv6 address: whoever is given one is given all addresses of its network
 
@@ -35,6 +39,72 @@ def address_of(connection: HTTPConnection) -> str:
     return client_key(connection.client.host) if connection.client else ""
 
 
+class Proxies:
+    """Proxies that are believed who their clients are: addresses, or networks as `10.0.0.0/8`. Raises ValueError."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(address, strict=False) for address in addresses]
+
+    def __contains__(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
+
+    def client(self, host: str, forwarded: str) -> str:
+        """Who asks: `host`; or, where that is one of these, the last of X-Forwarded-For that is none of them.
+
+        What stands before that one is its own word, and is not believed.
+
+        >>> Proxies(["10.0.0.0/8"]).client("10.0.0.1", "192.0.2.1, 192.0.2.7, 10.0.0.2")
+        '192.0.2.7'
+        """
+        for said in reversed(forwarded.split(",")):
+            if host not in self:
+                break
+            try:
+                host = str(ipaddress.ip_address(said.strip()))
+            except ValueError:
+                break
+        return host
+
+    def tell(self, scope: Scope) -> None:
+        """Put into a request's scope who asks."""
+        if scope.get("client") and scope["client"][0] in self:
+            said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            scope["client"] = self.client(scope["client"][0], ",".join(said)), scope["client"][1]
+
+
+class Lobby:
+    """Who is let in before it has said who it is: it holds no place of those who have.
+
+    At most `places` wait. When one more comes, of the client with most of them the one that has waited longest goes.
+    """
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self._waiting: dict[asyncio.Timeout, str] = {}
+
+    @asynccontextmanager
+    async def wait(self, client: str, seconds: float) -> AsyncIterator[None]:
+        """While the client is waited for. Raises TimeoutError when it took too long, or had to go."""
+        async with asyncio.timeout(seconds) as limit:
+            self._waiting[limit] = client
+            if len(self._waiting) > self.places:
+                self._send_away()
+            try:
+                yield
+            finally:
+                self._waiting.pop(limit, None)
+
+    def _send_away(self) -> None:
+        ((most, _),) = Counter(self._waiting.values()).most_common(1)
+        longest = next(limit for limit, client in self._waiting.items() if client == most)
+        del self._waiting[longest]
+        longest.reschedule(asyncio.get_running_loop().time())
+
+
 class Shares:
     """`total` places, of which one address may hold `own`."""
 
@@ -49,12 +119,16 @@ class Shares:
 
     def take(self, client: str) -> Literal["total", "own"] | None:
         """Take a place; or which of the two limits is reached, and nothing is taken."""
-        if self._held[client] >= self.own:
+        reached = self.reached(client)
+        if reached is None:
+            self._held[client] += 1
+        return reached
+
+    def reached(self, client: str) -> Literal["total", "own"] | None:
+        """Which limit keeps this client from a place now, if any."""
+        if self._held.get(client, 0) >= self.own:
             return "own"
-        if self.taken >= self.total:
-            return "total"
-        self._held[client] += 1
-        return None
+        return "total" if self.taken >= self.total else None
 
     def give(self, client: str) -> None:
         """Give a place back."""

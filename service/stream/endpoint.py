@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import WebSocket
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from service.http.errors import ServiceError
 from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
 from service.http.logs import event
-from service.http.shares import address_of
+from service.http.shares import Lobby, Shares, address_of
 from service.runtime import Runtime
 from service.scheduler.registry import Model, UnknownModel, WrongBin
 from service.settings import Settings
@@ -28,19 +29,30 @@ CLOSE_S = 2.0  # what a client gets to read why its stream is closed
 async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
     """The whole life of one connection."""
     client = address_of(socket)
-    if (reached := runtime.streams.take(client)) is not None:
+    if (reached := runtime.streams.reached(client)) is not None:
         await deny_open(socket, TOO_MANY_STREAMS[reached])
         return
+    await socket.accept()
     try:
-        await socket.accept()
-        try:
-            await converse(socket, runtime, cameras, lessons)
-        except Ended as end:
-            await close(socket, end)
-        except (WebSocketDisconnect, RuntimeError):
-            return
+        async with greeted(socket, runtime.settings, runtime.lobby, runtime.streams) as hello:
+            await converse(socket, hello, runtime, cameras, lessons)
+    except Ended as end:
+        await close(socket, end)
+    except (WebSocketDisconnect, RuntimeError):
+        return
+
+
+@asynccontextmanager
+async def greeted(socket: WebSocket, settings: Settings, lobby: Lobby, streams: Shares) -> AsyncIterator[Hello]:
+    """A client that has said hello, and holds a place from then on. Raises Ended 1008, or 1013 without a place."""
+    client = address_of(socket)
+    hello = await greeting(socket, settings, lobby)
+    if (reached := streams.take(client)) is not None:
+        raise Ended(1013, TOO_MANY_STREAMS[reached].error)
+    try:
+        yield hello
     finally:
-        runtime.streams.give(client)
+        streams.give(client)
 
 
 async def close(socket: WebSocket, end: Ended) -> None:
@@ -50,9 +62,8 @@ async def close(socket: WebSocket, end: Ended) -> None:
             await asyncio.wait_for(socket.close(end.code, end.reason), CLOSE_S)
 
 
-async def converse(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
-    """Hello, then the stream itself. Raises Ended."""
-    hello = await greeting(socket, runtime.settings)
+async def converse(socket: WebSocket, hello: Hello, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
+    """The stream itself, once its hello is there. Raises Ended."""
     lesson = None if hello.lesson is None else lesson_of(lessons, hello.lesson)
     camera = None if hello.source is None else camera_of(cameras, hello.source)
     if lesson is not None:
@@ -120,10 +131,11 @@ async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:
             leaving.cancel()
 
 
-async def greeting(socket: WebSocket, settings: Settings) -> Hello:
+async def greeting(socket: WebSocket, settings: Settings, lobby: Lobby) -> Hello:
     """The client's hello. Raises Ended 1008."""
     try:
-        message = await asyncio.wait_for(socket.receive(), settings.hello_s)
+        async with lobby.wait(address_of(socket), settings.hello_s):
+            message = await socket.receive()
     except TimeoutError:
         raise Ended(1008, "no hello in time") from None
     if message["type"] != "websocket.receive":

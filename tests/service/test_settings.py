@@ -77,3 +77,13 @@ def test_the_network_is_let_in_by_a_token_or_a_word(host: str) -> None:
         Settings(host=host).check()
     Settings(host=host, insecure=True).check()
     Settings(host=host, token="x" * 16).check()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("proxy", "good"), [("10.0.0.1", True), ("2001:db8::/32", True), ("proxy.example", False)])
+def test_a_trusted_proxy_is_an_address_or_a_network(proxy: str, good: bool) -> None:
+    given = Settings(trusted_proxies=(proxy,))
+    if good:
+        given.check()
+    else:
+        with pytest.raises(SettingsError, match=r"not proxy\.example"):
+            given.check()

@@ -81,12 +81,13 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
     serve.configure(parser)
     words = f"""--model m --host box --port 1 --token 0123456789abcdef --insecure --allow-host h --allow-origin https://o
         --camera c --bin-ms 2.5 --save-to {tmp_path} --to file:x --every-step --max-batch 3 --max-queue 4 --threads 5
-        --log-format json"""
+        --log-format json --trusted-proxy 10.0.0.1"""
     chosen = serve.settings_from(parser.parse_args(words.split()))
     wanted = {
         "models": ("m",), "host": "box", "port": 1, "insecure": True, "allowed_hosts": ("h",),
         "allowed_origins": ("https://o",), "cameras": ("c",), "camera_bin_ms": 2.5, "sinks": ("file:x",),
         "sinks_every_step": True, "max_batch": 3, "max_queue": 4, "threads": 5, "log_format": "json",
+        "trusted_proxies": ("10.0.0.1",),
     }  # fmt: skip
     assert {name: getattr(chosen, name) for name in wanted} == wanted
     assert str(chosen.save_to) == str(tmp_path)

@@ -108,6 +108,13 @@ def test_who_never_reads_holds_no_connection() -> None:
         until(lambda: talk(port, get("/health/live")).startswith(b"HTTP/1.1 200"))
 
 
+def test_connections_of_a_trusted_proxy_are_not_one_clients() -> None:
+    with running(max_connections_per_client=1, trusted_proxies=("127.0.0.1",)) as port, ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert alive(port)
+
+
 @pytest.mark.attack("connections", "a client that shuts down its sending side", "answered, then closed")
 def test_a_half_closed_client_gets_its_answer(port: int) -> None:
     body = picture()

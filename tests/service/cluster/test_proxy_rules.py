@@ -251,9 +251,11 @@ def test_which_requests_are_of_a_sequence(path: str, body: bytes, there: bool) -
 def test_who_has_too_many_streams_is_refused_before_a_replica_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, relayed, refused = Scripted(a=[200]), list[str](), list[int]()
 
-    async def relay(socket: Any, _: object) -> None:
+    async def relay(socket: Any, _: object, __: object, streams: Shares) -> None:
         relayed.append(socket.client.host)
+        assert streams.take("here") is None
         await proxy.stream(socket)  # one more while this one lasts
+        streams.give("here")
 
     async def deny(_: object, refusal: Any) -> None:
         refused.append(refusal.status)

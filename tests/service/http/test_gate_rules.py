@@ -9,6 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from service.http.gate import MAX_CLIENTS, MAX_PATH, Gate, RateLimit, Refusal, bearer, cors, headers_of, host_name
+from service.http.shares import Proxies
 from service.settings import Settings
 
 TOKEN = "0123456789abcdef"
@@ -68,7 +69,9 @@ def test_a_path_has_a_longest() -> None:
     assert MAX_PATH == 4096
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/", "/v2", "/v2/models", "/metrics", "/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/", "/v2", "/v2/models", "/metrics", "/openapi.json", "/docs", "/samples/a"]
+)
 def test_what_the_token_guards(path: str) -> None:
     made = gate(token=TOKEN)
     found = refused(made, scope_of(path))
@@ -78,7 +81,7 @@ def test_what_the_token_guards(path: str) -> None:
     assert status(gate(), path=path) is None
 
 
-@pytest.mark.parametrize("path", ["/", "/app.js", "/health/live", "/v2/health/ready", "/samples", "/v1"])
+@pytest.mark.parametrize("path", ["/", "/app.js", "/health/live", "/v2/health/ready", "/v1"])
 def test_what_the_token_does_not_guard(path: str) -> None:
     assert status(gate(token=TOKEN), path=path) is None
 
@@ -135,6 +138,43 @@ def test_rates_are_of_addresses_and_not_of_health() -> None:
     found = refused(made, scope_of())
     assert found is not None
     assert found.headers == ((b"retry-after", b"1"),)
+
+
+@pytest.mark.attack("load", "one IPv6 network, each time from another address of it", "one client's rate")
+def test_a_network_of_ipv6_addresses_has_one_rate() -> None:
+    made = gate(requests_per_s=1)
+    assert [status(made, client=(f"2001:db8::{n}", 1)) for n in range(2)] == [None, 429]
+
+
+@pytest.mark.attack("load", "X-Forwarded-For of who is no trusted proxy, or before what it added", "not believed")
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("10.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.1", "198.51.100.1, 192.0.2.7, 10.0.0.2", "192.0.2.7"),
+        ("10.0.0.1", "10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", "192.0.2.7, nonsense", "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("192.0.2.9", "198.51.100.1", "192.0.2.9"),
+    ],
+)
+def test_trusted_proxies_say_who_asks(peer: str, forwarded: str, client: str) -> None:
+    made, seen = gate(trusted_proxies=("10.0.0.0/8",)), list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["client"][0])
+        await nothing(scope, receive, send)
+
+    made.app = app
+    answered(made, scope_of(headers={**OURS, "x-forwarded-for": forwarded}, client=(peer, 1)))
+    assert seen == [client]
+
+
+def test_a_proxy_may_add_a_line_of_its_own() -> None:
+    scope = scope_of(client=("10.0.0.1", 1))
+    scope["headers"] += [(b"x-forwarded-for", b"192.0.2.7"), (b"x-forwarded-for", b"10.0.0.2")]
+    Proxies(["10.0.0.0/8"]).tell(scope)
+    assert scope["client"] == ("192.0.2.7", 1)
 
 
 def test_the_least_recent_address_is_forgotten_first() -> None:

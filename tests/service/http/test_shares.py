@@ -1,11 +1,12 @@
 """Shares: no address takes every place, and what is given back can be taken again."""
 
+import asyncio
 import weakref
 
 import pytest
 from starlette.requests import HTTPConnection
 
-from service.http.shares import Shares, address_of, client_key
+from service.http.shares import Lobby, Shares, address_of, client_key
 
 
 def test_an_address_holds_its_share_and_no_more() -> None:
@@ -51,3 +52,43 @@ def test_who_is_one_client(one: str, other: str, same: bool) -> None:
     assert (client_key(one) == client_key(other)) is same
     asked = [HTTPConnection({"type": "http", "client": (host, 1)}) for host in (one, other)]
     assert (address_of(asked[0]) == address_of(asked[1])) is same
+
+
+def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest() -> None:
+    lobby, left = Lobby(3), list[str]()
+
+    async def wait(client: str, number: int) -> None:
+        try:
+            async with lobby.wait(client, 3600):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            left.append(f"{client}{number}")
+
+    async def run() -> None:
+        tasks: list[asyncio.Task[None]] = []
+        for number, client in enumerate("abbbcc"):
+            tasks.append(asyncio.create_task(wait(client, number)))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        while len(left) < 3:
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    asyncio.run(run())
+    assert left == ["b1", "b2", "c4"]
+
+
+def test_who_has_left_the_lobby_makes_room() -> None:
+    lobby = Lobby(1)
+
+    async def run() -> None:
+        for client in "ab":
+            async with lobby.wait(client, 3600):
+                await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):
+            async with lobby.wait("c", 0):
+                await asyncio.Event().wait()
+
+    asyncio.run(run())

@@ -3,7 +3,7 @@
 import json
 import struct
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from socket import create_connection
 
 import pytest
@@ -226,3 +226,16 @@ def test_one_address_holds_its_share_of_the_streams() -> None:
             raw(port)
         assert caught.value.response.status_code == 429
         assert "this address" in json.loads(caught.value.response.body or b"")["error"]
+
+
+@pytest.mark.attack(
+    "WebSocket", "streams that say nothing", "hold no place of those who have the token; of 64 the oldest gives way"
+)
+def test_who_says_nothing_holds_no_place() -> None:
+    with running(max_sessions=1, max_greetings=2, token="0123456789abcdef") as port, ExitStack() as stack:
+        silent = [stack.enter_context(raw(port)) for _ in range(3)]
+        assert close_code(silent[0]) == 1008, "the one that waited longest"
+        with Client(f"http://127.0.0.1:{port}", "0123456789abcdef").stream(**SENSOR) as stream:
+            assert stream.ready["type"] == "ready"
+            silent[2].send(hello(token="0123456789abcdef"))
+            assert close_code(silent[2]) == 1013, "the place is taken meanwhile"
