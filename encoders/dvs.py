@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encoders import kernels
 from encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
-from encoders.events import Events, SensorSize, as_events, backward, on_sensor
+from encoders.events import BACK_US, Events, SensorSize, as_events, backward, on_sensor
 
 BINS_AT_ONCE = 256  # bounds the memory of one long packet
 Times = NDArray[np.int64]  # microseconds
@@ -67,6 +67,7 @@ class OpenBin:
     open: NDArray[np.uint8]  # [2, H, W]
     since: NDArray[np.uint16] | None = None  # [2, H, W]: bins since each cell's last event; None where bins stand alone
     n_missed: int = 0  # in the open bin
+    cells: NDArray[np.float64] | None = None  # [16, 16], where a binner that follows a thing counts its events
 
 
 class StreamBinner:
@@ -84,7 +85,7 @@ class StreamBinner:
     With `shown` above 1 a closed bin's x is what came in so many last bins, itself among them: 1 where any event fell.
     """
 
-    def __init__(self, encoder: DvsEncoder, *, gap_us: int = 1_000_000, back_us: int = 100_000, shown: int = 1) -> None:
+    def __init__(self, encoder: DvsEncoder, *, gap_us: int = 1_000_000, back_us: int = BACK_US, shown: int = 1) -> None:
         self.encoder, self.gap_us, self.back_us, self.shown = encoder, gap_us, back_us, shown
         self.n_outside = self.n_backward = self.n_restarts = self.n_gaps = 0
         self._grid = grid_for(encoder.sensor, encoder.size)
@@ -187,8 +188,8 @@ class StreamBinner:
             raise ValueError("the open bin holds more than its events")
         if (n_open > 0) != bool(opened.any()):
             raise ValueError("the open bin does not hold its events")
-        if (carried.since is None) != (self.shown == 1):
-            raise ValueError("the bins show another stretch of time")
+        if carried.cells is not None or (carried.since is None) != (self.shown == 1):
+            raise ValueError("the bins show another stretch of time, or follow a thing")
         if carried.since is not None:
             if carried.since.shape != opened.shape or carried.since.dtype != np.uint16:
                 raise ValueError("what the last bins held is of another size")

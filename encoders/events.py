@@ -20,6 +20,9 @@ Events = NDArray[np.void]
 MAX_SIDE = 2048
 """No sensor is larger; a size beyond this comes from a damaged file and is never allocated."""
 
+BACK_US = 100_000
+"""A live stream's time may step back this far: such an event is late. A larger step is a clock restart."""
+
 SORT_WITHIN_US = 10_000
 """A file's time may step back this far and is sorted; a larger step is a clock restart."""
 
@@ -234,6 +237,35 @@ class Sanitiser:
             out[begin:end] = segment
         self.counters += Counters(0, n_backward, len(restarts))
         return out
+
+
+class Order:
+    """A live stream's events in order, the same however it is cut.
+
+    One that is at most BACK_US late counts at the newest time before it; further behind is a clock restart, and stays.
+    """
+
+    def __init__(self) -> None:
+        self.newest: int | None = None  # time of the newest event, as it was handed out
+
+    def __call__(self, events: Events) -> list[tuple[Events, bool]]:
+        """The pieces of a packet in which time never falls, and whether a clock begins anew with them."""
+        if not len(events):
+            return []
+        if not backward(events) and (self.newest is None or events["t"][0] >= self.newest):
+            self.newest = int(events["t"][-1])
+            return [(events, False)]
+        t = np.ascontiguousarray(events["t"])
+        restarts = _restarts(t, self.newest, BACK_US)
+        starts = restarts if restarts[:1] == [0] else [0, *restarts]
+        return [(self._piece(events[a:b], a in restarts), a in restarts) for a, b in zip(starts, [*starts[1:], len(t)])]
+
+    def _piece(self, events: Events, anew: bool) -> Events:
+        floor = events["t"][0] if anew or self.newest is None else self.newest
+        ordered = events.copy()
+        ordered["t"] = np.maximum.accumulate(np.maximum(events["t"], floor))
+        self.newest = int(ordered["t"][-1])
+        return ordered
 
 
 def sanitise(

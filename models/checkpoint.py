@@ -119,12 +119,8 @@ def save(folder: Path | str, network: nn.Module, card: Card) -> None:
     _check_labels(card, network.config.classes)  # type: ignore[arg-type,union-attr]
     folder = Path(folder)
     document = {"format": FORMAT, "kind": kind, "network": asdict(network.config), "card": _written(card)}  # type: ignore[call-overload]
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    for prefix, judge in ((KNOWN, card.known), (CONFORMAL, card.conformal)):
-        if judge is not None:
-            tensors |= {prefix + n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in judge.state().items()}
     with _in_place_of(folder / WEIGHTS, folder / CONFIG) as (weights, config):
-        save_file(tensors, weights)
+        save_file(_given(network, card), weights)
         document["sha256"] = sha256_of(weights)
         config.write_text(json.dumps(document, indent=1) + "\n")
 
@@ -155,6 +151,24 @@ def _check_labels(card: Card, classes: int) -> None:
     """Raise CheckpointError unless there is a label for each class."""
     if len(card.labels) != classes:
         raise CheckpointError(f"{len(card.labels)} labels for {classes} classes")
+
+
+def _given(network: nn.Module, card: Card) -> dict[str, Tensor]:
+    """The tensors of a checkpoint: weights, and what `known` and commitments are judged by."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    for prefix, judge in ((KNOWN, card.known), (CONFORMAL, card.conformal)):
+        if judge is not None:
+            tensors |= {prefix + n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in judge.state().items()}
+    return tensors
+
+
+def fingerprint(network: nn.Module, card: Card) -> str:
+    """SHA-256 of all that a network's answers follow from, 64 hexadecimal digits: the same before and after saving."""
+    digest = hashlib.sha256(json.dumps([asdict(card.contract), card.labels]).encode())
+    for name, tensor in sorted(_given(network, card).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def sha256_of(path: Path) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -23,12 +24,12 @@ from encoders.emulator.saccades import saccade_events
 from encoders.events import SensorSize, empty_events, joined, make_events
 from encoders.gaze.alignment import FollowingBinner, aligned_steps
 from encoders.gaze.eye import Eye
-from encoders.gaze.sight import Sight
+from encoders.gaze.sight import Sight, bins_of
 from encoders.gaze.window import Window
 from encoders.image import IMAGE_ENCODERS
 from encoders.preprocess.fit import fit_digit, fit_plain
 from encoders.sample import Sample
-from models.checkpoint import load
+from models.checkpoint import fingerprint, load
 from models.contract import Card, CheckpointError, Contract
 from models.energy.metering import DenseMeter, Meter, dense_macs
 from models.engine.calibrate import calibrated
@@ -72,14 +73,6 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
 def rates_of(network: nn.Module, layers: int) -> Rates | Watch:
     """What reads the rates of a network's first `layers` neuron layers where PyTorch runs it."""
     return Watch(network, layers) if isinstance(network, TaughtNetwork) else Rates(network, layers)
-
-
-def bins_of(events: np.ndarray, sight: Sight, binner: StreamBinner) -> list[Bin]:
-    """The bins that a packet closes, through what the network is shown of it.
-
-    Behind a window time goes by every event, seen or not: a scene without a drawing is steps in which nothing is seen.
-    """
-    return binner.push(events, sight.look) if sight.windowed else binner.push(sight(events))
 
 
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
@@ -164,6 +157,11 @@ class Classifier:
         """From a checkpoint folder, whose name is the model's (`name_of`). Raises CheckpointError."""
         network, card = load(folder)
         return cls(network, card, name_of(Path(folder)))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of weights, contract and classes: what a stream's state belongs to, whatever the model is called."""
+        return fingerprint(self.network, self.card)
 
     def warm_up(self) -> None:
         """Do everything once, so that compiled kernels are loaded before somebody waits for them."""

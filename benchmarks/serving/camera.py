@@ -31,8 +31,9 @@ from encoders.emulator.noise import with_noise
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.emulator.sheets import draw_sheet, frames
 from encoders.events import Events, SensorSize
+from encoders.gaze.sight import bins_of
 from encoders.packets import T64, pack
-from models.classifier import Classifier, binner_for, bins_of, sight_for
+from models.classifier import Classifier, binner_for, sight_for
 from models.shipped import find
 from service.client import Client
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from encoders import kernels
 from encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
+from encoders.preprocess.values import Values, array, integer, real, time_us
 
 Floats = NDArray[np.float32]
 LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with each other
@@ -97,6 +98,26 @@ class Emulator:
         self._limit = params.max_events or 4 * shape[0] * shape[1]
         room = self._limit + shape[0] * shape[1]  # one noise event a pixel at most
         self._offsets, self._words = np.empty(room, np.uint32), np.empty(room, np.uint32)
+
+    def carried(self) -> Values:
+        """`state` as a value, all None before the first frame; of a refractory time what is left of it."""
+        state = self.state
+        if state is None:
+            return dict.fromkeys(("reference", "last", "tired_us", "t_us", "draw", "shift"))
+        tired = np.maximum(state.free_us - state.t_us, 0).astype(np.uint32)
+        arrays: Values = {"reference": state.reference.copy(), "last": state.last.copy(), "tired_us": tired}
+        return arrays | {"t_us": state.t_us, "draw": state.draw, "shift": state.shift}
+
+    def restore(self, values: Values) -> None:
+        """Go on from what an emulator of the same size and seed carried. Raises ValueError."""
+        if values["t_us"] is None:
+            self.state = None
+            return
+        shape, t_us = (self.size.height, self.size.width), time_us(values["t_us"])
+        reference, last = (array(values[name], shape, np.float32, -1e6, 1e6) for name in ("reference", "last"))
+        tired = array(values["tired_us"], shape, np.uint32, 0, max(self.params.refractory_us, 0))
+        draw, shift = integer(values["draw"]), real(values["shift"], -1e6, 1e6)
+        self.state = PixelState(reference, last, t_us + tired.astype(np.int64), t_us, draw, shift)
 
     def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
         """The events between the frame before and this one (uint8 [H, W], captured at `t_us`), sorted.

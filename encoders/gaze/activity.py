@@ -21,7 +21,8 @@ from encoders.dvs import NO_TIMES, Times
 from encoders.events import EVENTS, Events, SensorSize, joined
 from encoders.gaze.window import Hold, Window
 from encoders.preprocess.drawing import Drawing, Floats, Pieces, Search, dark_drawing
-from encoders.preprocess.fit import centred
+from encoders.preprocess.fit import DIGIT_SIZE, centred
+from encoders.preprocess.values import Values, array, integer, part, real, time_us, under
 
 STEP_US = 10_000  # from a look for the drawing until what it found is looked at
 LOOK_STEPS = 5  # between two looks
@@ -37,6 +38,7 @@ LIKELY = 0.6  # likeness of a drawing that is looked at anew; one that is held m
 LOOKS = 3  # in a row that find the same drawing before it is looked at: what moves as a whole keeps its form
 ALIKE = 0.6  # correlation of two looks' drawings
 MISSES = 8  # looks in a row that do not find it again, though as much moves, before it is forgotten
+MOST = 2**31 - 1  # events in a cell
 BESIDE = 0.05  # of the drawing's length: how far from its strokes events are kept
 
 
@@ -57,9 +59,10 @@ class ActivityWindow:
         self.sensor, self.size, self.fixed = sensor, size, fixed
         self._hold = Hold()
         self._search: Search[Found | None] | None = None  # under way
-        self._search_us: int  # when it began
-        self._moving: float  # how much moved then
-        self._before: Found | None = None  # what the look before found
+        self._lately: Floats | None = None  # the map that is searched
+        self._search_us = 0  # when it began
+        self._moving = 0.0  # how much moved then
+        self._before: Floats | None = None  # the form that the look before found
         self._alike = 0  # looks in a row that found the same
         self._misses, self._moved = 0, 0.0  # looks in a row that did not; how much moved when one did
         self._cell = -(-max(sensor.width, sensor.height) // MAP_SIDE)
@@ -67,7 +70,6 @@ class ActivityWindow:
         self._map = np.zeros(self._shape, np.float32)  # events lately, up to the last look
         self._fresh = np.zeros(self._shape, np.int32)  # events since then
         self._full = FULL_HZ * (MEMORY_US / 1e6) * self._cell**2  # of a white cell
-        self._lively = np.zeros(self._shape, bool)  # cells bright enough for strokes, after the last look
         self._kept = np.full(self._shape, fixed is not None)  # cells near the strokes
         self._step: int | None = None  # of the events' clock
 
@@ -90,14 +92,41 @@ class ActivityWindow:
                 self._pass(self._step, step)
             self._step = step
             end = kernels.compiled("gaze").gather(events, begin, STEP_US, self._cell, self._fresh)
-            part, begin = events[begin:end], end
-            seen.append(self._seen(part))
-            if self.window is None:
-                lively = self._lively[part["y"] // self._cell, part["x"] // self._cell]
-                missed = np.concatenate([missed, part["t"][lively]])
+            some, begin = events[begin:end], end
+            seen.append(self._seen(some))
+            if self.window is None:  # missed is what came where strokes would be bright enough
+                lately = self._map[some["y"] // self._cell, some["x"] // self._cell]
+                missed = np.concatenate([missed, some["t"][lately > LEVELS[0] * self._full]])
         if self._search is not None:
             self._search.go_on()
         return joined(seen), missed
+
+    def state(self) -> Values:
+        """What is carried from packet to packet; of a search under way, the picture that is searched."""
+        forms = {
+            "lately": self._lately,
+            "before": self._before,
+            "map": self._map,
+            "fresh": self._fresh,
+            "kept": self._kept,
+        }
+        counts = {"alike": self._alike, "misses": self._misses, "moved": self._moved, "moving": self._moving}
+        copies: Values = {name: None if one is None else one.copy() for name, one in forms.items()}
+        return copies | counts | {"search_us": self._search_us, "step": self._step} | under("hold", self._hold.state())
+
+    def restore(self, values: Values) -> None:
+        """Go on from the state of a window of the same sensor. Raises ValueError."""
+        lately, before, step = values["lately"], values["before"], values["step"]
+        fresh = array(values["fresh"], self._shape, np.int32, 0, MOST)
+        self._map = array(values["map"], self._shape, np.float32, 0, MOST)
+        self._fresh, self._kept = fresh, array(values["kept"], self._shape, bool)
+        self._lately = None if lately is None else array(lately, self._shape, np.float32, 0, MOST)
+        self._search = None if self._lately is None else Search(self._found(self._lately))
+        self._before = None if before is None else array(before, (DIGIT_SIZE, DIGIT_SIZE), np.float32, 0, 255)
+        self._alike, self._misses = integer(values["alike"]), integer(values["misses"])
+        self._moved, self._moving = (real(values[name], 0, 1e15) for name in ("moved", "moving"))
+        self._search_us, self._step = time_us(values["search_us"]), None if step is None else time_us(step)
+        self._hold.restore(part("hold", values))
 
     def _pass(self, step: int, now: int) -> None:
         """From one step to a later one: take what was searched for; look anew where an interval has ended."""
@@ -108,7 +137,6 @@ class ActivityWindow:
         self._begin((ended + 1) * LOOK_US)
         passed = max(1, look - ended) * LOOK_US  # a clock may have begun anew
         self._map *= np.float32(np.exp(-passed / MEMORY_US))
-        self._lively = self._map > LEVELS[0] * self._full
         if now != (ended + 1) * LOOK_STEPS:
             self._take(now)
 
@@ -117,15 +145,17 @@ class ActivityWindow:
         self._map += self._fresh
         self._fresh[:] = 0
         self._search_us, self._moving = t_us, float(self._map.sum())
-        self._search = Search(self._found(self._map.copy()))
+        self._lately = self._map.copy()
+        self._search = Search(self._found(self._lately))
 
     def _take(self, now: int) -> None:
         """Look at what was searched for, if it is a drawing; forget one that was not seen for long."""
         if self._search is None:
             return
         found, before = self._search.result(), self._before
-        self._alike = self._alike + 1 if found and before and alike(found.form, before.form) else 0
-        self._search, self._before = None, found
+        same = found is not None and before is not None and alike(found.form, before)
+        self._alike = self._alike + 1 if same else 0
+        self._search, self._lately, self._before = None, None, found and found.form
         least = LIKELY if self._alike >= LOOKS - 1 else math.inf
         if self._hold.see(found and found.drawing, self._search_us, least) and found:
             self._kept = self._near(found.drawing)

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.dvs import Bin, DvsEncoder, StreamBinner, shown_in
+from encoders.dvs import Bin, DvsEncoder, OpenBin, StreamBinner, shown_in
 from encoders.events import EVENTS, Events, SensorSize
+from encoders.preprocess.values import array
 
 EXTENT = 2.2  # half a side of the crop, by the mean distance of events from their medians
 CELLS = 16  # a side of the grid that events are counted in
@@ -74,8 +75,8 @@ def steps_of(events: Events, size: tuple[int, int], bin_us: int, steps: int, sho
 
 class FollowingBinner(StreamBinner):
     """Bins of a stream that goes on, cropped to `size` (height, width) by the events of the last steps, weighted by
-    their age. A stream that is restored from a snapshot finds its place anew. A closed bin's x is what came in the last
-    `shown` ones; what was remembered then is what it would be of bins that stand alone and last as long.
+    their age. A closed bin's x is what came in the last `shown` ones; what was remembered then is what it would be of
+    bins that stand alone and last as long.
     """
 
     def __init__(self, sensor: SensorSize, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> None:
@@ -87,6 +88,16 @@ class FollowingBinner(StreamBinner):
 
     def _forget(self) -> None:
         self._cells = np.full((CELLS, CELLS), PRIOR / CELLS**2)
+
+    def snapshot(self) -> OpenBin:
+        """What is carried on, as a value."""
+        return replace(super().snapshot(), cells=self._cells.copy())
+
+    def restore(self, carried: OpenBin) -> None:
+        """Go on from a snapshot of such a binner. Raises ValueError where no stream leads there."""
+        cells = array(carried.cells, self._cells.shape, np.float64, 0, 1e15)
+        super().restore(replace(carried, cells=None))
+        self._cells = cells
 
     def _close(self, bins: list[Bin]) -> None:
         super()._close(bins)

@@ -17,6 +17,7 @@ from encoders.events import Events, SensorSize, empty_events, joined
 from encoders.gaze.window import Hold, Window
 from encoders.preprocess.drawing import find_drawing
 from encoders.preprocess.fit import DIGIT_SIZE, centred
+from encoders.preprocess.values import Values, array, part, time_us, under
 
 STEP_US = 4_000  # between two positions of the eye
 LONGEST_US = 500_000  # after a longer silence the eye begins anew
@@ -56,6 +57,20 @@ class Eye:
         if noise_hz is not None:
             pixels = replace(pixels, noise_hz=noise_hz)
         self._emulator.retune(pixels)
+
+    def state(self) -> Values:
+        """What is carried from frame to frame; the pixels' settings apart."""
+        drawing = None if self._drawing is None else self._drawing.copy()
+        values: Values = {"drawing": drawing, "t_us": self._t_us}
+        return values | under("hold", self._hold.state()) | under("pixels", self._emulator.carried())
+
+    def restore(self, values: Values) -> None:
+        """Go on from the state of an eye of the same size and pixels. Raises ValueError."""
+        drawing, t_us = values["drawing"], values["t_us"]
+        self._drawing = None if drawing is None else array(drawing, (DIGIT_SIZE, DIGIT_SIZE), np.float32, 0, 255)
+        self._t_us = None if t_us is None else time_us(t_us)
+        self._hold.restore(part("hold", values))
+        self._emulator.restore(part("pixels", values))
 
     def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
         """The events since the frame before this one, uint8 [H, W, 3] or [H, W]; none while there is no drawing."""

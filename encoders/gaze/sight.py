@@ -1,11 +1,12 @@
 """Everything in front of the bins of a live stream or a recording: noise left out, then the window on the drawing."""
 
-from encoders.dvs import NO_TIMES, Times
-from encoders.events import Events, SensorSize, on_sensor
+from encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
+from encoders.events import Events, Order, SensorSize, on_sensor
 from encoders.gaze.activity import ActivityWindow
 from encoders.gaze.window import Window
-from encoders.preprocess.filters import FROM_HZ, BackgroundActivity, Filter, HotPixels, NoiseGate
+from encoders.preprocess.filters import FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
 from encoders.preprocess.pool import Pool, pools
+from encoders.preprocess.values import Values, integer, part, time_us, under
 
 DRAWING_HZ = 2.5  # lone events a pixel a second from which noise before a small sensor that sees a drawing is filtered
 LEAST_SIDE = 64  # sensors with a shorter side see the drawing alone, as those of N-MNIST
@@ -37,7 +38,8 @@ class Sight:
         live = fixed is not None or (follow and min(sensor.width, sensor.height) >= LEAST_SIDE)
         self._window = ActivityWindow(sensor, small, fixed) if live else None
         self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
-        self._filter: Filter | None = None
+        self.order = Order()  # of what is filtered without a window
+        self._filter: BackgroundActivity | NoiseGate | None = None
         if filter_us and self.pool is None:
             from_hz = DRAWING_HZ if follow else FROM_HZ
             self._filter = BackgroundActivity(sensor, filter_us) if live else NoiseGate(sensor, filter_us, from_hz)
@@ -58,6 +60,28 @@ class Sight:
     def plain(self) -> bool:
         """Whether everything is let through."""
         return self._filter is None and self._window is None and self.pool is None
+
+    @property
+    def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | ActivityWindow | Pool]:
+        """What carries something from packet to packet."""
+        parts = {"filter": self._filter, "hot": self._hot, "window": self._window, "pool": self.pool}
+        return {name: one for name, one in parts.items() if one is not None}
+
+    def state(self) -> Values:
+        """What is carried from packet to packet, as a value."""
+        values: Values = {"n_events": self.n_events, "n_kept": self.n_kept, "n_outside": self.n_outside}
+        values["newest"] = self.order.newest
+        for name, one in self._parts.items():
+            values |= under(name, one.state())
+        return values
+
+    def restore(self, values: Values) -> None:
+        """Go on from the state of a sight made like this one. Raises ValueError or KeyError."""
+        self.n_events, self.n_kept, self.n_outside = (integer(values[n]) for n in ("n_events", "n_kept", "n_outside"))
+        self._told = self.n_events, self.n_kept
+        self.order.newest = None if values["newest"] is None else time_us(values["newest"])
+        for name, one in self._parts.items():
+            one.restore(part(name, values))
 
     def news(self) -> tuple[int, int]:
         """Events that were kept, and that were filtered out, since the last call."""
@@ -84,3 +108,21 @@ class Sight:
         if self._window is not None:
             return self._window.look(events)
         return events if self.pool is None else self.pool(events), NO_TIMES
+
+
+def bins_of(events: Events, sight: Sight, binner: StreamBinner) -> list[Bin]:
+    """The bins that a packet closes, through what the network is shown of it.
+
+    Behind a window time goes by every event, seen or not: a scene without a drawing is steps in which nothing is seen.
+    What else is filtered is put in order before, and its bins begin with what is kept, and close with what is not too.
+    """
+    if sight.plain:
+        return binner.push(sight(events))
+    if sight.windowed:
+        return binner.push(events, sight.look)
+    bins = list[Bin]()
+    for ordered, anew in sight.order(events):
+        bins += binner.flush() if anew else []
+        bins += binner.push(sight(ordered))
+        bins += binner.tick(int(ordered["t"][-1]))
+    return bins

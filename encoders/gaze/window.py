@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from encoders.preprocess.drawing import Drawing
+from encoders.preprocess.values import Values, array, integer, time_us
 
 NEAR, SHRUNK, GROWN = 0.35, 0.6, 1.6  # by the held drawing's length: what is taken for the same drawing
 PATIENCE = 4  # looks that find another drawing before it is looked at
 FORGOTTEN_US = 600_000  # without any drawing
+FURTHEST = 1e6  # pixels, from a picture's corner to any window
 SHARE = 20 / 34  # of the window's side that a drawing takes, as a digit of MNIST of N-MNIST's sensor
 
 
@@ -57,6 +61,22 @@ class Hold:
             self.window = new
         self._others, self._seen_us = 0, t_us
         return True
+
+    def state(self) -> Values:
+        """What is carried from look to look."""
+        window = self.window
+        place = None if window is None else np.array([window.left, window.top, window.side])
+        return {"window": place, "seen_us": self._seen_us, "others": self._others}
+
+    def restore(self, values: Values) -> None:
+        """Go on from a state. Raises ValueError."""
+        place = values["window"]
+        seen_us, others = time_us(values["seen_us"]), integer(values["others"], 0, PATIENCE)
+        if place is not None:
+            place = array(place, (3,), np.float64, -FURTHEST, FURTHEST).tolist()
+            if place[2] < 1e-3:
+                raise ValueError("a window has no side")
+        self.window, self._seen_us, self._others = place and Window(*place), seen_us, others
 
     @staticmethod
     def _same(new: Window, old: Window) -> bool:

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from encoders import kernels
 from encoders.events import EVENTS, Events, EventsError, SensorSize, joined
+from encoders.preprocess.values import Values, array, integer, part, real, time_us, under
 
 NEVER_US = -(2**62)
 GATE_US = 5_000
 GATE_FRESH = 0.15  # weight of the newest interval
 FROM_HZ = 4.0  # lone events a pixel a second
 WIDE, NEEDED = 4, 3  # of the correlation time, and of the pixels around an event: chosen on validation recordings
+MOST_COUNTED = 2**32 - 1  # events of a pixel
 LONELY = 3  # times the events of the pixels around it that a hot pixel has
 
 
@@ -32,17 +34,63 @@ class Refractory:
         return chosen(events, keep)
 
 
+class Recent:
+    """When each pixel of a sensor fired last: int64 [H + 2, W + 2], with one pixel of border, in which nothing fires.
+
+    Older than `longest_us` is as never. A clock that begins anew knows nothing of the times before.
+    """
+
+    def __init__(self, size: SensorSize, longest_us: int) -> None:
+        self.longest_us = longest_us
+        self.last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)
+        self.newest: int | None = None  # time of the newest event
+
+    def go_on(self, events: Events) -> None:
+        """Before some events, one at least, are looked at."""
+        if self.newest is not None and events["t"][0] < self.newest:
+            self.last.fill(NEVER_US)
+        self.newest = int(events["t"][-1])
+
+    def state(self) -> Values:
+        """How long ago each pixel fired, and the newest time."""
+        ages = np.minimum((self.newest or 0) - self.last[1:-1, 1:-1], self.longest_us + 1)
+        return {"newest": self.newest, "ages": ages.astype(self._ages)}
+
+    def restore(self, values: Values) -> None:
+        """Go on from a state. Raises ValueError."""
+        newest = None if values["newest"] is None else time_us(values["newest"])
+        shape, never = (self.last.shape[0] - 2, self.last.shape[1] - 2), self.longest_us + 1
+        ages = array(values["ages"], shape, self._ages, never if newest is None else 0, never)
+        self.newest = newest
+        self.last[1:-1, 1:-1] = np.where(ages > self.longest_us, NEVER_US, (newest or 0) - ages.astype(np.int64))
+
+    @property
+    def _ages(self) -> np.dtype:
+        return np.dtype(np.uint16 if self.longest_us < 0xFFFF else np.uint32)
+
+
 class BackgroundActivity:
     """Keep an event only if one of the eight pixels around it had an event at most `time_us` ago (Delbruck 2008)."""
 
     def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
         self.time_us = _positive("correlation time", time_us)
-        self._last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)  # one pixel of border
+        self._recent = Recent(size, self.time_us)
 
     def __call__(self, events: Events) -> Events:
+        if not len(events):
+            return events
+        self._recent.go_on(events)
         keep = np.zeros(len(events), bool)
-        kernels.compiled("filters").background(events, self._last, self.time_us, keep)
+        kernels.compiled("filters").background(events, self._recent.last, self.time_us, keep)
         return chosen(events, keep)
+
+    def state(self) -> Values:
+        """What is carried from packet to packet."""
+        return self._recent.state()
+
+    def restore(self, values: Values) -> None:
+        """Go on from the state of such a filter of the same sensor. Raises ValueError."""
+        self._recent.restore(values)
 
 
 class NoiseGate:
@@ -60,10 +108,9 @@ class NoiseGate:
     def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = 7.0) -> None:
         self.size, self.time_us = size, _positive("correlation time", time_us)
         self.from_hz, self.strict_hz = from_hz, strict_hz
-        self._last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)  # one pixel of border
+        self._recent = Recent(size, WIDE * self.time_us)
         self._rate_hz: float | None = None
-        self._lone = 0
-        self._interval: int | None = None
+        self._lone = 0  # in the newest interval
 
     def __call__(self, events: Events) -> Events:
         if not len(events):
@@ -73,20 +120,32 @@ class NoiseGate:
 
     def _passed(self, events: Events, interval: int) -> Events:
         """Events of one interval, or of a part of it."""
-        if self._interval is not None and interval != self._interval:
+        newest = self._recent.newest
+        if newest is not None and interval != newest // GATE_US:
             rate_hz = self._lone / (self.size.width * self.size.height * GATE_US * 1e-6)
             before = rate_hz if self._rate_hz is None else self._rate_hz
             self._rate_hz = before + GATE_FRESH * (rate_hz - before)
             self._lone = 0
-        self._interval = interval
+        self._recent.go_on(events)
         some, many = np.zeros(len(events), bool), np.zeros(len(events), bool)
         times = self.time_us, WIDE * self.time_us
-        kernels.compiled("filters").supported(events, self._last, *times, NEEDED, some, many)
+        kernels.compiled("filters").supported(events, self._recent.last, *times, NEEDED, some, many)
         self._lone += len(events) - int(np.count_nonzero(some))
         if self._rate_hz is None:
             return chosen(events, some)
         kept = many if self._rate_hz > self.strict_hz else some
         return chosen(events, kept) if self._rate_hz > self.from_hz else events
+
+    def state(self) -> Values:
+        """What is carried from packet to packet."""
+        return {"rate_hz": self._rate_hz, "lone": self._lone} | under("recent", self._recent.state())
+
+    def restore(self, values: Values) -> None:
+        """Go on from the state of a gate of the same sensor. Raises ValueError."""
+        rate_hz = None if values["rate_hz"] is None else real(values["rate_hz"], 0, 1e15)
+        lone = integer(values["lone"])
+        self._recent.restore(part("recent", values))
+        self._rate_hz, self._lone = rate_hz, lone
 
 
 class HotPixels:
@@ -115,6 +174,24 @@ class HotPixels:
             return events
         self.mask, self._counts = hot_pixels(self._counts, self.deviations), None
         return joined([learned, self._cool(rest)])
+
+    def state(self) -> Values:
+        """What is carried from packet to packet: the counts while it learns, the mask afterwards."""
+        learning = self._counts is not None
+        counts = None if self._counts is None else np.minimum(self._counts, MOST_COUNTED).astype(np.uint32)
+        return {"first": self._first, "counts": counts, "mask": None if learning else self.mask.copy()}
+
+    def restore(self, values: Values) -> None:
+        """Go on from the state of one of the same sensor. Raises ValueError."""
+        first = None if values["first"] is None else time_us(values["first"])
+        if (values["counts"] is None) == (values["mask"] is None) or (first is None and values["counts"] is None):
+            raise ValueError("hot pixels are learnt, or known")
+        if values["counts"] is None:
+            self.mask, self._counts = array(values["mask"], self.mask.shape, bool), None
+        else:
+            most = 0 if first is None else MOST_COUNTED
+            self._counts = array(values["counts"], self.mask.shape, np.uint32, 0, most).astype(np.int64)
+        self._first = first
 
     def _cool(self, events: Events) -> Events:
         """Those of pixels that are not hot."""
@@ -203,9 +280,10 @@ def parse_filters(words: Iterable[str], size: SensorSize) -> Callable[[Iterable[
         chain.append(FILTERS[name](size, int(text) if equals else None))
 
     def passed(parts: Iterable[Events]) -> Iterator[Events]:
-        for part in parts:
+        for events in parts:
+            kept = events
             for one in chain:
-                part = one(part)
-            yield part
+                kept = one(kept)
+            yield kept
 
     return passed

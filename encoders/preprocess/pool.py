@@ -7,14 +7,12 @@ of Ghosh et al. ("Insect-inspired spatio-temporal downsampling of event-based in
 area and whose clock is the events'.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from encoders import kernels
 from encoders.binning import NOWHERE, grid_for
 from encoders.events import EVENTS, Events, SensorSize
+from encoders.preprocess.values import Values, array
 
 LEAST = 2  # pixels along the side of a large one; between sensors closer in size nothing is summed
 
@@ -45,8 +43,14 @@ class Pool:
         n = kernels.compiled("filters").pool(events, self._columns, self._rows, NOWHERE, self._area, self.level, fired)
         return fired[:n].copy()
 
-    def restore(self, level: NDArray[Any]) -> None:
-        """Go on from a `level` of a pool of the same sensors. Raises ValueError where no stream leads there."""
-        if level.shape != self.level.shape or level.dtype != self.level.dtype or (abs(level) >= self._area).any():
+    def state(self) -> Values:
+        """What is carried from packet to packet."""
+        return {"level": self.level.copy()}
+
+    def restore(self, values: Values) -> None:
+        """Go on from the state of a pool of the same sensors. Raises ValueError where no stream leads there."""
+        most = int(self._area.max())
+        level = array(values["level"], self.level.shape, self.level.dtype, -most, most)
+        if (abs(level) >= self._area).any():
             raise ValueError("the sums are not those of large pixels that have not fired")
-        self.level = level.copy()
+        self.level = level

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import kernels
-from encoders.dvs import Bin, StreamBinner, progress_us
+from encoders.dvs import Bin, OpenBin, StreamBinner, progress_us
 from encoders.emulator.pixels import Emulator, PixelModel
 from encoders.events import SensorSize
 from encoders.gaze.eye import Eye
-from encoders.gaze.sight import Sight
+from encoders.gaze.sight import Sight, bins_of
 from encoders.gaze.window import Window
-from models.classifier import Classifier, binner_for, bins_of, sight_for
+from encoders.preprocess.values import Values, flag, integer, part, real, time_us, under
+from models.classifier import Classifier, binner_for, sight_for
 from models.known import CAMERA, RECORDED, WEBCAM
 from models.known.conformal import ERROR_RATE
 from models.steps import Answer, Input, Outcome, SessionError, Steady
@@ -41,6 +42,7 @@ class Session:
     ) -> None:
         """`raw`: no filter and no window, whatever the contract says; `fixed`: the user's window."""
         self.classifier, self.raw, self.fixed = classifier, raw, fixed
+        self._said = steady, error_rate  # how the stream wishes to be answered, by whatever network
         contract = classifier.contract
         self.takes_events = contract.kind == "events"
         if sensor is None:
@@ -50,7 +52,7 @@ class Session:
                 else SensorSize(contract.width, contract.height)
             )
         self.sensor = sensor
-        self.track = classifier.track(steady, error_rate)
+        self.track = classifier.track(*self._said)
         self.rest = classifier.rest()
         self.sight, self.binner = self._front(sensor) if self.takes_events else (None, None)
         follows = contract.window == "drawing" and not raw and fixed is None
@@ -70,7 +72,7 @@ class Session:
 
     def move(self, classifier: Classifier) -> None:
         """Go on on another network of the same contract: its read-out begins anew, all before the network stays."""
-        self.classifier, self.track, self.rest = classifier, classifier.track(), classifier.rest()
+        self.classifier, self.track, self.rest = classifier, classifier.track(*self._said), classifier.rest()
 
     @property
     def _eyed(self) -> bool:
@@ -89,10 +91,7 @@ class Session:
         if self.binner is None or self.sight is None:
             raise SessionError("this model takes images, not events")
         self.seen = events
-        bins = bins_of(events, self.sight, self.binner)
-        if len(events) and not self.sight.plain:  # time goes on, whatever was let through
-            bins += self.binner.tick(int(events["t"][-1]))
-        return self._inputs(bins)
+        return self._inputs(bins_of(events, self.sight, self.binner))
 
     def tick(self, now_us: int) -> list[Input]:
         """Close the bins that end by `now_us` (on the events' clock): silence is a still scene."""
@@ -113,10 +112,13 @@ class Session:
         else:
             gray = thinned(luma(image))
             self._look_with(SensorSize(gray.shape[1], gray.shape[0]))
-            if self._emulator is None:
-                self._emulator = Emulator(self.sensor, self.pixels)
-            inputs = self.push(self._emulator.push(gray, t_us))
+            inputs = self.push(self._filmed().push(gray, t_us))
         return inputs + self._inputs(self.binner.look(t_us))
+
+    def _filmed(self) -> Emulator:
+        """The pixels before which frames are shown."""
+        self._emulator = self._emulator or Emulator(self.sensor, self.pixels)
+        return self._emulator
 
     def _look_with(self, sensor: SensorSize) -> None:
         """Make ready for frames of another size."""
@@ -152,6 +154,40 @@ class Session:
         if self.eye is not None:
             self.eye.retune(threshold, noise_hz)
 
+    def state(self) -> Values:
+        """All that lies before the network, as a value; what is before its read-out is `track` and `rest`."""
+        values: Values = {"width": self.sensor.width, "height": self.sensor.height}
+        values |= {"frames": self._frames, "frame_us": self._frame_us, "reset": self._reset, "begun": self._begun}
+        values |= {"threshold": self.pixels.threshold_on, "noise_hz": float(self.pixels.noise_hz)}
+        if self.binner is not None and self.sight is not None:
+            values |= under("binner", vars(self.binner.snapshot())) | under("sight", self.sight.state())
+        if self.eye is not None:
+            values |= under("eye", self.eye.state())
+        elif self._emulator is not None:
+            values |= under("pixels", self._emulator.carried())
+        return values
+
+    def restore(self, values: Values) -> None:
+        """Go on, as a fresh session made like the one before, from its state. Raises ValueError or KeyError."""
+        frames, frame_us = integer(values["frames"]), values["frame_us"]
+        sensor = SensorSize(integer(values["width"]), integer(values["height"]))
+        if sensor != self.sensor:  # the frames' own
+            if not (frames and self.takes_events and max(sensor.width, sensor.height) <= FRAME_SIDE):
+                raise ValueError("the state is of another sensor")
+            self._look_with(sensor)
+        self.settings(real(values["threshold"], 0.01, 100), real(values["noise_hz"], 0, 1e6))
+        if self.binner is not None and self.sight is not None:
+            self.binner.restore(open_bin(part("binner", values)))
+            self.sight.restore(part("sight", values))
+        if self.eye is not None:
+            self.eye.restore(part("eye", values))
+        elif frames and self.takes_events:
+            self._filmed().restore(part("pixels", values))
+        self._frames, self._frame_us = frames, None if frame_us is None else time_us(frame_us)
+        self._reset, self._begun = flag(values["reset"]), flag(values["begun"])
+        if self.state().keys() != values.keys():
+            raise ValueError("the state has other parts")
+
     def read(self, inputs: list[Input], outcome: Outcome) -> Answer:
         """The answer to one of this stream's inputs; call in the order of the inputs."""
         return self.track.read(inputs, outcome)
@@ -164,6 +200,15 @@ class Session:
             self._reset = False
         self._begun = self._begun or bool(inputs)
         return inputs
+
+
+def open_bin(values: Values) -> OpenBin:
+    """What a binner carries, its numbers checked. Raises ValueError, or TypeError for other names."""
+    origin, last, reset = values["origin"], time_us(values["last"]), flag(values["reset"])
+    n_open, n_missed = integer(values["n_open"]), integer(values["n_missed"])
+    origin = None if origin is None else time_us(origin)
+    numbers = {"origin": origin, "last": last, "reset": reset, "n_open": n_open, "n_missed": n_missed}
+    return OpenBin(**{**values, **numbers})  # type: ignore[arg-type] - a binner checks its arrays
 
 
 PER_FRAME = frozenset({"direct", "rate"})

@@ -1,4 +1,4 @@
-"""A session as bytes: safetensors with its membranes, read-out, open bin and counters. Never a pickle.
+"""A session as bytes: safetensors, compressed, of all that it carries from message to message. Never a pickle.
 
 A snapshot comes back from a client. It begins with its HMAC-SHA256 (RFC 2104, 32 bytes), so that only what a service
 with the same key wrote is read at all. What it says is then checked like any upload: names, shapes, types, finite
@@ -7,23 +7,22 @@ values, and that no part contradicts another.
 
 import hmac
 import json
+import zlib
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from encoders.dvs import OpenBin
+from encoders.preprocess.values import Values, array, integer, part, under
 from models.known.conformal import Evidence
 from models.neurons.state import State
 from models.steps import OTHER, Readout
 from service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 7
-TENSORS = frozenset({"readout", "steady", "evidence", "open", "since", "pool", "strangest"})  # beside the membranes
+FORMAT = 8
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 
@@ -46,37 +45,14 @@ def signed(data: bytes, key: bytes) -> bytes:
 
 
 def pack(session: Session, state: State, key: bytes) -> bytes:
-    """The session and its membranes (batch size 1), signed."""
-    track = session.track
-    tensors = {f"state.{key}": tensor.contiguous() for key, tensor in state.items()}
-    values: dict[str, Any] = {
-        "format": FORMAT,
-        "model": session.classifier.name,
-        "bin_us": session.classifier.contract.bin_us,
-        "sensor": [session.sensor.width, session.sensor.height],
-        "seen": track.readout.seen,
-        "spikes": track.spikes,
-        "synops": track.synops,
-        "steady": track.steady.index,
-        "quiet": session.rest.quiet,
-        "window": track.evidence.steps,
-    }
-    steady = track.steady
-    arrays = {"readout": track.readout.recent, "steady": steady.mean, "evidence": steady.evidence}
-    for name, kept in (arrays | {"strangest": track.evidence.strangest}).items():
-        if kept is not None:
-            tensors[name] = torch.from_numpy(np.array(kept))
-    if session.binner is not None:
-        bins = session.binner.snapshot()
-        tensors["open"] = torch.from_numpy(bins.open.copy())
-        if bins.since is not None:
-            tensors["since"] = torch.from_numpy(bins.since.copy())
-        counts = {"n_open": bins.n_open, "n_missed": bins.n_missed}
-        values["binner"] = {"origin": bins.origin, "last": bins.last, "reset": bins.reset, **counts}
-    if session.sight is not None and session.sight.pool is not None:
-        tensors["pool"] = torch.from_numpy(session.sight.pool.level.copy())
-    tensors["values"] = torch.from_numpy(np.frombuffer(json.dumps(values).encode(), np.uint8).copy())
-    return sign(save(tensors), key)
+    """The session and its membranes (batch size 1), compressed and signed."""
+    values = header(session) | under("front", session.state()) | under("track", track_state(session))
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    tensors = {f"state.{name}": tensor.contiguous() for name, tensor in state.items()}
+    tensors |= {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    numbers = json.dumps({name: value for name, value in values.items() if name not in arrays}).encode()
+    tensors["numbers"] = torch.from_numpy(np.frombuffer(numbers, np.uint8).copy())
+    return sign(zlib.compress(save(tensors), 1), key)
 
 
 def unpack(session: Session, data: bytes, key: bytes) -> State:
@@ -85,72 +61,78 @@ def unpack(session: Session, data: bytes, key: bytes) -> State:
         raise SnapshotError("the snapshot is too large")
     body = signed(data, key)
     try:
-        tensors = load(body)
-        values = json.loads(tensors.pop("values").numpy().tobytes())
-        apply(session, tensors, values)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        tensors = load(inflated(body))
+        state = {name.removeprefix("state."): tensors.pop(name) for name in list(tensors) if name.startswith("state.")}
+        values: Values = json.loads(tensors.pop("numbers").numpy().tobytes())
+        values |= {name: tensor.numpy() for name, tensor in tensors.items()}
+        apply(session, values)
+    except SnapshotError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError, zlib.error):
         raise SnapshotError("not a snapshot of this model and sensor") from None
-    return {key.removeprefix("state."): t for key, t in tensors.items() if key.startswith("state.")}
+    return state
 
 
-def apply(session: Session, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
-    """Read-out, counters and open bin. Raises ValueError or KeyError for anything unexpected."""
-    track, sensor = session.track, session.sensor
-    if values["format"] != FORMAT or values["model"] != session.classifier.name:
+def inflated(body: bytes) -> bytes:
+    """What was compressed, of MAX_BYTES at most. Raises ValueError or zlib.error."""
+    stream = zlib.decompressobj()
+    data = stream.decompress(body, MAX_BYTES)
+    if not stream.eof or stream.unused_data:
         raise ValueError
-    if values["bin_us"] != session.classifier.contract.bin_us:
+    return data
+
+
+def header(session: Session) -> Values:
+    """What a snapshot must be of."""
+    classifier = session.classifier
+    return {"format": FORMAT, "model": classifier.name, "weights": classifier.fingerprint}
+
+
+def track_state(session: Session) -> Values:
+    """The read-out, and what it was told."""
+    track, steady = session.track, session.track.steady
+    arrays = {"readout": track.readout.recent, "mean": steady.mean, "evidence": steady.evidence}
+    arrays["strangest"] = track.evidence.strangest
+    values: Values = {name: None if one is None else np.array(one) for name, one in arrays.items()}
+    values |= {"seen": track.readout.seen, "spikes": track.spikes, "synops": track.synops}
+    return values | {"steady": steady.index, "quiet": session.rest.quiet, "window": track.evidence.steps}
+
+
+def apply(session: Session, values: Values) -> None:
+    """Read-out, counters and open bin. Raises ValueError or KeyError for anything unexpected, SnapshotError if told."""
+    wanted = header(session)
+    if values["format"] != FORMAT or values["model"] != wanted["model"]:
         raise ValueError
-    if values["sensor"] != [sensor.width, sensor.height]:
+    if values["weights"] != wanted["weights"]:
+        raise SnapshotError("the snapshot is of this model at another bin, or of weights that it no longer has")
+    front, told = part("front", values), part("track", values)
+    if len(wanted) + len(front) + len(told) != len(values) or told.keys() != track_state(session).keys():
         raise ValueError
-    if any(not key.startswith("state.") and key not in TENSORS for key in tensors):
+    session.restore(front)
+    restore_track(session, told)
+
+
+def restore_track(session: Session, values: Values) -> None:
+    """Set the read-out. Raises ValueError where no stream leads there."""
+    track, classes = session.track, len(session.classifier.labels)
+    seen, index, steps = integer(values["seen"]), values["steady"], integer(values["window"])
+    readout, mean, evidence = told = [values[name] for name in ("readout", "mean", "evidence")]
+    if seen:
+        shape = min(seen, track.readout.steps), track.width
+        readout = array(readout, shape, np.float64, -LARGEST_LOGIT, LARGEST_LOGIT)
+        mean = array(mean, (classes + 2,), np.float64)
+        evidence = array(evidence, (classes + 2,), np.float64, 0, OTHER)
+    elif any(one is not None for one in told) or values["spikes"] or values["synops"]:
         raise ValueError
-    hypotheses = (len(session.classifier.labels) + 2,)
-    seen, index = whole(values["seen"]), values["steady"]
-    shape = (min(seen, track.readout.steps), track.width)
-    readout = within(tensors.get("readout"), shape, -LARGEST_LOGIT, LARGEST_LOGIT)
-    steady = within(tensors.get("steady"), hypotheses, 0, 1)
-    evidence = within(tensors.get("evidence"), hypotheses, 0, OTHER)
-    if not (readout is None) == (steady is None) == (evidence is None) == (seen == 0):
-        raise ValueError
-    strangest = within(tensors.get("strangest"), (len(session.classifier.labels),), 0, LARGEST_LOGIT)
-    steps = whole(values["window"])
+    strangest = values["strangest"]
     if (strangest is None) != (track.promise is None or seen == 0) or (strangest is None) != (steps == 0):
         raise ValueError
-    if index is not None and not 0 <= whole(index) < hypotheses[0]:
-        raise ValueError
-    spikes, synops = whole(values["spikes"]), whole(values["synops"])
-    if seen == 0 and (spikes or synops):
-        raise ValueError
-    if session.binner is not None:
-        kept = values["binner"]
-        origin = None if kept["origin"] is None else whole(kept["origin"])
-        if type(kept["reset"]) is not bool:
-            raise ValueError
-        opened, since = tensors["open"].numpy(), tensors["since"].numpy() if "since" in tensors else None
-        counts = whole(kept["n_open"]), opened, since, whole(kept["n_missed"])
-        carried = OpenBin(origin, whole(kept["last"]), kept["reset"], *counts)
-        session.binner.restore(carried)
-    if session.sight is not None and session.sight.pool is not None:
-        session.sight.pool.restore(tensors["pool"].numpy())
+    if strangest is not None:
+        strangest = array(strangest, (classes,), np.float64, 0, LARGEST_LOGIT)
+    if index is not None:
+        integer(index, 0, classes + 1)
+    track.spikes, track.synops = integer(values["spikes"]), integer(values["synops"])
+    session.rest.quiet = integer(values["quiet"])
     track.readout = Readout(track.readout.steps, readout, seen)
-    track.steady = replace(track.steady, mean=steady, evidence=evidence, index=index)
+    track.steady = replace(track.steady, mean=mean, evidence=evidence, index=index)
     track.evidence = Evidence(steps, strangest)
-    session.rest.quiet = whole(values["quiet"])
-    track.spikes, track.synops = spikes, synops
-
-
-def whole(value: Any) -> int:
-    """A JSON integer within 2^53. Raises ValueError."""
-    if type(value) is not int or not 0 <= value <= 2**53:
-        raise ValueError
-    return value
-
-
-def within(tensor: torch.Tensor | None, shape: tuple[int, ...], low: float, high: float) -> np.ndarray | None:
-    """Float64 of this shape, all in [low, high]; None for None. Raises ValueError."""
-    if tensor is None:
-        return None
-    values = tensor.numpy()
-    if values.shape != shape or values.dtype != np.float64 or not ((low <= values) & (values <= high)).all():
-        raise ValueError
-    return values

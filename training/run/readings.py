@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from encoders.dvs import Bin
 from encoders.events import Events, SensorSize, empty_events, joined
+from encoders.gaze.sight import bins_of
 from encoders.recordings.files import RecordingReader, digest
 from encoders.recordings.format import RecordingError
-from models.classifier import Classifier, aligned_sample, binner_for, bins_of, sight_for
+from models.classifier import Classifier, aligned_sample, binner_for, sight_for
 from models.known import CAMERA, RECORDED, softmax
 from models.steps import Readout
 from training.config import TrainConfig

@@ -2,8 +2,9 @@
 
 import base64
 import json
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,23 +40,20 @@ def packed(events: np.ndarray) -> bytes:
 DATA = packed(some_events(300))
 
 
-@dataclass
-class Contents:
-    values: dict[str, Any]
-    bins: dict[str, Any]
-    tensors: dict[str, np.ndarray]
-
-
-Change = Callable[[Contents], object]
+Change = Callable[[dict[str, Any]], object]
+BIN, TOLD = "front.binner.", "track."
 
 
 def forged(change: Change, data: bytes = DATA) -> bytes:
     """The same snapshot with other contents, signed again."""
-    tensors = load(signed(data, KEY))
-    values = json.loads(tensors.pop("values").tobytes())
-    change(Contents(values, values["binner"], tensors))
-    tensors["values"] = np.frombuffer(json.dumps(values).encode(), np.uint8)
-    return sign(save(tensors), KEY)
+    tensors = load(zlib.decompress(signed(data, KEY)))
+    values = json.loads(tensors.pop("numbers").tobytes())
+    values |= tensors
+    change(values)
+    numbers = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+    tensors["numbers"] = np.frombuffer(json.dumps(numbers).encode(), np.uint8)
+    return sign(zlib.compress(save(tensors)), KEY)
 
 
 def test_what_is_signed_comes_back() -> None:
@@ -83,38 +81,52 @@ def test_only_this_keys_snapshots_are_read(data: bytes) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s: s.bins.update(origin=0, last=2**53),
-        lambda s: s.bins.update(last=s.bins["origin"] + EVENT_CONTRACT.bin_us),
-        lambda s: s.bins.update(last=s.bins["origin"] - 1),
-        lambda s: s.bins.update(origin=s.bins["last"] + 2_000_000),
-        lambda s: s.bins.update(origin=None),
-        lambda s: s.bins.update(origin=None, n_open=0),
-        lambda s: s.bins.update(n_open=0),
-        lambda s: s.bins.update(n_open=1),
-        lambda s: s.bins.update(n_open=-1),
-        lambda s: s.bins.update(n_missed=-1),
-        lambda s: s.bins.pop("n_missed"),
-        lambda s: s.bins.update(last=True),
-        lambda s: s.bins.update(reset=1),
-        lambda s: s.tensors.update(open=np.zeros_like(s.tensors["open"])),
-        lambda s: s.tensors.update(open=s.tensors["open"] * 2),
-        lambda s: s.tensors.update(open=s.tensors["open"][:1]),
-        lambda s: s.tensors.update(more=np.zeros(3)),
-        lambda s: s.tensors.pop("readout"),
-        lambda s: s.tensors.pop("steady"),
-        lambda s: s.tensors.update(readout=np.full_like(s.tensors["readout"], np.nan)),
-        lambda s: s.tensors.update(readout=np.full_like(s.tensors["readout"], 1e300)),
-        lambda s: s.tensors.update(steady=s.tensors["steady"] + 1),
-        lambda s: s.values.update(seen=0),
-        lambda s: s.values.update(seen=s.values["seen"] / 2),
-        lambda s: s.tensors.pop("evidence"),
-        lambda s: s.tensors.update(evidence=s.tensors["evidence"] + 99),
-        lambda s: s.values.update(steady=-1),
-        lambda s: s.values.update(steady=5),
-        lambda s: s.values.update(quiet=-1),
-        lambda s: s.values.update(spikes=-1),
-        lambda s: s.values.update(format=1),
-        lambda s: s.values.pop("binner"),
+        lambda s: s.update({BIN + "origin": 0, BIN + "last": 2**53}),
+        lambda s: s.update({BIN + "last": s[BIN + "origin"] + EVENT_CONTRACT.bin_us}),
+        lambda s: s.update({BIN + "last": s[BIN + "origin"] - 1}),
+        lambda s: s.update({BIN + "origin": s[BIN + "last"] + 2_000_000}),
+        lambda s: s.update({BIN + "origin": None}),
+        lambda s: s.update({BIN + "origin": None, BIN + "n_open": 0}),
+        lambda s: s.update({BIN + "n_open": 0}),
+        lambda s: s.update({BIN + "n_open": 1}),
+        lambda s: s.update({BIN + "n_open": -1}),
+        lambda s: s.update({BIN + "n_missed": -1}),
+        lambda s: s.pop(BIN + "n_missed"),
+        lambda s: s.update({BIN + "last": True}),
+        lambda s: s.update({BIN + "last": 2**80}),
+        lambda s: s.update({BIN + "reset": 1}),
+        lambda s: s.update({BIN + "open": np.zeros_like(s[BIN + "open"])}),
+        lambda s: s.update({BIN + "open": s[BIN + "open"] * 2}),
+        lambda s: s.update({BIN + "open": s[BIN + "open"][:1]}),
+        lambda s: s.update({BIN + "open": None}),
+        lambda s: s.update({BIN + "cells": np.ones((16, 16))}),
+        lambda s: s.update(more=np.zeros(3)),
+        lambda s: s.update({"front.more": 3}),
+        lambda s: s.update({"track.more": 3}),
+        lambda s: s.update({TOLD + "readout": None}),
+        lambda s: s.update({TOLD + "mean": None}),
+        lambda s: s.pop(TOLD + "mean"),
+        lambda s: s.update({TOLD + "readout": np.full_like(s[TOLD + "readout"], np.nan)}),
+        lambda s: s.update({TOLD + "readout": np.full_like(s[TOLD + "readout"], 1e300)}),
+        lambda s: s.update({TOLD + "mean": s[TOLD + "mean"] + 1}),
+        lambda s: s.update({TOLD + "mean": s[TOLD + "mean"] * np.nan}),
+        lambda s: s.update({TOLD + "seen": 0}),
+        lambda s: s.update({TOLD + "seen": s[TOLD + "seen"] / 2}),
+        lambda s: s.update({TOLD + "evidence": None}),
+        lambda s: s.update({TOLD + "evidence": s[TOLD + "evidence"] + 99}),
+        lambda s: s.update({TOLD + "steady": -1}),
+        lambda s: s.update({TOLD + "steady": 5}),
+        lambda s: s.update({TOLD + "quiet": -1}),
+        lambda s: s.update({TOLD + "spikes": -1}),
+        lambda s: s.update({"front.width": 40}),
+        lambda s: s.update({"front.width": 40, "front.frames": 1}),
+        lambda s: s.update({"front.threshold": float("nan")}),
+        lambda s: s.update({"front.noise_hz": -1.0}),
+        lambda s: s.update({"front.frames": None}),
+        lambda s: s.update({"front.reset": 0}),
+        lambda s: s.update({"front.sight.n_kept": -1}),
+        lambda s: s.update(format=1),
+        lambda s: s.update(model="other"),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(
@@ -128,9 +140,9 @@ def test_a_stream_that_saw_nothing_counts_nothing() -> None:
     before = packed(make_events([], [], [], []))
     unpack(fresh(), before, KEY)
     with pytest.raises(SnapshotError, match="model and sensor"):
-        unpack(fresh(), forged(lambda s: s.values.update(spikes=5), before), KEY)
+        unpack(fresh(), forged(lambda s: s.update({TOLD + "spikes": 5}), before), KEY)
     with pytest.raises(SnapshotError, match="model and sensor"):
-        unpack(fresh(), forged(lambda s: s.bins.update(last=5), before), KEY)
+        unpack(fresh(), forged(lambda s: s.update({BIN + "last": 5}), before), KEY)
 
 
 def kept(port: int) -> str:

@@ -1,0 +1,91 @@
+"""However a stream is cut into packets, its inputs are the same: late events, clocks that begin anew, pauses, noise."""
+
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoders.events import Events, SensorSize, make_events
+from encoders.gaze.window import Window
+from models.classifier import Classifier
+from models.shipped import find
+from service.stream.session import Session
+from tests.support.models import EVENT_CONTRACT, tiny
+from tests.support.serving.resumed import packets, played
+
+SIDE = 70
+SENSOR = SensorSize(SIDE, SIDE)
+FILTERED = replace(EVENT_CONTRACT, filter_us=2000, shortest_bin_us=1000)
+
+
+@cache
+def at(bin_ms: float, **contract: object) -> Classifier:
+    return tiny(replace(FILTERED, **contract)).at(bin_ms)
+
+
+FRONTS = {
+    "raw": lambda: Session(at(10, filter_us=0), SENSOR),
+    "raw, shown for longer": lambda: Session(at(1, filter_us=0), SENSOR),
+    "filtered": lambda: Session(at(1, sensor_width=SIDE, sensor_height=SIDE), SENSOR),
+    "summed": lambda: Session(at(5), SENSOR),
+    "windowed": lambda: Session(at(5, window="drawing"), SENSOR),
+    "through a fixed window": lambda: Session(at(5), SENSOR, fixed=Window(10, 10, 40)),
+    "an object": lambda: Session(at(5, frame="object"), SENSOR),
+    "an object, raw": lambda: Session(at(5, frame="object"), SENSOR, raw=True),
+    "an object, windowed": lambda: Session(at(5, frame="object", window="drawing"), SENSOR),
+}
+BACK_US = 100_000
+
+steps_us = st.one_of(
+    st.integers(-50, 3_000),
+    st.sampled_from(
+        [0, 1_000, -BACK_US, 1 - BACK_US, -BACK_US - 1, 150_000, 999_999, 1_000_001, 1_100_000, -(10**7), 10**7]
+    ),
+)
+places = st.integers(-1, SIDE)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[Events, list[int]]:
+    """Events in no order, near each other and off the sensor too, and where they are cut."""
+    found = draw(st.lists(st.tuples(steps_us, places, st.integers(10, 13), st.booleans()), min_size=1, max_size=40))
+    steps, x, y, p = zip(*found)
+    burst = draw(st.integers(1, 20))  # of each: so many that there is something to see
+    t = np.cumsum(steps) + 20_000_000
+    events = np.repeat(make_events(t, x, y, p), burst)
+    events["x"] += np.arange(len(events)) % burst % 3
+    return events, draw(st.lists(st.integers(0, len(events)), max_size=12))
+
+
+@pytest.mark.parametrize("front", FRONTS)
+@settings(max_examples=60, deadline=None)
+@given(stream=streams(), every=st.booleans())
+def test_any_cutting_gives_the_same_inputs(front: str, stream: tuple[Events, list[int]], every: bool) -> None:
+    events, cuts = stream
+    whole = played(FRONTS[front], packets(events, []), step=False)
+    parts = played(FRONTS[front], packets(events, range(1, len(events)) if every else cuts), step=False)
+    assert [one for inputs, *_ in parts for one in inputs] == [one for inputs, *_ in whole for one in inputs]
+    assert parts[-1][2:] == whole[-1][2:]
+
+
+def test_a_late_event_does_not_hold_time_back() -> None:
+    events = make_events([10_300, 11_201, 14_212, 14_172], [11, 12, 11, 12], [13, 12, 10, 12], [1, 1, 1, 0])
+    make = partial(Session, Classifier.load(find("nmnist")).at(1), SensorSize(34, 34))
+    counts = []
+    for cuts in ([], [1, 2, 3], [3]):
+        session = make()
+        counts.append(sum(len(session.push(part)) for part in np.split(events, cuts)))
+    assert counts == [3, 3, 3]
+
+
+def test_a_filtered_clock_that_begins_anew_begins_the_bins_anew() -> None:
+    pair = make_events([500_000, 500_100, 511_000], [30, 31, 5], [30, 30, 60], [1, 1, 1])
+    again = make_events([100_000, 100_100, 111_000], [30, 31, 5], [30, 30, 60], [1, 1, 1])
+    session = FRONTS["filtered"]()
+    before = session.push(np.concatenate([pair, again]))
+    resets = [one.start_us for one in before if one.reset]
+    assert len(resets) == 1
+    assert 100_000 <= resets[0] < 101_000
