@@ -64,6 +64,8 @@ def find_drawing(image: Picture, levels: Sequence[float] = LEVELS) -> Drawing | 
     the ground that they enclose, unless that is much likelier: then it is ink, and they are its sheet.
     """
     factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
+    if min(image.shape[:2]) * factor < 1:  # a strip of less than a pixel, as it is looked at, shows nothing
+        return None
     if factor < 1:
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
     dark, light = (

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from service.http.errors import ServiceError
 from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
-from service.http.logs import event
+from service.http.logs import event, log
 from service.http.shares import Lobby, Shares, address_of
 from service.runtime import Runtime
 from service.scheduler.registry import Model, UnknownModel, WrongBin
@@ -38,8 +38,13 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons:
             await converse(socket, hello, runtime, cameras, lessons)
     except Ended as end:
         await close(socket, end)
-    except (WebSocketDisconnect, RuntimeError):
+    except WebSocketDisconnect:
         return
+    except RuntimeError:  # mostly of a client that has gone meanwhile
+        await close(socket, Ended(1011))
+    except Exception:
+        log.exception("stream failed")
+        await close(socket, Ended(1011))
 
 
 @asynccontextmanager

@@ -34,6 +34,7 @@ class MessageError(ValueError):
 CLOSED = {
     1001: "no message for too long",
     1008: "the stream broke a rule",
+    1011: "the service failed on this stream",
     1012: "the service restarts",
     1013: "the service is busy",
 }

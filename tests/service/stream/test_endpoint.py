@@ -11,6 +11,7 @@ import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from service.client import Client, ClientError
+from service.stream.protocol import StreamCore
 from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR
 from tests.support.waiting import PATIENCE_S
@@ -239,3 +240,16 @@ def test_who_says_nothing_holds_no_place() -> None:
             assert stream.ready["type"] == "ready"
             silent[2].send(hello(token="0123456789abcdef"))
             assert close_code(silent[2]) == 1013, "the place is taken meanwhile"
+
+
+@pytest.mark.attack("WebSocket", "a message on which the service fails", "1011")
+def test_a_stream_on_which_the_service_fails_closes_1011(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with raw(port) as socket:
+        socket.send(hello())
+        assert json.loads(socket.recv(PATIENCE_S))["type"] == "ready"
+        monkeypatch.setattr(StreamCore, "batches", failing)
+        socket.send(bytes(12) + b"\1\0\0\0")
+        assert close_code(socket) == 1011
