@@ -4,13 +4,14 @@
 #   make test                          everything that must hold: lint, types, imports, tests, the wheel
 #   make demo                          a recording classified in the terminal, no camera needed
 #   make release                       the wheels of all systems into dist/, checked; nothing is published
+#   make lock                          the image's Python packages anew, with versions and hashes (wants uv)
 #   make lint, make bench, make docs, make clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test demo lint types imports unit wheel release bench docs clean
+.PHONY: serve test demo lint types imports unit wheel release lock bench docs clean
 
 serve: $(VENV)/.installed
 	$(BIN)/spikesight serve --save-to runs/taught
@@ -39,6 +40,9 @@ wheel: $(VENV)/.dev
 
 release: $(VENV)/.dev
 	$(BIN)/python .ci/release.py
+
+lock:
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTHON) .ci/lock.py
 
 bench: $(VENV)/.dev
 	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))) serving.load; do $(BIN)/python -m benchmarks.$$name || exit 1; done

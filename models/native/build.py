@@ -51,12 +51,14 @@ def cache_folder() -> Path:
 
 
 def compile_kernels(isa: str, compiler: tuple[str, ...]) -> Path:
-    """The path of the compiled library, built if it is not in the cache. Raises OSError with the reason."""
+    """The path of the compiled library, built if no earlier process has kept it. Raises OSError with the reason."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=60).stdout
     try:
         folder = cache_folder()
     except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="spikesight-"))
+        from encoders.kernels.loop import own_temporary_folder  # late: it brings numba
+
+        folder = own_temporary_folder()
     target = folder / f"kernels-{isa}-{fingerprint(compiler, version, this_system(), isas()[isa])}.so"
     if not target.is_file():
         log.warning("compiling the native kernels with %s, once: under a minute", compiler_name(compiler))

@@ -70,7 +70,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # writing pauses while anything is unread
+        transport.set_write_buffer_limits(1, 0)  # writing pauses while anything is unread; at 0 TLS would for good
         self._counted = self._who()
         self._arm()
         if self.caps.take(self._counted) is not None:

@@ -1,5 +1,6 @@
 """Our five import names are plain words: prove that nobody else claims them, and that the wheel has all it needs."""
 
+import re
 import tomllib
 from importlib import import_module
 from importlib.metadata import packages_distributions
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.processes import ROOT
 
@@ -39,3 +42,48 @@ def test_the_compose_file_builds_from_the_root_of_the_source_tree() -> None:
     build = yaml.safe_load((folder / "compose.yaml").read_text())["services"]["spikesight"]["build"]
     assert (folder / build["context"]).resolve() == ROOT
     assert (ROOT / build["dockerfile"]).is_file()
+
+
+LOCKED = ROOT / "docs" / "service" / "deploy" / "locked"
+ENTRY = re.compile(
+    r"^([a-z0-9-]+)(?:\[[a-z,-]+\])?==(\S+)[^\n]*((?:\n +--hash=sha256:[0-9a-f]{64}(?: \\)?)*)$", re.MULTILINE
+)
+
+
+def locked(*names: str) -> dict[str, str]:
+    """The version of every package in these lists, each with the hash of a file at least."""
+    found: dict[str, str] = {}
+    for name in names:
+        text = (LOCKED / f"{name}.txt").read_text()
+        entries = ENTRY.findall(text)
+        assert len(entries) == len(re.findall(r"^[^#\s]", text, re.MULTILINE)), "every line is a package or its hash"
+        assert all("sha256" in hashes for _, _, hashes in entries)
+        found |= {package: version for package, version, _ in entries}
+    return found
+
+
+def test_the_image_has_every_dependency_in_a_version_that_is_asked_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    packages = locked("requirements", "torch", "cluster")
+    for text in [*project["dependencies"], *project["optional-dependencies"]["cluster"]]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(packages[canonicalize_name(wanted.name)]), text
+    build = locked("build")
+    for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(build[wanted.name])
+    assert "ziglang" in build, "which compiles the kernels"
+
+
+def test_the_lists_say_nothing_of_where_files_are_from() -> None:
+    for path in LOCKED.iterdir():
+        assert not re.search(r"://|--(extra-)?index|--find-links|-i ", path.read_text()), path.name
+        assert path.name in (LOCKED.parent / "Dockerfile").read_text() or path.name == "cluster.txt"
+
+
+def test_the_image_takes_nothing_without_its_hash_but_our_wheel_and_the_small_torch() -> None:
+    lines = (LOCKED.parent / "Dockerfile").read_text().replace("\\\n", " ")
+    installs = re.findall(r"(?:pip install|\$install)[^;&\n]*", lines)
+    free = [line for line in installs if "--require-hashes" not in line and not line.endswith(':all:"')]
+    assert len(installs) > len(free) > 0
+    assert all("/dist/*.whl" in line or "--torch-backend=cpu" in line for line in free)
