@@ -3,7 +3,7 @@
 The proxy asks for a snapshot of the session now and then and keeps the messages sent since. When the replica is lost,
 another one restores the snapshot and is sent these messages again; answers that the client already has are left out.
 The steps are the same, bit for bit, so the client notices nothing. What cannot be repeated is closed with code 1012:
-camera frames (the pixel model is not part of a snapshot) and messages beyond what is kept.
+messages beyond what is kept, and a snapshot that no other replica takes.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from service.http.metrics import ProxyMetrics
 from service.http.shares import Lobby, Shares
 from service.settings import Settings
 from service.stream.endpoint import close, greeted
-from service.stream.messages import CONTROL, HEADER, IMAGE, SNAPSHOT_BEGIN, Ended, Hello, SnapshotMessage, identity
+from service.stream.messages import CONTROL, SNAPSHOT_BEGIN, Ended, Hello, SnapshotMessage, identity
 from service.stream.outbox import end_all
 
 if TYPE_CHECKING:
@@ -75,7 +75,6 @@ class RelayedStream:
         self.kept: deque[tuple[int, str | bytes]] = deque()  # with their numbers, from the last snapshot on
         self.kept_bytes = 0
         self.start = 0  # the number of the first message that the snapshot does not hold
-        self.frames = False  # camera frames were sent
         self.heard: set[str | bytes] = set()  # answers the client has to messages since the snapshot
         self.owners: deque[int | None] = deque()  # of snapshots on their way: the proxy's (its number) or the client's
         self.asked = 0
@@ -105,7 +104,7 @@ class RelayedStream:
         self.moves += 1
         whole = not self.kept or self.kept[0][0] == self.start
         whole = whole and (self.kept[-1][0] + 1 if self.kept else self.start) == self.n
-        if self.frames or not whole or self.moves > MOVES or self.cluster.draining():
+        if not whole or self.moves > MOVES or self.cluster.draining():
             raise Ended(1012)
         self.cluster.metrics.moved.inc()
         event("stream moved", repeated=len(self.kept))
@@ -156,7 +155,7 @@ class RelayedStream:
             self.keep(data)
             if not await self.pass_on(upstream, data):
                 return
-            if self.n - self.asked >= EVERY and not self.frames and not any(o is not None for o in self.owners):
+            if self.n - self.asked >= EVERY and not any(o is not None for o in self.owners):
                 self.asked = self.n
                 self.owners.append(self.n)
                 if not await send(upstream, SNAPSHOT):
@@ -167,9 +166,7 @@ class RelayedStream:
         self.kept.append((self.n, data))
         self.kept_bytes += len(data)
         self.n += 1
-        if isinstance(data, bytes) and len(data) >= HEADER.size and data[12] == IMAGE:
-            self.frames = True
-        while len(self.kept) > KEPT_MESSAGES or self.kept_bytes > KEPT_BYTES or (self.frames and self.kept):
+        while len(self.kept) > KEPT_MESSAGES or self.kept_bytes > KEPT_BYTES:
             self.kept_bytes -= len(self.kept.popleft()[1])
 
     async def pass_on(self, upstream: "aiohttp.ClientWebSocketResponse", data: str | bytes) -> bool:
@@ -200,14 +197,14 @@ class RelayedStream:
                 ):
                     await self.socket.send_text(message.data)
             elif message.type == WSMsgType.CLOSE and message.data not in ELSEWHERE:
+                if self.moves and not ready:  # it has other weights, or takes no message so large
+                    raise Ended(1012)
                 raise Ended(message.data, message.extra or "")
             else:
                 raise Lost
 
     def news(self, answer: str | bytes) -> bool:
         """Whether the client lacks this answer: a prediction's kind, message and step, or a picture's header."""
-        if self.frames:
-            return True
         if answer in self.heard:
             return False
         self.heard.add(answer)

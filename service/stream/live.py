@@ -171,7 +171,9 @@ class Live:
         await self.unsent(0)
         future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
         self.model.scheduler.snapshot(self.job, lambda state: self.runtime.mailbox.resolve(future, state))
-        self.say([self.core.snapshot(await future, self.runtime.snapshot_key)])
+        state = await future
+        async with self.slow_work:  # a large sensor's takes a while
+            self.say([await self.runtime.in_thread(lambda: self.core.snapshot(state, self.runtime.snapshot_key))])
 
     async def tick(self, every_s: float) -> None:
         """For live sources: steps go on in silence."""

@@ -20,7 +20,7 @@ from service.cluster.failover import (
 )
 from service.cluster.replicas import Replica, Replicas
 from service.http.metrics import ProxyMetrics
-from service.stream.messages import EVENTS_T64, IMAGE, Ended, Frame, Hello, identity
+from service.stream.messages import EVENTS_T64, Ended, Frame, Hello, identity
 
 pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
 
@@ -60,21 +60,6 @@ def test_so_many_messages_and_bytes_are_kept_the_newest() -> None:
     assert [number for number, _ in large.kept] == [1, 2]
 
 
-def test_camera_frames_are_not_kept_and_nothing_after_them() -> None:
-    made = stream()
-    made.keep(packet())
-    assert not made.frames
-    made.keep(Frame(1, 2.0, IMAGE, b"").pack())
-    assert made.frames
-    assert not made.kept
-    assert made.kept_bytes == 0
-    made.keep(packet())
-    assert not made.kept
-    short = stream()
-    short.keep(bytes(15))
-    assert not short.frames, "that is no frame yet"
-
-
 def test_a_stream_moves_while_all_since_its_snapshot_is_kept() -> None:
     made = stream()
     made.leave()
@@ -94,13 +79,10 @@ def test_a_stream_that_lost_messages_does_not_move() -> None:
     assert moved(made) == 0
 
 
-def test_a_stream_of_frames_or_of_a_service_that_ends_does_not_move() -> None:
-    framed = stream()
-    framed.keep(Frame(1, 2.0, IMAGE, b"").pack())
-    for made in (framed, stream(draining=lambda: True)):
-        with pytest.raises(Ended) as caught:
-            made.leave()
-        assert caught.value.code == 1012
+def test_a_stream_of_a_service_that_ends_does_not_move() -> None:
+    with pytest.raises(Ended) as caught:
+        stream(draining=lambda: True).leave()
+    assert caught.value.code == 1012
 
 
 def test_a_stream_moves_so_often_without_a_snapshot_in_between() -> None:
@@ -148,8 +130,6 @@ def test_an_answer_is_news_once() -> None:
     assert made.news("a")
     assert not made.news("a")
     assert made.news(b"a" * 8)
-    made.frames = True
-    assert made.news("a"), "of frames nothing is repeated"
 
 
 def test_what_tells_answers_apart() -> None:
@@ -220,8 +200,6 @@ def test_a_snapshot_is_asked_for_after_so_many_messages() -> None:
     made = stream()
     made.owners.append(None)  # the client's own wish does not stand in the way
     assert passed(made, Upstream(), *[packet()] * EVERY)[-1] == SNAPSHOT
-    framed = passed(stream(), Upstream(), *[Frame(1, 2.0, IMAGE, b"").pack()] * (2 * EVERY))
-    assert SNAPSHOT not in framed
 
 
 def test_the_next_snapshot_is_asked_for_as_many_messages_later() -> None:
@@ -320,6 +298,14 @@ def test_a_close_that_is_an_answer_reaches_the_client_in_its_words(code: int) ->
     heard, end = told(stream(), ("CLOSE", code))
     assert isinstance(end, Ended)
     assert (heard, end.code, end.reason) == ([], code, "in its words")
+
+
+@pytest.mark.parametrize("code", [1008, 1009])
+def test_a_snapshot_that_another_replica_refuses_is_no_fault_of_the_client(code: int) -> None:
+    made = stream()
+    made.leave()
+    assert told(made, ("CLOSE", code))[1].code == 1012  # type: ignore[union-attr]
+    assert told(made, ("TEXT", "ready again"), ("CLOSE", code))[1].code == code  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

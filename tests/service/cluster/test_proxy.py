@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -248,16 +248,25 @@ def test_a_stream_moves_at_its_bin_with_what_it_has_ruled_out() -> None:
     assert any(committed is not None for _, committed, _, _ in told)
 
 
-def test_a_stream_of_frames_is_closed_clearly() -> None:
+@pytest.mark.parametrize("frames_before", [3, 40])
+def test_a_stream_of_frames_moves_with_its_pixels(frames_before: int) -> None:
+    def film(client: Client, cut: Callable[[], object]) -> list[tuple[object, ...]]:
+        with client.stream(logits=True) as stream:
+            for n in range(frames_before):
+                stream.send_image(picture(seed=n), n * 40.0)
+            got = predictions(stream, 4)
+            cut()
+            for n in range(frames_before, 60):
+                stream.send_image(picture(seed=n), n * 40.0)
+            return [(p.end_us, p.n_events, tuple(p.logits or ())) for p in got + finished(stream)]
+
     first, second = replica(), replica()
-    with proxied(first, second) as (client, proxy), client.stream(**STREAM) as stream:
-        stream.send_image(picture(), 0.0)
-        stream.send_image(picture(seed=1), 40.0)
-        assert next(stream.receive(PATIENCE_S))
-        holder(proxy, first, second).kill()
-        with pytest.raises(ClientError) as caught:
-            list(stream.receive(PATIENCE_S))
-        assert caught.value.status == 1012
+    with running() as port, proxied(first, second) as (client, proxy):
+        alone = film(Client(f"http://127.0.0.1:{port}"), lambda: None)
+        moved = film(client, lambda: holder(proxy, first, second).kill())
+        assert proxy.metrics.moved._value.get() == 1
+    assert moved == alone
+    assert len(alone) > 200
 
 
 def test_sequences_stay_with_their_replica() -> None:
