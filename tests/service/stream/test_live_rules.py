@@ -1,6 +1,7 @@
 """A stream's rules without a socket: silence, floods, what gives way, and how each end is told."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
@@ -126,6 +127,25 @@ def test_a_snapshot_of_another_model_is_refused() -> None:
     assert caught.value.code == 1008
     made.core.restore = lambda _: None
     made.restore()
+
+
+def test_a_snapshot_is_packed_beside_the_event_loop_in_its_turn() -> None:
+    made, log = live(slow_work=Turns().account())
+    packed_in = list[threading.Thread]()
+
+    async def in_thread(work: Callable[[], Any]) -> Any:
+        return await asyncio.to_thread(work)
+
+    def packed(state: State, key: bytes) -> Outgoing:
+        packed_in.append(threading.current_thread())
+        return Outgoing(f"{state} {key}")
+
+    made.runtime.in_thread, made.core.snapshot = in_thread, packed
+    made.runtime.mailbox.resolve = lambda future, state: future.set_result(state)
+    made.model.scheduler.snapshot = lambda _, take: take({})
+    asyncio.run(made.snapshot())
+    assert log == [("{} b'key'", 0)]
+    assert packed_in != [threading.main_thread()]
 
 
 def test_silence_ends_a_stream_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
