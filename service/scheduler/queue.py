@@ -110,6 +110,10 @@ class Queue:
         self.admitted = 0  # requests that are not yet answered
         self.open_jobs = self.open_streams = 0  # not yet closed
 
+    def idle(self) -> bool:
+        """Whether no job is open, and no request is admitted."""
+        return not (self.open_jobs or self.admitted)
+
     @property
     def full(self) -> bool:
         """Whether no further request is admitted."""

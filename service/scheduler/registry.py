@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from models.shipped import find, names, shipped
 from service.http.bodies import ModelBody, ModelsBody
 from service.http.errors import Overloaded, ServiceError, Stopped
 from service.http.logs import event
-from service.http.metrics import Metrics
+from service.http.metrics import Metrics, Tick
 from service.scheduler.saved import fitting, leave_out
 from service.scheduler.scheduler import Scheduler
 from service.scheduler.statistics import Statistics
 from service.scheduler.threads import Mailbox
 from service.settings import Settings
+
+LESSON_BINS = 3  # beside its own that a lesson's model runs at; each is a network and a thread
 
 
 class UnknownModel(ServiceError):
@@ -47,22 +50,38 @@ class Model:
     """One model being served: a classifier and the thread that steps it; at other bins, others on the same weights."""
 
     def __init__(
-        self, classifier: Classifier, settings: Settings, metrics: Metrics, mailbox: Mailbox, counted_as: str = ""
+        self,
+        classifier: Classifier,
+        settings: Settings,
+        metrics: Metrics,
+        mailbox: Mailbox,
+        counted_as: str = "",
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
-        """`counted_as`: its name in metrics and logs, where its own is a secret and one of many."""
+        """`counted_as`: a lesson's name in metrics and logs, for its own is a secret and one of many.
+
+        `on_step` is told of every step of a batch, at whatever bin, by the thread that made it.
+        """
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()
-        self._made_from = settings, metrics, mailbox, counted_as
+        self._made_from = settings, metrics, mailbox, counted_as, on_step
+        self._most_bins = LESSON_BINS if counted_as else None
         self._at: dict[int, Model] = {}  # by bin, microseconds: whole milliseconds of the contract's range, so few
         self._ended, self._changing = False, threading.Lock()
         first = classifier.step(torch.zeros(1, *classifier.contract.shape), classifier.initial_state(1))
         self.raster_rows = int(first.raster.shape[1])
+        counted = metrics.ticker(self.counted_as)
+
+        def count(tick: Tick) -> None:
+            on_step()
+            counted(tick)
+
         self.scheduler = Scheduler(
             classifier,
             max_batch=settings.max_batch,
             max_queue=settings.max_queue,
-            on_tick=metrics.ticker(self.counted_as),
+            on_tick=count,
             after_tick=mailbox.flush,
             call_soon=mailbox.call_soon,
         )
@@ -85,10 +104,21 @@ class Model:
         with self._changing:
             if self._ended:
                 raise Stopped
-            if bin_us not in self._at:
-                self._at[bin_us] = Model(self.classifier.at(bin_ms), *self._made_from)
-                self._at[bin_us].scheduler.start()
-            return self._at[bin_us]
+            model = self._at.pop(bin_us, None)
+            if model is None:
+                self._make_room()
+                model = Model(self.classifier.at(bin_ms), *self._made_from)
+                model.scheduler.start()
+            self._at[bin_us] = model  # the one that was asked for last stands last
+            return model
+
+    def _make_room(self) -> None:
+        """For one more bin: at a lesson's limit the one that was asked for longest ago goes. Raises WrongBin."""
+        if len(self._at) == self._most_bins:
+            idle = next((bin_us for bin_us, model in self._at.items() if model.scheduler.idle()), None)
+            if idle is None:
+                raise WrongBin(f"a lesson is seen at {LESSON_BINS} other bins at once: close one of its streams first")
+            self._at.pop(idle).retire()
 
     def _all_bins(self) -> list["Model"]:
         """This one and those at other bins, of which there will be no more."""

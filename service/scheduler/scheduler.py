@@ -52,6 +52,7 @@ class Scheduler:
         self.classifier = classifier
         self._shape = classifier.contract.shape
         self._queue = Queue(classifier.contract.steps, max_batch, max_queue)
+        self.idle = self._queue.idle  # whether nobody has a job here, and no request is admitted
         self._on_tick, self._call_soon = on_tick, call_soon
         self._after_tick = logged("what follows a batch")(after_tick)
         self._zero: State = classifier.initial_state(1)
@@ -222,7 +223,7 @@ class Scheduler:
         self._changed.notify()
 
     def _over(self) -> bool:
-        return self._stopping or (self._retiring and not (self._queue.open_jobs or self._queue.admitted))
+        return self._stopping or (self._retiring and self.idle())
 
     def _wanted(self) -> bool:
         """Whether the thread has something to do."""

@@ -1,7 +1,5 @@
 """A lesson's stream: its inputs are shown to the lesson while a class is named, and its model is always the newest."""
 
-import time
-
 from fastapi import WebSocket
 from pydantic import ValidationError
 
@@ -38,7 +36,7 @@ class LessonStream(Live):
             await super().run()
         finally:
             self.lesson.followers.discard(self.follow)
-            self.lesson.used = time.monotonic()
+            self.lesson.touch()
 
     def greet(self) -> None:
         """The answer to hello, and what happened while nobody listened."""

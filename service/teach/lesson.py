@@ -27,6 +27,7 @@ from service.runtime import Runtime
 from service.scheduler.registry import Model
 from service.scheduler.threads import DecodeThread
 from service.teach.bodies import LessonBody, TaughtClass
+from service.teach.turns import Turns
 
 SENSOR = SensorSize(320, 240)
 STEPS, BIN_US = 10, 31_000  # of an example
@@ -55,7 +56,10 @@ class Head:
 
 
 class LiveLesson:
-    """A client's lesson. `thread` does the work; who follows it is told of every change."""
+    """A client's lesson. `thread` does the work; who follows it is told of every change.
+
+    `used`: when it last was, on time.monotonic(): taught, asked for, or its network stepped for whoever it was.
+    """
 
     def __init__(self, identity: str, features: Model, runtime: Runtime, thread: DecodeThread) -> None:
         network = features.classifier.network
@@ -66,7 +70,7 @@ class LiveLesson:
         self.head: Head | None = None
         self.saved: str | None = None
         self.version = 0
-        self._runtime, self._thread = runtime, thread
+        self._runtime, self.turns = runtime, Turns(thread)
         self._frozen_macs = 0  # multiply-adds a step of all but the head: counted once
         self.model = self._model(*self.lesson.untaught())
         self._digests: dict[str, str] = {}  # of the recordings among the pieces
@@ -102,21 +106,31 @@ class LiveLesson:
             task.add_done_callback(self._tasks.discard)
 
     async def take(self, label: str, piece: str, windows: Callable[[], Iterable[list[Input]]]) -> list[int]:
-        """Examples of STEPS inputs each, as many as there is room for; their numbers. `windows` runs in the thread."""
+        """Examples of STEPS inputs each, as many as there is room for; their numbers. `windows` runs in the thread.
+
+        Other lessons have the thread between two examples.
+        """
         self._waiting += 1
+        shown: list[Shown] = []
         try:
-            shown = await self._thread.run(
-                lambda: [self.lesson.seen(label, piece, frames_of(window)) for window in windows()]
-            )
+            for x in await self.turns.run(lambda: [frames_of(window) for window in windows()]):
+                if len(shown) < self._room(label):
+                    shown.append(await self.turns.run(lambda x=x: self.lesson.seen(label, piece, x)))
         finally:
             self._waiting -= 1
-        room = self._runtime.settings.max_examples - len(self.lesson.shown)
-        shown = [] if self._closed else shown[: max(0, room)]
+        shown = shown[: self._room(label)]  # others came meanwhile
         self.lesson.shown.extend(shown)
         self._news += len(shown)
         if shown:
             self.changed(due=self._news >= max(FEW, len(self.lesson.shown) // SHARE))
         return [one.number for one in shown]
+
+    def _room(self, label: str) -> int:
+        """How many examples of this class can be taken now."""
+        labels = {*self.lesson.labels, label}
+        if self._closed or len(labels) > MAX_CLASSES:
+            return 0
+        return max(0, self._runtime.settings.max_examples - len(self.lesson.shown))
 
     def example(self, number: int) -> Shown:
         """Raises LessonError 404."""
@@ -154,11 +168,15 @@ class LiveLesson:
 
     def changed(self, *, due: bool = False) -> None:
         """Learn anew if it is time, and tell who follows."""
-        self.used = time.monotonic()
+        self.touch()
         self._due |= due
         if self._due and self._learning is None and not self._closed:
             self._learning = asyncio.create_task(self._learn())
         self.tell()
+
+    def touch(self) -> None:
+        """Somebody uses it. From any thread."""
+        self.used = time.monotonic()
 
     async def settled(self) -> None:
         """Learn what is new, and wait until that is served."""
@@ -172,7 +190,7 @@ class LiveLesson:
             while self._due and not self._closed:
                 self._due, self._news = False, 0
                 shown = list(self.lesson.shown)
-                head, model = await self._thread.run(lambda shown=shown: self._made(shown))
+                head, model = await self.turns.run(lambda shown=shown: self._made(shown))
                 if not self._closed:
                     self.head, self.version = head, self.version + 1
                     self._runtime.registry.hold(model)
@@ -205,7 +223,7 @@ class LiveLesson:
         own = network.head.weight.numel()
         classifier = Classifier(network, card, self.id, ann_macs=self._frozen_macs and self._frozen_macs + own)
         self._frozen_macs = classifier.ann_macs - own
-        return Model(classifier, runtime.settings, runtime.metrics, runtime.mailbox, counted_as="lesson")
+        return Model(classifier, runtime.settings, runtime.metrics, runtime.mailbox, "lesson", self.touch)
 
     def ready(self) -> Head:
         """The head. Raises LessonError 409 before there is one."""

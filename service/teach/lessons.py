@@ -71,7 +71,7 @@ class Lessons:
         if identity not in self._open:
             raise ServiceError(404, UNKNOWN)
         lesson, _ = self._open[identity]
-        lesson.used = time.monotonic()
+        lesson.touch()
         return lesson
 
     def end(self, identity: str) -> None:

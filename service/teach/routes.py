@@ -158,13 +158,7 @@ def add_model(routes: APIRouter, lessons: Lessons) -> None:
     async def get_archive(
         identity: Identity, name: Annotated[str, Query(description="of the folder inside")] = "taught"
     ) -> Response:
-        lesson = lessons.get(identity)
-        check_name(name)
-        await lesson.settled()
-        head = lesson.ready()
-        packed = await lessons.run(lambda: archive(name, head.network, head.card))
-        disposition = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
-        return Response(packed, media_type="application/zip", headers=disposition)
+        return await download(lessons.get(identity), name)
 
 
 async def shown(lessons: Lessons, lesson: LiveLesson, label: str, request: Request) -> TakenBody:
@@ -186,6 +180,8 @@ async def shown(lessons: Lessons, lesson: LiveLesson, label: str, request: Reque
         return moving
 
     taken = await lesson.take(label, lesson.piece(digest(data)), windows)
+    if not taken:
+        lesson.check_room(label)  # others may have filled it meanwhile
     return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=lesson.body())
 
 
@@ -208,9 +204,19 @@ async def save(lessons: Lessons, lesson: LiveLesson, name: str) -> None:
         write(folder / name, head.network, head.card)
         registry.serve(Classifier.load(folder / name), folder / name)
 
-    await lessons.run(keep)
+    await lesson.turns.run(keep)
     lesson.saved = name
     lesson.changed()
+
+
+async def download(lesson: LiveLesson, name: str) -> Response:
+    """The model's folder as a ZIP file. Raises LessonError, ServiceError."""
+    check_name(name)
+    await lesson.settled()
+    head = lesson.ready()
+    packed = await lesson.turns.run(lambda: archive(name, head.network, head.card))
+    disposition = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
+    return Response(packed, media_type="application/zip", headers=disposition)
 
 
 def check_name(name: str) -> None:

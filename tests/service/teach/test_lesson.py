@@ -103,7 +103,8 @@ class Taught(LiveLesson):
         runtime = SimpleNamespace(
             settings=made, metrics=Metrics(), mailbox=Mailbox(), registry=SimpleNamespace(hold=self.served.append)
         )
-        super().__init__("lesson-1", MODEL, runtime, Inline())  # type: ignore[arg-type]
+        self.thread = Inline()
+        super().__init__("lesson-1", MODEL, runtime, self.thread)  # type: ignore[arg-type]
         self.learnt: list[int] = []
         numbers = iter(range(10**6))
         self.lesson.seen = lambda label, piece, x: Shown(  # type: ignore[method-assign]
@@ -146,13 +147,13 @@ def test_a_head_is_learnt_anew_after_three_examples_or_a_twentieth_of_all() -> N
 def test_what_comes_while_a_head_is_learnt_is_learnt_after_it() -> None:
     async def run() -> None:
         lesson = Taught()
-        lesson._thread.open.clear()  # type: ignore[attr-defined]
+        lesson.thread.open.clear()
         lesson.changed(due=True)
         lesson.changed(due=True)
         assert lesson.body().learning
         await asyncio.sleep(0)
         lesson.changed(due=True)
-        lesson._thread.open.set()  # type: ignore[attr-defined]
+        lesson.thread.open.set()
         await lesson.settled()
         assert len(lesson.learnt) == 2
         assert not lesson.body().learning
@@ -192,17 +193,39 @@ def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
         with pytest.raises(LessonError, match="at most 32 classes"):
             lesson.check_room("one more")
         await lesson.settled()
-        lesson._thread.open.clear()  # type: ignore[attr-defined]
+        lesson.thread.open.clear()
         for _ in range(MAX_WAITING + 3):
             lesson.offer("another", "1", window())
             await asyncio.sleep(0)
         assert lesson._waiting == MAX_WAITING
         with pytest.raises(Overloaded):
             lesson.check_room("another")
-        lesson._thread.open.set()  # type: ignore[attr-defined]
+        lesson.thread.open.set()
         await asyncio.gather(*lesson._tasks)
         assert lesson._waiting == 0
         assert lesson.lesson.counts()["another"] == 1 + MAX_WAITING
+
+    asyncio.run(run())
+
+
+@pytest.mark.attack(
+    "lessons", "more than 32 classes, at once or by renaming what is on its way", "32; nothing is taken beyond"
+)
+def test_classes_are_so_many_also_when_they_come_at_once() -> None:
+    async def run() -> None:
+        lesson = Taught(max_examples=500)
+        for number in range(MAX_CLASSES - 2):
+            await lesson.give(f"class {number}", 1)
+        await lesson.settled()
+        lesson.thread.open.clear()
+        coming = asyncio.gather(*(lesson.give(label, 1) for label in ("class 0", *"abcdefgh")))
+        await asyncio.sleep(0)
+        lesson.rename("class 0", "another")
+        lesson.thread.open.set()
+        taken = await coming
+        assert len(lesson.lesson.labels) == MAX_CLASSES
+        assert [len(numbers) for numbers in taken] == [1, 1, *[0] * 7], "first come, first served"
+        await lesson.settled()
 
     asyncio.run(run())
 

@@ -46,10 +46,14 @@ def test_a_saved_lesson_is_served_and_who_follows_it_is_told(tmp_path: Path, mon
         work()
 
     lesson: Any = SimpleNamespace(
-        settled=settled, ready=lambda: head, saved=None, changed=lambda: log.append(f"told of {lesson.saved}")
+        settled=settled,
+        ready=lambda: head,
+        saved=None,
+        changed=lambda: log.append(f"told of {lesson.saved}"),
+        turns=SimpleNamespace(run=run),
     )
     runtime = SimpleNamespace(registry=registry, settings=SimpleNamespace(save_to=tmp_path))
-    lessons: Any = SimpleNamespace(runtime=runtime, run=run)
+    lessons: Any = SimpleNamespace(runtime=runtime)
     monkeypatch.setattr(routes, "write", lambda *given: log.append(("wrote", *given)))
     monkeypatch.setattr(routes.Classifier, "load", lambda path: path.name)
     asyncio.run(routes.save(lessons, lesson, "mine"))

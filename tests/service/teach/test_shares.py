@@ -1,0 +1,128 @@
+"""What one lesson may take of what all share: the teaching thread, threads of models; and what is a use of it."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.steps import Input, Outcome
+from service.runtime import Runtime
+from service.scheduler.queue import Job
+from service.scheduler.registry import WrongBin
+from service.scheduler.scheduler import Scheduler
+from service.teach import routes
+from service.teach.lesson import LiveLesson
+from service.teach.lessons import Lessons
+from tests.support.models import tiny
+from tests.support.serving.servers import settings
+from tests.support.waiting import PATIENCE_S, until
+
+
+@asynccontextmanager
+async def teaching(**changes: Any) -> AsyncIterator[tuple[Runtime, Lessons]]:
+    runtime = Runtime(settings(**changes), (tiny(),))
+    await runtime.start()
+    lessons = Lessons(runtime)
+    yield runtime, lessons
+    lessons.close()
+    await runtime.stop()
+
+
+class Stepped:
+    """A stream of one step."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:  # noqa: ARG002
+        self._loop.call_soon_threadsafe(self.done.set)
+        return False
+
+    def failed(self, error: Exception) -> None:
+        raise error
+
+
+async def step(lesson: LiveLesson, bin_ms: float | None = None) -> None:
+    """Two steps of a stream on a lesson's model: the first is counted by the time that the second is told of."""
+    model, receiver = lesson.model if bin_ms is None else lesson.model.at(bin_ms), Stepped()
+    job = model.scheduler.open(receiver, request=False)
+    for _ in range(2):
+        receiver.done.clear()
+        model.scheduler.submit(job, [Input(np.zeros(model.classifier.contract.shape, np.uint8), 0, 1, 0, False)])
+        await asyncio.wait_for(receiver.done.wait(), PATIENCE_S)
+    model.scheduler.close(job)
+
+
+@pytest.mark.attack("lessons", "a lesson that is used only to predict, at whatever bin", "is in use: not forgotten")
+@pytest.mark.parametrize("bin_ms", [None, 5])
+def test_who_only_predicts_uses_a_lesson(bin_ms: float | None) -> None:
+    async def scenario() -> None:
+        async with teaching(lesson_idle_s=60) as (_, lessons):
+            stepped, idle = await lessons.begin("a", None), await lessons.begin("a", None)
+            stepped.used -= 1e6
+            idle.used -= 1e6
+            await step(stepped, bin_ms)
+            lessons.expire()
+            assert list(lessons._open) == [stepped.id]
+
+    asyncio.run(scenario())
+
+
+def threads() -> int:
+    return sum(thread.name == "model" for thread in threading.enumerate())
+
+
+@pytest.mark.attack("lessons", "one lesson at every bin", "three beside its own run at once")
+def test_a_lesson_runs_at_few_bins_at_once() -> None:
+    async def scenario() -> None:
+        async with teaching() as (_, lessons):
+            lesson = await lessons.begin("a", None)
+            lesson.model.at(1)
+            one = threads()
+            for bin_ms in range(2, 20):
+                assert lesson.model.at(bin_ms).classifier.contract.bin_us == bin_ms * 1000
+            until(lambda: threads() <= one + 2, "those of few bins")
+            assert lesson.model.at(19) is lesson.model.at(19), "the last ones are kept"
+            jobs: list[tuple[Scheduler, Job]] = []
+
+            def open_at_every_bin() -> None:
+                for bin_ms in range(1, 20):
+                    scheduler = lesson.model.at(bin_ms).scheduler
+                    jobs.append((scheduler, scheduler.open(Stepped(), request=False)))
+
+            with pytest.raises(WrongBin, match="close one of its streams"):
+                open_at_every_bin()
+            for scheduler, job in jobs:
+                scheduler.close(job)
+            lesson.model.at(19)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.attack("lessons", "forty downloads of one lesson", "another's comes after one of them")
+def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[str] = []
+    monkeypatch.setattr(routes, "archive", lambda name, *_: packed.append(name) or b"")
+
+    async def settled() -> None:
+        pass
+
+    async def scenario() -> None:
+        async with teaching() as (_, lessons):
+            greedy, other = [await lessons.begin(client, None) for client in "ab"]
+            for lesson in (greedy, other):
+                monkeypatch.setattr(lesson, "settled", settled)
+                monkeypatch.setattr(lesson, "ready", lambda: SimpleNamespace(network=None, card=None))
+            asked = [routes.download(greedy, "greedy") for _ in range(40)]
+            await asyncio.gather(*asked, routes.download(other, "other"))
+            assert packed.index("other") <= 1
+            assert Counter(packed) == {"greedy": 40, "other": 1}
+
+    asyncio.run(scenario())
