@@ -41,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
     chain = parse_filters(args.filter, reader.size)
     parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
     n = write_recording(args.target, chain(parts), reader.size, name, warn=lambda text: print(f"warning: {text}"))
+    if name == "evt21":
+        print(
+            "warning: few programs read EVT 2.1 as it is written here (of three tried: evutils); --format evt3 is safer"
+        )
     for warning in reader.warnings():
         print(f"warning: {warning}")
     print(f"{args.target}: {n:,} events, {name}, {args.target.stat().st_size:,} bytes")

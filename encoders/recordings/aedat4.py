@@ -78,8 +78,8 @@ def parse_header(table: bytes, start: int = 0, end: int = 0) -> Aedat4Header:
 
 
 def _event_stream(text: str) -> tuple[int, SensorSize | None]:
-    """Number and sensor of the first stream of events in the header's XML."""
-    for part in re.split(r'<node name="(?=\d+" path="[^"]*outInfo/\d+/")', text)[1:]:
+    """Number and sensor of the first stream of events in the header's XML; evutils writes its nodes without paths."""
+    for part in re.split(r'<node name="(?=\d+"(?: path="[^"]*outInfo/\d+/"|>))', text)[1:]:
         if re.search(r'key="typeIdentifier"[^>]*>EVTS<', part):
             sides = [re.search(rf'key="size{axis}"[^>]*>(\d+)<', part) for axis in "XY"]
             found = [int(side.group(1)) for side in sides if side]

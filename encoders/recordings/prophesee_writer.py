@@ -37,7 +37,8 @@ def evt2_words(events: Events) -> Words:
 def write_evt21(path: Path, parts: Parts, size: SensorSize) -> None:
     """EVT 2.1 with one event a word, its halves the other way round as cameras write it ("legacy").
 
-    Valid for every reader, if not the smallest file.
+    As the format is described, but few read it so: of three other readers evutils alone (EventCV reads other events,
+    faery refuses).
     """
     name = "EVT21;endianness=legacy"
     _save(path, "2.1", name, size, parts, evt21_words, lambda t: t >> 6 & 0x0FFFFFFF | 8 << 28, "<u8", 34)

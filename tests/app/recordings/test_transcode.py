@@ -55,3 +55,14 @@ def test_what_exists_is_written_over_only_by_force(tmp_path: Path, capsys: pytes
     assert main(["transcode", str(source), str(target), "--force", "--zero"]) == 0
     assert read_recording(target).events["t"].tolist() == [t - 5 for t in TIMES]
     assert f"{target}: 6 events, csv, {target.stat().st_size:,} bytes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "warned"), [("evt21", True), ("evt3", False)])
+def test_who_writes_what_few_can_read_is_told(
+    name: str, warned: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_recording(tmp_path / "in.aedat4", at(TIMES), SensorSize(9, 9))
+    target = tmp_path / "out.raw"
+    assert main(["transcode", str(tmp_path / "in.aedat4"), str(target), "--format", name]) == 0
+    assert ("few programs read EVT 2.1" in capsys.readouterr().out) == warned
+    assert [int(t) for t in read_recording(target).events["t"]] == TIMES

@@ -283,3 +283,20 @@ def vtable_at_the_end(length: int) -> np.ndarray:
 def test_a_vtable_is_read_to_its_end(length: int, found: tuple[int, int]) -> None:
     table = vtable_at_the_end(length)
     assert kernels.records(table, 0, len(table)) == found
+
+
+@pytest.mark.parametrize("compression", [0, 1, 2])
+def test_what_evutils_writes_is_read(compression: int, tmp_path: Path) -> None:
+    """Its header's XML names the streams by number, without the paths that DV gives them."""
+    writer = pytest.importorskip("evutils.io").EventWriter
+    from evutils.types import Event_dtype
+
+    events, path = some_events(20_000), tmp_path / "theirs.aedat4"
+    theirs = np.zeros(len(events), Event_dtype)
+    for name in "txyp":
+        theirs[name] = events[name]
+    with writer(path, width=SIZE.width, height=SIZE.height, compression=compression) as file:
+        file.write(theirs)
+    read = read_recording(path)
+    assert (read.size, read.warnings) == (SIZE, ())
+    assert np.array_equal(read.events, events)
