@@ -1,7 +1,8 @@
 """Still images [N, C, H, W] in [0, 1] -> x_seq [T, N, C, H, W]; dtype and device are kept.
 
 Every encoder is a frozen dataclass called with (images, generator=None); the random ones (`random` is True) draw from
-`generator`. Rounding is half to even. Where a code can be read back, `decode` does so.
+`generator`. Images of whole numbers, or with values that are no numbers, are a ValueError. Rounding is half to even.
+Where a code can be read back, `decode` does so.
 """
 
 import math
@@ -31,6 +32,15 @@ def _at_least(name: str, value: float, lowest: float) -> None:
         raise ValueError(f"{name} must be at least {lowest:g}, not {value}")
 
 
+def _real(images: Tensor) -> Tensor:
+    """The same images. Raises ValueError for whole numbers, whose spikes would wrap, and for what is no number."""
+    if not images.is_floating_point():
+        raise ValueError(f"images are real numbers from 0 to 1, not {images.dtype}: divide 8-bit pixels by 255")
+    if bool(images.isnan().any()):
+        raise ValueError("images hold values that are no numbers (NaN)")
+    return images
+
+
 @dataclass(frozen=True)
 class Direct:
     """The image at every step: the first convolution and its neurons do the coding (constant current)."""
@@ -42,7 +52,7 @@ class Direct:
         _at_least("steps", self.steps, 1)
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        return images.unsqueeze(0).expand(self.steps, *images.shape)
+        return _real(images).unsqueeze(0).expand(self.steps, *images.shape)
 
     def decode(self, x_seq: Tensor) -> Tensor:
         """The mean over time."""
@@ -62,7 +72,7 @@ class Rate:
         _at_least("steps", self.steps, 1)
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        p = (self.gain * images + self.offset).clamp(0, 1)
+        p = (self.gain * _real(images) + self.offset).clamp(0, 1)
         drawn = torch.rand((self.steps, *images.shape), generator=generator, dtype=images.dtype, device=images.device)
         return (drawn < p).to(images.dtype)
 
@@ -112,7 +122,7 @@ class Latency:
         return self.first + torch.log(x / (x - self.threshold)) / longest * span
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        spikes = one_spike_at(self.times(images).round(), self.steps, images.dtype)
+        spikes = one_spike_at(self.times(_real(images)).round(), self.steps, images.dtype)
         return spikes * (images >= self.threshold) if self.clip else spikes
 
     def decode(self, x_seq: Tensor) -> Tensor:
@@ -166,7 +176,8 @@ class WeberFechner:
         return -torch.log(images.double().clamp(0, 1)) / -math.log(self.lowest) * (self.steps - 1)
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        return one_spike_at(self.times(images).round(), self.steps, images.dtype) * (images >= self.lowest)
+        spikes = one_spike_at(self.times(_real(images)).round(), self.steps, images.dtype)
+        return spikes * (images >= self.lowest)
 
     def decode(self, x_seq: Tensor) -> Tensor:
         """x from the step of the spike, 0 where there is none."""
@@ -191,7 +202,7 @@ class Phase:
             raise ValueError(f"a phase code has 1 to 24 bits, not {self.bits}")
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        whole = (images.double() * 2**self.bits).floor().clamp(0, 2**self.bits - 1).long()
+        whole = (_real(images).double() * 2**self.bits).floor().clamp(0, 2**self.bits - 1).long()
         shift = self.bits - 1 - torch.arange(self.steps, device=images.device) % self.bits
         return (whole.unsqueeze(0) >> shift.view(-1, *[1] * images.dim()) & 1).to(images.dtype)
 
@@ -220,7 +231,7 @@ class Burst:
             raise ValueError(f"the widest interval must be at least the closest, {self.closest}, not {self.widest}")
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
-        x = images.double().clamp(0, 1)
+        x = _real(images).double().clamp(0, 1)
         widest = self.widest or max(self.closest, (self.steps - 1) // max(self.most - 1, 1))
         number = torch.ceil(self.most * x)
         interval = torch.floor(widest - (widest - self.closest) * x)
@@ -253,7 +264,7 @@ class Delta:
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
         sequence = images if images.dim() == 5 else images.unsqueeze(0).expand(self.steps, *images.shape)
-        return self.changes(sequence)
+        return self.changes(_real(sequence))
 
     def changes(self, sequence: Tensor) -> Tensor:
         """The same for any sequence with time first."""

@@ -98,6 +98,17 @@ def test_every_code_keeps_shape_dtype_and_input(name: str, dtype: torch.dtype) -
     assert encoder(images[:0]).shape == (6, 0, 3, 5, 4)
 
 
+@pytest.mark.parametrize("name", list(MAKERS))
+def test_what_is_no_image_is_refused(name: str) -> None:
+    encoder, images = MAKERS[name](6), torch.rand((2, 1, 3, 4), generator=Generator().manual_seed(0))
+    for whole in ((255 * images).to(torch.uint8), (255 * images).long(), images > 0.5):
+        with pytest.raises(ValueError, match="real numbers from 0 to 1"):
+            encoder(whole)
+    images[1, 0, 2, 3] = float("nan")
+    with pytest.raises(ValueError, match="no numbers"):
+        encoder(images)
+
+
 @pytest.mark.parametrize("name", ["latency", "latency log", "latency grow", "ttfs", "weber_fechner"])
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=20), st.integers(1, 40))
 def test_latency_codes(name: str, values: list[float], steps: int) -> None:

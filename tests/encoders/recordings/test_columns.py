@@ -83,6 +83,24 @@ def test_every_row_is_checked(wrong: str, tmp_path: Path) -> None:
         read_recording(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize("head", ["", "t,x,y,p\n", "# one\n# two\n# t,x,y,p\n", "\ufefft,x,y,p\n", "t,x,y,p\r\n"])
+@pytest.mark.parametrize("place", [3, 64, 65, 200])
+def test_the_line_that_is_wrong_is_named_wherever_the_reader_stopped_for_breath(
+    head: str, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows come 64 at a time, of pieces of 500 bytes."""
+    monkeypatch.setattr(text, "ROWS", 64)
+    monkeypatch.setattr(text, "READ_BYTES", 500)
+    end = "\r\n" if head.endswith("\r\n") else "\n"
+    rows = [f"{n},1,2,1" for n in range(300)]
+    rows[place:place] = ["", "1,2,three,1"]
+    (tmp_path / "a.csv").write_bytes((head + end.join([*rows, ""])).encode())
+    wrong = head.count("\n") + place + 2
+    assert (tmp_path / "a.csv").read_bytes().split(b"\n")[wrong - 1].startswith(b"1,2,three")
+    with pytest.raises(RecordingError, match=f"line {wrong} is no row of 4 numbers"):
+        read_recording(tmp_path / "a.csv")
+
+
 def test_a_last_line_that_is_cut_short_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("t,x,y,p\n1,2,3,1\n2,3")
     found = read_recording(tmp_path / "a.csv")

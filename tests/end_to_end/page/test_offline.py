@@ -5,6 +5,7 @@ Needs a Chromium and the playwright package, as test_live.py does; skips where t
 
 import base64
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.events import SensorSize
-from models.classifier import Classifier, Stepper
+from encoders.events import SensorSize, make_events
+from models.classifier import Classifier, Stepper, binner_for
 from models.shipped import find
 from service.stream.session import Session, luma
 from tests.support.browsers.chromium import digit_on_paper, needs_chromium
@@ -58,6 +59,14 @@ WATCH = """async (count) => {
   camera.stop();
   const text = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
   return { greys: greys.map(text), times };
+}"""
+
+
+BINS = """async ({ contract, packets }) => {
+  const { StreamBinner } = await import("/offline/events.js");
+  const binner = new StreamBinner(contract, contract.sensor_width, contract.sensor_height);
+  return packets.flatMap(([t, x, y, p]) => binner.push({ n: t.length, t, x, y, p }))
+    .map(({ x, startUs, endUs, nEvents, reset }) => [Array.from(x), startUs, endUs, nEvents, reset]);
 }"""
 
 
@@ -165,6 +174,24 @@ def test_the_same_steps_as_the_service(page: Page, classifier: Classifier) -> No
     steps = compare(page, classifier, frames, times)
     assert sum(step["nEvents"] for step in steps) > 20_000
     assert sum(step["reset"] for step in steps) >= 1
+
+
+def test_time_that_steps_back_or_leaps_gives_the_bins_of_the_service(page: Page, classifier: Classifier) -> None:
+    """Late by a microsecond, by all that is allowed and by one more; behind the longest pause, and a longer one."""
+    generator = np.random.default_rng(0)
+    steps = [0, 900, -1, 40_000, -100_000, 60_000, 41_000, -100_001, 5_000, 1_000_000, 1_000_001, 200_000, -50_000]
+    times = 3_000_000 + np.cumsum(steps)
+    t = np.concatenate([times, times[-1] + np.cumsum(generator.integers(-20_000, 40_000, 300))])
+    events = make_events(t, generator.integers(0, 34, len(t)), generator.integers(0, 34, len(t)), t % 2)
+    packets = np.split(events, np.sort(generator.choice(len(t), 40, replace=False)))
+    contract = classifier.contract
+    binner = binner_for(contract, SensorSize(34, 34))
+    expected = [b for packet in packets for b in binner.push(packet)]
+    given = [[packet[key].astype(int).tolist() for key in "txyp"] for packet in packets]
+    found = page.evaluate(BINS, {"contract": asdict(contract), "packets": given})
+    assert [bin_[1:] for bin_ in found] == [[b.start_us, b.end_us, b.n_events, b.reset] for b in expected]
+    assert all(np.array_equal(ours[0], theirs.x.ravel()) for ours, theirs in zip(found, expected))
+    assert sum(b.reset for b in expected) == 2, "one restart, one gap"
 
 
 def test_the_frames_of_the_camera(page: Page, classifier: Classifier) -> None:
