@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.cluster import routing
@@ -14,11 +14,13 @@ from service.http.errors import ServiceError
 from service.protocol_v2.infer import SequenceWish
 
 PATH = "/v2/models/a.steps/versions/1/infer"
+TEXT = st.text(max_size=9)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("parameters"), inner),
+    st.none() | st.booleans() | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.just("parameters"), inner, max_size=3),
+    max_leaves=6,
 )
-OBJECTS = st.dictionaries(st.text(), JSON)
+OBJECTS = st.dictionaries(TEXT, JSON, max_size=3)
 
 
 def wish(body: bytes, headers: dict[str, str] | None = None) -> SequenceWish | None:
@@ -27,6 +29,7 @@ def wish(body: bytes, headers: dict[str, str] | None = None) -> SequenceWish | N
     return None if found is None else found[1]
 
 
+@settings(deadline=None, max_examples=60)
 @given(OBJECTS, OBJECTS, st.booleans(), st.sampled_from([None, 1]))
 def test_the_parameters_are_those_of_the_whole_document(
     document: dict[str, Any], parameters: dict[str, Any], ascii_only: bool, indent: int | None
