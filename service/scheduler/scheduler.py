@@ -49,8 +49,7 @@ class Scheduler:
         after_tick: Callable[[], None] = lambda: None,
         call_soon: CallSoon | None = None,
     ) -> None:
-        self.classifier = classifier
-        self._shape = classifier.contract.shape
+        self.classifier, self._shape = classifier, classifier.contract.shape
         self._queue = Queue(classifier.contract.steps, max_batch, max_queue)
         self.idle = self._queue.idle  # whether nobody has a job here, and no request is admitted
         self._on_tick, self._call_soon = on_tick, call_soon

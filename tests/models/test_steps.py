@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.known import NOTHING, UNKNOWN, Judged
 from models.known.conformal import Evidence, Trials
@@ -242,3 +243,21 @@ def test_a_segment_ends_where_no_step_follows() -> None:
     found = timeline((0, 10, "a", 0.5), (10, 20, "a", 0.5), (5000, 5010, "a", 0.5))
     assert [(s.start_us, s.end_us) for s in found] == [(0, 20), (5000, 5010)]
     assert timeline((0, 10, "", 0.5)) == timeline() == []
+
+
+def test_each_step_is_judged_by_the_steps_that_were_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = some_known(lively(CONFIG), CARD.contract)
+    horizon, asked = CARD.contract.horizon, list[int]()
+
+    def judge(mean: NDArray[np.float64], classes: int, steps: int, *_: object) -> Judged:
+        assert mean.shape == (classes + known.width + 1,)
+        asked.append(steps)
+        return A
+
+    monkeypatch.setattr(known, "judge", judge)
+    track, rates = Track(CARD.labels, horizon, known), np.zeros((1, known.width), np.float32)
+    outcome = Outcome(np.zeros((1, len(CARD.labels)), np.float32), [0], 0, NONE, 0.0, rates=rates)
+    for number in range(horizon + 2):
+        track.absorb([Input(np.ones(CARD.contract.shape, np.uint8), number, number + 1, 4, False)], outcome)
+        track.judge()
+    assert asked == [*range(1, horizon + 1), horizon, horizon]

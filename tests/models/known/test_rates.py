@@ -57,3 +57,16 @@ def test_the_first_layers_are_watched_up_to_so_many_channels(most: int, layers: 
 def test_where_nobody_says_64_channels_are_watched(width: int) -> None:
     network = SpikingResNet(ResNetConfig("ms", (3,), (width,)))
     assert layers_to_watch(network, (2, 17, 13)) == 4, "a fifth layer of 13 would make 65"
+
+
+@pytest.mark.skipif(library() is None, reason=engine_status())
+@pytest.mark.parametrize("which", [slice(None), slice(0, 1)], ids=["all channels", "the first"])
+def test_a_channel_of_which_all_fire_has_the_rate_one(which: slice) -> None:
+    network = lively(ResNetConfig("ms", (1, 1), (16, 24), "small", "max", classes=7))
+    first = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    with torch.no_grad():
+        first.bias[which] = 100.0
+    x_seq = torch.ones(2, 3, 2, 20, 30, dtype=torch.uint8)  # of more places than a byte counts
+    expected = plain_rates(network, 1, x_seq)
+    assert (expected[:, :, which] == 1).all()
+    torch.testing.assert_close(Engine(network, 20, 30, rates=1).run(x_seq).rates, expected, rtol=0, atol=1e-6)

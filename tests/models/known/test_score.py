@@ -10,6 +10,7 @@ from models.known.score import (
     KEPT,
     SHOWN,
     ClassDistance,
+    Kind,
     Known,
     Lines,
     Windows,
@@ -22,6 +23,7 @@ from models.known.score import (
     kind_lines,
     moments,
     quantile,
+    rows_of,
     running_mean,
     softmax,
 )
@@ -60,6 +62,17 @@ def test_the_lines_keep_what_they_say_of_fresh_samples(at: int) -> None:
     fresh = judged(KNOWN, windows(2000, 3), at)
     assert 0.93 < (fresh >= SHOWN).mean() < 0.97
     assert 0.98 < (fresh >= KEPT).mean() < 0.998
+
+
+@pytest.mark.parametrize("at", range(STEPS))
+def test_a_window_is_judged_by_the_line_of_its_own_length(at: int) -> None:
+    """As by what knows no longer windows, whose last line it is."""
+    fresh = windows(20, 3)
+    (distance, lines), rows = KNOWN.kinds[0], slice(at + 1)
+    shorter = Known(KNOWN.layers, [Kind(distance, Lines(*(row[rows] for row in rows_of(lines))))])
+    assert judged(KNOWN, fresh, at).tolist() == judged(shorter, fresh, at).tolist()
+    whole = [KNOWN.judge(mean(fresh, n, at), CLASSES, STEPS).known for n in range(20)]
+    assert (at == STEPS - 1) == (judged(KNOWN, fresh, at).tolist() == whole), "lines that differ"
 
 
 def test_what_lies_elsewhere_is_unknown() -> None:

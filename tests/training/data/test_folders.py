@@ -137,3 +137,11 @@ def test_known_classes_decide_between_outside_and_inside() -> None:
         folders._choose("here", files, ("cup", "kitchen"))
     assert folders._list(["a", "b", "c", "d"]) == "a, b, c, d"
     assert folders._list(["a", "b", "c", "d", "e"]) == "a, b, c, d, ..."
+
+
+@pytest.mark.parametrize("word", ["val", "Valid", "validation"])
+@pytest.mark.parametrize("tested", ["test", "Testing"])
+def test_beside_a_test_folder_what_is_for_validation_is_never_tested(tmp_path: Path, word: str, tested: str) -> None:
+    lay(tmp_path, "train/cup/1.raw", "train/pen/1.raw", f"{word}/cup/2.raw", f"{word}/pen/2.raw", f"{tested}/cup/3.raw")
+    for take in read_folder(tmp_path).takes:
+        assert take.part == {"1": "train", "2": "val", "3": "test"}[take.path.stem], take.path

@@ -1,11 +1,13 @@
 """Data: listings, splits, the cache, emulated images, damage."""
 
 import gzip
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -347,3 +349,24 @@ def test_each_copy_of_the_training_set_has_noise_of_its_own(
     assert (found.test_items, found.val_items) == ((items[5],), tuple(items[3:5]))
     assert not found.split["official_test"], "the folder was divided here"
     assert (found.split["train"], found.split["data"]) == ([item.name for item in items[:3]], "set")
+
+
+def test_a_picture_that_was_changed_is_decoded_anew(tmp_path: Path) -> None:
+    """Also one of as many bytes, which is all that an uncompressed picture's size says."""
+    for label in range(2):
+        for number in range(8):
+            path = tmp_path / "pictures" / "train" / str(label) / f"{number}.bmp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.full((8, 8, 3), 10 * number, np.uint8))
+    config = TrainConfig.of(data=str(tmp_path / "pictures"), cache=str(tmp_path / "cache"), resize=8, height=8, width=8)
+    before = np.array(load_data(config).train.frames)
+    paths = sorted((tmp_path / "pictures").rglob("*.bmp"))
+    sizes = [path.stat().st_size for path in paths]
+    for path in paths:
+        stamp = path.stat().st_mtime_ns
+        cv2.imwrite(str(path), np.full((8, 8, 3), 250, np.uint8))
+        os.utime(path, ns=(stamp, stamp + 10**9))
+    assert [path.stat().st_size for path in paths] == sizes
+    after = np.array(load_data(config).train.frames)
+    assert before.max() < 250
+    assert (after == 250).all()

@@ -127,3 +127,30 @@ def test_class_weights_make_a_rare_class_count_as_much(name: str) -> None:
 
 def test_classes_of_one_size_need_no_weights() -> None:
     assert class_weights(torch.tensor([0, 1, 1, 0]), 2) is None
+
+
+def test_a_class_without_samples_makes_no_loss_infinite() -> None:
+    weights = class_weights(torch.tensor([0, 0, 1]), 5)
+    assert weights is not None
+    assert weights.isfinite().all()
+    for name in LOSSES:
+        objective = Objective(loss=name, label_smoothing=0.1)  # type: ignore[arg-type]
+        assert total_loss(LOGITS, torch.tensor([0, 0, 1]), objective, weights=weights).isfinite()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_class_weights_say_only_what_counts_more(name: str) -> None:
+    weights = torch.tensor([0.5, 1.0, 4.0, 1.0, 2.0])
+    objective = Objective(loss=name)  # type: ignore[arg-type]
+    once, thrice = (total_loss(LOGITS, LABELS, objective, weights=factor * weights) for factor in (1, 3))
+    torch.testing.assert_close(once, thrice)
+    alike = total_loss(LOGITS, LABELS, objective, weights=torch.full((5,), 7.0))
+    torch.testing.assert_close(alike, total_loss(LOGITS, LABELS, objective))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_logits_of_less_precision_are_judged_in_float32(name: str) -> None:
+    objective = Objective(loss=name, teacher="x", teacher_weight=0.5, spike_penalty=1.0)  # type: ignore[arg-type]
+    half, teacher, rate = LOGITS.bfloat16(), torch.zeros(3, 5), torch.tensor(0.25)
+    loss = total_loss(half, LABELS, objective, teacher, rate)
+    assert torch.equal(loss, total_loss(half.float(), LABELS, objective, teacher, rate))
