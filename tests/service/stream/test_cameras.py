@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from encoders.events import Events, SensorSize, make_events
 from encoders.sources.address import Address, SourceEnded
 from encoders.sources.source import Source
+from models.steps import Input, Outcome
 from service.api import create_app
 from service.client import Client, ClientError, Picture, Prediction
 from service.settings import Settings, SettingsError
@@ -290,3 +291,64 @@ def test_the_newest_is_kept_for_who_is_slow() -> None:
         assert not waiting.pictures
 
     asyncio.run(run())
+
+
+class Network:
+    """A model whose scheduler steps what it is given, or never does."""
+
+    def __init__(self, steps: bool) -> None:
+        self.classifier, self.name, self.counted_as, self.scheduler = tiny(), "tiny", "tiny", self
+        self.steps, self.waiting = steps, list[Input]()
+
+    def open(self, receiver: Any, **_: object) -> Any:
+        return receiver
+
+    def close(self, _: object) -> None:
+        pass
+
+    def drop_waiting(self, _: object) -> list[Input]:
+        gone, self.waiting = self.waiting, []
+        return gone
+
+    def submit(self, job: Any, inputs: list[Input], **_: object) -> None:
+        self.waiting += inputs
+        while self.steps and self.waiting:
+            outcome = Outcome(np.zeros((1, 3), np.float32), [1], 2, np.zeros(8, np.uint8), 0.5)
+            job.outcome([self.waiting.pop(0)], outcome, 0.0)
+
+
+class Packets:
+    """A camera that gives its packets at once."""
+
+    size, address = SensorSize(24, 32), Address("scripted", "udp", "")
+
+    def __init__(self, *packets: Events) -> None:
+        self.packets = list(packets)
+
+    @property
+    def running(self) -> bool:
+        return bool(self.packets)
+
+    def read_waiting(self, _: float) -> Events:
+        return self.packets.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_a_camera_dropped_is_counted_on_when_models_are_loaded_anew() -> None:
+    bins = np.arange(0, 40 * EVENT_CONTRACT.bin_us, EVENT_CONTRACT.bin_us)
+    packets = [make_events(part, part * 0 + 3, part * 0 + 4, part * 0) for part in np.split(bins, 4)]
+    old, new = Network(steps=False), Network(steps=True)
+    served = iter([old, old, old])  # as it starts and for two packets
+    registry: Any = SimpleNamespace(get=lambda *_: next(served, new))
+    mailbox: Any = SimpleNamespace(post=lambda call: call(), flush=lambda: None)
+    report: Any = SimpleNamespace(tell=lambda *_: None)
+    eye: Any = Packets(*packets)
+    camera = cameras.Camera("0", eye, registry, mailbox, Settings(max_pending=4), report)
+    with camera.viewing() as viewer:
+        camera.start()
+        until(lambda: viewer.ended)
+        told = [json.loads(asyncio.run(viewer.next(0)) or "{}") for _ in range(3)]
+    assert told[0]["step"] == 1, "the network that was loaded anew"
+    assert told[0]["dropped"] > 0

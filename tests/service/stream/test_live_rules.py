@@ -141,6 +141,7 @@ def test_a_snapshot_is_packed_beside_the_event_loop_in_its_turn() -> None:
         return Outgoing(f"{state} {key}")
 
     made.runtime.in_thread, made.core.snapshot = in_thread, packed
+    made.runtime.in_thread = in_thread
     made.runtime.mailbox.resolve = lambda future, state: future.set_result(state)
     made.model.scheduler.snapshot = lambda _, take: take({})
     asyncio.run(made.snapshot())
@@ -234,3 +235,61 @@ def test_who_leaves_too_much_unread_is_told() -> None:
     with pytest.raises(Ended, match="the answers are not read") as caught:
         asyncio.run(made.reading())
     assert caught.value.code == 1008
+
+
+def test_a_snapshot_is_of_all_that_was_submitted() -> None:
+    made, log = live(slow_work=Turns().account())
+    made.core.unsent, made.core.snapshot = 3, lambda state, key: Outgoing(f"{state} {key}")
+
+    async def progress() -> None:
+        made.core.unsent -= 1
+
+    async def in_thread(work: Callable[[], Outgoing]) -> Outgoing:
+        return work()
+
+    def snapshot(_: str, tell: Callable[[str], None]) -> None:
+        log.append(made.core.unsent)
+        tell("state")
+
+    made.outbox.progress, made.model.scheduler.snapshot = progress, snapshot
+    made.runtime.mailbox.resolve = lambda future, state: future.set_result(state)
+    asyncio.run(made.snapshot())
+    assert log == [0, ("state b'key'", 0)]
+
+
+def test_the_clock_closes_no_bins_while_a_message_is_worked_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _: at_once(0))
+    made, log = live(turn=asyncio.Lock(), bucket=SimpleNamespace(take=lambda _: True), work=Turns().account())
+    made.camera = None
+    made.core.frame = made.core.batches = lambda _: iter([batch("of the message")])
+    made.core.tick = lambda: batch("of the clock")
+    room, message = asyncio.Event(), {"type": "websocket.receive", "bytes": b""}
+
+    async def receive() -> dict[str, Any]:
+        nonlocal message
+        given, message = message, {"type": "websocket.disconnect"}
+        return given
+
+    async def submit(given: Batch) -> None:
+        if "of the clock" not in given.inputs:
+            log.append("begun")
+            await room.wait()
+        log.append(given.inputs[0])
+
+    async def run() -> None:
+        reading = asyncio.create_task(made.read_all())
+        while "begun" not in log:
+            await asyncio.sleep(0)
+        ticking = asyncio.create_task(made.tick(0.0))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        room.set()
+        await reading
+        while "of the clock" not in log:
+            await asyncio.sleep(0)
+        ticking.cancel()
+
+    made.socket, made.submit = SimpleNamespace(receive=receive), submit
+    asyncio.run(run())
+    assert log[:3] == ["begun", "of the message", "of the clock"]
