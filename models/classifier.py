@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -31,28 +30,17 @@ from encoders.preprocess.fit import fit_digit, fit_plain
 from encoders.sample import Sample
 from models.checkpoint import fingerprint, load
 from models.contract import Card, CheckpointError, Contract
-from models.energy.metering import DenseMeter, Meter, dense_macs
+from models.energy.metering import dense_macs
 from models.engine.calibrate import calibrated
 from models.engine.engine import Engine, why_not
+from models.engine.plain import Plain
 from models.known import CAMERA, RECORDED
 from models.known.conformal import ERROR_RATE, Trials
-from models.known.rates import Rates
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.taught import TaughtNetwork, Watch
-from models.neurons.layers import at_pace, spikes_at_all
-from models.neurons.state import State, split_state, stack_states, zero_state
-from models.shipped import name_of
+from models.networks.origin import Origin, origin_of
+from models.neurons.layers import at_pace, neuron_names
+from models.neurons.state import State, zero_state
+from models.shipped import find, name_of, shipped
 from models.steps import Answer, Input, Outcome, Prediction, Promise, Rest, Steady, Step, Track
-
-Origin = Literal["direct", "converted", "ann"]
-"""How a network came to be: trained with its spikes, converted from an ANN, or an ANN itself (rectifiers, no state)."""
-
-
-def origin_of(network: nn.Module) -> Origin:
-    """How a network came to its weights."""
-    if isinstance(network, ConvertedNetwork):
-        return "converted"
-    return "direct" if spikes_at_all(network) else "ann"
 
 
 def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:
@@ -68,11 +56,6 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
         size = contract.height, contract.width
         return FollowingBinner(sensor, size, contract.bin_us, contract.steps, contract.shown_bins)
     return StreamBinner(encoder_for(contract, sensor), shown=contract.shown_bins)
-
-
-def rates_of(network: nn.Module, layers: int) -> Rates | Watch:
-    """What reads the rates of a network's first `layers` neuron layers where PyTorch runs it."""
-    return Watch(network, layers) if isinstance(network, TaughtNetwork) else Rates(network, layers)
 
 
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
@@ -106,10 +89,14 @@ def sight_for(contract: Contract, sensor: SensorSize, *, raw: bool = False, fixe
 
 
 class Classifier:
-    """A network ready to predict. Holds no stream's state; used from one thread at a time.
+    """A network ready to predict. Holds no stream's state and may be used by several threads at once: with the engine
+    they run side by side, in PyTorch one after another. A copy is the classifier itself; one that was loaded from a
+    folder may be pickled, which keeps the folder's path, or a shipped model's name, and the bin.
 
     `engine` is the network's, and `ann_macs` its dense multiply-adds a step, where they are there already.
     """
+
+    folder: Path | None = None  # it was loaded from
 
     def __init__(
         self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None, ann_macs: int = 0
@@ -120,13 +107,15 @@ class Classifier:
         shape, layers = self.contract.shape, 0 if self.known is None else self.known.layers
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
-        calibrated()
-        self._engine = engine or (None if reason else Engine(self.network, *shape[1:], rates=layers))
+        if engine is None and not reason:
+            calibrated()
+            engine = Engine(self.network, *shape[1:], rates=layers)
+        self._engine = engine
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
-        self._rates = rates_of(self.network, layers) if reason and layers else None
         self.ann_macs = ann_macs or dense_macs(self.network, *shape)
-        self._meter = DenseMeter(self.ann_macs) if self.origin == "ann" else Meter(self.network)
-        self.layer_names = tuple(self._meter.layer_names)
+        macs = self.ann_macs if self.origin == "ann" else None
+        self.layer_names = neuron_names(self.network) if macs is None else ()
+        self._plain = Plain(self.network, layers, macs) if self._engine is None else None
         if self.known is not None and self._rates_width() != self.known.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
 
@@ -145,7 +134,21 @@ class Classifier:
             raise ValueError("take another bin from the model at its own")
         span = card.contract.span
         engine = None if self._engine is None else self._engine.at(span)
-        return Classifier(at_pace(self.network, span), card, self.name, engine, self.ann_macs)
+        network = at_pace(self.network, span) if self._plain is None else self._plain.at(span)
+        twin = Classifier(network, card, self.name, engine, self.ann_macs)
+        twin.folder = self.folder
+        return twin
+
+    def __deepcopy__(self, _: object = None) -> "Classifier":
+        return self
+
+    __copy__ = __deepcopy__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.folder is None:
+            raise TypeError(f"{self.name} was not loaded from a folder: save it, load it from there, and pickle that")
+        own = (path for name, path in shipped().items() if name == self.name and path.resolve() == self.folder)
+        return _loaded, (self.name if any(own) else str(self.folder), self.contract.bin_us / 1000)
 
     @property
     def slow(self) -> bool:
@@ -156,7 +159,9 @@ class Classifier:
     def load(cls, folder: Path | str) -> "Classifier":
         """From a checkpoint folder, whose name is the model's (`name_of`). Raises CheckpointError."""
         network, card = load(folder)
-        return cls(network, card, name_of(Path(folder)))
+        found = cls(network, card, name_of(Path(folder)))
+        found.folder = Path(folder).resolve()
+        return found
 
     @cached_property
     def fingerprint(self) -> str:
@@ -204,15 +209,8 @@ class Classifier:
         if self._engine is not None:
             result = self._engine.run(x[None], state)
             return Step(result.logits[0], *result[1:5], result.rates[0])
-        return self._plain_steps(x, state)
-
-    @torch.inference_mode()
-    def _plain_steps(self, x: Tensor, state: State) -> Step:
-        """One step of N streams, each by itself."""
-        states = split_state(state) or [state] * len(x)  # an ANN keeps none
-        steps = [self._plain_step(x[n : n + 1], one) for n, one in enumerate(states)]
-        logits, after, *others = zip(*steps)
-        return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))
+        assert self._plain is not None
+        return self._plain.step(x, state)
 
     @torch.inference_mode()
     def run(self, x_seq: Tensor, state: State) -> Step:
@@ -230,13 +228,6 @@ class Classifier:
         spikes, synops = sum(r.layer_spikes for r in results), sum(r.synops for r in results)
         logits, rates = (torch.stack(parts) for parts in zip(*((r.logits, r.rates) for r in results)))
         return Step(logits, last.state, spikes, synops, last.raster, rates)  # type: ignore[arg-type]
-
-    def _plain_step(self, x: Tensor, state: State) -> Step:
-        """One step of one stream by the network itself: dense kernels may sum otherwise in other batch sizes."""
-        logits, after = self.network(x[None].float(), state)
-        counts = self._meter.read()
-        rates = torch.zeros(1, 0) if self._rates is None else self._rates.read()[0]
-        return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.raster, rates)
 
     def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
         """Run the inputs of one stream one after another, from zero state; one prediction each."""
@@ -319,6 +310,12 @@ class Classifier:
             pixels = (pixels - mean) / std
         encoder = IMAGE_ENCODERS[contract.encoding](steps or contract.steps)
         return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))
+
+
+def _loaded(where: str, bin_ms: float) -> Classifier:
+    """What a pickle stands for: the model of this folder or shipped name, at a bin."""
+    found = Classifier.load(find(where))
+    return found.at(bin_ms) if found.contract.kind == "events" else found
 
 
 class Stepper:

@@ -25,12 +25,24 @@ def load(model: str | Path = DEFAULT_MODEL) -> "Model":
 
 
 class Model:
-    """A network that predicts. It keeps no stream: every call starts with resting membranes."""
+    """A network that predicts. It keeps no stream: every call starts with resting membranes.
+
+    Several threads may use it at once. A copy is the model itself; one that was loaded by name or from a folder may be
+    pickled, and is loaded from there again.
+    """
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
         self.name, self.labels = classifier.name, classifier.labels
         self.bins_ms = tuple(us / 1000 for us in classifier.contract.bins_us)  # the shortest and the longest step
+
+    def __deepcopy__(self, _: object = None) -> "Model":
+        return self
+
+    __copy__ = __deepcopy__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Model, (self.classifier,)
 
     def __repr__(self) -> str:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"

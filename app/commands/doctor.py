@@ -119,9 +119,9 @@ def check_port() -> Iterator[Finding]:
 def check_models() -> Iterator[Finding]:
     """The shipped models load."""
     from models.checkpoint import load
-    from models.classifier import origin_of
     from models.contract import CheckpointError
     from models.engine.engine import why_not
+    from models.networks.origin import origin_of
     from models.shipped import shipped
 
     found = shipped()

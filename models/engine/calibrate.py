@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ LEAST_RUNS, MOST_RUNS = 4, 10
 AGREEMENT = 1.3  # between the first runs' density and the later ones'
 MARGIN = 0.95  # a near tie is dense
 log = logging.getLogger("spikesight")
+_turn = Lock()  # models load in threads; the second to come finds the table of the first
 
 Timed = dict[float | None, Callable[[], object]]
 """What is timed of a kind: events by their density, and None: dense."""
@@ -135,7 +137,7 @@ def calibrated() -> None:
     """Measure once a machine, before its first network is planned; nothing where the processor is known."""
     if library() is None or is_known():
         return
-    with suppress(OSError):  # no folder to keep it in: the defaults, which every process of the machine then has
+    with _turn, suppress(OSError):  # no folder to keep it in: the defaults, which every process of the machine then has
         if kept_file().exists():
             return
         log.info("measuring which kernels are the faster on this processor, once: %.1f s at most", SECONDS)

@@ -99,7 +99,8 @@ def can_run(network: nn.Module) -> bool:
 
 
 class Engine:
-    """A network compiled for inputs of one size. It keeps no stream's state; used from one thread at a time.
+    """A network compiled for inputs of one size. It keeps no stream's state, and several threads may run it at once:
+    each call has memory of its own, so that there is as much of it as calls were ever made together.
 
     The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
     benchmarks. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so

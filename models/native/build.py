@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from models.native.targets import (
@@ -29,6 +30,7 @@ from models.native.targets import (
 
 NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # what the native structures are made of
 log = logging.getLogger("spikesight")
+_turn = Lock()  # models load in threads; the second to come finds what the first compiled
 
 
 class Build(NamedTuple):
@@ -60,12 +62,13 @@ def compile_kernels(isa: str, compiler: tuple[str, ...]) -> Path:
 
         folder = own_temporary_folder()
     target = folder / f"kernels-{isa}-{fingerprint(compiler, version, this_system(), isas()[isa])}.so"
-    if not target.is_file():
-        log.warning("compiling the native kernels with %s, once: under a minute", compiler_name(compiler))
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            made = Path(name) / target.name
-            compile_library(compiler, this_system(), isas()[isa], made, Path(name))
-            made.replace(target)
+    with _turn:
+        if not target.is_file():
+            log.warning("compiling the native kernels with %s, once: under a minute", compiler_name(compiler))
+            with tempfile.TemporaryDirectory(dir=folder) as name:
+                made = Path(name) / target.name
+                compile_library(compiler, this_system(), isas()[isa], made, Path(name))
+                made.replace(target)
     return target
 
 

@@ -179,6 +179,11 @@ def spikes_at_all(network: nn.Module) -> bool:
     return any(isinstance(m, Neuron) and not isinstance(m, Rectifier) for m in network.modules())
 
 
+def neuron_names(network: nn.Module) -> tuple[str, ...]:
+    """The names of the neuron layers, in the network's order."""
+    return tuple(name for name, module in network.named_modules() if isinstance(module, Neuron))
+
+
 def at_pace(network: nn.Module, span: float) -> nn.Module:
     """The network with steps that last the share `span` in (0, 1] of its trained ones, on the same weights.
 
@@ -188,6 +193,7 @@ def at_pace(network: nn.Module, span: float) -> nn.Module:
     twin = copy.deepcopy(network, shared)
     for module in twin.modules():
         module._forward_hooks.clear()  # those who watch the one network do not watch the other
+        module._forward_pre_hooks.clear()
         if isinstance(module, Neuron) and (reason := unpaced(module.config)):
             raise ValueError(reason)
         if hasattr(module, "span"):  # a neuron layer, or what counts steps otherwise

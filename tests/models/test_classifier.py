@@ -230,9 +230,10 @@ def test_contracts_that_contradict_themselves_are_refused(wrong: dict[str, objec
         replace(CONTRACT, **wrong)  # type: ignore[arg-type]
 
 
-def test_without_the_engine_a_run_is_its_steps_one_after_another() -> None:
+def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKESIGHT_PRECISION", "none that it knows")
     classifier = tiny()
-    classifier._engine = None
+    assert classifier.slow
     x_seq = torch.randint(0, 2, (3, 2, *EVENT_CONTRACT.shape), generator=torch.Generator().manual_seed(0)).byte()
     done, state, steps = classifier.run(x_seq, classifier.initial_state(2)), classifier.initial_state(2), []
     for x in x_seq:

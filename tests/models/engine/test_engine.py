@@ -20,6 +20,7 @@ from models.neurons.state import State
 from tests.support.models import lively
 from tests.support.oracles.networks import EVENT, assert_equal_to_network, inputs
 from tests.support.processes import in_fresh_process
+from tests.support.threads import together
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
 
@@ -295,6 +296,18 @@ def test_uses_tell_density_and_kernel() -> None:
     assert 0 < by_name["stem"].density < 0.2
     assert by_name["stem"].event_driven == 1
     assert by_name["blocks.1.conv2 shortcut"].event_driven == 0  # currents: nearly all non-zero
+    assert engine.uses() == []
+
+
+@native
+def test_what_many_threads_use_is_counted_once_and_whole() -> None:
+    engine = Engine(lively(EVENT), 17, 13)
+    shown = [inputs(2, 2, seed=seed) for seed in range(8)]
+    for x_seq in shown:
+        engine.run(x_seq)
+    alone = [use._replace(seconds=0) for use in engine.uses()]
+    together([lambda x_seq=x_seq: [engine.run(x_seq) for _ in range(20)] for x_seq in shown])
+    assert [use._replace(seconds=0) for use in engine.uses()] == alone
     assert engine.uses() == []
 
 

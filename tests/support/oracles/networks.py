@@ -38,10 +38,10 @@ EVENT = replace(NETWORKS["event-medium"], depths=(1, 1), widths=(16, 32))
 
 
 def inputs(
-    steps: int, streams: int, channels: int = 2, density: float = 0.1, size: tuple[int, int] = (17, 13)
+    steps: int, streams: int, channels: int = 2, density: float = 0.1, size: tuple[int, int] = (17, 13), seed: int = 1
 ) -> Tensor:
     """Seeded events, uint8 [steps, streams, channels, *size]: a share `density` of ones."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     return (torch.rand(steps, streams, channels, *size, generator=generator) < density).to(torch.uint8)
 
 

@@ -24,10 +24,10 @@ int64_t nanoseconds() {
     return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
-void prepare(Plan& plan, const Run& run, const Convolution& conv, const Convolution* sharing, int64_t f, char* memory, Input& out,
+void prepare(Workspace& work, const Run& run, const Convolution& conv, const Convolution* sharing, int64_t f, char* memory, Input& out,
              Statistics& statistics) {
-    const Buffer& b = plan.buffers[conv.buffer];
-    const char* frame = plan.frame(conv.buffer, f);
+    const Buffer& b = work.buffers[conv.buffer];
+    const char* frame = work.frame(conv.buffer, f);
     const int64_t sum = typed(b, frame, [&](const auto* data) { return reached(data, b, conv.reach); });
     int64_t possible = 0;
     for (int64_t p = 0; p < b.height * b.width; ++p) possible += conv.reach[p];
@@ -74,23 +74,23 @@ void add_frame(const Buffer& b, const T* data, const Layer& layer, int64_t first
         }
 }
 
-void add_before(Plan& plan, const Layer& layer, int64_t f, int64_t first, const Band& band) {
+void add_before(Workspace& work, const Layer& layer, int64_t f, int64_t first, const Band& band) {
     const Shortcut& shortcut = layer.before;
-    const Buffer& b = plan.buffers[shortcut.buffer];
-    typed(b, plan.frame(shortcut.buffer, f), [&](const auto* data) { add_frame(b, data, layer, first, band); });
+    const Buffer& b = work.buffers[shortcut.buffer];
+    typed(b, work.frame(shortcut.buffer, f), [&](const auto* data) { add_frame(b, data, layer, first, band); });
 }
 
-uint8_t shortcut_at(const Plan& plan, const Shortcut& shortcut, const uint8_t* data, int64_t y, int64_t x, int64_t c) {
-    const Buffer& b = plan.buffers[shortcut.buffer];
+uint8_t shortcut_at(const Workspace& work, const Shortcut& shortcut, const uint8_t* data, int64_t y, int64_t x, int64_t c) {
+    const Buffer& b = work.buffers[shortcut.buffer];
     const int64_t source = shortcut_channel(shortcut, c);
     return source < 0 ? 0 : data[(y * shortcut.stride * b.width + x * shortcut.stride) * b.channels + source];
 }
 
-void add_after(Plan& plan, const Layer& layer, int64_t f) {
+void add_after(Workspace& work, const Layer& layer, int64_t f) {
     const Shortcut& shortcut = layer.after;
-    const Buffer& b = plan.buffers[shortcut.buffer];
-    const auto* data = reinterpret_cast<const uint8_t*>(plan.frame(shortcut.buffer, f));
-    auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f));
+    const Buffer& b = work.buffers[shortcut.buffer];
+    const auto* data = reinterpret_cast<const uint8_t*>(work.frame(shortcut.buffer, f));
+    auto* out = reinterpret_cast<uint8_t*>(work.frame(layer.spikes, f));
     if (shortcut.stride == 1 && shortcut.first == 0 && b.channels == layer.channels) {
         const int64_t size = layer.height * layer.width * layer.channels;  // a copy: bytes may alias everything
         for (int64_t i = 0; i < size; ++i) out[i] = uint8_t(out[i] + data[i]);
@@ -99,7 +99,7 @@ void add_after(Plan& plan, const Layer& layer, int64_t f) {
     for (int64_t y = 0; y < layer.height; ++y)
         for (int64_t x = 0; x < layer.width; ++x)
             for (int64_t c = 0; c < layer.channels; ++c)
-                out[(y * layer.width + x) * layer.channels + c] += shortcut_at(plan, shortcut, data, y, x, c);
+                out[(y * layer.width + x) * layer.channels + c] += shortcut_at(work, shortcut, data, y, x, c);
 }
 
 // Whether a pool can have the convolution before it in its own pass: it alone takes that layer's sums, and nothing else is
@@ -115,37 +115,37 @@ bool can_fuse(const std::vector<Layer>& layers, size_t number) {
 }
 
 // The sums of a pool's rows, from those of its convolution's rows that they see.
-void fill_fused(Plan& plan, const Layer& conv, const Layer& layer, int64_t group_frame, int64_t number, const Band& band) {
+void fill_fused(Workspace& work, const Layer& conv, const Layer& layer, int64_t group_frame, int64_t number, const Band& band) {
     const int64_t chunk = layer.chunk, pad = layer.pool == 3 ? 0 : 1, row = conv.width * chunk;
     const int64_t first = std::max<int64_t>(0, 2 * band.first - pad), last = std::min(conv.height, 2 * band.last);
-    auto* sums = reinterpret_cast<float*>(plan.scratch.get((last - first) * row * 4));
+    auto* sums = reinterpret_cast<float*>(work.scratch.get((last - first) * row * 4));
     begin_sums(conv.bias + number * chunk, chunk, (last - first) * conv.width, sums);
-    convolve(plan.mains[group_frame], plan.buffers[conv.main.buffer], conv.main, number, chunk, Band{first, last, conv.width, sums});
+    convolve(work.mains[group_frame], work.buffers[conv.main.buffer], conv.main, number, chunk, Band{first, last, conv.width, sums});
     const Buffer rows{1, conv.height, conv.width, chunk, 0, 0};
     pool(sums - first * row, rows, layer.pool, 0, chunk, band);
 }
 
-void fill(Plan& plan, const Layer& layer, int64_t f, int64_t group_frame, int64_t number, const Band& band) {
+void fill(Workspace& work, const Layer& layer, int64_t f, int64_t group_frame, int64_t number, const Band& band) {
     const int64_t pixels = (band.last - band.first) * band.width, first = number * layer.chunk;
     if (layer.pool) {
-        const Buffer& b = plan.buffers[layer.main.buffer];
-        return typed(b, plan.frame(layer.main.buffer, f), [&](const auto* data) { pool(data, b, layer.pool, first, layer.chunk, band); });
+        const Buffer& b = work.buffers[layer.main.buffer];
+        return typed(b, work.frame(layer.main.buffer, f), [&](const auto* data) { pool(data, b, layer.pool, first, layer.chunk, band); });
     }
     begin_sums(layer.bias + first, layer.chunk, pixels, band.sums);
-    convolve(plan.mains[group_frame], plan.buffers[layer.main.buffer], layer.main, number, layer.chunk, band);
+    convolve(work.mains[group_frame], work.buffers[layer.main.buffer], layer.main, number, layer.chunk, band);
     if (layer.side.buffer >= 0) {
         const bool shared = layer.side.buffer == layer.main.buffer;
-        const Input& in = shared ? plan.mains[group_frame] : plan.sides[group_frame];
-        convolve(in, plan.buffers[layer.side.buffer], layer.side, number, layer.chunk, band);
+        const Input& in = shared ? work.mains[group_frame] : work.sides[group_frame];
+        convolve(in, work.buffers[layer.side.buffer], layer.side, number, layer.chunk, band);
     }
 }
 
 // Shortcut, neurons and outputs of rows whose sums are there.
-void finish_rows(Plan& plan, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
+void finish_rows(Workspace& work, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
     const int64_t pixels = (band.last - band.first) * layer.width, at = band.first * layer.width * layer.channels, n = f / run.steps;
-    if (layer.before.buffer >= 0) add_before(plan, layer, f, first, band);
+    if (layer.before.buffer >= 0) add_before(work, layer, f, first, band);
     if (layer.current >= 0) {
-        auto* current = reinterpret_cast<float*>(plan.frame(layer.current, f)) + at + first;
+        auto* current = reinterpret_cast<float*>(work.frame(layer.current, f)) + at + first;
         const int64_t chunk = layer.chunk, channels = layer.channels;  // copies: a store might change what is in memory
         for (int64_t p = 0; p < pixels; ++p)
             for (int64_t c = 0; c < chunk; c += LANES) store(current + p * channels + c, load(band.sums + p * chunk + c));
@@ -156,10 +156,10 @@ void finish_rows(Plan& plan, const Run& run, const Layer& layer, int64_t f, int6
         const bool begins = f % run.steps == 0;
         const float* before = begins && run.state_before ? run.state_before + place : after;
         if (begins && !run.state_before) rest(layer, after, pixels, first);
-        auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f)) + at;
+        auto* out = reinterpret_cast<uint8_t*>(work.frame(layer.spikes, f)) + at;
         run.layer_spikes[n * run.spike_layers + layer.neuron - 1] += firing(layer)(layer, band.sums, before, after, out, pixels, first);
     } else if (layer.spikes >= 0) {  // a pool of spikes
-        auto* out = reinterpret_cast<uint8_t*>(plan.frame(layer.spikes, f)) + at + first;
+        auto* out = reinterpret_cast<uint8_t*>(work.frame(layer.spikes, f)) + at + first;
         const int64_t chunk = layer.chunk, channels = layer.channels;
         for (int64_t p = 0; p < pixels; ++p)
             for (int64_t c = 0; c < chunk; c += LANES)
@@ -168,43 +168,43 @@ void finish_rows(Plan& plan, const Run& run, const Layer& layer, int64_t f, int6
 }
 
 // A few rows at a time, so that what is done with a sum finds it in the nearest cache.
-void finish_band(Plan& plan, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
+void finish_band(Workspace& work, const Run& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
     const int64_t row = band.width * layer.chunk, rows = std::max<int64_t>(1, 2048 / row);
     for (int64_t y = band.first; y < band.last; y += rows)
-        finish_rows(plan, run, layer, f, first, Band{y, std::min(band.last, y + rows), band.width, band.sums + (y - band.first) * row});
+        finish_rows(work, run, layer, f, first, Band{y, std::min(band.last, y + rows), band.width, band.sums + (y - band.first) * row});
 }
 
-void run_layer(Plan& plan, const Group& run, size_t number) {
-    const Layer& layer = plan.layers[number];
-    const bool fused = plan.fused[number], convolves = !layer.pool || fused;
-    const Layer& source = fused ? plan.layers[number - 1] : layer;  // whose inputs are taken
-    Statistics* statistics = &plan.statistics[2 * (fused ? number - 1 : number)];  // of main and side
+void run_layer(Workspace& work, const Group& run, size_t number) {
+    const Layer& layer = work.layers[number];
+    const bool fused = work.fused[number], convolves = !layer.pool || fused;
+    const Layer& source = fused ? work.layers[number - 1] : layer;  // whose inputs are taken
+    Statistics* statistics = &work.statistics[2 * (fused ? number - 1 : number)];  // of main and side
     const int64_t frames = run.steps * run.streams;
-    const bool same = plan.frozen[source.main.buffer] && layer.side.buffer < 0 && layer.before.buffer < 0;  // sums of all steps
+    const bool same = work.frozen[source.main.buffer] && layer.side.buffer < 0 && layer.before.buffer < 0;  // sums of all steps
     const int64_t rows = std::clamp<int64_t>(16384 / (layer.width * layer.chunk), std::min<int64_t>(layer.height, 4), layer.height);
-    auto* sums = reinterpret_cast<float*>(plan.band.get(rows * layer.width * layer.chunk * 4));
+    auto* sums = reinterpret_cast<float*>(work.band.get(rows * layer.width * layer.chunk * 4));
     const bool side = layer.side.buffer >= 0 && layer.side.buffer != layer.main.buffer;
-    const size_t main_bytes = convolves ? input_bytes(plan.buffers[source.main.buffer], source.main.pad) : 0;
-    const size_t side_bytes = side ? input_bytes(plan.buffers[layer.side.buffer], layer.side.pad) : 0;
+    const size_t main_bytes = convolves ? input_bytes(work.buffers[source.main.buffer], source.main.pad) : 0;
+    const size_t side_bytes = side ? input_bytes(work.buffers[layer.side.buffer], layer.side.pad) : 0;
     const int64_t group = std::clamp<int64_t>((32 << 20) / (main_bytes + side_bytes + 1), 1, frames);
-    char* main_memory = plan.main.get(group * main_bytes + 64);
-    char* side_memory = plan.side.get(group * side_bytes + 64);
-    plan.mains.resize(group), plan.sides.resize(group);
+    char* main_memory = work.main.get(group * main_bytes + 64);
+    char* side_memory = work.side.get(group * side_bytes + 64);
+    work.mains.resize(group), work.sides.resize(group);
     for (int64_t begin = 0; begin < frames; begin += group) {
         const int64_t end = std::min(frames, begin + group);
         for (int64_t f = begin; f < end && convolves; ++f) {
             const Convolution* sharing = layer.side.buffer == layer.main.buffer ? &layer.side : nullptr;
-            Input& in = plan.mains[f - begin];
-            if (f > begin && f % run.steps && plan.frozen[source.main.buffer]) {
-                in = plan.mains[f - begin - 1];
+            Input& in = work.mains[f - begin];
+            if (f > begin && f % run.steps && work.frozen[source.main.buffer]) {
+                in = work.mains[f - begin - 1];
                 run.synops[f / run.steps] += in.reached * source.main.fan_out;
                 continue;
             }
-            prepare(plan, run, source.main, sharing, f, main_memory + (f - begin) * main_bytes, in, statistics[0]);
-            if (side) prepare(plan, run, layer.side, nullptr, f, side_memory + (f - begin) * side_bytes, plan.sides[f - begin], statistics[1]);
+            prepare(work, run, source.main, sharing, f, main_memory + (f - begin) * main_bytes, in, statistics[0]);
+            if (side) prepare(work, run, layer.side, nullptr, f, side_memory + (f - begin) * side_bytes, work.sides[f - begin], statistics[1]);
             else if (sharing) {
-                const Buffer& b = plan.buffers[layer.side.buffer];
-                const int64_t sum = typed(b, plan.frame(layer.side.buffer, f), [&](const auto* data) { return reached(data, b, layer.side.reach); });
+                const Buffer& b = work.buffers[layer.side.buffer];
+                const int64_t sum = typed(b, work.frame(layer.side.buffer, f), [&](const auto* data) { return reached(data, b, layer.side.reach); });
                 run.synops[f / run.steps] += sum * layer.side.fan_out;
             }
         }
@@ -215,44 +215,62 @@ void run_layer(Plan& plan, const Group& run, size_t number) {
                     const Band band{y, std::min(layer.height, y + rows), layer.width, sums};
                     for (int64_t g = f; g < next; ++g) {
                         if (g > f && same) {
-                        } else if (fused) fill_fused(plan, source, layer, g - begin, chunk, band);
-                        else fill(plan, layer, g, g - begin, chunk, band);
-                        finish_band(plan, run, layer, g, chunk * layer.chunk, band);
+                        } else if (fused) fill_fused(work, source, layer, g - begin, chunk, band);
+                        else fill(work, layer, g, g - begin, chunk, band);
+                        finish_band(work, run, layer, g, chunk * layer.chunk, band);
                     }
                 }
             }
     }
     for (int64_t f = 0; f < frames; ++f) {
         const int64_t n = f / run.steps, t = f % run.steps;
-        const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(plan.frame(layer.spikes, f)) : nullptr;
+        const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(work.frame(layer.spikes, f)) : nullptr;
         if (spikes) note_raster(layer, spikes, run.raster + n * run.raster_rows + layer.raster_first);
         if (layer.rate_channels) note_rates(layer, spikes, run.rates + (t * run.all + n) * run.rates_size + layer.rate_first);
-        if (layer.after.buffer >= 0) add_after(plan, layer, f);
+        if (layer.after.buffer >= 0) add_after(work, layer, f);
     }
 }
 
-void read_out(Plan& plan, const Group& run) {
-    const Readout& r = plan.readout;
-    const Buffer& b = plan.buffers[r.buffer];
-    auto* sums = reinterpret_cast<int32_t*>(plan.scratch.get((b.channels + r.padded) * 4));
+void read_out(Workspace& work, const Group& run) {
+    const Readout& r = work.readout;
+    const Buffer& b = work.buffers[r.buffer];
+    auto* sums = reinterpret_cast<int32_t*>(work.scratch.get((b.channels + r.padded) * 4));
     auto* out = reinterpret_cast<float*>(sums + b.channels);
     for (int64_t f = 0; f < run.steps * run.streams; ++f) {
         const int64_t n = f / run.steps, t = f % run.steps;
-        const int64_t active = typed(b, plan.frame(r.buffer, f), [&](const auto* spikes) { return read_frame(r, b, spikes, sums, out); });
+        const int64_t active = typed(b, work.frame(r.buffer, f), [&](const auto* spikes) { return read_frame(r, b, spikes, sums, out); });
         run.synops[n] += active * r.classes;
         memcpy(run.logits + (t * run.all + n) * r.classes, out, r.classes * 4);
     }
 }
 
-void run_group(Plan& plan, const Group& run) {
-    take_input(plan, run);
-    for (size_t i = 0; i < plan.layers.size(); ++i) {
-        if (i + 1 < plan.layers.size() && plan.fused[i + 1]) continue;
+void run_group(Workspace& work, const Group& run) {
+    take_input(work, run);
+    for (size_t i = 0; i < work.layers.size(); ++i) {
+        if (i + 1 < work.layers.size() && work.fused[i + 1]) continue;
         const int64_t begin = nanoseconds();
-        run_layer(plan, run, i);
-        plan.statistics[2 * (plan.fused[i] ? i - 1 : i)].nanoseconds += nanoseconds() - begin;
+        run_layer(work, run, i);
+        work.statistics[2 * (work.fused[i] ? i - 1 : i)].nanoseconds += nanoseconds() - begin;
     }
-    read_out(plan, run);
+    read_out(work, run);
+}
+
+// Whether there was memory for it.
+bool run_all(Workspace& work, const Run& run) {
+    work.buffers[0].is_float = run.x_is_float;
+    work.steps = run.steps;
+    work.frozen.assign(work.buffers.size(), false);
+    work.frozen[0] = run.frozen;
+    const Layer& stem = work.layers[0];
+    if (stem.current >= 0 && !stem.neuron) work.frozen[stem.current] = run.frozen;
+    const int64_t company = work.company(run.streams);
+    if (!work.reserve(run.steps * company)) return false;
+    memset(run.layer_spikes, 0, run.streams * run.spike_layers * 8);
+    memset(run.synops, 0, run.streams * 8);
+    memset(run.raster, 0, run.streams * run.raster_rows);
+    for (int64_t first = 0; first < run.streams; first += company)
+        run_group(work, group_of(work, run, first, std::min(company, run.streams - first)));
+    return true;
 }
 
 }  // namespace
@@ -260,52 +278,33 @@ void run_group(Plan& plan, const Group& run) {
 extern "C" {
 
 void* engine_plan(const Buffer* buffers, int64_t n_buffers, const Layer* layers, int64_t n_layers, const Readout* readout) {
-    auto* plan = new Plan{};
-    plan->buffers.assign(buffers, buffers + n_buffers);
-    plan->layers.assign(layers, layers + n_layers);
-    plan->readout = *readout;
-    plan->memory.resize(n_buffers);
-    plan->statistics.resize(2 * n_layers);
+    Plan plan;
+    plan.buffers.assign(buffers, buffers + n_buffers);
+    plan.layers.assign(layers, layers + n_layers);
+    plan.readout = *readout;
     for (int64_t i = 0; i < n_layers; ++i) {
-        plan->fused.push_back(can_fuse(plan->layers, i));
+        plan.fused.push_back(can_fuse(plan.layers, i));
         for (const Convolution* conv : {&layers[i].main, &layers[i].side})
             if (conv->buffer >= 0 && !layers[i].pool)
-                plan->weights += layers[i].channels * conv->kernel * conv->kernel * buffers[conv->buffer].channels * 4;
+                plan.weights += layers[i].channels * conv->kernel * conv->kernel * buffers[conv->buffer].channels * 4;
     }
-    return plan;
+    return new Engine(plan);
 }
 
-void engine_free(void* plan) { delete static_cast<Plan*>(plan); }
+// When no call runs any more.
+void engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
-// 0 if all went well, 1 if memory ran out. The counts and the raster are set, not added to.
-int64_t engine_run(void* plan_, const Run* run) {
-    auto& plan = *static_cast<Plan*>(plan_);
-    plan.buffers[0].is_float = run->x_is_float;
-    plan.steps = run->steps;
-    plan.frozen.assign(plan.buffers.size(), false);
-    plan.frozen[0] = run->frozen;
-    const Layer& stem = plan.layers[0];
-    if (stem.current >= 0 && !stem.neuron) plan.frozen[stem.current] = run->frozen;
-    const int64_t company = plan.company(run->streams);
-    if (!plan.reserve(run->steps * company)) return 1;
-    memset(run->layer_spikes, 0, run->streams * run->spike_layers * 8);
-    memset(run->synops, 0, run->streams * 8);
-    memset(run->raster, 0, run->streams * run->raster_rows);
-    for (int64_t first = 0; first < run->streams; first += company)
-        run_group(plan, group_of(plan, *run, first, std::min(company, run->streams - first)));
-    return 0;
+// 0 if all went well, 1 if memory ran out. The counts and the raster are set, not added to. From any thread.
+int64_t engine_run(void* engine, const Run* run) {
+    auto& of = *static_cast<Engine*>(engine);
+    Workspace* work = of.take();
+    const bool whole = run_all(*work, *run);
+    of.give_back(work);
+    return !whole;
 }
 
-// [layers][main, side][reached, possible, scattered, frames, nanoseconds (both, under main)] since the last call.
-void engine_statistics(void* plan_, int64_t* out) {
-    auto& plan = *static_cast<Plan*>(plan_);
-    for (size_t i = 0; i < plan.statistics.size(); ++i) {
-        Statistics& s = plan.statistics[i];
-        const int64_t fields[5] = {s.reached, s.possible, s.scattered, s.frames, s.nanoseconds};
-        memcpy(out + 5 * i, fields, sizeof fields);
-        s = Statistics{};
-    }
-}
+// As `Engine::look` has it.
+void engine_statistics(void* engine, int64_t* out) { static_cast<Engine*>(engine)->look(out); }
 
 // Whether the library multiplies by a matrix unit, and the system lets it.
 int64_t engine_has_matrix_unit() { return has_matrix_unit(); }

@@ -1,7 +1,8 @@
-// What a plan keeps from call to call, and the streams of a call that go through its layers together.
+// A network as it is called: its plan, the memory of a call, and the streams of a call that go through its layers together.
 #pragma once
 #include "inputs.h"
 
+#include <pthread.h>
 #include <vector>
 
 namespace {
@@ -14,14 +15,19 @@ struct Plan {
     std::vector<Buffer> buffers;
     std::vector<Layer> layers;
     Readout readout;
+    std::vector<bool> fused;  // pools that have the convolution before them in their own pass
+    int64_t weights = 0;      // their bytes
+};
+
+struct Workspace : Plan {  // all that a call writes to, with a copy of the plan: the weights are where they were
     std::vector<Memory> memory;  // of the buffers
     Memory main, side, band, scratch;
     std::vector<Input> mains, sides;
     std::vector<Statistics> statistics;
-    int64_t steps = 1, weights = 0;  // weights: their bytes
+    int64_t steps = 1;
     std::vector<bool> frozen;  // buffers that hold one frame a stream for all steps
-    std::vector<bool> fused;   // pools that have the convolution before them in their own pass
 
+    explicit Workspace(const Plan& plan) : Plan(plan), memory(plan.buffers.size()), statistics(2 * plan.layers.size()) {}
     char* frame(int64_t buffer, int64_t f) {
         const Buffer& b = buffers[buffer];
         if (frozen[buffer]) f -= f % steps;
@@ -42,6 +48,43 @@ struct Plan {
     }
 };
 
+struct Engine {  // may be called by several threads: each call has a workspace, so there are as many as calls at once
+    const Plan plan;
+    pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+    std::vector<Workspace*> idle;  // the one used last at the end, whose memory is still in the cache
+
+    explicit Engine(const Plan& plan) : plan(plan) {}
+    ~Engine() {
+        for (Workspace* work : idle) delete work;
+    }
+    Workspace* take() {
+        pthread_mutex_lock(&turn);
+        Workspace* work = nullptr;
+        if (!idle.empty()) work = idle.back(), idle.pop_back();
+        pthread_mutex_unlock(&turn);
+        return work ? work : new Workspace(plan);
+    }
+    void give_back(Workspace* work) {
+        pthread_mutex_lock(&turn);
+        idle.push_back(work);
+        pthread_mutex_unlock(&turn);
+    }
+    // [layers][main, side][reached, possible, scattered, frames, nanoseconds (both, under main)] since the last look; what
+    // a call counts that still runs is found by the next one.
+    void look(int64_t* out) {
+        memset(out, 0, 2 * plan.layers.size() * 5 * 8);
+        pthread_mutex_lock(&turn);
+        for (Workspace* work : idle)
+            for (size_t i = 0; i < work->statistics.size(); ++i) {
+                Statistics& s = work->statistics[i];
+                const int64_t fields[5] = {s.reached, s.possible, s.scattered, s.frames, s.nanoseconds};
+                for (int field = 0; field < 5; ++field) out[5 * i + field] += fields[field];
+                s = Statistics{};
+            }
+        pthread_mutex_unlock(&turn);
+    }
+};
+
 struct Group : Run {  // neighbouring streams of a run
     int64_t all;      // streams of the run: so many lie in a step of x, of the logits and of the rates
 };
@@ -59,13 +102,13 @@ Group group_of(const Plan& plan, const Run& run, int64_t first, int64_t streams)
     return group;
 }
 
-void take_input(Plan& plan, const Group& run) {
-    Buffer& b = plan.buffers[0];
+void take_input(Workspace& work, const Group& run) {
+    Buffer& b = work.buffers[0];
     const int64_t pixels = b.height * b.width;
     for (int64_t n = 0; n < run.streams; ++n)
         for (int64_t t = 0; t < (run.frozen ? 1 : run.steps); ++t) {
             const int64_t from = (t * run.all + n) * b.channels * pixels;
-            char* to = plan.frame(0, n * run.steps + t);
+            char* to = work.frame(0, n * run.steps + t);
             for (int64_t c = 0; c < b.channels; ++c)
                 for (int64_t p = 0; p < pixels; ++p) {
                     if (run.x_is_float)

@@ -1,0 +1,48 @@
+"""A network as PyTorch runs it, where the engine does not take it: the same steps, counted by hooks on its modules."""
+
+from threading import RLock
+
+import torch
+from torch import Tensor, nn
+
+from models.energy.metering import DenseMeter, Meter
+from models.known.rates import Rates
+from models.networks.taught import TaughtNetwork, Watch
+from models.neurons.layers import at_pace
+from models.neurons.state import State, split_state, stack_states
+from models.steps import Step
+
+
+class Plain:
+    """One network, stepped by one thread at a time: others wait, since the hooks' counts are those of the last pass.
+
+    `layers` is of how many neuron layers the rates are given; `macs` its dense multiply-adds a step where it is an ANN,
+    whose spikes nobody counts, else None.
+    """
+
+    def __init__(self, network: nn.Module, layers: int, macs: int | None) -> None:
+        self.network, self._turn = network, RLock()
+        self._meter = Meter(network) if macs is None else DenseMeter(macs)
+        watch = Watch if isinstance(network, TaughtNetwork) else Rates
+        self._rates = watch(network, layers) if layers else None  # type: ignore[arg-type]
+
+    def at(self, span: float) -> nn.Module:
+        """The network with steps that last the share `span` of the trained ones, on the same weights."""
+        with self._turn:  # a pass hangs hooks on the modules that are copied
+            return at_pace(self.network, span)
+
+    @torch.inference_mode()
+    def step(self, x: Tensor, state: State) -> Step:
+        """One step of N streams, x [N, C, H, W], each by itself: dense kernels may sum otherwise in larger batches."""
+        states = split_state(state) or [state] * len(x)  # an ANN keeps none
+        steps = [self._step(x[n : n + 1], one) for n, one in enumerate(states)]
+        logits, after, *others = zip(*steps)
+        return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))
+
+    def _step(self, x: Tensor, state: State) -> Step:
+        """Of one stream."""
+        with self._turn:
+            logits, after = self.network(x[None].float(), state)
+            counts = self._meter.read()
+            rates = torch.zeros(1, 0) if self._rates is None else self._rates.read()[0]
+        return Step(logits[0], after, counts.layer_spikes, counts.synops, counts.raster, rates)

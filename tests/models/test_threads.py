@@ -1,0 +1,182 @@
+"""One model in many threads answers as it does in one, bit for bit; and a model travels to other processes."""
+
+import copy
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import spikesight
+from encoders.emulator.saccades import saccades
+from encoders.events import SensorSize, make_events
+from models.checkpoint import save
+from models.classifier import Classifier
+from models.contract import Card
+from models.networks.resnet import ResNetConfig, SpikingResNet
+from models.networks.taught import TaughtConfig, TaughtNetwork
+from models.shipped import shipped
+from tests.support.models import EVENT_CONTRACT, LABELS, lively, tiny
+from tests.support.processes import in_fresh_process
+from tests.support.threads import together
+
+THREADS = 8
+Predictions = list[spikesight.Prediction]
+Job = Callable[[], Predictions]
+
+
+def digit(number: int, side: int = 28) -> np.ndarray:
+    """Uint8 [side, side], light on dark."""
+    picture = np.zeros((side, side), np.uint8)
+    cv2.putText(picture, str(number), (side // 5, 4 * side // 5), cv2.FONT_HERSHEY_SIMPLEX, side / 35, 255, 2)
+    return picture
+
+
+def timeless(predictions: Predictions) -> Predictions:
+    """All but how long they took."""
+    return [replace(prediction, latency_ms=0.0) for prediction in predictions]
+
+
+@pytest.fixture(autouse=True)
+def short_turns() -> Iterator[None]:
+    """Threads take turns 50 times as often as usual."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def assert_alike_in_threads(jobs: list[Job], rounds: int = 2) -> None:
+    """Every thread does all jobs, each beginning with another one."""
+    alone = [timeless(job()) for job in jobs]
+
+    def all_from(first: int) -> list[Predictions]:
+        found = {}
+        for number in [(first + n) % len(jobs) for n in range(rounds * len(jobs))]:
+            found[number] = timeless(jobs[number]())
+            assert found[number] == alone[number]
+        return [found[number] for number in range(len(jobs))]
+
+    for found in together([lambda first=first: all_from(first) for first in range(THREADS)]):
+        assert found == alone
+
+
+def events(seed: int, sensor: SensorSize, n: int = 3000, span_us: int = 200_000) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    t = np.sort(random.integers(0, span_us, n))
+    x, y = (random.integers(0, size, n) for size in (sensor.width, sensor.height))
+    return make_events(t, x, y, random.random(n) < 0.5)
+
+
+def recordings(classifier: Classifier, count: int = 4) -> list[Job]:
+    sensor = SensorSize(classifier.contract.sensor_width, classifier.contract.sensor_height)
+    shown = [events(seed, sensor) for seed in range(count)]
+    return [lambda one=one: classifier.predict_events(one, sensor) for one in shown]
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_model_in_threads(name: str) -> None:
+    model = spikesight.load(name)
+    jobs: list[Job] = [lambda n=n: model.steps(digit(n)) for n in (1, 7)]
+    if model.classifier.contract.kind == "events":
+        jobs += [lambda n=n: model.steps(saccades(digit(n)), (34, 34)) for n in (3, 7)]
+        jobs += [lambda s=s: list(model.stream(s)) for s in ("digit-3", "digit-7")]
+        jobs += recordings(model.classifier, 2)
+    if len(model.bins_ms) == 2 and model.bins_ms[0] <= 10 <= model.bins_ms[1]:
+        jobs += [lambda: list(model.stream("digit-2", bin_ms=10))]
+    assert_alike_in_threads(jobs, 1)
+
+
+def test_a_model_and_its_twins_at_other_bins_in_threads() -> None:
+    made = spikesight.load("nmnist").classifier
+    fine = made.at(10)
+    picture = digit(4)
+    jobs = [*recordings(made, 2), *recordings(fine, 2), lambda: made.at(5).predict_image(picture)]
+    assert_alike_in_threads(jobs, 1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "none of those"])  # which the engine takes, and does not
+def test_a_taught_model_in_threads(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKESIGHT_PRECISION", precision)
+    contract = replace(EVENT_CONTRACT, shortest_bin_us=1000)
+    torch.manual_seed(0)
+    backbone = ResNetConfig("ms", (1, 1), (8, 16), pool="max", in_channels=2, classes=2)
+    config = TaughtConfig(backbone, 3, window=4, slices=2, places=1, input_places=2, height=16, width=12)
+    network = TaughtNetwork(config)
+    network.backbone.load_state_dict(lively(backbone).state_dict())
+    made = Classifier(network, Card(contract, LABELS))
+    assert_alike_in_threads([*recordings(made), *recordings(made.at(5), 1), *recordings(made, 1)])
+
+
+@pytest.mark.parametrize("spiking_readout", [True, False])  # which the engine does not take, and does
+@pytest.mark.parametrize("block", ["plain", "sew", "ms"])
+def test_any_network_and_its_twins_in_threads(block: str, spiking_readout: bool) -> None:
+    config = ResNetConfig(block, (1, 1), (8, 16), in_channels=2, classes=3, spiking_readout=spiking_readout)  # type: ignore[arg-type]
+    made = Classifier(lively(config), Card(replace(EVENT_CONTRACT, shortest_bin_us=1000), LABELS))
+    sensor = SensorSize(24, 32)
+    shown = events(1, sensor)
+    twins: list[Job] = [lambda: made.at(5).predict_events(shown, sensor)]
+    assert_alike_in_threads([*recordings(made, 3), *twins])
+
+
+LOADED_TOGETHER = """
+import numpy as np, spikesight
+from tests.support.threads import together
+digit = np.zeros((28, 28), np.uint8); digit[5:23, 13:16] = 255
+found = together([lambda: spikesight.load("nmnist").predict(digit).logits for _ in range(8)])
+print(len(set(found)), spikesight.load("nmnist").predict(digit).logits == found[0])
+"""
+
+
+def test_eight_threads_may_load_at_once_in_a_fresh_process() -> None:
+    assert in_fresh_process(LOADED_TOGETHER) == "1 True"
+
+
+def in_another_process(model: spikesight.Model) -> tuple[str, tuple[float, ...]]:
+    return model.name, model.predict(digit(7)).logits
+
+
+def test_a_model_is_pickled_by_where_it_was_loaded_from(tmp_path: Path) -> None:
+    for name in ("nmnist", "mnist-direct"):
+        model = spikesight.load(name)
+        again = pickle.loads(pickle.dumps(model))
+        assert (again.name, again.labels) == (model.name, model.labels)
+        assert again.predict(digit(7)).logits == model.predict(digit(7)).logits
+        assert str(shipped()[name]) not in str(pickle.dumps(model)), "a shipped one is found by its name anywhere"
+    made = tiny()
+    save(tmp_path / "mine", made.network, made.card)
+    own = Classifier.load(tmp_path / "mine")
+    for one in (own, own.at(own.contract.bin_us / 1000)):
+        again = pickle.loads(pickle.dumps(one))
+        assert (again.name, again.contract) == (one.name, one.contract)
+    twin = spikesight.load("nmnist").classifier.at(5)
+    assert pickle.loads(pickle.dumps(twin)).contract == twin.contract
+
+
+def test_a_model_is_sent_to_a_spawned_process() -> None:
+    model = spikesight.load("nmnist")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
+        assert workers.submit(in_another_process, model).result(timeout=300) == in_another_process(model)
+
+
+def test_a_model_that_lies_in_no_folder_is_not_pickled_but_copied() -> None:
+    model = spikesight.Model(tiny())
+    for one in (model, model.classifier):
+        with pytest.raises(TypeError, match="tiny was not loaded from a folder: save it"):
+            pickle.dumps(one)
+        assert copy.copy(one) is copy.deepcopy(one) is one
+    shipped_one = spikesight.load("nmnist")
+    assert copy.deepcopy([shipped_one])[0].predict(digit(7)).label == "7"
+
+
+def test_the_network_of_a_model_may_still_be_copied() -> None:
+    network = tiny().network
+    assert isinstance(network, SpikingResNet)
+    assert copy.deepcopy(network).stem is not network.stem
