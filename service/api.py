@@ -26,6 +26,7 @@ from service.http.fast_path import FastPath
 from service.http.gate import Gate
 from service.http.logs import Observer
 from service.http.metrics import CONTENT_TYPE
+from service.http.shares import address_of
 from service.page import routes as page
 from service.protocol_v2 import routes as v2_routes
 from service.runtime import Runtime
@@ -138,7 +139,7 @@ async def predicted(
     served = runtime.registry.get(model, bin_ms)
     served.scheduler.check_room()
     data, filename = await read_body(request)
-    body = await predict(runtime, served, data, filename, options)
+    body = await predict(runtime, served, data, filename, options, address_of(request))
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
 

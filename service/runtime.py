@@ -4,8 +4,8 @@ import asyncio
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
@@ -15,12 +15,13 @@ import torch
 from models.classifier import Classifier
 from models.contract import CheckpointError
 from models.native.memory import keep_membranes
+from service.http.errors import Expired
 from service.http.logs import event, log
 from service.http.metrics import Metrics
-from service.http.shares import Lobby, Shares
+from service.http.shares import Line, Lobby, Shares
 from service.http.turns import Turns
 from service.scheduler import sandbox
-from service.scheduler.processes import Processes
+from service.scheduler.processes import CALLS, Processes
 from service.scheduler.registry import Model, Registry
 from service.scheduler.request import Sequences
 from service.scheduler.threads import DecodeThread, Mailbox
@@ -47,6 +48,10 @@ class Runtime:
         self.mailbox = Mailbox()
         self.registry = Registry(settings, self.metrics, self.mailbox)
         self.decoder = DecodeThread(self.mailbox)
+        self.heavy = DecodeThread(
+            self.mailbox, "heavy"
+        )  # for what may take a second, so that small work never waits for it
+        self.line = Line(CALLS, max(1, CALLS // 2))
         self.processes = Processes("service.upload.decode", "service.protocol_v2.tensors")
         self.draining = False
         self._loaded = False
@@ -106,10 +111,32 @@ class Runtime:
         await asyncio.to_thread(self.processes.stop)
         await asyncio.to_thread(self.registry.stop)
         self.decoder.stop()
+        self.heavy.stop()
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` in the decoding thread."""
         return await self.decoder.run(work)
+
+    @asynccontextmanager
+    async def decoding(self, client: str, deadline: float) -> AsyncIterator[None]:
+        """A place among those who decode, until what was decoded is used up. Raises Expired, Overloaded."""
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self.line.take(client)
+        except TimeoutError:
+            raise Expired from None
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.line.give(client, time.monotonic() - begin)
+
+    async def in_heavy_thread(self, work: Callable[[], T], deadline: float) -> T:
+        """Run what may take long in a thread for such work. Raises Expired, and what `work` raises."""
+        try:
+            return await asyncio.wait_for(self.heavy.run(work), max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            raise Expired from None
 
     def deadline(self, wanted_s: float | None = None) -> float:
         """When a request that arrives now must be answered, on time.monotonic(); the client can only shorten it."""

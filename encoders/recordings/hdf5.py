@@ -151,6 +151,7 @@ def _pieces(array: "h5py.Dataset") -> Iterator[Any]:
         for begin in range(0, len(array), ROWS):
             yield np.asarray(array[begin : begin + ROWS])
     except (OSError, RuntimeError, KeyError) as error:
+        np.empty((8, *(array.chunks or ())), array.dtype)  # where no room was left to unpack in, HDF5 does not say so
         raise RecordingError(_packed(array) or "it is damaged") from error
 
 

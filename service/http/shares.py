@@ -6,13 +6,16 @@ if (refusal := streams.take(client)) is None: ...; streams.give(client)
 
 import asyncio
 import ipaddress
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Literal
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
+
+from service.http.errors import Overloaded
 
 NETWORK_BITS = 64  # of an IPv6 address: whoever is given one is given all addresses of its network
 
@@ -135,3 +138,52 @@ class Shares:
         self._held[client] -= 1
         if not self._held[client]:
             del self._held[client]
+
+
+HALF_S = 10.0  # seconds after which what a client had counts half
+MOST_WAITING = 8  # of one client
+
+
+class Line:
+    """Places that are waited for: `total`, of which one client holds `own`. Who had them least lately goes first.
+
+    Of one event loop.
+    """
+
+    def __init__(self, total: int, own: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._places, self._clock = Shares(total, own), clock
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []  # in the order in which they came
+        self._had: dict[str, tuple[float, float]] = {}  # seconds, as they counted at a time
+
+    async def take(self, client: str) -> None:
+        """Wait for a place. Raises Overloaded where MOST_WAITING of this client wait already."""
+        if sum(one == client for one, _ in self._waiting) >= MOST_WAITING:
+            raise Overloaded
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((client, turn))
+        self._next()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give(client, 0)
+            raise
+        finally:
+            self._waiting = [one for one in self._waiting if one[1] is not turn]
+
+    def give(self, client: str, seconds: float) -> None:
+        """Give a place back that was held for so long."""
+        self._places.give(client)
+        self._had[client] = self.had(client) + seconds, self._clock()
+        self._had = {one: kept for one, kept in self._had.items() if self.had(one) > 1e-3}
+        self._next()
+
+    def had(self, client: str) -> float:
+        """Seconds for which a client held places lately."""
+        seconds, then = self._had.get(client, (0.0, 0.0))
+        return seconds * 0.5 ** ((self._clock() - then) / HALF_S)
+
+    def _next(self) -> None:
+        for client, turn in sorted(self._waiting, key=lambda one: self.had(one[0])):
+            if not turn.done() and self._places.take(client) is None:
+                turn.set_result(None)

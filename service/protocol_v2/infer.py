@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from fastapi import Request, Response
 
+from encoders.sample import Sample
 from models.steps import Input
 from service.http.errors import Expired, ServiceError, Stopped
 from service.http.shares import address_of
@@ -30,8 +31,9 @@ async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response
     data = await request.body()
     header = request.headers.get("inference-header-content-length")
     try:
-        asked = await understand(runtime, data, header, found)
-        results, samples, decoded = await work(runtime, found, asked, address_of(request))
+        client = address_of(request)
+        asked = await understand(runtime, data, header, found, client)
+        results, samples, decoded = await work(runtime, found, asked, client)
         outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
     except Exception as error:
@@ -46,7 +48,7 @@ async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response
     return Response(body, media_type="application/octet-stream", headers=headers)
 
 
-async def understand(runtime: Runtime, data: bytes, header: str | None, found: Endpoint) -> InferRequest:
+async def understand(runtime: Runtime, data: bytes, header: str | None, found: Endpoint, client: str) -> InferRequest:
     """Parse the body, a large one in a thread, large JSON in a process; check what is wished for."""
     document = len(data) if header is None or not tensors.is_length(header) else int(header)
     if len(data) <= INLINE_BYTES:
@@ -54,8 +56,10 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
     elif document <= INLINE_BYTES:
         asked = await runtime.in_thread(lambda: tensors.parse(data, header, found.inputs))
     else:  # a thread would not do: the parser of JSON lets no other run
+        deadline = runtime.deadline()
         try:
-            asked = await runtime.processes.run(tensors.parse, data, header, found.inputs, deadline=runtime.deadline())
+            async with runtime.decoding(client, deadline):
+                asked = await runtime.processes.run(tensors.parse, data, header, found.inputs, deadline=deadline)
         except TimeoutError:
             raise Expired from None
         except Ended:
@@ -79,7 +83,7 @@ async def work(runtime: Runtime, found: Endpoint, asked: InferRequest, client: s
         raise V2Error(f"sequences are for {found.name}{STEPS}")
     samples = sample_count(runtime, asked)
     with runtime.place(found.model, samples):
-        batch = await batch_of(runtime, found, asked, deadline)
+        batch = await batch_of(runtime, found, asked, deadline, client)
         decoded = time.perf_counter()
         if sequence is not None:
             results = [await run_sequence(runtime, found, sequence, batch, deadline, client)]
@@ -99,17 +103,21 @@ def sample_count(runtime: Runtime, asked: InferRequest) -> int:
     return len(value)
 
 
-async def batch_of(runtime: Runtime, found: Endpoint, asked: InferRequest, deadline: float) -> list[list[Input]]:
+async def batch_of(
+    runtime: Runtime, found: Endpoint, asked: InferRequest, deadline: float, client: str
+) -> list[list[Input]]:
     """The inputs of every sample. Raises V2Error, UploadError, Expired."""
     (value,) = asked.inputs.values()
     settings, model = runtime.settings, found.model
     if isinstance(value, list):
         if any(data and image_format(data) not in WEB_IMAGES for data in value):
             raise V2Error("not an image this protocol takes: send JPEG, PNG or WebP", 415)
-        samples = await asyncio.gather(*(load(runtime, model, data, "", deadline, WEB_IMAGES) for data in value))
-        return await runtime.in_thread(
-            lambda: [inputs_of(model.classifier, sample(), settings.max_recording_steps) for sample in samples]
-        )
+
+        def use(sample: Sample) -> list[Input]:
+            return inputs_of(model.classifier, sample, settings.max_recording_steps)
+
+        made = [await load(runtime, model, (data, ""), use, client, deadline, WEB_IMAGES) for data in value]
+        return await runtime.in_thread(lambda: [inputs() for inputs in made])
     if not 1 <= value.shape[1] <= settings.max_recording_steps:
         raise V2Error(
             f"a sample must have 1 to {settings.max_recording_steps} steps", 400 if not value.shape[1] else 413

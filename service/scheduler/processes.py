@@ -36,12 +36,12 @@ from typing import Any, TypeVar
 
 from models.native.memory import give_back
 from service.scheduler.answer import received, send
+from service.scheduler.memory import limit, shares
 from service.scheduler.sandbox import confine, environment, first_to_go
 
 T = TypeVar("T")
 
-CALLS = 4  # at once: more than cores, so that two slow ones leave room
-MEMORY = 2**30  # bytes of address space beyond what the warm process has
+CALLS, MEMORY = shares(limit())  # at once, and each one's bytes of address space beyond what the warm process has
 CPU_S = 5
 FRESH_S = 3600  # a fork that nobody called is renewed: whoever tidies up may have taken its folder
 OVER_S = 1.0  # after its deadline a call's answer is with nobody any more

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from encoders.recordings.files import digest
+from encoders.sample import Sample
 from models.classifier import Classifier
 from models.shipped import shipped
 from models.steps import Input
@@ -166,19 +167,19 @@ async def shown(lessons: Lessons, lesson: LiveLesson, label: str, request: Reque
     lesson.check_room(label)
     runtime, classifier = lessons.runtime, lesson.model.classifier
     data, name = await read_body(request)
-    sample = await load(runtime, lesson.model, data, name, runtime.deadline())
     warnings: list[str] = []
     skipped = 0
 
-    def windows() -> list[list[Input]]:
+    def windows_from(loaded: Sample) -> list[list[Input]]:
         nonlocal skipped
-        loaded = sample()
         warnings.extend(loaded.warnings)
         cut = windows_of(inputs_of(classifier, loaded, runtime.settings.max_recording_steps))
         moving = [window for window in cut if moves(window)]
         skipped = len(cut) - len(moving)
         return moving
 
+    client, deadline = address_of(request), runtime.deadline()
+    windows = await load(runtime, lesson.model, (data, name), windows_from, client, deadline)
     taken = await lesson.take(label, lesson.piece(digest(data)), windows)
     if not taken:
         lesson.check_room(label)  # others may have filled it meanwhile

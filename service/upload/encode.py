@@ -20,6 +20,7 @@ from models.classifier import Classifier
 from models.contract import Contract
 from models.steps import Input
 from service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
+from service.http.shares import address_of
 from service.runtime import Runtime
 from service.scheduler.registry import Model
 from service.scheduler.request import run
@@ -97,17 +98,21 @@ def add(app: FastAPI, runtime: Runtime) -> None:
         served = runtime.registry.get(model)
         served.scheduler.check_room()
         data, name = await read_body(request)
-        return await encode(runtime, served, data, name, encoding, steps)
+        return await encode(runtime, served, (data, name), encoding, steps, address_of(request))
 
 
-async def encode(runtime: Runtime, model: Model, data: bytes, name: str, encoding: str, steps: int) -> EncodeBody:
+async def encode(
+    runtime: Runtime, model: Model, upload: tuple[bytes, str], encoding: str, steps: int, client: str
+) -> EncodeBody:
     """Decode, encode, and step the model where it reads this code. Raises UploadError, Overloaded, Expired."""
     deadline, classifier = runtime.deadline(), model.classifier
     with runtime.place(model):
-        if encoding != "dvs" and said(lambda: kind_of(data, name)) == "recording":
+        if encoding != "dvs" and said(lambda: kind_of(*upload)) == "recording":
             raise UploadError(400, "a recording is events already: choose dvs")
-        sample = await load(runtime, model, data, name, deadline)
-        made, png = await runtime.in_thread(lambda: drawn(classifier, sample(), encoding, steps))
+        draw = await load(
+            runtime, model, upload, lambda sample: drawn(classifier, sample, encoding, steps), client, deadline
+        )
+        made, png = await runtime.in_heavy_thread(draw, deadline)
         answers = None
         if made.inputs:
             result = await run(model, made.inputs, runtime.mailbox, deadline=deadline, confidence=None)

@@ -12,7 +12,7 @@ from service.http.errors import Expired, ServiceError, Stopped
 from service.runtime import Runtime
 from service.scheduler.processes import Ended, Killed
 from service.scheduler.registry import Model
-from service.upload.decode import IMAGES, DecodeError, cheap, decode, kind_of
+from service.upload.decode import IMAGES, DecodeError, Kind, cheap, decode, kind_of
 
 T = TypeVar("T")
 
@@ -22,21 +22,40 @@ class UploadError(ServiceError):
 
 
 async def load(
-    runtime: Runtime, model: Model, data: bytes, name: str, deadline: float, formats: frozenset[str] = IMAGES
-) -> Callable[[], Sample]:
-    """What gives the sample of an upload; to be called beside the event loop, for it may decode a small image.
+    runtime: Runtime,
+    model: Model,
+    upload: tuple[bytes, str],
+    use: Callable[[Sample], T],
+    client: str,
+    deadline: float,
+    formats: frozenset[str] = IMAGES,
+) -> Callable[[], T]:
+    """What gives `use` of the sample of an upload (its bytes and name); to be called beside the event loop, for it may
+    decode a small image.
 
-    Everything else has been decoded by then, in a process of its own. Raises UploadError, and so does what is returned;
-    Expired at the deadline, which is on time.monotonic().
+    Everything else has been decoded and used by then, in the client's turn: in a process of its own, and in the thread
+    for heavy work. Raises UploadError, and so does what is returned; Overloaded, and Expired at the deadline, which is
+    on time.monotonic().
     """
+    data, name = upload
     max_pixels = runtime.settings.max_pixels
     if cheap(data):
-        return lambda: said(lambda: decode(data, name, max_pixels, formats))
-    kind = said(lambda: kind_of(data, name))
+        return lambda: use(said(lambda: decode(data, name, max_pixels, formats)))
+    kind: Kind = said(lambda: kind_of(data, name))
     if kind == "recording" and model.classifier.contract.kind != "events":
         raise UploadError(400, f"the model {model.name} takes images: send one, or name another model")
+    async with runtime.decoding(client, deadline):
+        sample = await decoded(runtime, kind, (data, name, max_pixels, formats), deadline)
+        made = await runtime.in_heavy_thread(lambda: use(sample), deadline)
+    return lambda: made
+
+
+async def decoded(
+    runtime: Runtime, kind: Kind, upload: tuple[bytes, str, int, frozenset[str]], deadline: float
+) -> Sample:
+    """The sample, from a process of its own. Raises UploadError, Expired, Stopped."""
     try:
-        sample = await runtime.processes.run(decode, data, name, max_pixels, formats, deadline=deadline)
+        return await runtime.processes.run(decode, *upload, deadline=deadline)
     except DecodeError as error:
         raise UploadError(error.status, error.sentence) from None
     except TimeoutError:
@@ -47,7 +66,6 @@ async def load(
         if killed.spent:
             raise UploadError(413, f"the {kind} takes too long to decode: send a smaller one") from None
         raise UploadError(400, f"the {kind} cannot be decoded: it is damaged, or asks for too much memory") from None
-    return lambda: sample
 
 
 def said(call: Callable[[], T]) -> T:

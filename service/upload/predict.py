@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from encoders.gaze.sight import Sight
+from encoders.sample import Sample
 from models.classifier import sight_for
 from models.steps import Answer, Input
 from service.http.bodies import PredictBody, StepBody
@@ -45,27 +46,25 @@ async def read_body(request: Request) -> tuple[bytes, str]:
     return await request.body(), request.query_params.get("name", "")
 
 
-async def predict(runtime: Runtime, model: Model, data: bytes, name: str, options: Options) -> PredictBody:
+async def predict(
+    runtime: Runtime, model: Model, data: bytes, name: str, options: Options, client: str = ""
+) -> PredictBody:
     """Decode, step and answer. Raises UploadError, Overloaded, Expired."""
     deadline = runtime.deadline()
     begin = time.perf_counter()
+    warnings: list[str] = []
+    sights: list[Sight] = []
+
+    def inputs_from(loaded: Sample) -> list[Input]:
+        warnings.extend(loaded.warnings)
+        if loaded.size is not None and model.classifier.contract.kind == "events":
+            sights.append(sight_for(model.classifier.contract, loaded.size, raw=options.raw))
+        return inputs_of(model.classifier, loaded, runtime.settings.max_recording_steps, sights[0] if sights else None)
+
     with runtime.place(model):
-        sample = await load(runtime, model, data, name, deadline)
-        warnings: list[str] = []
-        sights: list[Sight] = []
-
-        def inputs() -> list[Input]:
-            loaded = sample()
-            warnings.extend(loaded.warnings)
-            if loaded.size is not None and model.classifier.contract.kind == "events":
-                sights.append(sight_for(model.classifier.contract, loaded.size, raw=options.raw))
-            return inputs_of(
-                model.classifier, loaded, runtime.settings.max_recording_steps, sights[0] if sights else None
-            )
-
         result = await run(
             model,
-            inputs,
+            await load(runtime, model, (data, name), inputs_from, client, deadline),
             runtime.mailbox,
             deadline=deadline,
             confidence=options.confidence,

@@ -2,11 +2,17 @@
 
 import asyncio
 import weakref
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 from starlette.requests import HTTPConnection
 
-from service.http.shares import Lobby, Shares, address_of, client_key
+from service.http.errors import Overloaded
+from service.http.shares import MOST_WAITING, Line, Lobby, Shares, address_of, client_key
+from tests.support.waiting import PATIENCE_S
+
+T = TypeVar("T")
 
 
 def test_an_address_holds_its_share_and_no_more() -> None:
@@ -92,3 +98,102 @@ def test_who_has_left_the_lobby_makes_room() -> None:
                 await asyncio.Event().wait()
 
     asyncio.run(run())
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def in_turn(line: Line, work: Callable[[Line], Awaitable[T]]) -> T:
+    return asyncio.run(asyncio.wait_for(work(line), PATIENCE_S))  # type: ignore[arg-type]
+
+
+async def settled() -> None:
+    """Whoever can go on has gone on."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.attack("load", "one address with many slow uploads", "half of the decoders at most; others go first")
+def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> None:
+    clock, went = Clock(), []
+
+    async def one(line: Line, name: str, client: str) -> None:
+        await line.take(client)
+        went.append(name)
+
+    async def work(line: Line) -> None:
+        waiting = [asyncio.create_task(one(line, f"greedy{n}", "greedy")) for n in range(6)]
+        await settled()
+        assert went == ["greedy0", "greedy1"], "half of the places, though nobody else asks"
+        waiting += [asyncio.create_task(one(line, f"other{n}", f"other{n}")) for n in range(3)]
+        await settled()
+        assert went[2:] == ["other0", "other1"]
+        clock.now += 5
+        line.give("greedy", 5)
+        await settled()
+        assert went[4:] == ["other2"], "it came last, and had nothing yet"
+        line.give("other0", 1)
+        await settled()
+        assert went[5:] == ["greedy2"], "the others are served"
+        late = asyncio.create_task(one(line, "again", "other0"))
+        await settled()
+        line.give("greedy", 1)
+        await settled()
+        assert went[6:] == ["again"], "a second, where the greedy one had six"
+        for task in (*waiting, late):
+            task.cancel()
+        await asyncio.gather(*waiting, late, return_exceptions=True)
+
+    in_turn(Line(4, 2, clock), work)
+
+
+def test_what_was_had_is_forgotten() -> None:
+    clock = Clock()
+
+    async def work(line: Line) -> None:
+        for client, seconds in (("a", 8.0), ("b", 1.0)):
+            await line.take(client)
+            line.give(client, seconds)
+        assert line.had("a") == 8
+        clock.now += 30
+        assert line.had("a") == pytest.approx(1)
+        assert line.had("nobody") == 0
+
+    in_turn(Line(1, 1, clock), work)
+
+
+def test_who_leaves_the_line_takes_no_place() -> None:
+    async def work(line: Line) -> None:
+        await line.take("a")
+        gone, given = (asyncio.create_task(line.take(name)) for name in ("b", "c"))
+        await settled()
+        gone.cancel()
+        await settled()
+        line.give("a", 1)
+        given.cancel()  # in the moment in which it is its turn
+        await settled()
+        await line.take("d")
+
+    in_turn(Line(1, 1), work)
+
+
+def test_a_client_may_have_so_many_waiting() -> None:
+    async def work(line: Line) -> None:
+        tasks = [asyncio.create_task(line.take("a")) for _ in range(MOST_WAITING + 1)]
+        await settled()
+        with pytest.raises(Overloaded):
+            await line.take("a")
+        other = asyncio.create_task(line.take("b"))
+        await settled()
+        assert not other.done()
+        for task in (*tasks, other):
+            task.cancel()
+        await asyncio.gather(*tasks, other, return_exceptions=True)
+
+    in_turn(Line(1, 1), work)

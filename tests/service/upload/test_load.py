@@ -15,6 +15,7 @@ from encoders.events import SensorSize
 from encoders.recordings.files import read_recording, write_recording
 from service import runtime
 from service.api import create_app
+from service.http.shares import Line
 from service.scheduler.processes import Ended, Processes
 from service.upload import decode as decoding
 from service.upload.decode import DecodeError, cheap, decode
@@ -78,6 +79,19 @@ def test_whatever_reads_a_recording_is_there_before_no_file_can_be_opened(
     answer = client.post("/v1/predict?raw=1", files={"file": ("upload", path.read_bytes())})
     assert answer.status_code == 200, answer.text
     assert answer.json()["n_events"] == len(events)
+
+
+@pytest.mark.attack("load", "all decoders busy for long", "504 for what needs one; small images go on")
+def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
+    app = create_app(settings(deadline_s=0.5), (tiny(),))
+    app.state.runtime.line = Line(0, 1)
+    with TestClient(app) as client:
+        for path in ("/v1/predict", "/v1/encode", "/v1/encode?encoding=phase"):
+            large = picture(".png", (1024, 768))
+            assert client.post(path, files={"file": large}).status_code == 504, path
+            assert client.post(path, files={"file": picture()}).status_code == 200, path
+        assert client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"}).status_code == 504
+        assert client.post("/v2/models/tiny/infer", content=b" " * 100_000).status_code == 504
 
 
 def test_calls_that_the_service_ends_are_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

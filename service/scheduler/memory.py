@@ -1,0 +1,63 @@
+"""How much memory there is for this service, and how much of it one decoder may take.
+
+A container's limit is its control group's, and whoever goes over it is killed: the decoders' limits have to fit in.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+MIB = 2**20
+SERVICE = 448 * MIB  # of the service itself and of the decoders' warm process, with the shipped models
+LEAST, MOST = 64 * MIB, 1024 * MIB  # of one call
+CALLS, FEW = 4, 2  # at once: more than cores, so that two slow ones leave room; and where memory is scarce
+ENOUGH = 256 * MIB  # of one call, before more of them run at once
+FILES = ("memory.max", "memory.limit_in_bytes")
+OWN, MOUNTED, TOTAL = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"), Path("/proc/meminfo")
+
+
+def limit(own: Path = OWN, mounted: Path = MOUNTED, total: Path = TOTAL) -> int | None:
+    """Bytes that this process and its children may take: the least of the machine's memory and the limits of the
+    control groups (v1 and v2) that it is in; None where the system says nothing.
+    """
+    found = [int(line.split()[1]) * 1024 for line in _lines(total) if line.startswith("MemTotal:")]
+    for group in _groups(own, mounted):
+        for name in FILES:
+            found += [int(text) for text in _lines(group / name) if text.isdecimal()]
+    return min(found, default=None)
+
+
+def shares(limit: int | None) -> tuple[int, int]:
+    """How many calls run at once, and the bytes that each may take.
+
+    What a call answers is as large as what it took at most, and lies in the service until it was used: twice the bytes
+    for each call, and once more for the one whose events are being binned.
+
+    >>> [(calls, size // MIB) for calls, size in map(shares, (512 * MIB, 2**30, 2**31, 2**32, 2**34, None))]
+    [(2, 64), (2, 96), (2, 266), (4, 364), (4, 1024), (4, 1024)]
+    """
+    if limit is None:
+        return CALLS, MOST
+    calls, size = FEW, 0
+    for more in (CALLS, FEW):
+        calls, size = more, (limit - SERVICE) // (2 * more + 2)
+        if size >= ENOUGH:
+            break
+    return calls, max(LEAST, min(MOST, size))
+
+
+def _groups(own: Path, mounted: Path) -> Iterator[Path]:
+    """The folders of this process's control groups, from its own up; inside a container some are not there."""
+    for line in _lines(own):
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        for root in (mounted / "memory",) if controllers else (mounted, mounted / "unified"):
+            group = root / path.lstrip("/")
+            yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(root))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
