@@ -66,7 +66,7 @@ def test_a_channel_of_which_all_fire_has_the_rate_one(which: slice) -> None:
     first = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
     with torch.no_grad():
         first.bias[which] = 100.0
-    x_seq = torch.ones(2, 3, 2, 20, 30, dtype=torch.uint8)  # of more places than a byte counts
+    x_seq = torch.ones(2, 3, 2, 80, 90, dtype=torch.uint8)  # of more places than a byte counts
     expected = plain_rates(network, 1, x_seq)
     assert (expected[:, :, which] == 1).all()
-    torch.testing.assert_close(Engine(network, 20, 30, rates=1).run(x_seq).rates, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(Engine(network, 80, 90, rates=1).run(x_seq).rates, expected, rtol=0, atol=1e-6)
