@@ -7,7 +7,6 @@ cutting of a recording into packets gives the same logits, bit for bit.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -255,7 +254,7 @@ class Classifier:
         if contract.frame == "object":  # a short recording is one sample
             head = beginning(packets, LONGEST_SAMPLE * contract.steps * contract.bin_us)
             events = joined([empty_events(), *head])
-            if (sample := aligned_sample(contract, events, deepcopy(sight))) is not None:
+            if (sample := aligned_sample(contract, events, sight)) is not None:
                 begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1
                 edges = [begin + length * step // contract.steps for step in range(contract.steps + 1)]
                 for x, start, end in zip(sample, edges, edges[1:]):

@@ -123,6 +123,10 @@ def test_the_network_begins_anew_behind_a_long_quiet() -> None:
     counts = [5, 0, 2, 0, 5, 0, 0, 0, 0, 2, 5, 5]
     inputs = [rest.push(Input(np.arange(9) < n, 0, 1, n, False)) for n in counts]
     assert [given.reset for given in inputs] == [False] * 10 + [True, False]
+    for quiet, woken in ((3, False), (4, True), (5, True)):
+        rest = Rest(active=3, steps=4)
+        pauses = [rest.push(Input(np.arange(9) < n, 0, 1, n, False)) for n in [5] + [2] * quiet + [3, 3]]
+        assert [given.reset for given in pauses] == [False] * (quiet + 1) + [woken, False], "with its first input"
     asleep = Rest(active=0, steps=1)
     assert not any(asleep.push(Input(np.zeros(9), 0, 1, 0, False)).reset for _ in range(5)), "0: nothing is quiet"
 
@@ -194,7 +198,7 @@ def test_a_stream_that_promises_commits_step_by_step() -> None:
     prediction = answered(track, logits).prediction
     evidence = Evidence().push(trials, np.array(logits[0]), 1).push(trials, np.array(logits[1]), 2)
     assert (prediction.committed, prediction.set, prediction.risk) == evidence.commitment(trials, LABELS, 0.1)
-    assert answered(track, [[0.0, 9.0]], reset=True).prediction.committed == "b", "evidence begins anew"
+    assert answered(track, [[0.0, 9.0]], reset=True).prediction.committed == "b"
     unknown = Judged(np.array([0.5, 0.5]), 0.49, False)
     for judged, committed in (
         (unknown, None),
@@ -204,6 +208,21 @@ def test_a_stream_that_promises_commits_step_by_step() -> None:
         found = track.commitment(judged)
         assert found is not None
         assert (found.committed, found.set) == (committed, ("b",))
+
+
+def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -> None:
+    def stream() -> Track:
+        return Track(LABELS, 1, promise=Promise(Trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
+
+    track, fresh = stream(), stream()
+    before = [answered(track, [logits]).steady for logits in [[9.0, 0.0]] * 6 + [[0.0, 9.0]] * 5]
+    again, first = answered(track, [[0.0, 9.0]], reset=True), answered(fresh, [[0.0, 9.0]], reset=True)
+    assert (before[-1], again.steady) == ("a", "a"), "one step is no evidence of a change"
+    assert [getattr(again.prediction, name) for name in ("committed", "set", "risk")] == [
+        getattr(first.prediction, name) for name in ("committed", "set", "risk")
+    ]
+    assert first.prediction.committed == "b"
+    assert [answered(track, [[0.0, 9.0]]).steady for _ in range(9)][-1] == "b"
 
 
 def test_a_stream_is_judged_over_ten_steps_at_least() -> None:

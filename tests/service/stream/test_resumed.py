@@ -177,16 +177,19 @@ def test_what_was_asked_for_and_not_yet_done_is_kept() -> None:
 
 
 def test_every_part_of_a_state_is_a_copy() -> None:
-    for make, sensor in MADE.values():
-        session, events = make(), trembling(sensor)
-        session.push(events[:5000])
+    scripts = [(make, [partial(Session.push, events=part) for part in np.array_split(trembling(sensor)[:12_000], 12)])
+               for make, sensor in MADE.values()]  # fmt: skip
+    scripts += [(make, [frame_of(n, 33_333) for n in range(8)]) for make in FILMED.values()]
+    for make, acts in scripts:
+        session, other = make(), make()
+        for act in acts[:4]:
+            act(session)
         before = session.state()
         kept = {name: value.copy() for name, value in before.items() if isinstance(value, np.ndarray)}
-        session.push(events[5000:12_000])
-        assert all(np.array_equal(before[name], value) for name, value in kept.items())
-        other = make()
         other.restore(before)
-        other.push(events[5000:12_000])
+        for act in acts[4:]:
+            act(session)
+            act(other)
         assert all(np.array_equal(before[name], value) for name, value in kept.items())
 
 

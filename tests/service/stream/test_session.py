@@ -15,12 +15,12 @@ from models.classifier import Classifier, Stepper, sight_for
 from models.known import NOTHING, UNKNOWN
 from models.neurons.state import State
 from models.shipped import find
-from models.steps import Answer, Input, SessionError
+from models.steps import Answer, Input, SessionError, Steady
 from service.stream.session import Session, luma, pieces
 from service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.browsers.chromium import digit_on_paper
 from tests.support.inputs.samples import some_events
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, promising, tiny
 from tests.support.serving.streams import Alone
 
 CLASSIFIER = tiny()
@@ -218,6 +218,41 @@ def test_settings_reach_the_pixels() -> None:
         return n
 
     assert count(0.1) > 1.5 * count(0.5)
+
+
+def test_settings_reach_the_eye_whenever_they_are_said() -> None:
+    """A threshold three times as high is crossed by fewer changes, noise is events of its own."""
+
+    def count(threshold: float | None, noise_hz: float | None, when: int) -> int:
+        session, n = Session(tiny(replace(EVENT_CONTRACT, window="drawing"))), 0
+        for number in range(12):
+            if number == when:
+                session.settings(threshold, noise_hz)
+            session.frame(digit_on_paper(number / 15), number * 33_333)
+            n += len(session.seen)
+        return n
+
+    usual = count(None, None, 0)
+    assert usual > 100
+    for when in (0, 6):
+        assert count(0.6, None, when) < 0.8 * usual
+        assert count(None, 50.0, when) > 1.1 * usual
+
+
+def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() -> None:
+    old, new = promising(), promising(name="newer")
+    session = Session(old, SENSOR, Steady(0.5, 0.3), error_rate=0.2)
+    alone = Alone(session)
+    alone.step(session.push(some_events(300)))
+    assert session.track.readout.seen > 3
+    opened = session.state()
+    session.move(new)
+    fresh = Session(new, SENSOR, Steady(0.5, 0.3), error_rate=0.2)
+    assert (session.track.readout.seen, session.track.readout.mean, session.rest.quiet) == (0, None, 0)
+    assert session.track.steady == fresh.track.steady
+    assert session.track.promise is not None
+    assert session.track.promise.error_rate == 0.2
+    np.testing.assert_equal(session.state(), opened)
 
 
 def resumed(session: Session, data: bytes) -> Stepper:
