@@ -18,11 +18,17 @@ LINE = 1.5  # spread of a 1 by a stroke's thickness
 SOLID = 96  # ink, of 255, that counts as a stroke's inside
 
 
+def checked(image: np.ndarray) -> np.ndarray:
+    """The same uint8 [H, W] or RGB [H, W, 3]. Raises ValueError for anything else."""
+    grey_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if not grey_or_rgb or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"an image must be uint8 [H, W] or [H, W, 3], not {image.dtype} {image.shape}")
+    return image
+
+
 def to_grey(image: np.ndarray) -> np.ndarray:
     """uint8 [H, W] from uint8 [H, W] or RGB [H, W, 3]."""
-    if image.ndim not in (2, 3) or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"an image must be uint8 [H, W] or [H, W, 3], not {image.dtype} {image.shape}")
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return image if checked(image).ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def light_on_dark(grey: np.ndarray) -> np.ndarray:
@@ -37,7 +43,7 @@ def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> 
     Light on dark, cut to its bounding box, its longer side scaled to 20 of 28 pixels, its centre of mass in the middle.
     In a camera's picture the drawing is looked for first (`find_drawing`).
     """
-    to_grey(image)  # refuses what is no image
+    checked(image)
     camera = min(image.shape[:2]) >= CAMERA_SIDE
     found = find_drawing(image) if camera else None
     drawing = _bare(image) if found is None or _is_all(image, found) else found.ink * 255
@@ -146,7 +152,13 @@ def _thickness_along(drawing: np.ndarray, axis: int) -> float:
 
 def fit_plain(image: np.ndarray, height: int, width: int, channels: int = 3) -> np.ndarray:
     """uint8 [channels, height, width]: the largest centred part of the target's aspect ratio, resized."""
-    picture = to_grey(image) if channels == 1 else image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    picture = (
+        to_grey(image)
+        if channels == 1
+        else image
+        if checked(image).ndim == 3
+        else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    )
     h, w = picture.shape[:2]
     crop_h, crop_w = (h, max(1, h * width // height)) if w * height > h * width else (max(1, w * height // width), w)
     top, left = (h - crop_h) // 2, (w - crop_w) // 2

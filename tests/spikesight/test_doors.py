@@ -20,6 +20,8 @@ SIZE = SensorSize(34, 34)
 def test_what_names_no_file_is_refused(events: NDArray[np.void], name: Any) -> None:
     refusal(lambda: spikesight.read(name), "named by its path")
     refusal(lambda: spikesight.write_recording(name, events, SIZE), "named by its path")
+    refusal(lambda: spikesight.teach(name, "model"), "named by its path")
+    refusal(lambda: spikesight.teach("folder", name), "named by its path")
 
 
 @pytest.mark.parametrize(

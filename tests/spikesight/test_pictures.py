@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import spikesight
 from encoders.events import SensorSize
+from encoders.preprocess.fit import fit_digit, fit_plain
 from encoders.sample import as_pixels
 from tests.support.inputs.samples import seven
 from tests.support.refusals import refusal
@@ -110,3 +111,12 @@ def test_a_size_that_is_not_the_file_s_is_refused(
     refusal(lambda: model.predict(tmp_path / "a.npz", size=(64, 64)), "is of a 34x34 sensor, .* cannot be 64x64")
     for picture in (tmp_path / "a.png", GREY):
         refusal(lambda what=picture: model.predict(what, size=(28, 28)), "has no sensor")
+
+
+@pytest.mark.parametrize("fit", [fit_digit, fit_plain])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("shape", [(28, 28, 1), (28, 28, 2), (28, 28, 4), (3, 28, 28), (0, 28), (0, 28, 3), (28,)])
+def test_pictures_are_fitted_as_they_are_documented(
+    fit: Callable[..., object], channels: int, shape: tuple[int, ...]
+) -> None:
+    refusal(lambda: fit(np.zeros(shape, np.uint8), 28, 28, channels), "must be uint8")

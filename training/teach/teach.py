@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.recordings.files import digest
+from encoders.recordings.format import path_of
 from models.checkpoint import save
 from models.teach.advice import report
 from models.teach.lesson import Lesson, backbone
@@ -25,8 +26,11 @@ def teach(
     """Learn a head from `data`, <class>/<file> or another layout, and save the model to `to`; what came of it.
 
     `shots` examples of each class are drawn at random (0: all are used). A folder of at least five short recordings a
-    class is learnt by whole recordings, any other by windows. Raises DataError, CheckpointError and OSError.
+    class is learnt by whole recordings, any other by windows. Raises DataError, CheckpointError, RecordingError
+    and OSError.
     """
+    for place in (data, to):
+        path_of(place)  # refused before anything is learnt
     begin = time.perf_counter()
     network, found = backbone(features), plan(data, layout, shots, seed, window_ms)
     lesson = Lesson(network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items)))
