@@ -32,14 +32,8 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 OPEN_PREFIXES = ("/health/", "/v2/health/")  # answered without a token
-GUARDED_PREFIXES = (
-    "/v1/",
-    "/v2",
-    "/metrics",
-    "/openapi.json",
-    "/docs",
-    "/samples",
-)  # else the page's own files
+# What else there is are the page's own files.
+GUARDED_PREFIXES = ("/v1/", "/v2", "/metrics", "/openapi.json", "/docs", "/samples")
 FOR_OPERATORS = "/v2/repository/models/"  # changes what everybody is served
 WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
