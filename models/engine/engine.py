@@ -194,9 +194,9 @@ class Engine:
 
         A still image expanded along T (stride 0) is convolved once.
         """
-        steps, streams = x_seq.shape[:2]
-        if tuple(x_seq.shape[2:]) != self.shape or min(steps, streams) < 1:
+        if x_seq.ndim != 5 or tuple(x_seq.shape[2:]) != self.shape or not x_seq.numel():
             raise ValueError(f"x_seq must be [T, N, {', '.join(map(str, self.shape))}], not {list(x_seq.shape)}")
+        steps, streams = x_seq.shape[:2]
         before = None if state is None else state[MEMBRANES].contiguous()
         if before is not None and (before.shape != (streams, self.state_size) or before.dtype != torch.float32):
             raise ValueError(f"the state must be float32 [{streams}, {self.state_size}], not {list(before.shape)}")

@@ -316,6 +316,9 @@ def test_wrong_shapes_are_refused() -> None:
     engine = Engine(lively(EVENT), 17, 13)
     with pytest.raises(ValueError, match="x_seq must be"):
         engine.run(inputs(1, 1, size=(13, 17)))
+    for wrong in (inputs(1, 1)[:0], inputs(1, 1)[:, :0], inputs(1, 1)[0], inputs(1, 1)[0, 0, 0, 0]):
+        with pytest.raises(ValueError, match="x_seq must be"):
+            engine.run(wrong)
     state: State = {MEMBRANES: torch.zeros(2, 3)}
     with pytest.raises(ValueError, match="state must be"):
         engine.run(inputs(1, 2), state)

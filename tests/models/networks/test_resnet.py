@@ -174,6 +174,15 @@ def test_zero_state_has_the_shapes_of_a_run() -> None:
     assert not any(v.any() for v in zeros.values())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_asking_for_a_zero_state_changes_nothing_of_a_network(training: bool) -> None:
+    network = tiny().train(training)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    zero_state(network, 2, 12, 15)
+    assert {module.training for module in network.modules()} == {training}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
 @pytest.mark.parametrize(
     "options",
     [
