@@ -284,3 +284,12 @@ def test_pages_name_no_machine(page: Path) -> None:
     text = page.read_text()
     for word in ("/work/", "/root/", "/home/", "/tmp/"):
         assert word not in text, f"{page.name} names a path of somebody's machine: {word}"
+
+
+def test_the_tests_that_hold_a_defect_exist() -> None:
+    page = (ROOT / "docs/results/defects.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)`(?:: ((?:`\w+`(?:, )?)+))?", page)
+    assert named
+    for path, tests in named:
+        source = (ROOT / path).read_text()
+        assert not [name for name in re.findall(r"`(\w+)`", tests) if f"def {name}(" not in source], path
