@@ -113,7 +113,7 @@ class Classifier:
         self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
         self.ann_macs = ann_macs or dense_macs(self.network, *shape)
         macs = self.ann_macs if self.origin == "ann" else None
-        self.layer_names = neuron_names(self.network) if macs is None else ()
+        self.layer_names: tuple[str, ...] = neuron_names(self.network) if macs is None else ()
         self._plain = Plain(self.network, layers, macs) if self._engine is None else None
         if self.known is not None and self._rates_width() != self.known.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
