@@ -10,6 +10,7 @@ from service.http.person import HTML, ForPeople
 from tests.support.serving.http import TOKEN, body_of, get, post, status_of, talk
 from tests.support.serving.servers import running
 
+KEY = (f"Authorization: Bearer {TOKEN}",)
 BROWSER = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
@@ -28,9 +29,9 @@ def port() -> Iterator[int]:
         (lambda *accept: get("/nothing", *accept), 404, "There is nothing at this path."),
         (lambda *accept: get("/", *accept, host="evil.example"), 400, "--allow-host."),
         (lambda *accept: get("/v1/models", *accept), 401, "A valid token is needed"),
-        (lambda *accept: get("/samples/<b>", *accept), 404, "."),
+        (lambda *accept: get("/samples/<b>", *accept, *KEY), 404, "."),
         (lambda *accept: post("/health/live", b"", *accept), 405, "This path does not take that method."),
-        (lambda *accept: post("/samples", bytes(1001), *accept), 413, "larger than 1000 bytes"),
+        (lambda *accept: post("/samples", bytes(1001), *accept, *KEY), 413, "larger than 1000 bytes"),
     ],
     ids=["no such path", "foreign host", "no token", "no such sample", "wrong method", "too large"],
 )
