@@ -1,4 +1,6 @@
-"""Build the wheel, install it in a fresh environment and use it from another folder, as a stranger would."""
+"""Build the wheel, install it in a fresh environment and use it as a stranger would: from another folder, one that has
+packages app, encoders, models, service and training of its own.
+"""
 
 import json
 import os
@@ -33,9 +35,9 @@ def free_port() -> int:
 
 READ = """
 import cv2, hashlib, numpy, spikesight, torch
-from models.classifier import Classifier
-from models.engine.engine import MEMBRANES, Engine, engine_status
-from models.shipped import find
+from spikesight.models.classifier import Classifier
+from spikesight.models.engine.engine import MEMBRANES, Engine, engine_status
+from spikesight.models.shipped import find
 
 three = cv2.putText(numpy.zeros((280, 280), "uint8"), "3", (62, 226), 0, 7.2, 255, 30, cv2.LINE_AA)
 print(spikesight.load().predict(three).label, engine_status(), sep=", ")
@@ -57,7 +59,8 @@ def check_kernels(python: Path, folder: Path) -> str:
     their names.
     """
     nothing = {"PATH": str(folder), "CXX": "", "SPIKESIGHT_NATIVE": "1", "SPIKESIGHT_CACHE": str(folder / "cache")}
-    program = "from models.native.targets import *; print(*supported_isas(), this_system() in SYSTEMS, sep=',')"
+    program = "print(*supported_isas(), this_system() in SYSTEMS, sep=',')"
+    program = f"from spikesight.models.native.targets import *; {program}"
     isas, _, known = run(python, "-c", program, cwd=folder).strip().rpartition(",")
     bits = {}
     for isa in isas.split(",") if known == "True" else ():
@@ -103,7 +106,9 @@ def main() -> None:
         pip = (sys.executable, "-m", "pip", "--python", commands / "python", "--disable-pip-version-check")
         run(*pip, "install", "-q", wheel, cwd=folder)
         elsewhere = folder / "elsewhere"
-        elsewhere.mkdir()
+        for own in ("app", "encoders", "models", "service", "training"):
+            (elsewhere / own).mkdir(parents=True)
+            (elsewhere / own / "__init__.py").write_text("raise ImportError('this is not Spikesight')\n")
         for command in ("spikesight", "train-dvs"):
             assert "usage" in run(commands / command, "--help", cwd=elsewhere)
         isas = check_kernels(commands / "python", elsewhere)

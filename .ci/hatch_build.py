@@ -54,7 +54,7 @@ class KernelsHook(BuildHookInterface):
             place.mkdir()
             library = place / f"{isa}.so"
             targets.compile_library((sys.executable, "-m", "ziglang", "c++"), name, flags, library, place)
-            build_data["force_include"][str(library)] = str(NATIVE / "prebuilt" / library.name)
+            build_data["force_include"][str(library)] = str("spikesight" / NATIVE / "prebuilt" / library.name)
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{targets.SYSTEMS[name].tag}"
 

@@ -168,7 +168,8 @@ def main() -> None:
         print("No C++ compiler was found: ziglang brings one", flush=True)
         install("ziglang")
     print("Compiling the kernels for this processor, once; under a minute", flush=True)
-    subprocess.run([PYTHON, "-c", "from models.engine.engine import engine_status; print(engine_status())"], cwd=ROOT)
+    program = "from spikesight.models.engine.engine import engine_status; print(engine_status())"
+    subprocess.run([PYTHON, "-c", program], cwd=ROOT)
 
 
 if __name__ == "__main__":

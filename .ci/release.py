@@ -17,7 +17,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-from models.native.targets import SYSTEMS
+from spikesight.models.native.targets import SYSTEMS
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
@@ -27,7 +27,7 @@ MACHINES = {  # how a library of each system begins
     "macos-arm64": lambda head: head[:8] == bytes.fromhex("cffaedfe0c000001"),
     "macos-x86_64": lambda head: head[:8] == bytes.fromhex("cffaedfe07000001"),
 }
-FOREIGN = re.compile(r"^(tests|benchmarks|docs|\.ci)/|/__pycache__/|\.pyc$")
+FOREIGN = re.compile(r"^(?!spikesight/|spikesight-[^/]+\.dist-info/)|/__pycache__/|\.pyc$")
 
 
 def version() -> str:
@@ -73,7 +73,7 @@ def check_wheel(path: Path, system: str, number: str) -> None:
         assert f"\nVersion: {number}\n" in metadata
         for folder in sorted(ROOT.glob("models/shipped/*/")):
             for file in folder.glob("*.*"):
-                assert wheel.read(file.relative_to(ROOT).as_posix()) == file.read_bytes(), file
+                assert wheel.read(f"spikesight/{file.relative_to(ROOT).as_posix()}") == file.read_bytes(), file
 
 
 def check_source(path: Path, number: str) -> None:

@@ -5,35 +5,38 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from models.native.memory import keep_memory
+from spikesight.models.native.memory import keep_memory
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "classify": {
-        "serve": ("app.commands.serve", "start the prediction service and the page"),
-        "predict": ("app.commands.predict", "classify images and recordings"),
-        "evaluate": ("app.commands.evaluate", "how often a model is right on a folder or a named set"),
-        "webcam": ("app.webcam.demo", "live predictions from a webcam, a video or a recording"),
+        "serve": ("spikesight.app.commands.serve", "start the prediction service and the page"),
+        "predict": ("spikesight.app.commands.predict", "classify images and recordings"),
+        "evaluate": ("spikesight.app.commands.evaluate", "how often a model is right on a folder or a named set"),
+        "webcam": ("spikesight.app.webcam.demo", "live predictions from a webcam, a video or a recording"),
     },
     "networks": {
-        "train": ("app.commands.train", "train a spiking classifier on recordings or images"),
-        "teach": ("app.commands.teach", "learn one's own classes from few recordings, in seconds"),
-        "convert": ("app.commands.convert", "turn a trained ANN into a spiking network"),
-        "compare": ("app.commands.compare", "direct training, conversion and STDP side by side: one report"),
-        "calibrate": ("app.commands.calibrate", "let a model say when it does not know, and how sure it is"),
-        "export": ("app.commands.export", "write a checkpoint for other runtimes, or as a page without a server"),
-        "models": ("app.commands.models", "the networks that training knows, with their parameter counts"),
+        "train": ("spikesight.app.commands.train", "train a spiking classifier on recordings or images"),
+        "teach": ("spikesight.app.commands.teach", "learn one's own classes from few recordings, in seconds"),
+        "convert": ("spikesight.app.commands.convert", "turn a trained ANN into a spiking network"),
+        "compare": ("spikesight.app.commands.compare", "direct training, conversion and STDP side by side: one report"),
+        "calibrate": ("spikesight.app.commands.calibrate", "let a model say when it does not know, and how sure it is"),
+        "export": (
+            "spikesight.app.commands.export",
+            "write a checkpoint for other runtimes, or as a page without a server",
+        ),
+        "models": ("spikesight.app.commands.models", "the networks that training knows, with their parameter counts"),
     },
     "recordings": {
-        "info": ("app.recordings.info", "what is in a recording of events"),
-        "label": ("app.recordings.label", "cut a recording into named pieces by hand"),
-        "transcode": ("app.recordings.transcode", "a recording from one format into another"),
-        "play": ("app.recordings.play", "a recording in the terminal, or as a network camera"),
-        "record": ("app.recordings.record", "a live event source into a file"),
-        "emulate": ("app.recordings.emulate", "images or a video into recordings of events"),
+        "info": ("spikesight.app.recordings.info", "what is in a recording of events"),
+        "label": ("spikesight.app.recordings.label", "cut a recording into named pieces by hand"),
+        "transcode": ("spikesight.app.recordings.transcode", "a recording from one format into another"),
+        "play": ("spikesight.app.recordings.play", "a recording in the terminal, or as a network camera"),
+        "record": ("spikesight.app.recordings.record", "a live event source into a file"),
+        "emulate": ("spikesight.app.recordings.emulate", "images or a video into recordings of events"),
     },
     "installation": {
-        "cameras": ("app.commands.cameras", "event cameras and webcams that are plugged in"),
-        "doctor": ("app.commands.doctor", "look at this installation and say how to mend what is missing"),
+        "cameras": ("spikesight.app.commands.cameras", "event cameras and webcams that are plugged in"),
+        "doctor": ("spikesight.app.commands.doctor", "look at this installation and say how to mend what is missing"),
     },
 }
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
@@ -99,7 +102,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train_dvs(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `train-dvs`: the same as `spikesight train`."""
     return run_command("train", list(sys.argv[1:] if arguments is None else arguments), "train-dvs")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

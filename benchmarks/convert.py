@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from benchmarks.common import report
 from benchmarks.common.networks import spikingjelly_converted
 from benchmarks.common.timing import begin, paired, print_table
-from models.conversion.convert import convert
-from models.conversion.simulate import BUDGET, chunks
-from models.engine.engine import Engine, engine_status
-from models.networks.ann import stage
+from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.simulate import BUDGET, chunks
+from spikesight.models.engine.engine import Engine, engine_status
+from spikesight.models.networks.ann import stage
 
 BASE = "SpikingJelly step loop"
 

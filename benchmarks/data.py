@@ -16,11 +16,11 @@ import numpy as np
 
 from benchmarks.common import report
 from benchmarks.common.timing import paired, print_machine, print_table
-from encoders.dvs import DvsEncoder
-from encoders.events import SensorSize
-from models.engine.engine import engine_status
-from training.config import TrainConfig
-from training.data import DataError, Item, bin_items, list_nmnist, read_item
+from spikesight.encoders.dvs import DvsEncoder
+from spikesight.encoders.events import SensorSize
+from spikesight.models.engine.engine import engine_status
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import DataError, Item, bin_items, list_nmnist, read_item
 
 BATCH, EVENTS_A_FILE = 32, 4200
 

@@ -39,20 +39,20 @@ from benchmarks.common.networks import (
 from benchmarks.common.networks import spikingjelly_resnet as spikingjelly
 from benchmarks.common.rates import at_rate
 from benchmarks.common.timing import Timing, begin, paired, print_table
-from encoders.events import SensorSize
-from encoders.recordings.files import Recording, read_recording
-from models.checkpoint import load
-from models.classifier import encoder_for
-from models.contract import Card
-from models.conversion.convert import convert
-from models.energy.metering import Meter
-from models.engine.engine import Engine, engine_status, rounds_weights
-from models.networks.ann import build_for, guess_name, read_state, stage
-from models.networks.resnet import NETWORKS, SpikingResNet
-from models.neurons.config import NeuronConfig
-from models.shipped import shipped
-from service.samples import listing, t64_of
-from service.stream.messages import EVENTS_T64, PacketDecoder
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import Recording, read_recording
+from spikesight.models.checkpoint import load
+from spikesight.models.classifier import encoder_for
+from spikesight.models.contract import Card
+from spikesight.models.conversion.convert import convert
+from spikesight.models.energy.metering import Meter
+from spikesight.models.engine.engine import Engine, engine_status, rounds_weights
+from spikesight.models.networks.ann import build_for, guess_name, read_state, stage
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.shipped import shipped
+from spikesight.service.samples import listing, t64_of
+from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 
 ZERO_RESET = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
 TABLES = ("streams", "converted", "sweep")

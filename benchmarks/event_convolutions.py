@@ -21,11 +21,11 @@ from benchmarks.common.rates import at_rate
 from benchmarks.common.timing import begin, paired, print_table
 from benchmarks.engine import read_samples, read_windows
 from benchmarks.training import LIF, our_step
-from models.checkpoint import load
-from models.engine.engine import engine_status
-from models.networks.event_convolution import use_event_convolutions
-from models.networks.resnet import NETWORKS, SpikingResNet
-from models.shipped import find
+from spikesight.models.checkpoint import load
+from spikesight.models.engine.engine import engine_status
+from spikesight.models.networks.event_convolution import use_event_convolutions
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.shipped import find
 
 BASE = "fp32"
 VARIANTS: dict[str, dict[str, object]] = {BASE: {}, "bf16": {"precision": "bf16"}}

@@ -24,12 +24,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from benchmarks.common import report
-from encoders.binning import bin_events
-from encoders.emulator.pixels import CLEAN, Emulator, PixelModel
-from encoders.emulator.saccades import saccades
-from encoders.events import Events, SensorSize, make_events
-from encoders.preprocess.filters import BackgroundActivity, HotPixels, Refractory
-from encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.binning import bin_events
+from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
+from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.preprocess.filters import BackgroundActivity, HotPixels, Refractory
+from spikesight.encoders.recordings.files import read_recording, write_recording
 
 Variant = tuple[str, Callable[[], object]]
 DATA = Path(os.environ.get("SPIKESIGHT_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
@@ -253,9 +253,9 @@ def emulator(rounds: int) -> None:
 
 def udp(_: int) -> None:
     """Events over loopback at a given rate: received, and from the sender's clock to our packet."""
-    from encoders.sources.address import Address
-    from encoders.sources.network import UdpDriver
-    from encoders.sources.source import Source
+    from spikesight.encoders.sources.address import Address
+    from spikesight.encoders.sources.network import UdpDriver
+    from spikesight.encoders.sources.source import Source
 
     print("\nUDP loopback, 180 events a datagram, 5 ms batches   goal: 4 Mev/s without loss, p95 <= 35 ms")
     report.table("UDP on loopback", "layout", "Mev/s", "received, %", "p50 ms", "p95 ms")
@@ -299,7 +299,7 @@ def _udp_round(source: Any, port: int, layout: str, rate: float) -> tuple[int, l
 def _send_udp(port: int, layout: str, rate: float, seconds: float, result: Any) -> None:
     import socket
 
-    from encoders.packets import EVENT_BYTES, encode
+    from spikesight.encoders.packets import EVENT_BYTES, encode
 
     batch_s = 0.005
     n = int(rate * batch_s)
@@ -322,9 +322,9 @@ def tcp(_: int) -> None:
     """The virtual camera over TCP at 1 Mev/s: from the sender's clock to our packet."""
     import socket
 
-    from app.recordings.sinks import DvSink
-    from encoders.sources.network import DvDriver
-    from encoders.sources.source import Source, parse
+    from spikesight.app.recordings.sinks import DvSink
+    from spikesight.encoders.sources.network import DvDriver
+    from spikesight.encoders.sources.source import Source, parse
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import report
-from encoders.events import Events, SensorSize
-from encoders.recordings.files import read_recording
-from models.classifier import Classifier
-from models.teach.lesson import Lesson, Shown, backbone
-from training.data.folders import read_folder
-from training.progress import counted
-from training.teach.examples import COPIES, copies_for, plan, read
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.models.classifier import Classifier
+from spikesight.models.teach.lesson import Lesson, Shown, backbone
+from spikesight.training.data.folders import read_folder
+from spikesight.training.progress import counted
+from spikesight.training.teach.examples import COPIES, copies_for, plan, read
 
 Asked = tuple[str, Events, SensorSize]
 

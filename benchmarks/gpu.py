@@ -31,12 +31,12 @@ import torch
 from benchmarks import neurons, training
 from benchmarks.common import report
 from benchmarks.common.networks import folded, spikingjelly_resnet
-from models.networks.resnet import NETWORKS, SpikingResNet
-from training.config import TrainConfig
-from training.data import load_data
-from training.data.sets import MissingDataError
-from training.flags import from_mapping, read_yaml, recipe_path
-from training.run.loop import Run
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.data.sets import MissingDataError
+from spikesight.training.flags import from_mapping, read_yaml, recipe_path
+from spikesight.training.run.loop import Run
 
 Step = Callable[[], object]
 PARTS = ("neurons", "training", "inference", "epoch", "resume")

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 
 from benchmarks.common import report
-from encoders.emulator.motions import MOTIONS, motion_recording
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.events import SensorSize
-from models.classifier import Classifier, Stepper
-from models.known import interval
-from models.shipped import find
-from models.steps import Input
+from spikesight.encoders.emulator.motions import MOTIONS, motion_recording
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.events import SensorSize
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.known import interval
+from spikesight.models.shipped import find
+from spikesight.models.steps import Input
 
 FIRST_TEST_SEED = 1_000_000  # training recordings have seeds below
 STRAIGHT = ("left", "right", "up", "down")

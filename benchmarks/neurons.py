@@ -26,10 +26,10 @@ from torch import Tensor
 
 from benchmarks.common import report
 from benchmarks.common.timing import paired, print_machine, print_table
-from models.engine.engine import engine_status
-from models.neurons.config import NeuronConfig
-from models.neurons.fused import fused_steps
-from models.neurons.layers import step
+from spikesight.models.engine.engine import engine_status
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.fused import fused_steps
+from spikesight.models.neurons.layers import step
 
 Layer = Callable[[Tensor], Tensor]
 LIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)

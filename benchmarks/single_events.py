@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from benchmarks.common import report
 from benchmarks.common.timing import begin, paired, print_table
-from encoders.binning import cells_of, grid_for
-from models.classifier import Classifier
-from models.engine.engine import Engine, engine_status
-from models.engine.events import EventEngine
-from models.shipped import find
-from training.data.recordings import list_nmnist, read_item
+from spikesight.encoders.binning import cells_of, grid_for
+from spikesight.models.classifier import Classifier
+from spikesight.models.engine.engine import Engine, engine_status
+from spikesight.models.engine.events import EventEngine
+from spikesight.models.shipped import find
+from spikesight.training.data.recordings import list_nmnist, read_item
 
 Cells = NDArray[np.int32]
 

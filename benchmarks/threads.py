@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import spikesight
-from encoders.emulator.saccades import saccades
+from spikesight.encoders.emulator.saccades import saccades
 
 
 def rate(work: Callable[[], object], threads: int) -> float:

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from benchmarks.common import report
 from benchmarks.common.timing import paired, print_machine, print_table
-from models.engine.engine import engine_status
-from models.networks.resnet import NETWORKS, SpikingResNet
-from models.neurons.config import NeuronConfig
-from models.neurons.layers import Neuron
-from models.neurons.state import State
-from training.config import TrainConfig
-from training.step.forward import Trainee
+from spikesight.models.engine.engine import engine_status
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import State
+from spikesight.training.config import TrainConfig
+from spikesight.training.step.forward import Trainee
 
 LIF = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
 Step = Callable[[], object]

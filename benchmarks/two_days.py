@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.events import Events, SensorSize
-from encoders.recordings.files import write_recording
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings.files import write_recording
 
 SENSOR = SensorSize(128, 128)
 FRAME_US = 5_000
@@ -81,7 +81,7 @@ def record(folder: Path, things: dict[str, NDArray[np.float32]], day: int, secon
 
 def command(*words: str) -> str:
     """Run one of our commands; the last line it prints."""
-    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-m", "spikesight", *words], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]
 
 
@@ -89,9 +89,9 @@ def taught(root: Path, name: str, train: Path, test: Path) -> None:
     """Teach from one folder in windows of 310 ms, test on the other, add a row."""
     begin = time.monotonic()
     words = ["--data", str(train), "--to", str(root / "taught"), "--window-ms", "310", "--json"]
-    told = json.loads(command("app.cli", "teach", *words))
+    told = json.loads(command("teach", *words))
     minutes = (time.monotonic() - begin) / 60
-    found = json.loads(command("app.cli", "evaluate", str(root / "taught"), str(test), "--json"))
+    found = json.loads(command("evaluate", str(root / "taught"), str(test), "--json"))
     low, high = found["interval"]
     held, other, second = 100 * told["accuracy"], 100 * found["accuracy"], 100 * found["seconds"]["accuracy"]
     report.row(name, held, other, second, float(found["count"]), 100 * low, 100 * high, minutes)
@@ -102,9 +102,9 @@ def measured(root: Path, name: str, train: Path, test: Path, flags: list[str]) -
     """Train on one folder, test on the other, add a row."""
     begin = time.monotonic()
     words = ["--data", str(train), "--output", str(root / "runs"), "--cache", str(root / "cache"), "--json", *flags]
-    run = json.loads(command("app.cli", "train", *words))
+    run = json.loads(command("train", *words))
     minutes = (time.monotonic() - begin) / 60
-    found = json.loads(command("app.cli", "evaluate", run["run"] + "/model", str(test), "--json"))
+    found = json.loads(command("evaluate", run["run"] + "/model", str(test), "--json"))
     low, high = found["interval"]
     held, other, second = 100 * run["val_accuracy"], 100 * found["accuracy"], 100 * found["seconds"]["accuracy"]
     report.row(name, held, 100 * run["test"]["accuracy"], other, second, found["count"], 100 * low, 100 * high, minutes)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.events import Events, EventsError, SensorSize, as_events
+from spikesight.encoders import kernels
+from spikesight.encoders.events import Events, EventsError, SensorSize, as_events
 
 NOWHERE = 1 << 30  # a table entry of a column or row that is cropped away; two of them still fit uint32
 CEILINGS = {"binary": 1, "count": 255}

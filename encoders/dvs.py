@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
-from encoders.events import BACK_US, Events, SensorSize, as_events, backward, on_sensor
+from spikesight.encoders import kernels
+from spikesight.encoders.binning import CEILINGS, add_counts, bin_events, check_bins, grid_for
+from spikesight.encoders.events import BACK_US, Events, SensorSize, as_events, backward, on_sensor
 
 BINS_AT_ONCE = 256  # bounds the memory of one long packet
 Times = NDArray[np.int64]  # microseconds

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encoders import kernels
+from spikesight.encoders import kernels
 
 EVENTS = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "?")])
 """One event: t in microseconds, x column, y row (0 is the top row), p polarity (True = ON). 13 bytes, packed."""

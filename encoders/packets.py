@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.events import EVENTS, Events, empty_events, unwrap
+from spikesight.encoders import kernels
+from spikesight.encoders.events import EVENTS, Events, empty_events, unwrap
 
 T64 = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
 T32 = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2")])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from encoders.events import Events, EventsError, SensorSize, Size, as_events
-from encoders.recordings.files import read_recording
-from encoders.recordings.format import path_of
+from spikesight.encoders.events import Events, EventsError, SensorSize, Size, as_events
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.recordings.format import path_of
 
 if TYPE_CHECKING:  # people who pass these have imported them
     from PIL.Image import Image

@@ -25,13 +25,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from encoders.plugins import extend
-from models.contract import Card, CheckpointError, Contract
-from models.known import Known
-from models.known.conformal import Conformal
-from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from models.networks.taught import TaughtConfig, TaughtNetwork
+from spikesight.encoders.plugins import extend
+from spikesight.models.contract import Card, CheckpointError, Contract
+from spikesight.models.known import Known
+from spikesight.models.known.conformal import Conformal
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 
 FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20

@@ -16,30 +16,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
-from encoders.emulator.pixels import Emulator
-from encoders.emulator.saccades import saccade_events
-from encoders.events import SensorSize, empty_events, joined, make_events
-from encoders.gaze.alignment import FollowingBinner, aligned_steps
-from encoders.gaze.eye import Eye
-from encoders.gaze.sight import Sight, bins_of
-from encoders.gaze.window import Window
-from encoders.image import IMAGE_ENCODERS
-from encoders.preprocess.fit import fit_digit, fit_plain
-from encoders.sample import Sample
-from models.checkpoint import fingerprint, load
-from models.contract import Card, CheckpointError, Contract
-from models.energy.metering import dense_macs
-from models.engine.calibrate import calibrated
-from models.engine.engine import Engine, why_not
-from models.engine.plain import Plain
-from models.known import CAMERA, RECORDED
-from models.known.conformal import ERROR_RATE, Trials
-from models.networks.origin import Origin, origin_of
-from models.neurons.layers import at_pace, neuron_names
-from models.neurons.state import State, zero_state
-from models.shipped import find, name_of, shipped
-from models.steps import Answer, Input, Outcome, Prediction, Promise, Rest, Steady, Step, Track
+from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.emulator.saccades import saccade_events
+from spikesight.encoders.events import SensorSize, empty_events, joined, make_events
+from spikesight.encoders.gaze.alignment import FollowingBinner, aligned_steps
+from spikesight.encoders.gaze.eye import Eye
+from spikesight.encoders.gaze.sight import Sight, bins_of
+from spikesight.encoders.gaze.window import Window
+from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.sample import Sample
+from spikesight.models.checkpoint import fingerprint, load
+from spikesight.models.contract import Card, CheckpointError, Contract
+from spikesight.models.energy.metering import dense_macs
+from spikesight.models.engine.calibrate import calibrated
+from spikesight.models.engine.engine import Engine, why_not
+from spikesight.models.engine.plain import Plain
+from spikesight.models.known import CAMERA, RECORDED
+from spikesight.models.known.conformal import ERROR_RATE, Trials
+from spikesight.models.networks.origin import Origin, origin_of
+from spikesight.models.neurons.layers import at_pace, neuron_names
+from spikesight.models.neurons.state import State, zero_state
+from spikesight.models.shipped import find, name_of, shipped
+from spikesight.models.steps import Answer, Input, Outcome, Prediction, Promise, Rest, Steady, Step, Track
 
 
 def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal
 
-from models.known import Known
-from models.known.bins import known_at
-from models.known.conformal import Conformal
+from spikesight.models.known import Known
+from spikesight.models.known.bins import known_at
+from spikesight.models.known.conformal import Conformal
 
 
 class CheckpointError(ValueError):
@@ -22,7 +22,7 @@ class Contract:
     height: int  # of the network's input, pixels
     width: int
     steps: int  # T: the window of training, and how often an image is shown
-    encoding: str  # events: "binary" or "count"; images: a name in encoders.image.IMAGE_ENCODERS
+    encoding: str  # events: "binary" or "count"; images: a name in spikesight.encoders.image.IMAGE_ENCODERS
     sensor_width: int = 0  # events: the sensor of the training recordings, pixels
     sensor_height: int = 0
     bin_us: int = 0  # events: one step, microseconds

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.known import KEPT, NOTHING, RECORDED, UNKNOWN, Judged, Known, softmax
-from models.known.conformal import Commitment, Evidence, Trials
-from models.known.score import loops
-from models.neurons.state import State
+from spikesight.models.known import KEPT, NOTHING, RECORDED, UNKNOWN, Judged, Known, softmax
+from spikesight.models.known.conformal import Commitment, Evidence, Trials
+from spikesight.models.known.score import loops
+from spikesight.models.neurons.state import State
 
 
 class Input(NamedTuple):

@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
-from encoders.sources.source import Source, open_source
-from models.classifier import Classifier
-from service import samples
-from service.http import errors, openapi
-from service.http.bodies import (
+from spikesight.encoders.sources.source import Source, open_source
+from spikesight.models.classifier import Classifier
+from spikesight.service import samples
+from spikesight.service.http import errors, openapi
+from spikesight.service.http.bodies import (
     REFUSALS,
     SAMPLE_BODY,
     ErrorBody,
@@ -22,22 +22,22 @@ from service.http.bodies import (
     ReadyBody,
     SampleBody,
 )
-from service.http.fast_path import FastPath
-from service.http.gate import Gate
-from service.http.logs import Observer
-from service.http.metrics import CONTENT_TYPE
-from service.http.shares import address_of
-from service.page import routes as page
-from service.protocol_v2 import routes as v2_routes
-from service.runtime import Runtime
-from service.settings import Settings
-from service.sinks.delivery import Deliveries, Delivery, open_deliveries
-from service.stream import cameras
-from service.stream.endpoint import stream
-from service.teach import routes as teach
-from service.teach.lessons import Lessons
-from service.upload import encode
-from service.upload.predict import Options, predict, read_body
+from spikesight.service.http.fast_path import FastPath
+from spikesight.service.http.gate import Gate
+from spikesight.service.http.logs import Observer
+from spikesight.service.http.metrics import CONTENT_TYPE
+from spikesight.service.http.shares import address_of
+from spikesight.service.page import routes as page
+from spikesight.service.protocol_v2 import routes as v2_routes
+from spikesight.service.runtime import Runtime
+from spikesight.service.settings import Settings
+from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
+from spikesight.service.stream import cameras
+from spikesight.service.stream.endpoint import stream
+from spikesight.service.teach import routes as teach
+from spikesight.service.teach.lessons import Lessons
+from spikesight.service.upload import encode
+from spikesight.service.upload.predict import Options, predict, read_body
 
 DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 

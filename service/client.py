@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody
-from service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame, encode_t64
-from service.teach.bodies import LessonBody
-from service.teach.remote import RemoteLesson, query
+from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody
+from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame, encode_t64
+from spikesight.service.teach.bodies import LessonBody
+from spikesight.service.teach.remote import RemoteLesson, query
 
 
 class ClientError(Exception):
@@ -179,7 +179,7 @@ class Client:
         return RemoteLesson(self._ask, features)
 
     def stream(self, **hello: Any) -> "Stream":
-        """Open a live stream; the keywords are the fields of `service.stream.messages.Hello`."""
+        """Open a live stream; the keywords are the fields of `spikesight.service.stream.messages.Hello`."""
         return Stream(self, hello)
 
     def _ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:

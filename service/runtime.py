@@ -12,20 +12,20 @@ from typing import TypeVar
 import cv2
 import torch
 
-from models.classifier import Classifier
-from models.contract import CheckpointError
-from models.native.memory import keep_membranes
-from service.http.errors import Expired
-from service.http.logs import event, log
-from service.http.metrics import Metrics
-from service.http.shares import Line, Lobby, Shares
-from service.http.turns import Turns
-from service.scheduler import sandbox
-from service.scheduler.processes import CALLS, Processes
-from service.scheduler.registry import Model, Registry
-from service.scheduler.request import Sequences
-from service.scheduler.threads import DecodeThread, Mailbox
-from service.settings import Settings
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import CheckpointError
+from spikesight.models.native.memory import keep_membranes
+from spikesight.service.http.errors import Expired
+from spikesight.service.http.logs import event, log
+from spikesight.service.http.metrics import Metrics
+from spikesight.service.http.shares import Line, Lobby, Shares
+from spikesight.service.http.turns import Turns
+from spikesight.service.scheduler import sandbox
+from spikesight.service.scheduler.processes import CALLS, Processes
+from spikesight.service.scheduler.registry import Model, Registry
+from spikesight.service.scheduler.request import Sequences
+from spikesight.service.scheduler.threads import DecodeThread, Mailbox
+from spikesight.service.settings import Settings
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Runtime:
             self.mailbox, "heavy"
         )  # for what may take a second, so that small work never waits for it
         self.line = Line(CALLS, max(1, CALLS // 2))
-        self.processes = Processes("service.upload.decode", "service.protocol_v2.tensors")
+        self.processes = Processes("spikesight.service.upload.decode", "spikesight.service.protocol_v2.tensors")
         self.draining = False
         self._loaded = False
         self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # of streams, in the loop and beside it

@@ -8,20 +8,24 @@ Importing costs next to nothing: each name brings its module along when it is fi
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+if not Path(__file__).with_name("models").is_dir():  # a checkout without symbolic links, or a source archive
+    __path__.append(str(Path(__file__).parent.parent))
 
 __version__: str
 
 if TYPE_CHECKING:
-    from encoders.events import SensorSize
-    from encoders.recordings.files import Recording, write_recording
-    from encoders.recordings.files import read_recording as read
-    from encoders.recordings.format import RecordingError
-    from encoders.sources.address import SourceError
-    from models.contract import CheckpointError
-    from models.steps import Prediction
-    from spikesight.model import Model, load, models
-    from training.teach.teach import teach
+    from spikesight.encoders.events import SensorSize
+    from spikesight.encoders.recordings.files import Recording, write_recording
+    from spikesight.encoders.recordings.files import read_recording as read
+    from spikesight.encoders.recordings.format import RecordingError
+    from spikesight.encoders.sources.address import SourceError
+    from spikesight.model import Model, list_models, load
+    from spikesight.models.contract import CheckpointError
+    from spikesight.models.steps import Prediction
+    from spikesight.training.teach.teach import teach
 
 __all__ = [
     "CheckpointError",
@@ -31,26 +35,26 @@ __all__ = [
     "RecordingError",
     "SensorSize",
     "SourceError",
+    "list_models",
     "load",
-    "models",
     "read",
     "teach",
     "write_recording",
 ]
 
 HOMES = {
-    "CheckpointError": "models.contract:CheckpointError",
+    "CheckpointError": "spikesight.models.contract:CheckpointError",
     "Model": "spikesight.model:Model",
-    "Prediction": "models.steps:Prediction",
-    "Recording": "encoders.recordings.files:Recording",
-    "RecordingError": "encoders.recordings.format:RecordingError",
-    "SensorSize": "encoders.events:SensorSize",
-    "SourceError": "encoders.sources.address:SourceError",
+    "Prediction": "spikesight.models.steps:Prediction",
+    "Recording": "spikesight.encoders.recordings.files:Recording",
+    "RecordingError": "spikesight.encoders.recordings.format:RecordingError",
+    "SensorSize": "spikesight.encoders.events:SensorSize",
+    "SourceError": "spikesight.encoders.sources.address:SourceError",
+    "list_models": "spikesight.model:list_models",
     "load": "spikesight.model:load",
-    "models": "spikesight.model:models",
-    "read": "encoders.recordings.files:read_recording",
-    "teach": "training.teach.teach:teach",
-    "write_recording": "encoders.recordings.files:write_recording",
+    "read": "spikesight.encoders.recordings.files:read_recording",
+    "teach": "spikesight.training.teach.teach:teach",
+    "write_recording": "spikesight.encoders.recordings.files:write_recording",
 }
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.events import EventsError, SensorSize, Size, as_events
-from encoders.sample import Shown, sample_of
-from models.classifier import Classifier, Stepper
-from models.known.conformal import ERROR_RATE
-from models.shipped import DEFAULT_MODEL, find, shipped
-from models.steps import Prediction, Segment, Timeline
+from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
+from spikesight.encoders.sample import Shown, sample_of
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.known.conformal import ERROR_RATE
+from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
+from spikesight.models.steps import Prediction, Segment, Timeline
 
 
-def models() -> tuple[str, ...]:
+def list_models() -> tuple[str, ...]:
     """The names of the shipped models, the default one first."""
     return tuple(shipped())
 
@@ -98,8 +98,8 @@ def _answers(
     classifier: Classifier, source: str | Path | int | np.ndarray, size: Size | None, error_rate: float
 ) -> Generator[Prediction | None]:
     """None once the source is open, and its predictions; it is closed when they are not wanted any more."""
-    from app.webcam.sources import inputs_of, of_events, open_source
-    from service.stream.session import Session
+    from spikesight.app.webcam.sources import inputs_of, of_events, open_source
+    from spikesight.service.stream.session import Session
 
     if isinstance(source, np.ndarray):
         if size is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from models.native.build import library
+from spikesight.models.native.build import library
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 hypothesis.settings.register_profile("patient", deadline=None)  # the machine may be busy
@@ -46,7 +46,7 @@ def shared_data() -> Callable[[str], Path]:
 @pytest.fixture(scope="session", autouse=True)
 def shared_decoders() -> Iterator[None]:
     """Services of the tests share one process that decodes files; nothing where no service was imported."""
-    if "service.runtime" not in sys.modules:
+    if "spikesight.service.runtime" not in sys.modules:
         yield
         return
     from tests.support.serving.decoders import shared
@@ -55,10 +55,19 @@ def shared_decoders() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_name() -> Iterator[None]:
+    """What a checkout's root would let in: no module of ours comes a second time, under its folder's bare name."""
+    yield
+    bare = ("app", "encoders", "models", "service", "training")
+    twice = [name for name in bare if str(getattr(sys.modules.get(name), "__file__", "")).startswith(str(ROOT))]
+    assert not twice, f"imported without `spikesight.` before: {', '.join(twice)}"
+
+
 @pytest.fixture
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training ends without its picture, which takes longer than a small network."""
-    monkeypatch.setattr("training.run.report._plot", lambda *_: None)
+    monkeypatch.setattr("spikesight.training.run.report._plot", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

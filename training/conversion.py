@@ -6,16 +6,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.contract import Card
-from models.conversion.convert import convert
-from models.conversion.simulate import curve
-from models.known import interval
-from models.networks.converted.network import ConvertedNetwork
-from training.ann import accuracy
-from training.config import TrainConfig
-from training.data import load_data
-from training.data.pictures import Images, Pictures
-from training.flags import from_mapping
+from spikesight.models.contract import Card
+from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.simulate import curve
+from spikesight.models.known import interval
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.training.ann import accuracy
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.data.pictures import Images, Pictures
+from spikesight.training.flags import from_mapping
 
 AIMS = (4, 8, 16, 32, 64)  # T that are tried, the first good one is taken
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from training.config import TrainConfig
+from spikesight.training.config import TrainConfig
 
 
 def choose_device(name: str) -> torch.device:

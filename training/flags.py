@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from training.config import TrainConfig
+from spikesight.training.config import TrainConfig
 
 RETIRED: dict[str, Any] = {
     "test_fraction": 0.15,

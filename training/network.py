@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import load, load_plugins, read_config
-from models.contract import Contract
-from models.networks.ann import ANNS, build_for, guess_name, read_state
-from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
-from models.shipped import shipped
-from training.config import TrainConfig
+from spikesight.models.checkpoint import load, load_plugins, read_config
+from spikesight.models.contract import Contract
+from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from spikesight.models.shipped import shipped
+from spikesight.training.config import TrainConfig
 
 
 def neuron_config(config: TrainConfig) -> NeuronConfig:

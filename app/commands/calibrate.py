@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from models.contract import Card
-    from training.config import TrainConfig
+    from spikesight.models.contract import Card
+    from spikesight.training.config import TrainConfig
 
 DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` in [0, 1], labels may be "unknown" and
 "nothing", and probabilities are those of being right.
@@ -42,8 +42,8 @@ def settings(card: "Card", data: str, root: str, cache: str, sheets: int | None 
 
     Raises ValueError where the card names no data.
     """
-    from training.config import TrainConfig
-    from training.flags import SETTINGS, from_mapping
+    from spikesight.training.config import TrainConfig
+    from spikesight.training.flags import SETTINGS, from_mapping
 
     recipe = {name: value for name, value in card.training.get("recipe", {}).items() if name in SETTINGS}
     config = from_mapping(TrainConfig(), recipe, "the model's card")
@@ -58,13 +58,13 @@ def settings(card: "Card", data: str, root: str, cache: str, sheets: int | None 
 
 
 def run(args: argparse.Namespace) -> int:
-    from models.checkpoint import load, save
-    from models.shipped import find
-    from training.data import load_data
-    from training.progress import say
-    from training.run.commitments import committed
-    from training.run.known import calibrated
-    from training.run.known_bins import with_bins
+    from spikesight.models.checkpoint import load, save
+    from spikesight.models.shipped import find
+    from spikesight.training.data import load_data
+    from spikesight.training.progress import say
+    from spikesight.training.run.commitments import committed
+    from spikesight.training.run.known import calibrated
+    from spikesight.training.run.known_bins import with_bins
 
     folder = find(args.model)
     network, card = load(folder)

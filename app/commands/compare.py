@@ -3,10 +3,10 @@
 import argparse
 from dataclasses import fields, replace
 
-from training.compare.comparison import Comparison
-from training.compare.config import QUICK, CompareConfig
-from training.compare.report import write_report
-from training.flags import field_comments
+from spikesight.training.compare.comparison import Comparison
+from spikesight.training.compare.config import QUICK, CompareConfig
+from spikesight.training.compare.report import write_report
+from spikesight.training.flags import field_comments
 
 DESCRIPTION = """Train an ANN and a spiking network of the same shape, convert the ANN in every way, train an STDP
 layer, and write one report (report.html, report.md). An interrupted comparison goes on where it stopped.

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import load, save
-from models.contract import Card, Contract
-from models.conversion.audit import audit
-from models.conversion.convert import convert, graph_of
-from models.conversion.methods import METHODS, PATIENT, usual
-from models.conversion.simulate import curve, shown_steps
-from models.known import interval
-from models.networks.ann import ANNS, as_ann, build_for, guess_name, read_state
-from models.networks.converted.network import ConvertedNetwork
-from models.shipped import name_of
-from training.ann import accuracy, prepare
-from training.conversion import AIMS, choose_steps, splits_of
-from training.data.images import IMAGES
-from training.data.pictures import Images, load_images, pictures_below
+from spikesight.models.checkpoint import load, save
+from spikesight.models.contract import Card, Contract
+from spikesight.models.conversion.audit import audit
+from spikesight.models.conversion.convert import convert, graph_of
+from spikesight.models.conversion.methods import METHODS, PATIENT, usual
+from spikesight.models.conversion.simulate import curve, shown_steps
+from spikesight.models.known import interval
+from spikesight.models.networks.ann import ANNS, as_ann, build_for, guess_name, read_state
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.shipped import name_of
+from spikesight.training.ann import accuracy, prepare
+from spikesight.training.conversion import AIMS, choose_steps, splits_of
+from spikesight.training.data.images import IMAGES
+from spikesight.training.data.pictures import Images, load_images, pictures_below
 
 DESCRIPTION = """Convert a trained ANN to a spiking network: a state dictionary (.safetensors, .pt, .pth, .th), or a
 model folder that train-dvs --neuron relu --steps 1 made.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from encoders.sources.address import SourceError, library_of
+from spikesight.encoders.sources.address import SourceError, library_of
 
 DESCRIPTION = """\
 Look at the environment and say what works, what is missing and how to mend it.
@@ -70,10 +70,10 @@ def check_compute() -> Iterator[Finding]:
     """Threads, the native engine, a GPU."""
     import torch
 
-    from models.engine.calibrate import calibrated
-    from models.engine.densities import describe
-    from models.engine.engine import engine_status
-    from models.native.build import library
+    from spikesight.models.engine.calibrate import calibrated
+    from spikesight.models.engine.densities import describe
+    from spikesight.models.engine.engine import engine_status
+    from spikesight.models.native.build import library
 
     yield Finding("ok", "threads", f"{torch.get_num_threads()} for training (--threads); the service uses 1 a model")
     status = engine_status()
@@ -118,11 +118,11 @@ def check_port() -> Iterator[Finding]:
 
 def check_models() -> Iterator[Finding]:
     """The shipped models load."""
-    from models.checkpoint import load
-    from models.contract import CheckpointError
-    from models.engine.engine import why_not
-    from models.networks.origin import origin_of
-    from models.shipped import shipped
+    from spikesight.models.checkpoint import load
+    from spikesight.models.contract import CheckpointError
+    from spikesight.models.engine.engine import why_not
+    from spikesight.models.networks.origin import origin_of
+    from spikesight.models.shipped import shipped
 
     found = shipped()
     if not found:
@@ -141,7 +141,7 @@ def check_models() -> Iterator[Finding]:
 
 def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:
     """A data set by name or folder, or `all` the named ones below `root`; absent ones are a note."""
-    from training.data.check import EXPECTED, check_data
+    from spikesight.training.data.check import EXPECTED, check_data
 
     for name in EXPECTED if wanted == "all" else [wanted]:
         report = check_data(name, root)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.classifier import Classifier
-    from training.run.readings import Readings
+    from spikesight.models.classifier import Classifier
+    from spikesight.training.run.readings import Readings
 
 DESCRIPTION = """\
 How often a model is right on a folder of recordings, or on a named set's test split.
@@ -75,8 +75,8 @@ def _print(found: dict[str, Any]) -> None:
 
 def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Readings") -> dict[str, Any]:
     """The suite of faults, each row printed as it is found."""
-    from training.progress import say
-    from training.run.corruption import corrupted, rows, summary
+    from spikesight.training.progress import say
+    from spikesight.training.run.corruption import corrupted, rows, summary
 
     own = [source for source in readings.sources if source.label in classifier.labels]
     if not own:
@@ -123,11 +123,11 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, say what gives cause for doubt, print the figures."""
-    from models.classifier import Classifier
-    from models.shipped import find
-    from training.run.assessment import assess
-    from training.run.commitments import held_out
-    from training.run.readings import read_set
+    from spikesight.models.classifier import Classifier
+    from spikesight.models.shipped import find
+    from spikesight.training.run.assessment import assess
+    from spikesight.training.run.commitments import held_out
+    from spikesight.training.run.readings import read_set
 
     classifier = Classifier.load(find(args.model))
     classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)

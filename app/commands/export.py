@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from models.checkpoint import load
-from models.export.formats import FORMATS, export
-from models.export.parity import Parity
-from models.neurons.layers import at_pace
-from models.shipped import find, name_of
+from spikesight.models.checkpoint import load
+from spikesight.models.export.formats import FORMATS, export
+from spikesight.models.export.parity import Parity
+from spikesight.models.neurons.layers import at_pace
+from spikesight.models.shipped import find, name_of
 
 DESCRIPTION = """Write a checkpoint for another runtime.
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     network, card = load(folder)
     name = name_of(folder)
     if args.web is not None:
-        from service.page.standalone import write_folder  # the service's page is not needed for a file
+        from spikesight.service.page.standalone import write_folder  # the service's page is not needed for a file
 
         print(said(args.web, write_folder(args.web, network, card, name)))
         print(f"try it: python -m http.server --directory {args.web} 8080, then open http://localhost:8080")

@@ -20,8 +20,8 @@ def describe(name: str) -> dict[str, object]:
     """One row: the shape by name, its parameter count and neuron layers; no weights are made."""
     import torch
 
-    from models.networks.resnet import NETWORKS, SpikingResNet
-    from models.neurons.layers import Neuron
+    from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+    from spikesight.models.neurons.layers import Neuron
 
     config = NETWORKS[name]
     with torch.device("meta"):
@@ -62,9 +62,9 @@ def print_table(rows: list[dict[str, object]], heads: tuple[str, ...]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trained models and buildable networks, as tables or as one JSON object; the exit code."""
-    from models.checkpoint import load_plugins
-    from models.networks.resnet import NETWORKS
-    from models.shipped import index, shipped
+    from spikesight.models.checkpoint import load_plugins
+    from spikesight.models.networks.resnet import NETWORKS
+    from spikesight.models.shipped import index, shipped
 
     load_plugins()
     rows = [describe(name) for name in NETWORKS]

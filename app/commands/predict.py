@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.recordings.progress import watched
+from spikesight.app.recordings.progress import watched
 
 if TYPE_CHECKING:
-    from models.classifier import Classifier
-    from models.steps import Answer, Prediction, Segment
+    from spikesight.models.classifier import Classifier
+    from spikesight.models.steps import Answer, Prediction, Segment
 
 DESCRIPTION = """\
 Classify images and recordings; one line a file, and what happened when in a recording of more than two windows.
@@ -37,10 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> "Iterator[Answer]":
     """One a step, as they come: of a recording no more than a piece is in memory."""
-    from encoders.recordings.files import RecordingReader
-    from encoders.sample import IMAGE_SUFFIXES, read_sample
-    from models.classifier import Stepper
-    from models.known.conformal import ERROR_RATE
+    from spikesight.encoders.recordings.files import RecordingReader
+    from spikesight.encoders.sample import IMAGE_SUFFIXES, read_sample
+    from spikesight.models.classifier import Stepper
+    from spikesight.models.known.conformal import ERROR_RATE
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
         stepper = Stepper(classifier)
@@ -64,9 +64,9 @@ def _cost(prediction: "Prediction", origin: str) -> str:
 
 
 def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, classifier: "Classifier") -> None:
-    from encoders.sample import IMAGE_SUFFIXES
-    from models.classifier import LONGEST_SAMPLE
-    from models.steps import Timeline
+    from spikesight.encoders.sample import IMAGE_SUFFIXES
+    from spikesight.models.classifier import LONGEST_SAMPLE
+    from spikesight.models.steps import Timeline
 
     spikes = synops = count = 0
     steps: list[dict[str, object]] = []
@@ -129,8 +129,8 @@ def _said(p: "Prediction", labels: tuple[str, ...], window: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    from models.classifier import Classifier
-    from models.shipped import find, shipped
+    from spikesight.models.classifier import Classifier
+    from spikesight.models.shipped import find, shipped
 
     wanted = args.model or next(iter(shipped()), None)
     if wanted is None:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported late, after the environment is set
-    from service.settings import Settings
+    from spikesight.service.settings import Settings
 
 DESCRIPTION = """Start the service on this machine and print the address to open.
 
@@ -45,7 +45,7 @@ def settings_from(args: argparse.Namespace) -> "Settings":
     """Flags over environment over defaults. Raises ValueError in one sentence."""
     from pydantic import ValidationError
 
-    from service.settings import Settings
+    from spikesight.service.settings import Settings
 
     lists = {"models": args.model, "allowed_hosts": args.allow_host, "allowed_origins": args.allow_origin}
     lists |= {"cameras": args.camera, "sinks": args.to, "trusted_proxies": args.trusted_proxy}
@@ -99,17 +99,17 @@ def run(args: argparse.Namespace) -> int:
 
 def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace) -> int:
     """Load what serves (slow to import), and serve."""
-    from service.http.logs import configure as configure_logs
-    from service.http.logs import event
+    from spikesight.service.http.logs import configure as configure_logs
+    from spikesight.service.http.logs import event
 
     configure_logs(settings.log_format)
     event("starting: the first start on a processor may take a minute", models=",".join(settings.models) or "shipped")
-    from encoders.sources.source import open_source
-    from models.checkpoint import load
-    from models.shipped import find, names
-    from service.api import create_app
-    from service.http.server import serve
-    from service.sinks.delivery import open_deliveries
+    from spikesight.encoders.sources.source import open_source
+    from spikesight.models.checkpoint import load
+    from spikesight.models.shipped import find, names
+    from spikesight.service.api import create_app
+    from spikesight.service.http.server import serve
+    from spikesight.service.sinks.delivery import open_deliveries
 
     folders = [find(name) for name in settings.models]
     names(folders)
@@ -119,7 +119,7 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
     url = address(settings.host, sock.getsockname()[1], args.ssl_certfile is not None)
     greeting = f"Spikesight: open {url}  (Ctrl-C stops)"
     if args.cluster:
-        from service.cluster.ray_serve import serve_cluster
+        from spikesight.service.cluster.ray_serve import serve_cluster
 
         return serve_cluster(settings, args.replicas, sock, args.ssl_certfile, args.ssl_keyfile, greeting)
     sinks = open_deliveries(settings.sinks)

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from training.teach.teach import teach
+    from spikesight.training.teach.teach import teach
 
     if min(args.shots, args.window_ms, args.seed) < 0:
         raise ValueError("--shots, --seed and --window-ms cannot be negative")

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from training.progress import say
+from spikesight.training.progress import say
 
 DESCRIPTION = """\
 Train a spiking classifier on event recordings or images and report its accuracy.
@@ -29,7 +29,7 @@ takes. Ctrl-C saves a checkpoint first."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags: its own, and one for each field of the configuration."""
-    from training.flags import add_settings
+    from spikesight.training.flags import add_settings
 
     parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
     parser.add_argument(
@@ -59,9 +59,9 @@ def _say(text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, go on, or only show what would be done."""
-    from training.flags import resolve, resumed, to_yaml
-    from training.run.fit import dry_run, fit, run_folder
-    from training.run.loop import TrainingError
+    from spikesight.training.flags import resolve, resumed, to_yaml
+    from spikesight.training.run.fit import dry_run, fit, run_folder
+    from spikesight.training.run.loop import TrainingError
 
     config = resolve(args)
     folder = None

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.emulator.filmed import filmed_recording
-from encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.emulator.saccades import MOVEMENTS, saccades
-from encoders.events import Events, EventsError, SensorSize
-from encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
-from encoders.sample import IMAGE_SUFFIXES
+from spikesight.encoders.emulator.filmed import filmed_recording
+from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.emulator.saccades import MOVEMENTS, saccades
+from spikesight.encoders.events import Events, EventsError, SensorSize
+from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
+from spikesight.encoders.sample import IMAGE_SUFFIXES
 
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
 
@@ -114,7 +114,7 @@ def pictures(folder: Path) -> Iterator[Picture]:
     """Images in `<class>/<image>`, or MNIST's IDX files, packed or not; training images first."""
     sets = sorted(folder.glob("*-images-idx3-ubyte*"), key=lambda path: not path.name.startswith("train"))
     for path in sets:
-        from training.data.images import read_idx  # brings PyTorch, which nothing else here needs
+        from spikesight.training.data.images import read_idx  # brings PyTorch, which nothing else here needs
 
         images = read_idx(path)
         labels = read_idx(path.with_name(path.name.replace("images-idx3", "labels-idx1")))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from app.recordings.progress import watched
-from encoders.events import SensorSize
-from encoders.recordings.files import RecordingReader
-from encoders.recordings.format import RecordingError
+from spikesight.app.recordings.progress import watched
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import RecordingReader
+from spikesight.encoders.recordings.format import RecordingError
 
 DESCRIPTION = """What is in recordings of events: format, sensor, number, span, rate, polarity, and what is wrong.
 

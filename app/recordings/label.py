@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from app.recordings.play import picture
-from encoders.events import Events, SensorSize, empty_events
-from encoders.recordings.files import RecordingReader, format_of, write_recording
-from encoders.recordings.format import RecordingError
+from spikesight.app.recordings.play import picture
+from spikesight.encoders.events import Events, SensorSize, empty_events
+from spikesight.encoders.recordings.files import RecordingReader, format_of, write_recording
+from spikesight.encoders.recordings.format import RecordingError
 
 DESCRIPTION = """Cut a recording into named pieces, each a recording of its own, without loss.
 

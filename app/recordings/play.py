@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from app.recordings.sinks import DvSink, open_sink, waited
-from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
-from encoders.binning import cells_of, grid_for
-from encoders.events import Events, SensorSize
-from encoders.recordings.files import RecordingReader
-from training.progress import say
+from spikesight.app.recordings.sinks import DvSink, open_sink, waited
+from spikesight.app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
+from spikesight.encoders.binning import cells_of, grid_for
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings.files import RecordingReader
+from spikesight.training.progress import say
 
 DESCRIPTION = """Play a recording of events in its own time.
 

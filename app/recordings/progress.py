@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
-from encoders.events import Events
+from spikesight.encoders.events import Events
 
 
 def watched(packets: Iterable[Events], what: str) -> Iterator[Events]:

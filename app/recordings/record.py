@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encoders.events import Events
-from encoders.recordings.files import WRITABLE, format_of, write_recording
-from encoders.recordings.format import RecordingError
-from encoders.recordings.quality import Quality
-from encoders.sources.source import Source, open_source
+from spikesight.encoders.events import Events
+from spikesight.encoders.recordings.files import WRITABLE, format_of, write_recording
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.quality import Quality
+from spikesight.encoders.sources.source import Source, open_source
 
 DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM or --seconds.
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from encoders.events import Events, SensorSize
-from encoders.packets import RECORD_BYTES, encode
-from encoders.recordings.aedat4 import NONE, framed, header, packets_of
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.packets import RECORD_BYTES, encode
+from spikesight.encoders.recordings.aedat4 import NONE, framed, header, packets_of
 
 SLOW_CLIENT_BYTES = 64 << 20  # 4 million events wait for a reader; beyond that packets go
 LAST_PACKETS_S = 30.0  # how long a reader on a busy machine has for what waits for it when a recording has ended

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from app.recordings.progress import watched
-from encoders.events import Events, SensorSize
-from encoders.preprocess.filters import FILTERS, parse_filters
-from encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
-from encoders.recordings.format import RecordingError
+from spikesight.app.recordings.progress import watched
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.preprocess.filters import FILTERS, parse_filters
+from spikesight.encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
+from spikesight.encoders.recordings.format import RecordingError
 
 DESCRIPTION = f"""Convert a recording of events; the formats are told by the file's content and by the new file's name.
 

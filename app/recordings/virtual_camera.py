@@ -8,8 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from app.recordings.sinks import Sink
-from encoders.events import Events
+from spikesight.app.recordings.sinks import Sink
+from spikesight.encoders.events import Events
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from app.webcam.overlay import Surface, draw
-from app.webcam.sources import Glimpse, Source, inputs_of, open_source
-from app.webcam.window import HINTS, Window
-from models.checkpoint import read_config
-from models.classifier import Classifier, Stepper
-from models.shipped import find, shipped
-from models.steps import Answer, Prediction
-from service import samples
-from service.sinks.delivery import Deliveries, open_deliveries
-from service.sinks.report import Report
-from service.stream.session import Session
+from spikesight.app.webcam.overlay import Surface, draw
+from spikesight.app.webcam.sources import Glimpse, Source, inputs_of, open_source
+from spikesight.app.webcam.window import HINTS, Window
+from spikesight.models.checkpoint import read_config
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.shipped import find, shipped
+from spikesight.models.steps import Answer, Prediction
+from spikesight.service import samples
+from spikesight.service.sinks.delivery import Deliveries, open_deliveries
+from spikesight.service.sinks.report import Report
+from spikesight.service.stream.session import Session
 
 DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipped sample.
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from encoders.events import SensorSize
-from encoders.gaze.window import Window
-from models.known import UNKNOWN
-from models.steps import Prediction
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.gaze.window import Window
+from spikesight.models.known import UNKNOWN
+from spikesight.models.steps import Prediction
 
 Picture = np.ndarray  # uint8 [H, W, 3], RGB
 Colour = tuple[int, int, int]

@@ -8,17 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from encoders.events import SensorSize, empty_events
-from encoders.recordings.files import read_recording
-from encoders.recordings.format import RecordingError
-from encoders.sources.address import SourceError
-from encoders.sources.source import Source as Camera
-from encoders.sources.source import kinds
-from encoders.sources.source import open_source as open_camera
-from models.steps import Input
-from service import samples
-from service.stream.messages import EVENTS_T64, PacketDecoder
-from service.stream.session import Session
+from spikesight.encoders.events import SensorSize, empty_events
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.sources.address import SourceError
+from spikesight.encoders.sources.source import Source as Camera
+from spikesight.encoders.sources.source import kinds
+from spikesight.encoders.sources.source import open_source as open_camera
+from spikesight.models.steps import Input
+from spikesight.service import samples
+from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
+from spikesight.service.stream.session import Session
 
 PERIOD_US = 33_333  # of the packets a recording is cut into
 REST_PERIODS = 18  # between two rounds of a sample: 0.6 s

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.networks.folding import fold
-from models.networks.resnet import SpikingResNet
-from models.neurons.config import NeuronConfig
-from models.neurons.layers import Neuron
+from spikesight.models.networks.folding import fold
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.layers import Neuron
 
 Variants = dict[str, Callable[[], Any]]
 

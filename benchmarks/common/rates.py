@@ -9,9 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from models.networks.resnet import Block, SewBlock, SpikingResNet
-from models.neurons.layers import Neuron
-from models.neurons.state import State
+from spikesight.models.networks.resnet import Block, SewBlock, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import State
 
 BISECTIONS = 12
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from models.native.targets import cpu_flags, processor_name
+from spikesight.models.native.targets import cpu_flags, processor_name
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.common import report
-from models.native.memory import keep_memory
+from spikesight.models.native.memory import keep_memory
 
 
 class Timing(NamedTuple):

@@ -27,10 +27,11 @@ from pathlib import Path
 
 import pytest
 
+import spikesight
 from benchmarks.common import report
 from benchmarks.mutants.make import Mutant, sample
 from benchmarks.mutants.reach import answering, importers
-from models.known import interval
+from spikesight.models.known import interval
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("encoders", "models", "service", "training", "app")
@@ -51,7 +52,7 @@ def copied(folder: Path) -> Path:
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, names.decode().split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
+        shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     for path in ROOT.glob("*/**/__pycache__/*.nb?"):  # numba's, valid by the times of the sources
         if path.parts[len(ROOT.parts)] in PACKAGES:
             (folder / path.relative_to(ROOT).parent).mkdir(exist_ok=True)
@@ -65,10 +66,21 @@ def warm(packages: tuple[str, ...]) -> None:
     for point in entry_points(group="pytest11"):
         point.load()
     ours = [path.relative_to(ROOT) for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
-    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in ours]
+    names = [".".join(("spikesight", *path.with_suffix("").parts)).removesuffix(".__init__") for path in ours]
     for name in [*HEAVY.split(), *names]:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+
+
+def forget(copy: Path, kept: tuple[str, ...]) -> None:
+    """Of ours only `kept` stays in memory; the rest is to be imported anew, from the copy."""
+    for name in list(sys.modules):
+        top, _, rest = name.partition(".")
+        if top in ("benchmarks", "tests") or (top == "spikesight" and rest and rest.split(".")[0] not in kept):
+            del sys.modules[name]
+            if hasattr(spikesight, rest):
+                delattr(spikesight, rest)
+    spikesight.__path__[:] = [str(copy / "spikesight")]
 
 
 def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) -> None:
@@ -81,9 +93,7 @@ def attempt(copy: Path, tests: list[str], kept: tuple[str, ...], budget_s: int) 
     os.environ["PYTHONPATH"] = str(copy)
     os.environ.setdefault("SPIKESIGHT_DATA", str(ROOT.parent / "shared" / "data"))
     sys.dont_write_bytecode = True
-    fresh = {*PACKAGES, "benchmarks", "tests", "spikesight"} - set(kept)
-    for name in [name for name in sys.modules if name.split(".")[0] in fresh]:
-        del sys.modules[name]
+    forget(copy, kept)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)

@@ -69,7 +69,8 @@ def beside(root: Path, path: str) -> set[str]:
 def importers(root: Path, path: str) -> set[str]:
     """Files that import a module, in our packages or in the tests."""
     name = Path(path).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
-    return {file for file, names in imports(root).items() if name in names and file != path}
+    either = {name, f"spikesight.{name}"}  # a module of the tests, or of the one package
+    return {file for file, names in imports(root).items() if names & either and file != path}
 
 
 @cache
@@ -90,5 +91,5 @@ def imported(file: Path) -> set[str]:
             case ast.Constant(value=str(text)) if "." in text and text.replace(".", "").isidentifier():
                 names.add(text)
             case ast.Call(func=ast.Attribute(attr="compiled"), args=[ast.Constant(value=str(text))]):
-                names.add(f"encoders.kernels.{text}")
+                names.add(f"spikesight.encoders.kernels.{text}")
     return names

@@ -22,11 +22,11 @@ from benchmarks.real_input.motions import rows as rows_of_motions
 from benchmarks.real_input.nothing import rows as rows_of_nothing
 from benchmarks.real_input.scenes import HARDER, Kind, clips, pen
 from benchmarks.real_input.unknown import rows as rows_of_unknown
-from models.classifier import Classifier
-from models.known import interval
-from models.shipped import find
-from training.data.images import read_idx
-from training.data.recordings import list_nmnist, read_item
+from spikesight.models.classifier import Classifier
+from spikesight.models.known import interval
+from spikesight.models.shipped import find
+from spikesight.training.data.images import read_idx
+from spikesight.training.data.recordings import list_nmnist, read_item
 
 MODELS = ("nmnist", "mnist-direct")
 TABLES = ("pictures", "clips", "noise", "nothing", "unknown", "motions", "cost")

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.common.timing import begin, paired, print_table
-from models.classifier import Classifier, Stepper
-from models.engine.engine import engine_status
-from models.steps import Input
-from training.data.recordings import Item, read_item
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.engine.engine import engine_status
+from spikesight.models.steps import Input
+from spikesight.training.data.recordings import Item, read_item
 
 STEPS = 200  # a round
 ROUNDS = 101  # many short ones: their median ratio holds on a busy machine

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from benchmarks.real_input.scenes import HEIGHT, WIDTH, Clip
-from encoders.emulator.noise import with_noise
-from encoders.emulator.pixels import Emulator
-from encoders.events import Events, SensorSize
-from models.classifier import Classifier, Stepper
-from service.stream.session import Session
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.service.stream.session import Session
 
 SENSOR = SensorSize(WIDTH, HEIGHT)
 SETTLED_US = 1_000_000  # after which a label is to be right

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
-from encoders.emulator.motions import MOTIONS
-from models.classifier import Classifier, Stepper
-from models.known import interval
-from service.stream.session import Session
+from spikesight.encoders.emulator.motions import MOTIONS
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.known import interval
+from spikesight.service.stream.session import Session
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
 NOISE = 2.5  # standard deviation of the sensor's noise, in grey values

@@ -14,7 +14,7 @@ from benchmarks.common import report
 from benchmarks.real_input.judge import SETTLED_US, Seen, Watcher
 from benchmarks.real_input.scenes import HEIGHT, RATE_HZ, WIDTH, Picture, scene_of
 from benchmarks.real_input.unknown import film_paths
-from models.classifier import Classifier
+from spikesight.models.classifier import Classifier
 
 SECONDS = 5.0
 Film = Iterator[tuple[int, Picture]]  # (time in microseconds, uint8 [H, W, 3])

@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 from benchmarks.common import report
 from benchmarks.serving.clients import Served, free_port, spikesight
 from benchmarks.serving.streams import TEXT, client_frame, connected, field
-from encoders.emulator.noise import with_noise
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.emulator.sheets import draw_sheet, frames
-from encoders.events import Events, SensorSize
-from encoders.gaze.sight import bins_of
-from encoders.packets import T64, pack
-from models.classifier import Classifier, binner_for, sight_for
-from models.shipped import find
-from service.client import Client
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.emulator.sheets import draw_sheet, frames
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.gaze.sight import bins_of
+from spikesight.encoders.packets import T64, pack
+from spikesight.models.classifier import Classifier, binner_for, sight_for
+from spikesight.models.shipped import find
+from spikesight.service.client import Client
 
 SENSOR = SensorSize(640, 480)
 LOOP_US = 1_000_000

@@ -91,8 +91,8 @@ def free_port() -> int:
 
 def spikesight(model: Path, *flags: str, **environment: str) -> Served:
     """Our service on a free port."""
-    start, port = "import sys; from app.cli import main; sys.exit(main())", free_port()
-    command = [sys.executable, "-c", start, "serve", "--port", str(port), "--model", str(model), *flags]
+    port = free_port()
+    command = [sys.executable, "-m", "spikesight", "serve", "--port", str(port), "--model", str(model), *flags]
     return Served(command, port, **environment)
 
 

@@ -31,10 +31,10 @@ from benchmarks.serving import work
 from benchmarks.serving.clients import Load, Served, answered, closed_loop, peer, spikesight
 from benchmarks.serving.streams import as_answered, messages, paced
 from benchmarks.serving.work import Bare, bare, bare_steps, head, row
-from encoders.events import make_events
-from models.classifier import Classifier
-from models.native.memory import keep_membranes
-from models.shipped import shipped
+from spikesight.encoders.events import make_events
+from spikesight.models.classifier import Classifier
+from spikesight.models.native.memory import keep_membranes
+from spikesight.models.shipped import shipped
 
 STREAMS = 32
 

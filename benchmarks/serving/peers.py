@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from fastapi import UploadFile
 
-from models.classifier import Classifier
-from models.steps import Readout
-from service.upload.decode import decode
+from spikesight.models.classifier import Classifier
+from spikesight.models.steps import Readout
+from spikesight.service.upload.decode import decode
 
 Base: Any = object
 with suppress(ImportError):

@@ -10,8 +10,8 @@ import numpy as np
 import uvloop
 
 from benchmarks.serving.clients import Served
-from models.contract import Contract
-from service.stream.messages import EVENTS_T64, Frame, encode_t64
+from spikesight.models.contract import Contract
+from spikesight.service.stream.messages import EVENTS_T64, Frame, encode_t64
 
 TEXT, BINARY = 1, 2
 AHEAD = 2  # messages a stream has out when it sends as fast as it is answered

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from benchmarks.common import report
 from benchmarks.common.rates import at_rate
-from encoders.events import SensorSize, make_events
-from models.checkpoint import save
-from models.classifier import Classifier
-from models.contract import Card, Contract
-from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from models.steps import Input
-from service.upload.decode import decode, decode_image
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, Contract
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.steps import Input
+from spikesight.service.upload.decode import decode, decode_image
 
 LABELS = tuple(str(digit) for digit in range(10))
 ACTIVE = 0.1  # share of the pixels with an event in a step

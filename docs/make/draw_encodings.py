@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.dvs import DvsEncoder
-from encoders.emulator.saccades import saccades
-from encoders.events import SensorSize
-from encoders.image import IMAGE_ENCODERS, Latency
+from spikesight.encoders.dvs import DvsEncoder
+from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.image import IMAGE_ENCODERS, Latency
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -39,7 +39,7 @@ Written by `docs/make/make_docs.py` from the code; a test fails when this page i
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of one command, as `spikesight` builds it."""
-    from app.cli import COMMANDS
+    from spikesight.app.cli import COMMANDS
 
     module_name, summary = COMMANDS[name]
     module = import_module(module_name)
@@ -141,8 +141,8 @@ def _sentence(text: str) -> str:
 
 def page() -> str:
     """docs/commands.md."""
-    from app.cli import COMMANDS
-    from models.conversion.methods import METHODS
+    from spikesight.app.cli import COMMANDS
+    from spikesight.models.conversion.methods import METHODS
 
     parts = [HEAD, "| command | what it does |", RULE]
     parts += [f"| [`spikesight {name}`](#spikesight-{name}) | {summary} |" for name, (_, summary) in COMMANDS.items()]
@@ -171,7 +171,7 @@ refuses weights whose SHA-256 is not the one in `config.json`, and never runs an
 
 def shipped_page() -> str:
     """docs/models/shipped.md."""
-    from models.shipped import index, shipped
+    from spikesight.models.shipped import index, shipped
 
     parts = [
         SHIPPED_HEAD,

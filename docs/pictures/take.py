@@ -25,12 +25,12 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from app.webcam.demo import Demo, default_model
-from app.webcam.sources import open_source
-from models.classifier import Classifier
-from models.shipped import find, shipped
-from service.api import create_app
-from service.settings import Settings
+from spikesight.app.webcam.demo import Demo, default_model
+from spikesight.app.webcam.sources import open_source
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import find, shipped
+from spikesight.service.api import create_app
+from spikesight.service.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent / "service" / "samples"), str(HERE.parent.parent)]

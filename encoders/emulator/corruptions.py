@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.binning import NOWHERE
-from encoders.emulator.noise import with_more, with_noise
-from encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders import kernels
+from spikesight.encoders.binning import NOWHERE
+from spikesight.encoders.emulator.noise import with_more, with_noise
+from spikesight.encoders.events import EVENTS, Events, SensorSize
 
 Random = np.random.Generator
 Fault = Callable[[Events, SensorSize, Random], Events]

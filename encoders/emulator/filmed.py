@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.emulator.motions import MOTIONS, SENSOR
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.events import Events, EventsError, SensorSize, empty_events
-from encoders.preprocess.pool import Pool
+from spikesight.encoders.emulator.motions import MOTIONS, SENSOR
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events
+from spikesight.encoders.preprocess.pool import Pool
 
 Plane = NDArray[np.float32]  # [H, W]
 FINE = (1, 2, 4)  # pixels of the camera along the side of one pixel of the recording

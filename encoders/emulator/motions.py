@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.events import EVENTS, Events, EventsError, SensorSize
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize
 
 MOTIONS = ("still", "left", "right", "up", "down", "clockwise", "counter-clockwise", "push", "pull")
 """As the camera sees them: `left` moves towards x = 0; `push` comes nearer and grows, `pull` goes away."""

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import EVENTS, Events, SensorSize, joined
+from spikesight.encoders.events import EVENTS, Events, SensorSize, joined
 
 HOT_HZ = 500.0
 

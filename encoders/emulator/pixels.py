@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
-from encoders.preprocess.values import Values, array, integer, real, time_us
+from spikesight.encoders import kernels
+from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
+from spikesight.encoders.preprocess.values import Values, array, integer, real, time_us
 
 Floats = NDArray[np.float32]
 LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with each other

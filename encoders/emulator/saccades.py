@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.emulator.pixels import Floats, thresholds
-from encoders.events import EVENTS, NMNIST_SENSOR, Events, EventsError, SensorSize
-from encoders.preprocess.fit import DIGIT_SIZE, fit_digit, fit_plain
+from spikesight.encoders import kernels
+from spikesight.encoders.emulator.pixels import Floats, thresholds
+from spikesight.encoders.events import EVENTS, NMNIST_SENSOR, Events, EventsError, SensorSize
+from spikesight.encoders.preprocess.fit import DIGIT_SIZE, fit_digit, fit_plain
 
 
 @dataclass(frozen=True)

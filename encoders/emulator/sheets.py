@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import SensorSize
+from spikesight.encoders.events import SensorSize
 
 RATE_HZ = 30
 Grey = NDArray[np.uint8]

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.dvs import NO_TIMES, Times
-from encoders.events import EVENTS, Events, SensorSize, joined
-from encoders.gaze.window import Hold, Window
-from encoders.preprocess.drawing import Drawing, Floats, Pieces, Search, dark_drawing
-from encoders.preprocess.fit import DIGIT_SIZE, centred
-from encoders.preprocess.values import Values, array, integer, part, real, time_us, under
+from spikesight.encoders import kernels
+from spikesight.encoders.dvs import NO_TIMES, Times
+from spikesight.encoders.events import EVENTS, Events, SensorSize, joined
+from spikesight.encoders.gaze.window import Hold, Window
+from spikesight.encoders.preprocess.drawing import Drawing, Floats, Pieces, Search, dark_drawing
+from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
+from spikesight.encoders.preprocess.values import Values, array, integer, part, real, time_us, under
 
 STEP_US = 10_000  # from a look for the drawing until what it found is looked at
 LOOK_STEPS = 5  # between two looks

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.dvs import Bin, DvsEncoder, OpenBin, StreamBinner, shown_in
-from encoders.events import EVENTS, Events, SensorSize
-from encoders.preprocess.values import array
+from spikesight.encoders.dvs import Bin, DvsEncoder, OpenBin, StreamBinner, shown_in
+from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.preprocess.values import array
 
 EXTENT = 2.2  # half a side of the crop, by the mean distance of events from their medians
 CELLS = 16  # a side of the grid that events are counted in

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.emulator.saccades import NMNIST
-from encoders.events import Events, SensorSize, empty_events, joined
-from encoders.gaze.window import Hold, Window
-from encoders.preprocess.drawing import find_drawing
-from encoders.preprocess.fit import DIGIT_SIZE, centred
-from encoders.preprocess.values import Values, array, part, time_us, under
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.emulator.saccades import NMNIST
+from spikesight.encoders.events import Events, SensorSize, empty_events, joined
+from spikesight.encoders.gaze.window import Hold, Window
+from spikesight.encoders.preprocess.drawing import find_drawing
+from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
+from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
 
 STEP_US = 4_000  # between two positions of the eye
 LONGEST_US = 500_000  # after a longer silence the eye begins anew

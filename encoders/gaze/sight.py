@@ -1,12 +1,12 @@
 """Everything in front of the bins of a live stream or a recording: noise left out, then the window on the drawing."""
 
-from encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
-from encoders.events import Events, Order, SensorSize, on_sensor
-from encoders.gaze.activity import ActivityWindow
-from encoders.gaze.window import Window
-from encoders.preprocess.filters import FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
-from encoders.preprocess.pool import Pool, pools
-from encoders.preprocess.values import Values, integer, part, time_us, under
+from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
+from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
+from spikesight.encoders.gaze.activity import ActivityWindow
+from spikesight.encoders.gaze.window import Window
+from spikesight.encoders.preprocess.filters import FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
+from spikesight.encoders.preprocess.pool import Pool, pools
+from spikesight.encoders.preprocess.values import Values, integer, part, time_us, under
 
 DRAWING_HZ = 2.5  # lone events a pixel a second from which noise before a small sensor that sees a drawing is filtered
 LEAST_SIDE = 64  # sensors with a shorter side see the drawing alone, as those of N-MNIST

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.preprocess.drawing import Drawing
-from encoders.preprocess.values import Values, array, integer, time_us
+from spikesight.encoders.preprocess.drawing import Drawing
+from spikesight.encoders.preprocess.values import Values, array, integer, time_us
 
 NEAR, SHRUNK, GROWN = 0.35, 0.6, 1.6  # by the held drawing's length: what is taken for the same drawing
 PATIENCE = 4  # looks that find another drawing before it is looked at

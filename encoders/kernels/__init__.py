@@ -17,4 +17,4 @@ def compiled(name: str) -> ModuleType:
 
     Called as `kernels.compiled(...)`, so that a test can put other loops in the place of all at once.
     """
-    return import_module(f"encoders.kernels.{name}")
+    return import_module(f"spikesight.encoders.kernels.{name}")

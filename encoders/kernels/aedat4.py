@@ -5,9 +5,9 @@ Every place is held against the end of its bytes before it is read or written: a
 
 import numpy as np
 
-from encoders.kernels import LARGEST_PACKET
-from encoders.kernels.loop import loop
-from encoders.kernels.unaligned import copy_16
+from spikesight.encoders.kernels import LARGEST_PACKET
+from spikesight.encoders.kernels.loop import loop
+from spikesight.encoders.kernels.unaligned import copy_16
 
 MORE, ROOM, SCRATCH, SENSELESS = 0, 1, 2, 3  # why packets() stopped
 RECORD, EVENT = 16, 13  # bytes of an event in the file, and of one of ours: the same but for three at the end

@@ -7,7 +7,7 @@ it is used as an index: a bad one ends the loop with OUTSIDE, an event in the wr
 
 import numpy as np
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 OUTSIDE = -1
 UNSORTED = -2

@@ -5,7 +5,7 @@ Values are those of numpy's calls on the same pixels: the quantile to the bit, m
 
 import numpy as np
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 
 @loop

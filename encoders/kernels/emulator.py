@@ -6,7 +6,7 @@ of (seed, draw, pixel) in place of a generator's state.
 
 import numpy as np
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 
 @loop(inline="always")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 
 @loop

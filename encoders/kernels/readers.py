@@ -6,8 +6,8 @@ room for one event more than are written.
 
 import numpy as np
 
-from encoders.kernels.loop import loop
-from encoders.kernels.unaligned import put_8
+from spikesight.encoders.kernels.loop import loop
+from spikesight.encoders.kernels.unaligned import put_8
 
 EVENT = np.int64(13)
 

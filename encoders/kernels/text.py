@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 BLANK, NEWLINE, LONGEST = 32, 10, 10**17  # more digits of a number change nothing
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
+from spikesight.encoders import kernels
 
 SEARCH_SIDE = 320  # larger pictures are searched at this size
 STROKE = 0.2  # of the shorter side: no stroke is wider

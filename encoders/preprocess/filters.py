@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.events import EVENTS, Events, EventsError, SensorSize, joined
-from encoders.preprocess.values import Values, array, integer, part, real, time_us, under
+from spikesight.encoders import kernels
+from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, joined
+from spikesight.encoders.preprocess.values import Values, array, integer, part, real, time_us, under
 
 NEVER_US = -(2**62)
 GATE_US = 5_000

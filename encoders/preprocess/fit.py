@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from encoders.preprocess.drawing import Drawing, find_drawing
+from spikesight.encoders.preprocess.drawing import Drawing, find_drawing
 
 DIGIT_SIZE = 28  # MNIST: a 20-pixel digit, its centre of mass in the middle of 28 x 28
 DIGIT_BOX = 20

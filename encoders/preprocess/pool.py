@@ -9,10 +9,10 @@ area and whose clock is the events'.
 
 import numpy as np
 
-from encoders import kernels
-from encoders.binning import NOWHERE, grid_for
-from encoders.events import EVENTS, Events, SensorSize
-from encoders.preprocess.values import Values, array
+from spikesight.encoders import kernels
+from spikesight.encoders.binning import NOWHERE, grid_for
+from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.preprocess.values import Values, array
 
 LEAST = 2  # pixels along the side of a large one; between sensors closer in size nothing is summed
 

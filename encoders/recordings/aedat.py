@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize, make_events, unwrap
-from encoders.kernels import LARGEST_PACKET
-from encoders.recordings.format import Opened, Parts, RecordingError, fit, text_header, word_chunks
+from spikesight.encoders.events import Events, SensorSize, make_events, unwrap
+from spikesight.encoders.kernels import LARGEST_PACKET
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fit, text_header, word_chunks
 
 CHIPS = {  # what a header's chip or source name says about the sensor; the longest name that fits counts
     "dvs128": SensorSize(128, 128),

@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from encoders import kernels
-from encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, joined, make_events
-from encoders.kernels import LARGEST_PACKET
-from encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, Pieces, RecordingError
+from spikesight.encoders import kernels
+from spikesight.encoders.events import EVENTS, MAX_SIDE, Events, SensorSize, joined, make_events
+from spikesight.encoders.kernels import LARGEST_PACKET
+from spikesight.encoders.recordings.format import CHUNK_BYTES, READ_BYTES, Opened, Parts, Pieces, RecordingError
 
 AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
 CUT_SHORT = "the last packet is cut short"

@@ -12,9 +12,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import SensorSize
-from encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor
-from encoders.recordings.format import Opened, Parts, RecordingError
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
 
 MAGIC = b"\x93NUMPY"
 OpenFile = Callable[[], BinaryIO]

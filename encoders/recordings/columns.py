@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import FAR_US, MAX_SIDE, NAMES, Events, SensorSize, make_events
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.events import FAR_US, MAX_SIDE, NAMES, Events, SensorSize, make_events
+from spikesight.encoders.recordings.format import RecordingError
 
 ROWS = 1 << 18  # of a table at once
 UNITS = {  # microseconds

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.events import Events, SensorSize, joined, make_events
-from encoders.recordings.columns import sensor
-from encoders.recordings.format import Opened, Parts, RecordingError
+from spikesight.encoders.events import Events, SensorSize, joined, make_events
+from spikesight.encoders.recordings.columns import sensor
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
 
 # ------------------------------------------------------------------------------------------------------------------ ES
 

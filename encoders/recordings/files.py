@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.events import (
+from spikesight.encoders.events import (
     EVENTS,
     MAX_SIDE,
     NMNIST_SENSOR,
@@ -24,8 +24,8 @@ from encoders.events import (
     empty_events,
     joined,
 )
-from encoders.plugins import extend
-from encoders.recordings import (
+from spikesight.encoders.plugins import extend
+from spikesight.encoders.recordings import (
     aedat,
     aedat4,
     arrays,
@@ -37,7 +37,7 @@ from encoders.recordings import (
     prophesee_writer,
     text,
 )
-from encoders.recordings.format import Format, Opened, Pieces, RecordingError, path_of
+from spikesight.encoders.recordings.format import Format, Opened, Pieces, RecordingError, path_of
 
 FORMATS: dict[str, Format] = {
     "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2, mark=b"#!AER-DAT2"),

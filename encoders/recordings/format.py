@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.events import EVENTS, Events, SensorSize
 
 CHUNK_BYTES = 4 << 20  # of a long file, what is turned into events at once: up to 2 million of them
 READ_BYTES = 1 << 17  # through a buffer of this size, which stays in the processor's cache

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoders.events import Events, SensorSize
-from encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor
-from encoders.recordings.format import Opened, Parts, RecordingError
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
 
 if TYPE_CHECKING:
     import h5py

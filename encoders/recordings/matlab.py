@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize
-from encoders.recordings.columns import ROWS, Part, events_of
-from encoders.recordings.format import Opened, RecordingError
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings.columns import ROWS, Part, events_of
+from spikesight.encoders.recordings.format import Opened, RecordingError
 
 SENSOR = SensorSize(240, 180)
 NAMES = {"t": "ts", "x": "x", "y": "y", "p": "pol"}

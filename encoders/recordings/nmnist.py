@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.format import Opened, Parts, RecordingError, fit, word_chunks
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fit, word_chunks
 
 
 @dataclass

@@ -14,9 +14,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.events import MAX_SIDE, Events, SensorSize
-from encoders.recordings.format import Decode, Opened, RecordingError, text_header, word_chunks
+from spikesight.encoders import kernels
+from spikesight.encoders.events import MAX_SIDE, Events, SensorSize
+from spikesight.encoders.recordings.format import Decode, Opened, RecordingError, text_header, word_chunks
 
 SENSORS = {  # what a plugin or system name says where the header has no geometry
     "genx320": SensorSize(320, 320),

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize
-from encoders.recordings.format import Parts, RecordingError
-from encoders.recordings.prophesee import Words
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings.format import Parts, RecordingError
+from spikesight.encoders.recordings.prophesee import Words
 
 MOST_WRAPS = 1 << 20  # of a clock without an event: months of EVT3
 

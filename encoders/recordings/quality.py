@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize
-from encoders.preprocess.filters import hot_pixels
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.preprocess.filters import hot_pixels
 
 MAINS_HZ = (100, 120)  # lamps on 50 and 60 Hz are brightest twice a period
 AROUND_HZ = slice(60, 160)  # what a peak is compared with

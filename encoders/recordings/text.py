@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.events import Events, SensorSize
-from encoders.recordings.columns import ROWS, Part, events_of, find_columns, order_of, sensor
-from encoders.recordings.format import Opened, Parts, RecordingError
+from spikesight.encoders import kernels
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, order_of, sensor
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
 
 HEAD_BYTES = 8192  # a header is no longer
 READ_BYTES = 4 << 20

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from encoders.events import Events, SensorSize
+from spikesight.encoders.events import Events, SensorSize
 
 PACKET_MS = 5  # what one packet of a camera, or of a recording played as one, covers
 

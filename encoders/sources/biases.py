@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.sources.address import Address, SourceError, SourceLost, library_of
-from encoders.sources.devices import NO_CAMERA
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.sources.address import Address, SourceError, SourceLost, library_of
+from spikesight.encoders.sources.devices import NO_CAMERA
 
 LINE = re.compile(r"\s*(-?\d+)\s*%\s*(?:bias_)?(\w+)\s*")  # of a bias file: the value, then the name
 RATE_PERIOD_US = 1000  # over which the chip counts events for its limit

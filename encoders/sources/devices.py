@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.events import Events, SensorSize, make_events
-from encoders.sources.address import PACKET_MS, Address, SourceError, SourceLost, library_of
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.sources.address import PACKET_MS, Address, SourceError, SourceLost, library_of
 
 NO_CAMERA = (
     "No event camera found. Plugged in? On Linux install the udev rules (neuromorphic-drivers brings an installer: "

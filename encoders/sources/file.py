@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from encoders.events import Events
-from encoders.recordings.files import packets, sensor_of
-from encoders.sources.address import PACKET_MS, Address, SourceEnded
+from spikesight.encoders.events import Events
+from spikesight.encoders.recordings.files import packets, sensor_of
+from spikesight.encoders.sources.address import PACKET_MS, Address, SourceEnded
 
 
 class FileDriver:

@@ -3,11 +3,11 @@
 import socket
 import time
 
-from encoders.events import Events
-from encoders.packets import WireDecoder
-from encoders.recordings.aedat4 import Aedat4Header, Aedat4Stream, header_bytes, parse_header
-from encoders.recordings.format import RecordingError
-from encoders.sources.address import Address, SourceError, SourceLost
+from spikesight.encoders.events import Events
+from spikesight.encoders.packets import WireDecoder
+from spikesight.encoders.recordings.aedat4 import Aedat4Header, Aedat4Stream, header_bytes, parse_header
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.sources.address import Address, SourceError, SourceLost
 
 ANSWER_S = 5.0  # how long a server may take to say what it sends
 WANTED_BUFFER = 8 << 20  # bytes of UDP receive buffer asked for

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from encoders.sources.address import SourceError, library_of
-from encoders.sources.devices import NO_CAMERA
+from spikesight.encoders.sources.address import SourceError, library_of
+from spikesight.encoders.sources.devices import NO_CAMERA
 
 VIDEO_DEVICES = "/sys/class/video4linux"  # Linux's list of webcams
 

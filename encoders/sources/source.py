@@ -20,13 +20,21 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from encoders.events import Events, Sanitiser, SensorSize, empty_events, joined, sanitise
-from encoders.plugins import extend
-from encoders.sources.address import Address, Driver, OpenDriver, SourceEnded, SourceError, SourceLost, library_of
-from encoders.sources.biases import BiasedDriver, asks_for_biases
-from encoders.sources.devices import DvCameraDriver, EventcvDriver, SpeckDriver, WebcamDriver
-from encoders.sources.file import FileDriver
-from encoders.sources.network import DvDriver, UdpDriver
+from spikesight.encoders.events import Events, Sanitiser, SensorSize, empty_events, joined, sanitise
+from spikesight.encoders.plugins import extend
+from spikesight.encoders.sources.address import (
+    Address,
+    Driver,
+    OpenDriver,
+    SourceEnded,
+    SourceError,
+    SourceLost,
+    library_of,
+)
+from spikesight.encoders.sources.biases import BiasedDriver, asks_for_biases
+from spikesight.encoders.sources.devices import DvCameraDriver, EventcvDriver, SpeckDriver, WebcamDriver
+from spikesight.encoders.sources.file import FileDriver
+from spikesight.encoders.sources.network import DvDriver, UdpDriver
 
 RESTART_US = 100_000  # time that steps back further is a clock restart: it is passed on for the windows to see
 MAX_PACKETS, MAX_EVENTS = 512, 4_000_000  # what a queue holds

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.conversion.simulate import BUDGET
-from models.conversion.thresholds import by_channel, walk
-from models.networks.converted.graph import ConversionError, Node
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.neurons import SpikeLayer
-from models.neurons.state import State
+from spikesight.models.conversion.simulate import BUDGET
+from spikesight.models.conversion.thresholds import by_channel, walk
+from spikesight.models.networks.converted.graph import ConversionError, Node
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.neurons.state import State
 
 SATURATED = 0.5  # share of a layer's active neurons that fire all the time
 DIFFERS = 0.5  # relative error of a layer's rates

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.conversion.thresholds import by_channel, walk
-from models.networks.converted.differential import corrections
-from models.networks.converted.graph import AFFINE, Node, follow, users_of
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.neurons import AGE, SpikeLayer, merged
-from models.neurons.state import State
+from spikesight.models.conversion.thresholds import by_channel, walk
+from spikesight.models.networks.converted.differential import corrections
+from spikesight.models.networks.converted.graph import AFFINE, Node, follow, users_of
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.converted.neurons import AGE, SpikeLayer, merged
+from spikesight.models.neurons.state import State
 
 CANDIDATES = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2)  # of the channel's threshold
 SEARCHED = 32  # images that candidates are tried on

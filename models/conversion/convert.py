@@ -13,13 +13,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from models.conversion import thresholds
-from models.conversion.calibrate import calibrate
-from models.conversion.methods import METHODS, Method, usual
-from models.conversion.trace import Traced, trace
-from models.networks.converted.graph import ConversionError, Node
-from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.conversion import thresholds
+from spikesight.models.conversion.calibrate import calibrate
+from spikesight.models.conversion.methods import METHODS, Method, usual
+from spikesight.models.conversion.trace import Traced, trace
+from spikesight.models.networks.converted.graph import ConversionError, Node
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
+from spikesight.models.networks.converted.rules import SpikeRule
 
 CALIBRATED = 128  # images of the calibration behind real spikes, ...
 CALIBRATED_VALUES = 1 << 28  # ... or fewer, so that the spikes of no layer are more values than this (1 GB)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.networks.converted.rules import SpikeRule
 
 
 @dataclass(frozen=True)

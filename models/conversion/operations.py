@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from models.networks.converted.graph import ConversionError, Node
-from models.networks.folding import folded, norm_line
+from spikesight.models.networks.converted.graph import ConversionError, Node
+from spikesight.models.networks.folding import folded, norm_line
 
 
 class Reader:

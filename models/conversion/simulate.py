@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.engine.engine import Engine, can_run
-from models.networks.converted.network import ConvertedNetwork
-from models.neurons.state import State
+from spikesight.models.engine.engine import Engine, can_run
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.neurons.state import State
 
 BUDGET = 64  # image-steps a chunk of the plain network: its activations stay in the last-level cache
 ENGINE_STEPS = 256  # steps a chunk of the engine, which keeps only logits

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from models.networks.converted.graph import ConversionError, Node, follow
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.neurons import SpikeLayer
-from models.networks.converted.rules import SpikeRule, levels_of
-from models.neurons.state import State
+from spikesight.models.networks.converted.graph import ConversionError, Node, follow
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule, levels_of
+from spikesight.models.neurons.state import State
 
 FLOOR = 1e-6  # smallest threshold: a dead channel's
 SAMPLES = 4096  # values of a channel that a search looks at

@@ -14,9 +14,9 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 from torch.nn import functional as F
 
-from models.conversion.operations import Reader, argument, settings
-from models.networks.ann import Qcfs
-from models.networks.converted.graph import ConversionError, Node, check_nodes, users_of
+from spikesight.models.conversion.operations import Reader, argument, settings
+from spikesight.models.networks.ann import Qcfs
+from spikesight.models.networks.converted.graph import ConversionError, Node, check_nodes, users_of
 
 
 class Traced(NamedTuple):

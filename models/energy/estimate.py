@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from models.energy.metering import Report
+from spikesight.models.energy.metering import Report
 
 # --- energy, estimated ---
 

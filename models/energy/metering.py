@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.neurons.layers import Neuron
+from spikesight.models.neurons.layers import Neuron
 
 RASTER_ROWS_A_LAYER = 16
 

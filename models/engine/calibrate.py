@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.engine.densities import KINDS, Kind, default, is_known, keep, kept_file
-from models.engine.engine import Engine, rounds_weights
-from models.engine.plan import Plan, Writer, has_matrix_unit
-from models.native.build import library
+from spikesight.models.engine.densities import KINDS, Kind, default, is_known, keep, kept_file
+from spikesight.models.engine.engine import Engine, rounds_weights
+from spikesight.models.engine.plan import Plan, Writer, has_matrix_unit
+from spikesight.models.native.build import library
 
 SIDES = {64: 20, 128: 14, 256: 7}  # of the maps, as large as such layers have, or as time allows; none of 512
 STEPS = {1: 18, 3: 2}  # of a kernel: frames in a run, as much work with either

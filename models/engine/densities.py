@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from models.native.build import build, cache_folder, library
-from models.native.targets import fingerprint, processor_name
+from spikesight.models.native.build import build, cache_folder, library
+from spikesight.models.native.targets import fingerprint, processor_name
 
 Product = Literal["float", "pairs", "matrix", "matrix in three"]
 """How dense frames are multiplied: floats; pairs of bfloat16; a matrix unit, one bfloat16 a weight or three."""

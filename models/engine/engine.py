@@ -19,18 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.engine.plan import KINDS, Plan, padded, set_pace
-from models.engine.plan_converted import make_converted_plan, unplanned
-from models.engine.plan_resnet import make_plan
-from models.engine.structs import NativeBuffer, NativeLayer, NativeRun
-from models.native.build import build, library
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.resnet import SpikingResNet
-from models.networks.taught import TaughtNetwork
-from models.neurons.state import State
+from spikesight.models.engine.plan import KINDS, Plan, padded, set_pace
+from spikesight.models.engine.plan_converted import make_converted_plan, unplanned
+from spikesight.models.engine.plan_resnet import make_plan
+from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeRun
+from spikesight.models.native.build import build, library
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.neurons.state import State
 
 if TYPE_CHECKING:
-    from models.engine.taught import TaughtHead
+    from spikesight.models.engine.taught import TaughtHead
 
 MEMBRANES = "membranes"
 PRECISIONS = ("fp32", "bf16")
@@ -128,7 +128,7 @@ class Engine:
         if isinstance(network, ConvertedNetwork):
             plan = make_converted_plan(network, rounded=rounded, rates=rates)
         elif isinstance(network, TaughtNetwork):
-            head = import_module("models.engine.taught").TaughtHead.of(network, rates)
+            head = import_module("spikesight.models.engine.taught").TaughtHead.of(network, rates)
             places, layers = network.config.places, len(network.neurons)
             plan = make_plan(network.backbone, height, width, rounded=rounded, rates=layers, places=places)
         else:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.engine.engine import MEMBRANES, Engine
-from models.engine.plan import KINDS, Plan
-from models.engine.structs import NativeBuffer, NativeLayer
+from spikesight.models.engine.engine import MEMBRANES, Engine
+from spikesight.models.engine.plan import KINDS, Plan
+from spikesight.models.engine.structs import NativeBuffer, NativeLayer
 
 WIDEST = 1024  # channels of a layer, and classes
 
@@ -87,8 +87,8 @@ class EventEngine:
         return moment
 
     def push(self, cells: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Events of the open bin, one or several, by their cells (encoders.binning.cells_of); the logits [K] of a step
-        on the bin so far. Raises ValueError for a cell that the input does not have.
+        """Events of the open bin, one or several, by their cells (`encoders/binning.py`, cells_of); the logits [K]
+        of a step on the bin so far. Raises ValueError for a cell that the input does not have.
         """
         cells = np.ascontiguousarray(cells, np.int32)
         if self._library.events_push(self._handle, cells.ctypes.data, len(cells), self._reads):

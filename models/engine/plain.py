@@ -5,12 +5,12 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
-from models.energy.metering import DenseMeter, Meter
-from models.known.rates import Rates
-from models.networks.taught import TaughtNetwork, Watch
-from models.neurons.layers import at_pace
-from models.neurons.state import State, split_state, stack_states
-from models.steps import Step
+from spikesight.models.energy.metering import DenseMeter, Meter
+from spikesight.models.known.rates import Rates
+from spikesight.models.networks.taught import TaughtNetwork, Watch
+from spikesight.models.neurons.layers import at_pace
+from spikesight.models.neurons.state import State, split_state, stack_states
+from spikesight.models.steps import Step
 
 
 class Plain:

@@ -10,9 +10,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.energy.metering import RASTER_ROWS_A_LAYER, reach
-from models.engine.densities import Product, break_even
-from models.engine.structs import (
+from spikesight.models.energy.metering import RASTER_ROWS_A_LAYER, reach
+from spikesight.models.engine.densities import Product, break_even
+from spikesight.models.engine.structs import (
     NO_SHORTCUT,
     NativeBuffer,
     NativeConvolution,
@@ -20,10 +20,10 @@ from models.engine.structs import (
     NativeReadout,
     NativeShortcut,
 )
-from models.native.build import library
-from models.networks.folding import Folded
-from models.neurons.layers import Neuron
-from models.neurons.pace import pace
+from spikesight.models.native.build import library
+from spikesight.models.networks.folding import Folded
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.pace import pace
 
 POOLS = {"max": 1, "avg": 2, "halve": 3}  # 3x3 with padding 1, twice; 2x2 with ceil_mode
 KINDS = {"lif": 0, "clif": 1, "psn": 2, "signed": 3, "multi": 4, "paced": 5}  # of neurons

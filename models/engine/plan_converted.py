@@ -12,12 +12,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.engine.plan import KINDS, Maps, Plan, Writer, padded
-from models.engine.structs import NO_SHORTCUT, NativeLayer, NativeShortcut
-from models.networks.converted.graph import Node
-from models.networks.converted.network import ConvertedNetwork, Scale
-from models.networks.converted.neurons import SpikeLayer
-from models.networks.folding import Folded
+from spikesight.models.engine.plan import KINDS, Maps, Plan, Writer, padded
+from spikesight.models.engine.structs import NO_SHORTCUT, NativeLayer, NativeShortcut
+from spikesight.models.networks.converted.graph import Node
+from spikesight.models.networks.converted.network import ConvertedNetwork, Scale
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.folding import Folded
 
 KINDS_OF_RULES = {"if": "lif", "signed": "signed", "multi": "multi"}
 MOST_LEVELS = 7  # what a signed byte holds

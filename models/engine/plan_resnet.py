@@ -5,11 +5,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.engine.plan import KINDS, Maps, Plan, Writer, padded, set_pace
-from models.engine.structs import NativeLayer, NativeShortcut
-from models.networks.folding import fold
-from models.networks.resnet import Block, MsBlock, PadShortcut, PlainBlock, SewBlock, SpikingResNet
-from models.neurons.layers import Neuron, SlidingNeuron
+from spikesight.models.engine.plan import KINDS, Maps, Plan, Writer, padded, set_pace
+from spikesight.models.engine.structs import NativeLayer, NativeShortcut
+from spikesight.models.networks.folding import fold
+from spikesight.models.networks.resnet import Block, MsBlock, PadShortcut, PlainBlock, SewBlock, SpikingResNet
+from spikesight.models.neurons.layers import Neuron, SlidingNeuron
 
 
 def outputs_of(block: Block) -> int:

@@ -2,7 +2,7 @@
 
 import ctypes
 
-from models.native.build import NUMBER, POINTER, REAL
+from spikesight.models.native.build import NUMBER, POINTER, REAL
 
 
 class NativeBuffer(ctypes.Structure):

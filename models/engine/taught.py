@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.kernels.loop import loop
-from models.networks.taught import LEAST_RATE, SLICES, STEPS, TaughtNetwork
-from models.neurons.state import State
+from spikesight.encoders.kernels.loop import loop
+from spikesight.models.networks.taught import LEAST_RATE, SLICES, STEPS, TaughtNetwork
+from spikesight.models.neurons.state import State
 
 LEAST = np.float32(LEAST_RATE)
 

@@ -20,10 +20,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from models.contract import Card
-from models.export.nir_state import nir_state, nir_view
-from models.export.nir_writer import NIR_PACE, run_nir, write_nir
-from models.export.parity import (
+from spikesight.models.contract import Card
+from spikesight.models.export.nir_state import nir_state, nir_view
+from spikesight.models.export.nir_writer import NIR_PACE, run_nir, write_nir
+from spikesight.models.export.parity import (
     ExportError,
     Parity,
     Runner,
@@ -34,10 +34,10 @@ from models.export.parity import (
     potentials,
     start_state,
 )
-from models.known.rates import Rates
-from models.networks.converted.neurons import SpikeLayer
-from models.neurons.layers import Neuron, at_pace
-from models.neurons.state import State
+from spikesight.models.known.rates import Rates
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.neurons.layers import Neuron, at_pace
+from spikesight.models.neurons.state import State
 
 
 class Flat(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.export.nir_network import max_pool_node
-from models.export.parity import ExportError, import_extra
+from spikesight.models.export.nir_network import max_pool_node
+from spikesight.models.export.parity import ExportError, import_extra
 
 Signal = tuple[str, ...]  # the nodes whose outputs sum to it
 Shape = tuple[int, ...]

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.export.parity import ExportError, import_extra
-from models.neurons.state import State
+from spikesight.models.export.parity import ExportError, import_extra
+from spikesight.models.neurons.state import State
 
 BACK = "back."  # before the name of a node whose last output an edge carries back
 MAX_DELAY = 1000  # steps

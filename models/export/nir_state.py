@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from models.export.nir_graph import strict
-from models.export.nir_network import BACK
-from models.export.parity import potentials
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.neurons import SpikeLayer
-from models.neurons.layers import Neuron, SlidingNeuron
-from models.neurons.state import State
+from spikesight.models.export.nir_graph import strict
+from spikesight.models.export.nir_network import BACK
+from spikesight.models.export.parity import potentials
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.neurons.layers import Neuron, SlidingNeuron
+from spikesight.models.neurons.state import State
 
 
 def leak(layer: Neuron) -> float:

@@ -24,17 +24,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.contract import Card, Contract
-from models.export.nir_graph import Graph, Signal, strict
-from models.export.nir_network import read_nir
-from models.export.nir_state import leak
-from models.export.parity import ExportError, Runner, import_extra
-from models.networks.converted.graph import Node
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.neurons import SpikeLayer
-from models.networks.folding import fold
-from models.networks.resnet import Block, PadShortcut, SewBlock, SpikingResNet
-from models.neurons.layers import Neuron, SlidingNeuron
+from spikesight.models.contract import Card, Contract
+from spikesight.models.export.nir_graph import Graph, Signal, strict
+from spikesight.models.export.nir_network import read_nir
+from spikesight.models.export.nir_state import leak
+from spikesight.models.export.parity import ExportError, Runner, import_extra
+from spikesight.models.networks.converted.graph import Node
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.folding import fold
+from spikesight.models.networks.resnet import Block, PadShortcut, SewBlock, SpikingResNet
+from spikesight.models.neurons.layers import Neuron, SlidingNeuron
 
 NIR_PACE = "not exported: NIR has no neurons that step at another pace; leave --bin-ms away"
 IMAGE_STEP_S = 1e-3  # a step of an image model has no length of its own

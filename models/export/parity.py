@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.contract import Contract
-from models.neurons.layers import Neuron
-from models.neurons.state import State, zero_state
+from spikesight.models.contract import Contract
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import State, zero_state
 
 PARITY_STEPS, STREAMS = 50, 2
 TOLERANCE = 1e-3  # of membranes and logits; a spike that flips moves a membrane by its threshold

@@ -3,7 +3,7 @@
 `score` fits and judges; `rates` reads what it judges by off a network's first layers; `compiled` holds its loops.
 """
 
-from models.known.score import (
+from spikesight.models.known.score import (
     CAMERA,
     KEPT,
     NOTHING,

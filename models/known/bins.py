@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.known.score import Floats, Kind, Known, Lines, rows_of
+from spikesight.models.known.score import Floats, Kind, Known, Lines, rows_of
 
 
 def known_at(known: Known, bin_us: int, trained_us: int, horizon: int) -> Known | None:

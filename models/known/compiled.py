@@ -6,7 +6,7 @@ reordered, so that the compiler uses vectors and every machine gets the same bit
 
 import numpy as np
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 FAR = 60.0  # of a logistic's exponent: beyond it nothing changes
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.neurons.layers import Neuron
+from spikesight.models.neurons.layers import Neuron
 
 MOST_CHANNELS = 64  # of all layers together
 

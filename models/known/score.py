@@ -36,7 +36,7 @@ SHRINK = 1e-3  # of a covariance towards a sphere of the same volume of variance
 @cache
 def loops() -> ModuleType:
     """The compiled loops, imported once they are needed."""
-    return import_module("models.known.compiled")
+    return import_module("spikesight.models.known.compiled")
 
 
 class ClassDistance:

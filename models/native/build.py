@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from models.native.targets import (
+from spikesight.models.native.targets import (
     PREBUILT,
     compile_library,
     compiler_name,
@@ -58,7 +58,7 @@ def compile_kernels(isa: str, compiler: tuple[str, ...]) -> Path:
     try:
         folder = cache_folder()
     except OSError:
-        from encoders.kernels.loop import own_temporary_folder  # late: it brings numba
+        from spikesight.encoders.kernels.loop import own_temporary_folder  # late: it brings numba
 
         folder = own_temporary_folder()
     target = folder / f"kernels-{isa}-{fingerprint(compiler, version, this_system(), isas()[isa])}.so"

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.contract import CheckpointError
-from models.networks.resnet import PadShortcut, PlainBlock, SpikingResNet
-from models.neurons.layers import spikes_at_all
+from spikesight.models.contract import CheckpointError
+from spikesight.models.networks.resnet import PadShortcut, PlainBlock, SpikingResNet
+from spikesight.models.neurons.layers import spikes_at_all
 
 
 class _Floor(torch.autograd.Function):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.native.build import NUMBER, POINTER, library
+from spikesight.models.native.build import NUMBER, POINTER, library
 
 FULL = {torch.float32: 0.3, torch.bfloat16: 0.1}
 """Density of the input from which dense kernels of this dtype are faster, measured for 64 to 512 channels."""

@@ -4,8 +4,8 @@ from typing import Literal
 
 from torch import nn
 
-from models.networks.converted.network import ConvertedNetwork
-from models.neurons.layers import spikes_at_all
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.neurons.layers import spikes_at_all
 
 Origin = Literal["direct", "converted", "ann"]
 """How a network came to be: trained with its spikes, converted from an ANN, or an ANN itself (rectifiers, no state)."""

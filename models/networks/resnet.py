@@ -19,9 +19,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from models.neurons.config import NeuronConfig
-from models.neurons.layers import Neuron, make_neuron, name_states
-from models.neurons.state import State
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.layers import Neuron, make_neuron, name_states
+from spikesight.models.neurons.state import State
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 
 @loop

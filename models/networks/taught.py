@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.neurons.layers import Neuron
-from models.neurons.state import State
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import State
 
 SLICES, STEPS = "memory.slices", "memory.steps"
 LEAST_RATE = 1e-3  # added under the square root

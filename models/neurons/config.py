@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from models.neurons.surrogate import SURROGATES, Surrogate
+from spikesight.models.neurons.surrogate import SURROGATES, Surrogate
 
 Kind = Literal["lif", "clif", "psn", "relu"]
 

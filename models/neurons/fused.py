@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.native.build import NUMBER, REAL, library
-from models.neurons import fused_memory
-from models.neurons.surrogate import SURROGATES
+from spikesight.models.native.build import NUMBER, REAL, library
+from spikesight.models.neurons import fused_memory
+from spikesight.models.neurons.surrogate import SURROGATES
 
 if TYPE_CHECKING:
-    from models.neurons.config import NeuronConfig
+    from spikesight.models.neurons.config import NeuronConfig
 
 PARALLEL_ELEMENTS = 1 << 17  # below, one thread: starting another costs more than it saves
 STREAM_ELEMENTS = 1 << 23  # above, outputs would not stay in a cache: they are written past it
@@ -127,7 +127,7 @@ class _Native:
 def _passes(device: torch.device) -> Any:
     if device.type == "cpu":
         return _Native
-    from models.neurons import fused_triton  # Triton is there on a machine with a GPU alone
+    from spikesight.models.neurons import fused_triton  # Triton is there on a machine with a GPU alone
 
     return fused_triton
 

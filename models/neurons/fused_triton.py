@@ -12,10 +12,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from models.neurons.surrogate import SURROGATES
+from spikesight.models.neurons.surrogate import SURROGATES
 
 if TYPE_CHECKING:
-    from models.neurons.config import NeuronConfig
+    from spikesight.models.neurons.config import NeuronConfig
 
 BLOCK = 1024  # neurons a program
 

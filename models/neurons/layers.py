@@ -19,11 +19,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.neurons.config import PAPER_LIF, NeuronConfig
-from models.neurons.fused import can_fuse, fused_steps
-from models.neurons.pace import Span, pace, paced_step, unpaced
-from models.neurons.state import State
-from models.neurons.surrogate import spike
+from spikesight.models.neurons.config import PAPER_LIF, NeuronConfig
+from spikesight.models.neurons.fused import can_fuse, fused_steps
+from spikesight.models.neurons.pace import Span, pace, paced_step, unpaced
+from spikesight.models.neurons.state import State
+from spikesight.models.neurons.surrogate import spike
 
 
 def step(x: Tensor, v: Tensor, config: NeuronConfig, beta: float | Tensor | None = None) -> tuple[Tensor, Tensor]:

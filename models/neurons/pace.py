@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from models.neurons.config import NeuronConfig
-from models.neurons.surrogate import spike
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.surrogate import spike
 
 Span = float | Tensor
 """A step's share of the trained one; a tensor [] in a file whose user says it with every step."""

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from models.checkpoint import CONFIG
-from models.contract import CheckpointError
+from spikesight.models.checkpoint import CONFIG
+from spikesight.models.contract import CheckpointError
 
 SHIPPED = Path(__file__).parent
 DEFAULT_MODEL = "nmnist"  # what takes a sample when no model is named

@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from models.checkpoint import WEIGHTS, read_config, sha256_of
-from models.contract import Card, Contract
-from models.shipped import name_of
+from spikesight.models.checkpoint import WEIGHTS, read_config, sha256_of
+from spikesight.models.contract import Card, Contract
+from spikesight.models.shipped import name_of
 
 
 def describe(folder: Path) -> dict[str, Any]:

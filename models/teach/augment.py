@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from encoders.events import Events
+from spikesight.encoders.events import Events
 
 TURN, SIZE = 0.1, 0.1  # standard deviations: radians, of the size's logarithm
 PLACE = 0.04  # of the picture's side

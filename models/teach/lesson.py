@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from encoders.events import Events, SensorSize
-from encoders.gaze.alignment import aligned, steps_of
-from models.checkpoint import load
-from models.contract import Card, CheckpointError, Contract
-from models.engine.engine import Engine, why_not
-from models.known import ClassDistance, Known, Windows, fit_known
-from models.known.rates import layers_to_watch
-from models.networks.resnet import SpikingResNet
-from models.networks.taught import TaughtConfig, TaughtNetwork
-from models.neurons.pace import unpaced
-from models.neurons.state import State
-from models.shipped import find
-from models.teach.augment import varied
-from models.teach.head import Head, Judged, fit, folds, judge
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.gaze.alignment import aligned, steps_of
+from spikesight.models.checkpoint import load
+from spikesight.models.contract import Card, CheckpointError, Contract
+from spikesight.models.engine.engine import Engine, why_not
+from spikesight.models.known import ClassDistance, Known, Windows, fit_known
+from spikesight.models.known.rates import layers_to_watch
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
+from spikesight.models.neurons.pace import unpaced
+from spikesight.models.neurons.state import State
+from spikesight.models.shipped import find
+from spikesight.models.teach.augment import varied
+from spikesight.models.teach.head import Head, Judged, fit, folds, judge
 
 SIDE = 32  # of the network's input, pixels
 PLACES, INPUT_PLACES = 4, 8  # a side, of each layer's map at most, and of the input

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from service.cluster.replicas import Replica, Replicas
-from service.http.logs import event
-from service.http.metrics import ProxyMetrics
-from service.http.shares import Lobby, Shares
-from service.settings import Settings
-from service.stream.endpoint import close, greeted
-from service.stream.messages import CONTROL, SNAPSHOT_BEGIN, Ended, Hello, SnapshotMessage, identity
-from service.stream.outbox import end_all
+from spikesight.service.cluster.replicas import Replica, Replicas
+from spikesight.service.http.logs import event
+from spikesight.service.http.metrics import ProxyMetrics
+from spikesight.service.http.shares import Lobby, Shares
+from spikesight.service.settings import Settings
+from spikesight.service.stream.endpoint import close, greeted
+from spikesight.service.stream.messages import CONTROL, SNAPSHOT_BEGIN, Ended, Hello, SnapshotMessage, identity
+from spikesight.service.stream.outbox import end_all
 
 if TYPE_CHECKING:
     import aiohttp

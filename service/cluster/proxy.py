@@ -22,16 +22,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from service.cluster.failover import Cluster, relay
-from service.cluster.replicas import ALIVE_S, Replica, Replicas, summed, summed_metrics
-from service.cluster.routing import sequence_wish, target
-from service.http.errors import HANDLERS, Expired, ServiceError, refuse
-from service.http.gate import TOO_MANY_STREAMS, Gate, deny_open
-from service.http.logs import Observer, event
-from service.http.metrics import CONTENT_TYPE, ProxyMetrics
-from service.http.shares import Lobby, Shares, address_of
-from service.protocol_v2.infer import SequenceWish
-from service.settings import Settings
+from spikesight.service.cluster.failover import Cluster, relay
+from spikesight.service.cluster.replicas import ALIVE_S, Replica, Replicas, summed, summed_metrics
+from spikesight.service.cluster.routing import sequence_wish, target
+from spikesight.service.http.errors import HANDLERS, Expired, ServiceError, refuse
+from spikesight.service.http.gate import TOO_MANY_STREAMS, Gate, deny_open
+from spikesight.service.http.logs import Observer, event
+from spikesight.service.http.metrics import CONTENT_TYPE, ProxyMetrics
+from spikesight.service.http.shares import Lobby, Shares, address_of
+from spikesight.service.protocol_v2.infer import SequenceWish
+from spikesight.service.settings import Settings
 
 if TYPE_CHECKING:
     import aiohttp

@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from service.cluster.replicas import ALIVE_S
-from service.settings import Settings
+from spikesight.service.cluster.replicas import ALIVE_S
+from spikesight.service.settings import Settings
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -64,9 +64,9 @@ class Replica:
         import ray
         from ray import serve
 
-        from models.native.memory import keep_libraries
-        from service.api import create_app
-        from service.http.server import server
+        from spikesight.models.native.memory import keep_libraries
+        from spikesight.service.api import create_app
+        from spikesight.service.http.server import server
 
         keep_libraries()
         host = host or ray.util.get_node_ip_address()
@@ -213,7 +213,7 @@ def environment(local: bool) -> None:
 
 def replica_values(settings: Settings, snapshot_key: str) -> dict[str, Any]:
     """The settings of a replica: the proxy has already asked who may come, how much and how often."""
-    from models.shipped import find  # late: the directory's process needs no torch
+    from spikesight.models.shipped import find  # late: the directory's process needs no torch
 
     values = settings.model_dump(mode="json", exclude={"token", "snapshot_key", "host", "port"})
     return values | {
@@ -232,9 +232,9 @@ def serve_cluster(
     settings: Settings, replicas: int, sock: socket.socket, certificate: str | None, key: str | None, greeting: str
 ) -> int:
     """Start the replicas and run the proxy until a signal; the exit code. Raises ClusterError."""
-    from service.cluster.proxy import Proxy, create_proxy
-    from service.cluster.replicas import Replicas
-    from service.http.server import serve
+    from spikesight.service.cluster.proxy import Proxy, create_proxy
+    from spikesight.service.cluster.replicas import Replicas
+    from spikesight.service.http.server import serve
 
     with Cluster(settings, replicas) as cluster:
         proxy = Proxy(settings, cluster.token, Replicas(cluster.known))

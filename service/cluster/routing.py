@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from service.http.errors import ServiceError
-from service.protocol_v2.endpoints import STEPS
-from service.protocol_v2.infer import INLINE_BYTES, SequenceWish, sequence_of
-from service.protocol_v2.tensors import V2Error
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.protocol_v2.endpoints import STEPS
+from spikesight.service.protocol_v2.infer import INLINE_BYTES, SequenceWish, sequence_of
+from spikesight.service.protocol_v2.tensors import V2Error
 
 WINDOW = 2**16  # bytes of one search: a search lets no other thread run
 MOST_MARKS = 2**20  # brackets and strings of a document

@@ -11,9 +11,9 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 
-from service.http.gate import WORK_SUFFIXES, TokenBucket
-from service.http.shares import Proxies, Shares, client_key
-from service.settings import Settings
+from spikesight.service.http.gate import WORK_SUFFIXES, TokenBucket
+from spikesight.service.http.shares import Proxies, Shares, client_key
+from spikesight.service.settings import Settings
 
 MAX_HEAD = 16 * 1024  # raw bytes until the headers are complete
 SMALL_BODY = 64 * 1024  # bytes that a refused request may still send on its connection

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
-from models.steps import SessionError
+from spikesight.models.steps import SessionError
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 

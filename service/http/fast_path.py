@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.http.errors import HANDLERS
+from spikesight.service.http.errors import HANDLERS
 
 Handler = Callable[[Request], Awaitable[Response]]
 

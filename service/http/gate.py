@@ -16,9 +16,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from service.http.person import ForPeople, wants_page
-from service.http.shares import Proxies, client_key
-from service.settings import Settings
+from spikesight.service.http.person import ForPeople, wants_page
+from spikesight.service.http.shares import Proxies, client_key
+from spikesight.service.settings import Settings
 
 PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (

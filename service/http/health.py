@@ -1,4 +1,4 @@
-"""`python -m service.http.health [PORT]`: exit code 0 while the service of this machine lives, on http or https.
+"""`python -m spikesight.service.http.health [PORT]`: exit code 0 while this machine's service lives, on http or https.
 
 For a container's health check, which does not know with what flags the service was started; light, for it runs often.
 """

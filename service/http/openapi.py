@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from service.http.gate import GUARDED_PREFIXES, OPEN_PREFIXES
+from spikesight.service.http.gate import GUARDED_PREFIXES, OPEN_PREFIXES
 
 ANYWHERE = {
     400: "not HTTP, a host name that is not the service's, or a parameter that is malformed or unknown",

@@ -10,11 +10,11 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from models.native.memory import keep_libraries
-from service.http.connection import FRAMES_A_MESSAGE, MIN_FRAMES_PER_S, DeadlineProtocol, StreamProtocol
-from service.http.logs import event
-from service.http.shares import Proxies, Shares
-from service.settings import Settings
+from spikesight.models.native.memory import keep_libraries
+from spikesight.service.http.connection import FRAMES_A_MESSAGE, MIN_FRAMES_PER_S, DeadlineProtocol, StreamProtocol
+from spikesight.service.http.logs import event
+from spikesight.service.http.shares import Proxies, Shares
+from spikesight.service.settings import Settings
 
 LAST_REQUESTS_S = 0.5  # what open connections get to send a request after the port has closed
 

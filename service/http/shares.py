@@ -15,7 +15,7 @@ from typing import Literal
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from service.http.errors import Overloaded
+from spikesight.service.http.errors import Overloaded
 
 NETWORK_BITS = 64  # of an IPv6 address: whoever is given one is given all addresses of its network
 

@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from encoders.emulator.pixels import PixelModel, log_levels, thresholds
-from encoders.events import SensorSize
-from models.contract import Card
-from models.energy.metering import RASTER_ROWS_A_LAYER
-from models.export.formats import export
-from models.export.parity import ExportError, Parity, start_state
-from models.known import KEPT
-from models.neurons.layers import Neuron
-from models.neurons.state import State
-from models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, LULL, MARGIN, OTHER
-from service import samples as shipped_samples
-from service.page.routes import PAGE
+from spikesight.encoders.emulator.pixels import PixelModel, log_levels, thresholds
+from spikesight.encoders.events import SensorSize
+from spikesight.models.contract import Card
+from spikesight.models.energy.metering import RASTER_ROWS_A_LAYER
+from spikesight.models.export.formats import export
+from spikesight.models.export.parity import ExportError, Parity, start_state
+from spikesight.models.known import KEPT
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, LULL, MARGIN, OTHER
+from spikesight.service import samples as shipped_samples
+from spikesight.service.page.routes import PAGE
 
 RUNTIME = {
     "ort.js": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from service.http.bodies import Body
+from spikesight.service.http.bodies import Body
 
 
 class ServerBody(Body):

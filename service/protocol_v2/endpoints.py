@@ -7,11 +7,11 @@ x [N, T, C, H, W] with sequences that keep their membranes.
 from dataclasses import dataclass
 from typing import Any
 
-from models.shipped import STEPS
-from service.protocol_v2.tensors import Spec
-from service.runtime import Runtime
-from service.scheduler.registry import Model, UnknownModel
-from service.scheduler.statistics import Statistics
+from spikesight.models.shipped import STEPS
+from spikesight.service.protocol_v2.tensors import Spec
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model, UnknownModel
+from spikesight.service.scheduler.statistics import Statistics
 
 VERSION = "1"
 LABEL = "label"

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from fastapi import Request, Response
 
-from encoders.sample import Sample
-from models.steps import Input
-from service.http.errors import Expired, ServiceError, Stopped
-from service.http.shares import address_of
-from service.protocol_v2 import tensors
-from service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
-from service.protocol_v2.tensors import InferRequest, Output, V2Error
-from service.runtime import Runtime
-from service.scheduler.processes import Ended, Killed
-from service.scheduler.request import Result, run
-from service.upload.decode import WEB_IMAGES, image_format
-from service.upload.load import inputs_of, load
+from spikesight.encoders.sample import Sample
+from spikesight.models.steps import Input
+from spikesight.service.http.errors import Expired, ServiceError, Stopped
+from spikesight.service.http.shares import address_of
+from spikesight.service.protocol_v2 import tensors
+from spikesight.service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
+from spikesight.service.protocol_v2.tensors import InferRequest, Output, V2Error
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.processes import Ended, Killed
+from spikesight.service.scheduler.request import Result, run
+from spikesight.service.upload.decode import WEB_IMAGES, image_format
+from spikesight.service.upload.load import inputs_of, load
 
 INLINE_BYTES = 16384
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from service.http.bodies import Body, LiveBody, ReadyBody
-from service.http.errors import ServiceError
-from service.protocol_v2.bodies import (
+from spikesight.service.http.bodies import Body, LiveBody, ReadyBody
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.protocol_v2.bodies import (
     INFER_REQUEST,
     AllStatisticsBody,
     ConfigBody,
@@ -19,9 +19,9 @@ from service.protocol_v2.bodies import (
     ModelReadyBody,
     ServerBody,
 )
-from service.protocol_v2.endpoints import VERSION, Endpoint, endpoint, endpoints
-from service.protocol_v2.infer import infer
-from service.runtime import Runtime
+from spikesight.service.protocol_v2.endpoints import VERSION, Endpoint, endpoint, endpoints
+from spikesight.service.protocol_v2.infer import infer
+from spikesight.service.runtime import Runtime
 
 Name = Annotated[str, Path(description="of the model: images go to NAME, network input to NAME.steps")]
 Version = Annotated[str, Path(description=f"of the model; there is {VERSION} only")]

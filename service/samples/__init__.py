@@ -4,8 +4,8 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from service.http.bodies import SampleBody
-from service.http.errors import ServiceError
+from spikesight.service.http.bodies import SampleBody
+from spikesight.service.http.errors import ServiceError
 
 SAMPLES = Path(__file__).parent
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.emulator.saccades import saccade_events
-from encoders.events import EVENTS, SensorSize
-from encoders.packets import pack
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.emulator.saccades import saccade_events
+from spikesight.encoders.events import EVENTS, SensorSize
+from spikesight.encoders.packets import pack
 
 HERE = Path(__file__).resolve().parent
 DIGIT_SENSOR = SensorSize(34, 34)

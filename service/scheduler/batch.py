@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from models.classifier import Classifier
-from models.neurons.state import State
-from models.steps import Outcome, Step
-from service.scheduler.membranes import Membranes, gather, membranes_of
-from service.scheduler.queue import Phase, Work
+from spikesight.models.classifier import Classifier
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import Outcome, Step
+from spikesight.service.scheduler.membranes import Membranes, gather, membranes_of
+from spikesight.service.scheduler.queue import Phase, Work
 
 
 def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:

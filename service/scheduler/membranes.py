@@ -5,7 +5,7 @@ As long as the same streams step together their state is never moved.
 
 from dataclasses import dataclass, field
 
-from models.neurons.state import State, stack_states
+from spikesight.models.neurons.state import State, stack_states
 
 
 @dataclass(eq=False, slots=True)

@@ -34,10 +34,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from models.native.memory import give_back
-from service.scheduler.answer import received, send
-from service.scheduler.memory import limit, shares
-from service.scheduler.sandbox import confine, environment, first_to_go
+from spikesight.models.native.memory import give_back
+from spikesight.service.scheduler.answer import received, send
+from spikesight.service.scheduler.memory import limit, shares
+from spikesight.service.scheduler.sandbox import confine, environment, first_to_go
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from models.steps import Input, Outcome
-from service.http.errors import Expired, Overloaded
-from service.http.logs import logged
-from service.scheduler.membranes import Membranes, release
+from spikesight.models.steps import Input, Outcome
+from spikesight.service.http.errors import Expired, Overloaded
+from spikesight.service.http.logs import logged
+from spikesight.service.scheduler.membranes import Membranes, release
 
 
 class Receiver(Protocol):

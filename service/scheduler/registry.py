@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from models.classifier import Classifier
-from models.contract import CheckpointError
-from models.shipped import find, names, shipped
-from service.http.bodies import ModelBody, ModelsBody
-from service.http.errors import Overloaded, ServiceError, Stopped
-from service.http.logs import event
-from service.http.metrics import Metrics, Tick
-from service.scheduler.saved import fitting, leave_out
-from service.scheduler.scheduler import Scheduler
-from service.scheduler.statistics import Statistics
-from service.scheduler.threads import Mailbox
-from service.settings import Settings
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import CheckpointError
+from spikesight.models.shipped import find, names, shipped
+from spikesight.service.http.bodies import ModelBody, ModelsBody
+from spikesight.service.http.errors import Overloaded, ServiceError, Stopped
+from spikesight.service.http.logs import event
+from spikesight.service.http.metrics import Metrics, Tick
+from spikesight.service.scheduler.saved import fitting, leave_out
+from spikesight.service.scheduler.scheduler import Scheduler
+from spikesight.service.scheduler.statistics import Statistics
+from spikesight.service.scheduler.threads import Mailbox
+from spikesight.service.settings import Settings
 
 LESSON_BINS = 3  # beside its own that a lesson's model runs at; each is a network and a thread
 

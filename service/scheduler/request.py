@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from models.known.conformal import ERROR_RATE
-from models.steps import Answer, Input, Outcome, Track
-from service.http.errors import Expired, Overloaded, ServiceError
-from service.http.shares import Shares
-from service.scheduler.queue import Job
-from service.scheduler.registry import Model
-from service.scheduler.threads import Mailbox
+from spikesight.models.known.conformal import ERROR_RATE
+from spikesight.models.steps import Answer, Input, Outcome, Track
+from spikesight.service.http.errors import Expired, Overloaded, ServiceError
+from spikesight.service.http.shares import Shares
+from spikesight.service.scheduler.queue import Job
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.threads import Mailbox
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from models.checkpoint import CONFIG, WEIGHTS
-from models.shipped import shipped, unfit
-from service.http.logs import event
+from spikesight.models.checkpoint import CONFIG, WEIGHTS
+from spikesight.models.shipped import shipped, unfit
+from spikesight.service.http.logs import event
 
 
 def entries(folder: Path | None) -> list[Path]:

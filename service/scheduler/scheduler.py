@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from models.classifier import Classifier
-from models.neurons.state import State
-from models.steps import Input, Step
-from service.http.errors import Broken, Expired, Overloaded, Stopped
-from service.http.logs import logged
-from service.http.metrics import Tick
-from service.scheduler.batch import deliver, split, step_batch
-from service.scheduler.membranes import membranes_of, release, scatter
-from service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
+from spikesight.models.classifier import Classifier
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import Input, Step
+from spikesight.service.http.errors import Broken, Expired, Overloaded, Stopped
+from spikesight.service.http.logs import logged
+from spikesight.service.http.metrics import Tick
+from spikesight.service.scheduler.batch import deliver, split, step_batch
+from spikesight.service.scheduler.membranes import membranes_of, release, scatter
+from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
 RUN_S = 0.004  # requests step several times before the queue is looked at again, for so long at most
 HAND_OVER_S = 0.00015  # CPU that waking another thread costs on both sides

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from service.http.logs import log
+from spikesight.service.http.logs import log
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service.http.logs import log
-from service.sinks.disk_queue import DiskQueue, queue_path
-from service.sinks.messages import Message, SinkLost, SinkRefused
-from service.sinks.sink import Sink, open_sink
+from spikesight.service.http.logs import log
+from spikesight.service.sinks.disk_queue import DiskQueue, queue_path
+from spikesight.service.sinks.messages import Message, SinkLost, SinkRefused
+from spikesight.service.sinks.sink import Sink, open_sink
 
 BACK_OFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)  # between tries, each up to half as long again by chance
 MOST_UNKEPT = 10_000  # records in memory, should the disk be slow; beyond that new ones are dropped

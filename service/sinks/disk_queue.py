@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
-from service.sinks.messages import Message, SinkError
+from spikesight.service.sinks.messages import Message, SinkError
 
 MOST = 100_000  # messages of one queue: some 30 MB; beyond that the oldest go
 FOLDER = "SPIKESIGHT_QUEUES"  # where the queues lie; without it the user's folder of state

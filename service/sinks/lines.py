@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from service.sinks.messages import Message, SinkError, SinkLost
+from spikesight.service.sinks.messages import Message, SinkError, SinkLost
 
 
 class Lines:

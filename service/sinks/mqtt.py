@@ -5,7 +5,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from service.sinks.messages import Message, SinkError, SinkLost
+from spikesight.service.sinks.messages import Message, SinkError, SinkLost
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 TIMEOUT_S = 10.0

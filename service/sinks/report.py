@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from models.steps import Answer
+from spikesight.models.steps import Answer
 
 Post = Callable[[dict[str, Any]], None]
 

@@ -11,11 +11,11 @@ to a sink.
 from collections.abc import Callable
 from typing import Protocol
 
-from encoders.plugins import extend
-from service.sinks.lines import Lines
-from service.sinks.messages import Message, SinkError
-from service.sinks.mqtt import Mqtt
-from service.sinks.webhook import Webhook
+from spikesight.encoders.plugins import extend
+from spikesight.service.sinks.lines import Lines
+from spikesight.service.sinks.messages import Message, SinkError
+from spikesight.service.sinks.mqtt import Mqtt
+from spikesight.service.sinks.webhook import Webhook
 
 
 class Sink(Protocol):

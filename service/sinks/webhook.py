@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
+from spikesight.service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
 
 SECRET = "SPIKESIGHT_WEBHOOK_SECRET"
 TIMEOUT_S = 10.0  # for a connection, for a request to be taken, and for the whole answer

@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from encoders.events import joined
-from encoders.sources.source import Source
-from models.steps import Answer, Input, Outcome
-from service.http.bodies import CameraBody, ErrorBody
-from service.http.errors import ServiceError, Stopped
-from service.http.logs import event
-from service.runtime import Runtime
-from service.scheduler.registry import Model, Registry, WrongBin
-from service.scheduler.threads import Mailbox
-from service.settings import Settings, SettingsError
-from service.sinks.report import Post, Report
-from service.stream.messages import PICTURE_EVENTS, Hello, Ticket
-from service.stream.protocol import Batch, StreamCore
+from spikesight.encoders.events import joined
+from spikesight.encoders.sources.source import Source
+from spikesight.models.steps import Answer, Input, Outcome
+from spikesight.service.http.bodies import CameraBody, ErrorBody
+from spikesight.service.http.errors import ServiceError, Stopped
+from spikesight.service.http.logs import event
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model, Registry, WrongBin
+from spikesight.service.scheduler.threads import Mailbox
+from spikesight.service.settings import Settings, SettingsError
+from spikesight.service.sinks.report import Post, Report
+from spikesight.service.stream.messages import PICTURE_EVENTS, Hello, Ticket
+from spikesight.service.stream.protocol import Batch, StreamCore
 
 T = TypeVar("T")
 

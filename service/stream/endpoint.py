@@ -9,19 +9,19 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from service.http.errors import ServiceError
-from service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
-from service.http.logs import event, log
-from service.http.shares import Lobby, Shares, address_of
-from service.runtime import Runtime
-from service.scheduler.registry import Model, UnknownModel, WrongBin
-from service.settings import Settings
-from service.stream.cameras import Camera, Cameras, UnknownCamera
-from service.stream.lesson import LessonStream
-from service.stream.live import Live
-from service.stream.messages import Ended, Hello, fault, ready_text
-from service.teach.lesson import LiveLesson
-from service.teach.lessons import Lessons
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, same_secret
+from spikesight.service.http.logs import event, log
+from spikesight.service.http.shares import Lobby, Shares, address_of
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model, UnknownModel, WrongBin
+from spikesight.service.settings import Settings
+from spikesight.service.stream.cameras import Camera, Cameras, UnknownCamera
+from spikesight.service.stream.lesson import LessonStream
+from spikesight.service.stream.live import Live
+from spikesight.service.stream.messages import Ended, Hello, fault, ready_text
+from spikesight.service.teach.lesson import LiveLesson
+from spikesight.service.teach.lessons import Lessons
 
 CLOSE_S = 2.0  # what a client gets to read why its stream is closed
 

@@ -3,17 +3,17 @@
 from fastapi import WebSocket
 from pydantic import ValidationError
 
-from models.steps import Input
-from service.http.errors import ServiceError, Stopped
-from service.runtime import Runtime
-from service.scheduler.registry import Model, WrongBin
-from service.stream.cameras import Camera
-from service.stream.live import Live
-from service.stream.messages import Ended, Hello, ShowMessage, error_text
-from service.stream.protocol import Batch, Outgoing
-from service.teach.bodies import LessonBody
-from service.teach.lesson import LiveLesson, WindowCutter, moves
-from service.teach.routes import label_of
+from spikesight.models.steps import Input
+from spikesight.service.http.errors import ServiceError, Stopped
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model, WrongBin
+from spikesight.service.stream.cameras import Camera
+from spikesight.service.stream.live import Live
+from spikesight.service.stream.messages import Ended, Hello, ShowMessage, error_text
+from spikesight.service.stream.protocol import Batch, Outgoing
+from spikesight.service.teach.bodies import LessonBody
+from spikesight.service.teach.lesson import LiveLesson, WindowCutter, moves
+from spikesight.service.teach.routes import label_of
 
 
 class LessonStream(Live):

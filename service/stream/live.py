@@ -8,17 +8,17 @@ from typing import Any
 
 from fastapi import WebSocket
 
-from models.neurons.state import State
-from models.steps import Input, Outcome, SessionError
-from service.http.errors import Stopped
-from service.http.gate import TokenBucket
-from service.runtime import Runtime
-from service.scheduler.registry import Model
-from service.stream.cameras import Camera
-from service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text
-from service.stream.outbox import Outbox, end_all
-from service.stream.protocol import Batch, Outgoing, StreamCore, slow
-from service.upload.decode import DecodeError
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import Input, Outcome, SessionError
+from spikesight.service.http.errors import Stopped
+from spikesight.service.http.gate import TokenBucket
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.stream.cameras import Camera
+from spikesight.service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text
+from spikesight.service.stream.outbox import Outbox, end_all
+from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore, slow
+from spikesight.service.upload.decode import DecodeError
 
 
 class Live:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import to_json
 
-from encoders.events import MAX_SIDE, SensorSize
-from encoders.packets import RECORD_BYTES, WireDecoder, pack
-from service.http.bodies import Body
+from spikesight.encoders.events import MAX_SIDE, SensorSize
+from spikesight.encoders.packets import RECORD_BYTES, WireDecoder, pack
+from spikesight.service.http.bodies import Body
 
 if TYPE_CHECKING:  # a client takes this module too, and needs no model
-    from models.steps import Answer
-    from service.scheduler.registry import Model
+    from spikesight.models.steps import Answer
+    from spikesight.service.scheduler.registry import Model
 
 HEADER = struct.Struct("<IdB3s")  # seq, capture time in ms, kind, reserved
 PICTURE = struct.Struct("<IIIHH")  # seq, step, n, width, height

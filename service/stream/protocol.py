@@ -17,12 +17,12 @@ from typing import NamedTuple
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from encoders.events import MAX_SIDE, SensorSize
-from encoders.gaze.window import Window
-from models.neurons.state import State
-from models.steps import Answer, Input, Outcome, Steady
-from service.scheduler.registry import Model
-from service.stream.messages import (
+from spikesight.encoders.events import MAX_SIDE, SensorSize
+from spikesight.encoders.gaze.window import Window
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import Answer, Input, Outcome, Steady
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.stream.messages import (
     CONTROL,
     IMAGE,
     Ended,
@@ -41,9 +41,9 @@ from service.stream.messages import (
     ready_text,
     snapshot_text,
 )
-from service.stream.session import Session, pieces
-from service.stream.snapshot import SnapshotError, pack, unpack
-from service.upload.decode import INLINE_BYTES, decode_image
+from spikesight.service.stream.session import Session, pieces
+from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
+from spikesight.service.upload.decode import INLINE_BYTES, decode_image
 
 LATE_BINS = 2  # how far the clock's tick lies behind the newest event: packets on their way are not shut out
 

@@ -10,18 +10,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.dvs import Bin, OpenBin, StreamBinner, progress_us
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.events import SensorSize
-from encoders.gaze.eye import Eye
-from encoders.gaze.sight import Sight, bins_of
-from encoders.gaze.window import Window
-from encoders.preprocess.values import Values, flag, integer, part, real, time_us, under
-from models.classifier import Classifier, binner_for, sight_for
-from models.known import CAMERA, RECORDED, WEBCAM
-from models.known.conformal import ERROR_RATE
-from models.steps import Answer, Input, Outcome, SessionError, Steady
+from spikesight.encoders import kernels
+from spikesight.encoders.dvs import Bin, OpenBin, StreamBinner, progress_us
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.gaze.eye import Eye
+from spikesight.encoders.gaze.sight import Sight, bins_of
+from spikesight.encoders.gaze.window import Window
+from spikesight.encoders.preprocess.values import Values, flag, integer, part, real, time_us, under
+from spikesight.models.classifier import Classifier, binner_for, sight_for
+from spikesight.models.known import CAMERA, RECORDED, WEBCAM
+from spikesight.models.known.conformal import ERROR_RATE
+from spikesight.models.steps import Answer, Input, Outcome, SessionError, Steady
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
 FRAME_SIDE = 640  # larger frames are thinned by whole factors before the pixel model

@@ -15,11 +15,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from encoders.preprocess.values import Values, array, integer, part, under
-from models.known.conformal import Evidence
-from models.neurons.state import State
-from models.steps import OTHER, Readout
-from service.stream.session import Session
+from spikesight.encoders.preprocess.values import Values, array, integer, part, under
+from spikesight.models.known.conformal import Evidence
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import OTHER, Readout
+from spikesight.service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
 FORMAT = 8

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.http.bodies import Body
+from spikesight.service.http.bodies import Body
 
 LABEL = 64  # characters of a class's name, at most
 

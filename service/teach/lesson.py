@@ -13,21 +13,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import SensorSize
-from models.classifier import Classifier
-from models.contract import Card
-from models.networks.resnet import SpikingResNet
-from models.networks.taught import TaughtNetwork
-from models.steps import Input
-from models.teach.advice import report
-from models.teach.lesson import Lesson, Shown
-from service.http.errors import Overloaded, ServiceError
-from service.http.logs import log
-from service.runtime import Runtime
-from service.scheduler.registry import Model
-from service.scheduler.threads import DecodeThread
-from service.teach.bodies import LessonBody, TaughtClass
-from service.teach.turns import Turns
+from spikesight.encoders.events import SensorSize
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.steps import Input
+from spikesight.models.teach.advice import report
+from spikesight.models.teach.lesson import Lesson, Shown
+from spikesight.service.http.errors import Overloaded, ServiceError
+from spikesight.service.http.logs import log
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.threads import DecodeThread
+from spikesight.service.teach.bodies import LessonBody, TaughtClass
+from spikesight.service.teach.turns import Turns
 
 SENSOR = SensorSize(320, 240)
 STEPS, BIN_US = 10, 31_000  # of an example

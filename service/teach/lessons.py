@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from models.teach.lesson import gives_features
-from service.http.errors import Overloaded, ServiceError
-from service.http.shares import Shares
-from service.runtime import Runtime
-from service.scheduler.registry import Model
-from service.scheduler.threads import DecodeThread
-from service.teach.lesson import LiveLesson
+from spikesight.models.teach.lesson import gives_features
+from spikesight.service.http.errors import Overloaded, ServiceError
+from spikesight.service.http.shares import Shares
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.threads import DecodeThread
+from spikesight.service.teach.lesson import LiveLesson
 
 T = TypeVar("T")
 

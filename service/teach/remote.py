@@ -1,11 +1,11 @@
-"""A client's side of a lesson; `service.client.Client.lesson` begins one."""
+"""A client's side of a lesson; `spikesight.service.client.Client.lesson` begins one."""
 
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from service.teach.bodies import LessonBody, TakenBody
+from spikesight.service.teach.bodies import LessonBody, TakenBody
 
 
 class Ask(Protocol):

@@ -4,20 +4,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from encoders.recordings.files import digest
-from encoders.sample import Sample
-from models.classifier import Classifier
-from models.shipped import shipped
-from models.steps import Input
-from service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody
-from service.http.shares import address_of
-from service.scheduler.saved import entries, unfit_to_save
-from service.teach.bodies import LABEL, LessonBody, TakenBody
-from service.teach.lesson import LessonError, LiveLesson, moves, picture_of, windows_of
-from service.teach.lessons import Lessons
-from service.teach.saving import archive, write
-from service.upload.load import inputs_of, load
-from service.upload.predict import read_body
+from spikesight.encoders.recordings.files import digest
+from spikesight.encoders.sample import Sample
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import shipped
+from spikesight.models.steps import Input
+from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody
+from spikesight.service.http.shares import address_of
+from spikesight.service.scheduler.saved import entries, unfit_to_save
+from spikesight.service.teach.bodies import LABEL, LessonBody, TakenBody
+from spikesight.service.teach.lesson import LessonError, LiveLesson, moves, picture_of, windows_of
+from spikesight.service.teach.lessons import Lessons
+from spikesight.service.teach.saving import archive, write
+from spikesight.service.upload.load import inputs_of, load
+from spikesight.service.upload.predict import read_body
 
 MAX_SAVED = 32
 NOT_KEPT = "this service keeps no models: start it with --save-to FOLDER, or download the model"

@@ -5,11 +5,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from models.checkpoint import save
-from models.contract import Card
-from models.networks.taught import TaughtNetwork
-from service.http.errors import ServiceError
-from service.upload.decode import NO_ROOM
+from spikesight.models.checkpoint import save
+from spikesight.models.contract import Card
+from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.upload.decode import NO_ROOM
 
 
 def write(folder: Path, network: TaughtNetwork, card: Card) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from service.scheduler.threads import DecodeThread
+from spikesight.service.scheduler.threads import DecodeThread
 
 T = TypeVar("T")
 

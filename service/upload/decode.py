@@ -17,12 +17,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import Recording, detect_format, formats, read_recording, write_recording
-from encoders.recordings.format import RecordingError
-from encoders.recordings.hdf5 import load_filters, rows_of
-from encoders.recordings.text import HEAD_BYTES, layout_of
-from encoders.sample import Sample, read_pixels
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import Recording, detect_format, formats, read_recording, write_recording
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.hdf5 import load_filters, rows_of
+from spikesight.encoders.recordings.text import HEAD_BYTES, layout_of
+from spikesight.encoders.sample import Sample, read_pixels
 
 INLINE_BYTES = 65536  # larger payloads and forms are read beside the event loop
 Size = tuple[int, int]  # width, height
@@ -157,7 +157,7 @@ def warm_up() -> None:
 
 def alone() -> None:
     """No file can be opened from now on, and none has to be."""
-    from encoders.kernels.loop import leave_disk
+    from spikesight.encoders.kernels.loop import leave_disk
 
     leave_disk()
 

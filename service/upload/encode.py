@@ -10,23 +10,23 @@ import torch
 from fastapi import FastAPI, Query, Request
 from numpy.typing import NDArray
 
-from encoders.dvs import DvsEncoder
-from encoders.emulator.saccades import saccade_events
-from encoders.events import Events, SensorSize
-from encoders.image import IMAGE_ENCODERS
-from encoders.preprocess.fit import fit_digit, fit_plain
-from encoders.sample import Sample
-from models.classifier import Classifier
-from models.contract import Contract
-from models.steps import Input
-from service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
-from service.http.shares import address_of
-from service.runtime import Runtime
-from service.scheduler.registry import Model
-from service.scheduler.request import run
-from service.upload.decode import kind_of
-from service.upload.load import UploadError, inputs_of, load, said
-from service.upload.predict import read_body, step_body
+from spikesight.encoders.dvs import DvsEncoder
+from spikesight.encoders.emulator.saccades import saccade_events
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.sample import Sample
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Contract
+from spikesight.models.steps import Input
+from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
+from spikesight.service.http.shares import address_of
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.request import run
+from spikesight.service.upload.decode import kind_of
+from spikesight.service.upload.load import UploadError, inputs_of, load, said
+from spikesight.service.upload.predict import read_body, step_body
 
 CODES = ("dvs", *IMAGE_ENCODERS)
 MAX_STEPS = 64  # of an image's code

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from encoders.dvs import StreamBinner, progress_us
-from encoders.gaze.sight import Sight
-from encoders.sample import Sample
-from models.classifier import Classifier, encoder_for
-from models.steps import Input
-from service.http.errors import Expired, ServiceError, Stopped
-from service.runtime import Runtime
-from service.scheduler.processes import Ended, Killed
-from service.scheduler.registry import Model
-from service.upload.decode import IMAGES, DecodeError, Kind, cheap, decode, kind_of
+from spikesight.encoders.dvs import StreamBinner, progress_us
+from spikesight.encoders.gaze.sight import Sight
+from spikesight.encoders.sample import Sample
+from spikesight.models.classifier import Classifier, encoder_for
+from spikesight.models.steps import Input
+from spikesight.service.http.errors import Expired, ServiceError, Stopped
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.processes import Ended, Killed
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.upload.decode import IMAGES, DecodeError, Kind, cheap, decode, kind_of
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from service.upload.load import UploadError
+from spikesight.service.upload.load import UploadError
 
 MAX_PART_HEADER = 8192  # bytes
 BAD_FORM = "the form is malformed: send multipart/form-data with one file in the field 'file'"

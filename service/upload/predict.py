@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from encoders.gaze.sight import Sight
-from encoders.sample import Sample
-from models.classifier import sight_for
-from models.steps import Answer, Input
-from service.http.bodies import PredictBody, StepBody
-from service.runtime import Runtime
-from service.scheduler.registry import Model
-from service.scheduler.request import Result, run
-from service.upload.decode import INLINE_BYTES, Kind, kind_of
-from service.upload.load import UploadError, inputs_of, load
-from service.upload.multipart import file_of
+from spikesight.encoders.gaze.sight import Sight
+from spikesight.encoders.sample import Sample
+from spikesight.models.classifier import sight_for
+from spikesight.models.steps import Answer, Input
+from spikesight.service.http.bodies import PredictBody, StepBody
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.request import Result, run
+from spikesight.service.upload.decode import INLINE_BYTES, Kind, kind_of
+from spikesight.service.upload.load import UploadError, inputs_of, load
+from spikesight.service.upload.multipart import file_of
 
 RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/bmp", "image/x-ms-bmp", "")
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from app import cli
+from spikesight.app import cli
 
 ALL = pytest.mark.parametrize("name", cli.COMMANDS)
 
@@ -87,12 +87,12 @@ def test_words_come_from_the_process_where_none_are_given(monkeypatch: pytest.Mo
     assert asked == [("info", ["a.raw"], "spikesight info"), ("train", ["info", "a.raw"], "train-dvs")]
 
 
-def test_the_file_is_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_package_is_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     kept: list[int] = []
-    monkeypatch.setattr("models.native.memory.keep_memory", lambda: kept.append(1))
+    monkeypatch.setattr(cli, "keep_memory", lambda: kept.append(1))
     monkeypatch.setattr(sys, "argv", ["spikesight", "info", "nowhere.raw"])
     with pytest.raises(SystemExit) as stop:
-        runpy.run_path(cli.__file__, run_name="__main__")
+        runpy.run_module("spikesight", run_name="__main__")
     assert stop.value.code == 2
     assert "nowhere.raw" in capsys.readouterr().out
     assert kept == [1]

@@ -33,8 +33,8 @@ def test_without_a_gpu_one_sentence_says_so(
 
 
 def test_neurons_are_compared_and_timed(tables: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
-    fused_triton = pytest.importorskip("models.neurons.fused_triton", reason="Triton is not installed")
-    monkeypatch.setattr("models.neurons.fused._passes", lambda _: fused_triton)
+    fused_triton = pytest.importorskip("spikesight.models.neurons.fused_triton", reason="Triton is not installed")
+    monkeypatch.setattr("spikesight.models.neurons.fused._passes", lambda _: fused_triton)
     gpu.compare_neurons(CPU, (3, 2, 4, 3, 3), 1)
     same, forward, both = tables
     assert [words for _, words in same["rows"] if not words.startswith("0 of 216 spikes differ")] == []

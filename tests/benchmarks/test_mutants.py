@@ -81,13 +81,13 @@ def project(root: Path) -> None:
     files = {
         "encoders/__init__.py": "",
         "encoders/near.py": "A = 1\n\n\ndef used() -> int:\n    return 2 + 3\n",
-        "encoders/user.py": "from encoders.near import used\n",
-        "tests/encoders/test_near.py": "import encoders.near  # " + "long " * 99,
-        "tests/encoders/test_user.py": "import encoders.user\n",
+        "encoders/user.py": "from spikesight.encoders.near import used\n",
+        "tests/encoders/test_near.py": "import spikesight.encoders.near  # " + "long " * 99,
+        "tests/encoders/test_user.py": "import spikesight.encoders.user\n",
         "tests/encoders/test_beside.py": "",
-        "tests/encoders/conftest.py": "from encoders.near import used\n",
-        "tests/service/test_far.py": "from encoders.near import A\n",
-        "tests/service/test_named.py": "from encoders.near import used  # " + "long " * 99,
+        "tests/encoders/conftest.py": "from spikesight.encoders.near import used\n",
+        "tests/service/test_far.py": "from spikesight.encoders.near import A\n",
+        "tests/service/test_named.py": "from spikesight.encoders.near import used  # " + "long " * 99,
         "tests/service/test_other.py": "",
     }
     for name, text in files.items():

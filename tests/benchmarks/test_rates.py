@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from benchmarks.common.rates import at_rate, norms_before
-from models.energy.metering import Meter
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.neurons.layers import Neuron
+from spikesight.models.energy.metering import Meter
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
 
 
 @pytest.mark.parametrize("block", ["plain", "sew", "ms"])

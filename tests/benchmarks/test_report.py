@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import report
-from models.native.targets import named_in, processor_name
+from spikesight.models.native.targets import named_in, processor_name
 
 CPUINFO = """processor\t: 0
 vendor_id\t: AuthenticAMD

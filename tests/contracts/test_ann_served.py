@@ -12,17 +12,17 @@ import torch
 from fastapi.testclient import TestClient
 from torch import nn
 
-from app.cli import main
-from models.checkpoint import save
-from models.classifier import Classifier
-from models.contract import Card, CheckpointError, Contract
-from models.conversion.convert import convert
-from models.export.formats import export
-from models.networks.ann import as_ann
-from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from models.neurons.config import RECTIFIER
-from service.api import create_app
-from service.stream.messages import Frame
+from spikesight.app.cli import main
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, CheckpointError, Contract
+from spikesight.models.conversion.convert import convert
+from spikesight.models.export.formats import export
+from spikesight.models.networks.ann import as_ann
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.neurons.config import RECTIFIER
+from spikesight.service.api import create_app
+from spikesight.service.stream.messages import Frame
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT
 from tests.support.serving.servers import settings

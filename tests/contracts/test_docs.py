@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 
 import spikesight
-from app.cli import COMMANDS
-from encoders.image import IMAGE_ENCODERS
-from encoders.sources.source import kinds, parse
-from models.conversion.methods import METHODS
-from models.neurons.surrogate import SURROGATES
-from service import samples as shipped_samples
+from spikesight.app.cli import COMMANDS
+from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.sources.source import kinds, parse
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.neurons.surrogate import SURROGATES
+from spikesight.service import samples as shipped_samples
+from spikesight.training.data import DATA_NAMES
+from spikesight.training.flags import recipe_path
+from spikesight.training.step.losses import LOSSES
 from tests.support.processes import ROOT
-from training.data import DATA_NAMES
-from training.flags import recipe_path
-from training.step.losses import LOSSES
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = pytest.mark.parametrize("page", DOCS, ids=[p.relative_to(ROOT).as_posix() for p in DOCS])
@@ -39,14 +39,14 @@ OTHERS = {
     "openssl", "perf_analyzer", "pip", "pipx", "podman", "python", "python3", "ray", "sudo", "systemctl", "torchrun",
 }  # fmt: skip
 REGISTRIES = (
-    ("encoders.image", "IMAGE_ENCODERS"),
-    ("models.checkpoint", "NETWORK_KINDS"),
-    ("models.conversion.methods", "METHODS"),
-    ("models.networks.resnet", "NETWORKS"),
-    ("models.neurons.surrogate", "SURROGATES"),
-    ("encoders.sources.source", "DRIVERS"),
-    ("training.data.images", "IMAGES"),
-    ("training.data.recordings", "RECORDED"),
+    ("spikesight.encoders.image", "IMAGE_ENCODERS"),
+    ("spikesight.models.checkpoint", "NETWORK_KINDS"),
+    ("spikesight.models.conversion.methods", "METHODS"),
+    ("spikesight.models.networks.resnet", "NETWORKS"),
+    ("spikesight.models.neurons.surrogate", "SURROGATES"),
+    ("spikesight.encoders.sources.source", "DRIVERS"),
+    ("spikesight.training.data.images", "IMAGES"),
+    ("spikesight.training.data.recordings", "RECORDED"),
 )
 NAMED: dict[str, tuple[str, ...]] = {
     "models/encodings.md": tuple(IMAGE_ENCODERS),
@@ -235,12 +235,9 @@ def test_sources_of_the_quickstart_parse() -> None:
 def imports_exist(code: ast.Module) -> Iterator[str]:
     """Names of ours that a block imports and that do not exist."""
     for node in ast.walk(code):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OUR_PACKAGES:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "spikesight":
             module = import_module(node.module)
             yield from (f"{node.module}.{a.name}" for a in node.names if not hasattr(module, a.name))
-
-
-OUR_PACKAGES = ("app", "encoders", "models", "service", "spikesight", "training")
 
 
 @pytest.fixture

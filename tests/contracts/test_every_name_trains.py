@@ -8,9 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.classifier import Classifier
-from models.networks.resnet import NETWORKS
-from models.neurons.layers import spikes_at_all
+from spikesight.models.classifier import Classifier
+from spikesight.models.networks.resnet import NETWORKS
+from spikesight.models.neurons.layers import spikes_at_all
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.load import DATA_NAMES
+from spikesight.training.network import build_network
+from spikesight.training.run.fit import fit
+from spikesight.training.step.forward import Trainee
+from spikesight.training.step.losses import total_loss
 from tests.support.inputs.data_sets import (
     small_config,
     write_asldvs,
@@ -23,12 +29,6 @@ from tests.support.inputs.data_sets import (
     write_nmnist,
     write_pictures,
 )
-from training.config import TrainConfig
-from training.data.load import DATA_NAMES
-from training.network import build_network
-from training.run.fit import fit
-from training.step.forward import Trainee
-from training.step.losses import total_loss
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from service.api import create_app
+from spikesight.service.api import create_app
 from tests.support.inputs.samples import picture
 from tests.support.models import tiny
 from tests.support.serving.http import body_of, get, post, status_of, talk

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import spikesight
-from app.webcam.demo import default_model
-from service.samples import listing
+from spikesight.app.webcam.demo import default_model
+from spikesight.service.samples import listing
 from tests.support.processes import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from encoders import plugins
-from encoders.recordings.format import Format
+from spikesight.encoders import plugins
+from spikesight.encoders.recordings.format import Format
 from tests.support.processes import ROOT
 
 PACKAGE = ROOT / "tests" / "support" / "plugin_package"
@@ -34,14 +34,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 USE = """
 from pathlib import Path
 import numpy as np, torch
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import read_recording, write_recording
-from encoders.sources.source import open_source
-from models.checkpoint import load, save
-from models.contract import Card, Contract
-from training.config import TrainConfig
-from training.data import list_data
-from training.network import build_network
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.sources.source import open_source
+from spikesight.models.checkpoint import load, save
+from spikesight.models.contract import Card, Contract
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import list_data
+from spikesight.training.network import build_network
 
 import sys
 assert "blinking_lights" not in sys.modules, "loaded before it is needed"
@@ -62,18 +62,18 @@ from blinking_lights import Mlp, MlpConfig
 contract = Contract("events", 2, 16, 16, 4, "binary", 16, 16, 5_000)
 torch.manual_seed(0)
 save("mlp", Mlp(MlpConfig(512)), Card(contract, ("left", "right")))
-from service.sinks.delivery import open_delivery
+from spikesight.service.sinks.delivery import open_delivery
 delivery = open_delivery("bell:rung")
 delivery.post({"label": "left"})
 delivery.close()
 assert Path("rung").read_text() == "."
-from app.cli import main
+from spikesight.app.cli import main
 assert main(["models"]) == 0
 print("used")
 """
 SERVE = """
-from models.classifier import Classifier
-from encoders.recordings.files import read_recording
+from spikesight.models.classifier import Classifier
+from spikesight.encoders.recordings.files import read_recording
 from pathlib import Path
 recording = read_recording("corners/left/0.lights")
 classifier = Classifier.load(Path("mlp"))

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from models.native.targets import SYSTEMS
+from spikesight.models.native.targets import SYSTEMS
 from tests.support.processes import ROOT
 
 
@@ -38,10 +38,12 @@ def wheel_of(folder: Path, release: ModuleType, system: str, *, head: str = "7f4
     path = folder / f"spikesight-{number}-py3-none-{SYSTEMS[system].tag}.whl"
     with zipfile.ZipFile(path, "w") as wheel:
         for isa in SYSTEMS[system].isas:
-            wheel.writestr(f"models/native/prebuilt/{isa}.so", bytes.fromhex(head).ljust(18, b"\0") + b"\xb7\0")
+            wheel.writestr(
+                f"spikesight/models/native/prebuilt/{isa}.so", bytes.fromhex(head).ljust(18, b"\0") + b"\xb7\0"
+            )
         wheel.writestr(f"spikesight-{number}.dist-info/METADATA", f"Name: spikesight\nVersion: {number}\n")
         for file in ROOT.glob("models/shipped/*/*.*"):
-            wheel.write(file, file.relative_to(ROOT))
+            wheel.write(file, "spikesight" / file.relative_to(ROOT))
         if stray:
             wheel.writestr(stray, "")
     return path
@@ -50,7 +52,12 @@ def wheel_of(folder: Path, release: ModuleType, system: str, *, head: str = "7f4
 def test_a_wheel_is_compared_with_what_it_promises(release: ModuleType, tmp_path: Path) -> None:
     number = release.version()
     release.check_wheel(wheel_of(tmp_path, release, "linux-arm64"), "linux-arm64", number)
-    for fault in ({"head": "cffaedfe0c000001"}, {"stray": "tests/test_x.py"}, {"stray": "models/__pycache__/x.pyc"}):
+    for fault in (
+        {"head": "cffaedfe0c000001"},
+        {"stray": "tests/test_x.py"},
+        {"stray": "models/steps.py"},
+        {"stray": "spikesight/models/__pycache__/x.pyc"},
+    ):
         with pytest.raises(AssertionError):
             release.check_wheel(wheel_of(tmp_path, release, "linux-arm64", **fault), "linux-arm64", number)
     with pytest.raises(AssertionError):

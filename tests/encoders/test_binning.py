@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from encoders.binning import bin_events, cells_of, grid_for
-from encoders.events import Events, EventsError, SensorSize, empty_events, make_events
-from encoders.kernels import binning as loops
+from spikesight.encoders.binning import bin_events, cells_of, grid_for
+from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events, make_events
+from spikesight.encoders.kernels import binning as loops
 from tests.support.oracles import events as plain
 
 SENSOR = SensorSize(17, 9)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.dvs import BINS_AT_ONCE, Bin, DvsEncoder, StreamBinner, beginning, progress_us, shown_in
-from encoders.events import Events, EventsError, SensorSize, empty_events, make_events
+from spikesight.encoders.dvs import BINS_AT_ONCE, Bin, DvsEncoder, StreamBinner, beginning, progress_us, shown_in
+from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events, make_events
 
 SENSOR = SensorSize(13, 7)
 ENCODER = DvsEncoder(SENSOR, (7, 13), bin_us=1000, steps=5, mode="count")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders import events as module
-from encoders.events import (
+from spikesight.encoders import events as module
+from spikesight.encoders.events import (
     EVENTS,
     Counters,
     EventsError,

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from encoders.image import IMAGE_ENCODERS, Burst, Delta, Direct, FirstSpike, Latency, Phase, Rate, WeberFechner
+from spikesight.encoders.image import (
+    IMAGE_ENCODERS,
+    Burst,
+    Delta,
+    Direct,
+    FirstSpike,
+    Latency,
+    Phase,
+    Rate,
+    WeberFechner,
+)
 
 X = torch.tensor([1, 0.5, 0.25, 0.1, 0.02, 0.011, 0.01, 0.005, 0])
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders import kernels
-from encoders.events import Events, make_events
-from encoders.packets import LATEST_US, RECORD_BYTES, T64, WireDecoder, encode, pack
+from spikesight.encoders import kernels
+from spikesight.encoders.events import Events, make_events
+from spikesight.encoders.packets import LATEST_US, RECORD_BYTES, T64, WireDecoder, encode, pack
 
 A, B = (1000, 10, 20, True), (1001, 300, 400, False)
 

@@ -5,8 +5,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from encoders import plugins
-from encoders.plugins import extend
+from spikesight.encoders import plugins
+from spikesight.encoders.plugins import extend
 
 
 @pytest.fixture(autouse=True)

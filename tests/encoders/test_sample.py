@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.sample import IMAGE_SUFFIXES, may_be_transparent, read_pixels, read_sample
+from spikesight.encoders.sample import IMAGE_SUFFIXES, may_be_transparent, read_pixels, read_sample
 from tests.support.inputs.samples import written
 
 

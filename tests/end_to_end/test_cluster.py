@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
-from models.checkpoint import save
-from service.client import ClientError
+from spikesight.encoders.events import SensorSize
+from spikesight.models.checkpoint import save
+from spikesight.service.client import ClientError
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import PATIENCE_S, Served

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.cli import main
-from encoders.emulator.pixels import Emulator
-from encoders.events import SensorSize
-from encoders.recordings.files import write_recording
+from spikesight.app.cli import main
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import write_recording
 from tests.support.inputs.things import clip
 
 pytestmark = pytest.mark.usefixtures("no_curves")

@@ -9,16 +9,16 @@ from itertools import count
 import numpy as np
 import pytest
 
-from app.recordings.sinks import DvSink, Sink, UdpSink
-from app.recordings.virtual_camera import Faults, VirtualCamera, schedule
-from encoders.emulator.saccades import saccades
-from encoders.events import Events, SensorSize
-from encoders.sources import network
-from encoders.sources.address import Address
-from encoders.sources.source import Source
-from service.api import create_app
-from service.stream import cameras
-from service.stream.protocol import StreamCore
+from spikesight.app.recordings.sinks import DvSink, Sink, UdpSink
+from spikesight.app.recordings.virtual_camera import Faults, VirtualCamera, schedule
+from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.sources import network
+from spikesight.encoders.sources.address import Address
+from spikesight.encoders.sources.source import Source
+from spikesight.service.api import create_app
+from spikesight.service.stream import cameras
+from spikesight.service.stream.protocol import StreamCore
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import free_port, running, settings
 

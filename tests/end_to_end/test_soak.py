@@ -22,10 +22,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from encoders.events import SensorSize
-from encoders.recordings.files import write_recording
-from models.checkpoint import save
-from service.client import Client, ClientError, Prediction
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.models.checkpoint import save
+from spikesight.service.client import Client, ClientError, Prediction
 from tests.support.inputs.frames import EMPTY, FRAGMENTS, HELLO, PINGS, PONGS, TEXT, closed, connected, frame
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
@@ -47,7 +47,7 @@ def raw_file() -> bytes:
 
 
 RECORDING, SCANS = raw_file(), with_scans(512, 500)
-START = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main())", "serve", "--port", "0"]
+START = [sys.executable, "-m", "spikesight", "serve", "--port", "0"]
 
 
 @contextmanager

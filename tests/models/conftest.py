@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.networks.ann import CifarResNet
+from spikesight.models.networks.ann import CifarResNet
 from tests.support.models import warmed
 
 

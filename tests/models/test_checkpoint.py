@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.checkpoint import CONFIG, WEIGHTS, load, read_config, save
-from models.classifier import Classifier
-from models.contract import Card, CheckpointError, Contract
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.shipped import find
+from spikesight.models.checkpoint import CONFIG, WEIGHTS, load, read_config, save
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, CheckpointError, Contract
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.shipped import find
 from tests.support.models import some_known
 from tests.support.processes import in_fresh_process
 
@@ -184,7 +184,7 @@ def test_known_of_another_network_is_refused(folder: Path) -> None:
 FULL = """
 import resource
 from pathlib import Path
-from models.checkpoint import load, save
+from spikesight.models.checkpoint import load, save
 folder = Path({folder!r})
 network, card = load(folder)
 for size in (1000, {weights}):  # none of the two files, or the configuration alone

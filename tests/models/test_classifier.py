@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from encoders.dvs import StreamBinner
-from encoders.events import SensorSize, empty_events, make_events
-from models.checkpoint import save
-from models.classifier import Classifier, encoder_for
-from models.contract import Card, Contract
-from models.engine.engine import why_not
-from models.native.build import library
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.neurons.state import split_state, stack_states
-from models.shipped import name_of
-from models.steps import Readout
+from spikesight.encoders.dvs import StreamBinner
+from spikesight.encoders.events import SensorSize, empty_events, make_events
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier, encoder_for
+from spikesight.models.contract import Card, Contract
+from spikesight.models.engine.engine import why_not
+from spikesight.models.native.build import library
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.state import split_state, stack_states
+from spikesight.models.shipped import name_of
+from spikesight.models.steps import Readout
 from tests.support.models import EVENT_CONTRACT, promising, tiny
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.contract import Contract
+from spikesight.models.contract import Contract
 
 EVENTS = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)
 IMAGE = Contract("image", 3, 16, 16, 3, "direct", mean=(0.5,) * 3, std=(0.25,) * 3)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from models.contract import CheckpointError
-from models.shipped import name_of, names, unfit
+from spikesight.models.contract import CheckpointError
+from spikesight.models.shipped import name_of, names, unfit
 
 
 def test_a_models_name_does_not_depend_on_its_company() -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.checkpoint import save, sha256_of
-from models.classifier import Classifier
-from models.contract import Card
-from models.shipped import find
-from models.shipped.index import _accuracy, describe, licence_of
+from spikesight.models.checkpoint import save, sha256_of
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
+from spikesight.models.shipped import find
+from spikesight.models.shipped.index import _accuracy, describe, licence_of
+from spikesight.training.data import read_idx
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.processes import ROOT
-from training.data import read_idx
 
 ORIGINS = {"mnist-direct": "direct", "mnist-converted": "converted", "mnist-ann": "ann"}
 

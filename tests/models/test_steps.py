@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.known import NOTHING, UNKNOWN, Judged
-from models.known.conformal import Evidence, Trials
-from models.steps import (
+from spikesight.models.known import NOTHING, UNKNOWN, Judged
+from spikesight.models.known.conformal import Evidence, Trials
+from spikesight.models.steps import (
     LEAST_INERTIA,
     OTHER,
     Answer,

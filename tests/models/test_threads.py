@@ -15,14 +15,14 @@ import pytest
 import torch
 
 import spikesight
-from encoders.emulator.saccades import saccades
-from encoders.events import SensorSize, make_events
-from models.checkpoint import save
-from models.classifier import Classifier
-from models.contract import Card
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.networks.taught import TaughtConfig, TaughtNetwork
-from models.shipped import shipped
+from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
+from spikesight.models.shipped import shipped
 from tests.support.models import EVENT_CONTRACT, LABELS, lively, tiny
 from tests.support.processes import in_fresh_process
 from tests.support.threads import together

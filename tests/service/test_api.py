@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from encoders.events import SensorSize
-from models.checkpoint import save
-from service.api import create_app
-from service.upload.decode import decode_image
+from spikesight.encoders.events import SensorSize
+from spikesight.models.checkpoint import save
+from spikesight.service.api import create_app
+from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, promising, tiny
 from tests.support.serving.servers import settings

@@ -13,8 +13,19 @@ import pytest
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as websocket_server
 
-from service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Ready, Snapshot, parse, sentence
-from service.stream.messages import EVENTS_T64, encode_t64, pack_picture, snapshot_text, text
+from spikesight.service.client import (
+    Ack,
+    Bad,
+    Client,
+    ClientError,
+    Picture,
+    Prediction,
+    Ready,
+    Snapshot,
+    parse,
+    sentence,
+)
+from spikesight.service.stream.messages import EVENTS_T64, encode_t64, pack_picture, snapshot_text, text
 from tests.support.inputs.samples import picture, some_events
 from tests.support.serving.http import TOKEN
 from tests.support.serving.servers import running

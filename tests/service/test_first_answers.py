@@ -2,21 +2,21 @@
 
 import pytest
 
-from models.shipped import shipped
+from spikesight.models.shipped import shipped
 from tests.support.processes import in_fresh_process
 
 FIRST = """
 import sys
 import numba, numpy as np
-from encoders.emulator.pixels import Emulator
-from encoders.events import SensorSize
-from models.classifier import Classifier, Stepper
-from models.shipped import find
-from service.stream.session import Session
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import SensorSize
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.shipped import find
+from spikesight.service.stream.session import Session
 from tests.support.browsers.chromium import digit_on_paper
 
 def loops():
-    ours = [module for name, module in sorted(sys.modules.items()) if name.split(".")[0] in ("encoders", "models")]
+    ours = [module for name, module in sorted(sys.modules.items()) if name.startswith("spikesight.")]
     named = {(module.__name__, name): value for module in ours for name, value in vars(module).items()}
     return {key: len(v.signatures) for key, v in named.items() if isinstance(v, numba.core.dispatcher.Dispatcher)}
 

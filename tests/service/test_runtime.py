@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from models.contract import CheckpointError
-from service import runtime as module
-from service.http.errors import Overloaded
-from service.runtime import Runtime
+from spikesight.models.contract import CheckpointError
+from spikesight.service import runtime as module
+from spikesight.service.http.errors import Overloaded
+from spikesight.service.runtime import Runtime
 from tests.support.models import tiny
 from tests.support.serving.servers import settings
 from tests.support.waiting import until

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings, SettingsError, is_loopback
+from spikesight.service.settings import Settings, SettingsError, is_loopback
 
 NAMES = list(Settings.model_fields)
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 import spikesight
-from encoders.emulator.saccades import saccades
+from spikesight.encoders.emulator.saccades import saccades
 from tests.support.inputs.samples import seven
 
 

@@ -10,9 +10,9 @@ from numpy.lib import recfunctions
 from numpy.typing import NDArray
 
 import spikesight
-from encoders.binning import bin_events
-from encoders.dvs import DvsEncoder, StreamBinner
-from encoders.events import EVENTS, SensorSize, as_events
+from spikesight.encoders.binning import bin_events
+from spikesight.encoders.dvs import DvsEncoder, StreamBinner
+from spikesight.encoders.events import EVENTS, SensorSize, as_events
 from tests.support.refusals import refusal
 
 SIZE = SensorSize(34, 34)

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 import spikesight
-from encoders.emulator.saccades import saccades
-from encoders.events import EventsError, SensorSize
+from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.events import EventsError, SensorSize
 from tests.support.inputs.samples import seven
 from tests.support.refusals import refusal
 
@@ -66,7 +66,7 @@ def test_a_stream_is_named_by_a_path_too(model: spikesight.Model, events: NDArra
 def test_a_source_is_closed_when_its_stream_is_not_begun_broken_off_or_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from app.webcam import sources
+    from spikesight.app.webcam import sources
 
     closed: list[str] = []
 

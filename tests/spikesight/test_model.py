@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import spikesight
-from encoders.emulator.saccades import saccades
-from encoders.events import SensorSize
-from service import samples
+from spikesight.encoders.emulator.saccades import saccades
+from spikesight.encoders.events import SensorSize
+from spikesight.service import samples
 from tests.support.inputs.samples import seven
 from tests.support.processes import ROOT
 
@@ -36,7 +36,7 @@ def test_every_name_has_its_home() -> None:
 
 
 def test_the_shipped_models_are_listed_the_default_first(model: spikesight.Model) -> None:
-    assert spikesight.models()[0] == spikesight.load().name == model.name
+    assert spikesight.list_models()[0] == spikesight.load().name == model.name
     assert model.labels == tuple("0123456789")
     assert "nmnist" in repr(model)
 

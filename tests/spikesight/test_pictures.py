@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 import spikesight
-from encoders.events import SensorSize
-from encoders.preprocess.fit import fit_digit, fit_plain
-from encoders.sample import as_pixels
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.sample import as_pixels
 from tests.support.inputs.samples import seven
 from tests.support.refusals import refusal
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from models.contract import Card, Contract
-from models.networks.resnet import NETWORKS
+from spikesight.models.contract import Card, Contract
+from spikesight.models.networks.resnet import NETWORKS
 
 CONTRACT = Contract("events", 2, 17, 13, 4, "binary", 34, 26, 10_000)
 CARD = Card(CONTRACT, ("a", "b", "c"))

@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from app.cli import main
+from spikesight.app.cli import main
 from tests.support.processes import ROOT
 
 GALLERY = ROOT / "docs" / "gallery.md"

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.classifier import Classifier
-from models.contract import Card, Contract
-from models.known import Known, Windows, fit_known, running_mean
-from models.known.conformal import Conformal, Trials
-from models.known.rates import Rates, layers_to_watch
-from models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, Contract
+from spikesight.models.known import Known, Windows, fit_known, running_mean
+from spikesight.models.known.conformal import Conformal, Trials
+from spikesight.models.known.rates import Rates, layers_to_watch
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 
 LABELS = ("zero", "one", "two")
 EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.networks.ann import Qcfs
-from training.ann import accuracy, hits, prepare, set_levels
+from spikesight.models.networks.ann import Qcfs
+from spikesight.training.ann import accuracy, hits, prepare, set_levels
 
 
 def test_pixels_are_normalised_by_channel() -> None:

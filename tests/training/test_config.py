@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.config import TrainConfig
+from spikesight.training.config import TrainConfig
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.contract import Card
-from models.known import interval
-from training import conversion
-from training.config import TrainConfig
-from training.conversion import choose_steps, splits_of
-from training.data import load_data
-from training.data.pictures import Images
+from spikesight.models.contract import Card
+from spikesight.models.known import interval
+from spikesight.training import conversion
+from spikesight.training.config import TrainConfig
+from spikesight.training.conversion import choose_steps, splits_of
+from spikesight.training.data import load_data
+from spikesight.training.data.pictures import Images
 
 
 def write_idx(folder: Path, count: int = 40) -> None:

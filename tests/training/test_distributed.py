@@ -13,11 +13,11 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from spikesight.training.config import TrainConfig
+from spikesight.training.distributed import ManyProcesses, Processes, SyncNorm, join_processes, synchronise_norms
+from spikesight.training.flags import to_yaml
+from spikesight.training.run.fit import fit
 from tests.support.inputs.data_sets import small_config, write_nmnist
-from training.config import TrainConfig
-from training.distributed import ManyProcesses, Processes, SyncNorm, join_processes, synchronise_norms
-from training.flags import to_yaml
-from training.run.fit import fit
 
 PATIENCE_S = 1200  # two processes that import PyTorch and train, on a machine that is busy with other tests
 OURS_ALONE = ("ACCELERATE_", "GLOO_", "GROUP_", "LOCAL_", "MASTER_", "OMP_", "RANK", "ROLE_", "TORCHELASTIC_", "WORLD_")

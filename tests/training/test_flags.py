@@ -6,10 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.networks.resnet import NETWORKS
-from training.config import TrainConfig
-from training.flags import RECIPES, RETIRED, SETTINGS, add_settings, from_mapping, read_yaml, resolve, resumed, to_yaml
-from training.step.optimiser import learning_rate
+from spikesight.models.networks.resnet import NETWORKS
+from spikesight.training.config import TrainConfig
+from spikesight.training.flags import (
+    RECIPES,
+    RETIRED,
+    SETTINGS,
+    add_settings,
+    from_mapping,
+    read_yaml,
+    resolve,
+    resumed,
+    to_yaml,
+)
+from spikesight.training.step.optimiser import learning_rate
 
 NAMES = list(SETTINGS)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from training.config import TrainConfig
+from spikesight.training.config import TrainConfig
 
 GOOD: list[dict[str, Any]] = [
     {"emulated_count": 1, "repeat": 1, "sheets": 0, "noise_hz": 0.0, "hot": 0.0},

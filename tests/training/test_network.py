@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoint import save
-from models.contract import Card, Contract
-from models.networks.ann import ANNS
-from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from models.neurons.config import RECTIFIER
-from models.shipped import shipped
+from spikesight.models.checkpoint import save
+from spikesight.models.contract import Card, Contract
+from spikesight.models.networks.ann import ANNS
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.neurons.config import RECTIFIER
+from spikesight.models.shipped import shipped
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.network import build_network, load_teacher, neuron_config, start_from, weights_path
+from spikesight.training.run.fit import fit
 from tests.support.inputs.data_sets import small_config
-from training.config import TrainConfig
-from training.data import load_data
-from training.network import build_network, load_teacher, neuron_config, start_from, weights_path
-from training.run.fit import fit
 
 CPU = torch.device("cpu")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from training import progress
+from spikesight.training import progress
 
 
 class Pipe(io.StringIO):

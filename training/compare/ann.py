@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import nn
 
-from models.contract import Contract
-from training.compare.costs import Stepwise
-from training.config import TrainConfig
-from training.data.pictures import Images
-from training.data.sets import Data, Frames
-from training.run.loop import Run
+from spikesight.models.contract import Contract
+from spikesight.training.compare.costs import Stepwise
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.pictures import Images
+from spikesight.training.data.sets import Data, Frames
+from spikesight.training.run.loop import Run
 
 
 def ann_settings(epochs: int, *, lr: float = 0.05, shift: int = 2, flip: bool = False, seed: int = 0) -> TrainConfig:

@@ -18,28 +18,28 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.checkpoint import load
-from models.conversion.convert import convert
-from models.conversion.methods import METHODS
-from models.conversion.simulate import curve
-from models.energy.metering import dense_macs, measure
-from models.networks.ann import ANNS, build_for, guess_name, read_state, with_qcfs
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.resnet import NETWORKS
-from models.networks.stdp import StdpConfig, StdpLayer, rates_of
-from training.ann import accuracy, hits, prepare, set_levels
-from training.compare.ann import ann_settings, fit_ann
-from training.compare.config import CompareConfig
-from training.compare.costs import Stepwise, activations, cost_of, costs
-from training.compare.results import AnnResult, Cost, Costs, Curve, CurvePiece, Results, StdpResult, Trial
-from training.compare.store import Say, Store, digest, say
-from training.config import TrainConfig
-from training.data import load_data
-from training.data.pictures import Images, Pictures, load_images
-from training.flags import RETIRED
-from training.run.loop import Run
-from training.run.report import write_whole
-from training.step.batches import evaluation_input
+from spikesight.models.checkpoint import load
+from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.conversion.simulate import curve
+from spikesight.models.energy.metering import dense_macs, measure
+from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state, with_qcfs
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.resnet import NETWORKS
+from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
+from spikesight.training.ann import accuracy, hits, prepare, set_levels
+from spikesight.training.compare.ann import ann_settings, fit_ann
+from spikesight.training.compare.config import CompareConfig
+from spikesight.training.compare.costs import Stepwise, activations, cost_of, costs
+from spikesight.training.compare.results import AnnResult, Cost, Costs, Curve, CurvePiece, Results, StdpResult, Trial
+from spikesight.training.compare.store import Say, Store, digest, say
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.data.pictures import Images, Pictures, load_images
+from spikesight.training.flags import RETIRED
+from spikesight.training.run.loop import Run
+from spikesight.training.run.report import write_whole
+from spikesight.training.step.batches import evaluation_input
 
 EXITS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # confidences of the early-exit curve
 METERED = 16  # images whose operations are counted

@@ -10,7 +10,7 @@ class CompareConfig:
     data: str = "mnist"  # a set of images by name, or a folder of pictures <class>/<file>
     root: str = "data"  # where named sets lie
     output: str = "runs/compare"  # folder of results and report
-    network: str = "cifar-resnet8"  # the shape of ANN and direct network; one of `models.networks.ann.ANNS`
+    network: str = "cifar-resnet8"  # the shape of ANN and direct network; one of `spikesight.models.networks.ann.ANNS`
     weights: str = ""  # the ANN's state dictionary; empty: train it
     tune_epochs: int = 0  # fine-tune given weights on the training images for this many epochs
     tune_images: int = 50_000  # how many of them

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.energy.metering import Report, measure
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.unit_spikes import unit_spikes
-from training.compare.results import Cost
+from spikesight.models.energy.metering import Report, measure
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
+from spikesight.training.compare.results import Cost
 
 
 class Stepwise(nn.Module):

@@ -12,10 +12,10 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from models.energy.estimate import CAVEATS, PICOJOULES
-from models.known import interval
-from training.compare.results import Curve, Results
-from training.compare.tables import (
+from spikesight.models.energy.estimate import CAVEATS, PICOJOULES
+from spikesight.models.known import interval
+from spikesight.training.compare.results import Curve, Results
+from spikesight.training.compare.tables import (
     accuracy_table,
     claims,
     energy_table,
@@ -24,7 +24,7 @@ from training.compare.tables import (
     latency_table,
     trial_table,
 )
-from training.run.report import write_whole
+from spikesight.training.run.report import write_whole
 
 
 class Block(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
-from training.compare.config import CompareConfig
+from spikesight.training.compare.config import CompareConfig
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from training.compare.results import Result
-from training.run.report import write_whole
+from spikesight.training.compare.results import Result
+from spikesight.training.run.report import write_whole
 
 VERSION = 2  # of the results on disk
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from models.conversion.methods import METHODS
-from models.conversion.simulate import shown_steps
-from models.energy.estimate import ann_energy, bit_budget, quantised_energy, spiking_energy
-from models.energy.metering import Report, Work
-from models.known import interval
-from training.compare.results import Cost, Curve, Results
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.conversion.simulate import shown_steps
+from spikesight.models.energy.estimate import ann_energy, bit_budget, quantised_energy, spiking_energy
+from spikesight.models.energy.metering import Report, Work
+from spikesight.models.known import interval
+from spikesight.training.compare.results import Cost, Curve, Results
 
 Table = list[list[str]]
 

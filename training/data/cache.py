@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.dvs import DvsEncoder
-from encoders.emulator.noise import with_noise
-from encoders.events import Events, SensorSize
-from encoders.gaze.alignment import aligned_steps
-from encoders.gaze.sight import Sight
-from training.config import TrainConfig
-from training.data.recordings import read_item
-from training.data.sets import Frames, Item
-from training.data.windows import cut
-from training.progress import counted
+from spikesight.encoders.dvs import DvsEncoder
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.gaze.alignment import aligned_steps
+from spikesight.encoders.gaze.sight import Sight
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.recordings import read_item
+from spikesight.training.data.sets import Frames, Item
+from spikesight.training.data.windows import cut
+from spikesight.training.progress import counted
 
 CACHE_VERSION = 1
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from training.config import TrainConfig
-from training.data.load import DATA_NAMES, list_data
-from training.data.recordings import read_item
-from training.data.sets import DataError, Frames, ImageSet, Listing, MissingDataError
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.load import DATA_NAMES, list_data
+from spikesight.training.data.recordings import read_item
+from spikesight.training.data.sets import DataError, Frames, ImageSet, Listing, MissingDataError
 
 EXPECTED: dict[str, tuple[int, int]] = {
     "nmnist": (60_000, 10_000),

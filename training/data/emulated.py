@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from encoders.emulator.pixels import Emulator
-from encoders.emulator.saccades import saccade_events
-from encoders.emulator.sheets import Grey, Sheet, draw_sheet, frames
-from encoders.events import Events, SensorSize
-from encoders.gaze.eye import Eye
-from encoders.gaze.sight import Sight
-from encoders.gaze.window import NEAR, SHARE, Window
-from training.config import TrainConfig
-from training.data.cache import cached, contract_key, encoder, filtered, frame_shape, noise_key, noisy
-from training.data.images import find_idx, read_idx
-from training.data.sets import Frames
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.emulator.saccades import saccade_events
+from spikesight.encoders.emulator.sheets import Grey, Sheet, draw_sheet, frames
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.gaze.eye import Eye
+from spikesight.encoders.gaze.sight import Sight
+from spikesight.encoders.gaze.window import NEAR, SHARE, Window
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.cache import cached, contract_key, encoder, filtered, frame_shape, noise_key, noisy
+from spikesight.training.data.images import find_idx, read_idx
+from spikesight.training.data.sets import Frames
 
 CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film sheets, as often as listed
 FOUND_US = 400_000  # after which a clip's drawing has been found

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from encoders.recordings.files import detect_format, formats
-from encoders.recordings.format import RecordingError
-from training.data.sets import DataError, MissingDataError
+from spikesight.encoders.recordings.files import detect_format, formats
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.training.data.sets import DataError, MissingDataError
 
 Layout = Literal["classes", "sessions", "flat"]
 Part = Literal["train", "val", "test"]

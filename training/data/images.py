@@ -17,10 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from encoders.preprocess.fit import fit_plain
-from encoders.sample import IMAGE_SUFFIXES
-from training.data.recordings import CIFAR10, class_folders, items_of
-from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
+from spikesight.encoders.preprocess.fit import fit_plain
+from spikesight.encoders.sample import IMAGE_SUFFIXES
+from spikesight.training.data.recordings import CIFAR10, class_folders, items_of
+from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 
 PICTURES = tuple(sorted(IMAGE_SUFFIXES))
 

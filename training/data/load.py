@@ -11,18 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from encoders.binning import CEILINGS
-from encoders.image import IMAGE_ENCODERS
-from encoders.recordings.files import digest
-from models.contract import Contract
-from training.config import TrainConfig
-from training.data.cache import bin_items, cached, join, shown_images
-from training.data.emulated import emulate_mnist, film_sheets
-from training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
-from training.data.own import in_crop, list_own
-from training.data.recordings import RECORDED, recorded
-from training.data.separate import TEST_FRACTION
-from training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window, held_out, split_indices
+from spikesight.encoders.binning import CEILINGS
+from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.recordings.files import digest
+from spikesight.models.contract import Contract
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.cache import bin_items, cached, join, shown_images
+from spikesight.training.data.emulated import emulate_mnist, film_sheets
+from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
+from spikesight.training.data.own import in_crop, list_own
+from spikesight.training.data.recordings import RECORDED, recorded
+from spikesight.training.data.separate import TEST_FRACTION
+from spikesight.training.data.sets import (
+    Data,
+    DataError,
+    Frames,
+    ImageSet,
+    Item,
+    Listing,
+    Window,
+    held_out,
+    split_indices,
+)
 
 IMAGE_STEPS = 4
 STREAM_CARRY = 0.3  # of recordings: what the model will see is a stream, whose membranes are never at rest
@@ -207,7 +217,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
 
 
 def _with_print(written: Frames, count: int, seed: int) -> Frames:
-    from training.data.printed import printed  # draws by matplotlib, which takes long to load
+    from spikesight.training.data.printed import printed  # draws by matplotlib, which takes long to load
 
     extra = printed(count, seed)
     return Frames(np.concatenate([written.frames, extra.frames]), np.concatenate([written.labels, extra.labels]))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from training.config import TrainConfig
-from training.data.folders import Folder, Part, Take, read_folder
-from training.data.separate import Stretch, separate
-from training.data.sets import DataError, Item, Listing, Window
-from training.data.windows import SLOT_US, Scan, scan, starts, suits
-from training.progress import counted
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.folders import Folder, Part, Take, read_folder
+from spikesight.training.data.separate import Stretch, separate
+from spikesight.training.data.sets import DataError, Item, Listing, Window
+from spikesight.training.data.windows import SLOT_US, Scan, scan, starts, suits
+from spikesight.training.progress import counted
 
 CROP_SIDE = 32  # pixels
 SPARSE_BIN = 0.01  # share of a bin's cells that hold an event

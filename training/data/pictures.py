@@ -1,12 +1,12 @@
-"""Still images as plain arrays: what ANNs, conversion and the comparison read of training.data's sets."""
+"""Still images as plain arrays: what ANNs, conversion and the comparison read of spikesight.training.data's sets."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from training.data.images import IMAGES, PICTURES, list_pictures, read_picture
-from training.data.sets import DataError, Frames
+from spikesight.training.data.images import IMAGES, PICTURES, list_pictures, read_picture
+from spikesight.training.data.sets import DataError, Frames
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SCALES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {

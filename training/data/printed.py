@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from encoders.preprocess.fit import centred
-from training.data.sets import Frames
+from spikesight.encoders.preprocess.fit import centred
+from spikesight.training.data.sets import Frames
 
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif",

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.events import EVENTS, Events, SensorSize, make_events, sanitise
-from encoders.kernels.readers import decode
-from encoders.plugins import extend
-from encoders.recordings.files import read_recording
-from encoders.recordings.format import RecordingError
-from training.data.sets import DataError, Item, Listing, MissingDataError, Window
-from training.data.windows import cut
+from spikesight.encoders.events import EVENTS, Events, SensorSize, make_events, sanitise
+from spikesight.encoders.kernels.readers import decode
+from spikesight.encoders.plugins import extend
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.training.data.sets import DataError, Item, Listing, MissingDataError, Window
+from spikesight.training.data.windows import cut
 
 
 def _folders(path: Path) -> list[Path]:

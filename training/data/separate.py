@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.data.folders import Part, Take
-from training.data.sets import DataError, held_out, split_indices
-from training.data.windows import Scan
+from spikesight.training.data.folders import Part, Take
+from spikesight.training.data.sets import DataError, held_out, split_indices
+from spikesight.training.data.windows import Scan
 
 LEAST_GAP_US, GAP_SHARE = 1_000_000, 0.05  # between stretches of one recording: a second, or this share of it
 TEST_FRACTION = 0.15  # set aside for the test where a set has no test split of its own

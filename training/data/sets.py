@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from encoders.events import SensorSize
-from models.contract import Contract
-from training.config import TrainConfig
+from spikesight.encoders.events import SensorSize
+from spikesight.models.contract import Contract
+from spikesight.training.config import TrainConfig
 
 
 class DataError(ValueError):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.events import Events, SensorSize, empty_events
-from encoders.recordings.files import RecordingReader
-from encoders.recordings.format import RecordingError
-from training.data.sets import DataError, Window
+from spikesight.encoders.events import Events, SensorSize, empty_events
+from spikesight.encoders.recordings.files import RecordingReader
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.training.data.sets import DataError, Window
 
 SLOT_US = 10_000  # events are counted in slots of this length
 PACKET_US = 100_000  # a long recording is read in pieces of this length

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.known import KEPT, interval
-from training.run.known import calibration_error
-from training.run.readings import Readings
+from spikesight.models.known import KEPT, interval
+from spikesight.training.run.known import calibration_error
+from spikesight.training.run.readings import Readings
 
 SECOND_US = 1_000_000
 

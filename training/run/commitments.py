@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.classifier import Classifier
-from models.contract import Card
-from models.known import interval
-from models.known.conformal import Conformal, Trials, fit_trials
-from training.data import Data
-from training.data.sets import Item
-from training.progress import counted, say
-from training.run.readings import Source, packets_of
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
+from spikesight.models.known import interval
+from spikesight.models.known.conformal import Conformal, Trials, fit_trials
+from spikesight.training.data import Data
+from spikesight.training.data.sets import Item
+from spikesight.training.progress import counted, say
+from spikesight.training.run.readings import Source, packets_of
 
 BINS_MS = (1, 2, 5, 10)  # beside the trained one, as far as the contract has them
 MOST, LEAST, HELD = 500, 20, 2000  # recordings

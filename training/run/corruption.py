@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from encoders.emulator.corruptions import SUITE, Corruption
-from encoders.emulator.saccades import NMNIST, saccades
-from encoders.events import Events, SensorSize
-from models.classifier import Classifier
-from models.known import KEPT
-from training.data.images import find_idx, read_idx
-from training.data.sets import MissingDataError
-from training.run.assessment import assess
-from training.run.readings import Change, Source, read_recordings
+from spikesight.encoders.emulator.corruptions import SUITE, Corruption
+from spikesight.encoders.emulator.saccades import NMNIST, saccades
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.models.classifier import Classifier
+from spikesight.models.known import KEPT
+from spikesight.training.data.images import find_idx, read_idx
+from spikesight.training.data.sets import MissingDataError
+from spikesight.training.run.assessment import assess
+from spikesight.training.run.readings import Change, Source, read_recordings
 
 SEED = 20
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the emulated camera, in log intensity

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.contract import Contract
-from models.energy.metering import Meter
-from models.neurons.layers import Neuron
-from training.data import Frames
-from training.distributed import Processes
-from training.step.batches import evaluation_input
+from spikesight.models.contract import Contract
+from spikesight.models.energy.metering import Meter
+from spikesight.models.neurons.layers import Neuron
+from spikesight.training.data import Frames
+from spikesight.training.distributed import Processes
+from spikesight.training.step.batches import evaluation_input
 
 EVALUATION_BATCH = 256
 SATURATED = 0.98  # of the steps of a split: a channel this busy says nothing

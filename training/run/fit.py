@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.config import TrainConfig
-from training.data import Data, load_data
-from training.distributed import Processes, choose_device, join_processes
-from training.progress import say
-from training.run.loop import Run
-from training.run.report import write_environment, write_report
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import Data, load_data
+from spikesight.training.distributed import Processes, choose_device, join_processes
+from spikesight.training.progress import say
+from spikesight.training.run.loop import Run
+from spikesight.training.run.report import write_environment, write_report
 
 
 def run_folder(config: TrainConfig) -> Path:

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.contract import Contract
-from models.engine.engine import Engine, can_run
-from models.known import CAMERA, RECORDED, WEBCAM, Known, Windows, fit_known, running_mean, softmax
-from models.known.rates import Rates, layers_to_watch
-from training.data import Data, Frames
-from training.data.emulated import emulate_mnist, film_sheets
-from training.step.batches import evaluation_input, seeded, training_input
+from spikesight.models.contract import Contract
+from spikesight.models.engine.engine import Engine, can_run
+from spikesight.models.known import CAMERA, RECORDED, WEBCAM, Known, Windows, fit_known, running_mean, softmax
+from spikesight.models.known.rates import Rates, layers_to_watch
+from spikesight.training.data import Data, Frames
+from spikesight.training.data.emulated import emulate_mnist, film_sheets
+from spikesight.training.step.batches import evaluation_input, seeded, training_input
 
 MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
 BATCH = 32

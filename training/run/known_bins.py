@@ -11,16 +11,16 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from encoders.dvs import shown_in
-from models.contract import Contract
-from models.known import Known
-from models.known.score import Lines, fit_lines
-from models.neurons.layers import at_pace
-from training.data import Data, Frames, bin_items
-from training.progress import counted
-from training.run.commitments import BINS_MS, evenly
-from training.run.known import Forward, Look, Part, augmenting, forwarder, read, validation_parts
-from training.step.batches import evaluation_input
+from spikesight.encoders.dvs import shown_in
+from spikesight.models.contract import Contract
+from spikesight.models.known import Known
+from spikesight.models.known.score import Lines, fit_lines
+from spikesight.models.neurons.layers import at_pace
+from spikesight.training.data import Data, Frames, bin_items
+from spikesight.training.progress import counted
+from spikesight.training.run.commitments import BINS_MS, evenly
+from spikesight.training.run.known import Forward, Look, Part, augmenting, forwarder, read, validation_parts
+from spikesight.training.step.batches import evaluation_input
 
 MOST = 150  # samples of a part: at 1 ms each has hundreds of steps, 0.7 MB of digits
 

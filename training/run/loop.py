@@ -15,21 +15,21 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models.checkpoint import save
-from models.contract import Card
-from models.networks.event_convolution import use_event_convolutions
-from models.neurons.state import State
-from training.data import Data
-from training.distributed import Processes, choose_device
-from training.network import build_network, freeze, keep_statistics, load_teacher, start_from, weights_path
-from training.progress import say
-from training.run.evaluate import Evaluation, evaluate
-from training.run.report import MetricsLog
-from training.run.resume import Progress, load_progress, save_progress
-from training.step.batches import Batches, carried_state, seeded
-from training.step.forward import Trainee
-from training.step.losses import class_weights, total_loss
-from training.step.optimiser import learning_rate, make_optimiser, update_average
+from spikesight.models.checkpoint import save
+from spikesight.models.contract import Card
+from spikesight.models.networks.event_convolution import use_event_convolutions
+from spikesight.models.neurons.state import State
+from spikesight.training.data import Data
+from spikesight.training.distributed import Processes, choose_device
+from spikesight.training.network import build_network, freeze, keep_statistics, load_teacher, start_from, weights_path
+from spikesight.training.progress import say
+from spikesight.training.run.evaluate import Evaluation, evaluate
+from spikesight.training.run.report import MetricsLog
+from spikesight.training.run.resume import Progress, load_progress, save_progress
+from spikesight.training.step.batches import Batches, carried_state, seeded
+from spikesight.training.step.forward import Trainee
+from spikesight.training.step.losses import class_weights, total_loss
+from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
 
 
 class TrainingError(RuntimeError):

@@ -9,24 +9,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.dvs import Bin
-from encoders.events import Events, SensorSize, empty_events, joined
-from encoders.gaze.sight import bins_of
-from encoders.recordings.files import RecordingReader, digest
-from encoders.recordings.format import RecordingError
-from models.classifier import Classifier, aligned_sample, binner_for, sight_for
-from models.known import CAMERA, RECORDED, softmax
-from models.steps import Readout
-from training.config import TrainConfig
-from training.data.folders import read_folder
-from training.data.images import holds_pictures
-from training.data.load import DATA_NAMES, list_data
-from training.data.own import SPARSE
-from training.data.recordings import read_item, recorded
-from training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
-from training.data.windows import PACKET_US, starts
-from training.progress import counted
-from training.step.batches import evaluation_input
+from spikesight.encoders.dvs import Bin
+from spikesight.encoders.events import Events, SensorSize, empty_events, joined
+from spikesight.encoders.gaze.sight import bins_of
+from spikesight.encoders.recordings.files import RecordingReader, digest
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.models.classifier import Classifier, aligned_sample, binner_for, sight_for
+from spikesight.models.known import CAMERA, RECORDED, softmax
+from spikesight.models.steps import Readout
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.folders import read_folder
+from spikesight.training.data.images import holds_pictures
+from spikesight.training.data.load import DATA_NAMES, list_data
+from spikesight.training.data.own import SPARSE
+from spikesight.training.data.recordings import read_item, recorded
+from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
+from spikesight.training.data.windows import PACKET_US, starts
+from spikesight.training.progress import counted
+from spikesight.training.step.batches import evaluation_input
 
 AT_ONCE = 32  # windows that run through the network together
 Change = Callable[[int, Events, SensorSize], Events]  # a recording's number and events, to others of its sensor

@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.checkpoint import load, save
-from models.classifier import Classifier, Stepper
-from models.contract import Card
-from models.known import interval
-from training.config import TrainConfig
-from training.data import Data, read_item
-from training.flags import to_yaml
-from training.progress import say
-from training.run.commitments import committed
-from training.run.evaluate import Evaluation, evaluate
-from training.run.known import calibrated
-from training.run.known_bins import with_bins
-from training.run.resume import Progress
+from spikesight.models.checkpoint import load, save
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.contract import Card
+from spikesight.models.known import interval
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import Data, read_item
+from spikesight.training.flags import to_yaml
+from spikesight.training.progress import say
+from spikesight.training.run.commitments import committed
+from spikesight.training.run.evaluate import Evaluation, evaluate
+from spikesight.training.run.known import calibrated
+from spikesight.training.run.known_bins import with_bins
+from spikesight.training.run.resume import Progress
 
 
 def write_whole(path: Path, text: str) -> None:

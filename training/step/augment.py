@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from training.config import Augmentation
+from spikesight.training.config import Augmentation
 
 
 def augment(frames: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.image import IMAGE_ENCODERS
-from models.contract import Contract
-from models.neurons.state import State
-from training.config import TrainConfig
-from training.data import Data
-from training.distributed import Processes
-from training.step.augment import augment, crop_middle, fewer_steps, move_images
-from training.step.turns import turn
+from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.models.contract import Contract
+from spikesight.models.neurons.state import State
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import Data
+from spikesight.training.distributed import Processes
+from spikesight.training.step.augment import augment, crop_middle, fewer_steps, move_images
+from spikesight.training.step.turns import turn
 
 
 class Batch(NamedTuple):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.neurons.layers import Neuron
-from models.neurons.state import State
-from training.config import TrainConfig
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import State
+from spikesight.training.config import TrainConfig
 
 
 class Pass(NamedTuple):

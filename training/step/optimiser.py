@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from training.config import Optimisation, TrainConfig
+from spikesight.training.config import Optimisation, TrainConfig
 
 
 def make_optimiser(network: nn.Module, config: Optimisation) -> torch.optim.Optimizer:

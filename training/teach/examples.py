@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders.events import SensorSize
-from models.teach.lesson import Example
-from training.data.folders import read_folder
-from training.data.own import SPARSE, scan_all
-from training.data.recordings import read_item
-from training.data.sets import DataError, Item
-from training.data.windows import CLIPS, LONGEST_CLIP_US, cut, starts, suits
+from spikesight.encoders.events import SensorSize
+from spikesight.models.teach.lesson import Example
+from spikesight.training.data.folders import read_folder
+from spikesight.training.data.own import SPARSE, scan_all
+from spikesight.training.data.recordings import read_item
+from spikesight.training.data.sets import DataError, Item
+from spikesight.training.data.windows import CLIPS, LONGEST_CLIP_US, cut, starts, suits
 
 MOST, MOST_WINDOWS = 1000, 500  # examples; more are thinned evenly: neighbours tell less than varied copies
 CLIP_STEPS, CLIP_SLICES = 64, 4  # of a whole recording, which has an order

@@ -4,13 +4,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from encoders.recordings.files import digest
-from encoders.recordings.format import path_of
-from models.checkpoint import save
-from models.teach.advice import report
-from models.teach.lesson import Lesson, backbone
-from training.progress import counted
-from training.teach.examples import copies_for, plan, read
+from spikesight.encoders.recordings.files import digest
+from spikesight.encoders.recordings.format import path_of
+from spikesight.models.checkpoint import save
+from spikesight.models.teach.advice import report
+from spikesight.models.teach.lesson import Lesson, backbone
+from spikesight.training.progress import counted
+from spikesight.training.teach.examples import copies_for, plan, read
 
 
 def teach(

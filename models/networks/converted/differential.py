@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.networks.converted.neurons import AGE
-from models.neurons.state import State
+from spikesight.models.networks.converted.neurons import AGE
+from spikesight.models.neurons.state import State
 
 
 def by_age(state: State, steps: int, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ per-neuron rows [R], output q * amplitude into out [T, N, R]. A block of neurons
 
 import numpy as np
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 BLOCK = 1024
 ZERO, HALF = np.float32(0), np.float32(0.5)

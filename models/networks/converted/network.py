@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.converted.differential import corrections, currents, rate_corrections
-from models.networks.converted.graph import AFFINE, ConversionError, Node, check_nodes, follow
-from models.networks.converted.neurons import AGE, SpikeLayer, merged
-from models.networks.converted.rules import SpikeRule
-from models.neurons.layers import name_states
-from models.neurons.state import State
+from spikesight.models.networks.converted.differential import corrections, currents, rate_corrections
+from spikesight.models.networks.converted.graph import AFFINE, ConversionError, Node, check_nodes, follow
+from spikesight.models.networks.converted.neurons import AGE, SpikeLayer, merged
+from spikesight.models.networks.converted.rules import SpikeRule
+from spikesight.models.neurons.layers import name_states
+from spikesight.models.neurons.state import State
 
 
 class Scale(nn.Module):

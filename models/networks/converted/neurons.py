@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.networks.converted import kernels as typed
-from models.networks.converted.rules import SpikeRule, differential_step, few_spikes, rule_step
-from models.neurons.config import NeuronConfig
-from models.neurons.layers import Neuron
-from models.neurons.state import State
+from spikesight.models.networks.converted import kernels as typed
+from spikesight.models.networks.converted.rules import SpikeRule, differential_step, few_spikes, rule_step
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import State
 
 kernels: Any = typed  # compiled functions take arguments by position, which a type checker cannot know
 AGE = "age"  # state key: steps done, [N]

@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from models.networks.converted.graph import Node
-from models.networks.converted.network import ConvertedNetwork, Scale
-from models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.converted.graph import Node
+from spikesight.models.networks.converted.network import ConvertedNetwork, Scale
+from spikesight.models.networks.converted.neurons import SpikeLayer
 
 
 def scaled_weight(weight: Tensor, scale: Tensor, groups: int) -> Tensor:

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.cli import main
-from app.commands.calibrate import CONTRACT, settings
-from models.checkpoint import load, save
-from models.contract import Card
+from spikesight.app.cli import main
+from spikesight.app.commands.calibrate import CONTRACT, settings
+from spikesight.models.checkpoint import load, save
+from spikesight.models.contract import Card
+from spikesight.training.config import TrainConfig
 from tests.support.exporting import CARD, CONFIG
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import lively, some_known
-from training.config import TrainConfig
 
 
 def card(**recipe: object) -> Card:
@@ -65,10 +65,12 @@ def test_what_was_measured_is_said_and_kept(
     data = SimpleNamespace(labels=CARD.labels)
     old = replace(CARD, training={"recipe": {"data": "nmnist"}}, metrics={"accuracy": 0.5, "known": "old"})
     save(tmp_path / "m", network, old)
-    monkeypatch.setattr("training.data.load_data", lambda config: asked.append(read(config)) or data)
-    monkeypatch.setattr("training.run.known.calibrated", lambda _, given: (asked.append(given), (None, measured))[1])
-    monkeypatch.setattr("training.run.known_bins.with_bins", lambda *_: known)
-    monkeypatch.setattr("training.run.commitments.committed", lambda _, card, __: asked.append(card.known))
+    monkeypatch.setattr("spikesight.training.data.load_data", lambda config: asked.append(read(config)) or data)
+    monkeypatch.setattr(
+        "spikesight.training.run.known.calibrated", lambda _, given: (asked.append(given), (None, measured))[1]
+    )
+    monkeypatch.setattr("spikesight.training.run.known_bins.with_bins", lambda *_: known)
+    monkeypatch.setattr("spikesight.training.run.commitments.committed", lambda _, card, __: asked.append(card.known))
     words = ["--root", "there", "--cache", "kept", "--sheets", "9", "--to", str(tmp_path / "k")]
     assert main(["calibrate", str(tmp_path / "m"), *words]) == 0
     assert asked == [("nmnist", "there", "kept", 9), data, known]

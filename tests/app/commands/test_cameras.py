@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from app.cli import main
-from app.commands import cameras
-from encoders.sources.plugged import Plugged
+from spikesight.app.cli import main
+from spikesight.app.commands import cameras
+from spikesight.encoders.sources.plugged import Plugged
 
 TWO = [Plugged("usb:7", "EVK4", "EventCV"), Plugged("webcam:0", "Lid", "webcam")]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main
-from app.commands import compare
-from app.commands.compare import configure, listed, settings, shown
-from training.compare.config import QUICK, CompareConfig
+from spikesight.app.cli import main
+from spikesight.app.commands import compare
+from spikesight.app.commands.compare import configure, listed, settings, shown
+from spikesight.training.compare.config import QUICK, CompareConfig
 
 
 def parsed(*words: str) -> CompareConfig:

@@ -11,17 +11,26 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from app.cli import main
-from app.commands import convert
-from app.commands.convert import Given, Source, configure, measure, of, read_labels, read_pictures, read_source
-from models.classifier import Classifier
-from models.contract import Card, Contract
-from models.conversion import convert as conversion
-from models.conversion.methods import METHODS
-from models.conversion.simulate import curve as conversion_curve
-from models.known import interval
-from models.networks.ann import CifarResNet, SmallCnn
-from training.data.pictures import Images, Pictures
+from spikesight.app.cli import main
+from spikesight.app.commands import convert
+from spikesight.app.commands.convert import (
+    Given,
+    Source,
+    configure,
+    measure,
+    of,
+    read_labels,
+    read_pictures,
+    read_source,
+)
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, Contract
+from spikesight.models.conversion import convert as conversion
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.conversion.simulate import curve as conversion_curve
+from spikesight.models.known import interval
+from spikesight.models.networks.ann import CifarResNet, SmallCnn
+from spikesight.training.data.pictures import Images, Pictures
 
 
 @pytest.fixture

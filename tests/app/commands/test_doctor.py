@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.cli import main
-from app.commands import doctor
-from encoders.sources.address import SourceError
-from models.checkpoint import save
+from spikesight.app.cli import main
+from spikesight.app.commands import doctor
+from spikesight.encoders.sources.address import SourceError
+from spikesight.models.checkpoint import save
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import tiny
 
@@ -45,7 +45,7 @@ def test_a_fault_is_exit_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 def test_data_sets_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("training.data.images.DEBIAN_FASHION", tmp_path / "none")
+    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
     missing = list(doctor.check_data_sets("nmnist", str(tmp_path)))
     assert missing[0].state == "FIX"
     every = list(doctor.check_data_sets("all", str(tmp_path)))
@@ -111,7 +111,7 @@ def test_cameras_that_are_seen_and_a_driver_that_warns(monkeypatch: pytest.Monke
 
 
 def test_shipped_models_none_one_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.shipped.SHIPPED", tmp_path)
+    monkeypatch.setattr("spikesight.models.shipped.SHIPPED", tmp_path)
     assert [f.state for f in doctor.check_models()] == ["FIX"]
     save(tmp_path / "good", tiny().network, tiny().card)
     shutil.copytree(tmp_path / "good", tmp_path / "worse")
@@ -152,11 +152,12 @@ def test_engine_and_gpu(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     status = "native kernels: avx2" if there else "native kernels: none (no compiler)"
     for name, answer in {
         "torch.get_num_threads": 3, "torch.cuda.is_available": there, "torch.cuda.get_device_name": "H100",
-        "models.engine.engine.engine_status": status, "models.engine.densities.describe": "densities",
-        "models.native.build.library": "a library" if there else None,
+        "spikesight.models.engine.engine.engine_status": status,
+        "spikesight.models.engine.densities.describe": "densities",
+        "spikesight.models.native.build.library": "a library" if there else None,
     }.items():  # fmt: skip
         monkeypatch.setattr(name, lambda answer=answer: answer)
-    monkeypatch.setattr("models.engine.calibrate.calibrated", lambda: measured.append(1))
+    monkeypatch.setattr("spikesight.models.engine.calibrate.calibrated", lambda: measured.append(1))
     found = [(f.state, f.topic, f.text) for f in doctor.check_compute()]
     assert found == [
         ("ok", "threads", "3 for training (--threads); the service uses 1 a model"),
@@ -191,10 +192,10 @@ def test_a_camera_library_that_does_not_load_is_to_mend(monkeypatch: pytest.Monk
     ],
 )  # fmt: skip
 def test_the_state_of_a_data_set(state: str, wanted: str, states: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.check.EXPECTED", {"nmnist": None})
+    monkeypatch.setattr("spikesight.training.data.check.EXPECTED", {"nmnist": None})
     report = SimpleNamespace(state=state, usable=state != "missing", lines=["a", "WARNING: b"])
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr("training.data.check.check_data", lambda *words: asked.append(words) or report)
+    monkeypatch.setattr("spikesight.training.data.check.check_data", lambda *words: asked.append(words) or report)
     found = list(doctor.check_data_sets(wanted, "there"))
     assert [f.state for f in found] == states
     assert [f.text for f in found] == report.lines[: len(states)]
@@ -203,8 +204,8 @@ def test_the_state_of_a_data_set(state: str, wanted: str, states: list[str], mon
 
 def test_a_model_that_the_engine_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = tiny()
-    monkeypatch.setattr("models.shipped.shipped", lambda: {"m": Path("m")})
-    monkeypatch.setattr("models.checkpoint.load", lambda _: (classifier.network, classifier.card))
-    monkeypatch.setattr("models.engine.engine.why_not", lambda _: "no compiler")
+    monkeypatch.setattr("spikesight.models.shipped.shipped", lambda: {"m": Path("m")})
+    monkeypatch.setattr("spikesight.models.checkpoint.load", lambda _: (classifier.network, classifier.card))
+    monkeypatch.setattr("spikesight.models.engine.engine.why_not", lambda _: "no compiler")
     (finding,) = doctor.check_models()
     assert finding.text == "m: 3 classes, events, trained with spikes, runs on PyTorch (no compiler)"

@@ -11,13 +11,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from app.cli import main
-from app.commands.evaluate import _print, _write
-from encoders.emulator.corruptions import SUITE
-from models.checkpoint import save
+from spikesight.app.cli import main
+from spikesight.app.commands.evaluate import _print, _write
+from spikesight.encoders.emulator.corruptions import SUITE
+from spikesight.models.checkpoint import save
+from spikesight.training.run import readings
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import tiny
-from training.run import readings
 
 
 @pytest.fixture(scope="module")
@@ -219,11 +219,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:
         return ["a row"]
 
     monkeypatch.setattr(readings, "read_set", read)
-    monkeypatch.setattr("training.run.assessment.assess", lambda _: dict(found))
-    monkeypatch.setattr("training.run.commitments.held_out", lambda *_: FOUND["commitments"])
-    monkeypatch.setattr("training.run.corruption.rows", rows)
-    monkeypatch.setattr("training.run.corruption.corrupted", lambda _, __, rows: asked.append(rows) or [CLEAN, SHAKEN])
-    monkeypatch.setattr("training.run.corruption.summary", lambda _: {"mean_loss": 12.34, "worst": SHAKEN})
+    monkeypatch.setattr("spikesight.training.run.assessment.assess", lambda _: dict(found))
+    monkeypatch.setattr("spikesight.training.run.commitments.held_out", lambda *_: FOUND["commitments"])
+    monkeypatch.setattr("spikesight.training.run.corruption.rows", rows)
+    monkeypatch.setattr(
+        "spikesight.training.run.corruption.corrupted", lambda _, __, rows: asked.append(rows) or [CLEAN, SHAKEN]
+    )
+    monkeypatch.setattr("spikesight.training.run.corruption.summary", lambda _: {"mean_loss": 12.34, "worst": SHAKEN})
 
 
 @pytest.mark.parametrize(("count", "names"), [(1, "a"), (3, "a, b, c"), (4, "a, b, c, ...")])

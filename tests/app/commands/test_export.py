@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from app.cli import main
-from app.commands.export import bin_ms, said
-from models.checkpoint import save
-from models.export.parity import Parity
-from models.neurons.layers import at_pace
+from spikesight.app.cli import main
+from spikesight.app.commands.export import bin_ms, said
+from spikesight.models.checkpoint import save
+from spikesight.models.export.parity import Parity
+from spikesight.models.neurons.layers import at_pace
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import lively
 
@@ -79,7 +79,7 @@ def test_a_page_is_written_with_its_network(
         asked.extend((folder, card, name))
         return Parity(50, 0.0, 0, 7)
 
-    monkeypatch.setattr("service.page.standalone.write_folder", write)
+    monkeypatch.setattr("spikesight.service.page.standalone.write_folder", write)
     assert main(["export", str(model), "--web", str(tmp_path / "site")]) == 0
     assert (asked[0], asked[2]) == (tmp_path / "site", "m")
     said_, hint = capsys.readouterr().out.splitlines()
@@ -104,8 +104,10 @@ def test_flags_reach_the_export(
         return Parity(50, 0.0, 0, 7)
 
     paces: list[float] = []
-    monkeypatch.setattr("app.commands.export.export", export)
-    monkeypatch.setattr("app.commands.export.at_pace", lambda net, span: paces.append(span) or at_pace(net, span))
+    monkeypatch.setattr("spikesight.app.commands.export.export", export)
+    monkeypatch.setattr(
+        "spikesight.app.commands.export.at_pace", lambda net, span: paces.append(span) or at_pace(net, span)
+    )
     assert main(["export", str(model), "--out", str(tmp_path / "f"), *words]) == 0
     options = {"window": window, "any_bin": any_bin}
     assert asked == [(bin_us, "onnx", tmp_path / "f", options, {bin_us / 10_000})]

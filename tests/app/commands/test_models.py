@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cli import main
-from app.commands.models import describe, print_table, shown
-from models.classifier import Classifier
-from models.networks.resnet import NETWORKS, SpikingResNet
-from models.neurons.layers import Neuron
-from models.shipped import find, shipped
+from spikesight.app.cli import main
+from spikesight.app.commands.models import describe, print_table, shown
+from spikesight.models.classifier import Classifier
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.shipped import find, shipped
 
 
 def test_the_table_names_every_network(capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +35,7 @@ def test_trained_models_and_their_roads(capsys: pytest.CaptureFixture[str]) -> N
         assert (row["known"] is None) == (classifier.card.known is None)
         assert row["sha256"] == hashlib.sha256((find(name) / "model.safetensors").read_bytes()).hexdigest()
         assert row["sha256"] == json.loads((find(name) / "config.json").read_text()).get("sha256"), (
-            f"{name} was saved by a version before the SHA-256 of weights: load and save it with models.checkpoint"
+            f"{name} was saved by a version before the SHA-256 of weights: load and save it anew"
         )
         assert row["licence"] == "apache-2.0"
         assert 0.9 < row["accuracy"] <= 1
@@ -56,7 +56,7 @@ def test_a_broken_shipped_model_is_one_sentence(
     weights.write_bytes(weights.read_bytes()[:-4] + b"ruin")
     picture = tmp_path / "digit.png"
     cv2.imwrite(str(picture), np.zeros((28, 28), np.uint8))
-    monkeypatch.setattr("models.shipped.SHIPPED", tmp_path)
+    monkeypatch.setattr("spikesight.models.shipped.SHIPPED", tmp_path)
     assert main(["predict", "--model", "mnist-ann", str(picture)]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 import spikesight
-from app.cli import main
-from app.commands.predict import _cost, _line, _said, _show
-from encoders.recordings.files import RecordingReader
-from models.checkpoint import save
-from models.classifier import Classifier
-from models.contract import Card, Contract
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.steps import Answer, Prediction
-from service import samples
-from service.stream.messages import EVENTS_T64, PacketDecoder
+from spikesight.app.cli import main
+from spikesight.app.commands.predict import _cost, _line, _said, _show
+from spikesight.encoders.recordings.files import RecordingReader
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card, Contract
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.steps import Answer, Prediction
+from spikesight.service import samples
+from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import promising
 
@@ -92,7 +92,7 @@ def test_an_error_rate_is_a_share(rate: str, capsys: pytest.CaptureFixture[str])
 def test_without_a_shipped_model_one_must_be_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("models.shipped.shipped", dict)
+    monkeypatch.setattr("spikesight.models.shipped.shipped", dict)
     assert main(["predict", "none.png"]) == 2
     assert "name a checkpoint folder with --model" in capsys.readouterr().err
 
@@ -227,7 +227,7 @@ def test_a_file_is_named_once(words: str, monkeypatch: pytest.MonkeyPatch, capsy
         raise ValueError(words)
         yield
 
-    monkeypatch.setattr("app.commands.predict._answers", refuse)
+    monkeypatch.setattr("spikesight.app.commands.predict._answers", refuse)
     assert main(["predict", "a.raw"]) == 2
     assert capsys.readouterr().err == (words if "a.raw" in words else f"a.raw: {words}") + "\n"
 

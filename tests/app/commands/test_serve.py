@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from app.cli import main
-from app.commands import serve
-from models.checkpoint import save
-from models.contract import Card, Contract
-from models.networks.resnet import NETWORKS, SpikingResNet
-from models.shipped import find
+from spikesight.app.cli import main
+from spikesight.app.commands import serve
+from spikesight.models.checkpoint import save
+from spikesight.models.contract import Card, Contract
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.shipped import find
 
 
 @pytest.mark.attack("host, token, origins", "`serve` beyond loopback without token or `--insecure`", "exit 2")
@@ -134,15 +134,19 @@ def test_a_port_that_was_just_left_is_taken_again() -> None:
 def test_what_is_served(cluster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     interval = sys.getswitchinterval()
-    monkeypatch.setattr("models.checkpoint.load", lambda folder: asked.append(("load", folder.name)))
-    monkeypatch.setattr("service.http.logs.configure", lambda form: asked.append(("logs", form)))
-    monkeypatch.setattr("service.http.logs.event", lambda text, models: asked.append((text[:8], models)))
-    monkeypatch.setattr("service.sinks.delivery.open_deliveries", lambda texts: tuple(f"sink {text}" for text in texts))
-    monkeypatch.setattr("encoders.sources.source.open_source", lambda text: f"source {text}")
-    monkeypatch.setattr("service.api.create_app", lambda _, sources, sinks: (sources, sinks))
-    monkeypatch.setattr("service.http.server.serve", lambda app, _, __, *words: asked.append((app, *words)) or 3)
+    monkeypatch.setattr("spikesight.models.checkpoint.load", lambda folder: asked.append(("load", folder.name)))
+    monkeypatch.setattr("spikesight.service.http.logs.configure", lambda form: asked.append(("logs", form)))
+    monkeypatch.setattr("spikesight.service.http.logs.event", lambda text, models: asked.append((text[:8], models)))
     monkeypatch.setattr(
-        "service.cluster.ray_serve.serve_cluster", lambda _, n, __, *words: asked.append((n, words)) or 4
+        "spikesight.service.sinks.delivery.open_deliveries", lambda texts: tuple(f"sink {text}" for text in texts)
+    )
+    monkeypatch.setattr("spikesight.encoders.sources.source.open_source", lambda text: f"source {text}")
+    monkeypatch.setattr("spikesight.service.api.create_app", lambda _, sources, sinks: (sources, sinks))
+    monkeypatch.setattr(
+        "spikesight.service.http.server.serve", lambda app, _, __, *words: asked.append((app, *words)) or 3
+    )
+    monkeypatch.setattr(
+        "spikesight.service.cluster.ray_serve.serve_cluster", lambda _, n, __, *words: asked.append((n, words)) or 4
     )
     models = ["--model", "nmnist", "--model", "mnist-direct"]
     words = [*models, "--camera", "c", "--to", "file:x", "--ssl-certfile", "cert", "--ssl-keyfile", "key"]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import spikesight
-from app.cli import main
-from app.commands.teach import _words
+from spikesight.app.cli import main
+from spikesight.app.commands.teach import _words
 from tests.support.inputs.data_sets import write_takes
 
 FEATURES = "motions"
@@ -75,7 +75,9 @@ def test_what_cannot_be_taught_is_said(
 def test_flags_reach_the_teaching(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[Any] = []
     told = {"examples": {"cup": 5}, "advice": [], "model": "m", "accuracy": None}
-    monkeypatch.setattr("training.teach.teach.teach", lambda *words, **how: asked.append((*words, how)) or told)
+    monkeypatch.setattr(
+        "spikesight.training.teach.teach.teach", lambda *words, **how: asked.append((*words, how)) or told
+    )
     words = "--data things --to m --shots 5 --seed 7 --features net --layout flat --window-ms 300"
     assert main(["teach", *words.split()]) == 0
     how = {"features": "net", "shots": 5, "seed": 7, "layout": "flat", "window_ms": 300}

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import train_dvs
-from app.commands import train
+from spikesight.app.cli import train_dvs
+from spikesight.app.commands import train
+from spikesight.training.config import TrainConfig
+from spikesight.training.flags import to_yaml
+from spikesight.training.run.loop import TrainingError
 from tests.support.inputs.data_sets import small_config, write_nmnist
-from training.config import TrainConfig
-from training.flags import to_yaml
-from training.run.loop import TrainingError
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_how_a_run_may_end(
     def fit(*_: object, **__: object) -> dict:
         raise error
 
-    monkeypatch.setattr("training.run.fit.fit", fit)
+    monkeypatch.setattr("spikesight.training.run.fit.fit", fit)
     monkeypatch.chdir(root)
     assert train_dvs(["--config", "small.yaml", "--name", f"ended-{code}"]) == code
     out, said = capsys.readouterr()
@@ -99,7 +99,7 @@ def test_how_a_run_may_end(
 def test_only_the_first_process_speaks(
     rank: str, says: bool, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("training.run.fit.fit", lambda *_, **__: {})
+    monkeypatch.setattr("spikesight.training.run.fit.fit", lambda *_, **__: {})
     monkeypatch.setenv("RANK", rank)
     monkeypatch.chdir(root)
     assert train_dvs(["--config", "small.yaml", "--name", f"rank-{rank}"]) == 0
@@ -111,7 +111,7 @@ def test_the_end_of_a_run_is_said_with_what_to_do_next(
 ) -> None:
     asked: list[bool] = []
     metrics = {"test": {"accuracy": 0.75, "correct": 6, "count": 8, "interval": (0.4, 0.9)}}
-    monkeypatch.setattr("training.run.fit.fit", lambda *_, resume: asked.append(resume) or metrics)
+    monkeypatch.setattr("spikesight.training.run.fit.fit", lambda *_, resume: asked.append(resume) or metrics)
     monkeypatch.chdir(root)
     assert train_dvs(["--config", "small.yaml", "--name", "said", "--json"]) == 0
     folder, test, serve, last = capsys.readouterr().out.splitlines()
@@ -133,7 +133,7 @@ def test_a_run_goes_on_in_its_own_folder(
         asked.append((config.execution.threads, config.epochs, folder, resume))
         return {}
 
-    monkeypatch.setattr("training.run.fit.fit", fit)
+    monkeypatch.setattr("spikesight.training.run.fit.fit", fit)
     run_at(tmp_path / "some", 100)
     (tmp_path / "some" / "config.yaml").write_text(to_yaml(small_config(root, epochs=9)))
     assert train_dvs(["--resume", str(tmp_path / "some"), "--threads", "2"]) == 0
@@ -141,7 +141,7 @@ def test_a_run_goes_on_in_its_own_folder(
     assert capsys.readouterr().out == f"run folder: {tmp_path / 'some'}\n"
     assert train_dvs(["--resume", str(tmp_path / "some"), "--epochs", "3"]) == 2
     assert "--epochs cannot change when a run goes on" in capsys.readouterr().err
-    monkeypatch.setattr("training.run.fit.dry_run", lambda _: 0.12345)
+    monkeypatch.setattr("spikesight.training.run.fit.dry_run", lambda _: 0.12345)
     assert train_dvs(["--resume", str(tmp_path / "some"), "--dry-run"]) == 0
     assert capsys.readouterr().out == "one batch went through; loss 0.1235\n"
     assert len(asked) == 1

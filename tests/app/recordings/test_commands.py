@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cli import main
-from app.recordings import play, record
-from encoders.events import Events, SensorSize, make_events
-from encoders.packets import pack
-from encoders.recordings.files import read_recording, write_recording
-from encoders.sources.address import SourceEnded
-from encoders.sources.source import Source, parse
+from spikesight.app.cli import main
+from spikesight.app.recordings import play, record
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.packets import pack
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.sources.address import SourceEnded
+from spikesight.encoders.sources.source import Source, parse
 from tests.support.processes import ROOT
 from tests.support.waiting import until
 
@@ -95,7 +95,7 @@ def test_play_prints_lines_without_a_terminal(
 def test_play_to_udp(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
     path, events = recording
     address = "udp://127.0.0.1:47113?format=t32&size=40x30"
-    from encoders.sources.source import open_source
+    from spikesight.encoders.sources.source import open_source
 
     with open_source(address) as source:
         assert main(["play", str(path), "--to", address, "--speed", "10"]) == 0
@@ -208,7 +208,7 @@ def test_a_terminated_recording_keeps_what_has_come(tmp_path: Path) -> None:
         port = probe.getsockname()[1]
     target, part = tmp_path / "some.dat", tmp_path / ".some.part.dat"
     address = f"udp://127.0.0.1:{port}?format=t64&size={SENSOR}"
-    command = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main())", "record", address]
+    command = [sys.executable, "-m", "spikesight", "record", address]
     events = make_events(range(3000), [1] * 3000, [2] * 3000, [1, 0] * 1500)
     with subprocess.Popen([*command, str(target)], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

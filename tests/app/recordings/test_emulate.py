@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from app.cli import main
-from app.recordings import emulate
-from app.recordings.emulate import MOTION_SETS, Picture, chosen, pictures, video_events
-from encoders.emulator.motions import MOTIONS, SENSOR
-from encoders.emulator.pixels import Emulator, PixelModel
-from encoders.emulator.saccades import Saccades, saccades
-from encoders.events import SensorSize, empty_events
-from encoders.recordings.files import read_recording
+from spikesight.app.cli import main
+from spikesight.app.recordings import emulate
+from spikesight.app.recordings.emulate import MOTION_SETS, Picture, chosen, pictures, video_events
+from spikesight.encoders.emulator.motions import MOTIONS, SENSOR
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel
+from spikesight.encoders.emulator.saccades import Saccades, saccades
+from spikesight.encoders.events import SensorSize, empty_events
+from spikesight.encoders.recordings.files import read_recording
 
 
 def many(**of: int) -> list[Picture]:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.cli import main
-from app.recordings.info import summarise
-from app.recordings.record import monotonic_runs, pieces
-from app.recordings.transcode import cut
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.files import read_recording, write_recording
+from spikesight.app.cli import main
+from spikesight.app.recordings.info import summarise
+from spikesight.app.recordings.record import monotonic_runs, pieces
+from spikesight.app.recordings.transcode import cut
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import read_recording, write_recording
 
 SENSOR = SensorSize(40, 30)
 

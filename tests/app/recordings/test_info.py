@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main
-from app.recordings.info import Summary, summarise
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import write_recording
+from spikesight.app.cli import main
+from spikesight.app.recordings.info import Summary, summarise
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.cli import main
-from app.recordings import label
-from app.recordings.label import Mark, _suffix, asked, mark, stretch
-from encoders.events import SensorSize
-from encoders.recordings.files import read_recording
+from spikesight.app.cli import main
+from spikesight.app.recordings import label
+from spikesight.app.recordings.label import Mark, _suffix, asked, mark, stretch
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.training.data.folders import read_folder
 from tests.support.inputs.samples import with_silence
-from training.data.folders import read_folder
 
 
 @pytest.fixture

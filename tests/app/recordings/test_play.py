@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.cli import main
-from app.recordings import play
-from app.recordings.play import SHADES, interval, picture
-from app.recordings.virtual_camera import Delivery, Faults
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.files import write_recording
+from spikesight.app.cli import main
+from spikesight.app.recordings import play
+from spikesight.app.recordings.play import SHADES, interval, picture
+from spikesight.app.recordings.virtual_camera import Delivery, Faults
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
 from tests.support.serving.servers import free_port
 
 SENSOR = SensorSize(40, 30)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.recordings import progress
-from encoders.events import make_events
+from spikesight.app.recordings import progress
+from spikesight.encoders.events import make_events
 
 
 class Bar:

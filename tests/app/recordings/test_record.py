@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.cli import main
-from app.recordings import record
-from app.recordings.record import judged
-from encoders.events import Events, make_events
+from spikesight.app.cli import main
+from spikesight.app.recordings import record
+from spikesight.app.recordings.record import judged
+from spikesight.encoders.events import Events, make_events
 
 
 def test_a_termination_ends_a_recording_as_ctrl_c_does() -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.recordings import sinks
-from app.recordings.sinks import SLOW_CLIENT_BYTES, CameraError, DvSink, UdpSink, open_sink
-from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, schedule
-from encoders.events import Events, SensorSize, make_events
-from encoders.sources import network
-from encoders.sources.address import Address, SourceLost
-from encoders.sources.source import Source, parse
+from spikesight.app.recordings import sinks
+from spikesight.app.recordings.sinks import SLOW_CLIENT_BYTES, CameraError, DvSink, UdpSink, open_sink
+from spikesight.app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, schedule
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.sources import network
+from spikesight.encoders.sources.address import Address, SourceLost
+from spikesight.encoders.sources.source import Source, parse
 from tests.support.inputs.sources import packets
 from tests.support.serving.servers import free_port
 from tests.support.waiting import until
@@ -159,8 +159,8 @@ def test_dv_processing_reads_what_we_send(tmp_path: Path) -> None:
 
 def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None:
     """A real recording over TCP, faster than it happened: every event arrives as it was."""
-    from encoders.recordings.files import packets as file_packets
-    from encoders.recordings.files import read_recording
+    from spikesight.encoders.recordings.files import packets as file_packets
+    from spikesight.encoders.recordings.files import read_recording
 
     path = shared_data("recordings/davis346.aedat4")
     whole = read_recording(path)

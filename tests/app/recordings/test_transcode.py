@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.cli import main
-from app.recordings.transcode import cut
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.files import read_recording, write_recording
+from spikesight.app.cli import main
+from spikesight.app.recordings.transcode import cut
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import read_recording, write_recording
 
 TIMES = [5, 100_005, 499_999 + 5, 500_000 + 5, 1_500_004, 1_500_005]
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
-from encoders.events import Events, make_events
+from spikesight.app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
+from spikesight.encoders.events import Events, make_events
 from tests.support.inputs.sources import packets
 
 

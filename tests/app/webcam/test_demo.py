@@ -11,18 +11,18 @@ import cv2
 import numpy as np
 import pytest
 
-from app import cli
-from app.webcam import demo as webcam
-from app.webcam.demo import Demo, line_of
-from app.webcam.sources import REST_PERIODS, open_source
-from app.webcam.window import Window
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import write_recording
-from encoders.sources.address import SourceError
-from models.checkpoint import save
-from models.classifier import Classifier
-from models.shipped import shipped
-from service.stream.messages import encode_t64
+from spikesight.app import cli
+from spikesight.app.webcam import demo as webcam
+from spikesight.app.webcam.demo import Demo, line_of
+from spikesight.app.webcam.sources import REST_PERIODS, open_source
+from spikesight.app.webcam.window import Window
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.sources.address import SourceError
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import shipped
+from spikesight.service.stream.messages import encode_t64
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 
 

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from app import cli
-from app.webcam import demo as webcam
-from app.webcam.demo import Demo, Recorder, line_of, watch
-from app.webcam.sources import open_source
-from app.webcam.window import HINTS
-from encoders.gaze.window import Window as Window2D
-from models.steps import Prediction
+from spikesight.app import cli
+from spikesight.app.webcam import demo as webcam
+from spikesight.app.webcam.demo import Demo, Recorder, line_of, watch
+from spikesight.app.webcam.sources import open_source
+from spikesight.app.webcam.window import HINTS
+from spikesight.encoders.gaze.window import Window as Window2D
+from spikesight.models.steps import Prediction
 from tests.support.models import tiny
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from app.webcam import overlay
-from app.webcam.overlay import (
+from spikesight.app.webcam import overlay
+from spikesight.app.webcam.overlay import (
     AVERAGED,
     DECAY_US,
     GROUND,
@@ -26,10 +26,10 @@ from app.webcam.overlay import (
     paint,
     palette,
 )
-from encoders.events import SensorSize, empty_events, make_events
-from encoders.gaze.window import Window
-from models.known import UNKNOWN
-from models.steps import Prediction
+from spikesight.encoders.events import SensorSize, empty_events, make_events
+from spikesight.encoders.gaze.window import Window
+from spikesight.models.known import UNKNOWN
+from spikesight.models.steps import Prediction
 
 SIZE = SensorSize(40, 30)
 LABELS = tuple("0123456789")

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from app.webcam import sources
-from app.webcam.sources import PERIOD_US, REST_PERIODS, Glimpse, inputs_of, open_source
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.files import write_recording
-from encoders.sources.address import SourceError
-from service.stream.session import Session
+from spikesight.app.webcam import sources
+from spikesight.app.webcam.sources import PERIOD_US, REST_PERIODS, Glimpse, inputs_of, open_source
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.sources.address import SourceError
+from spikesight.service.stream.session import Session
 from tests.support.models import tiny
 
 

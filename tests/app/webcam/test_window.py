@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.webcam.window import KEYS, NoDisplay, Window
+from spikesight.app.webcam.window import KEYS, NoDisplay, Window
 
 
 @pytest.fixture

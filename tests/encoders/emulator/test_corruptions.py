@@ -6,9 +6,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from encoders.emulator import corruptions
-from encoders.emulator.corruptions import SUITE, Corruption, Fault
-from encoders.events import Events, SensorSize, empty_events, make_events
+from spikesight.encoders.emulator import corruptions
+from spikesight.encoders.emulator.corruptions import SUITE, Corruption, Fault
+from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
 
 SENSOR = SensorSize(40, 34)
 

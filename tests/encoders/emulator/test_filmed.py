@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.emulator.filmed import cut, dead_leaves, filmed_recording
-from encoders.emulator.motions import MOTIONS, SENSOR
-from encoders.events import EventsError, SensorSize, check_events
+from spikesight.encoders.emulator.filmed import cut, dead_leaves, filmed_recording
+from spikesight.encoders.emulator.motions import MOTIONS, SENSOR
+from spikesight.encoders.events import EventsError, SensorSize, check_events
 
 
 @pytest.mark.parametrize("motion", MOTIONS)

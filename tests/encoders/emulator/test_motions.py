@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.cli import main
-from encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
-from encoders.events import EventsError, SensorSize, check_events
-from encoders.recordings.files import read_recording
+from spikesight.app.cli import main
+from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
+from spikesight.encoders.events import EventsError, SensorSize, check_events
+from spikesight.encoders.recordings.files import read_recording
 
 SEEDS = range(12)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.emulator.pixels import CLEAN, NOISY, Emulator, PixelModel, log_levels, thresholds
-from encoders.events import Events, EventsError, SensorSize, check_events
+from spikesight.encoders.emulator.pixels import CLEAN, NOISY, Emulator, PixelModel, log_levels, thresholds
+from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 from tests.support.oracles.events import by_oracles
 
 SIZE = SensorSize(24, 18)

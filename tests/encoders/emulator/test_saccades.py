@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.emulator.saccades import Saccades, saccade_events, saccades
-from encoders.events import Events, EventsError, SensorSize, check_events
-from encoders.recordings.files import read_recording
+from spikesight.encoders.emulator.saccades import Saccades, saccade_events, saccades
+from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
+from spikesight.encoders.recordings.files import read_recording
 from tests.support.inputs.samples import drawing
 from tests.support.oracles.events import by_oracles
 

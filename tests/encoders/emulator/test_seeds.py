@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from encoders.emulator import filmed, motions, sheets
-from encoders.emulator.corruptions import SUITE, Corruption
-from encoders.emulator.noise import HOT_HZ, with_noise
-from encoders.emulator.saccades import MOVEMENTS, Saccades, saccades
-from encoders.events import EventsError, SensorSize, make_events
+from spikesight.encoders.emulator import filmed, motions, sheets
+from spikesight.encoders.emulator.corruptions import SUITE, Corruption
+from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
+from spikesight.encoders.emulator.saccades import MOVEMENTS, Saccades, saccades
+from spikesight.encoders.events import EventsError, SensorSize, make_events
 from tests.support.inputs.samples import drawing
 
 CAMERA, SMALL = SensorSize(96, 64), SensorSize(34, 34)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.gaze.activity import (
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.gaze.activity import (
     ALIKE,
     FULL_HZ,
     LIKELY,
@@ -23,8 +23,8 @@ from encoders.gaze.activity import (
     alike,
     form,
 )
-from encoders.gaze.window import FORGOTTEN_US, Window, around
-from encoders.preprocess.drawing import Drawing, Floats, Pieces, Search
+from spikesight.encoders.gaze.window import FORGOTTEN_US, Window, around
+from spikesight.encoders.preprocess.drawing import Drawing, Floats, Pieces, Search
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 CELL = 2  # pixels along the side of one cell of CAMERA's map

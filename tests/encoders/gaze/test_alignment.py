@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from encoders.emulator.noise import with_noise
-from encoders.events import SensorSize, make_events
-from encoders.gaze import alignment
-from encoders.gaze.alignment import FollowingBinner, aligned, frame_of
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.gaze import alignment
+from spikesight.encoders.gaze.alignment import FollowingBinner, aligned, frame_of
 from tests.support.inputs.data_sets import digit_events
 
 SIZE = (32, 32)

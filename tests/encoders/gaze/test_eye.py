@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.emulator.pixels import PixelModel
-from encoders.events import SensorSize
-from encoders.gaze.eye import CLEAR, LONGEST_US, PIXELS, STEP_US, Eye
-from encoders.gaze.window import FORGOTTEN_US
-from encoders.preprocess.drawing import find_drawing
-from encoders.preprocess.fit import centred
+from spikesight.encoders.emulator.pixels import PixelModel
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.gaze.eye import CLEAR, LONGEST_US, PIXELS, STEP_US, Eye
+from spikesight.encoders.gaze.window import FORGOTTEN_US
+from spikesight.encoders.preprocess.drawing import find_drawing
+from spikesight.encoders.preprocess.fit import centred
 
 SMALL = SensorSize(34, 34)
 PAGE = np.full((120, 160), 210, np.uint8)

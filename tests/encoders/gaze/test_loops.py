@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from encoders.events import EVENTS, Events, make_events
-from encoders.kernels import gaze
+from spikesight.encoders.events import EVENTS, Events, make_events
+from spikesight.encoders.kernels import gaze
 from tests.support.oracles import events as plain
 
 

@@ -4,15 +4,15 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.emulator.noise import with_noise
-from encoders.emulator.pixels import Emulator
-from encoders.emulator.sheets import draw_sheet, frames
-from encoders.events import Events, SensorSize, empty_events, make_events
-from encoders.gaze.activity import LOOK_US, LOOKS, alike, form
-from encoders.gaze.eye import Eye
-from encoders.gaze.sight import Sight
-from encoders.gaze.window import FORGOTTEN_US, PATIENCE, Hold, Window
-from encoders.preprocess.drawing import Drawing, find_drawing
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.emulator.sheets import draw_sheet, frames
+from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
+from spikesight.encoders.gaze.activity import LOOK_US, LOOKS, alike, form
+from spikesight.encoders.gaze.eye import Eye
+from spikesight.encoders.gaze.sight import Sight
+from spikesight.encoders.gaze.window import FORGOTTEN_US, PATIENCE, Hold, Window
+from spikesight.encoders.preprocess.drawing import Drawing, find_drawing
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 

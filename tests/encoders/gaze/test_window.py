@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from encoders.gaze.window import FORGOTTEN_US, GROWN, NEAR, PATIENCE, SHARE, SHRUNK, Hold, Window, around
-from encoders.preprocess.drawing import Drawing
+from spikesight.encoders.gaze.window import FORGOTTEN_US, GROWN, NEAR, PATIENCE, SHARE, SHRUNK, Hold, Window, around
+from spikesight.encoders.preprocess.drawing import Drawing
 
 
 def drawn(x: float, y: float, width: float, height: float) -> Drawing:

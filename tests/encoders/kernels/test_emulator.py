@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.emulator.pixels import log_levels
-from encoders.events import EVENTS
-from encoders.kernels import emulator as loops
+from spikesight.encoders.emulator.pixels import log_levels
+from spikesight.encoders.events import EVENTS
+from spikesight.encoders.kernels import emulator as loops
 from tests.support.oracles import emulator as plain
 
 HEIGHT, WIDTH = 6, 7

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.events import EVENTS, Events, make_events
-from encoders.kernels import filters as loops
-from encoders.preprocess.filters import NEVER_US
+from spikesight.encoders.events import EVENTS, Events, make_events
+from spikesight.encoders.kernels import filters as loops
+from spikesight.encoders.preprocess.filters import NEVER_US
 from tests.support.oracles import events as plain
 
 WIDTH, HEIGHT = 7, 5

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba.core.caching import CacheImpl
 
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 
 
 def total(values, scale):
@@ -36,7 +36,7 @@ import numba.core.caching as caching
 from numba.core.caching import CacheImpl
 user = caching.UserProvidedCacheLocator
 CacheImpl._locator_classes = [user]  # no other folder can be written to
-from encoders.kernels.loop import loop
+from spikesight.encoders.kernels.loop import loop
 import numpy as np
 @loop
 def total(values):

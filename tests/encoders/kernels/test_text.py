@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from encoders.kernels import text as loops
+from spikesight.encoders.kernels import text as loops
 
 WRONG = float("nan")
 CELLS = {

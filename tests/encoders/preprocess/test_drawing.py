@@ -6,8 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.preprocess import drawing
-from encoders.preprocess.drawing import Drawing, Search, _encloses, _ink, dark_drawing, find_drawing, is_frame
+from spikesight.encoders.preprocess import drawing
+from spikesight.encoders.preprocess.drawing import (
+    Drawing,
+    Search,
+    _encloses,
+    _ink,
+    dark_drawing,
+    find_drawing,
+    is_frame,
+)
 
 SHAPE = (120, 160)
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.kernels import drawing as loops
-from encoders.preprocess.drawing import CORNER, EDGE, PART, REACH
+from spikesight.encoders.kernels import drawing as loops
+from spikesight.encoders.preprocess.drawing import CORNER, EDGE, PART, REACH
 
 
 def blobs(seed: int) -> Any:

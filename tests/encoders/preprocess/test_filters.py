@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.events import Events, EventsError, SensorSize, make_events
-from encoders.preprocess.filters import (
+from spikesight.encoders.events import Events, EventsError, SensorSize, make_events
+from spikesight.encoders.preprocess.filters import (
     BackgroundActivity,
     HotPixels,
     Mask,

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.preprocess import fit
-from encoders.preprocess.drawing import find_drawing
-from encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.preprocess import fit
+from spikesight.encoders.preprocess.drawing import find_drawing
+from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
 from tests.support.inputs.samples import drawing
 
 

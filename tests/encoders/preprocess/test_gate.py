@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.preprocess.filters import GATE_FRESH, GATE_US, NoiseGate
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.preprocess.filters import GATE_FRESH, GATE_US, NoiseGate
 
 SIZE = SensorSize(40, 25)  # 1,000 pixels: five lone events in an interval of 5 ms are one a pixel a second
 

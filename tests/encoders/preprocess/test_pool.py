@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.emulator.noise import with_noise
-from encoders.emulator.pixels import Emulator
-from encoders.events import Events, SensorSize, check_events, empty_events, make_events
-from encoders.preprocess.pool import Pool, pools
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import Events, SensorSize, check_events, empty_events, make_events
+from spikesight.encoders.preprocess.pool import Pool, pools
 
 CAMERA, SMALL = SensorSize(52, 40), SensorSize(10, 10)
 

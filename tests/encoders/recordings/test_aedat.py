@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tonic.io
 
-from encoders.events import SensorSize, make_events
-from encoders.recordings import aedat
-from encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings import aedat
+from spikesight.encoders.recordings.files import read_recording, write_recording
 from tests.support.inputs.samples import random_events, written
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.kernels import aedat4 as kernels
-from encoders.recordings import aedat4
-from encoders.recordings.files import packets, read_recording, write_recording
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.kernels import aedat4 as kernels
+from spikesight.encoders.recordings import aedat4
+from spikesight.encoders.recordings.files import packets, read_recording, write_recording
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.oracles.events import RECORD
 
 SIZE = SensorSize(240, 180)

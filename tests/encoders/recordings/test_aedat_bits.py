@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import EVENTS, SensorSize, make_events
-from encoders.kernels import LARGEST_PACKET
-from encoders.recordings import aedat, nmnist
+from spikesight.encoders.events import EVENTS, SensorSize, make_events
+from spikesight.encoders.kernels import LARGEST_PACKET
+from spikesight.encoders.recordings import aedat, nmnist
 from tests.support.inputs.samples import one, refused
 
 DVS, DAVIS = SensorSize(128, 128), SensorSize(240, 180)

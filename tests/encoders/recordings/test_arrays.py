@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from encoders.events import Events, SensorSize
-from encoders.recordings import arrays, columns, hdf5
-from encoders.recordings.format import Opened, RecordingError
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.recordings import arrays, columns, hdf5
+from spikesight.encoders.recordings.format import Opened, RecordingError
 from tests.support.inputs.samples import DAVIS, random_events
 
 EVENTS = random_events(7, DAVIS)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.events import SensorSize
-from encoders.kernels import text as loops
-from encoders.recordings import text
-from encoders.recordings.columns import find_columns
-from encoders.recordings.files import detect_format, read_recording
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.kernels import text as loops
+from spikesight.encoders.recordings import text
+from spikesight.encoders.recordings.columns import find_columns
+from spikesight.encoders.recordings.files import detect_format, read_recording
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, random_events
 from tests.support.oracles.events import rows as plain_rows
 

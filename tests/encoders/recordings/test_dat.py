@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
-from encoders.recordings.files import read_recording
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import read_recording
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tonic.io
 
-from encoders.events import Events, SensorSize, check_events, make_events
-from encoders.recordings import arrays, format, hdf5, text
-from encoders.recordings.files import (
+from spikesight.encoders.events import Events, SensorSize, check_events, make_events
+from spikesight.encoders.recordings import arrays, format, hdf5, text
+from spikesight.encoders.recordings.files import (
     WRITABLE,
     detect_format,
     digest,
@@ -20,7 +20,7 @@ from encoders.recordings.files import (
     sensor_of,
     write_recording,
 )
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, from_eventcv, random_events, written
 
 

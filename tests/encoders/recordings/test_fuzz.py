@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, check_events, make_events
-from encoders.recordings.files import FORMATS, read_recording, write_recording
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.events import SensorSize, check_events, make_events
+from spikesight.encoders.recordings.files import FORMATS, read_recording, write_recording
+from spikesight.encoders.recordings.format import RecordingError
 
 CASES = int(os.environ.get("SPIKESIGHT_FUZZ", "10000"))
 MEMORY_BYTES = 1 << 30  # how much a damaged file of a few kilobytes may add to the process

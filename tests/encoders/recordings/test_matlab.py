@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.recordings import matlab
-from encoders.recordings.files import read_recording
-from encoders.recordings.format import RecordingError
-from encoders.recordings.matlab import Inflated
+from spikesight.encoders.recordings import matlab
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.matlab import Inflated
 
 N = 5
 COLUMNS = {"ts": np.arange(N) * 70_000, "x": np.arange(N) + 3, "y": np.arange(N) * 2, "pol": np.arange(N) % 2}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.files import FORMATS, WRITABLE, read_recording, write_recording
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import FORMATS, WRITABLE, read_recording, write_recording
 
 SIZE, CAMERA = SensorSize(34, 34), SensorSize(240, 180)  # AEDAT 3 knows sensors of cameras only
 STEPS_US = (1, 64, 4096)  # what the first bytes of the formats count

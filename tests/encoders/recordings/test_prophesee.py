@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders import kernels
-from encoders.events import EVENTS, Events, SensorSize, make_events
-from encoders.recordings import format, prophesee
-from encoders.recordings.files import read_recording, write_recording
-from encoders.recordings.format import RecordingError
+from spikesight.encoders import kernels
+from spikesight.encoders.events import EVENTS, Events, SensorSize, make_events
+from spikesight.encoders.recordings import format, prophesee
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, written
 from tests.support.oracles.events import by_oracles
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import EVENTS, SensorSize, make_events
-from encoders.recordings import event_stream, prophesee, prophesee_writer
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.events import EVENTS, SensorSize, make_events
+from spikesight.encoders.recordings import event_stream, prophesee, prophesee_writer
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, one, refused
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.preprocess.filters import HotPixels
-from encoders.recordings.quality import Quality
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.preprocess.filters import HotPixels
+from spikesight.encoders.recordings.quality import Quality
 
 SIZE = SensorSize(64, 48)
 

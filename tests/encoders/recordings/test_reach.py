@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
-from encoders.recordings import hdf5
-from encoders.recordings.files import read_recording, write_recording
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings import hdf5
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import some_events
 
 EVENTS = some_events(200)

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import Counters, Events, EventsError, SensorSize, make_events
-from encoders.recordings import files
-from encoders.recordings.files import RecordingReader, detect_format, packets, sensor_of, write_recording
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.events import Counters, Events, EventsError, SensorSize, make_events
+from spikesight.encoders.recordings import files
+from spikesight.encoders.recordings.files import RecordingReader, detect_format, packets, sensor_of, write_recording
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS
 
 

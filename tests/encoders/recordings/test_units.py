@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.events import FAR_US, SensorSize
-from encoders.recordings.columns import EPOCH_NS, ROWS, events_of, find_columns, order_of, parts_of, sensor
-from encoders.recordings.format import RecordingError
-from encoders.recordings.text import layout_of
+from spikesight.encoders.events import FAR_US, SensorSize
+from spikesight.encoders.recordings.columns import EPOCH_NS, ROWS, events_of, find_columns, order_of, parts_of, sensor
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.text import layout_of
 
 
 def times(t: Any, unit: str | None = None, offset_us: int = 0) -> tuple[list[int], list[str]]:

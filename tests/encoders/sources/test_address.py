@@ -2,10 +2,10 @@
 
 import pytest
 
-from encoders.events import SensorSize
-from encoders.sources import file, source
-from encoders.sources.address import SourceError, lacking, library_of
-from encoders.sources.source import open_source, parse
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.sources import file, source
+from spikesight.encoders.sources.address import SourceError, lacking, library_of
+from spikesight.encoders.sources.source import open_source, parse
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,6 @@ def test_what_a_library_of_the_system_lacks_is_named(monkeypatch: pytest.MonkeyP
     def broken(_: str) -> None:
         raise ImportError("libatomic.so.1: cannot open shared object file")
 
-    monkeypatch.setattr("encoders.sources.address.importlib.import_module", broken)
+    monkeypatch.setattr("spikesight.encoders.sources.address.importlib.import_module", broken)
     with pytest.raises(SourceError, match=r"needs it, which does not load: it wants libatomic\.so\.1 of the system"):
         library_of("it", "a camera", "cameras")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.sources.address import SourceError, SourceLost
-from encoders.sources.biases import BiasedDriver, configured
-from encoders.sources.source import open_source, parse
+from spikesight.encoders.sources.address import SourceError, SourceLost
+from spikesight.encoders.sources.biases import BiasedDriver, configured
+from spikesight.encoders.sources.source import open_source, parse
 from tests.support.inputs.sources import SENSOR
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.sources import devices
-from encoders.sources.address import SourceError, SourceLost
-from encoders.sources.source import open_source, parse
+from spikesight.encoders.sources import devices
+from spikesight.encoders.sources.address import SourceError, SourceLost
+from spikesight.encoders.sources.source import open_source, parse
 from tests.support.inputs.sources import SENSOR
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.files import write_recording
-from encoders.sources import source as module
-from encoders.sources.address import Address, SourceEnded, SourceError, SourceLost
-from encoders.sources.file import FileDriver
-from encoders.sources.source import BACK_OFF_S, MAX_EVENTS, MAX_PACKETS, Source, open_source, parse
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.sources import source as module
+from spikesight.encoders.sources.address import Address, SourceEnded, SourceError, SourceLost
+from spikesight.encoders.sources.file import FileDriver
+from spikesight.encoders.sources.source import BACK_OFF_S, MAX_EVENTS, MAX_PACKETS, Source, open_source, parse
 from tests.support.inputs.sources import SENSOR, Script, packet
 from tests.support.waiting import PATIENCE_S
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import Events, make_events
-from encoders.recordings.files import write_recording
-from encoders.sources import file
-from encoders.sources.address import SourceEnded, SourceError
-from encoders.sources.source import open_source, parse
+from spikesight.encoders.events import Events, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.sources import file
+from spikesight.encoders.sources.address import SourceEnded, SourceError
+from spikesight.encoders.sources.source import open_source, parse
 from tests.support.inputs.sources import SENSOR
 
 

@@ -6,13 +6,13 @@ import time
 import numpy as np
 import pytest
 
-from encoders.events import Events
-from encoders.packets import encode
-from encoders.recordings.aedat4 import LZ4, NONE, framed, header, packets_of
-from encoders.sources import network
-from encoders.sources.address import Address, SourceError, SourceLost
-from encoders.sources.network import DvDriver
-from encoders.sources.source import Source, open_source, parse
+from spikesight.encoders.events import Events
+from spikesight.encoders.packets import encode
+from spikesight.encoders.recordings.aedat4 import LZ4, NONE, framed, header, packets_of
+from spikesight.encoders.sources import network
+from spikesight.encoders.sources.address import Address, SourceError, SourceLost
+from spikesight.encoders.sources.network import DvDriver
+from spikesight.encoders.sources.source import Source, open_source, parse
 from tests.support.inputs.sources import SENSOR, packet
 from tests.support.serving.servers import free_port
 from tests.support.waiting import PATIENCE_S, until
@@ -90,7 +90,7 @@ def test_nobody_at_the_network_address() -> None:
 
 
 def test_a_network_camera_that_dies_and_comes_back() -> None:
-    from app.recordings.sinks import DvSink
+    from spikesight.app.recordings.sinks import DvSink
 
     port = free_port()
     sink = DvSink(SENSOR, "127.0.0.1", port)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from encoders.sources import plugged
-from encoders.sources.plugged import Plugged, plugged_in
-from encoders.sources.source import parse
+from spikesight.encoders.sources import plugged
+from spikesight.encoders.sources.plugged import Plugged, plugged_in
+from spikesight.encoders.sources.source import parse
 
 
 def eventcv(*serials: str) -> SimpleNamespace:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from encoders.events import Events, SensorSize
-from encoders.sources.address import Address, SourceLost
-from encoders.sources.source import Source
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.sources.address import Address, SourceLost
+from spikesight.encoders.sources.source import Source
 from tests.support.inputs.sources import Script, packet
 from tests.support.waiting import PATIENCE_S, until
 
@@ -55,7 +55,7 @@ def test_the_oldest_go_when_nobody_reads() -> None:
 
 
 def test_who_is_late_reads_all_that_waits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("encoders.sources.source.MAX_JOINED", 45)
+    monkeypatch.setattr("spikesight.encoders.sources.source.MAX_JOINED", 45)
     source = Source(Address("udp", "udp"), lambda _: Script([packet(k * 100) for k in range(8)]))
     source._thread.join(PATIENCE_S)
     first, second = source.read_waiting(0), source.read_waiting(0)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from encoders.emulator.pixels import PixelModel
-from encoders.events import SensorSize
-from encoders.packets import encode
-from encoders.sources import devices, network
-from encoders.sources.address import Address, SourceError
-from encoders.sources.network import WANTED_BUFFER, UdpDriver
-from encoders.sources.source import parse
+from spikesight.encoders.emulator.pixels import PixelModel
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.packets import encode
+from spikesight.encoders.sources import devices, network
+from spikesight.encoders.sources.address import Address, SourceError
+from spikesight.encoders.sources.network import WANTED_BUFFER, UdpDriver
+from spikesight.encoders.sources.source import parse
 from tests.support.inputs.sources import packet
 
 

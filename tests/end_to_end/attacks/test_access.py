@@ -6,7 +6,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from service.settings import Settings, SettingsError
+from spikesight.service.settings import Settings, SettingsError
 from tests.support.inputs.samples import picture
 from tests.support.serving.http import LEAK, TOKEN, body_of, get, post, status_of, talk
 from tests.support.serving.servers import running
@@ -175,7 +175,7 @@ def test_defects_leak_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(*_: object) -> None:
         raise RuntimeError(f"secret at {hex(id(port))} in {__file__}")
 
-    monkeypatch.setattr("service.upload.predict.kind_of", fail)
+    monkeypatch.setattr("spikesight.service.upload.predict.kind_of", fail)
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("POST", "/v1/predict", picture(), {"Content-Type": "image/png"})
     answer = connection.getresponse()

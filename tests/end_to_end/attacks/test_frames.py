@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service.http.connection import StreamProtocol
+from spikesight.service.http.connection import StreamProtocol
 from tests.support.inputs.frames import (
     CLOSE,
     CONT,

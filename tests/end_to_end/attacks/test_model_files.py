@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models.contract import CheckpointError
-from models.shipped import find
+from spikesight.models.contract import CheckpointError
+from spikesight.models.shipped import find
 from tests.support.models import tiny
 
 
@@ -15,7 +15,7 @@ from tests.support.models import tiny
     "model files", "pickle; huge header, wrong shapes, extra keys; config with path or code fields", "refused"
 )
 def test_hostile_model_files_are_refused(tmp_path: Path) -> None:
-    from models.checkpoint import load, save
+    from spikesight.models.checkpoint import load, save
 
     good = tiny()
     save(tmp_path / "good", good.network, good.card)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from app.webcam.demo import default_model
-from models.checkpoint import save
-from models.contract import Card, Contract
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.shipped import shipped
+from spikesight.app.webcam.demo import default_model
+from spikesight.models.checkpoint import save
+from spikesight.models.contract import Card, Contract
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.shipped import shipped
 from tests.support.browsers.chromium import (
     CHROMIUM,
     FAKE_CAMERA,

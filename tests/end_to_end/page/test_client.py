@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.page.routes import PAGE
+from spikesight.service.page.routes import PAGE
 from tests.support.browsers.chromium import Nearby, Visitor, needs_chromium, nmnist_file
 from tests.support.processes import ROOT
 from tests.support.serving.static import static

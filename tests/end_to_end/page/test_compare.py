@@ -28,7 +28,7 @@ from tests.support.browsers.chromium import (
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Locator
 
-from models.shipped import shipped
+from spikesight.models.shipped import shipped
 
 MODELS = ("nmnist", "mnist-direct", "mnist-converted", "mnist-ann", "motions")
 TITLES = ["Direct SNN", "Converted SNN", "ANN", "Direct SNN, events"]

@@ -32,8 +32,8 @@ from tests.support.inputs.samples import coat, empty_desk, face
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Page, Route
 
-from app.webcam.overlay import luminance
-from service.samples import listing
+from spikesight.app.webcam.overlay import luminance
+from spikesight.service.samples import listing
 
 pytestmark = needs_chromium
 

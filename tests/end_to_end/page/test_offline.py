@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.events import SensorSize, make_events
-from models.classifier import Classifier, Stepper, binner_for
-from models.shipped import find
-from service.stream.session import Session, luma
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.models.classifier import Classifier, Stepper, binner_for
+from spikesight.models.shipped import find
+from spikesight.service.stream.session import Session, luma
 from tests.support.browsers.chromium import digit_on_paper, needs_chromium
 from tests.support.exporting import require_onnx
 from tests.support.gallery import run

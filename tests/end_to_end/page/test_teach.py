@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import write_recording
-from models.classifier import Classifier
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.models.classifier import Classifier
 from tests.support.browsers.chromium import (
     Nearby,
     Visit,

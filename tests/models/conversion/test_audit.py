@@ -3,11 +3,11 @@
 import pytest
 from torch import Tensor, nn
 
-from models.conversion.audit import audit
-from models.conversion.convert import convert
-from models.networks.ann import CifarResNet
-from models.networks.converted.graph import ConversionError
-from models.networks.converted.unit_spikes import unit_spikes
+from spikesight.models.conversion.audit import audit
+from spikesight.models.conversion.convert import convert
+from spikesight.models.networks.ann import CifarResNet
+from spikesight.models.networks.converted.graph import ConversionError
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
 from tests.support.models import warmed
 
 

@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.conversion import calibrate
-from models.conversion import convert as convert_module
-from models.conversion.audit import audit
-from models.conversion.calibrate import Code, bias_source, regression, repaired, search_threshold
-from models.conversion.convert import convert, graph_of, images_that_fit
-from models.conversion.methods import METHODS
-from models.conversion.simulate import predictions
-from models.conversion.thresholds import walk
-from models.networks.ann import SmallCnn
-from models.networks.converted.differential import corrections
-from models.networks.converted.graph import Node
-from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from models.networks.converted.neurons import AGE, SpikeLayer
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.conversion import calibrate
+from spikesight.models.conversion import convert as convert_module
+from spikesight.models.conversion.audit import audit
+from spikesight.models.conversion.calibrate import Code, bias_source, regression, repaired, search_threshold
+from spikesight.models.conversion.convert import convert, graph_of, images_that_fit
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.conversion.simulate import predictions
+from spikesight.models.conversion.thresholds import walk
+from spikesight.models.networks.ann import SmallCnn
+from spikesight.models.networks.converted.differential import corrections
+from spikesight.models.networks.converted.graph import Node
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
+from spikesight.models.networks.converted.neurons import AGE, SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule
 
 
 @pytest.mark.parametrize(("calibrated", "plain"), [("mmse-light", "mmse"), ("multi-repaired", "multi-diff")])

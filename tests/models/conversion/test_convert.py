@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.conversion.convert import build_network, check_against, convert
-from models.conversion.methods import METHODS, Method, usual
-from models.conversion.simulate import curve, predictions
-from models.networks.ann import CifarResNet, stage, with_qcfs
-from models.networks.converted.graph import ConversionError
-from models.networks.converted.network import ConvertedNetwork
+from spikesight.models.conversion.convert import build_network, check_against, convert
+from spikesight.models.conversion.methods import METHODS, Method, usual
+from spikesight.models.conversion.simulate import curve, predictions
+from spikesight.models.networks.ann import CifarResNet, stage, with_qcfs
+from spikesight.models.networks.converted.graph import ConversionError
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.training.ann import set_levels
 from tests.support.models import warmed
-from training.ann import set_levels
 
 
 def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.conversion import simulate
-from models.conversion.audit import Audit, audit, mean_outputs
-from models.conversion.convert import convert, graph_of
-from models.conversion.simulate import Curve, chunks, curve, runner, shown_steps, until_confident
-from models.conversion.thresholds import by_channel, walk
-from models.networks.converted.graph import Node
-from models.networks.converted.network import ConvertedConfig, ConvertedNetwork
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.conversion import simulate
+from spikesight.models.conversion.audit import Audit, audit, mean_outputs
+from spikesight.models.conversion.convert import convert, graph_of
+from spikesight.models.conversion.simulate import Curve, chunks, curve, runner, shown_steps, until_confident
+from spikesight.models.conversion.thresholds import by_channel, walk
+from spikesight.models.networks.converted.graph import Node
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
+from spikesight.models.networks.converted.rules import SpikeRule
 
 STEPS = 11
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from models.conversion.methods import METHODS, Method, usual
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.conversion.methods import METHODS, Method, usual
+from spikesight.models.networks.converted.rules import SpikeRule
 
 ORDINARY: dict[str, Any] = {
     "percent": 99.9, "channelwise": True, "passes": 40, "repair": False, "search": False, "light": False,

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.conversion.convert import graph_of
-from models.conversion.thresholds import walk
-from models.conversion.trace import trace
-from models.networks.converted.graph import ConversionError
+from spikesight.models.conversion.convert import graph_of
+from spikesight.models.conversion.thresholds import walk
+from spikesight.models.conversion.trace import trace
+from spikesight.models.networks.converted.graph import ConversionError
 
 X = torch.randn(4, 3, 9, 8, generator=torch.Generator().manual_seed(5))
 ACT = nn.ReLU()

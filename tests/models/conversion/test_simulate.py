@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.conversion.convert import convert
-from models.conversion.simulate import chunks, curve, predictions, until_confident
+from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.simulate import chunks, curve, predictions, until_confident
 
 
 def test_curve_reads_every_step_of_one_run(resnet: nn.Module, images: Tensor) -> None:

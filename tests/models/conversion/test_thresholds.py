@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.conversion import thresholds
-from models.conversion.convert import convert, graph_of
-from models.conversion.methods import METHODS
-from models.conversion.thresholds import (
+from spikesight.models.conversion import thresholds
+from spikesight.models.conversion.convert import convert, graph_of
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.conversion.thresholds import (
     currents_by_neuron,
     effective_levels,
     gauss_threshold,
@@ -20,8 +20,8 @@ from models.conversion.thresholds import (
     quantise,
     some,
 )
-from models.networks.ann import Qcfs, SmallCnn, with_qcfs
-from models.networks.converted.rules import SpikeRule, quantised_relu
+from spikesight.models.networks.ann import Qcfs, SmallCnn, with_qcfs
+from spikesight.models.networks.converted.rules import SpikeRule, quantised_relu
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.conversion.convert import convert
-from models.conversion.thresholds import walk
-from models.conversion.trace import trace
-from models.networks.ann import CifarResNet, ResNet, SmallCnn
-from models.networks.converted.graph import ConversionError
+from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.thresholds import walk
+from spikesight.models.conversion.trace import trace
+from spikesight.models.networks.ann import CifarResNet, ResNet, SmallCnn
+from spikesight.models.networks.converted.graph import ConversionError
 from tests.support.models import Functional, warmed
 
 ANNS_TO_TRACE = {

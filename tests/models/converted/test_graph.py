@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
-from models.checkpoint import load, save
-from models.contract import CheckpointError
-from models.conversion.convert import convert
+from spikesight.models.checkpoint import load, save
+from spikesight.models.contract import CheckpointError
+from spikesight.models.conversion.convert import convert
 from tests.support.models import card
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.conversion.methods import METHODS
-from models.networks.converted.kernels import BLOCK
-from models.networks.converted.neurons import SpikeLayer
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.networks.converted.kernels import BLOCK
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule
 
 RULES = [METHODS[n].rule for n in ("rueckauer", "hard-reset", "ours", "bounded", "signed", "multi", "multi-diff")]
 

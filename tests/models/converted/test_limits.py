@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.networks.converted.graph import MAX_NODES, MAX_WEIGHTS, Node, check_nodes, follow, users_of
-from models.networks.converted.network import ConvertedConfig, ConvertedNetwork, still_nodes
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.networks.converted.graph import MAX_NODES, MAX_WEIGHTS, Node, check_nodes, follow, users_of
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork, still_nodes
+from spikesight.models.networks.converted.rules import SpikeRule
 
 INPUT = Node("x", "input")
 CONV = Node("c", "conv", ("x",), shape=(4, 3, 3, 3), stride=(1, 1), padding=(1, 1))

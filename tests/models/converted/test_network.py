@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import load, save
-from models.classifier import Classifier
-from models.conversion.convert import convert
-from models.conversion.methods import METHODS
-from models.conversion.simulate import predictions
-from models.networks.ann import SmallCnn
-from models.networks.converted.network import ConvertedNetwork
+from spikesight.models.checkpoint import load, save
+from spikesight.models.classifier import Classifier
+from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.conversion.simulate import predictions
+from spikesight.models.networks.ann import SmallCnn
+from spikesight.models.networks.converted.network import ConvertedNetwork
 from tests.support.models import card, warmed
 
 STREAMED = [name for name, method in METHODS.items() if method.streams and method.threshold != "qcfs"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.networks.converted.neurons import SpikeLayer
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["compiled", "torch"])

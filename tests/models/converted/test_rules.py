@@ -10,8 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.networks.ann import Qcfs
-from models.networks.converted.rules import SpikeRule, differential_step, few_spikes, quantised_relu, rule_step
+from spikesight.models.networks.ann import Qcfs
+from spikesight.models.networks.converted.rules import (
+    SpikeRule,
+    differential_step,
+    few_spikes,
+    quantised_relu,
+    rule_step,
+)
 
 VARYING = (1.25, -0.75, -1.25, 0.5, 0.25, -0.5)
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from models.conversion.convert import convert
-from models.networks.ann import CifarResNet, SmallCnn
-from models.networks.converted.unit_spikes import unit_spikes
+from spikesight.models.conversion.convert import convert
+from spikesight.models.networks.ann import CifarResNet, SmallCnn
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
 from tests.support.models import Functional, warmed
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.conversion.convert import convert
-from models.energy.estimate import ann_energy, energy_table, quantised_energy, spiking_energy
-from models.energy.metering import Meter, Report, Work, connection_sparsity, layer_operations, measure
-from models.networks.ann import CifarResNet
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.unit_spikes import unit_spikes
+from spikesight.models.conversion.convert import convert
+from spikesight.models.energy.estimate import ann_energy, energy_table, quantised_energy, spiking_energy
+from spikesight.models.energy.metering import Meter, Report, Work, connection_sparsity, layer_operations, measure
+from spikesight.models.networks.ann import CifarResNet
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
 
 
 def converted() -> tuple[ConvertedNetwork, torch.Tensor]:

@@ -4,10 +4,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.conversion.convert import convert
-from models.energy.metering import DenseMeter, Meter, Work, connection_sparsity, dense_macs, footprint, measure, reach
-from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from models.neurons.layers import Rectifier
+from spikesight.models.conversion.convert import convert
+from spikesight.models.energy.metering import (
+    DenseMeter,
+    Meter,
+    Work,
+    connection_sparsity,
+    dense_macs,
+    footprint,
+    measure,
+    reach,
+)
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.neurons.layers import Rectifier
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (7, 2, 3), (1, 2, 0)])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from models.engine import calibrate, densities
-from models.engine.densities import KINDS, Kind, break_even, default
-from models.engine.engine import Engine, engine_status
-from models.native.build import library
+from spikesight.models.engine import calibrate, densities
+from spikesight.models.engine.densities import KINDS, Kind, break_even, default
+from spikesight.models.engine.engine import Engine, engine_status
+from spikesight.models.native.build import library
 from tests.support.models import lively
 from tests.support.oracles.networks import EVENT, assert_no_bit_changes, inputs
 

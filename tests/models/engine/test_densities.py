@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from models.engine import densities
-from models.engine.densities import KINDS, Kind, break_even, default, describe, keep, read_kept, table
-from models.native.build import library
+from spikesight.models.engine import densities
+from spikesight.models.engine.densities import KINDS, Kind, break_even, default, describe, keep, read_kept, table
+from spikesight.models.native.build import library
 
 
 @pytest.fixture(autouse=True)

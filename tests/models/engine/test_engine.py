@@ -6,17 +6,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.conversion.convert import convert
-from models.engine.engine import MEMBRANES, Engine, EngineResult, can_run, engine_status, rounds_weights, why_not
-from models.native.build import library
-from models.networks.ann import CifarResNet, ResNet, SmallCnn
-from models.networks.converted.network import ConvertedNetwork
-from models.networks.converted.unit_spikes import unit_spikes
-from models.networks.folding import fold
-from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
-from models.neurons.layers import at_pace
-from models.neurons.state import State
+from spikesight.models.conversion.convert import convert
+from spikesight.models.engine.engine import (
+    MEMBRANES,
+    Engine,
+    EngineResult,
+    can_run,
+    engine_status,
+    rounds_weights,
+    why_not,
+)
+from spikesight.models.native.build import library
+from spikesight.models.networks.ann import CifarResNet, ResNet, SmallCnn
+from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
+from spikesight.models.networks.folding import fold
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from spikesight.models.neurons.layers import at_pace
+from spikesight.models.neurons.state import State
 from tests.support.models import lively
 from tests.support.oracles.networks import EVENT, assert_equal_to_network, inputs
 from tests.support.processes import in_fresh_process
@@ -324,14 +332,14 @@ def test_wrong_shapes_are_refused() -> None:
         engine.run(inputs(1, 2), state)
 
 
-STATUS = "from models.engine.engine import engine_status; print(engine_status())"
+STATUS = "from spikesight.models.engine.engine import engine_status; print(engine_status())"
 ALONE = """
 import torch
 from tests.support.models import lively
 from tests.support.oracles.networks import EVENT, inputs
-from models.contract import Card, Contract
-from models.classifier import Classifier
-from models.neurons.state import split_state
+from spikesight.models.contract import Card, Contract
+from spikesight.models.classifier import Classifier
+from spikesight.models.neurons.state import split_state
 card = Card(Contract("events", 2, 17, 13, 4, "binary", 34, 26, 10_000), tuple("0123456789"))
 classifier = Classifier(lively(EVENT), card)
 state, alone = classifier.initial_state(3), split_state(classifier.initial_state(3))

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.binning import cells_of, grid_for
-from encoders.dvs import DvsEncoder, StreamBinner
-from encoders.events import Events, SensorSize, make_events
-from models.contract import Contract
-from models.engine.engine import MEMBRANES, Engine, engine_status
-from models.engine.events import EventEngine, Moment
-from models.native.build import library
-from models.networks.resnet import ResNetConfig
-from models.neurons.config import NeuronConfig
+from spikesight.encoders.binning import cells_of, grid_for
+from spikesight.encoders.dvs import DvsEncoder, StreamBinner
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.models.contract import Contract
+from spikesight.models.engine.engine import MEMBRANES, Engine, engine_status
+from spikesight.models.engine.events import EventEngine, Moment
+from spikesight.models.native.build import library
+from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.neurons.config import NeuronConfig
 from tests.support.models import lively
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.engine.engine import Engine
-from models.engine.plan import has_matrix_unit, split
-from models.networks.resnet import NETWORKS, ResNetConfig
+from spikesight.models.engine.engine import Engine
+from spikesight.models.engine.plan import has_matrix_unit, split
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
 from tests.support.models import lively
 from tests.support.oracles.networks import assert_no_bit_changes, inputs
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.engine.engine import engine_status
-from models.engine.plan_converted import unplanned
-from models.native.build import library
-from models.networks.converted.graph import Node
-from models.networks.converted.network import ConvertedConfig, ConvertedNetwork, Scale
-from models.networks.converted.neurons import SpikeLayer
-from models.networks.converted.rules import SpikeRule
+from spikesight.models.engine.engine import engine_status
+from spikesight.models.engine.plan_converted import unplanned
+from spikesight.models.native.build import library
+from spikesight.models.networks.converted.graph import Node
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork, Scale
+from spikesight.models.networks.converted.neurons import SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule
 from tests.support.oracles.networks import assert_equal_to_network
 
 IF = SpikeRule("if", v0=0.5)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.engine import taught
-from models.engine.taught import TaughtHead
-from models.networks.resnet import ResNetConfig
-from models.networks.taught import SLICES, STEPS, Memory, TaughtConfig, TaughtNetwork
-from models.neurons.state import State
+from spikesight.models.engine import taught
+from spikesight.models.engine.taught import TaughtHead
+from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.networks.taught import SLICES, STEPS, Memory, TaughtConfig, TaughtNetwork
+from spikesight.models.neurons.state import State
 
 BACKBONE = ResNetConfig("sew", (1,), (4,), in_channels=2, classes=3)
 

@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.cli import main
-from models.checkpoint import save
-from models.contract import Card, Contract
-from models.conversion.convert import convert
-from models.export.formats import FORMATS, export
-from models.export.parity import ExportError, Runner, check_parity, example_inputs, start_state
-from models.known.rates import Rates
-from models.networks.resnet import NETWORKS, ResNetConfig
-from models.neurons.config import CLIF, PLIF, SLIDING_PSN
-from models.neurons.layers import Neuron, at_pace
-from models.neurons.state import State
+from spikesight.app.cli import main
+from spikesight.models.checkpoint import save
+from spikesight.models.contract import Card, Contract
+from spikesight.models.conversion.convert import convert
+from spikesight.models.export.formats import FORMATS, export
+from spikesight.models.export.parity import ExportError, Runner, check_parity, example_inputs, start_state
+from spikesight.models.known.rates import Rates
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
+from spikesight.models.neurons.config import CLIF, PLIF, SLIDING_PSN
+from spikesight.models.neurons.layers import Neuron, at_pace
+from spikesight.models.neurons.state import State
 from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
 from tests.support.models import lively, some_known
 

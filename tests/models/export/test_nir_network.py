@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.export.formats import export
-from models.export.nir_network import LAYERS, NirNetwork, read_nir
-from models.export.parity import ExportError, example_inputs
-from models.networks.resnet import ResNetConfig
+from spikesight.models.export.formats import export
+from spikesight.models.export.nir_network import LAYERS, NirNetwork, read_nir
+from spikesight.models.export.parity import ExportError, example_inputs
+from spikesight.models.networks.resnet import ResNetConfig
 from tests.support.exporting import CARD, CONTRACT
 from tests.support.models import lively
 

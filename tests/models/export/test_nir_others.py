@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.export.formats import export
-from models.networks.resnet import ResNetConfig
-from models.neurons.config import NeuronConfig
+from spikesight.models.export.formats import export
+from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.neurons.config import NeuronConfig
 from tests.support.exporting import CARD
 from tests.support.models import lively
 

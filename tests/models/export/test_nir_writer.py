@@ -8,20 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from app.cli import main
-from models.checkpoint import load
-from models.contract import Card, Contract
-from models.conversion.convert import convert
-from models.export import nir_writer
-from models.export.formats import export
-from models.export.nir_graph import Graph
-from models.export.nir_network import LAYERS, read_nir
-from models.export.nir_state import nir_state
-from models.export.parity import ExportError, example_inputs
-from models.networks.ann import CifarResNet
-from models.networks.converted.unit_spikes import unit_spikes
-from models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
-from models.shipped import find
+from spikesight.app.cli import main
+from spikesight.models.checkpoint import load
+from spikesight.models.contract import Card, Contract
+from spikesight.models.conversion.convert import convert
+from spikesight.models.export import nir_writer
+from spikesight.models.export.formats import export
+from spikesight.models.export.nir_graph import Graph
+from spikesight.models.export.nir_network import LAYERS, read_nir
+from spikesight.models.export.nir_state import nir_state
+from spikesight.models.export.parity import ExportError, example_inputs
+from spikesight.models.networks.ann import CifarResNet
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
+from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from spikesight.models.shipped import find
 from tests.support.exporting import CARD, CONFIG, CONTRACT
 from tests.support.models import Functional, lively, warmed
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.export.parity import ExportError, check_parity, example_inputs, import_extra, start_state
-from models.neurons.state import State
+from spikesight.models.export.parity import ExportError, check_parity, example_inputs, import_extra, start_state
+from spikesight.models.neurons.state import State
 from tests.support.exporting import CONFIG, CONTRACT
 from tests.support.models import lively
 

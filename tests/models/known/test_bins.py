@@ -5,8 +5,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from models.known.bins import known_at
-from models.known.score import ClassDistance, Kind, Known, Lines, rows_of
+from spikesight.models.known.bins import known_at
+from spikesight.models.known.score import ClassDistance, Kind, Known, Lines, rows_of
 
 TRAINED_US, WIDTH, KINDS = 10_000, 3, 2
 SPAN_US = 40_000

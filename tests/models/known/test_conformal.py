@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from models.known.conformal import Conformal, Evidence, Trials, fit_trials
-from models.known.score import Floats, fit_temperature
+from spikesight.models.known.conformal import Conformal, Evidence, Trials, fit_trials
+from spikesight.models.known.score import Floats, fit_temperature
 
 LABELS = ("a", "b", "c")
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.conversion.convert import convert
-from models.engine.engine import Engine, engine_status
-from models.known.rates import Rates, layers_to_watch
-from models.native.build import library
-from models.networks.ann import CifarResNet
-from models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.conversion.convert import convert
+from spikesight.models.engine.engine import Engine, engine_status
+from spikesight.models.known.rates import Rates, layers_to_watch
+from spikesight.models.native.build import library
+from spikesight.models.networks.ann import CifarResNet
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from tests.support.models import lively, warmed
 from tests.support.oracles.networks import inputs
 

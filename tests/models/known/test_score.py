@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.known.score import (
+from spikesight.models.known.score import (
     KEPT,
     SHOWN,
     ClassDistance,

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.engine.engine import MEMBRANES, Engine
-from models.native.build import POINTER, build
-from models.native.targets import NO_RUNTIME, SOURCES, SYSTEMS, compile_library
+from spikesight.models.engine.engine import MEMBRANES, Engine
+from spikesight.models.native.build import POINTER, build
+from spikesight.models.native.targets import NO_RUNTIME, SOURCES, SYSTEMS, compile_library
 from tests.support.models import lively
 from tests.support.oracles.networks import EVENT, inputs
 

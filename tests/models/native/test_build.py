@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.engine.engine import engine_status
-from models.native import build, targets
+from spikesight.models.engine.engine import engine_status
+from spikesight.models.native import build, targets
 
 
 def program(path: Path, text: str) -> Path:

@@ -8,8 +8,8 @@ import resource
 import numpy as np
 import pytest
 
-from models.native import memory as module
-from models.native.memory import give_back, keep_libraries, keep_membranes, keep_memory
+from spikesight.models.native import memory as module
+from spikesight.models.native.memory import give_back, keep_libraries, keep_membranes, keep_memory
 from tests.support.processes import in_fresh_process
 from tests.support.serving.servers import resident
 
@@ -97,6 +97,6 @@ def test_the_collector_leaves_the_libraries_alone() -> None:
 
 
 def test_keeping_memory_respects_the_user() -> None:
-    code = "from models.native.memory import keep_memory; print(keep_memory())"
+    code = "from spikesight.models.native.memory import keep_memory; print(keep_memory())"
     assert in_fresh_process(code, MALLOC_ARENA_MAX="2") == "False"
     assert in_fresh_process(code) in ("True", "False")

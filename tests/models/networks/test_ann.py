@@ -8,11 +8,21 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from models.contract import CheckpointError
-from models.networks.ann import ANNS, CifarResNet, Qcfs, as_ann, build_for, fits, guess_name, read_state, with_qcfs
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.neurons.config import IF, RECTIFIER, NeuronConfig
-from models.neurons.layers import step
+from spikesight.models.contract import CheckpointError
+from spikesight.models.networks.ann import (
+    ANNS,
+    CifarResNet,
+    Qcfs,
+    as_ann,
+    build_for,
+    fits,
+    guess_name,
+    read_state,
+    with_qcfs,
+)
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.config import IF, RECTIFIER, NeuronConfig
+from spikesight.models.neurons.layers import step
 
 
 @pytest.mark.parametrize(

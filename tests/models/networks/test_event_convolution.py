@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.engine.engine import engine_status
-from models.native.build import library
-from models.networks.event_convolution import EventConv2d, EventConvolution, fits, use_event_convolutions
-from models.networks.resnet import NETWORKS, SpikingResNet
-from models.neurons.state import State
+from spikesight.models.engine.engine import engine_status
+from spikesight.models.native.build import library
+from spikesight.models.networks.event_convolution import EventConv2d, EventConvolution, fits, use_event_convolutions
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.neurons.state import State
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())
 

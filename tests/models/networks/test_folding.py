@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.folding import folded
+from spikesight.models.networks.folding import folded
 from tests.support.models import warmed
 
 

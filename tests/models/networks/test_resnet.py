@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.networks.resnet import NETWORKS, PadShortcut, ResNetConfig, SpikingResNet
-from models.neurons.config import CLIF, PLIF, SLIDING_PSN, NeuronConfig
-from models.neurons.layers import Neuron
-from models.neurons.state import zero_state
+from spikesight.models.networks.resnet import NETWORKS, PadShortcut, ResNetConfig, SpikingResNet
+from spikesight.models.neurons.config import CLIF, PLIF, SLIDING_PSN, NeuronConfig
+from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.state import zero_state
 
 TINY = ResNetConfig("ms", (1, 1), (4, 8), pool="max", in_channels=2, classes=3)
 BLOCKS = pytest.mark.parametrize("block", ["plain", "sew", "ms"])

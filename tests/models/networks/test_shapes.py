@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.networks.ann import ANNS
-from models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from models.neurons.layers import Neuron
+from spikesight.models.networks.ann import ANNS
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
 from tests.support.kept import compare
 
 HERE = Path(__file__).parent

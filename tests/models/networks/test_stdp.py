@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.networks.stdp import (
+from spikesight.models.networks.stdp import (
     ConvStdpLayer,
     Eligibility,
     PairTraces,
@@ -261,7 +261,7 @@ def test_winners_of_a_convolution_inhibit_their_feature_and_their_place() -> Non
 
 @pytest.mark.slow
 def test_mnist_baseline(shared_data: Callable[[str], Path]) -> None:
-    from training.data.pictures import load_images
+    from spikesight.training.data.pictures import load_images
 
     data = load_images("mnist", shared_data("mnist").parent)
     for seed in (0, 1, 2):

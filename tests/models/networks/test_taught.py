@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoint import load, save
-from models.contract import Card, Contract
-from models.engine.engine import Engine, can_run
-from models.networks.resnet import ResNetConfig
-from models.networks.taught import LEAST_RATE, Memory, TaughtConfig, TaughtNetwork, in_places
-from models.neurons.layers import at_pace
+from spikesight.models.checkpoint import load, save
+from spikesight.models.contract import Card, Contract
+from spikesight.models.engine.engine import Engine, can_run
+from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.networks.taught import LEAST_RATE, Memory, TaughtConfig, TaughtNetwork, in_places
+from spikesight.models.neurons.layers import at_pace
 from tests.support.models import lively
 
 BACKBONE = ResNetConfig("ms", (1, 1), (4, 8), pool="max")

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from models.neurons.config import CLIF, IF, PAPER_LIF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
-from models.neurons.surrogate import SURROGATES
+from spikesight.models.neurons.config import CLIF, IF, PAPER_LIF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from spikesight.models.neurons.surrogate import SURROGATES
 
 
 @pytest.mark.parametrize("good", [{"beta": 0.0}, {"beta": 1.0}, {"theta": 1e-9}, {"taps": 1}, {"taps": 64}])

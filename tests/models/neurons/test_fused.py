@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.engine.engine import engine_status
-from models.native.build import library
-from models.neurons import fused_memory
-from models.neurons.config import PLIF, NeuronConfig
-from models.neurons.fused import can_fuse, fused_steps
-from models.neurons.surrogate import SURROGATES
+from spikesight.models.engine.engine import engine_status
+from spikesight.models.native.build import library
+from spikesight.models.neurons import fused_memory
+from spikesight.models.neurons.config import PLIF, NeuronConfig
+from spikesight.models.neurons.fused import can_fuse, fused_steps
+from spikesight.models.neurons.surrogate import SURROGATES
 from tests.support.oracles.networks import leaves, plain_steps
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())

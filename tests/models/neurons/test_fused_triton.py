@@ -13,9 +13,9 @@ from tests.support.processes import in_fresh_process
 os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is first imported
 pytest.importorskip("triton", reason="Triton is not installed (it comes with PyTorch for GPUs): pip install triton")
 
-from models.neurons import fused_triton
-from models.neurons.config import NeuronConfig
-from models.neurons.surrogate import SURROGATES
+from spikesight.models.neurons import fused_triton
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.surrogate import SURROGATES
 
 OPTIONS = list(itertools.product(("subtract", "zero"), *[(False, True)] * 4))
 
@@ -63,7 +63,7 @@ CUBINS = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from models.neurons import fused_triton as fused
+from spikesight.models.neurons import fused_triton as fused
 
 NUMBERS = {"steps": "i32", "count": "i32", "beta": "fp32", "theta": "fp32", "slope": "fp32"}
 FLOATS = ("x_at", "spikes_at", "dspikes_at", "dx_at")  # of the input's type; states are float32

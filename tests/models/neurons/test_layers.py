@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from models.neurons.config import CLIF, IF, PAPER_LIF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
-from models.neurons.layers import NEURONS, Neuron, make_neuron, step
-from models.neurons.state import split_state, stack_states
+from spikesight.models.neurons.config import CLIF, IF, PAPER_LIF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from spikesight.models.neurons.layers import NEURONS, Neuron, make_neuron, step
+from spikesight.models.neurons.state import split_state, stack_states
 
 VARYING = [0.625, 1.125, 0.125, 0.875, -0.375, 1.75, 0, 0.75, 2.25, 0.375, 1, 0.125]
 NOW = replace(PAPER_LIF, delay=False)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.networks.resnet import NETWORKS, SpikingResNet
-from models.neurons.config import PAPER_LIF, PLIF, SLIDING_PSN, NeuronConfig
-from models.neurons.layers import at_pace, make_neuron
-from models.neurons.pace import pace, paced_step
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.neurons.config import PAPER_LIF, PLIF, SLIDING_PSN, NeuronConfig
+from spikesight.models.neurons.layers import at_pace, make_neuron
+from spikesight.models.neurons.pace import pace, paced_step
 
 IMMEDIATE = NeuronConfig(beta=0.75, theta=0.75, delay=False)
 

@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from models.neurons.surrogate import SURROGATES, Arctan, FastSigmoid, Rectangular, Sigmoid, Surrogate, Triangular, spike
+from spikesight.models.neurons.surrogate import (
+    SURROGATES,
+    Arctan,
+    FastSigmoid,
+    Rectangular,
+    Sigmoid,
+    Surrogate,
+    Triangular,
+    spike,
+)
 
 GOLDEN_X = torch.tensor([0.0, 0.04, 0.25, 0.5, 1.0])
 GOLDEN: list[tuple[Surrogate, list[float]]] = [

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.known import interval
-from models.teach import advice
-from models.teach.advice import report
-from models.teach.head import Judged
+from spikesight.models.known import interval
+from spikesight.models.teach import advice
+from spikesight.models.teach.advice import report
+from spikesight.models.teach.head import Judged
 
 K = 3
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from encoders.events import make_events
-from encoders.gaze.alignment import aligned
-from models.teach.augment import PLACE, TURN, varied
-from models.teach.augment import SIZE as RESIZED
+from spikesight.encoders.events import make_events
+from spikesight.encoders.gaze.alignment import aligned
+from spikesight.models.teach.augment import PLACE, TURN, varied
+from spikesight.models.teach.augment import SIZE as RESIZED
 from tests.support.inputs.data_sets import digit_events
 
 SIZE, LENGTH_US = (32, 32), 640_000

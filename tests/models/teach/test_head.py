@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.known import fit_temperature
-from models.teach.head import FOLDS, UNJUDGED_TEMPERATURE, fit, folds, judge
+from spikesight.models.known import fit_temperature
+from spikesight.models.teach.head import FOLDS, UNJUDGED_TEMPERATURE, fit, folds, judge
 
 
 def clouds(count: int, pieces: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.events import SensorSize, make_events
-from models.classifier import Classifier
-from models.known import ClassDistance, Known, Windows, fit_known
-from models.networks.resnet import ResNetConfig
-from models.teach import lesson as lesson_module
-from models.teach.advice import DONE, report
-from models.teach.head import Judged, folds
-from models.teach.lesson import Example, Lesson, Shown, _errors, pieces_of, places_of
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.models.classifier import Classifier
+from spikesight.models.known import ClassDistance, Known, Windows, fit_known
+from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.teach import lesson as lesson_module
+from spikesight.models.teach.advice import DONE, report
+from spikesight.models.teach.head import Judged, folds
+from spikesight.models.teach.lesson import Example, Lesson, Shown, _errors, pieces_of, places_of
 from tests.support.models import lively
 
 SENSOR = SensorSize(64, 64)

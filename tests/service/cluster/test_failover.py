@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.cluster.failover import (
+from spikesight.service.cluster.failover import (
     EVERY,
     KEPT_BYTES,
     KEPT_MESSAGES,
@@ -18,9 +18,9 @@ from service.cluster.failover import (
     RelayedStream,
     asks_snapshot,
 )
-from service.cluster.replicas import Replica, Replicas
-from service.http.metrics import ProxyMetrics
-from service.stream.messages import EVENTS_T64, Ended, Frame, Hello, identity
+from spikesight.service.cluster.replicas import Replica, Replicas
+from spikesight.service.http.metrics import ProxyMetrics
+from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame, Hello, identity
 
 pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
-from service.client import ClientError
-from service.cluster import proxy as module
-from service.cluster.proxy import Proxy
+from spikesight.encoders.events import SensorSize
+from spikesight.service.client import ClientError
+from spikesight.service.cluster import proxy as module
+from spikesight.service.cluster.proxy import Proxy
 from tests.service.cluster.test_proxy import Behind, holder, proxied, replica
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny

@@ -6,9 +6,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from models.classifier import Classifier
-from service.client import Prediction, Stream
-from service.cluster import proxy as module
+from spikesight.models.classifier import Classifier
+from spikesight.service.client import Prediction, Stream
+from spikesight.service.cluster import proxy as module
 from tests.service.cluster.test_hung import Stopping
 from tests.service.cluster.test_proxy import Behind, holder, proxied, replica
 from tests.service.stream.test_resumed import LARGE, OBJECT, shipped, trembling

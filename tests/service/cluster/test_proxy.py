@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from starlette.applications import Starlette
 
-from encoders.events import SensorSize
-from models.checkpoint import save
-from models.classifier import Classifier, Stepper
-from service.api import create_app
-from service.client import Client, ClientError
-from service.cluster.failover import asks_snapshot
-from service.cluster.proxy import Proxy, create_proxy
-from service.cluster.replicas import Replicas, summed_metrics
-from service.http.server import Server, server
-from service.settings import Settings
-from service.upload.decode import decode_image
+from spikesight.encoders.events import SensorSize
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.service.api import create_app
+from spikesight.service.client import Client, ClientError
+from spikesight.service.cluster.failover import asks_snapshot
+from spikesight.service.cluster.proxy import Proxy, create_proxy
+from spikesight.service.cluster.replicas import Replicas, summed_metrics
+from spikesight.service.http.server import Server, server
+from spikesight.service.settings import Settings
+from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, promising, tiny
 from tests.support.serving.servers import running

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from service.cluster.proxy import ATTEMPTS, Answer, Proxy
-from service.cluster.replicas import Replica, Replicas
-from service.cluster.routing import sequence_wish, target
-from service.http.shares import Shares
-from service.protocol_v2.infer import SequenceWish
-from service.settings import Settings
+from spikesight.service.cluster.proxy import ATTEMPTS, Answer, Proxy
+from spikesight.service.cluster.replicas import Replica, Replicas
+from spikesight.service.cluster.routing import sequence_wish, target
+from spikesight.service.http.shares import Shares
+from spikesight.service.protocol_v2.infer import SequenceWish
+from spikesight.service.settings import Settings
 
 Said = int | tuple[int, bytes] | None  # a status, with a body or without; None: the connection breaks
 
@@ -260,8 +260,8 @@ def test_who_has_too_many_streams_is_refused_before_a_replica_is_asked(monkeypat
     async def deny(_: object, refusal: Any) -> None:
         refused.append(refusal.status)
 
-    monkeypatch.setattr("service.cluster.proxy.relay", relay)
-    monkeypatch.setattr("service.cluster.proxy.deny_open", deny)
+    monkeypatch.setattr("spikesight.service.cluster.proxy.relay", relay)
+    monkeypatch.setattr("spikesight.service.cluster.proxy.deny_open", deny)
     monkeypatch.setattr(proxy, "_client", object())
     proxy.streams = Shares(total=9, own=2)
     socket: Any = SimpleNamespace(client=SimpleNamespace(host="here"))

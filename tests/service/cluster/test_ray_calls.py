@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from service.cluster import ray_serve as module
-from service.cluster.ray_serve import REPORT_S, Cluster, ClusterError, Directory, Replica, environment
-from service.settings import Settings
+from spikesight.service.cluster import ray_serve as module
+from spikesight.service.cluster.ray_serve import REPORT_S, Cluster, ClusterError, Directory, Replica, environment
+from spikesight.service.settings import Settings
 
 KEYS = ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness")
 
@@ -234,9 +234,9 @@ def test_a_replica_is_a_service_on_a_free_port_of_its_node(
     sys.modules["ray.util"].get_node_ip_address = lambda: "127.0.0.1"  # type: ignore[attr-defined]
     context = SimpleNamespace(replica_id=SimpleNamespace(unique_id="r7"))
     sys.modules["ray.serve"].get_replica_context = lambda: context  # type: ignore[attr-defined]
-    monkeypatch.setattr("models.native.memory.keep_libraries", lambda: begun.append("kept"))
-    monkeypatch.setattr("service.api.create_app", app)
-    monkeypatch.setattr("service.http.server.server", Service)
+    monkeypatch.setattr("spikesight.models.native.memory.keep_libraries", lambda: begun.append("kept"))
+    monkeypatch.setattr("spikesight.service.api.create_app", app)
+    monkeypatch.setattr("spikesight.service.http.server.server", Service)
     made = Replica({"threads": 3, "port": 99}, "the token of 16 letters", host, told)  # type: ignore[arg-type]
     try:
         kept, (own, settings), (address, port) = begun
@@ -313,7 +313,7 @@ def test_the_proxy_runs_in_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
     pytest.importorskip("aiohttp", reason="the proxy needs the extra [cluster]")
     monkeypatch.setattr(module, "Cluster", Quiet)
-    monkeypatch.setattr("service.http.server.serve", serve)
+    monkeypatch.setattr("spikesight.service.http.server.serve", serve)
     with socket.socket() as listening:
         assert module.serve_cluster(Settings(), 3, listening, "c", "k", "hello") == 5
     assert entered == ["in", "served", "out"]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main
-from models.checkpoint import save
-from service.cluster.ray_serve import FRESH_S, Cluster, ClusterError, Directory, replica_values
-from service.settings import Settings
+from spikesight.app.cli import main
+from spikesight.models.checkpoint import save
+from spikesight.service.cluster.ray_serve import FRESH_S, Cluster, ClusterError, Directory, replica_values
+from spikesight.service.settings import Settings
 from tests.support.models import tiny
 
 

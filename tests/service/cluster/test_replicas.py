@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service.cluster import replicas as module
-from service.cluster.replicas import SUSPECT_S, Replicas, summed, summed_metrics
+from spikesight.service.cluster import replicas as module
+from spikesight.service.cluster.replicas import SUSPECT_S, Replicas, summed, summed_metrics
 
 
 def test_the_one_with_the_least_work_is_next_and_suspects_are_last(monkeypatch: pytest.MonkeyPatch) -> None:

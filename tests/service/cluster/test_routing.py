@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.cluster import routing
-from service.cluster.routing import parameters_alone, sequence_wish
-from service.http.errors import ServiceError
-from service.protocol_v2.infer import SequenceWish
+from spikesight.service.cluster import routing
+from spikesight.service.cluster.routing import parameters_alone, sequence_wish
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.protocol_v2.infer import SequenceWish
 
 PATH = "/v2/models/a.steps/versions/1/infer"
 TEXT = st.text(max_size=9)

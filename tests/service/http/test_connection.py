@@ -6,8 +6,8 @@ import pytest
 from websockets.exceptions import ProtocolError
 from websockets.frames import Frame, Opcode
 
-from service.http.connection import HELLO_FRAMES, MAX_HEAD, CountedFrames, StreamProtocol, refusal_bytes
-from service.http.shares import Shares
+from spikesight.service.http.connection import HELLO_FRAMES, MAX_HEAD, CountedFrames, StreamProtocol, refusal_bytes
+from spikesight.service.http.shares import Shares
 from tests.support.serving.http import body_of, status_of, talk
 from tests.support.serving.servers import running
 

@@ -10,7 +10,14 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from service.http.connection import ABORT_S, LEAST_READ, SMALL_BODY, DeadlineProtocol, StreamProtocol, refusal_bytes
+from spikesight.service.http.connection import (
+    ABORT_S,
+    LEAST_READ,
+    SMALL_BODY,
+    DeadlineProtocol,
+    StreamProtocol,
+    refusal_bytes,
+)
 
 
 class Line:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.http.connection import DeadlineProtocol
+from spikesight.service.http.connection import DeadlineProtocol
 
 
 @pytest.mark.parametrize(

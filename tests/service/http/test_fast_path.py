@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.api import create_app
-from service.http.errors import Overloaded
-from service.http.fast_path import FastPath
+from spikesight.service.api import create_app
+from spikesight.service.http.errors import Overloaded
+from spikesight.service.http.fast_path import FastPath
 from tests.support.inputs.samples import picture
 from tests.support.models import tiny
 from tests.support.serving.servers import settings

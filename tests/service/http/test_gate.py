@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from service.http.gate import Hosts, RateLimit, TokenBucket, host_name, same_secret
-from service.settings import Settings
+from spikesight.service.http.gate import Hosts, RateLimit, TokenBucket, host_name, same_secret
+from spikesight.service.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service.http.gate import MAX_CLIENTS, MAX_PATH, Gate, RateLimit, Refusal, bearer, cors, headers_of, host_name
-from service.http.shares import Proxies
-from service.settings import Settings
+from spikesight.service.http.gate import (
+    MAX_CLIENTS,
+    MAX_PATH,
+    Gate,
+    RateLimit,
+    Refusal,
+    bearer,
+    cors,
+    headers_of,
+    host_name,
+)
+from spikesight.service.http.shares import Proxies
+from spikesight.service.settings import Settings
 
 TOKEN = "0123456789abcdef"
 OURS = {"host": "127.0.0.1"}

@@ -6,10 +6,10 @@ import sys
 import threading
 from pathlib import Path
 
-from service.api import create_app
-from service.http.health import lives
-from service.http.server import server
-from service.settings import Settings
+from spikesight.service.api import create_app
+from spikesight.service.http.health import lives
+from spikesight.service.http.server import server
+from spikesight.service.settings import Settings
 from tests.support.models import tiny
 from tests.support.serving.servers import running
 from tests.support.serving.tls import Certificate
@@ -19,7 +19,7 @@ from tests.support.waiting import PATIENCE_S, until
 def test_a_service_that_lives_and_one_that_is_not_there() -> None:
     with running(classifiers=(tiny(),)) as port:
         assert lives(port)
-        command = [sys.executable, "-m", "service.http.health", str(port)]
+        command = [sys.executable, "-m", "spikesight.service.http.health", str(port)]
         assert subprocess.run(command, check=False).returncode == 0
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.registry import CollectorRegistry
 from starlette.types import Message, Receive, Scope, Send
 
-from service.http.logs import JsonLines, Observer, TextLines, configure, event, log
-from service.http.metrics import BATCH, Metrics, Tick
+from spikesight.service.http.logs import JsonLines, Observer, TextLines, configure, event, log
+from spikesight.service.http.metrics import BATCH, Metrics, Tick
 
 
 def record(level: int = logging.WARNING, error: bool = False, **fields: Any) -> logging.LogRecord:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from service.client import Ack, Client, Prediction
-from service.http.metrics import BATCH, SECONDS, Metrics
+from spikesight.service.client import Ack, Client, Prediction
+from spikesight.service.http.metrics import BATCH, SECONDS, Metrics
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.serving.servers import running

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.api import create_app
+from spikesight.service.api import create_app
 from tests.support.kept import compare
 from tests.support.models import tiny
 from tests.support.serving.http import TOKEN, get, status_of, talk

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.http.person import HTML, ForPeople
+from spikesight.service.http.person import HTML, ForPeople
 from tests.support.serving.http import TOKEN, body_of, get, post, status_of, talk
 from tests.support.serving.servers import running
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from service.api import create_app
-from service.http import server as module
-from service.http.server import Server, serve, server
-from service.settings import Settings
+from spikesight.service.api import create_app
+from spikesight.service.http import server as module
+from spikesight.service.http.server import Server, serve, server
+from spikesight.service.settings import Settings
 from tests.support.models import tiny
 from tests.support.serving.http import get, status_of
 

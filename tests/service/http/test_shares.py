@@ -8,8 +8,8 @@ from typing import TypeVar
 import pytest
 from starlette.requests import HTTPConnection
 
-from service.http.errors import Overloaded
-from service.http.shares import MOST_WAITING, Line, Lobby, Shares, address_of, client_key
+from spikesight.service.http.errors import Overloaded
+from spikesight.service.http.shares import MOST_WAITING, Line, Lobby, Shares, address_of, client_key
 from tests.support.waiting import PATIENCE_S
 
 T = TypeVar("T")

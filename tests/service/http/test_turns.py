@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from service.http.turns import Account, Turns
+from spikesight.service.http.turns import Account, Turns
 
 
 class Clock:

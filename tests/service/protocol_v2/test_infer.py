@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.protocol_v2.infer import account
-from service.scheduler.statistics import Statistics
+from spikesight.service.protocol_v2.infer import account
+from spikesight.service.scheduler.statistics import Statistics
 
 FAST, SLOW = (SimpleNamespace(queue_ms=ms, infer_ms=2 * ms, tick=tick) for ms, tick in ((1.0, 7), (30.0, 9)))
 

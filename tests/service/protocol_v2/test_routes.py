@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api import create_app
+from spikesight.service.api import create_app
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.serving.http import TOKEN

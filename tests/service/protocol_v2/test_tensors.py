@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.protocol_v2.tensors import (
+from spikesight.service.protocol_v2.tensors import (
     MAX_DIMS,
     MAX_INPUTS,
     Output,

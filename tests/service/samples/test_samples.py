@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, check_events
-from models.classifier import Classifier, Stepper
-from models.shipped import find
-from service import samples
-from service.stream.messages import EVENTS_T64, PacketDecoder
-from service.stream.session import Session
+from spikesight.encoders.events import SensorSize, check_events
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.shipped import find
+from spikesight.service import samples
+from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
+from spikesight.service.stream.session import Session
 
 FOLDER = samples.SAMPLES
 CLASSIFIERS = tuple(Classifier.load(find(name)) for name in ("nmnist", "motions"))

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from encoders.events import EVENTS, SensorSize
-from encoders.sample import Sample
-from service.protocol_v2.tensors import InferRequest, Wish
-from service.scheduler.answer import LARGE, MOST_ARRAYS, arrays_from, received, send, unpacked
-from service.upload.decode import DecodeError
+from spikesight.encoders.events import EVENTS, SensorSize
+from spikesight.encoders.sample import Sample
+from spikesight.service.protocol_v2.tensors import InferRequest, Wish
+from spikesight.service.scheduler.answer import LARGE, MOST_ARRAYS, arrays_from, received, send, unpacked
+from spikesight.service.upload.decode import DecodeError
 
 
 class Numbers(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.neurons.state import State
-from models.steps import Input, Outcome, Step
-from service.http.errors import Broken
-from service.scheduler.scheduler import Scheduler
-from service.scheduler.threads import Mailbox
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import Input, Outcome, Step
+from spikesight.service.http.errors import Broken
+from spikesight.service.scheduler.scheduler import Scheduler
+from spikesight.service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.serving.scheduling import Gated, Listener, alone, inputs, open_with, scheduling, until
 from tests.support.waiting import PATIENCE_S
@@ -37,7 +37,7 @@ def answers_still(scheduler: Scheduler) -> None:
 @pytest.mark.parametrize("observer", ["on_tick", "after_tick"])
 @pytest.mark.parametrize("lend", [True, False])
 def test_an_observer_that_raises(monkeypatch: pytest.MonkeyPatch, observer: str, lend: bool) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.LENT_S", 1e9 if lend else 0.0)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.LENT_S", 1e9 if lend else 0.0)
     options: dict[str, Any] = {observer: raising}
     with scheduling(tiny(), **options) as scheduler:
         listener = Listener(2)
@@ -93,7 +93,7 @@ class Odd(Gated):
 
 @pytest.mark.parametrize("in_loop", [True, False])
 def test_a_network_that_answers_nonsense_fails_its_jobs_alone(monkeypatch: pytest.MonkeyPatch, in_loop: bool) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.HAND_OVER_S", 1e9 if in_loop else 0.0)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.HAND_OVER_S", 1e9 if in_loop else 0.0)
     classifier = Odd()
     classifier.gate.set()
 

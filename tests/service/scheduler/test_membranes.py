@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from service.scheduler.membranes import gather, membranes_of, release, scatter
+from spikesight.service.scheduler.membranes import gather, membranes_of, release, scatter
 
 
 def numbers(n: int) -> Callable[[int], torch.Tensor]:

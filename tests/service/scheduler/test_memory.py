@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.scheduler.memory import MIB, limit, shares
+from spikesight.service.scheduler.memory import MIB, limit, shares
 
 GIB = 2**30
 

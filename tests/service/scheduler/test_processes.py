@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from encoders.events import EVENTS, SensorSize
-from encoders.sample import Sample
-from service.scheduler import processes as module
-from service.scheduler.answer import LARGE
-from service.scheduler.processes import CALLS, MEMORY, OVER_S, Ended, Killed, Processes
+from spikesight.encoders.events import EVENTS, SensorSize
+from spikesight.encoders.sample import Sample
+from spikesight.service.scheduler import processes as module
+from spikesight.service.scheduler.answer import LARGE
+from spikesight.service.scheduler.processes import CALLS, MEMORY, OVER_S, Ended, Killed, Processes
 from tests.support.processes import endless
 from tests.support.waiting import PATIENCE_S, until
 

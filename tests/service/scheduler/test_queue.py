@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from models.steps import Input, Outcome
-from service.http.errors import Expired, Overloaded
+from spikesight.models.steps import Input, Outcome
+from spikesight.service.http.errors import Expired, Overloaded
 from tests.support.models import tiny
 from tests.support.serving.scheduling import Gated, Listener, alone, inputs, open_with, scheduling
 from tests.support.waiting import PATIENCE_S
@@ -70,7 +70,7 @@ def test_expired_work_is_never_computed() -> None:
 def test_work_may_begin_to_the_very_end_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(monotonic=lambda: 100.0, perf_counter=time.perf_counter, thread_time=time.thread_time)
     for module in ("queue", "scheduler"):
-        monkeypatch.setattr(f"service.scheduler.{module}.time", clock)
+        monkeypatch.setattr(f"spikesight.service.scheduler.{module}.time", clock)
     with scheduling(tiny()) as scheduler:
         for deadline, good in ((100.0, True), (99.75, False)):
             whole, undecoded = open_with(scheduler, inputs(1), request=True, deadline=deadline)[1], Listener(1)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoint import save
-from models.classifier import Classifier
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from service.http.errors import Overloaded
-from service.http.metrics import Metrics
-from service.scheduler.registry import SLOW, NotLoaded, Registry, UnknownModel
-from service.scheduler.threads import Mailbox
+from spikesight.models.checkpoint import save
+from spikesight.models.classifier import Classifier
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.service.http.errors import Overloaded
+from spikesight.service.http.metrics import Metrics
+from spikesight.service.scheduler.registry import SLOW, NotLoaded, Registry, UnknownModel
+from spikesight.service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.serving.servers import settings
 

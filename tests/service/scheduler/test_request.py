@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.classifier import Classifier
-from models.steps import Input, Outcome
-from service.http.errors import Expired, Overloaded
-from service.http.metrics import Metrics
-from service.http.shares import Shares
-from service.scheduler import request as module
-from service.scheduler.registry import Model
-from service.scheduler.request import RequestReceiver, Result, SequenceError, Sequences, run
-from service.scheduler.threads import Mailbox
-from service.settings import Settings
+from spikesight.models.classifier import Classifier
+from spikesight.models.steps import Input, Outcome
+from spikesight.service.http.errors import Expired, Overloaded
+from spikesight.service.http.metrics import Metrics
+from spikesight.service.http.shares import Shares
+from spikesight.service.scheduler import request as module
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.request import RequestReceiver, Result, SequenceError, Sequences, run
+from spikesight.service.scheduler.threads import Mailbox
+from spikesight.service.settings import Settings
 from tests.support.models import promising, tiny
 from tests.support.serving.scheduling import Gated, alone, inputs
 

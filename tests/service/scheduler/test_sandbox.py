@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import pytest
 
-from service.scheduler import sandbox
-from service.scheduler.processes import Processes
+from spikesight.service.scheduler import sandbox
+from spikesight.service.scheduler.processes import Processes
 from tests.support.waiting import PATIENCE_S
 
 T = TypeVar("T")

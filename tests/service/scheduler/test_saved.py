@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from models.checkpoint import save
-from models.contract import CheckpointError
-from service.http.metrics import Metrics
-from service.scheduler.registry import Registry
-from service.scheduler.threads import Mailbox
-from service.settings import Settings
+from spikesight.models.checkpoint import save
+from spikesight.models.contract import CheckpointError
+from spikesight.service.http.metrics import Metrics
+from spikesight.service.scheduler.registry import Registry
+from spikesight.service.scheduler.threads import Mailbox
+from spikesight.service.settings import Settings
 from tests.support.models import tiny
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.classifier import Classifier
-from models.neurons.state import State
-from models.steps import Input, Outcome
-from service.http.errors import Broken, Expired, Stopped
-from service.http.metrics import Tick
-from service.scheduler import scheduler as module
-from service.scheduler.scheduler import RUN_S, Scheduler
-from service.scheduler.threads import Mailbox
+from spikesight.models.classifier import Classifier
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import Input, Outcome
+from spikesight.service.http.errors import Broken, Expired, Stopped
+from spikesight.service.http.metrics import Tick
+from spikesight.service.scheduler import scheduler as module
+from spikesight.service.scheduler.scheduler import RUN_S, Scheduler
+from spikesight.service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.serving.scheduling import SHAPE, Gated, Listener, alone, inputs, open_with, scheduling, until
 from tests.support.waiting import PATIENCE_S
@@ -77,7 +77,7 @@ def test_streams_and_requests_share_a_tick() -> None:
 
 
 def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.RUN_S", 1e9)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.RUN_S", 1e9)
     ticks: list[Tick] = []
     given = [one._replace(reset=n == 7) for n, one in enumerate(inputs(12))]
     scheduler = Scheduler(tiny(), on_tick=ticks.append)
@@ -93,7 +93,7 @@ def test_requests_step_several_times_at_once(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_while_a_stream_is_open_each_step_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.RUN_S", 1e9)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.RUN_S", 1e9)
     with scheduling(tiny()) as scheduler:
         stream = scheduler.open(Listener(), request=False)
         listener = Listener(9)
@@ -144,7 +144,7 @@ async def lent_the_loop(classifier: Classifier, **options: int) -> AsyncIterator
 
 @pytest.mark.parametrize("short", [True, False])
 def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.HAND_OVER_S", 1e9 if short else 0.0)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.HAND_OVER_S", 1e9 if short else 0.0)
 
     async def stepped() -> tuple[list[Listener], int | None]:
         async with lent_the_loop(tiny(), max_batch=2) as scheduler:
@@ -160,7 +160,7 @@ def test_the_event_loop_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short
 
 
 def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.HAND_OVER_S", 1e9)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.HAND_OVER_S", 1e9)
     classifier = Gated()
 
     async def stepped() -> tuple[set[int], set[int | None]]:
@@ -180,7 +180,7 @@ def test_whoever_has_the_network_takes_what_comes_meanwhile(monkeypatch: pytest.
 
 @pytest.mark.parametrize("short", [True, False])
 def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.LENT_S", 1e9 if short else 0.0)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.LENT_S", 1e9 if short else 0.0)
     with scheduling(tiny(), max_batch=2) as scheduler:
         listener = Listener(3)
         scheduler.submit(scheduler.open(listener, request=False), inputs(3), lend=True)
@@ -191,7 +191,7 @@ def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.Monkey
 
 def test_a_step_at_the_very_limit_is_the_thread_s(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("HAND_OVER_S", "LENT_S"):  # a first step is taken to cost RUN_S
-        monkeypatch.setattr(f"service.scheduler.scheduler.{limit}", RUN_S)
+        monkeypatch.setattr(f"spikesight.service.scheduler.scheduler.{limit}", RUN_S)
 
     async def stepped(*, lend: bool) -> bool:
         async with lent_the_loop(tiny()) as scheduler:
@@ -205,7 +205,7 @@ def test_a_step_at_the_very_limit_is_the_thread_s(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_lent_while_another_has_the_network_is_stepped_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.LENT_S", 1e9)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.LENT_S", 1e9)
     classifier = Gated()
     with scheduling(classifier) as scheduler:
         _, request = open_with(scheduler, inputs(1), request=True)
@@ -218,7 +218,7 @@ def test_what_is_lent_while_another_has_the_network_is_stepped_by_that(monkeypat
 
 
 def test_a_retired_scheduler_ends_after_a_stream_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.scheduler.scheduler.HAND_OVER_S", 1e9)
+    monkeypatch.setattr("spikesight.service.scheduler.scheduler.HAND_OVER_S", 1e9)
 
     async def ended() -> None:
         async with lent_the_loop(tiny()) as scheduler:

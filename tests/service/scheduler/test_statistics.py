@@ -2,7 +2,7 @@
 
 import time
 
-from service.scheduler.statistics import Statistics
+from spikesight.service.scheduler.statistics import Statistics
 
 
 def success(counts: Statistics, samples: int, *ticks: int) -> None:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from service.scheduler.threads import DecodeThread, Mailbox
+from spikesight.service.scheduler.threads import DecodeThread, Mailbox
 
 
 def test_results_errors_and_order() -> None:

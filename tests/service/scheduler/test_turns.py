@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.steps import Input, Outcome, Step
-from service.http.errors import Expired, Overloaded
-from service.scheduler import queue as module
-from service.scheduler.membranes import membranes_of
-from service.scheduler.queue import Job, Phase, Queue, Work, check
-from service.scheduler.scheduler import Scheduler
+from spikesight.models.steps import Input, Outcome, Step
+from spikesight.service.http.errors import Expired, Overloaded
+from spikesight.service.scheduler import queue as module
+from spikesight.service.scheduler.membranes import membranes_of
+from spikesight.service.scheduler.queue import Job, Phase, Queue, Work, check
+from spikesight.service.scheduler.scheduler import Scheduler
 from tests.support.models import tiny
 
 

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from service.sinks.delivery import BACK_OFF_S, LAST_S, MOST_UNKEPT, PIECE, Deliveries, Delivery, open_delivery
-from service.sinks.disk_queue import FOLDER, DiskQueue, queue_path
-from service.sinks.messages import Message, SinkError
-from service.sinks.webhook import SECRET, Webhook
+from spikesight.service.sinks.delivery import (
+    BACK_OFF_S,
+    LAST_S,
+    MOST_UNKEPT,
+    PIECE,
+    Deliveries,
+    Delivery,
+    open_delivery,
+)
+from spikesight.service.sinks.disk_queue import FOLDER, DiskQueue, queue_path
+from spikesight.service.sinks.messages import Message, SinkError
+from spikesight.service.sinks.webhook import SECRET, Webhook
 from tests.support.processes import in_fresh_process
 from tests.support.serving import receiver as receiving
 from tests.support.serving.receiver import Receiver
@@ -62,7 +70,7 @@ def test_what_waits_outlives_a_killed_process(receiver: Receiver) -> None:
     receiver.stop()
     code = f"""
 import os
-from service.sinks.delivery import open_delivery
+from spikesight.service.sinks.delivery import open_delivery
 delivery = open_delivery({receiver.url!r})
 for n in range(50):
     delivery.post({{"n": n}})

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.sinks.disk_queue import DiskQueue
-from service.sinks.messages import Message, SinkError
+from spikesight.service.sinks.disk_queue import DiskQueue
+from spikesight.service.sinks.messages import Message, SinkError
 
 
 def messages(*ids: int) -> list[Message]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from service.sinks.delivery import Deliveries, Delivery, open_deliveries, open_delivery
-from service.sinks.disk_queue import FOLDER, DiskQueue
-from service.sinks.lines import Lines
-from service.sinks.messages import Message, SinkLost
-from service.sinks.webhook import SECRET
+from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries, open_delivery
+from spikesight.service.sinks.disk_queue import FOLDER, DiskQueue
+from spikesight.service.sinks.lines import Lines
+from spikesight.service.sinks.messages import Message, SinkLost
+from spikesight.service.sinks.webhook import SECRET
 from tests.support.processes import in_fresh_process
 from tests.support.waiting import PATIENCE_S
 

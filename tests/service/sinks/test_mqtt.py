@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.sinks import mqtt as module
-from service.sinks.messages import Message, SinkError, SinkLost
-from service.sinks.mqtt import LEFT, Mqtt
+from spikesight.service.sinks import mqtt as module
+from spikesight.service.sinks.messages import Message, SinkError, SinkLost
+from spikesight.service.sinks.mqtt import LEFT, Mqtt
 
 
 class Broker:

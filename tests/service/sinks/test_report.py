@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.steps import Answer, Prediction
-from service.sinks.report import Report, record_of
+from spikesight.models.steps import Answer, Prediction
+from spikesight.service.sinks.report import Report, record_of
 
 STEP = Prediction(0, 20_000, "b", 1, (0.123456, 0.876544), 2, 9, 120, 3000, 0.1, (0.0, 0.0), known=0.98765)
 

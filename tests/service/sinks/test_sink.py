@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from service.sinks import sink as module
-from service.sinks.delivery import Delivery
-from service.sinks.disk_queue import DiskQueue
-from service.sinks.messages import Message, SinkError, SinkLost
-from service.sinks.sink import open_sink
+from spikesight.service.sinks import sink as module
+from spikesight.service.sinks.delivery import Delivery
+from spikesight.service.sinks.disk_queue import DiskQueue
+from spikesight.service.sinks.messages import Message, SinkError, SinkLost
+from spikesight.service.sinks.sink import open_sink
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.tls import Certificate

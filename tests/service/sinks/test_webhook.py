@@ -9,8 +9,8 @@ from contextlib import closing, suppress
 
 import pytest
 
-from service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
-from service.sinks.webhook import MOST_ANSWER, SECRET, Webhook, key_of, signed
+from spikesight.service.sinks.messages import Message, SinkError, SinkLost, SinkRefused
+from spikesight.service.sinks.webhook import MOST_ANSWER, SECRET, Webhook, key_of, signed
 from tests.support.serving.http import PATIENCE_S
 
 KEY = "a secret of many characters"
@@ -150,7 +150,7 @@ class Dribbling(Answering):
 
 @pytest.mark.attack("sinks", "an answer of a byte now and then", "10 s for the whole, then the message waits")
 def test_the_whole_answer_has_a_time_and_not_each_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.sinks.webhook.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("spikesight.service.sinks.webhook.TIMEOUT_S", 0.5)
     answering = Dribbling([[b"HTTP/1.1 204 X\r\n", *[b"x: y\r\n"] * 30, b"\r\n"]])
     with closing(Webhook(answering.url, KEY)) as sink, pytest.raises(SinkLost, match="TimeoutError"):
         sink.send(MESSAGE)

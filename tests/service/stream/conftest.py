@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.client import Client
+from spikesight.service.client import Client
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.serving.servers import running
 

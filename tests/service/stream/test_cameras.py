@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.sources.address import Address, SourceEnded
-from encoders.sources.source import Source
-from models.steps import Input, Outcome
-from service.api import create_app
-from service.client import Client, ClientError, Picture, Prediction
-from service.settings import Settings, SettingsError
-from service.sinks.delivery import Delivery
-from service.sinks.disk_queue import DiskQueue
-from service.sinks.webhook import Webhook
-from service.stream import cameras
-from service.stream.cameras import BACKLOG, Viewer
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.sources.address import Address, SourceEnded
+from spikesight.encoders.sources.source import Source
+from spikesight.models.steps import Input, Outcome
+from spikesight.service.api import create_app
+from spikesight.service.client import Client, ClientError, Picture, Prediction
+from spikesight.service.settings import Settings, SettingsError
+from spikesight.service.sinks.delivery import Delivery
+from spikesight.service.sinks.disk_queue import DiskQueue
+from spikesight.service.sinks.webhook import Webhook
+from spikesight.service.stream import cameras
+from spikesight.service.stream.cameras import BACKLOG, Viewer
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.receiver import SECRET, Receiver
 from tests.support.serving.servers import running, settings

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.gaze.window import Window
-from models.classifier import Classifier
-from models.shipped import find
-from service.stream.session import Session
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.gaze.window import Window
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import find
+from spikesight.service.stream.session import Session
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.resumed import packets, played
 

@@ -10,8 +10,8 @@ import pytest
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from service.client import Client, ClientError
-from service.stream.protocol import StreamCore
+from spikesight.service.client import Client, ClientError
+from spikesight.service.stream.protocol import StreamCore
 from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR
 from tests.support.waiting import PATIENCE_S

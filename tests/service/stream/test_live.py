@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, make_events
-from service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Snapshot
-from service.stream.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.service.client import Ack, Bad, Client, ClientError, Picture, Prediction, Snapshot
+from spikesight.service.stream.messages import EVENTS_AER, EVENTS_T32, EVENTS_T64
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.serving.servers import running

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from models.neurons.state import State
-from service.http.errors import Broken, Stopped
-from service.http.turns import Turns
-from service.stream import live as module
-from service.stream.live import Live
-from service.stream.messages import Ended
-from service.stream.protocol import Batch, Outgoing
+from spikesight.models.neurons.state import State
+from spikesight.service.http.errors import Broken, Stopped
+from spikesight.service.http.turns import Turns
+from spikesight.service.stream import live as module
+from spikesight.service.stream.live import Live
+from spikesight.service.stream.messages import Ended
+from spikesight.service.stream.protocol import Batch, Outgoing
 
 
 def raiser(error: Exception) -> Callable[..., Any]:

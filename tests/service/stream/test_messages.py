@@ -9,9 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from encoders.dvs import progress_us
-from encoders.events import EVENTS, MAX_SIDE, SensorSize
-from service.stream.messages import (
+from spikesight.encoders.dvs import progress_us
+from spikesight.encoders.events import EVENTS, MAX_SIDE, SensorSize
+from spikesight.service.stream.messages import (
     CONTROL,
     EVENTS_AER,
     EVENTS_T32,
@@ -30,7 +30,7 @@ from service.stream.messages import (
     parse_frame,
     text,
 )
-from service.stream.session import Session
+from spikesight.service.stream.session import Session
 from tests.support.inputs.samples import some_events
 from tests.support.models import tiny
 

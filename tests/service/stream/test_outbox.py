@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from service.runtime import Runtime
-from service.settings import Settings
-from service.stream.live import Live
-from service.stream.messages import Ended, Hello
-from service.stream.outbox import Outbox, end_all
+from spikesight.service.runtime import Runtime
+from spikesight.service.settings import Settings
+from spikesight.service.stream.live import Live
+from spikesight.service.stream.messages import Ended, Hello
+from spikesight.service.stream.outbox import Outbox, end_all
 from tests.support.models import tiny
 
 

@@ -6,16 +6,16 @@ import struct
 import numpy as np
 import pytest
 
-from encoders.dvs import StreamBinner
-from encoders.events import MAX_SIDE, Events, SensorSize, make_events
-from encoders.gaze.window import Window
-from models.steps import Input, Outcome
-from service.http.metrics import Metrics
-from service.scheduler.registry import Model
-from service.scheduler.threads import Mailbox
-from service.settings import Settings
-from service.stream.messages import EVENTS_T64, Ended, Frame, Hello, Ticket, encode_t64
-from service.stream.protocol import Batch, Outgoing, StreamCore, sensor_of, window_of
+from spikesight.encoders.dvs import StreamBinner
+from spikesight.encoders.events import MAX_SIDE, Events, SensorSize, make_events
+from spikesight.encoders.gaze.window import Window
+from spikesight.models.steps import Input, Outcome
+from spikesight.service.http.metrics import Metrics
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.threads import Mailbox
+from spikesight.service.settings import Settings
+from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame, Hello, Ticket, encode_t64
+from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore, sensor_of, window_of
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.streams import SENSOR
 

@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.emulator.noise import with_noise
-from encoders.emulator.pixels import Emulator
-from encoders.events import Events, SensorSize, make_events
-from encoders.gaze.window import Window
-from encoders.recordings.files import read_recording
-from models.classifier import Classifier
-from models.shipped import find
-from models.steps import Input
-from service.stream.session import Session
-from service.stream.snapshot import SnapshotError, pack, unpack
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.gaze.window import Window
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import find
+from spikesight.models.steps import Input
+from spikesight.service.stream.session import Session
+from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, promising, tiny
 from tests.support.serving.resumed import KEY, Act, packets, played
 from tests.support.serving.streams import Alone

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from encoders.emulator.pixels import Emulator
-from encoders.events import SensorSize, empty_events, make_events
-from encoders.gaze.window import Window
-from models.classifier import Classifier, Stepper, sight_for
-from models.known import NOTHING, UNKNOWN
-from models.neurons.state import State
-from models.shipped import find
-from models.steps import Answer, Input, SessionError, Steady
-from service.stream.session import Session, luma, pieces
-from service.stream.snapshot import SnapshotError, pack, unpack
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import SensorSize, empty_events, make_events
+from spikesight.encoders.gaze.window import Window
+from spikesight.models.classifier import Classifier, Stepper, sight_for
+from spikesight.models.known import NOTHING, UNKNOWN
+from spikesight.models.neurons.state import State
+from spikesight.models.shipped import find
+from spikesight.models.steps import Answer, Input, SessionError, Steady
+from spikesight.service.stream.session import Session, luma, pieces
+from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.browsers.chromium import digit_on_paper
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, promising, tiny

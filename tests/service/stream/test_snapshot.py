@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from encoders.events import SensorSize, make_events
-from models.classifier import Classifier
-from models.contract import Card
-from service.client import Client, ClientError, Snapshot
-from service.stream.session import Session
-from service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
+from spikesight.service.client import Client, ClientError, Snapshot
+from spikesight.service.stream.session import Session
+from spikesight.service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, promising, some_known, tiny
 from tests.support.serving.servers import running

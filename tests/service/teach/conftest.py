@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.files import write_recording
-from service.client import Client, ClientError
-from service.teach.remote import RemoteLesson
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.service.client import Client, ClientError
+from spikesight.service.teach.remote import RemoteLesson
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.serving.servers import running
 

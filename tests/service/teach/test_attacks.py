@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import make_events
-from encoders.recordings.files import write_recording
-from service.client import Client, ClientError, Prediction, Snapshot
-from service.teach.remote import RemoteLesson
+from spikesight.encoders.events import make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.service.client import Client, ClientError, Prediction, Snapshot
+from spikesight.service.teach.remote import RemoteLesson
 from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, refused, taught
 from tests.support.serving.hostile import BOMBS, claimed, with_scans
 from tests.support.serving.http import body_of, get, post, status_of, talk

@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from models.steps import Input
-from models.teach.lesson import Shown
-from service.http.errors import Overloaded
-from service.http.metrics import Metrics
-from service.scheduler.registry import Model
-from service.scheduler.threads import Mailbox
-from service.settings import Settings
-from service.teach import lesson as module
-from service.teach.lesson import (
+from spikesight.models.steps import Input
+from spikesight.models.teach.lesson import Shown
+from spikesight.service.http.errors import Overloaded
+from spikesight.service.http.metrics import Metrics
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.threads import Mailbox
+from spikesight.service.settings import Settings
+from spikesight.service.teach import lesson as module
+from spikesight.service.teach.lesson import (
     LEAST_ACTIVE,
     MAX_CLASSES,
     MAX_WAITING,

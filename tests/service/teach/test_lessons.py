@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from service.http.errors import ServiceError
-from service.runtime import Runtime
-from service.teach import lessons as module
-from service.teach.lesson import windows_of
-from service.teach.lessons import Lessons
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.runtime import Runtime
+from spikesight.service.teach import lessons as module
+from spikesight.service.teach.lesson import windows_of
+from spikesight.service.teach.lessons import Lessons
 from tests.support.models import tiny
 from tests.support.serving.servers import settings
 

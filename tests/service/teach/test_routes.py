@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.events import make_events
-from encoders.recordings.files import digest, write_recording
-from models.classifier import Classifier
-from service.api import create_app
-from service.client import Client
-from service.settings import Settings
-from service.teach.remote import RemoteLesson, query
+from spikesight.encoders.events import make_events
+from spikesight.encoders.recordings.files import digest, write_recording
+from spikesight.models.classifier import Classifier
+from spikesight.service.api import create_app
+from spikesight.service.client import Client
+from spikesight.service.settings import Settings
+from spikesight.service.teach.remote import RemoteLesson, query
 from tests.service.teach.conftest import SENSOR, Record, refused, taught
 from tests.support.inputs.samples import picture
 from tests.support.serving.servers import running

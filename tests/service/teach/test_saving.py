@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from service.http.errors import ServiceError
-from service.teach import routes, saving
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.teach import routes, saving
 from tests.support.processes import in_fresh_process
 
 MODEL: Any = "network"
@@ -71,8 +71,8 @@ def test_a_saved_lesson_is_served_and_who_follows_it_is_told(tmp_path: Path, mon
 FULL = """
 import resource
 from pathlib import Path
-from service.http.errors import ServiceError
-from service.teach.saving import archive, write
+from spikesight.service.http.errors import ServiceError
+from spikesight.service.teach.saving import archive, write
 from tests.support.models import tiny
 made, saved = tiny(), Path({folder!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, -1))

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.steps import Input, Outcome
-from service.runtime import Runtime
-from service.scheduler.queue import Job
-from service.scheduler.registry import WrongBin
-from service.scheduler.scheduler import Scheduler
-from service.teach import routes
-from service.teach.lesson import LiveLesson
-from service.teach.lessons import Lessons
+from spikesight.models.steps import Input, Outcome
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.queue import Job
+from spikesight.service.scheduler.registry import WrongBin
+from spikesight.service.scheduler.scheduler import Scheduler
+from spikesight.service.teach import routes
+from spikesight.service.teach.lesson import LiveLesson
+from spikesight.service.teach.lessons import Lessons
 from tests.support.models import tiny
 from tests.support.serving.servers import settings
 from tests.support.waiting import PATIENCE_S, until

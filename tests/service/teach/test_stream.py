@@ -9,17 +9,17 @@ from itertools import count as count_from
 import numpy as np
 import pytest
 
-from encoders.events import Events
-from encoders.sources.address import Address
-from encoders.sources.source import Source
-from service.api import create_app
-from service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
-from service.settings import Settings
-from service.stream.lesson import LessonStream
-from service.stream.protocol import Outgoing
-from service.teach.bodies import LessonBody
-from service.teach.lesson import LessonError
-from service.teach.remote import RemoteLesson
+from spikesight.encoders.events import Events
+from spikesight.encoders.sources.address import Address
+from spikesight.encoders.sources.source import Source
+from spikesight.service.api import create_app
+from spikesight.service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
+from spikesight.service.settings import Settings
+from spikesight.service.stream.lesson import LessonStream
+from spikesight.service.stream.protocol import Outgoing
+from spikesight.service.teach.bodies import LessonBody
+from spikesight.service.teach.lesson import LessonError
+from spikesight.service.teach.remote import RemoteLesson
 from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
 from tests.support.serving.servers import running

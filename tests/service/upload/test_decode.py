@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from service.upload.decode import SIZES, DecodeError, decode_image, image_format
+from spikesight.service.upload.decode import SIZES, DecodeError, decode_image, image_format
 from tests.support.inputs.samples import picture
 from tests.support.serving.hostile import webp_with_size
 

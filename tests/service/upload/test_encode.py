@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from encoders.events import SensorSize, make_events
-from encoders.image import IMAGE_ENCODERS
-from encoders.sample import Sample
-from service import samples
-from service.api import create_app
-from service.upload.encode import MAX_STEPS, SIDE, encoded, exposure, small
-from service.upload.load import UploadError
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.sample import Sample
+from spikesight.service import samples
+from spikesight.service.api import create_app
+from spikesight.service.upload.encode import MAX_STEPS, SIDE, encoded, exposure, small
+from spikesight.service.upload.load import UploadError
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.http import post, status_of, talk

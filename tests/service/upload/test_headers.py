@@ -9,12 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, make_events
-from encoders.recordings import files
-from encoders.recordings.files import Recording
-from encoders.recordings.hdf5 import rows_of
-from service.upload import decode as module
-from service.upload.decode import (
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings import files
+from spikesight.encoders.recordings.files import Recording
+from spikesight.encoders.recordings.hdf5 import rows_of
+from spikesight.service.upload import decode as module
+from spikesight.service.upload.decode import (
     CHEAP_BYTES,
     CHEAP_PIXELS,
     CHEAP_SCANS,

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from encoders.events import SensorSize
-from encoders.recordings.files import read_recording, write_recording
-from service import runtime
-from service.api import create_app
-from service.http.shares import Line
-from service.scheduler.processes import Ended, Processes
-from service.upload import decode as decoding
-from service.upload.decode import DecodeError, cheap, decode
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.service import runtime
+from spikesight.service.api import create_app
+from spikesight.service.http.shares import Line
+from spikesight.service.scheduler.processes import Ended, Processes
+from spikesight.service.upload import decode as decoding
+from spikesight.service.upload.decode import DecodeError, cheap, decode
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
 from tests.support.processes import endless, in_fresh_process
@@ -150,7 +150,7 @@ def test_only_small_plain_images_stay_in_the_service() -> None:
 
 
 def test_a_recording_that_takes_too_long_is_refused_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.upload.load.decode", endless)
+    monkeypatch.setattr("spikesight.service.upload.load.decode", endless)
     with TestClient(create_app(settings(deadline_s=2), (tiny(),))) as client:
         answer = client.post("/v1/predict", files={"file": ("a.csv", b"t,x,y,p\n1,2,3,1\n")})
     assert answer.status_code == 504
@@ -166,7 +166,8 @@ def test_large_json_is_parsed_in_a_process(client: TestClient, monkeypatch: pyte
     shape = [1, 2, *tiny().contract.shape]
     x = {"name": "x", "datatype": "FP32", "shape": shape, "data": np.zeros(shape).tolist()}
     body = json.dumps({"inputs": [x]}).encode() + b" " * 100_000
-    monkeypatch.setattr("service.protocol_v2.tensors.document_of", lambda _: pytest.fail("it was parsed here"))
+    here = "spikesight.service.protocol_v2.tensors.document_of"
+    monkeypatch.setattr(here, lambda _: pytest.fail("it was parsed here"))
     assert client.post("/v2/models/tiny.steps/infer", content=body).status_code == 200
     broken = client.post("/v2/models/tiny.steps/infer", content=body + b"}")
     assert (broken.status_code, broken.json()) == (400, {"error": "the body is not JSON"})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.upload.load import UploadError
-from service.upload.multipart import BAD_FORM, MAX_PART_HEADER, _Form, file_of
+from spikesight.service.upload.load import UploadError
+from spikesight.service.upload.multipart import BAD_FORM, MAX_PART_HEADER, _Form, file_of
 
 KIND = "multipart/form-data; boundary=b"
 HEAD = 'Content-Disposition: form-data; name="file"; filename="f.png"'

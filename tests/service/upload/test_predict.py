@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
-from encoders.events import SensorSize
-from encoders.gaze.sight import Sight
-from encoders.gaze.window import Window
-from models.steps import Answer, Prediction
-from service.http.metrics import Metrics
-from service.scheduler.registry import Model
-from service.scheduler.request import Result
-from service.scheduler.threads import Mailbox
-from service.upload.load import UploadError
-from service.upload.predict import Options, answer_body, read_body
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.gaze.sight import Sight
+from spikesight.encoders.gaze.window import Window
+from spikesight.models.steps import Answer, Prediction
+from spikesight.service.http.metrics import Metrics
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.request import Result
+from spikesight.service.scheduler.threads import Mailbox
+from spikesight.service.upload.load import UploadError
+from spikesight.service.upload.predict import Options, answer_body, read_body
 from tests.support.models import tiny
 from tests.support.serving.servers import settings
 

@@ -25,15 +25,15 @@ import numpy as np
 import pytest
 import uvicorn
 
-from app.commands.serve import listen
-from encoders.emulator.pixels import Emulator
-from encoders.events import SensorSize
-from encoders.recordings.files import write_recording
-from models.classifier import Classifier
-from models.shipped import shipped
-from service import samples
-from service.api import create_app
-from service.settings import Settings
+from spikesight.app.commands.serve import listen
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import shipped
+from spikesight.service import samples
+from spikesight.service.api import create_app
+from spikesight.service.settings import Settings
 from tests.support.processes import ROOT
 from tests.support.serving.servers import PATIENT
 from tests.support.waiting import PATIENCE_S, until
@@ -78,7 +78,7 @@ class Served:
 
 def serve(model: str, *flags: str, port: int = 0, **variables: str) -> Served:
     """Start the service as people do; its address is what it prints."""
-    command = [sys.executable, "-m", "app.cli", "serve", "--model", model, "--port", str(port), *flags]
+    command = [sys.executable, "-m", "spikesight", "serve", "--model", model, "--port", str(port), *flags]
     patient = {"SPIKESIGHT_DEADLINE_S": "60"}  # a busy machine may take long to warm its decoder processes
     process = subprocess.Popen(
         command,

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import write_recording
-from training.config import TrainConfig
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.training.config import TrainConfig
 
 SIDE = 34
 

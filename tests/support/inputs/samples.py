@@ -7,10 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from encoders.emulator.sheets import texture
-from encoders.events import Events, SensorSize, make_events
-from encoders.recordings.files import FORMATS, write_recording
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.emulator.sheets import texture
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import FORMATS, write_recording
+from spikesight.encoders.recordings.format import RecordingError
 
 DESK = cv2.cvtColor(texture((480, 640), np.random.default_rng(5)), cv2.COLOR_GRAY2RGB)
 

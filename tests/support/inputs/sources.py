@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from encoders.events import Events, SensorSize, make_events
-from encoders.sources.address import SourceEnded
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.sources.address import SourceEnded
 
 SENSOR = SensorSize(34, 30)
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.binning import NOWHERE
-from encoders.events import EVENTS, Events, empty_events, make_events, unwrap
-from encoders.kernels import drawing
-from encoders.preprocess.filters import NEVER_US
-from encoders.recordings import aedat4
-from encoders.recordings.format import RecordingError
+from spikesight.encoders.binning import NOWHERE
+from spikesight.encoders.events import EVENTS, Events, empty_events, make_events, unwrap
+from spikesight.encoders.kernels import drawing
+from spikesight.encoders.preprocess.filters import NEVER_US
+from spikesight.encoders.recordings import aedat4
+from spikesight.encoders.recordings.format import RecordingError
 from tests.support.oracles import emulator
 
 OUTSIDE, UNSORTED = -1, -2
@@ -27,8 +27,8 @@ OUTSIDE, UNSORTED = -1, -2
 
 def by_oracles(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on every loop is its plain twin."""
-    monkeypatch.setattr("encoders.kernels.compiled", oracle)
-    monkeypatch.setattr("encoders.recordings.aedat4._read_compiled", read_aedat4)
+    monkeypatch.setattr("spikesight.encoders.kernels.compiled", oracle)
+    monkeypatch.setattr("spikesight.encoders.recordings.aedat4._read_compiled", read_aedat4)
 
 
 def oracle(name: str) -> ModuleType:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from models.energy.metering import Meter
-from models.engine.engine import MEMBRANES, Engine
-from models.networks.resnet import NETWORKS
-from models.neurons.config import NeuronConfig
-from models.neurons.layers import step
+from spikesight.models.energy.metering import Meter
+from spikesight.models.engine.engine import MEMBRANES, Engine
+from spikesight.models.networks.resnet import NETWORKS
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.layers import step
 
 
 def plain_steps(

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from encoders.events import EVENTS, Events, SensorSize, make_events
-from encoders.recordings.format import Format, Opened
-from encoders.sources.address import Address, SourceEnded
-from models.networks.resnet import ResNetConfig
-from models.neurons.config import NeuronConfig
-from models.neurons.layers import make_neuron, name_states
-from models.neurons.state import State
-from service.sinks.messages import Message
-from training.data.recordings import list_folder
-from training.data.sets import Listing, Window
+from spikesight.encoders.events import EVENTS, Events, SensorSize, make_events
+from spikesight.encoders.recordings.format import Format, Opened
+from spikesight.encoders.sources.address import Address, SourceEnded
+from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.neurons.config import NeuronConfig
+from spikesight.models.neurons.layers import make_neuron, name_states
+from spikesight.models.neurons.state import State
+from spikesight.service.sinks.messages import Message
+from spikesight.training.data.recordings import list_folder
+from spikesight.training.data.sets import Listing, Window
 
 SIDE, MARK = 16, b"BLINKING LIGHTS\n"
 TINY = ResNetConfig("ms", depths=(1,), widths=(8,), pool="max")  # for train-dvs --network lights-tiny

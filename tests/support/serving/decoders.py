@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from service import runtime
-from service.scheduler.processes import Processes
+from spikesight.service import runtime
+from spikesight.service.scheduler.processes import Processes
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from models.steps import Answer, Input
-from service.stream.session import Session
-from service.stream.snapshot import pack, unpack
+from spikesight.models.steps import Answer, Input
+from spikesight.service.stream.session import Session
+from spikesight.service.stream.snapshot import pack, unpack
 from tests.support.serving.streams import Alone
 
 KEY = b"a key of the tests"

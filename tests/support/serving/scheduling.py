@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from models.classifier import Classifier
-from models.neurons.state import State
-from models.steps import Input, Outcome, Step
-from service.scheduler.queue import Job
-from service.scheduler.scheduler import Scheduler
+from spikesight.models.classifier import Classifier
+from spikesight.models.neurons.state import State
+from spikesight.models.steps import Input, Outcome, Step
+from spikesight.service.scheduler.queue import Job
+from spikesight.service.scheduler.scheduler import Scheduler
 from tests.support.models import tiny
 from tests.support.waiting import PATIENCE_S
 

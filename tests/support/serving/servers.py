@@ -14,11 +14,11 @@ from tempfile import TemporaryFile
 import pytest
 from starlette.applications import Starlette
 
-from models.classifier import Classifier
-from service.api import create_app
-from service.client import Client
-from service.http.server import Server, server
-from service.settings import Settings
+from spikesight.models.classifier import Classifier
+from spikesight.service.api import create_app
+from spikesight.service.client import Client
+from spikesight.service.http.server import Server, server
+from spikesight.service.settings import Settings
 from tests.support.models import tiny
 from tests.support.waiting import PATIENCE_S, until
 
@@ -60,7 +60,7 @@ def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = 
         assert not thread.is_alive(), "the server did not stop"
 
 
-START = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main())", "serve"]
+START = [sys.executable, "-m", "spikesight", "serve"]
 
 
 class Served:

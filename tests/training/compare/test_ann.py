@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.networks.ann import SmallCnn
-from training.ann import accuracy, prepare
-from training.compare.ann import ann_settings, fit_ann
-from training.data.pictures import Images
-from training.step.augment import move_images
-from training.step.optimiser import learning_rate
+from spikesight.models.networks.ann import SmallCnn
+from spikesight.training.ann import accuracy, prepare
+from spikesight.training.compare.ann import ann_settings, fit_ann
+from spikesight.training.data.pictures import Images
+from spikesight.training.step.augment import move_images
+from spikesight.training.step.optimiser import learning_rate
 
 
 def test_short_recipe_learns() -> None:

@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from models.contract import Contract
-from models.conversion.methods import METHODS
-from models.networks.ann import ANNS, Qcfs
-from models.networks.stdp import StdpConfig, StdpLayer, rates_of
+from spikesight.models.contract import Contract
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.networks.ann import ANNS, Qcfs
+from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
+from spikesight.training.compare import comparison
+from spikesight.training.compare.ann import ann_settings
+from spikesight.training.compare.comparison import Comparison, joined
+from spikesight.training.compare.config import QUICK, CompareConfig
+from spikesight.training.compare.costs import Stepwise, activations, metered_steps
+from spikesight.training.compare.results import AnnResult, Cost, Curve, CurvePiece, StdpResult, Trial
+from spikesight.training.data import Data, Frames
+from spikesight.training.data.pictures import Images
+from spikesight.training.flags import RETIRED
 from tests.support.inputs.data_sets import write_idx, write_stripes
-from training.compare import comparison
-from training.compare.ann import ann_settings
-from training.compare.comparison import Comparison, joined
-from training.compare.config import QUICK, CompareConfig
-from training.compare.costs import Stepwise, activations, metered_steps
-from training.compare.results import AnnResult, Cost, Curve, CurvePiece, StdpResult, Trial
-from training.data import Data, Frames
-from training.data.pictures import Images
-from training.flags import RETIRED
 
 Fit = list[tuple[nn.Module, Images, Any]]
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from matplotlib.axes import Axes
 
-from models.known import interval
+from spikesight.models.known import interval
+from spikesight.training.compare import report
+from spikesight.training.compare.report import Block, curves_picture, to_html, to_markdown
+from spikesight.training.compare.results import StdpResult
 from tests.training.compare.test_tables import RESULTS, curve
-from training.compare import report
-from training.compare.report import Block, curves_picture, to_html, to_markdown
-from training.compare.results import StdpResult
 
 
 def test_curves_are_per_cent_in_the_band_of_their_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from training.compare import store
-from training.compare.results import AnnResult, Cost, Counted, Curve, CurvePiece, Result, Trial
-from training.compare.store import Store, digest, say
+from spikesight.training.compare import store
+from spikesight.training.compare.results import AnnResult, Cost, Counted, Curve, CurvePiece, Result, Trial
+from spikesight.training.compare.store import Store, digest, say
 
 
 def test_a_digest_is_that_of_the_sorted_keys() -> None:

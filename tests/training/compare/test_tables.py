@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from training.compare.config import CompareConfig
-from training.compare.results import AnnResult, Cost, Curve, Results, StdpResult, Trial
-from training.compare.tables import (
+from spikesight.training.compare.config import CompareConfig
+from spikesight.training.compare.results import AnnResult, Cost, Curve, Results, StdpResult, Trial
+from spikesight.training.compare.tables import (
     accuracy_table,
     bits_of,
     claims,

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.cli import main
-from models.networks.ann import ANNS
-from models.networks.resnet import NETWORKS
+from spikesight.app.cli import main
+from spikesight.models.networks.ann import ANNS
+from spikesight.models.networks.resnet import NETWORKS
+from spikesight.training.compare import comparison
+from spikesight.training.compare.comparison import Comparison
+from spikesight.training.compare.config import QUICK, CompareConfig
+from spikesight.training.compare.report import Block, to_html, to_markdown, write_report
+from spikesight.training.compare.results import AnnResult, Cost, Curve, Results, StdpResult
+from spikesight.training.compare.store import Store
+from spikesight.training.compare.tables import claims, equal_work, steps_to
 from tests.support.inputs.data_sets import write_stripes
-from training.compare import comparison
-from training.compare.comparison import Comparison
-from training.compare.config import QUICK, CompareConfig
-from training.compare.report import Block, to_html, to_markdown, write_report
-from training.compare.results import AnnResult, Cost, Curve, Results, StdpResult
-from training.compare.store import Store
-from training.compare.tables import claims, equal_work, steps_to
 
 
 @pytest.fixture(scope="module")

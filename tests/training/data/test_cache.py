@@ -9,12 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, make_events
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import cache
+from spikesight.training.data.cache import (
+    bin_items,
+    cached,
+    contract_key,
+    file_stamps,
+    frame_shape,
+    join,
+    noisy,
+    shown_images,
+)
+from spikesight.training.data.sets import Frames, Item
 from tests.support.inputs.samples import random_events
-from training.config import TrainConfig
-from training.data import cache
-from training.data.cache import bin_items, cached, contract_key, file_stamps, frame_shape, join, noisy, shown_images
-from training.data.sets import Frames, Item
 
 SENSOR = SensorSize(34, 34)
 

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from spikesight.training.data import check
+from spikesight.training.data.check import EXPECTED, check_data, check_sets
+from spikesight.training.data.load import DATA_NAMES
+from spikesight.training.data.sets import DataError, MissingDataError
 from tests.support.inputs.data_sets import (
     digit_events,
     write_idx,
@@ -12,15 +16,11 @@ from tests.support.inputs.data_sets import (
     write_pictures,
     write_takes,
 )
-from training.data import check
-from training.data.check import EXPECTED, check_data, check_sets
-from training.data.load import DATA_NAMES
-from training.data.sets import DataError, MissingDataError
 
 
 @pytest.mark.parametrize("name", DATA_NAMES)
 def test_missing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.images.DEBIAN_FASHION", tmp_path / "none")
+    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
     report = check_data(name, tmp_path)
     assert report.state == "missing"
     assert not report.usable
@@ -76,7 +76,7 @@ def test_a_folder_that_is_too_short_says_so(tmp_path: Path) -> None:
 
 
 def test_all_sets_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.images.DEBIAN_FASHION", tmp_path / "none")
+    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
     assert check_sets(tmp_path)[0][:2] == ("data", False)
     write_nmnist(tmp_path / "nmnist")
     (name, good, text), *others = check_sets(tmp_path)
@@ -91,7 +91,7 @@ def test_missing_is_told_by_the_error_and_not_by_its_words(monkeypatch: pytest.M
         def refuse(_: object, error: DataError = error) -> None:
             raise error
 
-        monkeypatch.setattr("training.data.check.list_data", refuse)
+        monkeypatch.setattr("spikesight.training.data.check.list_data", refuse)
         assert check_data("nmnist").state == state
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import NMNIST_SENSOR, SensorSize, make_events
-from encoders.recordings.files import write_recording
-from training.data.sets import DataError
-from training.data.windows import CLIPS, Scan, cut, scan, starts, suits
+from spikesight.encoders.events import NMNIST_SENSOR, SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.training.data.sets import DataError
+from spikesight.training.data.windows import CLIPS, Scan, cut, scan, starts, suits
 
 SENSOR = SensorSize(20, 10)
 

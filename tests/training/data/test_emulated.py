@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, make_events
-from encoders.gaze.window import NEAR, SHARE, Window
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.gaze.window import NEAR, SHARE, Window
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import emulated
+from spikesight.training.data.emulated import INK, WINDOWS, film_sheets, holds
+from spikesight.training.data.sets import Frames
 from tests.support.inputs.data_sets import idx
-from training.config import TrainConfig
-from training.data import emulated
-from training.data.emulated import INK, WINDOWS, film_sheets, holds
-from training.data.sets import Frames
 
 SMALL = SensorSize(34, 34)
 
@@ -59,7 +59,7 @@ def test_other_clips_are_other_images_and_the_same_ones_the_same_films(
 
 
 def test_a_window_counts_while_it_holds_the_digit() -> None:
-    from encoders.emulator.sheets import draw_sheet
+    from spikesight.encoders.emulator.sheets import draw_sheet
 
     sheet = draw_sheet(np.zeros((28, 28), np.uint8), SensorSize(320, 240), np.random.default_rng(0))
     side = sheet.size * INK / SHARE

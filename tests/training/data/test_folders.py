@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from training.data import folders
-from training.data.folders import read_folder
-from training.data.sets import DataError, MissingDataError
+from spikesight.training.data import folders
+from spikesight.training.data.folders import read_folder
+from spikesight.training.data.sets import DataError, MissingDataError
 
 
 def lay(root: Path, *names: str) -> Path:

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.classifier import Classifier
-from models.networks.resnet import SpikingResNet
+from spikesight.models.classifier import Classifier
+from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import IMAGES, DataError, images, load_data
+from spikesight.training.run.loop import Run
+from spikesight.training.step.batches import evaluation_input, training_input
 from tests.support.inputs.data_sets import (
     small_config,
     write_cifar10,
@@ -19,10 +23,6 @@ from tests.support.inputs.data_sets import (
     write_idx,
     write_pictures,
 )
-from training.config import TrainConfig
-from training.data import IMAGES, DataError, images, load_data
-from training.run.loop import Run
-from training.step.batches import evaluation_input, training_input
 
 
 def image_config(root: Path, data: str, **changes: object) -> TrainConfig:
@@ -102,7 +102,7 @@ def test_as_many_labels_as_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_missing_images_say_how_to_get_them(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.images.DEBIAN_FASHION", tmp_path / "none")
+    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
     with pytest.raises(DataError, match=r"torchvision\.datasets"):
         load_data(image_config(tmp_path, name))
 
@@ -129,7 +129,7 @@ def test_many_pictures_stay_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write_pictures(tmp_path / "imagenet")
     config = image_config(tmp_path, "imagenet", height=16, width=16)
     kept = load_data(config)
-    monkeypatch.setattr("training.data.load.KEEP_DECODED_BYTES", 0)
+    monkeypatch.setattr("spikesight.training.data.load.KEEP_DECODED_BYTES", 0)
     read = load_data(config)
     rows = np.array([1, 3, 5])
     np.testing.assert_array_equal(read.train.frames[rows], kept.train.frames[rows])
@@ -145,7 +145,7 @@ def test_pictures_on_disk_train_like_kept_ones(tmp_path: Path, monkeypatch: pyte
     write_pictures(tmp_path / "imagenet")
     runs = []
     for kept in (4 << 30, 0):
-        monkeypatch.setattr("training.data.load.KEEP_DECODED_BYTES", kept)
+        monkeypatch.setattr("spikesight.training.data.load.KEEP_DECODED_BYTES", kept)
         config = image_config(tmp_path, "imagenet", height=12, width=12, resize=16, zoom=0.3, steps=2)
         run = Run(load_data(config), tmp_path / "runs" / str(kept))
         run.train_epoch()

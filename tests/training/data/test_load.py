@@ -11,13 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders.dvs import DvsEncoder
-from encoders.events import SensorSize
-from encoders.recordings.files import read_recording
-from tests.support.inputs.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
-from tests.support.models import tiny
-from training.config import TrainConfig
-from training.data import (
+from spikesight.encoders.dvs import DvsEncoder
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import (
     DataError,
     list_data,
     list_nmnist,
@@ -28,9 +26,11 @@ from training.data import (
     read_item,
     split_indices,
 )
-from training.data.load import resolve
-from training.data.printed import printed
-from training.data.sets import Frames, ImageSet, Item, Listing, Window
+from spikesight.training.data.load import resolve
+from spikesight.training.data.printed import printed
+from spikesight.training.data.sets import Frames, ImageSet, Item, Listing, Window
+from tests.support.inputs.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
+from tests.support.models import tiny
 
 
 @pytest.fixture

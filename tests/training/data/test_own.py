@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import write_recording
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.training.config import TrainConfig
+from spikesight.training.data.folders import Folder, Take
+from spikesight.training.data.own import CROP_SIDE, _items, _kept, _said, _typical, list_own, rate_of, window_for
+from spikesight.training.data.separate import Stretch
+from spikesight.training.data.sets import DataError, Item, Window
+from spikesight.training.data.windows import SLOT_US, Scan
 from tests.support.inputs.data_sets import write_takes
-from training.config import TrainConfig
-from training.data.folders import Folder, Take
-from training.data.own import CROP_SIDE, _items, _kept, _said, _typical, list_own, rate_of, window_for
-from training.data.separate import Stretch
-from training.data.sets import DataError, Item, Window
-from training.data.windows import SLOT_US, Scan
 
 
 @pytest.fixture(scope="module")

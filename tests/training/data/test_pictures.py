@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from spikesight.training.data.images import read_picture
+from spikesight.training.data.pictures import Images, load_images, pictures_below
+from spikesight.training.data.sets import DataError
 from tests.support.inputs.data_sets import write_idx, write_pictures
-from training.data.images import read_picture
-from training.data.pictures import Images, load_images, pictures_below
-from training.data.sets import DataError
 
 TEN = Images(np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1), np.arange(10))
 

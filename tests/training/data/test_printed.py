@@ -5,9 +5,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from models.classifier import Classifier
-from models.shipped import find
-from training.data.printed import FONTS, printed
+from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import find
+from spikesight.training.data.printed import FONTS, printed
 
 
 def test_they_are_of_mnists_form() -> None:

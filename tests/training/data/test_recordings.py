@@ -7,8 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
-from encoders.recordings.files import read_recording
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.training.data import DataError, list_data, load_data, read_item, recordings, resolve
+from spikesight.training.data.recordings import (
+    RECORDED,
+    list_asldvs,
+    list_cifar10dvs,
+    list_dvsgesture,
+    list_ncaltech101,
+)
+from spikesight.training.data.sets import Item, Window
 from tests.support.inputs.data_sets import (
     digit_events,
     small_config,
@@ -17,9 +26,6 @@ from tests.support.inputs.data_sets import (
     write_ncaltech101,
     write_nmnist_file,
 )
-from training.data import DataError, list_data, load_data, read_item, recordings, resolve
-from training.data.recordings import RECORDED, list_asldvs, list_cifar10dvs, list_dvsgesture, list_ncaltech101
-from training.data.sets import Item, Window
 
 
 def test_dvsgesture(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize
-from training.data.folders import Part, Take
-from training.data.separate import Separation, Stretch, separate
-from training.data.sets import DataError, held_out
-from training.data.windows import Scan
+from spikesight.encoders.events import SensorSize
+from spikesight.training.data.folders import Part, Take
+from spikesight.training.data.separate import Separation, Stretch, separate
+from spikesight.training.data.sets import DataError, held_out
+from spikesight.training.data.windows import Scan
 
 S = 1_000_000
 WINDOW_US = 300_000

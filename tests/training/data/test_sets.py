@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.sets import DataError, Frames, Item, held_out, split_indices
+from spikesight.training.data.sets import DataError, Frames, Item, held_out, split_indices
 
 
 def test_a_samples_name_is_its_file_and_its_windows_begin() -> None:

@@ -5,19 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.dvs import DvsEncoder
-from encoders.events import SensorSize
-from encoders.recordings.files import read_recording, write_recording
+from spikesight.encoders.dvs import DvsEncoder
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.data.folders import read_folder
+from spikesight.training.data.own import list_own
+from spikesight.training.data.recordings import read_item
+from spikesight.training.data.separate import separate
+from spikesight.training.data.sets import DataError, Item
+from spikesight.training.data.windows import Scan, cut, scan, starts, suits
 from tests.support.inputs.data_sets import small_config, write_takes
 from tests.support.inputs.samples import with_silence
-from training.config import TrainConfig
-from training.data import load_data
-from training.data.folders import read_folder
-from training.data.own import list_own
-from training.data.recordings import read_item
-from training.data.separate import separate
-from training.data.sets import DataError, Item
-from training.data.windows import Scan, cut, scan, starts, suits
 
 RANDOM = np.random.default_rng(3)
 

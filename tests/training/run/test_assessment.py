@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.run.assessment import assess, auroc
-from training.run.readings import Readings
+from spikesight.training.run.assessment import assess, auroc
+from spikesight.training.run.readings import Readings
 
 
 def readings(known: bool = False) -> Readings:

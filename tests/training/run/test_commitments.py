@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import read_recording, write_recording
-from models.known import interval
-from models.known.conformal import Trials
-from tests.support.models import tiny
-from training.data.sets import Item
-from training.run import commitments
-from training.run.commitments import (
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.models.known import interval
+from spikesight.models.known.conformal import Trials
+from spikesight.training.data.sets import Item
+from spikesight.training.run import commitments
+from spikesight.training.run.commitments import (
     LEAST,
     Paths,
     assess,
@@ -25,6 +24,7 @@ from training.run.commitments import (
     held_out,
     read_paths,
 )
+from tests.support.models import tiny
 
 SURE, UNSURE = [9.0, 0.0, 0.0], [0.0, 0.0, 0.0]
 TRIALS = Trials(np.ones(3), np.linspace(0, 0.5, 99))  # of recordings that were never strange

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.emulator.corruptions import SUITE
-from encoders.emulator.saccades import NMNIST, saccades
-from encoders.events import NMNIST_SENSOR, empty_events
-from models.classifier import Classifier
+from spikesight.encoders.emulator.corruptions import SUITE
+from spikesight.encoders.emulator.saccades import NMNIST, saccades
+from spikesight.encoders.events import NMNIST_SENSOR, empty_events
+from spikesight.models.classifier import Classifier
+from spikesight.training.data.images import find_idx, read_idx
+from spikesight.training.data.sets import Item
+from spikesight.training.run.corruption import Row, corrupted, rows, summary, unchanged
+from spikesight.training.run.readings import Source, read_recordings
 from tests.support.inputs.data_sets import write_idx, write_takes
 from tests.support.models import tiny
-from training.data.images import find_idx, read_idx
-from training.data.sets import Item
-from training.run.corruption import Row, corrupted, rows, summary, unchanged
-from training.run.readings import Source, read_recordings
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.contract import Contract
-from models.energy.metering import Meter
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.neurons.layers import Neuron
-from training.data import Frames
-from training.distributed import Processes
-from training.run.evaluate import EVALUATION_BATCH, Evaluation, LayerActivity, _activity, batches, evaluate
+from spikesight.models.contract import Contract
+from spikesight.models.energy.metering import Meter
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
+from spikesight.training.data import Frames
+from spikesight.training.distributed import Processes
+from spikesight.training.run.evaluate import EVALUATION_BATCH, Evaluation, LayerActivity, _activity, batches, evaluate
 
 T, COUNT = 4, 9
 
@@ -45,7 +45,7 @@ def test_against_a_plain_pass(network: SpikingResNet, frames: Frames, monkeypatc
         logits, _ = network(torch.from_numpy(frames.frames).transpose(0, 1).float())
     labels = torch.from_numpy(frames.labels)
     rates = {name: float((s != 0).float().mean()) for name, s in spikes.items()}
-    monkeypatch.setattr("training.run.evaluate.EVALUATION_BATCH", 4)  # an uneven last batch
+    monkeypatch.setattr("spikesight.training.run.evaluate.EVALUATION_BATCH", 4)  # an uneven last batch
     result = evaluate(network, frames, 3, torch.device("cpu"))
     correct = logits.mean(0).argmax(1) == labels
     assert result.accuracy == pytest.approx(float(correct.float().mean()))

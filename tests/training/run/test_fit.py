@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.config import TrainConfig
-from training.distributed import Processes
-from training.run import fit as fitting
+from spikesight.training.config import TrainConfig
+from spikesight.training.distributed import Processes
+from spikesight.training.run import fit as fitting
 
 
 def test_a_new_run_has_a_new_folder_of_its_name(tmp_path: Path) -> None:

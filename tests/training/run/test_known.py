@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from app.cli import main
-from models.checkpoint import load, save
-from models.classifier import Classifier
-from models.contract import Contract
-from models.known import CAMERA, KEPT, RECORDED, WEBCAM, softmax
+from spikesight.app.cli import main
+from spikesight.models.checkpoint import load, save
+from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Contract
+from spikesight.models.known import CAMERA, KEPT, RECORDED, WEBCAM, softmax
+from spikesight.training.compare.costs import Stepwise
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import Frames, load_data
+from spikesight.training.run import known
+from spikesight.training.run.fit import fit
+from spikesight.training.run.known import calibration_error, calibration_floor, forwarder, read
+from spikesight.training.step.batches import evaluation_input, seeded
 from tests.support.inputs.data_sets import small_config, write_nmnist
-from training.compare.costs import Stepwise
-from training.config import TrainConfig
-from training.data import Frames, load_data
-from training.run import known
-from training.run.fit import fit
-from training.run.known import calibration_error, calibration_floor, forwarder, read
-from training.step.batches import evaluation_input, seeded
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_training_ends_with_a_calibrated_model(finished: tuple[Path, Path]) ->
     assert classifier.known is not None
     assert classifier.card.metrics["known"]["validation"] == 2 * 34, "as they are, and augmented"
     item = sorted((root / "Test" / "0").glob("*.bin"))[0]
-    from encoders.sample import read_sample
+    from spikesight.encoders.sample import read_sample
 
     answers = classifier.predict(classifier.inputs(read_sample(item)))
     assert all(a.known is not None and 0 <= a.known <= 1 for a in answers)

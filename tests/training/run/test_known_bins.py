@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import load
-from models.classifier import Classifier
-from models.known import KEPT
+from spikesight.models.checkpoint import load
+from spikesight.models.classifier import Classifier
+from spikesight.models.known import KEPT
+from spikesight.training.data import bin_items, load_data, read_item
+from spikesight.training.run.fit import fit
+from spikesight.training.run.known_bins import shown, with_bins
 from tests.support.inputs.data_sets import small_config, write_nmnist
-from training.data import bin_items, load_data, read_item
-from training.run.fit import fit
-from training.run.known_bins import shown, with_bins
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from spikesight.training.config import TrainConfig
+from spikesight.training.distributed import Processes
+from spikesight.training.run import loop
+from spikesight.training.run.evaluate import Evaluation, LayerActivity
+from spikesight.training.run.loop import Run
+from spikesight.training.run.resume import Progress
+from spikesight.training.step.batches import seeded
+from spikesight.training.step.optimiser import learning_rate
 from tests.support.models import EVENT_CONTRACT, LABELS
-from training.config import TrainConfig
-from training.distributed import Processes
-from training.run import loop
-from training.run.evaluate import Evaluation, LayerActivity
-from training.run.loop import Run
-from training.run.resume import Progress
-from training.step.batches import seeded
-from training.step.optimiser import learning_rate
 
 
 def bare(rank: int = 0, **settings: Any) -> Any:

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.events import SensorSize, make_events
-from encoders.gaze.alignment import aligned_steps
-from encoders.recordings.files import digest, read_recording, write_recording
-from models.classifier import Classifier, Stepper
-from models.known import softmax
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.gaze.alignment import aligned_steps
+from spikesight.encoders.recordings.files import digest, read_recording, write_recording
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.known import softmax
+from spikesight.training.data.images import read_picture
+from spikesight.training.data.sets import DataError, Item, MissingDataError
+from spikesight.training.run.readings import Readings, Source, packets_of, read_recordings, read_set
+from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import write_idx, write_nmnist, write_takes
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
-from training.data.images import read_picture
-from training.data.sets import DataError, Item, MissingDataError
-from training.run.readings import Readings, Source, packets_of, read_recordings, read_set
-from training.step.batches import evaluation_input
 
 NAMES = ["one.npz", "two-1.npz", "two-2.npz"]
 

@@ -15,17 +15,17 @@ import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.checkpoint import load
-from models.classifier import Stepper
-from models.known import interval
-from models.steps import Input, Prediction, Step, Track
+from spikesight.models.checkpoint import load
+from spikesight.models.classifier import Stepper
+from spikesight.models.known import interval
+from spikesight.models.steps import Input, Prediction, Step, Track
+from spikesight.training.config import TrainConfig
+from spikesight.training.flags import from_mapping
+from spikesight.training.run import report
+from spikesight.training.run.evaluate import Evaluation
+from spikesight.training.run.fit import fit
+from spikesight.training.run.report import stream_accuracy, write_whole
 from tests.support.inputs.data_sets import small_config, write_nmnist
-from training.config import TrainConfig
-from training.flags import from_mapping
-from training.run import report
-from training.run.evaluate import Evaluation
-from training.run.fit import fit
-from training.run.report import stream_accuracy, write_whole
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +159,8 @@ class Counting:
 
 
 def test_the_endless_stream_is_never_reset_and_reads_each_recording_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.run.report.Classifier", Counting)
-    monkeypatch.setattr("training.run.report.read_item", lambda item: (np.zeros(item.path), None))
+    monkeypatch.setattr("spikesight.training.run.report.Classifier", Counting)
+    monkeypatch.setattr("spikesight.training.run.report.read_item", lambda item: (np.zeros(item.path), None))
     lengths, ends, seen = [2, 3, 4], [0, 0, 0], 0
     for index in np.random.default_rng(0).permutation(3):
         seen += lengths[index]

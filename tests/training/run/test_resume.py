@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.run.resume import Progress, load_progress, save_progress
+from spikesight.training.run.resume import Progress, load_progress, save_progress
 
 
 def network() -> nn.Module:
@@ -62,7 +62,7 @@ def test_a_failed_write_keeps_the_old_state(tmp_path: Path, monkeypatch: pytest.
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("training.run.resume.save_file", fail)
+    monkeypatch.setattr("spikesight.training.run.resume.save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         save_progress(path, model, optimiser, {}, {"step": 2})
     assert load_progress(path, model, optimiser)[1] == {"step": 1}
@@ -77,7 +77,7 @@ def test_a_write_that_stops_half_way_keeps_the_old_state(tmp_path: Path, monkeyp
         target.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("training.run.resume.save_file", half)
+    monkeypatch.setattr("spikesight.training.run.resume.save_file", half)
     with pytest.raises(OSError, match="disk full"):
         save_progress(path, model, optimiser, {}, {"step": 2})
     assert load_progress(path, model, optimiser)[1] == {"step": 1}

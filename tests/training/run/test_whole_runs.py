@@ -14,18 +14,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.distributed import Processes, choose_device
+from spikesight.training.network import build_network
+from spikesight.training.run.evaluate import Evaluation
+from spikesight.training.run.fit import dry_run, fit, run_folder
+from spikesight.training.run.loop import Run, TrainingError
+from spikesight.training.run.resume import Progress
+from spikesight.training.step.batches import carried_state, seeded
+from spikesight.training.step.optimiser import learning_rate
 from tests.support.inputs.data_sets import small_config, write_takes
 from tests.support.processes import ROOT
-from training.config import TrainConfig
-from training.data import load_data
-from training.distributed import Processes, choose_device
-from training.network import build_network
-from training.run.evaluate import Evaluation
-from training.run.fit import dry_run, fit, run_folder
-from training.run.loop import Run, TrainingError
-from training.run.resume import Progress
-from training.step.batches import carried_state, seeded
-from training.step.optimiser import learning_rate
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 CHILD = """
@@ -33,7 +33,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.support.inputs.data_sets import small_config
-from training.run import fit, loop
+from spikesight.training.run import fit, loop
 step = loop.Run.train_batch
 def dying(self, indices):
     if self.progress.step == {at}:
@@ -190,7 +190,7 @@ def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pyt
     def measured(*_: object) -> Evaluation:
         return Evaluation(0.5, next(losses), 2, np.eye(2, dtype=np.int64), [0.5], {}, 0.0)
 
-    monkeypatch.setattr("training.run.loop.evaluate", measured)
+    monkeypatch.setattr("spikesight.training.run.loop.evaluate", measured)
     best = []
     for _ in range(4):
         run.progress.seen = run.progress.step = 1

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.config import Augmentation
-from training.step.augment import augment, crop_middle, drop_events, fewer_steps, motions, move_images
+from spikesight.training.config import Augmentation
+from spikesight.training.step.augment import augment, crop_middle, drop_events, fewer_steps, motions, move_images
 
 PLAIN = Augmentation(shift=0, rotate=0.0, drop=0.0)
 CASES = {

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.contract import Contract
-from training.config import TrainConfig
-from training.distributed import Processes
-from training.step.augment import fewer_steps
-from training.step.batches import Batches, carried_state, encode, evaluation_input, seeded, training_input
-from training.step.turns import turn
+from spikesight.models.contract import Contract
+from spikesight.training.config import TrainConfig
+from spikesight.training.distributed import Processes
+from spikesight.training.step.augment import fewer_steps
+from spikesight.training.step.batches import Batches, carried_state, encode, evaluation_input, seeded, training_input
+from spikesight.training.step.turns import turn
 
 EVENTS = Contract("events", 2, 5, 6, 3, "binary", 6, 5, 1000)
 IMAGES = Contract("image", 3, 4, 4, 2, "direct", mean=(0.5, 0.25, 0.0), std=(0.25, 0.5, 1.0))

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.networks.resnet import ResNetConfig, SpikingResNet
-from models.neurons.layers import Neuron
+from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.layers import Neuron
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import load_data
+from spikesight.training.run.fit import fit
+from spikesight.training.run.loop import Run
+from spikesight.training.step.forward import Trainee, frozen_statistics
 from tests.support.inputs.data_sets import small_config
-from training.config import TrainConfig
-from training.data import load_data
-from training.run.fit import fit
-from training.run.loop import Run
-from training.step.forward import Trainee, frozen_statistics
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("no_curves")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
 
-from training.config import Objective
-from training.step.losses import (
+from spikesight.training.config import Objective
+from spikesight.training.step.losses import (
     LOSSES,
     ce_count_loss,
     class_weights,

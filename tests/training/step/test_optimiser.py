@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from training.config import TrainConfig
-from training.step.optimiser import learning_rate, make_optimiser, update_average
+from spikesight.training.config import TrainConfig
+from spikesight.training.step.optimiser import learning_rate, make_optimiser, update_average
 
 STEPS = 10  # an epoch
 

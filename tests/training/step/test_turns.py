@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from encoders.emulator.motions import MOTIONS
-from training.step.turns import renamed, turn
+from spikesight.encoders.emulator.motions import MOTIONS
+from spikesight.training.step.turns import renamed, turn
 
 LABELS = tuple(sorted(MOTIONS))
 

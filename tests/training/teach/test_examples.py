@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.events import SensorSize, make_events
-from encoders.recordings.files import write_recording
-from training.data.sets import DataError, Item
-from training.teach import examples
-from training.teach.examples import COPIES, MOST_WITH_COPIES, Plan, _chosen, copies_for, plan, read
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import write_recording
+from spikesight.training.data.sets import DataError, Item
+from spikesight.training.teach import examples
+from spikesight.training.teach.examples import COPIES, MOST_WITH_COPIES, Plan, _chosen, copies_for, plan, read
 
 SENSOR = SensorSize(20, 16)
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from encoders.events import make_events
-from encoders.recordings.files import digest, write_recording
-from models.checkpoint import load, save
+from spikesight.encoders.events import make_events
+from spikesight.encoders.recordings.files import digest, write_recording
+from spikesight.models.checkpoint import load, save
+from spikesight.training.teach.teach import teach
 from tests.support.models import tiny
 from tests.training.teach.test_examples import SENSOR, record
-from training.teach.teach import teach
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.teach.teach.copies_for", lambda _: 0)
+    monkeypatch.setattr("spikesight.training.teach.teach.copies_for", lambda _: 0)
 
 
 def test_a_folder_is_learnt_whole_and_its_recordings_are_remembered(features: str, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_seconds_are_those_of_showing_and_of_learning(
     for number, label in enumerate(("cup", "phone")):
         record(tmp_path / "things" / label / "a.npz", 1.0, rate=500 + 300 * number)
     ticks = iter([100.0, 103.4567, 104.0])
-    monkeypatch.setattr("training.teach.teach.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    monkeypatch.setattr("spikesight.training.teach.teach.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     told = teach(tmp_path / "things", tmp_path / "model", features=features, layout="classes", window_ms=200)
     assert (told["show_s"], told["learn_s"], told["window_ms"]) == (3.46, 0.54, 200.0)
     assert told["model"] == str(tmp_path / "model")
