@@ -41,6 +41,7 @@ from benchmarks.common.rates import at_rate
 from benchmarks.common.timing import Timing, begin, paired, print_table
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import Recording, read_recording
+from spikesight.encoders.sources.samples import events_of, listing
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier import encoder_for
 from spikesight.models.contract import Card
@@ -51,8 +52,6 @@ from spikesight.models.networks.ann import build_for, guess_name, read_state, st
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.shipped import shipped
-from spikesight.service.samples import listing, t64_of
-from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 
 ZERO_RESET = NeuronConfig(reset="zero", delay=False, inclusive=True, scale_input=True)
 TABLES = ("streams", "converted", "sweep")
@@ -97,8 +96,7 @@ def read_samples(card: Card) -> list[Recording]:
     """The shipped recordings made for a sensor of this size."""
     size = (card.contract.sensor_width, card.contract.sensor_height)
     found = [sample for sample in listing() if (sample.width, sample.height) == size]
-    decoder = PacketDecoder()
-    return [Recording(decoder.decode(EVENTS_T64, t64_of(s.name), 0), SensorSize(*size), "t64") for s in found]
+    return [Recording(events_of(sample.name), SensorSize(*size), "t64") for sample in found]
 
 
 def read_folder(folder: Path, count: int = 32) -> list[Recording]:

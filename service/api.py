@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
+from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.source import Source, open_source
 from spikesight.models.classifier import Classifier
-from spikesight.service import samples
 from spikesight.service.http import errors, openapi
 from spikesight.service.http.bodies import (
     REFUSALS,
@@ -175,7 +176,7 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Le
 
     @app.get("/samples", tags=["samples"], summary="Recordings to try", response_model=list[SampleBody])
     async def get_samples() -> list[SampleBody]:
-        return list(samples.listing())
+        return [SampleBody(**asdict(sample)) for sample in samples.listing()]
 
     @app.get(
         "/samples/{name}",
@@ -188,6 +189,8 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Le
         },
     )
     async def get_sample(name: Annotated[str, Path(max_length=64, description="one of GET /samples")]) -> Response:
+        if name not in samples.names():
+            raise errors.ServiceError(404, "no recording of that name: GET /samples lists them")
         return Response(samples.t64_of(name), media_type="application/octet-stream")
 
     @app.websocket("/v1/stream")

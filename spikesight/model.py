@@ -8,7 +8,9 @@ import numpy as np
 
 from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
 from spikesight.encoders.sample import Shown, sample_of
+from spikesight.encoders.sources.glimpses import of_events, open_source
 from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.known.conformal import ERROR_RATE
 from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
 from spikesight.models.steps import Prediction, Segment, Timeline
@@ -98,9 +100,6 @@ def _answers(
     classifier: Classifier, source: str | Path | int | np.ndarray, size: Size | None, error_rate: float
 ) -> Generator[Prediction | None]:
     """None once the source is open, and its predictions; it is closed when they are not wanted any more."""
-    from spikesight.app.webcam.sources import inputs_of, of_events, open_source
-    from spikesight.service.stream.session import Session
-
     if isinstance(source, np.ndarray):
         if size is None:
             raise EventsError("events need the sensor's size: stream(events, size=(width, height))")

@@ -1,4 +1,4 @@
 """Live predictions on the desktop.
 
-`demo` the command; `overlay` what is drawn; `window`; `sources` of frames and events.
+`demo` the command; `overlay` what is drawn; `window`.
 """

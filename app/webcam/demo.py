@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 
 from spikesight.app.webcam.overlay import Surface, draw
-from spikesight.app.webcam.sources import Glimpse, Source, inputs_of, open_source
 from spikesight.app.webcam.window import HINTS, Window
+from spikesight.encoders.sources import samples
+from spikesight.encoders.sources.glimpses import Glimpse, Source, open_source
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.shipped import find, shipped
 from spikesight.models.steps import Answer, Prediction
-from spikesight.service import samples
 from spikesight.service.sinks.delivery import Deliveries, open_deliveries
 from spikesight.service.sinks.report import Report
-from spikesight.service.stream.session import Session
 
 DESCRIPTION = """Live predictions from a webcam, a video, a recording or a shipped sample.
 

@@ -13,7 +13,7 @@ from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.service.stream.session import Session
+from spikesight.models.classifier.session import Session
 
 SENSOR = SensorSize(WIDTH, HEIGHT)
 SETTLED_US = 1_000_000  # after which a label is to be right

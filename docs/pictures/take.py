@@ -26,14 +26,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from spikesight.app.webcam.demo import Demo, default_model
-from spikesight.app.webcam.sources import open_source
+from spikesight.encoders.sources.glimpses import open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find, shipped
 from spikesight.service.api import create_app
 from spikesight.service.settings import Settings
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent.parent / "service" / "samples"), str(HERE.parent.parent)]
+sys.path[:0] = [str(HERE.parent.parent / "encoders" / "sources" / "samples"), str(HERE.parent.parent)]
 from draw import digit  # noqa: E402
 
 from tests.support.browsers.chromium import FAKE_CAMERA, mjpeg  # noqa: E402

@@ -154,6 +154,9 @@ def read_recording(path: Path | str) -> Recording:
     return Recording(kept, size, name, (*opened.notes, *_remarks(sanitiser.counters, size)))
 
 
+read = read_recording  # as it is called in `spikesight`
+
+
 def _remarks(counters: Counters, size: SensorSize) -> list[str]:
     remarks = []
     if counters.n_outside:

@@ -20,6 +20,7 @@ from torch import nn
 
 from spikesight.encoders.emulator.pixels import PixelModel, log_levels, thresholds
 from spikesight.encoders.events import SensorSize
+from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.models.contract import Card
 from spikesight.models.energy.metering import RASTER_ROWS_A_LAYER
 from spikesight.models.export.formats import export
@@ -28,7 +29,6 @@ from spikesight.models.known import KEPT
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, LULL, MARGIN, OTHER
-from spikesight.service import samples as shipped_samples
 from spikesight.service.page.routes import PAGE
 
 RUNTIME = {
@@ -103,7 +103,7 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
             "levels": log_levels(pixels.linear_below).tolist(),
             "leak_hz": pixels.leak_hz,
         },
-        "samples": [sample.model_dump() for sample in samples],
+        "samples": [asdict(sample) for sample in samples],
     }
     (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from spikesight.encoders.events import MAX_SIDE, SensorSize
 from spikesight.encoders.gaze.window import Window
+from spikesight.models.classifier.session import Session, pieces
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Answer, Input, Outcome, Steady
 from spikesight.service.scheduler.registry import Model
@@ -41,7 +42,6 @@ from spikesight.service.stream.messages import (
     ready_text,
     snapshot_text,
 )
-from spikesight.service.stream.session import Session, pieces
 from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
 from spikesight.service.upload.decode import INLINE_BYTES, decode_image
 

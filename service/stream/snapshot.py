@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from spikesight.encoders.preprocess.values import Values, array, integer, part, under
+from spikesight.models.classifier.session import Session
 from spikesight.models.known.conformal import Evidence
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import OTHER, Readout
-from spikesight.service.stream.session import Session
 
 MAX_BYTES = 64 * 2**20
 FORMAT = 8

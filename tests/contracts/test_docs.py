@@ -20,10 +20,10 @@ import pytest
 import spikesight
 from spikesight.app.cli import COMMANDS
 from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.encoders.sources.source import kinds, parse
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.neurons.surrogate import SURROGATES
-from spikesight.service import samples as shipped_samples
 from spikesight.training.data import DATA_NAMES
 from spikesight.training.flags import recipe_path
 from spikesight.training.step.losses import LOSSES
@@ -50,7 +50,7 @@ REGISTRIES = (
 )
 NAMED: dict[str, tuple[str, ...]] = {
     "models/encodings.md": tuple(IMAGE_ENCODERS),
-    "python.md": tuple(spikesight.__all__),
+    "python.md": tuple(dir(spikesight)),
     "models/training.md": (*SURROGATES, *LOSSES, *DATA_NAMES),
 }
 """Registries whose every entry a page must name."""

@@ -10,7 +10,7 @@ import pytest
 
 import spikesight
 from spikesight.app.webcam.demo import default_model
-from spikesight.service.samples import listing
+from spikesight.encoders.sources.samples import listing
 from tests.support.processes import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"

@@ -12,7 +12,7 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.shipped import find
-from spikesight.service.stream.session import Session
+from spikesight.models.classifier.session import Session
 from tests.support.browsers.chromium import digit_on_paper
 
 def loops():

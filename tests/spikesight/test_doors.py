@@ -1,5 +1,6 @@
 """Names of files and sources, and settings, that people hand in: what is wrong is one sentence, at the call."""
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_a_stream_is_named_by_a_path_too(model: spikesight.Model, events: NDArra
 def test_a_source_is_closed_when_its_stream_is_not_begun_broken_off_or_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from spikesight.app.webcam import sources
+    from spikesight.encoders.sources import glimpses as sources
 
     closed: list[str] = []
 
@@ -103,14 +104,13 @@ def test_a_source_is_closed_when_its_stream_is_not_begun_broken_off_or_refused(
 def test_the_version_is_the_installation_s(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib import metadata
 
-    monkeypatch.setattr(metadata, "version", {"spikesight": "7.8.9"}.__getitem__)
-    assert spikesight.__version__ == "7.8.9"
-
     def absent(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(metadata, "version", absent)
-    assert spikesight.__version__ == "0"
+    assert spikesight.__version__
+    for found, said in (({"spikesight": "7.8.9"}.__getitem__, "7.8.9"), (absent, "0")):
+        monkeypatch.setattr(metadata, "version", found)
+        assert runpy.run_path(str(Path(spikesight.__file__).with_name("version.py")))["__version__"] == said
 
 
 def test_a_sensor_s_sides_are_numbers_that_do_not_overflow() -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -12,9 +11,10 @@ import pytest
 import spikesight
 from spikesight.encoders.emulator.saccades import saccades
 from spikesight.encoders.events import SensorSize
-from spikesight.service import samples
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.sources import samples
 from tests.support.inputs.samples import seven
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, in_fresh_process
 
 SIZE = SensorSize(34, 34)
 HEAVY = ("torch", "cv2", "numpy", "numba")
@@ -26,13 +26,20 @@ def test_importing_brings_none_of_the_heavy_modules() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_name_has_its_home() -> None:
-    assert sorted(spikesight.__all__) == sorted(spikesight.HOMES) == sorted(dir(spikesight))
-    for name, home in spikesight.HOMES.items():
-        module, _, inside = home.partition(":")
-        assert getattr(spikesight, name) is getattr(import_module(module), inside)
-    with pytest.raises(AttributeError, match="no name 'train'"):
-        spikesight.train  # noqa: B018
+def test_every_name_is_there_for_people_and_for_star_imports() -> None:
+    names: dict[str, object] = {}
+    exec("from spikesight import *", names)
+    assert {"load", "list_models", "read", "teach", "Model"} < {*dir(spikesight)} == names.keys() - {"__builtins__"}
+    assert names["read"] is read_recording
+    with pytest.raises(AttributeError, match="train"):
+        spikesight.train  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_stream_brings_no_service_no_command_and_no_training_along() -> None:
+    program = "import sys, spikesight; list(spikesight.load('nmnist').stream('digit-3')); print(*sys.modules)"
+    loaded = {name for name in in_fresh_process(program).split() if name.startswith("spikesight.")}
+    assert "spikesight.models.classifier.session" in loaded
+    assert not {name for name in loaded if name.split(".")[1] in ("app", "service", "training")}
 
 
 def test_the_shipped_models_are_listed_the_default_first(model: spikesight.Model) -> None:

@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE.parent), str(ROOT)]
 import take  # noqa: E402
 
 from spikesight.app.webcam.demo import Demo  # noqa: E402
-from spikesight.app.webcam.sources import open_source  # noqa: E402
+from spikesight.encoders.sources.glimpses import open_source  # noqa: E402
 from spikesight.models.checkpoint import load  # noqa: E402
 from spikesight.models.classifier import Classifier  # noqa: E402
 from spikesight.models.shipped import find  # noqa: E402

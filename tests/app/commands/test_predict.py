@@ -15,12 +15,12 @@ import spikesight
 from spikesight.app.cli import main
 from spikesight.app.commands.predict import _cost, _line, _said, _show
 from spikesight.encoders.recordings.files import RecordingReader
+from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.steps import Answer, Prediction
-from spikesight.service import samples
 from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import promising

@@ -14,11 +14,11 @@ import pytest
 from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.demo import Demo, line_of
-from spikesight.app.webcam.sources import REST_PERIODS, open_source
 from spikesight.app.webcam.window import Window
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.address import SourceError
+from spikesight.encoders.sources.glimpses import REST_PERIODS, open_source
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import shipped

@@ -11,9 +11,9 @@ import pytest
 from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.demo import Demo, Recorder, line_of, watch
-from spikesight.app.webcam.sources import open_source
 from spikesight.app.webcam.window import HINTS
 from spikesight.encoders.gaze.window import Window as Window2D
+from spikesight.encoders.sources.glimpses import open_source
 from spikesight.models.steps import Prediction
 from tests.support.models import tiny
 

@@ -33,7 +33,7 @@ pytest.importorskip("playwright", reason="playwright is not installed: pip insta
 from playwright.sync_api import Page, Route
 
 from spikesight.app.webcam.overlay import luminance
-from spikesight.service.samples import listing
+from spikesight.encoders.sources.samples import listing
 
 pytestmark = needs_chromium
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.classifier import Classifier, Stepper, binner_for
+from spikesight.models.classifier.session import Session, luma
 from spikesight.models.shipped import find
-from spikesight.service.stream.session import Session, luma
 from tests.support.browsers.chromium import digit_on_paper, needs_chromium
 from tests.support.exporting import require_onnx
 from tests.support.gallery import run

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.gaze.window import Window
 from spikesight.models.classifier import Classifier
+from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
-from spikesight.service.stream.session import Session
 from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.resumed import packets, played
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.events import EVENTS, MAX_SIDE, SensorSize
+from spikesight.models.classifier.session import Session
 from spikesight.service.stream.messages import (
     CONTROL,
     EVENTS_AER,
@@ -30,7 +31,6 @@ from spikesight.service.stream.messages import (
     parse_frame,
     text,
 )
-from spikesight.service.stream.session import Session
 from tests.support.inputs.samples import some_events
 from tests.support.models import tiny
 

@@ -15,9 +15,9 @@ from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.gaze.window import Window
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.models.classifier import Classifier
+from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
 from spikesight.models.steps import Input
-from spikesight.service.stream.session import Session
 from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, promising, tiny
 from tests.support.serving.resumed import KEY, Act, packets, played

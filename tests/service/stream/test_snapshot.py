@@ -13,9 +13,9 @@ from safetensors.numpy import load, save
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.classifier import Classifier
+from spikesight.models.classifier.session import Session
 from spikesight.models.contract import Card
 from spikesight.service.client import Client, ClientError, Snapshot
-from spikesight.service.stream.session import Session
 from spikesight.service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, LABELS, promising, some_known, tiny

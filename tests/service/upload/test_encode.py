@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.sample import Sample
-from spikesight.service import samples
+from spikesight.encoders.sources import samples
 from spikesight.service.api import create_app
 from spikesight.service.upload.encode import MAX_STEPS, SIDE, encoded, exposure, small
 from spikesight.service.upload.load import UploadError

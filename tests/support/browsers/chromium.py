@@ -29,9 +29,9 @@ from spikesight.app.commands.serve import listen
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.sources import samples
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import shipped
-from spikesight.service import samples
 from spikesight.service.api import create_app
 from spikesight.service.settings import Settings
 from tests.support.processes import ROOT

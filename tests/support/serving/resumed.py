@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from spikesight.models.classifier.session import Session
 from spikesight.models.steps import Answer, Input
-from spikesight.service.stream.session import Session
 from spikesight.service.stream.snapshot import pack, unpack
 from tests.support.serving.streams import Alone
 

@@ -1,9 +1,9 @@
 """Streams: what a client asks for and hears, and a session stepped without a server."""
 
 from spikesight.models.classifier import Stepper
+from spikesight.models.classifier.session import Session
 from spikesight.models.steps import Answer, Input
 from spikesight.service.client import Message, Prediction, Snapshot, Stream
-from spikesight.service.stream.session import Session
 from tests.support.models import EVENT_CONTRACT
 from tests.support.waiting import PATIENCE_S
 

@@ -18,6 +18,7 @@ from spikesight.encoders.gaze.eye import Eye
 from spikesight.encoders.gaze.sight import Sight, bins_of
 from spikesight.encoders.gaze.window import Window
 from spikesight.encoders.preprocess.values import Values, flag, integer, part, real, time_us, under
+from spikesight.encoders.sources.glimpses import Glimpse
 from spikesight.models.classifier import Classifier, binner_for, sight_for
 from spikesight.models.known import CAMERA, RECORDED, WEBCAM
 from spikesight.models.known.conformal import ERROR_RATE
@@ -209,6 +210,14 @@ def open_bin(values: Values) -> OpenBin:
     origin = None if origin is None else time_us(origin)
     numbers = {"origin": origin, "last": last, "reset": reset, "n_open": n_open, "n_missed": n_missed}
     return OpenBin(**{**values, **numbers})  # type: ignore[arg-type] - a binner checks its arrays
+
+
+def inputs_of(session: Session, glimpse: Glimpse) -> list[Input]:
+    """The network's inputs that a glimpse of a source completes."""
+    if glimpse.frame is not None:
+        return session.frame(glimpse.frame, glimpse.t_us)
+    assert glimpse.packet is not None
+    return [*session.push(glimpse.packet), *session.tick(glimpse.t_us)]
 
 
 PER_FRAME = frozenset({"direct", "rate"})

@@ -1,4 +1,4 @@
-"""What the desktop demo looks at: a webcam, an event camera, a video, a recording or a shipped sample, as glimpses."""
+"""What a model is shown live: a webcam, an event camera, a video, a recording or a shipped sample, as glimpses."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,14 +11,11 @@ import numpy as np
 from spikesight.encoders.events import SensorSize, empty_events
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.sources import samples
 from spikesight.encoders.sources.address import SourceError
 from spikesight.encoders.sources.source import Source as Camera
 from spikesight.encoders.sources.source import kinds
 from spikesight.encoders.sources.source import open_source as open_camera
-from spikesight.models.steps import Input
-from spikesight.service import samples
-from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
-from spikesight.service.stream.session import Session
 
 PERIOD_US = 33_333  # of the packets a recording is cut into
 REST_PERIODS = 18  # between two rounds of a sample: 0.6 s
@@ -61,7 +58,7 @@ def open_source(text: str, *, loop: bool = False) -> Source:
     names = [sample.name for sample in samples.listing()]
     if text in names:
         sample = next(sample for sample in samples.listing() if sample.name == text)
-        events = PacketDecoder().decode(EVENTS_T64, samples.t64_of(text), 0)
+        events = samples.events_of(text)
         return _recording(text, events, SensorSize(sample.width, sample.height), loop=loop)
     if text.partition(":")[0].partition("?")[0] in kinds():
         camera = open_camera(text)
@@ -70,14 +67,6 @@ def open_source(text: str, *, loop: bool = False) -> Source:
         f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
         f"or one of {', '.join(names)}"
     )
-
-
-def inputs_of(session: Session, glimpse: Glimpse) -> list[Input]:
-    """The network's inputs that a glimpse completes."""
-    if glimpse.frame is not None:
-        return session.frame(glimpse.frame, glimpse.t_us)
-    assert glimpse.packet is not None
-    return [*session.push(glimpse.packet), *session.tick(glimpse.t_us)]
 
 
 def _file(path: Path) -> Source:

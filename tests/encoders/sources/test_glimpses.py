@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.app.webcam import sources
-from spikesight.app.webcam.sources import PERIOD_US, REST_PERIODS, Glimpse, inputs_of, open_source
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.sources import glimpses as sources
 from spikesight.encoders.sources.address import SourceError
-from spikesight.service.stream.session import Session
+from spikesight.encoders.sources.glimpses import PERIOD_US, REST_PERIODS, Glimpse, open_source
+from spikesight.models.classifier.session import Session, inputs_of
 from tests.support.models import tiny
 
 

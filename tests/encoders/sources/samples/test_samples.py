@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize, check_events
+from spikesight.encoders.sources import samples
 from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
-from spikesight.service import samples
 from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
-from spikesight.service.stream.session import Session
 
 FOLDER = samples.SAMPLES
 CLASSIFIERS = tuple(Classifier.load(find(name)) for name in ("nmnist", "motions"))
@@ -21,7 +21,7 @@ NAMES = [sample.name for sample in samples.listing()]
 
 
 def events_of(name: str) -> np.ndarray:
-    return PacketDecoder().decode(EVENTS_T64, samples.t64_of(name), 0)
+    return samples.events_of(name)
 
 
 def test_digits_and_shapes_are_shipped() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikesight.service.stream.session import FRAME_SIDE, luma, thinned
+from spikesight.models.classifier.session import FRAME_SIDE, luma, thinned
 
 
 def test_grey_has_the_weights_of_its_colours() -> None:

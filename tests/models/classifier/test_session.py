@@ -12,11 +12,11 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.gaze.window import Window
 from spikesight.models.classifier import Classifier, Stepper, sight_for
+from spikesight.models.classifier.session import Session, luma, pieces
 from spikesight.models.known import NOTHING, UNKNOWN
 from spikesight.models.neurons.state import State
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError, Steady
-from spikesight.service.stream.session import Session, luma, pieces
 from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.browsers.chromium import digit_on_paper
 from tests.support.inputs.samples import some_events

@@ -1,7 +1,7 @@
 """Draws the shipped recordings: digits seen in three saccades and shapes in motion, through our own pixel model.
 
-`python service/samples/draw.py` writes NAME.t64 (13 bytes an event) and index.json beside this file; the same code and
-seeds give the same bytes.
+`python encoders/sources/samples/draw.py` writes NAME.t64 (13 bytes an event) and index.json beside this file; the same
+code and seeds give the same bytes.
 """
 
 import json

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikesight.service.samples import draw
+from spikesight.encoders.sources.samples import draw
 
 
 def test_a_stroke_goes_through_its_points_and_is_smooth_between() -> None:

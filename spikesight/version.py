@@ -1,0 +1,8 @@
+"""The version of the installation."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("spikesight")
+except PackageNotFoundError:  # a folder that was never installed
+    __version__ = "0"
