@@ -18,7 +18,7 @@ from benchmarks.common import report
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.models.classifier import Classifier
-from spikesight.models.teach.lesson import Lesson, Shown, backbone
+from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner, backbone
 from spikesight.training.data.folders import read_folder
 from spikesight.training.progress import counted
 from spikesight.training.teach.examples import COPIES, copies_for, plan, read
@@ -26,10 +26,10 @@ from spikesight.training.teach.examples import COPIES, copies_for, plan, read
 Asked = tuple[str, Events, SensorSize]
 
 
-def shown_all(folder: Path, features: str) -> Lesson:
+def shown_all(folder: Path, features: str) -> FewShotLearner:
     """A lesson that was shown every training recording."""
     found = plan(folder)
-    lesson = Lesson(backbone(features), found.sensor, found.steps, found.bin_us, found.slices, COPIES)
+    lesson = FewShotLearner(backbone(features), found.sensor, found.steps, found.bin_us, found.slices, COPIES)
     for example in counted(read(found), "showing", count=len(found.items)):
         lesson.show(example)
     return lesson
@@ -43,10 +43,10 @@ def asked_in(folder: Path) -> Iterator[Asked]:
             yield take.label, recording.events, recording.size
 
 
-def drawn(lesson: Lesson, ways: int, shots: int, random: np.random.Generator) -> list[Shown]:
+def drawn(lesson: FewShotLearner, ways: int, shots: int, random: np.random.Generator) -> list[EmbeddedExample]:
     """`shots` examples (0: all) of each of `ways` classes (0: all), with their copies."""
     labels = sorted(random.permutation(lesson.labels)[: ways or None])
-    chosen: list[Shown] = []
+    chosen: list[EmbeddedExample] = []
     for label in labels:
         mine = [shown for shown in lesson.shown if shown.label == label]
         chosen += [mine[n] for n in sorted(random.permutation(len(mine))[: shots or None])]
@@ -54,7 +54,7 @@ def drawn(lesson: Lesson, ways: int, shots: int, random: np.random.Generator) ->
     return [replace(shown, features=shown.features[:looks]) for shown in chosen]
 
 
-def accuracy(lesson: Lesson, shown: list[Shown], asked: Sequence[Asked]) -> float:
+def accuracy(lesson: FewShotLearner, shown: list[EmbeddedExample], asked: Sequence[Asked]) -> float:
     """Of what is learnt from `shown`, on the recordings of its classes, in %."""
     taught = lesson.learn(shown=shown)
     model = Classifier(*taught.checkpoint({}, {}), ann_macs=1)

@@ -20,7 +20,7 @@ from spikesight.encoders.emulator.motions import MOTIONS, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.known import interval
+from spikesight.models.novelty import interval
 from spikesight.models.shipped import find
 from spikesight.models.steps import Input
 

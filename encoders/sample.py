@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # people who pass these have imported them
     from PIL.Image import Image
     from torch import Tensor
 
-Shown = Union[Path, str, np.ndarray, "Tensor", "Image"]
+EmbeddedExample = Union[Path, str, np.ndarray, "Tensor", "Image"]
 """What `sample_of` takes."""
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -35,7 +35,7 @@ class Sample:
     warnings: tuple[str, ...] = ()
 
 
-def sample_of(what: Shown, size: Size | None = None) -> Sample:
+def sample_of(what: EmbeddedExample, size: Size | None = None) -> Sample:
     """Whatever somebody shows, as a Sample.
 
     what   the path of a recording or an image; pixels (`as_pixels`), a Pillow image or a torch tensor, channels first;

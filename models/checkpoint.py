@@ -1,7 +1,7 @@
 """One checkpoint: a folder with `model.safetensors` and `config.json`. Nothing in it is ever executed.
 
 `config.json` holds the network's shape, the event contract (what the network must be fed), the labels, how it was
-trained and what was measured. Beside the weights lies what `known` is judged by (models/known): tensors whose names
+trained and what was measured. Beside the weights lies what `known` is judged by (models/novelty): tensors whose names
 begin with "known.", left out where it was never calibrated. Loading checks every field and every tensor and refuses
 what it does not know; `sha256` in `config.json` is that of the weights' file, which must be the one it was saved with.
 """
@@ -27,11 +27,11 @@ from torch import Tensor, nn
 
 from spikesight.encoders.plugins import extend
 from spikesight.models.contract import Card, CheckpointError, Contract
-from spikesight.models.known import Known
-from spikesight.models.known.conformal import Conformal
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
+from spikesight.models.novelty import NoveltyDetector
+from spikesight.models.novelty.conformal import Conformal
 
 FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
@@ -203,13 +203,13 @@ def _conformal_of(tensors: dict[str, Tensor], contract: Contract) -> Conformal |
     return found
 
 
-def _known_of(tensors: dict[str, Tensor], contract: Contract) -> Known | None:
+def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector | None:
     """Take what `known` is judged by out of a checkpoint's tensors. Raises CheckpointError."""
     state = _taken(tensors, KNOWN)
     if not state:
         return None
     try:
-        known = Known.from_state(state)
+        known = NoveltyDetector.from_state(state)
         lengths = [(contract.horizon, known.longest)]
         for bin_us, lines in known.bins.items():
             lengths += [(contract.at(bin_us / 1000).horizon, len(lines[0].kept))]

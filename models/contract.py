@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal
 
-from spikesight.models.known import Known
-from spikesight.models.known.bins import known_at
-from spikesight.models.known.conformal import Conformal
+from spikesight.models.novelty import NoveltyDetector
+from spikesight.models.novelty.bins import novelty_at
+from spikesight.models.novelty.conformal import Conformal
 
 
 class CheckpointError(ValueError):
@@ -29,7 +29,7 @@ class Contract:
     mean: tuple[float, ...] = ()  # images: per channel, of values in [0, 1]
     std: tuple[float, ...] = ()
     still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
-    frame: Literal["sensor", "object"] = "sensor"  # events: the sensor as it is, or aligned (encoders/gaze)
+    frame: Literal["sensor", "object"] = "sensor"  # events: the sensor as it is, or aligned (encoders/roi)
     filter_us: int = 0  # events: correlation time of the background-activity filter in front; 0: none
     window: Literal["", "drawing"] = ""  # live: through a window that follows the drawing; "": all of the sensor
     readout: int = 0  # the answer is the mean of the logits of so many last steps; 0: of the last T
@@ -119,7 +119,9 @@ class Card:
     labels: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
-    known: Known | None = field(default=None, compare=False)  # beside the weights in their file, not in config.json
+    known: NoveltyDetector | None = field(
+        default=None, compare=False
+    )  # beside the weights in their file, not in config.json
     conformal: Conformal | None = field(default=None, compare=False)  # likewise
 
     def at(self, bin_ms: float) -> "Card":
@@ -127,5 +129,5 @@ class Card:
         contract = self.contract.at(bin_ms)
         if contract == self.contract:
             return self
-        known = self.known and known_at(self.known, contract.bin_us, contract.trained_us, contract.horizon)
+        known = self.known and novelty_at(self.known, contract.bin_us, contract.trained_us, contract.horizon)
         return replace(self, contract=contract, known=known)

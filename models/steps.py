@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikesight.models.known import KEPT, NOTHING, RECORDED, UNKNOWN, Judged, Known, softmax
-from spikesight.models.known.conformal import Commitment, Evidence, Trials
-from spikesight.models.known.score import loops
 from spikesight.models.neurons.state import State
+from spikesight.models.novelty import KEPT, NOTHING, RECORDED, UNKNOWN, Judged, NoveltyDetector, softmax
+from spikesight.models.novelty.conformal import Commitment, Evidence, Trials
+from spikesight.models.novelty.score import loops
 
 
 class Input(NamedTuple):
@@ -35,7 +35,7 @@ class Step(NamedTuple):
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
     raster: Tensor  # uint8 [N, R]
-    rates: Tensor  # float32 [N, S], what `known` is judged by (models/known/rates.py); S = 0 for a model without it
+    rates: Tensor  # float32 [N, S], what `known` is judged by (models/novelty/rates.py); S = 0 for a model without it
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Prediction:
     synops: int
     latency_ms: float  # time the step took to compute
     logits: tuple[float, ...]  # of this step alone
-    known: float | None = None  # in [0, 1]: how familiar the input is (models/known); None: the model cannot tell
-    committed: str | None = None  # the label that this window may be held for (models/known/conformal.py)
+    known: float | None = None  # in [0, 1]: how familiar the input is (models/novelty); None: the model cannot tell
+    committed: str | None = None  # the label that this window may be held for (models/novelty/conformal.py)
     set: tuple[str, ...] | None = (
         None  # labels that are possible, the likeliest first; None: not calibrated at this bin
     )
@@ -103,7 +103,7 @@ LEAST_INERTIA = 10  # steps
 
 
 @dataclass(frozen=True)
-class Steady:
+class StableLabel:
     """The label to show: it appears when the evidence is there and stays until other evidence is. A value.
 
     Hypotheses are the K classes, "unknown" and "nothing". Each collects the log odds between it and the shown one, step
@@ -123,7 +123,7 @@ class Steady:
     evidence: NDArray[np.float64] | None = None  # [K + 2]
     index: int | None = None  # of the shown hypothesis
 
-    def push(self, judged: Judged) -> "Steady":
+    def push(self, judged: Judged) -> "StableLabel":
         """The value after one more step."""
         count = len(judged.probabilities) + 2
         none, mean, evidence = np.zeros(count), np.empty(count), np.empty(count)
@@ -142,12 +142,12 @@ class Steady:
             evidence,
         )
         if evidence[best] < (FIRST if self.index in (None, count - 1) else OTHER):
-            return Steady(self.smoothing, self.margin, self.inertia, mean, evidence, self.index)
-        return Steady(self.smoothing, self.margin, self.inertia, mean, none, best)
+            return StableLabel(self.smoothing, self.margin, self.inertia, mean, evidence, self.index)
+        return StableLabel(self.smoothing, self.margin, self.inertia, mean, none, best)
 
-    def restarted(self) -> "Steady":
+    def restarted(self) -> "StableLabel":
         """After a reset: the evidence begins anew, what is shown stays."""
-        return Steady(self.smoothing, self.margin, self.inertia, index=self.index)
+        return StableLabel(self.smoothing, self.margin, self.inertia, index=self.index)
 
     def label(self, labels: Sequence[str]) -> str:
         """What is shown; empty before there was evidence of anything."""
@@ -245,7 +245,7 @@ class Timeline:
         self.segments[-1] = Segment(last.start_us, step.end_us, label, sure, last.steps + 1)
 
 
-class Promise(NamedTuple):
+class ConformalRule(NamedTuple):
     """What a stream commits itself by, and how often it may err."""
 
     trials: Trials
@@ -259,14 +259,14 @@ class Track:
         self,
         labels: tuple[str, ...],
         horizon: int,
-        known: Known | None = None,
-        steady: Steady | None = None,
-        promise: Promise | None = None,
+        known: NoveltyDetector | None = None,
+        steady: StableLabel | None = None,
+        promise: ConformalRule | None = None,
     ) -> None:
         self.labels, self.known = labels, known
         self.readout = Readout(horizon)  # of logits; where `known` is judged of rates, active inputs, missed events too
         self.width = len(labels) + (0 if known is None else known.width + 2)
-        self.steady = replace(steady or Steady(), inertia=max(horizon, LEAST_INERTIA))
+        self.steady = replace(steady or StableLabel(), inertia=max(horizon, LEAST_INERTIA))
         self.promise, self.evidence = promise, Evidence()
         self.spikes = self.synops = 0
         self.kind = RECORDED  # of the newest input

@@ -36,7 +36,7 @@ from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliver
 from spikesight.service.stream import cameras
 from spikesight.service.stream.endpoint import stream
 from spikesight.service.teach import routes as teach
-from spikesight.service.teach.lessons import Lessons
+from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.upload import encode
 from spikesight.service.upload.predict import Options, predict, read_body
 
@@ -56,7 +56,7 @@ def create_app(
     """The application. Models, cameras and sinks come from the settings when it starts, or are given."""
     settings = settings or Settings()
     runtime, looking = Runtime(settings, classifiers), cameras.Cameras()
-    lessons = Lessons(runtime)
+    lessons = TeachingSessions(runtime)
     telling = Deliveries()
 
     @asynccontextmanager
@@ -144,7 +144,7 @@ async def predicted(
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Lessons) -> None:
+def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: TeachingSessions) -> None:
     """Prediction, models, samples and the stream."""
 
     @app.post(

@@ -28,8 +28,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody
 from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame, encode_t64
-from spikesight.service.teach.bodies import LessonBody
-from spikesight.service.teach.remote import RemoteLesson, query
+from spikesight.service.teach.bodies import TeachingBody
+from spikesight.service.teach.remote import RemoteTeaching, query
 
 
 class ClientError(Exception):
@@ -121,7 +121,7 @@ class Ready:
     labels: list[str]
 
 
-Message = Prediction | Ack | Bad | Picture | Snapshot | LessonBody | Ready
+Message = Prediction | Ack | Bad | Picture | Snapshot | TeachingBody | Ready
 
 
 class Client:
@@ -174,9 +174,9 @@ class Client:
         path = "/v1/predict" + query(**given, logits="1" if logits else None, steps="1" if steps else None)
         return PredictBody.model_validate_json(self._ask("POST", path, sample, "application/octet-stream"))
 
-    def lesson(self, features: str | None = None) -> RemoteLesson:
+    def lesson(self, features: str | None = None) -> RemoteTeaching:
         """Begin a lesson; its `id` is what `stream(lesson=...)` takes."""
-        return RemoteLesson(self._ask, features)
+        return RemoteTeaching(self._ask, features)
 
     def stream(self, **hello: Any) -> "Stream":
         """Open a live stream; the keywords are the fields of `spikesight.service.stream.messages.Hello`."""
@@ -329,7 +329,7 @@ def parse(data: str | bytes) -> Message:
     if kind == "snapshot":
         return Snapshot(**body)
     if kind == "lesson":
-        return LessonBody(**body)
+        return TeachingBody(**body)
     if kind == "ready":
         return Ready(body["model"], body["labels"])
     raise ClientError(0, f"unknown message {kind!r}")

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
-from spikesight.encoders.sample import Shown, sample_of
-from spikesight.encoders.sources.glimpses import of_events, open_source
+from spikesight.encoders.sample import EmbeddedExample, sample_of
+from spikesight.encoders.sources.chunks import of_events, open_source
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
-from spikesight.models.known.conformal import ERROR_RATE
+from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
 from spikesight.models.steps import Prediction, Segment, Timeline
 
@@ -49,7 +49,7 @@ class Model:
     def __repr__(self) -> str:
         return f"<spikesight.Model {self.name}: {', '.join(self.labels)}>"
 
-    def predict(self, what: Shown, size: Size | None = None) -> Prediction:
+    def predict(self, what: EmbeddedExample, size: Size | None = None) -> Prediction:
         """The answer after the last step.
 
         `what` is the path of a recording or an image; pixels [H, W], or [H, W, C] with 1, 3 (RGB) or 4 channels, uint8
@@ -60,11 +60,11 @@ class Model:
         """
         return self.steps(what, size)[-1]
 
-    def steps(self, what: Shown, size: Size | None = None) -> list[Prediction]:
+    def steps(self, what: EmbeddedExample, size: Size | None = None) -> list[Prediction]:
         """The answer after every step of what `predict` takes."""
         return self.classifier.predict(self.classifier.inputs(sample_of(what, size)))
 
-    def segments(self, what: Shown, size: Size | None = None) -> list[Segment]:
+    def segments(self, what: EmbeddedExample, size: Size | None = None) -> list[Segment]:
         """What happened when in what `predict` takes: steps in a row with the same label to show, as one."""
         stepper, timeline = Stepper(self.classifier), Timeline(self.labels)
         for given in self.classifier.inputs(sample_of(what, size)):
@@ -115,8 +115,8 @@ def _answers(
             raise ValueError("this model takes images, not events")
         yield None
         stepper = Stepper(classifier, session.track)
-        for glimpse in opened.glimpses:
-            for given in inputs_of(session, glimpse):
+        for chunk in opened.chunks:
+            for given in inputs_of(session, chunk):
                 yield stepper.step(given).prediction
     finally:
         opened.close()

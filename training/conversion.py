@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from spikesight.models.contract import Card
 from spikesight.models.conversion.convert import convert
 from spikesight.models.conversion.simulate import curve
-from spikesight.models.known import interval
 from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.novelty import interval
 from spikesight.training.ann import accuracy
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data

@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.models.shipped import find
     from spikesight.training.data import load_data
     from spikesight.training.progress import say
-    from spikesight.training.run.commitments import committed
-    from spikesight.training.run.known import calibrated
-    from spikesight.training.run.known_bins import with_bins
+    from spikesight.training.run.conformal import committed
+    from spikesight.training.run.novelty import calibrated
+    from spikesight.training.run.novelty_bins import with_bins
 
     folder = find(args.model)
     network, card = load(folder)

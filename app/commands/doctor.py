@@ -70,7 +70,7 @@ def check_compute() -> Iterator[Finding]:
     """Threads, the native engine, a GPU."""
     import torch
 
-    from spikesight.models.engine.calibrate import calibrated
+    from spikesight.models.engine.autotune import calibrated
     from spikesight.models.engine.densities import describe
     from spikesight.models.engine.engine import engine_status
     from spikesight.models.native.build import library

@@ -76,7 +76,7 @@ def _print(found: dict[str, Any]) -> None:
 def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Readings") -> dict[str, Any]:
     """The suite of faults, each row printed as it is found."""
     from spikesight.training.progress import say
-    from spikesight.training.run.corruption import corrupted, rows, summary
+    from spikesight.training.run.corruptions import corrupted, rows, summary
 
     own = [source for source in readings.sources if source.label in classifier.labels]
     if not own:
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
     from spikesight.training.run.assessment import assess
-    from spikesight.training.run.commitments import held_out
+    from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
     classifier = Classifier.load(find(args.model))

@@ -40,7 +40,7 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
     from spikesight.encoders.recordings.files import RecordingReader
     from spikesight.encoders.sample import IMAGE_SUFFIXES, read_sample
     from spikesight.models.classifier import Stepper
-    from spikesight.models.known.conformal import ERROR_RATE
+    from spikesight.models.novelty.conformal import ERROR_RATE
 
     if path.suffix.lower() in IMAGE_SUFFIXES:
         stepper = Stepper(classifier)

@@ -13,7 +13,7 @@ import numpy as np
 from spikesight.app.webcam.overlay import Surface, draw
 from spikesight.app.webcam.window import HINTS, Window
 from spikesight.encoders.sources import samples
-from spikesight.encoders.sources.glimpses import Glimpse, Source, open_source
+from spikesight.encoders.sources.chunks import Chunk, Source, open_source
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
@@ -109,12 +109,12 @@ class Demo:
         self.stepper = Stepper(self.classifier, self.session.track)
         self.surface = Surface.blank(self.session.sensor)
 
-    def see(self, glimpse: Glimpse) -> list[Prediction]:
+    def see(self, chunk: Chunk) -> list[Prediction]:
         """Take a frame or packet; the predictions of the steps it completes."""
-        if glimpse.frame is not None:
-            self.camera = glimpse.frame
-        inputs = inputs_of(self.session, glimpse)
-        self._surface(glimpse.t_us)
+        if chunk.frame is not None:
+            self.camera = chunk.frame
+        inputs = inputs_of(self.session, chunk)
+        self._surface(chunk.t_us)
         predictions = []
         for given in inputs:
             self.answer = self.stepper.step(given)
@@ -226,19 +226,19 @@ def line_of(prediction: Prediction) -> str:
 
 def watch(demo: Demo, seconds: float, recorder: Recorder | None, say: Callable[[str], None] = print) -> None:
     """Without a window: a line a step, as fast as the source allows."""
-    for glimpse in demo.source.glimpses:
-        if glimpse.t_us > seconds * 1e6:
+    for chunk in demo.source.chunks:
+        if chunk.t_us > seconds * 1e6:
             return
-        for prediction in demo.see(glimpse):
+        for prediction in demo.see(chunk):
             say(line_of(prediction))
         if recorder:
-            recorder.add(demo.picture(), glimpse.t_us)
+            recorder.add(demo.picture(), chunk.t_us)
 
 
 def watch_window(demo: Demo, window: Window, seconds: float, recorder: Recorder | None) -> None:
     """With a window: in real time; pictures are skipped when late, predictions never."""
     begin = time.perf_counter()
-    for glimpse in demo.source.glimpses:
+    for chunk in demo.source.chunks:
         for action in window.actions():
             if action == "quit":
                 return
@@ -251,12 +251,12 @@ def watch_window(demo: Demo, window: Window, seconds: float, recorder: Recorder 
                 if action == "quit":
                     return
                 demo.do(action)
-        if glimpse.t_us > seconds * 1e6:
+        if chunk.t_us > seconds * 1e6:
             return
-        demo.see(glimpse)
-        ahead = 0.0 if demo.source.live else begin + glimpse.t_us / 1e6 - time.perf_counter()
+        demo.see(chunk)
+        ahead = 0.0 if demo.source.live else begin + chunk.t_us / 1e6 - time.perf_counter()
         if recorder:
-            recorder.add(demo.picture(), glimpse.t_us)
+            recorder.add(demo.picture(), chunk.t_us)
         if ahead > -LATE_S:
             window.show(demo.picture())
             time.sleep(max(0.0, ahead))

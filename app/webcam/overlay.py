@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.gaze.window import Window
-from spikesight.models.known import UNKNOWN
+from spikesight.encoders.roi.window import Window
+from spikesight.models.novelty import UNKNOWN
 from spikesight.models.steps import Prediction
 
 Picture = np.ndarray  # uint8 [H, W, 3], RGB

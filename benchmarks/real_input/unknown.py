@@ -18,11 +18,11 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.models.classifier import Classifier
-from spikesight.models.known import KEPT
+from spikesight.models.novelty import KEPT
 from spikesight.models.steps import Input, Prediction
 from spikesight.training.data.images import DEBIAN_FASHION, read_idx
 from spikesight.training.data.recordings import list_nmnist, read_item
-from spikesight.training.run.known import calibration_error, calibration_floor
+from spikesight.training.run.novelty import calibration_error, calibration_floor
 
 NOISE_HZ = 12.0
 TRIANGLE = "counter-clockwise"  # as the corners of `Saccades` follow one another, y growing downwards

@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from benchmarks.common import report
 from benchmarks.serving.clients import Served, free_port, spikesight
 from benchmarks.serving.streams import TEXT, client_frame, connected, field
+from spikesight.encoders.emulator.handheld import draw_sheet, frames
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
-from spikesight.encoders.emulator.sheets import draw_sheet, frames
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.gaze.sight import bins_of
 from spikesight.encoders.packets import T64, pack
-from spikesight.models.classifier import Classifier, binner_for, sight_for
+from spikesight.encoders.roi.input_filter import bins_of
+from spikesight.models.classifier import Classifier, binner_for, input_filter_for
 from spikesight.models.shipped import find
 from spikesight.service.client import Client
 
@@ -115,7 +115,7 @@ def followed(served: Served, seconds: float) -> list[Seen]:
 
 def front_ms(classifier: Classifier, rate_hz: float, packet_us: int) -> Floats:
     """Filtering, finding the drawing and binning of each packet of the second scene: the same work, alone."""
-    sight = sight_for(classifier.contract, SENSOR)
+    sight = input_filter_for(classifier.contract, SENSOR)
     binner, spent = binner_for(classifier.contract, sight.size), list[float]()
     for part in packets(scene(rate_hz, seed=SEED), packet_us):
         begin = time.perf_counter()

@@ -1,6 +1,6 @@
 """Write the generated pages: docs/commands.md from the code (commands with their flags, recipes, ways of conversion,
 benchmarks), docs/models/shipped.md from the shipped models' folders, docs/results/results.md from training/results/,
-docs/results/faults.md and the last section of two models' cards likewise, docs/results/performance.md from
+docs/results/corruptions.md and the last section of two models' cards likewise, docs/results/performance.md from
 benchmarks/results/, docs/python.ipynb from docs/python.md, the table of docs/service/security.md from the tests.
 
     python docs/make/make_docs.py            write the pages
@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
-import faults_page
+import corruptions_page
 import mutants_table
 import notebook
 import performance_page
@@ -194,8 +194,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": page,
     "models/shipped.md": shipped_page,
     "results/results.md": results_page.page,
-    "results/faults.md": faults_page.page,
-    **{f"../models/shipped/{name}/README.md": partial(faults_page.card, name) for name in faults_page.MODELS},
+    "results/corruptions.md": corruptions_page.page,
+    **{f"../models/shipped/{name}/README.md": partial(corruptions_page.card, name) for name in corruptions_page.MODELS},
     "results/measuring.md": mutants_table.page,
     "results/performance.md": performance_page.page,
     "python.ipynb": notebook.page,

@@ -26,7 +26,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from spikesight.app.webcam.demo import Demo, default_model
-from spikesight.encoders.sources.glimpses import open_source
+from spikesight.encoders.sources.chunks import open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find, shipped
 from spikesight.service.api import create_app
@@ -243,8 +243,8 @@ def of_the_desktop(classifier: Classifier) -> None:
         frames = [cv2.imencode(".jpg", scene(2 * np.pi * n / 30))[1].tobytes() for n in range(75)]
         video.write_bytes(b"".join(frames))
         demo = Demo(classifier, open_source(str(video)))
-        for glimpse in demo.source.glimpses:
-            demo.see(glimpse)
+        for chunk in demo.source.chunks:
+            demo.see(chunk)
         if demo.answer is None or demo.answer.steady != "3":
             raise SystemExit("no picture: the demo does not see the 3")
         save("desktop", cv2.imencode(".png", demo.picture()[..., ::-1])[1].tobytes(), "drawn-3", demo.answer.steady)

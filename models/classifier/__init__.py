@@ -20,26 +20,26 @@ from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize, empty_events, joined, make_events
-from spikesight.encoders.gaze.alignment import FollowingBinner, aligned_steps
-from spikesight.encoders.gaze.eye import Eye
-from spikesight.encoders.gaze.sight import Sight, bins_of
-from spikesight.encoders.gaze.window import Window
 from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
+from spikesight.encoders.roi.frame_tracker import FrameTracker
+from spikesight.encoders.roi.input_filter import InputFilter, bins_of
+from spikesight.encoders.roi.window import Window
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import fingerprint, load
 from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.energy.metering import dense_macs
-from spikesight.models.engine.calibrate import calibrated
+from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
 from spikesight.models.engine.plain import Plain
-from spikesight.models.known import CAMERA, RECORDED
-from spikesight.models.known.conformal import ERROR_RATE, Trials
 from spikesight.models.networks.origin import Origin, origin_of
 from spikesight.models.neurons.layers import at_pace, neuron_names
 from spikesight.models.neurons.state import State, zero_state
+from spikesight.models.novelty import CAMERA, RECORDED
+from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import find, name_of, shipped
-from spikesight.models.steps import Answer, Input, Outcome, Prediction, Promise, Rest, Steady, Step, Track
+from spikesight.models.steps import Answer, ConformalRule, Input, Outcome, Prediction, Rest, StableLabel, Step, Track
 
 
 def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:
@@ -53,14 +53,14 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
     """What cuts a live stream from a sensor of this size into a network's inputs."""
     if contract.frame == "object":
         size = contract.height, contract.width
-        return FollowingBinner(sensor, size, contract.bin_us, contract.steps, contract.shown_bins)
+        return TrackingBinner(sensor, size, contract.bin_us, contract.steps, contract.shown_bins)
     return StreamBinner(encoder_for(contract, sensor), shown=contract.shown_bins)
 
 
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
 
 
-def aligned_sample(contract: Contract, events: np.ndarray, sight: Sight) -> np.ndarray | None:
+def aligned_sample(contract: Contract, events: np.ndarray, sight: InputFilter) -> np.ndarray | None:
     """uint8 [T, 2, H, W] of a recording that is one sample of a network that takes aligned events; None of any other.
 
     `events` are sorted by time; `sight` has seen nothing yet.
@@ -77,14 +77,16 @@ def _flushed(binner: StreamBinner) -> Iterator[Bin]:
     yield from binner.flush()
 
 
-def sight_for(contract: Contract, sensor: SensorSize, *, raw: bool = False, fixed: Window | None = None) -> Sight:
+def input_filter_for(
+    contract: Contract, sensor: SensorSize, *, raw: bool = False, fixed: Window | None = None
+) -> InputFilter:
     """What a network of this contract is shown of a sensor: filter and window, or all of it where `raw` is wished."""
     small = SensorSize(contract.sensor_width, contract.sensor_height)
     if contract.frame == "object" and fixed is None:
         small = sensor  # alignment brings its events to one size
     if raw:
-        return Sight(sensor, small, fixed=fixed)
-    return Sight(sensor, small, contract.filter_us, follow=contract.window == "drawing", fixed=fixed)
+        return InputFilter(sensor, small, fixed=fixed)
+    return InputFilter(sensor, small, contract.filter_us, follow=contract.window == "drawing", fixed=fixed)
 
 
 class Classifier:
@@ -176,7 +178,7 @@ class Classifier:
             t = np.arange(0, 4 * self.contract.bin_us, 1000)
             self.event_inputs(make_events(t, t % own.width, t % own.height, t % 2), own)
             film = [(np.roll(picture, 2 * n, 1), n * 33_000) for n in range(8)]
-            for pixels, size in ((Emulator(camera), camera), (Eye(own), own)):
+            for pixels, size in ((Emulator(camera), camera), (FrameTracker(own), own)):
                 self.event_inputs(joined([pixels.push(*frame) for frame in film]), size)
         self.predict(self.image_inputs(picture)[:1])
 
@@ -190,9 +192,9 @@ class Classifier:
         conformal = self.card.conformal
         return None if conformal is None else conformal.trials.get(self.contract.bin_us)
 
-    def track(self, steady: Steady | None = None, error_rate: float = ERROR_RATE) -> Track:
+    def track(self, steady: StableLabel | None = None, error_rate: float = ERROR_RATE) -> Track:
         """The read-out's side of a new stream, which commits itself where it errs at most so often."""
-        promise = None if self.trials is None else Promise(self.trials, error_rate)
+        promise = None if self.trials is None else ConformalRule(self.trials, error_rate)
         return Track(self.labels, self.contract.horizon, self.known, steady, promise)
 
     def rest(self) -> Rest:
@@ -233,23 +235,23 @@ class Classifier:
         stepper = Stepper(self)
         return [stepper.step(given).prediction for given in inputs]
 
-    def event_inputs(self, events: np.ndarray, sensor: SensorSize, sight: Sight | None = None) -> list[Input]:
+    def event_inputs(self, events: np.ndarray, sensor: SensorSize, sight: InputFilter | None = None) -> list[Input]:
         """The bins of a recording (EVENTS sorted by time); one empty bin when it has no events.
 
-        `sight` is one of `sight_for` this sensor, the contract's without.
+        `sight` is one of `input_filter_for` this sensor, the contract's without.
 
         Raises ValueError for a model that takes images.
         """
         return list(self.packet_inputs([events], sensor, sight))
 
     def packet_inputs(
-        self, packets: Iterable[np.ndarray], sensor: SensorSize, sight: Sight | None = None
+        self, packets: Iterable[np.ndarray], sensor: SensorSize, sight: InputFilter | None = None
     ) -> Iterator[Input]:
         """The same of a recording in pieces, each bin as soon as it closes: nothing of the past is held."""
         contract = self.contract
         if contract.kind != "events":
             raise ValueError("this model takes images, not events")
-        sight = sight or sight_for(contract, sensor)
+        sight = sight or input_filter_for(contract, sensor)
         packets, head = iter(packets), list[np.ndarray]()
         if contract.frame == "object":  # a short recording is one sample
             head = beginning(packets, LONGEST_SAMPLE * contract.steps * contract.bin_us)

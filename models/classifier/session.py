@@ -14,15 +14,15 @@ from spikesight.encoders import kernels
 from spikesight.encoders.dvs import Bin, OpenBin, StreamBinner, progress_us
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.gaze.eye import Eye
-from spikesight.encoders.gaze.sight import Sight, bins_of
-from spikesight.encoders.gaze.window import Window
 from spikesight.encoders.preprocess.values import Values, flag, integer, part, real, time_us, under
-from spikesight.encoders.sources.glimpses import Glimpse
-from spikesight.models.classifier import Classifier, binner_for, sight_for
-from spikesight.models.known import CAMERA, RECORDED, WEBCAM
-from spikesight.models.known.conformal import ERROR_RATE
-from spikesight.models.steps import Answer, Input, Outcome, SessionError, Steady
+from spikesight.encoders.roi.frame_tracker import FrameTracker
+from spikesight.encoders.roi.input_filter import InputFilter, bins_of
+from spikesight.encoders.roi.window import Window
+from spikesight.encoders.sources.chunks import Chunk
+from spikesight.models.classifier import Classifier, binner_for, input_filter_for
+from spikesight.models.novelty import CAMERA, RECORDED, WEBCAM
+from spikesight.models.novelty.conformal import ERROR_RATE
+from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence
 FRAME_SIDE = 640  # larger frames are thinned by whole factors before the pixel model
@@ -35,7 +35,7 @@ class Session:
         self,
         classifier: Classifier,
         sensor: SensorSize | None = None,
-        steady: Steady | None = None,
+        steady: StableLabel | None = None,
         *,
         error_rate: float = ERROR_RATE,
         raw: bool = False,
@@ -57,7 +57,7 @@ class Session:
         self.rest = classifier.rest()
         self.sight, self.binner = self._front(sensor) if self.takes_events else (None, None)
         follows = contract.window == "drawing" and not raw and fixed is None
-        self.eye = Eye(SensorSize(contract.sensor_width, contract.sensor_height)) if follows else None
+        self.eye = FrameTracker(SensorSize(contract.sensor_width, contract.sensor_height)) if follows else None
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
         self._emulator: Emulator | None = None
@@ -66,9 +66,9 @@ class Session:
         self._reset = False
         self._begun = False  # whether inputs were given, answered yet or not
 
-    def _front(self, sensor: SensorSize) -> tuple[Sight, StreamBinner]:
+    def _front(self, sensor: SensorSize) -> tuple[InputFilter, StreamBinner]:
         contract = self.classifier.contract
-        sight = sight_for(contract, sensor, raw=self.raw, fixed=self.fixed)
+        sight = input_filter_for(contract, sensor, raw=self.raw, fixed=self.fixed)
         return sight, binner_for(contract, sight.size)
 
     def move(self, classifier: Classifier) -> None:
@@ -212,12 +212,12 @@ def open_bin(values: Values) -> OpenBin:
     return OpenBin(**{**values, **numbers})  # type: ignore[arg-type] - a binner checks its arrays
 
 
-def inputs_of(session: Session, glimpse: Glimpse) -> list[Input]:
-    """The network's inputs that a glimpse of a source completes."""
-    if glimpse.frame is not None:
-        return session.frame(glimpse.frame, glimpse.t_us)
-    assert glimpse.packet is not None
-    return [*session.push(glimpse.packet), *session.tick(glimpse.t_us)]
+def inputs_of(session: Session, chunk: Chunk) -> list[Input]:
+    """The network's inputs that a chunk of a source completes."""
+    if chunk.frame is not None:
+        return session.frame(chunk.frame, chunk.t_us)
+    assert chunk.packet is not None
+    return [*session.push(chunk.packet), *session.tick(chunk.t_us)]
 
 
 PER_FRAME = frozenset({"direct", "rate"})

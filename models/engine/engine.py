@@ -105,7 +105,7 @@ class Engine:
     The state is {"membranes": float32 [N, M]}. `choice` forces one kernel ("events" or "dense"): for tests and
     benchmarks. `precision` "bf16" rounds the weights that spikes meet to bfloat16, so
     that dense frames take half the time; None asks SPIKESIGHT_PRECISION and then takes "fp32", exact. The first `rates`
-    neuron layers note their channels' rates (models/known), of a spiking ResNet in `places` x `places` parts a map;
+    neuron layers note their channels' rates (models/novelty), of a spiking ResNet in `places` x `places` parts a map;
     a taught network's are means over its window. Raises RuntimeError where `why_not` gives a reason.
     """
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.energy.metering import DenseMeter, Meter
-from spikesight.models.known.rates import Rates
 from spikesight.models.networks.taught import TaughtNetwork, Watch
 from spikesight.models.neurons.layers import at_pace
 from spikesight.models.neurons.state import State, split_state, stack_states
+from spikesight.models.novelty.rates import Rates
 from spikesight.models.steps import Step
 
 

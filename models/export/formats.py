@@ -34,17 +34,17 @@ from spikesight.models.export.parity import (
     potentials,
     start_state,
 )
-from spikesight.models.known.rates import Rates
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.neurons.layers import Neuron, at_pace
 from spikesight.models.neurons.state import State
+from spikesight.models.novelty.rates import Rates
 
 
 class Flat(nn.Module):
     """The network with its state spread out: (x, *state) to (logits, *state); x [N, C, H, W] unless `window`.
 
     With `spanned` it is (x, span, *state): a step's share of the trained one, float32 [] in (0, 1].
-    With `rates` the rates of so many first layers (models/known/rates.py) follow at the end: what `known` is judged by.
+    With `rates` the rates of so many first layers (models/novelty/rates.py) follow: what `known` is judged by.
     """
 
     def __init__(

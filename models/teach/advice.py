@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.models.known import interval
+from spikesight.models.novelty import interval
+from spikesight.models.teach.few_shot import Taught
 from spikesight.models.teach.head import judge
-from spikesight.models.teach.lesson import Taught
 
 ENOUGH = 0.95  # judged accuracy
 FEW_PIECES = 3  # of a class, below which nothing tells how it looks another time

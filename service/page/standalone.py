@@ -25,9 +25,9 @@ from spikesight.models.contract import Card
 from spikesight.models.energy.metering import RASTER_ROWS_A_LAYER
 from spikesight.models.export.formats import export
 from spikesight.models.export.parity import ExportError, Parity, start_state
-from spikesight.models.known import KEPT
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
+from spikesight.models.novelty import KEPT
 from spikesight.models.steps import FIRST, LEAST_INERTIA, LEAST_SHARE, LULL, MARGIN, OTHER
 from spikesight.service.page.routes import PAGE
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from spikesight.models.known.conformal import ERROR_RATE
+from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
 from spikesight.service.http.errors import Expired, Overloaded, ServiceError
 from spikesight.service.http.shares import Shares

@@ -17,16 +17,16 @@ from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model, UnknownModel, WrongBin
 from spikesight.service.settings import Settings
 from spikesight.service.stream.cameras import Camera, Cameras, UnknownCamera
-from spikesight.service.stream.lesson import LessonStream
 from spikesight.service.stream.live import Live
 from spikesight.service.stream.messages import Ended, Hello, fault, ready_text
-from spikesight.service.teach.lesson import LiveLesson
-from spikesight.service.teach.lessons import Lessons
+from spikesight.service.stream.teaching import TeachingStream
+from spikesight.service.teach.session import TeachingSession
+from spikesight.service.teach.sessions import TeachingSessions
 
 CLOSE_S = 2.0  # what a client gets to read why its stream is closed
 
 
-async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
+async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: TeachingSessions) -> None:
     """The whole life of one connection."""
     client = address_of(socket)
     if (reached := runtime.streams.reached(client)) is not None:
@@ -67,12 +67,14 @@ async def close(socket: WebSocket, end: Ended) -> None:
             await asyncio.wait_for(socket.close(end.code, end.reason), CLOSE_S)
 
 
-async def converse(socket: WebSocket, hello: Hello, runtime: Runtime, cameras: Cameras, lessons: Lessons) -> None:
+async def converse(
+    socket: WebSocket, hello: Hello, runtime: Runtime, cameras: Cameras, lessons: TeachingSessions
+) -> None:
     """The stream itself, once its hello is there. Raises Ended."""
     lesson = None if hello.lesson is None else lesson_of(lessons, hello.lesson)
     camera = None if hello.source is None else camera_of(cameras, hello.source)
     if lesson is not None:
-        live = LessonStream(socket, runtime, lesson, hello, camera)
+        live = TeachingStream(socket, runtime, lesson, hello, camera)
     elif camera is not None and hello.model is None and hello.bin_ms is None:
         await relay(socket, camera, hello)
         return
@@ -100,7 +102,7 @@ def model_of(runtime: Runtime, hello: Hello) -> Model:
         raise Ended(1008, str(error)) from None
 
 
-def lesson_of(lessons: Lessons, identity: str) -> LiveLesson:
+def lesson_of(lessons: TeachingSessions, identity: str) -> TeachingSession:
     """Raises Ended."""
     try:
         return lessons.get(identity)

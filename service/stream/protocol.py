@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from spikesight.encoders.events import MAX_SIDE, SensorSize
-from spikesight.encoders.gaze.window import Window
+from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier.session import Session, pieces
 from spikesight.models.neurons.state import State
-from spikesight.models.steps import Answer, Input, Outcome, Steady
+from spikesight.models.steps import Answer, Input, Outcome, StableLabel
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.stream.messages import (
     CONTROL,
@@ -82,7 +82,7 @@ class StreamCore:
         self.session = Session(
             model.classifier,
             sensor_of(hello),
-            Steady(hello.smoothing, hello.margin),
+            StableLabel(hello.smoothing, hello.margin),
             error_rate=hello.error_rate,
             raw=hello.raw,
             fixed=window_of(hello),

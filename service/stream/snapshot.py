@@ -17,8 +17,8 @@ from safetensors.torch import load, save
 
 from spikesight.encoders.preprocess.values import Values, array, integer, part, under
 from spikesight.models.classifier.session import Session
-from spikesight.models.known.conformal import Evidence
 from spikesight.models.neurons.state import State
+from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.steps import OTHER, Readout
 
 MAX_BYTES = 64 * 2**20

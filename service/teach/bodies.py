@@ -16,7 +16,7 @@ class TaughtClass(Body):
     examples: list[int] = Field(description="their numbers, in the order they were shown")
 
 
-class LessonBody(Body):
+class TeachingBody(Body):
     """A lesson as it stands."""
 
     type: Literal["lesson"] = "lesson"
@@ -47,4 +47,4 @@ class TakenBody(Body):
     taken: list[int] = Field(description="numbers of the new examples")
     skipped: int = Field(description="windows in which too little moved")
     warnings: list[str] = Field(default=[], description="what was damaged or guessed in the recording")
-    lesson: LessonBody
+    lesson: TeachingBody

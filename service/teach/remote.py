@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from spikesight.service.teach.bodies import LessonBody, TakenBody
+from spikesight.service.teach.bodies import TakenBody, TeachingBody
 
 
 class Ask(Protocol):
@@ -14,7 +14,7 @@ class Ask(Protocol):
     def __call__(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes: ...
 
 
-class RemoteLesson:
+class RemoteTeaching:
     """A lesson on a service; a context manager that ends it. Methods raise ClientError.
 
     lesson.show("cup", Path("cup.aedat4"))
@@ -25,9 +25,9 @@ class RemoteLesson:
 
     def __init__(self, ask: Ask, features: str | None = None) -> None:
         self._ask = ask
-        self.id = LessonBody.model_validate_json(ask("POST", "/v1/teach" + query(features=features))).id
+        self.id = TeachingBody.model_validate_json(ask("POST", "/v1/teach" + query(features=features))).id
 
-    def state(self, *, wait: bool = False) -> LessonBody:
+    def state(self, *, wait: bool = False) -> TeachingBody:
         """How the lesson stands; `wait` until what was shown is learnt."""
         return self._state("GET", wait="1" if wait else None)
 
@@ -42,19 +42,19 @@ class RemoteLesson:
         """An example's events as a PNG."""
         return self._ask("GET", self._path(f"/examples/{number}"))
 
-    def drop(self, number: int) -> LessonBody:
+    def drop(self, number: int) -> TeachingBody:
         """Take an example back."""
         return self._state("DELETE", f"/examples/{number}")
 
-    def rename(self, label: str, to: str) -> LessonBody:
+    def rename(self, label: str, to: str) -> TeachingBody:
         """Give a class another name."""
         return self._state("PATCH", "/classes", **{"class": label, "to": to})
 
-    def forget(self, label: str) -> LessonBody:
+    def forget(self, label: str) -> TeachingBody:
         """Take a class back."""
         return self._state("DELETE", "/classes", **{"class": label})
 
-    def save(self, name: str) -> LessonBody:
+    def save(self, name: str) -> TeachingBody:
         """Have the service keep the model and serve it to everybody."""
         return self._state("POST", "/save", name=name)
 
@@ -66,7 +66,7 @@ class RemoteLesson:
         """Nothing of the lesson is kept but what was saved."""
         self._ask("DELETE", self._path(""))
 
-    def __enter__(self) -> "RemoteLesson":
+    def __enter__(self) -> "RemoteTeaching":
         return self
 
     def __exit__(
@@ -74,8 +74,8 @@ class RemoteLesson:
     ) -> None:
         self.end()
 
-    def _state(self, method: str, below: str = "", **wanted: Any) -> LessonBody:
-        return LessonBody.model_validate_json(self._ask(method, self._path(below, **wanted)))
+    def _state(self, method: str, below: str = "", **wanted: Any) -> TeachingBody:
+        return TeachingBody.model_validate_json(self._ask(method, self._path(below, **wanted)))
 
     def _path(self, below: str, **wanted: Any) -> str:
         return f"/v1/teach/{self.id}{below}" + query(**wanted)

@@ -12,10 +12,10 @@ from spikesight.models.steps import Input
 from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody
 from spikesight.service.http.shares import address_of
 from spikesight.service.scheduler.saved import entries, unfit_to_save
-from spikesight.service.teach.bodies import LABEL, LessonBody, TakenBody
-from spikesight.service.teach.lesson import LessonError, LiveLesson, moves, picture_of, windows_of
-from spikesight.service.teach.lessons import Lessons
+from spikesight.service.teach.bodies import LABEL, TakenBody, TeachingBody
 from spikesight.service.teach.saving import archive, write
+from spikesight.service.teach.session import TeachingError, TeachingSession, moves, picture_of, windows_of
+from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body
 
@@ -42,14 +42,14 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 def label_of(text: str) -> str:
-    """A class's name, trimmed. Raises LessonError 400."""
+    """A class's name, trimmed. Raises TeachingError 400."""
     label = text.strip()
     if not 1 <= len(label) <= LABEL or not label.isprintable():
-        raise LessonError(400, f"a class's name has 1 to {LABEL} printable characters")
+        raise TeachingError(400, f"a class's name has 1 to {LABEL} printable characters")
     return label
 
 
-def router(lessons: Lessons) -> APIRouter:
+def router(lessons: TeachingSessions) -> APIRouter:
     """All routes of lessons."""
     routes = APIRouter(prefix="/v1/teach", tags=["teach"])
     add_lesson(routes, lessons)
@@ -58,20 +58,20 @@ def router(lessons: Lessons) -> APIRouter:
     return routes
 
 
-def add_lesson(routes: APIRouter, lessons: Lessons) -> None:
+def add_lesson(routes: APIRouter, lessons: TeachingSessions) -> None:
     """Begin, look, end; classes."""
 
     @routes.post("", summary="Begin a lesson", responses=refusals(404, 409, 429, 503))
     async def post_lesson(
         request: Request,
         features: Annotated[str | None, Query(max_length=64, description="a model whose network is learnt on")] = None,
-    ) -> LessonBody:
+    ) -> TeachingBody:
         return (await lessons.begin(address_of(request), features)).body()
 
     @routes.get("/{identity}", summary="How a lesson stands", responses=refusals(404))
     async def get_lesson(
         identity: Identity, wait: Annotated[bool, Query(description="until what was shown is learnt")] = False
-    ) -> LessonBody:
+    ) -> TeachingBody:
         lesson = lessons.get(identity)
         if wait:
             await lesson.settled()
@@ -89,19 +89,19 @@ def add_lesson(routes: APIRouter, lessons: Lessons) -> None:
     @routes.patch("/{identity}/classes", summary="Rename a class", responses=refusals(404, 409))
     async def patch_class(
         identity: Identity, label: Label, to: Annotated[str, Query(description="its new name")]
-    ) -> LessonBody:
+    ) -> TeachingBody:
         lesson = lessons.get(identity)
         lesson.rename(label, label_of(to))
         return lesson.body()
 
     @routes.delete("/{identity}/classes", summary="Take a class back", responses=refusals(404))
-    async def delete_class(identity: Identity, label: Label) -> LessonBody:
+    async def delete_class(identity: Identity, label: Label) -> TeachingBody:
         lesson = lessons.get(identity)
         lesson.forget(label)
         return lesson.body()
 
 
-def add_examples(routes: APIRouter, lessons: Lessons) -> None:
+def add_examples(routes: APIRouter, lessons: TeachingSessions) -> None:
     """Show, look at, take back."""
 
     @routes.post(
@@ -130,13 +130,13 @@ def add_examples(routes: APIRouter, lessons: Lessons) -> None:
         return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     @routes.delete("/{identity}/examples/{number}", summary="Take an example back", responses=refusals(404))
-    async def delete_example(identity: Identity, number: Number) -> LessonBody:
+    async def delete_example(identity: Identity, number: Number) -> TeachingBody:
         lesson = lessons.get(identity)
         lesson.drop(number)
         return lesson.body()
 
 
-def add_model(routes: APIRouter, lessons: Lessons) -> None:
+def add_model(routes: APIRouter, lessons: TeachingSessions) -> None:
     """Save, download."""
 
     @routes.post(
@@ -144,7 +144,7 @@ def add_model(routes: APIRouter, lessons: Lessons) -> None:
         summary="Write the model to the service's folder of models and serve it to everybody, from now on",
         responses=refusals(403, 404, 409, 507),
     )
-    async def post_save(identity: Identity, name: Annotated[str, Query(description="of the model")]) -> LessonBody:
+    async def post_save(identity: Identity, name: Annotated[str, Query(description="of the model")]) -> TeachingBody:
         lesson = lessons.get(identity)
         await save(lessons, lesson, name)
         return lesson.body()
@@ -162,8 +162,8 @@ def add_model(routes: APIRouter, lessons: Lessons) -> None:
         return await download(lessons.get(identity), name)
 
 
-async def shown(lessons: Lessons, lesson: LiveLesson, label: str, request: Request) -> TakenBody:
-    """Take an upload's windows. Raises UploadError, LessonError."""
+async def shown(lessons: TeachingSessions, lesson: TeachingSession, label: str, request: Request) -> TakenBody:
+    """Take an upload's windows. Raises UploadError, TeachingError."""
     lesson.check_room(label)
     runtime, classifier = lessons.runtime, lesson.model.classifier
     data, name = await read_body(request)
@@ -186,11 +186,11 @@ async def shown(lessons: Lessons, lesson: LiveLesson, label: str, request: Reque
     return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=lesson.body())
 
 
-async def save(lessons: Lessons, lesson: LiveLesson, name: str) -> None:
-    """Write and serve. Raises LessonError, ServiceError."""
+async def save(lessons: TeachingSessions, lesson: TeachingSession, name: str) -> None:
+    """Write and serve. Raises TeachingError, ServiceError."""
     registry, folder = lessons.runtime.registry, lessons.runtime.settings.save_to
     if folder is None:
-        raise LessonError(403, NOT_KEPT)
+        raise TeachingError(403, NOT_KEPT)
     check_name(name)
     await lesson.settled()
     head = lesson.ready()
@@ -199,9 +199,9 @@ async def save(lessons: Lessons, lesson: LiveLesson, name: str) -> None:
         there = [path.name for path in entries(folder)]
         taken = {other.casefold() for other in (*there, *shipped(), *(model.name for model in registry.all()))}
         if name.casefold() in taken and name != lesson.saved:
-            raise LessonError(409, "a model of that name is there already: choose another")
+            raise TeachingError(409, "a model of that name is there already: choose another")
         if name not in there and len(there) >= MAX_SAVED:
-            raise LessonError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
+            raise TeachingError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
         write(folder / name, head.network, head.card)
         registry.serve(Classifier.load(folder / name), folder / name)
 
@@ -210,8 +210,8 @@ async def save(lessons: Lessons, lesson: LiveLesson, name: str) -> None:
     lesson.changed()
 
 
-async def download(lesson: LiveLesson, name: str) -> Response:
-    """The model's folder as a ZIP file. Raises LessonError, ServiceError."""
+async def download(lesson: TeachingSession, name: str) -> Response:
+    """The model's folder as a ZIP file. Raises TeachingError, ServiceError."""
     check_name(name)
     await lesson.settled()
     head = lesson.ready()
@@ -221,6 +221,6 @@ async def download(lesson: LiveLesson, name: str) -> Response:
 
 
 def check_name(name: str) -> None:
-    """Raise LessonError 400 where it is none for a model's folder."""
+    """Raise TeachingError 400 where it is none for a model's folder."""
     if reason := unfit_to_save(name):
-        raise LessonError(400, f"the model needs another name: {reason}")
+        raise TeachingError(400, f"the model needs another name: {reason}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from spikesight.encoders.dvs import StreamBinner, progress_us
-from spikesight.encoders.gaze.sight import Sight
+from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier, encoder_for
 from spikesight.models.steps import Input
@@ -76,7 +76,7 @@ def said(call: Callable[[], T]) -> T:
         raise UploadError(error.status, error.sentence) from None
 
 
-def inputs_of(classifier: Classifier, sample: Sample, max_steps: int, sight: Sight | None = None) -> list[Input]:
+def inputs_of(classifier: Classifier, sample: Sample, max_steps: int, sight: InputFilter | None = None) -> list[Input]:
     """A sample's inputs. Raises UploadError 413 for a recording of more than `max_steps` bins, before any is made."""
     contract, events, size = classifier.contract, sample.events, sample.size
     if events is not None and size is not None and len(events):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from spikesight.encoders.gaze.sight import Sight
+from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.sample import Sample
-from spikesight.models.classifier import sight_for
+from spikesight.models.classifier import input_filter_for
 from spikesight.models.steps import Answer, Input
 from spikesight.service.http.bodies import PredictBody, StepBody
 from spikesight.service.runtime import Runtime
@@ -53,12 +53,12 @@ async def predict(
     deadline = runtime.deadline()
     begin = time.perf_counter()
     warnings: list[str] = []
-    sights: list[Sight] = []
+    sights: list[InputFilter] = []
 
     def inputs_from(loaded: Sample) -> list[Input]:
         warnings.extend(loaded.warnings)
         if loaded.size is not None and model.classifier.contract.kind == "events":
-            sights.append(sight_for(model.classifier.contract, loaded.size, raw=options.raw))
+            sights.append(input_filter_for(model.classifier.contract, loaded.size, raw=options.raw))
         return inputs_of(model.classifier, loaded, runtime.settings.max_recording_steps, sights[0] if sights else None)
 
     with runtime.place(model):
@@ -87,7 +87,7 @@ async def predict(
 
 
 def answer_body(
-    model: Model, kind: Kind, result: Result, options: Options, warnings: list[str], sight: Sight | None
+    model: Model, kind: Kind, result: Result, options: Options, warnings: list[str], sight: InputFilter | None
 ) -> PredictBody:
     """The answer as the wire has it: the last step speaks for the sample."""
     last = result.answers[-1].prediction

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.models.known import NOTHING, UNKNOWN, Judged
-from spikesight.models.known.conformal import Evidence, Trials
+from spikesight.models.novelty import NOTHING, UNKNOWN, Judged
+from spikesight.models.novelty.conformal import Evidence, Trials
 from spikesight.models.steps import (
     LEAST_INERTIA,
     OTHER,
     Answer,
+    ConformalRule,
     Input,
     Outcome,
     Prediction,
-    Promise,
     Readout,
     Rest,
     Segment,
     SessionError,
-    Steady,
+    StableLabel,
     Timeline,
     Track,
 )
@@ -35,7 +35,7 @@ A, B, STRANGE, EMPTY = (
 )
 
 
-def shown(steady: Steady, seen: list[Judged]) -> list[str]:
+def shown(steady: StableLabel, seen: list[Judged]) -> list[str]:
     labels = []
     for judged in seen:
         steady = steady.push(judged)
@@ -44,7 +44,7 @@ def shown(steady: Steady, seen: list[Judged]) -> list[str]:
 
 
 def test_a_label_appears_with_evidence_and_stays_until_there_is_other() -> None:
-    labels = shown(Steady(), [A] * 10 + [B] * 3 + [A] * 10 + [B] * 30)
+    labels = shown(StableLabel(), [A] * 10 + [B] * 3 + [A] * 10 + [B] * 30)
     changes = [n for n in range(1, len(labels)) if labels[n] != labels[n - 1]]
     assert labels[0] == "", "one step is no evidence yet"
     assert [labels[n] for n in changes] == ["a", "b"], "three steps of another class change nothing"
@@ -54,28 +54,28 @@ def test_a_label_appears_with_evidence_and_stays_until_there_is_other() -> None:
 
 @pytest.mark.parametrize(("seen", "label", "steps"), [(STRANGE, UNKNOWN, 15), (EMPTY, NOTHING, 40)])
 def test_unknown_and_nothing_are_labels_like_others(seen: Judged, label: str, steps: int) -> None:
-    labels = shown(Steady(), [seen] * steps + [A] * 20 + [seen] * steps)
+    labels = shown(StableLabel(), [seen] * steps + [A] * 20 + [seen] * steps)
     assert [labels[n] for n in (steps - 1, steps + 19, 2 * steps + 19)] == [label, "a", label]
 
 
 def test_behind_nothing_a_doubtful_class_is_no_label() -> None:
     doubtful = Judged(np.array([0.6, 0.4]), 0.6, False)
-    assert shown(Steady(), [EMPTY] * 40 + [doubtful] * 30)[-1] == NOTHING, "as little as before any label"
-    assert shown(Steady(), [EMPTY] * 40 + [doubtful] * 5 + [STRANGE] * 15)[-1] == UNKNOWN
-    assert shown(Steady(), [EMPTY] * 40 + [A] * 10)[-1] == "a"
+    assert shown(StableLabel(), [EMPTY] * 40 + [doubtful] * 30)[-1] == NOTHING, "as little as before any label"
+    assert shown(StableLabel(), [EMPTY] * 40 + [doubtful] * 5 + [STRANGE] * 15)[-1] == UNKNOWN
+    assert shown(StableLabel(), [EMPTY] * 40 + [A] * 10)[-1] == "a"
 
 
 def test_a_lull_of_half_a_second_changes_nothing() -> None:
-    assert set(shown(Steady(), ([A] * 20 + [EMPTY] * 16) * 5)[10:]) == {"a"}
+    assert set(shown(StableLabel(), ([A] * 20 + [EMPTY] * 16) * 5)[10:]) == {"a"}
 
 
 def test_two_classes_that_take_turns_change_nothing() -> None:
     turns = ([Judged(np.array([0.7, 0.3]), 1.0, False)] * 12 + [Judged(np.array([0.3, 0.7]), 1.0, False)] * 12) * 20
-    assert set(shown(Steady(), [A] * 10 + turns)[10:]) == {"a"}
+    assert set(shown(StableLabel(), [A] * 10 + turns)[10:]) == {"a"}
 
 
 def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
-    steady = Steady()
+    steady = StableLabel()
     for judged in [A] * 10 + [B] * 11:
         steady = steady.push(judged)
     assert steady.label(LABELS) == "a"
@@ -88,8 +88,8 @@ def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
 
 def test_a_lead_below_the_margin_is_no_evidence() -> None:
     close = Judged(np.array([0.4, 0.6]), 1.0, False)
-    assert shown(Steady(margin=0.1), [A] * 10 + [close] * 200)[-1] == "b"
-    assert shown(Steady(margin=0.3), [A] * 10 + [close] * 200)[-1] == "a"
+    assert shown(StableLabel(margin=0.1), [A] * 10 + [close] * 200)[-1] == "b"
+    assert shown(StableLabel(margin=0.3), [A] * 10 + [close] * 200)[-1] == "a"
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_a_lead_below_the_margin_is_no_evidence() -> None:
 def test_evidence_is_the_log_odds_spread_over_a_read_out(
     probabilities: tuple[float, float], known: float, which: int, gained: float
 ) -> None:
-    steady = Steady(margin=0.5, inertia=12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
+    steady = StableLabel(margin=0.5, inertia=12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
     expected = np.zeros(4)
     expected[which] = gained
     np.testing.assert_allclose(steady.evidence, expected)  # type: ignore[arg-type]
 
 
 def test_smoothing_keeps_a_share_of_the_old_probabilities() -> None:
-    steady = Steady(smoothing=0.5).push(A).push(B)
+    steady = StableLabel(smoothing=0.5).push(A).push(B)
     assert steady.mean is not None
     np.testing.assert_allclose(steady.mean, [0.5, 0.5, 0, 0])
 
@@ -193,7 +193,7 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
 
 def test_a_stream_that_promises_commits_step_by_step() -> None:
     trials = Trials(np.array([1.0, 2.0]), np.linspace(0, 1, 19))
-    track = Track(LABELS, 2, promise=Promise(trials, 0.1))
+    track = Track(LABELS, 2, promise=ConformalRule(trials, 0.1))
     logits = [[2.0, 0.0], [0.0, 4.0]]
     prediction = answered(track, logits).prediction
     evidence = Evidence().push(trials, np.array(logits[0]), 1).push(trials, np.array(logits[1]), 2)
@@ -212,7 +212,7 @@ def test_a_stream_that_promises_commits_step_by_step() -> None:
 
 def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -> None:
     def stream() -> Track:
-        return Track(LABELS, 1, promise=Promise(Trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
+        return Track(LABELS, 1, promise=ConformalRule(Trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
 
     track, fresh = stream(), stream()
     before = [answered(track, [logits]).steady for logits in [[9.0, 0.0]] * 6 + [[0.0, 9.0]] * 5]
@@ -227,7 +227,7 @@ def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -
 
 def test_a_stream_is_judged_over_ten_steps_at_least() -> None:
     assert [Track(LABELS, horizon).steady.inertia for horizon in (1, 10, 11)] == [10, 10, 11]
-    assert Track(LABELS, 12, steady=Steady(margin=0.3)).steady.margin == 0.3
+    assert Track(LABELS, 12, steady=StableLabel(margin=0.3)).steady.margin == 0.3
 
 
 def timeline(*steps: tuple[int, int, str, float]) -> list[Segment]:

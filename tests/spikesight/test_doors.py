@@ -67,7 +67,7 @@ def test_a_stream_is_named_by_a_path_too(model: spikesight.Model, events: NDArra
 def test_a_source_is_closed_when_its_stream_is_not_begun_broken_off_or_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from spikesight.encoders.sources import glimpses as sources
+    from spikesight.encoders.sources import chunks as sources
 
     closed: list[str] = []
 

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
-from spikesight.models.known import Known, Windows, fit_known, running_mean
-from spikesight.models.known.conformal import Conformal, Trials
-from spikesight.models.known.rates import Rates, layers_to_watch
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.novelty import NoveltyDetector, Windows, fit_novelty, running_mean
+from spikesight.models.novelty.conformal import Conformal, Trials
+from spikesight.models.novelty.rates import Rates, layers_to_watch
 
 LABELS = ("zero", "one", "two")
 EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)
@@ -96,7 +96,7 @@ def card(steps: int = 8) -> Card:
     return Card(contract, tuple("abcdefghij"))
 
 
-def some_known(network: nn.Module, contract: Contract, seed: int = 0) -> Known:
+def some_known(network: nn.Module, contract: Contract, seed: int = 0) -> NoveltyDetector:
     """What a calibration on random inputs gives."""
     layers, steps, classes = layers_to_watch(network, contract.shape), contract.horizon, network.config.classes  # type: ignore[union-attr]
     generator = torch.Generator().manual_seed(seed)
@@ -109,7 +109,7 @@ def some_known(network: nn.Module, contract: Contract, seed: int = 0) -> Known:
     of_logits, of_rates, of_active = (running_mean(values.transpose(0, 1).numpy()) for values in steps_of)
     labels, ones = torch.arange(40).numpy() % classes, torch.ones(40).numpy()
     windows = Windows(of_logits, of_rates, of_active, labels, ones, 0 * labels)
-    return fit_known(layers, windows, windows)
+    return fit_novelty(layers, windows, windows)
 
 
 def promising(contract: Contract = EVENT_CONTRACT, name: str = "promising") -> Classifier:

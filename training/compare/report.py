@@ -13,7 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from spikesight.models.energy.estimate import CAVEATS, PICOJOULES
-from spikesight.models.known import interval
+from spikesight.models.novelty import interval
 from spikesight.training.compare.results import Curve, Results
 from spikesight.training.compare.tables import (
     accuracy_table,

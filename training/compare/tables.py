@@ -6,7 +6,7 @@ from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import shown_steps
 from spikesight.models.energy.estimate import ann_energy, bit_budget, quantised_energy, spiking_energy
 from spikesight.models.energy.metering import Report, Work
-from spikesight.models.known import interval
+from spikesight.models.novelty import interval
 from spikesight.training.compare.results import Cost, Curve, Results
 
 Table = list[list[str]]

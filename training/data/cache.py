@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.gaze.alignment import aligned_steps
-from spikesight.encoders.gaze.sight import Sight
+from spikesight.encoders.roi.alignment import aligned_steps
+from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import Frames, Item
@@ -80,7 +80,7 @@ def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | N
 
 def filtered(events: Events, sensor: SensorSize, config: TrainConfig) -> Events:
     """What the contract's filter leaves of a recording."""
-    return Sight(sensor, sensor, config.filter_us, follow=config.window == "drawing")(events)
+    return InputFilter(sensor, sensor, config.filter_us, follow=config.window == "drawing")(events)
 
 
 def noise_key(config: TrainConfig) -> list[float]:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from spikesight.encoders.emulator.handheld import Grey, Sheet, draw_sheet, frames
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import saccade_events
-from spikesight.encoders.emulator.sheets import Grey, Sheet, draw_sheet, frames
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.gaze.eye import Eye
-from spikesight.encoders.gaze.sight import Sight
-from spikesight.encoders.gaze.window import NEAR, SHARE, Window
+from spikesight.encoders.roi.frame_tracker import FrameTracker
+from spikesight.encoders.roi.input_filter import InputFilter
+from spikesight.encoders.roi.window import NEAR, SHARE, Window
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import cached, contract_key, encoder, filtered, frame_shape, noise_key, noisy
 from spikesight.training.data.images import find_idx, read_idx
@@ -83,12 +83,12 @@ def _filmed(digit: Grey, config: TrainConfig, sensor: SensorSize, seed: int) -> 
     """uint8 [WINDOWS, T, 2, H, W] of one clip of a digit, uint8 [28, 28]; blank where something else is looked at."""
     random, span_us = np.random.default_rng(seed), config.steps * config.bin_us
     camera = CAMERAS[int(random.integers(len(CAMERAS)))]
-    eye = Eye(sensor) if _by_webcam(seed) else Emulator(camera, seed=seed)
-    sight = Sight(camera if isinstance(eye, Emulator) else sensor, sensor, config.filter_us, follow=True)
+    eye = FrameTracker(sensor) if _by_webcam(seed) else Emulator(camera, seed=seed)
+    sight = InputFilter(camera if isinstance(eye, Emulator) else sensor, sensor, config.filter_us, follow=True)
     sheet, parts, astray = draw_sheet(digit, camera, random), list[Events](), list[int]()
     for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):
         parts.append(sight(eye.push(frame, t_us)))
-        if not holds(eye.window if isinstance(eye, Eye) else sight.window, sheet):
+        if not holds(eye.window if isinstance(eye, FrameTracker) else sight.window, sheet):
             astray.append(t_us)
     events, out = np.concatenate(parts), np.zeros((WINDOWS, *frame_shape(config)), np.uint8)
     for window in range(WINDOWS):

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.known import KEPT, interval
-from spikesight.training.run.known import calibration_error
+from spikesight.models.novelty import KEPT, interval
+from spikesight.training.run.novelty import calibration_error
 from spikesight.training.run.readings import Readings
 
 SECOND_US = 1_000_000

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.dvs import Bin
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
-from spikesight.encoders.gaze.sight import bins_of
 from spikesight.encoders.recordings.files import RecordingReader, digest
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.models.classifier import Classifier, aligned_sample, binner_for, sight_for
-from spikesight.models.known import CAMERA, RECORDED, softmax
+from spikesight.encoders.roi.input_filter import bins_of
+from spikesight.models.classifier import Classifier, aligned_sample, binner_for, input_filter_for
+from spikesight.models.novelty import CAMERA, RECORDED, softmax
 from spikesight.models.steps import Readout
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import read_folder
@@ -174,7 +174,7 @@ def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: I
     if contract.frame == "object":
         yield from _aligned_windows(classifier, number, sensor, packets)
         return
-    sight, held, first, whole = sight_for(contract, sensor), list[Bin](), None, False
+    sight, held, first, whole = input_filter_for(contract, sensor), list[Bin](), None, False
     binner, kind = binner_for(contract, sight.size), CAMERA if sight.windowed else RECORDED
 
     def closed() -> Iterator[Bin]:
@@ -200,7 +200,7 @@ def _aligned_windows(
     events = joined([empty_events(), *packets])
 
     def sample(part: Events) -> NDArray[np.uint8] | None:
-        return aligned_sample(contract, part, sight_for(contract, sensor))
+        return aligned_sample(contract, part, input_filter_for(contract, sensor))
 
     if (whole := sample(events)) is not None:
         pieces = [(0, whole)]

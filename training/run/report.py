@@ -19,15 +19,15 @@ import torch
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.contract import Card
-from spikesight.models.known import interval
+from spikesight.models.novelty import interval
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
-from spikesight.training.run.commitments import committed
+from spikesight.training.run.conformal import committed
 from spikesight.training.run.evaluate import Evaluation, evaluate
-from spikesight.training.run.known import calibrated
-from spikesight.training.run.known_bins import with_bins
+from spikesight.training.run.novelty import calibrated
+from spikesight.training.run.novelty_bins import with_bins
 from spikesight.training.run.resume import Progress
 
 

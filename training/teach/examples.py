@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from spikesight.encoders.events import SensorSize
-from spikesight.models.teach.lesson import Example
+from spikesight.models.teach.few_shot import Example
 from spikesight.training.data.folders import read_folder
 from spikesight.training.data.own import SPARSE, scan_all
 from spikesight.training.data.recordings import read_item

@@ -8,7 +8,7 @@ from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.recordings.format import path_of
 from spikesight.models.checkpoint import save
 from spikesight.models.teach.advice import report
-from spikesight.models.teach.lesson import Lesson, backbone
+from spikesight.models.teach.few_shot import FewShotLearner, backbone
 from spikesight.training.progress import counted
 from spikesight.training.teach.examples import copies_for, plan, read
 
@@ -33,7 +33,9 @@ def teach(
         path_of(place)  # refused before anything is learnt
     begin = time.perf_counter()
     network, found = backbone(features), plan(data, layout, shots, seed, window_ms)
-    lesson = Lesson(network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items)))
+    lesson = FewShotLearner(
+        network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items))
+    )
     for example in counted(read(found), "showing", count=len(found.items)):
         if len(example.events) > 1:
             lesson.show(example)

@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE.parent), str(ROOT)]
 import take  # noqa: E402
 
 from spikesight.app.webcam.demo import Demo  # noqa: E402
-from spikesight.encoders.sources.glimpses import open_source  # noqa: E402
+from spikesight.encoders.sources.chunks import open_source  # noqa: E402
 from spikesight.models.checkpoint import load  # noqa: E402
 from spikesight.models.classifier import Classifier  # noqa: E402
 from spikesight.models.shipped import find  # noqa: E402
@@ -49,8 +49,8 @@ def save(name: str, picture: Image.Image, source: str, says: str) -> None:
 def watched(name: str, source: str, what: str, truth: str) -> None:
     """The window of `spikesight webcam` at the step with most events at which the true label is sure and steady."""
     demo, pictures = Demo(Classifier.load(find("motions")), open_source(source)), {}
-    for glimpse in demo.source.glimpses:
-        answers = demo.see(glimpse)
+    for chunk in demo.source.chunks:
+        answers = demo.see(chunk)
         if demo.answer and demo.answer.steady == truth and answers and max(answers[-1].probabilities) > SURE:
             pictures[answers[-1].n_events * (answers[-1].label == truth)] = demo.picture()
     if not max(pictures, default=0):

@@ -1,7 +1,7 @@
 // The folder's network: what model.json says of it, the step model under ONNX Runtime Web with its membranes carried from
 // step to step, and the read-out behind it.
 
-import { Known, softmax, Steady } from "./known.js";
+import { Known, softmax, Steady } from "./novelty.js";
 import * as ort from "./vendor/ort.js";
 
 ort.env.wasm.numThreads = 1;

@@ -28,8 +28,8 @@ from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion import convert as conversion
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve as conversion_curve
-from spikesight.models.known import interval
 from spikesight.models.networks.ann import CifarResNet, SmallCnn
+from spikesight.models.novelty import interval
 from spikesight.training.data.pictures import Images, Pictures
 
 

@@ -157,7 +157,7 @@ def test_engine_and_gpu(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         "spikesight.models.native.build.library": "a library" if there else None,
     }.items():  # fmt: skip
         monkeypatch.setattr(name, lambda answer=answer: answer)
-    monkeypatch.setattr("spikesight.models.engine.calibrate.calibrated", lambda: measured.append(1))
+    monkeypatch.setattr("spikesight.models.engine.autotune.calibrated", lambda: measured.append(1))
     found = [(f.state, f.topic, f.text) for f in doctor.check_compute()]
     assert found == [
         ("ok", "threads", "3 for training (--threads); the service uses 1 a model"),

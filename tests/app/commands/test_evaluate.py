@@ -220,12 +220,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:
 
     monkeypatch.setattr(readings, "read_set", read)
     monkeypatch.setattr("spikesight.training.run.assessment.assess", lambda _: dict(found))
-    monkeypatch.setattr("spikesight.training.run.commitments.held_out", lambda *_: FOUND["commitments"])
-    monkeypatch.setattr("spikesight.training.run.corruption.rows", rows)
+    monkeypatch.setattr("spikesight.training.run.conformal.held_out", lambda *_: FOUND["commitments"])
+    monkeypatch.setattr("spikesight.training.run.corruptions.rows", rows)
     monkeypatch.setattr(
-        "spikesight.training.run.corruption.corrupted", lambda _, __, rows: asked.append(rows) or [CLEAN, SHAKEN]
+        "spikesight.training.run.corruptions.corrupted", lambda _, __, rows: asked.append(rows) or [CLEAN, SHAKEN]
     )
-    monkeypatch.setattr("spikesight.training.run.corruption.summary", lambda _: {"mean_loss": 12.34, "worst": SHAKEN})
+    monkeypatch.setattr("spikesight.training.run.corruptions.summary", lambda _: {"mean_loss": 12.34, "worst": SHAKEN})
 
 
 @pytest.mark.parametrize(("count", "names"), [(1, "a"), (3, "a, b, c"), (4, "a, b, c, ...")])

@@ -18,7 +18,7 @@ from spikesight.app.webcam.window import Window
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.glimpses import REST_PERIODS, open_source
+from spikesight.encoders.sources.chunks import REST_PERIODS, open_source
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import shipped
@@ -77,7 +77,7 @@ def test_sample_equals_the_classifiers_own_steps(model: Path, capsys: pytest.Cap
     said = capsys.readouterr().out.splitlines()
     source = open_source("digit-3")
     assert source.sensor is not None
-    events = np.concatenate([g.packet for g in source.glimpses if g.packet is not None])
+    events = np.concatenate([g.packet for g in source.chunks if g.packet is not None])
     own = Classifier.load(model).predict_events(events, source.sensor)
     shared = min(len(own), len(said))
     assert shared >= 30
@@ -180,11 +180,11 @@ def test_quit(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("dummy_display")
 def test_a_sample_begins_again_in_a_window() -> None:
-    once = list(open_source("digit-3").glimpses)
-    looped = list(itertools.islice(open_source("digit-3", loop=True).glimpses, 2 * len(once) + REST_PERIODS))
-    times = [glimpse.t_us for glimpse in looped]
+    once = list(open_source("digit-3").chunks)
+    looped = list(itertools.islice(open_source("digit-3", loop=True).chunks, 2 * len(once) + REST_PERIODS))
+    times = [chunk.t_us for chunk in looped]
     assert times == sorted(times)
-    packets = [glimpse.packet for glimpse in looped if glimpse.packet is not None and len(glimpse.packet)]
+    packets = [chunk.packet for chunk in looped if chunk.packet is not None and len(chunk.packet)]
     first, second = packets[: len(once)], packets[len(once) :]
     assert [len(packet) for packet in first] == [len(packet) for packet in second]
     events = np.concatenate(packets)["t"]
@@ -207,17 +207,17 @@ def test_actions(model: Path) -> None:
 
 def test_reset_takes_the_membranes_back(model: Path) -> None:
     demo = Demo(Classifier.load(model), open_source("digit-3"))
-    glimpses = list(demo.source.glimpses)
-    before = [p for glimpse in glimpses[:3] for p in demo.see(glimpse)]
+    chunks = list(demo.source.chunks)
+    before = [p for chunk in chunks[:3] for p in demo.see(chunk)]
     demo.do("reset")
-    after = demo.see(glimpses[3])
+    after = demo.see(chunks[3])
     assert before[-1].step > 1
     assert after[0].step == 1
 
 
 def test_image_model_sees_frames(video: Path) -> None:
     demo = Demo(tiny(IMAGE_CONTRACT, "pixels"), open_source(str(video)))
-    predictions = [p for glimpse in demo.source.glimpses for p in demo.see(glimpse)]
+    predictions = [p for chunk in demo.source.chunks for p in demo.see(chunk)]
     assert predictions
     assert EVENT_CONTRACT.kind == "events"
 

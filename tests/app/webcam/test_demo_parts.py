@@ -12,8 +12,8 @@ from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.demo import Demo, Recorder, line_of, watch
 from spikesight.app.webcam.window import HINTS
-from spikesight.encoders.gaze.window import Window as Window2D
-from spikesight.encoders.sources.glimpses import open_source
+from spikesight.encoders.roi.window import Window as Window2D
+from spikesight.encoders.sources.chunks import open_source
 from spikesight.models.steps import Prediction
 from tests.support.models import tiny
 
@@ -42,15 +42,15 @@ class Clock:
 
 
 def seen(*times_ms: int, live: bool = False) -> tuple[Any, list[int]]:
-    """A demo of glimpses at these times, and which of them it has seen."""
-    glimpses, looked = [SimpleNamespace(t_us=1000 * t) for t in times_ms], list[int]()
+    """A demo of chunks at these times, and which of them it has seen."""
+    chunks, looked = [SimpleNamespace(t_us=1000 * t) for t in times_ms], list[int]()
 
     def do(action: str) -> None:
         made.paused = action == "pause" and not made.paused
 
     made = SimpleNamespace(
-        source=SimpleNamespace(glimpses=glimpses, live=live), paused=False, picture=lambda: np.zeros(1), do=do,
-        see=lambda glimpse: looked.append(glimpse.t_us // 1000),
+        source=SimpleNamespace(chunks=chunks, live=live), paused=False, picture=lambda: np.zeros(1), do=do,
+        see=lambda chunk: looked.append(chunk.t_us // 1000),
     )  # fmt: skip
     return made, looked
 
@@ -144,7 +144,7 @@ def test_what_is_recorded_ends_with_the_seconds_that_are_asked_for(monkeypatch: 
         assert kept == [100_000, 500_000]
         said: list[str] = []
         demo, looked = seen(100, 500, 501)
-        demo.see = lambda glimpse, looked=looked: looked.append(glimpse.t_us) or [P]
+        demo.see = lambda chunk, looked=looked: looked.append(chunk.t_us) or [P]
         watch(demo, 0.5, recorder, said.append)
         assert looked == [100_000, 500_000]
         assert kept == [100_000, 500_000] * 2

@@ -27,8 +27,8 @@ from spikesight.app.webcam.overlay import (
     palette,
 )
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.encoders.gaze.window import Window
-from spikesight.models.known import UNKNOWN
+from spikesight.encoders.roi.window import Window
+from spikesight.models.novelty import UNKNOWN
 from spikesight.models.steps import Prediction
 
 SIZE = SensorSize(40, 30)

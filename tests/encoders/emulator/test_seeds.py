@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator import filmed, motions, sheets
+from spikesight.encoders.emulator import filmed, handheld, motions
 from spikesight.encoders.emulator.corruptions import SUITE, Corruption
 from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
 from spikesight.encoders.emulator.saccades import MOVEMENTS, Saccades, saccades
@@ -18,8 +18,8 @@ DIGIT = drawing(28, 28, 4, 8)
 
 def sheet(seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
-    page = sheets.draw_sheet(DIGIT, CAMERA, random)
-    return np.stack([frame for _, frame in sheets.frames(page, 4 / sheets.RATE_HZ, random)])
+    page = handheld.draw_sheet(DIGIT, CAMERA, random)
+    return np.stack([frame for _, frame in handheld.frames(page, 4 / handheld.RATE_HZ, random)])
 
 
 def corrupted(row: Corruption, seed: int) -> np.ndarray:

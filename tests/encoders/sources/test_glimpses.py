@@ -11,9 +11,9 @@ import pytest
 
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.sources import glimpses as sources
+from spikesight.encoders.sources import chunks as sources
 from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.glimpses import PERIOD_US, REST_PERIODS, Glimpse, open_source
+from spikesight.encoders.sources.chunks import PERIOD_US, REST_PERIODS, Chunk, open_source
 from spikesight.models.classifier.session import Session, inputs_of
 from tests.support.models import tiny
 
@@ -25,8 +25,8 @@ def at(*t: int) -> Events:
 def test_a_recording_is_cut_into_periods_from_its_first_event() -> None:
     events = at(5_000_000, 5_000_000 + PERIOD_US - 1, 5_000_000 + PERIOD_US, 5_000_000 + 3 * PERIOD_US)
     found = list(sources._packets(events))
-    assert [glimpse.t_us for glimpse in found] == [PERIOD_US * n for n in range(1, 5)]
-    assert [glimpse.packet["t"].tolist() for glimpse in found] == [  # type: ignore[index]
+    assert [chunk.t_us for chunk in found] == [PERIOD_US * n for n in range(1, 5)]
+    assert [chunk.packet["t"].tolist() for chunk in found] == [  # type: ignore[index]
         [0, PERIOD_US - 1],
         [PERIOD_US],
         [],
@@ -40,9 +40,9 @@ def test_a_recording_is_cut_into_periods_from_its_first_event() -> None:
 def test_a_sample_rests_between_its_rounds() -> None:
     events = at(100, 100 + PERIOD_US)
     rounds = list(islice(sources._again(events), 2 * (2 + REST_PERIODS)))
-    times = [glimpse.t_us for glimpse in rounds]
+    times = [chunk.t_us for chunk in rounds]
     assert times == [PERIOD_US * n for n in range(1, len(rounds) + 1)]
-    packets = [glimpse.packet for glimpse in rounds if glimpse.packet is not None and len(glimpse.packet)]
+    packets = [chunk.packet for chunk in rounds if chunk.packet is not None and len(chunk.packet)]
     again = (2 + REST_PERIODS) * PERIOD_US
     assert [packet["t"].tolist() for packet in packets] == [[0], [PERIOD_US], [again], [again + PERIOD_US]]
     assert pytest.approx(600_000, rel=0.001) == REST_PERIODS * PERIOD_US
@@ -50,9 +50,9 @@ def test_a_sample_rests_between_its_rounds() -> None:
 
 def test_a_glimpse_closes_the_bins_before_it() -> None:
     session = Session(tiny(), SensorSize(24, 32))
-    assert [given.n_events for given in inputs_of(session, Glimpse(35_000, packet=at(0, 1, 12_000)))] == [2, 1, 0]
+    assert [given.n_events for given in inputs_of(session, Chunk(35_000, packet=at(0, 1, 12_000)))] == [2, 1, 0]
     frames = Session(tiny())
-    assert inputs_of(frames, Glimpse(10_000, frame=np.zeros((32, 24, 3), np.uint8))) == []
+    assert inputs_of(frames, Chunk(10_000, frame=np.zeros((32, 24, 3), np.uint8))) == []
 
 
 class Capture:
@@ -78,7 +78,7 @@ class Capture:
 def test_a_videos_frames_come_in_its_time_and_colours(rate: float, period_us: int) -> None:
     capture = Capture(rate, 3)
     found = list(sources._frames(capture, live=False))  # type: ignore[arg-type]
-    assert [glimpse.t_us for glimpse in found] == [period_us, 2 * period_us, 3 * period_us]
+    assert [chunk.t_us for chunk in found] == [period_us, 2 * period_us, 3 * period_us]
     assert found[0].frame is not None
     assert found[0].frame[0, 0].tolist() == [3, 2, 1], "RGB"
     assert capture.released == 1
@@ -89,10 +89,10 @@ def test_a_cameras_frames_have_the_clocks_time(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sources.cv2, "getTickCount", lambda: next(ticks))
     monkeypatch.setattr(sources.cv2, "getTickFrequency", lambda: 1000.0)
     found = list(sources._frames(Capture(25.0, 3), live=True))  # type: ignore[arg-type]
-    assert [glimpse.t_us for glimpse in found] == [0, 25_000, 100_000]
+    assert [chunk.t_us for chunk in found] == [0, 25_000, 100_000]
 
 
-class Eye:
+class FrameTracker:
     """An event camera whose clock begins at 7 s: what each read gives, and how long it takes."""
 
     def __init__(self, now: list[float], *reads: tuple[float, Events | None]) -> None:
@@ -108,7 +108,7 @@ class Eye:
         self.now[0] += left if took < 0 else took
         return packet
 
-    def __enter__(self) -> "Eye":
+    def __enter__(self) -> "FrameTracker":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,11 +121,11 @@ def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silen
     now = [50.0]
     monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
     first, second = at(7_000_000, 7_000_900), at(7_001_000)
-    camera = Eye(now, (-1, None), (0.001, first), (-1, second), (-1, None), (-1, None), (-1, at(7_400_000)))
+    camera = FrameTracker(now, (-1, None), (0.001, first), (-1, second), (-1, None), (-1, None), (-1, at(7_400_000)))
     found = list(sources._live(camera))  # type: ignore[arg-type]
     assert camera.closed
-    assert [glimpse.packet["t"].tolist() for glimpse in found] == [[0, 900, 1000], [], [], [400_000]]  # type: ignore[index]
-    assert [glimpse.t_us for glimpse in found] == pytest.approx([1000, 1000, 1000 + PERIOD_US, 400_000], abs=2)
+    assert [chunk.packet["t"].tolist() for chunk in found] == [[0, 900, 1000], [], [], [400_000]]  # type: ignore[index]
+    assert [chunk.t_us for chunk in found] == pytest.approx([1000, 1000, 1000 + PERIOD_US, 400_000], abs=2)
 
 
 class Webcam(Capture):
@@ -161,11 +161,11 @@ def test_what_can_be_opened(tmp_path: Path) -> None:
     write_recording(tmp_path / "a.npz", at(0, 50_000), SensorSize(9, 8))
     recording = open_source(str(tmp_path / "a.npz"))
     assert (recording.name, recording.live, recording.sensor) == ("a.npz", False, SensorSize(9, 8))
-    assert len(list(recording.glimpses)) == 2
+    assert len(list(recording.chunks)) == 2
     sample = open_source("digit-3")
     assert (sample.name, sample.live, sample.sensor) == ("digit-3", False, SensorSize(34, 34))
-    assert len(list(sample.glimpses)) < 20
-    assert len(list(islice(open_source("digit-3", loop=True).glimpses, 100))) == 100
+    assert len(list(sample.chunks)) < 20
+    assert len(list(islice(open_source("digit-3", loop=True).chunks, 100))) == 100
 
 
 @pytest.mark.parametrize(

@@ -105,15 +105,16 @@ def test_what_is_looked_at_and_what_is_kept(visit: Visitor) -> None:
     seen = visit(reduced_motion="reduce")
     outline, units = seen.page.evaluate(
         """async () => {
-          const { Gaze } = await import("/shared/pictures/gaze.js"), { Meters } = await import("/live/views/meters.js");
-          const canvas = document.getElementById("events"), gaze = new Gaze(), list = document.createElement("dl");
+          const { RoiBox } = await import("/shared/pictures/roi.js");
+          const { Meters } = await import("/live/views/meters.js");
+          const canvas = document.getElementById("events"), roi = new RoiBox(), list = document.createElement("dl");
           Object.assign(canvas, { width: 40, height: 30 });
-          gaze.draw(canvas, [10, 15, 20]);
-          const box = gaze.outline.getBoundingClientRect(), all = canvas.getBoundingClientRect();
+          roi.draw(canvas, [10, 15, 20]);
+          const box = roi.outline.getBoundingClientRect(), all = canvas.getBoundingClientRect();
           const side = Math.min(all.width / 40, all.height / 30), middle = all.left + all.width / 2;
           const outline = [(box.left - middle) / side + 20, box.width / side];
-          gaze.draw(canvas, null);
-          const meters = new Meters(list), units = [gaze.outline.hidden];
+          roi.draw(canvas, null);
+          const meters = new Meters(list), units = [roi.outline.hidden];
           for (const told of [{}, { events_in: 100, events_kept: 80 }, { events_in: 300, events_kept: 140 }]) {
             meters.prediction({ n_events: 5, start_us: 0, end_us: 1000, spikes: 0, synops: 0, step_ms: 1, ...told }, 0);
             meters.draw(1);

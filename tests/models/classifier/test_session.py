@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.encoders.gaze.window import Window
-from spikesight.models.classifier import Classifier, Stepper, sight_for
+from spikesight.encoders.roi.window import Window
+from spikesight.models.classifier import Classifier, Stepper, input_filter_for
 from spikesight.models.classifier.session import Session, luma, pieces
-from spikesight.models.known import NOTHING, UNKNOWN
 from spikesight.models.neurons.state import State
+from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.shipped import find
-from spikesight.models.steps import Answer, Input, SessionError, Steady
+from spikesight.models.steps import Answer, Input, SessionError, StableLabel
 from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
 from tests.support.browsers.chromium import digit_on_paper
 from tests.support.inputs.samples import some_events
@@ -71,7 +71,7 @@ def test_behind_a_window_a_pause_in_which_nothing_is_seen_is_steps_of_nothing() 
     events = some_events(600, size=(96, 80), span_us=5_000_000)
     hidden = (events["t"] > 1_000_000) & (events["t"] < 4_000_000)
     events["x"][hidden] = 90
-    whole = CLASSIFIER.event_inputs(events, sensor, sight_for(EVENT_CONTRACT, sensor, fixed=window))
+    whole = CLASSIFIER.event_inputs(events, sensor, input_filter_for(EVENT_CONTRACT, sensor, fixed=window))
     session = Session(CLASSIFIER, sensor, fixed=window)
     inputs = [given for part in np.array_split(events, 50) for given in session.push(part)] + session.flush()
     assert [tuple(given)[1:] for given in whole] == [tuple(given)[1:] for given in inputs]
@@ -241,13 +241,13 @@ def test_settings_reach_the_eye_whenever_they_are_said() -> None:
 
 def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() -> None:
     old, new = promising(), promising(name="newer")
-    session = Session(old, SENSOR, Steady(0.5, 0.3), error_rate=0.2)
+    session = Session(old, SENSOR, StableLabel(0.5, 0.3), error_rate=0.2)
     alone = Alone(session)
     alone.step(session.push(some_events(300)))
     assert session.track.readout.seen > 3
     opened = session.state()
     session.move(new)
-    fresh = Session(new, SENSOR, Steady(0.5, 0.3), error_rate=0.2)
+    fresh = Session(new, SENSOR, StableLabel(0.5, 0.3), error_rate=0.2)
     assert (session.track.readout.seen, session.track.readout.mean, session.rest.quiet) == (0, None, 0)
     assert session.track.steady == fresh.track.steady
     assert session.track.promise is not None

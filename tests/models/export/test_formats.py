@@ -13,11 +13,11 @@ from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.convert import convert
 from spikesight.models.export.formats import FORMATS, export
 from spikesight.models.export.parity import ExportError, Runner, check_parity, example_inputs, start_state
-from spikesight.models.known.rates import Rates
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
 from spikesight.models.neurons.config import CLIF, PLIF, SLIDING_PSN
 from spikesight.models.neurons.layers import Neuron, at_pace
 from spikesight.models.neurons.state import State
+from spikesight.models.novelty.rates import Rates
 from tests.support.exporting import CARD, CONFIG, CONTRACT, require_onnx
 from tests.support.models import lively, some_known
 

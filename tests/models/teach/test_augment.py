@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import make_events
-from spikesight.encoders.gaze.alignment import aligned
+from spikesight.encoders.roi.alignment import aligned
 from spikesight.models.teach.augment import PLACE, TURN, varied
 from spikesight.models.teach.augment import SIZE as RESIZED
 from tests.support.inputs.data_sets import digit_events

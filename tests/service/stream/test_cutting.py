@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.gaze.window import Window
+from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find

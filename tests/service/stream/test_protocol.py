@@ -8,7 +8,7 @@ import pytest
 
 from spikesight.encoders.dvs import StreamBinner
 from spikesight.encoders.events import MAX_SIDE, Events, SensorSize, make_events
-from spikesight.encoders.gaze.window import Window
+from spikesight.encoders.roi.window import Window
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.registry import Model

@@ -12,8 +12,8 @@ import pytest
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.gaze.window import Window
 from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find

@@ -10,7 +10,7 @@ import pytest
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.service.client import Client, ClientError
-from spikesight.service.teach.remote import RemoteLesson
+from spikesight.service.teach.remote import RemoteTeaching
 from tests.support.models import IMAGE_CONTRACT, tiny
 from tests.support.serving.servers import running
 
@@ -31,7 +31,7 @@ def moving(label: str, seed: int, windows: int = 4) -> Events:
     return make_events(t, xs.astype(int), ys.astype(int), random.random(count) < 0.5)
 
 
-def taught(lesson: RemoteLesson, record: Record) -> RemoteLesson:
+def taught(lesson: RemoteTeaching, record: Record) -> RemoteTeaching:
     for seed in range(2):
         for label in ("lying", "standing"):
             lesson.show(label, record(label, seed))
@@ -63,7 +63,7 @@ def client(port: int) -> Client:
 
 
 @pytest.fixture
-def lesson(client: Client) -> Iterator[RemoteLesson]:
+def lesson(client: Client) -> Iterator[RemoteTeaching]:
     with client.lesson() as lesson:
         yield lesson
 

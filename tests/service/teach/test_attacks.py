@@ -10,7 +10,7 @@ import pytest
 from spikesight.encoders.events import make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.service.client import Client, ClientError, Prediction, Snapshot
-from spikesight.service.teach.remote import RemoteLesson
+from spikesight.service.teach.remote import RemoteTeaching
 from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, refused, taught
 from tests.support.serving.hostile import BOMBS, claimed, with_scans
 from tests.support.serving.http import body_of, get, post, status_of, talk
@@ -21,7 +21,7 @@ HOSTILE = {**BOMBS, "10^9 events claimed": claimed(10**9), "scans": with_scans(4
 
 @pytest.mark.attack("lessons", "image bombs, claims of 10^9 events, thousands of scans", "400, 413; nothing is taken")
 @pytest.mark.parametrize("name", HOSTILE)
-def test_bombs_are_no_examples(lesson: RemoteLesson, name: str) -> None:
+def test_bombs_are_no_examples(lesson: RemoteTeaching, name: str) -> None:
     before = resident()
     assert refused(lesson.show, "x", HOSTILE[name])[0] in (400, 413)
     assert resident() - before < 100_000_000
@@ -29,14 +29,14 @@ def test_bombs_are_no_examples(lesson: RemoteLesson, name: str) -> None:
 
 
 @pytest.mark.attack("lessons", "a body above the limit", "413 before it is read")
-def test_large_examples_are_refused_by_their_length(port: int, lesson: RemoteLesson) -> None:
+def test_large_examples_are_refused_by_their_length(port: int, lesson: RemoteTeaching) -> None:
     head = ("Content-Length: 99999999", "Content-Type: application/octet-stream")
     answer = talk(port, get(f"/v1/teach/{lesson.id}/examples?class=x", *head, method="POST"))
     assert (status_of(answer), list(body_of(answer))) == (413, ["error"])
 
 
 @pytest.mark.attack("lessons", "a small recording of many minutes", "413 above the limit of steps")
-def test_a_recording_of_many_minutes_is_refused(lesson: RemoteLesson, tmp_path: Path) -> None:
+def test_a_recording_of_many_minutes_is_refused(lesson: RemoteTeaching, tmp_path: Path) -> None:
     t = np.arange(0, 200_000_000, 900_000)
     write_recording(tmp_path / "long.npz", make_events(t, t % 60, t % 40, t % 2), SENSOR, "npz")
     assert refused(lesson.show, "x", tmp_path / "long.npz")[0] == 413
@@ -66,7 +66,7 @@ def test_ids_of_no_lesson(port: int, identity: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["-1", str(2**53 + 1), "9" * 400, "x", "1e3", "0x1", "%00"])
-def test_numbers_of_no_example(port: int, lesson: RemoteLesson, number: str) -> None:
+def test_numbers_of_no_example(port: int, lesson: RemoteTeaching, number: str) -> None:
     for method in ("GET", "DELETE"):
         answer = talk(port, get(f"/v1/teach/{lesson.id}/examples/{number}", method=method))
         assert status_of(answer) == 400
@@ -84,7 +84,7 @@ def test_pages_of_other_origins_begin_no_lesson(port: int, client: Client) -> No
 
 @pytest.mark.attack("lessons", "another's id in metrics, logs, lists, names of threads", "in none of them")
 def test_a_lessons_id_is_told_to_nobody(
-    port: int, client: Client, lesson: RemoteLesson, record: Record, caplog: pytest.LogCaptureFixture
+    port: int, client: Client, lesson: RemoteTeaching, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "spikesight")
     taught(lesson, record)
@@ -103,14 +103,14 @@ def test_a_lessons_id_is_told_to_nobody(
     assert [text for text in told if lesson.id in text] == []
 
 
-def snapshot_of(client: Client, lesson: RemoteLesson) -> str:
+def snapshot_of(client: Client, lesson: RemoteTeaching) -> str:
     with client.stream(lesson=lesson.id, **SIZE) as stream:
         stream.send_events(moving("lying", 0, 1))
         stream.snapshot()
         return next(message.state for message in stream.receive(60) if isinstance(message, Snapshot))
 
 
-def restored(client: Client, lesson: RemoteLesson, state: str) -> str:
+def restored(client: Client, lesson: RemoteTeaching, state: str) -> str:
     """What becomes of a stream that goes on from a snapshot."""
     try:
         with client.stream(lesson=lesson.id, restore=state, **SIZE) as stream:
@@ -120,7 +120,7 @@ def restored(client: Client, lesson: RemoteLesson, state: str) -> str:
 
 
 @pytest.mark.attack("lessons", "snapshots of another lesson, or of before it was taught", "1008")
-def test_snapshots_fit_the_lesson_as_it_stands(client: Client, lesson: RemoteLesson, record: Record) -> None:
+def test_snapshots_fit_the_lesson_as_it_stands(client: Client, lesson: RemoteTeaching, record: Record) -> None:
     before = snapshot_of(client, lesson)
     assert restored(client, lesson, before) == "ready"
     taught(lesson, record)

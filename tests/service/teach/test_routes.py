@@ -15,7 +15,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
 from spikesight.service.client import Client
 from spikesight.service.settings import Settings
-from spikesight.service.teach.remote import RemoteLesson, query
+from spikesight.service.teach.remote import RemoteTeaching, query
 from tests.service.teach.conftest import SENSOR, Record, refused, taught
 from tests.support.inputs.samples import picture
 from tests.support.serving.servers import running
@@ -23,7 +23,7 @@ from tests.support.serving.servers import running
 
 @pytest.mark.attack("lessons", "ids that are guessed", "24 random hex digits, listed nowhere")
 def test_a_lesson_learns_from_files_and_serves_what_it_learnt(
-    client: Client, lesson: RemoteLesson, record: Record
+    client: Client, lesson: RemoteTeaching, record: Record
 ) -> None:
     begun = lesson.state()
     assert (begun.features, begun.ready, begun.classes) == ("tiny", False, []), "the first that gives features"
@@ -47,7 +47,7 @@ def test_a_lesson_learns_from_files_and_serves_what_it_learnt(
     assert lesson.id not in [model.name for model in client.models().models], "an id is a secret"
 
 
-def test_examples_can_be_seen_and_taken_back(lesson: RemoteLesson, record: Record) -> None:
+def test_examples_can_be_seen_and_taken_back(lesson: RemoteTeaching, record: Record) -> None:
     numbers = lesson.show("lying", record("lying", 0)).taken
     image = cv2.imdecode(np.frombuffer(lesson.picture(numbers[0]), np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
@@ -66,13 +66,13 @@ def test_examples_can_be_seen_and_taken_back(lesson: RemoteLesson, record: Recor
     assert not lesson.state(wait=True).ready, "one class is none to choose from"
 
 
-def test_an_image_is_an_example_too(lesson: RemoteLesson) -> None:
+def test_an_image_is_an_example_too(lesson: RemoteTeaching) -> None:
     image = np.full((120, 160, 3), 230, np.uint8)
     cv2.rectangle(image, (40, 30), (110, 90), (20, 20, 20), -1)
     assert lesson.show("box", cv2.imencode(".png", image)[1].tobytes()).taken
 
 
-def test_the_archive_is_an_ordinary_model(lesson: RemoteLesson, record: Record, tmp_path: Path) -> None:
+def test_the_archive_is_an_ordinary_model(lesson: RemoteTeaching, record: Record, tmp_path: Path) -> None:
     assert refused(lesson.download)[0] == 409
     taught(lesson, record)
     with zipfile.ZipFile(io.BytesIO(lesson.download("lines"))) as archive:
@@ -105,7 +105,7 @@ UNFIT = (
 @pytest.mark.attack("lessons", "saving as `..`, `NAME.steps`, `index`, `CON`, `a.`, another lesson's id", "400")
 @pytest.mark.attack("lessons", "saving over a model of somebody else, also one that is not served now", "409")
 def test_a_saved_model_is_served_to_all_and_after_a_restart(
-    client: Client, lesson: RemoteLesson, record: Record, saved: Path
+    client: Client, lesson: RemoteTeaching, record: Record, saved: Path
 ) -> None:
     assert lesson.state().can_save
     assert refused(lesson.save, "lines")[0] == 409
@@ -152,14 +152,14 @@ def test_lessons_are_counted_by_address_and_end(client: Client, record: Record) 
 
 
 @pytest.mark.attack("lessons", "too many examples", "409")
-def test_a_lesson_has_room_for_so_many_examples(lesson: RemoteLesson, record: Record) -> None:
+def test_a_lesson_has_room_for_so_many_examples(lesson: RemoteTeaching, record: Record) -> None:
     for seed in range(7):
         lesson.show("lying", record("lying", seed))
     assert len(lesson.show("lying", record("lying", 7)).taken) == 2
     assert refused(lesson.show, "lying", record("lying", 8))[0] == 409
 
 
-def test_a_still_recording_gives_nothing(lesson: RemoteLesson, tmp_path: Path) -> None:
+def test_a_still_recording_gives_nothing(lesson: RemoteTeaching, tmp_path: Path) -> None:
     t = np.arange(0, 2_000_000, 50_000)
     write_recording(tmp_path / "still.npz", make_events(t, t * 0 + 3, t * 0 + 4, t % 2), SENSOR, "npz")
     given = lesson.show("still", tmp_path / "still.npz")
@@ -168,13 +168,13 @@ def test_a_still_recording_gives_nothing(lesson: RemoteLesson, tmp_path: Path) -
 
 @pytest.mark.attack("lessons", "hostile names of classes", "400")
 @pytest.mark.parametrize("label", ["", "   ", "x" * 65, "a\0b", "a\nb", "\u202e"])
-def test_names_of_classes_are_bounded(lesson: RemoteLesson, record: Record, label: str) -> None:
+def test_names_of_classes_are_bounded(lesson: RemoteTeaching, record: Record, label: str) -> None:
     assert refused(lesson.show, label, record("lying", 0))[0] == 400
 
 
 @pytest.mark.attack("lessons", "hostile examples", "400 to 415, nothing is taken")
 @pytest.mark.parametrize("body", [b"", b"no recording", os.urandom(4096), b"PK\3\4" + bytes(500), picture()[:60]])
-def test_hostile_bodies_leave_the_lesson_as_it_was(lesson: RemoteLesson, body: bytes) -> None:
+def test_hostile_bodies_leave_the_lesson_as_it_was(lesson: RemoteTeaching, body: bytes) -> None:
     status, sentence = refused(lesson.show, "x", body)
     assert 400 <= status < 500
     assert "Traceback" not in sentence

@@ -17,18 +17,18 @@ from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import WrongBin
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.teach import routes
-from spikesight.service.teach.lesson import LiveLesson
-from spikesight.service.teach.lessons import Lessons
+from spikesight.service.teach.session import TeachingSession
+from spikesight.service.teach.sessions import TeachingSessions
 from tests.support.models import tiny
 from tests.support.serving.servers import settings
 from tests.support.waiting import PATIENCE_S, until
 
 
 @asynccontextmanager
-async def teaching(**changes: Any) -> AsyncIterator[tuple[Runtime, Lessons]]:
+async def teaching(**changes: Any) -> AsyncIterator[tuple[Runtime, TeachingSessions]]:
     runtime = Runtime(settings(**changes), (tiny(),))
     await runtime.start()
-    lessons = Lessons(runtime)
+    lessons = TeachingSessions(runtime)
     yield runtime, lessons
     lessons.close()
     await runtime.stop()
@@ -49,7 +49,7 @@ class Stepped:
         raise error
 
 
-async def step(lesson: LiveLesson, bin_ms: float | None = None) -> None:
+async def step(lesson: TeachingSession, bin_ms: float | None = None) -> None:
     """Two steps of a stream on a lesson's model: the first is counted by the time that the second is told of."""
     model, receiver = lesson.model if bin_ms is None else lesson.model.at(bin_ms), Stepped()
     job = model.scheduler.open(receiver, request=False)

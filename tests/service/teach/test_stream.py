@@ -15,11 +15,11 @@ from spikesight.encoders.sources.source import Source
 from spikesight.service.api import create_app
 from spikesight.service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
 from spikesight.service.settings import Settings
-from spikesight.service.stream.lesson import LessonStream
 from spikesight.service.stream.protocol import Outgoing
-from spikesight.service.teach.bodies import LessonBody
-from spikesight.service.teach.lesson import LessonError
-from spikesight.service.teach.remote import RemoteLesson
+from spikesight.service.stream.teaching import TeachingStream
+from spikesight.service.teach.bodies import TeachingBody
+from spikesight.service.teach.remote import RemoteTeaching
+from spikesight.service.teach.session import TeachingError
 from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
 from tests.support.serving.servers import running
@@ -40,7 +40,7 @@ def never(_: Message) -> bool:
 
 
 def count(message: Message, label: str) -> int:
-    if not isinstance(message, LessonBody):
+    if not isinstance(message, TeachingBody):
         return 0
     return sum(len(one.examples) for one in message.classes if one.label == label)
 
@@ -61,16 +61,16 @@ def show(stream: Stream, label: str, seed: int, later_us: int) -> None:
     stream.show(None)
 
 
-def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, lesson: RemoteLesson) -> None:
+def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, lesson: RemoteTeaching) -> None:
     with client.stream(lesson=lesson.id, picture=True, **SIZE) as stream:
         assert stream.ready["labels"] == ["untaught"]
-        hear(stream, lambda m: isinstance(m, LessonBody) and not m.ready, "the state at once")
+        hear(stream, lambda m: isinstance(m, TeachingBody) and not m.ready, "the state at once")
         later = 0
         for seed in range(2):
             for label in ("lying", "standing"):
                 show(stream, label, seed, later)
                 later += 3_000_000
-        hear(stream, lambda m: isinstance(m, LessonBody) and m.ready and not m.learning, "a head")
+        hear(stream, lambda m: isinstance(m, TeachingBody) and m.ready and not m.learning, "a head")
         labels: list[str] = []
         for packet in packets("standing", 9, 4, later):
             stream.send_events(packet)
@@ -88,23 +88,23 @@ def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, lesson: Re
     assert state.accuracy == 1.0
 
 
-def test_what_hardly_moves_is_no_example(client: Client, lesson: RemoteLesson) -> None:
+def test_what_hardly_moves_is_no_example(client: Client, lesson: RemoteTeaching) -> None:
     with client.stream(lesson=lesson.id, **SIZE) as stream:
         stream.show("still")
         events = moving("lying", 0, 2)
         for packet in packets("lying", 0, 2, 0):
             stream.send_events(packet[:: len(events) // 8])
-        told = hear(stream, lambda m: isinstance(m, LessonBody) and m.quiet, "that it is still")
-        assert isinstance(told, LessonBody)
+        told = hear(stream, lambda m: isinstance(m, TeachingBody) and m.quiet, "that it is still")
+        assert isinstance(told, TeachingBody)
         assert told.quiet
         assert told.classes == []
 
 
-def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, lesson: RemoteLesson) -> None:
+def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, lesson: RemoteTeaching) -> None:
     with client.stream(lesson=lesson.id, bin_ms=5, **SIZE) as stream:
         for number, label in enumerate(("lying", "standing", "lying", "standing")):
             show(stream, label, number // 2, number * 3_000_000)
-        hear(stream, lambda m: isinstance(m, LessonBody) and m.ready and not m.learning, "a head")
+        hear(stream, lambda m: isinstance(m, TeachingBody) and m.ready and not m.learning, "a head")
         for packet in packets("lying", 9, 4, 12_000_000):
             stream.send_events(packet)
         answer = hear(stream, lambda m: isinstance(m, Prediction) and m.start_us > 13_000_000, "an answer")
@@ -115,7 +115,7 @@ def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, lesson
         client.stream(lesson=lesson.id, bin_ms=40, **SIZE)
 
 
-def test_a_full_lesson_says_so_once(client: Client, lesson: RemoteLesson) -> None:
+def test_a_full_lesson_says_so_once(client: Client, lesson: RemoteTeaching) -> None:
     with client.stream(lesson=lesson.id, **SIZE) as stream:
         stream.show("lying")
         stream.send_events(moving("lying", 0, 40))  # far more examples than there is room for, in one packet
@@ -129,11 +129,11 @@ def test_a_full_lesson_says_so_once(client: Client, lesson: RemoteLesson) -> Non
 
 def test_what_cannot_be_shown_is_the_answer_to_no_message() -> None:
     said: list[Outgoing] = []
-    stream = LessonStream.__new__(LessonStream)
+    stream = TeachingStream.__new__(TeachingStream)
     stream.say = said.extend  # type: ignore[method-assign,assignment]
 
     def show(label: str | None) -> None:
-        raise LessonError(400, f"{label} is no name")
+        raise TeachingError(400, f"{label} is no name")
 
     stream.show = show  # type: ignore[method-assign]
     asyncio.run(stream.control('{"type": "show", "class": "x"}'))
@@ -181,7 +181,7 @@ def test_streams_of_no_lesson_are_refused(client: Client, hello: dict) -> None:
 
 
 @pytest.mark.attack("lessons", "messages that make no sense", "told so; 1003")
-def test_messages_that_make_no_sense(client: Client, lesson: RemoteLesson) -> None:
+def test_messages_that_make_no_sense(client: Client, lesson: RemoteTeaching) -> None:
     with client.stream(lesson=lesson.id, **SIZE) as stream:
         for label in ("", "x" * 65, "a\0"):
             stream.show(label)

@@ -8,8 +8,8 @@ import pytest
 from starlette.requests import Request
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.gaze.sight import Sight
-from spikesight.encoders.gaze.window import Window
+from spikesight.encoders.roi.input_filter import InputFilter
+from spikesight.encoders.roi.window import Window
 from spikesight.models.steps import Answer, Prediction
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.registry import Model
@@ -52,7 +52,7 @@ def test_the_last_step_speaks_and_times_are_rounded_to_microseconds(model: Model
 
 
 def test_what_was_asked_for_is_added(model: Model) -> None:
-    sight = Sight(SensorSize(64, 48), SensorSize(34, 34), fixed=Window(1, 2, 30))
+    sight = InputFilter(SensorSize(64, 48), SensorSize(34, 34), fixed=Window(1, 2, 30))
     sight.n_events, sight.n_kept = 7, 5
     body = answer_body(model, "image", result(1, 2), Options(logits=True, steps=True), ["odd"], sight)
     assert (body.logits, body.warnings, body.window) == ([0.5, 1.5, 2.5], ["odd"], (1, 2, 30))

@@ -204,7 +204,7 @@ class Visit:
         return self.page.evaluate(
             """(id) => {
               const canvas = document.getElementById(id);
-              const outline = canvas.parentElement.querySelector(".gaze:not([hidden])");
+              const outline = canvas.parentElement.querySelector(".roi:not([hidden])");
               if (!outline) return null;
               const box = outline.getBoundingClientRect(), all = canvas.getBoundingClientRect();
               const scale = Math.min(all.width / canvas.width, all.height / canvas.height);

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from spikesight.encoders.emulator.sheets import texture
+from spikesight.encoders.emulator.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import FORMATS, write_recording
 from spikesight.encoders.recordings.format import RecordingError

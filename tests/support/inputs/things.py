@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.sheets import texture
+from spikesight.encoders.emulator.handheld import texture
 
 KINDS = ("mug", "key", "star")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.encoders.gaze.window import NEAR, SHARE, Window
+from spikesight.encoders.roi.window import NEAR, SHARE, Window
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import emulated
 from spikesight.training.data.emulated import INK, WINDOWS, film_sheets, holds
@@ -59,7 +59,7 @@ def test_other_clips_are_other_images_and_the_same_ones_the_same_films(
 
 
 def test_a_window_counts_while_it_holds_the_digit() -> None:
-    from spikesight.encoders.emulator.sheets import draw_sheet
+    from spikesight.encoders.emulator.handheld import draw_sheet
 
     sheet = draw_sheet(np.zeros((28, 28), np.uint8), SensorSize(320, 240), np.random.default_rng(0))
     side = sheet.size * INK / SHARE
@@ -195,7 +195,7 @@ def test_a_clip_is_looked_at_until_its_drawing_is_found_and_then_in_windows(
     def encoder(*_: object) -> Any:
         return lambda events, start: np.full((2, 1, 2, 1, 1), len(events) + (10 if start % 100_000 else 0))
 
-    for name in ("Eye", "Emulator", "Sight"):
+    for name in ("FrameTracker", "Emulator", "InputFilter"):
         monkeypatch.setattr(emulated, name, type(name, (Looking,), {}))
     monkeypatch.setattr(emulated, "draw_sheet", lambda digit, camera, _: asked.append((digit, camera)) or "sheet")
     monkeypatch.setattr(emulated, "frames", frames)
@@ -206,6 +206,6 @@ def test_a_clip_is_looked_at_until_its_drawing_is_found_and_then_in_windows(
     found = emulated._filmed(digit, config, SMALL, seed)
     assert found[:, :, 0, 0, 0].tolist() == [[2, 2], [0, 0], [2, 2]], "in between it looked elsewhere"
     camera = emulated.CAMERAS[int(np.random.default_rng(seed).integers(3))]
-    eye = ("Eye", SMALL, {}) if seed % 2 else ("Emulator", camera, {"seed": seed})
-    sight = ("Sight", SMALL if seed % 2 else camera, SMALL, 77, {"follow": True})
+    eye = ("FrameTracker", SMALL, {}) if seed % 2 else ("Emulator", camera, {"seed": seed})
+    sight = ("InputFilter", SMALL if seed % 2 else camera, SMALL, 77, {"follow": True})
     assert asked == [eye, sight, ("digit", camera), ("sheet", 0.7)]

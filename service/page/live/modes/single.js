@@ -8,7 +8,7 @@ import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { showLookedAt } from "../views/lookedat.js";
 import { Meters } from "../views/meters.js";
-import { Promised } from "../views/promise.js";
+import { Promised } from "../views/conformal.js";
 import { Raster, Trace } from "../../shared/pictures/plots.js";
 import { Recording } from "../views/record.js";
 import { FileMode } from "./filemode.js";

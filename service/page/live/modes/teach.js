@@ -3,7 +3,7 @@
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
-import * as lessons from "../net/lesson.js";
+import * as lessons from "../net/teaching.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";

@@ -1,0 +1,174 @@
+"""What a model is shown live: a webcam, an event camera, a video, a recording or a shipped sample, as chunks."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from spikesight.encoders.events import SensorSize, empty_events
+from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.sources import samples
+from spikesight.encoders.sources.address import SourceError
+from spikesight.encoders.sources.source import Source as Camera
+from spikesight.encoders.sources.source import kinds
+from spikesight.encoders.sources.source import open_source as open_camera
+
+PERIOD_US = 33_333  # of the packets a recording is cut into
+REST_PERIODS = 18  # between two rounds of a sample: 0.6 s
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", ".mjpg", ".y4m", ".m4v", ".mpg"})
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a source saw lately: a frame, or a packet of events."""
+
+    t_us: int  # since the source began
+    frame: np.ndarray | None = None  # RGB uint8 [H, W, 3]
+    packet: np.ndarray | None = None  # EVENTS
+
+
+@dataclass(frozen=True)
+class Source:
+    """Glimpses in order of time. `live` ones come when they come; others may be read faster than they happened.
+
+    `close` it where its chunks were not drawn to their end.
+    """
+
+    name: str
+    chunks: Iterator[Chunk]
+    live: bool
+    sensor: SensorSize | None = None  # of packets
+    close: Callable[[], object] = lambda: None
+
+
+def open_source(text: str, *, loop: bool = False) -> Source:
+    """`0` a webcam, a video, a recording, a shipped sample's name, or a live source. Raises SourceError.
+
+    `loop`: a sample, which lasts a third of a second, begins again and again.
+    """
+    if text.isdecimal():
+        return _film(_capture(int(text), f"camera {text}"), f"camera {text}", live=True)
+    path = Path(text)
+    if path.is_file():
+        return _file(path)
+    names = [sample.name for sample in samples.listing()]
+    if text in names:
+        sample = next(sample for sample in samples.listing() if sample.name == text)
+        events = samples.events_of(text)
+        return _recording(text, events, SensorSize(sample.width, sample.height), loop=loop)
+    if text.partition(":")[0].partition("?")[0] in kinds():
+        camera = open_camera(text)
+        return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close)
+    raise SourceError(
+        f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
+        f"or one of {', '.join(names)}"
+    )
+
+
+def _file(path: Path) -> Source:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return _film(_capture(str(path), path.name), path.name, live=False)
+    try:
+        recording = read_recording(path)
+    except RecordingError as error:
+        raise SourceError(f"{error} (videos: {', '.join(sorted(VIDEO_SUFFIXES))})") from None
+    return _recording(path.name, recording.events, recording.size)
+
+
+def of_events(events: np.ndarray, sensor: SensorSize) -> Source:
+    """Events (EVENTS), sorted and on this sensor, as a recording of them would be."""
+    return _recording("events", events, sensor)
+
+
+def _film(capture: cv2.VideoCapture, name: str, *, live: bool) -> Source:
+    return Source(name, _frames(capture, live=live), live=live, close=capture.release)
+
+
+def _recording(name: str, events: np.ndarray, size: SensorSize, *, loop: bool = False) -> Source:
+    return Source(name, _again(events) if loop else _packets(events), live=False, sensor=size)
+
+
+def _again(events: np.ndarray) -> Iterator[Chunk]:
+    """The same recording for ever, with silence between two rounds."""
+    start_us = 0
+    while True:
+        end_us = 0
+        for chunk in _packets(events):
+            assert chunk.packet is not None
+            packet = chunk.packet.copy()
+            packet["t"] += start_us
+            end_us = chunk.t_us
+            yield Chunk(start_us + end_us, packet=packet)
+        for _ in range(REST_PERIODS):
+            end_us += PERIOD_US
+            yield Chunk(start_us + end_us, packet=empty_events())
+        start_us += end_us
+
+
+def _packets(events: np.ndarray) -> Iterator[Chunk]:
+    """The events in pieces of PERIOD_US, the last one to its end; times begin near 0."""
+    if not len(events):
+        return
+    shifted = events.copy()
+    shifted["t"] -= events["t"][0]
+    ends = range(PERIOD_US, int(shifted["t"][-1]) + PERIOD_US + 1, PERIOD_US)
+    begin = 0
+    for end_us in ends:
+        end = int(np.searchsorted(shifted["t"], end_us))
+        yield Chunk(end_us, packet=shifted[begin:end])
+        begin = end
+
+
+def _live(camera: Camera) -> Iterator[Chunk]:
+    """What an event camera sent in every PERIOD_US; times begin near 0 and go on by the clock in silence."""
+    first_us: int | None = None
+    newest_us, heard = 0, time.monotonic()
+    with camera:
+        while camera.running:
+            until = time.monotonic() + PERIOD_US / 1e6
+            packets = []
+            while (left := until - time.monotonic()) > 0 and camera.running:
+                packet = camera.read(left)
+                packets += [] if packet is None else [packet]
+            if packets:
+                events = np.concatenate(packets)
+                first_us = int(events["t"][0]) if first_us is None else first_us
+                events["t"] -= first_us
+                newest_us, heard = int(events["t"][-1]), time.monotonic()
+                yield Chunk(newest_us, packet=events)
+            elif first_us is not None:
+                silent_us = round((time.monotonic() - heard) * 1e6) - PERIOD_US
+                yield Chunk(newest_us + max(0, silent_us), packet=empty_events())
+
+
+def _capture(target: int | str, name: str) -> cv2.VideoCapture:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what goes wrong is said below, once
+    capture = cv2.VideoCapture(target)
+    if not capture.isOpened():
+        hint = "plug one in, or try --source digit-3" if isinstance(target, int) else "is it a video?"
+        raise SourceError(f"{name} does not open: {hint}")
+    if isinstance(target, int):
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not a queue of old ones
+    return capture
+
+
+def _frames(capture: cv2.VideoCapture, *, live: bool) -> Iterator[Chunk]:
+    """Frames until the source ends; a camera's times are the clock's, a video's follow from its frame rate."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    period_us = 1e6 / rate if 1 <= rate <= 1000 else PERIOD_US
+    begin = cv2.getTickCount()
+    number = 0
+    try:
+        while True:
+            good, frame = capture.read()
+            if not good:
+                return
+            number += 1
+            elapsed = (cv2.getTickCount() - begin) / cv2.getTickFrequency() * 1e6
+            yield Chunk(round(elapsed if live else number * period_us), frame=cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+    finally:
+        capture.release()

@@ -1,0 +1,106 @@
+"""All lessons of a service: begun within limits, found by their secret ids, ended when nobody uses them."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from spikesight.models.teach.few_shot import gives_features
+from spikesight.service.http.errors import Overloaded, ServiceError
+from spikesight.service.http.shares import Shares
+from spikesight.service.runtime import Runtime
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.threads import DecodeThread
+from spikesight.service.teach.session import TeachingSession
+
+T = TypeVar("T")
+
+NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"
+UNFIT = "that model cannot give features: name a spiking network that takes events"
+TOO_MANY = "too many lessons of this address: end one first"
+UNKNOWN = "no lesson of that id: begin one with POST /v1/teach; lessons end when they are not used for long"
+
+
+class TeachingSessions:
+    """Lessons by id. Whoever knows an id may teach; nobody can list them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        settings = runtime.settings
+        self.runtime = runtime
+        self._places = Shares(settings.max_lessons, settings.max_lessons_per_client)
+        self._open: dict[str, tuple[TeachingSession, str]] = {}  # with their clients
+        self._thread = DecodeThread(runtime.mailbox, "teach")
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def begin(self, client: str, features: str | None) -> TeachingSession:
+        """A new lesson. Raises UnknownModel, Overloaded and ServiceError: 429 at the address's share."""
+        model = self._features(features)
+        self.expire()
+        if (reached := self._places.take(client)) is not None:
+            raise Overloaded if reached == "total" else ServiceError(429, TOO_MANY)
+        try:
+            identity = f"lesson-{secrets.token_hex(12)}"
+            lesson = await self.run(lambda: TeachingSession(identity, model, self.runtime, self._thread))
+        except BaseException:
+            self._places.give(client)
+            raise
+        self._open[identity] = lesson, client
+        self.runtime.registry.hold(lesson.model)
+        return lesson
+
+    def _features(self, name: str | None) -> Model:
+        """The model to learn on: by name, or the first that can."""
+        if name is not None:
+            model = self.runtime.registry.get(name)
+            if not gives_features(model.classifier.network, model.classifier.contract):
+                raise ServiceError(400, UNFIT)
+            return model
+        for model in self.runtime.registry.all():
+            if gives_features(model.classifier.network, model.classifier.contract):
+                return model
+        raise ServiceError(409, NONE_FITS)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do work in the teaching thread."""
+        return await self._thread.run(work)
+
+    def get(self, identity: str) -> TeachingSession:
+        """By id. Raises ServiceError 404."""
+        self.expire()
+        if identity not in self._open:
+            raise ServiceError(404, UNKNOWN)
+        lesson, _ = self._open[identity]
+        lesson.touch()
+        return lesson
+
+    def end(self, identity: str) -> None:
+        """Nothing of the lesson is kept but what was saved. Raises ServiceError 404."""
+        if identity not in self._open:
+            raise ServiceError(404, UNKNOWN)
+        lesson, client = self._open.pop(identity)
+        self._places.give(client)
+        lesson.close()
+        self.runtime.registry.let_go(identity)
+
+    def expire(self) -> None:
+        """End those that nobody used in time, and look again when the next one may be over."""
+        idle_s, now = self.runtime.settings.lesson_idle_s, time.monotonic()
+        for identity, (lesson, _) in list(self._open.items()):
+            if not lesson.followers and lesson.used + idle_s < now:
+                self.end(identity)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(idle_s + 1, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        if self._open:
+            self.expire()
+
+    def close(self) -> None:
+        """End all of them, and the thread."""
+        for identity in list(self._open):
+            self.end(identity)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._thread.stop()

@@ -1,0 +1,125 @@
+"""Aligned events: neither the place, the size nor the pace of a thing is left in them."""
+
+import numpy as np
+import pytest
+
+from spikesight.encoders.emulator.noise import with_noise
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.roi import alignment
+from spikesight.encoders.roi.alignment import TrackingBinner, aligned, frame_of
+from tests.support.inputs.data_sets import digit_events
+
+SIZE = (32, 32)
+
+
+def moved(events: np.ndarray, x: int, y: int, scale: int = 1) -> np.ndarray:
+    return make_events(events["t"], events["x"] * scale + x, events["y"] * scale + y, events["p"])
+
+
+def test_place_and_size_leave_no_trace() -> None:
+    events = digit_events(0, 1, 2000)
+    here = aligned(events, SIZE, 640_000)
+    there = aligned(moved(events, 70, 30), SIZE, 640_000)
+    assert np.array_equal(here, there)
+    (x, y, half), larger = frame_of(events["x"], events["y"]), moved(events, 5, 9, scale=3)
+    assert np.allclose(frame_of(larger["x"], larger["y"]), (3 * x + 5, 3 * y + 9, 3 * half), atol=3)
+    assert abs(np.median(here["x"]) - 16) <= 4
+
+
+def test_noise_of_the_whole_sensor_hardly_changes_the_frame() -> None:
+    sensor, thing = SensorSize(128, 128), moved(digit_events(0, 1, 4000), 70, 30)
+    noisy = with_noise(thing, sensor, 2.0, random=np.random.default_rng(0))
+    assert len(noisy) > 1.3 * len(thing)
+    clean = np.array(frame_of(thing["x"], thing["y"]))
+    assert np.abs(np.array(frame_of(noisy["x"], noisy["y"])) - clean).max() < 3  # pixels
+    assert np.abs(noisy["x"] - np.median(noisy["x"])).mean() > 1.5 * np.abs(thing["x"] - np.median(thing["x"])).mean()
+
+
+def test_events_spread_evenly_are_framed_whole() -> None:
+    y, x = (places.ravel() for places in np.mgrid[:32, :32])
+    assert np.allclose(frame_of(x, y), (16, 16, 2.2 * 8 * np.sqrt(2)), rtol=0.01)
+
+
+def test_a_recording_fills_the_window_and_stays_in_order() -> None:
+    events = digit_events(1, 2, 3000, length_us=4_000_000)
+    out = aligned(events, SIZE, 640_000)
+    assert (np.diff(out["t"]) >= 0).all()
+    assert 0 <= out["t"][0] < 10_000 < 630_000 < out["t"][-1] < 640_000
+    assert out["x"].max() < 32
+    assert len(out) > 0.9 * len(events)
+
+
+def test_a_busy_stretch_gets_more_of_the_window() -> None:
+    random = np.random.default_rng(0)
+    t = np.sort(np.concatenate([random.integers(0, 900_000, 100), random.integers(900_000, 1_000_000, 900)]))
+    out = aligned(make_events(t, t % 30, t % 20, t % 2), SIZE, 1_000_000)
+    assert 400_000 < out["t"][150] < 600_000  # by the clock 905_000
+
+
+def test_nothing_to_align() -> None:
+    assert len(aligned(digit_events(0, 0)[:1], SIZE, 1000)) == 0
+
+
+def test_a_live_crop_at_shorter_bins_shows_what_longer_ones_do() -> None:
+    events = moved(digit_events(0, 1, 3000, 500_000), 60, 40)
+
+    def last(bin_us: int, shown: int) -> np.ndarray:
+        binner = TrackingBinner(SensorSize(128, 96), SIZE, bin_us, 10, shown)
+        return binner.push(events)[400_000 // bin_us - 1].x.astype(int)
+
+    whole, fine = last(20_000, 1), last(5_000, 4)
+    assert fine.sum() > 50
+    assert abs(int(fine.sum()) - int(whole.sum())) < 0.1 * whole.sum()
+    assert np.abs(fine.sum((0, 1)).cumsum() - whole.sum((0, 1)).cumsum()).sum() < 0.5 * whole.sum()  # columns
+
+
+def test_a_live_crop_follows_and_does_not_depend_on_packets() -> None:
+    first, second = digit_events(0, 1, 3000, 500_000), digit_events(0, 2, 3000, 500_000)
+    second["t"] += 500_000
+    events = np.concatenate([first, moved(second, 60, 40)])
+
+    def bins(pieces: int) -> list[np.ndarray]:
+        binner = TrackingBinner(SensorSize(128, 96), SIZE, 10_000, 10)
+        closed = [b for part in np.array_split(events, pieces) for b in binner.push(part)]
+        return [b.x for b in closed]
+
+    seen = bins(1)
+    assert len(seen) == 99
+    assert all(np.array_equal(a, b) for a, b in zip(seen, bins(17)))
+    for x in (seen[45], seen[98]):  # in the middle before the jump, and again after it
+        assert abs(np.average(np.arange(32), weights=x.sum((0, 1)) + 1e-9) - 16) < 5
+
+
+def test_time_runs_half_by_the_clock_and_half_by_the_events() -> None:
+    t, length_us = np.array([70, 80, 170]), 10**9
+    made = aligned(make_events(t, [3, 5, 8], [4, 9, 6], [1, 0, 1]), (40, 40), length_us)
+    share = 0.5 * (t - 70) / 101 + 0.5 * np.arange(3) / 3  # a recording lasts until behind its last event
+    assert made["t"].tolist() == (share * length_us).astype(int).tolist()
+    middle_x, middle_y, half = frame_of(np.array([3, 5, 8]), np.array([4, 9, 6]))
+    for axis, middle, values in (("x", middle_x, (3, 5, 8)), ("y", middle_y, (4, 9, 6))):
+        expected = [int(np.floor(((value + 0.5 - middle) / half + 1) / 2 * 40)) for value in values]
+        assert made[axis].tolist() == expected
+    assert made["p"].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("weights", "median", "spread"),
+    [
+        ([1, 1, 1, 1], 2.0, 1.0),
+        ([0, 4, 0], 1.5, 0.0),
+        ([3, 0, 0, 1], 2 / 3, (3 * (2 / 3 - 0.5) + 3.5 - 2 / 3) / 4),
+        ([1, 3], 1 + 1 / 3, (4 / 3 - 0.5 + 3 * (1.5 - 4 / 3)) / 4),
+    ],
+)
+def test_median_of_places_with_weights(weights: list[float], median: float, spread: float) -> None:
+    assert alignment._median(np.array(weights, float)) == pytest.approx((median, spread))
+
+
+def test_what_lies_above_the_mean_is_framed() -> None:
+    cells = np.ones((4, 4))
+    assert alignment._around(cells, 2.0, 3.0) == pytest.approx((4, 6, 2.2 * np.hypot(2, 3)))
+    cells[1, 2] = 5
+    assert alignment._around(cells, 2.0, 3.0) == pytest.approx((5, 4.5, 1.0)), "no less than a pixel to each side"
+    cells[3, 2] = 5
+    assert alignment._around(cells, 2.0, 3.0) == pytest.approx((5, 6, 2.2 * 3))
+    assert frame_of(np.array([7, 7]), np.array([3, 4])) == pytest.approx((7.03125, 3.125, 1.1))

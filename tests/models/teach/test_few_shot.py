@@ -1,0 +1,250 @@
+"""A lesson: shown, taken back, extended; and what it says of itself."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.models.classifier import Classifier
+from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.novelty import ClassDistance, NoveltyDetector, Windows, fit_novelty
+from spikesight.models.teach import few_shot as lesson_module
+from spikesight.models.teach.advice import DONE, report
+from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, _errors, pieces_of, places_of
+from spikesight.models.teach.head import Judged, folds
+from tests.support.models import lively
+
+SENSOR = SensorSize(64, 64)
+
+
+def drawn(label: str, seed: int) -> Example:
+    """Events of a line that lies, stands, or a ring, anywhere and of any size."""
+    random = np.random.default_rng([len(label), seed])
+    count, turn = 1500, random.uniform(0, 2 * np.pi, 1500)
+    line, thin = random.uniform(-1, 1, count), random.normal(0, 0.05, count)
+    x, y = {"lying": (line, thin), "standing": (thin, line), "a ring": (np.cos(turn), np.sin(turn))}[label]
+    size, middle = random.uniform(8, 14), random.uniform(24, 40, 2)
+    t = np.sort(random.integers(0, 300_000, count))
+    xs, ys = (values * size + at for values, at in zip((x, y), middle))
+    return Example(label, f"{label} {seed}", make_events(t, xs.astype(int), ys.astype(int), t % 2), SENSOR)
+
+
+def lesson(labels: tuple[str, ...] = ("lying", "standing"), count: int = 6) -> FewShotLearner:
+    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000, 2)
+    for seed in range(count):
+        for label in labels:
+            made.show(drawn(label, seed))
+    return made
+
+
+def test_a_class_that_comes_later_leaves_the_others() -> None:
+    made = lesson()
+    before = [shown.features for shown in made.shown]
+    for seed in range(6):
+        made.show(drawn("a ring", seed))
+    assert made.counts() == {"a ring": 6, "lying": 6, "standing": 6}
+    assert all(np.array_equal(a, b.features) for a, b in zip(before, made.shown))
+    taught = made.learn()
+    assert (taught.judged.scores.argmax(1) == taught.truth).mean() > 0.9
+    assert made.undo() == "a ring"
+    assert made.counts()["a ring"] == 5
+    made.forget("a ring")
+    assert made.labels == ("lying", "standing")
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("with_input", [False, True])
+def test_the_checkpoint_is_the_head(with_input: bool) -> None:
+    taught = lesson().learn(with_input)
+    network, card = taught.checkpoint({}, {})
+    assert card.labels == ("lying", "standing")
+    assert card.known is None  # twelve are too few to fix a threshold on
+    made = lesson(count=1)
+    logits = network.head(torch.from_numpy(taught.features[:, 0]))
+    assert logits.argmax(1).tolist() == taught.truth.tolist()
+    assert network.config.input_places == (8 if with_input else 0)
+    assert made.contract == card.contract
+
+
+def test_a_taught_model_runs_at_shorter_bins() -> None:
+    made = Classifier(*lesson(("lying", "standing", "a ring")).learn().checkpoint({}, {}))
+    fine = made.at(5)
+    assert (fine.contract.steps, fine.ann_macs) == (60, made.ann_macs)
+    for label in ("lying", "standing", "a ring"):
+        shown = drawn(label, 9)
+        for model in (made, fine):
+            assert model.predict_events(shown.events, shown.sensor)[-1].label == label  # as one sample
+        again = np.concatenate([shown.events] * 4)
+        again["t"] += np.repeat(np.arange(4) * 300_000, len(shown.events))
+        found = fine.predict_events(again, shown.sensor)  # as a stream
+        assert found[-1].label == label
+        assert 200 <= len(found) <= 241
+
+
+def test_varied_copies_are_learnt_with_an_example() -> None:
+    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000, 2, copies=3)
+    for seed in range(4):
+        for label in ("lying", "standing"):
+            made.show(drawn(label, seed))
+    first = made.shown[0].features
+    assert first.shape[0] == 4
+    assert len(np.unique(first, axis=0)) == 4
+    assert np.allclose(first[0], lesson(count=1).shown[0].features[0])
+    taught = made.learn()
+    assert taught.judged.scores.shape == (8, 2), "copies are not judged"
+    assert (taught.judged.scores.argmax(1) == taught.truth).all()
+
+
+def test_enough_examples_bring_a_judgement_of_the_unknown() -> None:
+    _, card = lesson(count=12).learn().checkpoint({}, {})
+    assert card.known is not None
+
+
+def test_it_says_what_to_show_next() -> None:
+    few = report(lesson(count=2).learn())
+    assert few["advice"][0].startswith("show lying and standing again")
+    enough = report(lesson(count=6).learn())
+    assert enough["advice"] == [DONE]
+    assert enough["accuracy"] == 1.0
+    assert enough["count"] == 12
+    made = lesson(count=6)
+    for seed in range(6):  # the same thing under two names
+        shown = drawn("a ring", seed)
+        made.show(shown._replace(label="one", piece=f"one {seed}"))
+        made.show(shown._replace(label="two", piece=f"two {seed}"))
+    told = report(made.learn())
+    assert told["confused"][0][:2] == ["one", "two"]
+    assert any("show more of one and two" in word for word in told["advice"])
+
+
+def test_what_cannot_be_taught_is_refused() -> None:
+    with pytest.raises(ValueError, match="two classes"):
+        lesson(("lying",)).learn()
+    with pytest.raises(ValueError, match="two events"):
+        lesson().show(drawn("lying", 0)._replace(events=drawn("lying", 0).events[:1]))
+
+
+def shown(label: str, piece: str) -> EmbeddedExample:
+    return EmbeddedExample(0, label, piece, np.zeros((1, 1), np.float32), np.zeros((2, 1, 1), np.uint8))
+
+
+def test_the_only_piece_of_a_class_is_divided_into_five_of_time() -> None:
+    alone = pieces_of([shown("a", "x") for _ in range(10)])
+    assert alone.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert pieces_of([shown("a", "x") for _ in range(3)]).tolist() == [0, 1, 2]
+    mixed = [shown("a", "x"), shown("b", "z"), shown("a", "y"), shown("b", "z"), shown("a", "x")]
+    assert pieces_of(mixed).tolist() == [0, 2, 1, 3, 0], "b's two showings are two pieces, a's three are two"
+
+
+def test_errors_are_shares_and_ties_are_broken_by_how_far_off() -> None:
+    scores = np.array([[0.8, 0.2], [0.4, 0.6], [0.9, 0.3], [np.nan, np.nan]])
+    labels = np.array([0, 1, 1, 0])
+    squares = np.mean([[0.04, 0.04], [0.16, 0.16], [0.81, 0.49]])
+    assert _errors(Judged(scores, 1.0), labels) == pytest.approx(1 / 3 + 1e-3 * squares)
+    assert _errors(Judged(scores * np.nan, 1.0), labels) == 0
+
+
+def test_examples_are_dropped_and_renamed_by_number_and_name() -> None:
+    made = lesson(count=2)
+    assert [one.number for one in made.shown] == [0, 1, 2, 3]
+    made.drop(1)
+    assert [one.number for one in made.shown] == [0, 2, 3]
+    with pytest.raises(KeyError):
+        made.drop(1)
+    made.rename("lying", "standing")
+    assert made.counts() == {"standing": 3}
+    made.show(drawn("lying", 5))
+    assert made.shown[-1].number == 4, "a number is given once"
+    with pytest.raises(IndexError):
+        FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000).undo()
+
+
+def test_a_lesson_has_the_contract_of_its_sensor_and_window() -> None:
+    contract = lesson(count=0).contract
+    assert (contract.channels, contract.height, contract.width, contract.steps) == (2, 32, 32, 6)
+    assert (contract.sensor_width, contract.sensor_height, contract.bin_us) == (64, 64, 50_000)
+    assert (contract.frame, contract.readout, contract.shortest_bin_us) == ("object", 1, 1000)
+    network, card = lesson(count=0).untaught()
+    assert card.labels == ("untaught",)
+    assert network.config.input_places == 8
+    assert not network.head.weight.any()
+    assert not network.head.bias.any()
+    picture = lesson(count=1).shown[0].picture
+    assert picture.shape == (2, 32, 32)
+    assert picture.max() <= 6, "at most one event a cell and step"
+    assert places_of(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max"))) == 4
+
+
+def test_a_lesson_has_one_slice_and_no_copies_unless_told() -> None:
+    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000)
+    made.show(drawn("lying", 0))
+    assert made.shown[0].features.shape[0] == 1
+    sliced = lesson(count=1).shown[0].features
+    assert sliced.shape == (1, 2 * made.shown[0].features.shape[1])
+
+
+@pytest.mark.parametrize(("blocks", "places"), [(3, 4), (4, 2), (5, 1)])
+def test_small_maps_have_few_places(blocks: int, places: int) -> None:
+    assert places_of(lively(ResNetConfig("ms", (1,) * blocks, (4,) * blocks, pool="max"))) == places
+
+
+def test_a_picture_ends_at_255() -> None:
+    made = lesson(count=0)
+    counts = np.zeros((6, 1, 2, 32, 32), np.uint8)
+    counts[:, 0, 1, 3, 4] = 43, 43, 43, 43, 43, 40  # 255
+    counts[:, 0, 0, 3, 4] = 43, 43, 43, 43, 43, 41  # 256
+    assert made.seen("a", "b", counts).picture[:, 3, 4].tolist() == [255, 255]
+
+
+def test_the_unknown_is_told_by_distances_of_heads_that_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of roots of rates, their covariance a tenth of the way to a sphere, an example's by the other folds."""
+    asked: list[tuple[Any, ...]] = []
+
+    def fitted(layers: int, training: Windows, validation: Windows, **more: Any) -> NoveltyDetector:
+        asked.append((training, validation, more["shrink"], more["distances"]))
+        return fit_novelty(layers, training, validation, **more)
+
+    monkeypatch.setattr(lesson_module, "fit_novelty", fitted)
+    taught = lesson(count=12).learn()
+    _, card = taught.checkpoint({}, {})
+    ((training, validation, shrink, distances),) = asked
+    assert card.known is not None
+    assert (shrink, distances.shape) == (0.1, (24, 1))
+    assert training.labels.tolist() == validation.labels.tolist() == taught.truth.tolist()
+    roots, fold = np.sqrt(training.rates[:, 0]), folds(taught.truth, taught.pieces)
+    for n in (0, 7, 23):
+        others = fold != fold[n]
+        expected = ClassDistance.fit(roots[others], taught.truth[others], shrink=0.1).score(roots[n])
+        assert distances[n, 0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("width", "layers"), [(64, 4), (65, 3)])
+def test_a_distance_is_measured_in_at_most_256_channels(width: int, layers: int) -> None:
+    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1, 1), (width,) * 3, pool="max")), SENSOR, 2, 50_000)
+    for seed in range(10):
+        for label in ("lying", "standing"):
+            made.show(drawn(label, seed))
+    _, card = made.learn(False).checkpoint({}, {})
+    assert card.known is not None
+    assert card.known.layers == layers
+
+
+@pytest.mark.parametrize("telling", ["the layers", "the input"])
+def test_a_head_looks_at_the_input_where_it_judges_better_so(telling: str) -> None:
+    made, random = lesson(count=1), np.random.default_rng(0)
+    size, layers = made.shown[0].features.shape[1], made.learn(False).features.shape[2]
+    of_layers = (np.arange(size) % (size // 2)) < layers // 2  # of each slice, what its layers gave comes first
+    told = of_layers if telling == "the layers" else ~of_layers
+    made.shown = [
+        EmbeddedExample(
+            number, label, f"{label} {number}",
+            np.where(told, 3 * (label == "standing"), random.normal(size=(1, size))).astype(np.float32),
+            made.shown[0].picture,
+        )
+        for number, label in enumerate(["lying", "standing"] * 8)
+    ]  # fmt: skip
+    taught = made.learn()
+    assert taught.with_input == (telling == "the input")
+    assert taught.features.shape[2] == (size if telling == "the input" else layers)

@@ -1,0 +1,142 @@
+"""How commitments fare, from logits made by hand; which recordings are read."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from spikesight.models.novelty import interval
+from spikesight.models.novelty.conformal import Trials
+from spikesight.training.data.sets import Item
+from spikesight.training.run import conformal
+from spikesight.training.run.conformal import (
+    LEAST,
+    Paths,
+    assess,
+    committed,
+    evenly,
+    fit_conformal,
+    held_out,
+    read_paths,
+)
+from tests.support.models import tiny
+
+SURE, UNSURE = [9.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+TRIALS = Trials(np.ones(3), np.linspace(0, 0.5, 99))  # of recordings that were never strange
+
+
+def told(*paths: list[list[float]], labels: list[int], rate: float = 0.05) -> dict[str, Any]:
+    return assess(TRIALS, Paths(np.array(paths, float), np.array(labels)), rate, 10.0)
+
+
+def test_sure_from_the_second_step_on() -> None:
+    found = told([UNSURE, SURE, SURE], [UNSURE, UNSURE, SURE], labels=[0, 0])
+    strange = float(TRIALS.strangeness(np.array(UNSURE), 1)[0])
+    assert strange > 0.5, "all labels were too strange in the first step"
+    assert (found["count"], found["error_rate"]) == (2, 0.05)
+
+
+def test_what_is_left_is_committed_to_at_its_time() -> None:
+    paths = [[SURE] * 3, [[5.0, 5.0, 0.0], SURE, SURE], [[0.0, 9.0, 0.0]] * 3]
+    found = told(*paths, labels=[0, 0, 0], rate=0.05)
+    strange = TRIALS.strangeness(np.array([5.0, 5.0, 0.0]), 1)
+    assert strange[0] == strange[1] > 0.5
+    assert (found["count"], found["committed"], found["wrong"]) == (3, 2, 1)
+    assert found["coverage"] == pytest.approx(1 / 3)
+    assert found["interval"] == list(interval(1, 3))
+    assert found["median_ms"] == 10.0
+
+
+def test_half_of_all_within_a_time_or_never() -> None:
+    quiet = Trials(np.ones(3), np.linspace(0, 5, 99))  # what is unsure stays possible
+    unsure, late = [UNSURE] * 3, [UNSURE, UNSURE, SURE]
+
+    def median(*paths: list[list[float]]) -> float | None:
+        return assess(quiet, Paths(np.array(paths), np.zeros(len(paths), int)), 0.05, 2.5)["median_ms"]
+
+    assert median(late) == 7.5
+    assert median(late, [SURE] * 3) == 2.5
+    assert median(late, [SURE] * 3, late) == 7.5
+    assert median(unsure, [SURE] * 3) == 2.5
+    assert median(unsure, unsure, [SURE] * 3) is None
+
+
+def test_up_to_so_many_spread_evenly() -> None:
+    assert evenly(range(11), 3) == [0, 5, 10]
+    assert evenly(range(3), 3) == evenly(range(3), 9) == [0, 1, 2]
+    assert evenly([4], 9) == [4]
+
+
+def test_too_few_recordings_promise_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    classifier: Any = SimpleNamespace()
+    with pytest.raises(ValueError, match="19 validation recordings are too few to promise anything by; 20 at least"):
+        fit_conformal(classifier, [SimpleNamespace()] * (LEAST - 1))  # type: ignore[list-item]
+    data: Any = SimpleNamespace(val_items=())
+    network: Any = None
+    card: Any = None
+    assert committed(network, card, data) is None
+    assert capsys.readouterr().out == ""
+
+
+def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(bin_ms: float) -> Any:
+        return SimpleNamespace(contract=SimpleNamespace(bin_us=round(bin_ms * 1000)))
+
+    def read(classifier: Any, items: list[Any], labels: np.ndarray) -> Paths:
+        del classifier, items
+        return Paths(np.zeros((len(labels), 2, 3)), labels)
+
+    monkeypatch.setattr(conformal, "read_paths", read)
+    items: Any = [SimpleNamespace(label=n % 3) for n in range(LEAST)]
+    for trained, shortest, bins in ((31_000, 1000, [1, 2, 5, 10, 31]), (10_000, 2000, [2, 5, 10]), (7000, 7000, [7])):
+        contract = SimpleNamespace(bin_us=trained, bins_us=(shortest, trained))
+        classifier: Any = SimpleNamespace(contract=contract, at=at)
+        assert list(fit_conformal(classifier, items).trials) == [1000 * ms for ms in bins]
+
+
+def test_strangers_are_not_read() -> None:
+    classifier: Any = SimpleNamespace(labels=("a",), trials=TRIALS)
+    strangers: Any = [SimpleNamespace(label="b")]
+    assert held_out(classifier, strangers) == []
+    known: Any = [SimpleNamespace(label="a")]
+    assert held_out(SimpleNamespace(labels=("a",), trials=None), known) == []  # type: ignore[arg-type]
+
+
+def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[list[Any], list[int]]] = []
+
+    def sure(_: Any, items: list[Any], labels: np.ndarray) -> Paths:
+        read.append((items, labels.tolist()))
+        return Paths(np.array([[SURE] * 3] * len(items)), labels)
+
+    monkeypatch.setattr(conformal, "read_paths", sure)
+    monkeypatch.setattr(conformal, "HELD", 2)
+    contract = SimpleNamespace(bin_us=2500)
+    classifier: Any = SimpleNamespace(labels=("a", "b", "c"), trials=TRIALS, contract=contract)
+    sources: Any = [SimpleNamespace(label=label, item=n) for n, label in enumerate("axcb")]
+    found = held_out(classifier, sources)
+    assert read == [([0, 3], [0, 1])], "two of three, spread evenly; none of the stranger"
+    assert [row["error_rate"] for row in found] == [0.05, 0.01]
+    paths = Paths(np.array([[SURE] * 3] * 2), np.array([0, 1]))
+    assert found == [assess(TRIALS, paths, rate, 2.5) for rate in (0.05, 0.01)]
+
+
+def test_a_short_recording_keeps_its_last_answer_and_a_long_one_is_cut(tmp_path: Path) -> None:
+    classifier, items = tiny(), []
+    for length_us in (15_000, 90_000):
+        t = np.arange(0, length_us, 100)
+        items.append(Item(tmp_path / f"{length_us}.npz", 0))
+        write_recording(items[-1].path, make_events(t, t // 100 % 20, t // 70 % 31, t % 200 == 0), SensorSize(24, 32))
+    found = read_paths(classifier, items, np.array([2, 1]))
+    assert (found.logits.shape, found.labels.tolist()) == ((2, 4, 3), [2, 1])
+    for path, item, steps in zip(found.logits, items, (2, 4)):
+        inputs = list(classifier.event_inputs(read_recording(item.path).events, SensorSize(24, 32)))[:4]
+        assert len(inputs) == steps
+        x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
+        logits = classifier.run(x_seq, classifier.initial_state()).logits[:, 0].double().numpy()
+        np.testing.assert_array_equal(path, logits[[min(n, steps) - 1 for n in (1, 2, 3, 4)]])

@@ -1,0 +1,86 @@
+"""How much of a model's accuracy is left when something goes wrong before or in the camera (encoders/emulator)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spikesight.encoders.emulator.corruptions import SUITE, Corruption
+from spikesight.encoders.emulator.saccades import NMNIST, saccades
+from spikesight.encoders.events import Events, SensorSize
+from spikesight.models.classifier import Classifier
+from spikesight.models.novelty import KEPT
+from spikesight.training.data.images import find_idx, read_idx
+from spikesight.training.data.sets import MissingDataError
+from spikesight.training.run.assessment import assess
+from spikesight.training.run.readings import Change, Source, read_recordings
+
+SEED = 20
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the emulated camera, in log intensity
+FIRST_TEST = 60_001  # N-MNIST numbers its test recordings from here, in the order of MNIST's test images
+
+
+class Row(NamedTuple):
+    """One fault at one strength."""
+
+    name: str
+    strength: str
+    change: Change
+
+
+def rows(data: str, root: str, sources: Sequence[Source]) -> list[Row]:
+    """The suite, and where the frames behind the recordings are at hand, the camera emulated anew."""
+    found = [Row(c.name, c.strength, _seeded(c)) for c in SUITE]
+    return [*_emulated(Path(root), sources), *found] if data == "nmnist" else found
+
+
+def _seeded(corruption: Corruption) -> Change:
+    """The fault with draws that follow from a recording's number."""
+    return lambda number, events, sensor: corruption.fault(events, sensor, np.random.default_rng([SEED, number]))
+
+
+def _emulated(root: Path, sources: Sequence[Source]) -> list[Row]:
+    """The MNIST images behind N-MNIST's test recordings before cameras of other thresholds; none without MNIST."""
+    try:
+        images = read_idx(find_idx(root, "mnist", "t10k-images-idx3-ubyte"))
+    except MissingDataError:
+        return []
+    names = [source.item.path.stem for source in sources]
+    numbers = [int(name) - FIRST_TEST if name.isdecimal() else -1 for name in names]
+    if not all(0 <= number < len(images) for number in numbers):
+        return []
+    shown = images[numbers]
+
+    def at(threshold: float) -> Change:
+        camera = replace(NMNIST, threshold_on=threshold, threshold_off=threshold)
+        return lambda number, _, sensor: saccades(shown[number], sensor, movement=camera, seed=number)
+
+    return [Row("emulated threshold", f"{threshold:g}", at(threshold)) for threshold in THRESHOLDS]
+
+
+def unchanged(number: int, events: Events, sensor: SensorSize) -> Events:  # noqa: ARG001
+    """No fault: the row that all others are compared with."""
+    return events
+
+
+def corrupted(classifier: Classifier, sources: Sequence[Source], suite: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """A row of figures for the recordings as they are, then one for each fault.
+
+    Each has name, strength, accuracy, correct, count and interval of whole recordings, and `refused`, the share of the
+    windows that `known` would call unknown (None where the model cannot tell).
+    """
+    for row in (Row("none", "", unchanged), *suite):
+        readings = read_recordings(classifier, sources, row.change)
+        known = readings.known
+        refused = None if known is None else float((known < KEPT).mean())
+        yield {"name": row.name, "strength": row.strength, **assess(readings)["recordings"], "refused": refused}
+
+
+def summary(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`mean_loss`, in points of accuracy, over the rows behind the first, the clean one; and the `worst` of them."""
+    clean, rows = figures[0], figures[1:]
+    loss = 100 * (clean["accuracy"] - float(np.mean([row["accuracy"] for row in rows])))
+    worst = min(rows, key=lambda row: row["accuracy"])
+    return {"mean_loss": round(loss, 2), "worst": {key: worst[key] for key in ("name", "strength", "accuracy")}}
