@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,27 +71,37 @@ class Readout:
         return softmax(mean)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The answer after one step."""
+    """The answer after one step; `fields` is its one way to JSON."""
 
+    step: int  # 1, 2, ... since the last reset
     start_us: int
     end_us: int
     label: str  # the best class; "unknown" where known < 0.5, "nothing" where too few events came
     index: int  # of the best class, whatever the label
     probabilities: tuple[float, ...]  # of the classes, as if it were one of them
-    step: int  # 1, 2, ... since the last reset
+    known: float | None = None  # in [0, 1]: how familiar the input is (models/novelty); None: the model cannot tell
+    committed: str | None = None  # the label that this window may be held for (models/novelty/conformal.py)
+    set: tuple[str, ...] | None = None  # possible labels, the likeliest first; None: not calibrated at this bin
+    risk: float | None = None  # the least error rate at which one label would be left
     n_events: int  # in this step's bin
     spikes: int  # of this step
     synops: int
-    latency_ms: float  # time the step took to compute
     logits: tuple[float, ...]  # of this step alone
-    known: float | None = None  # in [0, 1]: how familiar the input is (models/novelty); None: the model cannot tell
-    committed: str | None = None  # the label that this window may be held for (models/novelty/conformal.py)
-    set: tuple[str, ...] | None = (
-        None  # labels that are possible, the likeliest first; None: not calibrated at this bin
-    )
-    risk: float | None = None  # the least error rate at which one label would be left
+    latency_ms: float  # time the step took to compute
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the best class."""
+        return self.probabilities[self.index]
+
+    def fields(self, *, logits: bool = False) -> dict[str, Any]:
+        """By the wire's names, ready for JSON; with the step's logits where asked for. `step` and times come first."""
+        fields = {**vars(self), "confidence": self.confidence}
+        for name in ["latency_ms"] if logits else ["latency_ms", "logits"]:
+            del fields[name]
+        return fields
 
 
 FIRST, OTHER = 2.0, 4.0
@@ -316,21 +326,20 @@ class Track:
         judged = self.judge()
         self.steady = self.steady.push(judged)
         index = int(judged.probabilities.argmax())
-        found = self.commitment(judged) or (None, None, None)
         prediction = Prediction(
-            given.start_us,
-            given.end_us,
-            NOTHING if judged.nothing else UNKNOWN if judged.known < KEPT else self.labels[index],
-            index,
-            tuple(judged.probabilities.tolist()),
-            self.readout.seen,
-            given.n_events,
-            sum(outcome.layer_spikes),
-            outcome.synops,
-            outcome.step_ms,
-            tuple(outcome.logits[-1].tolist()),
-            None if self.known is None else judged.known,
-            *found,
+            step=self.readout.seen,
+            start_us=given.start_us,
+            end_us=given.end_us,
+            label=NOTHING if judged.nothing else UNKNOWN if judged.known < KEPT else self.labels[index],
+            index=index,
+            probabilities=tuple(judged.probabilities.tolist()),
+            known=None if self.known is None else judged.known,
+            n_events=given.n_events,
+            spikes=sum(outcome.layer_spikes),
+            synops=outcome.synops,
+            logits=tuple(outcome.logits[-1].tolist()),
+            latency_ms=outcome.step_ms,
+            **commitment._asdict() if (commitment := self.commitment(judged)) else {},
         )
         shown = self.steady.label(self.labels)
         return Answer(prediction, shown, outcome.layer_spikes, outcome.raster, given.reset, self.spikes, self.synops)

@@ -1,5 +1,7 @@
 """The label to show, and when the network is woken."""
 
+import json
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from spikesight.models.steps import (
     Timeline,
     Track,
 )
+from spikesight.service.http.bodies import StepBody
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import lively, some_known
 
@@ -230,11 +233,34 @@ def test_a_stream_is_judged_over_ten_steps_at_least() -> None:
     assert Track(LABELS, 12, steady=StableLabel(margin=0.3)).steady.margin == 0.3
 
 
+def test_a_prediction_is_written_as_the_service_promises() -> None:
+    track = Track(LABELS, 4)
+    prediction = answered(track, [[0.0, 9.0]]).prediction
+    body = StepBody(**prediction.fields(logits=True))
+    assert body.model_dump() == StepBody.model_validate_json(json.dumps(prediction.fields(logits=True))).model_dump()
+    assert (body.label, body.confidence, body.logits) == ("b", max(prediction.probabilities), [0.0, 9.0])
+    assert body.step == 1
+    assert StepBody(**prediction.fields()).logits is None
+    assert list(prediction.fields())[:3] == ["step", "start_us", "end_us"], "what tells an answer from others"
+
+
 def timeline(*steps: tuple[int, int, str, float]) -> list[Segment]:
     """Of steps (start, end, the label to show, probability of "a")."""
     made = Timeline(LABELS)
     for n, (start, end, label, a) in enumerate(steps, 1):
-        said = Prediction(start, end, "b", 1, (a, 1 - a), n, 1, 0, 0, 0.0, (0.0, 0.0))
+        said = Prediction(
+            start_us=start,
+            end_us=end,
+            label="b",
+            index=1,
+            probabilities=(a, 1 - a),
+            step=n,
+            n_events=1,
+            spikes=0,
+            synops=0,
+            latency_ms=0.0,
+            logits=(0.0, 0.0),
+        )
         made.push(Answer(said, label, [], NONE, False, 0, 0))
     return made.segments
 

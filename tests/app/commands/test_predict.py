@@ -198,7 +198,19 @@ def test_a_recording_of_one_sample_and_a_picture_are_one_line(
     assert seen["segments"] == []
 
 
-P = Prediction(0, 1, "b", 1, (0.25, 0.75), 4, 9, 120, 3_000_000, 0.1, (0.0, 0.0))
+P = Prediction(
+    start_us=0,
+    end_us=1,
+    label="b",
+    index=1,
+    probabilities=(0.25, 0.75),
+    step=4,
+    n_events=9,
+    spikes=120,
+    synops=3_000_000,
+    latency_ms=0.1,
+    logits=(0.0, 0.0),
+)
 
 
 def answered(prediction: Prediction, steady: str) -> Answer:

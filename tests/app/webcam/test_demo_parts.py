@@ -151,7 +151,19 @@ def test_what_is_recorded_ends_with_the_seconds_that_are_asked_for(monkeypatch: 
         assert said == [line_of(P)] * 2
 
 
-P = Prediction(0, 1_234_567, "b", 1, (0.25, 0.75), 4, 90, 1200, 3_000_000, 0.16, (0.0, 0.0))
+P = Prediction(
+    start_us=0,
+    end_us=1_234_567,
+    label="b",
+    index=1,
+    probabilities=(0.25, 0.75),
+    step=4,
+    n_events=90,
+    spikes=1200,
+    synops=3_000_000,
+    latency_ms=0.16,
+    logits=(0.0, 0.0),
+)
 
 
 def test_a_step_in_a_line() -> None:

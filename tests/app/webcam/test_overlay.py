@@ -38,7 +38,19 @@ LABELS = tuple("0123456789")
 def prediction(index: int = 3, k: int = 10) -> Prediction:
     probabilities = np.full(k, 0.5 / (k - 1))
     probabilities[index] = 0.5
-    return Prediction(0, 10_000, str(index), index, tuple(probabilities.tolist()), 7, 120, 340, 5600, 1.5, ())
+    return Prediction(
+        start_us=0,
+        end_us=10_000,
+        label=str(index),
+        index=index,
+        probabilities=tuple(probabilities.tolist()),
+        step=7,
+        n_events=120,
+        spikes=340,
+        synops=5600,
+        latency_ms=1.5,
+        logits=(),
+    )
 
 
 def full_field(on: bool, t_us: int) -> np.ndarray:

@@ -10,7 +10,20 @@ import pytest
 from spikesight.models.steps import Answer, Prediction
 from spikesight.service.sinks.report import Report, record_of
 
-STEP = Prediction(0, 20_000, "b", 1, (0.123456, 0.876544), 2, 9, 120, 3000, 0.1, (0.0, 0.0), known=0.98765)
+STEP = Prediction(
+    start_us=0,
+    end_us=20_000,
+    label="b",
+    index=1,
+    probabilities=(0.123456, 0.876544),
+    step=2,
+    n_events=9,
+    spikes=120,
+    synops=3000,
+    latency_ms=0.1,
+    logits=(0.0, 0.0),
+    known=0.98765,
+)
 
 
 def answer(steady: str) -> Answer:
