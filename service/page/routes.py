@@ -2,23 +2,25 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 PAGE = Path(__file__).parent
 
 
-def add(app: FastAPI) -> None:
+def router() -> APIRouter:
     """`/` is live/index.html; every other file of live and shared has a route under its path below this folder."""
+    routes = APIRouter()
     files = StaticFiles(directory=PAGE)
     for folder in ("live", "shared"):
         for path in sorted((PAGE / folder).rglob("*")):
             if path.is_file() and not path.name.startswith("."):
-                add_file(app, files, path.relative_to(PAGE).as_posix())
+                add_file(routes, files, path.relative_to(PAGE).as_posix())
+    return routes
 
 
-def add_file(app: FastAPI, files: StaticFiles, name: str) -> None:
+def add_file(routes: APIRouter, files: StaticFiles, name: str) -> None:
     """One file, with the conditional answers and ranges of StaticFiles."""
 
     async def send(request: Request) -> Response:
@@ -26,4 +28,4 @@ def add_file(app: FastAPI, files: StaticFiles, name: str) -> None:
         response.headers["Cache-Control"] = "no-cache"  # ask again, answered by 304
         return response
 
-    app.add_route("/" if name == "live/index.html" else f"/{name}", send, methods=["GET"], include_in_schema=False)
+    routes.add_route("/" if name == "live/index.html" else f"/{name}", send, methods=["GET"], include_in_schema=False)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import Annotated, Generic, TypeVar
 
-from fastapi import FastAPI, Path
+from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily
@@ -300,16 +300,16 @@ class Cameras(Collector):
             camera.close()
 
 
-def add(app: FastAPI, cameras: Cameras, draining: Callable[[], bool]) -> None:
+def router(cameras: Cameras, draining: Callable[[], bool]) -> APIRouter:
     """GET /v1/cameras and GET /v1/cameras/{id}/events."""
+    routes = APIRouter(prefix="/v1/cameras", tags=["cameras"])
 
-    @app.get("/v1/cameras", tags=["cameras"], summary="The cameras this service opened")
+    @routes.get("", summary="The cameras this service opened")
     async def get_cameras() -> list[CameraBody]:
         return cameras.bodies()
 
-    @app.get(
-        "/v1/cameras/{identity}/events",
-        tags=["cameras"],
+    @routes.get(
+        "/{identity}/events",
         summary="A camera's predictions as server-sent events",
         response_class=StreamingResponse,
         responses={
@@ -324,6 +324,8 @@ def add(app: FastAPI, cameras: Cameras, draining: Callable[[], bool]) -> None:
         return StreamingResponse(
             server_sent(camera, draining), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
+
+    return routes
 
 
 async def server_sent(camera: Camera, draining: Callable[[], bool]) -> AsyncIterator[str]:

@@ -116,8 +116,7 @@ def add_examples(routes: APIRouter, lessons: TeachingSessions) -> None:
         label: Label,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> TakenBody:
-        del name  # read with the body
-        return await shown(lessons, lessons.get(identity), label_of(label), request)
+        return await shown(lessons, lessons.get(identity), label_of(label), request, name)
 
     @routes.get(
         "/{identity}/examples/{number}",
@@ -162,11 +161,13 @@ def add_model(routes: APIRouter, lessons: TeachingSessions) -> None:
         return await download(lessons.get(identity), name)
 
 
-async def shown(lessons: TeachingSessions, lesson: TeachingSession, label: str, request: Request) -> TakenBody:
+async def shown(
+    lessons: TeachingSessions, lesson: TeachingSession, label: str, request: Request, name: str
+) -> TakenBody:
     """Take an upload's windows. Raises UploadError, TeachingError."""
     lesson.check_room(label)
     runtime, classifier = lessons.runtime, lesson.model.classifier
-    data, name = await read_body(request)
+    data, name = await read_body(request, name)
     warnings: list[str] = []
     skipped = 0
 

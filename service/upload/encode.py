@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import cv2
 import numpy as np
 import torch
-from fastapi import FastAPI, Query, Request
+from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 
 from spikesight.encoders.dvs import DvsEncoder
@@ -71,16 +71,16 @@ class Encoded:
     note: str | None = None
 
 
-def add(app: FastAPI, runtime: Runtime) -> None:
+def router(runtime: Runtime) -> APIRouter:
     """GET /v1/encodings and POST /v1/encode."""
+    routes = APIRouter(tags=["predict"])
 
-    @app.get("/v1/encodings", tags=["predict"], summary="The codes that turn an image into spikes")
+    @routes.get("/v1/encodings", summary="The codes that turn an image into spikes")
     async def get_encodings() -> EncodingsBody:
         return EncodingsBody(encodings=list(CODES), max_steps=MAX_STEPS)
 
-    @app.post(
+    @routes.post(
         "/v1/encode",
-        tags=["predict"],
         summary="See how a sample becomes spikes, step by step",
         response_model_exclude_none=True,
         responses=REFUSALS,
@@ -97,8 +97,10 @@ def add(app: FastAPI, runtime: Runtime) -> None:
             raise UploadError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
         served = runtime.registry.get(model)
         served.scheduler.check_room()
-        data, name = await read_body(request)
-        return await encode(runtime, served, (data, name), encoding, steps, address_of(request))
+        upload = await read_body(request, name)
+        return await encode(runtime, served, upload, encoding, steps, address_of(request))
+
+    return routes
 
 
 async def encode(

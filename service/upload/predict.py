@@ -32,8 +32,11 @@ class Options:
     raw: bool = False  # recordings as they are: no noise filter and no window
 
 
-async def read_body(request: Request) -> tuple[bytes, str]:
-    """The sample's bytes and its file name, from a multipart field `file` or the raw body. Raises UploadError."""
+async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
+    """The sample's bytes and its file name: those of a form's field `file`, or the raw body and `name`.
+
+    Raises UploadError.
+    """
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -43,7 +46,7 @@ async def read_body(request: Request) -> tuple[bytes, str]:
         return await asyncio.to_thread(file_of, content_type, body)
     if kind not in RAW_TYPES:
         raise UploadError(415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream")
-    return await request.body(), request.query_params.get("name", "")
+    return await request.body(), name
 
 
 async def predict(
