@@ -1,7 +1,6 @@
 """Recordings on disk -> events, and back. The format is told by content; damage is a warning or one RecordingError."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,20 +36,22 @@ from spikesight.encoders.recordings import (
     prophesee_writer,
     text,
 )
-from spikesight.encoders.recordings.format import Format, Opened, Pieces, RecordingError, path_of
+from spikesight.encoders.recordings.format import HEAD_BYTES, Format, Opened, Pieces, RecordingError, path_of
 
 FORMATS: dict[str, Format] = {
     "aedat2": Format((".aedat", ".aedat2"), aedat.open_aedat2, aedat.write_aedat2, mark=b"#!AER-DAT2"),
     "aedat3": Format((".aedat3", ".aedat31", ".aedat"), aedat.open_aedat3, aedat.write_aedat3, mark=b"#!AER-DAT3"),
     "aedat4": Format((".aedat4",), aedat4.open_aedat4, aedat4.write_aedat4, mark=aedat4.AEDAT4_MARK[:10]),
-    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee_writer.write_evt2, 34),
-    "evt21": Format((".evt21", ".raw"), prophesee.open_raw, prophesee_writer.write_evt21, 34),
-    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee_writer.write_evt3, 24),
-    "dat": Format((".dat",), prophesee.open_dat, prophesee_writer.write_dat, 32),
+    "evt2": Format((".raw", ".evt2"), prophesee.open_raw, prophesee_writer.write_evt2, 34, fits=prophesee.fits("evt2")),
+    "evt21": Format(
+        (".evt21", ".raw"), prophesee.open_raw, prophesee_writer.write_evt21, 34, fits=prophesee.fits("evt21")
+    ),
+    "evt3": Format((".evt3", ".raw"), prophesee.open_raw, prophesee_writer.write_evt3, 24, fits=prophesee.fits("evt3")),
+    "dat": Format((".dat",), prophesee.open_dat, prophesee_writer.write_dat, 32, fits=prophesee.fits("dat")),
     "hdf5": Format((".h5", ".hdf5"), hdf5.open_hdf5, hdf5.write_hdf5, mark=b"\x89HDF\r\n\x1a\n"),
     "npz": Format((".npz",), arrays.open_npz, arrays.write_npz, mark=b"PK\x03\x04"),
-    "csv": Format((".csv", ".txt"), text.open_csv, text.write_csv),
-    "nmnist": Format((".bin",), nmnist.open_nmnist, nmnist.write_nmnist),
+    "csv": Format((".csv", ".txt"), text.open_csv, text.write_csv, fits=text.fits),
+    "nmnist": Format((".bin",), nmnist.open_nmnist, nmnist.write_nmnist, fits=nmnist.looks_like_nmnist),
     "es": Format((".es",), event_stream.open_es, event_stream.write_es, mark=b"Event Stream"),
     "npy": Format((".npy",), arrays.open_npy, mark=arrays.MAGIC),
     "mat": Format((".mat",), matlab.open_mat, mark=b"MATLAB 5.0 MAT-file"),
@@ -64,8 +65,20 @@ def formats() -> dict[str, Format]:
     return FORMATS
 
 
-def _marked(head: bytes, known: dict[str, Format]) -> str | None:
-    return next((name for name, kind in known.items() if kind.mark and head.startswith(kind.mark)), None)
+def recognised(head: bytes, size: int) -> str | None:
+    """The name in formats() of a file of `size` bytes that begins with `head` (HEAD_BYTES of it); None where none fits.
+
+    A mark says more than what a content looks like, so all marks come first.
+    """
+    return _marked(head, FORMATS) or _marked(head, formats()) or _fitting(head, size)
+
+
+def _marked(head: bytes, kinds: dict[str, Format]) -> str | None:
+    return next((name for name, kind in kinds.items() if kind.mark and head.startswith(kind.mark)), None)
+
+
+def _fitting(head: bytes, size: int) -> str | None:
+    return next((name for name, kind in FORMATS.items() if kind.fits and kind.fits(head, size)), None)
 
 
 @dataclass(frozen=True)
@@ -87,20 +100,14 @@ def detect_format(path: Path | str) -> str:
     path = path_of(path)
     try:
         with path.open("rb") as file:
-            head = file.read(8192)
+            head = file.read(HEAD_BYTES)
             size = file.seek(0, 2)
     except OSError as error:
         raise RecordingError(f"cannot open {path}: {(error.strerror or str(error)).lower()}") from error
     if not head:
         raise RecordingError(f"{path} is empty")
-    if name := _marked(head, FORMATS) or _marked(head, formats()):
+    if name := recognised(head, size):
         return name
-    if text.layout_of(head):
-        return "csv"
-    if head.startswith(b"%"):
-        return prophesee.file_format(head) or "dat"
-    if nmnist.looks_like_nmnist(head, size):
-        return "nmnist"
     for mark, kind in BAGS.items():
         if head.startswith(mark):
             raise RecordingError(
@@ -178,17 +185,6 @@ def _smallest_sensor(events: Events, name: str) -> SensorSize | None:
     if name == "nmnist" and width <= NMNIST_SENSOR.width and height <= NMNIST_SENSOR.height:
         return NMNIST_SENSOR
     return SensorSize(width, height)
-
-
-def read_recording_bytes(data: bytes, name: str) -> Recording:
-    """An uploaded recording; `name` is for the message. Raises RecordingError."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "upload"
-        path.write_bytes(data)
-        try:
-            return read_recording(path)
-        except RecordingError as error:
-            raise RecordingError(str(error).replace(str(path), Path(name).name or "the upload")) from None
 
 
 class RecordingReader:

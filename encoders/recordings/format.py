@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 
+HEAD_BYTES = 8192  # of a file, by which its format is told; a header is no longer
 CHUNK_BYTES = 4 << 20  # of a long file, what is turned into events at once: up to 2 million of them
 READ_BYTES = 1 << 17  # through a buffer of this size, which stays in the processor's cache
 LEAST_ROOM = 64  # events of one record and a little more fit any array that a decoder gets afresh
@@ -65,7 +66,8 @@ class Format:
     """One kind of file: the suffixes it is known by, how to open it, and how to write it (None: reading only).
 
     `clock_bits`: times are kept modulo this power of two; that of the first event may change, none between events.
-    `mark`: the bytes that every such file begins with; empty where only its content tells.
+    `mark`: the bytes that every such file begins with; empty where there are none. `fits` then tells, from a file's
+    first HEAD_BYTES and its length in bytes, whether it is of this kind.
     """
 
     suffixes: tuple[str, ...]
@@ -73,6 +75,7 @@ class Format:
     write: Callable[[Path, "Parts", SensorSize], None] | None = None
     clock_bits: int | None = None
     mark: bytes = b""
+    fits: Callable[[bytes, int], bool] | None = None
 
 
 Parts = Iterable[Events]

@@ -6,7 +6,7 @@ and are unwrapped; a smaller step back is left for the sanitiser.
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spikesight.encoders import kernels
 from spikesight.encoders.events import MAX_SIDE, Events, SensorSize
 from spikesight.encoders.recordings.format import Decode, Opened, RecordingError, text_header, word_chunks
+from spikesight.encoders.recordings.text import layout_of
 
 SENSORS = {  # what a plugin or system name says where the header has no geometry
     "genx320": SensorSize(320, 320),
@@ -121,6 +122,17 @@ def open_raw(path: Path) -> Opened:
 def _header(file: BinaryIO) -> str:
     """The header in small letters; leaves the file at the first byte after it."""
     return "\n".join(text_header(file, "% ", "%end")).lower()
+
+
+def fits(name: str) -> Callable[[bytes, int], bool]:
+    """A Format's `fits` for one of Prophesee's formats: a file of theirs that names none of them is a dat."""
+
+    def fitting(head: bytes, _size: int) -> bool:
+        if not head.startswith(b"%") or layout_of(head):  # the latter: rows of text below a comment
+            return False
+        return (file_format(head) or "dat") == name
+
+    return fitting
 
 
 def file_format(head: bytes) -> str | None:

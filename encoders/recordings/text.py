@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from spikesight.encoders import kernels
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, order_of, sensor
-from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
+from spikesight.encoders.recordings.format import HEAD_BYTES, Opened, Parts, RecordingError
 
-HEAD_BYTES = 8192  # a header is no longer
 READ_BYTES = 4 << 20
 BOM = b"\xef\xbb\xbf"
 BLANK = " "
@@ -28,6 +27,11 @@ class Layout:
     places: dict[str, int] = field(default_factory=dict)  # of t, x, y and p; empty where only values can tell
     unit: str | None = None
     size: SensorSize | None = None
+
+
+def fits(head: bytes, _size: int) -> bool:
+    """A Format's `fits`: rows of events, also below a comment."""
+    return layout_of(head) is not None
 
 
 def layout_of(head: bytes) -> Layout | None:

@@ -1,6 +1,7 @@
 """Recordings: every format read, written, detected, damaged; foreign readers as oracles."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import eventcv
@@ -11,16 +12,17 @@ import tonic.io
 from spikesight.encoders.events import Events, SensorSize, check_events, make_events
 from spikesight.encoders.recordings import arrays, format, hdf5, text
 from spikesight.encoders.recordings.files import (
+    FORMATS,
     WRITABLE,
     detect_format,
     digest,
     packets,
     read_recording,
-    read_recording_bytes,
+    recognised,
     sensor_of,
     write_recording,
 )
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.format import Format, Opened, RecordingError
 from tests.support.inputs.samples import DAVIS, from_eventcv, random_events, written
 
 
@@ -289,14 +291,20 @@ def test_csv_of_many_makes(tmp_path: Path) -> None:
         assert read_recording(path).events.tolist() == expected
 
 
-def test_uploads(tmp_path: Path) -> None:
-    path, events, _ = written(tmp_path, "evt3", n=100)
-    assert np.array_equal(read_recording_bytes(path.read_bytes(), "x.raw").events, events)
-    with pytest.raises(RecordingError, match=r"cat\.raw") as caught:
-        read_recording_bytes(b"nonsense", "../../cat.raw")
-    assert "upload" not in str(caught.value)
-    with pytest.raises(RecordingError, match="empty"):
-        read_recording_bytes(b"", "")
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_format_that_is_added_is_recognised(marked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _, _ = written(tmp_path, "nmnist", n=100)
+    data = path.read_bytes() if marked else b"\0no kind of ours" * 9
+    kind = Format((".own",), lambda _: Opened(None, iter([make_events([0], [1], [2], [1])])))
+    kind = (
+        replace(kind, mark=data[:9])
+        if marked
+        else replace(kind, fits=lambda head, size: (head, size) == (data, len(data)))
+    )
+    assert recognised(data, len(data)) == ("nmnist" if marked else None)
+    monkeypatch.setitem(FORMATS, "own", kind)
+    path.write_bytes(data)
+    assert recognised(data, len(data)) == read_recording(path).format == "own"
 
 
 @pytest.mark.parametrize(
