@@ -1,35 +1,39 @@
-"""Everything a training run can be told: a comment a field, records of what belongs together."""
+"""The settings of a training run, each with the help of its flag; related settings are records."""
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Annotated, Any, Literal
+
+
+class Section(str):
+    """The title of a group of settings, annotated at the group's first."""
 
 
 @dataclass(frozen=True)
 class Emulation:
-    """what is made to join the recordings, or the images, of a data set of digits"""
+    """what joins a data set of digits"""
 
-    emulated: Literal["", "mnist"] = ""  # images that join the training set as emulated events
-    emulated_count: int = 10_000  # how many of them
-    repeat: int = 1  # how often each recording, and each film, stands in the training set beside emulated ones
-    sheets: int = 0  # digits on sheets of paper, held before a webcam or an event camera, that join: so many clips
-    printed: int = 0  # digits of fonts that join images of written ones: so many
-    noise_hz: float = 0.0  # sensor noise added to recordings and emulated ones: up to so many events a pixel a second
-    hot: float = 0.0  # and up to this share of pixels that never rest
+    emulated: Annotated[Literal["", "mnist"], "images that join the training set as emulated events"] = ""
+    emulated_count: Annotated[int, "how many images are emulated"] = 10_000
+    repeat: Annotated[int, "copies of each recording and each clip in the training set, beside emulated ones"] = 1
+    paper_clips: Annotated[int, "clips that join, of digits on paper held before a webcam or an event camera"] = 0
+    printed: Annotated[int, "digits of fonts that join images of written ones"] = 0
+    noise_hz: Annotated[float, "added sensor noise: at most, events a pixel a second"] = 0.0
+    hot: Annotated[float, "added hot pixels: at most, their share"] = 0.0
 
     def __post_init__(self) -> None:
         if min(self.emulated_count, self.repeat) < 1:
             raise ValueError("emulated_count and repeat must be positive")
-        if min(self.sheets, self.printed, self.noise_hz) < 0 or not 0 <= self.hot <= 1:
-            raise ValueError("sheets, printed and noise_hz must not be negative, hot must lie in [0, 1]")
+        if min(self.paper_clips, self.printed, self.noise_hz) < 0 or not 0 <= self.hot <= 1:
+            raise ValueError("paper_clips, printed and noise_hz must not be negative, hot must lie in [0, 1]")
 
 
 @dataclass(frozen=True)
 class Folder:
     """a folder of your own recordings"""
 
-    layout: Literal["auto", "classes", "sessions", "flat"] = "auto"  # what names of files and folders tell
-    window_ms: int = 0  # length of a window; 0 takes what suits the rate of events
-    hop_ms: int = 0  # from one training window's begin to the next; 0 is half a window
+    layout: Annotated[Literal["auto", "classes", "sessions", "flat"], "what names of files and folders tell"] = "auto"
+    window_ms: Annotated[int, "length of a window; 0 takes what suits the rate of events"] = 0
+    hop_ms: Annotated[int, "from one training window's begin to the next; 0 is half a window"] = 0
 
     def __post_init__(self) -> None:
         if min(self.window_ms, self.hop_ms) < 0:
@@ -40,14 +44,14 @@ class Folder:
 class Optimisation:
     """optimisation"""
 
-    optimiser: Literal["adamw", "sgd"] = "adamw"  # sgd has momentum 0.9
-    lr: float = 2e-3  # peak; warm-up, then the schedule
-    schedule: Literal["cosine", "step", "constant"] = "cosine"  # cosine to 0, or times 0.1 each `step_epochs`
-    step_epochs: int = 30  # of the step schedule
-    warmup_epochs: float = 1.0  # of a linear warm-up
-    weight_decay: float = 0.01  # of weights with more than one axis
-    clip_norm: float = 1.0  # gradient norm; 0 is off
-    ema: float = 0.0  # decay of the moving average of weights that is evaluated and shipped; 0 is off
+    optimiser: Annotated[Literal["adamw", "sgd"], "optimiser; sgd has momentum 0.9"] = "adamw"
+    lr: Annotated[float, "peak learning rate, after the warm-up"] = 2e-3
+    schedule: Annotated[Literal["cosine", "step", "constant"], "cosine to 0; step: times 0.1"] = "cosine"
+    step_epochs: Annotated[int, "epochs from one step of the step schedule to the next"] = 30
+    warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 1.0
+    weight_decay: Annotated[float, "weight decay, of weights with more than one axis"] = 0.01
+    clip_norm: Annotated[float, "largest gradient norm; 0 is off"] = 1.0
+    ema: Annotated[float, "decay of the moving average of weights that the model gets; 0 is off"] = 0.0
 
     def __post_init__(self) -> None:
         if self.step_epochs < 1 or self.clip_norm < 0:
@@ -60,13 +64,15 @@ class Optimisation:
 class Objective:
     """what is minimised"""
 
-    loss: Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"] = "tet"  # see training/step/losses.py
-    tet_weight: float = 1e-3  # of TET's pull of all logits towards 1
-    label_smoothing: float = 0.0  # of cross-entropies
-    teacher: str = ""  # distil from this model (folder or shipped name) or ANN weights file
-    teacher_weight: float = 0.5  # of the distillation in the loss
-    spike_penalty: float = 0.0  # weight of the mean firing rate in the loss
-    class_weights: Literal["auto", "on", "off"] = "auto"  # rare classes count more; auto: in a folder of your own
+    loss: Annotated[
+        Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"], "loss; see training/step/losses.py"
+    ] = "tet"
+    tet_weight: Annotated[float, "weight of TET's pull of all logits towards 1"] = 1e-3
+    label_smoothing: Annotated[float, "label smoothing of cross-entropies"] = 0.0
+    teacher: Annotated[str, "distil from this model (folder or shipped name) or ANN weights file"] = ""
+    teacher_weight: Annotated[float, "weight of the distillation in the loss"] = 0.5
+    spike_penalty: Annotated[float, "weight of the mean firing rate in the loss"] = 0.0
+    class_weights: Annotated[Literal["auto", "on", "off"], "rare classes count more; auto: in own folders"] = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1 or min(self.spike_penalty, self.teacher_weight) < 0:
@@ -82,15 +88,15 @@ class Objective:
 class Augmentation:
     """augmentation of the training samples"""
 
-    shift: int = 2  # pixels, each way
-    rotate: float = 10.0  # degrees, each way
-    shear: float = 0.0  # degrees, each way
-    zoom: float = 0.0  # images: random crops of at least this share of the area (0.08 is usual for ImageNet); 0 is off
-    flip: bool = False  # mirror left and right (not for digits or gestures with a direction)
-    swap: bool = False  # exchange ON and OFF in half of the windows: objects lighter and darker than what is behind
-    turn: bool = False  # recordings of directions: quarter turns and mirror images, and their names with them
-    drop: float = 0.2  # recordings: highest share of events dropped from a window
-    noise: float = 0.0  # recordings: highest share of a window's cells that get a stray event
+    shift: Annotated[int, "random shifts, pixels each way"] = 2
+    rotate: Annotated[float, "random turns, degrees each way"] = 10.0
+    shear: Annotated[float, "random shear, degrees each way"] = 0.0
+    zoom: Annotated[float, "images: least share of the area that a random crop takes; 0 is off"] = 0.0
+    flip: Annotated[bool, "mirror left and right (not for digits or gestures with a direction)"] = False
+    swap: Annotated[bool, "exchange ON and OFF events in half of the windows"] = False
+    turn: Annotated[bool, "recordings of directions: quarter turns and mirror images, labels with them"] = False
+    drop: Annotated[float, "recordings: highest share of events dropped from a window"] = 0.2
+    noise: Annotated[float, "recordings: highest share of a window's cells that get a stray event"] = 0.0
 
     def __post_init__(self) -> None:
         if self.shift < 0 or not 0 <= self.drop < 1 or not 0 <= self.zoom <= 1 or not 0 <= self.noise < 1:
@@ -101,13 +107,13 @@ class Augmentation:
 class Execution:
     """where and how it runs"""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU when there is one
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, membranes stay float32
-    channels_last: bool = False  # memory layout of the convolutions
-    sparse_convs: bool = False  # CPU: 3x3 convolutions of spikes compute from the events where these are few; exact
-    compile: bool = False  # torch.compile
-    checkpoint_steps: int = 0  # recompute in the backward pass, this many steps a piece: less memory; 0 is off
-    threads: int = 0  # torch threads; 0 leaves torch's choice
+    device: Annotated[Literal["auto", "cpu", "cuda"], "where it trains; auto: the GPU when there is one"] = "auto"
+    precision: Annotated[Literal["fp32", "bf16"], "bf16: autocast, membranes stay float32"] = "fp32"
+    channels_last: Annotated[bool, "NHWC memory layout of the convolutions"] = False
+    sparse_convs: Annotated[bool, "CPU: event-driven 3x3 convolutions where spikes are few; exact"] = False
+    compile: Annotated[bool, "torch.compile"] = False
+    checkpoint_steps: Annotated[int, "gradient checkpointing: steps a piece; 0 is off"] = 0
+    threads: Annotated[int, "torch threads; 0 leaves torch's choice"] = 0
 
     def __post_init__(self) -> None:
         if min(self.checkpoint_steps, self.threads) < 0:
@@ -121,65 +127,53 @@ class TrainConfig:
     What belongs together lies in records; flags and YAML name every setting flat: `lr`, not `optimisation.lr`.
     """
 
-    # data
-    data: str = "nmnist"  # a data set's name, or a folder of recordings or pictures
-    root: str = "data"  # where named data sets lie
-    val_fraction: float = 0.15  # share of the training samples that choose the model
-    cache: str = ".cache"  # folder of binned frames
-    folder: Folder = field(default_factory=Folder)
-    emulation: Emulation = field(default_factory=Emulation)
-    # the contract of the input; 0 or empty takes what suits the data set
-    steps: int = 0  # T: bins of a window, or times that an image is shown
-    bin_us: int = 0  # one bin, microseconds
-    shortest_bin_us: int = 0  # recordings: the shortest that the same weights run at, microseconds (docs/latency.md)
-    height: int = 0  # of the network's input, pixels
-    width: int = 0  # likewise
-    channels: int = 0  # of a folder of pictures: 3, or 1 for grey
-    encoding: str = ""  # recordings: binary or count; images: direct, rate or latency
-    filter_us: int = 0  # recordings: correlation time of the filter against background activity; 0 is off
-    crop: Literal["none", "object"] = "none"  # recordings: "object" centres and scales each window on what moves in it
-    window: Literal["", "drawing"] = ""  # live: "drawing" looks through a window that follows what is drawn
-    resize: int = 0  # pictures on disk: short side they are kept at; training crops at random, evaluation in the middle
-    # network
-    network: str = "event-medium"  # a name from `spikesight models`
-    neuron: Literal["lif", "if", "plif", "clif", "psn", "relu"] = "lif"  # kind of neuron; relu makes the ANN twin
-    beta: float = 0.5  # leak a step
-    theta: float = 1.0  # firing threshold
-    surrogate: str = "arctan"  # arctan, fast_sigmoid, sigmoid, triangular, rectangular
-    slope: float = 0.0  # the surrogate's parameter; 0 takes its default
-    learn_beta: bool = False  # PLIF: the leak is learnt, one a layer
-    init_from: str = ""  # start from a model (folder or shipped name), or from the weights file of an ANN of its shape
-    freeze: bool = False  # learn the last layer alone, on top of --init-from
-    # batches
-    epochs: int = 30  # times that the training samples are seen
-    batch_size: int = 64  # of all processes together
-    carry: float = -1.0  # chance of starting with another sample's membranes, as a stream; -1: 0.3 for recordings
-    random_steps: int = 0  # each batch runs a random number of steps, this or more; 0 is off
-    truncate: int = 0  # truncated back-propagation through time: steps a piece; 0 is off
-    optimisation: Optimisation = field(default_factory=Optimisation)
-    objective: Objective = field(default_factory=Objective)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    # the run
-    seed: int = 0  # of everything drawn
-    output: str = "runs"  # folder of run folders
-    name: str = ""  # the run's folder; default: data and network
-    save_minutes: float = 2.0  # a checkpoint at least this often, and at every epoch's end
-    log_to: Literal["", "tensorboard"] = ""  # a further log beside metrics.csv; needs the extra
-    execution: Execution = field(default_factory=Execution)
+    data: Annotated[str, Section("data"), "a data set by name, or a folder of recordings or pictures"] = "nmnist"
+    root: Annotated[str, "where named data sets lie"] = "data"
+    val_fraction: Annotated[float, "share of the training samples that choose the model"] = 0.15
+    cache: Annotated[str, "folder of binned frames"] = ".cache"
+    folder: Folder = Folder()
+    emulation: Emulation = Emulation()
+    steps: Annotated[
+        int, Section("input; 0 or empty: what suits the data set"), "T: bins of a window, or steps of an image"
+    ] = 0
+    bin_us: Annotated[int, "length of a bin, microseconds"] = 0
+    shortest_bin_us: Annotated[int, "recordings: the shortest bin of the same weights, microseconds"] = 0
+    height: Annotated[int, "height of the network's input, pixels"] = 0
+    width: Annotated[int, "width of the network's input, pixels"] = 0
+    channels: Annotated[int, "channels of a folder of pictures: 3, or 1 for grey"] = 0
+    encoding: Annotated[str, "recordings: binary or count; images: direct, rate or latency"] = ""
+    filter_us: Annotated[int, "recordings: correlation time of the filter against background activity; 0 is off"] = 0
+    crop: Annotated[Literal["none", "object"], "recordings: object centres and scales what moves"] = "none"
+    window: Annotated[Literal["", "drawing"], "live: drawing tracks a window around what is drawn"] = ""
+    resize: Annotated[int, "pictures on disk: short side, pixels, from which the input is cropped; 0: its size"] = 0
+    network: Annotated[str, Section("network"), "a name from `spikesight models`"] = "event-medium"
+    neuron: Annotated[Literal["lif", "if", "plif", "clif", "psn", "relu"], "neuron; relu: an ANN"] = "lif"
+    beta: Annotated[float, "share of the membrane that is left after a step"] = 0.5
+    theta: Annotated[float, "firing threshold"] = 1.0
+    surrogate: Annotated[str, "surrogate gradient: arctan, fast_sigmoid, sigmoid, triangular or rectangular"] = "arctan"
+    slope: Annotated[float, "the surrogate's parameter; 0 takes its default"] = 0.0
+    learn_beta: Annotated[bool, "PLIF: the leak is learnt, one a layer"] = False
+    init_from: Annotated[str, "start from a model (folder or shipped name), or an ANN's weights file"] = ""
+    freeze: Annotated[bool, "learn the last layer alone, on top of --init-from"] = False
+    epochs: Annotated[int, Section("batches"), "passes over the training samples"] = 30
+    batch_size: Annotated[int, "samples a step, of all processes together"] = 64
+    carry: Annotated[float, "chance to start with another sample's state; -1: 0.3 for recordings"] = -1.0
+    random_steps: Annotated[int, "each batch runs a random number of steps, this or more; 0 is off"] = 0
+    truncate: Annotated[int, "truncated back-propagation through time: steps a piece; 0 is off"] = 0
+    optimisation: Optimisation = Optimisation()
+    objective: Objective = Objective()
+    augmentation: Augmentation = Augmentation()
+    seed: Annotated[int, Section("the run"), "seed of splits, weights and batches"] = 0
+    output: Annotated[str, "folder of run folders"] = "runs"
+    name: Annotated[str, "the run's folder; default: data and network"] = ""
+    save_minutes: Annotated[float, "a checkpoint at least this often, and at every epoch's end"] = 2.0
+    log_to: Annotated[Literal["", "tensorboard"], "a further log beside metrics.csv; needs the extra"] = ""
+    execution: Execution = Execution()
 
     def __post_init__(self) -> None:
-        counts = (
-            self.steps,
-            self.bin_us,
-            self.shortest_bin_us,
-            self.height,
-            self.width,
-            self.channels,
-            self.resize,
-            self.random_steps,
-            self.filter_us,
-        )
-        if min(*counts, self.truncate) < 0:
+        sizes = (self.height, self.width, self.channels, self.resize)
+        times = (self.steps, self.bin_us, self.shortest_bin_us, self.filter_us, self.random_steps, self.truncate)
+        if min(*sizes, *times) < 0:
             raise ValueError("numbers of steps, pixels, channels and microseconds must not be negative")
         if min(self.epochs, self.batch_size) < 1:
             raise ValueError("epochs and batch_size must be positive")
@@ -204,18 +198,17 @@ class TrainConfig:
         return cls().replaced(**values)
 
     def replaced(self, **values: Any) -> "TrainConfig":
-        """With other values of settings, by their flat names. Raises TypeError for a name that is none."""
+        """With other values of settings, by their flat names. Raises TypeError for an unknown name."""
         for f in fields(self):
             record = getattr(self, f.name)
             if is_dataclass(record) and not isinstance(record, type):
-                own = {name: values.pop(name) for name in [g.name for g in fields(record)] if name in values}
+                own = {name: values.pop(name) for name in vars(record) if name in values}
                 values[f.name] = replace(record, **own)
         return replace(self, **values)
 
     def flat(self) -> dict[str, Any]:
         """Every setting by its flat name, in the order of the fields."""
         found: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            found |= vars(value) if is_dataclass(value) else {f.name: value}
+        for name, value in vars(self).items():
+            found |= vars(value) if is_dataclass(value) else {name: value}
         return found

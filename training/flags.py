@@ -2,10 +2,9 @@
 
 import argparse
 import difflib
-import inspect
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,26 +25,31 @@ RETIRED: dict[str, Any] = {
 """Settings that earlier versions wrote, and the one value of each that is still what happens."""
 
 
+RENAMED = {"sheets": "paper_clips"}
+FORMER = {new: old for old, new in RENAMED.items()}
+"""Settings by the names that earlier versions wrote, and the other way round."""
+
+
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its type, and what its flag says."""
+    """One setting: its type, default, the title of its group and the help of its flag."""
 
     hint: Any
     default: Any
     section: str
-    comment: str
+    help: str
 
 
-def read_settings(kind: type, section: str = "") -> dict[str, Setting]:
-    """The settings of a dataclass and its records, by the comments behind each and above its block in the source."""
-    hints, comments, sections = typing.get_type_hints(kind), field_comments(kind), field_sections(kind)
+def read_settings(kind: type, section: str = "settings") -> dict[str, Setting]:
+    """The settings of a dataclass and of the records in it, by flat name, from their annotations."""
     found: dict[str, Setting] = {}
-    for f in fields(kind):
-        if is_dataclass(hints[f.name]):
-            found |= read_settings(hints[f.name], hints[f.name].__doc__ or f.name)
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        if is_dataclass(hint):
+            found |= read_settings(typing.cast(type, hint), hint.__doc__ or name)
             continue
-        title, comment = section or sections[f.name], comments.get(f.name, "")
-        found[f.name] = Setting(hints[f.name], f.default, title, comment)
+        plain, *notes, text = typing.get_args(hint)
+        section = notes[0] if notes else section
+        found[name] = Setting(plain, getattr(kind, name), section, text)
     return found
 
 
@@ -54,43 +58,26 @@ def _plain_type(hint: Any) -> type:
     return type(arguments[0]) if typing.get_origin(hint) is Literal else hint
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """One flag for each setting, without defaults, so that only given flags override; a group a section."""
+def add_settings(parser: argparse.ArgumentParser, common: Collection[str] | None = None) -> None:
+    """One flag a setting, in one group a section; without defaults, so that only given flags override.
+
+    `common` names those that the help lists, in one group; None lists all.
+    """
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, setting in SETTINGS.items():
-        if setting.section not in groups:
-            groups[setting.section] = parser.add_argument_group(setting.section)
-        add, flag = groups[setting.section].add_argument, "--" + name.replace("_", "-")
-        help_text = f"{setting.comment} (default {setting.default!r})"
-        if setting.hint is bool:
-            add(flag, action=argparse.BooleanOptionalAction, default=None, help=help_text)
-            continue
-        choices = typing.get_args(setting.hint) if typing.get_origin(setting.hint) is Literal else None
-        metavar = "|".join(filter(None, choices)) if choices else name.upper()
-        add(flag, type=_plain_type(setting.hint), choices=choices, default=None, metavar=metavar, help=help_text)
-
-
-def field_sections(kind: type) -> dict[str, str]:
-    """The comment line above each field's block in the source: the title of its group."""
-    sections, title = {}, "settings"
-    for line in inspect.getsource(kind).splitlines():
-        text = line.strip()
-        if text.startswith("# "):
-            title = text[2:].replace("%", "%%")
-        name, colon, _ = text.partition(":")
-        if colon and name.isidentifier():
-            sections[name] = title
-    return sections
-
-
-def field_comments(kind: type) -> dict[str, str]:
-    """The comment behind each field in the source: the help of its flag."""
-    comments = {}
-    for line in inspect.getsource(kind).splitlines():
-        name, colon, rest = line.strip().partition(":")
-        if colon and name.isidentifier() and "#" in rest:
-            comments[name] = rest.partition("#")[2].strip().replace("%", "%%")
-    return comments
+        title = setting.section if common is None else "settings (--help-all lists all)"
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        flags = ["--" + flag.replace("_", "-") for flag in (name, FORMER.get(name)) if flag]
+        is_literal = typing.get_origin(setting.hint) is Literal
+        choices = typing.get_args(setting.hint) if is_literal else None
+        options: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        if setting.hint is not bool:
+            metavar = "|".join(filter(None, choices)) if choices else name.upper()
+            options = {"type": _plain_type(setting.hint), "choices": choices, "metavar": metavar}
+        text = f"{setting.help} (default {setting.default!r})".replace("%", "%%")
+        listed = common is None or name in common
+        groups[title].add_argument(*flags, default=None, help=text if listed else argparse.SUPPRESS, **options)
 
 
 SETTINGS = read_settings(TrainConfig)
@@ -100,7 +87,8 @@ SETTINGS = read_settings(TrainConfig)
 def from_mapping(config: TrainConfig, values: Mapping[str, Any], where: str) -> TrainConfig:
     """`config` with values replaced, by their flat names; an unknown name is refused with the nearest known one."""
     clean: dict[str, Any] = {}
-    for name, value in values.items():
+    for given, value in values.items():
+        name = RENAMED.get(given, given)
         if name in RETIRED:
             if value != RETIRED[name]:
                 raise ValueError(f"{where}: {name} is no longer a setting; what happens is {name} = {RETIRED[name]!r}")
@@ -171,3 +159,8 @@ def resumed(folder: Path, args: argparse.Namespace) -> TrainConfig:
 def to_yaml(config: TrainConfig) -> str:
     """The settings as YAML by their flat names, in the order of the fields."""
     return yaml.safe_dump(config.flat(), sort_keys=False)
+
+
+def former_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings as earlier versions wrote them: what their results are found by."""
+    return RETIRED | {FORMER.get(name, name): value for name, value in config.flat().items()}

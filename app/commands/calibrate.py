@@ -13,7 +13,7 @@ DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` 
 "nothing", and probabilities are those of being right.
 
   spikesight calibrate nmnist --root DATA
-  spikesight calibrate nmnist --root DATA --sheets 1000      digits on paper before a camera are known, too
+  spikesight calibrate nmnist --root DATA --paper-clips 1000  filmed digits on paper are in distribution, too
   spikesight calibrate runs/mine/model --data my_recordings --to calibrated
 
 Training does this by itself at its end; this command is for models trained before, converted ones, and other data.
@@ -31,26 +31,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", default="", help="where named data sets lie (default data)")
     parser.add_argument(
-        "--sheets", type=int, help="digits on sheets of paper, filmed, that it knows as well: so many clips"
+        "--paper-clips",
+        "--sheets",
+        type=int,
+        help="clips of digits on paper, filmed, that count as in distribution, too",
     )
     parser.add_argument("--cache", default="", help="where binned recordings are kept (as for train-dvs)")
     parser.add_argument("--to", type=Path, help="write the calibrated model to this folder and leave the other alone")
 
 
-def settings(card: "Card", data: str, root: str, cache: str, sheets: int | None = None) -> "TrainConfig":
+def settings(card: "Card", data: str, root: str, cache: str, paper_clips: int | None = None) -> "TrainConfig":
     """The settings of the training as the card tells them, as far as they choose and read the data.
 
     Raises ValueError where the card names no data.
     """
     from spikesight.training.config import TrainConfig
-    from spikesight.training.flags import SETTINGS, from_mapping
+    from spikesight.training.flags import RENAMED, SETTINGS, from_mapping
 
-    recipe = {name: value for name, value in card.training.get("recipe", {}).items() if name in SETTINGS}
+    recipe = {
+        name: value for name, value in card.training.get("recipe", {}).items() if name in SETTINGS.keys() | RENAMED
+    }
     config = from_mapping(TrainConfig(), recipe, "the model's card")
     named = {"data": data, "root": root, "cache": cache}
     config = config.replaced(**{name: value for name, value in named.items() if value})
-    if sheets is not None:
-        config = config.replaced(sheets=sheets)
+    if paper_clips is not None:
+        config = config.replaced(paper_clips=paper_clips)
     if not data and "data" not in recipe:
         raise ValueError("the model's card does not say what it was trained on: give --data")
     config = config.replaced(**{name: getattr(card.contract, name) for name in CONTRACT})
@@ -69,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     folder = find(args.model)
     network, card = load(folder)
     say("reading what it was trained on ...")
-    data = load_data(settings(card, args.data, args.root, args.cache, args.sheets))
+    data = load_data(settings(card, args.data, args.root, args.cache, args.paper_clips))
     if data.labels != card.labels:
         raise ValueError(f"the data's classes are {', '.join(data.labels)}; the model's are {', '.join(card.labels)}")
     say("calibrating ...")

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from spikesight.training.compare.comparison import Comparison
 from spikesight.training.compare.config import QUICK, CompareConfig
 from spikesight.training.compare.report import write_report
-from spikesight.training.flags import field_comments
+from spikesight.training.flags import read_settings
 
 DESCRIPTION = """Train an ANN and a spiking network of the same shape, convert the ANN in every way, train an STDP
 layer, and write one report (report.html, report.md). An interrupted comparison goes on where it stopped.
@@ -17,14 +17,13 @@ layer, and write one report (report.html, report.md). An interrupted comparison 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """One flag a setting; lists are separated by commas, `none` is an empty one."""
-    comments = field_comments(CompareConfig)
-    for f in fields(CompareConfig):
-        kind = type(f.default)
+    for name, setting in read_settings(CompareConfig).items():
+        kind = type(setting.default)
         parser.add_argument(
-            "--" + f.name.replace("_", "-"),
+            "--" + name.replace("_", "-"),
             type=str if kind is tuple else kind,
             default=None,
-            help=f"{comments.get(f.name, '')} (default {shown(f.default)})",
+            help=f"{setting.help} (default {shown(setting.default)})",
         )
     parser.add_argument(
         "--quick", action="store_true", help="minutes instead of hours: fewer images, methods and epochs"

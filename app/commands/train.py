@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from spikesight.training.progress import say
@@ -19,7 +20,6 @@ Train a spiking classifier on event recordings or images and report its accuracy
   train-dvs --config mnist_direct --root data            a recipe by name
   train-dvs --resume runs/nmnist-event-medium            go on after a stop
 
-Data by name: nmnist, dvsgesture, cifar10dvs, ncaltech101, asldvs; mnist, fashionmnist, cifar10, cifar100, imagenet.
 Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...
 
 The model is chosen on a validation split of the training recordings; the test split is read once, at the end.
@@ -27,11 +27,43 @@ Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and mod
 takes. Ctrl-C saves a checkpoint first."""
 
 
+COMMON = (
+    "data", "root", "network", "init_from", "steps", "bin_us", "epochs", "batch_size", "lr", "loss", "flip", "seed",
+    "device", "output", "name",
+)  # fmt: skip
+"""The settings that --help lists; --help-all lists every one."""
+
+
+class _HelpAll(argparse.Action):
+    """Print every flag, and stop."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        full = argparse.ArgumentParser(
+            prog=parser.prog, description=parser.description, formatter_class=parser.formatter_class
+        )
+        configure_all(full)
+        full.print_help()
+        full.exit()
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags: its own, and one for each field of the configuration."""
+    """Add the command's flags: its own, and one a setting, of which the help lists the common ones."""
+    _configure(parser, COMMON)
+
+
+def configure_all(parser: argparse.ArgumentParser) -> None:
+    """Add the command's flags, and list all of them in the help, with the data sets by name."""
+    from spikesight.training.data.load import DATA_NAMES
+
+    parser.description = f"{parser.description}\n\nData sets by name: {', '.join(DATA_NAMES)}."
+    _configure(parser, None)
+
+
+def _configure(parser: argparse.ArgumentParser, common: Collection[str] | None) -> None:
     from spikesight.training.flags import add_settings
 
     parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
+    parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="list every flag and stop")
     parser.add_argument(
         "--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win"
     )
@@ -39,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-config", action="store_true", help="print the resolved settings and stop")
     parser.add_argument("--dry-run", action="store_true", help="one batch through the whole path, then stop")
     parser.add_argument("--json", action="store_true", help="one line of JSON with the result at the end")
-    add_settings(parser)
+    add_settings(parser, common)
 
 
 def _resumed(args: argparse.Namespace, output: str) -> Path:

@@ -44,7 +44,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     module_name, summary = COMMANDS[name]
     module = import_module(module_name)
     parser = argparse.ArgumentParser(prog=f"spikesight {name}", description=getattr(module, "DESCRIPTION", summary))
-    module.configure(parser)
+    getattr(module, "configure_all", module.configure)(parser)
     return parser
 
 

@@ -1,6 +1,9 @@
 """Settings from flags, files and recipes: precedence, types, help and refusals."""
 
 import argparse
+import py_compile
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,10 +46,39 @@ def test_flags_beat_the_file_and_the_file_beats_the_defaults(tmp_path: Path) -> 
     )
 
 
-def test_every_field_is_a_flag_with_its_comment_as_help() -> None:
-    for name in NAMES:
-        assert SETTINGS[name].comment
-        assert hasattr(parse(), name)
+def test_help_and_settings_need_no_source(tmp_path: Path) -> None:
+    folder = tmp_path / "spikesight" / "training"
+    folder.mkdir(parents=True)
+    for package in (folder.parent, folder):
+        (package / "__init__.py").touch()
+    for name in ("config", "flags"):
+        py_compile.compile(str(RECIPES.parent / f"{name}.py"), str(folder / f"{name}.pyc"), doraise=True)
+    script = (
+        "import argparse; from spikesight.training.flags import add_settings; p = argparse.ArgumentParser();"
+        "add_settings(p); print(p.format_help())"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "peak learning rate" in shown.stdout
+
+
+def test_every_setting_is_a_flag_with_help() -> None:
+    assert all(SETTINGS[name].help for name in NAMES)
+    assert vars(parse()).keys() == {"config", *NAMES}
+
+
+def test_a_former_name_still_serves(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text("sheets: 7\n")
+    assert resolve(parse("--config", str(path))).emulation.paper_clips == 7
+    assert resolve(parse("--sheets", "8")).emulation.paper_clips == 8
+
+
+def test_a_short_help_hides_flags_and_takes_them() -> None:
+    short = argparse.ArgumentParser()
+    add_settings(short, common=["lr"])
+    assert "--lr" in short.format_help()
+    assert "--shear" not in short.format_help()
+    assert short.parse_args(["--shear", "2"]).shear == 2
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path: Path) -> None:

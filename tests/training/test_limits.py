@@ -7,7 +7,7 @@ import pytest
 from spikesight.training.config import TrainConfig
 
 GOOD: list[dict[str, Any]] = [
-    {"emulated_count": 1, "repeat": 1, "sheets": 0, "noise_hz": 0.0, "hot": 0.0},
+    {"emulated_count": 1, "repeat": 1, "paper_clips": 0, "noise_hz": 0.0, "hot": 0.0},
     {"hot": 1.0},
     {"window_ms": 0, "hop_ms": 0},
     {"step_epochs": 1, "clip_norm": 0.0, "lr": 1e-12, "ema": 0.0},
@@ -32,7 +32,7 @@ GOOD: list[dict[str, Any]] = [
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"emulated_count": 0}, "must be positive"),
     ({"repeat": 0}, "must be positive"),
-    ({"sheets": -1}, "must not be negative"),
+    ({"paper_clips": -1}, "must not be negative"),
     ({"noise_hz": -0.1}, "must not be negative"),
     ({"hot": -0.01}, r"hot must lie in \[0, 1\]"),
     ({"hot": 1.01}, r"hot must lie in \[0, 1\]"),

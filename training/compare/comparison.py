@@ -36,7 +36,7 @@ from spikesight.training.compare.store import Say, Store, digest, say
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.pictures import Images, Pictures, load_images
-from spikesight.training.flags import RETIRED
+from spikesight.training.flags import former_settings
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_whole
 from spikesight.training.step.batches import evaluation_input
@@ -213,8 +213,8 @@ class Comparison:
             seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3, channels_last=True,
             cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
-        training = {**self.data_key(), "settings": RETIRED | settings.replaced(root="", cache="", output="").flat(),
-                    "images": c.train_images}  # fmt: skip
+        decisive = former_settings(settings.replaced(root="", cache="", output=""))
+        training = {**self.data_key(), "settings": decisive, "images": c.train_images}
 
         def job() -> Curve:
             data = load_data(settings)

@@ -1,44 +1,53 @@
 """Settings of `spikesight compare`."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 
 @dataclass(frozen=True)
 class CompareConfig:
     """What is compared, on which data, with how much training."""
 
-    data: str = "mnist"  # a set of images by name, or a folder of pictures <class>/<file>
-    root: str = "data"  # where named sets lie
-    output: str = "runs/compare"  # folder of results and report
-    network: str = "cifar-resnet8"  # the shape of ANN and direct network; one of `spikesight.models.networks.ann.ANNS`
-    weights: str = ""  # the ANN's state dictionary; empty: train it
-    tune_epochs: int = 0  # fine-tune given weights on the training images for this many epochs
-    tune_images: int = 50_000  # how many of them
-    train_images: int = 60_000  # for the ANN and the direct networks
-    ann_epochs: int = 3
-    direct_epochs: int = 3
-    direct: tuple[str, ...] = ("direct/arctan/4", "direct/arctan/10")  # encoding/surrogate/T; none: ()
-    methods: tuple[str, ...] = (
+    data: Annotated[str, "a set of images by name, or a folder of pictures <class>/<file>"] = "mnist"
+    root: Annotated[str, "where named sets lie"] = "data"
+    output: Annotated[str, "folder of results and report"] = "runs/compare"
+    network: Annotated[str, "shape of the ANN and of the direct network"] = "cifar-resnet8"
+    weights: Annotated[str, "state dictionary of the ANN; empty: train it"] = ""
+    tune_epochs: Annotated[int, "fine-tune given weights on the training images for this many epochs"] = 0
+    tune_images: Annotated[int, "how many training images these epochs see"] = 50_000
+    train_images: Annotated[int, "training images of the ANN and the direct networks"] = 60_000
+    ann_epochs: Annotated[int, "epochs of the ANN's training"] = 3
+    direct_epochs: Annotated[int, "epochs of each direct network's training"] = 3
+    direct: Annotated[tuple[str, ...], "direct training: encoding/surrogate/T"] = (
+        "direct/arctan/4",
+        "direct/arctan/10",
+    )
+    methods: Annotated[tuple[str, ...], "ways of conversion"] = (
         "rueckauer-max", "rueckauer", "hard-reset", "half", "ltb", "mmse-light", "ours", "settled", "bounded",
     )  # fmt: skip
-    multi: tuple[str, ...] = ("signed", "multi", "multi8", "multi-diff")  # more than one bit a spike
-    held: int = 1000  # training images that no network learns from: the best methods are chosen on them
-    steps: int = 64  # T of every conversion curve
-    aim: int = 32  # T that thresholds and calibration are made for, and that a method is chosen at
-    aims: tuple[int, ...] = (4, 8, 16)  # T that the chosen binary method is made for as well, each read at its own T
-    multi_steps: int = 16
-    multi_aim: int = 8
-    images: int = 2000  # test images of a curve, the first of a seeded order
-    chosen_images: int = 10_000  # test images that the chosen methods are read on, up to their aim
-    long: tuple[str, ...] = ("rueckauer", "ours")  # methods followed to `long_steps`
-    long_steps: int = 2500
-    long_images: int = 200
-    qcfs_epochs: int = 0  # QCFS fine-tuning; 0 leaves it out
-    calibration: int = 512  # unlabelled training images
-    stdp_neurons: int = 100  # 0 leaves STDP out (it needs grey images)
-    stdp_images: int = 20_000
-    stdp_seeds: tuple[int, ...] = (0, 1, 2)
-    seed: int = 0
+    multi: Annotated[tuple[str, ...], "conversions with several bits a spike"] = (
+        "signed",
+        "multi",
+        "multi8",
+        "multi-diff",
+    )
+    held: Annotated[int, "training images that no network learns from: the best methods are chosen on them"] = 1000
+    steps: Annotated[int, "T of every conversion curve"] = 64
+    aim: Annotated[int, "T that thresholds and calibration are made for, and that a method is chosen at"] = 32
+    aims: Annotated[tuple[int, ...], "further T that the chosen binary method is made for"] = (4, 8, 16)
+    multi_steps: Annotated[int, "T of the curves of `multi`"] = 16
+    multi_aim: Annotated[int, "T that `multi` is made for"] = 8
+    images: Annotated[int, "test images of a curve, the first of a seeded order"] = 2000
+    chosen_images: Annotated[int, "test images that the chosen methods are read on, up to their aim"] = 10_000
+    long: Annotated[tuple[str, ...], "methods followed to `long_steps`"] = ("rueckauer", "ours")
+    long_steps: Annotated[int, "T of the long curves"] = 2500
+    long_images: Annotated[int, "test images of a long curve"] = 200
+    qcfs_epochs: Annotated[int, "epochs of QCFS fine-tuning; 0 leaves it out"] = 0
+    calibration: Annotated[int, "unlabelled training images that conversions are calibrated on"] = 512
+    stdp_neurons: Annotated[int, "neurons of the STDP layer (grey images only); 0 leaves it out"] = 100
+    stdp_images: Annotated[int, "training images of STDP"] = 20_000
+    stdp_seeds: Annotated[tuple[int, ...], "one STDP network a seed"] = (0, 1, 2)
+    seed: Annotated[int, "seed of everything else that is drawn"] = 0
 
 
 QUICK = {

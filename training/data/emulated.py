@@ -47,7 +47,7 @@ def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[i
     return Frames(binned, labels[chosen].astype(np.int64))
 
 
-def film_sheets(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int], clips: range) -> list[Frames]:
+def film_paper_clips(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int], clips: range) -> list[Frames]:
     """Clips of MNIST training images on paper, held before a webcam and, the other half, before an event camera.
 
     `clips` counts images from the last one down, those left out not counted. Each clip gives up to WINDOWS samples, one

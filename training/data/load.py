@@ -17,7 +17,7 @@ from spikesight.encoders.recordings.files import digest
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, join, shown_images
-from spikesight.training.data.emulated import emulate_mnist, film_sheets
+from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
 from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
 from spikesight.training.data.own import in_crop, list_own
 from spikesight.training.data.recordings import RECORDED, recorded
@@ -145,8 +145,8 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     emulation = config.emulation
     if emulation.printed:
         raise DataError("--printed joins digits of fonts to images; this data set holds recordings")
-    if emulation.sheets and not emulation.emulated:
-        raise DataError("--sheets join digits that are emulated: give --emulated mnist, too")
+    if emulation.paper_clips and not emulation.emulated:
+        raise DataError("--paper-clips join digits that are emulated: give --emulated mnist, too")
     noisy = emulation.noise_hz or emulation.hot
     copies = [
         bin_items(chosen["train"], config, "binning train", number if noisy else None)
@@ -159,8 +159,8 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         # The same handwriting must not be trained on as an emulation and validated on as a recording.
         left_out = shown_images(chosen["val"])
         extra = [emulate_mnist(config, listing.sensor, left_out)]
-        if emulation.sheets:
-            extra += emulation.repeat * film_sheets(config, listing.sensor, left_out, range(emulation.sheets))
+        if emulation.paper_clips:
+            extra += emulation.repeat * film_paper_clips(config, listing.sensor, left_out, range(emulation.paper_clips))
         train = join([*copies, *extra], Path(config.cache))
     contract = Contract(
         "events", 2, config.height, config.width, config.steps, config.encoding, listing.sensor.width,

@@ -28,7 +28,7 @@ from spikesight.models.novelty import (
 )
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.training.data import Data, Frames
-from spikesight.training.data.emulated import emulate_mnist, film_sheets
+from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
 from spikesight.training.step.batches import evaluation_input, seeded, training_input
 
 MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
@@ -117,8 +117,10 @@ def _training_parts(data: Data) -> list[tuple[Frames, int]]:
     first = data.recorded * emulation.repeat
     rows = range(data.recorded), range(first, min(first + emulation.emulated_count, len(data.train)))
     parts = [(_some(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
-    if emulation.sheets:
-        films = film_sheets(data.config, data.sensor, shown_images_of(data.split["val"]), range(emulation.sheets))
+    if emulation.paper_clips:
+        films = film_paper_clips(
+            data.config, data.sensor, shown_images_of(data.split["val"]), range(emulation.paper_clips)
+        )
         parts += zip(films, (WEBCAM, CAMERA))
     return parts
 
@@ -135,9 +137,9 @@ def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]
         used = frozenset(range(emulation.emulated_count + len(shown)))
         fresh = replace(emulation, emulated_count=spare)
         parts.append((emulate_mnist(replace(config, emulation=fresh), data.sensor, used | shown), RECORDED))
-        if emulation.sheets:
-            clips = range(emulation.sheets, emulation.sheets + spare // 2)
-            films = film_sheets(config, data.sensor, validation, clips)
+        if emulation.paper_clips:
+            clips = range(emulation.paper_clips, emulation.paper_clips + spare // 2)
+            films = film_paper_clips(config, data.sensor, validation, clips)
             parts += zip(films, (WEBCAM, CAMERA))
     return [(part, kind) for part, kind in parts if len(part)]
 

@@ -30,9 +30,9 @@ def test_the_cards_recipe_is_followed() -> None:
 
 
 def test_flags_win_over_the_recipe() -> None:
-    config = settings(card(data="nmnist", root="there", sheets=5), "mine", "here", "kept", sheets=0)
-    assert (config.data, config.root, config.cache, config.emulation.sheets) == ("mine", "here", "kept", 0)
-    assert settings(card(data="nmnist", sheets=5), "", "", "").emulation.sheets == 5
+    config = settings(card(data="nmnist", root="there", sheets=5), "mine", "here", "kept", paper_clips=0)
+    assert (config.data, config.root, config.cache, config.emulation.paper_clips) == ("mine", "here", "kept", 0)
+    assert settings(card(data="nmnist", sheets=5), "", "", "").emulation.paper_clips == 5
     assert settings(card(), "mine", "", "").data == "mine"
 
 
@@ -59,7 +59,7 @@ def test_what_was_measured_is_said_and_kept(
     network, asked = lively(CONFIG), list[object]()
 
     def read(config: TrainConfig) -> tuple[object, ...]:
-        return config.data, config.root, config.cache, config.emulation.sheets
+        return config.data, config.root, config.cache, config.emulation.paper_clips
 
     known = some_known(network, CARD.contract)
     data = SimpleNamespace(labels=CARD.labels)

@@ -32,6 +32,15 @@ def test_print_config_and_dry_run(root: Path, capsys: pytest.CaptureFixture[str]
     assert "one batch went through; loss" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("flag", "listed"), [("--help", False), ("--help-all", True)])
+def test_help_has_two_levels(flag: str, listed: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        train_dvs([flag])
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("--data", "--batch-size", "--help-all"))
+    assert ("--teacher-weight" in text) == ("cifar100" in text) == listed
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

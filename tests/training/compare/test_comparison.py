@@ -22,7 +22,7 @@ from spikesight.training.compare.costs import Stepwise, activations, metered_ste
 from spikesight.training.compare.results import AnnResult, Cost, Curve, CurvePiece, StdpResult, Trial
 from spikesight.training.data import Data, Frames
 from spikesight.training.data.pictures import Images
-from spikesight.training.flags import RETIRED
+from spikesight.training.flags import RENAMED, RETIRED
 from tests.support.inputs.data_sets import write_idx, write_stripes
 
 Fit = list[tuple[nn.Module, Images, Any]]
@@ -219,7 +219,8 @@ def test_a_direct_network_has_the_anns_shape_and_the_usual_settings(tmp_path: Pa
     }  # fmt: skip
     settings = key["settings"]
     assert {name: settings[name] for name in wanted} == wanted
-    assert settings.items() >= RETIRED.items(), "what earlier versions kept is found"
+    assert settings.items() >= (RETIRED | dict.fromkeys(RENAMED, 0)).items(), "what earlier versions kept is found"
+    assert not settings.keys() & set(RENAMED.values())
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -13,7 +13,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.roi.window import NEAR, SHARE, Window
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import emulated
-from spikesight.training.data.emulated import INK, WINDOWS, film_sheets, holds
+from spikesight.training.data.emulated import INK, WINDOWS, film_paper_clips, holds
 from spikesight.training.data.sets import Frames
 from tests.support.inputs.data_sets import idx
 
@@ -36,7 +36,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def films(config: TrainConfig) -> list[Frames]:
-    return film_sheets(config, SMALL, frozenset({9}), range(6))
+    return film_paper_clips(config, SMALL, frozenset({9}), range(6))
 
 
 def test_half_of_the_clips_is_a_webcams_and_half_an_event_cameras(films: list[Frames]) -> None:
@@ -52,9 +52,9 @@ def test_half_of_the_clips_is_a_webcams_and_half_an_event_cameras(films: list[Fr
 def test_other_clips_are_other_images_and_the_same_ones_the_same_films(
     config: TrainConfig, films: list[Frames]
 ) -> None:
-    fresh = film_sheets(config, SMALL, frozenset({9}), range(6, 8))
+    fresh = film_paper_clips(config, SMALL, frozenset({9}), range(6, 8))
     assert set(fresh[0].labels) | set(fresh[1].labels) <= {2, 1}
-    again = film_sheets(config.replaced(cache=config.cache + "-2"), SMALL, frozenset({9}), range(2))
+    again = film_paper_clips(config.replaced(cache=config.cache + "-2"), SMALL, frozenset({9}), range(2))
     assert np.array_equal(again[1].frames, films[1].frames[: len(again[1])])
 
 
@@ -139,11 +139,11 @@ def test_films_of_other_wishes_or_of_another_gaze_are_made_anew(
     monkeypatch.setattr(emulated, "_filmed", filmed)
     monkeypatch.setattr(emulated, "GAZE", 3)
     before = config.replaced(cache=str(tmp_path / "shared"))
-    kept = film_sheets(before, SMALL, frozenset({9}), range(4))
+    kept = film_paper_clips(before, SMALL, frozenset({9}), range(4))
     monkeypatch.setattr(emulated, "GAZE", gaze)
     after = before.replaced(**changes)
-    alone = film_sheets(after.replaced(cache=str(tmp_path / "own")), sensor, left_out, range(4))
-    for old, own, new in zip(kept, alone, film_sheets(after, sensor, left_out, range(4)), strict=True):
+    alone = film_paper_clips(after.replaced(cache=str(tmp_path / "own")), sensor, left_out, range(4))
+    for old, own, new in zip(kept, alone, film_paper_clips(after, sensor, left_out, range(4)), strict=True):
         assert not np.array_equal(old.frames, own.frames)
         np.testing.assert_array_equal(new.frames, own.frames)
 
@@ -159,7 +159,7 @@ def test_windows_of_a_clip_that_hold_events_most_of_the_time_are_samples(
 
     monkeypatch.setattr(emulated, "_filmed", filmed)
     elsewhere = config.replaced(cache=config.cache + "-3")
-    webcam, camera = film_sheets(elsewhere, SMALL, frozenset({8}), range(1, 5))
+    webcam, camera = film_paper_clips(elsewhere, SMALL, frozenset({8}), range(1, 5))
     assert (webcam.labels.tolist(), camera.labels.tolist()) == ([7, 5], [6, 4])
     assert [int(frames.max()) for frames in webcam.frames] == [8, 6]
     assert [int(frames.max()) for frames in camera.frames] == [7, 5]

@@ -233,7 +233,7 @@ def test_what_joins_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="digits of fonts to images"):
         load_data(small_config(tmp_path).replaced(printed=4))
     with pytest.raises(DataError, match="give --emulated mnist"):
-        load_data(small_config(tmp_path).replaced(sheets=4))
+        load_data(small_config(tmp_path).replaced(paper_clips=4))
 
 
 def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:

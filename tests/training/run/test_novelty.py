@@ -130,7 +130,7 @@ def emulations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         return [numbered(3), numbered(0)]
 
     monkeypatch.setattr(novelty, "emulate_mnist", emulate)
-    monkeypatch.setattr(novelty, "film_sheets", film)
+    monkeypatch.setattr(novelty, "film_paper_clips", film)
     return asked
 
 
@@ -145,7 +145,7 @@ def drawn(parts: list[tuple[Frames, int]]) -> list[tuple[list[int], int]]:
 
 
 def test_recordings_emulations_and_films_are_parts_of_their_own(emulations: list[tuple[Any, ...]]) -> None:
-    data = some_data(emulated="mnist", emulated_count=4, repeat=2, sheets=6)
+    data = some_data(emulated="mnist", emulated_count=4, repeat=2, paper_clips=6)
     films = [([0, 1, 2], WEBCAM), ([], CAMERA)]
     assert drawn(novelty._training_parts(data)) == [([0, 1, 2], RECORDED), ([6, 7, 8, 9], RECORDED), *films]
     assert emulations.pop() == (range(6), "sensor", {1})
