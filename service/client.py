@@ -23,10 +23,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody
+from spikesight.service.http.bodies import CameraBody, ModelsBody, PredictBody, SampleBody, StepBody
 from spikesight.service.stream.messages import EVENTS_T64, IMAGE, PICTURE, Frame, encode_t64
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.remote import RemoteTeaching, query
@@ -40,24 +41,15 @@ class ClientError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(StepBody):
     """One step of a stream, as `docs/service/http.md` describes it."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     seq: int
     t: float
-    step: int
-    start_us: int
-    end_us: int
-    label: str
-    index: int
-    probabilities: list[float]
-    confidence: float
     steady: str
-    n_events: int
-    spikes: int
     layer_spikes: list[int]
-    synops: int
     total_spikes: int
     total_synops: int
     raster: NDArray[np.uint8]  # one byte a bit, [R]
@@ -65,14 +57,9 @@ class Prediction:
     step_ms: float
     dropped: int
     reset: bool
-    known: float | None = None  # None: the model was not calibrated
-    committed: str | None = None  # the label that is left at the hello's error_rate
-    set: list[str] | None = None  # labels that are possible, the likeliest first; None: not calibrated at this bin
-    risk: float | None = None  # the least error rate at which one label would be left
-    window: list[float] | None = None  # left, top and side of what is looked at, pixels; None: all, or nothing yet
+    window: list[float] | None = None  # left, top and side of the region of interest, pixels; None: none, or not yet
     events_in: int = 0  # since the stream began
     events_kept: int = 0  # of these by the noise filter
-    logits: list[float] | None = None  # with logits=True in the hello
 
 
 @dataclass(frozen=True)

@@ -29,37 +29,14 @@ class ReadyBody(Body):
     ready: bool
 
 
-class StepBody(Body):
-    """One step of an answer."""
+class AnswerBody(Body):
+    """A prediction by the names of `models.steps.Prediction.fields`, after one step or all of a sample."""
 
-    step: int = Field(description="steps since the last reset, from 1", examples=[1])
-    start_us: int
-    end_us: int
-    label: str
-    index: int
-    confidence: float
-    known: float | None = None
-    committed: str | None = None
-    set: tuple[str, ...] | None = None
-    risk: float | None = None
-    probabilities: list[float]
-    n_events: int
-    spikes: int
-    synops: int
-    logits: list[float] | None = None
-
-
-class PredictBody(Body):
-    """The answer to one image or recording."""
-
-    model: str = Field(examples=["nmnist"])
-    kind: Literal["image", "recording"]
     label: str = Field(
         description='the best class; "unknown" where `known` is below 0.5, "nothing" where too few events came',
         examples=["7"],
     )
     index: int = Field(description="of the best class, whatever the label", examples=[7])
-    probabilities: dict[str, float]
     confidence: float = Field(description="the probability of the best class", ge=0, le=1)
     known: float | None = Field(
         default=None,
@@ -73,18 +50,38 @@ class PredictBody(Body):
         default=None, description="labels that are possible, the likeliest first; null: not calibrated at this bin"
     )
     risk: float | None = Field(default=None, description="the least error rate at which one label would be left")
+    n_events: int
+
+
+class StepBody(AnswerBody):
+    """One step of an answer."""
+
+    step: int = Field(description="steps since the last reset, from 1", examples=[1])
+    start_us: int
+    end_us: int
+    probabilities: list[float]
+    spikes: int
+    synops: int
+    logits: list[float] | None = None
+
+
+class PredictBody(AnswerBody):
+    """The answer to one image or recording."""
+
+    model: str = Field(examples=["nmnist"])
+    kind: Literal["image", "recording"]
+    probabilities: dict[str, float]
     step: int = Field(description="steps the answer took")
     steps: list[StepBody] | None = Field(default=None, description="every step, with ?steps=1")
     logits: list[float] | None = Field(default=None, description="mean logits of the read-out, with ?logits=1")
     spikes: int = Field(description="spikes of all layers in all steps; an ANN has none")
     synops: int = Field(description="synaptic operations of all steps; of an ANN its multiply-adds")
-    n_events: int
     early: bool = Field(default=False, description="stopped before the last step, as was asked for")
     latency_ms: float = Field(description="from the queue to the answer, without the queue")
     queue_ms: float
     warnings: list[str] | None = Field(default=None, description="what was damaged or guessed in a recording")
     window: tuple[float, float, float] | None = Field(
-        default=None, description="of a recording: left, top and side of what was looked at last, in pixels"
+        default=None, description="of a recording: left, top and side of the last region of interest, in pixels"
     )
     events_in: int | None = Field(default=None, description="of a recording: its events on the sensor")
     events_kept: int | None = Field(default=None, description="what the noise filter left of them")

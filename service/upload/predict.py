@@ -56,13 +56,15 @@ async def predict(
     deadline = runtime.deadline()
     begin = time.perf_counter()
     warnings: list[str] = []
-    sights: list[InputFilter] = []
+    filters: list[InputFilter] = []
 
     def inputs_from(loaded: Sample) -> list[Input]:
         warnings.extend(loaded.warnings)
         if loaded.size is not None and model.classifier.contract.kind == "events":
-            sights.append(input_filter_for(model.classifier.contract, loaded.size, raw=options.raw))
-        return inputs_of(model.classifier, loaded, runtime.settings.max_recording_steps, sights[0] if sights else None)
+            filters.append(input_filter_for(model.classifier.contract, loaded.size, raw=options.raw))
+        return inputs_of(
+            model.classifier, loaded, runtime.settings.max_recording_steps, filters[0] if filters else None
+        )
 
     with runtime.place(model):
         result = await run(
@@ -76,7 +78,7 @@ async def predict(
             offload=runtime.decoder.submit,
         )
     decoded = result.made_s
-    body = answer_body(model, kind_of(data, name), result, options, warnings, sights[0] if sights else None)
+    body = answer_body(model, kind_of(data, name), result, options, warnings, filters[0] if filters else None)
     runtime.metrics.decode_s.labels(model.counted_as).observe(decoded - begin)
     model.statistics.success(
         1,
@@ -90,56 +92,35 @@ async def predict(
 
 
 def answer_body(
-    model: Model, kind: Kind, result: Result, options: Options, warnings: list[str], sight: InputFilter | None
+    model: Model, kind: Kind, result: Result, options: Options, warnings: list[str], input_filter: InputFilter | None
 ) -> PredictBody:
-    """The answer as the wire has it: the last step speaks for the sample."""
+    """The answer as the wire has it: the last step speaks for the sample, the counts are those of all steps."""
     last = result.answers[-1].prediction
-    answers = result.answers
-    window = sight.window if sight else None
+    window = input_filter.window if input_filter else None
+    fields = last.fields() | {
+        "probabilities": dict(zip(model.classifier.labels, last.probabilities)),
+        "step": result.steps,
+        "spikes": result.spikes,
+        "synops": result.synops,
+        "n_events": result.n_events,
+    }
+    del fields["start_us"], fields["end_us"]
     return PredictBody(
+        **fields,
         model=model.name,
         kind=kind,
-        label=last.label,
-        index=last.index,
-        probabilities=dict(zip(model.classifier.labels, last.probabilities)),
-        confidence=last.probabilities[last.index],
-        known=last.known,
-        committed=last.committed,
-        set=last.set,
-        risk=last.risk,
-        step=result.steps,
-        steps=[step_body(answer, options.logits) for answer in answers] if options.steps else None,
+        steps=[step_body(answer, options.logits) for answer in result.answers] if options.steps else None,
         logits=result.logits if options.logits else None,
-        spikes=result.spikes,
-        synops=result.synops,
-        n_events=result.n_events,
         early=result.early,
         latency_ms=round(result.infer_ms, 3),
         queue_ms=round(result.queue_ms, 3),
         warnings=warnings or None,
         window=(window.left, window.top, window.side) if window else None,
-        events_in=sight.n_events if sight else None,
-        events_kept=sight.n_kept if sight else None,
+        events_in=input_filter.n_events if input_filter else None,
+        events_kept=input_filter.n_kept if input_filter else None,
     )
 
 
 def step_body(answer: Answer, logits: bool) -> StepBody:
     """One step of the answer."""
-    prediction = answer.prediction
-    return StepBody(
-        step=prediction.step,
-        start_us=prediction.start_us,
-        end_us=prediction.end_us,
-        label=prediction.label,
-        index=prediction.index,
-        confidence=prediction.probabilities[prediction.index],
-        known=prediction.known,
-        committed=prediction.committed,
-        set=prediction.set,
-        risk=prediction.risk,
-        probabilities=list(prediction.probabilities),
-        n_events=prediction.n_events,
-        spikes=prediction.spikes,
-        synops=prediction.synops,
-        logits=list(prediction.logits) if logits else None,
-    )
+    return StepBody(**answer.prediction.fields(logits=logits))

@@ -1,11 +1,9 @@
 """The client of the service: every kind of message, every refusal in the service's own sentence."""
 
 import base64
-import json
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as websocket_server
 
+from spikesight.models.steps import Outcome
 from spikesight.service.client import (
     Ack,
     Bad,
@@ -25,9 +24,19 @@ from spikesight.service.client import (
     parse,
     sentence,
 )
-from spikesight.service.stream.messages import EVENTS_T64, encode_t64, pack_picture, snapshot_text, text
+from spikesight.service.stream.messages import (
+    EVENTS_T64,
+    Ticket,
+    encode_t64,
+    pack_picture,
+    prediction_text,
+    snapshot_text,
+    text,
+)
 from tests.support.inputs.samples import picture, some_events
+from tests.support.models import tiny
 from tests.support.serving.http import TOKEN
+from tests.support.serving.scheduling import inputs
 from tests.support.serving.servers import running
 from tests.support.waiting import PATIENCE_S, until
 
@@ -162,11 +171,21 @@ def test_every_kind_of_message() -> None:
     assert parse(text(type="ready", model="m", labels=["a"], step_us=9)) == Ready("m", ["a"])
     with pytest.raises(ClientError, match="unknown message 'other'"):
         parse('{"type": "other"}')
-    raster = base64.b64encode(bytes([0b10100000])).decode()
-    values = {f.name: 0 for f in fields(Prediction)} | {"raster": raster}
-    made = parse(json.dumps({"type": "prediction", **values}))
+
+
+def test_a_prediction_arrives_as_it_was_made() -> None:
+    raster = np.array([1, 0, 1, 0, 0, 0, 0, 0], np.uint8)
+    answer = tiny().track().read(inputs(1), Outcome(np.array([[0.0, 9.0, 1.0]], np.float32), [3, 4], 50, raster, 0.5))
+    ticket = Ticket(6, 2.5, window=(1.0, 2.0, 30.0), events=(8, 7))
+    made = parse(prediction_text(ticket, answer, 1.5, 9, logits=True))
     assert isinstance(made, Prediction)
-    assert made.raster.tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
+    for name, value in answer.prediction.fields(logits=True).items():
+        got = getattr(made, name)
+        assert (tuple(got) if isinstance(value, tuple) else got) == value, name
+    assert (made.seq, made.t, made.queue_ms, made.step_ms, made.dropped) == (6, 2.5, 1.5, 0.5, 9)
+    assert (made.window, made.events_in, made.events_kept) == ([1, 2, 30], 8, 7)
+    assert (made.layer_spikes, made.total_spikes, made.total_synops) == ([3, 4], 7, 50)
+    assert made.raster.tolist() == raster.tolist()
 
 
 def test_pictures_are_what_was_packed() -> None:

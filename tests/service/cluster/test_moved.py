@@ -1,7 +1,6 @@
 """Streams whose replica is lost go on with all they carry: filter, window and crop as well as membranes."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -65,4 +64,4 @@ def test_the_answers_are_those_of_a_stream_undisturbed(
 
 def told(one: Prediction) -> dict[str, object]:
     """All of an answer but the times that it took."""
-    return {**asdict(one), "raster": one.raster.tobytes(), "t": None, "queue_ms": None, "step_ms": None}
+    return {**one.model_dump(), "raster": one.raster.tobytes(), "t": None, "queue_ms": None, "step_ms": None}
