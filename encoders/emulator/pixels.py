@@ -44,7 +44,6 @@ class PixelModel:
 
 
 CLEAN = PixelModel(leak_hz=0.0)
-NOISY = PixelModel(sigma=0.05, noise_hz=5.0, cutoff_hz=30.0, refractory_us=1_000)
 
 
 def log_levels(linear_below: float) -> Floats:

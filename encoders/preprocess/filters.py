@@ -15,7 +15,9 @@ from spikesight.encoders.preprocess.values import Values, array, integer, part, 
 NEVER_US = -(2**62)
 GATE_US = 5_000
 GATE_FRESH = 0.15  # weight of the newest interval
-FROM_HZ = 4.0  # lone events a pixel a second
+FROM_HZ = 4.0  # lone events a pixel a second from which noise is filtered
+DRAWING_HZ = 2.5  # the same before a small sensor that sees a drawing
+STRICT_HZ = 7.0  # and from which it is filtered strictly
 WIDE, NEEDED = 4, 3  # of the correlation time, and of the pixels around an event: chosen on validation recordings
 MOST_COUNTED = 2**32 - 1  # events of a pixel
 LONELY = 3  # times the events of the pixels around it that a hot pixel has
@@ -105,7 +107,7 @@ class NoiseGate:
     FROM_HZ on it is left as it is after its first interval.
     """
 
-    def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = 7.0) -> None:
+    def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = STRICT_HZ) -> None:
         self.size, self.time_us = size, _positive("correlation time", time_us)
         self.from_hz, self.strict_hz = from_hz, strict_hz
         self._recent = Recent(size, WIDE * self.time_us)
@@ -220,28 +222,6 @@ class Polarity:
 
     def __call__(self, events: Events) -> Events:
         return events[events["p"] == self.on]
-
-
-class Region:
-    """Keep the events with x0 <= x < x1 and y0 <= y < y1."""
-
-    def __init__(self, x0: int, y0: int, x1: int, y1: int) -> None:
-        self.box = (x0, y0, x1, y1)
-
-    def __call__(self, events: Events) -> Events:
-        x0, y0, x1, y1 = self.box
-        x, y = events["x"], events["y"]
-        return events[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)]
-
-
-class Mask:
-    """Keep the events of the pixels that are True in `kept` [H, W]."""
-
-    def __init__(self, kept: NDArray[np.bool_]) -> None:
-        self.kept = kept
-
-    def __call__(self, events: Events) -> Events:
-        return events[self.kept[events["y"], events["x"]]]
 
 
 def chosen(events: Events, keep: NDArray[np.bool_]) -> Events:

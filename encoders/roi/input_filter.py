@@ -2,13 +2,12 @@
 
 from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
-from spikesight.encoders.preprocess.filters import FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
+from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
 from spikesight.encoders.preprocess.pool import Pool, pools
 from spikesight.encoders.preprocess.values import Values, integer, part, time_us, under
 from spikesight.encoders.roi.event_tracker import EventTracker
 from spikesight.encoders.roi.window import Window
 
-DRAWING_HZ = 2.5  # lone events a pixel a second from which noise before a small sensor that sees a drawing is filtered
 LEAST_SIDE = 64  # sensors with a shorter side see the drawing alone, as those of N-MNIST
 
 

@@ -112,11 +112,6 @@ class Source:
             return bool(self._queue) or not self._ended
 
     @property
-    def backlog(self) -> int:
-        """Packets waiting to be read."""
-        return len(self._queue)
-
-    @property
     def n_outside(self) -> int:
         """Events off the sensor, dropped."""
         return self._sanitiser.counters.n_outside

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.pixels import CLEAN, NOISY, Emulator, PixelModel, log_levels, thresholds
+from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel, log_levels, thresholds
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 from tests.support.oracles.events import by_oracles
 
@@ -213,15 +213,6 @@ def test_the_smallest_pixels_there_are() -> None:
     drawn = thresholds(0.01, 0.05, (50, 50), np.random.default_rng(0))
     assert drawn.min() == np.float32(0.01)
     assert thresholds(0.3, 0.02, (90, 90), np.random.default_rng(0)).std() == pytest.approx(0.02, rel=0.05)
-
-
-def test_the_pixels_there_are_without_anybodys_wish() -> None:
-    made = PixelModel()
-    assert (made.threshold_on, made.threshold_off, made.sigma, made.linear_below) == (0.2, 0.2, 0.03, 20.0)
-    assert (made.refractory_us, made.leak_hz, made.noise_hz, made.cutoff_hz) == (0, 0.1, 0.0, 0.0)
-    assert (made.steady, made.max_events) == (False, 0)
-    assert PixelModel(leak_hz=0.0) == CLEAN
-    assert (NOISY.sigma, NOISY.noise_hz, NOISY.cutoff_hz, NOISY.refractory_us) == (0.05, 5.0, 30.0, 1_000)
 
 
 @pytest.mark.parametrize(("apart_us", "some"), [(10_000_000, True), (10_000_001, False), (1, True), (0, False)])

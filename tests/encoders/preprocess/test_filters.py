@@ -13,11 +13,9 @@ from spikesight.encoders.events import Events, EventsError, SensorSize, make_eve
 from spikesight.encoders.preprocess.filters import (
     BackgroundActivity,
     HotPixels,
-    Mask,
     NoiseGate,
     Polarity,
     Refractory,
-    Region,
     parse_filters,
 )
 
@@ -66,8 +64,6 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "background": lambda: BackgroundActivity(SIZE, 2_000),
     "hot": lambda: HotPixels(SIZE, 50_000, deviations=1.0),
     "polarity": lambda: Polarity(False),
-    "region": lambda: Region(3, 2, 20, 12),
-    "mask": lambda: Mask(np.eye(16, 24, dtype=bool)),
 }
 
 
