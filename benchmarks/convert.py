@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from benchmarks.common import report
 from benchmarks.common.networks import spikingjelly_converted
 from benchmarks.common.timing import begin, paired, print_table
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.simulate import BUDGET, chunks
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.networks.ann import stage

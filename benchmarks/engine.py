@@ -45,7 +45,7 @@ from spikesight.encoders.sources.samples import events_of, listing
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier import encoder_for
 from spikesight.models.contract import Card
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.energy.metering import Meter
 from spikesight.models.engine.engine import Engine, engine_status, rounds_weights
 from spikesight.models.networks.ann import build_for, guess_name, read_state, stage

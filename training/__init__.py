@@ -1,1 +1,5 @@
 """How weights come to be: data sets, augmentation, the training loop, comparisons and reports."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the stable names

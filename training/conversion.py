@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.contract import Card
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.simulate import curve
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.novelty import interval

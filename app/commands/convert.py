@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card, Contract
+from spikesight.models.conversion.ann_to_snn import convert, graph_of
 from spikesight.models.conversion.audit import audit
-from spikesight.models.conversion.convert import convert, graph_of
 from spikesight.models.conversion.methods import METHODS, PATIENT, usual
 from spikesight.models.conversion.simulate import curve, shown_steps
 from spikesight.models.networks.ann import ANNS, as_ann, build_for, guess_name, read_state

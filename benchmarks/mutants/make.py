@@ -1,7 +1,8 @@
-"""Mutants: every small fault that can be written into a source file, as a replaced piece of its text.
+"""Mutants: every small fault in behaviour that can be written into a source file, as a replaced piece of its text.
 
-The operators are those of mutation testing (DeMillo, Lipton and Sayward 1978; Offutt et al. 1996, "An experimental
-determination of sufficient mutant operators"): relations, arithmetic, logic, constants, and statements left out.
+What hurried people get wrong: swapped arguments, a forgotten lock or await, another axis, a missing early return, the
+other branch, a wrong sign, a statement left out (after DeMillo, Lipton and Sayward 1978). Numbers stay as they are:
+a test that notices another constant is a copy of the source.
 """
 
 import ast
@@ -10,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-RELATIONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
+OPPOSITES: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Gt: ast.LtE,
+    ast.GtE: ast.Lt,
     ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq,
     ast.In: ast.NotIn,
@@ -34,6 +35,13 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
+AXES = {
+    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "cat", "concatenate", "cumsum", "flatten", "flip",
+    "max", "mean", "min", "repeat", "roll", "softmax", "sort", "squeeze", "stack", "std", "sum", "transpose",
+    "unsqueeze",
+}  # fmt: skip
+"""Functions whose whole numbers are axes."""
+NO_CONTEXT = '__import__("contextlib").nullcontext()'
 UNTOUCHED = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)  # words, and what tells types
 
 
@@ -71,11 +79,11 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
         text = source[starts[line - 1] : starts[line]]
         return starts[line - 1] + len(text.encode()[:column].decode())
 
-    for node in code(ast.parse(source)):
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        begin, end = offset(node.lineno, node.col_offset), offset(node.end_lineno, node.end_col_offset)
-        for after in faults(node):
+    for part in code(ast.parse(source)):
+        for node, after in faults(part):
+            assert node.end_lineno is not None
+            assert node.end_col_offset is not None
+            begin, end = offset(node.lineno, node.col_offset), offset(node.end_lineno, node.end_col_offset)
             yield Mutant(path, node.lineno, begin, end, source[begin:end], after)
 
 
@@ -99,41 +107,55 @@ def only_types(node: ast.AST) -> bool:
     return isinstance(node, ast.Assign) and ast.unparse(node.value).startswith(("TypeVar(", "Literal[", "Callable["))
 
 
-def faults(node: ast.expr | ast.stmt) -> Iterator[str]:
-    """What could stand in a node's place."""
+def faults(node: ast.expr | ast.stmt) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+    """Faults at a node: the part of it that is replaced, and what stands in its place."""
     match node:
         case ast.Compare(ops=[first, *rest]):
-            yield text(ast.Compare(node.left, [RELATIONS[type(first)](), *rest], node.comparators))
-        case ast.BinOp(op=op) if type(op) in ARITHMETIC and not words(node):
-            yield text(ast.BinOp(node.left, ARITHMETIC[type(op)](), node.right))
+            yield node, text(ast.Compare(node.left, [OPPOSITES[type(first)](), *rest], node.comparators))
+        case ast.BinOp(op=op) if type(op) in ARITHMETIC and not joins_text(node):
+            yield node, text(ast.BinOp(node.left, ARITHMETIC[type(op)](), node.right))
         case ast.BoolOp(op=op):
-            yield text(ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), node.values))
+            yield node, text(ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), node.values))
         case ast.UnaryOp(op=ast.Not()):
-            yield text(node.operand)
+            yield node, text(node.operand)
         case ast.IfExp():
-            yield text(ast.IfExp(node.test, node.orelse, node.body))
-        case ast.Constant(value=bool(value)):
-            yield str(not value)
-        case ast.Constant(value=int(value)):
-            yield str(value + 1)
-        case ast.Constant(value=float(value)):
-            yield str(value * 2 if value else 1.0)
+            yield node, text(ast.IfExp(node.test, node.orelse, node.body))
+        case ast.Call():
+            yield from in_call(node)
+        case ast.Await():
+            yield node, text(node.value)
+        case ast.If(body=[ast.Return() | ast.Raise() | ast.Continue() | ast.Break()], orelse=[]):
+            yield node.test, "False"
+        case ast.With(items=items) | ast.AsyncWith(items=items):
+            yield from ((item.context_expr, NO_CONTEXT) for item in items if item.optional_vars is None)
         case ast.AugAssign() | ast.Expr(value=ast.Call() | ast.Await()) | ast.Continue() | ast.Break():
-            yield "pass"
+            yield node, "pass"
         case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
-            yield "pass"
+            yield node, "pass"
 
 
-def words(node: ast.BinOp) -> bool:
+def in_call(call: ast.Call) -> Iterator[tuple[ast.expr, str]]:
+    """The first two arguments swapped; another axis."""
+    match call.args:
+        case [first, second, *rest] if not any(isinstance(one, ast.Starred) for one in (first, second)):
+            if ast.unparse(first) != ast.unparse(second):
+                yield call, text(ast.Call(call.func, [second, first, *rest], call.keywords))
+    named = [keyword.value for keyword in call.keywords if keyword.arg in ("dim", "axis")]
+    function = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    for axis in [*named, *(call.args if function in AXES else [])]:
+        match axis:
+            case ast.Constant(value=int(value)) if not isinstance(value, bool):
+                yield axis, "0" if value else "1"
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int())):
+                yield axis, "0"
+
+
+def joins_text(node: ast.BinOp) -> bool:
     """Whether text is put together, or types."""
-    sides = (node.left, node.right)
     return any(
-        isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and not number(side)) for side in sides
+        isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and not isinstance(side.value, int | float))
+        for side in (node.left, node.right)
     )
-
-
-def number(node: ast.Constant) -> bool:
-    return isinstance(node.value, int | float)
 
 
 def text(node: ast.expr) -> str:

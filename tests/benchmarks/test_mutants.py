@@ -15,14 +15,16 @@ from math import pi
 LIMIT: int = 4
 
 
-def größe(a: int, b: float = 0.5) -> bool:
+async def größe(a: int, b: float = 0.5) -> bool:
     """Not 1."""
     if a < LIMIT and not b:
         raise ValueError(f"{a + 1} is too small: 7")
     a += 1
     rest = "x" + str(a)
-    print(rest)
-    return True if a in (1,) else False
+    with lock, open(rest) as file:
+        print(file, sep=rest)
+    await file.ready
+    return (await file.found(1)) if a in (1,) else False
 '''
 
 
@@ -30,20 +32,21 @@ def faults(source: str) -> set[tuple[str, str]]:
     return {(one.before, one.after) for one in mutants("a.py", source)}
 
 
-def test_every_kind_of_fault_and_none_in_words() -> None:
+def test_every_kind_of_fault_and_none_in_numbers_and_text() -> None:
+    given, other = "(await file.found(1)) if a in (1,) else False", "(False if a in (1,) else await file.found(1))"
     assert faults(SOURCE) == {
-        ("4", "5"),
-        ("0.5", "1.0"),
+        ("a < LIMIT and not b", "False"),
         ("a < LIMIT and not b", "(a < LIMIT or not b)"),
-        ("a < LIMIT", "(a <= LIMIT)"),
+        ("a < LIMIT", "(a >= LIMIT)"),
         ("not b", "(b)"),
         ("a += 1", "pass"),
-        ("1", "2"),
-        ("print(rest)", "pass"),
-        ("True if a in (1,) else False", "(False if a in (1,) else True)"),
-        ("True", "False"),
+        ("lock", '__import__("contextlib").nullcontext()'),
+        ("print(file, sep=rest)", "pass"),
+        ("await file.ready", "pass"),
+        ("await file.ready", "(file.ready)"),
+        ("await file.found(1)", "(file.found(1))"),
+        (given, other),
         ("a in (1,)", "(a not in (1,))"),
-        ("False", "True"),
     }
 
 
@@ -55,15 +58,31 @@ def test_every_kind_of_fault_and_none_in_words() -> None:
         ("a % b", "(a * b)"),
         ("a << b", "(a >> b)"),
         ("a & b", "(a | b)"),
-        ("a >= b", "(a > b)"),
+        ("a >= b", "(a < b)"),
         ("a == b", "(a != b)"),
         ("a is b", "(a is not b)"),
         ("x.y = 0", "pass"),
         ("x[0] = a", "pass"),
+        ("f(a, b, c=1)", "(f(b, a, c=1))"),
     ],
 )
 def test_what_stands_in_the_place(before: str, after: str) -> None:
     assert (before, after) in faults(before)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("x = torch.cat(parts, 1)", {("torch.cat(parts, 1)", "(torch.cat(1, parts))"), ("1", "0")}),
+        ("x = y.mean(0)", {("0", "1")}),
+        ("x = f(y, dim=-1)", {("-1", "0")}),
+        ("x = f(*a, b)", set()),
+        ("x = f(a, a)", set()),
+        ("x = range(3)", set()),
+    ],
+)
+def test_arguments_and_axes(source: str, found: set[tuple[str, str]]) -> None:
+    assert faults(source) == found
 
 
 def test_a_fault_changes_its_place_alone_and_compiles() -> None:
@@ -80,7 +99,7 @@ def test_a_fault_changes_its_place_alone_and_compiles() -> None:
 def project(root: Path) -> None:
     files = {
         "encoders/__init__.py": "",
-        "encoders/near.py": "A = 1\n\n\ndef used() -> int:\n    return 2 + 3\n",
+        "encoders/near.py": "A = 1\n\n\ndef used() -> int:\n    x[0] = 2 + 3\n    return f(2, 3) if x else 4\n",
         "encoders/user.py": "from spikesight.encoders.near import used\n",
         "tests/encoders/test_near.py": "import spikesight.encoders.near  # " + "long " * 99,
         "tests/encoders/test_user.py": "import spikesight.encoders.user\n",

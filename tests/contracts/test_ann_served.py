@@ -16,7 +16,7 @@ from spikesight.app.cli import main
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError, Contract
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.export.formats import export
 from spikesight.models.networks.ann import as_ann
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet

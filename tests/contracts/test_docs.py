@@ -283,6 +283,13 @@ def test_pages_name_no_machine(page: Path) -> None:
         assert word not in text, f"{page.name} names a path of somebody's machine: {word}"
 
 
+def test_the_tests_to_read_first_exist() -> None:
+    page = ROOT / "docs" / "what-must-hold.md"
+    named = re.findall(r"\[`(\w+)`\]\((\S+)\)", page.read_text())
+    assert len(named) == 15
+    assert not [name for name, path in named if f"def {name}(" not in (page.parent / path).read_text()]
+
+
 def test_the_tests_that_hold_a_defect_exist() -> None:
     page = (ROOT / "docs/results/defects.md").read_text()
     named = re.findall(r"`(tests/[\w/]+\.py)`(?:: ((?:`\w+`(?:, )?)+))?", page)

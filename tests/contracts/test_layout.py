@@ -7,7 +7,7 @@ from tests.contracts.test_readme import PACKAGES
 from tests.support.processes import ROOT
 
 MOST_ENTRIES, MOST_LINES = 14, 350
-BESIDE = {"__init__.py", "py.typed", "__pycache__"}
+BESIDE = {"__init__.py", "__init__.pyi", "py.typed", "__pycache__"}
 SOURCES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
 COMPILERS = ("loop", "numba", "triton")  # they infer the types of what they compile
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +15,13 @@ import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
+from tests.contracts.test_docs import blocks
 from tests.support.inputs.data_sets import digit_events, write_nmnist
-from tests.support.inputs.samples import picture
 from tests.support.processes import ROOT
 from tests.support.serving.servers import Served
 
 NAMES = ["app", "encoders", "models", "service", "training"]
+RAY = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install 'spikesight[cluster]'")
 
 
 def build(kind: str, source: Path, to: Path) -> Path:
@@ -37,15 +39,25 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
 
 
+def unpacked(wheel: Path, folder: Path) -> Path:
+    """The wheel's files, with the loops that the checkout has compiled: numba compares the times of their sources."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    for path in folder.rglob("spikesight/*/**/*.py"):
+        source = ROOT / path.relative_to(folder / "spikesight")
+        shutil.copystat(source, path)
+        for loop in source.parent.glob(f"__pycache__/{source.stem}.*.nb?"):
+            (path.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy2(loop, path.parent / "__pycache__")
+    return folder
+
+
 @pytest.fixture(scope="module", params=["checkout", "wheel"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where `spikesight` comes from."""
     if request.param == "checkout":
         return ROOT
-    folder = tmp_path_factory.mktemp("unpacked")
-    with zipfile.ZipFile(request.getfixturevalue("wheel")) as archive:
-        archive.extractall(folder)
-    return folder
+    return unpacked(request.getfixturevalue("wheel"), tmp_path_factory.mktemp("unpacked"))
 
 
 @pytest.fixture
@@ -59,99 +71,77 @@ def theirs(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-FACE = """
-import numpy as np
-import spikesight
-
-digit = np.zeros((28, 28), np.uint8)
-digit[5:23, 13:16] = 255
-model = spikesight.load("nmnist")
-assert model.predict(digit).label == "1"
-assert [answer.label for answer in model.stream("digit-3")][-1] == "3"
-"""
-RESEARCH = """
+PROGRAM = f"""
+import sys
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import spikesight
-from spikesight.encoders.emulator.saccades import saccades
-from spikesight.models.conversion.convert import convert
-from spikesight.training.config import TrainConfig
-from spikesight.training.run.fit import fit
+from spikesight.encoders import saccades
 
 
-class Moved(Dataset):
+class Emulated(Dataset):
     def __len__(self):
         return 2
 
     def __getitem__(self, n):
+        import numpy as np
+
         return len(saccades(np.eye(28, k=n, dtype=np.uint8) * 255))
 
 
 if __name__ == "__main__":
-    assert all(n > 0 for n in DataLoader(Moved(), num_workers=1, multiprocessing_context="spawn"))
-    fit(TrainConfig.of(data="nmnist", root=".", network="event-small", epochs=1, steps=2), Path("run"))
-    assert spikesight.load("run/model").labels == ("0", "1")
+    assert Path(spikesight.__file__).is_relative_to(sys.argv[1]), spikesight.__file__
+    assert all(n > 0 for n in DataLoader(Emulated(), num_workers=1, multiprocessing_context="spawn"))
+    # the page on Python, with a training loop and a network of one's own
+{{page}}
+    from fastapi.testclient import TestClient
+
+    from spikesight.app.cli import train_dvs
+    from spikesight.models import Classifier
+    from spikesight.models.conversion import convert
+    from spikesight.service.api import create_app
+    from spikesight.service.settings import Settings
+
+    sys.argv[1:] = "--data nmnist --root . --network event-small --epochs 1 --steps 2 --name run".split()
+    assert train_dvs() == 0  # as the installed command does
+    assert spikesight.load("runs/run/model").labels == ("0", "1")
     ann = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()
     assert convert(ann, [torch.rand(8, 1, 8, 8)], "ours", steps=4)
-"""
-CHECK = f"""
-if __name__ == "__main__":
-    import sys
-
-    assert Path(spikesight.__file__).is_relative_to(sys.argv[1]), spikesight.__file__
-    assert not {{*{NAMES}}} & {{*sys.modules}}, "imported under a name that is not ours"
+    service = create_app(Settings(allowed_hosts=("testserver",)), (Classifier.load(Path("bars")),))
+    with TestClient(service) as client:  # the network of the page, served
+        assert client.get("/v1/models").json()["models"][0]["name"] == "bars"
+        answer = client.post("/v1/predict", files={{{{"file": Path("one.aedat4").read_bytes()}}}}).json()
+        assert answer["label"] in ("vertical", "horizontal", "cross", "frame", "unknown")
+    assert not {{{{*{NAMES}}}}} & {{{{*sys.modules}}}}, "imported under a name that is not ours"
     import app, encoders, models, service, training
     assert all(one.THEIRS for one in (app, encoders, models, service, training))
     print("well")
 """
 
 
-@pytest.mark.parametrize("program", [FACE, RESEARCH], ids=["face", "research"])
-def test_programs_work_beside_packages_of_these_names(program: str, theirs: Path, place: Path) -> None:
+def test_the_page_on_python_training_and_a_service_work_beside_packages_of_these_names(
+    theirs: Path, place: Path
+) -> None:
     write_nmnist(theirs)
-    (theirs / "program.py").write_text("from pathlib import Path\n" + program + CHECK)
+    page = "\n".join(block.text for block in blocks(ROOT / "docs" / "python.md") if block.language == "python")
+    (theirs / "program.py").write_text(PROGRAM.format(page=textwrap.indent(page, "    ")))
     done = subprocess.run([sys.executable, "program.py", place], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ["well"], done.stderr
 
 
-def test_a_service_answers_beside_packages_of_these_names(theirs: Path) -> None:
+@pytest.mark.parametrize("replicas", [0, pytest.param(2, marks=RAY)])
+def test_commands_work_beside_packages_of_these_names(theirs: Path, place: Path, replicas: int) -> None:
+    if replicas and place == ROOT:
+        pytest.skip("the cluster's processes are started from the wheel")
     write_recording(theirs / "one.aedat4", digit_events(0, 0), SensorSize(34, 34))  # for the decoder's process
-    served = Served()
+    served = Served(*["--cluster", "--replicas", str(replicas)] if replicas else [])
     try:
-        assert served.client.predict(picture()).label
-        assert served.client.predict(theirs / "one.aedat4").label
+        assert {served.client.predict(theirs / "one.aedat4").label for _ in range(4)}
     finally:
         served.process.terminate()
         served.finish()
-
-
-@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install 'spikesight[cluster]'")
-def test_replicas_answer_beside_packages_of_these_names(theirs: Path) -> None:
-    write_recording(theirs / "one.aedat4", digit_events(0, 0), SensorSize(34, 34))
-    served = Served("--cluster", "--replicas", "2")
-    try:
-        assert {served.client.predict(theirs / "one.aedat4").label for _ in range(8)}
-    finally:
-        served.process.terminate()
-        served.finish()
-
-
-def test_commands_train_beside_packages_of_these_names(theirs: Path) -> None:
-    write_nmnist(theirs)
-    start = (
-        "import sys; from spikesight.app.cli import train_dvs; sys.exit(train_dvs())"  # as the installed command does
-    )
-    flags = "--data nmnist --root . --network event-small --epochs 1 --steps 2 --output runs"
-    done = subprocess.run([sys.executable, "-c", start, *flags.split()], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (model,) = theirs.glob("runs/*/model")
-    command = [sys.executable, "-m", "spikesight", "predict", "--model", model, "Test/0/00000.bin"]
-    assert subprocess.run(command, capture_output=True).returncode == 0
 
 
 def test_a_wheel_holds_one_package_and_all_of_it(wheel: Path) -> None:

@@ -25,7 +25,7 @@ from spikesight.app.commands.convert import (
 )
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
-from spikesight.models.conversion import convert as conversion
+from spikesight.models.conversion import ann_to_snn as conversion
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve as conversion_curve
 from spikesight.models.networks.ann import CifarResNet, SmallCnn

@@ -3,8 +3,8 @@
 import pytest
 from torch import Tensor, nn
 
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.audit import audit
-from spikesight.models.conversion.convert import convert
 from spikesight.models.networks.ann import CifarResNet
 from spikesight.models.networks.converted.graph import ConversionError
 from spikesight.models.networks.converted.unit_spikes import unit_spikes

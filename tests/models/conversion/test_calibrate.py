@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikesight.models.conversion import ann_to_snn as convert_module
 from spikesight.models.conversion import calibrate
-from spikesight.models.conversion import convert as convert_module
+from spikesight.models.conversion.ann_to_snn import convert, graph_of, images_that_fit
 from spikesight.models.conversion.audit import audit
 from spikesight.models.conversion.calibrate import Code, bias_source, regression, repaired, search_threshold
-from spikesight.models.conversion.convert import convert, graph_of, images_that_fit
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import predictions
 from spikesight.models.conversion.thresholds import walk

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.conversion import simulate
+from spikesight.models.conversion.ann_to_snn import convert, graph_of
 from spikesight.models.conversion.audit import Audit, audit, mean_outputs
-from spikesight.models.conversion.convert import convert, graph_of
 from spikesight.models.conversion.simulate import Curve, chunks, curve, runner, shown_steps, until_confident
 from spikesight.models.conversion.thresholds import by_channel, walk
 from spikesight.models.networks.converted.graph import Node

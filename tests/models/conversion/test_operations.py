@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikesight.models.conversion.convert import graph_of
+from spikesight.models.conversion.ann_to_snn import graph_of
 from spikesight.models.conversion.thresholds import walk
 from spikesight.models.conversion.trace import trace
 from spikesight.models.networks.converted.graph import ConversionError

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.conversion import thresholds
-from spikesight.models.conversion.convert import convert, graph_of
+from spikesight.models.conversion.ann_to_snn import convert, graph_of
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.thresholds import (
     currents_by_neuron,

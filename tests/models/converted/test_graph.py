@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import CheckpointError
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from tests.support.models import card
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import predictions
 from spikesight.models.networks.ann import SmallCnn

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.networks.ann import CifarResNet, SmallCnn
 from spikesight.models.networks.converted.unit_spikes import unit_spikes
 from tests.support.models import Functional, warmed

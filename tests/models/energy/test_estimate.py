@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.energy.estimate import ann_energy, energy_table, quantised_energy, spiking_energy
 from spikesight.models.energy.metering import Meter, Report, Work, connection_sparsity, layer_operations, measure
 from spikesight.models.networks.ann import CifarResNet

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from spikesight.app.cli import main
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.export.formats import FORMATS, export
 from spikesight.models.export.parity import ExportError, Runner, check_parity, example_inputs, start_state
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig

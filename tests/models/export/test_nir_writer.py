@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikesight.app.cli import main
 from spikesight.models.checkpoint import load
 from spikesight.models.contract import Card, Contract
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.export import nir_writer
 from spikesight.models.export.formats import export
 from spikesight.models.export.nir_graph import Graph

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikesight.models.conversion.convert import convert
+from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.native.build import library
 from spikesight.models.networks.ann import CifarResNet

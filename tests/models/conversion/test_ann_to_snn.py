@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikesight.models.conversion.convert import build_network, check_against, convert
+from spikesight.models.conversion.ann_to_snn import build_network, check_against, convert
 from spikesight.models.conversion.methods import METHODS, Method, usual
 from spikesight.models.conversion.simulate import curve, predictions
 from spikesight.models.networks.ann import CifarResNet, stage, with_qcfs

@@ -1,0 +1,7 @@
+"""The names of this folder that are stable, and their homes; each is imported at first use."""
+
+from .ann_to_snn import convert as convert
+from .methods import METHODS as METHODS
+from .methods import Method as Method
+from .simulate import Curve as Curve
+from .simulate import curve as curve
