@@ -12,6 +12,7 @@ from typing import TypeVar
 import cv2
 import torch
 
+from spikesight.encoders.recordings.files import formats
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import CheckpointError
 from spikesight.models.native.memory import keep_membranes
@@ -85,6 +86,7 @@ class Runtime:
         return self._loaded and self.processes.ready and not self.draining
 
     def _load(self) -> None:
+        formats()  # plug-ins are imported here, not under the first upload
         for classifier in self._classifiers:
             self.registry.serve(classifier)
         if not self._classifiers:

@@ -18,10 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.encoders.recordings.files import Recording, detect_format, formats, read_recording, write_recording
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.files import (
+    FORMATS,
+    Recording,
+    detect_format,
+    formats,
+    read_recording,
+    recognised,
+    write_recording,
+)
+from spikesight.encoders.recordings.format import HEAD_BYTES, RecordingError
 from spikesight.encoders.recordings.hdf5 import load_filters, rows_of
-from spikesight.encoders.recordings.text import HEAD_BYTES, layout_of
 from spikesight.encoders.sample import Sample, read_pixels
 
 INLINE_BYTES = 65536  # larger payloads and forms are read beside the event loop
@@ -30,8 +37,7 @@ Kind = Literal["image", "recording"]
 
 IMAGES = frozenset({"jpeg", "png", "webp", "bmp"})
 WEB_IMAGES = frozenset({"jpeg", "png", "webp"})
-SUFFIXES = (".bin", ".npz")  # of recordings whose content alone does not say enough
-MAGIC = (b"#!AER-DAT", b"%", b"\x89HDF\r\n\x1a\n", b"Event Stream", b"PK\3\4", b"\x93NUMPY")
+UNMARKED = "nmnist"  # the format whose content alone does not say enough: its suffix has to
 
 MAX_EVENTS = 2**23  # of one upload; 16 MiB of EVT2 hold half as many
 MAX_SCANS = 64  # of a JPEG; encoders write about ten
@@ -40,9 +46,6 @@ MAX_MARKERS = 4096  # before a JPEG's first scan, fill bytes among them
 CHEAP_BYTES, CHEAP_PIXELS, CHEAP_SCANS = 2**16, 2**18, 4  # see `cheap`
 
 DAMAGED = "the recording is damaged or cut off: send it again"
-UNKNOWN = (
-    "neither an image (JPEG, PNG, WebP, BMP) nor a recording (AEDAT, EVT2, EVT3, DAT, HDF5, npz, npy, csv, ES, .bin)"
-)
 NO_ROOM = "there is no room for temporary files: free space in the service's temporary folder, or set TMPDIR to another"
 
 
@@ -63,9 +66,16 @@ def kind_of(data: bytes, name: str) -> Kind:
         raise DecodeError(400, "the upload is empty: send an image or a recording")
     if image_format(data) is not None:
         return "image"
-    if data.startswith(MAGIC) or suffix_of(name) in SUFFIXES or layout_of(data[:HEAD_BYTES]):
+    if suffix_of(name) in FORMATS[UNMARKED].suffixes or format_of(data) not in (None, UNMARKED):
         return "recording"
-    raise DecodeError(415, f"the upload is {UNKNOWN}")
+    raise DecodeError(
+        415, f"the upload is neither an image (JPEG, PNG, WebP, BMP) nor a recording ({', '.join(formats())})"
+    )
+
+
+def format_of(data: bytes) -> str | None:
+    """The recording format that the content fits, those of plug-ins among them."""
+    return recognised(data[:HEAD_BYTES], len(data))
 
 
 def suffix_of(name: str) -> str:
@@ -96,10 +106,12 @@ def decode(data: bytes, name: str, max_pixels: int = 2**24, formats: frozenset[s
 @contextmanager
 def stored(data: bytes) -> Iterator[Path]:
     """A recording in a temporary file. Raises DecodeError 507."""
+    name = format_of(data)
+    suffix = FORMATS[name].suffixes[0] if name else ""  # faery, and perhaps a plug-in's reader, goes by names
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            path = Path(folder) / ("upload.es" if data.startswith(b"Event Stream") else "upload")  # faery goes by names
+            path = Path(folder) / f"upload{suffix}"
             path.write_bytes(data)
         except OSError:
             raise DecodeError(507, NO_ROOM) from None

@@ -80,6 +80,18 @@ classifier = Classifier.load(Path("mlp"))
 inputs = classifier.event_inputs(recording.events, recording.size)
 print(len(classifier.predict(inputs)), type(classifier.network).__name__)
 """
+UPLOAD = """
+from pathlib import Path
+from fastapi.testclient import TestClient
+from spikesight.service.api import create_app
+from spikesight.service.settings import Settings
+with TestClient(create_app(Settings(models=("mlp",))), "http://127.0.0.1") as client:
+    answer = client.post("/v1/predict", content=Path("corners/left/0.lights").read_bytes())
+    refused = client.post("/v1/predict", content=b"BLINKING")
+print(answer.text)
+assert answer.json()["n_events"] == 50
+assert (refused.status_code, "lights" in refused.json()["error"]) == (415, True)
+"""
 
 
 def test_a_foreign_package_adds_one_of_each_without_a_fork(path: str, tmp_path: Path) -> None:
@@ -100,6 +112,8 @@ def test_a_foreign_package_adds_one_of_each_without_a_fork(path: str, tmp_path: 
     assert "blinking_lights:SIDE is a int, not a Callable" in used.stderr
     served = run(SERVE)  # a new process: the checkpoint's kind alone leads to the package
     assert served.stdout.split()[-1] == "Mlp", served.stderr
+    uploaded = run(UPLOAD)
+    assert uploaded.returncode == 0, uploaded.stdout + uploaded.stderr
 
 
 @pytest.mark.parametrize("module", ["no_such_module", "ends_the_program"])
