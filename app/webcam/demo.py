@@ -169,10 +169,10 @@ class Demo:
 
     def _kept(self) -> str:
         """What the noise filter leaves, where there is one."""
-        sight = self.session.sight
-        return (
-            "" if sight is None or sight.plain or not sight.n_events else f", {sight.n_kept / sight.n_events:.0%} kept"
-        )
+        pipeline = self.session.pipeline
+        if pipeline is None or pipeline.filter.plain or not pipeline.filter.n_events:
+            return ""
+        return f", {pipeline.filter.n_kept / pipeline.filter.n_events:.0%} kept"
 
     def meters(self) -> list[tuple[str, str]]:
         """Name and value of each meter."""

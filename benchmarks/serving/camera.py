@@ -32,8 +32,7 @@ from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.packets import T64, pack
-from spikesight.encoders.roi.input_filter import bins_of
-from spikesight.models.classifier import Classifier, binner_for, input_filter_for
+from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.shipped import find
 from spikesight.service.client import Client
 
@@ -115,11 +114,10 @@ def followed(served: Served, seconds: float) -> list[Seen]:
 
 def front_ms(classifier: Classifier, rate_hz: float, packet_us: int) -> Floats:
     """Filtering, finding the drawing and binning of each packet of the second scene: the same work, alone."""
-    sight = input_filter_for(classifier.contract, SENSOR)
-    binner, spent = binner_for(classifier.contract, sight.size), list[float]()
+    pipeline, spent = InputPipeline(classifier.card, SENSOR), list[float]()
     for part in packets(scene(rate_hz, seed=SEED), packet_us):
         begin = time.perf_counter()
-        bins_of(part, sight, binner)
+        pipeline.push(part)
         spent.append((time.perf_counter() - begin) * 1e3)
     return np.array(spent[len(spent) // 2 :])
 

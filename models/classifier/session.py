@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
-from spikesight.encoders.dvs import Bin, OpenBin, StreamBinner, progress_us
+from spikesight.encoders.dvs import OpenBin, progress_us
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.preprocess.values import Values, flag, integer, part, real, time_us, under
 from spikesight.encoders.roi.frame_tracker import FrameTracker
-from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.encoders.roi.window import Window
 from spikesight.encoders.sources.chunks import Chunk
-from spikesight.models.classifier import Classifier, binner_for, input_filter_for
-from spikesight.models.novelty import CAMERA, RECORDED, WEBCAM
+from spikesight.models.classifier.classifier import Classifier
+from spikesight.models.classifier.inputs import InputPipeline, rest_for, sensor_of
+from spikesight.models.novelty import WEBCAM
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
 
@@ -43,21 +43,16 @@ class Session:
     ) -> None:
         """`raw`: no filter and no window, whatever the contract says; `fixed`: the user's window."""
         self.classifier, self.raw, self.fixed = classifier, raw, fixed
-        self._said = steady, error_rate  # how the stream wishes to be answered, by whatever network
+        self._answering = steady, error_rate  # how the stream wishes to be answered, by whatever network
         contract = classifier.contract
         self.takes_events = contract.kind == "events"
-        if sensor is None:
-            sensor = (
-                SensorSize(contract.sensor_width, contract.sensor_height)
-                if self.takes_events
-                else SensorSize(contract.width, contract.height)
-            )
-        self.sensor = sensor
-        self.track = classifier.track(*self._said)
-        self.rest = classifier.rest()
-        self.sight, self.binner = self._front(sensor) if self.takes_events else (None, None)
+        own = sensor_of(contract) if self.takes_events else SensorSize(contract.width, contract.height)
+        self.sensor = sensor or own
+        self.track = classifier.track(*self._answering)
+        self.rest = rest_for(classifier.card)
+        self.pipeline = self._pipeline() if self.takes_events else None
         follows = contract.window == "drawing" and not raw and fixed is None
-        self.eye = FrameTracker(SensorSize(contract.sensor_width, contract.sensor_height)) if follows else None
+        self.tracker = FrameTracker(own) if follows else None
         self.pixels = PixelModel()
         self.seen: NDArray = np.zeros(0, [("x", "<i2"), ("y", "<i2"), ("p", "?")])  # events of the last push or frame
         self._emulator: Emulator | None = None
@@ -66,66 +61,63 @@ class Session:
         self._reset = False
         self._begun = False  # whether inputs were given, answered yet or not
 
-    def _front(self, sensor: SensorSize) -> tuple[InputFilter, StreamBinner]:
-        contract = self.classifier.contract
-        sight = input_filter_for(contract, sensor, raw=self.raw, fixed=self.fixed)
-        return sight, binner_for(contract, sight.size)
+    def _pipeline(self) -> InputPipeline:
+        return InputPipeline(self.classifier.card, self.sensor, raw=self.raw, fixed=self.fixed, rest=self.rest)
 
     def move(self, classifier: Classifier) -> None:
         """Go on on another network of the same contract: its read-out begins anew, all before the network stays."""
-        self.classifier, self.track, self.rest = classifier, classifier.track(*self._said), classifier.rest()
-
-    @property
-    def _eyed(self) -> bool:
-        """Whether frames come, and an eye looks at them."""
-        return self.eye is not None and self._frames > 0
+        self.classifier, self.track = classifier, classifier.track(*self._answering)
+        self.rest = rest_for(classifier.card)
+        if self.pipeline is not None:
+            self.pipeline.rest = self.rest
 
     @property
     def window(self) -> Window | None:
-        """What is looked at, in the pixels of the frames or of the sensor; None for all of it, or nothing yet."""
-        if self.eye is not None and self._eyed:
-            return self.eye.window
-        return self.sight.window if self.sight is not None else None
+        """What the network sees, in the pixels of the frames or of the sensor; None for all of it, or nothing yet."""
+        if self.tracker is not None and self._frames:
+            return self.tracker.window
+        return self.pipeline.filter.window if self.pipeline is not None else None
 
     def push(self, events: NDArray) -> list[Input]:
         """Take a packet; the inputs of the bins it closes. Raises SessionError for a model that takes images."""
-        if self.binner is None or self.sight is None:
+        if self.pipeline is None:
             raise SessionError("this model takes images, not events")
         self.seen = events
-        return self._inputs(bins_of(events, self.sight, self.binner))
+        return self._marked(self.pipeline.push(events))
 
     def tick(self, now_us: int) -> list[Input]:
         """Close the bins that end by `now_us` (on the events' clock): silence is a still scene."""
-        return [] if self.binner is None else self._inputs(self.binner.tick(now_us))
+        return [] if self.pipeline is None else self._marked(self.pipeline.tick(now_us))
 
     def flush(self) -> list[Input]:
         """The stream has ended: close the open bin."""
-        return [] if self.binner is None else self._inputs(self.binner.flush())
+        return [] if self.pipeline is None else self._marked(self.pipeline.flush())
 
     def frame(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
         """Take a camera frame uint8 [H, W, 3]: through the pixel model to events, or as the step of an image model."""
-        if self.binner is None:
+        if self.pipeline is None:
             return self._encoded(image, t_us)
         self._frames += 1
-        if self.eye is not None:
-            self._look_with(self.eye.size)
-            inputs = self.push(self.eye.push(image, t_us))
+        if self.tracker is not None:
+            self._resize(self.tracker.size)
+            self.pipeline.kind = WEBCAM
+            inputs = self.push(self.tracker.push(image, t_us))
         else:
             gray = thinned(luma(image))
-            self._look_with(SensorSize(gray.shape[1], gray.shape[0]))
-            inputs = self.push(self._filmed().push(gray, t_us))
-        return inputs + self._inputs(self.binner.look(t_us))
+            self._resize(SensorSize(gray.shape[1], gray.shape[0]))
+            inputs = self.push(self._pixels().push(gray, t_us))
+        return inputs + self._marked(self.pipeline.look(t_us))
 
-    def _filmed(self) -> Emulator:
+    def _pixels(self) -> Emulator:
         """The pixels before which frames are shown."""
         self._emulator = self._emulator or Emulator(self.sensor, self.pixels)
         return self._emulator
 
-    def _look_with(self, sensor: SensorSize) -> None:
-        """Make ready for frames of another size."""
+    def _resize(self, sensor: SensorSize) -> None:
+        """Make ready for frames of this size."""
         if sensor != self.sensor:
             self.sensor = sensor
-            self.sight, self.binner = self._front(sensor)
+            self.pipeline = self._pipeline()
             self._emulator, self._reset = None, self._begun or self.track.readout.seen > 0
 
     def _encoded(self, image: NDArray[np.uint8], t_us: int) -> list[Input]:
@@ -152,18 +144,19 @@ class Session:
             self.pixels = replace(self.pixels, noise_hz=noise_hz)
         if self._emulator is not None:
             self._emulator.retune(self.pixels)
-        if self.eye is not None:
-            self.eye.retune(threshold, noise_hz)
+        if self.tracker is not None:
+            self.tracker.retune(threshold, noise_hz)
 
     def state(self) -> Values:
         """All that lies before the network, as a value; what is before its read-out is `track` and `rest`."""
         values: Values = {"width": self.sensor.width, "height": self.sensor.height}
         values |= {"frames": self._frames, "frame_us": self._frame_us, "reset": self._reset, "begun": self._begun}
         values |= {"threshold": self.pixels.threshold_on, "noise_hz": float(self.pixels.noise_hz)}
-        if self.binner is not None and self.sight is not None:
-            values |= under("binner", vars(self.binner.snapshot())) | under("sight", self.sight.state())
-        if self.eye is not None:
-            values |= under("eye", self.eye.state())
+        if self.pipeline is not None:
+            values |= under("binner", vars(self.pipeline.binner.snapshot()))
+            values |= under("sight", self.pipeline.filter.state())
+        if self.tracker is not None:
+            values |= under("eye", self.tracker.state())
         elif self._emulator is not None:
             values |= under("pixels", self._emulator.carried())
         return values
@@ -175,15 +168,16 @@ class Session:
         if sensor != self.sensor:  # the frames' own
             if not (frames and self.takes_events and max(sensor.width, sensor.height) <= FRAME_SIDE):
                 raise ValueError("the state is of another sensor")
-            self._look_with(sensor)
+            self._resize(sensor)
         self.settings(real(values["threshold"], 0.01, 100), real(values["noise_hz"], 0, 1e6))
-        if self.binner is not None and self.sight is not None:
-            self.binner.restore(open_bin(part("binner", values)))
-            self.sight.restore(part("sight", values))
-        if self.eye is not None:
-            self.eye.restore(part("eye", values))
-        elif frames and self.takes_events:
-            self._filmed().restore(part("pixels", values))
+        if self.pipeline is not None:
+            self.pipeline.binner.restore(open_bin(part("binner", values)))
+            self.pipeline.filter.restore(part("sight", values))
+            if self.tracker is not None:
+                self.tracker.restore(part("eye", values))
+                self.pipeline.kind = WEBCAM if frames else self.pipeline.kind
+            elif frames:
+                self._pixels().restore(part("pixels", values))
         self._frames, self._frame_us = frames, None if frame_us is None else time_us(frame_us)
         self._reset, self._begun = flag(values["reset"]), flag(values["begun"])
         if self.state().keys() != values.keys():
@@ -193,9 +187,8 @@ class Session:
         """The answer to one of this stream's inputs; call in the order of the inputs."""
         return self.track.read(inputs, outcome)
 
-    def _inputs(self, bins: list[Bin]) -> list[Input]:
-        kind = WEBCAM if self._eyed else CAMERA if self.sight is not None and self.sight.windowed else RECORDED
-        inputs = [self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, kind, b.n_missed)) for b in bins]
+    def _marked(self, inputs: list[Input]) -> list[Input]:
+        """The inputs, the first with a reset that was asked for."""
         if inputs and self._reset:
             inputs[0] = inputs[0]._replace(reset=True)
             self._reset = False
@@ -240,10 +233,10 @@ def thinned(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def pieces(events: NDArray, session: Session, steps: int) -> Iterator[NDArray]:
     """Cut a packet so that each piece closes at most about `steps` bins: memory is bounded, the bins stay the same."""
-    binner = session.binner
-    if binner is None or not len(events):
+    if session.pipeline is None or not len(events):
         yield events
         return
+    binner = session.pipeline.binner
     bin_us = binner.encoder.bin_us
     if len(events) < steps * 1000 and kernels.compiled("readers").span(events) <= steps * bin_us:
         yield events  # the common case: a short packet

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from spikesight.models.classifier import Classifier
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import SensorSize, joined, make_events
+from spikesight.encoders.roi.frame_tracker import FrameTracker
+from spikesight.models.classifier import Classifier, sensor_of
 from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped import find, names, shipped
 from spikesight.service.http.bodies import ModelBody, ModelsBody
@@ -23,6 +27,20 @@ from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
 
 LESSON_BINS = 3  # beside its own that a lesson's model runs at; each is a network and a thread
+
+
+def warm_up(classifier: Classifier) -> None:
+    """Classify once whatever the model may be sent: compiled loops are loaded before somebody waits for them."""
+    picture = np.full((240, 320), 220, np.uint8)  # strokes on paper, for whatever looks for a drawing
+    picture[60:180, 120:132] = picture[168:180, 120:200] = 30
+    if classifier.contract.kind == "events":
+        own, camera = sensor_of(classifier.contract), SensorSize(320, 240)
+        t = np.arange(0, 4 * classifier.contract.bin_us, 1000)
+        classifier.event_inputs(make_events(t, t % own.width, t % own.height, t % 2), own)
+        film = [(np.roll(picture, 2 * n, 1), n * 33_000) for n in range(8)]
+        for pixels, size in ((Emulator(camera), camera), (FrameTracker(own), own)):
+            classifier.event_inputs(joined([pixels.push(*frame) for frame in film]), size)
+    classifier.predict(classifier.image_inputs(picture)[:1])
 
 
 class UnknownModel(ServiceError):
@@ -139,7 +157,7 @@ class Model:
     def warm_up(self) -> None:
         """Do everything once, before the first client waits for it."""
         self.scheduler.warm_up()
-        self.classifier.warm_up()
+        warm_up(self.classifier)
 
     def body(self) -> ModelBody:
         """What clients see of it."""

@@ -69,8 +69,8 @@ class Live:
         ends: list[Coroutine[Any, Any, None]] = [self.read_all(), self.outbox.write(), self.watch(), self.reading()]
         if self.camera is not None:
             ends.append(self.look(self.camera))
-        if self.core.hello.live and self.core.session.binner is not None:
-            ends.append(self.tick(self.core.session.binner.encoder.bin_us / 1e6))
+        if self.core.hello.live and self.core.session.pipeline is not None:
+            ends.append(self.tick(self.core.session.pipeline.contract.bin_us / 1e6))
         return ends
 
     def restore(self) -> None:
@@ -157,8 +157,8 @@ class Live:
 
     def count(self) -> None:
         """What the filter made of the events so far, for /metrics."""
-        if (sight := self.core.session.sight) is not None:
-            for name, count in zip(("kept", "dropped"), sight.news()):
+        if (pipeline := self.core.session.pipeline) is not None:
+            for name, count in zip(("kept", "dropped"), pipeline.filter.news()):
                 self.runtime.metrics.events.labels(self.model.counted_as, name).inc(count)
 
     async def unsent(self, at_most: int) -> None:

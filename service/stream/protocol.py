@@ -134,10 +134,10 @@ class StreamCore:
 
         The inputs that close what is open, and how many bins are left out; bins begin anew at the events.
         """
-        binner = self.session.binner
-        if self.hello.mode != "freshest" or binner is None or not len(events):
+        pipeline = self.session.pipeline
+        if self.hello.mode != "freshest" or pipeline is None or not len(events):
             return [], 0
-        silent = binner.closes(int(events["t"][0]))
+        silent = pipeline.binner.closes(int(events["t"][0]))
         if silent <= self.max_pending:
             return [], 0
         inputs = self.session.flush()
@@ -145,9 +145,9 @@ class StreamCore:
 
     def looked(self, ticket: Ticket) -> Ticket:
         """The message, with what is looked at now and how many events came and were kept so far."""
-        window, sight = self.session.window, self.session.sight
+        window, pipeline = self.session.window, self.session.pipeline
         ticket.window = None if window is None else (window.left, window.top, window.side)
-        ticket.events = (0, 0) if sight is None else (sight.n_events, sight.n_kept)
+        ticket.events = (0, 0) if pipeline is None else (pipeline.filter.n_events, pipeline.filter.n_kept)
         return ticket
 
     def control(self, text: str) -> bool:
@@ -166,11 +166,11 @@ class StreamCore:
 
     def tick(self) -> Batch | None:
         """When no events come: the bins that the clock closes, a still scene. None when it closes none."""
-        binner = self.session.binner
-        if self._newest is None or binner is None:
+        pipeline = self.session.pipeline
+        if self._newest is None or pipeline is None:
             return None
         t_us, came = self._newest
-        now_us = t_us + int((self._clock() - came) * 1e6) - LATE_BINS * binner.encoder.bin_us
+        now_us = t_us + int((self._clock() - came) * 1e6) - LATE_BINS * pipeline.contract.bin_us
         inputs = self.session.tick(now_us) if now_us > t_us else []
         return Batch(self.looked(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from spikesight.encoders.dvs import StreamBinner, progress_us
-from spikesight.encoders.roi.input_filter import InputFilter
+from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.sample import Sample
-from spikesight.models.classifier import Classifier, encoder_for
+from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.steps import Input
 from spikesight.service.http.errors import Expired, ServiceError, Stopped
 from spikesight.service.runtime import Runtime
@@ -76,14 +75,17 @@ def said(call: Callable[[], T]) -> T:
         raise UploadError(error.status, error.sentence) from None
 
 
-def inputs_of(classifier: Classifier, sample: Sample, max_steps: int, sight: InputFilter | None = None) -> list[Input]:
+def inputs_of(
+    classifier: Classifier, sample: Sample, max_steps: int, pipeline: InputPipeline | None = None
+) -> list[Input]:
     """A sample's inputs. Raises UploadError 413 for a recording of more than `max_steps` bins, before any is made."""
-    contract, events, size = classifier.contract, sample.events, sample.size
-    if events is not None and size is not None and len(events):
-        binner = StreamBinner(encoder_for(contract, size))
-        steps = int(progress_us(events, contract.bin_us, binner.gap_us, binner.back_us)[-1]) // contract.bin_us + 1
+    events, bin_us = sample.events, classifier.contract.bin_us
+    if events is None or sample.size is None:
+        return classifier.inputs(sample)
+    pipeline = pipeline or InputPipeline(classifier.card, sample.size)
+    if len(events):
+        binner = pipeline.binner
+        steps = int(progress_us(events, bin_us, binner.gap_us, binner.back_us)[-1]) // bin_us + 1
         if steps > max_steps:
             raise UploadError(413, f"the recording has {steps} steps; this service takes at most {max_steps}")
-    if events is not None and size is not None:
-        return classifier.event_inputs(events, size, sight)
-    return classifier.inputs(sample)
+    return list(pipeline.recording([events]))

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.sample import Sample
-from spikesight.models.classifier import input_filter_for
+from spikesight.models.classifier import InputPipeline
 from spikesight.models.steps import Answer, Input
 from spikesight.service.http.bodies import PredictBody, StepBody
 from spikesight.service.runtime import Runtime
@@ -56,15 +56,14 @@ async def predict(
     deadline = runtime.deadline()
     begin = time.perf_counter()
     warnings: list[str] = []
-    filters: list[InputFilter] = []
+    pipelines: list[InputPipeline] = []
 
     def inputs_from(loaded: Sample) -> list[Input]:
         warnings.extend(loaded.warnings)
         if loaded.size is not None and model.classifier.contract.kind == "events":
-            filters.append(input_filter_for(model.classifier.contract, loaded.size, raw=options.raw))
-        return inputs_of(
-            model.classifier, loaded, runtime.settings.max_recording_steps, filters[0] if filters else None
-        )
+            pipelines.append(InputPipeline(model.classifier.card, loaded.size, raw=options.raw))
+        most = runtime.settings.max_recording_steps
+        return inputs_of(model.classifier, loaded, most, pipelines[0] if pipelines else None)
 
     with runtime.place(model):
         result = await run(
@@ -78,7 +77,8 @@ async def predict(
             offload=runtime.decoder.submit,
         )
     decoded = result.made_s
-    body = answer_body(model, kind_of(data, name), result, options, warnings, filters[0] if filters else None)
+    input_filter = pipelines[0].filter if pipelines else None
+    body = answer_body(model, kind_of(data, name), result, options, warnings, input_filter)
     runtime.metrics.decode_s.labels(model.counted_as).observe(decoded - begin)
     model.statistics.success(
         1,

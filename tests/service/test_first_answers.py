@@ -13,6 +13,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.shipped import find
 from spikesight.models.classifier.session import Session
+from spikesight.service.scheduler.registry import warm_up
 from tests.support.browsers.chromium import digit_on_paper
 
 def loops():
@@ -21,7 +22,7 @@ def loops():
     return {key: len(v.signatures) for key, v in named.items() if isinstance(v, numba.core.dispatcher.Dispatcher)}
 
 classifier = Classifier.load(find(%r))
-classifier.warm_up()
+warm_up(classifier)
 session = Session(classifier, SensorSize(640, 480))
 warm = loops()
 film = [(np.asarray(digit_on_paper(n / 7), np.uint8), n * 33_000) for n in range(12)]

@@ -9,14 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spikesight.encoders.dvs import Bin
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.recordings.files import RecordingReader, digest
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.roi.input_filter import bins_of
-from spikesight.models.classifier import Classifier, aligned_sample, binner_for, input_filter_for
-from spikesight.models.novelty import CAMERA, RECORDED, softmax
-from spikesight.models.steps import Readout
+from spikesight.models.classifier import Classifier, InputPipeline
+from spikesight.models.novelty import softmax
+from spikesight.models.steps import Input, Readout
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import read_folder
 from spikesight.training.data.images import holds_pictures
@@ -89,16 +87,15 @@ def read_set(classifier: Classifier, data: str, root: str = "data", layout: str 
 
 @dataclass
 class _Window:
-    """T bins, or what there is of a short recording."""
+    """T inputs, or what there is of a short recording."""
 
     source: int
     begin_us: int
-    bins: list[Bin]
-    kind: int = RECORDED  # of input
+    inputs: list[Input]
     n_events: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.n_events = sum(b.n_events for b in self.bins)
+        self.n_events = sum(given.n_events for given in self.inputs)
 
 
 def read_recordings(classifier: Classifier, sources: Sequence[Source], change: Change | None = None) -> Readings:
@@ -119,7 +116,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
         if change is not None:
             packets = iter([change(number, joined([empty_events(), *packets]), sensor)])
         for window in _windows(classifier, number, sensor, packets):
-            waiting.append((window, stream.push(window.bins)))
+            waiting.append((window, stream.push(window.inputs)))
             if len(waiting) == AT_ONCE:
                 rows += _answers(classifier, waiting)
                 waiting = []
@@ -168,55 +165,39 @@ def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
 
 
 def _windows(classifier: Classifier, number: int, sensor: SensorSize, packets: Iterator[Events]) -> Iterator[_Window]:
-    """The bins that a stream of this recording has, T at a time; the rest counts from half a window on."""
-    contract = classifier.contract
-    steps = contract.steps
-    if contract.frame == "object":
+    """The inputs that a stream of this recording has, T at a time; the rest counts from half a window on."""
+    steps, held, first, full = classifier.contract.steps, list[Input](), None, False
+    if classifier.contract.frame == "object":
         yield from _aligned_windows(classifier, number, sensor, packets)
         return
-    sight, held, first, whole = input_filter_for(contract, sensor), list[Bin](), None, False
-    binner, kind = binner_for(contract, sight.size), CAMERA if sight.windowed else RECORDED
-
-    def closed() -> Iterator[Bin]:
-        for packet in packets:
-            yield from bins_of(packet, sight, binner)
-        yield from binner.flush()
-
-    for closing in closed():
-        first = closing.start_us if first is None else first
-        held.append(closing)
+    for given in InputPipeline(classifier.card, sensor).stream(packets):
+        first = given.start_us if first is None else first
+        held.append(given)
         if len(held) == steps:
-            yield _Window(number, held[0].start_us - first, held, kind)
-            held, whole = [], True
-    if held and first is not None and (2 * len(held) >= steps or not whole):
-        yield _Window(number, held[0].start_us - first, held, kind)
+            yield _Window(number, held[0].start_us - first, held)
+            held, full = [], True
+    if held and first is not None and (2 * len(held) >= steps or not full):
+        yield _Window(number, held[0].start_us - first, held)
 
 
 def _aligned_windows(
     classifier: Classifier, number: int, sensor: SensorSize, packets: Iterator[Events]
 ) -> Iterator[_Window]:
-    """The same for a network that takes aligned events: a short recording whole, else windows, each by itself."""
+    """Windows for a network that takes aligned events: a short recording as one, of others each aligned by itself."""
     contract = classifier.contract
-    events = joined([empty_events(), *packets])
+    events, window_us = joined([empty_events(), *packets]), contract.steps * contract.bin_us
 
-    def sample(part: Events) -> NDArray[np.uint8] | None:
-        return aligned_sample(contract, part, input_filter_for(contract, sensor))
+    def sample(part: Events) -> list[Input] | None:
+        return InputPipeline(classifier.card, sensor).sample(part)
 
-    if (whole := sample(events)) is not None:
-        pieces = [(0, whole)]
-    else:
-        window_us, first = contract.steps * contract.bin_us, int(events["t"][0])
-        begins = starts(0, int(events["t"][-1]) - first + 1, window_us, window_us)
-        edges = np.searchsorted(events["t"], [(first + b, first + b + window_us) for b in begins])
-        cut = [(begin, sample(events[low:high])) for begin, (low, high) in zip(begins, edges)]
-        pieces = [(begin, x_seq) for begin, x_seq in cut if x_seq is not None]
-    for begin, x_seq in pieces:
-        edges = begin + np.arange(contract.steps + 1) * contract.bin_us
-        yield _Window(
-            number,
-            begin,
-            [Bin(x, int(a), int(b), int(np.count_nonzero(x)), False) for x, a, b in zip(x_seq, edges, edges[1:])],
-        )
+    if (inputs := sample(events)) is not None:
+        yield _Window(number, 0, inputs)
+        return
+    first = int(events["t"][0])
+    for begin in starts(0, int(events["t"][-1]) - first + 1, window_us, window_us):
+        low, high = np.searchsorted(events["t"], (first + begin, first + begin + window_us))
+        if (inputs := sample(events[low:high])) is not None:
+            yield _Window(number, begin, inputs)
 
 
 class _Stream:
@@ -226,9 +207,9 @@ class _Stream:
         self.classifier, self.state = classifier, classifier.initial_state()
         self.readout = Readout(classifier.contract.horizon)
 
-    def push(self, bins: Sequence[Bin]) -> NDArray[np.float64]:
-        """The probabilities [K] after a window's last bin."""
-        x_seq = torch.from_numpy(np.stack([b.x for b in bins]))[:, None]
+    def push(self, inputs: Sequence[Input]) -> NDArray[np.float64]:
+        """The probabilities [K] after a window's last input."""
+        x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
         done = self.classifier.run(x_seq, self.state)
         self.state = done.state
         self.readout = self.readout.push(done.logits[:, 0].numpy())
@@ -246,17 +227,17 @@ def _answers(
     contract, k = classifier.contract, len(classifier.labels)
     x_seq = torch.zeros(contract.steps, len(waiting), *contract.shape, dtype=torch.uint8)
     for n, (window, _) in enumerate(waiting):
-        x_seq[: len(window.bins), n] = torch.from_numpy(np.stack([b.x for b in window.bins]))
+        x_seq[: len(window.inputs), n] = torch.from_numpy(np.stack([given.x for given in window.inputs]))
     done = classifier.run(x_seq, classifier.initial_state(len(waiting)))
     active = x_seq.flatten(2).count_nonzero(2).float()
     values = torch.cat([done.logits.float(), done.rates, active[..., None]], 2).double().numpy()
     rows = []
     for n, (window, streamed) in enumerate(waiting):
-        steps = min(len(window.bins), contract.horizon)
-        mean = values[len(window.bins) - steps : len(window.bins), n].mean(0)
+        steps = min(len(window.inputs), contract.horizon)
+        mean = values[len(window.inputs) - steps : len(window.inputs), n].mean(0)
         probabilities, known = softmax(mean[:k]), None
         if classifier.known is not None:
-            probabilities, known, _ = classifier.known.judge(mean, k, steps, window.kind)
+            probabilities, known, _ = classifier.known.judge(mean, k, steps, window.inputs[0].kind)
         rows.append((window.source, window.begin_us, window.n_events, probabilities, known, streamed))
     return rows
 

@@ -225,7 +225,7 @@ def test_meters_are_of_the_last_second(monkeypatch: pytest.MonkeyPatch) -> None:
     demo.classifier = SimpleNamespace(ann_macs=12_000_000, origin="direct", labels=("a", "b"))  # type: ignore[assignment]
     demo.recent = [(0.0, 1234), (0.0, 1)]
     demo.threshold = 0.256
-    demo.session = SimpleNamespace(sight=None, window=None)  # type: ignore[assignment]
+    demo.session = SimpleNamespace(pipeline=None, window=None)  # type: ignore[assignment]
     assert demo.meters() == [
         ("Events", "1,235 /s"), ("Spikes", "1,200 a step"), ("Synaptic operations", "3.00 M, 25% of ANN"),
         ("Step time", "0.2 ms"), ("Threshold", "0.26"),
@@ -233,7 +233,8 @@ def test_meters_are_of_the_last_second(monkeypatch: pytest.MonkeyPatch) -> None:
     demo.classifier = SimpleNamespace(ann_macs=0, origin="ann", labels=("a", "b"))  # type: ignore[assignment]
     assert demo.meters()[1:3] == [("Spikes", "none: an ANN"), ("Synaptic operations", "3.00 M, 300000000% of ANN")]
     for plain, n_events, kept in ((False, 8, ", 25% kept"), (True, 8, ""), (False, 0, "")):
-        demo.session.sight = SimpleNamespace(plain=plain, n_events=n_events, n_kept=2)  # type: ignore[misc]
+        counted = SimpleNamespace(plain=plain, n_events=n_events, n_kept=2)
+        demo.session.pipeline = SimpleNamespace(filter=counted)  # type: ignore[assignment]
         assert demo.meters()[0] == ("Events", f"1,235 /s{kept}")
 
 

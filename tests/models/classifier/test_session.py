@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.roi.window import Window
-from spikesight.models.classifier import Classifier, Stepper, input_filter_for
+from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.classifier.session import Session, luma, pieces
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty import NOTHING, UNKNOWN
@@ -71,7 +71,7 @@ def test_behind_a_window_a_pause_in_which_nothing_is_seen_is_steps_of_nothing() 
     events = some_events(600, size=(96, 80), span_us=5_000_000)
     hidden = (events["t"] > 1_000_000) & (events["t"] < 4_000_000)
     events["x"][hidden] = 90
-    whole = CLASSIFIER.event_inputs(events, sensor, input_filter_for(EVENT_CONTRACT, sensor, fixed=window))
+    whole = list(InputPipeline(CLASSIFIER.card, sensor, fixed=window).recording([events]))
     session = Session(CLASSIFIER, sensor, fixed=window)
     inputs = [given for part in np.array_split(events, 50) for given in session.push(part)] + session.flush()
     assert [tuple(given)[1:] for given in whole] == [tuple(given)[1:] for given in inputs]

@@ -78,9 +78,9 @@ def test_progress_bounds_the_bins(times: list[int]) -> None:
     events = np.zeros(len(times), EVENTS)
     events["t"] = times
     session = Session(CLASSIFIER, SensorSize(24, 32))
-    assert session.binner is not None
+    assert session.pipeline is not None
     n = len(session.push(events))
-    progress = progress_us(events, 10_000, session.binner.gap_us, session.binner.back_us)
+    progress = progress_us(events, 10_000, session.pipeline.binner.gap_us, session.pipeline.binner.back_us)
     assert n <= (int(progress[-1]) if len(times) else 0) // 10_000 + 1 + len(times)
 
 

@@ -44,8 +44,9 @@ def played(
         if number in moves:
             alone = moved(alone, make)
         inputs = act(alone.session)
-        sight = alone.session.sight
-        counts = () if sight is None else (sight.n_events, sight.n_kept, sight.n_outside)
+        pipeline = alone.session.pipeline
+        counted = None if pipeline is None else pipeline.filter
+        counts = () if counted is None else (counted.n_events, counted.n_kept, counted.n_outside)
         told = [said(answer) for answer in alone.step(inputs)] if step else []
         found.append(([given(one) for one in inputs], told, alone.session.window, counts))
     return found

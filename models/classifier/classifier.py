@@ -1,0 +1,247 @@
+"""Encoder, network and labels as one thing that predicts, step by step, from events or a still image.
+
+A stream is classified statefully: every bin of events is one step of the network, membranes carry on, and the read-out
+is the mean of the logits over the last T steps. The same steps run for a recording, an upload and a live stream, so any
+cutting of a recording into packets gives the same logits, bit for bit.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spikesight.encoders.emulator.saccades import saccade_events
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.sample import Sample
+from spikesight.models.checkpoint import fingerprint, load
+from spikesight.models.classifier.inputs import InputPipeline, sensor_of
+from spikesight.models.contract import Card, CheckpointError
+from spikesight.models.energy.metering import dense_macs
+from spikesight.models.engine.autotune import calibrated
+from spikesight.models.engine.engine import Engine, why_not
+from spikesight.models.engine.plain import Plain
+from spikesight.models.networks.origin import Origin, origin_of
+from spikesight.models.neurons.layers import at_pace, neuron_names
+from spikesight.models.neurons.state import State, zero_state
+from spikesight.models.novelty.conformal import ERROR_RATE, Trials
+from spikesight.models.shipped import find, name_of, shipped
+from spikesight.models.steps import Answer, ConformalRule, Input, Outcome, Prediction, StableLabel, Step, Track
+
+
+class Classifier:
+    """A network ready to predict. Holds no stream's state and may be used by several threads at once: with the engine
+    they run side by side, in PyTorch one after another. A copy is the classifier itself; one that was loaded from a
+    folder may be pickled, which keeps the folder's path, or a shipped model's name, and the bin.
+
+    `engine` is the network's, and `ann_macs` its dense multiply-adds a step, where they are there already.
+    """
+
+    folder: Path | None = None  # it was loaded from
+
+    def __init__(
+        self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None, ann_macs: int = 0
+    ) -> None:
+        self.network, self.card, self.name = network.eval(), card, name
+        self.contract, self.labels, self.known = card.contract, card.labels, card.known
+        self.origin: Origin = origin_of(self.network)
+        shape, layers = self.contract.shape, 0 if self.known is None else self.known.layers
+        reason = why_not(self.network)
+        self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
+        if engine is None and not reason:
+            calibrated()
+            engine = Engine(self.network, *shape[1:], rates=layers)
+        self._engine = engine
+        self._zero = zero_state(self.network, *shape) if self._engine is None else self._engine.initial_state()
+        self.ann_macs = ann_macs or dense_macs(self.network, *shape)
+        macs = self.ann_macs if self.origin == "ann" else None
+        self.layer_names: tuple[str, ...] = neuron_names(self.network) if macs is None else ()
+        self._plain = Plain(self.network, layers, macs) if self._engine is None else None
+        if self.known is not None and self._rates_width() != self.known.width:
+            raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
+
+    def _rates_width(self) -> int:
+        """How many rates a step gives."""
+        if self._engine is not None:
+            return self._engine.rates_width
+        return self.step(torch.zeros(1, *self.contract.shape), self._zero).rates.shape[1]
+
+    def at(self, bin_ms: float) -> "Classifier":
+        """The same model at bins of `bin_ms`, its weights shared. Raises ValueError outside of the contract's range."""
+        card = self.card.at(bin_ms)
+        if card is self.card:
+            return self
+        if self.contract.input_us:
+            raise ValueError("take another bin from the model at its own")
+        span = card.contract.span
+        engine = None if self._engine is None else self._engine.at(span)
+        network = at_pace(self.network, span) if self._plain is None else self._plain.at(span)
+        twin = Classifier(network, card, self.name, engine, self.ann_macs)
+        twin.folder = self.folder
+        return twin
+
+    def __deepcopy__(self, _: object = None) -> "Classifier":
+        return self
+
+    __copy__ = __deepcopy__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.folder is None:
+            raise TypeError(f"{self.name} was not loaded from a folder: save it, load it from there, and pickle that")
+        own = (path for name, path in shipped().items() if name == self.name and path.resolve() == self.folder)
+        return _loaded, (self.name if any(own) else str(self.folder), self.contract.bin_us / 1000)
+
+    @property
+    def slow(self) -> bool:
+        """Whether spikes are computed by dense PyTorch, for want of the engine."""
+        return self._engine is None and self.origin != "ann"
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Classifier":
+        """From a checkpoint folder, whose name is the model's (`name_of`). Raises CheckpointError."""
+        network, card = load(folder)
+        found = cls(network, card, name_of(Path(folder)))
+        found.folder = Path(folder).resolve()
+        return found
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of weights, contract and classes: what a stream's state belongs to, whatever the model is called."""
+        return fingerprint(self.network, self.card)
+
+    def initial_state(self, n: int = 1) -> State:
+        """The state of n streams before their first step."""
+        return {key: tensor.expand(n, *tensor.shape[1:]).clone() for key, tensor in self._zero.items()}
+
+    @property
+    def trials(self) -> Trials | None:
+        """What commitments at this bin are judged by; None where nothing was calibrated for it."""
+        conformal = self.card.conformal
+        return None if conformal is None else conformal.trials.get(self.contract.bin_us)
+
+    def track(self, steady: StableLabel | None = None, error_rate: float = ERROR_RATE) -> Track:
+        """The read-out's side of a new stream, which commits itself where it errs at most so often."""
+        promise = None if self.trials is None else ConformalRule(self.trials, error_rate)
+        return Track(self.labels, self.contract.horizon, self.known, steady, promise)
+
+    def step(self, x: Tensor, state: State) -> Step:
+        """One step of N streams: x [N, C, H, W] (uint8 or float) and their states.
+
+        A stream's results are the same, bit for bit, alone and in any company.
+        """
+        if self._engine is not None:
+            result = self._engine.run(x[None], state)
+            return Step(result.logits[0], *result[1:5], result.rates[0])
+        assert self._plain is not None
+        return self._plain.step(x, state)
+
+    @torch.inference_mode()
+    def run(self, x_seq: Tensor, state: State) -> Step:
+        """T steps of N streams at once, x_seq [T, N, C, H, W]: the results of T calls of `step`, bit for bit.
+
+        Logits are [T, N, K], rates [T, N, S]; spikes and synaptic operations are summed over the steps; the raster is
+        not for use.
+        """
+        if self._engine is not None:
+            return Step(*self._engine.run(x_seq, state))
+        results: list[Step] = []
+        for x in x_seq:
+            results.append(self.step(x, results[-1].state if results else state))
+        last = results[-1]
+        spikes, synops = sum(r.layer_spikes for r in results), sum(r.synops for r in results)
+        logits, rates = (torch.stack(parts) for parts in zip(*((r.logits, r.rates) for r in results)))
+        return Step(logits, last.state, spikes, synops, last.raster, rates)  # type: ignore[arg-type]
+
+    def predict(self, inputs: Sequence[Input]) -> list[Prediction]:
+        """Run the inputs of one stream one after another, from zero state; one prediction each."""
+        stepper = Stepper(self)
+        return [stepper.step(given).prediction for given in inputs]
+
+    def event_inputs(self, events: np.ndarray, sensor: SensorSize) -> list[Input]:
+        """The bins of a recording (EVENTS sorted by time); one empty bin when it has no events.
+
+        Raises ValueError for a model that takes images.
+        """
+        return list(self.packet_inputs([events], sensor))
+
+    def packet_inputs(self, packets: Iterable[np.ndarray], sensor: SensorSize) -> Iterator[Input]:
+        """The bins of a recording that comes in pieces, each as soon as it closes: nothing of the past is held."""
+        return InputPipeline(self.card, sensor).recording(packets)
+
+    def image_inputs(self, image: np.ndarray, *, seed: int = 0) -> list[Input]:
+        """The steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
+
+        An event model sees the image moved by saccades through the pixel model; an image model sees its encoding.
+        """
+        if self.contract.kind == "events":
+            sensor = sensor_of(self.contract)
+            return self.event_inputs(saccade_events(image, sensor, self.contract.still, seed=seed), sensor)
+        x_seq = self.encode_image(image, seed=seed).numpy()[:, 0]
+        return [Input(x, t, t + 1, 0, False) for t, x in enumerate(x_seq)]
+
+    def inputs(self, sample: Sample, *, seed: int = 0) -> list[Input]:
+        """The network's inputs for a recording or a still image. Raises ValueError where the model cannot take it."""
+        if sample.pixels is not None:
+            return self.image_inputs(sample.pixels, seed=seed)
+        assert sample.events is not None
+        assert sample.size is not None
+        return self.event_inputs(sample.events, sample.size)
+
+    def predict_events(self, events: np.ndarray, sensor: SensorSize) -> list[Prediction]:
+        """One prediction a bin of a recording, the last one the answer."""
+        return self.predict(self.event_inputs(events, sensor))
+
+    def predict_image(self, image: np.ndarray, *, seed: int = 0) -> list[Prediction]:
+        """One prediction a step for a still image, the last one the answer."""
+        return self.predict(self.image_inputs(image, seed=seed))
+
+    def encode_image(
+        self, image: np.ndarray, *, encoding: str | None = None, steps: int | None = None, seed: int = 0
+    ) -> Tensor:
+        """x_seq [T, 1, C, H, W] of a still image by the contract's code and steps, or others; for image models."""
+        contract = self.contract if encoding is None else replace(self.contract, encoding=encoding)
+        fit = fit_digit if contract.still == "digit" else fit_plain
+        pixels = torch.from_numpy(fit(image, contract.height, contract.width, contract.channels)).float() / 255
+        if contract.mean and contract.encoding == "direct":
+            mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (contract.mean, contract.std))
+            pixels = (pixels - mean) / std
+        encoder = IMAGE_ENCODERS[contract.encoding](steps or contract.steps)
+        return encoder(pixels[None], generator=torch.Generator().manual_seed(seed))
+
+
+def _loaded(where: str, bin_ms: float) -> Classifier:
+    """What a pickle stands for: the model of this folder or shipped name, at a bin."""
+    found = Classifier.load(find(where))
+    return found.at(bin_ms) if found.contract.kind == "events" else found
+
+
+class Stepper:
+    """One stream stepped by itself: its membranes, its read-out, an answer for each input in turn."""
+
+    def __init__(self, classifier: Classifier, track: Track | None = None) -> None:
+        self.classifier, self.state = classifier, classifier.initial_state()
+        self.track = track or classifier.track()
+
+    def step(self, given: Input) -> Answer:
+        """The next input through the network. Raises SessionError when the network overflowed."""
+        if given.reset:
+            self.state = self.classifier.initial_state()
+        begin = time.perf_counter()
+        result = self.classifier.step(torch.from_numpy(np.ascontiguousarray(given.x))[None], self.state)
+        took_ms = (time.perf_counter() - begin) * 1e3
+        self.state = result.state
+        outcome = Outcome(
+            result.logits.numpy(),
+            result.layer_spikes[0].tolist(),
+            int(result.synops[0]),
+            result.raster[0].numpy(),
+            took_ms,
+            rates=result.rates.numpy(),
+        )
+        return self.track.read([given], outcome)

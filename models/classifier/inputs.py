@@ -1,0 +1,130 @@
+"""Events of a sensor -> a network's inputs: one way for streams, recordings, uploads and evaluation."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import numpy as np
+
+from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
+from spikesight.encoders.events import Events, SensorSize, empty_events, joined
+from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
+from spikesight.encoders.roi.input_filter import InputFilter, bins_of
+from spikesight.encoders.roi.window import Window
+from spikesight.models.contract import Card, Contract
+from spikesight.models.novelty import CAMERA, RECORDED
+from spikesight.models.steps import Input, Rest
+
+LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
+
+
+def sensor_of(contract: Contract) -> SensorSize:
+    """The sensor of the recordings that the network was trained on. Raises ValueError for a model that takes images."""
+    if contract.kind != "events":
+        raise ValueError("this model takes images, not events")
+    return SensorSize(contract.sensor_width, contract.sensor_height)
+
+
+def encoder_for(contract: Contract, sensor: SensorSize) -> DvsEncoder:
+    """The event encoder that feeds a network of this contract. Raises ValueError as `sensor_of`."""
+    sensor_of(contract)
+    return DvsEncoder(sensor, (contract.height, contract.width), contract.bin_us, contract.steps, contract.encoding)
+
+
+def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
+    """What cuts a stream of a sensor of this size into a network's inputs. Raises ValueError as `encoder_for`."""
+    encoder = encoder_for(contract, sensor)
+    if contract.frame == "object":
+        return TrackingBinner(sensor, encoder.size, contract.bin_us, contract.steps, contract.shown_bins)
+    return StreamBinner(encoder, shown=contract.shown_bins)
+
+
+def rest_for(card: Card) -> Rest:
+    """What wakes the network in a new stream of events; never, for a model that does not know what nothing is."""
+    return Rest(0.0 if card.known is None else float(card.known.active[-1]), card.contract.horizon)
+
+
+class InputPipeline:
+    """Events of one sensor in, a network's inputs out: filter and window, then bins, reset where the network wakes.
+
+    The inputs depend on the events alone, however they are cut into packets. `raw`: no filter and no window, whatever
+    the contract says; `fixed`: the user's window. `rest` goes on from another pipeline's. Raises ValueError for a model
+    that takes images.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        sensor: SensorSize,
+        *,
+        raw: bool = False,
+        fixed: Window | None = None,
+        rest: Rest | None = None,
+    ) -> None:
+        contract, small = card.contract, sensor_of(card.contract)
+        if contract.frame == "object" and fixed is None:
+            small = sensor  # alignment brings its events to one size
+        filter_us, follow = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
+        self.contract = contract
+        self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
+        self.binner = binner_for(contract, self.filter.size)
+        self.rest = rest_for(card) if rest is None else rest
+        self.kind = CAMERA if self.filter.windowed else RECORDED  # of input
+
+    def push(self, events: Events) -> list[Input]:
+        """The inputs of the bins that a packet closes."""
+        return self._inputs(bins_of(events, self.filter, self.binner))
+
+    def look(self, t_us: int) -> list[Input]:
+        """The source was looked at and nothing came: the inputs of the bins that end by `t_us`."""
+        return self._inputs(self.binner.look(t_us))
+
+    def tick(self, now_us: int) -> list[Input]:
+        """The inputs of the bins that end by `now_us`, on the events' clock."""
+        return self._inputs(self.binner.tick(now_us))
+
+    def flush(self) -> list[Input]:
+        """The open bin's input: the stream has ended."""
+        return self._inputs(self.binner.flush())
+
+    def stream(self, packets: Iterable[Events]) -> Iterator[Input]:
+        """The inputs of a stream from its first packet to its end, each as soon as its bin closes."""
+        for packet in packets:
+            yield from self.push(packet)
+        yield from self.flush()
+
+    def recording(self, packets: Iterable[Events]) -> Iterator[Input]:
+        """The inputs of a recording, as `sample` or `stream` gives them; an empty one where there are no events."""
+        packets, head = iter(packets), list[Events]()
+        if self.contract.frame == "object":
+            head = beginning(packets, self._longest_us)
+            if (sample := self.sample(joined([empty_events(), *head]))) is not None:
+                yield from sample
+                return
+        first = None
+        for first in self.stream(chain(head, packets)):
+            yield first
+        if first is None:
+            yield Input(np.zeros(self.contract.shape, np.uint8), 0, self.contract.bin_us, 0, False)
+
+    def sample(self, events: Events) -> list[Input] | None:
+        """The T inputs of a recording that is one sample of a network that takes aligned events; None of any other.
+
+        `events` are the recording's, sorted by time; nothing was pushed yet.
+        """
+        contract = self.contract
+        if contract.frame != "object" or len(events) < 2 or events["t"][-1] - events["t"][0] > self._longest_us:
+            return None
+        size = contract.height, contract.width
+        x_seq = aligned_steps(self.filter(events), size, contract.bin_us, contract.steps, contract.shown_bins)
+        begin, length = int(events["t"][0]), int(events["t"][-1] - events["t"][0]) + 1
+        edges = [begin + length * step // contract.steps for step in range(contract.steps + 1)]
+        return [Input(x, a, b, int(np.count_nonzero(x)), False) for x, a, b in zip(x_seq, edges, edges[1:])]
+
+    @property
+    def _longest_us(self) -> int:
+        return LONGEST_SAMPLE * self.contract.steps * self.contract.bin_us
+
+    def _inputs(self, bins: list[Bin]) -> list[Input]:
+        return [
+            self.rest.push(Input(b.x, b.start_us, b.end_us, b.n_events, b.reset, self.kind, b.n_missed)) for b in bins
+        ]
