@@ -102,7 +102,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Ready:
-    """A lesson's stream goes on on a newer model, with these labels."""
+    """A teaching session's stream goes on with a newer model, with these labels."""
 
     model: str
     labels: list[str]
@@ -161,9 +161,11 @@ class Client:
         path = "/v1/predict" + query(**given, logits="1" if logits else None, steps="1" if steps else None)
         return PredictBody.model_validate_json(self._ask("POST", path, sample, "application/octet-stream"))
 
-    def lesson(self, features: str | None = None) -> RemoteTeaching:
-        """Begin a lesson; its `id` is what `stream(lesson=...)` takes."""
+    def teach(self, features: str | None = None) -> RemoteTeaching:
+        """Begin a teaching session; its `id` is what `stream(lesson=...)` takes."""
         return RemoteTeaching(self._ask, features)
+
+    lesson = teach  # its name before
 
     def stream(self, **hello: Any) -> "Stream":
         """Open a live stream; the keywords are the fields of `spikesight.service.stream.messages.Hello`."""
@@ -242,7 +244,7 @@ class Stream:
         self._send(json.dumps({"type": "settings", "threshold": threshold, "noise_hz": noise_hz}))
 
     def show(self, label: str | None) -> None:
-        """On a lesson's stream: what follows is of this class; None: of none."""
+        """On a teaching session's stream: what follows are examples of this class; None: of none."""
         self._send(json.dumps({"type": "show", "class": label}))
 
     def snapshot(self) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAD = "| attack | answer | test |\n|---|---|---|\n"
 GROUPS = (
     "connections", "body", "images", "recordings", "v2 JSON", "names and methods", "host, token, origins", "WebSocket",
-    "lessons", "sinks", "load", "model files", "answers",
+    "teaching", "sinks", "load", "model files", "answers",
 )  # fmt: skip
 
 Row = tuple[str, str, str, str]

@@ -26,7 +26,7 @@ from spikesight.service.teach.sessions import TeachingSessions
 CLOSE_S = 2.0  # what a client gets to read why its stream is closed
 
 
-async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons: TeachingSessions) -> None:
+async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> None:
     """The whole life of one connection."""
     client = address_of(socket)
     if (reached := runtime.streams.reached(client)) is not None:
@@ -35,7 +35,7 @@ async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, lessons:
     await socket.accept()
     try:
         async with greeted(socket, runtime.settings, runtime.lobby, runtime.streams) as hello:
-            await converse(socket, hello, runtime, cameras, lessons)
+            await converse(socket, hello, runtime, cameras, sessions)
     except Ended as end:
         await close(socket, end)
     except WebSocketDisconnect:
@@ -68,13 +68,13 @@ async def close(socket: WebSocket, end: Ended) -> None:
 
 
 async def converse(
-    socket: WebSocket, hello: Hello, runtime: Runtime, cameras: Cameras, lessons: TeachingSessions
+    socket: WebSocket, hello: Hello, runtime: Runtime, cameras: Cameras, sessions: TeachingSessions
 ) -> None:
     """The stream itself, once its hello is there. Raises Ended."""
-    lesson = None if hello.lesson is None else lesson_of(lessons, hello.lesson)
+    teaching = None if hello.lesson is None else teaching_of(sessions, hello.lesson)
     camera = None if hello.source is None else camera_of(cameras, hello.source)
-    if lesson is not None:
-        live = TeachingStream(socket, runtime, lesson, hello, camera)
+    if teaching is not None:
+        live = TeachingStream(socket, runtime, teaching, hello, camera)
     elif camera is not None and hello.model is None and hello.bin_ms is None:
         await relay(socket, camera, hello)
         return
@@ -102,10 +102,10 @@ def model_of(runtime: Runtime, hello: Hello) -> Model:
         raise Ended(1008, str(error)) from None
 
 
-def lesson_of(lessons: TeachingSessions, identity: str) -> TeachingSession:
+def teaching_of(sessions: TeachingSessions, identity: str) -> TeachingSession:
     """Raises Ended."""
     try:
-        return lessons.get(identity)
+        return sessions.get(identity)
     except ServiceError as error:
         raise Ended(1008, str(error)) from None
 

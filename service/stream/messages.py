@@ -75,7 +75,9 @@ class Hello(Body):
         default=None, description="left, top and side in pixels: the part to look at, in place of one that follows"
     )
     restore: str | None = Field(default=None, description="a session's snapshot, base64")
-    lesson: str | None = Field(default=None, description="a lesson's id: the stream is on its model and may show to it")
+    lesson: str | None = Field(
+        default=None, description="a teaching session's id: the stream is on its model and may give examples"
+    )
 
     @model_validator(mode="after")
     def whole_size(self) -> "Hello":
@@ -106,7 +108,7 @@ class SnapshotMessage(Body):
 
 
 class ShowMessage(Body):
-    """To a lesson: what is seen from now on is of this class, or of none."""
+    """To a teaching session: from now on inputs are examples of this class, or of none."""
 
     type: Literal["show"]
     label: str | None = Field(alias="class")

@@ -1,4 +1,4 @@
-"""A lesson's stream: its inputs are shown to the lesson while a class is named, and its model is always the newest."""
+"""A teaching session's stream: its inputs are examples while a class is named, and its model is always the newest."""
 
 from fastapi import WebSocket
 from pydantic import ValidationError
@@ -13,45 +13,46 @@ from spikesight.service.stream.messages import Ended, Hello, ShowMessage, error_
 from spikesight.service.stream.protocol import Batch, Outgoing
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.routes import label_of
-from spikesight.service.teach.session import TeachingSession, WindowCutter, moves
+from spikesight.service.teach.session import TeachingSession
+from spikesight.service.teach.windows import WindowCutter, moves
 
 
 class TeachingStream(Live):
-    """A stream on a lesson's model, of a client's messages or of a camera of the service."""
+    """A stream on a session's model, of a client's messages or of a camera of the service."""
 
     def __init__(
-        self, socket: WebSocket, runtime: Runtime, lesson: TeachingSession, hello: Hello, camera: Camera | None = None
+        self, socket: WebSocket, runtime: Runtime, teaching: TeachingSession, hello: Hello, camera: Camera | None = None
     ) -> None:
-        self._newest = lesson.model  # at its own bin
+        self._newest = teaching.learner.model  # at its own bin
         super().__init__(socket, runtime, at_bin(self._newest, hello), hello, camera)
-        self.lesson = lesson
-        self.label: str | None = None  # of what is being shown
+        self.teaching = teaching
+        self.label: str | None = None  # of the examples that come
         self._piece = ""
         self._cutter = self._new_cutter()
 
     async def run(self) -> None:
         """Until the client leaves or breaks a rule. Raises Ended."""
-        self.lesson.followers.add(self.follow)
+        self.teaching.followers.add(self.follow)
         try:
             await super().run()
         finally:
-            self.lesson.followers.discard(self.follow)
-            self.lesson.touch()
+            self.teaching.followers.discard(self.follow)
+            self.teaching.touch()
 
     def greet(self) -> None:
-        """The answer to hello, and what happened while nobody listened."""
+        """Answer hello, with the state of the session."""
         super().greet()
-        self.follow(self.lesson.body())
+        self.follow(self.teaching.body())
 
     def follow(self, body: TeachingBody | None) -> None:
-        """The lesson has changed, or is over."""
+        """Tell the client that the session has changed, or (None) is over."""
         if body is None:
-            self.finish(Ended(1001, "the lesson is over"))
+            self.finish(Ended(1001, "the teaching session is over"))
         else:
             self.say([Outgoing(body.model_dump_json())])
 
     async def control(self, text: str) -> None:
-        """Follow a text message: which class is shown, or one of any stream."""
+        """Follow a text message: the class of what comes, or one of any stream."""
         try:
             message = ShowMessage.model_validate_json(text)
         except ValidationError:
@@ -63,28 +64,31 @@ class TeachingStream(Live):
             self.say([Outgoing(error_text(0, str(error)))])
 
     def show(self, label: str | None) -> None:
-        """From now on this class is shown; None: nothing is, and what was shown is learnt. Raises TeachingError."""
+        """Take inputs as examples of this class from now on; None: of none, and learn those so far.
+
+        Raises TeachingError.
+        """
         self._cutter = self._new_cutter()
         self.label = None
         if label is None:
-            self.lesson.changed(due=True)
+            self.teaching.changed()
             return
         label = label_of(label)
-        self.lesson.check_room(label)
-        self.label, self._piece = label, self.lesson.piece()
+        self.teaching.examples.check_room(label)
+        self.label, self._piece = label, self.teaching.examples.piece()
 
     async def submit(self, batch: Batch) -> None:
-        """Inputs to the lesson and to its newest model."""
-        if self.lesson.model is not self._newest:
+        """Give inputs to the session and to its newest model."""
+        if self.teaching.learner.model is not self._newest:
             await self.move()
         self.collect(batch.inputs)
         await super().submit(batch)
 
     async def move(self) -> None:
-        """Go on on the lesson's newest model, once everything is answered by the old one."""
+        """Go on with the session's newest model, once everything is answered by the old one."""
         await self.unsent(0)
         self.model.scheduler.close(self.job)
-        self._newest = self.lesson.model
+        self._newest = self.teaching.learner.model
         self.model = at_bin(self._newest, self.core.hello)
         self.core.move(self.model)
         self.job = self.model.scheduler.open(self, request=False)
@@ -94,30 +98,30 @@ class TeachingStream(Live):
         return WindowCutter(self.model.classifier.contract.shown_bins)
 
     def collect(self, inputs: list[Input]) -> None:
-        """Inputs that follow each other are an example, if enough moves in it."""
+        """Cut consecutive inputs into examples of the class that is named."""
         for given in inputs:
-            if self.label is None:  # nothing is shown, or the last example was refused
+            if self.label is None:  # none is named, or the last example was refused
                 return
             if (window := self._cutter.push(given)) is not None:
                 self.example(self.label, window)
 
     def example(self, label: str, window: list[Input]) -> None:
-        """One example is whole."""
+        """Offer one example, unless too little moves in it."""
         if not moves(window):
-            self.follow(self.lesson.body().model_copy(update={"quiet": True}))
+            self.follow(self.teaching.body().model_copy(update={"quiet": True}))
             return
         try:
-            self.lesson.offer(label, self._piece, window)
+            self.teaching.examples.offer(label, self._piece, window)
         except ServiceError as error:
             self.label = None
             self.say([Outgoing(error_text(0, str(error)))])
 
 
 def at_bin(model: Model, hello: Hello) -> Model:
-    """A lesson's model at the bin that a stream asks for. Raises Ended."""
+    """A session's model at the bin that a stream asks for. Raises Ended."""
     try:
         return model if hello.bin_ms is None else model.at(hello.bin_ms)
     except WrongBin as error:
         raise Ended(1008, str(error)) from None
     except Stopped:
-        raise Ended(1001, "the lesson is over") from None
+        raise Ended(1001, "the teaching session is over") from None

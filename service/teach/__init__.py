@@ -1,5 +1,6 @@
-"""Classes taught live: a lesson takes examples, learns a head whenever some have come, and serves it at once.
+"""Classes taught live: a session takes examples, learns a head whenever enough have come, and serves it at once.
 
-`lesson` one of them; `lessons` all, their limits and ends; `turns` at the one thread they share; `routes` over HTTP;
-`saving` to folders and archives; `bodies` and `remote` what clients know of them.
+`session` is one session: its `examples` (cut by `windows`) and its `learner` of `heads`. `sessions` are all of them,
+their limits and ends; `turns` shares one thread among them. `routes` serves them over HTTP, `saving` writes models to
+folders and archives; `bodies` and `remote` are the client's side.
 """

@@ -1,4 +1,4 @@
-"""What clients see of a lesson."""
+"""What clients see of a teaching session."""
 
 from typing import Literal
 
@@ -10,17 +10,17 @@ LABEL = 64  # characters of a class's name, at most
 
 
 class TaughtClass(Body):
-    """One class of a lesson."""
+    """One class of a teaching session."""
 
     label: str
-    examples: list[int] = Field(description="their numbers, in the order they were shown")
+    examples: list[int] = Field(description="their numbers, in the order they came")
 
 
 class TeachingBody(Body):
-    """A lesson as it stands."""
+    """The state of a teaching session."""
 
     type: Literal["lesson"] = "lesson"
-    id: str = Field(description="of the lesson, and the name of its model for /v1/stream and /v1/predict")
+    id: str = Field(description="of the session, and the name of its model for /v1/stream and /v1/predict")
     features: str = Field(description="the model whose frozen network gives the features")
     window_ms: float = Field(description="length of an example")
     classes: list[TaughtClass]
@@ -38,11 +38,11 @@ class TeachingBody(Body):
     max_examples: int
     can_save: bool = Field(description="this service keeps models that are saved")
     saved: str | None = Field(default=None, description="the name it was last saved by")
-    quiet: bool = Field(default=False, description="on a stream: what was shown last hardly moved, and was not taken")
+    quiet: bool = Field(default=False, description="on a stream: the last example hardly moved, and was not taken")
 
 
 class TakenBody(Body):
-    """What a recording gave."""
+    """Examples taken from a recording."""
 
     taken: list[int] = Field(description="numbers of the new examples")
     skipped: int = Field(description="windows in which too little moved")

@@ -1,4 +1,4 @@
-"""A client's side of a lesson; `spikesight.service.client.Client.lesson` begins one."""
+"""A client's side of a teaching session; `spikesight.service.client.Client.teach` begins one."""
 
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +15,12 @@ class Ask(Protocol):
 
 
 class RemoteTeaching:
-    """A lesson on a service; a context manager that ends it. Methods raise ClientError.
+    """A teaching session on a service; a context manager that ends it. Methods raise ClientError.
 
-    lesson.show("cup", Path("cup.aedat4"))
-    lesson.show("phone", Path("phone.aedat4"))
-    print(lesson.state(wait=True).advice)
-    Path("things.zip").write_bytes(lesson.download("things"))
+    teaching.show("cup", Path("cup.aedat4"))
+    teaching.show("phone", Path("phone.aedat4"))
+    print(teaching.state(wait=True).advice)
+    Path("things.zip").write_bytes(teaching.download("things"))
     """
 
     def __init__(self, ask: Ask, features: str | None = None) -> None:
@@ -28,11 +28,11 @@ class RemoteTeaching:
         self.id = TeachingBody.model_validate_json(ask("POST", "/v1/teach" + query(features=features))).id
 
     def state(self, *, wait: bool = False) -> TeachingBody:
-        """How the lesson stands; `wait` until what was shown is learnt."""
+        """The state; `wait` until all examples are learnt."""
         return self._state("GET", wait="1" if wait else None)
 
     def show(self, label: str, recording: Path | bytes, name: str = "") -> TakenBody:
-        """Show a recording (a file or its bytes), cut into windows; an image is looked at with small movements."""
+        """Add examples: a recording (a file or its bytes) cut into windows, or an image seen with small movements."""
         if isinstance(recording, Path):
             recording, name = recording.read_bytes(), recording.name
         path = self._path("/examples", **{"class": label, "name": name or None})
@@ -63,7 +63,7 @@ class RemoteTeaching:
         return self._ask("GET", self._path("/model.zip", name=name))
 
     def end(self) -> None:
-        """Nothing of the lesson is kept but what was saved."""
+        """End the session: nothing of it is kept but what was saved."""
         self._ask("DELETE", self._path(""))
 
     def __enter__(self) -> "RemoteTeaching":

@@ -1,4 +1,4 @@
-"""Lessons over HTTP: /v1/teach. All that is asked for stands in the query, so no body is parsed in the event loop."""
+"""Teaching sessions over HTTP: /v1/teach. Parameters stand in the query: no body is parsed in the event loop."""
 
 from typing import Annotated, Any
 
@@ -13,16 +13,18 @@ from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody
 from spikesight.service.http.shares import address_of
 from spikesight.service.scheduler.saved import entries, unfit_to_save
 from spikesight.service.teach.bodies import LABEL, TakenBody, TeachingBody
+from spikesight.service.teach.examples import TeachingError
 from spikesight.service.teach.saving import archive, write
-from spikesight.service.teach.session import TeachingError, TeachingSession, moves, picture_of, windows_of
+from spikesight.service.teach.session import TeachingSession
 from spikesight.service.teach.sessions import TeachingSessions
+from spikesight.service.teach.windows import moves, picture_of, windows_of
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body
 
 MAX_SAVED = 32
 NOT_KEPT = "this service keeps no models: start it with --save-to FOLDER, or download the model"
 
-Identity = Annotated[str, Path(max_length=64, description="of the lesson")]
+Identity = Annotated[str, Path(max_length=64, description="of the session")]
 Number = Annotated[int, Path(ge=0, le=2**53, description="of the example")]
 Label = Annotated[str, Query(alias="class", description=f"a class's name, 1 to {LABEL} characters")]
 
@@ -32,10 +34,10 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     texts = {
         400: "a name or parameter is malformed",
         403: "this service keeps no models",
-        404: "no such lesson, class, example or model",
-        409: "the lesson cannot do this as it stands",
-        429: "too many lessons of this address",
-        503: "too many lessons, or the service is shutting down",
+        404: "no such session, class, example or model",
+        409: "the session cannot do this as it stands",
+        429: "too many sessions of this address",
+        503: "too many sessions, or the service is shutting down",
         507: "no room to write the model",
     }
     return {code: {"model": ErrorBody, "description": texts[code]} for code in (400, *codes)}
@@ -49,64 +51,64 @@ def label_of(text: str) -> str:
     return label
 
 
-def router(lessons: TeachingSessions) -> APIRouter:
-    """All routes of lessons."""
+def router(sessions: TeachingSessions) -> APIRouter:
+    """All routes of teaching sessions."""
     routes = APIRouter(prefix="/v1/teach", tags=["teach"])
-    add_lesson(routes, lessons)
-    add_examples(routes, lessons)
-    add_model(routes, lessons)
+    add_session(routes, sessions)
+    add_examples(routes, sessions)
+    add_model(routes, sessions)
     return routes
 
 
-def add_lesson(routes: APIRouter, lessons: TeachingSessions) -> None:
-    """Begin, look, end; classes."""
+def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
+    """Begin, state, end; classes."""
 
-    @routes.post("", summary="Begin a lesson", responses=refusals(404, 409, 429, 503))
-    async def post_lesson(
+    @routes.post("", summary="Begin a teaching session", responses=refusals(404, 409, 429, 503))
+    async def post_session(
         request: Request,
         features: Annotated[str | None, Query(max_length=64, description="a model whose network is learnt on")] = None,
     ) -> TeachingBody:
-        return (await lessons.begin(address_of(request), features)).body()
+        return (await sessions.begin(address_of(request), features)).body()
 
-    @routes.get("/{identity}", summary="How a lesson stands", responses=refusals(404))
-    async def get_lesson(
-        identity: Identity, wait: Annotated[bool, Query(description="until what was shown is learnt")] = False
+    @routes.get("/{identity}", summary="The state of a session", responses=refusals(404))
+    async def get_session(
+        identity: Identity, wait: Annotated[bool, Query(description="until all examples are learnt")] = False
     ) -> TeachingBody:
-        lesson = lessons.get(identity)
+        session = sessions.get(identity)
         if wait:
-            await lesson.settled()
-        return lesson.body()
+            await session.learner.settled()
+        return session.body()
 
     @routes.delete(
         "/{identity}",
-        summary="End a lesson: nothing of it is kept but what was saved",
+        summary="End a session: nothing of it is kept but what was saved",
         status_code=204,
         responses=refusals(404),
     )
-    async def delete_lesson(identity: Identity) -> None:
-        lessons.end(identity)
+    async def delete_session(identity: Identity) -> None:
+        sessions.end(identity)
 
     @routes.patch("/{identity}/classes", summary="Rename a class", responses=refusals(404, 409))
     async def patch_class(
         identity: Identity, label: Label, to: Annotated[str, Query(description="its new name")]
     ) -> TeachingBody:
-        lesson = lessons.get(identity)
-        lesson.rename(label, label_of(to))
-        return lesson.body()
+        session = sessions.get(identity)
+        session.examples.rename(label, label_of(to))
+        return session.body()
 
     @routes.delete("/{identity}/classes", summary="Take a class back", responses=refusals(404))
     async def delete_class(identity: Identity, label: Label) -> TeachingBody:
-        lesson = lessons.get(identity)
-        lesson.forget(label)
-        return lesson.body()
+        session = sessions.get(identity)
+        session.examples.forget(label)
+        return session.body()
 
 
-def add_examples(routes: APIRouter, lessons: TeachingSessions) -> None:
-    """Show, look at, take back."""
+def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
+    """Add, see, take back."""
 
     @routes.post(
         "/{identity}/examples",
-        summary="Show examples of a class: a recording, cut into windows, or an image",
+        summary="Add examples of a class: a recording, cut into windows, or an image",
         responses=REFUSALS | refusals(404, 409),
         openapi_extra=SAMPLE_BODY,
     )
@@ -116,7 +118,7 @@ def add_examples(routes: APIRouter, lessons: TeachingSessions) -> None:
         label: Label,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> TakenBody:
-        return await shown(lessons, lessons.get(identity), label_of(label), request, name)
+        return await add_upload(sessions, sessions.get(identity), label_of(label), request, name)
 
     @routes.get(
         "/{identity}/examples/{number}",
@@ -125,17 +127,17 @@ def add_examples(routes: APIRouter, lessons: TeachingSessions) -> None:
         responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}} | refusals(404),
     )
     async def get_example(identity: Identity, number: Number) -> Response:
-        picture = picture_of(lessons.get(identity).example(number))
+        picture = picture_of(sessions.get(identity).examples.get(number))
         return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     @routes.delete("/{identity}/examples/{number}", summary="Take an example back", responses=refusals(404))
     async def delete_example(identity: Identity, number: Number) -> TeachingBody:
-        lesson = lessons.get(identity)
-        lesson.drop(number)
-        return lesson.body()
+        session = sessions.get(identity)
+        session.examples.drop(number)
+        return session.body()
 
 
-def add_model(routes: APIRouter, lessons: TeachingSessions) -> None:
+def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
     """Save, download."""
 
     @routes.post(
@@ -144,9 +146,9 @@ def add_model(routes: APIRouter, lessons: TeachingSessions) -> None:
         responses=refusals(403, 404, 409, 507),
     )
     async def post_save(identity: Identity, name: Annotated[str, Query(description="of the model")]) -> TeachingBody:
-        lesson = lessons.get(identity)
-        await save(lessons, lesson, name)
-        return lesson.body()
+        session = sessions.get(identity)
+        await save(sessions, session, name)
+        return session.body()
 
     @routes.get(
         "/{identity}/model.zip",
@@ -158,15 +160,15 @@ def add_model(routes: APIRouter, lessons: TeachingSessions) -> None:
     async def get_archive(
         identity: Identity, name: Annotated[str, Query(description="of the folder inside")] = "taught"
     ) -> Response:
-        return await download(lessons.get(identity), name)
+        return await download(sessions.get(identity), name)
 
 
-async def shown(
-    lessons: TeachingSessions, lesson: TeachingSession, label: str, request: Request, name: str
+async def add_upload(
+    sessions: TeachingSessions, session: TeachingSession, label: str, request: Request, name: str
 ) -> TakenBody:
     """Take an upload's windows. Raises UploadError, TeachingError."""
-    lesson.check_room(label)
-    runtime, classifier = lessons.runtime, lesson.model.classifier
+    session.examples.check_room(label)
+    runtime, classifier = sessions.runtime, session.learner.model.classifier
     data, name = await read_body(request, name)
     warnings: list[str] = []
     skipped = 0
@@ -180,43 +182,43 @@ async def shown(
         return moving
 
     client, deadline = address_of(request), runtime.deadline()
-    windows = await load(runtime, lesson.model, (data, name), windows_from, client, deadline)
-    taken = await lesson.take(label, lesson.piece(digest(data)), windows)
+    windows = await load(runtime, session.learner.model, (data, name), windows_from, client, deadline)
+    taken = await session.examples.take(label, session.examples.piece(digest(data)), windows)
     if not taken:
-        lesson.check_room(label)  # others may have filled it meanwhile
-    return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=lesson.body())
+        session.examples.check_room(label)  # others may have filled it meanwhile
+    return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=session.body())
 
 
-async def save(lessons: TeachingSessions, lesson: TeachingSession, name: str) -> None:
+async def save(sessions: TeachingSessions, session: TeachingSession, name: str) -> None:
     """Write and serve. Raises TeachingError, ServiceError."""
-    registry, folder = lessons.runtime.registry, lessons.runtime.settings.save_to
+    registry, folder = sessions.runtime.registry, sessions.runtime.settings.save_to
     if folder is None:
         raise TeachingError(403, NOT_KEPT)
     check_name(name)
-    await lesson.settled()
-    head = lesson.ready()
+    await session.learner.settled()
+    head = session.learner.ready()
 
     def keep() -> None:
         there = [path.name for path in entries(folder)]
         taken = {other.casefold() for other in (*there, *shipped(), *(model.name for model in registry.all()))}
-        if name.casefold() in taken and name != lesson.saved:
+        if name.casefold() in taken and name != session.saved:
             raise TeachingError(409, "a model of that name is there already: choose another")
         if name not in there and len(there) >= MAX_SAVED:
             raise TeachingError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
         write(folder / name, head.network, head.card)
         registry.serve(Classifier.load(folder / name), folder / name)
 
-    await lesson.turns.run(keep)
-    lesson.saved = name
-    lesson.changed()
+    await session.turns.run(keep)
+    session.saved = name
+    session.tell()
 
 
-async def download(lesson: TeachingSession, name: str) -> Response:
+async def download(session: TeachingSession, name: str) -> Response:
     """The model's folder as a ZIP file. Raises TeachingError, ServiceError."""
     check_name(name)
-    await lesson.settled()
-    head = lesson.ready()
-    packed = await lesson.turns.run(lambda: archive(name, head.network, head.card))
+    await session.learner.settled()
+    head = session.learner.ready()
+    packed = await session.turns.run(lambda: archive(name, head.network, head.card))
     disposition = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
     return Response(packed, media_type="application/zip", headers=disposition)
 

@@ -1,4 +1,4 @@
-"""All lessons of a service: begun within limits, found by their secret ids, ended when nobody uses them."""
+"""All teaching sessions of a service: begun within limits, found by their secret ids, ended when nobody uses them."""
 
 import asyncio
 import secrets
@@ -18,36 +18,36 @@ T = TypeVar("T")
 
 NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"
 UNFIT = "that model cannot give features: name a spiking network that takes events"
-TOO_MANY = "too many lessons of this address: end one first"
-UNKNOWN = "no lesson of that id: begin one with POST /v1/teach; lessons end when they are not used for long"
+TOO_MANY = "too many teaching sessions of this address: end one first"
+UNKNOWN = "no teaching session of that id: begin one with POST /v1/teach; they end when they are not used for long"
 
 
 class TeachingSessions:
-    """Lessons by id. Whoever knows an id may teach; nobody can list them."""
+    """Sessions by id. Whoever knows an id may teach; nobody can list them."""
 
     def __init__(self, runtime: Runtime) -> None:
         settings = runtime.settings
         self.runtime = runtime
-        self._places = Shares(settings.max_lessons, settings.max_lessons_per_client)
+        self._shares = Shares(settings.max_lessons, settings.max_lessons_per_client)
         self._open: dict[str, tuple[TeachingSession, str]] = {}  # with their clients
         self._thread = DecodeThread(runtime.mailbox, "teach")
         self._timer: asyncio.TimerHandle | None = None
 
     async def begin(self, client: str, features: str | None) -> TeachingSession:
-        """A new lesson. Raises UnknownModel, Overloaded and ServiceError: 429 at the address's share."""
+        """A new session. Raises UnknownModel, Overloaded and ServiceError: 429 at the address's share."""
         model = self._features(features)
         self.expire()
-        if (reached := self._places.take(client)) is not None:
+        if (reached := self._shares.take(client)) is not None:
             raise Overloaded if reached == "total" else ServiceError(429, TOO_MANY)
         try:
             identity = f"lesson-{secrets.token_hex(12)}"
-            lesson = await self.run(lambda: TeachingSession(identity, model, self.runtime, self._thread))
+            session = await self.run(lambda: TeachingSession(identity, model, self.runtime, self._thread))
         except BaseException:
-            self._places.give(client)
+            self._shares.give(client)
             raise
-        self._open[identity] = lesson, client
-        self.runtime.registry.hold(lesson.model)
-        return lesson
+        self._open[identity] = session, client
+        self.runtime.registry.hold(session.learner.model)
+        return session
 
     def _features(self, name: str | None) -> Model:
         """The model to learn on: by name, or the first that can."""
@@ -70,24 +70,24 @@ class TeachingSessions:
         self.expire()
         if identity not in self._open:
             raise ServiceError(404, UNKNOWN)
-        lesson, _ = self._open[identity]
-        lesson.touch()
-        return lesson
+        session, _ = self._open[identity]
+        session.touch()
+        return session
 
     def end(self, identity: str) -> None:
-        """Nothing of the lesson is kept but what was saved. Raises ServiceError 404."""
+        """End a session: nothing of it is kept but what was saved. Raises ServiceError 404."""
         if identity not in self._open:
             raise ServiceError(404, UNKNOWN)
-        lesson, client = self._open.pop(identity)
-        self._places.give(client)
-        lesson.close()
+        session, client = self._open.pop(identity)
+        self._shares.give(client)
+        session.close()
         self.runtime.registry.let_go(identity)
 
     def expire(self) -> None:
         """End those that nobody used in time, and look again when the next one may be over."""
         idle_s, now = self.runtime.settings.lesson_idle_s, time.monotonic()
-        for identity, (lesson, _) in list(self._open.items()):
-            if not lesson.followers and lesson.used + idle_s < now:
+        for identity, (session, _) in list(self._open.items()):
+            if not session.followers and session.used + idle_s < now:
                 self.end(identity)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(idle_s + 1, self._again)

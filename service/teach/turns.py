@@ -1,4 +1,4 @@
-"""The teaching thread, shared by all lessons: each has one piece of work in it at a time."""
+"""The teaching thread, shared by all sessions: each has one piece of work in it at a time."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 class Turns:
-    """One lesson's. Who asks for much waits for itself: between two of its pieces every other lesson has one."""
+    """One session's turns in the thread: between two of its pieces of work every other session has one."""
 
     def __init__(self, thread: DecodeThread) -> None:
         self._thread, self._mine = thread, asyncio.Lock()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do it when what this lesson asked for before is done, and wait for what it returns or raises."""
+        """Do it after all that this session asked for before; what it returns or raises."""
         async with self._mine:
             return await self._thread.run(work)

@@ -190,7 +190,7 @@ def test_recordings_are_shown_saved_and_downloaded(pupil: Visit, saved: Path, tm
     seen.until(lambda: "damaged" in seen.notice(), "what is wrong with it")
 
 
-def test_a_lesson_that_was_forgotten_begins_again(pupil: Visit, camera_file: Path) -> None:
+def test_a_session_that_was_forgotten_begins_again(pupil: Visit, camera_file: Path) -> None:
     seen, page = pupil, pupil.page
     watch(seen, camera_file, "star", 0)
     show(seen, 1, 2)

@@ -1,6 +1,7 @@
-"""What the tests of lessons share: a service with a network to learn on, and recordings of two things."""
+"""What the tests of sessions share: a service with a network to learn on, and recordings of two things."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.service.client import Client, ClientError
+from spikesight.service.runtime import Runtime
 from spikesight.service.teach.remote import RemoteTeaching
+from spikesight.service.teach.sessions import TeachingSessions
 from tests.support.models import IMAGE_CONTRACT, tiny
-from tests.support.serving.servers import running
+from tests.support.serving.servers import running, settings
 
 SENSOR = SensorSize(64, 48)
 SIZE = {"width": SENSOR.width, "height": SENSOR.height}
@@ -31,17 +34,27 @@ def moving(label: str, seed: int, windows: int = 4) -> Events:
     return make_events(t, xs.astype(int), ys.astype(int), random.random(count) < 0.5)
 
 
-def taught(lesson: RemoteTeaching, record: Record) -> RemoteTeaching:
+def taught(session: RemoteTeaching, record: Record) -> RemoteTeaching:
     for seed in range(2):
         for label in ("lying", "standing"):
-            lesson.show(label, record(label, seed))
-    return lesson
+            session.show(label, record(label, seed))
+    return session
 
 
 def refused(call: object, *arguments: object, **named: object) -> tuple[int, str]:
     with pytest.raises(ClientError) as caught:
         call(*arguments, **named)  # type: ignore[operator]
     return caught.value.status, str(caught.value)
+
+
+@asynccontextmanager
+async def teaching(**changes: Any) -> AsyncIterator[tuple[Runtime, TeachingSessions]]:
+    runtime = Runtime(settings(**changes), (tiny(),))
+    await runtime.start()
+    sessions = TeachingSessions(runtime)
+    yield runtime, sessions
+    sessions.close()
+    await runtime.stop()
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +76,9 @@ def client(port: int) -> Client:
 
 
 @pytest.fixture
-def lesson(client: Client) -> Iterator[RemoteTeaching]:
-    with client.lesson() as lesson:
-        yield lesson
+def session(client: Client) -> Iterator[RemoteTeaching]:
+    with client.teach() as session:
+        yield session
 
 
 @pytest.fixture

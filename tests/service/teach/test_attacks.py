@@ -1,4 +1,4 @@
-"""Attacks on lessons (docs/service/security.md): sizes, ids, snapshots of other lessons, and pages of other origins."""
+"""Attacks on teaching (docs/service/security.md): sizes, ids, snapshots of other sessions, pages of other origins."""
 
 import logging
 import threading
@@ -19,28 +19,28 @@ from tests.support.serving.servers import resident
 HOSTILE = {**BOMBS, "10^9 events claimed": claimed(10**9), "scans": with_scans(4096, 2000)}
 
 
-@pytest.mark.attack("lessons", "image bombs, claims of 10^9 events, thousands of scans", "400, 413; nothing is taken")
+@pytest.mark.attack("teaching", "image bombs, claims of 10^9 events, thousands of scans", "400, 413; nothing is taken")
 @pytest.mark.parametrize("name", HOSTILE)
-def test_bombs_are_no_examples(lesson: RemoteTeaching, name: str) -> None:
+def test_bombs_are_no_examples(session: RemoteTeaching, name: str) -> None:
     before = resident()
-    assert refused(lesson.show, "x", HOSTILE[name])[0] in (400, 413)
+    assert refused(session.show, "x", HOSTILE[name])[0] in (400, 413)
     assert resident() - before < 100_000_000
-    assert lesson.state().classes == []
+    assert session.state().classes == []
 
 
-@pytest.mark.attack("lessons", "a body above the limit", "413 before it is read")
-def test_large_examples_are_refused_by_their_length(port: int, lesson: RemoteTeaching) -> None:
+@pytest.mark.attack("teaching", "a body above the limit", "413 before it is read")
+def test_large_examples_are_refused_by_their_length(port: int, session: RemoteTeaching) -> None:
     head = ("Content-Length: 99999999", "Content-Type: application/octet-stream")
-    answer = talk(port, get(f"/v1/teach/{lesson.id}/examples?class=x", *head, method="POST"))
+    answer = talk(port, get(f"/v1/teach/{session.id}/examples?class=x", *head, method="POST"))
     assert (status_of(answer), list(body_of(answer))) == (413, ["error"])
 
 
-@pytest.mark.attack("lessons", "a small recording of many minutes", "413 above the limit of steps")
-def test_a_recording_of_many_minutes_is_refused(lesson: RemoteTeaching, tmp_path: Path) -> None:
+@pytest.mark.attack("teaching", "a small recording of many minutes", "413 above the limit of steps")
+def test_a_recording_of_many_minutes_is_refused(session: RemoteTeaching, tmp_path: Path) -> None:
     t = np.arange(0, 200_000_000, 900_000)
     write_recording(tmp_path / "long.npz", make_events(t, t % 60, t % 40, t % 2), SENSOR, "npz")
-    assert refused(lesson.show, "x", tmp_path / "long.npz")[0] == 413
-    assert lesson.state().classes == []
+    assert refused(session.show, "x", tmp_path / "long.npz")[0] == 413
+    assert session.state().classes == []
 
 
 ROUTES = (
@@ -56,9 +56,9 @@ ROUTES = (
 )
 
 
-@pytest.mark.attack("lessons", "ids of none: guessed, `..%2f`, `%00`, long ones", "400, 404 on every route")
+@pytest.mark.attack("teaching", "ids of none: guessed, `..%2f`, `%00`, long ones", "400, 404 on every route")
 @pytest.mark.parametrize("identity", ["lesson-" + "0" * 24, "..%2f", "%2e%2e", "%00", "a" * 65, "x%0d%0aX:y", "%ff"])
-def test_ids_of_no_lesson(port: int, identity: str) -> None:
+def test_ids_of_no_session(port: int, identity: str) -> None:
     for method, below in ROUTES:
         answer = talk(port, get(f"/v1/teach/{identity}{below}", "Content-Length: 0", method=method))
         assert status_of(answer) in (400, 404, 405), (method, below)
@@ -66,31 +66,31 @@ def test_ids_of_no_lesson(port: int, identity: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["-1", str(2**53 + 1), "9" * 400, "x", "1e3", "0x1", "%00"])
-def test_numbers_of_no_example(port: int, lesson: RemoteTeaching, number: str) -> None:
+def test_numbers_of_no_example(port: int, session: RemoteTeaching, number: str) -> None:
     for method in ("GET", "DELETE"):
-        answer = talk(port, get(f"/v1/teach/{lesson.id}/examples/{number}", method=method))
+        answer = talk(port, get(f"/v1/teach/{session.id}/examples/{number}", method=method))
         assert status_of(answer) == 400
         assert list(body_of(answer)) == ["error"]
 
 
-@pytest.mark.attack("lessons", "POST of another origin's page", "403, no lesson is begun")
-def test_pages_of_other_origins_begin_no_lesson(port: int, client: Client) -> None:
+@pytest.mark.attack("teaching", "POST of another origin's page", "403, no session is begun")
+def test_pages_of_other_origins_begin_no_session(port: int, client: Client) -> None:
     for _ in range(3):
         assert status_of(talk(port, post("/v1/teach", b"", "Origin: http://evil.example"))) == 403
         assert status_of(talk(port, post("/v1/teach", b"", "Sec-Fetch-Site: cross-site"))) == 403
-    with client.lesson(), client.lesson():
-        assert refused(client.lesson)[0] == 429, "all places of this address were there, and no more"
+    with client.teach(), client.teach():
+        assert refused(client.teach)[0] == 429, "all places of this address were there, and no more"
 
 
-@pytest.mark.attack("lessons", "another's id in metrics, logs, lists, names of threads", "in none of them")
-def test_a_lessons_id_is_told_to_nobody(
-    port: int, client: Client, lesson: RemoteTeaching, record: Record, caplog: pytest.LogCaptureFixture
+@pytest.mark.attack("teaching", "another's id in metrics, logs, lists, names of threads", "in none of them")
+def test_a_sessions_id_is_told_to_nobody(
+    port: int, client: Client, session: RemoteTeaching, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "spikesight")
-    taught(lesson, record)
-    assert lesson.state(wait=True).ready
-    client.predict(record("lying", 9), model=lesson.id, bin_ms=5)
-    for hello in ({"lesson": lesson.id}, {"model": lesson.id}, {"lesson": lesson.id, "bin_ms": 5}):
+    taught(session, record)
+    assert session.state(wait=True).ready
+    client.predict(record("lying", 9), model=session.id, bin_ms=5)
+    for hello in ({"lesson": session.id}, {"model": session.id}, {"lesson": session.id, "bin_ms": 5}):
         with client.stream(**hello, **SIZE) as stream:
             stream.send_events(moving("lying", 0, 1))
             next(message for message in stream.receive(60) if isinstance(message, Prediction))
@@ -100,33 +100,33 @@ def test_a_lessons_id_is_told_to_nobody(
     told += [str(vars(logged)) for logged in caplog.records]
     told += [thread.name for thread in threading.enumerate()]
     assert "stream opened" in str(told)
-    assert [text for text in told if lesson.id in text] == []
+    assert [text for text in told if session.id in text] == []
 
 
-def snapshot_of(client: Client, lesson: RemoteTeaching) -> str:
-    with client.stream(lesson=lesson.id, **SIZE) as stream:
+def snapshot_of(client: Client, session: RemoteTeaching) -> str:
+    with client.stream(lesson=session.id, **SIZE) as stream:
         stream.send_events(moving("lying", 0, 1))
         stream.snapshot()
         return next(message.state for message in stream.receive(60) if isinstance(message, Snapshot))
 
 
-def restored(client: Client, lesson: RemoteTeaching, state: str) -> str:
+def restored(client: Client, session: RemoteTeaching, state: str) -> str:
     """What becomes of a stream that goes on from a snapshot."""
     try:
-        with client.stream(lesson=lesson.id, restore=state, **SIZE) as stream:
+        with client.stream(lesson=session.id, restore=state, **SIZE) as stream:
             return stream.ready["type"]
     except ClientError as error:
         return f"{error.status}: {error}"
 
 
-@pytest.mark.attack("lessons", "snapshots of another lesson, or of before it was taught", "1008")
-def test_snapshots_fit_the_lesson_as_it_stands(client: Client, lesson: RemoteTeaching, record: Record) -> None:
-    before = snapshot_of(client, lesson)
-    assert restored(client, lesson, before) == "ready"
-    taught(lesson, record)
-    assert lesson.state(wait=True).ready
-    assert restored(client, lesson, before).startswith("1008: ")
-    now = snapshot_of(client, lesson)
-    assert restored(client, lesson, now) == "ready"
-    with client.lesson() as other:
+@pytest.mark.attack("teaching", "snapshots of another session, or of before it was taught", "1008")
+def test_snapshots_fit_the_session_as_it_stands(client: Client, session: RemoteTeaching, record: Record) -> None:
+    before = snapshot_of(client, session)
+    assert restored(client, session, before) == "ready"
+    taught(session, record)
+    assert session.state(wait=True).ready
+    assert restored(client, session, before).startswith("1008: ")
+    now = snapshot_of(client, session)
+    assert restored(client, session, now) == "ready"
+    with client.teach() as other:
         assert "not a snapshot of this model" in restored(client, other, now)

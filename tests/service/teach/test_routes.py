@@ -1,4 +1,4 @@
-"""Lessons over HTTP: taught by files, looked at, corrected, kept, and nothing that a stranger could break."""
+"""Sessions over HTTP: taught by files, looked at, corrected, kept, and nothing that a stranger could break."""
 
 import io
 import os
@@ -21,17 +21,17 @@ from tests.support.inputs.samples import picture
 from tests.support.serving.servers import running
 
 
-@pytest.mark.attack("lessons", "ids that are guessed", "24 random hex digits, listed nowhere")
-def test_a_lesson_learns_from_files_and_serves_what_it_learnt(
-    client: Client, lesson: RemoteTeaching, record: Record
+@pytest.mark.attack("teaching", "ids that are guessed", "24 random hex digits, listed nowhere")
+def test_a_session_learns_from_files_and_serves_what_it_learnt(
+    client: Client, session: RemoteTeaching, record: Record
 ) -> None:
-    begun = lesson.state()
+    begun = session.state()
     assert (begun.features, begun.ready, begun.classes) == ("tiny", False, []), "the first that gives features"
-    assert client.predict(record("lying", 9), model=lesson.id).label == "untaught"
-    given = lesson.show("lying", record("lying", 0))
+    assert client.predict(record("lying", 9), model=session.id).label == "untaught"
+    given = session.show("lying", record("lying", 0))
     assert len(given.taken) == 4
     assert given.skipped == 0
-    state = taught(lesson, record).state(wait=True)
+    state = taught(session, record).state(wait=True)
     assert {one.label: len(one.examples) for one in state.classes} == {"lying": 12, "standing": 8}
     assert state.ready
     assert not state.learning
@@ -43,46 +43,46 @@ def test_a_lesson_learns_from_files_and_serves_what_it_learnt(
     assert state.interval[1] >= state.accuracy - 1e-9
     assert state.advice[0].startswith("show standing again")
     for label in ("lying", "standing"):
-        assert client.predict(record(label, 12), model=lesson.id).label == label
-    assert lesson.id not in [model.name for model in client.models().models], "an id is a secret"
+        assert client.predict(record(label, 12), model=session.id).label == label
+    assert session.id not in [model.name for model in client.models().models], "an id is a secret"
 
 
-def test_examples_can_be_seen_and_taken_back(lesson: RemoteTeaching, record: Record) -> None:
-    numbers = lesson.show("lying", record("lying", 0)).taken
-    image = cv2.imdecode(np.frombuffer(lesson.picture(numbers[0]), np.uint8), cv2.IMREAD_COLOR)
+def test_examples_can_be_seen_and_taken_back(session: RemoteTeaching, record: Record) -> None:
+    numbers = session.show("lying", record("lying", 0)).taken
+    image = cv2.imdecode(np.frombuffer(session.picture(numbers[0]), np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     assert image.shape == (32, 32, 3)
     lit = (image.astype(int).sum(2) > 100).nonzero()
     assert np.ptp(lit[1]) > np.ptp(lit[0]), "a line that lies"
-    assert lesson.drop(numbers[0]).classes[0].examples == numbers[1:]
-    assert refused(lesson.drop, numbers[0])[0] == 404
-    assert refused(lesson.picture, numbers[0])[0] == 404
-    lesson.show("standing", record("standing", 0))
-    assert lesson.state(wait=True).ready
-    assert [one.label for one in lesson.rename("lying", "a line").classes] == ["a line", "standing"]
-    assert refused(lesson.rename, "a line", "standing") == (409, "another class has that name: take it back first")
-    assert refused(lesson.rename, "lying", "x")[0] == 404
-    assert [one.label for one in lesson.forget("standing").classes] == ["a line"]
-    assert not lesson.state(wait=True).ready, "one class is none to choose from"
+    assert session.drop(numbers[0]).classes[0].examples == numbers[1:]
+    assert refused(session.drop, numbers[0])[0] == 404
+    assert refused(session.picture, numbers[0])[0] == 404
+    session.show("standing", record("standing", 0))
+    assert session.state(wait=True).ready
+    assert [one.label for one in session.rename("lying", "a line").classes] == ["a line", "standing"]
+    assert refused(session.rename, "a line", "standing") == (409, "another class has that name: take it back first")
+    assert refused(session.rename, "lying", "x")[0] == 404
+    assert [one.label for one in session.forget("standing").classes] == ["a line"]
+    assert not session.state(wait=True).ready, "one class is none to choose from"
 
 
-def test_an_image_is_an_example_too(lesson: RemoteTeaching) -> None:
+def test_an_image_is_an_example_too(session: RemoteTeaching) -> None:
     image = np.full((120, 160, 3), 230, np.uint8)
     cv2.rectangle(image, (40, 30), (110, 90), (20, 20, 20), -1)
-    assert lesson.show("box", cv2.imencode(".png", image)[1].tobytes()).taken
+    assert session.show("box", cv2.imencode(".png", image)[1].tobytes()).taken
 
 
-def test_the_archive_is_an_ordinary_model(lesson: RemoteTeaching, record: Record, tmp_path: Path) -> None:
-    assert refused(lesson.download)[0] == 409
-    taught(lesson, record)
-    with zipfile.ZipFile(io.BytesIO(lesson.download("lines"))) as archive:
+def test_the_archive_is_an_ordinary_model(session: RemoteTeaching, record: Record, tmp_path: Path) -> None:
+    assert refused(session.download)[0] == 409
+    taught(session, record)
+    with zipfile.ZipFile(io.BytesIO(session.download("lines"))) as archive:
         archive.extractall(tmp_path)
     model = Classifier.load(tmp_path / "lines")
     assert model.labels == ("lying", "standing")
     assert model.card.training["features"] == "tiny"
     shown = sorted(digest(record(label, seed)) for seed in range(2) for label in ("lying", "standing"))
     assert model.card.training["recordings"] == shown, "evaluate says when it is given these"
-    assert refused(lesson.download, "../lines")[0] == 400
+    assert refused(session.download, "../lines")[0] == 400
 
 
 UNFIT = (
@@ -102,26 +102,26 @@ UNFIT = (
 )
 
 
-@pytest.mark.attack("lessons", "saving as `..`, `NAME.steps`, `index`, `CON`, `a.`, another lesson's id", "400")
-@pytest.mark.attack("lessons", "saving over a model of somebody else, also one that is not served now", "409")
+@pytest.mark.attack("teaching", "saving as `..`, `NAME.steps`, `index`, `CON`, `a.`, another session's id", "400")
+@pytest.mark.attack("teaching", "saving over a model of somebody else, also one that is not served now", "409")
 def test_a_saved_model_is_served_to_all_and_after_a_restart(
-    client: Client, lesson: RemoteTeaching, record: Record, saved: Path
+    client: Client, session: RemoteTeaching, record: Record, saved: Path
 ) -> None:
-    assert lesson.state().can_save
-    assert refused(lesson.save, "lines")[0] == 409
-    taught(lesson, record)
-    assert lesson.save("lines").saved == "lines"
+    assert session.state().can_save
+    assert refused(session.save, "lines")[0] == 409
+    taught(session, record)
+    assert session.save("lines").saved == "lines"
     assert client.predict(record("lying", 9), model="lines").label == "lying"
-    lesson.rename("lying", "flat")
-    assert lesson.save("lines").saved == "lines", "the same lesson may save anew"
+    session.rename("lying", "flat")
+    assert session.save("lines").saved == "lines", "the same session may save anew"
     assert client.predict(record("lying", 9), model="lines").label == "flat"
     before = sorted(saved.iterdir())
     for name in UNFIT:
-        assert refused(lesson.save, name)[0] == refused(lesson.download, name)[0] == 400, name
+        assert refused(session.save, name)[0] == refused(session.download, name)[0] == 400, name
     for name in ("pixels", "Pixels", "LINES", "mnist-direct", "MNIST-direct"):
-        assert refused(lesson.save, name)[0] == 409, f"{name} is somebody else's, served just now or not"
+        assert refused(session.save, name)[0] == 409, f"{name} is somebody else's, served just now or not"
     assert sorted(saved.iterdir()) == before
-    with client.lesson() as other:
+    with client.teach() as other:
         taught(other, record)
         assert refused(other.save, "lines")[0] == 409, "nobody else takes its name"
     (saved / "broken").mkdir()
@@ -132,59 +132,59 @@ def test_a_saved_model_is_served_to_all_and_after_a_restart(
     assert names == ["nmnist", "lines"]
 
 
-@pytest.mark.attack("lessons", "saving without `--save-to`", "403")
+@pytest.mark.attack("teaching", "saving without `--save-to`", "403")
 def test_a_service_without_a_folder_keeps_nothing() -> None:
-    with running() as port, Client(f"http://127.0.0.1:{port}").lesson() as lesson:
-        assert not lesson.state().can_save
-        status, sentence = refused(lesson.save, "lines")
+    with running() as port, Client(f"http://127.0.0.1:{port}").teach() as session:
+        assert not session.state().can_save
+        status, sentence = refused(session.save, "lines")
         assert (status, "--save-to" in sentence) == (403, True)
 
 
-@pytest.mark.attack("lessons", "too many lessons", "429; an ended one is 404")
-def test_lessons_are_counted_by_address_and_end(client: Client, record: Record) -> None:
-    first, second = client.lesson(), client.lesson()
-    assert refused(client.lesson) == (429, "too many lessons of this address: end one first")
+@pytest.mark.attack("teaching", "too many sessions", "429; an ended one is 404")
+def test_sessions_are_counted_by_address_and_end(client: Client, record: Record) -> None:
+    first, second = client.teach(), client.teach()
+    assert refused(client.teach) == (429, "too many teaching sessions of this address: end one first")
     first.end()
     assert refused(first.state)[0] == refused(first.end)[0] == 404
     assert refused(client.predict, record("lying", 0), model=first.id)[0] == 404
-    client.lesson().end()
+    client.teach().end()
     second.end()
 
 
-@pytest.mark.attack("lessons", "too many examples", "409")
-def test_a_lesson_has_room_for_so_many_examples(lesson: RemoteTeaching, record: Record) -> None:
+@pytest.mark.attack("teaching", "too many examples", "409")
+def test_a_session_has_room_for_so_many_examples(session: RemoteTeaching, record: Record) -> None:
     for seed in range(7):
-        lesson.show("lying", record("lying", seed))
-    assert len(lesson.show("lying", record("lying", 7)).taken) == 2
-    assert refused(lesson.show, "lying", record("lying", 8))[0] == 409
+        session.show("lying", record("lying", seed))
+    assert len(session.show("lying", record("lying", 7)).taken) == 2
+    assert refused(session.show, "lying", record("lying", 8))[0] == 409
 
 
-def test_a_still_recording_gives_nothing(lesson: RemoteTeaching, tmp_path: Path) -> None:
+def test_a_still_recording_gives_nothing(session: RemoteTeaching, tmp_path: Path) -> None:
     t = np.arange(0, 2_000_000, 50_000)
     write_recording(tmp_path / "still.npz", make_events(t, t * 0 + 3, t * 0 + 4, t % 2), SENSOR, "npz")
-    given = lesson.show("still", tmp_path / "still.npz")
+    given = session.show("still", tmp_path / "still.npz")
     assert (given.taken, given.skipped) == ([], 6)
 
 
-@pytest.mark.attack("lessons", "hostile names of classes", "400")
+@pytest.mark.attack("teaching", "hostile names of classes", "400")
 @pytest.mark.parametrize("label", ["", "   ", "x" * 65, "a\0b", "a\nb", "\u202e"])
-def test_names_of_classes_are_bounded(lesson: RemoteTeaching, record: Record, label: str) -> None:
-    assert refused(lesson.show, label, record("lying", 0))[0] == 400
+def test_names_of_classes_are_bounded(session: RemoteTeaching, record: Record, label: str) -> None:
+    assert refused(session.show, label, record("lying", 0))[0] == 400
 
 
-@pytest.mark.attack("lessons", "hostile examples", "400 to 415, nothing is taken")
+@pytest.mark.attack("teaching", "hostile examples", "400 to 415, nothing is taken")
 @pytest.mark.parametrize("body", [b"", b"no recording", os.urandom(4096), b"PK\3\4" + bytes(500), picture()[:60]])
-def test_hostile_bodies_leave_the_lesson_as_it_was(lesson: RemoteTeaching, body: bytes) -> None:
-    status, sentence = refused(lesson.show, "x", body)
+def test_hostile_bodies_leave_the_session_as_it_was(session: RemoteTeaching, body: bytes) -> None:
+    status, sentence = refused(session.show, "x", body)
     assert 400 <= status < 500
     assert "Traceback" not in sentence
-    assert lesson.state().classes == []
+    assert session.state().classes == []
 
 
 def test_what_cannot_be_learnt_on_is_refused(client: Client) -> None:
-    assert refused(client.lesson, "pixels")[0] == 400
-    assert refused(client.lesson, "nothing")[0] == 404
-    assert refused(client.lesson, "../tiny")[0] == 404
+    assert refused(client.teach, "pixels")[0] == 400
+    assert refused(client.teach, "nothing")[0] == 404
+    assert refused(client.teach, "../tiny")[0] == 404
 
 
 def test_queries() -> None:

@@ -34,7 +34,7 @@ def test_an_archive_holds_the_folder_packed(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(packed) < 1000
 
 
-def test_a_saved_lesson_is_served_and_who_follows_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_session_is_served_and_who_follows_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[object] = []
     head = SimpleNamespace(network=MODEL, card="card")
     registry = SimpleNamespace(all=lambda: [SimpleNamespace(name="shipped")], serve=lambda *given: log.append(given))
@@ -45,26 +45,25 @@ def test_a_saved_lesson_is_served_and_who_follows_it_is_told(tmp_path: Path, mon
     async def run(work: Callable[[], None]) -> None:
         work()
 
-    lesson: Any = SimpleNamespace(
-        settled=settled,
-        ready=lambda: head,
+    session: Any = SimpleNamespace(
+        learner=SimpleNamespace(settled=settled, ready=lambda: head),
         saved=None,
-        changed=lambda: log.append(f"told of {lesson.saved}"),
+        tell=lambda: log.append(f"told of {session.saved}"),
         turns=SimpleNamespace(run=run),
     )
     runtime = SimpleNamespace(registry=registry, settings=SimpleNamespace(save_to=tmp_path))
-    lessons: Any = SimpleNamespace(runtime=runtime)
+    sessions: Any = SimpleNamespace(runtime=runtime)
     monkeypatch.setattr(routes, "write", lambda *given: log.append(("wrote", *given)))
     monkeypatch.setattr(routes.Classifier, "load", lambda path: path.name)
-    asyncio.run(routes.save(lessons, lesson, "mine"))
+    asyncio.run(routes.save(sessions, session, "mine"))
     folder = tmp_path / "mine"
     assert log == ["settled", ("wrote", folder, MODEL, "card"), ("mine", folder), "told of mine"]
     with pytest.raises(ServiceError, match="a model of that name is there already") as caught:
-        asyncio.run(routes.save(lessons, lesson, "shipped"))
+        asyncio.run(routes.save(sessions, session, "shipped"))
     assert caught.value.status == 409
     runtime.settings.save_to = None
     with pytest.raises(ServiceError) as caught:
-        asyncio.run(routes.save(lessons, lesson, "mine"))
+        asyncio.run(routes.save(sessions, session, "mine"))
     assert caught.value.status == 403
 
 
@@ -85,7 +84,7 @@ print(list(saved.iterdir()))
 """
 
 
-@pytest.mark.attack("lessons", "saving and downloading on a full disk", "507; nothing is half-written")
+@pytest.mark.attack("teaching", "saving and downloading on a full disk", "507; nothing is half-written")
 def test_a_full_disk_is_said_and_nothing_is_left_on_it(tmp_path: Path) -> None:
     saved, temporary = tmp_path / "saved", tmp_path / "temporary"
     saved.mkdir()

@@ -1,37 +1,21 @@
-"""What one lesson may take of what all share: the teaching thread, threads of models; and what is a use of it."""
+"""What one session may take of what all share: the teaching thread, threads of models; and what is a use of it."""
 
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from spikesight.models.steps import Input, Outcome
-from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.queue import Job
 from spikesight.service.scheduler.registry import WrongBin
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.teach import routes
 from spikesight.service.teach.session import TeachingSession
-from spikesight.service.teach.sessions import TeachingSessions
-from tests.support.models import tiny
-from tests.support.serving.servers import settings
+from tests.service.teach.conftest import teaching
 from tests.support.waiting import PATIENCE_S, until
-
-
-@asynccontextmanager
-async def teaching(**changes: Any) -> AsyncIterator[tuple[Runtime, TeachingSessions]]:
-    runtime = Runtime(settings(**changes), (tiny(),))
-    await runtime.start()
-    lessons = TeachingSessions(runtime)
-    yield runtime, lessons
-    lessons.close()
-    await runtime.stop()
 
 
 class Stepped:
@@ -49,9 +33,9 @@ class Stepped:
         raise error
 
 
-async def step(lesson: TeachingSession, bin_ms: float | None = None) -> None:
-    """Two steps of a stream on a lesson's model: the first is counted by the time that the second is told of."""
-    model, receiver = lesson.model if bin_ms is None else lesson.model.at(bin_ms), Stepped()
+async def step(session: TeachingSession, bin_ms: float | None = None) -> None:
+    """Two steps of a stream on a session's model: the first is counted by the time that the second is told of."""
+    model, receiver = session.learner.model if bin_ms is None else session.learner.model.at(bin_ms), Stepped()
     job = model.scheduler.open(receiver, request=False)
     for _ in range(2):
         receiver.done.clear()
@@ -60,17 +44,17 @@ async def step(lesson: TeachingSession, bin_ms: float | None = None) -> None:
     model.scheduler.close(job)
 
 
-@pytest.mark.attack("lessons", "a lesson that is used only to predict, at whatever bin", "is in use: not forgotten")
+@pytest.mark.attack("teaching", "a session that is used only to predict, at whatever bin", "is in use: not forgotten")
 @pytest.mark.parametrize("bin_ms", [None, 5])
-def test_who_only_predicts_uses_a_lesson(bin_ms: float | None) -> None:
+def test_who_only_predicts_uses_a_session(bin_ms: float | None) -> None:
     async def scenario() -> None:
-        async with teaching(lesson_idle_s=60) as (_, lessons):
-            stepped, idle = await lessons.begin("a", None), await lessons.begin("a", None)
+        async with teaching(lesson_idle_s=60) as (_, sessions):
+            stepped, idle = await sessions.begin("a", None), await sessions.begin("a", None)
             stepped.used -= 1e6
             idle.used -= 1e6
             await step(stepped, bin_ms)
-            lessons.expire()
-            assert list(lessons._open) == [stepped.id]
+            sessions.expire()
+            assert list(sessions._open) == [stepped.id]
 
     asyncio.run(scenario())
 
@@ -79,34 +63,34 @@ def threads() -> int:
     return sum(thread.name == "model" for thread in threading.enumerate())
 
 
-@pytest.mark.attack("lessons", "one lesson at every bin", "three beside its own run at once")
-def test_a_lesson_runs_at_few_bins_at_once() -> None:
+@pytest.mark.attack("teaching", "one session at every bin", "three beside its own run at once")
+def test_a_session_runs_at_few_bins_at_once() -> None:
     async def scenario() -> None:
-        async with teaching() as (_, lessons):
-            lesson = await lessons.begin("a", None)
-            lesson.model.at(1)
+        async with teaching() as (_, sessions):
+            session = await sessions.begin("a", None)
+            session.learner.model.at(1)
             one = threads()
             for bin_ms in range(2, 20):
-                assert lesson.model.at(bin_ms).classifier.contract.bin_us == bin_ms * 1000
+                assert session.learner.model.at(bin_ms).classifier.contract.bin_us == bin_ms * 1000
             until(lambda: threads() <= one + 2, "those of few bins")
-            assert lesson.model.at(19) is lesson.model.at(19), "the last ones are kept"
+            assert session.learner.model.at(19) is session.learner.model.at(19), "the last ones are kept"
             jobs: list[tuple[Scheduler, Job]] = []
 
             def open_at_every_bin() -> None:
                 for bin_ms in range(1, 20):
-                    scheduler = lesson.model.at(bin_ms).scheduler
+                    scheduler = session.learner.model.at(bin_ms).scheduler
                     jobs.append((scheduler, scheduler.open(Stepped(), request=False)))
 
             with pytest.raises(WrongBin, match="close one of its streams"):
                 open_at_every_bin()
             for scheduler, job in jobs:
                 scheduler.close(job)
-            lesson.model.at(19)
+            session.learner.model.at(19)
 
     asyncio.run(scenario())
 
 
-@pytest.mark.attack("lessons", "forty downloads of one lesson", "another's comes after one of them")
+@pytest.mark.attack("teaching", "forty downloads of one session", "another's comes after one of them")
 def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[str] = []
     monkeypatch.setattr(routes, "archive", lambda name, *_: packed.append(name) or b"")
@@ -115,11 +99,11 @@ def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatch) -> 
         pass
 
     async def scenario() -> None:
-        async with teaching() as (_, lessons):
-            greedy, other = [await lessons.begin(client, None) for client in "ab"]
-            for lesson in (greedy, other):
-                monkeypatch.setattr(lesson, "settled", settled)
-                monkeypatch.setattr(lesson, "ready", lambda: SimpleNamespace(network=None, card=None))
+        async with teaching() as (_, sessions):
+            greedy, other = [await sessions.begin(client, None) for client in "ab"]
+            for session in (greedy, other):
+                monkeypatch.setattr(session.learner, "settled", settled)
+                monkeypatch.setattr(session.learner, "ready", lambda: SimpleNamespace(network=None, card=None))
             asked = [routes.download(greedy, "greedy") for _ in range(40)]
             await asyncio.gather(*asked, routes.download(other, "other"))
             assert packed.index("other") <= 1

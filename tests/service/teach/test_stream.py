@@ -1,4 +1,4 @@
-"""A lesson's stream: what is shown is learnt, and the stream goes on on the newest model."""
+"""A session's stream: what is shown is learnt, and the stream goes on on the newest model."""
 
 import asyncio
 import json
@@ -18,8 +18,8 @@ from spikesight.service.settings import Settings
 from spikesight.service.stream.protocol import Outgoing
 from spikesight.service.stream.teaching import TeachingStream
 from spikesight.service.teach.bodies import TeachingBody
+from spikesight.service.teach.examples import TeachingError
 from spikesight.service.teach.remote import RemoteTeaching
-from spikesight.service.teach.session import TeachingError
 from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
 from tests.support.serving.servers import running
@@ -61,8 +61,8 @@ def show(stream: Stream, label: str, seed: int, later_us: int) -> None:
     stream.show(None)
 
 
-def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, lesson: RemoteTeaching) -> None:
-    with client.stream(lesson=lesson.id, picture=True, **SIZE) as stream:
+def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, session: RemoteTeaching) -> None:
+    with client.stream(lesson=session.id, picture=True, **SIZE) as stream:
         assert stream.ready["labels"] == ["untaught"]
         hear(stream, lambda m: isinstance(m, TeachingBody) and not m.ready, "the state at once")
         later = 0
@@ -76,20 +76,20 @@ def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, lesson: Re
             stream.send_events(packet)
         ready = hear(stream, lambda m: isinstance(m, Ready), "the newest model")
         assert isinstance(ready, Ready)
-        assert (ready.model, ready.labels) == (lesson.id, ["lying", "standing"])
+        assert (ready.model, ready.labels) == (session.id, ["lying", "standing"])
         while len(labels) < 20:
             message = hear(stream, lambda m: isinstance(m, Prediction), "a prediction")
             assert isinstance(message, Prediction)
             labels.append(message.label)
         assert set(labels[-10:]) == {"standing"}
         hear(stream, lambda m: isinstance(m, Picture), "a picture")
-    state = lesson.state(wait=True)
+    state = session.state(wait=True)
     assert {one.label: len(one.examples) for one in state.classes} == {"lying": 8, "standing": 8}
     assert state.accuracy == 1.0
 
 
-def test_what_hardly_moves_is_no_example(client: Client, lesson: RemoteTeaching) -> None:
-    with client.stream(lesson=lesson.id, **SIZE) as stream:
+def test_what_hardly_moves_is_no_example(client: Client, session: RemoteTeaching) -> None:
+    with client.stream(lesson=session.id, **SIZE) as stream:
         stream.show("still")
         events = moving("lying", 0, 2)
         for packet in packets("lying", 0, 2, 0):
@@ -100,8 +100,8 @@ def test_what_hardly_moves_is_no_example(client: Client, lesson: RemoteTeaching)
         assert told.classes == []
 
 
-def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, lesson: RemoteTeaching) -> None:
-    with client.stream(lesson=lesson.id, bin_ms=5, **SIZE) as stream:
+def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, session: RemoteTeaching) -> None:
+    with client.stream(lesson=session.id, bin_ms=5, **SIZE) as stream:
         for number, label in enumerate(("lying", "standing", "lying", "standing")):
             show(stream, label, number // 2, number * 3_000_000)
         hear(stream, lambda m: isinstance(m, TeachingBody) and m.ready and not m.learning, "a head")
@@ -110,13 +110,13 @@ def test_a_stream_at_shorter_bins_shows_the_same_examples(client: Client, lesson
         answer = hear(stream, lambda m: isinstance(m, Prediction) and m.start_us > 13_000_000, "an answer")
         assert isinstance(answer, Prediction)
         assert (answer.label, answer.end_us - answer.start_us) == ("lying", 5000)
-    assert lesson.picture(lesson.state().classes[0].examples[0])
+    assert session.picture(session.state().classes[0].examples[0])
     with pytest.raises(ClientError, match="whole milliseconds from 1 to 31"):
-        client.stream(lesson=lesson.id, bin_ms=40, **SIZE)
+        client.stream(lesson=session.id, bin_ms=40, **SIZE)
 
 
-def test_a_full_lesson_says_so_once(client: Client, lesson: RemoteTeaching) -> None:
-    with client.stream(lesson=lesson.id, **SIZE) as stream:
+def test_a_full_session_says_so_once(client: Client, session: RemoteTeaching) -> None:
+    with client.stream(lesson=session.id, **SIZE) as stream:
         stream.show("lying")
         stream.send_events(moving("lying", 0, 40))  # far more examples than there is room for, in one packet
         told = hear(stream, lambda m: isinstance(m, Bad), "that it is full")
@@ -161,7 +161,7 @@ def test_a_camera_of_the_service_is_shown() -> None:
     source = Source(Address("udp://127.0.0.1:9", "udp", "127.0.0.1:9"), lambda _: Endless())
     with running(create_app(Settings(), (tiny(),), (source,))) as port:
         client = Client(f"http://127.0.0.1:{port}", timeout_s=60)
-        with client.lesson() as lesson, client.stream(lesson=lesson.id, source="0", picture=True) as stream:
+        with client.teach() as session, client.stream(lesson=session.id, source="0", picture=True) as stream:
             stream.show("a line")
             hear(stream, lambda m: count(m, "a line") >= 6, "examples")
             picture = hear(stream, lambda m: isinstance(m, Picture), "a picture")
@@ -172,17 +172,17 @@ def test_a_camera_of_the_service_is_shown() -> None:
                 hear(stream, never, "the end")
 
 
-@pytest.mark.attack("lessons", "streams on ids of no lesson", "1008")
+@pytest.mark.attack("teaching", "streams on ids of no session", "1008")
 @pytest.mark.parametrize("hello", [{"lesson": "lesson-of-nobody"}, {"lesson": ""}, {"lesson": "x", "source": "0"}])
-def test_streams_of_no_lesson_are_refused(client: Client, hello: dict) -> None:
-    with pytest.raises(ClientError, match="no lesson of that id") as caught:
+def test_streams_of_no_session_are_refused(client: Client, hello: dict) -> None:
+    with pytest.raises(ClientError, match="no teaching session of that id") as caught:
         client.stream(**hello)
     assert caught.value.status == 1008
 
 
-@pytest.mark.attack("lessons", "messages that make no sense", "told so; 1003")
-def test_messages_that_make_no_sense(client: Client, lesson: RemoteTeaching) -> None:
-    with client.stream(lesson=lesson.id, **SIZE) as stream:
+@pytest.mark.attack("teaching", "messages that make no sense", "told so; 1003")
+def test_messages_that_make_no_sense(client: Client, session: RemoteTeaching) -> None:
+    with client.stream(lesson=session.id, **SIZE) as stream:
         for label in ("", "x" * 65, "a\0"):
             stream.show(label)
             told = hear(stream, lambda m: isinstance(m, Bad), "what is wrong")
@@ -196,12 +196,12 @@ def test_messages_that_make_no_sense(client: Client, lesson: RemoteTeaching) -> 
         stream.show("x")
         with pytest.raises(ClientError) as caught:
             hear(stream, never, "the end")
-        assert caught.value.status == 1003, "only a lesson's stream is shown things"
+        assert caught.value.status == 1003, "only a session's stream is shown things"
 
 
-def test_a_lesson_that_ends_under_its_stream(client: Client) -> None:
-    lesson = client.lesson()
-    with client.stream(lesson=lesson.id, **SIZE) as stream:
-        lesson.end()
-        with pytest.raises(ClientError, match="lesson is over"):
+def test_a_session_that_ends_under_its_stream(client: Client) -> None:
+    session = client.teach()
+    with client.stream(lesson=session.id, **SIZE) as stream:
+        session.end()
+        with pytest.raises(ClientError, match="session is over"):
             hear(stream, never, "the end")

@@ -3,7 +3,7 @@
 import { Answer } from "../../shared/answer.js";
 import { $ } from "../../shared/dom.js";
 import { hideNotice, notice } from "../../shared/notice.js";
-import * as lessons from "../net/teaching.js";
+import * as calls from "../net/teaching.js";
 import { Stream } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
@@ -17,14 +17,14 @@ export class Teach extends OneStream {
   /** events: the EventView; stop() ends the source; opened() is called when a stream is ready; saved(name) when a model is. */
   constructor(events, stop, opened, saved) {
     super();
-    Object.assign(this, { events, opened, saved, lesson: null, cards: [], card: null, latest: null });
+    Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null });
     this.answer = new Answer({ root: $("answer"), age: $("answer-age"), label: $("label"), confidence: $("confidence"), classes: $("classes"), live: $("live") });
     this.connection = new Connection(stop);
     this.stream = new Stream({
       state: (status, detail) => this.changed(status, detail),
       ready: (message) => this.begin(message),
       prediction: (message) => this.prediction(message),
-      lesson: (body) => this.told(body),
+      lesson: (body) => this.update(body),
       picture: (picture) => state.paused || this.events.add(picture),
       bad: (text) => this.failed(text),
     });
@@ -34,28 +34,28 @@ export class Teach extends OneStream {
     $("teach-download").addEventListener("click", () => this.download());
     addEventListener("keydown", (event) => this.key(event, true));
     addEventListener("keyup", (event) => this.key(event, false));
-    addEventListener("pagehide", () => this.lesson && lessons.end(this.lesson.id, state.token()));
+    addEventListener("pagehide", () => this.session && calls.end(this.session.id, state.token()));
   }
 
-  // ---- the lesson
+  // ---- the session on the server
 
-  /** The lesson, begun when it is first needed. */
+  /** The session's state, begun when it is first needed. */
   async needed() {
-    this.asked ??= lessons.begin(state.chosenModel()?.contract.kind === "events" ? $("model").value : "", state.token());
+    this.asked ??= calls.begin(state.chosenModel()?.contract.kind === "events" ? $("model").value : "", state.token());
     try {
       const body = await this.asked;
-      if (!this.lesson) this.told(body);
-      return this.lesson;
+      if (!this.session) this.update(body);
+      return this.session;
     } catch (error) {
       this.asked = null;
       throw error;
     }
   }
 
-  /** Its state. */
-  told(body) {
-    if (body.id === this.gone || (this.lesson && body.id !== this.lesson.id)) return;
-    this.lesson = body;
+  /** Take its new state. */
+  update(body) {
+    if (body.id === this.gone || (this.session && body.id !== this.session.id)) return;
+    this.session = body;
     if (body.learning && !this.stream.ready) this.settle();
     const examples = new Map(body.classes.map(({ label, examples }) => [label, examples]));
     for (const card of this.cards) {
@@ -67,20 +67,20 @@ export class Teach extends OneStream {
       card.call(label);
       card.update(numbers, body.window_ms);
     }
-    this.words();
+    this.showScore();
   }
 
-  /** Without a stream nobody tells of the end of learning. */
+  /** Without a stream the end of learning has to be asked for. */
   async settle() {
     if (this.settling) return;
     this.settling = true;
-    const body = await lessons.settled(this.lesson.id, state.token()).catch(() => null);
+    const body = await calls.settled(this.session.id, state.token()).catch(() => null);
     this.settling = false;
-    if (body) this.told(body);
+    if (body) this.update(body);
   }
 
-  words() {
-    const { accuracy, interval, ready, advice = [], can_save: canSave, quiet, learning } = this.lesson ?? {};
+  showScore() {
+    const { accuracy, interval, ready, advice = [], can_save: canSave, quiet, learning } = this.session ?? {};
     const judged = accuracy === null || accuracy === undefined ? "" : `Recognises ${percent(accuracy)} of what it was not shown (${Math.round(100 * interval[0])} to ${percent(interval[1])}).`;
     $("teach-score").textContent = judged || (ready ? "It answers already." : "Show two things, and it begins to answer.");
     $("teach-score").classList.toggle("learning", Boolean(learning));
@@ -91,12 +91,12 @@ export class Teach extends OneStream {
     document.body.toggleAttribute("data-taught", Boolean(ready));
   }
 
-  /** What a call of the lesson's gives, or why not. */
+  /** The result of a call of the session, or null with a notice. */
   async ask(call) {
     try {
-      const lesson = await this.needed();
-      const body = await call(lesson.id, state.token());
-      if (body?.type === "lesson") this.told(body);
+      const session = await this.needed();
+      const body = await call(session.id, state.token());
+      if (body?.type === "lesson") this.update(body);
       return body;
     } catch (error) {
       this.failed(error.message, error.status);
@@ -110,18 +110,18 @@ export class Teach extends OneStream {
     notice("That did not work.", text);
   }
 
-  /** The server has forgotten the lesson: what comes next begins another. */
+  /** The server has forgotten the session: what comes next begins another. */
   forgotten() {
-    this.gone = this.lesson?.id;
-    this.lesson = this.asked = null;
+    this.gone = this.session?.id;
+    this.session = this.asked = null;
     for (const card of this.cards) card.update([]);
-    this.words();
+    this.showScore();
   }
 
   async over() {
-    const { lesson } = this;
+    const { session } = this;
     this.stream.close();
-    if (lesson) await lessons.end(lesson.id, state.token());
+    if (session) await calls.end(session.id, state.token());
     this.forgotten();
     this.deal();
     this.reopen();
@@ -129,7 +129,7 @@ export class Teach extends OneStream {
 
   async save() {
     const name = $("teach-name").value.trim() || "my-things";
-    const body = await this.ask((id, token) => lessons.save(id, name, token));
+    const body = await this.ask((id, token) => calls.save(id, name, token));
     if (!body) return;
     await this.saved(body.saved);
     notice("Saved and served.", `Everybody who uses this server finds ${body.saved} among the models now.`);
@@ -137,7 +137,7 @@ export class Teach extends OneStream {
 
   async download() {
     const name = $("teach-name").value.trim() || "my-things";
-    const blob = await this.ask((id, token) => lessons.archive(id, name, token));
+    const blob = await this.ask((id, token) => calls.archive(id, name, token));
     if (!blob) return;
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name}.zip` });
     link.click();
@@ -160,10 +160,10 @@ export class Teach extends OneStream {
       show: (card, on) => this.show(card, on),
       rename: (card, to) => this.rename(card, to),
       forget: (card) => this.forget(card),
-      drop: (example) => this.ask((id, token) => lessons.drop(id, example, token)),
+      drop: (example) => this.ask((id, token) => calls.drop(id, example, token)),
       files: (card, files) => this.files(files, card),
     };
-    const card = new Card(number, hear, (example) => lessons.picture(this.lesson.id, example, state.token()));
+    const card = new Card(number, hear, (example) => calls.picture(this.session.id, example, state.token()));
     this.cards.push(card);
     this.cards.sort((a, b) => a.number - b.number);
     $("teach-cards").replaceChildren(...this.cards.map(({ root }) => root));
@@ -175,12 +175,12 @@ export class Teach extends OneStream {
     const before = card.label;
     if (!to || to === before || this.cards.some(({ label }) => label === to)) return card.call(before);
     card.call(to);
-    if (card.shown.size && !(await this.ask((id, token) => lessons.rename(id, before, to, token)))) card.call(before);
+    if (card.shown.size && !(await this.ask((id, token) => calls.rename(id, before, to, token)))) card.call(before);
     return undefined;
   }
 
   async forget(card) {
-    if (card.shown.size && !(await this.ask((id, token) => lessons.forget(id, card.label, token)))) return;
+    if (card.shown.size && !(await this.ask((id, token) => calls.forget(id, card.label, token)))) return;
     this.cards = this.cards.filter((other) => other !== card);
     card.root.remove();
     $("teach-add").disabled = false;
@@ -215,9 +215,9 @@ export class Teach extends OneStream {
     const under = clientX === undefined ? null : document.elementsFromPoint(clientX, clientY).find((element) => element.closest(".card"));
     const to = this.cards.find(({ root }) => root === under?.closest(".card")) ?? card;
     for (const file of files) {
-      const body = await this.ask((id, token) => lessons.show(id, to.label, file, token));
+      const body = await this.ask((id, token) => calls.show(id, to.label, file, token));
       if (!body) return;
-      this.told(body.lesson);
+      this.update(body.lesson);
       $("teach-live").textContent = `${file.name}: ${body.taken.length} examples of ${to.label}.`;
       if (!body.taken.length) notice("Nothing to learn from.", `Hardly anything moves in ${file.name}, or it is shorter than ${body.lesson.window_ms} ms.`);
     }
@@ -230,7 +230,7 @@ export class Teach extends OneStream {
     this.latest = null;
     this.answer.clear();
     this.events.clear();
-    this.words();
+    this.showScore();
   }
 
   close() {
@@ -247,9 +247,9 @@ export class Teach extends OneStream {
     const view = (this.view = { width, height, source });
     this.connection.opened();
     this.events.resize(width, height);
-    const lesson = await this.needed().catch((error) => this.failed(error.message, error.status));
-    if (!lesson || this.view !== view) return;
-    this.stream.open({ lesson: lesson.id, token: state.token() || undefined, width, height, picture: true, ...(source && { source, live: true }) });
+    const session = await this.needed().catch((error) => this.failed(error.message, error.status));
+    if (!session || this.view !== view) return;
+    this.stream.open({ lesson: session.id, token: state.token() || undefined, width, height, picture: true, ...(source && { source, live: true }) });
   }
 
   reopen() {
@@ -258,14 +258,14 @@ export class Teach extends OneStream {
 
   changed(status, detail = {}) {
     if (status !== "live") this.show(this.card, false);
-    if (status === "refused" && /no lesson|lesson is over/.test(detail.reason)) {
+    if (status === "refused" && /session/.test(detail.reason)) {
       this.forgotten();
       return this.reopen();
     }
     return this.connection.changed(status, detail);
   }
 
-  /** A model of the lesson: the first, which knows nothing, or one that was learnt meanwhile. */
+  /** A model of the session: the first, which knows nothing, or one that was learnt meanwhile. */
   begin(message) {
     this.latest = null;
     this.labels = message.labels;

@@ -30,7 +30,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  * @property {(message: Prediction | Ack) => void} [answered]  any answer to a message
  * @property {(picture: Picture) => void} [picture]
  * @property {(sentence: string) => void} [bad]  a message was not understood
- * @property {(body: any) => void} [lesson]  of a lesson's stream
+ * @property {(body: any) => void} [lesson]  of a teaching session's stream
  */
 
 const HEADER_BYTES = 16;

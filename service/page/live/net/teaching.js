@@ -1,18 +1,18 @@
-// The calls of a lesson: begun, shown files, corrected, kept. Failures are sentences, as those of server.js.
+// Calls of a teaching session: begin, add files, correct, keep. Failures are sentences, as those of server.js.
 
 import { call, upload } from "./server.js";
 
 const at = (id, below = "", query = {}) => `v1/teach/${id}${below}${Object.keys(query).length ? `?${new URLSearchParams(query)}` : ""}`;
 const json = (response) => response.json();
 
-/** On the network of this model, or of the first that can where it cannot. */
+/** Begin on the network of this model, or of the first that gives features where it does not. */
 export const begin = (features, token) =>
   call(`v1/teach${features ? `?${new URLSearchParams({ features })}` : ""}`, token, "POST").then(json, (error) => {
     if (error.status !== 400) throw error;
     return call("v1/teach", token, "POST").then(json);
   });
 
-/** The state once all that was shown is learnt. */
+/** The state once all examples are learnt. */
 export const settled = (id, token) => call(at(id, "", { wait: "1" }), token).then(json);
 
 export const show = (id, label, file, token) => upload(at(id, "/examples"), file, { class: label }, token);

@@ -1,4 +1,4 @@
-// One class of a lesson as a card: its name, a button to hold, and what was shown as small event pictures.
+// One class of a teaching session as a card: its name, a button to hold, its examples as small event pictures.
 
 const ENOUGH_S = 15; // of showing, that a class needs at least
 const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
