@@ -24,7 +24,7 @@ class Report:
 
 
 def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
-    """What is said of an answer.
+    """The record of an answer.
 
     `label` is the steady one, "" before there is one; `step_label` that of the read-out alone, which may flicker;
     `probability` in [0, 1] of the best class; `time` of sending, `t_us` the source's own time, microseconds.
@@ -38,6 +38,6 @@ def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
         "step": prediction.step,
         "label": answer.steady,
         "step_label": prediction.label,
-        "probability": round(prediction.probabilities[prediction.index], 4),
+        "probability": round(prediction.confidence, 4),
         "known": None if prediction.known is None else round(prediction.known, 4),
     }

@@ -244,27 +244,13 @@ def ready_text(model: "Model") -> str:
 def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: int, *, logits: bool = False) -> str:
     """One step's prediction."""
     prediction = answer.prediction
-    extra = {"logits": prediction.logits} if logits else {}
     return text(
         type="prediction",
         seq=ticket.seq,
         t=ticket.t_ms,
-        step=prediction.step,
-        start_us=prediction.start_us,
-        end_us=prediction.end_us,
-        label=prediction.label,
-        index=prediction.index,
-        probabilities=prediction.probabilities,
-        confidence=prediction.probabilities[prediction.index],
-        known=prediction.known,
-        committed=prediction.committed,
-        set=prediction.set,
-        risk=prediction.risk,
+        **prediction.fields(logits=logits),
         steady=answer.steady,
-        n_events=prediction.n_events,
-        spikes=prediction.spikes,
         layer_spikes=answer.layer_spikes,
-        synops=prediction.synops,
         total_spikes=answer.total_spikes,
         total_synops=answer.total_synops,
         raster=base64.b64encode(np.packbits(answer.raster).tobytes()).decode(),
@@ -275,7 +261,6 @@ def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: 
         window=ticket.window,
         events_in=ticket.events[0],
         events_kept=ticket.events[1],
-        **extra,
     )
 
 
