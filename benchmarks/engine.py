@@ -46,9 +46,9 @@ from spikesight.models.checkpoint import load
 from spikesight.models.classifier import encoder_for
 from spikesight.models.contract import Card
 from spikesight.models.conversion.ann_to_snn import convert
-from spikesight.models.energy.metering import Meter
 from spikesight.models.engine.engine import Engine, engine_status, rounds_weights
 from spikesight.models.networks.ann import build_for, guess_name, read_state, stage
+from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.shipped import shipped

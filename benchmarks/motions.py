@@ -20,8 +20,8 @@ from spikesight.encoders.emulator.motions import MOTIONS, motion_recording
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.novelty import interval
 from spikesight.models.shipped import find
+from spikesight.models.statistics import interval
 from spikesight.models.steps import Input
 
 FIRST_TEST_SEED = 1_000_000  # training recordings have seeds below

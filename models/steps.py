@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikesight.models.neurons.state import State
-from spikesight.models.novelty import KEPT, NOTHING, RECORDED, UNKNOWN, Judged, NoveltyDetector, softmax
+from spikesight.models.novelty import KEPT, NOTHING, UNKNOWN, NoveltyDetector
 from spikesight.models.novelty.conformal import Commitment, Evidence, Trials
-from spikesight.models.novelty.score import loops
+from spikesight.models.novelty.score import RECORDED, Judged, loops
+from spikesight.models.statistics import softmax
 
 
 class Input(NamedTuple):

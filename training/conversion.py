@@ -10,7 +10,7 @@ from spikesight.models.contract import Card
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.simulate import curve
 from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 from spikesight.training.ann import accuracy
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data

@@ -18,8 +18,8 @@ from spikesight.models.conversion.methods import METHODS, PATIENT, usual
 from spikesight.models.conversion.simulate import curve, shown_steps
 from spikesight.models.networks.ann import ANNS, as_ann, build_for, guess_name, read_state
 from spikesight.models.networks.converted.network import ConvertedNetwork
-from spikesight.models.novelty import interval
 from spikesight.models.shipped import name_of
+from spikesight.models.statistics import interval
 from spikesight.training.ann import accuracy, prepare
 from spikesight.training.conversion import AIMS, choose_steps, splits_of
 from spikesight.training.data.images import IMAGES

@@ -31,7 +31,7 @@ import spikesight
 from benchmarks.common import report
 from benchmarks.mutants.make import Mutant, sample
 from benchmarks.mutants.reach import answering, importers
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("encoders", "models", "service", "training", "app")

@@ -23,8 +23,8 @@ from benchmarks.real_input.nothing import rows as rows_of_nothing
 from benchmarks.real_input.scenes import HARDER, Kind, clips, pen
 from benchmarks.real_input.unknown import rows as rows_of_unknown
 from spikesight.models.classifier import Classifier
-from spikesight.models.novelty import interval
 from spikesight.models.shipped import find
+from spikesight.models.statistics import interval
 from spikesight.training.data.images import read_idx
 from spikesight.training.data.recordings import list_nmnist, read_item
 

@@ -17,7 +17,7 @@ from benchmarks.common import report
 from spikesight.encoders.emulator.motions import MOTIONS
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
 NOISE = 2.5  # standard deviation of the sensor's noise, in grey values

@@ -7,7 +7,7 @@ from typing import Any
 
 from performance_page import measured, tables_of
 
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 
 RESULTS = Path(__file__).resolve().parents[2] / "training" / "results"
 HEAD = """# Results

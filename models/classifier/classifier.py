@@ -23,10 +23,10 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import fingerprint, load
 from spikesight.models.classifier.inputs import InputPipeline, sensor_of
 from spikesight.models.contract import Card, CheckpointError
-from spikesight.models.energy.metering import dense_macs
 from spikesight.models.engine.autotune import calibrated
 from spikesight.models.engine.engine import Engine, why_not
 from spikesight.models.engine.plain import Plain
+from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
 from spikesight.models.neurons.layers import at_pace, neuron_names
 from spikesight.models.neurons.state import State, zero_state

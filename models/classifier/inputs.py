@@ -11,7 +11,7 @@ from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.encoders.roi.window import Window
 from spikesight.models.contract import Card, Contract
-from spikesight.models.novelty import CAMERA, RECORDED
+from spikesight.models.novelty.score import CAMERA, RECORDED
 from spikesight.models.steps import Input, Rest
 
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events

@@ -20,8 +20,8 @@ from spikesight.encoders.roi.window import Window
 from spikesight.encoders.sources.chunks import Chunk
 from spikesight.models.classifier.classifier import Classifier
 from spikesight.models.classifier.inputs import InputPipeline, rest_for, sensor_of
-from spikesight.models.novelty import WEBCAM
 from spikesight.models.novelty.conformal import ERROR_RATE
+from spikesight.models.novelty.score import WEBCAM
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
 
 MAX_FRAME_GAP_US = 1_000_000  # an image model's membranes start anew after a longer silence

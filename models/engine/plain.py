@@ -5,7 +5,7 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.energy.metering import DenseMeter, Meter
+from spikesight.models.networks.metering import DenseMeter, Meter
 from spikesight.models.networks.taught import TaughtNetwork, Watch
 from spikesight.models.neurons.layers import at_pace
 from spikesight.models.neurons.state import State, split_state, stack_states

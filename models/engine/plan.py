@@ -10,7 +10,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.energy.metering import RASTER_ROWS_A_LAYER, reach
 from spikesight.models.engine.densities import Product, break_even
 from spikesight.models.engine.structs import (
     NO_SHORTCUT,
@@ -22,6 +21,7 @@ from spikesight.models.engine.structs import (
 )
 from spikesight.models.native.build import library
 from spikesight.models.networks.folding import Folded
+from spikesight.models.networks.metering import RASTER_ROWS_A_LAYER, reach
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.pace import pace
 

@@ -1,42 +1,9 @@
 """How familiar an input is: `known` in [0, 1], the labels "unknown" and "nothing", and calibrated probabilities.
 
-`score` fits and judges; `rates` reads what it judges by off a network's first layers; `compiled` holds its loops.
+`score` fits and judges, `bins` at shorter bins; `conformal` gives sets of labels; `rates` reads firing rates off a
+network's first layers; `compiled` holds the loops.
 """
 
-from spikesight.models.novelty.score import (
-    CAMERA,
-    KEPT,
-    NOTHING,
-    RECORDED,
-    SHOWN,
-    UNKNOWN,
-    WEBCAM,
-    ClassDistance,
-    Judged,
-    NoveltyDetector,
-    Windows,
-    fit_novelty,
-    fit_temperature,
-    interval,
-    running_mean,
-    softmax,
-)
+from spikesight.models.novelty.score import KEPT, NOTHING, UNKNOWN, NoveltyDetector, fit_novelty
 
-__all__ = [
-    "CAMERA",
-    "KEPT",
-    "NOTHING",
-    "RECORDED",
-    "SHOWN",
-    "UNKNOWN",
-    "WEBCAM",
-    "ClassDistance",
-    "Judged",
-    "NoveltyDetector",
-    "Windows",
-    "fit_novelty",
-    "fit_temperature",
-    "interval",
-    "running_mean",
-    "softmax",
-]
+__all__ = ["KEPT", "NOTHING", "UNKNOWN", "NoveltyDetector", "fit_novelty"]

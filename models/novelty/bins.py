@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spikesight.models.novelty.score import Floats, Kind, Lines, NoveltyDetector, rows_of
+from spikesight.models.novelty.score import Kind, Lines, NoveltyDetector, rows_of
+from spikesight.models.statistics import Floats
 
 
 def novelty_at(known: NoveltyDetector, bin_us: int, trained_us: int, horizon: int) -> NoveltyDetector | None:

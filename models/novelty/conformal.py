@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.novelty.score import Floats, energy, fit_temperature
+from spikesight.models.statistics import Floats, energy, fit_temperature
 
 ERROR_RATE = 0.05  # that is asked for where nobody says
 

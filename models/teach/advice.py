@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 from spikesight.models.teach.few_shot import Taught
 from spikesight.models.teach.head import judge
 

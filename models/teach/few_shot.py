@@ -20,8 +20,9 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.pace import unpaced
 from spikesight.models.neurons.state import State
-from spikesight.models.novelty import ClassDistance, NoveltyDetector, Windows, fit_novelty
+from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.rates import layers_to_watch
+from spikesight.models.novelty.score import ClassDistance, Windows
 from spikesight.models.shipped import find
 from spikesight.models.teach.augment import varied
 from spikesight.models.teach.head import Head, Judged, fit, folds, judge

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.novelty import fit_temperature
+from spikesight.models.statistics import fit_temperature
 
 RIDGE = 0.1  # by the mean eigenvalue of the examples' kernel
 FOLDS = 10

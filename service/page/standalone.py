@@ -22,9 +22,9 @@ from spikesight.encoders.emulator.pixels import PixelModel, log_levels, threshol
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.models.contract import Card
-from spikesight.models.energy.metering import RASTER_ROWS_A_LAYER
 from spikesight.models.export.formats import export
 from spikesight.models.export.parity import ExportError, Parity, start_state
+from spikesight.models.networks.metering import RASTER_ROWS_A_LAYER
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty import KEPT

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.common.rates import at_rate, norms_before
-from spikesight.models.energy.metering import Meter
+from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 

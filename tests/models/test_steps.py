@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.models.novelty import NOTHING, UNKNOWN, Judged
+from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.novelty.conformal import Evidence, Trials
+from spikesight.models.novelty.score import Judged
 from spikesight.models.steps import (
     LEAST_INERTIA,
     OTHER,

@@ -10,9 +10,11 @@ from torch.nn import functional as F
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.novelty import NoveltyDetector, Windows, fit_novelty, running_mean
+from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.conformal import Conformal, Trials
 from spikesight.models.novelty.rates import Rates, layers_to_watch
+from spikesight.models.novelty.score import Windows
+from spikesight.models.statistics import running_mean
 
 LABELS = ("zero", "one", "two")
 EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)

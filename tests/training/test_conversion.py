@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spikesight.models.contract import Card
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 from spikesight.training import conversion
 from spikesight.training.config import TrainConfig
 from spikesight.training.conversion import choose_steps, splits_of

@@ -22,9 +22,9 @@ from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve
-from spikesight.models.energy.metering import dense_macs, measure
 from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state, with_qcfs
 from spikesight.models.networks.converted.network import ConvertedNetwork
+from spikesight.models.networks.metering import dense_macs, measure
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.training.ann import accuracy, hits, prepare, set_levels

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.energy.metering import Report, measure
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.unit_spikes import unit_spikes
+from spikesight.models.networks.metering import Report, measure
 from spikesight.training.compare.results import Cost
 
 

@@ -12,8 +12,8 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from spikesight.models.energy.estimate import CAVEATS, PICOJOULES
-from spikesight.models.novelty import interval
+from spikesight.models.networks.energy import CAVEATS, PICOJOULES
+from spikesight.models.statistics import interval
 from spikesight.training.compare.results import Curve, Results
 from spikesight.training.compare.tables import (
     accuracy_table,

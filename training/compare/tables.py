@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import shown_steps
-from spikesight.models.energy.estimate import ann_energy, bit_budget, quantised_energy, spiking_energy
-from spikesight.models.energy.metering import Report, Work
-from spikesight.models.novelty import interval
+from spikesight.models.networks.energy import ann_energy, bit_budget, quantised_energy, spiking_energy
+from spikesight.models.networks.metering import Report, Work
+from spikesight.models.statistics import interval
 from spikesight.training.compare.results import Cost, Curve, Results
 
 Table = list[list[str]]

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.novelty import KEPT, interval
+from spikesight.models.novelty import KEPT
+from spikesight.models.statistics import interval
 from spikesight.training.run.novelty import calibration_error
 from spikesight.training.run.readings import Readings
 

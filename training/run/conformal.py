@@ -11,8 +11,8 @@ from torch import nn
 
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
-from spikesight.models.novelty import interval
 from spikesight.models.novelty.conformal import Conformal, Trials, fit_trials
+from spikesight.models.statistics import interval
 from spikesight.training.data import Data
 from spikesight.training.data.sets import Item
 from spikesight.training.progress import counted, say

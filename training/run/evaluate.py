@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
-from spikesight.models.energy.metering import Meter
+from spikesight.models.networks.metering import Meter
 from spikesight.models.neurons.layers import Neuron
 from spikesight.training.data import Frames
 from spikesight.training.distributed import Processes

@@ -16,17 +16,10 @@ from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, can_run
-from spikesight.models.novelty import (
-    CAMERA,
-    RECORDED,
-    WEBCAM,
-    NoveltyDetector,
-    Windows,
-    fit_novelty,
-    running_mean,
-    softmax,
-)
+from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.rates import Rates, layers_to_watch
+from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Windows
+from spikesight.models.statistics import running_mean, softmax
 from spikesight.training.data import Data, Frames
 from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
 from spikesight.training.step.batches import evaluation_input, seeded, training_input

@@ -13,7 +13,7 @@ from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.recordings.files import RecordingReader, digest
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.models.classifier import Classifier, InputPipeline
-from spikesight.models.novelty import softmax
+from spikesight.models.statistics import softmax
 from spikesight.models.steps import Input, Readout
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import read_folder

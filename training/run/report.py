@@ -19,7 +19,7 @@ import torch
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.contract import Card
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.flags import to_yaml

@@ -29,7 +29,7 @@ from spikesight.models.conversion import ann_to_snn as conversion
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve as conversion_curve
 from spikesight.models.networks.ann import CifarResNet, SmallCnn
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 from spikesight.training.data.pictures import Images, Pictures
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikesight.models.novelty.conformal import Conformal, Evidence, Trials, fit_trials
-from spikesight.models.novelty.score import Floats, fit_temperature
+from spikesight.models.statistics import Floats, fit_temperature
 
 LABELS = ("a", "b", "c")
 

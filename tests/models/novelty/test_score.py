@@ -16,17 +16,12 @@ from spikesight.models.novelty.score import (
     Windows,
     checked,
     checked_bins,
-    energy,
     fewest_active,
     fit_novelty,
-    interval,
     kind_lines,
-    moments,
-    quantile,
     rows_of,
-    running_mean,
-    softmax,
 )
+from spikesight.models.statistics import energy, moments, quantile, softmax
 
 CLASSES, WIDTH, STEPS = 3, 8, 4
 RANDOM = np.random.default_rng(0)
@@ -184,11 +179,6 @@ def test_weights_are_repetitions() -> None:
     )
 
 
-def test_energy_is_minus_the_logarithm_of_the_sum() -> None:
-    logits = RANDOM.normal(size=(5, 4)) * 100
-    np.testing.assert_allclose(energy(logits), -np.logaddexp.reduce(logits, 1))
-
-
 def test_its_arrays_hold_all_of_it_and_nothing_else_is_taken() -> None:
     state = KNOWN.state()
     assert sum(array.nbytes for array in state.values()) < 4 * (
@@ -219,17 +209,6 @@ def test_too_little_is_refused() -> None:
         ClassDistance.fit(np.ones((9, 3)), np.zeros(9, int))
 
 
-def test_quantiles_are_the_smallest_value_that_reaches_the_share() -> None:
-    values, even = np.array([4.0, 1.0, 3.0, 2.0]), np.ones(4)
-    assert [quantile(values, even, share) for share in (0.0, 0.25, 0.26, 0.5, 0.75, 0.76, 1.0)] == [1, 1, 2, 2, 3, 4, 4]
-    assert quantile(values, np.array([1.0, 1.0, 1.0, 5.0]), 0.5) == 2
-
-
-def test_moments_are_weighted_and_never_without_spread() -> None:
-    assert moments(np.array([1.0, 5.0]), np.array([3.0, 1.0])) == (2.0, pytest.approx(np.sqrt(3)))
-    assert moments(np.array([2.0, 2.0]), np.ones(2)) == (2.0, 1e-6)
-
-
 def test_lines_are_quantiles_of_both_scores_standardised() -> None:
     random = np.random.default_rng(5)
     far, cold, weights = np.exp(random.normal(size=300)), random.normal(-3, 2, 300), random.uniform(1, 2, 300)
@@ -251,12 +230,6 @@ def test_the_fewest_active_inputs_are_half_of_what_nearly_all_windows_of_some_ki
     assert fewest_active(both, 1) == 0.5, "none at all is nothing"
     assert fewest_active(replace(both, active=active + 10), 0) == 0.5 * 11
     assert fewest_active(replace(both, active=active[::-1] + 10), 0) == 0.5 * 11
-
-
-def test_running_means() -> None:
-    steps = np.array([[[2, 4], [4, 0], [0, 2]]])
-    assert running_mean(steps).tolist() == [[[2, 4], [3, 2], [2, 2]]]
-    assert running_mean(steps[..., 0]).tolist() == [[2, 3, 2]]
 
 
 def good_lines(steps: int = 2) -> NDArray[np.float64]:
@@ -317,9 +290,3 @@ def test_a_covariance_is_shrunk_towards_a_sphere() -> None:
     np.testing.assert_allclose(found.score(np.array([[3.0, 0.0], [0.0, 1.0]])), expected)
     usual = ClassDistance.fit(features, np.zeros(4, int))
     np.testing.assert_allclose(usual.score(np.array([3.0, 0.0])), 9 / (4.5 + 1e-3 * spread))
-
-
-@pytest.mark.parametrize(("correct", "count"), [(9, 10), (0, 7), (7, 7), (311, 1000)])
-def test_an_interval_ends_where_the_proportion_is_196_deviations_away(correct: int, count: int) -> None:
-    for bound in interval(correct, count):
-        assert (correct / count - bound) ** 2 == pytest.approx(1.96**2 * bound * (1 - bound) / count, abs=1e-12)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 from spikesight.models.teach import advice
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.head import Judged

@@ -9,7 +9,8 @@ import torch
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
-from spikesight.models.novelty import ClassDistance, NoveltyDetector, Windows, fit_novelty
+from spikesight.models.novelty import NoveltyDetector, fit_novelty
+from spikesight.models.novelty.score import ClassDistance, Windows
 from spikesight.models.teach import few_shot as lesson_module
 from spikesight.models.teach.advice import DONE, report
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, _errors, pieces_of, places_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikesight.models.novelty import fit_temperature
+from spikesight.models.statistics import fit_temperature
 from spikesight.models.teach.head import FOLDS, UNJUDGED_TEMPERATURE, fit, folds, judge
 
 

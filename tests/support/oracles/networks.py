@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.energy.metering import Meter
 from spikesight.models.engine.engine import MEMBRANES, Engine
+from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import step

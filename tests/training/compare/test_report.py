@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from matplotlib.axes import Axes
 
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 from spikesight.training.compare import report
 from spikesight.training.compare.report import Block, curves_picture, to_html, to_markdown
 from spikesight.training.compare.results import StdpResult

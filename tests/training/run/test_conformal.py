@@ -10,8 +10,8 @@ import torch
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import read_recording, write_recording
-from spikesight.models.novelty import interval
 from spikesight.models.novelty.conformal import Trials
+from spikesight.models.statistics import interval
 from spikesight.training.data.sets import Item
 from spikesight.training.run import conformal
 from spikesight.training.run.conformal import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spikesight.models.contract import Contract
-from spikesight.models.energy.metering import Meter
+from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.training.data import Frames

@@ -14,7 +14,9 @@ from spikesight.app.cli import main
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
-from spikesight.models.novelty import CAMERA, KEPT, RECORDED, WEBCAM, softmax
+from spikesight.models.novelty import KEPT
+from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM
+from spikesight.models.statistics import softmax
 from spikesight.training.compare.costs import Stepwise
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Frames, load_data

@@ -12,7 +12,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import digest, read_recording, write_recording
 from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.novelty import softmax
+from spikesight.models.statistics import softmax
 from spikesight.training.data.images import read_picture
 from spikesight.training.data.sets import DataError, Item, MissingDataError
 from spikesight.training.run.readings import Readings, Source, packets_of, read_recordings, read_set

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier import Stepper
-from spikesight.models.novelty import interval
+from spikesight.models.statistics import interval
 from spikesight.models.steps import Input, Prediction, Step, Track
 from spikesight.training.config import TrainConfig
 from spikesight.training.flags import from_mapping

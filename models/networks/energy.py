@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from spikesight.models.energy.metering import Report
+from spikesight.models.networks.metering import Report
 
 # --- energy, estimated ---
 

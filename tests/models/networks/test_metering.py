@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.conversion.ann_to_snn import convert
-from spikesight.models.energy.metering import (
+from spikesight.models.networks.metering import (
     DenseMeter,
     Meter,
     Work,

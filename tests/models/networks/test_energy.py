@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from spikesight.models.conversion.ann_to_snn import convert
-from spikesight.models.energy.estimate import ann_energy, energy_table, quantised_energy, spiking_energy
-from spikesight.models.energy.metering import Meter, Report, Work, connection_sparsity, layer_operations, measure
 from spikesight.models.networks.ann import CifarResNet
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.unit_spikes import unit_spikes
+from spikesight.models.networks.energy import ann_energy, energy_table, quantised_energy, spiking_energy
+from spikesight.models.networks.metering import Meter, Report, Work, connection_sparsity, layer_operations, measure
 
 
 def converted() -> tuple[ConvertedNetwork, torch.Tensor]:

@@ -1,4 +1,0 @@
-"""What a forward pass costs.
-
-`metering` counts spikes and operations; `estimate` turns them into energy.
-"""

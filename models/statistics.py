@@ -1,0 +1,68 @@
+"""Statistics that more than one folder needs: of logits, of weighted samples, of proportions."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def softmax(logits: Floats) -> Floats:
+    """Along the last axis; for the many windows of a calibration (compiled.py has a step's)."""
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def energy(logits: Floats) -> Floats:
+    """-log sum exp along the last axis (Liu et al. 2020)."""
+    most = logits.max(-1)
+    return -most - np.log(np.exp(logits - most[..., None]).sum(-1))
+
+
+def running_mean(steps: NDArray) -> Floats:
+    """Of [M, T, ...] along T."""
+    shape = (1, -1, *[1] * (steps.ndim - 2))
+    return np.cumsum(steps, 1, dtype=np.float64) / np.arange(1, steps.shape[1] + 1).reshape(shape)
+
+
+def moments(values: Floats, weights: Floats) -> tuple[float, float]:
+    """Weighted mean and standard deviation, the latter at least 1e-6."""
+    mean = np.average(values, weights=weights)
+    return float(mean), max(1e-6, float(np.sqrt(np.average((values - mean) ** 2, weights=weights))))
+
+
+def quantile(values: Floats, weights: Floats, share: float) -> float:
+    """The smallest value that this share of the weight does not exceed."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order[min(len(order) - 1, int(np.searchsorted(reached, share - 1e-12)))]])
+
+
+def fit_temperature(logits: Floats, labels: NDArray[np.int64], weights: Floats, smoothing: float = 0.0) -> float:
+    """The temperature in [0.05, 20] of least cross-entropy (Guo et al. 2017), by golden section on its logarithm.
+
+    `smoothing` is the share of each sample that counts for all labels alike: samples that are all right then do not ask
+    for boundless certainty.
+    """
+    rows = np.arange(len(labels))
+
+    def loss(log_t: float) -> float:
+        scaled = logits / np.exp(log_t)
+        wanted = (1 - smoothing) * scaled[rows, labels] + smoothing * scaled.mean(1)
+        return float(np.average(-energy(scaled) - wanted, weights=weights))
+
+    low, high, ratio = np.log(0.05), np.log(20.0), (np.sqrt(5) - 1) / 2
+    for _ in range(60):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, right) if loss(left) < loss(right) else (left, high)
+    return float(np.exp((low + high) / 2))
+
+
+def interval(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a proportion (Wilson 1927), 0 to 1.
+
+    >>> tuple(round(v, 3) for v in interval(900, 1000))
+    (0.88, 0.917)
+    """
+    p, zz = correct / count, z * z / count
+    centre, half = (p + zz / 2) / (1 + zz), z * (p * (1 - p) / count + zz / (4 * count)) ** 0.5 / (1 + zz)
+    return max(0.0, centre - half), min(1.0, centre + half)
