@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
+
+import pytest
 
 from tests.contracts.test_docs import anchor
 from tests.support.processes import ROOT
@@ -56,3 +59,19 @@ def test_figures_of_the_results_are_those_of_their_pages() -> None:
     for result, page, fragment in rows:
         missing = figures(result) - figures(section(ROOT / page, fragment))
         assert not missing, f"{page}#{fragment} does not say {', '.join(sorted(missing))}"
+
+
+@pytest.mark.parametrize("name", ["results", "performance"])
+def test_a_page_begins_with_figures_of_its_tables_on_one_screen(name: str) -> None:
+    page = ROOT / "docs" / "results" / f"{name}.md"
+    summary = section(page, "summary")
+    before, _, tables = page.read_text().partition(summary)
+    assert len((before + summary).splitlines()) <= 45
+    assert not figures(summary) - figures(tables)
+
+
+def test_the_pictures_of_results_show_the_numbers_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "make")
+    draw = import_module("draw_results")
+    for name, numbers in (("accuracy.png", draw.accuracies()), ("speed.png", draw.times())):
+        assert draw.digest(numbers).encode() in (draw.PICTURES / name).read_bytes(), "python docs/make/draw_results.py"
