@@ -54,9 +54,10 @@ camera have a table of their own, below.
 """
 REAL_INPUT = """
 MNIST's test digits, photographs that nothing was tried on, and a seed (1013) that nothing was chosen on, on one tree.
-Recordings of an event camera are emulated ones. Clips last 5 s, their label is judged after the first second, and steady means right at least 80 % of that time. Goals: as frames 95 % of the plain and 85 % of the harder
-clips right and 90 and 75 % steady, as events 85 and 75 % of both; no label 98 % of the time without a digit; AUROC at
-least 0.99 and at most 5 % let through at 95 % kept; a calibration error of 0.01, beside which stands what as many
+Recordings of an event camera are emulated ones. Clips last 5 s, their label is judged after the first second,
+and steady means right at least 80 % of that time. Goals: as frames 95 % of the plain and 85 % of the harder clips right
+and 90 and 75 % steady, as events 85 and 75 % of both; no label 98 % of the time without a digit; AUROC at least 0.99
+and at most 5 % let through at 95 % kept; a calibration error of 0.01, beside which stands what as many
 samples measure of a perfectly calibrated model with these probabilities.
 
 Short are, of `nmnist`: plain clips as events, by one (50 of 60); one of twenty rooms and one of twenty photographs held
