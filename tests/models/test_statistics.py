@@ -7,7 +7,7 @@ from spikesight.models.statistics import energy, interval, moments, quantile, ru
 
 
 def test_energy_is_minus_the_logarithm_of_the_sum() -> None:
-    logits = RANDOM.normal(size=(5, 4)) * 100
+    logits = np.random.default_rng(0).normal(size=(5, 4)) * 100
     np.testing.assert_allclose(energy(logits), -np.logaddexp.reduce(logits, 1))
 
 
