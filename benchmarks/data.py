@@ -18,8 +18,8 @@ from benchmarks.common import report
 from benchmarks.common.timing import paired, print_machine, print_table
 from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.events import SensorSize
+from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import engine_status
-from spikesight.training.config import TrainConfig
 from spikesight.training.data import DataError, Item, bin_items, list_nmnist, read_item
 
 BATCH, EVENTS_A_FILE = 32, 4200
@@ -64,8 +64,11 @@ def our_batches(items: list[Item]) -> Callable[[], object]:
 
 def cached_batches(items: list[Item], cache: Path, repeat: int = 50) -> Callable[[], object]:
     """Random batches from the memory-mapped cache, `repeat` epochs, so that the clock has something to measure."""
-    config = TrainConfig(steps=10, bin_us=31_000, height=34, width=34, encoding="binary", cache=str(cache))
-    frames = bin_items(items, config, "binning")
+    contract = Contract(
+        kind="events", channels=2, height=34, width=34, steps=10, encoding="binary", sensor_width=34, sensor_height=34,
+        bin_us=31_000,
+    )  # fmt: skip
+    frames = bin_items(items, contract, cache, "binning")
     random = np.random.default_rng(0)
     order = np.concatenate([random.permutation(len(items)) for _ in range(repeat)])
 

@@ -17,7 +17,7 @@ RATE_HZ = 30
 Grey = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sheet:
     """How one sheet is held and lit. Lengths are shares of the picture's height."""
 
@@ -56,17 +56,17 @@ def draw_sheet(digit: Grey, sensor: SensorSize, random: np.random.Generator) -> 
         case = round(height * 0.03)
         page = cv2.copyMakeBorder(page, case, case, case, case, cv2.BORDER_CONSTANT, value=20)
     return Sheet(
-        page.clip(0, 255).astype(np.uint8),
-        size,
-        texture((height, width), random),
-        random.uniform(0.004, 0.045),
-        random.uniform(-14, 14),
-        random.uniform(-0.8, 0.8) if random.random() < 0.3 else 0.0,
-        (random.uniform(-0.4, 0.4), random.uniform(-0.25, 0.25)),
-        random.uniform(0, 0.03),
-        random.uniform(1, 7),
-        int(random.integers(1, 4)) if random.random() < 0.2 else 0,
-        tuple(random.uniform(0, 2 * np.pi, 6)),
+        page=page.clip(0, 255).astype(np.uint8),
+        size=size,
+        desk=texture((height, width), random),
+        shake=random.uniform(0.004, 0.045),
+        angle=random.uniform(-14, 14),
+        tilt=random.uniform(-0.8, 0.8) if random.random() < 0.3 else 0.0,
+        fall=(random.uniform(-0.4, 0.4), random.uniform(-0.25, 0.25)),
+        flicker=random.uniform(0, 0.03),
+        noise=random.uniform(1, 7),
+        fingers=int(random.integers(1, 4)) if random.random() < 0.2 else 0,
+        phase=tuple(random.uniform(0, 2 * np.pi, 6)),
     )
 
 

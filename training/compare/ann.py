@@ -37,8 +37,13 @@ def fit_ann(
     """
     channels, height, width = images.pixels.shape[1:]
     frames = Frames(images.pixels[:, None], images.labels)
-    contract = Contract("image", channels, height, width, 1, "direct", mean=mean, std=std)
-    data = Data(frames, frames, frames, (), contract, {}, (), len(frames), config)
+    contract = Contract(
+        kind="image", channels=channels, height=height, width=width, steps=1, encoding="direct", mean=mean, std=std
+    )
+    data = Data(
+        train=frames, val=frames, test=frames, labels=(), contract=contract, split={}, recorded=len(frames),
+        config=config,
+    )  # fmt: skip
     run = Run(data, Path(), network=Stepwise(network))
     progress = run.progress
     while progress.epoch < config.epochs:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter
-from spikesight.training.config import TrainConfig
+from spikesight.models.contract import Contract
+from spikesight.training.config import Emulation
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import Frames, Item
 from spikesight.training.data.windows import cut
@@ -45,27 +46,29 @@ def cached(
     return np.load(path, mmap_mode="r")
 
 
-def frame_shape(config: TrainConfig) -> tuple[int, ...]:
-    """Of one sample of recordings."""
-    return (config.steps, 2, config.height, config.width)
+def sample_shape(contract: Contract) -> tuple[int, ...]:
+    """(T, C, H, W) of one sample."""
+    return (contract.steps, *contract.shape)
 
 
-def encoder(config: TrainConfig, sensor: SensorSize) -> DvsEncoder:
-    """The encoder of a run for recordings of this sensor."""
-    return DvsEncoder(sensor, (config.height, config.width), config.bin_us, config.steps, config.encoding)
+def encoder(contract: Contract, sensor: SensorSize) -> DvsEncoder:
+    """The encoder of recordings of this sensor into the contract's bins."""
+    return DvsEncoder(sensor, (contract.height, contract.width), contract.bin_us, contract.steps, contract.encoding)
 
 
-def contract_key(config: TrainConfig) -> list[Any]:
-    key = [config.steps, config.bin_us, config.height, config.width, config.encoding, config.filter_us]
-    return [*key, *(choice for choice in (config.crop, config.window) if choice not in ("", "none"))]
+def contract_key(contract: Contract) -> list[Any]:
+    """What of a contract decides the frames; JSON-able, and as earlier versions wrote it."""
+    c = contract
+    key = [c.steps, c.bin_us, c.height, c.width, c.encoding, c.filter_us]
+    return [*key, *(choice for choice in (c.frame, c.window) if choice not in ("", "sensor"))]
 
 
-def binned(events: Events, sensor: SensorSize, start_us: int, config: TrainConfig) -> NDArray[np.uint8]:
-    """What the network is fed of a recording, uint8 [T, 2, H, W]: filtered, as it is or cropped to what moves."""
-    events = filtered(events, sensor, config)
-    if config.crop == "object":
-        return aligned_steps(events, (config.height, config.width), config.bin_us, config.steps)
-    return encoder(config, sensor)(events, start_us)[:, 0]
+def binned(events: Events, sensor: SensorSize, start_us: int, contract: Contract) -> NDArray[np.uint8]:
+    """A recording's input, uint8 [T, 2, H, W]: filtered, then all of the sensor or aligned to what moves."""
+    events = filtered(events, sensor, contract)
+    if contract.frame == "object":
+        return aligned_steps(events, (contract.height, contract.width), contract.bin_us, contract.steps)
+    return encoder(contract, sensor)(events, start_us)[:, 0]
 
 
 def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | None]]:
@@ -78,21 +81,22 @@ def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | N
             yield from ((*read_item(item), None) for item in group)
 
 
-def filtered(events: Events, sensor: SensorSize, config: TrainConfig) -> Events:
-    """What the contract's filter leaves of a recording."""
-    return InputFilter(sensor, sensor, config.filter_us, follow=config.window == "drawing")(events)
+def filtered(events: Events, sensor: SensorSize, contract: Contract) -> Events:
+    """The events of a recording that pass the contract's filter."""
+    return InputFilter(sensor, sensor, contract.filter_us, follow=contract.window == "drawing")(events)
 
 
-def noise_key(config: TrainConfig) -> list[float]:
-    return [config.emulation.noise_hz, config.emulation.hot]
+def noise_key(emulation: Emulation) -> list[float]:
+    """What of the settings decides the added noise; JSON-able."""
+    return [emulation.noise_hz, emulation.hot]
 
 
-def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) -> Events:
-    """As a worse sensor would give them: half of the samples get up to as much noise as the run says."""
+def noisy(events: Events, sensor: SensorSize, emulation: Emulation, seed: int) -> Events:
+    """Events with the noise of a worse sensor, up to the settings' amount; half of the seeds add none."""
     random = np.random.default_rng(seed)
     if random.random() < 0.5:
         return events
-    rate, hot = random.uniform(0, config.emulation.noise_hz), random.uniform(0, config.emulation.hot)
+    rate, hot = random.uniform(0, emulation.noise_hz), random.uniform(0, emulation.hot)
     return with_noise(events, sensor, rate, hot, random=random)
 
 
@@ -101,27 +105,32 @@ def file_stamps(items: Sequence[Item]) -> list[tuple[str, int, int]]:
     return [(str(i.path), i.path.stat().st_size, i.path.stat().st_mtime_ns) for i in items]
 
 
-def bin_items(items: Sequence[Item], config: TrainConfig, what: str, copy: int | None = None) -> Frames:
-    """Recordings as frames; every sensor size is brought to the contract's. A numbered copy has noise of its own."""
+def bin_items(
+    items: Sequence[Item], contract: Contract, folder: Path, what: str, noise: Emulation | None = None, copy: int = 0
+) -> Frames:
+    """Recordings as frames, kept in `folder`; every sensor size is brought to the contract's.
+
+    With `noise` each copy, by its number, has noise of its own. `what` names the job to whoever waits.
+    """
 
     def samples() -> Iterator[np.ndarray]:
         for number, (events, sensor, start_us) in enumerate(_pieces(items)):
             start = start_us if start_us is not None else int(events["t"][0]) if len(events) else 0
-            if copy is not None:
-                events = noisy(events, sensor, config, copy * len(items) + number)
-            yield binned(events, sensor, start, config)
+            if noise is not None:
+                events = noisy(events, sensor, noise, copy * len(items) + number)
+            yield binned(events, sensor, start, contract)
 
     windows = [(item.begin_us, item.length_us) for item in items if item.length_us]
-    key = {"items": file_stamps(items), "contract": contract_key(config), **({"windows": windows} if windows else {})}
-    if copy is not None:
-        key["copy"] = [copy, *noise_key(config)]
-    frames = cached(Path(config.cache), key, len(items), frame_shape(config), samples(), what)
+    key = {"items": file_stamps(items), "contract": contract_key(contract), **({"windows": windows} if windows else {})}
+    if noise is not None:
+        key["copy"] = [copy, *noise_key(noise)]
+    frames = cached(folder, key, len(items), sample_shape(contract), samples(), what)
     return Frames(frames, np.array([item.label for item in items], np.int64))
 
 
-def shown_images(items: Sequence[Item]) -> frozenset[int]:
-    """The MNIST images that N-MNIST recordings show: recording 00001.bin is image 0."""
-    return frozenset(int(item.path.stem) - 1 for item in items if item.path.stem.isdigit())
+def shown_images(names: Iterable[str]) -> frozenset[int]:
+    """The MNIST images that N-MNIST recordings of these names show: recording 00001.bin is image 0."""
+    return frozenset(int(Path(name).stem) - 1 for name in names if Path(name).stem.isdigit())
 
 
 def join(sets: Sequence[Frames], folder: Path) -> Frames:

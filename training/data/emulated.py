@@ -13,89 +13,96 @@ from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.roi.window import NEAR, SHARE, Window
+from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.cache import cached, contract_key, encoder, filtered, frame_shape, noise_key, noisy
+from spikesight.training.data.cache import cached, contract_key, encoder, filtered, noise_key, noisy, sample_shape
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.sets import Frames
 
-CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film sheets, as often as listed
+CAMERAS = (SensorSize(640, 480), SensorSize(320, 240), SensorSize(320, 240))  # that film paper, as often as listed
 FOUND_US = 400_000  # after which a clip's drawing has been found
 WINDOWS = 3  # samples of a clip
-GAZE = 3  # counts what changed in what a gaze shows of the same sheets: films of an earlier one are made anew
+FILM_VERSION = 3  # in the key of kept films: a change of what trackers show of the same clip makes them anew
 PARTS = 10  # of a sample, most of which must hold events
 INK = 20 / 28  # of an image of MNIST that its digit takes
 
 
-def emulate_mnist(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int]) -> Frames:
+def _training_digits(root: Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """(images uint8 [M, 28, 28], labels [M], bytes of the images' file) of MNIST's training split."""
+    path = find_idx(root, "mnist", "train-images-idx3-ubyte")
+    return read_idx(path), read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte")), path.stat().st_size
+
+
+def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[int]) -> Frames:
     """The first `emulated_count` MNIST training images but those left out, moved by saccades before the sensor."""
-    root = Path(config.root)
-    images_path = find_idx(root, "mnist", "train-images-idx3-ubyte")
-    labels = read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte"))
-    images = read_idx(images_path)
-    chosen = [index for index in range(len(images)) if index not in left_out][: config.emulation.emulated_count]
-    encode = encoder(config, sensor)
+    images, labels, size = _training_digits(Path(config.root))
+    emulation, sensor = config.emulation, sensor_of(contract)
+    chosen = [index for index in range(len(images)) if index not in left_out][: emulation.emulated_count]
+    encode = encoder(contract, sensor)
 
     def samples() -> Iterator[np.ndarray]:
         for index in chosen:
-            events = noisy(saccade_events(images[index], sensor, "digit", seed=index), sensor, config, index)
-            yield encode(filtered(events, sensor, config))[:, 0]
+            events = noisy(saccade_events(images[index], sensor, "digit", seed=index), sensor, emulation, index)
+            yield encode(filtered(events, sensor, contract))[:, 0]
 
-    stat = images_path.stat()
-    key = {"mnist": [stat.st_size, chosen], "sensor": str(sensor), "contract": contract_key(config)}
-    key["noise"] = noise_key(config)
-    binned = cached(Path(config.cache), key, len(chosen), frame_shape(config), samples(), "emulating MNIST")
+    key = {"mnist": [size, chosen], "sensor": str(sensor), "contract": contract_key(contract)}
+    key["noise"] = noise_key(emulation)
+    binned = cached(Path(config.cache), key, len(chosen), sample_shape(contract), samples(), "emulating MNIST")
     return Frames(binned, labels[chosen].astype(np.int64))
 
 
-def film_paper_clips(config: TrainConfig, sensor: SensorSize, left_out: frozenset[int], clips: range) -> list[Frames]:
+def film_paper_clips(config: TrainConfig, contract: Contract, left_out: frozenset[int], clips: range) -> list[Frames]:
     """Clips of MNIST training images on paper, held before a webcam and, the other half, before an event camera.
 
     `clips` counts images from the last one down, those left out not counted. Each clip gives up to WINDOWS samples, one
-    after the other, of what a live stream shows the network while it looks at the digit.
+    after the other, of what a live stream feeds the network while its window holds the digit.
     """
-    root = Path(config.root)
-    images_path = find_idx(root, "mnist", "train-images-idx3-ubyte")
-    labels = read_idx(find_idx(root, "mnist", "train-labels-idx1-ubyte"))
-    images = read_idx(images_path)
+    images, labels, size = _training_digits(Path(config.root))
+    folder = Path(config.cache)
     chosen = [index for index in reversed(range(len(images))) if index not in left_out][clips.start : clips.stop]
-    key = {"sheets": [images_path.stat().st_size, chosen], "sensor": str(sensor), "contract": contract_key(config)}
-    key["gaze"] = GAZE
-    films = (_filmed(images[index], config, sensor, index) for index in chosen)
-    shape = (WINDOWS, *frame_shape(config))
-    binned = cached(Path(config.cache), key, len(chosen), shape, films, "filming sheets").reshape(-1, *shape[1:])
-    parts = np.array_split(binned.reshape(len(binned), config.steps, -1).any(2), min(PARTS, config.steps), 1)
+    key = {"sheets": [size, chosen], "sensor": str(sensor_of(contract)), "contract": contract_key(contract)}
+    key["gaze"] = FILM_VERSION
+    films = (_filmed(images[index], contract, index) for index in chosen)
+    shape = (WINDOWS, *sample_shape(contract))
+    binned = cached(folder, key, len(chosen), shape, films, "filming digits on paper").reshape(-1, *shape[1:])
+    parts = np.array_split(binned.reshape(len(binned), contract.steps, -1).any(2), min(PARTS, contract.steps), 1)
     full = np.stack([part.any(1) for part in parts]).sum(0) > len(parts) // 2
     films = []
     for webcam in (True, False):
         rows = np.flatnonzero(full & (np.repeat(_by_webcam(np.array(chosen)), WINDOWS) == webcam))
         kept = {**key, "camera": "webcam" if webcam else "event camera"}
-        frames = cached(Path(config.cache), kept, len(rows), shape[1:], iter(binned[rows]), "choosing windows")
+        frames = cached(folder, kept, len(rows), shape[1:], iter(binned[rows]), "choosing windows")
         films.append(Frames(frames, np.repeat(labels[chosen], WINDOWS)[rows].astype(np.int64)))
     return films
 
 
+def sensor_of(contract: Contract) -> SensorSize:
+    """The sensor of a contract's training recordings."""
+    return SensorSize(contract.sensor_width, contract.sensor_height)
+
+
 def _by_webcam(image: Any) -> Any:
-    """Whether it is a webcam that films this image."""
+    """Whether a webcam films the image of this number."""
     return image % 2 == 1
 
 
-def _filmed(digit: Grey, config: TrainConfig, sensor: SensorSize, seed: int) -> np.ndarray:
-    """uint8 [WINDOWS, T, 2, H, W] of one clip of a digit, uint8 [28, 28]; blank where something else is looked at."""
-    random, span_us = np.random.default_rng(seed), config.steps * config.bin_us
+def _filmed(digit: Grey, contract: Contract, seed: int) -> np.ndarray:
+    """uint8 [WINDOWS, T, 2, H, W] of one clip of a digit, uint8 [28, 28]; blank while the window is elsewhere."""
+    random, span_us, sensor = np.random.default_rng(seed), contract.steps * contract.bin_us, sensor_of(contract)
     camera = CAMERAS[int(random.integers(len(CAMERAS)))]
-    eye = FrameTracker(sensor) if _by_webcam(seed) else Emulator(camera, seed=seed)
-    sight = InputFilter(camera if isinstance(eye, Emulator) else sensor, sensor, config.filter_us, follow=True)
+    source = FrameTracker(sensor) if _by_webcam(seed) else Emulator(camera, seed=seed)
+    front = InputFilter(camera if isinstance(source, Emulator) else sensor, sensor, contract.filter_us, follow=True)
     sheet, parts, astray = draw_sheet(digit, camera, random), list[Events](), list[int]()
     for t_us, frame in frames(sheet, (FOUND_US + WINDOWS * span_us) / 1e6, random):
-        parts.append(sight(eye.push(frame, t_us)))
-        if not holds(eye.window if isinstance(eye, FrameTracker) else sight.window, sheet):
+        parts.append(front(source.push(frame, t_us)))
+        if not holds(source.window if isinstance(source, FrameTracker) else front.window, sheet):
             astray.append(t_us)
-    events, out = np.concatenate(parts), np.zeros((WINDOWS, *frame_shape(config)), np.uint8)
+    events, out = np.concatenate(parts), np.zeros((WINDOWS, *sample_shape(contract)), np.uint8)
     for window in range(WINDOWS):
         start = FOUND_US + window * span_us
         if not any(start <= t_us < start + span_us for t_us in astray):
             begin, end = np.searchsorted(events["t"], [start, start + span_us])
-            out[window] = encoder(config, sensor)(events[begin:end], start)[:, 0]
+            out[window] = encoder(contract, sensor)(events[begin:end], start)[:, 0]
     return out
 
 

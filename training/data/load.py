@@ -7,7 +7,7 @@ one that is the same for every seed. Both are written into the run.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,41 +45,31 @@ ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE
 
 
 def list_data(config: TrainConfig) -> Listing | ImageSet:
-    """The data set of a run: a known name, or a folder of recordings or pictures."""
+    """The data set of a run, by name, or from a folder of recordings or pictures."""
     if config.data in IMAGES:
         return IMAGES[config.data](Path(config.root))
     if config.data in recorded():
         return recorded()[config.data](Path(config.root))
     if config.data == "imagenet":
-        path, name = find_imagenet(Path(config.root)), "imagenet"
+        path, name, side = find_imagenet(Path(config.root)), "imagenet", IMAGENET_SIDE
     else:
-        path, name = Path(config.data), Path(config.data).resolve().name
+        path, name, side = Path(config.data), Path(config.data).resolve().name, FOLDER_SIDE
         if not holds_pictures(path):
             return list_own(config, path)
-    height, width = picture_size(config)
-    if config.resize:  # kept larger, cut when used
-        height, width = (config.resize * side // min(height, width) for side in (height, width))
-    if min(height, width) < min(picture_size(config)):
-        raise ValueError(f"--resize {config.resize} is smaller than the network's input, {picture_size(config)}")
-    return list_pictures(path, name, height, width, config.channels or 3)
-
-
-def picture_size(config: TrainConfig) -> tuple[int, int]:
-    """(height, width) of the network's input for pictures on disk."""
-    side = IMAGENET_SIDE if config.data == "imagenet" else FOLDER_SIDE
-    return config.height or side, config.width or side
+    size = kept = config.height or side, config.width or side
+    if config.resize:  # kept larger, cropped when used
+        kept = config.resize * size[0] // min(size), config.resize * size[1] // min(size)
+    if min(kept) < min(size):
+        raise ValueError(f"--resize {config.resize} is smaller than the network's input, {size}")
+    return replace(list_pictures(path, name, *kept, config.channels or 3), input_size=size)
 
 
 def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
     """The configuration with the data set's own contract where it asked for none."""
-    kind = "events" if isinstance(listing, Listing) else "image"
     if isinstance(listing, Listing):
-        window = in_crop(listing.window, config)
+        kind, window, carry = "events", in_crop(listing.window, config.crop), STREAM_CARRY
     else:
-        height, width = listing.train.frames.shape[-2:]
-        if isinstance(listing.train.frames, PictureRows):
-            height, width = picture_size(config)
-        window = Window(IMAGE_STEPS, 0, height, width)
+        kind, window, carry = "image", Window(IMAGE_STEPS, 0, *listing.size), 0.0
     encoding = config.encoding or next(iter(ENCODINGS[kind]))
     if encoding not in ENCODINGS[kind]:
         raise ValueError(f"--encoding for {listing.name} must be one of {', '.join(ENCODINGS[kind])}, not {encoding!r}")
@@ -92,21 +82,21 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
         height=config.height or window.height,
         width=config.width or window.width,
         encoding=encoding,
-        carry=config.carry if config.carry >= 0 else STREAM_CARRY if kind == "events" else 0.0,
+        carry=config.carry if config.carry >= 0 else carry,
     )
 
 
 def load_data(config: TrainConfig) -> Data:
     """The splits of a run, ready to train on. Raises DataError."""
     listing = list_data(config)
-    resolved = resolve(config, listing)
+    config = resolve(config, listing)
     if isinstance(listing, Listing):
-        return _load_recordings(listing, resolved)
+        return _load_recordings(listing, config)
     if config.emulation.emulated:
         raise DataError("--emulated joins emulated events to recordings; this data set holds images")
     if config.crop != "none":
         raise DataError("--crop is for recordings of events; this data set holds images")
-    return _load_images(listing, resolved)
+    return _load_images(listing, config)
 
 
 @dataclass(frozen=True)
@@ -116,20 +106,20 @@ class _Split:
     test: np.ndarray  # rows of the training samples; empty where the set has its own test
 
 
-def _split(labels: np.ndarray, names: Sequence[str] | None, config: TrainConfig, own_test: bool) -> _Split:
+def _split(labels: np.ndarray, names: Sequence[str], own_test: bool, fraction: float, seed: int) -> _Split:
     rows, test = np.arange(len(labels)), np.array([], int)
     if not own_test:
         rows, test = held_out(names or list(map(str, rows)), labels, TEST_FRACTION)
-    rest, val = split_indices(labels[rows], config.val_fraction, config.seed)
+    rest, val = split_indices(labels[rows], fraction, seed)
     return _Split(rows[rest], rows[val], test)
 
 
-def _divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]:
+def _divided(listing: Listing, fraction: float, seed: int) -> dict[str, Sequence[Item]]:
     """The recordings, or their windows, of each part."""
     if listing.val is not None:
         return {"train": listing.train, "val": listing.val, "test": listing.test}
     labels = np.array([item.label for item in listing.train])
-    split = _split(labels, [item.name for item in listing.train], config, bool(listing.test))
+    split = _split(labels, [item.name for item in listing.train], bool(listing.test), fraction, seed)
     chosen = {part: [listing.train[i] for i in getattr(split, part)] for part in ("train", "val", "test")}
     return {**chosen, "test": listing.test or chosen["test"]}
 
@@ -140,69 +130,74 @@ def _digests(items: Sequence[Item]) -> tuple[str, ...]:
 
 
 def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
-    chosen = _divided(listing, config)
-    test_items = chosen["test"]
-    emulation = config.emulation
+    chosen = _divided(listing, config.val_fraction, config.seed)
+    contract = Contract(
+        kind="events", channels=2, height=config.height, width=config.width, steps=config.steps,
+        encoding=config.encoding, sensor_width=listing.sensor.width, sensor_height=listing.sensor.height,
+        bin_us=config.bin_us, shortest_bin_us=config.shortest_bin_us, still=_still(listing.labels),
+        filter_us=config.filter_us, window=config.window, frame="object" if config.crop == "object" else "sensor",
+    )  # fmt: skip
+    names = {part: [item.name for item in items] for part, items in chosen.items()}
+    folder = Path(config.cache)
+    return Data(
+        train=_training_recordings(chosen["train"], listing.labels, contract, config, shown_images(names["val"])),
+        val=bin_items(chosen["val"], contract, folder, "binning val"),
+        test=bin_items(chosen["test"], contract, folder, "binning test"),
+        labels=listing.labels,
+        contract=contract,
+        split=_split_record(listing.name, config.seed, listing.val is None and bool(listing.test), names),
+        test_items=tuple(chosen["test"]),
+        val_items=tuple(chosen["val"]),
+        recorded=len(chosen["train"]),
+        config=config,
+        words=listing.words,
+        digests=_digests([*chosen["train"], *chosen["val"]]),
+    )
+
+
+def _training_recordings(
+    items: Sequence[Item], labels: Sequence[str], contract: Contract, config: TrainConfig, left_out: frozenset[int]
+) -> Frames:
+    """The training recordings, as often as the settings say, and the emulated ones that join them.
+
+    `left_out` are MNIST's images in the validation split: nobody's handwriting is trained on as an emulation and
+    validated on as a recording.
+    """
+    emulation, folder = config.emulation, Path(config.cache)
     if emulation.printed:
         raise DataError("--printed joins digits of fonts to images; this data set holds recordings")
     if emulation.paper_clips and not emulation.emulated:
         raise DataError("--paper-clips join digits that are emulated: give --emulated mnist, too")
-    noisy = emulation.noise_hz or emulation.hot
-    copies = [
-        bin_items(chosen["train"], config, "binning train", number if noisy else None)
-        for number in range(emulation.repeat)
-    ]
-    train, recorded = copies[0], len(chosen["train"])
-    if emulation.emulated:
-        if tuple(listing.labels) != tuple("0123456789"):
-            raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
-        # The same handwriting must not be trained on as an emulation and validated on as a recording.
-        left_out = shown_images(chosen["val"])
-        extra = [emulate_mnist(config, listing.sensor, left_out)]
-        if emulation.paper_clips:
-            extra += emulation.repeat * film_paper_clips(config, listing.sensor, left_out, range(emulation.paper_clips))
-        train = join([*copies, *extra], Path(config.cache))
-    contract = Contract(
-        "events", 2, config.height, config.width, config.steps, config.encoding, listing.sensor.width,
-        listing.sensor.height, config.bin_us, still="digit" if listing.labels == tuple("0123456789") else "plain",
-        filter_us=config.filter_us, window=config.window, frame="object" if config.crop == "object" else "sensor",
-        shortest_bin_us=config.shortest_bin_us,
-    )  # fmt: skip
-    return Data(
-        train,
-        bin_items(chosen["val"], config, "binning val"),
-        bin_items(test_items, config, "binning test"),
-        listing.labels,
-        contract,
-        _split_record(
-            listing.name, config, listing.val is None and bool(listing.test),
-            {"train": [i.name for i in chosen["train"]], "val": [i.name for i in chosen["val"]],
-             "test": [i.name for i in test_items]},
-        ),
-        tuple(test_items),
-        recorded,
-        config,
-        listing.words,
-        tuple(chosen["val"]),
-        _digests([*chosen["train"], *chosen["val"]]),
-    )  # fmt: skip
+    noise = emulation if emulation.noise_hz or emulation.hot else None
+    copies = [bin_items(items, contract, folder, "binning train", noise, n) for n in range(emulation.repeat)]
+    if not emulation.emulated:
+        return copies[0]
+    if _still(labels) != "digit":
+        raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
+    films = film_paper_clips(config, contract, left_out, range(emulation.paper_clips)) if emulation.paper_clips else []
+    return join([*copies, emulate_mnist(config, contract, left_out), *emulation.repeat * films], folder)
+
+
+def _still(labels: Sequence[str]) -> Literal["digit", "plain"]:
+    """How still images are brought to the input's size: the ten digits are centred."""
+    return "digit" if tuple(labels) == tuple("0123456789") else "plain"
 
 
 def _load_images(images: ImageSet, config: TrainConfig) -> Data:
-    split = _split(images.train.labels, images.names or None, config, images.test is not None)
+    split = _split(images.train.labels, images.names, images.test is not None, config.val_fraction, config.seed)
     folder = Path(config.cache)
     train, val = (_rows(images.train, rows, folder) for rows in (split.train, split.val))
     test = _rows(images.train, split.test, folder) if images.test is None else _rows(images.test, None, folder)
     mean, std = _moments(train) if config.encoding == "direct" else ((), ())
-    digits = images.labels == tuple("0123456789")
+    still = _still(images.labels)
     written = len(train)
     if config.emulation.printed:
-        if not digits or train.frames.shape[1:] != (1, 1, 28, 28):
+        if still != "digit" or train.frames.shape[1:] != (1, 1, 28, 28):
             raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
         train = _with_print(train, config.emulation.printed, config.seed)
     contract = Contract(
-        "image", train.frames.shape[2], config.height, config.width, config.steps, config.encoding,
-        mean=mean, std=std, still="digit" if digits else "plain",
+        kind="image", channels=train.frames.shape[2], height=config.height, width=config.width, steps=config.steps,
+        encoding=config.encoding, mean=mean, std=std, still=still,
     )  # fmt: skip
     parts: dict[str, Any] = {
         part: [images.names[i] for i in rows] if images.names else rows.tolist()
@@ -212,8 +207,11 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         parts["train"] = f"the other {written} training images"
     if images.test is not None:
         parts["test"] = f"all {len(test)} of the set's own"
-    record = _split_record(images.name, config, images.test is not None, parts)
-    return Data(train, val, test, images.labels, contract, record, (), len(train), config)
+    return Data(
+        train=train, val=val, test=test, labels=images.labels, contract=contract,
+        split=_split_record(images.name, config.seed, images.test is not None, parts),
+        recorded=len(train), config=config,
+    )  # fmt: skip
 
 
 def _with_print(written: Frames, count: int, seed: int) -> Frames:
@@ -223,8 +221,8 @@ def _with_print(written: Frames, count: int, seed: int) -> Frames:
     return Frames(np.concatenate([written.frames, extra.frames]), np.concatenate([written.labels, extra.labels]))
 
 
-def _split_record(name: str, config: TrainConfig, own_test: bool, parts: dict[str, Any]) -> dict[str, Any]:
-    return {"data": name, "seed": config.seed, "official_test": own_test, **parts}
+def _split_record(name: str, seed: int, own_test: bool, parts: dict[str, Any]) -> dict[str, Any]:
+    return {"data": name, "seed": seed, "official_test": own_test, **parts}
 
 
 def _rows(frames: Frames, rows: np.ndarray | None, folder: Path) -> Frames:

@@ -71,12 +71,12 @@ def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]
         raise ValueError(
             f"--window-ms {config.folder.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
         )
-    return replace(in_crop(window, config), steps=steps, bin_us=bin_us or window.bin_us)
+    return replace(in_crop(window, config.crop), steps=steps, bin_us=bin_us or window.bin_us)
 
 
-def in_crop(window: Window, config: TrainConfig) -> Window:
-    """The window as the run crops it: a square around what moves, or all of the sensor."""
-    return replace(window, height=CROP_SIDE, width=CROP_SIDE) if config.crop == "object" else window
+def in_crop(window: Window, crop: str) -> Window:
+    """The window as it is cropped: "object", a square around what moves, or "none", all of the sensor."""
+    return replace(window, height=CROP_SIDE, width=CROP_SIDE) if crop == "object" else window
 
 
 def _typical(stretches: Sequence[Stretch], scans: Sequence[Scan], length_us: int) -> float:

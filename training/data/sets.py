@@ -99,9 +99,15 @@ class ImageSet:
     train: Frames
     test: Frames | None
     names: tuple[str, ...] = ()  # of the training images, where they are files
+    input_size: tuple[int, int] | None = None  # of the network's input, where pictures are kept larger
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the input that suits the set."""
+        return self.input_size or self.train.frames.shape[-2:]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """The three splits of a run; `split` says which samples went where."""
 
@@ -111,17 +117,12 @@ class Data:
     labels: tuple[str, ...]
     contract: Contract
     split: dict[str, Any]
-    test_items: tuple[Item, ...]  # the recordings of `test`; empty for images
+    test_items: tuple[Item, ...] = ()  # the recordings of `test`; empty for images
     recorded: int  # how many of the training samples are different recordings or images
     config: TrainConfig = field(default_factory=TrainConfig)  # of the run, its contract filled in
     words: tuple[str, ...] = ()  # what was made of a folder, in sentences
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
     digests: tuple[str, ...] = ()  # of the recordings that train and choose the model, where they are not too many
-
-    @property
-    def sensor(self) -> SensorSize:
-        """Of the training recordings."""
-        return SensorSize(self.contract.sensor_width, self.contract.sensor_height)
 
 
 def split_indices(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

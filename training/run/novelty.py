@@ -7,7 +7,6 @@ and augmented. Nothing that is to be rejected, and no test sample, is ever looke
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import CAMERA, RECORDED, WEBCAM, Windows
 from spikesight.models.statistics import running_mean, softmax
 from spikesight.training.data import Data, Frames
+from spikesight.training.data.cache import shown_images
 from spikesight.training.data.emulated import emulate_mnist, film_paper_clips
 from spikesight.training.step.batches import evaluation_input, seeded, training_input
 
@@ -111,9 +111,8 @@ def _training_parts(data: Data) -> list[tuple[Frames, int]]:
     rows = range(data.recorded), range(first, min(first + emulation.emulated_count, len(data.train)))
     parts = [(_some(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
     if emulation.paper_clips:
-        films = film_paper_clips(
-            data.config, data.sensor, shown_images_of(data.split["val"]), range(emulation.paper_clips)
-        )
+        left_out = shown_images(data.split["val"])
+        films = film_paper_clips(data.config, data.contract, left_out, range(emulation.paper_clips))
         parts += zip(films, (WEBCAM, CAMERA))
     return parts
 
@@ -125,21 +124,16 @@ def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]
     parts, config = [(_some(data.val, MOST_VALIDATION), RECORDED)], data.config
     emulation = config.emulation
     if emulation.emulated:
-        validation = shown_images_of(data.split["val"])
-        shown = shown_images_of(data.split["train"]) | validation
+        validation = shown_images(data.split["val"])
+        shown = shown_images(data.split["train"]) | validation
         used = frozenset(range(emulation.emulated_count + len(shown)))
         fresh = replace(emulation, emulated_count=spare)
-        parts.append((emulate_mnist(replace(config, emulation=fresh), data.sensor, used | shown), RECORDED))
+        parts.append((emulate_mnist(replace(config, emulation=fresh), data.contract, used | shown), RECORDED))
         if emulation.paper_clips:
             clips = range(emulation.paper_clips, emulation.paper_clips + spare // 2)
-            films = film_paper_clips(config, data.sensor, validation, clips)
+            films = film_paper_clips(config, data.contract, validation, clips)
             parts += zip(films, (WEBCAM, CAMERA))
     return [(part, kind) for part, kind in parts if len(part)]
-
-
-def shown_images_of(names: list[str]) -> frozenset[int]:
-    """The MNIST images behind N-MNIST recordings of these names."""
-    return frozenset(int(Path(name).stem) - 1 for name in names if Path(name).stem.isdigit())
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, bins: int = 15) -> float:

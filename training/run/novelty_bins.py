@@ -7,6 +7,7 @@ trained bin, the lines are read off windows of each bin, as they are and augment
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +44,8 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
 
 def fine_parts(data: Data, finest: Contract) -> list[tuple[Frames, int]]:
     """The samples of each part of the validation data at the finest bins, and the kind of input that they are."""
-    config = replace(data.config, bin_us=finest.bin_us, steps=finest.steps)
-    items = evenly(data.val_items, MOST)
-    return validation_parts(replace(data, val=bin_items(items, config, "binning shortly"), config=config), MOST)
+    val = bin_items(evenly(data.val_items, MOST), finest, Path(data.config.cache), "binning shortly")
+    return validation_parts(replace(data, val=val, contract=finest), MOST)
 
 
 def lines_at(

@@ -235,7 +235,7 @@ def test_a_direct_run_goes_on_and_its_best_network_is_read_at_every_step(
     (tmp_path / "last").touch() if stopped else None
     frames = Frames(np.arange(8)[:, None], np.arange(8))
     contract = Contract("image", 1, 2, 2, 2, "direct")
-    data = Data(frames, frames, frames, ("a", "b", "c"), contract, {}, (), 8)
+    data = Data(train=frames, val=frames, test=frames, labels=("a", "b", "c"), contract=contract, split={}, recorded=8)
 
     class Stopped:
         progress_path = tmp_path / "last"

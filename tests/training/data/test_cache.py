@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,27 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.training.config import TrainConfig
+from spikesight.models.contract import Contract
+from spikesight.training.config import Emulation
 from spikesight.training.data import cache
 from spikesight.training.data.cache import (
     bin_items,
     cached,
     contract_key,
     file_stamps,
-    frame_shape,
     join,
     noisy,
+    sample_shape,
     shown_images,
 )
 from spikesight.training.data.sets import Frames, Item
 from tests.support.inputs.samples import random_events
 
 SENSOR = SensorSize(34, 34)
+CONTRACT = Contract(
+    kind="events", channels=2, height=8, width=9, steps=3, encoding="binary", sensor_width=34, sensor_height=34,
+    bin_us=1000,
+)  # fmt: skip
 
 
 def samples(n: int = 3) -> Iterator[np.ndarray]:
@@ -59,9 +65,8 @@ def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_whatever_changes_the_frames_is_in_the_key() -> None:
-    config = TrainConfig.of(steps=3, bin_us=1000, height=8, width=9)
-    keys = [contract_key(config)]
-    assert keys == [[3, 1000, 8, 9, "", 0]], "what earlier versions kept is found"
+    keys = [contract_key(CONTRACT)]
+    assert keys == [[3, 1000, 8, 9, "binary", 0]], "what earlier versions kept is found"
     changes = {
         "steps": 4,
         "bin_us": 2000,
@@ -69,27 +74,28 @@ def test_whatever_changes_the_frames_is_in_the_key() -> None:
         "width": 8,
         "encoding": "count",
         "filter_us": 10,
-        "crop": "object",
+        "frame": "object",
+        "window": "drawing",
     }
     for name, value in changes.items():
-        keys.append(contract_key(config.replaced(**{name: value})))
+        keys.append(contract_key(replace(CONTRACT, **{name: value})))
     assert len({str(key) for key in keys}) == len(changes) + 1
-    assert frame_shape(config) == (3, 2, 8, 9)
+    assert sample_shape(CONTRACT) == (3, 2, 8, 9)
 
 
 def test_copies_windows_and_noise_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[dict[str, Any]] = []
     monkeypatch.setattr(cache, "cached", lambda _, key, *__: keys.append(key) or np.zeros(1))
     (tmp_path / "a").touch()
-    config = TrainConfig.of(steps=3, bin_us=1000, height=8, width=9, noise_hz=0.5, hot=0.25)
+    noise = Emulation(noise_hz=0.5, hot=0.25)
     whole, part = Item(tmp_path / "a", 0), Item(tmp_path / "a", 1, begin_us=70, length_us=300)
-    assert bin_items([whole, part], config, "binning").labels.tolist() == [0, 1]
-    bin_items([whole], config, "binning")
-    bin_items([whole], config, "binning", 0)
-    bin_items([whole], config.replaced(hot=0.5), "binning", 1)
+    assert bin_items([whole, part], CONTRACT, tmp_path, "binning").labels.tolist() == [0, 1]
+    bin_items([whole], CONTRACT, tmp_path, "binning")
+    bin_items([whole], CONTRACT, tmp_path, "binning", noise)
+    bin_items([whole], CONTRACT, tmp_path, "binning", replace(noise, hot=0.5), 1)
     assert [key.get("windows") for key in keys] == [[(70, 300)], None, None, None]
     assert [key.get("copy") for key in keys] == [None, None, [0, 0.5, 0.25], [1, 0.5, 0.5]]
-    assert all(key["contract"] == contract_key(config) for key in keys)
+    assert all(key["contract"] == contract_key(CONTRACT) for key in keys)
     assert keys[1]["items"] == file_stamps([whole])
 
 
@@ -103,8 +109,8 @@ def test_a_numbered_copy_has_noise_of_its_own_for_each_item(tmp_path: Path, monk
     monkeypatch.setattr(cache, "cached", lambda *given: [*given[4]])
     monkeypatch.setattr(cache, "file_stamps", lambda _: [])
     items = [Item(tmp_path / str(n), 0) for n in range(3)]
-    for copy in (None, 0, 2):
-        bin_items(items, TrainConfig(), "binning", copy)
+    for noise, copy in ((None, 0), (Emulation(), 0), (Emulation(), 2)):
+        bin_items(items, CONTRACT, tmp_path, "binning", noise, copy)
     assert starts == [5, 0, 0] * 3
     assert seeds == [0, 1, 2, 6, 7, 8]
 
@@ -120,18 +126,17 @@ def test_a_file_that_was_changed_is_another(tmp_path: Path) -> None:
 
 
 def test_about_half_of_the_samples_get_noise() -> None:
-    config = TrainConfig.of(noise_hz=50.0)
+    noise = Emulation(noise_hz=50.0)
     events = random_events(200, SENSOR)
-    added = [len(noisy(events, SENSOR, config, seed)) - len(events) for seed in range(40)]
+    added = [len(noisy(events, SENSOR, noise, seed)) - len(events) for seed in range(40)]
     assert 10 <= sum(n == 0 for n in added) <= 30
     assert min(added) == 0
     assert len({n for n in added if n}) > 5, "each as much as its seed says"
-    assert np.array_equal(noisy(events, SENSOR, config, 3), noisy(events, SENSOR, config, 3))
+    assert np.array_equal(noisy(events, SENSOR, noise, 3), noisy(events, SENSOR, noise, 3))
 
 
 def test_recordings_name_the_images_that_they_show() -> None:
-    items = [Item(Path("Train/0/00001.bin"), 0), Item(Path("Train/0/60000.bin"), 0), Item(Path("other.bin"), 1)]
-    assert shown_images(items) == {0, 59_999}
+    assert shown_images(["0/00001.bin", "0/60000.bin", "other.bin"]) == {0, 59_999}
 
 
 def test_sets_are_joined_in_their_order(tmp_path: Path) -> None:

@@ -309,8 +309,11 @@ def test_kept_pictures_have_the_form_of_the_input(monkeypatch: pytest.MonkeyPatc
     asked: list[Any] = []
     monkeypatch.setattr(load, "holds_pictures", lambda _: True)
     monkeypatch.setattr(load, "find_imagenet", lambda root: root / "found")
-    monkeypatch.setattr(load, "list_pictures", lambda *given: asked.append(given))
-    list_data(TrainConfig.of(data="some/mine", height=16, width=24, resize=20, channels=1))
+    none = ImageSet("none", (), Frames(np.zeros((0, 1, 1, 1, 1)), np.zeros(0, int)), None)
+    monkeypatch.setattr(load, "list_pictures", lambda *given: asked.append(given) or none)
+    larger = list_data(TrainConfig.of(data="some/mine", height=16, width=24, resize=20, channels=1))
+    assert isinstance(larger, ImageSet)
+    assert larger.size == (16, 24), "what the network gets"
     list_data(TrainConfig.of(data="mine"))
     list_data(TrainConfig.of(data="imagenet", root="r", resize=256))
     list_data(TrainConfig.of(data="mine", height=30, width=20, resize=20))
@@ -331,8 +334,8 @@ def test_each_copy_of_the_training_set_has_noise_of_its_own(
 ) -> None:
     asked: list[Any] = []
 
-    def bin_items(items: Any, _: object, what: str, copy: int | None = None) -> Frames:
-        asked.append((what, copy))
+    def bin_items(items: Any, _: object, __: Path, what: str, noise: object = None, copy: int = 0) -> Frames:
+        asked.append((what, noise and copy))
         return Frames(np.zeros(len(items)), np.zeros(len(items), int))
 
     monkeypatch.setattr(load, "bin_items", bin_items)

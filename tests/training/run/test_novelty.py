@@ -123,12 +123,12 @@ def emulations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What was asked of the emulation; it gives two digits, and films of three and of none."""
     asked: list[tuple[Any, ...]] = []
 
-    def emulate(config: TrainConfig, sensor: object, left_out: frozenset[int]) -> Frames:
-        asked.append((config.emulation.emulated_count, sensor, left_out))
+    def emulate(config: TrainConfig, contract: object, left_out: frozenset[int]) -> Frames:
+        asked.append((config.emulation.emulated_count, contract, left_out))
         return numbered(2)
 
-    def film(_: TrainConfig, sensor: object, left_out: frozenset[int], clips: range) -> list[Frames]:
-        asked.append((clips, sensor, left_out))
+    def film(_: TrainConfig, contract: object, left_out: frozenset[int], clips: range) -> list[Frames]:
+        asked.append((clips, contract, left_out))
         return [numbered(3), numbered(0)]
 
     monkeypatch.setattr(novelty, "emulate_mnist", emulate)
@@ -139,7 +139,7 @@ def emulations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def some_data(**settings: Any) -> Any:
     split = {"train": ["0/00003.bin", "0/00007.bin"], "val": ["1/00002.bin", "x.bin"]}
     config = TrainConfig.of(**settings)
-    return SimpleNamespace(config=config, train=numbered(15), val=numbered(5), recorded=3, sensor="sensor", split=split)
+    return SimpleNamespace(config=config, train=numbered(15), val=numbered(5), recorded=3, contract="c", split=split)
 
 
 def drawn(parts: list[tuple[Frames, int]]) -> list[tuple[list[int], int]]:
@@ -150,11 +150,10 @@ def test_recordings_emulations_and_films_are_parts_of_their_own(emulations: list
     data = some_data(emulated="mnist", emulated_count=4, repeat=2, paper_clips=6)
     films = [([0, 1, 2], WEBCAM), ([], CAMERA)]
     assert drawn(novelty._training_parts(data)) == [([0, 1, 2], RECORDED), ([6, 7, 8, 9], RECORDED), *films]
-    assert emulations.pop() == (range(6), "sensor", {1})
+    assert emulations.pop() == (range(6), "c", {1})
     assert drawn(novelty.validation_parts(data, 9)) == [([0, 1, 2, 3, 4], RECORDED), ([0, 1], RECORDED), films[0]]
-    assert emulations == [(9, "sensor", {0, 1, 2, 3, 4, 5, 6}), (range(6, 10), "sensor", {1})]
+    assert emulations == [(9, "c", {0, 1, 2, 3, 4, 5, 6}), (range(6, 10), "c", {1})]
     plain = some_data()
-    del plain.sensor  # images have none
     assert drawn(novelty._training_parts(plain)) == [(list(range(15)), RECORDED)]
     assert drawn(novelty.validation_parts(plain)) == [(list(range(5)), RECORDED)]
     assert len(emulations) == 2

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from spikesight.encoders.events import SensorSize
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import KEPT
@@ -37,7 +38,7 @@ def test_recordings_of_the_validation_are_known_at_shorter_bins(finished: tuple[
         known.append([prediction.known for prediction in classifier.predict(inputs)])
     kept = np.concatenate(known) >= KEPT
     assert kept.mean() > 0.9
-    nothing = classifier.predict_events(np.empty(0, read_item(data.val_items[0])[0].dtype), data.sensor)
+    nothing = classifier.predict_events(np.empty(0, read_item(data.val_items[0])[0].dtype), SensorSize(34, 34))
     assert (nothing[-1].label, nothing[-1].known) == ("nothing", 0.0)
 
 
@@ -56,8 +57,8 @@ def test_what_is_shown_is_what_a_stream_shows(finished: tuple[Path, Path]) -> No
     classifier = Classifier.load(model).at(10)
     contract = classifier.contract
     finest = replace(contract, bin_us=5000, steps=18)
-    config = replace(data.config, bin_us=finest.bin_us, steps=finest.steps)
-    stored = torch.from_numpy(np.array(bin_items(data.val_items[:3], config, "binning").frames))
+    cache = Path(data.config.cache)
+    stored = torch.from_numpy(np.array(bin_items(data.val_items[:3], finest, cache, "binning").frames))
     made = shown(stored, lambda x: x.transpose(0, 1).float(), 2, contract)
     for n, item in enumerate(data.val_items[:3]):
         inputs = classifier.event_inputs(*read_item(item))[: contract.steps]
