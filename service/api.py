@@ -18,6 +18,7 @@ from spikesight.service.http.bodies import (
     SAMPLE_BODY,
     ErrorBody,
     LiveBody,
+    ModelBody,
     ModelsBody,
     PredictBody,
     ReadyBody,
@@ -150,6 +151,21 @@ async def predicted(
     return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 
 
+def model_body(classifier: Classifier) -> ModelBody:
+    """What clients see of a model."""
+    card = classifier.card
+    return ModelBody(
+        name=classifier.name,
+        labels=list(classifier.labels),
+        contract=asdict(card.contract),
+        metrics=dict(card.metrics),
+        layers=list(classifier.layer_names),
+        origin=classifier.origin,
+        road=classifier.origin,
+        ann_macs=classifier.ann_macs,
+    )
+
+
 def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRouter:
     """Prediction, models, samples and the live stream."""
     routes = APIRouter()
@@ -181,7 +197,8 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         "/v1/models", tags=["models"], summary="The models and what they must be fed", response_model=ModelsBody
     )
     async def get_models() -> ModelsBody:
-        return runtime.registry.body()
+        models = [model_body(model.classifier) for model in runtime.registry.all()]
+        return ModelsBody(default=models[0].name, models=models)
 
     @routes.get("/samples", tags=["samples"], summary="Recordings to try", response_model=list[SampleBody])
     async def get_samples() -> list[SampleBody]:

@@ -24,7 +24,6 @@ from spikesight.service.http.turns import Turns
 from spikesight.service.scheduler import sandbox
 from spikesight.service.scheduler.processes import CALLS, Processes
 from spikesight.service.scheduler.registry import Model, Registry
-from spikesight.service.scheduler.request import Sequences
 from spikesight.service.scheduler.threads import DecodeThread, Mailbox
 from spikesight.service.settings import Settings
 
@@ -59,8 +58,6 @@ class Runtime:
         self.turns, self.decoder_turns = Turns(), Turns(time.perf_counter)  # of streams, in the loop and beside it
         self.lobby = Lobby(settings.max_greetings)
         self.streams = Shares(settings.max_sessions, settings.max_sessions_per_client)
-        places = Shares(settings.max_sequences, settings.max_sequences_per_client)
-        self.sequences = Sequences(places, settings.idle_s)
         key = settings.snapshot_key
         self.snapshot_key = secrets.token_bytes(32) if key is None else key.get_secret_value().encode()
         self.version = package_version()

@@ -1,4 +1,4 @@
 """The Open Inference Protocol, version 2.
 
-`routes`, `endpoints`, `infer`, `tensors`.
+`routes`, `endpoints`, `infer`, `sequences`, `tensors`.
 """

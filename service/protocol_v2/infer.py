@@ -14,17 +14,18 @@ from spikesight.service.http.errors import Expired, ServiceError, Stopped
 from spikesight.service.http.shares import address_of
 from spikesight.service.protocol_v2 import tensors
 from spikesight.service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
+from spikesight.service.protocol_v2.sequences import Sequences
 from spikesight.service.protocol_v2.tensors import InferRequest, Output, V2Error
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.processes import Ended, Killed
-from spikesight.service.scheduler.request import Result, run
+from spikesight.service.scheduler.request import Result, Wanted, run_inputs
 from spikesight.service.upload.decode import WEB_IMAGES, image_format
 from spikesight.service.upload.load import inputs_of, load
 
 INLINE_BYTES = 16384
 
 
-async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response:
+async def infer(runtime: Runtime, sequences: Sequences, found: Endpoint, request: Request) -> Response:
     """A request of the Open Inference Protocol: tensors in, the scheduler's answer as tensors out."""
     begin = time.perf_counter()
     found.model.scheduler.check_room()
@@ -33,7 +34,7 @@ async def infer(runtime: Runtime, found: Endpoint, request: Request) -> Response
     try:
         client = address_of(request)
         asked = await understand(runtime, data, header, found, client)
-        results, samples, decoded = await work(runtime, found, asked, client)
+        results, samples, decoded = await work(runtime, sequences, found, asked, client)
         outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
     except Exception as error:
@@ -75,7 +76,9 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
     return asked
 
 
-async def work(runtime: Runtime, found: Endpoint, asked: InferRequest, client: str) -> tuple[list[Result], int, float]:
+async def work(
+    runtime: Runtime, sequences: Sequences, found: Endpoint, asked: InferRequest, client: str
+) -> tuple[list[Result], int, float]:
     """Decode and step; the results, how many samples, and when decoding was done."""
     deadline = runtime.deadline(timeout_s(asked.parameters))
     sequence = sequence_of(asked.parameters)
@@ -86,7 +89,7 @@ async def work(runtime: Runtime, found: Endpoint, asked: InferRequest, client: s
         batch = await batch_of(runtime, found, asked, deadline, client)
         decoded = time.perf_counter()
         if sequence is not None:
-            results = [await run_sequence(runtime, found, sequence, batch, deadline, client)]
+            results = [await run_sequence(sequences, found, sequence, batch, deadline, client)]
         else:
             results = await run_all(runtime, found, batch, deadline, confidence_of(asked.parameters))
     return results, samples, decoded
@@ -131,12 +134,9 @@ async def run_all(
     runtime: Runtime, found: Endpoint, batch: list[list[Input]], deadline: float, confidence: float | None
 ) -> list[Result]:
     """Every sample as its own request to the scheduler, all at once."""
-    return await asyncio.gather(
-        *(
-            run(found.model, inputs, runtime.mailbox, deadline=deadline, confidence=confidence, every=False)
-            for inputs in batch
-        )
-    )
+    wanted = Wanted(every=False, confidence=confidence)
+    calls = (run_inputs(found.model, inputs, runtime.mailbox, deadline=deadline, wanted=wanted) for inputs in batch)
+    return await asyncio.gather(*calls)
 
 
 @dataclass(frozen=True)
@@ -164,17 +164,16 @@ def sequence_of(parameters: dict[str, Any]) -> SequenceWish | None:
 
 
 async def run_sequence(
-    runtime: Runtime, found: Endpoint, wish: SequenceWish, batch: list[list[Input]], deadline: float, client: str
+    sequences: Sequences, found: Endpoint, wish: SequenceWish, batch: list[list[Input]], deadline: float, client: str
 ) -> Result:
     """The steps of one sequence, on from its membranes."""
     if len(batch) != 1:
         raise V2Error("a sequence takes one sample a request")
-    sequences, model = runtime.sequences, found.model
-    begins, identity = wish.start, wish.identity
-    sequence = sequences.begin(model, identity, client) if begins else sequences.resume(model, identity)
-    result = await sequences.run(sequence, wish.identity, batch[0], runtime.mailbox, deadline)
+    model, identity = found.model, wish.identity
+    sequence = sequences.begin(model, identity, client) if wish.start else sequences.resume(model, identity)
+    result = await sequences.run(sequence, batch[0], deadline)
     if wish.end:
-        sequences.end(sequence, wish.identity)
+        sequences.end(sequence)
     return result
 
 

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from spikesight.service.http.bodies import Body, LiveBody, ReadyBody
 from spikesight.service.http.errors import ServiceError
+from spikesight.service.http.shares import Shares
 from spikesight.service.protocol_v2.bodies import (
     INFER_REQUEST,
     AllStatisticsBody,
@@ -21,6 +22,7 @@ from spikesight.service.protocol_v2.bodies import (
 )
 from spikesight.service.protocol_v2.endpoints import VERSION, Endpoint, endpoint, endpoints
 from spikesight.service.protocol_v2.infer import infer
+from spikesight.service.protocol_v2.sequences import Sequences
 from spikesight.service.runtime import Runtime
 
 Name = Annotated[str, Path(description="of the model: images go to NAME, network input to NAME.steps")]
@@ -43,7 +45,9 @@ def router(runtime: Runtime) -> APIRouter:
     add_server(routes, runtime)
     add_repository(routes, runtime)
     add_models(routes, runtime)
-    add_infer(routes, runtime)
+    settings = runtime.settings
+    shares = Shares(settings.max_sequences, settings.max_sequences_per_client)
+    add_infer(routes, runtime, Sequences(shares, settings.idle_s, runtime.mailbox))
     return routes
 
 
@@ -135,7 +139,7 @@ def add_models(routes: APIRouter, runtime: Runtime) -> None:
     )
 
 
-def add_infer(routes: APIRouter, runtime: Runtime) -> None:
+def add_infer(routes: APIRouter, runtime: Runtime, sequences: Sequences) -> None:
     """`POST .../infer` for a model, with and without a version."""
     sentences = {
         400: "malformed",
@@ -153,10 +157,10 @@ def add_infer(routes: APIRouter, runtime: Runtime) -> None:
 
     @routes.post("/v2/models/{name}/infer", summary="Inference", responses=responses, openapi_extra=body)
     async def plain(name: Name, request: Request) -> Response:
-        return await infer(runtime, endpoint(runtime, name, None), request)
+        return await infer(runtime, sequences, endpoint(runtime, name, None), request)
 
     @routes.post(
         "/v2/models/{name}/versions/{version}/infer", summary="Inference", responses=responses, openapi_extra=body
     )
     async def versioned(name: Name, version: Version, request: Request) -> Response:
-        return await infer(runtime, endpoint(runtime, name, version), request)
+        return await infer(runtime, sequences, endpoint(runtime, name, version), request)

@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.models.classifier import Classifier, sensor_of
 from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped import find, names, shipped
-from spikesight.service.http.bodies import ModelBody, ModelsBody
 from spikesight.service.http.errors import Overloaded, ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics, Tick
@@ -159,20 +157,6 @@ class Model:
         self.scheduler.warm_up()
         warm_up(self.classifier)
 
-    def body(self) -> ModelBody:
-        """What clients see of it."""
-        card = self.classifier.card
-        return ModelBody(
-            name=self.name,
-            labels=list(self.classifier.labels),
-            contract=asdict(card.contract),
-            metrics=dict(card.metrics),
-            layers=list(self.classifier.layer_names),
-            origin=self.classifier.origin,
-            road=self.classifier.origin,
-            ann_macs=self.classifier.ann_macs,
-        )
-
 
 SLOW = "this model runs slowly: PyTorch takes 17 times as long as the engine for a step of the digit model"
 
@@ -288,10 +272,6 @@ class Registry:
     def all(self) -> list[Model]:
         """Every model, the default first."""
         return list(self._models.values())
-
-    def body(self) -> ModelsBody:
-        """The answer of GET /v1/models."""
-        return ModelsBody(default=self.get(None).name, models=[model.body() for model in self.all()])
 
     def stop(self) -> None:
         """End every model's thread."""

@@ -23,7 +23,7 @@ from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import run
+from spikesight.service.scheduler.request import run_inputs
 from spikesight.service.upload.decode import kind_of
 from spikesight.service.upload.load import UploadError, inputs_of, load, said
 from spikesight.service.upload.predict import read_body, step_body
@@ -117,7 +117,7 @@ async def encode(
         made, png = await runtime.in_heavy_thread(draw, deadline)
         answers = None
         if made.inputs:
-            result = await run(model, made.inputs, runtime.mailbox, deadline=deadline, confidence=None)
+            result = await run_inputs(model, made.inputs, runtime.mailbox, deadline=deadline)
             answers = [step_body(answer, True) for answer in result.answers]
     n, channels, height, width = made.frames.shape
     return EncodeBody(

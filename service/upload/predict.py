@@ -13,7 +13,7 @@ from spikesight.models.steps import Answer, Input
 from spikesight.service.http.bodies import PredictBody, StepBody
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import Result, run
+from spikesight.service.scheduler.request import Result, Wanted, run_undecoded
 from spikesight.service.upload.decode import INLINE_BYTES, Kind, kind_of
 from spikesight.service.upload.load import UploadError, inputs_of, load
 from spikesight.service.upload.multipart import file_of
@@ -66,14 +66,12 @@ async def predict(
         return inputs_of(model.classifier, loaded, most, pipelines[0] if pipelines else None)
 
     with runtime.place(model):
-        result = await run(
+        result = await run_undecoded(
             model,
             await load(runtime, model, (data, name), inputs_from, client, deadline),
             runtime.mailbox,
             deadline=deadline,
-            confidence=options.confidence,
-            error_rate=options.error_rate,
-            every=options.steps,
+            wanted=Wanted(every=options.steps, confidence=options.confidence, error_rate=options.error_rate),
             offload=runtime.decoder.submit,
         )
     decoded = result.made_s

@@ -32,21 +32,6 @@ def test_loading_names_each_model_and_warns_of_slow_ones(
     assert said == [("INFO", "model ready"), ("WARNING", SLOW), ("INFO", "models loaded")]
 
 
-def test_a_model_is_warm_before_its_first_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry, done = Registry(settings(), Metrics(), Mailbox()), list[str]()
-    registry.serve(tiny())
-    model = registry.get(None)
-    monkeypatch.setattr(model.scheduler, "warm_up", lambda: done.append("scheduler"))
-    monkeypatch.setattr(model.classifier, "predict", lambda _: done.append("classifier"))
-    model.warm_up()
-    assert done == ["scheduler", "classifier"]
-    assert model.scheduler._thread.daemon, "it holds no process that ends"
-    body = model.body()
-    assert (body.name, body.labels, body.layers) == ("tiny", list(tiny().labels), list(model.classifier.layer_names))
-    assert (body.contract["kind"], body.ann_macs) == ("events", model.classifier.ann_macs)
-    registry.stop()
-
-
 def bias(classifier: Classifier) -> float:
     return float(classifier.network.get_parameter("readout.bias").detach()[0])
 

@@ -3,8 +3,8 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +13,12 @@ import torch
 from spikesight.models.classifier import Classifier
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, Step
+from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.queue import Job
+from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.scheduler import Scheduler
+from spikesight.service.scheduler.threads import Mailbox
+from spikesight.service.settings import Settings
 from tests.support.models import tiny
 from tests.support.waiting import PATIENCE_S
 
@@ -124,3 +128,22 @@ async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def serving(classifier: Classifier) -> AsyncIterator[tuple[Model, Mailbox]]:
+    """A model whose thread runs, and what hands its answers to this event loop."""
+    mailbox = Mailbox()
+    mailbox.attach(asyncio.get_running_loop())
+    if isinstance(classifier, Gated):
+        classifier.gate.set()  # the model's own first step passes
+    model = Model(classifier, Settings(), Metrics(), mailbox)
+    if isinstance(classifier, Gated):
+        classifier.gate.clear()
+    model.scheduler.start()
+    try:
+        yield model, mailbox
+    finally:
+        if isinstance(classifier, Gated):
+            classifier.gate.set()
+        model.scheduler.stop()

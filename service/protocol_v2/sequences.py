@@ -1,0 +1,102 @@
+"""Sequences: streams that live from request to request, with their membranes."""
+
+import time
+from dataclasses import dataclass, field
+
+from spikesight.models.steps import Input, Outcome
+from spikesight.service.http.errors import Overloaded, ServiceError
+from spikesight.service.http.shares import Shares
+from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.request import RequestReceiver, Result, Wanted
+from spikesight.service.scheduler.threads import Mailbox
+
+TOO_MANY = "too many sequences of this address: end one first"
+
+
+class SequenceError(ServiceError):
+    """A sequence that is unknown, busy, or one too many."""
+
+    def __init__(self, sentence: str, status: int = 400) -> None:
+        super().__init__(status, sentence)
+
+
+class Sequence:
+    """A job that stays open from request to request, and the receiver of its steps."""
+
+    def __init__(self, model: Model, identity: int | str, client: str) -> None:
+        self.model, self.identity, self.client = model, identity, client
+        self.track = model.classifier.track()
+        self.used = time.monotonic()
+        self.receiver: RequestReceiver | None = None  # of the request that runs
+        self.job = model.scheduler.open(self, request=True, several=True)
+
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
+        """These inputs were stepped."""
+        if self.receiver is not None:
+            self.receiver.outcome(inputs, outcome, queue_ms)
+        return False
+
+    def failed(self, error: Exception) -> None:
+        """No further step comes."""
+        if self.receiver is not None:
+            self.receiver.failed(error)
+
+
+@dataclass
+class Sequences:
+    """All sequences of the service, by model and id."""
+
+    shares: Shares
+    idle_s: float
+    mailbox: Mailbox
+    _open: dict[tuple[str, int | str], Sequence] = field(default_factory=dict)
+
+    def begin(self, model: Model, identity: int | str, client: str) -> Sequence:
+        """A new sequence; one of the same id ends. Raises Overloaded, SequenceError: 429 at the address's share."""
+        self.expire()
+        key = (model.name, identity)
+        if key in self._open:
+            self.end(self.resume(model, identity))
+        if (reached := self.shares.take(client)) is not None:
+            raise Overloaded if reached == "total" else SequenceError(TOO_MANY, 429)
+        sequence = self._open[key] = Sequence(model, identity, client)
+        return sequence
+
+    def resume(self, model: Model, identity: int | str) -> Sequence:
+        """One that was begun. Raises SequenceError."""
+        self.expire()
+        sequence = self._open.get((model.name, identity))
+        if sequence is None or sequence.job.closed:
+            raise SequenceError("unknown sequence: begin it with sequence_start")
+        if sequence.receiver is not None:
+            raise SequenceError("the sequence has a request running: send one after the other")
+        return sequence
+
+    def end(self, sequence: Sequence) -> None:
+        """Give its membranes up."""
+        key = (sequence.model.name, sequence.identity)
+        if self._open.get(key) is sequence:
+            del self._open[key]
+            self.shares.give(sequence.client)
+        sequence.model.scheduler.close(sequence.job)
+
+    def expire(self) -> None:
+        """End those that nobody asked for in time."""
+        latest = time.monotonic() - self.idle_s
+        for sequence in list(self._open.values()):
+            if sequence.used < latest and sequence.receiver is None:
+                self.end(sequence)
+
+    async def run(self, sequence: Sequence, inputs: list[Input], deadline: float) -> Result:
+        """Step one request's inputs. A sequence that misses its deadline is over: its membranes are not known."""
+        receiver = RequestReceiver(sequence.track, self.mailbox, Wanted(every=False))
+        receiver.begin(len(inputs))
+        sequence.receiver, sequence.job.deadline = receiver, deadline
+        try:
+            sequence.model.scheduler.submit(sequence.job, inputs)
+            return await receiver.result(deadline)
+        except BaseException:
+            self.end(sequence)
+            raise
+        finally:
+            sequence.receiver, sequence.used = None, time.monotonic()
