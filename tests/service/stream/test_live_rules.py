@@ -14,7 +14,7 @@ from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.http.turns import Turns
 from spikesight.service.stream import live as module
 from spikesight.service.stream.live import Live
-from spikesight.service.stream.messages import Ended
+from spikesight.service.stream.messages import EVENTS_T64, Ended, Frame
 from spikesight.service.stream.protocol import Batch, Outgoing
 
 
@@ -38,7 +38,7 @@ def live(**parts: Any) -> tuple[Any, list[Any]]:
     made.outbox = SimpleNamespace(close=lambda: log.append("closed"), say=lambda *given: log.append(given))
     made.core = SimpleNamespace(
         dropped=0, max_pending=8, unsent=0, hello=SimpleNamespace(mode="every", live=False),
-        session=SimpleNamespace(sight=None), admit=lambda batch: (batch.inputs, []),
+        session=SimpleNamespace(pipeline=None), admit=lambda batch: (batch.inputs, []),
         take_back=lambda n: [Outgoing(f"gave way {n}")],
     )  # fmt: skip
     made.model = SimpleNamespace(
@@ -252,6 +252,7 @@ def test_a_snapshot_is_of_all_that_was_submitted() -> None:
         tell("state")
 
     made.outbox.progress, made.model.scheduler.snapshot = progress, snapshot
+    made.runtime.in_thread = in_thread
     made.runtime.mailbox.resolve = lambda future, state: future.set_result(state)
     asyncio.run(made.snapshot())
     assert log == [0, ("state b'key'", 0)]
@@ -262,7 +263,8 @@ def test_the_clock_closes_no_bins_while_a_message_is_worked_off(monkeypatch: pyt
     monkeypatch.setattr(asyncio, "sleep", lambda _: at_once(0))
     made, log = live(turn=asyncio.Lock(), bucket=SimpleNamespace(take=lambda _: True), work=Turns().account())
     made.camera = None
-    made.core.frame = made.core.batches = lambda _: iter([batch("of the message")])
+    made.core.frame = lambda data: Frame(1, 0.0, EVENTS_T64, data)
+    made.core.batches = lambda _: iter([batch("of the message")])
     made.core.tick = lambda: batch("of the clock")
     room, message = asyncio.Event(), {"type": "websocket.receive", "bytes": b""}
 
@@ -281,6 +283,7 @@ def test_the_clock_closes_no_bins_while_a_message_is_worked_off(monkeypatch: pyt
         reading = asyncio.create_task(made.read_all())
         while "begun" not in log:
             await asyncio.sleep(0)
+            assert not reading.done(), reading.exception()
         ticking = asyncio.create_task(made.tick(0.0))
         for _ in range(20):
             await asyncio.sleep(0)
@@ -288,6 +291,7 @@ def test_the_clock_closes_no_bins_while_a_message_is_worked_off(monkeypatch: pyt
         await reading
         while "of the clock" not in log:
             await asyncio.sleep(0)
+            assert not ticking.done(), ticking.exception()
         ticking.cancel()
 
     made.socket, made.submit = SimpleNamespace(receive=receive), submit
