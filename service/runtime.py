@@ -118,7 +118,7 @@ class Runtime:
 
     @asynccontextmanager
     async def decoding(self, client: str, deadline: float) -> AsyncIterator[None]:
-        """A place among those who decode, until what was decoded is used up. Raises Expired, Overloaded."""
+        """A turn at the decoders, held until what was decoded is used up. Raises Expired, Overloaded."""
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self.line.take(client)
@@ -143,8 +143,8 @@ class Runtime:
         return time.monotonic() + (limit if wanted_s is None else min(limit, wanted_s))
 
     @contextmanager
-    def place(self, model: Model, n: int = 1) -> Iterator[None]:
-        """n places in a model's queue. Raises Overloaded."""
+    def admitted(self, model: Model, n: int = 1) -> Iterator[None]:
+        """n requests in a model's queue. Raises Overloaded."""
         model.scheduler.admit(n)
         try:
             yield
@@ -152,7 +152,7 @@ class Runtime:
             model.scheduler.leave(n)
 
     def full(self) -> bool:
-        """Whether no model has a place left in its queue."""
+        """Whether every model's queue is full."""
         return self.registry.full()
 
     def turned_away(self) -> None:

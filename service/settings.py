@@ -53,9 +53,9 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=8, ge=1, description="streams and images stepped together")
     max_pending: int = Field(default=64, ge=1, description="steps one stream may have waiting")
     max_unread: int = Field(default=8 * MIB, ge=1, description="bytes of answers that one stream may leave unread")
-    max_lessons: int = Field(default=16, ge=1, description="lessons, each of which learns classes live")
-    max_lessons_per_client: int = Field(default=4, ge=1, description="lessons of one address")
-    max_examples: int = Field(default=500, ge=1, description="examples of one lesson, about 30 kB each")
+    max_lessons: int = Field(default=16, ge=1, description="teaching sessions, each of which learns classes live")
+    max_lessons_per_client: int = Field(default=4, ge=1, description="teaching sessions of one address")
+    max_examples: int = Field(default=500, ge=1, description="examples of one teaching session, about 30 kB each")
     save_to: Path | None = Field(default=None, description="folder that taught models are saved to and served from")
     requests_per_s: float = Field(default=0, ge=0, description="requests a second of one client; 0 sets no limit")
     messages_per_s: float = Field(default=1000, gt=0, description="WebSocket messages a second of one stream")
@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     read_s: float = Field(default=10, gt=0, description="seconds in which a client must read on in its answer")
     hello_s: float = Field(default=5, gt=0, description="seconds a stream may take to say hello")
     idle_s: float = Field(default=60, gt=0, description="seconds of silence after which a stream or sequence is closed")
-    lesson_idle_s: float = Field(default=1800, gt=0, description="seconds after which an unused lesson is forgotten")
+    lesson_idle_s: float = Field(
+        default=1800, gt=0, description="seconds until an unused teaching session is forgotten"
+    )
     deadline_s: float = Field(default=10, gt=0, description="seconds an answer may take; over it 504")
     grace_s: float = Field(default=0.5, ge=0, description="seconds between 'not ready' and closing the port")
     drain_s: float = Field(default=10, gt=0, description="seconds running requests get at shutdown")

@@ -148,8 +148,8 @@ class Proxy:
 
     async def forward(self, request: Request) -> Response:
         """Any request that is not the proxy's own. Raises ServiceError."""
-        if request.scope["path"].startswith("/v1/teach"):  # a lesson lives in one process
-            return refuse(501, "lessons are taught on one service: start it without --cluster")
+        if request.scope["path"].startswith("/v1/teach"):  # a session lives in one process
+            return refuse(501, "teaching sessions are for one service: start it without --cluster")
         body = await request.body()
         fields = [(name, value) for name, value in request.scope["headers"] if name in FORWARDED]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
@@ -264,8 +264,8 @@ class Proxy:
         answers = await asyncio.gather(*asked, return_exceptions=True)
         return [answer for answer in answers if isinstance(answer, Answer)]
 
-    async def said(self, path: str) -> list[bytes]:
-        """What the replicas say there."""
+    async def bodies(self, path: str) -> list[bytes]:
+        """What every replica answers to GET."""
         return [answer.body for answer in await self.everywhere("GET", path, ALIVE_S) if answer.status == 200]
 
     async def load(self, request: Request) -> Response:
@@ -279,15 +279,15 @@ class Proxy:
 
     async def all_metrics(self, _: Request) -> Response:
         """The proxy's metrics, and the sums of the replicas'; how many of them are missing in the sums."""
-        said = await self.said("/metrics")
+        bodies = await self.bodies("/metrics")
         self.metrics.replicas.set(len(self.replicas.answering()))
-        self.metrics.missing.set(len(self.replicas) - len(said))
-        text = generate_latest(self.metrics.registry) + summed_metrics(said)
+        self.metrics.missing.set(len(self.replicas) - len(bodies))
+        text = generate_latest(self.metrics.registry) + summed_metrics(bodies)
         return Response(text, media_type=CONTENT_TYPE)
 
     async def statistics(self, request: Request) -> Response:
         """Statistics of the Open Inference Protocol, summed over the replicas."""
-        bodies = [json.loads(body) for body in await self.said(target(request.scope))]
+        bodies = [json.loads(body) for body in await self.bodies(target(request.scope))]
         if not bodies:
             return await self.forward(request)
         return JSONResponse(summed(bodies))

@@ -115,11 +115,11 @@ def summed_metrics(texts: list[bytes]) -> bytes:
                     key, f"# HELP {family.name} {family.documentation}\n# TYPE {family.name} {family.type}\n"
                 )
                 lines[key] = lines.get(key, 0.0) + sample.value
-    said: set[str] = set()
+    written: set[str] = set()
     out: list[str] = []
     for key, value in lines.items():
-        if heads[key] not in said:
-            said.add(heads[key])
+        if heads[key] not in written:
+            written.add(heads[key])
             out.append(heads[key])
         out.append(f"{key} {value}\n")
     return "".join(out).encode()

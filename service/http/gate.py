@@ -265,8 +265,8 @@ class Gate:
         origin = headers.get("origin")
         if origin is None or origin in self.settings.allowed_origins:
             return True
-        scheme, _, place = origin.partition("://")
-        return scheme in ("http", "https") and place.lower() == headers.get("host", "").lower()
+        scheme, _, host = origin.partition("://")
+        return scheme in ("http", "https") and host.lower() == headers.get("host", "").lower()
 
 
 class TooLarge(Exception):

@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """The same for people."""
+    """A line of text a record, for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         """`LEVEL event key=value ...`"""

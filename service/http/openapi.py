@@ -1,4 +1,4 @@
-"""What GET /openapi.json says beside the routes' own words: the token, and the refusals that any request may meet."""
+"""What GET /openapi.json says beside what the routes say: the token, and the refusals that any request may meet."""
 
 from typing import Any
 
@@ -26,17 +26,17 @@ NEVER = ("HTTPValidationError", "ValidationError")  # the framework's own: ours 
 
 
 def describe(app: FastAPI, *, token: bool) -> None:
-    """Let the app describe itself whole; `token` says whether its service asks for one."""
+    """Let the app describe all that its routes and gate answer; `token` says whether its service asks for one."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = whole(app, token)
+            app.openapi_schema = document_of(app, token)
         return app.openapi_schema
 
     app.openapi = document
 
 
-def whole(app: FastAPI, token: bool) -> dict[str, Any]:
+def document_of(app: FastAPI, token: bool) -> dict[str, Any]:
     """The framework's document with what it does not know."""
     made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     for name in NEVER:
@@ -60,7 +60,7 @@ def refusals(path: str, method: str) -> dict[int, str]:
 
 
 def complete(responses: dict[str, Any], found: dict[int, str]) -> None:
-    """The route's own words where it has some; the body of every refusal."""
+    """The route's own description where it has one; the body of every refusal."""
     responses.pop("422", None)
     for status, text in found.items():
         responses.setdefault(str(status), {"description": text})

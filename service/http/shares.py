@@ -63,11 +63,11 @@ class Proxies:
         >>> Proxies(["10.0.0.0/8"]).client("10.0.0.1", "192.0.2.1, 192.0.2.7, 10.0.0.2")
         '192.0.2.7'
         """
-        for said in reversed(forwarded.split(",")):
+        for address in reversed(forwarded.split(",")):
             if host not in self:
                 break
             try:
-                host = str(ipaddress.ip_address(said.strip()))
+                host = str(ipaddress.ip_address(address.strip()))
             except ValueError:
                 break
         return host
@@ -75,8 +75,8 @@ class Proxies:
     def tell(self, scope: Scope) -> None:
         """Put into a request's scope who asks."""
         if scope.get("client") and scope["client"][0] in self:
-            said = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-            scope["client"] = self.client(scope["client"][0], ",".join(said)), scope["client"][1]
+            values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            scope["client"] = self.client(scope["client"][0], ",".join(values)), scope["client"][1]
 
 
 class Lobby:

@@ -85,7 +85,7 @@ async def work(
     if sequence is not None and not found.sequences:
         raise V2Error(f"sequences are for {found.name}{STEPS}")
     samples = sample_count(runtime, asked)
-    with runtime.place(found.model, samples):
+    with runtime.admitted(found.model, samples):
         batch = await batch_of(runtime, found, asked, deadline, client)
         decoded = time.perf_counter()
         if sequence is not None:

@@ -73,7 +73,7 @@ def gather(members: list[Membranes]) -> State:
         end = at + 1
         while end < len(members) and members[end].batch is batch and members[end].index == first + end - at:
             end += 1
-        whole = first == 0 and end - at == len(batch.members)
-        parts.append(batch.state if whole else {key: t[first : first + end - at] for key, t in batch.state.items()})
+        all_of_it = first == 0 and end - at == len(batch.members)
+        parts.append(batch.state if all_of_it else {key: t[first : first + end - at] for key, t in batch.state.items()})
         at = end
     return parts[0] if len(parts) == 1 else stack_states(parts)

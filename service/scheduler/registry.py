@@ -24,7 +24,7 @@ from spikesight.service.scheduler.statistics import Statistics
 from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
 
-LESSON_BINS = 3  # beside its own that a lesson's model runs at; each is a network and a thread
+TAUGHT_BINS = 3  # beside its own that a teaching session's model runs at; each is a network and a thread
 
 
 def warm_up(classifier: Classifier) -> None:
@@ -74,15 +74,15 @@ class Model:
         counted_as: str = "",
         on_step: Callable[[], None] = lambda: None,
     ) -> None:
-        """`counted_as`: a lesson's name in metrics and logs, for its own is a secret and one of many.
+        """`counted_as`: a teaching session's name in metrics and logs, for its own is a secret and one of many.
 
-        `on_step` is told of every step of a batch, at whatever bin, by the thread that made it.
+        `on_step` is called after every step of a batch, at whatever bin, by the thread that made it.
         """
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
         self.statistics, self.steps_statistics = Statistics(), Statistics()
         self._made_from = settings, metrics, mailbox, counted_as, on_step
-        self._most_bins = LESSON_BINS if counted_as else None
+        self._most_bins = TAUGHT_BINS if counted_as else None
         self._at: dict[int, Model] = {}  # by bin, microseconds: whole milliseconds of the contract's range, so few
         self._ended, self._changing = False, threading.Lock()
         first = classifier.step(torch.zeros(1, *classifier.contract.shape), classifier.initial_state(1))
@@ -129,11 +129,13 @@ class Model:
             return model
 
     def _make_room(self) -> None:
-        """For one more bin: at a lesson's limit the one that was asked for longest ago goes. Raises WrongBin."""
+        """For one more bin: at a session's limit the one that was asked for longest ago goes. Raises WrongBin."""
         if len(self._at) == self._most_bins:
             idle = next((bin_us for bin_us, model in self._at.items() if model.scheduler.idle()), None)
             if idle is None:
-                raise WrongBin(f"a lesson is seen at {LESSON_BINS} other bins at once: close one of its streams first")
+                raise WrongBin(
+                    f"a teaching session runs at {TAUGHT_BINS} other bins at once: close one of its streams first"
+                )
             self._at.pop(idle).retire()
 
     def _all_bins(self) -> list["Model"]:
@@ -167,7 +169,7 @@ class Registry:
     def __init__(self, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
         self._settings, self._metrics, self._mailbox = settings, metrics, mailbox
         self._models: dict[str, Model] = {}
-        self._held: dict[str, Model] = {}  # of lessons: found by name, listed nowhere
+        self._held: dict[str, Model] = {}  # of teaching sessions: found by name, listed nowhere
         self._folders: dict[str, Path] = {}  # of models that came from disk
         self._loading = threading.Lock()
 

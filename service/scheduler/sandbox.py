@@ -28,7 +28,7 @@ KEPT = (
 
 
 def environment() -> dict[str, str]:
-    """What such a process is told of this one's environment: no tokens, no keys."""
+    """The environment of such a process: this one's without tokens and keys."""
     return {name: os.environ[name] for name in KEPT if name in os.environ}
 
 
@@ -76,5 +76,5 @@ def _checked(number: int, *arguments: int | bytes | None) -> int:
 def _call(number: int, *arguments: int | bytes | None) -> int:
     system = ctypes.CDLL(None, use_errno=True)
     system.syscall.restype = ctypes.c_long
-    whole = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    return system.syscall(ctypes.c_long(number), *whole)
+    numbers = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    return system.syscall(ctypes.c_long(number), *numbers)

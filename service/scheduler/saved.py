@@ -22,7 +22,7 @@ def entries(folder: Path | None) -> list[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Also where a link leads to what may not be looked at."""
+    """Whether it is a file; False where a link leads to what may not be read."""
     try:
         return path.is_file()
     except OSError:
@@ -65,6 +65,6 @@ def unfit_to_save(name: str) -> str:
 
 
 def leave_out(name: str, reason: str | Exception) -> None:
-    """Say so in the log."""
-    told = reason if isinstance(reason, str | ValueError) else type(reason).__name__
-    event("a saved model is left out", logging.WARNING, model=ascii(name)[1:-1], reason=str(told))
+    """Log that a saved model is not served, and why."""
+    sentence = reason if isinstance(reason, str | ValueError) else type(reason).__name__
+    event("a saved model is left out", logging.WARNING, model=ascii(name)[1:-1], reason=str(sentence))

@@ -24,7 +24,7 @@ from spikesight.service.scheduler.batch import deliver, split, step_batch
 from spikesight.service.scheduler.membranes import membranes_of, release, scatter
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
 
-RUN_S = 0.004  # requests step several times before the queue is looked at again, for so long at most
+RUN_S = 0.004  # requests step several times before the queue is asked again, for so long at most
 HAND_OVER_S = 0.00015  # CPU that waking another thread costs on both sides
 LENT_S = 0.001  # a step of more CPU goes beside its stream's next packets
 
@@ -36,7 +36,7 @@ class Scheduler:
     """A network, the queue of what waits for it, and the thread that steps it. Callable from any thread.
 
     `max_batch`: streams and requests stepped together; `max_queue`: requests admitted. `on_tick` counts a batch,
-    `after_tick` follows when everybody has been told, `call_soon` lends the event loop for short steps.
+    `after_tick` follows when every receiver has been called, `call_soon` lends the event loop for short steps.
     """
 
     def __init__(

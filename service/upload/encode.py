@@ -25,13 +25,13 @@ from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import run_inputs
 from spikesight.service.upload.decode import kind_of
-from spikesight.service.upload.load import UploadError, inputs_of, load, said
+from spikesight.service.upload.load import UploadError, inputs_of, load, refusing
 from spikesight.service.upload.predict import read_body, step_body
 
 CODES = ("dvs", *IMAGE_ENCODERS)
 MAX_STEPS = 64  # of an image's code
-MAX_SHOWN = 300  # steps of a recording
-SIDE = 64  # pixels of a shown frame's side, at most
+MAX_BINS = 300  # steps of a recording
+SIDE = 64  # pixels of a frame's side, at most
 BIN_US, BINS = 10_000, 30  # how an image model's user sees the saccades: 300 ms
 
 
@@ -63,7 +63,7 @@ class EncodeBody(Body):
 
 @dataclass(frozen=True)
 class Encoded:
-    """What is shown, and what the network is fed; no inputs where the model does not read the code."""
+    """The frames, and what the network is fed; no inputs where the model does not read the code."""
 
     frames: NDArray[np.uint8]  # [T, C, H, W]
     intensity: bool
@@ -108,8 +108,8 @@ async def encode(
 ) -> EncodeBody:
     """Decode, encode, and step the model where it reads this code. Raises UploadError, Overloaded, Expired."""
     deadline, classifier = runtime.deadline(), model.classifier
-    with runtime.place(model):
-        if encoding != "dvs" and said(lambda: kind_of(*upload)) == "recording":
+    with runtime.admitted(model):
+        if encoding != "dvs" and refusing(lambda: kind_of(*upload)) == "recording":
             raise UploadError(400, "a recording is events already: choose dvs")
         draw = await load(
             runtime, model, upload, lambda sample: drawn(classifier, sample, encoding, steps), client, deadline
@@ -155,7 +155,7 @@ def exposure(events: Events, size: SensorSize) -> NDArray[np.uint8]:
     return (18 + 222 * np.minimum(1, counts / most) ** 0.7).astype(np.uint8).reshape(size.height, size.width)
 
 
-def shown(inputs: list[Input]) -> Encoded:
+def binned(inputs: list[Input]) -> Encoded:
     """The bins of events that an event model is fed."""
     return Encoded(np.stack([small(given.x) for given in inputs]), False, inputs)
 
@@ -164,7 +164,7 @@ def encoded(classifier: Classifier, sample: Sample, encoding: str, steps: int) -
     """A sample in one of the codes. Raises UploadError."""
     contract, pixels = classifier.contract, sample.pixels
     if pixels is None or (encoding == "dvs" and contract.kind == "events"):
-        return shown(inputs_of(classifier, sample, MAX_SHOWN))
+        return binned(inputs_of(classifier, sample, MAX_BINS))
     if encoding == "dvs":
         sensor = SensorSize(SIDE, SIDE)
         events = saccade_events(pixels, sensor, contract.still, seed=0)

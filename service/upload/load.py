@@ -39,8 +39,8 @@ async def load(
     data, name = upload
     max_pixels = runtime.settings.max_pixels
     if cheap(data):
-        return lambda: use(said(lambda: decode(data, name, max_pixels, formats)))
-    kind: Kind = said(lambda: kind_of(data, name))
+        return lambda: use(refusing(lambda: decode(data, name, max_pixels, formats)))
+    kind: Kind = refusing(lambda: kind_of(data, name))
     if kind == "recording" and model.classifier.contract.kind != "events":
         raise UploadError(400, f"the model {model.name} takes images: send one, or name another model")
     async with runtime.decoding(client, deadline):
@@ -67,8 +67,8 @@ async def decoded(
         raise UploadError(400, f"the {kind} cannot be decoded: it is damaged, or asks for too much memory") from None
 
 
-def said(call: Callable[[], T]) -> T:
-    """The same, with its DecodeError as the answer to a request."""
+def refusing(call: Callable[[], T]) -> T:
+    """What `call` returns; its DecodeError becomes an UploadError."""
     try:
         return call()
     except DecodeError as error:

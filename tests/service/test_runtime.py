@@ -37,9 +37,9 @@ def test_places_are_given_back_whatever_happens(runtime: Runtime) -> None:
     model = runtime.registry.get(None)
 
     def broken() -> None:
-        with runtime.place(model, 3):
+        with runtime.admitted(model, 3):
             assert runtime.full()
-            with pytest.raises(Overloaded), runtime.place(model):
+            with pytest.raises(Overloaded), runtime.admitted(model):
                 pass
             raise KeyError
 
