@@ -165,26 +165,6 @@ class StableLabel:
         return "" if self.index is None else (*labels, UNKNOWN, NOTHING)[self.index]
 
 
-@dataclass
-class Rest:
-    """Membranes are left to rest while there is nothing to see: the first input behind `steps` quiet ones begins anew.
-
-    Quiet is an input with fewer than `active` values that are not zero.
-    """
-
-    active: float
-    steps: int
-    quiet: int = 0  # inputs in a row
-
-    def push(self, given: Input) -> Input:
-        """The stream's next input, with a reset where it wakes the network."""
-        if np.count_nonzero(given.x) < self.active:
-            self.quiet += 1
-            return given
-        woken, self.quiet = self.quiet >= self.steps, 0
-        return given._replace(reset=True) if woken else given
-
-
 class SessionError(ValueError):
     """Input that this stream cannot take."""
 
@@ -257,10 +237,10 @@ class Timeline:
 
 
 class ConformalRule(NamedTuple):
-    """What a stream commits itself by, and how often it may err."""
+    """What a stream commits to a label by."""
 
     trials: Trials
-    error_rate: float  # in (0, 1)
+    error_rate: float  # in (0, 1): how often a label that it commits to may be wrong
 
 
 class Track:
@@ -272,13 +252,13 @@ class Track:
         horizon: int,
         known: NoveltyDetector | None = None,
         steady: StableLabel | None = None,
-        promise: ConformalRule | None = None,
+        rule: ConformalRule | None = None,
     ) -> None:
         self.labels, self.known = labels, known
         self.readout = Readout(horizon)  # of logits; where `known` is judged of rates, active inputs, missed events too
         self.width = len(labels) + (0 if known is None else known.width + 2)
         self.steady = replace(steady or StableLabel(), inertia=max(horizon, LEAST_INERTIA))
-        self.promise, self.evidence = promise, Evidence()
+        self.rule, self.evidence = rule, Evidence()
         self.spikes = self.synops = 0
         self.kind = RECORDED  # of the newest input
 
@@ -299,18 +279,18 @@ class Track:
         if self.known is not None:
             seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
             values = np.concatenate([values, outcome.rates, seen], 1)
-        if self.promise is not None:
+        if self.rule is not None:
             for n, logits in enumerate(outcome.logits.astype(np.float64), self.readout.seen + 1):
-                self.evidence = self.evidence.push(self.promise.trials, logits, n)
+                self.evidence = self.evidence.push(self.rule.trials, logits, n)
         self.readout = self.readout.push(values)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
 
     def commitment(self, judged: Judged) -> Commitment | None:
         """What may be said after the step that was absorbed last; nothing of what is unknown or nothing is a label."""
-        if self.promise is None:
+        if self.rule is None:
             return None
-        found = self.evidence.commitment(self.promise.trials, self.labels, self.promise.error_rate)
+        found = self.evidence.commitment(self.rule.trials, self.labels, self.rule.error_rate)
         return found._replace(committed=None) if judged.nothing or judged.known < KEPT else found
 
     def judge(self) -> Judged:

@@ -1,6 +1,7 @@
 """Events of a sensor -> a network's inputs: one way for streams, recordings, uploads and evaluation."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -12,7 +13,7 @@ from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.encoders.roi.window import Window
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.score import CAMERA, RECORDED
-from spikesight.models.steps import Input, Rest
+from spikesight.models.steps import Input
 
 LONGEST_SAMPLE = 2  # a recording of up to so many windows is one sample to a network that takes aligned events
 
@@ -38,9 +39,29 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
     return StreamBinner(encoder, shown=contract.shown_bins)
 
 
-def rest_for(card: Card) -> Rest:
-    """What wakes the network in a new stream of events; never, for a model that does not know what nothing is."""
-    return Rest(0.0 if card.known is None else float(card.known.active[-1]), card.contract.horizon)
+@dataclass
+class Rest:
+    """Membranes are left to rest while there is nothing to see: the first input behind `steps` quiet ones begins anew.
+
+    Quiet is an input with fewer than `active` values that are not zero.
+    """
+
+    active: float
+    steps: int
+    quiet: int = 0  # inputs in a row
+
+    @classmethod
+    def of(cls, card: Card) -> "Rest":
+        """For a new stream of this model; one that was not calibrated never rests, for it cannot tell nothing."""
+        return cls(0.0 if card.known is None else float(card.known.active[-1]), card.contract.horizon)
+
+    def push(self, given: Input) -> Input:
+        """The stream's next input, with a reset where it wakes the network."""
+        if np.count_nonzero(given.x) < self.active:
+            self.quiet += 1
+            return given
+        woken, self.quiet = self.quiet >= self.steps, 0
+        return given._replace(reset=True) if woken else given
 
 
 class InputPipeline:
@@ -67,7 +88,7 @@ class InputPipeline:
         self.contract = contract
         self.filter = InputFilter(sensor, small, filter_us, follow, fixed)
         self.binner = binner_for(contract, self.filter.size)
-        self.rest = rest_for(card) if rest is None else rest
+        self.rest = Rest.of(card) if rest is None else rest
         self.kind = CAMERA if self.filter.windowed else RECORDED  # of input
 
     def push(self, events: Events) -> list[Input]:

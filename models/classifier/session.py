@@ -19,7 +19,7 @@ from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.window import Window
 from spikesight.encoders.sources.chunks import Chunk
 from spikesight.models.classifier.classifier import Classifier
-from spikesight.models.classifier.inputs import InputPipeline, rest_for, sensor_of
+from spikesight.models.classifier.inputs import InputPipeline, Rest, sensor_of
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.novelty.score import WEBCAM
 from spikesight.models.steps import Answer, Input, Outcome, SessionError, StableLabel
@@ -49,7 +49,7 @@ class Session:
         own = sensor_of(contract) if self.takes_events else SensorSize(contract.width, contract.height)
         self.sensor = sensor or own
         self.track = classifier.track(*self._answering)
-        self.rest = rest_for(classifier.card)
+        self.rest = Rest.of(classifier.card)
         self.pipeline = self._pipeline() if self.takes_events else None
         follows = contract.window == "drawing" and not raw and fixed is None
         self.tracker = FrameTracker(own) if follows else None
@@ -67,7 +67,7 @@ class Session:
     def move(self, classifier: Classifier) -> None:
         """Go on on another network of the same contract: its read-out begins anew, all before the network stays."""
         self.classifier, self.track = classifier, classifier.track(*self._answering)
-        self.rest = rest_for(classifier.card)
+        self.rest = Rest.of(classifier.card)
         if self.pipeline is not None:
             self.pipeline.rest = self.rest
 

@@ -58,10 +58,6 @@ class Audit:
         if self.problems:
             raise ConversionError(f"the converted network does not compute its ANN: {self.problems[0]}")
 
-    def mean_bias(self) -> float:
-        """Mean of the layers' relative bias."""
-        return sum(row.bias for row in self.rows) / len(self.rows)
-
     def table(self) -> str:
         """The rows as markdown."""
         lines = ["| layer | error | bias | rate | dead | saturated |", "|---|---|---|---|---|---|"]

@@ -116,21 +116,6 @@ def curve(
     return Curve(correct, len(images), stops, right)
 
 
-@torch.no_grad()
-def until_confident(
-    network: ConvertedNetwork, image: Tensor, steps: int, confidence: float, chunk: int = 4
-) -> tuple[int, int]:
-    """(class, steps used) for one image [C, H, W]: the simulation ends with the chunk in which it is confident."""
-    done, answers = 0, torch.zeros(1, 1, network.config.classes)
-    for answers in chunks(network, image[None], steps, chunk):
-        sure = answers[:, 0].softmax(1).amax(1) > confidence
-        if sure.any():
-            first = int(sure.nonzero()[0, 0])
-            return int(answers[first, 0].argmax()), done + first + 1
-        done += len(answers)
-    return int(answers[-1, 0].argmax()), steps
-
-
 def predictions(network: ConvertedNetwork, images: Tensor, steps: int, batch: int = 32) -> Tensor:
     """Mean logits [N, K] at T = steps."""
     found, run = [], runner(network)

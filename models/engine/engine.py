@@ -261,13 +261,3 @@ class Engine:
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
             parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * self._unit(name)
         return parts
-
-    def from_network_state(self, state: State) -> State:
-        """The inverse of `to_network_state`."""
-        streams = next(iter(state.values())).shape[0]
-        flat = torch.zeros(streams, self.state_size)
-        for name, (first, channels, height, width) in self.plan.states.items():
-            size = height * width * padded(channels)
-            maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
-            maps[..., :channels] = (state[name] / self._unit(name)).permute(0, 2, 3, 1)
-        return {MEMBRANES: flat}

@@ -245,9 +245,6 @@ class NirNetwork(nn.Module):
         """What runs a node; None for a name that is none."""
         return self.layers[self.order.index(name)] if name in self.order else None
 
-    def is_delay(self, name: str) -> bool:
-        return isinstance(self.module(name), Delay)
-
     @torch.no_grad()
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """x_seq and the state before it to (outputs, the state after it)."""

@@ -61,24 +61,3 @@ def bit_budget(steps: int) -> int:
     [1, 2, 3, 6]
     """
     return steps.bit_length()
-
-
-def energy_table(report: Report, macs: float, activations: float, name: str = "spiking") -> str:
-    """Markdown: the network, the ANN of the same shape and an ANN quantised to the same bit budget, caveats below."""
-    bits = min(8, max(2, bit_budget(report.steps)))
-    rows = [
-        (f"{name}, T = {report.steps}", report.work.effective_macs, report.work.effective_acs, spiking_energy(report)),
-        ("ANN, fp32", macs, 0.0, ann_energy(macs, activations)),
-        ("ANN, int8", macs, 0.0, ann_energy(macs, activations, "int8")),
-        (f"ANN, {bits} bits (same bit budget)", macs, 0.0, quantised_energy(macs, activations, bits)),
-    ]
-    lines = ["| network | MACs | ACs | compute, uJ | with memory, uJ |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {n} | {m / 1e6:.3f} M | {a / 1e6:.3f} M | {e.compute:.2f} | {e.with_memory:.2f} |" for n, m, a, e in rows
-    ]
-    facts = (
-        f"Spike rate {report.spike_rate:.2%} a neuron and step, T = {report.steps} ({bits} bits), "
-        f"{report.spikes:.0f} spikes, activation sparsity {report.activation_sparsity:.2%}, connection sparsity "
-        f"{report.connection_sparsity:.2%}, footprint {report.footprint_bytes / 1e6:.2f} MB."
-    )
-    return "\n".join([*lines, "", facts, "", *(f"- {c}" for c in CAVEATS)])

@@ -1,21 +1,13 @@
-"""STDP: the biological road, a shallow baseline. Rules as pure functions, one layer that learns without labels.
+"""STDP: a shallow layer that learns without labels, the biological baseline beside trained and converted networks.
 
-    pair      p <- p - p/tau + s_pre, q <- q - q/tau + s_post, then dw = f+(w) s_post p - f-(w) s_pre q
-    triplet   Pfister & Gerstner 2006: two traces a side, the slow ones scale the change
-    reward    MSTDP: dw = eta r e, e = P+ s_post + s_pre P-; MSTDPET low-passes e
-    simple    dw = a (w - low) (high - w), the sign by the spikes' order alone (SpykeTorch)
-
-Traces are updated before they are used, so a coincident pair adds both terms. The layers add winner-take-all and
-homeostasis (adaptive thresholds); neurons are named after training by the labels they answer to.
+Pair rule: p <- p - p/tau + s_pre, q <- q - q/tau + s_post, then dw = a+ s_post p (1 - w) - a- s_pre q w. Traces are
+updated before they are used. The layer adds winner-take-all and homeostasis (adaptive thresholds); neurons are named
+after training by the labels they answer to.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from spikesight.encoders.kernels.loop import loop
 
@@ -97,95 +89,6 @@ def show(
     seed[0] = state
 
 
-class PairTraces(NamedTuple):
-    """Traces of the inputs p [N_pre] and of the outputs q [N_post]."""
-
-    p: Tensor
-    q: Tensor
-
-
-def pair_step(traces: PairTraces, s_pre: Tensor, s_post: Tensor, tau: float) -> PairTraces:
-    """p <- p - p/tau + s_pre and q likewise; tau in steps, >= 1.
-
-    >>> float(pair_step(PairTraces(torch.ones(1), torch.ones(1)), torch.zeros(1), torch.ones(1), 2.0).q)
-    1.5
-    """
-    return PairTraces(traces.p - traces.p / tau + s_pre, traces.q - traces.q / tau + s_post)
-
-
-def pair_change(
-    traces: PairTraces, s_pre: Tensor, s_post: Tensor, f_post: Tensor | float = 1.0, f_pre: Tensor | float = 1.0
-) -> Tensor:
-    """dw [N_post, N_pre] = f_post s_post p - f_pre s_pre q, after `pair_step`; f: functions of w, already taken."""
-    return f_post * s_post[:, None] * traces.p[None] - f_pre * s_pre[None] * traces.q[:, None]
-
-
-@dataclass(frozen=True)
-class Triplet:
-    """Parameters of the triplet rule, as fitted to hippocampal data (Pfister & Gerstner 2006, minimal set)."""
-
-    tau_plus: float = 16.8  # steps of 1 ms: fast trace of the inputs
-    tau_minus: float = 33.7  # fast trace of the outputs
-    tau_x: float = 101.0  # slow trace of the inputs
-    tau_y: float = 125.0  # slow trace of the outputs
-    a2_plus: float = 5e-3
-    a3_plus: float = 6e-3
-    a2_minus: float = 7e-3
-    a3_minus: float = 0.0
-
-
-class TripletTraces(NamedTuple):
-    """r1, r2 of the inputs and o1, o2 of the outputs."""
-
-    r1: Tensor
-    r2: Tensor
-    o1: Tensor
-    o2: Tensor
-
-
-def triplet_step(traces: TripletTraces, s_pre: Tensor, s_post: Tensor, rule: Triplet) -> tuple[TripletTraces, Tensor]:
-    """One step: (traces, dw [N_post, N_pre]). Slow traces act as they were before this step's spikes (t - epsilon).
-
-    On an input spike w -= o1 (A2- + A3- r2); on an output spike w += r1 (A2+ + A3+ o2).
-    """
-    decay = [np.exp(-1 / tau) for tau in (rule.tau_plus, rule.tau_x, rule.tau_minus, rule.tau_y)]
-    r1, r2, o1, o2 = (trace * float(d) for trace, d in zip(traces, decay))
-    up = s_post[:, None] * (r1 + s_pre)[None] * (rule.a2_plus + rule.a3_plus * o2[:, None])
-    down = s_pre[None] * (o1 + s_post)[:, None] * (rule.a2_minus + rule.a3_minus * r2[None])
-    return TripletTraces(r1 + s_pre, r2 + s_pre, o1 + s_post, o2 + s_post), up - down
-
-
-class Eligibility(NamedTuple):
-    """Traces P+ [N_pre], P- [N_post] and what they made eligible, e [N_post, N_pre]."""
-
-    plus: Tensor
-    minus: Tensor
-    e: Tensor
-
-
-def reward_step(
-    traces: Eligibility, s_pre: Tensor, s_post: Tensor, *, tau: float = 20.0, tau_e: float | None = None
-) -> Eligibility:
-    """e = P+ s_post + s_pre P- with a+ = 1, a- = -1 (MSTDP); with `tau_e`, e is low-passed (MSTDPET)."""
-    decay = float(np.exp(-1 / tau))
-    plus, minus = traces.plus * decay + s_pre, traces.minus * decay - s_post
-    now = plus[None] * s_post[:, None] + s_pre[None] * minus[:, None]
-    if tau_e is None:
-        return Eligibility(plus, minus, now)
-    kept = float(np.exp(-1 / tau_e))
-    return Eligibility(plus, minus, traces.e * kept + now / tau_e)
-
-
-def reward_change(eligibility: Eligibility, reward: float, eta: float) -> Tensor:
-    """dw = eta r e."""
-    return eta * reward * eligibility.e
-
-
-def simple_change(w: Tensor, earlier: Tensor, a_plus: float = 4e-3, a_minus: float = -3e-3) -> Tensor:
-    """dw = a (w - 0) (1 - w); a+ where the input came no later than the output (`earlier`), a- elsewhere."""
-    return torch.where(earlier, a_plus, a_minus) * w * (1 - w)
-
-
 @dataclass(frozen=True)
 class StdpConfig:
     """A fully connected layer with winner-take-all, after Diehl & Cook 2015, in steps of 1 ms."""
@@ -258,48 +161,3 @@ class StdpLayer:
         counts = self._show(rates, learn=False)
         members = np.eye(self._count)[self.classes]  # [neurons, classes]
         return ((counts @ members) / members.sum(0).clip(1)).argmax(1)
-
-
-class ConvStdpLayer:
-    """A convolutional layer of the simple rule on latency-coded inputs, with winner-take-all (SpykeTorch)."""
-
-    def __init__(self, inputs: int, features: int, kernel: int, threshold: float, seed: int = 0) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.weights = (0.8 + 0.05 * torch.randn(features, inputs, kernel, kernel, generator=generator)).clamp(
-            0.05, 0.95
-        )
-        self.threshold, self.kernel = threshold, kernel
-
-    def times(self, x_seq: Tensor) -> tuple[Tensor, Tensor]:
-        """(step of the first spike, T where none; potential there), both [F, H, W], for spikes [T, C, H, W]."""
-        potential = F.conv2d(x_seq, self.weights).cumsum(0)
-        fired = potential >= self.threshold
-        steps = torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), len(x_seq))
-        index = steps.clamp_max(len(x_seq) - 1)[None]
-        return steps, potential.gather(0, index)[0]
-
-    def learn(self, x_seq: Tensor, winners: int = 3) -> list[int]:
-        """One picture: the earliest (then strongest) neurons win, inhibit their feature and place, and learn.
-
-        Returns the features that won.
-        """
-        steps, potential = self.times(x_seq)
-        first = torch.where(x_seq.bool().any(0), x_seq.to(torch.uint8).argmax(0), len(x_seq))
-        score = torch.where(steps < len(x_seq), (len(x_seq) - steps) * 1e4 + potential, -torch.inf)
-        won = []
-        for _ in range(winners):
-            best = int(score.argmax())
-            feature, row, column = np.unravel_index(best, tuple(score.shape))
-            if not score[feature, row, column] > -torch.inf:
-                break
-            patch = first[:, row : row + self.kernel, column : column + self.kernel]
-            w = self.weights[feature]
-            self.weights[feature] = (w + simple_change(w, patch <= steps[feature, row, column])).clamp(0, 1)
-            won.append(int(feature))
-            score[feature] = -torch.inf
-            near = (
-                slice(max(0, row - self.kernel + 1), row + self.kernel),
-                slice(max(0, column - self.kernel + 1), column + self.kernel),
-            )
-            score[:, near[0], near[1]] = -torch.inf
-        return won

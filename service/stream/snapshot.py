@@ -125,7 +125,7 @@ def restore_track(session: Session, values: Values) -> None:
     elif any(one is not None for one in told) or values["spikes"] or values["synops"]:
         raise ValueError
     strangest = values["strangest"]
-    if (strangest is None) != (track.promise is None or seen == 0) or (strangest is None) != (steps == 0):
+    if (strangest is None) != (track.rule is None or seen == 0) or (strangest is None) != (steps == 0):
         raise ValueError
     if strangest is not None:
         strangest = array(strangest, (classes,), np.float64, 0, LARGEST_LOGIT)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spikesight.models.classifier.inputs import Rest
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.novelty.conformal import Evidence, Trials
 from spikesight.models.novelty.score import Judged
@@ -18,7 +19,6 @@ from spikesight.models.steps import (
     Outcome,
     Prediction,
     Readout,
-    Rest,
     Segment,
     SessionError,
     StableLabel,
@@ -197,7 +197,7 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
 
 def test_a_stream_that_promises_commits_step_by_step() -> None:
     trials = Trials(np.array([1.0, 2.0]), np.linspace(0, 1, 19))
-    track = Track(LABELS, 2, promise=ConformalRule(trials, 0.1))
+    track = Track(LABELS, 2, rule=ConformalRule(trials, 0.1))
     logits = [[2.0, 0.0], [0.0, 4.0]]
     prediction = answered(track, logits).prediction
     evidence = Evidence().push(trials, np.array(logits[0]), 1).push(trials, np.array(logits[1]), 2)
@@ -216,7 +216,7 @@ def test_a_stream_that_promises_commits_step_by_step() -> None:
 
 def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -> None:
     def stream() -> Track:
-        return Track(LABELS, 1, promise=ConformalRule(Trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
+        return Track(LABELS, 1, rule=ConformalRule(Trials(np.ones(20), np.linspace(0, 1, 19)), 0.1))
 
     track, fresh = stream(), stream()
     before = [answered(track, [logits]).steady for logits in [[9.0, 0.0]] * 6 + [[0.0, 9.0]] * 5]

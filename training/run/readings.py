@@ -213,9 +213,7 @@ class _Stream:
         done = self.classifier.run(x_seq, self.state)
         self.state = done.state
         self.readout = self.readout.push(done.logits[:, 0].numpy())
-        mean = self.readout.mean
-        assert mean is not None
-        return softmax(mean)
+        return self.readout.probabilities()
 
 
 def _answers(

@@ -150,13 +150,3 @@ def few_spikes(value: Tensor, alpha: Tensor, rule: SpikeRule) -> Tensor:
         rest = rest - s * size
         spikes.append(s * (rule.levels * 2.0**-k))
     return torch.stack(spikes)
-
-
-def quantised_relu(z: Tensor, theta: Tensor, steps: int, rule: SpikeRule) -> Tensor:
-    """The mean output of an "if" neuron with soft reset after `steps` steps of a constant current z, in closed form.
-
-    theta / T clip(floor((z T + v0) / theta), 0, T) where it fires at >=, ceil(...) - 1 where it fires at >.
-    """
-    ratio = z * steps / theta + rule.v0  # in this order: an exact quotient stays exact
-    count = ratio.floor() if rule.inclusive else ratio.ceil() - 1
-    return theta / steps * count.clamp(0, steps)

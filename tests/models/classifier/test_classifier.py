@@ -21,6 +21,7 @@ from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.state import split_state, stack_states
+from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import name_of
 from spikesight.models.steps import Readout
 from tests.support.models import EVENT_CONTRACT, promising, tiny
@@ -246,8 +247,8 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: py
     assert all(torch.equal(done.state[key], state[key]) for key in state)
 
 
-def test_where_nobody_says_one_commitment_in_twenty_may_be_wrong() -> None:
+def test_a_stream_commits_at_the_error_rate_that_is_asked_for() -> None:
     classifier = promising()
-    promises = [track.promise for track in (classifier.track(), classifier.track(error_rate=0.2))]
-    assert [promise and promise.error_rate for promise in promises] == [0.05, 0.2]
-    assert tiny().track().promise is None
+    rules = [track.rule for track in (classifier.track(), classifier.track(error_rate=0.2))]
+    assert [rule and rule.error_rate for rule in rules] == [ERROR_RATE, 0.2]
+    assert tiny().track().rule is None

@@ -250,8 +250,8 @@ def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() 
     fresh = Session(new, SENSOR, StableLabel(0.5, 0.3), error_rate=0.2)
     assert (session.track.readout.seen, session.track.readout.mean, session.rest.quiet) == (0, None, 0)
     assert session.track.steady == fresh.track.steady
-    assert session.track.promise is not None
-    assert session.track.promise.error_rate == 0.2
+    assert session.track.rule is not None
+    assert session.track.rule.error_rate == 0.2
     np.testing.assert_equal(session.state(), opened)
 
 

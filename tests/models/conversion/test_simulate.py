@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesight.models.conversion.ann_to_snn import convert
-from spikesight.models.conversion.simulate import chunks, curve, predictions, until_confident
+from spikesight.models.conversion.simulate import chunks, curve, predictions
 
 
 def test_curve_reads_every_step_of_one_run(resnet: nn.Module, images: Tensor) -> None:
@@ -43,12 +43,3 @@ def test_a_network_that_settles_answers_with_its_last_steps(
         assert int(((found[t - 1] - expected).abs().amax(1) > 1e-3).sum()) <= 4  # rounding at a threshold
     expected = predictions(network, images, 12)
     torch.testing.assert_close(found[-1], expected)
-
-
-def test_early_exit(resnet: nn.Module, images: Tensor) -> None:
-    network = convert(resnet, [images], "ours", steps=8)
-    assert until_confident(network, images[0], 20, 0.0)[1] == 1
-    label, steps = until_confident(network, images[0], 20, 1.1)
-    assert steps == 20
-    assert label == int(predictions(network, images[:1], 20).argmax())
-    assert sum(len(c) for c in chunks(network, images, 9, 4)) == 9

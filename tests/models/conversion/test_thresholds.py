@@ -21,7 +21,7 @@ from spikesight.models.conversion.thresholds import (
     some,
 )
 from spikesight.models.networks.ann import Qcfs, SmallCnn, with_qcfs
-from spikesight.models.networks.converted.rules import SpikeRule, quantised_relu
+from spikesight.models.networks.converted.rules import SpikeRule
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,18 @@ def test_percentiles_of_layer_and_channel(one_layer: nn.Module, small_images: Te
         assert float(theta) == pytest.approx(float(above[-(-len(above) // 2) - 1]))
 
 
+def quantised_relu(z: Tensor, theta: Tensor, steps: int) -> Tensor:
+    """The mean output of an "if" neuron with v(0) = theta/2 and soft reset, of a constant current."""
+    return theta / steps * (z * steps / theta + 0.5).floor().clamp(0, steps)
+
+
 def test_mmse_is_the_best_of_its_candidates(one_layer: nn.Module, small_images: Tensor) -> None:
     a, rule = currents(one_layer, small_images).relu(), SpikeRule("if", v0=0.5, inclusive=True)
     found = mmse_threshold(a, 8, rule)
     for theta, row in zip(found, a):
         candidates = [row.max() * (1 - 0.01 * i) for i in range(95)]
-        errors = [float((quantised_relu(row, c, 8, rule) - row).square().mean()) for c in candidates]
-        own = float((quantised_relu(row, theta, 8, rule) - row).square().mean())
+        errors = [float((quantised_relu(row, c, 8) - row).square().mean()) for c in candidates]
+        own = float((quantised_relu(row, theta, 8) - row).square().mean())
         assert own == pytest.approx(min(errors), rel=1e-4)
     assert (thetas(one_layer, small_images, "mmse") < a.amax(1)).all()
 

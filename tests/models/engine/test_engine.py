@@ -134,8 +134,6 @@ def test_states_of_several_parts_carry_over(neuron: NeuronConfig) -> None:
     whole, first = engine.run(x_seq), engine.run(x_seq[:3])
     rest = engine.run(x_seq[3:], first.state)
     assert torch.equal(torch.cat([first.logits, rest.logits]), whole.logits)
-    kept = engine.from_network_state(engine.to_network_state(first.state))
-    assert torch.equal(kept[MEMBRANES], first.state[MEMBRANES])
 
 
 @native
@@ -290,7 +288,6 @@ def test_state_is_a_value_and_converts() -> None:
     kept = state[MEMBRANES].clone()
     engine.run(x_seq, state)
     assert torch.equal(state[MEMBRANES], kept)
-    assert torch.equal(engine.from_network_state(engine.to_network_state(state))[MEMBRANES], kept)
     with torch.inference_mode():
         logits, _ = network(x_seq.float(), engine.to_network_state(state))
     assert (engine.run(x_seq, state).logits - logits).abs().max() < 1e-4
