@@ -93,14 +93,14 @@ def check_cameras() -> Iterator[Finding]:
 
     import eventcv
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         cameras = eventcv.list_cameras()
-    for warning in said:
+    for warning in caught:
         yield Finding("FIX", "cameras", str(warning.message).splitlines()[0])
     if cameras:
         yield Finding("ok", "cameras", ", ".join(map(str, cameras)))
-    elif not said:
+    elif not caught:
         yield Finding("ok", "cameras", "no event camera on USB; webcams, recordings and network cameras need none")
 
 

@@ -69,8 +69,8 @@ def _print(found: dict[str, Any]) -> None:
     if "unknown" in found:
         u = found["unknown"]
         taken = ", ".join(f"{label} {count}" for label, count in u["taken_for"].items())
-        told = "" if u["auroc"] is None else f"; told apart by {u['score']} with AUROC {u['auroc']:.3f}"
-        print(f"unknown: {u['count']} windows of {', '.join(u['classes'])}, taken for {taken}{told}")
+        separated = "" if u["auroc"] is None else f"; told apart by {u['score']} with AUROC {u['auroc']:.3f}"
+        print(f"unknown: {u['count']} windows of {', '.join(u['classes'])}, taken for {taken}{separated}")
 
 
 def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Readings") -> dict[str, Any]:
@@ -133,8 +133,8 @@ def run(args: argparse.Namespace) -> int:
     classifier = classifier if args.bin_ms is None else classifier.at(args.bin_ms)
     readings = read_set(classifier, args.data, args.root, args.layout)
     found = assess(readings)
-    if promises := held_out(classifier, readings.sources):
-        found["commitments"] = promises
+    if tables := held_out(classifier, readings.sources):
+        found["commitments"] = tables
     for line in readings.words:
         print(line, file=sys.stderr)
     if readings.quiet:

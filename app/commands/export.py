@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.web is not None:
         from spikesight.service.page.standalone import write_folder  # the service's page is not needed for a file
 
-        print(said(args.web, write_folder(args.web, network, card, name)))
+        print(summary(args.web, write_folder(args.web, network, card, name)))
         print(f"try it: python -m http.server --directory {args.web} 8080, then open http://localhost:8080")
         return 0
     if isinstance(args.bin_ms, float):
@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
         if card.contract.span < 1:
             network = at_pace(network, card.contract.span)
     out = args.out or Path(name + FORMATS[args.format].ending)
-    print(said(out, export(network, card, args.format, out, window=args.window, any_bin=args.bin_ms == "any")))
+    print(summary(out, export(network, card, args.format, out, window=args.window, any_bin=args.bin_ms == "any")))
     return 0
 
 
-def said(path: Path, parity: Parity) -> str:
+def summary(path: Path, parity: Parity) -> str:
     """What was written and what its comparison saw."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) / 1e6

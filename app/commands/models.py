@@ -39,11 +39,11 @@ def describe(name: str) -> dict[str, object]:
     }
 
 
-SAID = ("accuracy", "tested", "says_unknown", "licence", "sha256")
+COLUMNS = ("accuracy", "tested", "says_unknown", "licence", "sha256")
 
 
-def shown(row: dict[str, Any]) -> dict[str, object]:
-    """A shipped model's record in words; the digits of its SHA-256 that tell it from others."""
+def readable(row: dict[str, Any]) -> dict[str, object]:
+    """A shipped model's record for people: accuracy in per cent, the first digits of the SHA-256."""
     accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
     unknown = "no" if row["known"] is None else "yes"
     return row | {"accuracy": accuracy, "says_unknown": unknown, "sha256": row["sha256"][:12]}
@@ -75,5 +75,5 @@ def run(args: argparse.Namespace) -> int:
     print_table(rows, ("name", "parameters", "neuron_layers", "block", "depths", "widths", "stem"))
     if trained:
         print("\nshipped, for --model:")
-        print_table([shown(row) for row in trained], ("name", "task", "origin", "input", "steps", "bytes", *SAID))
+        print_table([readable(row) for row in trained], ("name", "task", "origin", "input", "steps", "bytes", *COLUMNS))
     return 0

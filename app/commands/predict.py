@@ -102,22 +102,22 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
     elif not args.steps:
         print(_line(path, last, classifier))
         if count > LONGEST_SAMPLE * classifier.contract.steps:
-            print(*map(_stretch, segments), sep="\n")
+            print(*map(_segment_line, segments), sep="\n")
 
 
-def _stretch(segment: "Segment") -> str:
-    """When, and what."""
+def _segment_line(segment: "Segment") -> str:
+    """A segment's times and label, for people."""
     sure = "" if segment.confidence is None else f" ({segment.confidence:.1%})"
     return f"  {segment.start_us / 1e6:.2f} to {segment.end_us / 1e6:.2f} s: {segment.label}{sure}"
 
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
-    said = _said(p, classifier.labels, classifier.contract.window)
-    held = f", committed to {p.committed}" if p.committed is not None else ""
-    return f"{path}: {said} after step {p.step}{held}, {_cost(p, classifier.origin)}"
+    label = _label(p, classifier.labels, classifier.contract.window)
+    committed = f", committed to {p.committed}" if p.committed is not None else ""
+    return f"{path}: {label} after step {p.step}{committed}, {_cost(p, classifier.origin)}"
 
 
-def _said(p: "Prediction", labels: tuple[str, ...], window: str) -> str:
+def _label(p: "Prediction", labels: tuple[str, ...], window: str) -> str:
     """The label and how sure it is; of what is no class of the model, the class that is nearest to it."""
     if p.label == labels[p.index]:
         return f"{p.label} ({max(p.probabilities):.1%})"

@@ -13,7 +13,7 @@ Learn to tell the classes of a folder of recordings, from few of them, in second
   spikesight evaluate runs/things another_day                and serve, predict, export, as any model
 
 Short recordings, five or more a class, are learnt as wholes; of longer ones windows. The accuracy it tells is that on
-pieces the head was not shown; then what to show next."""
+held-out pieces; then which examples to add."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     if min(args.shots, args.window_ms, args.seed) < 0:
         raise ValueError("--shots, --seed and --window-ms cannot be negative")
-    told = teach(
+    result = teach(
         args.data,
         args.to,
         features=args.features,
@@ -47,18 +47,18 @@ def run(args: argparse.Namespace) -> int:
         layout=args.layout,
         window_ms=args.window_ms,
     )
-    print(json.dumps(told) if args.json else _words(told))
+    print(json.dumps(result) if args.json else _sentences(result))
     return 0
 
 
-def _words(told: dict[str, Any]) -> str:
-    lines = [f"shown: {', '.join(f'{count} of {label}' for label, count in told['examples'].items())}"]
-    if told["accuracy"] is not None:
-        low, high = told["interval"]
+def _sentences(result: dict[str, Any]) -> str:
+    lines = [f"examples: {', '.join(f'{count} of {label}' for label, count in result['examples'].items())}"]
+    if result["accuracy"] is not None:
+        low, high = result["interval"]
         lines.append(
-            f"of pieces it was not shown: {told['correct']} of {told['count']} right, {told['accuracy']:.1%} "
+            f"held out: {result['correct']} of {result['count']} right, {result['accuracy']:.1%} "
             f"({low:.1%} to {high:.1%})"
         )
-    lines += told["advice"]
-    lines.append(f"{told['model']}: try it with spikesight serve --model {told['model']}")
+    lines += result["advice"]
+    lines.append(f"{result['model']}: try it with spikesight serve --model {result['model']}")
     return "\n".join(lines)

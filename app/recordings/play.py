@@ -68,7 +68,13 @@ def run(args: argparse.Namespace) -> int:
         return RecordingReader(args.file, size).packets(round(args.packet * 1000))
 
     rounds = args.loop if args.loop > 0 else float("inf")
-    faults = Faults(args.burst, args.jitter, tuple(args.gap), tuple(args.disconnect), args.clock_reset)
+    faults = Faults(
+        burst=args.burst,
+        jitter_ms=args.jitter,
+        gaps_s=tuple(args.gap),
+        disconnect_s=tuple(args.disconnect),
+        clock_reset_s=args.clock_reset,
+    )
     deliveries = schedule(looped(packets, rounds), faults, speed=args.speed, seed=args.seed)
     if args.to:
         return _send(args, size, deliveries)
@@ -102,16 +108,16 @@ def _show(deliveries: Iterable[Delivery], size: SensorSize) -> int:
         time.sleep(max(0.0, begin + delivery.at_s - time.monotonic()))
         shown = delivery.at_s
         if lively:
-            say("\x1b[H\x1b[J" + picture(np.concatenate(waiting), size, *_room()))
+            say("\x1b[H\x1b[J" + picture(np.concatenate(waiting), size, *_terminal_size()))
         say(f"{delivery.at_s:8.2f} s  {n:,} events")
         waiting = []
     if waiting and lively:
-        print(picture(np.concatenate(waiting), size, *_room()))
+        print(picture(np.concatenate(waiting), size, *_terminal_size()))
     print(f"{n:,} events")
     return 0
 
 
-def _room() -> tuple[int, int]:
+def _terminal_size() -> tuple[int, int]:
     columns, lines = shutil.get_terminal_size()
     return columns - 1, lines - 3
 

@@ -61,7 +61,15 @@ def run(args: argparse.Namespace) -> int:
     sinks = Deliveries()
     sinks.start(open_deliveries(args.to))
     report = Report(sinks.post, source.name, every_step=args.every_step)
-    demo = Demo(classifier, source, args.threshold, args.noise, args.mirror, args.raw, report)
+    demo = Demo(
+        classifier,
+        source,
+        threshold=args.threshold,
+        noise_hz=args.noise,
+        mirror=args.mirror,
+        raw=args.raw,
+        report=report,
+    )
     recorder = Recorder(args.record) if args.record else None
     try:
         if args.no_window:
@@ -77,13 +85,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def default_model(source: str = "") -> str:
-    """The first shipped model; for a sample the first that knows a word of its label. Raises ValueError."""
+    """The first shipped model; for a sample the first with a class that its label names. Raises ValueError."""
     names = list(shipped())
     if not names:
         raise ValueError("no model is shipped: name a folder with --model (train one with train-dvs)")
     words = {word for sample in samples.listing() if sample.name == source for word in re.split(r"\W+", sample.label)}
-    knowing = [name for name in names if words and words & set(read_config(find(name))[2].labels)]
-    return [*knowing, *names][0]
+    matching = [name for name in names if words & set(read_config(find(name))[2].labels)]
+    return [*matching, *names][0]
 
 
 @dataclass
@@ -167,7 +175,7 @@ class Demo:
             keys=("PAUSED    " if self.paused else "") + HINTS,
         )
 
-    def _kept(self) -> str:
+    def _share_kept(self) -> str:
         """What the noise filter leaves, where there is one."""
         pipeline = self.session.pipeline
         if pipeline is None or pipeline.filter.plain or not pipeline.filter.n_events:
@@ -181,7 +189,7 @@ class Demo:
         p = self.answer.prediction
         share = p.synops / max(self.classifier.ann_macs, 1)
         return [
-            ("Events", f"{sum(n for _, n in self.recent):,} /s{self._kept()}"),
+            ("Events", f"{sum(n for _, n in self.recent):,} /s{self._share_kept()}"),
             ("Spikes", "none: an ANN" if self.classifier.origin == "ann" else f"{p.spikes:,} a step"),
             ("Synaptic operations", f"{p.synops / 1e6:.2f} M, {share:.0%} of ANN"),
             ("Step time", f"{p.latency_ms:.1f} ms"),
@@ -261,11 +269,11 @@ def watch_window(demo: Demo, window: Window, seconds: float, recorder: Recorder 
             window.show(demo.picture())
             time.sleep(max(0.0, ahead))
     if not demo.source.live:
-        hold(demo, window)
+        keep_last(demo, window)
 
 
-def hold(demo: Demo, window: Window, seconds: float = 2.0) -> None:
-    """Keep the last picture for a moment, or until a key."""
+def keep_last(demo: Demo, window: Window, seconds: float = 2.0) -> None:
+    """Show the last picture for `seconds`, or until a key is pressed."""
     until = time.perf_counter() + seconds
     while time.perf_counter() < until and not window.actions():
         window.show(demo.picture())

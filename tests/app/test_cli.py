@@ -79,14 +79,6 @@ def test_a_reader_that_has_gone_is_exit_1_and_nothing_more(monkeypatch: pytest.M
     assert said.closed
 
 
-def test_words_come_from_the_process_where_none_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr(cli, "run_command", lambda *words: asked.append(words) or 0)
-    monkeypatch.setattr(sys, "argv", ["program", "info", "a.raw"])
-    assert cli.main() == cli.train_dvs() == 0
-    assert asked == [("info", ["a.raw"], "spikesight info"), ("train", ["info", "a.raw"], "train-dvs")]
-
-
 def test_the_package_is_a_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     kept: list[int] = []
     monkeypatch.setattr(cli, "keep_memory", lambda: kept.append(1))

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 
@@ -27,18 +25,3 @@ def compare(path: Path, made: Mapping[str, Sequence[Any]], *, rel: float = 0.005
 def divided(values: Sequence[Any]) -> tuple[list[float], list[str]]:
     """Numbers and words."""
     return [v for v in values if not isinstance(v, str)], [v for v in values if isinstance(v, str)]
-
-
-def of_events(events: np.ndarray) -> list[float]:
-    """How many there are; mean and spread of t, x and y; share of ON."""
-    if not len(events):
-        return [0.0]
-    columns = [events[name].astype(np.float64) for name in "txy"]
-    values = [len(events), *(f(column) for column in columns for f in (np.mean, np.std)), events["p"].mean()]
-    return [round(float(value), 4) for value in values]
-
-
-def of_picture(picture: np.ndarray, side: int = 5) -> list[float]:
-    """Its mean in side x side fields."""
-    fields = cv2.resize(np.asarray(picture, np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    return [round(float(value), 2) for value in fields.ravel()]

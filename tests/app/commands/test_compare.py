@@ -2,12 +2,9 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from spikesight.app.cli import main
-from spikesight.app.commands import compare
 from spikesight.app.commands.compare import configure, listed, settings, shown
 from spikesight.training.compare.config import QUICK, CompareConfig
 
@@ -44,20 +41,3 @@ def test_lists_and_how_help_shows_them() -> None:
     assert listed("1", ()) == ("1",)
     assert shown((4, 8)) == "4,8"
     assert shown(3) == "3"
-
-
-def test_the_report_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Done:
-        def __init__(self, config: CompareConfig) -> None:
-            assert config.seed == 4
-            self.folder = tmp_path
-
-        def run(self) -> str:
-            return "results"
-
-    monkeypatch.setattr(compare, "Comparison", Done)
-    monkeypatch.setattr(compare, "write_report", lambda results, folder: (folder / f"{results}.md", folder / "page"))
-    assert main(["compare", "--seed", "4"]) == 0
-    assert capsys.readouterr().out == f"report: {tmp_path / 'page'} and {tmp_path / 'results.md'}\n"

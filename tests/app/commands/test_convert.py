@@ -131,14 +131,6 @@ def test_one_value_a_channel() -> None:
     assert of((0.5,), 3) == (0.5, 0.5, 0.5)
 
 
-@pytest.mark.parametrize(
-    "words", [["--steps", "-1"], ["--calibration", "0"], ["--test", "-1"]], ids=["steps", "calibration", "test"]
-)
-def test_counts_have_a_least(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", "none.pt", "--to", str(tmp_path / "out"), "--data", str(tmp_path), *words]) == 2
-    assert "--calibration must be positive, --steps and --test not negative" in capsys.readouterr().err
-
-
 def test_steps_are_not_chosen_on_pictures_without_labels(
     weights: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -264,62 +256,18 @@ def test_what_the_audit_finds_ends_a_conversion_unless_it_is_forced(
     assert (out, err) == ("the table\n" * 2, "audit: layer a is dead\n" * 2)
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_what_a_run_gives_its_parts_and_writes(
-    labelled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_named_set_calibrates_is_tested_on_and_gives_the_card_its_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A named set that measures and chooses T, and a folder of pictures that does neither."""
-    found, asked, saved = named_set(1), list[Any](), list[Any]()
-    contract = Contract("image", 1, 28, 28, 1, "direct", mean=(0.3,), std=(0.6,), still="plain")
-    own = Source(SmallCnn(), "small-cnn", contract, () if labelled else tuple("klmnopqrst"), 10)
-    pixels = found.train.pixels
-    given = (
-        Given(pixels, found.train, found.test, found.classes, (found.mean, found.std)) if labelled else Given(pixels)
-    )
-    network = argparse.Namespace(config=argparse.Namespace(first_step=lambda steps: steps // 4))
-    monkeypatch.setattr(convert, "read_source", lambda _: own)
-    monkeypatch.setattr(convert, "read_pictures", lambda *_: given)
-    monkeypatch.setattr(convert, "make", lambda *_: (network, 32, {"ann": 9.0} if labelled else {}))
-    monkeypatch.setattr(convert, "check", lambda _, __, ___, x, steps: asked.append((x, steps)))
-    monkeypatch.setattr(convert, "measure", lambda _, __, test, x, steps: asked.append((x, steps)) or {"n": len(test)})
-    monkeypatch.setattr(convert, "save", lambda *words: saved.extend(words))
-    (tmp_path / "w.th").symlink_to(tmp_path / "real.th")
-    data = ["--data", "mnist", "--test", "5"] if labelled else ["--data", "some/pictures", "--method", "multi"]
-    assert main(["convert", str(tmp_path / "w.th"), "--to", str(tmp_path / "to"), *data, "--calibration", "1"]) == 0
-    (looked, steps), *tested = asked
-    assert (len(looked), steps) == (convert.AUDITED, 32)
-    mean, std = ((0.4,), (0.2,)) if labelled else ((0.3,), (0.6,))
-    expected = (torch.tensor(pixels[:1]).float() / 255 - mean[0]) / std[0]
-    torch.testing.assert_close(looked[:1], expected)
-    assert [(len(x), steps) for x, steps in tested] == ([(5, 32)] if labelled else [])
-    method = convert.usual(32) if labelled else "multi"
-    to, _, card = saved
-    assert (to, card.labels) == (tmp_path / "to", found.classes if labelled else own.labels)
-    still = "digit" if labelled else "plain"
-    assert card.contract == Contract(
-        "image", 1, 32, 32, 32, "direct", mean=mean, std=std, still=still, readout=24
-    )  # fmt: skip
-    assert card.metrics == ({"val_accuracy": {"ann": 9.0}, "n": 5} if labelled else {})
-    assert card.training == {
-        "origin": "conversion", "ann": "small-cnn", "weights": "real.th", "method": method,
-        "source": METHODS[method].source, "calibration": {"data": data[1].split("/")[-1], "images": 40}, "steps": 32,
-    }  # fmt: skip
-    first = f"small-cnn: {method} on 40 pictures"
-    assert capsys.readouterr().out.splitlines() == [first, f"wrote {tmp_path / 'to'}"]
-
-
-def test_t_is_given_or_chosen_on_held_out_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    made = monkeypatch.setattr
-    made(convert, "convert", lambda ann, batches, method, steps: asked.append((ann, batches, method, steps)) or "made")
-    made(convert, "choose_steps", lambda _, __, method, x, held: asked.append((method, x, held)) or "chosen")
-    images = named_set(3).train
-    given = Given(np.concatenate([images.pixels, images.pixels]), images)
-    source: Any = argparse.Namespace(ann="ann")
-    ready = torch.from_numpy
-    assert convert.make(arguments(tmp_path, "--steps", "6"), source, given, ready) == ("made", 6, {})
-    ann, batches, method, steps = asked.pop()
-    assert (ann, method, steps, [len(batch) for batch in batches]) == ("ann", None, 6, [64, 16])
-    assert convert.make(arguments(tmp_path, "--steps", "0", "--method", "ours"), source, given, ready) == "chosen"
-    assert (asked[0][0], len(asked[0][1]), asked[0][2]) == ("ours", 40, images)
-    assert (convert.CALIBRATION, convert.AUDITED, convert.HELD) == (512, 32, 5000)
+    found = named_set(1)
+    monkeypatch.setattr(convert, "load_images", lambda *_: found)
+    torch.manual_seed(0)
+    torch.save(SmallCnn(classes=10).state_dict(), tmp_path / "w.pt")
+    words = ["--data", "mnist", "--steps", "4", "--calibration", "30", "--test", "5", "--force"]
+    assert main(["convert", str(tmp_path / "w.pt"), "--to", str(tmp_path / "to"), *words]) == 0
+    card = Classifier.load(tmp_path / "to").card
+    contract = card.contract
+    assert (card.labels, contract.mean, contract.std) == (found.classes, found.mean, found.std)
+    assert (contract.shape, contract.steps, contract.still) == ((1, 32, 32), 4, "digit")
+    assert card.metrics["test_images"] == 5
+    assert card.training["calibration"] == {"data": "mnist", "images": 30}

@@ -5,7 +5,6 @@ import socket
 import warnings
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -22,24 +21,6 @@ def test_every_check_says_something() -> None:
         findings = list(check())
         assert findings, check.__name__
         assert all(f.text for f in findings)
-
-
-def test_a_taken_port_is_a_note_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        monkeypatch.setattr(doctor, "SERVICE_PORT", taken.getsockname()[1])
-        (finding,) = doctor.check_port()
-    assert finding.state == "note"
-    assert "--port" in finding.text
-
-
-def test_a_fault_is_exit_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([doctor.Finding("FIX", "disk", "full: delete something")]),))
-    assert main(["doctor"]) == 1
-    assert "full: delete something" in capsys.readouterr().out
-    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([doctor.Finding("ok", "disk", "empty")]),))
-    assert main(["doctor"]) == 0
 
 
 def test_data_sets_are_told_apart(
@@ -146,28 +127,6 @@ def test_a_port_that_was_just_left_is_free(monkeypatch: pytest.MonkeyPatch) -> N
         assert list(doctor.check_port()) == [doctor.Finding("note", "port", words)]
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_engine_and_gpu(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured: list[int] = []
-    status = "native kernels: avx2" if there else "native kernels: none (no compiler)"
-    for name, answer in {
-        "torch.get_num_threads": 3, "torch.cuda.is_available": there, "torch.cuda.get_device_name": "H100",
-        "spikesight.models.engine.engine.engine_status": status,
-        "spikesight.models.engine.densities.describe": "densities",
-        "spikesight.models.native.build.library": "a library" if there else None,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(name, lambda answer=answer: answer)
-    monkeypatch.setattr("spikesight.models.engine.autotune.calibrated", lambda: measured.append(1))
-    found = [(f.state, f.topic, f.text) for f in doctor.check_compute()]
-    assert found == [
-        ("ok", "threads", "3 for training (--threads); the service uses 1 a model"),
-        ("ok" if there else "note", "engine", status),
-        *([("ok", "engine", "densities")] if there else []),
-        ("ok", "gpu", "H100" if there else "none; training and serving run on the CPU"),
-    ]
-    assert len(measured) == there
-
-
 def test_a_camera_library_that_does_not_load_is_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     def library_of(*words: str) -> None:
         assert words == ("dv_processing", "a camera that EventCV does not know", "cameras")
@@ -181,25 +140,6 @@ def test_a_camera_library_that_does_not_load_is_to_mend(monkeypatch: pytest.Monk
         assert found[0] == ("ok", "packages", ", ".join(f"{name} of {name}" for name in doctor.CORE))
         assert found[1] == ("ok", "[cameras]", "dv-processing of dv-processing: further iniVation devices")
         assert found[len(doctor.EXTRAS) + 1 :] == ([("FIX", "[cameras]", "it does not load")] if there else [])
-
-
-@pytest.mark.parametrize(
-    ("state", "wanted", "states"),
-    [
-        ("complete", "nmnist", ["ok", "FIX"]), ("partial", "nmnist", ["note", "FIX"]),
-        ("missing", "nmnist", ["FIX"] * 2),
-        ("missing", "all", ["note"]), ("complete", "all", ["ok", "FIX"]),
-    ],
-)  # fmt: skip
-def test_the_state_of_a_data_set(state: str, wanted: str, states: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikesight.training.data.check.EXPECTED", {"nmnist": None})
-    report = SimpleNamespace(state=state, usable=state != "missing", lines=["a", "WARNING: b"])
-    asked: list[tuple[str, str]] = []
-    monkeypatch.setattr("spikesight.training.data.check.check_data", lambda *words: asked.append(words) or report)
-    found = list(doctor.check_data_sets(wanted, "there"))
-    assert [f.state for f in found] == states
-    assert [f.text for f in found] == report.lines[: len(states)]
-    assert asked == [("nmnist", "there")]
 
 
 def test_a_model_that_the_engine_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,11 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from spikesight.app.cli import main
-from spikesight.app.commands.evaluate import _print, _write
+from spikesight.app.commands.evaluate import _print
 from spikesight.encoders.emulator.corruptions import SUITE
 from spikesight.models.checkpoint import save
 from spikesight.training.run import readings
@@ -146,98 +142,3 @@ def test_a_folder_of_strangers(model: Path, tmp_path: Path, capsys: pytest.Captu
     assert "has none of these classes; it has zero, one, two" in capsys.readouterr().err
     assert main(["evaluate", str(model), str(tmp_path), "--corrupt"]) == 2
     assert "--corrupt is for recordings of events of the model's classes" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("classes", "named", "counted"), [(3, True, True), (21, True, False), (41, False, False)])
-def test_a_picture_names_up_to_forty_classes_and_counts_up_to_twenty(
-    classes: int, named: bool, counted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names, texts, drawn = list[list[str]](), list[tuple[Any, ...]](), list[Any]()
-    for axis in ("set_xticks", "set_yticks"):
-        monkeypatch.setattr(Axes, axis, lambda _, __, labels, **how: names.append([*labels, *how.values()]))
-    monkeypatch.setattr(Axes, "text", lambda _, x, y, text, **how: texts.append((x, y, text, how["color"])))
-    monkeypatch.setattr(Figure, "colorbar", lambda _, image, ax: drawn.append((image.get_array().max(), len([ax]))))
-
-    def save_figure(figure: Figure, path: Path, dpi: int) -> None:
-        (axes,) = figure.axes
-        words = axes.get_xlabel(), axes.get_ylabel(), axes.get_title()
-        drawn.append((path.name, dpi, *figure.get_size_inches().tolist(), *words))
-
-    monkeypatch.setattr(Figure, "savefig", save_figure)
-    confusion = [[0] * classes for _ in range(classes)]
-    confusion[0][0], confusion[1][2], confusion[2][2] = 8, 4, 5
-    labels = [f"c{n}" for n in range(classes)]
-    found = {"labels": labels, "confusion": confusion, "correct": 13, "count": 17}
-    for _ in range(2):  # a folder that is there is written to again
-        _write(tmp_path / "not" / "yet", found)
-    assert (tmp_path / "not" / "yet" / "evaluation.json").read_text() == json.dumps(found, indent=1) + "\n"
-    shown, side = labels if named else [], 2.5 + 0.4 * min(classes, 40)
-    assert names == [[*shown, 90], shown] * 2
-    picture = ("confusion.png", 110, pytest.approx(side + 1), pytest.approx(side))
-    assert drawn == [(8, 1), (*picture, "predicted", "truth", "13 of 17 windows")] * 2
-    del texts[len(texts) // 2 :]
-    assert texts == ([(0, 0, "8", "w"), (2, 1, "4", "k"), (2, 2, "5", "w")] if counted else [])
-
-
-CLEAN = {"name": "none", "strength": "", "refused": None, **figures(3, 4)}
-SHAKEN = {"name": "shake", "strength": "2 px", "refused": 0.125, **figures(1, 4)}
-
-
-def test_faults_are_said_as_they_are_found(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[Any] = []
-    stand_in(monkeypatch, asked)
-    assert main(["evaluate", str(model), "day", "--root", "there", "--layout", "flat", "--corrupt"]) == 0
-    out, said = capsys.readouterr()
-    assert asked == [("read", "day", "there", "flat"), ("rows", "day", "there", ["one"]), ["a row"]]
-    assert out.splitlines()[-3:] == [
-        "none                                   75.00%   25.00% to 99.50%   3 of 4",
-        "shake 2 px                             25.00%   25.00% to 99.50%   1 of 4   12.5% unknown",
-        "lost by a fault, mean: 12.3 points; most by shake 2 px",
-    ]
-    assert said.splitlines() == ["what was read"]
-    assert main(["evaluate", str(model), "day", "--corrupt", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert {name: answer[name] for name in ("model", "data", "bin_ms", "mean_loss", "commitments")} == {
-        "model": "tiny", "data": "day", "bin_ms": 10.0, "mean_loss": 12.34, "commitments": FOUND["commitments"],
-    }  # fmt: skip
-    assert answer["corruptions"] == [CLEAN, SHAKEN]
-
-
-def stand_in(monkeypatch: pytest.MonkeyPatch, asked: list[Any]) -> None:
-    """A set of one recording of a class and one of a stranger, with known figures; what is asked of it."""
-    one, stranger = SimpleNamespace(label="one"), SimpleNamespace(label="hat")
-    found = {name: value for name, value in FOUND.items() if name not in ("commitments", "unknown")}
-
-    def read(_: object, *words: str) -> SimpleNamespace:
-        asked.append(("read", *words))
-        return SimpleNamespace(sources=(one, stranger), words=("what was read",), quiet=0, shared=())
-
-    def rows(data: str, root: str, own: list[SimpleNamespace]) -> list[str]:
-        asked.append(("rows", data, root, [source.label for source in own]))
-        return ["a row"]
-
-    monkeypatch.setattr(readings, "read_set", read)
-    monkeypatch.setattr("spikesight.training.run.assessment.assess", lambda _: dict(found))
-    monkeypatch.setattr("spikesight.training.run.conformal.held_out", lambda *_: FOUND["commitments"])
-    monkeypatch.setattr("spikesight.training.run.corruptions.rows", rows)
-    monkeypatch.setattr(
-        "spikesight.training.run.corruptions.corrupted", lambda _, __, rows: asked.append(rows) or [CLEAN, SHAKEN]
-    )
-    monkeypatch.setattr("spikesight.training.run.corruptions.summary", lambda _: {"mean_loss": 12.34, "worst": SHAKEN})
-
-
-@pytest.mark.parametrize(("count", "names"), [(1, "a"), (3, "a, b, c"), (4, "a, b, c, ...")])
-def test_a_few_of_the_shared_recordings_are_named(
-    count: int, names: str, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stand_in(monkeypatch, [])
-    read = readings.read_set
-    monkeypatch.setattr(
-        readings, "read_set", lambda *words: SimpleNamespace(**{**vars(read(*words)), "shared": tuple("abcd"[:count])})
-    )
-    assert main(["evaluate", str(model), "day"]) == 0
-    assert (
-        f"WARNING: {count} of these recordings were trained on or chose the model ({names}):" in capsys.readouterr().err
-    )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.commands.export import bin_ms, said
+from spikesight.app.commands.export import bin_ms
 from spikesight.models.checkpoint import save
 from spikesight.models.export.parity import Parity
 from spikesight.models.neurons.layers import at_pace
@@ -57,34 +57,6 @@ def test_lengths_of_a_bin(capsys: pytest.CaptureFixture[str]) -> None:
         main(["export", "nmnist", "--bin-ms", "some"])
     assert stop.value.code == 2
     assert "'some' is no number of milliseconds, and not any" in capsys.readouterr().err
-
-
-def test_what_is_said_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
-    parity = Parity(50, 2.5e-6, 3, 700)
-    (tmp_path / "site" / "offline").mkdir(parents=True)
-    (tmp_path / "site" / "page.html").write_bytes(bytes(1_200_000))
-    (tmp_path / "site" / "offline" / "run.js").write_bytes(bytes(300_000))
-    words = "over 50 steps the logits differ by at most 2.5e-06, 3 of 700 membranes by a threshold tie"
-    assert said(tmp_path / "site", parity) == f"{tmp_path / 'site'}: 1.5 MB; {words}"
-    assert said(tmp_path / "site" / "page.html", parity) == f"{tmp_path / 'site' / 'page.html'}: 1.2 MB; {words}"
-
-
-def test_a_page_is_written_with_its_network(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[object] = []
-
-    def write(folder: Path, _: object, card: object, name: str) -> Parity:
-        folder.mkdir()
-        asked.extend((folder, card, name))
-        return Parity(50, 0.0, 0, 7)
-
-    monkeypatch.setattr("spikesight.service.page.standalone.write_folder", write)
-    assert main(["export", str(model), "--web", str(tmp_path / "site")]) == 0
-    assert (asked[0], asked[2]) == (tmp_path / "site", "m")
-    said_, hint = capsys.readouterr().out.splitlines()
-    assert said_.startswith(f"{tmp_path / 'site'}: 0.0 MB; over 50 steps")
-    assert f"http.server --directory {tmp_path / 'site'} 8080" in hint
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.commands.models import describe, print_table, shown
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
-from spikesight.models.neurons.layers import Neuron
 from spikesight.models.shipped import find, shipped
 
 
@@ -69,39 +67,3 @@ def test_counts_are_those_of_the_network(capsys: pytest.CaptureFixture[str]) -> 
     network = SpikingResNet(NETWORKS["event-small"])
     assert rows["event-small"]["parameters"] == sum(p.numel() for p in network.parameters())
     assert rows["resnet50"]["parameters"] == 25_557_032
-
-
-def test_columns_are_aligned_and_numbers_stand_right(capsys: pytest.CaptureFixture[str]) -> None:
-    heads = ("name", "neuron_layers", "end")
-    rows: list[dict[str, object]] = [dict(zip(heads, cells)) for cells in (("a", 12345, ""), ("longer", 7, "e"))]
-    print_table(rows, heads)
-    assert capsys.readouterr().out.splitlines() == [
-        "name    neuron layers  end",
-        "a              12,345",
-        "longer              7  e",
-    ]
-    print_table(rows[:1], heads)
-    assert capsys.readouterr().out.splitlines()[1] == "a            12,345", "a row alone"
-
-
-def test_a_record_in_words() -> None:
-    row = {"accuracy": 0.98765, "known": None, "sha256": "0123456789abcdef"}
-    assert shown(row) == row | {"accuracy": "98.77%", "says_unknown": "no", "sha256": "0123456789ab"}
-    assert shown(row | {"accuracy": None, "known": {}})["accuracy"] == ""
-    assert shown(row | {"known": {}})["says_unknown"] == "yes"
-
-
-def test_a_networks_row_counts_what_is_there() -> None:
-    for name, block in (("event-small", "ms"), ("resnet50", "plain bottleneck")):
-        config, network = NETWORKS[name], SpikingResNet(NETWORKS[name])
-        assert describe(name) == {
-            "name": name,
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "neuron_layers": len([m for m in network.modules() if isinstance(m, Neuron)]),
-            "block": block,
-            "depths": "-".join(map(str, config.depths)),
-            "widths": "-".join(map(str, config.widths)),
-            "stem": f"{config.stem}, pool {config.pool}",
-            "in_channels": config.in_channels,
-            "classes": config.classes,
-        }

@@ -13,11 +13,10 @@ import torch
 
 import spikesight
 from spikesight.app.cli import main
-from spikesight.app.commands.predict import _cost, _line, _said, _show
+from spikesight.app.commands.predict import _cost, _label, _line, _show
 from spikesight.encoders.recordings.files import RecordingReader
 from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
-from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.steps import Answer, Prediction
@@ -69,7 +68,7 @@ def test_broken_files_do_not_stop_the_others(
     assert "Traceback" not in captured.err
 
 
-def test_what_is_odd_about_a_recording_is_said(
+def test_what_is_odd_about_a_recording_is_label(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_takes(tmp_path / "takes", ["cat.npz"], 0.2) / "cat.npz"
@@ -81,12 +80,6 @@ def test_what_is_odd_about_a_recording_is_said(
         f"{path}: it is cut off",
         f"{path}: and old",
     ]
-
-
-@pytest.mark.parametrize("rate", ["0", "1", "-0.1"])
-def test_an_error_rate_is_a_share(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", "--error-rate", rate, "none.png"]) == 2
-    assert "--error-rate must lie between 0 and 1" in capsys.readouterr().err
 
 
 def test_without_a_shipped_model_one_must_be_named(
@@ -115,19 +108,19 @@ def test_another_bin_gives_more_steps_and_one_outside_of_the_range_is_refused(
 
 
 @pytest.fixture(scope="module")
-def promised(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+def committing(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A model that commits at nearly every step, and a recording for it."""
-    folder, classifier = tmp_path_factory.mktemp("promised"), promising()
+    folder, classifier = tmp_path_factory.mktemp("committing"), promising()
     save(folder / "model", classifier.network, classifier.card)
     write_takes(folder, ["take.npz"], 1.0)
     return str(folder / "model"), str(folder / "take.npz")
 
 
 def test_a_commitment_stops_only_when_a_rate_is_given(
-    promised: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    committing: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     def asked(*words: str) -> dict:
-        assert main(["predict", "--model", promised[0], "--json", "--steps", promised[1], *words]) == 0
+        assert main(["predict", "--model", committing[0], "--json", "--steps", committing[1], *words]) == 0
         return json.loads(capsys.readouterr().out)
 
     whole, early = asked(), asked("--error-rate", "0.5")
@@ -137,12 +130,12 @@ def test_a_commitment_stops_only_when_a_rate_is_given(
     assert [step["step"] for step in whole["steps"]][:3] == [1, 2, 3]
     assert early["spikes"] < whole["spikes"]
     for rate in ("0", "1", "-1", "nan"):
-        assert main(["predict", "--model", promised[0], "--error-rate", rate, promised[1]]) == 2
+        assert main(["predict", "--model", committing[0], "--error-rate", rate, committing[1]]) == 2
         assert "--error-rate must lie between 0 and 1" in capsys.readouterr().err
 
 
-def test_costs_are_those_of_all_steps(promised: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    model, take = promised
+def test_costs_are_those_of_all_steps(committing: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    model, take = committing
     assert main(["predict", "--model", model, "--json", take]) == 0
     told = json.loads(capsys.readouterr().out)
     steps = spikesight.load(model).steps(take)
@@ -219,13 +212,13 @@ def answered(prediction: Prediction, steady: str) -> Answer:
 
 def test_words_for_an_answer() -> None:
     labels = ("a", "b")
-    assert _said(P, labels, "") == "b (75.0%)"
-    assert _said(replace(P, label="unknown"), labels, "") == "unknown (nearest: b)"
-    assert _said(replace(P, label="nothing"), labels, "") == "nothing"
-    assert _said(replace(P, label="nothing"), labels, "drawing") == "nothing (no drawing is in view)"
-    assert _said(replace(P, label="unknown"), labels, "drawing") == "unknown (nearest: b)"
+    assert _label(P, labels, "") == "b (75.0%)"
+    assert _label(replace(P, label="unknown"), labels, "") == "unknown (nearest: b)"
+    assert _label(replace(P, label="nothing"), labels, "") == "nothing"
+    assert _label(replace(P, label="nothing"), labels, "drawing") == "nothing (no drawing is in view)"
+    assert _label(replace(P, label="unknown"), labels, "drawing") == "unknown (nearest: b)"
     busy = replace(P, label="unknown", n_events=0)
-    assert _said(busy, labels, "drawing") == "unknown (no drawing is in view)", "though much moves"
+    assert _label(busy, labels, "drawing") == "unknown (no drawing is in view)", "though much moves"
     assert _cost(P, "direct") == "120 spikes in it"
     assert _cost(P, "ann") == "3.00 M multiply-adds in it, no spikes"
     classifier = promising()
@@ -259,13 +252,3 @@ def test_an_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert json.loads(capsys.readouterr().out) == answer | more
     _show(Path("f"), [], argparse.Namespace(json=True, steps=True), promising())
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize(("words", "rate"), [([], 0.05), (["--error-rate", "0.25"], 0.25)])
-def test_commitments_are_for_the_rate_that_is_asked_for_or_one_in_twenty(
-    words: list[str], rate: float, promised: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, track = list[float](), Classifier.track
-    monkeypatch.setattr(Classifier, "track", lambda own, *, error_rate: asked.append(error_rate) or track(own))
-    assert main(["predict", "--model", promised[0], promised[1], *words]) == 0
-    assert asked == [rate]

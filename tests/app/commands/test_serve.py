@@ -3,10 +3,8 @@
 import argparse
 import os
 import socket
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +13,6 @@ from spikesight.app.commands import serve
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
-from spikesight.models.shipped import find
 
 
 @pytest.mark.attack("host, token, origins", "`serve` beyond loopback without token or `--insecure`", "exit 2")
@@ -128,38 +125,3 @@ def test_a_port_that_was_just_left_is_taken_again() -> None:
     serve.listen("127.0.0.1", port).close()
     with serve.listen("::1", 0) as sock:
         assert sock.family == socket.AF_INET6
-
-
-@pytest.mark.parametrize("cluster", [False, True])
-def test_what_is_served(cluster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    interval = sys.getswitchinterval()
-    monkeypatch.setattr("spikesight.models.checkpoint.load", lambda folder: asked.append(("load", folder.name)))
-    monkeypatch.setattr("spikesight.service.http.logs.configure", lambda form: asked.append(("logs", form)))
-    monkeypatch.setattr("spikesight.service.http.logs.event", lambda text, models: asked.append((text[:8], models)))
-    monkeypatch.setattr(
-        "spikesight.service.sinks.delivery.open_deliveries", lambda texts: tuple(f"sink {text}" for text in texts)
-    )
-    monkeypatch.setattr("spikesight.encoders.sources.source.open_source", lambda text: f"source {text}")
-    monkeypatch.setattr("spikesight.service.api.create_app", lambda _, sources, sinks: (sources, sinks))
-    monkeypatch.setattr(
-        "spikesight.service.http.server.serve", lambda app, _, __, *words: asked.append((app, *words)) or 3
-    )
-    monkeypatch.setattr(
-        "spikesight.service.cluster.ray_serve.serve_cluster", lambda _, n, __, *words: asked.append((n, words)) or 4
-    )
-    models = ["--model", "nmnist", "--model", "mnist-direct"]
-    words = [*models, "--camera", "c", "--to", "file:x", "--ssl-certfile", "cert", "--ssl-keyfile", "key"]
-    args = given(*words, *(["--cluster", "--replicas", "5"] if cluster else []))
-    try:
-        with serve.listen("127.0.0.1", 0) as sock:
-            code = serve.serve_on(sock, serve.settings_from(args), args)
-            url = serve.address("127.0.0.1", sock.getsockname()[1], True)
-        assert sys.getswitchinterval() == pytest.approx(0.001)
-    finally:
-        sys.setswitchinterval(interval)
-    told = "cert", "key", f"Spikesight: open {url}  (Ctrl-C stops)"
-    served = (5, told) if cluster else ((("source c",), ("sink file:x",)), *told)
-    loaded = [("load", find(name).name) for name in ("nmnist", "mnist-direct")]
-    assert asked == [("logs", "text"), ("starting", "nmnist,mnist-direct"), *loaded, served]
-    assert code == (4 if cluster else 3)

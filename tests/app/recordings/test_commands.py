@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.recordings import play, record
+from spikesight.app.recordings import record
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
@@ -104,16 +104,6 @@ def test_play_to_udp(recording: tuple[Path, Events], capsys: pytest.CaptureFixtu
             found.append(packet)
     assert np.array_equal(np.concatenate(found), events)
     assert "3,000 events sent" in capsys.readouterr().out
-
-
-def test_pictures_in_characters() -> None:
-    events = make_events([0, 0, 1], [0, 39, 39], [0, 29, 29], [1, 0, 0])
-    text = play.picture(events, SENSOR, 40, 15)
-    lines = text.splitlines()
-    assert len(lines) == 15
-    assert lines[0].startswith("\x1b[32m")
-    assert lines[-1].endswith("\x1b[31m.\x1b[0m")
-    assert play.picture(events[:0], SENSOR, 40, 15).strip() == ""
 
 
 def test_record(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ import struct
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -12,12 +11,11 @@ import numpy as np
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.recordings import emulate
 from spikesight.app.recordings.emulate import MOTION_SETS, Picture, chosen, pictures, video_events
-from spikesight.encoders.emulator.motions import MOTIONS, SENSOR
+from spikesight.encoders.emulator.motions import MOTIONS
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import Saccades, saccades
-from spikesight.encoders.events import SensorSize, empty_events
+from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 
 
@@ -158,45 +156,3 @@ def test_a_video_keeps_its_size_and_takes_its_flags(tmp_path: Path) -> None:
     assert counts["dull"] < 0.6 * counts["plain"] < 0.6 * counts["noisy"]
     assert main(["emulate", str(path), str(tmp_path / "small.npz"), "--size", "32x24"]) == 0
     assert read_recording(tmp_path / "small.npz").size == SensorSize(32, 24)
-
-
-def test_a_hundred_of_each_motion_unless_it_is_said(
-    tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[Any] = []
-    maker = lambda motion, sensor, seed: asked.append((motion, sensor, seed)) or empty_events()  # noqa: E731
-    monkeypatch.setitem(MOTION_SETS, "motions", ("", maker))
-    for _ in range(2):  # folders that are there are filled again
-        assert main(["emulate", "motions", str(tmp_path / "out")]) == 0
-    assert asked == [(motion, SENSOR, seed) for motion in MOTIONS for seed in range(100)] * 2
-    words = f"{tmp_path / 'out'}: 0 recordings of {len(MOTIONS)} motions, {SENSOR} pixels\n"
-    assert capsys.readouterr().out == 2 * words
-
-
-@pytest.mark.parametrize(
-    ("words", "rate", "wanted"),
-    [
-        ([], 0.0, (30.0, SensorSize(64, 48), PixelModel(threshold_on=0.2, threshold_off=0.2, noise_hz=0.0), 0)),
-        (
-            ["--threshold", "0.4", "--noise", "3", "--steady", "--seed", "5", "--size", "16x12"], 25.0,
-            (25.0, SensorSize(16, 12),
-             PixelModel(threshold_on=0.4, threshold_off=0.4, noise_hz=3.0, steady=True), 5),
-        ),
-    ],
-)  # fmt: skip
-def test_what_a_video_is_seen_with(
-    words: list[str], rate: float, wanted: tuple[Any, ...], tmp_path: Path, monkeypatch: Any,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    asked: list[Any] = []
-    has = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_WIDTH: 64.0, cv2.CAP_PROP_FRAME_HEIGHT: 48.0}
-    monkeypatch.setattr(emulate.cv2, "VideoCapture", lambda _: SimpleNamespace(isOpened=lambda: True, get=has.get))
-    monkeypatch.setattr(emulate, "Emulator", lambda *given: given)
-    monkeypatch.setattr(emulate, "video_events", lambda _, camera, rate: asked.append((rate, *camera)) or ["events"])
-    monkeypatch.setattr(
-        emulate, "write_recording", lambda _, events, size, name: asked.append((events, size, name)) or 1234
-    )
-    (tmp_path / "v.mp4").touch()
-    assert main(["emulate", str(tmp_path / "v.mp4"), str(tmp_path / "v.h5"), *words]) == 0
-    assert asked == [wanted, (["events"], wanted[1], "hdf5")]
-    assert capsys.readouterr().out == f"{tmp_path / 'v.h5'}: 1,234 events of {wanted[1]} pixels, hdf5\n"

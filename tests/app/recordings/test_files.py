@@ -9,7 +9,6 @@ import pytest
 from spikesight.app.cli import main
 from spikesight.app.recordings.info import summarise
 from spikesight.app.recordings.record import monotonic_runs, pieces
-from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import read_recording, write_recording
 
@@ -20,54 +19,9 @@ def at(*t: int) -> Events:
     return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
 
-def test_a_summary_counts_the_busiest_ten_milliseconds(tmp_path: Path) -> None:
-    t = [5_000, 14_999, 15_000, *range(25_000, 25_050), 105_000]
-    path = tmp_path / "a.npz"
-    write_recording(path, make_events(t, [39] * 54, [29] * 54, [1, 0] * 27), SENSOR)
-    found = summarise(path)
-    assert (found.events, found.first_us, found.last_us, found.on) == (54, 5_000, 105_000, 27)
-    assert (found.width, found.height, found.format, found.bytes) == (40, 30, "npz", path.stat().st_size)
-    assert found.busiest_per_s == 5000
-    assert found.seconds == pytest.approx(0.1)
-    text = found.text()
-    assert "54, 50.0 % ON" in text
-    assert "540 events/s; in the busiest 10 ms 5,000" in text
-    assert "0.1 s, from 5,000 to 105,000 us" in text
-
-
 def test_a_single_event_has_no_rate(tmp_path: Path) -> None:
     write_recording(tmp_path / "a.npz", at(7), SENSOR)
     assert "0 events/s; in the busiest 10 ms 100" in summarise(tmp_path / "a.npz").text()
-
-
-@pytest.mark.parametrize(
-    ("start_s", "seconds", "zero", "expected"),
-    [
-        (0.0, float("inf"), False, [1_000_000, 1_000_001, 1_500_000, 2_000_000]),
-        (0.0, 0.5, False, [1_000_000, 1_000_001]),
-        (0.0, 0.500001, False, [1_000_000, 1_000_001, 1_500_000]),
-        (0.5, 0.5, False, [1_500_000]),
-        (0.5, 1.0, True, [0, 500_000]),
-        (0.000001, 1.0, True, [0, 499_999, 999_999]),
-    ],
-)
-def test_what_is_cut_begins_and_ends_where_it_is_asked(
-    start_s: float, seconds: float, zero: bool, expected: list[int]
-) -> None:
-    parts = [at(1_000_000, 1_000_001), at(1_500_000), at(2_000_000)]
-    before = [part.copy() for part in parts]
-    found = np.concatenate(list(cut(parts, start_s, seconds, zero=zero)))["t"].tolist()
-    assert found == expected
-    assert all(np.array_equal(a, b) for a, b in zip(parts, before))
-
-
-def test_nothing_is_read_beyond_the_end() -> None:
-    def parts() -> Iterator[Events]:
-        yield at(0, 10)
-        yield at(500_000, 600_000)
-        pytest.fail("it read on")
-
-    assert sum(map(len, cut(parts(), 0.0, 0.5, zero=False))) == 2
 
 
 def test_packets_are_cut_where_time_steps_back() -> None:

@@ -1,13 +1,12 @@
 """`spikesight info`: every number of a recording, in JSON and in words."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.recordings.info import Summary, summarise
+from spikesight.app.recordings.info import summarise
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 
@@ -26,19 +25,6 @@ def test_numbers(path: Path) -> None:
     assert (found.events, found.on, found.first_us, found.last_us) == (5, 2, 1000, 21_500)
     assert found.seconds == pytest.approx(0.0205)
     assert found.busiest_per_s == 300.0
-
-
-def test_words() -> None:
-    found = Summary("f", "csv", 12_345, 40, 30, 4000, 1_000_000, 3_000_000, 1000, 90_000.0, ("odd", "odder"))
-    assert found.text().splitlines() == [
-        "f: csv, 40x30 pixels, 12,345 bytes",
-        "  events    4,000, 25.0 % ON",
-        "  span      2 s, from 1,000,000 to 3,000,000 us",
-        "  rate      2,000 events/s; in the busiest 10 ms 90,000",
-        "  warning   odd",
-        "  warning   odder",
-    ]
-    assert "rate      0 events/s" in replace(found, last_us=1_000_000).text()
 
 
 def test_one_that_cannot_be_read_does_not_stop_the_others(

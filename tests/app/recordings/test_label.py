@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.recordings import label
 from spikesight.app.recordings.label import Mark, _suffix, asked, mark, stretch
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
@@ -101,27 +100,3 @@ def test_the_end_of_what_is_typed_writes_the_marks(
     _, *said = capsys.readouterr().out.splitlines()
     assert said == ["there are no marks", "there are no marks", "marked: 1-2=wave", "1-2=wave"]
     assert (_suffix(Path("a.RAW")), _suffix(Path("a.bag")), _suffix(Path("a"))) == (".raw", ".aedat4", ".aedat4")
-
-
-def test_a_stretch_is_shown_as_four_pictures(
-    walk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[tuple[object, ...]] = []
-    monkeypatch.setattr(label, "picture", lambda events, *room: asked.append((len(events), *room)) or "picture")
-    label._answer("1-3", [], walk, SensorSize(32, 20))
-    counts = [len(between(walk, begin, begin + 0.5)) for begin in (1.0, 1.5, 2.0, 2.5)]
-    lines = [f"{1 + n / 2:.2f} s, {count:,} events" for n, count in enumerate(counts)]
-    assert capsys.readouterr().out.splitlines() == [text for line in lines for text in (line, "picture")]
-    assert asked == [(count, SensorSize(32, 20), 72, 18) for count in counts]
-    label._answer("4.2-5.2", [], walk, SensorSize(32, 20))
-    assert capsys.readouterr().out.splitlines()[1:3] == ["4.45 s, 0 events", "4.70 s, 0 events"]
-    label._answer("", [], walk, SensorSize(32, 20))
-    assert capsys.readouterr().out == label.HELP + "\n"
-
-
-def test_a_recording_is_read_in_packets(walk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    packets = label.RecordingReader.packets
-    monkeypatch.setattr(label.RecordingReader, "packets", lambda own, us: asked.append(us) or packets(own, us))
-    assert sum(map(len, label.part(walk, SensorSize(32, 20), 0.5, 0.75))) == len(between(walk, 0.5, 0.75))
-    assert asked == [20_000]

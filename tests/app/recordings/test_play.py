@@ -4,7 +4,6 @@ import argparse
 import io
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from spikesight.app.cli import main
 from spikesight.app.recordings import play
 from spikesight.app.recordings.play import SHADES, interval, picture
-from spikesight.app.recordings.virtual_camera import Delivery, Faults
+from spikesight.app.recordings.virtual_camera import Delivery
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from tests.support.serving.servers import free_port
@@ -83,72 +82,6 @@ def test_a_camera_that_nobody_comes_to(recording: Path, capsys: pytest.CaptureFi
     assert "nobody connected within 0 s" in capsys.readouterr().err
 
 
-class Sent:
-    """A target that counts, and of whose receivers some came late."""
-
-    def __init__(self, n_missed: int) -> None:
-        self.n_sent, self.n_dropped, self.n_missed = 1234, 56, n_missed
-        self.closed = False
-
-    def send(self, _: Events) -> None:
-        raise AssertionError("there is nothing to send")
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@pytest.mark.parametrize(("missed", "words"), [(0, ""), (7890, ", 7,890 while nobody was connected")])
-def test_what_was_sent_is_counted(
-    missed: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sink = Sent(missed)
-    monkeypatch.setattr(play, "open_sink", lambda *_: sink)
-    assert play._send(argparse.Namespace(file="a.npz", to="udp://x", wait=0.0), SENSOR, []) == 0
-    assert sink.closed
-    assert capsys.readouterr().out.splitlines() == [
-        "a.npz, 40x30 pixels, to udp://x",
-        f"1,234 events sent, 56 dropped for a slow receiver{words}",
-    ]
-
-
-@pytest.mark.parametrize("come", [0, 1])
-def test_a_receiver_over_tcp_is_waited_for(come: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Served(Sent):
-        n_clients = come
-
-    asked: list[float] = []
-    monkeypatch.setattr(play, "DvSink", Served)
-    monkeypatch.setattr(play, "open_sink", lambda *_: Served(0))
-    monkeypatch.setattr(play, "waited", lambda done, seconds: asked.append(seconds) or done())
-    assert play._send(argparse.Namespace(file="a.npz", to="dv://x", wait=2.5), SENSOR, []) == 1 - come
-    assert asked == [2.5]
-
-
-def test_loops_without_an_end_are_the_callers_to_end(recording: Path) -> None:
-    args = argparse.Namespace(
-        file=str(recording), speed=1000.0, loop=0, packet=5.0, burst=1, jitter=0.0, gap=[], disconnect=[],
-        clock_reset=0.0, seed=0, to=None,
-    )  # fmt: skip
-    seen = 0
-
-    def shown(deliveries: object, size: SensorSize) -> int:
-        nonlocal seen
-        assert size == SENSOR
-        for delivery in deliveries:  # type: ignore[attr-defined]
-            seen += len(delivery.events)
-            if seen > 10_000:
-                return 7
-        return 0
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(play, "_show", shown)
-        assert play.run(args) == 7
-        args.loop = 2
-        seen = 0
-        assert play.run(args) == 0
-        assert seen == 6000
-
-
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -178,27 +111,3 @@ def test_a_line_a_second_or_a_picture_a_frame(lively: bool, monkeypatch: pytest.
     rest = out.getvalue().splitlines()[len(out.getvalue().splitlines()) - (16 if lively else 1) :]
     assert rest[-1] == "1 events"
     assert sum(GREEN in line for line in rest) == lively, "what is left is shown at the end"
-
-
-def test_every_flag_reaches_what_is_played(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-
-    def schedule(packets: Any, faults: Faults, **how: Any) -> list[int]:
-        asked.append((faults, how))
-        return [len(packet) for packet in packets]
-
-    monkeypatch.setattr(play, "schedule", schedule)
-    monkeypatch.setattr(play, "_send", lambda args, size, lengths: asked.append((args.to, size, lengths)) or 5)
-    monkeypatch.setattr(play, "_show", lambda lengths, size: asked.append((size, lengths)) or 6)
-    assert main(["play", str(recording)]) == 6
-    assert asked == [(Faults(), {"speed": 1.0, "seed": 0}), (SENSOR, [50] * 60)]
-    asked.clear()
-    words = "--speed 2 --loop 2 --packet 2.5 --burst 3 --jitter 4 --gap 1:0.5 --disconnect 2:1 --clock-reset 5 --seed 6"
-    assert main(["play", str(recording), "--to", "udp://x", *words.split()]) == 5
-    faults = Faults(3, 4.0, ((1.0, 0.5),), ((2.0, 1.0),), 5.0)
-    assert asked == [(faults, {"speed": 2.0, "seed": 6}), ("udp://x", SENSOR, [25] * 240)]
-
-
-def test_a_picture_leaves_room_for_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(play.shutil, "get_terminal_size", lambda: (81, 24))
-    assert play._room() == (80, 21)

@@ -3,17 +3,14 @@
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from spikesight.app.recordings import sinks
-from spikesight.app.recordings.sinks import SLOW_CLIENT_BYTES, CameraError, DvSink, UdpSink, open_sink
+from spikesight.app.recordings.sinks import SLOW_CLIENT_BYTES, CameraError, DvSink, open_sink
 from spikesight.app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, schedule
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources import network
@@ -47,15 +44,19 @@ def collect(source: Source, n: int) -> Events:
     return np.concatenate(found)
 
 
-def test_over_udp() -> None:
+@pytest.mark.parametrize(("host", "endian"), [("127.0.0.1", "little"), ("127.0.0.1", "big"), ("::1", "little")])
+def test_over_udp(host: str, endian: str) -> None:
     opened: list[network.UdpDriver] = []
 
     def open_driver(address: Address) -> network.UdpDriver:
         opened.append(network.UdpDriver(address))
         return opened[-1]
 
-    with Source(Address("udp", "udp", "127.0.0.1", 0, {"size": "40x30", "format": "t32"}), open_driver) as source:
-        with VirtualCamera(UdpSink("127.0.0.1", opened[0].port, "t32")) as camera:
+    options = {"size": "40x30", "format": "aestream", "endian": endian}
+    with Source(Address("udp", "udp", host, 0, options), open_driver) as source:
+        name = f"[{host}]" if ":" in host else host
+        sink = open_sink(f"udp://{name}:{opened[0].port}?format=aestream&endian={endian}", SENSOR)
+        with VirtualCamera(sink) as camera:
             camera.play(schedule(packets(), Faults(), speed=50))
         assert np.array_equal(collect(source, 200), np.concatenate(packets()))
 
@@ -170,53 +171,6 @@ def test_recordings_travel_unchanged(shared_data: Callable[[str], Path]) -> None
         met(sink)
         camera.play(schedule(file_packets(path), Faults(), speed=8))
         assert np.array_equal(collect(source, len(whole.events)), whole.events)
-
-
-def test_something_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, slept = [5.0], list[float]()
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        now[0] += seconds
-
-    monkeypatch.setattr(sinks, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
-    assert not sinks.waited(lambda: False, 0.4)
-    assert 5.4 < now[0] < 5.42
-    assert sinks.waited(lambda: now[0] > 5.5, 0.4)
-    assert set(slept) == {0.01}
-    slept.clear()
-    assert sinks.waited(lambda: True, 0.0)
-    assert not slept
-
-
-def test_readers_have_time_for_what_waits_and_then_to_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = threading.enumerate()
-    sink = DvSink(SENSOR, "127.0.0.1", free_port())
-    own = [thread for thread in threading.enumerate() if thread not in before]
-    asked: list[tuple[float, bool, bool]] = []
-    for waiting, clients in ((0, 0), (7, 0), (0, 2)):
-        monkeypatch.setattr(DvSink, "n_waiting", waiting)
-        monkeypatch.setattr(DvSink, "n_clients", clients)
-        monkeypatch.setattr(sinks, "waited", lambda done, s, w=waiting, c=clients: asked.append((s, done(), w < 1 > c)))
-        sink.close()
-    assert asked == [(30.0, True, True), (1.0, True, True), (30.0, False, False), (1.0, True, False),
-                     (30.0, True, False), (1.0, False, False)]  # fmt: skip
-    assert sink._server is None
-    assert [thread.daemon for thread in own] == [True]
-    assert SLOW_CLIENT_BYTES == 64 * 2**20
-
-
-def test_addresses() -> None:
-    made: list[Any] = [open_sink(f"udp://{text}", SENSOR) for text in ("[::1]:5?endian=big&format=t32", "127.0.0.1:6")]
-    assert [(one._target, one._layout, one._big_endian) for one in made] == [
-        (("::1", 5), "t32", True), (("127.0.0.1", 6), "t64", False),
-    ]  # fmt: skip
-    assert [one._socket.family for one in made] == [socket.AF_INET6, socket.AF_INET]
-    made.append(UdpSink("127.0.0.1", 6))
-    assert not made[-1]._big_endian
-    for one in made:
-        one.close()
-        assert one._socket.fileno() == -1
 
 
 def test_a_socket_that_an_ended_server_left_is_taken_over(tmp_path: Path) -> None:

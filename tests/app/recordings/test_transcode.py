@@ -45,18 +45,6 @@ def test_the_first_part_is_not_changed_by_counting_from_zero() -> None:
     assert part["t"].tolist() == TIMES
 
 
-def test_what_exists_is_written_over_only_by_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source, target = tmp_path / "a.npz", tmp_path / "b.csv"
-    write_recording(source, [at(TIMES)], SensorSize(20, 10), "npz")
-    target.write_text("mine")
-    assert main(["transcode", str(source), str(target)]) == 2
-    assert "exists; add --force" in capsys.readouterr().err
-    assert target.read_text() == "mine"
-    assert main(["transcode", str(source), str(target), "--force", "--zero"]) == 0
-    assert read_recording(target).events["t"].tolist() == [t - 5 for t in TIMES]
-    assert f"{target}: 6 events, csv, {target.stat().st_size:,} bytes" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(("name", "warned"), [("evt21", True), ("evt3", False)])
 def test_who_writes_what_few_can_read_is_told(
     name: str, warned: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -166,7 +166,7 @@ def test_window(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Window, "actions", lambda _: next(pressed, []))
     show = Window.show
     monkeypatch.setattr(Window, "show", lambda self, picture: (shown.append(picture), show(self, picture)))
-    monkeypatch.setattr(webcam.hold, "__defaults__", (0.05,))
+    monkeypatch.setattr(webcam.keep_last, "__defaults__", (0.05,))
     assert run("--source", str(video), "--model", str(model)) == 0
     assert len(shown) >= 2
     assert all(picture.shape == shown[0].shape for picture in shown)

@@ -1,8 +1,5 @@
 """The desktop picture: what it shows, and that it never flashes."""
 
-from typing import Any
-
-import cv2
 import numpy as np
 import pytest
 
@@ -249,63 +246,3 @@ def test_a_window_is_framed_in_a_copy() -> None:
     assert shown[110, 130].any()
     small = framed(np.zeros((64, 64, 3), np.uint8), Window(10, 10, 20))
     assert np.nonzero(small[20].any(1))[0].tolist() == [10, 30]
-
-
-def test_colours_and_times_of_the_picture() -> None:
-    assert (overlay.GROUND, overlay.BACK) == ((16, 20, 27), (24, 30, 39))
-    assert (overlay.VIVID_ON, overlay.VIVID_OFF) == ((94, 170, 255), (255, 158, 66))
-    assert (overlay.DIM_ON, overlay.DIM_OFF) == ((44, 78, 158), (122, 74, 38))
-    assert (overlay.PANEL, overlay.LINE) == ((31, 38, 48), (52, 62, 76))
-    assert (overlay.INK, overlay.INK_2) == ((232, 237, 244), (154, 167, 183))
-    assert overlay.TONES == ((109, 177, 255), (255, 171, 92), (79, 209, 181), (207, 154, 245), (227, 207, 91))
-    assert (DECAY_US, RELEASE_US, SAMPLES, SWINGS, LEVELS) == (600_000, 2_500_000, (24, 32), 5, 64)
-    assert (overlay.DIM_SHARE, SWING, AVERAGED) == (0.22, 0.23, 0.15)
-    assert (overlay.AREA_FREE, overlay.AREA_FULL, overlay.NEVER_US) == (0.08, 0.2, -(2**60))
-    assert (overlay.MARGIN, overlay.STRIP, overlay.FOOT) == (16, 176, 58)
-
-
-@pytest.mark.parametrize(("steps", "drawn"), [(0, 0), (1, 0), (2, 1)])
-def test_one_step_makes_no_trace(steps: int, drawn: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    traces: list[object] = []
-    monkeypatch.setattr(overlay, "_traces", lambda *given: traces.append(given))
-    draw(Surface.blank(SIZE), None, LABELS, history=np.full((steps, 10), 0.1))
-    assert len(traces) == drawn
-
-
-@pytest.mark.parametrize("bold", [False, True])
-def test_text_in_either_opencv(bold: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    canvas, written = np.zeros((4, 4, 3), np.uint8), list[tuple[Any, ...]]()
-    monkeypatch.setattr(overlay.cv2, "putText", lambda _, *given: written.append(given))
-    monkeypatch.setattr(overlay, "FACE", None)
-    overlay._text(canvas, "é 9", 3, 5, 15, (1, 2, 3), bold=bold)
-    monkeypatch.setattr(overlay, "FACE", "sans")
-    overlay._text(canvas, "é 9", 3, 5, 15, (1, 2, 3), bold=bold)
-    plain = "? 9", (3, 5), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (1, 2, 3), 1 + bold, cv2.LINE_AA
-    assert written == [plain, ("é 9", (3, 5), (1, 2, 3), "sans", 15, 400 + 300 * bold)]
-
-
-def test_the_width_of_a_text_in_either_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(overlay.cv2, "getTextSize", lambda *given: asked.append(given) or ((7, 8), (9, 10), 11))
-    monkeypatch.setattr(overlay, "FACE", None)
-    assert overlay._width("a", 15) == 7
-    monkeypatch.setattr(overlay, "FACE", "sans")
-    assert overlay._width("a", 15) == 11
-    (plain, outlined) = asked
-    assert plain == ("a", cv2.FONT_HERSHEY_SIMPLEX, 0.5, 2)
-    assert (outlined[1], *outlined[3:]) == ("a", "sans", 15, 700)
-
-
-@pytest.mark.parametrize(
-    ("side", "way"),
-    [
-        (9, cv2.INTER_AREA), (10, cv2.INTER_AREA), (11, cv2.INTER_LINEAR), (30, cv2.INTER_LINEAR),
-        (31, cv2.INTER_NEAREST),
-    ],
-)  # fmt: skip
-def test_how_a_view_is_scaled(side: int, way: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    resize = cv2.resize
-    monkeypatch.setattr(overlay.cv2, "resize", lambda *given, **how: asked.append(how) or resize(*given, **how))
-    _place(np.zeros((40, 40, 3), np.uint8), np.zeros((10, 10, 3), np.uint8), 0, 0, side, 40)
-    assert asked == [{"interpolation": way}]
