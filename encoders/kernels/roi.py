@@ -20,9 +20,9 @@ def gather(events, begin, span_us, cell, counts):
 
 
 @loop
-def look(events, kept, cell, left, top, scale, across, down, width, height, seen):
+def crop(events, kept, cell, left, top, scale, across, down, width, height, out):
     """Events of the squares that are `kept`, through a window at (left, top), in pixels of a sensor of width x height
-    that lie `scale` times as dense, moved by (across, down). How many; they are written to the begin of `seen`.
+    that lie `scale` times as dense, moved by (across, down). How many; they are written to the begin of `out`.
     """
     n = 0
     for index in range(len(events)):
@@ -31,7 +31,7 @@ def look(events, kept, cell, left, top, scale, across, down, width, height, seen
             continue
         x, y = np.floor((event["x"] - left) * scale) + across, np.floor((event["y"] - top) * scale) + down
         if x >= 0 and x < width and y >= 0 and y < height:
-            seen[n] = event
-            seen[n]["x"], seen[n]["y"] = x, y
+            out[n] = event
+            out[n]["x"], out[n]["y"] = x, y
             n += 1
     return n

@@ -1,4 +1,4 @@
-"""A webcam's frames as events: an eye that keeps the drawing in its middle and trembles as eyes do.
+"""A webcam's frames as events: the drawing is tracked, and moved before a pixel model as by the saccades of an eye.
 
 The drawing is found in every frame, brought to one size and place (`preprocess.centred`) and averaged, so that shake,
 light and the camera's noise are gone. Then it is moved before the pixel model along the path of N-MNIST's recordings,
@@ -17,12 +17,12 @@ from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.preprocess.drawing import find_drawing
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 from spikesight.encoders.preprocess.values import Values, array, part, time_us, under
-from spikesight.encoders.roi.window import Hold, Window
+from spikesight.encoders.roi.window import Hysteresis, Window
 
-STEP_US = 4_000  # between two positions of the eye
-LONGEST_US = 500_000  # after a longer silence the eye begins anew
+STEP_US = 4_000  # between two positions on the path
+LONGEST_US = 500_000  # after a longer pause the pixels begin anew
 FRESH = 0.3  # weight of the newest frame
-CLEAR = 0.5  # likeness of a drawing that is looked at anew; one that is held may look less like one
+CLEAR = 0.5  # likeness of a drawing that is taken up; one that is held may look less like one
 PIXELS = PixelModel(
     NMNIST.threshold_on, NMNIST.threshold_off, NMNIST.sigma, 20.0, round(NMNIST.refractory_us), 0.0,
     cutoff_hz=NMNIST.cutoff_hz,
@@ -30,21 +30,21 @@ PIXELS = PixelModel(
 
 
 class FrameTracker:
-    """Frames in, events of a sensor of `size` out; `window` is what it looks at, in pixels of the frame."""
+    """Frames in, events of a sensor of `size` out, of the drawing in the `window`."""
 
     def __init__(self, size: SensorSize, pixels: PixelModel = PIXELS) -> None:
         self.size = size
         self._unit = min(size.width, size.height) / 34
         self._path = NMNIST.corner(self._unit)
         self._emulator = Emulator(size, pixels)
-        self._hold = Hold()
+        self._held = Hysteresis()
         self._drawing: NDArray[np.float32] | None = None  # [28, 28], 0 to 255 ink
         self._t_us: int | None = None
 
     @property
     def window(self) -> Window | None:
-        """What is looked at."""
-        return self._hold.window
+        """The window around the drawing, in pixels of the frame; None where there is no drawing."""
+        return self._held.window
 
     def retune(self, threshold: float | None, noise_hz: float | None) -> None:
         """Other pixels from the next frame on; a threshold is meant for those of PixelModel, and scaled."""
@@ -62,25 +62,25 @@ class FrameTracker:
         """What is carried from frame to frame; the pixels' settings apart."""
         drawing = None if self._drawing is None else self._drawing.copy()
         values: Values = {"drawing": drawing, "t_us": self._t_us}
-        return values | under("hold", self._hold.state()) | under("pixels", self._emulator.carried())
+        return values | under("hold", self._held.state()) | under("pixels", self._emulator.carried())
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of an eye of the same size and pixels. Raises ValueError."""
+        """Go on from the state of a tracker of the same size and pixels. Raises ValueError."""
         drawing, t_us = values["drawing"], values["t_us"]
         self._drawing = None if drawing is None else array(drawing, (DIGIT_SIZE, DIGIT_SIZE), np.float32, 0, 255)
         self._t_us = None if t_us is None else time_us(t_us)
-        self._hold.restore(part("hold", values))
+        self._held.restore(part("hold", values))
         self._emulator.restore(part("pixels", values))
 
     def push(self, image: NDArray[np.uint8], t_us: int) -> Events:
         """The events since the frame before this one, uint8 [H, W, 3] or [H, W]; none while there is no drawing."""
-        before, held = self.window, self._drawing
+        before = self.window
         found = find_drawing(image)
-        if self._hold.see(found, t_us, CLEAR) and found is not None:
-            new = centred(found.ink * 255).astype(np.float32)
-            anew = held is None or before != self.window
-            self._drawing = new if anew or held is None else (held + FRESH * (new - held)).astype(np.float32)
-        elif self.window is None:
+        if found is None or not (self._held.holds(found) or found.likeness >= CLEAR):
+            self._held.drop_if_silent(t_us)
+        elif self._held.see(found, t_us):
+            self._drawing = self._blend(centred(found.ink * 255).astype(np.float32), anew=before != self.window)
+        if self.window is None:
             self._drawing = None
         start, self._t_us = self._t_us, t_us
         if self._drawing is None:
@@ -94,15 +94,20 @@ class FrameTracker:
         parts = [self._emulator.push(self._view(light, int(t)), int(t)) for t in times]
         return joined([empty_events(), *parts])
 
+    def _blend(self, new: NDArray[np.float32], anew: bool) -> NDArray[np.float32]:
+        """A drawing [28, 28] averaged with those of the frames before, unless the window is `anew`."""
+        held = self._drawing
+        return new if anew or held is None else (held + FRESH * (new - held)).astype(np.float32)
+
     def _light(self, ink: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Dark ink on a bright screen with some stray light, as the recordings look."""
+        """Ink [28, 28] as light [H, W]: dark on a bright screen with some stray light, as in N-MNIST's recordings."""
         light = (255 - ink.clip(0, 255) + NMNIST.floor) * (255 / (255 + NMNIST.floor))
         side = round(DIGIT_SIZE * self._unit)
         light = cv2.resize(light, (side, side), interpolation=cv2.INTER_LINEAR)
         return cv2.GaussianBlur(light, (0, 0), NMNIST.blur_px * self._unit).astype(np.float32)
 
     def _view(self, light: NDArray[np.float32], t_us: int) -> NDArray[np.uint8]:
-        """uint8 [H, W]: what the sensor sees at a time."""
+        """The frame uint8 [H, W] before the sensor at a time."""
         x, y = self._path[:, t_us // 1000 % self._path.shape[1]]
         x, y = x + (self.size.width - 34 * self._unit) / 2, y + (self.size.height - 34 * self._unit) / 2
         matrix = np.array([[1, 0, x], [0, 1, y]], np.float32)

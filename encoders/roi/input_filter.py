@@ -1,4 +1,4 @@
-"""Everything in front of the bins of a live stream or a recording: noise left out, then the window on the drawing."""
+"""Everything in front of the bins of a live stream or a recording: noise is filtered, then the drawing is tracked."""
 
 from spikesight.encoders.dvs import NO_TIMES, Bin, StreamBinner, Times
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
@@ -8,19 +8,19 @@ from spikesight.encoders.preprocess.values import Values, integer, part, time_us
 from spikesight.encoders.roi.event_tracker import EventTracker
 from spikesight.encoders.roi.window import Window
 
-LEAST_SIDE = 64  # sensors with a shorter side see the drawing alone, as those of N-MNIST
+LEAST_SIDE = 64  # sensors with a shorter side show the drawing alone, as those of N-MNIST
 
 
 class InputFilter:
-    """Packets of a `sensor` in, events of a sensor of `size` out; the same events however the stream is cut.
+    """Packets of a `sensor` in, events of a sensor of `size` out, whichever way the stream is cut.
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
     filter, 0 for none; with a window, pixels that never rest in the first second are silent afterwards (`HotPixels`).
-    Without one it acts where there is noise (`NoiseGate`). `follow`: look through a window that follows the drawing,
-    where the sensor is large enough to show more than that; on a small one less noise is filtered (DRAWING_HZ).
-    `fixed`: through a window of the user's. Without a window, a sensor of much finer pixels is summed to those of
-    `small` (`Pool`), in which noise cancels: it needs no filter. Events off the sensor are dropped and counted in
-    `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
+    Without one it acts where there is noise (`NoiseGate`). `follow`: track the drawing (`EventTracker`) where the
+    sensor is large enough to show more than that; on a small one noise is filtered from a lower rate on (DRAWING_HZ).
+    `fixed`: keep what lies in a window of the user's. Without a window, a sensor of much finer pixels is summed to
+    those of `small` (`Pool`), in which noise cancels: it needs no filter. Events off the sensor are dropped and counted
+    in `n_outside`; `n_events` and `n_kept` count what came on the sensor and what the filter left of it.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class InputFilter:
     ) -> None:
         self.sensor = sensor
         self.n_events = self.n_kept = self.n_outside = 0
-        self._told = 0, 0  # n_events and n_kept at the last `news`
+        self._counted = 0, 0  # n_events and n_kept at the last `news`
         live = fixed is not None or (follow and min(sensor.width, sensor.height) >= LEAST_SIDE)
-        self._window = EventTracker(sensor, small, fixed) if live else None
+        self._tracker = EventTracker(sensor, small, fixed) if live else None
         self.pool = None if live or not pools(sensor, small) else Pool(sensor, small)
         self.order = Order()  # of what is filtered without a window
         self._filter: BackgroundActivity | NoiseGate | None = None
@@ -43,27 +43,27 @@ class InputFilter:
             from_hz = DRAWING_HZ if follow else FROM_HZ
             self._filter = BackgroundActivity(sensor, filter_us) if live else NoiseGate(sensor, filter_us, from_hz)
         self._hot = HotPixels(sensor) if filter_us and live else None
-        self.size = sensor if self._window is None and self.pool is None else small
+        self.size = sensor if self._tracker is None and self.pool is None else small
 
     @property
     def window(self) -> Window | None:
-        """What is looked at, in the sensor's pixels; None for all of it, or for nothing yet."""
-        return self._window.window if self._window else None
+        """The window in the sensor's pixels; None for all of it, or where there is no drawing yet."""
+        return self._tracker.window if self._tracker else None
 
     @property
     def windowed(self) -> bool:
         """Whether only what lies in a window is let through."""
-        return self._window is not None
+        return self._tracker is not None
 
     @property
     def plain(self) -> bool:
         """Whether everything is let through."""
-        return self._filter is None and self._window is None and self.pool is None
+        return self._filter is None and self._tracker is None and self.pool is None
 
     @property
     def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | Pool]:
         """What carries something from packet to packet."""
-        parts = {"filter": self._filter, "hot": self._hot, "window": self._window, "pool": self.pool}
+        parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
         return {name: one for name, one in parts.items() if one is not None}
 
     def state(self) -> Values:
@@ -75,24 +75,24 @@ class InputFilter:
         return values
 
     def restore(self, values: Values) -> None:
-        """Go on from the state of a sight made like this one. Raises ValueError or KeyError."""
+        """Go on from the state of a filter made like this one. Raises ValueError or KeyError."""
         self.n_events, self.n_kept, self.n_outside = (integer(values[n]) for n in ("n_events", "n_kept", "n_outside"))
-        self._told = self.n_events, self.n_kept
+        self._counted = self.n_events, self.n_kept
         self.order.newest = None if values["newest"] is None else time_us(values["newest"])
         for name, one in self._parts.items():
             one.restore(part(name, values))
 
     def news(self) -> tuple[int, int]:
         """Events that were kept, and that were filtered out, since the last call."""
-        came, kept = self.n_events - self._told[0], self.n_kept - self._told[1]
-        self._told = self.n_events, self.n_kept
+        came, kept = self.n_events - self._counted[0], self.n_kept - self._counted[1]
+        self._counted = self.n_events, self.n_kept
         return kept, came - kept
 
     def __call__(self, events: Events) -> Events:
-        return self.look(events)[0]
+        return self.kept_and_missed(events)[0]
 
-    def look(self, events: Events) -> tuple[Events, Times]:
-        """What is seen of a packet, and the times of what the window misses where much goes on."""
+    def kept_and_missed(self, events: Events) -> tuple[Events, Times]:
+        """Of a packet [N] the events that are kept, and the times of those that a tracker without a drawing misses."""
         if self.plain:
             self.n_events, self.n_kept = self.n_events + len(events), self.n_kept + len(events)
             return events, NO_TIMES
@@ -104,24 +104,24 @@ class InputFilter:
         if self._filter is not None:
             events = self._filter(events)
         self.n_kept += len(events)
-        if self._window is not None:
-            return self._window.look(events)
+        if self._tracker is not None:
+            return self._tracker.kept_and_missed(events)
         return events if self.pool is None else self.pool(events), NO_TIMES
 
 
-def bins_of(events: Events, sight: InputFilter, binner: StreamBinner) -> list[Bin]:
-    """The bins that a packet closes, through what the network is shown of it.
+def bins_of(events: Events, input_filter: InputFilter, binner: StreamBinner) -> list[Bin]:
+    """The bins that a packet closes, of the events that the filter keeps.
 
-    Behind a window time goes by every event, seen or not: a scene without a drawing is steps in which nothing is seen.
-    What else is filtered is put in order before, and its bins begin with what is kept, and close with what is not too.
+    With a window time goes by every event, kept or not: a scene without a drawing is steps without events. What is
+    filtered otherwise is put in order before; its bins begin with what is kept, and close with what is not, too.
     """
-    if sight.plain:
-        return binner.push(sight(events))
-    if sight.windowed:
-        return binner.push(events, sight.look)
+    if input_filter.plain:
+        return binner.push(input_filter(events))
+    if input_filter.windowed:
+        return binner.push(events, input_filter.kept_and_missed)
     bins = list[Bin]()
-    for ordered, anew in sight.order(events):
+    for ordered, anew in input_filter.order(events):
         bins += binner.flush() if anew else []
-        bins += binner.push(sight(ordered))
+        bins += binner.push(input_filter(ordered))
         bins += binner.tick(int(ordered["t"][-1]))
     return bins

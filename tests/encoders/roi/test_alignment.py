@@ -5,8 +5,7 @@ import pytest
 
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.encoders.roi import alignment
-from spikesight.encoders.roi.alignment import TrackingBinner, aligned, frame_of
+from spikesight.encoders.roi.alignment import EXTENT, PACE, TrackingBinner, aligned, frame_of
 from tests.support.inputs.data_sets import digit_events
 
 SIZE = (32, 32)
@@ -37,7 +36,7 @@ def test_noise_of_the_whole_sensor_hardly_changes_the_frame() -> None:
 
 def test_events_spread_evenly_are_framed_whole() -> None:
     y, x = (places.ravel() for places in np.mgrid[:32, :32])
-    assert np.allclose(frame_of(x, y), (16, 16, 2.2 * 8 * np.sqrt(2)), rtol=0.01)
+    assert np.allclose(frame_of(x, y), (16, 16, EXTENT * 8 * np.sqrt(2)), rtol=0.01)
 
 
 def test_a_recording_fills_the_window_and_stays_in_order() -> None:
@@ -90,10 +89,10 @@ def test_a_live_crop_follows_and_does_not_depend_on_packets() -> None:
         assert abs(np.average(np.arange(32), weights=x.sum((0, 1)) + 1e-9) - 16) < 5
 
 
-def test_time_runs_half_by_the_clock_and_half_by_the_events() -> None:
+def test_time_runs_by_the_clock_and_by_the_events() -> None:
     t, length_us = np.array([70, 80, 170]), 10**9
     made = aligned(make_events(t, [3, 5, 8], [4, 9, 6], [1, 0, 1]), (40, 40), length_us)
-    share = 0.5 * (t - 70) / 101 + 0.5 * np.arange(3) / 3  # a recording lasts until behind its last event
+    share = (1 - PACE) * (t - 70) / 101 + PACE * np.arange(3) / 3  # a recording lasts until behind its last event
     assert made["t"].tolist() == (share * length_us).astype(int).tolist()
     middle_x, middle_y, half = frame_of(np.array([3, 5, 8]), np.array([4, 9, 6]))
     for axis, middle, values in (("x", middle_x, (3, 5, 8)), ("y", middle_y, (4, 9, 6))):
@@ -102,24 +101,9 @@ def test_time_runs_half_by_the_clock_and_half_by_the_events() -> None:
     assert made["p"].tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize(
-    ("weights", "median", "spread"),
-    [
-        ([1, 1, 1, 1], 2.0, 1.0),
-        ([0, 4, 0], 1.5, 0.0),
-        ([3, 0, 0, 1], 2 / 3, (3 * (2 / 3 - 0.5) + 3.5 - 2 / 3) / 4),
-        ([1, 3], 1 + 1 / 3, (4 / 3 - 0.5 + 3 * (1.5 - 4 / 3)) / 4),
-    ],
-)
-def test_median_of_places_with_weights(weights: list[float], median: float, spread: float) -> None:
-    assert alignment._median(np.array(weights, float)) == pytest.approx((median, spread))
-
-
-def test_what_lies_above_the_mean_is_framed() -> None:
-    cells = np.ones((4, 4))
-    assert alignment._around(cells, 2.0, 3.0) == pytest.approx((4, 6, 2.2 * np.hypot(2, 3)))
-    cells[1, 2] = 5
-    assert alignment._around(cells, 2.0, 3.0) == pytest.approx((5, 4.5, 1.0)), "no less than a pixel to each side"
-    cells[3, 2] = 5
-    assert alignment._around(cells, 2.0, 3.0) == pytest.approx((5, 6, 2.2 * 3))
-    assert frame_of(np.array([7, 7]), np.array([3, 4])) == pytest.approx((7.03125, 3.125, 1.1))
+def test_only_cells_above_the_mean_are_framed() -> None:
+    y, x = (grid.ravel() for grid in np.mgrid[:16, :16])  # a cell each
+    x, y = np.concatenate([x, np.full(50, 5)]), np.concatenate([y, np.full(50, 11)])
+    assert frame_of(x, y) == pytest.approx((5.5, 11.5, 1)), "no less than a pixel to each side"
+    x, y = np.concatenate([x, np.full(50, 9)]), np.concatenate([y, np.full(50, 11)])
+    assert frame_of(x, y) == pytest.approx((6, 11.5, 2 * EXTENT))

@@ -1,4 +1,4 @@
-"""The eye on a webcam's frames: when it sees events, of which time, and other pixels on request."""
+"""Events of a webcam's frames: of which time they are, what is held and dropped, and other pixels on request."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,7 @@ import pytest
 from spikesight.encoders.emulator.pixels import PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.preprocess.drawing import find_drawing
-from spikesight.encoders.preprocess.fit import centred
-from spikesight.encoders.roi.frame_tracker import CLEAR, LONGEST_US, PIXELS, STEP_US, FrameTracker
+from spikesight.encoders.roi.frame_tracker import CLEAR, FRESH, LONGEST_US, PIXELS, STEP_US, FrameTracker
 from spikesight.encoders.roi.window import FORGOTTEN_US
 
 SMALL = SensorSize(34, 34)
@@ -17,12 +16,12 @@ INK = cv2.polylines(PAGE.copy(), [np.array([[60, 35], [100, 35], [75, 90]])], Fa
 FRAME_US = 33_000
 
 
-def looked(eye: FrameTracker, frames: int = 12, first_us: int = 0) -> list[np.ndarray]:
-    return [eye.push(INK, first_us + n * FRAME_US) for n in range(frames)]
+def events_of(tracker: FrameTracker, frames: int = 12, first_us: int = 0) -> list[np.ndarray]:
+    return [tracker.push(INK, first_us + n * FRAME_US) for n in range(frames)]
 
 
 def test_events_are_of_the_time_since_the_frame_before() -> None:
-    seen = looked(FrameTracker(SMALL))
+    seen = events_of(FrameTracker(SMALL))
     assert sum(map(len, seen)) > 100
     for n, events in enumerate(seen):
         if len(events):
@@ -31,7 +30,7 @@ def test_events_are_of_the_time_since_the_frame_before() -> None:
 
 
 def test_the_drawing_fills_its_share_in_the_middle() -> None:
-    events = np.concatenate(looked(FrameTracker(SMALL), 30))
+    events = np.concatenate(events_of(FrameTracker(SMALL), 30))
     assert events["x"].mean() == pytest.approx(16.5, abs=3)
     assert events["y"].mean() == pytest.approx(16.5, abs=4)
     assert np.ptp(events["y"]) >= 18
@@ -39,10 +38,10 @@ def test_the_drawing_fills_its_share_in_the_middle() -> None:
 
 @pytest.mark.parametrize(("pause_us", "anew"), [(LONGEST_US, False), (LONGEST_US + 1, True)])
 def test_a_pause_that_is_too_long_begins_anew(pause_us: int, anew: bool) -> None:
-    eye = FrameTracker(SMALL)
-    looked(eye)
+    tracker = FrameTracker(SMALL)
+    events_of(tracker)
     last = 11 * FRAME_US
-    events = eye.push(INK, last + pause_us)
+    events = tracker.push(INK, last + pause_us)
     if anew:
         assert not len(events) or events["t"].min() > last + pause_us - STEP_US
     else:
@@ -50,57 +49,42 @@ def test_a_pause_that_is_too_long_begins_anew(pause_us: int, anew: bool) -> None
 
 
 def test_time_that_steps_back_begins_anew() -> None:
-    eye = FrameTracker(SMALL)
-    looked(eye, first_us=1_000_000)
-    events = eye.push(INK, 500_000)
+    tracker = FrameTracker(SMALL)
+    events_of(tracker, first_us=1_000_000)
+    events = tracker.push(INK, 500_000)
     assert not len(events) or events["t"].max() <= 500_000
-    assert sum(map(len, looked(eye, first_us=533_000))) > 100
+    assert sum(map(len, events_of(tracker, first_us=533_000))) > 100
 
 
-def test_other_pixels_on_request() -> None:
-    eye = FrameTracker(SMALL)
-    before = eye._emulator.params
-    assert before == PIXELS
-    eye.retune(None, None)
-    assert eye._emulator.params == before
-    eye.retune(2 * PixelModel().threshold_on, None)
-    tuned = eye._emulator.params
-    assert (tuned.threshold_on, tuned.threshold_off) == pytest.approx(
-        (2 * PIXELS.threshold_on, 2 * PIXELS.threshold_off)
-    )
-    assert tuned.noise_hz == before.noise_hz
-    eye.retune(None, 7.0)
-    assert eye._emulator.params.noise_hz == 7.0
-    assert eye._emulator.params.threshold_on == tuned.threshold_on
+@pytest.mark.parametrize(("threshold", "noise_hz", "more"), [(4.0, None, False), (None, 300.0, True)])
+def test_pixels_are_retuned(threshold: float | None, noise_hz: float | None, more: bool) -> None:
+    plain, tuned, same = (FrameTracker(SMALL) for _ in range(3))
+    same.retune(PixelModel().threshold_on, None)
+    same.retune(None, PIXELS.noise_hz)
+    tuned.retune(threshold and threshold * PixelModel().threshold_on, noise_hz)
+    counts = [sum(map(len, events_of(one))) for one in (plain, same, tuned)]
+    assert counts[0] == counts[1]
+    assert counts[2] > 1.2 * counts[0] if more else counts[2] < 0.8 * counts[0]
 
 
-def test_higher_thresholds_see_less() -> None:
-    plain, dull = FrameTracker(SMALL), FrameTracker(SMALL)
-    dull.retune(4 * PixelModel().threshold_on, None)
-    assert sum(map(len, looked(dull))) < 0.8 * sum(map(len, looked(plain)))
+def test_a_drawing_that_is_gone_is_dropped() -> None:
+    tracker = FrameTracker(SMALL)
+    events_of(tracker)
+    held = tracker.window
+    assert len(tracker.push(PAGE, 400_000)) > 0, "for a while it is held"
+    assert tracker.window == held
+    assert not len(tracker.push(PAGE, 363_000 + FORGOTTEN_US + 1))
+    assert tracker.window is None
 
 
-def test_an_eye_forgets_what_it_no_longer_sees() -> None:
-    eye = FrameTracker(SMALL)
-    looked(eye)
-    held = eye._drawing
-    assert held is not None
-    assert len(eye.push(PAGE, 400_000)) > 0, "for a while it is looked at still"
-    assert eye._drawing is held
-    assert len(eye.push(PAGE, 363_000 + FORGOTTEN_US + 1)) == 0
-    assert (eye._drawing, eye._emulator.state, eye.window) == (None, None, None)
-
-
-def test_a_new_frame_has_so_much_weight() -> None:
-    eye = FrameTracker(SMALL)
-    eye.push(INK, 0)
-    first = eye._drawing
-    thick = cv2.dilate(255 - INK, np.ones((5, 5), np.uint8))
-    eye.push(255 - np.asarray(thick, np.uint8), 33_000)
-    found = find_drawing(255 - np.asarray(thick, np.uint8))
-    assert found is not None
-    assert first is not None
-    assert eye._drawing == pytest.approx(0.7 * first + 0.3 * centred(found.ink * 255), abs=0.01)
+def test_frames_are_averaged() -> None:
+    thick = 255 - np.asarray(cv2.dilate(255 - INK, np.ones((5, 5), np.uint8)), np.uint8)
+    averaged, direct = FrameTracker(SMALL), FrameTracker(SMALL)
+    averaged.push(INK, 0)
+    first = averaged.state()["drawing"]
+    averaged.push(thick, FRAME_US)
+    direct.push(thick, FRAME_US)
+    assert averaged.state()["drawing"] == pytest.approx(first + FRESH * (direct.state()["drawing"] - first), abs=0.01)
 
 
 def test_what_barely_looks_like_a_drawing_is_held_but_not_taken_up() -> None:
@@ -108,14 +92,14 @@ def test_what_barely_looks_like_a_drawing_is_held_but_not_taken_up() -> None:
     barely = find_drawing(faint)
     assert barely is not None
     assert barely.likeness < CLEAR
-    eye = FrameTracker(SMALL)
+    tracker = FrameTracker(SMALL)
     frames = round(2 * FORGOTTEN_US / FRAME_US)
     for n in range(frames):
-        assert not len(eye.push(faint, n * FRAME_US))
-    assert eye.window is None
-    eye.push(INK, frames * FRAME_US)
-    held = eye.window
+        assert not len(tracker.push(faint, n * FRAME_US))
+    assert tracker.window is None
+    tracker.push(INK, frames * FRAME_US)
+    held = tracker.window
     assert held is not None
     for n in range(frames + 1, 2 * frames):
-        eye.push(faint, n * FRAME_US)
-    assert eye.window == held
+        tracker.push(faint, n * FRAME_US)
+    assert tracker.window == held

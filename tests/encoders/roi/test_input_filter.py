@@ -1,4 +1,4 @@
-"""What is looked at: the drawing found, the window held, noise left out, whatever the cutting of the stream."""
+"""What is kept of an input: the drawing tracked, noise filtered, whatever the cutting of the stream."""
 
 import cv2
 import numpy as np
@@ -8,11 +8,13 @@ from spikesight.encoders.emulator.handheld import draw_sheet, frames
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
-from spikesight.encoders.preprocess.drawing import Drawing, find_drawing
-from spikesight.encoders.roi.event_tracker import LOOK_US, LOOKS, alike, form
+from spikesight.encoders.preprocess.drawing import find_drawing
+from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, GATE_US
+from spikesight.encoders.roi.confirmation import CONFIRMING
+from spikesight.encoders.roi.event_tracker import SEARCH_US
 from spikesight.encoders.roi.frame_tracker import FrameTracker
 from spikesight.encoders.roi.input_filter import InputFilter
-from spikesight.encoders.roi.window import FORGOTTEN_US, PATIENCE, Hold, Window
+from spikesight.encoders.roi.window import Window
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
 
@@ -31,7 +33,7 @@ def film(seed: int, seconds: float = 0.5) -> list[tuple[int, np.ndarray]]:
 
 
 def recorded(seed: int) -> Events:
-    """The same as a recording of an event camera."""
+    """What an event camera records of that sheet."""
     camera = Emulator(CAMERA)
     return np.concatenate([camera.push(frame, t_us) for t_us, frame in film(seed, 0.8)])
 
@@ -47,35 +49,21 @@ def on_the_drawing(window: Window | None) -> bool:
 def test_the_window_finds_what_is_drawn_in_frames_and_in_events() -> None:
     found = {"frames": 0, "events": 0}
     for seed in range(8):
-        eye, sight = FrameTracker(SMALL), InputFilter(CAMERA, SMALL, 2_000, follow=True)
+        frames_of, events_of = FrameTracker(SMALL), InputFilter(CAMERA, SMALL, 2_000, follow=True)
         for t_us, frame in film(seed):
-            eye.push(frame, t_us)
-        sight(recorded(seed))
-        found["frames"] += on_the_drawing(eye.window)
-        found["events"] += on_the_drawing(sight.window)
+            frames_of.push(frame, t_us)
+        events_of(recorded(seed))
+        found["frames"] += on_the_drawing(frames_of.window)
+        found["events"] += on_the_drawing(events_of.window)
     assert min(found.values()) >= 5, found
 
 
-def test_an_eye_on_a_still_drawing_sees_events_and_none_without_one() -> None:
-    page = np.full((240, 320, 3), 210, np.uint8)
-    blank, eye = FrameTracker(SMALL), FrameTracker(SMALL)
-    ink = page.copy()
-    cv2.polylines(ink, [np.array([[120, 70], [200, 70], [150, 180]])], False, (30, 30, 30), 12)
-    seen = [eye.push(ink, n * 33_000) for n in range(10)]
-    assert sum(len(blank.push(page, n * 33_000)) for n in range(10)) == 0
-    assert sum(map(len, seen)) > 200
-    events = np.concatenate(seen)
-    assert (np.diff(events["t"]) >= 0).all()
-    assert events["x"].max() < 34
-    assert events["y"].max() < 34
-
-
 @pytest.mark.parametrize("pieces", [2, 7, 40])
-def test_sight_does_not_depend_on_how_a_stream_is_cut(pieces: int) -> None:
+def test_what_is_kept_does_not_depend_on_how_a_stream_is_cut(pieces: int) -> None:
     events = recorded(1)
     whole = InputFilter(CAMERA, SMALL, 2_000, follow=True)(events)
-    sight = InputFilter(CAMERA, SMALL, 2_000, follow=True)
-    parts = [sight(part) for part in np.array_split(events, pieces)]
+    tracked = InputFilter(CAMERA, SMALL, 2_000, follow=True)
+    parts = [tracked(part) for part in np.array_split(events, pieces)]
     assert len(whole)
     assert np.array_equal(np.concatenate(parts), whole)
 
@@ -96,32 +84,20 @@ def strokes(seed: int) -> np.ndarray:
     return page
 
 
-def test_a_form_is_the_same_wherever_it_is_and_however_large() -> None:
-    small = cv2.resize(strokes(4), (200, 150))
-    elsewhere = np.roll(np.pad(small, ((0, 90), (0, 120))), 30, 1)
-    ring = cv2.circle(np.zeros((240, 320), np.uint8), (160, 120), 50, 200, 10)
-    one, same, other = (find_drawing(255 - page) for page in (strokes(4), elsewhere, ring))
-    assert one is not None
-    assert same is not None
-    assert other is not None
-    assert alike(form(one), form(same))
-    assert not alike(form(one), form(other))
-
-
-def test_a_drawing_is_looked_at_after_some_looks_that_find_it() -> None:
-    sight, seen = InputFilter(CAMERA, SMALL, 2_000, follow=True), []
+def test_a_drawing_is_tracked_after_some_searches_that_find_it() -> None:
+    tracked, seen = InputFilter(CAMERA, SMALL, 2_000, follow=True), []
     for part in np.array_split(moving([strokes(4)] * 12), 60):
-        sight(part)
-        seen.append(sight.window is not None)
+        tracked(part)
+        seen.append(tracked.window is not None)
     first = seen.index(True)
-    assert (LOOKS - 1) * LOOK_US < first * 10_000 < 2 * LOOKS * LOOK_US
+    assert (CONFIRMING - 1) * SEARCH_US < first * 10_000 < 2 * CONFIRMING * SEARCH_US
     assert all(seen[first:])
 
 
-def test_what_loses_its_form_is_forgotten_and_what_is_still_is_held() -> None:
+def test_what_loses_its_form_is_dropped_and_what_is_still_is_held() -> None:
     moved, still = (InputFilter(CAMERA, SMALL, 2_000, follow=True) for _ in range(2))
-    for sight in (moved, still):
-        sight(moving([strokes(4)] * 12))
+    for tracked in (moved, still):
+        tracked(moving([strokes(4)] * 12))
     events = moving([strokes(4)] * 12 + [strokes(seed) for seed in range(5, 17)])
     moved(events[events["t"] > 600_000])
     assert moved.window is None
@@ -133,82 +109,67 @@ def test_what_loses_its_form_is_forgotten_and_what_is_still_is_held() -> None:
 def test_what_moves_without_a_drawing_is_missed_and_noise_is_not() -> None:
     events = moving([strokes(seed) for seed in range(5, 11)])  # no form stays
     noise = with_noise(events[[0, -1]], CAMERA, 2.0, random=np.random.default_rng(0))
-    sights = [InputFilter(CAMERA, SMALL, 2_000, follow=True) for _ in range(3)]
-    (_, whole), (_, none) = (sight.look(given) for sight, given in zip(sights, (events, noise)))
-    parts = [sights[2].look(part)[1] for part in np.array_split(events, 23)]
+    filters = [InputFilter(CAMERA, SMALL, 2_000, follow=True) for _ in range(3)]
+    (_, whole), (_, none) = (tracked.kept_and_missed(given) for tracked, given in zip(filters, (events, noise)))
+    parts = [filters[2].kept_and_missed(part)[1] for part in np.array_split(events, 23)]
     assert np.array_equal(np.concatenate(parts), whole)
-    assert len(whole) > 0.5 * sights[0].n_kept
+    assert len(whole) > 0.5 * filters[0].n_kept
     assert not len(none)
 
 
-def test_nothing_is_missed_beside_a_drawing_that_is_looked_at() -> None:
-    sight, missed = InputFilter(CAMERA, SMALL, 2_000, follow=True), 0
+def test_nothing_is_missed_beside_a_drawing_that_is_tracked() -> None:
+    tracked, missed = InputFilter(CAMERA, SMALL, 2_000, follow=True), 0
     for part in np.array_split(moving([strokes(4)] * 12), 60):
-        before, (_, times) = sight.window, sight.look(part)
+        before, (_, times) = tracked.window, tracked.kept_and_missed(part)
         missed += len(times)
-        assert before is None or sight.window is None or not len(times)
+        assert before is None or tracked.window is None or not len(times)
     assert missed > 0, "before it was found"
     fixed = InputFilter(CAMERA, SMALL, fixed=Window(0, 0, 34))
-    assert not len(fixed.look(recorded(1))[1]), "the user does not want to see it"
+    assert not len(fixed.kept_and_missed(recorded(1))[1]), "the user does not want to see it"
 
 
 def test_a_window_of_the_users_stays_and_scales() -> None:
     events = recorded(1)
-    sight = InputFilter(CAMERA, SMALL, fixed=Window(100, 60, 68))
-    seen = sight(events)
+    tracked = InputFilter(CAMERA, SMALL, fixed=Window(100, 60, 68))
+    seen = tracked(events)
     inside = (events["x"] >= 100) & (events["x"] < 168) & (events["y"] >= 60) & (events["y"] < 128)
     assert np.array_equal(seen["x"], (events["x"][inside] - 100) // 2)
     assert np.array_equal(seen["y"], (events["y"][inside] - 60) // 2)
-    assert sight.window == Window(100, 60, 68)
+    assert tracked.window == Window(100, 60, 68)
 
 
-def test_small_sensors_are_looked_at_whole_and_events_off_the_sensor_are_counted() -> None:
-    sight = InputFilter(SMALL, SMALL, 2_000, follow=True)
+def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() -> None:
+    tracked = InputFilter(SMALL, SMALL, 2_000, follow=True)
     events = with_noise(recorded(1)[:50], SMALL, 100.0, random=np.random.default_rng(0))
     off = int(np.count_nonzero((events["x"] >= 34) | (events["y"] >= 34)))
-    kept = sight(events)
-    assert sight.size == SMALL
-    assert sight.window is None
-    assert (sight.n_outside, sight.n_events, sight.n_kept) == (off, len(events) - off, len(kept))
-    assert len(sight(empty_events())) == 0
+    kept = tracked(events)
+    assert tracked.size == SMALL
+    assert tracked.window is None
+    assert (tracked.n_outside, tracked.n_events, tracked.n_kept) == (off, len(events) - off, len(kept))
+    assert len(tracked(empty_events())) == 0
 
 
-@pytest.mark.parametrize(("follow", "count", "kept"), [(True, 14, 14), (True, 15, 0), (False, 15, 15), (False, 24, 0)])
-def test_before_a_model_that_looks_for_drawings_less_noise_is_filtered(follow: bool, count: int, kept: int) -> None:
-    """Of 34 x 34 pixels 2.5 lone events a second each are 14.45 in 5 ms, and 4 are 23.12."""
-    sight, places = InputFilter(SMALL, SMALL, 2_000, follow=follow), 3 * np.arange(count)
-    lone = [make_events(np.full(count, t_us), places % 33, 3 * (places // 33), np.ones(count)) for t_us in (0, 100_000)]
-    assert [len(sight(events)) for events in lone] == [0, kept]
+@pytest.mark.parametrize(("follow", "from_hz"), [(True, DRAWING_HZ), (False, FROM_HZ)])
+@pytest.mark.parametrize("share", [0.95, 1.05])
+def test_before_a_model_of_drawings_noise_is_filtered_from_a_lower_rate_on(
+    follow: bool, from_hz: float, share: float
+) -> None:
+    gate, count = InputFilter(SMALL, SMALL, 2_000, follow=follow), round(share * from_hz * 34 * 34 * GATE_US * 1e-6)
+    x, y = 3 * np.arange(count) % 33, 3 * (3 * np.arange(count) // 33)
+    lone = [make_events(np.full(count, t_us), x, y, np.ones(count)) for t_us in (0, 100_000)]
+    assert [len(gate(events)) for events in lone] == [0, count if share < 1 else 0]
 
 
-def test_what_the_filter_made_of_the_events_is_told_once() -> None:
-    sight = InputFilter(CAMERA, SMALL, 2_000, follow=True)
+def test_news_counts_what_was_kept_and_dropped_once() -> None:
+    tracked = InputFilter(CAMERA, SMALL, 2_000, follow=True)
     events = recorded(1)
-    sight(events[:2000])
-    kept, dropped = sight.news()
+    tracked(events[:2000])
+    kept, dropped = tracked.news()
     assert kept + dropped == 2000
     assert min(kept, dropped) > 0
-    assert sight.news() == (0, 0)
-    sight(events[2000:2500])
-    assert sum(sight.news()) == 500
-
-
-def test_the_window_is_held_then_moves_then_is_forgotten() -> None:
-    def at(x: float) -> Drawing:
-        return Drawing(np.ones((10, 10), np.float32), x, 50, 20, 40, 0.7, 200.0)
-
-    hold = Hold()
-    assert hold.see(at(50), 0)
-    first = hold.window
-    assert hold.see(at(55), 1)
-    assert hold.window == first
-    looks = [hold.see(at(150), 2 + n) for n in range(PATIENCE + 1)]
-    assert looks == [False] * PATIENCE + [True]
-    assert hold.window != first
-    assert not hold.see(None, FORGOTTEN_US)
-    assert hold.window is not None
-    hold.see(None, 2 * FORGOTTEN_US)
-    assert hold.window is None
+    assert tracked.news() == (0, 0)
+    tracked(events[2000:2500])
+    assert sum(tracked.news()) == 500
 
 
 @pytest.mark.parametrize("light", [False, True])

@@ -32,7 +32,7 @@ def test_what_is_seen_through_a_window() -> None:
         events, kept = some_events(seed), random.random((8, 12)) < 0.7
         (left, top), scale = random.uniform(-5, 15, 2), random.uniform(0.2, 1)
         seen, expected = np.empty((2, len(events)), EVENTS)
-        n = roi.look(events, kept, 4, left, top, scale, 2, 0, 20, 16, seen)
-        assert n == plain.look(events, kept, 4, left, top, scale, 2, 0, 20, 16, expected)
+        n = roi.crop(events, kept, 4, left, top, scale, 2, 0, 20, 16, seen)
+        assert n == plain.crop(events, kept, 4, left, top, scale, 2, 0, 20, 16, expected)
         assert 0 < n < len(events)
         assert np.array_equal(seen[:n], expected[:n])

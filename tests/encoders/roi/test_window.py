@@ -1,10 +1,20 @@
-"""The window that is held: what counts as the same drawing, and when another one is looked at."""
+"""The window that is held: what counts as the same drawing, and when it moves to another one."""
 
 import numpy as np
 import pytest
 
 from spikesight.encoders.preprocess.drawing import Drawing
-from spikesight.encoders.roi.window import FORGOTTEN_US, GROWN, NEAR, PATIENCE, SHARE, SHRUNK, Hold, Window, around
+from spikesight.encoders.roi.window import (
+    FORGOTTEN_US,
+    GROWN,
+    NEAR,
+    PATIENCE,
+    SHARE,
+    SHRUNK,
+    Hysteresis,
+    Window,
+    around,
+)
 
 
 def drawn(x: float, y: float, width: float, height: float) -> Drawing:
@@ -40,36 +50,31 @@ HELD = drawn(100, 100, LENGTH, 10)
     ],
 )
 def test_what_is_taken_for_the_same_drawing(found: Drawing, same: bool) -> None:
-    hold = Hold()
-    assert not hold.holds(HELD), "nothing is held yet"
-    assert hold.see(HELD, 0)
-    assert hold.holds(found) == same
-    assert hold.see(found, 1) == same
-    assert hold.window == around(HELD)
+    held = Hysteresis()
+    assert not held.holds(HELD), "nothing is held yet"
+    assert held.see(HELD, 0)
+    assert held.holds(found) == same
+    assert held.see(found, 1) == same
+    assert held.window == around(HELD)
 
 
-def test_another_drawing_is_looked_at_after_so_many_looks_in_a_row() -> None:
-    hold, other = Hold(), drawn(300, 100, LENGTH, 10)
-    hold.see(HELD, 0)
-    for n in range(PATIENCE):
-        assert not hold.see(other, n)
-    assert hold.see(HELD, 10), "it is there after all: the others are forgotten"
-    for n in range(PATIENCE):
-        assert not hold.see(other, 20 + n)
-        assert hold.window == around(HELD)
-    assert hold.see(other, 30)
-    assert hold.window == around(other)
+def test_the_window_moves_after_so_many_other_drawings_in_a_row() -> None:
+    held, other = Hysteresis(), drawn(300, 100, LENGTH, 10)
+    held.see(HELD, 0)
+    assert not any(held.see(other, n) for n in range(PATIENCE))
+    assert held.see(HELD, 10), "it is there after all: the others are forgotten"
+    assert not any(held.see(other, 20 + n) for n in range(PATIENCE))
+    assert held.window == around(HELD)
+    assert held.see(other, 30)
+    assert held.window == around(other)
 
 
-def test_without_any_drawing_the_window_is_forgotten_after_its_time() -> None:
-    hold = Hold()
-    assert not hold.see(None, 5)
-    hold.see(HELD, 1_000)
-    assert not hold.see(None, 1_000 + FORGOTTEN_US)
-    assert hold.window == around(HELD)
-    hold.see(HELD, 2_000)
-    hold.see(None, 2_000 + FORGOTTEN_US)
-    assert hold.window is not None
-    hold.see(None, 2_001 + FORGOTTEN_US)
-    assert hold.window is None
-    assert FORGOTTEN_US == 600_000
+def test_a_drawing_that_is_not_seen_is_dropped_after_its_time() -> None:
+    held = Hysteresis()
+    for seen_us in (1_000, 2_000):
+        held.see(HELD, seen_us)
+        held.drop_if_silent(seen_us + FORGOTTEN_US)
+        assert held.window == around(HELD)
+    held.see(drawn(300, 100, LENGTH, 10), 3_000)
+    held.drop_if_silent(2_001 + FORGOTTEN_US)
+    assert held.window is None, "another one is no sign of it"

@@ -119,7 +119,7 @@ def gather(events: Events, begin: int, span_us: int, cell: int, counts: NDArray[
     return end
 
 
-def look(
+def crop(
     events: Events, kept: NDArray[np.bool_], cell: int, left: float, top: float, scale: float, across: int, down: int,
     width: int, height: int, seen: Events,
 ) -> int:  # fmt: skip
