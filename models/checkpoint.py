@@ -286,7 +286,10 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     document = _document(folder)
     kind, config, card = _read_document(document)
     tensors = _tensors(Path(folder) / WEIGHTS, document.get("sha256"))
-    network = NETWORK_KINDS[kind][1](config)
+    try:
+        network = NETWORK_KINDS[kind][1](config)
+    except ValueError as error:
+        raise CheckpointError(f"the network cannot be made: {error}") from None
     known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, card.contract)
     expected = network.state_dict()
     if set(tensors) != set(expected):

@@ -147,7 +147,7 @@ class TrainConfig:
     window: Annotated[Literal["", "drawing"], "live: drawing tracks a window around what is drawn"] = ""
     resize: Annotated[int, "pictures on disk: short side, pixels, from which the input is cropped; 0: its size"] = 0
     network: Annotated[str, Section("network"), "a name from `spikesight models`"] = "event-medium"
-    neuron: Annotated[Literal["lif", "if", "plif", "clif", "psn", "relu"], "neuron; relu: an ANN"] = "lif"
+    neuron: Annotated[str, "neuron: lif, if, plif, clif or psn; relu: an ANN"] = "lif"
     beta: Annotated[float, "share of the membrane that is left after a step"] = 0.5
     theta: Annotated[float, "firing threshold"] = 1.0
     surrogate: Annotated[str, "surrogate gradient: arctan, fast_sigmoid, sigmoid, triangular or rectangular"] = "arctan"

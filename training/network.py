@@ -11,17 +11,16 @@ from spikesight.models.checkpoint import load, load_plugins, read_config
 from spikesight.models.contract import Contract
 from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
+from spikesight.models.neurons.config import PRESETS, NeuronConfig
 from spikesight.models.shipped import shipped
 from spikesight.training.config import TrainConfig
 
 
 def neuron_config(config: TrainConfig) -> NeuronConfig:
     """The neuron a configuration asks for."""
-    kinds = {"lif": NeuronConfig(), "if": IF, "plif": PLIF, "clif": CLIF, "psn": SLIDING_PSN, "relu": RECTIFIER}
-    start = kinds[config.neuron]
+    start = PRESETS.get(config.neuron) or NeuronConfig(kind=config.neuron)
     options = {"surrogate": config.surrogate, "slope": config.slope or None, "theta": config.theta}
-    if config.neuron in ("lif", "plif", "clif"):
+    if config.neuron not in ("if", "psn", "relu"):
         options["beta"] = config.beta
     if config.learn_beta:
         options["learn_beta"] = True

@@ -16,7 +16,6 @@ from torch.autograd.function import once_differentiable
 
 from spikesight.models.native.build import NUMBER, REAL, library
 from spikesight.models.neurons import fused_memory
-from spikesight.models.neurons.surrogate import SURROGATES
 
 if TYPE_CHECKING:
     from spikesight.models.neurons.config import NeuronConfig
@@ -39,10 +38,17 @@ class NativeNeurons(ctypes.Structure):
     ]
 
 
-def can_fuse(x_seq: Tensor) -> bool:
-    """Whether a fused pass takes this input: floats, outside of tracing and vmap, kernels for its device at hand."""
+SURROGATES = ("arctan", "fast_sigmoid", "sigmoid", "triangular", "rectangular")
+"""The surrogates that the kernels differentiate, in the order of their numbers there."""
+
+
+def can_fuse(x_seq: Tensor, config: "NeuronConfig") -> bool:
+    """Whether a fused pass takes these neurons and this input: a surrogate that the kernels have, floats, outside of
+    tracing and vmap, kernels for its device at hand.
+    """
     return (
-        x_seq.dtype in (torch.float32, torch.bfloat16)
+        config.surrogate in SURROGATES
+        and x_seq.dtype in (torch.float32, torch.bfloat16)
         and x_seq.numel() > 0
         and not torch.compiler.is_compiling()
         and type(x_seq) in (Tensor, torch.nn.Parameter)
@@ -70,7 +76,7 @@ def _describe(config: "NeuronConfig", learnt: Tensor | None, x_seq: Tensor) -> N
         config.detach_reset,
         learnt is not None,
         config.scale_input,
-        list(SURROGATES).index(config.surrogate),
+        SURROGATES.index(config.surrogate),
         beta,
         config.theta,
         1 - beta if config.scale_input else 1.0,

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from spikesight.models.neurons.surrogate import SURROGATES
+from spikesight.models.neurons.fused import SURROGATES
 
 if TYPE_CHECKING:
     from spikesight.models.neurons.config import NeuronConfig
@@ -27,7 +27,7 @@ def _above(u, theta, INCLUSIVE: tl.constexpr):
 
 @triton.jit
 def _derivative(x, slope, KIND: tl.constexpr):
-    """The surrogate's derivative at x = U - theta; kinds in the order of SURROGATES."""
+    """The surrogate's derivative at x = U - theta; kinds in the order of SURROGATES (fused.py)."""
     a = tl.abs(x)
     if KIND == 0:  # arctan
         q = 1.5707963267948966 * slope * x
@@ -185,7 +185,7 @@ def backward(
     blocks = triton.cdiv(count, BLOCK)
     dbefore = None if before is None else torch.empty_like(before)
     dbeta = None if beta is None else x_seq.new_empty(blocks, dtype=torch.float32)
-    options = _options(config) | {"DETACH": config.detach_reset, "KIND": list(SURROGATES).index(config.surrogate)}
+    options = _options(config) | {"DETACH": config.detach_reset, "KIND": SURROGATES.index(config.surrogate)}
     _backward[(blocks,)](
         x_seq, before, beta, dspikes, dafter, potentials, dx, dbefore, dbeta, steps, count,
         config.beta, config.theta, config.spike_function().slope,  # type: ignore[attr-defined]

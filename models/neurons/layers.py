@@ -84,7 +84,7 @@ class Neuron(nn.Module):
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
         if isinstance(self.span, Tensor) or self.span != 1:
             return self.paced(x_seq, state)
-        if can_fuse(x_seq):
+        if can_fuse(x_seq, self.config):
             before = self.read(state, x_seq) if self.key in state else None
             spikes, state[self.key] = fused_steps(x_seq, before, self.config, self.beta())
             return spikes
@@ -170,7 +170,9 @@ NEURONS: dict[str, type[Neuron]] = {
 
 
 def make_neuron(config: NeuronConfig) -> Neuron:
-    """The layer that a configuration asks for."""
+    """The layer that a configuration asks for. Raises ValueError for a kind that is none of NEURONS."""
+    if config.kind not in NEURONS:
+        raise ValueError(f"unknown kind of neuron {config.kind!r}; known: {', '.join(NEURONS)}")
     return NEURONS[config.kind](config)
 
 

@@ -7,6 +7,7 @@ largest at x = 0.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -93,7 +94,7 @@ class Rectangular:
         return self.slope * (x.abs() < 0.5 / self.slope).to(x.dtype)
 
 
-SURROGATES: dict[str, type[Arctan | FastSigmoid | Sigmoid | Triangular | Rectangular]] = {
+SURROGATES: dict[str, Callable[..., Surrogate]] = {
     "arctan": Arctan,
     "fast_sigmoid": FastSigmoid,
     "sigmoid": Sigmoid,

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -7,8 +8,9 @@ from torch import Tensor
 from spikesight.models.engine.engine import engine_status
 from spikesight.models.native.build import library
 from spikesight.models.neurons import fused_memory
-from spikesight.models.neurons.config import PLIF, NeuronConfig
+from spikesight.models.neurons.config import PAPER_LIF, PLIF, NeuronConfig
 from spikesight.models.neurons.fused import can_fuse, fused_steps
+from spikesight.models.neurons.layers import make_neuron
 from spikesight.models.neurons.surrogate import SURROGATES
 from tests.support.oracles.networks import leaves, plain_steps
 
@@ -105,10 +107,10 @@ def test_half_precision_integrates_in_float32() -> None:
 
 
 def test_what_it_does_not_take() -> None:
-    assert not can_fuse(torch.zeros(2, 3, dtype=torch.float64))
-    assert not can_fuse(torch.zeros(2, 0))
-    assert not can_fuse(torch.zeros(2, 3, device="meta"))
-    assert can_fuse(torch.zeros(2, 3))
+    assert not can_fuse(torch.zeros(2, 3, dtype=torch.float64), PAPER_LIF)
+    assert not can_fuse(torch.zeros(2, 0), PAPER_LIF)
+    assert not can_fuse(torch.zeros(2, 3, device="meta"), PAPER_LIF)
+    assert can_fuse(torch.zeros(2, 3), PAPER_LIF)
 
 
 def test_large_outputs_lie_in_memory_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,3 +142,25 @@ def test_large_outputs_lie_in_memory_that_is_kept(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fused_memory, "KEPT_BYTES", 3 * size)
     run()
     assert fused_memory.kept_bytes() <= 3 * size
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A surrogate that the kernels do not have: the same derivative everywhere."""
+
+    slope: float = 0.25
+
+    @property
+    def peak(self) -> float:
+        return self.slope
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, self.slope)
+
+
+def test_a_surrogate_that_the_kernels_lack_is_differentiated_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SURROGATES, "flat", Flat)
+    x = torch.rand(1, 50, requires_grad=True)
+    make_neuron(NeuronConfig(surrogate="flat"))(x, {}).sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, torch.full_like(x, Flat.slope))

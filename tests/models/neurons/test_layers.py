@@ -207,8 +207,9 @@ def test_equals_spikingjelly_sliding_psn() -> None:
 
 def test_the_registry_holds_every_kind() -> None:
     for kind, layer in NEURONS.items():
-        config = replace(CLIF, kind=kind)  # type: ignore[arg-type]
-        assert type(make_neuron(config)) is layer
+        assert type(make_neuron(replace(CLIF, kind=kind))) is layer
+    with pytest.raises(ValueError, match="unknown kind of neuron"):
+        make_neuron(NeuronConfig(kind="gru"))
 
 
 def test_plif_learns_its_leak() -> None:
@@ -249,7 +250,7 @@ def test_states_stack_and_split() -> None:
         "options",
     [
         {"beta": 1.5}, {"theta": 0}, {"surrogate": "no"}, {"reset": "no"}, {"beta": 1, "learn_beta": True},
-        {"kind": "no"}, {"kind": "clif"}, {"kind": "psn", "taps": 0},
+        {"kind": "clif"}, {"kind": "psn", "taps": 0},
     ],
 )  # fmt: skip
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
