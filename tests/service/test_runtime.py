@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError
 
 import pytest
 
@@ -86,21 +85,3 @@ def test_models_that_cannot_be_loaded_again_stay(
         runtime.reload()
         until(lambda: "models not reloaded" in caplog.text, "nothing was said")
     assert runtime.registry.get(None) is model
-
-
-def test_without_an_installation_the_version_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(module, "version", version)
-    assert module.package_version() == "0"
-
-
-def test_a_service_that_ends_ends_all_that_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, ended = Runtime(settings(), (tiny(),)), list[str]()
-    for name in ("processes", "registry", "decoder"):
-        monkeypatch.setattr(getattr(made, name), "stop", lambda name=name: ended.append(name))
-    assert not made.draining
-    asyncio.run(made.stop())
-    assert made.draining
-    assert ended == ["processes", "registry", "decoder"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from spikesight.service.cluster.proxy import ATTEMPTS, Answer, Proxy
+from spikesight.service.cluster.proxy import Answer, Proxy
 from spikesight.service.cluster.replicas import Replica, Replicas
 from spikesight.service.cluster.routing import sequence_wish, target
 from spikesight.service.http.shares import Shares
@@ -75,16 +75,6 @@ def test_where_all_are_busy_the_last_one_says_so_at_once() -> None:
     assert proxy.asked == ["a", "b"]
 
 
-def test_a_request_that_breaks_connections_is_given_to_three() -> None:
-    assert ATTEMPTS == 3
-    proxy = Scripted(a=[None], b=[None], c=[None], d=[None])
-    ((status, body),) = ask(proxy)
-    assert (status, sentence(body)) == (500, "the model failed on this sample")
-    assert proxy.asked == ["a", "b", "c"]
-    assert proxy.metrics.retried._value.get() == 3
-    assert [replica.suspect_until > 0 for replica in proxy.replicas.all()] == [True, True, True, False]
-
-
 def test_a_lost_replica_is_asked_again_where_there_is_no_other() -> None:
     proxy = Scripted(a=[None, 200])
     assert ask(proxy) == [(200, b"a")]
@@ -100,13 +90,6 @@ def test_suspects_are_asked_last_and_the_least_busy_first() -> None:
     proxy.replicas.all()[0].suspect_until = 0.0
     proxy.replicas.all()[1].running = 1
     assert ask(proxy) == [(200, b"a")]
-
-
-def test_without_a_replica_the_client_waits_for_its_deadline() -> None:
-    proxy = Scripted(deadline_s=0.1)
-    (answer,) = run(proxy, lambda: proxy.ask("GET", "/x", {}, b""))
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert sentence(bytes(answer.body)).startswith("no replica")
 
 
 def in_turn(proxy: Scripted, *wishes: SequenceWish) -> list[tuple[int, bytes]]:
@@ -151,12 +134,6 @@ def test_a_sequence_is_lost_with_its_replica_and_may_begin_again() -> None:
     proxy.there.clear()
     ((status, body),) = in_turn(proxy, wish(start=True))
     assert (status, sentence(body).startswith("no replica")) == (503, True)
-
-
-def test_the_sequences_that_were_used_last_are_remembered() -> None:
-    proxy = Scripted(a=[200], max_sequences=2)
-    in_turn(proxy, wish(1, start=True), wish(2, start=True), wish(1), wish("x", start=True))
-    assert [identity for _, identity in proxy._holders] == [1, "x"]
 
 
 def test_there_are_as_many_places_as_replicas_give() -> None:

@@ -6,8 +6,7 @@ import pytest
 from websockets.exceptions import ProtocolError
 from websockets.frames import Frame, Opcode
 
-from spikesight.service.http.connection import HELLO_FRAMES, MAX_HEAD, CountedFrames, StreamProtocol, refusal_bytes
-from spikesight.service.http.shares import Shares
+from spikesight.service.http.connection import HELLO_FRAMES, MAX_HEAD, CountedFrames, refusal_bytes
 from tests.support.serving.http import body_of, status_of, talk
 from tests.support.serving.servers import running
 
@@ -80,14 +79,3 @@ def test_a_flood_breaks_our_rules_and_a_broken_frame_the_protocols() -> None:
         frames.fail(1002, "broken")
         assert frames.close_sent is not None
         assert frames.close_sent.code == code
-
-
-def test_a_streams_place_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StreamProtocol.__base__, "connection_lost", lambda *_: None)
-    caps = Shares(2, 3)
-    assert [caps.take("a"), caps.take("a"), caps.take("a")] == [None, None, "total"]
-    stream = StreamProtocol.__new__(StreamProtocol)
-    stream._place = caps, "a"
-    stream.connection_lost(None)
-    stream.connection_lost(None)
-    assert [caps.take("a"), caps.take("a")] == [None, "total"]

@@ -14,7 +14,6 @@ from spikesight.service.http.gate import (
     Gate,
     RateLimit,
     Refusal,
-    bearer,
     cors,
     headers_of,
     host_name,
@@ -76,7 +75,6 @@ def answered(made: Gate, scope: Scope, body: Iterable[bytes] = (b"",)) -> tuple[
 def test_a_path_has_a_longest() -> None:
     assert status(gate(), path="/" + "a" * (MAX_PATH - 1)) is None
     assert status(gate(), path="/" + "a" * MAX_PATH) == 414
-    assert MAX_PATH == 4096
 
 
 @pytest.mark.parametrize(
@@ -116,13 +114,6 @@ def test_where_a_token_may_stand(kind: str, given: str | None, good: bool) -> No
     headers = OURS if given is None else {**OURS, "authorization": given}
     assert gate(token=TOKEN).token_good(scope_of(kind=kind, headers=headers), headers) == good
     assert gate().token_good(scope_of(kind=kind, headers=headers), headers)
-
-
-def test_tokens_of_headers() -> None:
-    assert bearer({"authorization": "BEARER abc"}) == "abc"
-    assert bearer({"authorization": "Bearer"}) == ""
-    assert bearer({"authorization": "Basic abc"}) is None
-    assert bearer({}) is None
 
 
 def test_who_is_leaving_and_who_is_full() -> None:
@@ -195,7 +186,7 @@ def test_the_least_recent_address_is_forgotten_first() -> None:
     assert rate.allows("one more")
     assert not rate.allows("0")
     assert rate.allows("1"), "it was the least recent"
-    assert MAX_CLIENTS == 4096
+    assert all(RateLimit(0).allows("a") for _ in range(100)), "no limit"
 
 
 @pytest.mark.parametrize(
@@ -238,8 +229,9 @@ def test_whose_page_asks(of: dict[str, Any], expected: int | None) -> None:
 
 def test_hosts_have_ports_of_digits() -> None:
     assert host_name("localhost:8000") == "localhost"
+    assert host_name("ok-1.example_2:65535") == "ok-1.example_2"
     assert host_name("[::1]") == host_name("[::1]:80") == "::1"
-    for wrong in ("[::1]80", "localhost:8o", "localhost:٣", ":80", "[]", ""):
+    for wrong in ("ä", "[::1]80", "localhost:8o", "localhost:٣", ":80", "[]", ""):
         assert host_name(wrong) is None, wrong
 
 

@@ -233,43 +233,23 @@ BAD_BODIES: dict[str, object] = {
     "deep": b"[" * 100_000,
     "deep object": b'{"a":' * 100_000,
     "not utf-8": b'{"id": "\xff"}',
-    "a list": [],
     "no inputs": {},
-    "empty inputs": {"inputs": []},
-    "input no object": {"inputs": [3]},
     "unknown input": {"inputs": [GOOD | {"name": "y"}]},
-    "name no text": {"inputs": [GOOD | {"name": ["x"]}]},
-    "twice": {"inputs": [GOOD, GOOD]},
     "unknown datatype": {"inputs": [GOOD | {"datatype": "FP99"}]},
-    "wrong datatype": {"inputs": [GOOD | {"datatype": "INT8"}]},
     "huge shape": {"inputs": [GOOD | {"shape": [2**40, 3, *SHAPE]}]},
     "large shape": {"inputs": [GOOD | {"shape": [2**30, 3, *SHAPE]}]},
     "negative": {"inputs": [GOOD | {"shape": [-1, 3, *SHAPE]}]},
     "bool": {"inputs": [GOOD | {"shape": [True, 3, *SHAPE]}]},
-    "too many dims": {"inputs": [GOOD | {"shape": [1] * 20}]},
-    "shape no list": {"inputs": [GOOD | {"shape": "1"}]},
-    "mismatch": {"inputs": [GOOD | {"shape": [2, 3, *SHAPE]}]},
     "wrong size": {"inputs": [GOOD | {"shape": [1, 3, 2, 3, 64]}]},
-    "no data": {"inputs": [{k: v for k, v in GOOD.items() if k != "data"}]},
-    "text data": {"inputs": [GOOD | {"data": ["a"] * X.size}]},
     "huge number": b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1,2,16,12],"data":[1e999]}]}',
     "nan": json.dumps({"inputs": [GOOD | {"data": [float("nan")] * X.size}]}).encode(),
     "infinity": json.dumps({"inputs": [GOOD | {"data": [float("inf")] * X.size}]}).encode(),
-    "binary size without binary": {"inputs": [{**GOOD, "parameters": {"binary_data_size": 8}}]},
-    "outputs no list": {"inputs": [GOOD], "outputs": {}},
     "unknown output": {"inputs": [GOOD], "outputs": [{"name": "nothing"}]},
     "classification of labels": {"inputs": [GOOD], "outputs": [{"name": "label", "parameters": {"classification": 1}}]},
-    "classification 0": {"inputs": [GOOD], "outputs": [{"name": "logits", "parameters": {"classification": 0}}]},
-    "shared memory": {"inputs": [GOOD | {"parameters": {"shared_memory_region": "r"}}]},
     "shared memory out": {
         "inputs": [GOOD],
         "outputs": [{"name": "logits", "parameters": {"shared_memory_region": "r"}}],
     },
-    "binary for all no bool": {"inputs": [GOOD], "parameters": {"binary_data_output": 1}},
-    "binary for one no bool": {"inputs": [GOOD], "outputs": [{"name": "logits", "parameters": {"binary_data": "yes"}}]},
-    "classification true": {"inputs": [GOOD], "outputs": [{"name": "logits", "parameters": {"classification": True}}]},
-    "id too long": {"inputs": [GOOD], "id": "x" * 1025},
-    "id no text": {"inputs": [GOOD], "id": 5},
     "parameters no object": {"inputs": [GOOD], "parameters": 5},
     "timeout negative": {"inputs": [GOOD], "parameters": {"timeout": -1}},
     "timeout true": {"inputs": [GOOD], "parameters": {"timeout": True}},
@@ -296,10 +276,6 @@ def test_malformed_requests_get_400(client: TestClient, name: str) -> None:
     answer = infer(client, BAD_BODIES[name])
     assert answer.status_code == 400, answer.text
     assert list(answer.json()) == ["error"]
-
-
-def test_an_id_may_have_so_many_characters(client: TestClient) -> None:
-    assert infer(client, {"inputs": [GOOD], "id": "x" * 1024}).json()["id"] == "x" * 1024
 
 
 @pytest.mark.attack("v2 JSON", "lying `binary_data_size`, header length > body, bytes left over", "400")
@@ -435,13 +411,3 @@ def test_compressed_bodies_get_415(client: TestClient) -> None:
     for encoding in ("gzip", "deflate"):
         assert infer(client, b"x", content_encoding=encoding).status_code == 415
     assert infer(client, {"inputs": [GOOD]}, content_encoding="identity", accept_encoding="gzip").status_code == 200
-
-
-def test_one_address_holds_its_share_of_the_sequences() -> None:
-    with TestClient(create_app(settings(max_sequences_per_client=1), (tiny(),))) as client:
-        assert sequence(client, "mine", steps(), start=True).status_code == 200
-        refused = sequence(client, "mine too", steps(), start=True)
-        assert refused.status_code == 429
-        assert "this address" in refused.json()["error"]
-        assert sequence(client, "mine", steps(), end=True).status_code == 200
-        assert sequence(client, "mine too", steps(), start=True).status_code == 200

@@ -3,19 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from spikesight.service.http.errors import Expired, Overloaded
 from spikesight.service.http.shares import Shares
-from spikesight.service.protocol_v2 import sequences as module
 from spikesight.service.protocol_v2.sequences import SequenceError, Sequences
 from spikesight.service.scheduler.registry import Model
 from tests.support.models import tiny
-from tests.support.serving.scheduling import alone, inputs, serving
+from tests.support.serving.scheduling import inputs, serving
 from tests.support.waiting import PATIENCE_S
 
 Using = Callable[[Sequences, Model], Coroutine[Any, Any, None]]
@@ -27,22 +24,6 @@ def with_sequences(use: Using, *, total: int = 3, own: int = 2, idle_s: float = 
             await use(Sequences(Shares(total, own), idle_s, mailbox), model)
 
     asyncio.run(used())
-
-
-def test_a_sequence_goes_on_where_it_was() -> None:
-    async def use(sequences: Sequences, model: Model) -> None:
-        deadline, given = time.monotonic() + PATIENCE_S, inputs(6)
-        sequence = sequences.begin(model, 7, "a")
-        await sequences.run(sequence, given[:4], deadline)
-        assert sequences.resume(model, 7) is sequence
-        result = await sequences.run(sequence, given[4:], deadline)
-        window = np.mean(alone(given)[-tiny().contract.horizon :], axis=0)
-        assert result.logits == pytest.approx(window, abs=1e-4)
-        sequences.end(sequence)
-        with pytest.raises(SequenceError, match="begin it with sequence_start"):
-            sequences.resume(model, 7)
-
-    with_sequences(use)
 
 
 def test_one_that_begins_again_takes_the_place_of_the_first() -> None:
@@ -112,30 +93,5 @@ def test_a_sequence_that_misses_its_deadline_is_over() -> None:
             await sequences.run(sequence, inputs(3), time.monotonic() - 1)
         assert sequence.job.closed
         assert sequences.shares.taken == 0
-
-    with_sequences(use)
-
-
-def test_an_idle_sequence_makes_room_for_another_at_its_time_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-
-    async def use(sequences: Sequences, model: Model) -> None:
-        sequences.shares = Shares(1, 1)
-        first = sequences.begin(model, 1, "a")
-        now[0] += sequences.idle_s
-        assert sequences.resume(model, 1) is first, "to the very end of its time"
-        with pytest.raises((Overloaded, SequenceError)):
-            sequences.begin(model, 2, "b")
-        now[0] += 0.001
-        second = sequences.begin(model, 2, "b")
-        assert (first.job.closed, second.job.closed, sequences.shares.taken) == (True, False, 1)
-        now[0] += sequences.idle_s + 0.001
-        with pytest.raises(SequenceError, match="unknown sequence"):
-            sequences.resume(model, 2)
-        assert sequences.shares.taken == 0
-        third = sequences.begin(model, 3, "a")
-        assert sequences.begin(model, 3, "a") is not third
-        assert (third.job.closed, sequences.shares.taken) == (True, 1)
 
     with_sequences(use)

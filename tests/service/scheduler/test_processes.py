@@ -7,14 +7,11 @@ import os
 import select
 import signal
 import tempfile
-import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
-from multiprocessing import Pipe
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,9 +19,8 @@ import pytest
 
 from spikesight.encoders.events import EVENTS, SensorSize
 from spikesight.encoders.sample import Sample
-from spikesight.service.scheduler import processes as module
 from spikesight.service.scheduler.answer import LARGE
-from spikesight.service.scheduler.processes import CALLS, MEMORY, OVER_S, Ended, Killed, Processes
+from spikesight.service.scheduler.processes import CALLS, MEMORY, Ended, Killed, Processes
 from tests.support.processes import endless
 from tests.support.waiting import PATIENCE_S, until
 
@@ -111,43 +107,18 @@ def test_results_and_errors_come_back() -> None:
     assert talk(work) == [2 * n for n in range(20)]
 
 
-@pytest.mark.parametrize("left_s", [0.0, -1.0])
-def test_a_call_whose_time_is_over_is_not_begun(monkeypatch: pytest.MonkeyPatch, left_s: float) -> None:
-    """A timer of no time at all would never end it."""
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 100.0, process_time=time.process_time))
-    monkeypatch.setattr(module, "resource", SimpleNamespace(setrlimit=lambda *_: None, RLIMIT_CPU=0, RLIM_INFINITY=-1))
-    ours, theirs = Pipe()
-    with ours, theirs:
-        ours.send(100.0 + left_s)
-        ours.send((doubled, (1,)))
-        assert module.answer(theirs, None), "the process may take the next call"
-        assert theirs.poll(), "the work was not even read"
-
-
 def refused(_: object) -> None:
     raise LookupError
 
 
-def test_a_refused_call_holds_nothing_and_memory_goes_back_after_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    given_back = threading.Event()
-    monkeypatch.setattr(module, "give_back", given_back.set)
-
+def test_a_refused_call_holds_nothing() -> None:
     async def work(processes: Processes) -> None:
-        processes._give_back_after(within(5))
-        early = processes._giving_back
         large = np.zeros(9)
-        watched, deadline = weakref.ref(large), within(PATIENCE_S)
+        watched = weakref.ref(large)
         with suppress(LookupError):
-            await processes.run(refused, large, deadline=deadline)
+            await processes.run(refused, large, deadline=within(PATIENCE_S))
         del large
         await asyncio.to_thread(until, lambda: watched() is None)  # the call's thread may hold it a moment longer
-        handle = processes._giving_back
-        assert handle is not None
-        assert early is not None
-        assert early.cancelled()
-        assert abs(handle.when() - deadline - OVER_S) < 0.5  # an event loop's clock is time.monotonic()
-        handle._run()
-        assert await asyncio.to_thread(given_back.wait, PATIENCE_S)
 
     gc.disable()
     try:
@@ -200,17 +171,6 @@ def test_a_call_that_does_not_end_is_killed_at_its_deadline_and_holds_nobody_up(
             with pytest.raises(TimeoutError):
                 await processes.run(endless, deadline=within(0.2))
         return beside
-
-    assert talk(work) == 4
-
-
-def test_all_processes_killed_by_their_deadlines_are_replaced() -> None:
-    async def work(processes: Processes) -> int:
-        await processes.run(doubled, 1, deadline=within(PATIENCE_S))
-        late = within(0.3)
-        stuck = [processes.run(endless, deadline=late) for _ in range(2 * CALLS)]
-        assert all(isinstance(one, TimeoutError) for one in await asyncio.gather(*stuck, return_exceptions=True))
-        return await processes.run(doubled, 2, deadline=within(PATIENCE_S))
 
     assert talk(work) == 4
 

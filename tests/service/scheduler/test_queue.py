@@ -1,15 +1,13 @@
 """What waits: nobody starves, bounds hold, and what nobody waits for is never computed."""
 
 import time
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Expired, Overloaded
 from tests.support.models import tiny
-from tests.support.serving.scheduling import Gated, Listener, alone, inputs, open_with, scheduling
+from tests.support.serving.scheduling import Gated, Listener, inputs, open_with, scheduling
 from tests.support.waiting import PATIENCE_S
 
 
@@ -67,20 +65,6 @@ def test_expired_work_is_never_computed() -> None:
     assert sum(classifier.batches) == 1
 
 
-def test_work_may_begin_to_the_very_end_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimpleNamespace(monotonic=lambda: 100.0, perf_counter=time.perf_counter, thread_time=time.thread_time)
-    for module in ("queue", "scheduler"):
-        monkeypatch.setattr(f"spikesight.service.scheduler.{module}.time", clock)
-    with scheduling(tiny()) as scheduler:
-        for deadline, good in ((100.0, True), (99.75, False)):
-            whole, undecoded = open_with(scheduler, inputs(1), request=True, deadline=deadline)[1], Listener(1)
-            job = scheduler.open(undecoded, request=True, deadline=deadline)
-            assert scheduler.submit_undecoded(job, lambda: inputs(1))
-            for listener in (whole, undecoded):
-                assert [type(error) for error in listener.wait().errors] == [Expired] * (not good)
-                assert len(listener.outcomes) == good
-
-
 def test_a_closed_job_is_never_computed() -> None:
     classifier = Gated()
     with scheduling(classifier) as scheduler:
@@ -91,18 +75,3 @@ def test_a_closed_job_is_never_computed() -> None:
         classifier.gate.set()
         open_with(scheduler, inputs(1))[1].wait()
     assert gone.outcomes == []
-
-
-def test_dropped_inputs_pass_their_reset_on() -> None:
-    classifier = Gated()
-    with scheduling(classifier) as scheduler:
-        job, listener = open_with(scheduler, inputs(1))
-        assert classifier.entered.wait(PATIENCE_S)
-        scheduler.submit(job, [Input(one.x, 0, 1, 0, n == 0) for n, one in enumerate(inputs(3, seed=3))])
-        assert len(scheduler.drop_waiting(job)) == 3
-        listener.wanted = 2
-        listener.done.clear()
-        scheduler.submit(job, inputs(1, seed=5))
-        classifier.gate.set()
-        listener.wait()
-    assert np.array_equal(listener.logits[1], alone(inputs(1, seed=5))[0])

@@ -4,8 +4,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +13,7 @@ from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.http.errors import Broken, Expired, Stopped
 from spikesight.service.http.metrics import Tick
-from spikesight.service.scheduler import scheduler as module
-from spikesight.service.scheduler.scheduler import RUN_S, Scheduler
+from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.scheduler.threads import Mailbox
 from tests.support.models import tiny
 from tests.support.serving.scheduling import SHAPE, Gated, Listener, alone, inputs, open_with, scheduling, until
@@ -189,21 +186,6 @@ def test_a_thread_that_lends_itself_makes_short_steps(monkeypatch: pytest.Monkey
     assert all(np.array_equal(a, b) for a, b in zip(listener.logits, alone(inputs(3)), strict=True))
 
 
-def test_a_step_at_the_very_limit_is_the_thread_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("HAND_OVER_S", "LENT_S"):  # a first step is taken to cost RUN_S
-        monkeypatch.setattr(f"spikesight.service.scheduler.scheduler.{limit}", RUN_S)
-
-    async def stepped(*, lend: bool) -> bool:
-        async with lent_the_loop(tiny()) as scheduler:
-            listener = Listener(1)
-            scheduler.submit(scheduler.open(listener, request=False), inputs(1), lend=lend)
-            await until(listener.done.is_set)
-            return listener.threads == {scheduler._thread.ident}
-
-    assert asyncio.run(stepped(lend=False))
-    assert asyncio.run(stepped(lend=True))
-
-
 def test_what_is_lent_while_another_has_the_network_is_stepped_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spikesight.service.scheduler.scheduler.LENT_S", 1e9)
     classifier = Gated()
@@ -253,19 +235,6 @@ def test_a_wrong_shape_never_joins() -> None:
         job = scheduler.open(Listener(), request=True)
         with pytest.raises(ValueError, match="must be"):
             scheduler.submit(job, [Input(np.zeros((2, 3, 3), np.uint8), 0, 1, 0, False)])
-
-
-def test_a_receiver_that_raises_ends_its_job_only() -> None:
-    class Faulty(Listener):
-        def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
-            raise RuntimeError(f"a defect: {inputs} {outcome} {queue_ms}")
-
-    faulty = Faulty()
-    with scheduling(tiny()) as scheduler:
-        scheduler.submit(scheduler.open(faulty, request=False), inputs(3))
-        faulty.wait()
-        open_with(scheduler, inputs(2))[1].wait()
-    assert len(faulty.errors) == 1
 
 
 def test_stop_tells_those_who_wait() -> None:
@@ -323,25 +292,3 @@ def test_snapshot_and_restore() -> None:
         with pytest.raises(ValueError, match="snapshot"):
             scheduler.restore(other, {})
     assert all(np.array_equal(a, b) for a, b in zip(got, alone(given)[3:]))
-
-
-def test_what_a_step_costs_is_of_one_job_and_follows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks, handed = list[Tick](), list[Any]()
-    made = Scheduler(tiny(), on_tick=ticks.append)
-    clock, cpu = iter([10.0, 10.5]), iter([1.0, 1.24])
-    monkeypatch.setattr(module, "step_batch", lambda *_: "stepped")
-    monkeypatch.setattr(module.Work, "position", lambda work: work.n)
-    clocks = SimpleNamespace(perf_counter=lambda: next(clock), thread_time=lambda: next(cpu))
-    monkeypatch.setattr(module, "time", clocks)
-
-    def hand_out(batch: list[Any], *rest: Any) -> tuple[int, int]:
-        handed.append((*[work.n for work in batch], *rest))
-        return 5, 7
-
-    monkeypatch.setattr(made, "_hand_out", hand_out)
-    before = made._job_step_s
-    assert before == RUN_S
-    made._tick([SimpleNamespace(n=n, inputs=[1] * 4, arrived=9.0 + n / 4) for n in (2, 0, 1)])  # type: ignore[list-item,misc]
-    assert made._job_step_s == pytest.approx(before + 0.2 * (0.24 / 12 - before))
-    assert handed == [(0, 1, 2, "stepped", [1.0, 0.75, 0.5], 0.5)]
-    assert ticks == [Tick(3, 4, 0.5, [1.0, 0.75, 0.5], 7, 5)]

@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from spikesight.models.steps import Input, Outcome, Step
-from spikesight.service.http.errors import Expired, Overloaded
+from spikesight.service.http.errors import Expired
 from spikesight.service.scheduler import queue as module
 from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Work, check
 from spikesight.service.scheduler.scheduler import Scheduler
-from tests.support.models import tiny
 
 
 class Client:
@@ -151,17 +150,6 @@ def test_one_that_wants_each_step_holds_its_company_to_it() -> None:
     assert [len(work.inputs) for work in queue.take(100)] == [1, 1]
 
 
-def test_places_for_requests_are_counted() -> None:
-    queue = Queue(quantum=4, max_batch=4, max_queue=3)
-    queue.admit(2)
-    assert not queue.full
-    with pytest.raises(Overloaded):
-        queue.admit(2)
-    assert queue.admitted == 2
-    queue.admit(1)
-    assert queue.full
-
-
 def test_what_comes_too_late_fails_and_what_comes_in_time_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.time, "monotonic", lambda: 5.0)
     queue = Queue(quantum=4, max_batch=4, max_queue=9)
@@ -243,16 +231,6 @@ def test_a_reset_gives_the_membranes_up_before_its_step() -> None:
     assert other.membranes is not None
 
 
-def test_what_a_batch_knows_of_its_arrival_and_place() -> None:
-    queue = Queue(quantum=4, max_batch=4, max_queue=9)
-    one = job(queue, 3, request=True, several=True)
-    (work,) = queue.take(3)
-    assert work.arrived == 0.0
-    assert work.position() == (0, 0)
-    one.membranes = membranes_of({})
-    assert Work(one, [], 0.0).position() == (id(one.membranes.batch), 0)
-
-
 @pytest.mark.parametrize(("streams", "requests", "decoded"), [(0, 0, 4), (0, 3, 1), (0, 9, 0), (1, 0, 1), (1, 9, 1)])
 def test_as_many_are_decoded_as_the_next_batch_takes(streams: int, requests: int, decoded: int) -> None:
     queue = Queue(quantum=4, max_batch=4, max_queue=99)
@@ -306,16 +284,3 @@ def test_an_outcome_says_how_long_it_waited_and_took_and_when_it_was_made() -> N
     assert scheduler._hand_out(batch, result, [0.25, 0.5], 0.125) == (10, 11)
     assert told == [(250.0, 125.0, 7), (500.0, 125.0, 7)]
     assert scheduler._queue.open_jobs == 0
-
-
-def test_what_a_tick_posted_is_delivered_after_it_by_whoever_made_it() -> None:
-    log: list[str] = []
-    scheduler = Scheduler(tiny(), after_tick=lambda: log.append("delivered"))
-    scheduler._tick_streams(2)
-    assert log == ["delivered"], "once for all of them"
-    with scheduler._network:
-        scheduler._tick_streams(1)
-    assert log == ["delivered"], "whoever has the network does it"
-    scheduler._stopping = True
-    scheduler._tick_streams(1)
-    assert log == ["delivered"]

@@ -14,7 +14,7 @@ from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service.api import create_app
-from spikesight.service.upload.encode import MAX_STEPS, SIDE, encoded, exposure, small
+from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encoded, exposure, small
 from spikesight.service.upload.load import UploadError
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
@@ -103,36 +103,22 @@ def test_an_exposure_has_the_sensor_s_size() -> None:
     assert not exposure(events[:0], SensorSize(40, 30)).std()
 
 
-def test_events_off_the_sensor_are_in_no_exposure() -> None:
-    x, y = np.array([-1, 4, 0, 0, 3]), np.array([0, 0, -1, 2, 1])
-    picture = exposure(make_events(np.arange(5), x, y, x > 0), SensorSize(4, 2))
-    assert picture.tolist() == [[18] * 4, [18, 18, 18, 240]]
-
-
 def test_an_exposure_is_brighter_where_more_came() -> None:
     x = np.repeat([0, 1, 2, 5, -1], [1, 50, 100, 9, 9])  # the last ones are off the sensor
     picture = exposure(make_events(np.arange(len(x)), x, np.zeros(len(x), int), x > 0), SensorSize(4, 2))
-    scale = 222 * (np.array([1, 50]) / 50) ** 0.7
-    assert picture[0].tolist() == [int(18 + scale[0]), 240, 240, 18], "the brightest two hundredths are alike"
-    assert (picture[1] == 18).all()
+    one, fifty, hundred, none = picture[0]
+    assert none < one < fifty == hundred, "the brightest two hundredths are alike"
+    assert (picture[1] == none).all()
 
 
 @pytest.mark.parametrize(("side", "shown"), [(SIDE, SIDE), (SIDE + 1, 32), (2 * SIDE, SIDE), (2 * SIDE + 1, 43)])
-def test_large_frames_are_shown_by_cells(side: int, shown: int) -> None:
+def test_large_frames_are_shown_by_cells_and_no_event_is_lost(side: int, shown: int) -> None:
     x = np.zeros((2, side, 10), np.uint8)
     x[0, -1 if side == SIDE else 2, 0] = 3
     made = small(x)
     assert made.shape[1] == shown
-    assert made.max() == 3
+    assert (made.max(), np.count_nonzero(made)) == (3, 1)
     assert made.dtype == np.uint8
-
-
-@pytest.mark.parametrize(("steps", "good"), [(1, True), (MAX_STEPS, True), (MAX_STEPS + 1, False)])
-def test_steps_of_a_code(client: TestClient, steps: int, good: bool) -> None:
-    answer = client.post(f"/v1/encode?encoding=rate&steps={steps}&model=pixels", files={"file": picture()})
-    assert answer.status_code == (200 if good else 400)
-    if good:
-        assert answer.json()["steps"] == steps
 
 
 def test_intensities_are_told_from_spikes(client: TestClient) -> None:
@@ -145,14 +131,6 @@ def test_intensities_are_told_from_spikes(client: TestClient) -> None:
     assert set(np.unique(frames_of(rate))) == {0, 1}
 
 
-def test_small_keeps_every_event() -> None:
-    x = np.zeros((2, 200, 260), np.uint8)
-    x[1, 3, 7] = 1
-    shown = small(x)
-    assert max(shown.shape[1:]) <= SIDE
-    assert shown.sum() == 1
-
-
 def test_two_services_of_one_process_work_at_once() -> None:
     """Each has an event loop of its own: nothing that waits may belong to the module."""
     with running() as first, running() as second, ThreadPoolExecutor(8) as clients:
@@ -161,8 +139,8 @@ def test_two_services_of_one_process_work_at_once() -> None:
     assert [status_of(answer) for answer in answers] == [200] * 16
 
 
-@pytest.mark.parametrize(("bins", "shown"), [(300, True), (301, False)])
-def test_recordings_are_shown_up_to_300_steps(bins: int, shown: bool) -> None:
+@pytest.mark.parametrize(("bins", "shown"), [(MAX_BINS, True), (MAX_BINS + 1, False)])
+def test_recordings_are_shown_up_to_a_limit(bins: int, shown: bool) -> None:
     last = (bins - 1) * EVENT_CONTRACT.bin_us
     events, size = make_events([0, last], [3, 4], [5, 6], [1, 1]), SensorSize(24, 32)
     for begin in range(0, last, 500_000):  # no silence long enough for a reset
@@ -171,12 +149,5 @@ def test_recordings_are_shown_up_to_300_steps(bins: int, shown: bool) -> None:
     if shown:
         assert len(encoded(tiny(), sample, "dvs", 9).frames) == bins
     else:
-        with pytest.raises(UploadError, match="301 steps; this service takes at most 300"):
+        with pytest.raises(UploadError, match=f"{bins} steps; this service takes at most {MAX_BINS}"):
             encoded(tiny(), sample, "dvs", 9)
-
-
-def test_an_image_models_user_sees_saccades_of_300_ms() -> None:
-    made = encoded(tiny(IMAGE_CONTRACT), Sample(pixels=np.eye(28, dtype=np.uint8) * 255), "dvs", 9)
-    assert made.frames.shape == (30, 2, SIDE, SIDE) == (30, 2, 64, 64)
-    assert made.inputs == []
-    assert "reads images in the code direct" in (made.note or "")

@@ -200,7 +200,7 @@ def test_a_full_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.Mon
 def test_opencv_knows_its_limit_before_it_is_imported() -> None:
     head = b"P5 5000 5000 255 "
     code = f"""
-import sys, service  # which is imported before any of its modules
+import sys, spikesight.service  # which is imported before any of its modules
 assert "cv2" not in sys.modules
 import cv2, numpy as np
 try:
