@@ -23,14 +23,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "--" + name.replace("_", "-"),
             type=str if kind is tuple else kind,
             default=None,
-            help=f"{setting.help} (default {shown(setting.default)})",
+            help=f"{setting.help} (default {default_text(setting.default)})",
         )
     parser.add_argument(
         "--quick", action="store_true", help="minutes instead of hours: fewer images, methods and epochs"
     )
 
 
-def shown(default: object) -> str:
+def default_text(default: object) -> str:
     """A default as the flag takes it."""
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
     parser.add_argument(
-        "--corrupt", action="store_true", help="whole recordings, once more with every fault of a suite"
+        "--corrupt", action="store_true", help="whole recordings, and again under each of a suite of corruptions"
     )
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     parser.add_argument("--json", action="store_true", help="one line of JSON in place of the table")
@@ -74,7 +74,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Readings") -> dict[str, Any]:
-    """The suite of faults, each row printed as it is found."""
+    """Accuracy under each corruption of the suite; a row is printed as it is measured."""
     from spikesight.training.progress import say
     from spikesight.training.run.corruptions import corrupted, rows, summary
 
@@ -90,7 +90,9 @@ def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Read
     found = summary(figures)
     if not args.json:
         worst = found["worst"]
-        print(f"lost by a fault, mean: {found['mean_loss']:.1f} points; most by {worst['name']} {worst['strength']}")
+        print(
+            f"lost by a corruption, mean: {found['mean_loss']:.1f} points; most by {worst['name']} {worst['strength']}"
+        )
     return {"corruptions": figures, **found}
 
 

@@ -107,11 +107,14 @@ def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iter
             raise RecordingError(f"there are no events between {one.begin_s:g} s and {one.end_s:g} s of {file}")
         path.parent.mkdir(parents=True, exist_ok=True)
 
-        def whole(head: Events = head, pieces: Iterator[Events] = pieces) -> Iterator[Events]:
+        def joined(head: Events = head, pieces: Iterator[Events] = pieces) -> Iterator[Events]:
             yield head
             yield from pieces
 
-        yield path, write_recording(path, whole(), size, warn=lambda text: print(f"warning: {text}", file=sys.stderr))
+        yield (
+            path,
+            write_recording(path, joined(), size, warn=lambda text: print(f"warning: {text}", file=sys.stderr)),
+        )
 
 
 def _suffix(file: Path) -> str:

@@ -96,17 +96,17 @@ def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Deliv
 
 def _show(deliveries: Iterable[Delivery], size: SensorSize) -> int:
     """Frames of FRAME_MS in the terminal; without a terminal a line a second."""
-    begin, shown, n, waiting = time.monotonic(), 0.0, 0, []
+    begin, drawn_s, n, waiting = time.monotonic(), 0.0, 0, []
     lively = sys.stdout.isatty()
     for delivery in deliveries:
         if delivery.events is None:
             continue
         waiting.append(delivery.events)
         n += len(delivery.events)
-        if delivery.at_s - shown < (FRAME_MS / 1000 if lively else 1.0):
+        if delivery.at_s - drawn_s < (FRAME_MS / 1000 if lively else 1.0):
             continue
         time.sleep(max(0.0, begin + delivery.at_s - time.monotonic()))
-        shown = delivery.at_s
+        drawn_s = delivery.at_s
         if lively:
             say("\x1b[H\x1b[J" + picture(np.concatenate(waiting), size, *_terminal_size()))
         say(f"{delivery.at_s:8.2f} s  {n:,} events")

@@ -17,7 +17,7 @@ from spikesight.encoders.sources.source import Source, open_source
 
 DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM or --seconds.
 
-What is wrong is said meanwhile: lost events, hot pixels, a sensor near its limit, lamps that flicker.
+It warns meanwhile of lost events, hot pixels, a sensor near its limit, lamps that flicker.
 
   spikesight record prophesee walk.raw
   spikesight record "udp://127.0.0.1:3333?format=aestream&size=640x480" walk.aedat4 --seconds 10
@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     with _terminable(), opened as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr)
         quality = Quality(source.size)
-        told = judged(pieces(source, args.seconds), quality, lambda: source.n_dropped)
-        n = write_recording(args.target, told, source.size, name, warn=_warn)
+        packets = with_warnings(pieces(source, args.seconds), quality, lambda: source.n_dropped)
+        n = write_recording(args.target, packets, source.size, name, warn=_warn)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.n_outside)):
         if count:
             print(f"warning: {count:,} events {label}", file=sys.stderr)
@@ -60,19 +60,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def judged(packets: Iterator[Events], quality: Quality, n_dropped: Callable[[], int]) -> Iterator[Events]:
-    """The same packets; what is wrong with them is said as soon as it shows, while something can be done about it."""
-    said: set[str] = set()
-    looked = 0
+def with_warnings(packets: Iterator[Events], quality: Quality, n_dropped: Callable[[], int]) -> Iterator[Events]:
+    """Pass the packets on; print each kind of fault once, in the second in which it shows, while it can be mended."""
+    printed: set[str] = set()
+    second = 0
     for packet in packets:
         quality.push(packet)
         yield packet
-        if int(quality.seconds) > looked:
-            looked = int(quality.seconds)
-            for kind, says in quality.faults(n_dropped()):
-                if kind not in said:
-                    said.add(kind)
-                    print(f"after {looked} s: {says}", file=sys.stderr)
+        if int(quality.seconds) > second:
+            second = int(quality.seconds)
+            for kind, sentence in quality.faults(n_dropped()):
+                if kind not in printed:
+                    printed.add(kind)
+                    print(f"after {second} s: {sentence}", file=sys.stderr)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Watch:
 
     @classmethod
     def of(cls, height: int, width: int) -> "Watch":
-        """Nothing seen yet."""
+        """The grid for pictures of this size, before the first one."""
         n_rows, n_columns = min(SAMPLES[0], height), min(SAMPLES[1], width)
         rows = ((np.arange(n_rows) + 0.5) * height / n_rows).astype(np.intp)[:, None]
         columns = ((np.arange(n_columns) + 0.5) * width / n_columns).astype(np.intp)[None]
@@ -93,7 +93,7 @@ class Surface:
 
     @classmethod
     def blank(cls, size: SensorSize, now_us: int = 0) -> "Surface":
-        """Nothing seen yet."""
+        """A dark surface of the sensor's size."""
         return cls(np.zeros((size.height, size.width), np.float32), now_us, Watch.of(size.height, size.width))
 
     def seen(self, events: np.ndarray, now_us: int) -> "Surface":
@@ -159,8 +159,8 @@ def draw(
     """One picture of `width` pixels: what is seen, what is predicted, how it came to be.
 
     `camera` RGB [H, W, 3] is shown beside the events; `history` [steps, K] are the probabilities of the latest steps;
-    `meters` are (name, value) pairs; `keys` is the line of key hints; `window` is what is
-    looked at, in pixels of the camera's picture, or of the events where there is none.
+    `meters` are (name, value) pairs; `keys` is the line of key hints; `window` is the
+    region of interest, in pixels of the camera's picture, or of the events where there is none.
     """
     side = (width - 3 * MARGIN) // 2
     tall = side * 3 // 4
@@ -176,8 +176,8 @@ def draw(
     _card(canvas, MARGIN, top, width - 2 * MARGIN, STRIP)
     if prediction is not None:
         best = labels.index(steady) if steady in labels else prediction.index
-        said = steady or prediction.label
-        _label(canvas, said, note(said, labels, best, prediction), 2 * MARGIN, top, width // 4)
+        label = steady or prediction.label
+        _label(canvas, label, note(label, labels, best, prediction), 2 * MARGIN, top, width // 4)
         _bars(canvas, prediction, labels, best, width // 4 + MARGIN, top + 14, width * 7 // 20, STRIP - 28)
     if history is not None and len(history) > 1:
         _traces(canvas, history, width * 5 // 8 + MARGIN, top + 16, width * 3 // 8 - 3 * MARGIN, STRIP - 32)
@@ -210,11 +210,11 @@ def _card(canvas: Picture, left: int, top: int, width: int, height: int) -> None
     cv2.rectangle(canvas, (left, top), (left + width, top + height), LINE, 1)
 
 
-def note(said: str, labels: Sequence[str], best: int, prediction: Prediction) -> str:
+def note(label: str, labels: Sequence[str], best: int, prediction: Prediction) -> str:
     """What stands below a label: how sure it is, or which class is nearest to what is unknown."""
-    if said in labels:
+    if label in labels:
         return f"{prediction.probabilities[best]:.0%} sure"
-    return f"nearest: {labels[best]}" if said == UNKNOWN else ""
+    return f"nearest: {labels[best]}" if label == UNKNOWN else ""
 
 
 def _label(canvas: Picture, steady: str, below: str, left: int, top: int, width: int) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("nmnist", "motions")
-TITLE = "## Faults of scene and camera"
-HEAD = """# Faults of scene and camera
+TITLE = "## Corruptions of scene and camera"
+HEAD = """# Corruptions of scene and camera
 
 Written by `docs/make/make_docs.py` from `training/results/<model>/faults.json`; a test fails when this page is out of
-date. Each row is one fault at one strength, done to every recording before the filter and the network
+date. Each row is one corruption at one strength, done to every recording before the filter and the network
 (`encoders/emulator/corruptions.py`; after ImageNet-C, as DVS-Gesture-C has it for events); "emulated threshold" rows
 are the images behind the recordings, before an emulated camera of that contrast threshold. No network was trained on
 any of it as such, and what was chosen (the strict filter) was chosen on validation recordings. Right counts the best
@@ -32,15 +32,15 @@ def kept(model: str) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> Iterator[str]:
-    """One line a fault, and what they cost together."""
-    yield "| fault | strength | right | 95 % interval | unknown, % |\n|---|---|---|---|---|"
+    """One line a corruption, and their mean loss."""
+    yield "| corruption | strength | right | 95 % interval | unknown, % |\n|---|---|---|---|---|"
     for row in found["corruptions"]:
         low, high = (f"{100 * side:.0f}" for side in row["interval"])
         right = f"{row['correct']} of {row['count']} | {low} to {high} %"
         yield f"| {row['name']} | {row['strength']} | {right} | {100 * row['refused']:.0f} |"
     worst = found["worst"]
     name = f"{worst['name']}, {worst['strength']}: {100 * worst['accuracy']:.0f} %"
-    yield f"\nLost by a fault, in the mean: {found['mean_loss']:.1f} points; the worst is {name}."
+    yield f"\nLost by a corruption, in the mean: {found['mean_loss']:.1f} points; the worst is {name}."
 
 
 def section(model: str) -> Iterator[str]:

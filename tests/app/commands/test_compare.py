@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from spikesight.app.commands.compare import configure, listed, settings, shown
+from spikesight.app.commands.compare import configure, default_text, listed, settings
 from spikesight.training.compare.config import QUICK, CompareConfig
 
 
@@ -39,5 +39,5 @@ def test_lists_and_how_help_shows_them() -> None:
     assert listed("1,2", (0,)) == (1, 2)
     assert listed("none", (0,)) == ()
     assert listed("1", ()) == ("1",)
-    assert shown((4, 8)) == "4,8"
-    assert shown(3) == "3"
+    assert default_text((4, 8)) == "4,8"
+    assert default_text(3) == "3"

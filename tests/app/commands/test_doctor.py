@@ -10,7 +10,6 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.app.commands import doctor
-from spikesight.encoders.sources.address import SourceError
 from spikesight.models.checkpoint import save
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import tiny
@@ -125,21 +124,6 @@ def test_a_port_that_was_just_left_is_free(monkeypatch: pytest.MonkeyPatch) -> N
     with socket.create_server(("127.0.0.1", port)):
         words = f"{port} is taken: spikesight serve --port {port + 1}"
         assert list(doctor.check_port()) == [doctor.Finding("note", "port", words)]
-
-
-def test_a_camera_library_that_does_not_load_is_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    def library_of(*words: str) -> None:
-        assert words == ("dv_processing", "a camera that EventCV does not know", "cameras")
-        raise SourceError("it does not load")
-
-    monkeypatch.setattr(doctor, "library_of", library_of)
-    monkeypatch.setattr(doctor, "version", lambda name: f"of {name}")
-    for there in (True, False):
-        monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _, there=there: there or None)
-        found = [(f.state, f.topic, f.text) for f in doctor.check_packages()]
-        assert found[0] == ("ok", "packages", ", ".join(f"{name} of {name}" for name in doctor.CORE))
-        assert found[1] == ("ok", "[cameras]", "dv-processing of dv-processing: further iniVation devices")
-        assert found[len(doctor.EXTRAS) + 1 :] == ([("FIX", "[cameras]", "it does not load")] if there else [])
 
 
 def test_a_model_that_the_engine_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """`spikesight predict`: one line a file, broken files told apart, JSON for programs."""
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,13 +12,13 @@ import torch
 
 import spikesight
 from spikesight.app.cli import main
-from spikesight.app.commands.predict import _cost, _label, _line, _show
+from spikesight.app.commands.predict import _cost, _label, _line
 from spikesight.encoders.recordings.files import RecordingReader
 from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.steps import Answer, Prediction
+from spikesight.models.steps import Prediction
 from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 from tests.support.inputs.data_sets import write_takes
 from tests.support.models import promising
@@ -141,7 +140,9 @@ def test_costs_are_those_of_all_steps(committing: tuple[str, str], capsys: pytes
     steps = spikesight.load(model).steps(take)
     assert told["spikes"] == sum(step.spikes for step in steps)
     assert told["synops"] == sum(step.synops for step in steps)
-    assert "steps" not in told
+    assert set(told) == {
+        "file", "label", "known", "committed", "set", "risk", "probabilities", "step", "spikes", "synops", "segments",
+    }  # fmt: skip
 
 
 def digits_in_turn(path: Path, *names: str) -> str:
@@ -206,10 +207,6 @@ P = Prediction(
 )
 
 
-def answered(prediction: Prediction, steady: str) -> Answer:
-    return Answer(prediction, steady, [], np.zeros(0, np.uint8), False, 0, 0)
-
-
 def test_words_for_an_answer() -> None:
     labels = ("a", "b")
     assert _label(P, labels, "") == "b (75.0%)"
@@ -235,20 +232,3 @@ def test_a_file_is_named_once(words: str, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("spikesight.app.commands.predict._answers", refuse)
     assert main(["predict", "a.raw"]) == 2
     assert capsys.readouterr().err == (words if "a.raw" in words else f"a.raw: {words}") + "\n"
-
-
-def test_an_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
-    first = replace(P, label="a", step=1, spikes=3, synops=5)
-    last = replace(P, known=0.5, committed="b", set=("b", "a"), risk=0.125)
-    answer = {
-        "file": "f", "label": "b", "known": 0.5, "committed": "b", "set": ["b", "a"], "risk": 0.125,
-        "probabilities": {"zero": 0.25, "one": 0.75}, "step": 4, "spikes": 123, "synops": 3_000_005,
-        "segments": [{"start_us": 0, "end_us": 1, "label": "unknown", "confidence": None, "steps": 1}],
-    }  # fmt: skip
-    steps = [{"step": 1, "label": "a", "confidence": 0.75}, {"step": 4, "label": "b", "confidence": 0.75}]
-    for asked, more in ((False, {}), (True, {"steps": steps})):
-        answers = [answered(first, ""), answered(last, "unknown")]
-        _show(Path("f"), answers, argparse.Namespace(json=True, steps=asked), promising())
-        assert json.loads(capsys.readouterr().out) == answer | more
-    _show(Path("f"), [], argparse.Namespace(json=True, steps=True), promising())
-    assert capsys.readouterr().out == ""

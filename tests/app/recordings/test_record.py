@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spikesight.app.recordings.record import judged
+from spikesight.app.recordings.record import with_warnings
 from spikesight.encoders.events import Events, make_events
 
 
@@ -30,6 +30,6 @@ def test_each_fault_is_said_once_and_looked_for_once_a_second(capsys: pytest.Cap
 
     quality.push, quality.faults = push, faults
     parts = [at(*range(n)) for n in (1, 2, 3, 4, 5)]
-    assert list(judged(iter(parts), quality, lambda: 10 * len(pushed))) == parts
+    assert list(with_warnings(iter(parts), quality, lambda: 10 * len(pushed))) == parts
     assert (pushed, lost) == ([1, 2, 3, 4, 5], [20, 40, 50])
     assert capsys.readouterr().err.splitlines() == ["after 1 s: hot pixels, 20", "after 2 s: a lamp flickers"]
