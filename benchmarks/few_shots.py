@@ -21,7 +21,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner, backbone
 from spikesight.training.data.folders import read_folder
 from spikesight.training.progress import counted
-from spikesight.training.teach.examples import COPIES, copies_for, plan, read
+from spikesight.training.teach.examples import COPIES, copies_for, plan, read_examples
 
 Asked = tuple[str, Events, SensorSize]
 
@@ -30,7 +30,7 @@ def shown_all(folder: Path, features: str) -> FewShotLearner:
     """A lesson that was shown every training recording."""
     found = plan(folder)
     lesson = FewShotLearner(backbone(features), found.sensor, found.steps, found.bin_us, found.slices, COPIES)
-    for example in counted(read(found), "showing", count=len(found.items)):
+    for example in counted(read_examples(found), "showing", count=len(found.items)):
         lesson.show(example)
     return lesson
 

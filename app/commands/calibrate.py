@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.models.shipped import find
     from spikesight.training.data import load_data
     from spikesight.training.progress import say
-    from spikesight.training.run.conformal import committed
-    from spikesight.training.run.novelty import calibrated
+    from spikesight.training.run.conformal import conformal_of
+    from spikesight.training.run.novelty import calibrate_novelty
     from spikesight.training.run.novelty_bins import with_bins
 
     folder = find(args.model)
@@ -78,10 +78,10 @@ def run(args: argparse.Namespace) -> int:
     if data.labels != card.labels:
         raise ValueError(f"the data's classes are {', '.join(data.labels)}; the model's are {', '.join(card.labels)}")
     say("calibrating ...")
-    known, measured = calibrated(network, data)
+    known, measured = calibrate_novelty(network, data)
     metrics = {**card.metrics, "known": measured}
     card = replace(card, known=with_bins(network, data, known), metrics=metrics)
-    save(args.to or folder, network, replace(card, conformal=committed(network, card, data)))
+    save(args.to or folder, network, replace(card, conformal=conformal_of(network, card, data)))
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "
         f"temperatures {measured['temperatures']}, expected calibration error "

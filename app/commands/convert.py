@@ -136,12 +136,12 @@ def read_pictures(args: argparse.Namespace, source: Source) -> Given:
         return Given(pictures_below(Path(args.data), count, size))
     if source.card is not None and source.card.training.get("recipe", {}).get("data") == args.data:
         data, held = splits_of(source.card, args.root)
-        return Given(data.train.some(count).pixels, held, data.test)
+        return Given(data.train.subset(count).pixels, held, data.test)
     data = load_images(args.data, args.root)
     if data.train.pixels.shape[1] != contract.channels:
         channels = data.train.pixels.shape[1]
         raise ValueError(f"{args.data} has {channels} channels, the network takes {contract.channels}")
-    chosen = data.train.some(count + HELD)
+    chosen = data.train.subset(count + HELD)
     held = Images(chosen.pixels[count:], chosen.labels[count:])
     scale = None if source.card is not None else (data.mean, data.std)
     return Given(chosen.pixels[:count], held if len(held) else None, data.test, data.classes, scale)
@@ -203,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
     check(args, source, network, ready(given.calibration[:AUDITED]), steps)
     metrics: dict[str, object] = {"val_accuracy": tried} if tried else {}
     if given.test is not None and args.test:
-        chosen = given.test.some(args.test)
+        chosen = given.test.subset(args.test)
         metrics |= measure(network, source.ann, chosen, ready(chosen.pixels), steps)
     height, width = given.calibration.shape[2:]
     still = "digit" if args.data == "mnist" else source.contract.still

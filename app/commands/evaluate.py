@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     found = assess(readings)
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
-    for line in readings.words:
+    for line in readings.notes:
         print(line, file=sys.stderr)
     if readings.quiet:
         print(f"{readings.quiet} windows with next to no events are left out", file=sys.stderr)

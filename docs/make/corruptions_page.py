@@ -1,5 +1,5 @@
 """docs/results/corruptions.md, and its tables in the cards of the shipped models: what `spikesight evaluate --corrupt`
-measured, from training/results/<model>/faults.json.
+measured, from training/results/<model>/corruptions.json.
 """
 
 import json
@@ -12,8 +12,8 @@ MODELS = ("nmnist", "motions")
 TITLE = "## Corruptions of scene and camera"
 HEAD = """# Corruptions of scene and camera
 
-Written by `docs/make/make_docs.py` from `training/results/<model>/faults.json`; a test fails when this page is out of
-date. Each row is one corruption at one strength, done to every recording before the filter and the network
+Written by `docs/make/make_docs.py` from `training/results/<model>/corruptions.json`; a test fails when this page is out
+of date. Each row is one corruption at one strength, done to every recording before the filter and the network
 (`encoders/emulator/corruptions.py`; after ImageNet-C, as DVS-Gesture-C has it for events); "emulated threshold" rows
 are the images behind the recordings, before an emulated camera of that contrast threshold. No network was trained on
 any of it as such, and what was chosen (the strict filter) was chosen on validation recordings. Right counts the best
@@ -28,7 +28,7 @@ below where the filter begins, and all with 20 Hz, of which the filter leaves to
 
 def kept(model: str) -> dict[str, Any]:
     """What was measured of a model."""
-    return json.loads((ROOT / "training" / "results" / model / "faults.json").read_text())
+    return json.loads((ROOT / "training" / "results" / model / "corruptions.json").read_text())
 
 
 def table(found: dict[str, Any]) -> Iterator[str]:

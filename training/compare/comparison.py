@@ -64,7 +64,7 @@ class Comparison:
         self.store = Store(self.folder, report)
         self.data: Pictures = load_images(config.data, Path(config.root))
         self.train, self.held = self.data.train.split(config.held, config.seed)
-        self.calibration = self.prepared(self.train.some(config.calibration, config.seed))
+        self.calibration = self.prepared(self.train.subset(config.calibration, config.seed))
         self.test = self.data.test.shuffled(config.seed)
         self.converted = cache(self._converted)
 
@@ -119,11 +119,11 @@ class Comparison:
             network = build_for(c.network if c.network in ANNS else guess_name(state), state)
             if not c.tune_epochs:
                 return network
-            chosen = self.train.some(c.tune_images, c.seed)
+            chosen = self.train.subset(c.tune_images, c.seed)
             settings = ann_settings(c.tune_epochs, lr=0.02, shift=shift, flip=flip, seed=c.seed)
         else:
             network = ANNS[c.network].build(self.train.pixels.shape[1], len(data.classes))
-            chosen = self.train.some(c.train_images, c.seed)
+            chosen = self.train.subset(c.train_images, c.seed)
             settings = ann_settings(c.ann_epochs, shift=shift, flip=flip, seed=c.seed)
         return fit_ann(network, chosen, data.mean, data.std, settings, self.store.say)
 
@@ -186,7 +186,7 @@ class Comparison:
         def job() -> Curve:
             network = with_qcfs(build_for(c.network, ann.state_dict()), 8)
             set_levels(network, ann, self.calibration[:128])
-            chosen = self.train.some(c.tune_images if c.weights else c.train_images, c.seed)
+            chosen = self.train.subset(c.tune_images if c.weights else c.train_images, c.seed)
             settings = ann_settings(c.qcfs_epochs, lr=0.02, flip=chosen.pixels.shape[1] == 3, seed=c.seed)
             fit_ann(network, chosen, self.data.mean, self.data.std, settings, self.store.say)
             x, y = self.prepared(test), torch.from_numpy(test.labels)
@@ -244,7 +244,7 @@ class Comparison:
         c = self.config
 
         def job() -> StdpResult:
-            train, test = self.train.some(c.stdp_images, seed), self.test[: c.images]
+            train, test = self.train.subset(c.stdp_images, seed), self.test[: c.images]
             layer = StdpLayer(StdpConfig(inputs=int(np.prod(train.pixels.shape[1:])), neurons=c.stdp_neurons), seed)
             layer.learn(rates_of(train.pixels))
             layer.name(rates_of(train.pixels[:5000]), train.labels[:5000], len(self.data.classes))

@@ -149,7 +149,7 @@ def blocks(results: Results, pictures: Path) -> list[Block]:
         "every step. Multi-threshold spikes are charged as multiply-accumulates.",
     )
     parts = [
-        Block("h2", f"Two roads to a spiking network on {results.data}"),
+        Block("h2", f"Two ways to a spiking network on {results.data}"),
         Block("p", opening(results)),
         *choice(results),
         Block("h2", "Accuracy (the paper's Table 1)"),

@@ -127,7 +127,7 @@ def equal_work(results: Results) -> Table:
     Each conversion is read at the largest T that fits: nothing is picked by its accuracy.
     """
     chosen = {r.method for r in results.chosen}
-    roads = [r for r in (*results.binary, *results.multi) if not chosen or r.method in chosen]
+    conversions = [r for r in (*results.binary, *results.multi) if not chosen or r.method in chosen]
     rows = [["network", "T", "operations of an image, M", "accuracy, % (95 %)", "images"]]
 
     def add(name: str, r: Curve, steps: str) -> None:
@@ -137,7 +137,7 @@ def equal_work(results: Results) -> Table:
     for d in results.direct:
         steps = next(iter(d.work))
         add(d.method, d, steps)
-        for r in (*results.aimed, *roads):
+        for r in (*results.aimed, *conversions):
             within = [t for t, work in r.work.items() if work.operations <= d.work[steps].operations]
             if within:
                 add(f"... {r.method}", r, max(within, key=int))
@@ -196,5 +196,5 @@ def claims(results: Results) -> list[list[str]]:
         evidence += f"; {min(quick)[1]} from T = {min(quick)[0]}" if quick else ""
         holds = not quick or min(quick)[0] >= 100 * steps
         add("conversion's latency is two orders of magnitude higher at equal accuracy", holds, evidence)
-    add("direct training is the road for event data", None, "still images only")
+    add("direct training is the way for event data", None, "still images only")
     return rows

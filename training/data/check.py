@@ -116,7 +116,7 @@ def _report(
     words = {"own": "a folder of your own", "complete": "complete", "partial": "partial"}[state]
     lines = [f"{name}: {words}; {train} training and {test} test samples of {classes} classes"]
     if isinstance(listing, Listing) and listing.val is not None:  # divided already, every file read
-        sparse = [f"  {line}" for line in listing.words]
+        sparse = [f"  {line}" for line in listing.notes]
         return DataReport(name, state, train, test, classes, opened, (), (*lines, *sparse))
     if full is not None and state == "partial":
         lines.append(f"  the published set has {full[0]} and {full[1]}: training works, results are not comparable")

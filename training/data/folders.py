@@ -65,7 +65,7 @@ class Folder:
 def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = ()) -> Folder:
     """The recordings below a folder, by their names alone: no events are read.
 
-    `layout` is one of Layout, or "auto": told from the names, and from the classes that are `known`. Raises DataError
+    `layout` is one of Layout, or "auto": found from the names, and from the classes that are `known`. Raises DataError
     where they fit two layouts, or tell no class; MissingDataError where there are none.
     """
     path = Path(path)
@@ -153,10 +153,10 @@ def _choose(where: str, files: Names, known: Sequence[str] = ()) -> Layout:
     outside, inside = len(set(tops) & set(known)), len(set(shared) & set(known))
     if outside != inside:
         return "classes" if outside > inside else "sessions"
-    told = [label for label in shared if label and not _is_session(label)]
-    if not told:
+    named = [label for label in shared if label and not _is_session(label)]
+    if not named:
         return "classes"
-    if all(map(_is_session, tops)) or (len(tops) == 1 and len(told) > 1):
+    if all(map(_is_session, tops)) or (len(tops) == 1 and len(named) > 1):
         return "sessions"
     if min(map(len, inner.values())) > 1 and all(count > 1 for count in shared.values()):
         raise DataError(
@@ -187,7 +187,7 @@ def _takes(files: Names, layout: Layout, part: Part) -> list[Take]:
 
 
 def _by_name(stems: list[str]) -> dict[str, tuple[str, str]]:
-    """(class, session) of file names without suffixes; the class is empty where only a session is told.
+    """(class, session) of file names without suffixes; the class is empty where only a session is named.
 
     A digit at the end of a word counts files where that gives several classes and each name stands alone otherwise:
     cup1, cup2 and phone1 are two classes, gesture1 and gesture2 are two as well.

@@ -150,7 +150,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         val_items=tuple(chosen["val"]),
         recorded=len(chosen["train"]),
         config=config,
-        words=listing.words,
+        notes=listing.notes,
         digests=_digests([*chosen["train"], *chosen["val"]]),
     )
 

@@ -45,9 +45,9 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
         if not any(item.label == label for item in parts["train"]):
             raise DataError(f"class {labels[label]!r} has no window to train on: its recordings hold next to no events")
     words = (
-        *_said(folder, scans, window, hop_us, parts),
-        *divided.words,
-        *_kept(folder, scans, [item for items in parts.values() for item in items]),
+        *_summary(folder, scans, window, hop_us, parts),
+        *divided.notes,
+        *_coverage(folder, scans, [item for items in parts.values() for item in items]),
     )
     train, val, test = (tuple(parts[part]) for part in parts)
     return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, words)
@@ -107,7 +107,7 @@ def _items(
     return items
 
 
-def _said(
+def _summary(
     folder: Folder, scans: Sequence[Scan], window: Window, hop_us: int, parts: dict[Part, list[Item]]
 ) -> list[str]:
     """What is in the folder and how it is cut; one line a class."""
@@ -146,7 +146,7 @@ def rate_of(scans: Sequence[Scan]) -> float:
     return float(np.median(busy)) * 1e6 / SLOT_US
 
 
-def _kept(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> list[str]:
+def _coverage(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> list[str]:
     """The share of the events that some window holds, and files that are not read."""
     by_path = {take.path: seen for take, seen in zip(folder.takes, scans)}
     covered = {path: np.zeros(len(seen.counts), bool) for path, seen in by_path.items()}

@@ -28,7 +28,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def some(self, count: int, seed: int = 0) -> "Images":
+    def subset(self, count: int, seed: int = 0) -> "Images":
         """`count` of them drawn without replacement, or all; the same for the same seed."""
         if count >= len(self):
             return self

@@ -29,12 +29,12 @@ class Stretch:
 
 @dataclass
 class Separation:
-    """The stretches of each part, and how they were told apart, in sentences."""
+    """The stretches of each part, and how they were separated, in sentences."""
 
     train: list[Stretch] = field(default_factory=list)
     val: list[Stretch] = field(default_factory=list)
     test: list[Stretch] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def of(self, part: Part) -> list[Stretch]:
         """The stretches of one part."""
@@ -58,13 +58,13 @@ def separate(
     sessions = _common_sessions(takes, pool)
     if not needed:
         found.train += [_whole(index, scans) for index in pool]
-        found.words.append("validation and test: the folder's own val/ and test/")
+        found.notes.append("validation and test: the folder's own val/ and test/")
     elif len(sessions) > 1:
         _by_session(found, takes, scans, pool, sessions, needed, fraction, window_us)
     else:
         _by_class(found, takes, scans, pool, needed, fraction, seed, window_us)
     if found.test and "test" not in needed and needed:
-        found.words.append("test: the folder's own test split")
+        found.notes.append("test: the folder's own test split")
     return found
 
 
@@ -96,9 +96,9 @@ def _by_session(
             rest = rest[:-count]
         for part in reversed(needed):
             names = ", ".join(name for name, of in held.items() if of == part)
-            found.words.append(f"{_named(part)}: session {names}, of which training sees nothing")
+            found.notes.append(f"{_named(part)}: session {names}, of which training sees nothing")
     else:
-        found.words.append(f"validation and test: session {rest[-1]}, of which training sees nothing, divided in time")
+        found.notes.append(f"validation and test: session {rest[-1]}, of which training sees nothing, divided in time")
     for index in pool:
         session = takes[index].session
         if session in held:
@@ -147,11 +147,11 @@ def _by_class(
                 rest = [rest[n] for n in kept]
             found.train += [_whole(index, scans) for index in rest]
     if by_recording:
-        found.words.append(f"{what}: whole recordings, none of which is trained on ({_list(by_recording)})")
+        found.notes.append(f"{what}: whole recordings, none of which is trained on ({_list(by_recording)})")
     if shared:
-        found.words.append(f"{what}: one recording of two, divided in time, not trained on ({_list(shared)})")
+        found.notes.append(f"{what}: one recording of two, divided in time, not trained on ({_list(shared)})")
     if alone:
-        found.words.append(
+        found.notes.append(
             f"{what}: the end of the only recording, after a gap ({_list(alone)}). Another day will be harder: record "
             "each class a second time, and give both, or try the model on it with spikesight evaluate"
         )

@@ -53,7 +53,7 @@ class Window:
 class Listing:
     """What a set of recordings holds; `test` is empty where the set has no test split of its own.
 
-    A folder of one's own comes divided, in windows: `val` is not None, and `words` say what was done, in sentences.
+    A folder of one's own comes divided, in windows: `val` is not None, and `notes` say what was done, in sentences.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Listing:
     sensor: SensorSize
     window: Window
     val: tuple[Item, ...] | None = None
-    words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Rows(Protocol):
@@ -120,7 +120,7 @@ class Data:
     test_items: tuple[Item, ...] = ()  # the recordings of `test`; empty for images
     recorded: int  # how many of the training samples are different recordings or images
     config: TrainConfig = field(default_factory=TrainConfig)  # of the run, its contract filled in
-    words: tuple[str, ...] = ()  # what was made of a folder, in sentences
+    notes: tuple[str, ...] = ()  # what was made of a folder, in sentences
     val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
     digests: tuple[str, ...] = ()  # of the recordings that train and choose the model, where they are not too many
 

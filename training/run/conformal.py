@@ -1,4 +1,4 @@
-"""What commitments are judged by (models/novelty/conformal.py), and how they fare, from recordings not trained on."""
+"""Conformal prediction sets (models/novelty/conformal.py): fitted and assessed on recordings not trained on."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -41,11 +41,11 @@ class Paths(NamedTuple):
 
 
 def read_paths(classifier: Classifier, items: Sequence[Item], labels: NDArray[np.int64]) -> Paths:
-    """The first window of each recording."""
+    """The logits of each recording's first window; `labels` [n] are those of the items."""
     steps = classifier.contract.steps
     paths: list[NDArray[np.float64]] = []
-    words = f"stepping at {classifier.contract.bin_us / 1000:g} ms"
-    for item in counted(items, words, "recording"):
+    job = f"stepping at {classifier.contract.bin_us / 1000:g} ms"
+    for item in counted(items, job, "recording"):
         sensor, packets = packets_of(item)
         inputs = list(islice(classifier.packet_inputs(packets, sensor), steps))
         x_seq = torch.from_numpy(np.stack([given.x for given in inputs]))[:, None]
@@ -55,9 +55,11 @@ def read_paths(classifier: Classifier, items: Sequence[Item], labels: NDArray[np
 
 
 def fit_conformal(classifier: Classifier, items: Sequence[Item]) -> Conformal:
-    """From validation recordings, at the trained bin and those of BINS_MS. Raises ValueError for too few."""
+    """Fit to validation recordings, at the trained bin and those of BINS_MS. Raises ValueError for too few."""
     if len(items) < LEAST:
-        raise ValueError(f"{len(items)} validation recordings are too few to promise anything by; {LEAST} at least")
+        raise ValueError(
+            f"{len(items)} validation recordings are too few for conformal sets; {LEAST} at least are needed"
+        )
     chosen = evenly(items, MOST)
     labels = np.array([item.label for item in chosen])
     own = classifier.contract
@@ -69,8 +71,8 @@ def fit_conformal(classifier: Classifier, items: Sequence[Item]) -> Conformal:
     return Conformal(trials)
 
 
-def committed(network: nn.Module, card: Card, data: Data) -> Conformal | None:
-    """What the network's commitments are judged by; None for images, and with a line that says why for too few."""
+def conformal_of(network: nn.Module, card: Card, data: Data) -> Conformal | None:
+    """The network's conformal calibration; None for images, and for too few recordings, with a line that says so."""
     if not data.val_items:
         return None
     try:

@@ -23,7 +23,7 @@ FIRST_TEST = 60_001  # N-MNIST numbers its test recordings from here, in the ord
 
 
 class Row(NamedTuple):
-    """One fault at one strength."""
+    """One corruption at one strength."""
 
     name: str
     strength: str
@@ -37,7 +37,7 @@ def rows(data: str, root: str, sources: Sequence[Source]) -> list[Row]:
 
 
 def _seeded(corruption: Corruption) -> Change:
-    """The fault with draws that follow from a recording's number."""
+    """The corruption with draws that follow from a recording's number."""
     return lambda number, events, sensor: corruption.fault(events, sensor, np.random.default_rng([SEED, number]))
 
 
@@ -61,12 +61,12 @@ def _emulated(root: Path, sources: Sequence[Source]) -> list[Row]:
 
 
 def unchanged(number: int, events: Events, sensor: SensorSize) -> Events:  # noqa: ARG001
-    """No fault: the row that all others are compared with."""
+    """No corruption: the row that all others are compared with."""
     return events
 
 
 def corrupted(classifier: Classifier, sources: Sequence[Source], suite: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """A row of figures for the recordings as they are, then one for each fault.
+    """A row of figures for the recordings as they are, then one for each corruption.
 
     Each has name, strength, accuracy, correct, count and interval of whole recordings, and `refused`, the share of the
     windows that `known` would call unknown (None where the model cannot tell).

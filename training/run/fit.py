@@ -47,9 +47,9 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
         write_environment(folder, run.config, run.data)
-        for line in run.data.words:
+        for line in run.data.notes:
             say(line)
-        if run.data.words and processes.world == 1:
+        if run.data.notes and processes.world == 1:
             say(f"about {max(1, round(run.minutes()))} min for {run.config.epochs} epochs; Ctrl-C saves")
     run.train()
     metrics = write_report(folder, run.data, run.progress, run.device, run.card) if processes.main else {}

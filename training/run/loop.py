@@ -75,7 +75,7 @@ class Run:
         self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
 
     def _class_weights(self) -> Tensor | None:
-        wish, own = self.config.objective.class_weights, bool(self.data.words)
+        wish, own = self.config.objective.class_weights, bool(self.data.notes)
         if wish == "off" or (wish == "auto" and not own):
             return None
         weights = class_weights(torch.from_numpy(self.data.train.labels), len(self.data.labels))

@@ -1,7 +1,7 @@
-"""What `known` is judged by (models/novelty), from a run's data.
+"""The novelty detector (models/novelty) of a run, fitted to its data.
 
 The distance comes from training samples as the training augmented them, all lines from validation samples as they are
-and augmented. Nothing that is to be rejected, and no test sample, is ever looked at.
+and augmented. Nothing that is to be rejected, and no test sample, is ever used.
 """
 
 from collections.abc import Callable
@@ -26,13 +26,13 @@ from spikesight.training.step.batches import evaluation_input, seeded, training_
 
 MOST_TRAINING, MOST_VALIDATION, SPARE = 6000, 4000, 500  # samples
 BATCH = 32
-Look = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
-Part = tuple[Frames, Look, int]  # samples, how they are looked at, and the kind of input that they are
+Prepare = Callable[[Tensor], Tensor]  # stored samples, uint8 [N, T or 1, C, H, W], to x_seq
+Part = tuple[Frames, Prepare, int]  # samples, how they are prepared, and their kind of input
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]  # x_seq [T, N, C, H, W] to (logits [T, N, K], rates [T, N, S])
 
 
-def calibrated(network: nn.Module, data: Data) -> tuple[NoveltyDetector, dict[str, Any]]:
-    """What to judge `known` by at the trained bin, and what was measured on the validation samples.
+def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, dict[str, Any]]:
+    """(detector at the trained bin, what was measured on the validation samples).
 
     Raises ValueError for too few.
     """
@@ -42,9 +42,9 @@ def calibrated(network: nn.Module, data: Data) -> tuple[NoveltyDetector, dict[st
         raise ValueError("this network has no neurons to watch")
     forward = forwarder(network, data.contract, layers)
     plain, moved = partial(evaluation_input, contract=data.contract), augmenting(data)
-    training = read(forward, [(part, moved, kind) for part, kind in _training_parts(data)], data.contract)
-    parts = [(part, look, kind) for part, kind in validation_parts(data) for look in (plain, moved)]
-    validation = read(forward, parts, data.contract)
+    training = run_windows(forward, [(part, moved, kind) for part, kind in _training_parts(data)], data.contract)
+    parts = [(part, prepare, kind) for part, kind in validation_parts(data) for prepare in (plain, moved)]
+    validation = run_windows(forward, parts, data.contract)
     known = fit_novelty(layers, training, validation)
     return known, _measured(known, training, validation)
 
@@ -62,28 +62,28 @@ def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
     rates = Rates(network, layers)
 
     @torch.inference_mode()
-    def plainly(x_seq: Tensor) -> tuple[Tensor, Tensor]:
+    def by_module(x_seq: Tensor) -> tuple[Tensor, Tensor]:
         return network(x_seq)[0], rates.read()
 
-    return plainly
+    return by_module
 
 
-def augmenting(data: Data) -> Look:
-    """Samples as the training showed them, moved and thinned: what it was taught to bear is known.
+def augmenting(data: Data) -> Prepare:
+    """Prepares samples as the training did, shifted and thinned: what it was augmented with is in distribution.
 
-    But without stray events, which a filter stands in front of: with them, all that is strewn would look familiar.
+    Stray events are left out, for the filter removes them: with them, anything scattered would be in distribution.
     """
     config, generator = data.config.replaced(noise=0.0), seeded(data.config.seed, 3)
     return partial(training_input, config=config, contract=data.contract, generator=generator)
 
 
-def read(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
-    """The windows of the samples of each part; the parts count alike, whatever their sizes."""
+def run_windows(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
+    """Each part's samples run through the network; the parts weigh the same, whatever their sizes."""
     logits, rates, active, labels, weights, kinds = [], [], [], [], [], []
-    for part, look, kind in parts:
+    for part, prepare, kind in parts:
         for start in range(0, len(part), BATCH):
             rows = slice(start, min(start + BATCH, len(part)))
-            x_seq = look(torch.from_numpy(np.array(part.frames[rows]))).contiguous()
+            x_seq = prepare(torch.from_numpy(np.array(part.frames[rows]))).contiguous()
             made, noted = forward(x_seq)
             logits.append(running_mean(made.transpose(0, 1).numpy()))
             rates.append(running_mean(noted.transpose(0, 1).numpy()))
@@ -96,7 +96,7 @@ def read(forward: Forward, parts: list[Part], contract: Contract) -> Windows:
     return Windows(*(part[:, :horizon] for part in joined[:3]), *joined[3:])
 
 
-def _some(frames: Frames, most: int, rows: range | None = None) -> Frames:
+def _spread(frames: Frames, most: int, rows: range | None = None) -> Frames:
     """Up to `most` of the samples (of these rows), spread evenly."""
     rows = range(len(frames)) if rows is None else rows
     return frames.take(np.array(rows)[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
@@ -106,10 +106,10 @@ def _training_parts(data: Data) -> list[tuple[Frames, int]]:
     """The recordings once each and what was emulated beside them, which are one kind; films by each kind of camera."""
     emulation = data.config.emulation
     if not emulation.emulated:
-        return [(_some(data.train, MOST_TRAINING), RECORDED)]
+        return [(_spread(data.train, MOST_TRAINING), RECORDED)]
     first = data.recorded * emulation.repeat
     rows = range(data.recorded), range(first, min(first + emulation.emulated_count, len(data.train)))
-    parts = [(_some(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
+    parts = [(_spread(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
     if emulation.paper_clips:
         left_out = shown_images(data.split["val"])
         films = film_paper_clips(data.config, data.contract, left_out, range(emulation.paper_clips))
@@ -118,10 +118,8 @@ def _training_parts(data: Data) -> list[tuple[Frames, int]]:
 
 
 def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]:
-    """The validation split, and `spare` fresh emulations and half as many filmed clips where the network is to know
-    some.
-    """
-    parts, config = [(_some(data.val, MOST_VALIDATION), RECORDED)], data.config
+    """The validation split; `spare` fresh emulations and half as many filmed clips where the run trained on such."""
+    parts, config = [(_spread(data.val, MOST_VALIDATION), RECORDED)], data.config
     emulation = config.emulation
     if emulation.emulated:
         validation = shown_images(data.split["val"])
@@ -156,7 +154,7 @@ def calibration_floor(probabilities: np.ndarray, draws: int = 200) -> float:
 
 
 def _measured(known: NoveltyDetector, training: Windows, validation: Windows) -> dict[str, Any]:
-    """A few words for the card."""
+    """The detector's figures for the model card."""
     last, temperatures = validation.logits[:, -1], [kind.lines.temperature[-1] for kind in known.kinds]
     cooled = softmax(
         last / np.array(temperatures)[np.searchsorted(np.unique(validation.kinds), validation.kinds), None]

@@ -1,4 +1,4 @@
-"""What `known` is judged by at shorter bins (models/novelty/bins.py), from a run's validation data.
+"""Thresholds of the novelty detector at shorter bins (models/novelty/bins.py), from a run's validation data.
 
 The samples are binned as short as the contract allows; longer bins are made of these. The distances stay those of the
 trained bin, the lines are read off windows of each bin, as they are and augmented, as those of the trained one are.
@@ -20,14 +20,14 @@ from spikesight.models.novelty.score import Lines, fit_lines
 from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.progress import counted
 from spikesight.training.run.conformal import BINS_MS, evenly
-from spikesight.training.run.novelty import Forward, Look, Part, augmenting, forwarder, read, validation_parts
+from spikesight.training.run.novelty import Forward, Part, Prepare, augmenting, forwarder, run_windows, validation_parts
 from spikesight.training.step.batches import evaluation_input
 
 MOST = 150  # samples of a part: at 1 ms each has hundreds of steps, 0.7 MB of digits
 
 
 def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> NoveltyDetector:
-    """`known`, with lines at those of BINS_MS that the contract has below its own; the same where it has none."""
+    """The detector with thresholds at those of BINS_MS that the contract has below its own; unchanged for none."""
     own = data.contract
     bins = [ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us]
     if not bins or not data.val_items:
@@ -57,16 +57,17 @@ def lines_at(
 ) -> list[Lines]:
     """The lines of every kind at the bins of the second contract, from samples at those of the first."""
     finest, contract = contracts
-    looks: list[Look] = [partial(evaluation_input, contract=contract), augmenting(data)]
+    prepared: list[Prepare] = [partial(evaluation_input, contract=contract), augmenting(data)]
     joined = round(contract.bin_us / finest.bin_us)
-    seen = [partial(shown, look=look, joined=joined, contract=contract) for look in looks]
-    parts: list[Part] = [(part, look, kind) for part, kind in fine for look in seen]
-    return fit_lines([kind.distance for kind in known.kinds], read(forward, parts, contract))
+    seen = [partial(rebinned, prepare=prepare, joined=joined, contract=contract) for prepare in prepared]
+    parts: list[Part] = [(part, prepare, kind) for part, kind in fine for prepare in seen]
+    return fit_lines([kind.distance for kind in known.kinds], run_windows(forward, parts, contract))
 
 
-def shown(stored: Tensor, look: Look, joined: int, contract: Contract) -> Tensor:
-    """Samples [N, T, 2, H, W] at the finest bins, `joined` of them to a bin, as `look` has them, to what a network is
-    shown [T', N, 2, H, W]: 1 where anything came in the last `contract.shown_bins` bins.
+def rebinned(stored: Tensor, prepare: Prepare, joined: int, contract: Contract) -> Tensor:
+    """Samples [N, T, 2, H, W] at the finest bins to a network's prepared input [T', N, 2, H, W], `joined` bins to one.
+
+    A cell is 1 where an event came in the last `contract.shown_bins` bins.
     """
     bins = torch.stack([part.amax(1) for part in stored.split(joined, 1)][: contract.steps], 1)
-    return torch.from_numpy(shown_in(look(bins).byte().numpy(), contract.shown_bins)).float()
+    return torch.from_numpy(shown_in(prepare(bins).byte().numpy(), contract.shown_bins)).float()

@@ -1,7 +1,7 @@
 """What a model answers to every window of a set of recordings: by itself, and within an endless stream."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,23 +37,21 @@ class Source(NamedTuple):
     label: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Readings:
     """M windows (or images) and the model's answers; recordings are numbered from 0 in the order of the set."""
 
     labels: tuple[str, ...]  # of the model
     classes: tuple[str, ...]  # of the set
-    truth: NDArray[np.int64]  # [M], place among the set's classes
+    truth: NDArray[np.int64]  # [M], index among the set's classes
     recording: NDArray[np.int64]  # [M]
     begin_us: NDArray[np.int64]  # [M], from the recording's first event; 0 for images
     probabilities: NDArray[np.float64]  # [M, K], each window from zero state; calibrated where the model is
-    streamed: NDArray[np.float64] | None = (
-        None  # [M, K], at the window's end in a stream of all recordings, never reset
-    )
+    streamed: NDArray[np.float64] | None = None  # [M, K], at each window's end in one stream that is never reset
     known: NDArray[np.float64] | None = None  # [M] in [0, 1]; None where the model cannot tell
     quiet: int = 0  # windows left out, which hold next to no events
     shared: tuple[str, ...] = ()  # recordings that the model was trained on
-    words: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was read, in sentences
     sources: tuple[Source, ...] = ()  # the recordings by their numbers
 
 
@@ -78,11 +76,11 @@ def read_set(classifier: Classifier, data: str, root: str = "data", layout: str 
         return _read_images(classifier, images)
     folder = read_folder(data, layout, classifier.labels)
     takes = [take for take in folder.takes if take.part == "test"] or list(folder.takes)
-    words = [f"layout {folder.layout}: {len(takes)} recordings"]
+    notes = [f"layout {folder.layout}: {len(takes)} recordings"]
     if len(takes) < len(folder.takes):
-        words[0] += f" of test/, {len(folder.takes) - len(takes)} others left alone"
+        notes[0] += f" of test/, {len(folder.takes) - len(takes)} others left alone"
     found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in takes])
-    return Readings(**{**vars(found), "words": tuple(words)})
+    return replace(found, notes=tuple(notes))
 
 
 @dataclass
@@ -127,20 +125,20 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
         raise DataError("no window of these recordings holds events enough to be classified")
     classes = tuple(sorted({source.label for source in sources}))
     by_label = {label: n for n, label in enumerate(classes)}
-    taught = set(classifier.card.training.get("recordings", ()))
-    shared = [s.item.name for s in sources if taught and digest(s.item.path) in taught]
+    trained = set(classifier.card.training.get("recordings", ()))
+    shared = [s.item.name for s in sources if trained and digest(s.item.path) in trained]
     recording, begin, _, probabilities, known, streamed = zip(*kept)
     return Readings(
-        classifier.labels,
-        classes,
-        np.array([by_label[sources[n].label] for n in recording]),
-        np.array(recording),
-        np.array(begin),
-        np.stack(probabilities),
-        np.stack(streamed),
-        None if classifier.known is None else np.array(known, float),
-        len(rows) - len(kept),
-        tuple(shared),
+        labels=classifier.labels,
+        classes=classes,
+        truth=np.array([by_label[sources[n].label] for n in recording]),
+        recording=np.array(recording),
+        begin_us=np.array(begin),
+        probabilities=np.stack(probabilities),
+        streamed=np.stack(streamed),
+        known=None if classifier.known is None else np.array(known, float),
+        quiet=len(rows) - len(kept),
+        shared=tuple(shared),
         sources=tuple(sources),
     )
 
@@ -251,6 +249,6 @@ def _read_images(classifier: Classifier, images: ImageSet) -> Readings:
         parts.append(softmax(done.logits[-classifier.contract.horizon :].double().mean(0).numpy()))
     rows = np.arange(len(frames))
     return Readings(
-        classifier.labels, images.labels, frames.labels, rows, np.zeros_like(rows), np.concatenate(parts),
-        words=(f"{len(frames)} images",),
+        labels=classifier.labels, classes=images.labels, truth=frames.labels, recording=rows,
+        begin_us=np.zeros_like(rows), probabilities=np.concatenate(parts), notes=(f"{len(frames)} images",),
     )  # fmt: skip

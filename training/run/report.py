@@ -24,9 +24,9 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
-from spikesight.training.run.conformal import committed
+from spikesight.training.run.conformal import conformal_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
-from spikesight.training.run.novelty import calibrated
+from spikesight.training.run.novelty import calibrate_novelty
 from spikesight.training.run.novelty_bins import with_bins
 from spikesight.training.run.resume import Progress
 
@@ -214,11 +214,11 @@ def write_report(
     }
     known = None
     try:
-        known, metrics["known"] = calibrated(network, data)
+        known, metrics["known"] = calibrate_novelty(network, data)
         known = with_bins(network, data, known)
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
-    conformal = committed(network, replace(card_of(metrics), known=known), data)
+    conformal = conformal_of(network, replace(card_of(metrics), known=known), data)
     save(model, network, replace(card_of(metrics), known=known))
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs

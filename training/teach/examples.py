@@ -89,7 +89,7 @@ def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, m
     return kept
 
 
-def read(found: Plan) -> Iterator[Example]:
+def read_examples(found: Plan) -> Iterator[Example]:
     """The examples, one after another; a file is a piece. Raises DataError, which names the file."""
     for (path, length_us, label), group in groupby(found.items, lambda i: (i.path, i.length_us, i.label)):
         items = list(group)

@@ -10,7 +10,7 @@ from spikesight.models.checkpoint import save
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import FewShotLearner, backbone
 from spikesight.training.progress import counted
-from spikesight.training.teach.examples import copies_for, plan, read
+from spikesight.training.teach.examples import copies_for, plan, read_examples
 
 
 def teach(
@@ -23,27 +23,27 @@ def teach(
     layout: str = "auto",
     window_ms: int = 0,
 ) -> dict[str, Any]:
-    """Learn a head from `data`, <class>/<file> or another layout, and save the model to `to`; what came of it.
+    """Learn a head from `data`, <class>/<file> or another layout, and save the model to `to`; a summary for JSON.
 
     `shots` examples of each class are drawn at random (0: all are used). A folder of at least five short recordings a
     class is learnt by whole recordings, any other by windows. Raises DataError, CheckpointError, RecordingError
     and OSError.
     """
-    for place in (data, to):
-        path_of(place)  # refused before anything is learnt
+    for path in (data, to):
+        path_of(path)  # refused before anything is learnt
     begin = time.perf_counter()
     network, found = backbone(features), plan(data, layout, shots, seed, window_ms)
-    lesson = FewShotLearner(
+    learner = FewShotLearner(
         network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items))
     )
-    for example in counted(read(found), "showing", count=len(found.items)):
+    for example in counted(read_examples(found), "showing", count=len(found.items)):
         if len(example.events) > 1:
-            lesson.show(example)
+            learner.show(example)
     shown = time.perf_counter()
-    taught = lesson.learn()
-    told: dict[str, Any] = {
+    taught = learner.learn()
+    summary: dict[str, Any] = {
         "labels": list(taught.labels),
-        "examples": lesson.counts(),
+        "examples": learner.counts(),
         "window_ms": found.steps * found.bin_us / 1000,
         "features": features,
         "input": taught.with_input,
@@ -57,6 +57,6 @@ def teach(
         "features": features,
         "recordings": stamps,
     }
-    save(to, *taught.checkpoint(training, {key: told[key] for key in ("accuracy", "correct", "count", "interval")}))
+    save(to, *taught.checkpoint(training, {key: summary[key] for key in ("accuracy", "correct", "count", "interval")}))
     end = time.perf_counter()
-    return told | {"model": str(to), "show_s": round(shown - begin, 2), "learn_s": round(end - shown, 2)}
+    return summary | {"model": str(to), "show_s": round(shown - begin, 2), "learn_s": round(end - shown, 2)}

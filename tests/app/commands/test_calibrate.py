@@ -67,10 +67,10 @@ def test_what_was_measured_is_said_and_kept(
     save(tmp_path / "m", network, old)
     monkeypatch.setattr("spikesight.training.data.load_data", lambda config: asked.append(read(config)) or data)
     monkeypatch.setattr(
-        "spikesight.training.run.novelty.calibrated", lambda _, given: (asked.append(given), (None, measured))[1]
+        "spikesight.training.run.novelty.calibrate_novelty", lambda _, given: (asked.append(given), (None, measured))[1]
     )
     monkeypatch.setattr("spikesight.training.run.novelty_bins.with_bins", lambda *_: known)
-    monkeypatch.setattr("spikesight.training.run.conformal.committed", lambda _, card, __: asked.append(card.known))
+    monkeypatch.setattr("spikesight.training.run.conformal.conformal_of", lambda _, card, __: asked.append(card.known))
     words = ["--root", "there", "--cache", "kept", "--sheets", "9", "--to", str(tmp_path / "k")]
     assert main(["calibrate", str(tmp_path / "m"), *words]) == 0
     assert asked == [("nmnist", "there", "kept", 9), data, known]

@@ -60,7 +60,7 @@ def test_an_ann_is_trained_on_some_of_the_images_with_the_usual_settings(
     network, result = compared.ann()
     ((made, images, settings),) = fitted
     assert settings == ann_settings(7, shift=4, flip=True, seed=5)
-    assert np.array_equal(images.pixels, compared.train.some(50, 5).pixels)
+    assert np.array_equal(images.pixels, compared.train.subset(50, 5).pixels)
     assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), network.state_dict().values()))
     torch.manual_seed(5)
     fresh = ANNS["cifar-resnet8"].build(3, 2)
@@ -87,7 +87,7 @@ def test_given_weights_are_taken_as_they_are_or_tuned(pictures: Path, tmp_path: 
     tuned.ann()
     ((made, images, settings),) = fitted
     assert settings == ann_settings(2, lr=0.02, shift=4, flip=True, seed=5)
-    assert np.array_equal(images.pixels, tuned.train.some(40, 5).pixels)
+    assert np.array_equal(images.pixels, tuned.train.subset(40, 5).pixels)
     assert torch.equal(next(made.parameters()), next(given.parameters()))
     assert tuned.ann_key()["tune"] == [2, 40]
     tuned.qcfs(network)
@@ -99,7 +99,7 @@ def test_levels_are_tuned_from_the_ann(pictures: Path, tmp_path: Path, fitted: F
     found = compared.qcfs(ANNS["cifar-resnet8"].build(3, 2).eval())
     ((made, images, settings),) = fitted
     assert settings == ann_settings(3, lr=0.02, flip=True, seed=5)
-    assert np.array_equal(images.pixels, compared.train.some(50, 5).pixels)
+    assert np.array_equal(images.pixels, compared.train.subset(50, 5).pixels)
     levels = [module for module in made.modules() if isinstance(module, Qcfs)]
     assert levels
     assert {module.levels for module in levels} == {8}
@@ -114,7 +114,7 @@ def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_pat
     )  # fmt: skip
     compared = Comparison(config, lambda _: None)
     found = compared.stdp(2)
-    train = compared.train.some(15, 2)
+    train = compared.train.subset(15, 2)
     layer = StdpLayer(StdpConfig(inputs=784, neurons=6), 2)
     layer.learn(rates_of(train.pixels))
     layer.name(rates_of(train.pixels), train.labels, 10)

@@ -72,7 +72,7 @@ def test_a_report_has_a_chapter_for_all_that_was_measured(tmp_path: Path, monkey
     seen = [StdpResult(method="stdp", right=right, images=8, seed=0) for right in (6, 7)]
     full = replace(RESULTS, stdp=seen, long=RESULTS.binary)
     chapters = [
-        "Two roads to a spiking network on none", "The choice", "Accuracy (the paper's Table 1)",
+        "Two ways to a spiking network on none", "The choice", "Accuracy (the paper's Table 1)",
         "Long runs (the paper's Figure 2)", "Binary spikes", "Signed multi-threshold spikes: more than one bit each",
         "Latency", "Operations and energy of an image (estimate)", "At equal synaptic operations", "STDP",
         "The paper's claims here",

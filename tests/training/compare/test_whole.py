@@ -1,4 +1,4 @@
-"""The comparison on a tiny folder of pictures: every road, resuming, and a report that says what was measured."""
+"""The comparison on a tiny folder of pictures: every way, resuming, and a report that says what was measured."""
 
 import json
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> 
     assert len(results.chosen[0].correct) == config.aim
     markdown, page = write_report(results, tmp_path)
     text = markdown.read_text()
-    assert "# Two roads to a spiking network" in text
+    assert "# Two ways to a spiking network" in text
     assert "| ours |" in text
     assert "45 nm" in text
     assert (tmp_path / "pictures").is_dir()

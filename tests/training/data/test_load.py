@@ -348,7 +348,7 @@ def test_each_copy_of_the_training_set_has_noise_of_its_own(
     config = resolve(TrainConfig.of(**settings), listing)
     found = load._load_recordings(listing, config)
     assert asked == [*(("binning train", copy) for copy in copies), ("binning val", None), ("binning test", None)]
-    assert (found.recorded, found.words, found.digests) == (3, ("words",), tuple("abcde"))
+    assert (found.recorded, found.notes, found.digests) == (3, ("words",), tuple("abcde"))
     assert (found.test_items, found.val_items) == ((items[5],), tuple(items[3:5]))
     assert not found.split["official_test"], "the folder was divided here"
     assert (found.split["train"], found.split["data"]) == ([item.name for item in items[:3]], "set")

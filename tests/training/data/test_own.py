@@ -10,7 +10,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import Folder, Take
-from spikesight.training.data.own import CROP_SIDE, _items, _kept, _said, _typical, list_own, rate_of, window_for
+from spikesight.training.data.own import CROP_SIDE, _coverage, _items, _summary, _typical, list_own, rate_of, window_for
 from spikesight.training.data.separate import Stretch
 from spikesight.training.data.sets import DataError, Item, Window
 from spikesight.training.data.windows import SLOT_US, Scan
@@ -57,7 +57,7 @@ HOPS: list[tuple[dict[str, int], int]] = [({}, 150_000), ({"hop_ms": 100}, 100_0
 def test_windows_overlap_by_half_in_training_alone(settings: dict[str, Any], hop_us: int, day: Path) -> None:
     listing = list_own(TrainConfig.of(window_ms=300, val_fraction=0.3, **settings), day)
     assert listing.val is not None
-    assert f"every {hop_us / 1000:g} ms in training" in listing.words[1]
+    assert f"every {hop_us / 1000:g} ms in training" in listing.notes[1]
     for items, apart_us in ((listing.train, hop_us), (listing.val, max(hop_us, 300_000))):
         begins = [item.begin_us for item in items if item.label == 0]
         assert float(min(np.diff(begins))) == pytest.approx(apart_us, rel=0.02)  # spread evenly over a recording
@@ -102,7 +102,7 @@ def test_a_recording_that_is_one_window_stays_whole() -> None:
 def kept(windows: list[tuple[int, int]], left_out: tuple[str, ...] = ()) -> list[str]:
     folder = Folder(Path("d"), "flat", (TAKES[0],), tuple(Path("d") / name for name in left_out))
     made = [Item(TAKES[0].path, 0, begin_us=b * SLOT_US, length_us=n * SLOT_US) for b, n in windows]
-    return _kept(folder, [counted(*[10] * 100)], made)
+    return _coverage(folder, [counted(*[10] * 100)], made)
 
 
 def test_the_share_of_the_events_that_is_used() -> None:
@@ -126,7 +126,7 @@ def said(per_slot: int, steps: int = 4, bin_us: int = 50_000) -> list[str]:
         "train": [Item(Path("a"), 0), Item(Path("c"), 1), Item(Path("c"), 1)], "val": [Item(Path("b"), 0)], "test": [],
     }  # fmt: skip
     scans = [counted(*[per_slot] * 100), counted(*[per_slot] * 50), counted(*[2 * per_slot] * 200)]
-    return _said(folder, scans, Window(steps, bin_us, 10, 20), 100_000, parts)
+    return _summary(folder, scans, Window(steps, bin_us, 10, 20), 100_000, parts)
 
 
 def test_what_is_in_a_folder_is_said_class_by_class() -> None:

@@ -17,10 +17,10 @@ TEN = Images(np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1), np.arange(10))
 def test_some_are_the_first_of_an_order_that_the_seed_decides() -> None:
     order = np.random.default_rng(3).permutation(10)
     assert TEN.shuffled(3).labels.tolist() == order.tolist()
-    assert TEN.some(9, 3).labels.tolist() == order[:9].tolist()
-    assert TEN.some(10, 3) is TEN
-    assert TEN.some(4).labels.tolist() == np.random.default_rng(0).permutation(10)[:4].tolist()
-    assert TEN.some(4).pixels.ravel().tolist() == TEN.some(4).labels.tolist()
+    assert TEN.subset(9, 3).labels.tolist() == order[:9].tolist()
+    assert TEN.subset(10, 3) is TEN
+    assert TEN.subset(4).labels.tolist() == np.random.default_rng(0).permutation(10)[:4].tolist()
+    assert TEN.subset(4).pixels.ravel().tolist() == TEN.subset(4).labels.tolist()
 
 
 @pytest.mark.parametrize(("count", "aside"), [(0, 0), (3, 3), (5, 5), (6, 5)])

@@ -34,7 +34,7 @@ def test_the_folders_own_parts_stay() -> None:
     assert [stretch.take for stretch in found.train] == [0, 1]
     assert found.val == [Stretch(2, 0, 10 * S)]
     assert found.test == [Stretch(3, 0, 10 * S)]
-    assert found.words == ["validation and test: the folder's own val/ and test/"]
+    assert found.notes == ["validation and test: the folder's own val/ and test/"]
 
 
 def test_the_end_of_an_only_recording_after_gaps() -> None:
@@ -47,7 +47,7 @@ def test_the_end_of_an_only_recording_after_gaps() -> None:
     assert test.begin_us == val.end_us + gap
     assert test.end_us == 40 * S
     assert found.val[1].begin_us - found.train[1].end_us == S, "a second at least"
-    assert "the end of the only recording, after a gap (cat, dog)" in found.words[0]
+    assert "the end of the only recording, after a gap (cat, dog)" in found.notes[0]
 
 
 def test_with_a_test_split_of_its_own_a_fifth_is_for_validation() -> None:
@@ -55,7 +55,7 @@ def test_with_a_test_split_of_its_own_a_fifth_is_for_validation() -> None:
     assert found.train[0] == Stretch(0, 0, round(0.8 * (21 * S - 1.05 * S)))
     assert found.val[0].end_us == 21 * S
     assert [stretch.take for stretch in found.test] == [2]
-    assert found.words[-1] == "test: the folder's own test split"
+    assert found.notes[-1] == "test: the folder's own test split"
 
 
 def test_of_two_recordings_one_is_for_validation_and_test() -> None:
@@ -103,7 +103,7 @@ def test_the_last_sessions_are_held_out() -> None:
     assert val == {"13", "14", "15", "16"}
     assert len(train) == 13
     found = separated(sessions("mon", "tue", "wed"))
-    assert found.words == [
+    assert found.notes == [
         "validation: session tue, of which training sees nothing",
         "test: session wed, of which training sees nothing",
     ]
@@ -115,14 +115,14 @@ def test_of_two_sessions_the_second_is_divided_in_time() -> None:
     assert held(found, takes) == ({"mon"}, {"tue"}, {"tue"})
     for val, test in zip(found.val, found.test):
         assert test.begin_us - val.end_us == S
-    assert "session tue" in found.words[0]
+    assert "session tue" in found.notes[0]
 
 
 def test_a_session_without_a_class_or_without_a_name_is_none() -> None:
     takes = [*sessions("mon", "tue", "wed"), take("thu/cat", "cat", "thu")]
     assert "thu" in held(separated(takes), takes)[0]
     takes = [*sessions("mon", "tue", "wed"), take("cat", "cat")]
-    assert "whole recordings" in separated(takes).words[0]
+    assert "whole recordings" in separated(takes).notes[0]
 
 
 @pytest.mark.parametrize(("seconds", "enough"), [(3.99, False), (4.0, True)])
@@ -138,6 +138,6 @@ def test_what_is_too_short_is_said_with_a_window_that_would_do(seconds: float, e
 
 def test_many_classes_are_not_all_named() -> None:
     takes = [take(f"{n}", f"class {n}") for n in range(6)]
-    assert "(class 0, class 1, class 2, class 3, class 4, class 5)" in separated(takes).words[0]
+    assert "(class 0, class 1, class 2, class 3, class 4, class 5)" in separated(takes).notes[0]
     takes = [take(f"{n}", f"class {n}") for n in range(8)]
-    assert "(class 0, class 1, class 2, class 3, class 4, class 5 and 2 more classes)" in separated(takes).words[0]
+    assert "(class 0, class 1, class 2, class 3, class 4, class 5 and 2 more classes)" in separated(takes).notes[0]

@@ -97,7 +97,7 @@ def test_one_recording_a_class_is_divided_in_time_with_a_gap(tmp_path: Path) -> 
         assert val.begin_us - train.end_us >= 1_000_000
         assert test.begin_us - val.end_us >= 1_000_000
         assert test.end_us == found[number].length_us
-    assert "Another day will be harder" in parts.words[0]
+    assert "Another day will be harder" in parts.notes[0]
     with pytest.raises(DataError, match=r"too short to validate class 'cup'.*--window-ms"):
         separate(folder.takes, found, 3_000_000)
 
@@ -121,7 +121,7 @@ def test_no_recording_lies_on_two_sides(tmp_path: Path, names: list[str], word: 
         assert not used & others
     assert {item.label for item in listing.train} == {item.label for item in listing.val} == {0, 1}
     assert {item.label for item in listing.test} == {0, 1}
-    assert any(word in line for line in listing.words)
+    assert any(word in line for line in listing.notes)
     for one in listing.val:
         assert all(apart(one, other) for other in (*listing.train, *listing.test))
 

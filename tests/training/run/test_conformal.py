@@ -18,7 +18,7 @@ from spikesight.training.run.conformal import (
     LEAST,
     Paths,
     assess,
-    committed,
+    conformal_of,
     evenly,
     fit_conformal,
     held_out,
@@ -72,14 +72,14 @@ def test_up_to_so_many_spread_evenly() -> None:
     assert evenly([4], 9) == [4]
 
 
-def test_too_few_recordings_promise_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_recordings_give_no_conformal_sets(capsys: pytest.CaptureFixture[str]) -> None:
     classifier: Any = SimpleNamespace()
-    with pytest.raises(ValueError, match="19 validation recordings are too few to promise anything by; 20 at least"):
+    with pytest.raises(ValueError, match="19 validation recordings are too few"):
         fit_conformal(classifier, [SimpleNamespace()] * (LEAST - 1))  # type: ignore[list-item]
     data: Any = SimpleNamespace(val_items=())
     network: Any = None
     card: Any = None
-    assert committed(network, card, data) is None
+    assert conformal_of(network, card, data) is None
     assert capsys.readouterr().out == ""
 
 

@@ -1,4 +1,4 @@
-"""The suite of faults on recordings: a row each, against the recordings as they are."""
+"""The suite of corruptions on recordings: a row each, against the recordings as they are."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -42,7 +42,7 @@ class Stage:
         processes.rank, processes.world = rank, world
         monkeypatch.setattr(processes, "close", lambda: self.asked.append("closed"))
         self.run = SimpleNamespace(
-            data=SimpleNamespace(words=words, train=range(3)), progress="progress", device="device", card="card",
+            data=SimpleNamespace(notes=words, train=range(3)), progress="progress", device="device", card="card",
             config=SimpleNamespace(epochs=7), resume=lambda: self.asked.append("resumed"), minutes=lambda: 2.6,
             train=lambda: self.asked.append("trained"), train_batch=self.train_batch,
         )  # fmt: skip

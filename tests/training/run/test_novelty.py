@@ -22,7 +22,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import Frames, load_data
 from spikesight.training.run import novelty
 from spikesight.training.run.fit import fit
-from spikesight.training.run.novelty import calibration_error, calibration_floor, forwarder, read
+from spikesight.training.run.novelty import calibration_error, calibration_floor, forwarder, run_windows
 from spikesight.training.step.batches import evaluation_input, seeded
 from tests.support.inputs.data_sets import small_config, write_nmnist
 
@@ -87,8 +87,8 @@ def test_windows_are_read_alike_by_the_engine_and_the_network(finished: tuple[Pa
     data = load_data(small_config(root, val_fraction=0.35))
     layers = card.metrics["known"]["layers"]
     parts = [(data.val, partial(evaluation_input, contract=card.contract), 0)]
-    by_engine = read(forwarder(network, card.contract, layers), parts, card.contract)
-    doubled = read(forwarder(network.double(), card.contract, layers), parts, card.contract)
+    by_engine = run_windows(forwarder(network, card.contract, layers), parts, card.contract)
+    doubled = run_windows(forwarder(network.double(), card.contract, layers), parts, card.contract)
     np.testing.assert_allclose(by_engine.rates, doubled.rates, atol=1e-2)
     assert by_engine.logits.shape == (34, 3, 2)
     assert KEPT == 0.5
@@ -183,8 +183,8 @@ def test_windows_are_running_means_of_parts_that_count_alike() -> None:
     def part(count: int) -> Frames:
         return Frames(np.random.default_rng(count).integers(0, 3, (count, 3, 2, 1, 1), np.uint8), np.arange(count))
 
-    look = partial(evaluation_input, contract=contract)
-    found = read(forward, [(part(40), look, RECORDED), (part(3), look, CAMERA)], contract)
+    prepare = partial(evaluation_input, contract=contract)
+    found = run_windows(forward, [(part(40), prepare, RECORDED), (part(3), prepare, CAMERA)], contract)
     x = np.concatenate([part(40).frames, part(3).frames])[..., 0, 0].astype(float)
     mean = np.stack([x[:, 0], x[:, :2].mean(1)], 1)
     assert sizes == [32, 8, 3]
@@ -216,13 +216,14 @@ def test_what_is_measured_is_cooled_by_the_temperature_of_its_kind() -> None:
 
 
 def test_a_network_without_neurons_is_not_calibrated() -> None:
+    data: Any = SimpleNamespace(contract=SimpleNamespace(shape=(2, 4, 4)))
     with pytest.raises(ValueError, match="no neurons to watch"):
-        novelty.calibrated(Stepwise(torch.nn.Flatten()), SimpleNamespace(contract=SimpleNamespace(shape=(2, 4, 4))))  # type: ignore[arg-type]
+        novelty.calibrate_novelty(Stepwise(torch.nn.Flatten()), data)
 
 
 def test_augmented_samples_have_no_stray_events_and_draws_of_their_own() -> None:
     data: Any = SimpleNamespace(config=TrainConfig.of(seed=4, noise=0.5, drop=0.3), contract="contract")
-    look: Any = novelty.augmenting(data)
-    given = look.keywords
+    prepare: Any = novelty.augmenting(data)
+    given = prepare.keywords
     assert (given["config"], given["contract"]) == (data.config.replaced(noise=0.0), "contract")
     assert given["generator"].initial_seed() == seeded(4, 3).initial_seed()

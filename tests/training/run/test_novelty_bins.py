@@ -13,7 +13,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import KEPT
 from spikesight.training.data import bin_items, load_data, read_item
 from spikesight.training.run.fit import fit
-from spikesight.training.run.novelty_bins import shown, with_bins
+from spikesight.training.run.novelty_bins import rebinned, with_bins
 from tests.support.inputs.data_sets import small_config, write_nmnist
 
 
@@ -59,7 +59,7 @@ def test_what_is_shown_is_what_a_stream_shows(finished: tuple[Path, Path]) -> No
     finest = replace(contract, bin_us=5000, steps=18)
     cache = Path(data.config.cache)
     stored = torch.from_numpy(np.array(bin_items(data.val_items[:3], finest, cache, "binning").frames))
-    made = shown(stored, lambda x: x.transpose(0, 1).float(), 2, contract)
+    made = rebinned(stored, lambda x: x.transpose(0, 1).float(), 2, contract)
     for n, item in enumerate(data.val_items[:3]):
         inputs = classifier.event_inputs(*read_item(item))[: contract.steps]
         expected = np.stack([given.x for given in inputs])

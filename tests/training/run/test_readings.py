@@ -87,7 +87,7 @@ def test_the_test_folder_alone_is_read(tmp_path: Path, classifier: Classifier) -
     write_takes(tmp_path, ["train/one.npz", "train/two.npz", "test/two.npz"], 0.3)
     found = read_set(classifier, str(tmp_path))
     assert found.classes == ("two",)
-    assert "1 recordings of test/, 2 others left alone" in found.words[0]
+    assert "1 recordings of test/, 2 others left alone" in found.notes[0]
 
 
 def test_the_models_classes_settle_what_names_leave_open(tmp_path: Path, classifier: Classifier) -> None:
@@ -186,4 +186,4 @@ def test_pictures_are_read_in_the_models_colours(tmp_path: Path) -> None:
     logits = classifier.run(x_seq, classifier.initial_state(4)).logits
     np.testing.assert_allclose(found.probabilities, softmax(logits.double().mean(0).numpy()), rtol=1e-5)
     assert (found.classes, found.truth.tolist(), found.recording.tolist()) == (("a", "b"), [0, 0, 1, 1], [0, 1, 2, 3])
-    assert (found.begin_us.tolist(), found.words) == ([0] * 4, ("4 images",))
+    assert (found.begin_us.tolist(), found.notes) == ([0] * 4, ("4 images",))

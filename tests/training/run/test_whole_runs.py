@@ -249,7 +249,7 @@ def test_rare_classes_count_more_in_a_folder_of_ones_own(wish: str, own: bool, w
     run = Run.__new__(Run)
     run.config, run.device = TrainConfig.of(class_weights=wish), torch.device("cpu")
     train = SimpleNamespace(labels=np.array([0, 0, 0, 1]))
-    run.data = SimpleNamespace(words=("a folder",) if own else (), train=train, labels=("a", "b"))  # type: ignore[assignment]
+    run.data = SimpleNamespace(notes=("a folder",) if own else (), train=train, labels=("a", "b"))  # type: ignore[assignment]
     weights = run._class_weights()
     assert (weights is not None) == weighted
     if weights is not None:

@@ -10,7 +10,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.data.sets import DataError, Item
 from spikesight.training.teach import examples
-from spikesight.training.teach.examples import COPIES, MOST_WITH_COPIES, Plan, _chosen, copies_for, plan, read
+from spikesight.training.teach.examples import COPIES, MOST_WITH_COPIES, Plan, _chosen, copies_for, plan, read_examples
 
 SENSOR = SensorSize(20, 16)
 
@@ -33,7 +33,7 @@ def test_five_short_recordings_a_class_are_examples_as_they_are(tmp_path: Path) 
     assert (found.steps, found.slices, found.bin_us) == (64, 4, 10_000)
     assert [item.label for item in found.items] == [0] * 5 + [1] * 5
     assert {item.length_us for item in found.items} == {0}
-    examples = list(read(found))
+    examples = list(read_examples(found))
     assert [(one.label, Path(one.piece).name) for one in examples[4:6]] == [("cup", "4.npz"), ("phone", "0.npz")]
     assert all(len(one.events) == 1280 for one in examples)
     (tmp_path / "phone" / "4.npz").unlink()
@@ -50,7 +50,7 @@ def test_windows_follow_each_other_through_a_recording(window_ms: int, windows: 
     assert {item.length_us for item in found.items} == {window_ms * 1000}
     assert found.items[0].begin_us == 0
     assert found.items[windows - 1].begin_us == pytest.approx(2_000_000 - window_ms * 1000, abs=10_000)
-    examples = list(read(found))
+    examples = list(read_examples(found))
     assert {len(one.events) for one in examples} <= {2 * window_ms, 2 * window_ms - 1}
     assert all(one.events["t"][0] < 1000 and one.events["t"][-1] < window_ms * 1000 for one in examples)
 
@@ -107,14 +107,16 @@ def test_few_examples_have_most_copies() -> None:
 def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
     first, second = record(tmp_path / "a.npz", 0.5), record(tmp_path / "b.npz", 0.5)
     whole = Plan(("x", "y"), (Item(first, 1, begin_us=77), Item(second, 0)), SENSOR, 64, 4, 1000)
-    assert [(one.label, one.piece, len(one.events)) for one in read(whole)] == [
+    assert [(one.label, one.piece, len(one.events)) for one in read_examples(whole)] == [
         ("y", str(first), 1000), ("x", str(second), 1000),
     ]  # fmt: skip
     windows = tuple(Item(first, 0, begin_us=begin, length_us=100_000) for begin in (0, 300_000))
-    assert [(one.piece, len(one.events)) for one in read(replace(whole, items=windows))] == [(str(first), 200)] * 2
+    assert [(one.piece, len(one.events)) for one in read_examples(replace(whole, items=windows))] == [
+        (str(first), 200)
+    ] * 2
     first.write_bytes(b"PK\3\4")
     with pytest.raises(DataError, match=r"a\.npz"):
-        list(read(whole))
+        list(read_examples(whole))
 
 
 def test_sizes_of_examples_and_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
