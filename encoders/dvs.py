@@ -14,7 +14,7 @@ BINS_AT_ONCE = 256  # bounds the memory of one long packet
 Times = NDArray[np.int64]  # microseconds
 NO_TIMES: Times = np.empty(0, np.int64)
 Through = Callable[[Events], tuple[Events, Times]]
-"""Events of one sensor to those that are seen of them, on another, and the times of those that are missed."""
+"""Events of one sensor -> those that are kept of them, on another, and the times of those that are missed."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class StreamBinner:
     def push(self, packet: Events, through: Through | None = None) -> list[Bin]:
         """Take events as they arrived; the bins they close.
 
-        Seen `through` a window they are of another sensor: time goes by all of them, seen or not, and orders them.
+        With `through`, which maps them to another sensor, time goes by all of them, kept or not, and orders them.
         """
         bins: list[Bin] = []
         packet = as_events(packet)
@@ -134,7 +134,7 @@ class StreamBinner:
         return segment
 
     def look(self, t_us: int) -> list[Bin]:
-        """The source was looked at and nothing came: bins begin at `t_us`, or go on to it, as at an event."""
+        """Time goes on without events: bins begin at `t_us`, or go on to it, as at an event."""
         bins: list[Bin] = []
         self._begin(t_us, bins)
         self._last = max(self._last, t_us)
@@ -168,7 +168,7 @@ class StreamBinner:
         return max(0, (end_us - self._origin) // self.encoder.bin_us)
 
     def snapshot(self) -> OpenBin:
-        """What is carried on, as a value."""
+        """All that the binner carries from packet to packet."""
         since = None if self._since is None else self._since.copy()
         return OpenBin(self._origin, self._last, self._reset, self._n_open, self._open.copy(), since, self._n_missed)
 
@@ -288,7 +288,7 @@ class StreamBinner:
         self._open, self._n_open, self._n_missed = self._blank(1)[0], 0, 0
 
     def _seen(self) -> NDArray[np.uint8]:
-        """What the bin that closes shows."""
+        """The closing bin, [2, H, W]: with `shown` above 1, cells with an event in so many last bins."""
         if self._since is None:
             return self._open
         if self._reset:

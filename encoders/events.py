@@ -92,7 +92,7 @@ NMNIST_SENSOR = SensorSize(34, 34)
 
 @dataclass(frozen=True)
 class Counters:
-    """What the sanitiser met: events off the sensor (dropped), steps back in time, and clock restarts among them."""
+    """Counts of a sanitiser: events off the sensor (dropped), steps back in time, and clock restarts among them."""
 
     n_outside: int = field(default=0)
     n_backward: int = field(default=0)
@@ -174,7 +174,7 @@ def joined(parts: Sequence[Events]) -> Events:
 
 
 def check_events(events: Events, size: SensorSize | None = None) -> Events:
-    """The same array, or EventsError: dtype EVENTS, one dimension, t never falling, and all on the sensor if given."""
+    """Check events [N] and return them. Raises EventsError: another dtype, t that falls, or one off the sensor."""
     if events.dtype != EVENTS or events.ndim != 1:
         raise EventsError(f"expected a flat array of {EVENTS}, got {events.dtype} with {events.ndim} dimensions")
     if len(events) and bool((events["t"][1:] < events["t"][:-1]).any()):

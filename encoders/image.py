@@ -33,7 +33,7 @@ def _at_least(name: str, value: float, lowest: float) -> None:
 
 
 def _real(images: Tensor) -> Tensor:
-    """The same images. Raises ValueError for whole numbers, whose spikes would wrap, and for what is no number."""
+    """Images with real values, unchanged. Raises ValueError for integers, whose spikes would wrap, and for NaN."""
     if not images.is_floating_point():
         raise ValueError(f"images are real numbers from 0 to 1, not {images.dtype}: divide 8-bit pixels by 255")
     if bool(images.isnan().any()):
@@ -55,7 +55,7 @@ class Direct:
         return _real(images).unsqueeze(0).expand(self.steps, *images.shape)
 
     def decode(self, x_seq: Tensor) -> Tensor:
-        """The mean over time."""
+        """The mean of a spike train [T, ...] over time."""
         return x_seq.mean(0)
 
 
@@ -267,7 +267,7 @@ class Delta:
         return self.changes(_real(sequence))
 
     def changes(self, sequence: Tensor) -> Tensor:
-        """The same for any sequence with time first."""
+        """Spikes [T, ...] where a sequence [T, ...] changes from step to step by the threshold at least."""
         before = sequence[:1] if self.padding else torch.zeros_like(sequence[:1])
         change = sequence - torch.cat([before, sequence[:-1]])
         rises = (change >= self.threshold).to(sequence.dtype)

@@ -85,7 +85,7 @@ class WireDecoder:
         return _from_words(words[at], t)
 
     def _walk(self, untimed: list[bool], lengths: list[int]) -> NDArray[np.intp]:
-        """Where event words are; a time may itself have bit 31 set, so only event words are looked at."""
+        """Where event words are; a time may itself have bit 31 set, so only event words are tested."""
         at: list[int] = []
         begin = 0
         for length in lengths:

@@ -1,5 +1,5 @@
-"""What installed packages add to the registries, by entry points: `spikesight.networks`, `.formats`, `.sources`,
-`.data` and `.sinks` (https://packaging.python.org/specifications/entry-points).
+"""Plug-ins: what installed packages add to the registries, by entry points `spikesight.networks`, `.formats`,
+`.sources`, `.data` and `.sinks` (https://packaging.python.org/specifications/entry-points).
 
 A group is loaded when one of its registries is first asked for more than our own names. What does not load, does not
 fit or would take a name of ours costs a warning and nothing else.

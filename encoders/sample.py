@@ -1,4 +1,4 @@
-"""What a person shows: a recording of events, or a still image, the same for a file, an upload and a Python array."""
+"""Samples to classify: a recording of events, or a still image, the same for a file, an upload and a Python array."""
 
 import sys
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ def as_pixels(array: np.ndarray) -> np.ndarray:
 
 
 def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """What is transparent laid on white: ink without a paper is dark on light, as on paper."""
+    """Lay transparent pixels on white: ink without a paper is dark on light, as on paper."""
     return np.rint(pixels * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong before and in an event camera, done to the events of a recording: a suite to measure robustness by.
+"""Corruptions of recordings, as they occur before and in an event camera: a suite to measure robustness by.
 
 After ImageNet-C (Hendrycks and Dietterich 2019), as DVS-Gesture-C does for events: every row is one fault at one
 strength, and none is for training. A fault takes EVENTS sorted by time, their sensor and a generator, and gives events
@@ -31,7 +31,7 @@ class Corruption(NamedTuple):
 
 
 def placed(events: Events, x: NDArray, y: NDArray, sensor: SensorSize) -> Events:
-    """The events at other places, each coordinate rounded; those on the sensor."""
+    """The events moved to other coordinates, which are rounded; those off the sensor are dropped."""
     x, y = np.floor(x + 0.5), np.floor(y + 0.5)
     inside = (x >= 0) & (x < sensor.width) & (y >= 0) & (y < sensor.height)
     moved = events[inside].copy()
@@ -83,7 +83,7 @@ def shake(events: Events, sensor: SensorSize, random: Random, pixels: float) -> 
 
 
 def speed(events: Events, sensor: SensorSize, random: Random, times: float) -> Events:  # noqa: ARG001
-    """Everything so many times as fast."""
+    """The events played so many times as fast."""
     faster, begin = events.copy(), events["t"][:1]
     faster["t"] = begin + ((events["t"] - begin) / times).astype(np.int64)
     return faster

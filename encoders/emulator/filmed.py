@@ -65,7 +65,7 @@ def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
 
 
 def _scene(motion: str, camera: SensorSize, times: NDArray[np.int64], random: np.random.Generator) -> list[Layer]:
-    """What is before the camera, from the back to the front."""
+    """The layers before the camera, from the back to the front."""
     shake, moved = _shake(motion, times, random), _moved(motion, times, random)
     light = random.uniform(0.1, 0.5) if random.random() < 0.4 else random.uniform(0.5, 1.0)
     background = light * dead_leaves(3 * camera.height // 2, 3 * camera.width // 2, random)

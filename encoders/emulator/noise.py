@@ -1,4 +1,4 @@
-"""What a sensor adds by itself: noise events of every pixel, and pixels that never rest."""
+"""A sensor's own noise: events of every pixel at random times, and hot pixels that never rest."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -21,7 +21,7 @@ LONGEST_INTERVAL_US = 10_000_000  # frames further apart have nothing to do with
 
 @dataclass(frozen=True)
 class PixelModel:
-    """What the pixels of an event camera are like. Thresholds are steps of log intensity."""
+    """Parameters of an event camera's pixels. Thresholds are steps of log intensity."""
 
     threshold_on: float = 0.2
     threshold_off: float = 0.2

@@ -54,7 +54,7 @@ class Saccades:
 
 @dataclass(frozen=True)
 class Smooth(Saccades):
-    """The same camera and image on a smooth path without pauses: an ellipse around the middle of the sensor."""
+    """A movement on a smooth path without pauses: an ellipse around the middle of the sensor."""
 
     radius_px: float = 3.0
     period_ms: float = 310.0
@@ -74,7 +74,7 @@ MOVEMENTS: dict[str, type[Saccades]] = {"saccades": Saccades, "smooth": Smooth}
 def saccades(
     image: NDArray[np.uint8], sensor: SensorSize = NMNIST_SENSOR, *, movement: Saccades = NMNIST, seed: int = 0
 ) -> Events:
-    """Events of a camera that looks at a still grey image (uint8 [H, W]) while it moves: three saccades, about 0.3 s.
+    """Events of a camera before a still grey image (uint8 [H, W]) while it moves: three saccades, about 0.3 s.
 
     An image is scaled so that its longer side takes 28/34 of the sensor's shorter one (an MNIST image on 34 x 34
     stays as it is). The same seed gives the same pixels and noise. Raises EventsError for a wrong image.
@@ -179,7 +179,7 @@ def _noise(
 def saccade_events(
     image: np.ndarray, sensor: SensorSize, still: Literal["plain", "digit"], *, seed: int = 0
 ) -> np.ndarray:
-    """EVENTS of a camera of this sensor that looks at the image in three saccades (Orchard et al. 2015)."""
+    """EVENTS of a camera of this sensor before the image, moved in three saccades (Orchard et al. 2015)."""
     if still == "digit":
         return saccades(fit_digit(image, DIGIT_SIZE, DIGIT_SIZE)[0], sensor, seed=seed)
     return saccades(fit_plain(image, sensor.height, sensor.width, 1)[0], sensor, seed=seed)

@@ -13,7 +13,7 @@ LARGEST_PACKET = 1 << 28
 
 @cache
 def compiled(name: str) -> ModuleType:
-    """This folder's module of that name.
+    """The module of compiled loops with this name.
 
     Called as `kernels.compiled(...)`, so that a test can put other loops in the place of all at once.
     """

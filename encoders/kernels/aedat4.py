@@ -15,7 +15,7 @@ RECORD, EVENT = 16, 13  # bytes of an event in the file, and of one of ours: the
 
 @loop
 def number(data, at, n_bytes):
-    """An unsigned little-endian number."""
+    """Read an unsigned little-endian number."""
     value = np.int64(0)
     for k in range(n_bytes):
         value |= np.int64(data[np.uint64(at + k)]) << (8 * k)

@@ -109,7 +109,7 @@ def tones(strokes, wide, close, ink, ground):
 
 @loop
 def moments(values):
-    """Mean and standard deviation."""
+    """Mean and standard deviation of float32 values."""
     total = squares = 0.0
     for value in values:
         total += value
@@ -121,7 +121,7 @@ def moments(values):
 
 @loop
 def quantile(values, share):
-    """Of float32 values: between two of them in proportion, rounded to float32."""
+    """Quantile of float32 values: between two of them in proportion, rounded to float32."""
     at = (len(values) - 1) * share
     low = int(at)
     high = min(low + 1, len(values) - 1)

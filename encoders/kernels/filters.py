@@ -1,4 +1,4 @@
-"""The compiled loops of the filters."""
+"""Compiled loops of the noise filters (`preprocess.filters`)."""
 
 import numpy as np
 

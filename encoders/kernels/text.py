@@ -76,7 +76,7 @@ def trimmed(data, begin, end):
 
 @loop
 def number(data, begin, end):
-    """Is it one, and which."""
+    """Parse a number: whether it is one, and its value."""
     begin, end = trimmed(data, begin, end)
     if begin == end:
         return False, 0.0
@@ -119,7 +119,7 @@ def number(data, begin, end):
 
 @loop
 def exponent_of(data, begin, end):
-    """Is the rest of a number its exponent, and which."""
+    """Parse an exponent at the end of a number: whether it is one, and its value."""
     if data[begin] | 32 != 101 or begin + 1 == end:
         return False, np.int64(0)
     begin += 1

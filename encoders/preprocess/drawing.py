@@ -1,4 +1,4 @@
-"""Where the drawing is in a camera's picture: strokes of one tone on an even ground, wherever sheet and desk are."""
+"""Finding the drawing in a camera's picture: strokes of one tone on an even ground, wherever sheet and desk are."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ PART = 0.06  # of the largest part's area: smaller ones do not belong to the dra
 REACH = 0.7  # of the largest part's length, between middles: parts further away do not belong to it,
 GAP = 0.1  # unless, in a picture, the group's box is within so much of that length: a pen may fail
 NEVER = -1.0  # no boxes are so near
-RING = 0.1  # of a drawing's length: the ground around its strokes that is looked at
+RING = 0.1  # of a drawing's length: the ground around its strokes that is judged
 FRAME = 0.3  # of the shorter side: the frame of a sheet or a screen is at least so long
 EDGE, CORNER = 0.12, 0.1  # of its sides: how near to a rectangle's edge its strokes lie, and to its corners
 ENCLOSING = 0.1  # of likeness: what strokes are ahead of the ground that they enclose
 LEAST = 0.42  # likeness of what is taken for a drawing
-TRIED = 6  # parts of a level that are looked at, the largest ones
+TRIED = 6  # parts of a level that are tried, the largest ones
 OWN = 2  # pixels beside a stroke that are its blur, and not its ground
 
 Picture = NDArray[np.uint8]
@@ -50,7 +50,7 @@ class Drawing:
     ground: float  # brightness around the strokes, 0 to 255
 
     def scaled(self, factor: float) -> "Drawing":
-        """The same box in pixels of another size."""
+        """The drawing with its box in pixels of another size."""
         left, top, width, height = (factor * v for v in (self.left, self.top, self.width, self.height))
         return replace(self, left=left, top=top, width=width, height=height)
 
@@ -64,7 +64,7 @@ def find_drawing(image: Picture, levels: Sequence[float] = LEVELS) -> Drawing | 
     the ground that they enclose, unless that is much likelier: then it is ink, and they are its sheet.
     """
     factor = min(1.0, SEARCH_SIDE / max(image.shape[:2]))
-    if min(image.shape[:2]) * factor < 1:  # a strip of less than a pixel, as it is looked at, shows nothing
+    if min(image.shape[:2]) * factor < 1:  # a strip of less than a pixel, once scaled, shows nothing
         return None
     if factor < 1:
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
@@ -97,7 +97,7 @@ class Search(Generic[T]):
             self._found.append(end.value)
 
     def result(self) -> T:
-        """What was found, after all that is left to do."""
+        """Finish the search; what it found."""
         while not self._found:
             self.go_on()
         return self._found[0]
@@ -141,7 +141,7 @@ def dark_drawing(
     gap: float = NEVER,
     largest: float = LARGEST,
 ) -> Pieces[Drawing | None]:
-    """What of the dark in a picture looks most like a drawing; the picture is searched at its own size.
+    """Find what is most like a drawing in the dark of a picture uint8 [H, W], at its own size; None for nothing.
 
     A bar beyond whose end ink of the level `faint` goes on is no drawing: it is the strongest part of a sheet's edge.
     Parts less than `gap` of the largest one's length apart belong together, however long their row. None is longer than

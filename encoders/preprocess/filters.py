@@ -48,7 +48,7 @@ class Recent:
         self.newest: int | None = None  # time of the newest event
 
     def go_on(self, events: Events) -> None:
-        """Before some events, one at least, are looked at."""
+        """Take the time of a packet of one event at least, before it is filtered."""
         if self.newest is not None and events["t"][0] < self.newest:
             self.last.fill(NEVER_US)
         self.newest = int(events["t"][-1])
@@ -87,7 +87,7 @@ class BackgroundActivity:
         return chosen(events, keep)
 
     def state(self) -> Values:
-        """What is carried from packet to packet."""
+        """The state that is carried from packet to packet."""
         return self._recent.state()
 
     def restore(self, values: Values) -> None:
@@ -139,7 +139,7 @@ class NoiseGate:
         return chosen(events, kept) if self._rate_hz > self.from_hz else events
 
     def state(self) -> Values:
-        """What is carried from packet to packet."""
+        """The state that is carried from packet to packet."""
         return {"rate_hz": self._rate_hz, "lone": self._lone} | under("recent", self._recent.state())
 
     def restore(self, values: Values) -> None:
@@ -178,7 +178,7 @@ class HotPixels:
         return joined([learned, self._cool(rest)])
 
     def state(self) -> Values:
-        """What is carried from packet to packet: the counts while it learns, the mask afterwards."""
+        """The state that is carried from packet to packet: the counts while it learns, the mask afterwards."""
         learning = self._counts is not None
         counts = None if self._counts is None else np.minimum(self._counts, MOST_COUNTED).astype(np.uint32)
         return {"first": self._first, "counts": counts, "mask": None if learning else self.mask.copy()}
@@ -196,7 +196,7 @@ class HotPixels:
         self._first = first
 
     def _cool(self, events: Events) -> Events:
-        """Those of pixels that are not hot."""
+        """The events of pixels that are not hot."""
         keep = np.empty(len(events), bool)
         kernels.compiled("filters").unmasked(events, self.mask, keep)
         return chosen(events, keep)
@@ -248,14 +248,14 @@ FILTERS: dict[str, Callable[[SensorSize, int | None], Filter]] = {
 """Filters by name, made for a sensor, with a time in microseconds where they take one."""
 
 
-def parse_filters(words: Iterable[str], size: SensorSize) -> Callable[[Iterable[Events]], Iterator[Events]]:
+def parse_filters(names: Iterable[str], size: SensorSize) -> Callable[[Iterable[Events]], Iterator[Events]]:
     """`["hot", "refractory=2000"]` -> a function that passes packets through all of them. Raises EventsError."""
     chain: list[Filter] = []
-    for word in words:
-        name, equals, text = word.partition("=")
+    for given in names:
+        name, equals, text = given.partition("=")
         if name not in FILTERS or (equals and not text.isdecimal()):
             raise EventsError(
-                f"'{word}' is no filter; choose from {', '.join(FILTERS)}, with =MICROSECONDS if you like"
+                f"'{given}' is no filter; choose from {', '.join(FILTERS)}, with =MICROSECONDS if you like"
             )
         chain.append(FILTERS[name](size, int(text) if equals else None))
 

@@ -1,4 +1,4 @@
-"""A still image, brought to the size and the look that a network was trained on."""
+"""A still image, brought to the size and the appearance that a network was trained on."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ SOLID = 96  # ink, of 255, that counts as a stroke's inside
 
 
 def checked(image: np.ndarray) -> np.ndarray:
-    """The same uint8 [H, W] or RGB [H, W, 3]. Raises ValueError for anything else."""
+    """Check an image, uint8 [H, W] or RGB [H, W, 3], and return it. Raises ValueError for anything else."""
     grey_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
     if not grey_or_rgb or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"an image must be uint8 [H, W] or [H, W, 3], not {image.dtype} {image.shape}")
@@ -41,7 +41,7 @@ def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> 
     """uint8 [channels, height, width]: the drawing as MNIST prepares a digit (LeCun et al. 1998).
 
     Light on dark, cut to its bounding box, its longer side scaled to 20 of 28 pixels, its centre of mass in the middle.
-    In a camera's picture the drawing is looked for first (`find_drawing`).
+    In a camera's picture the drawing is found first (`find_drawing`).
     """
     checked(image)
     camera = min(image.shape[:2]) >= CAMERA_SIDE
@@ -120,7 +120,7 @@ def _legible(drawing: np.ndarray) -> np.ndarray:
 
 
 def _unstretched(drawing: np.ndarray) -> np.ndarray:
-    """The same where it is as wide as a hand writes; else so wide that its strokes are as thick across as down."""
+    """A drawing as wide as a hand writes as it is; any other so wide that its strokes are as thick across as down."""
     height, width = drawing.shape
     stretched = _thickness_along(drawing, 0) / _thickness_along(drawing, 1)
     wide = width > WIDEST * height
@@ -137,13 +137,13 @@ def _is_line(drawing: np.ndarray) -> bool:
 
 
 def _thickness(drawing: np.ndarray) -> float:
-    """Of its strokes, in pixels."""
+    """The thickness of strokes, in pixels."""
     solid = np.pad(drawing > SOLID, 1).astype(np.uint8)
     return 4 * float(cv2.distanceTransform(solid, cv2.DIST_L2, 3)[solid > 0].mean())
 
 
 def _thickness_along(drawing: np.ndarray, axis: int) -> float:
-    """Of the strokes that lie across an axis, along it, in pixels: a tenth of the ink lies in shorter runs of it."""
+    """Thickness in pixels, along an axis, of the strokes across it: a tenth of the ink lies in shorter runs."""
     solid = np.moveaxis(drawing > SOLID, axis, 1)
     steps = np.diff(np.pad(solid, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     runs = np.sort(np.nonzero(steps == -1)[1] - np.nonzero(steps == 1)[1])

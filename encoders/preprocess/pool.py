@@ -44,7 +44,7 @@ class Pool:
         return fired[:n].copy()
 
     def state(self) -> Values:
-        """What is carried from packet to packet."""
+        """The state that is carried from packet to packet."""
         return {"level": self.level.copy()}
 
     def restore(self, values: Values) -> None:

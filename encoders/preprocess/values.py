@@ -1,4 +1,4 @@
-"""What a part of a stream carries from packet to packet, as a value: arrays and numbers by name, none shared with it.
+"""The state of a part of a stream, as a value: arrays and numbers by name, none shared with it.
 
 What comes back may be anybody's, so every part checks it as it takes it: type, shape, dtype and range. NaN is in none.
 """
@@ -15,12 +15,12 @@ FAR_US = 1 << 61  # no time that a stream carries is further from zero
 
 
 def under(name: str, values: Values) -> Values:
-    """The values of a part, named as the whole knows them."""
+    """The values of a part, their names prefixed by that of the part."""
     return {f"{name}.{key}": value for key, value in values.items()}
 
 
 def part(name: str, values: Values) -> Values:
-    """The values that `under` named so."""
+    """The values of a part, under its own names: the inverse of `under`."""
     begin = f"{name}."
     return {key.removeprefix(begin): value for key, value in values.items() if key.startswith(begin)}
 

@@ -48,11 +48,11 @@ class Aedat2:
     last: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """See format.Decode."""
+        """Decode records of bytes into the begin of `out`; how many events, and how many bytes they took."""
         return fit(self.events, data, out, 8)
 
     def events(self, data: NDArray[np.uint8]) -> Events:
-        """Whole records -> their events."""
+        """Events of bytes that are complete records."""
         pairs = data.view(">u4").reshape(-1, 2)
         address, t = pairs[:, 0].astype(np.uint32), pairs[:, 1].astype(np.int64)
         if self.davis:

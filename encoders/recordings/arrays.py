@@ -1,4 +1,4 @@
-"""NumPy's files, .npy and .npz."""
+"""Recordings in NumPy's files, .npy and .npz."""
 
 import shutil
 import tempfile

@@ -69,7 +69,7 @@ def sensor(width: Any, height: Any) -> SensorSize | None:
 
 
 def order_of(rows: NDArray[Any]) -> str:
-    """What the four columns of [n, 4] are, by their values, as one of ORDERS. Raises RecordingError."""
+    """The order of the four columns of [n, 4], told by their values, as one of ORDERS. Raises RecordingError."""
     for order in ORDERS:
         t, x, y, p = (rows[:, order.index(key)] for key in "txyp")
         off = {float(value) for value in np.unique(p[:4096])} - {1.0}

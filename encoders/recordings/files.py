@@ -68,7 +68,7 @@ def formats() -> dict[str, Format]:
 def recognised(head: bytes, size: int) -> str | None:
     """The name in formats() of a file of `size` bytes that begins with `head` (HEAD_BYTES of it); None where none fits.
 
-    A mark says more than what a content looks like, so all marks come first.
+    A mark says more than the content, so all marks come first.
     """
     return _marked(head, FORMATS) or _marked(head, formats()) or _fitting(head, size)
 
@@ -92,7 +92,7 @@ class Recording:
 
 
 BAGS = {b"#ROSBAG V": "a ROS 1 bag", b"\x89MCAP0\r\n": "an MCAP file", b"SQLite format 3\0": "a ROS 2 bag"}
-"""Files of messages, told only to say what to do."""
+"""Files of messages, recognised only to say what to do."""
 
 
 def detect_format(path: Path | str) -> str:
@@ -197,11 +197,11 @@ class RecordingReader:
         self._sanitiser = Sanitiser(self.size)
 
     def warnings(self) -> tuple[str, ...]:
-        """What was met so far: all of it once the packets are through."""
+        """Sentences about damage met so far: all of them once the packets are through."""
         return (*self._opened.notes, *_remarks(self._sanitiser.counters, self.size))
 
     def packets(self, packet_us: int = 10_000) -> Iterator[Events]:
-        """See packets()."""
+        """The file's events in order, `packet_us` at a time (see the function `packets`)."""
         if packet_us < 1:
             raise EventsError(f"a packet must last at least one microsecond, not {packet_us}")
         origin, rest = None, empty_events()
@@ -270,8 +270,8 @@ def write_recording(
     """Write sorted events (`as_events`), an array or pieces in order, in the format of the suffix or in `format`.
 
     Pieces are written as they come, but for npz, AEDAT 4 and ES, which hold all events first. Returns how many were
-    written. `warn` is told, in a sentence, where the format cannot hold the time of the first event. Raises
-    RecordingError; what was at `path` stays until the new file is whole.
+    written. `warn` gets a sentence where the format cannot hold the time of the first event. Raises
+    RecordingError; what was at `path` stays until the new file is complete.
     """
     path = path_of(path)
     name = format or format_of(path)
@@ -327,7 +327,7 @@ DIGEST_BYTES = 1 << 20
 
 
 def digest(recording: Path | bytes) -> str:
-    """What tells a recording from others wherever it lies: SHA-256 of its length and first MiB, 16 hex digits."""
+    """A recording's fingerprint, wherever it lies: SHA-256 of its length and first MiB, 16 hex digits."""
     if isinstance(recording, bytes):
         length, head = len(recording), recording[:DIGEST_BYTES]
     else:

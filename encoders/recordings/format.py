@@ -1,4 +1,4 @@
-"""What every file format offers the reader: a header, and events in pieces of bounded size."""
+"""The interface of file formats: a header, and events in pieces of bounded size."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +45,7 @@ class Pieces(Iterator[Events]):
         return next(self._drawn)
 
     def whole(self) -> Iterator[Events]:
-        """All of them, in one piece unless they are more than a file of its size has as a rule; in place of pieces."""
+        """All events, in place of pieces: in one, unless they are more than a file of its size has as a rule."""
         return self._read(self._size)
 
 
@@ -92,7 +92,7 @@ The rest of the bytes comes again with a fresh array. A decoder keeps what it mu
 def fit(
     own: Callable[[NDArray[np.uint8]], Events], data: NDArray[np.uint8], out: Events, record: int
 ) -> tuple[int, int]:
-    """As a Decode: a function that makes its own array, of at most one event a record."""
+    """Use, as a Decode, a function that makes its own array of at most one event a record."""
     data = data[: len(out) * record]
     events = own(data)
     out[: len(events)] = events

@@ -26,7 +26,7 @@ HEAD, ORDER_AT, TAG, SMALL, LONGEST = 128, 126, 8, 4, 256  # bytes; no name is l
 
 
 class Inflated(io.RawIOBase):
-    """What the next `size` bytes of a file hold, packed by zlib; no more is unpacked than is read."""
+    """A stream of the next `size` bytes of a file, unpacked by zlib; no more is unpacked than is read."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._left, self._zlib, self._packed = file, size, zlib.decompressobj(), b""
@@ -35,7 +35,7 @@ class Inflated(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """See io.RawIOBase."""
+        """Unpack into a buffer; how many bytes (see io.RawIOBase)."""
         out, view = b"", memoryview(buffer)
         while not out and not self._zlib.eof and (self._packed or self._left):
             if not self._packed:

@@ -20,11 +20,11 @@ class Nmnist:
     ahead: int = 0
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """See format.Decode."""
+        """Decode records of bytes into the begin of `out`; how many events, and how many bytes they took."""
         return fit(self.events, data, out, 5)
 
     def events(self, data: NDArray[np.uint8]) -> Events:
-        """Whole records -> their events."""
+        """Events of bytes that are complete records."""
         records = data.reshape(-1, 5).astype(np.int64)
         t = (records[:, 2] & 0x7F) << 16 | records[:, 3] << 8 | records[:, 4]
         marks = records[:, 1] == 240

@@ -98,7 +98,7 @@ def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
 
 
 def dat_words(events: Events) -> Words:
-    """Events as pairs of uint32."""
+    """Events as pairs of uint32: time, then address and polarity."""
     pairs = np.empty((len(events), 2), "<u4")
     pairs[:, 0] = events["t"] & 0xFFFFFFFF
     pairs[:, 1] = (

@@ -18,7 +18,7 @@ FULL_TIME = 0.01  # share of the time that it may be so
 
 
 class Fault(NamedTuple):
-    """What is wrong, by a word for programs, and a sentence that says what to do."""
+    """A fault of a recording: a word for programs, and a sentence that says what to do."""
 
     kind: str
     says: str
@@ -47,16 +47,16 @@ class Quality:
 
     @property
     def rate(self) -> float:
-        """Events a second."""
+        """Mean rate in events a second."""
         return self.n_events / self.seconds if self.seconds else 0.0
 
     @property
     def busiest(self) -> int:
-        """Most events in 10 ms."""
+        """The largest number of events in 10 ms."""
         return max(self._busiest, int(self._windows().max()))
 
     def push(self, events: Events) -> None:
-        """A packet: sorted, on the sensor."""
+        """Take a packet of events, sorted and on the sensor."""
         if not len(events):
             return
         if not self.n_events:
@@ -79,7 +79,7 @@ class Quality:
         self._on += np.bincount(ms[events["p"]], minlength=1000)
 
     def _close(self) -> None:
-        """A second is whole."""
+        """Add a complete second to the statistics, and begin another."""
         self._busiest = self.busiest
         self._full += int((self._windows() > FULL * self._pixels.size).sum())
         self._power += np.abs(np.fft.rfft(self._on)) ** 2
@@ -109,7 +109,7 @@ class Quality:
         return hot_pixels(self._pixels)
 
     def faults(self, n_dropped: int = 0) -> list[Fault]:
-        """What is wrong so far; `n_dropped` events came and were lost before they could be written."""
+        """The faults so far; `n_dropped` events came and were lost before they could be written."""
         if self.seconds < 1:
             return []
         found = []

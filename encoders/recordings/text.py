@@ -19,7 +19,7 @@ BLANK = " "
 
 @dataclass(frozen=True)
 class Layout:
-    """What the beginning of a file says: where rows begin, what divides cells, and what the cells are."""
+    """How a file is laid out, by its beginning: where rows begin, what divides cells, and what the cells are."""
 
     start: int
     delimiter: str
@@ -148,6 +148,6 @@ def write_csv(path: Path, parts: Parts, size: SensorSize) -> None:  # noqa: ARG0
 
 
 def text_of(events: Events) -> bytes:
-    """Rows without a header."""
+    """Events as rows of text, without a header."""
     table = np.stack([events["t"], events["x"], events["y"], events["p"]], axis=1).tolist()
     return "".join(f"{t},{x},{y},{p}\n" for t, x, y, p in table).encode()

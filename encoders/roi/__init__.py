@@ -1,4 +1,5 @@
-"""What of a scene the network looks at: noise left out, the drawing found, a window that follows it.
+"""Region of interest: noise is filtered, the drawing is found and tracked in a window.
 
-`eye` all before the bins; `sight` frames, `activity` events, `window` the window; `alignment` of recordings.
+`input_filter` is all before the bins; `frame_tracker` tracks in frames, `event_tracker` in events (`event_map`,
+`confirmation`), both with a `window` that is held; `alignment` centres whole recordings.
 """

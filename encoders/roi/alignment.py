@@ -31,8 +31,8 @@ def frame_of(x: NDArray[np.number], y: NDArray[np.number]) -> tuple[float, float
 
 
 def _around(cells: NDArray[np.number], width: float, height: float) -> tuple[float, float, float]:
-    """The same of events counted in cells [R, C] of this width and height. A sensor's noise is spread evenly and a
-    thing is not, so only what a cell has above the mean counts.
+    """Middle (x, y) and half side of the square around events counted in cells [R, C] of this width and height. A
+    sensor's noise is spread evenly and a thing is not, so only what a cell has above the mean counts.
     """
     above = np.maximum(cells - cells.mean(), 0.0)
     if not above.any():
@@ -68,7 +68,7 @@ def aligned_steps(events: Events, size: tuple[int, int], bin_us: int, steps: int
 
 
 def steps_of(events: Events, size: tuple[int, int], bin_us: int, steps: int, shown: int = 1) -> NDArray[np.uint8]:
-    """The same of events that are aligned already."""
+    """Aligned events as binary steps [T, 2, H, W], each showing what came in the last `shown` of them."""
     height, width = size
     return shown_in(DvsEncoder(SensorSize(width, height), size, bin_us, steps)(events, 0)[:, 0], shown)
 
@@ -90,7 +90,7 @@ class TrackingBinner(StreamBinner):
         self._cells = np.full((CELLS, CELLS), PRIOR / CELLS**2)
 
     def snapshot(self) -> OpenBin:
-        """What is carried on, as a value."""
+        """All that the binner carries from packet to packet."""
         return replace(super().snapshot(), cells=self._cells.copy())
 
     def restore(self, carried: OpenBin) -> None:
@@ -122,9 +122,9 @@ class TrackingBinner(StreamBinner):
 
 
 def _median(weights: NDArray[np.float64]) -> tuple[float, float]:
-    """Median and mean distance from it of places 0.5, 1.5, ... with these weights."""
+    """Median of the positions 0.5, 1.5, ... with these weights [N], and the mean distance from it."""
     sums = np.cumsum(weights)
     at = int(np.searchsorted(sums, sums[-1] / 2))
     median = at + (sums[-1] / 2 - (sums[at] - weights[at])) / weights[at]
-    places = np.arange(len(weights)) + 0.5
-    return median, float((np.abs(places - median) * weights).sum() / sums[-1])
+    positions = np.arange(len(weights)) + 0.5
+    return median, float((np.abs(positions - median) * weights).sum() / sums[-1])

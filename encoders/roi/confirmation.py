@@ -54,7 +54,7 @@ class FormConfirmation:
             self._misses += 1
 
     def state(self) -> Values:
-        """What is carried from search to search."""
+        """The state that is carried on, by name."""
         form = None if self._form is None else self._form.copy()
         return {"before": form, "alike": self._again, "misses": self._misses, "moved": self._moved}
 

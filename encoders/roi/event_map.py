@@ -62,7 +62,7 @@ class EventMap:
         return cv2.dilate(strokes, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0
 
     def state(self) -> Values:
-        """What is carried from packet to packet."""
+        """The state that is carried on, by name."""
         return {"map": self.events.copy(), "fresh": self._fresh.copy()}
 
     def restore(self, values: Values) -> None:

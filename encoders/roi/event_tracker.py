@@ -85,7 +85,7 @@ class EventTracker:
         return joined(kept), np.concatenate([NO_TIMES, *missed])
 
     def state(self) -> Values:
-        """What is carried from packet to packet; of a search under way, the map that is searched."""
+        """The state that is carried from packet to packet; of a search under way, the map that is searched."""
         searched = None if self._searched is None else self._searched.copy()
         values: Values = {"kept": self._kept.copy(), "lately": searched, "moving": self._moving}
         values |= {"search_us": self._search_us, "step": self._step}

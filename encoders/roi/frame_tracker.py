@@ -59,7 +59,7 @@ class FrameTracker:
         self._emulator.retune(pixels)
 
     def state(self) -> Values:
-        """What is carried from frame to frame; the pixels' settings apart."""
+        """The state that is carried from frame to frame; the pixels' settings apart."""
         drawing = None if self._drawing is None else self._drawing.copy()
         values: Values = {"drawing": drawing, "t_us": self._t_us}
         return values | under("hold", self._held.state()) | under("pixels", self._emulator.carried())

@@ -57,17 +57,17 @@ class InputFilter:
 
     @property
     def plain(self) -> bool:
-        """Whether everything is let through."""
+        """Whether all events are kept."""
         return self._filter is None and self._tracker is None and self.pool is None
 
     @property
     def _parts(self) -> dict[str, BackgroundActivity | NoiseGate | HotPixels | EventTracker | Pool]:
-        """What carries something from packet to packet."""
+        """The parts that carry a state from packet to packet."""
         parts = {"filter": self._filter, "hot": self._hot, "window": self._tracker, "pool": self.pool}
         return {name: one for name, one in parts.items() if one is not None}
 
     def state(self) -> Values:
-        """What is carried from packet to packet, as a value."""
+        """The state that is carried from packet to packet."""
         values: Values = {"n_events": self.n_events, "n_kept": self.n_kept, "n_outside": self.n_outside}
         values["newest"] = self.order.newest
         for name, one in self._parts.items():

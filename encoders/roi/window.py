@@ -60,7 +60,7 @@ class Hysteresis:
             self.window = None
 
     def state(self) -> Values:
-        """What is carried from drawing to drawing."""
+        """The state that is carried on, by name."""
         window = self.window
         square = None if window is None else np.array([window.left, window.top, window.side])
         return {"window": square, "seen_us": self._seen_us, "others": self._others}

@@ -33,7 +33,7 @@ class Address:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def size(self) -> SensorSize | None:
-        """The option size=WxH."""
+        """The sensor that the option size=WxH names; None without it."""
         text = self.options.get("size")
         return SensorSize.parse(text) if text else None
 
@@ -52,7 +52,7 @@ class Address:
 
 
 class Driver(Protocol):
-    """What reads a device. `size` is known once it is open; `read` waits at most `timeout_s`, None is nothing yet."""
+    """An open device. `size` is known once it is open; `read` waits at most `timeout_s`, None is nothing yet."""
 
     size: SensorSize
 
@@ -75,7 +75,7 @@ def library_of(name: str, what: str, extra: str) -> Any:
 
 
 def lacking(error: ImportError) -> str:
-    """What to install where a package's own library wants one of the system's.
+    """Say what to install where a package's own library wants one of the system's.
 
     >>> lacking(ImportError("libatomic.so.1: cannot open shared object file: No such file or directory"))
     'it wants libatomic.so.1 of the system: apt install libatomic1'

@@ -63,7 +63,7 @@ class BiasedDriver:
             raise SourceLost(f"camera {camera.serial} does not open: {error}") from error
         self.size = SensorSize(int(found.width), int(found.height))
 
-    def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (how long it waits is said when it is opened)
+    def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (the wait is set when it is opened)
         try:
             _, packet = next(self._camera)
         except (StopIteration, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What a model is shown live: a webcam, an event camera, a video, a recording or a shipped sample, as chunks."""
+"""Live input of a model, as chunks: a webcam, an event camera, a video, a recording or a shipped sample."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mjpeg", "
 
 @dataclass(frozen=True)
 class Chunk:
-    """What a source saw lately: a frame, or a packet of events."""
+    """The latest of a source: a frame, or a packet of events."""
 
     t_us: int  # since the source began
     frame: np.ndarray | None = None  # RGB uint8 [H, W, 3]
@@ -33,7 +33,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Source:
-    """Glimpses in order of time. `live` ones come when they come; others may be read faster than they happened.
+    """Chunks in order of time. `live` ones come when they come; others may be read faster than they happened.
 
     `close` it where its chunks were not drawn to their end.
     """
@@ -93,7 +93,7 @@ def _recording(name: str, events: np.ndarray, size: SensorSize, *, loop: bool = 
 
 
 def _again(events: np.ndarray) -> Iterator[Chunk]:
-    """The same recording for ever, with silence between two rounds."""
+    """A recording for ever, with silence between two rounds."""
     start_us = 0
     while True:
         end_us = 0
@@ -124,7 +124,7 @@ def _packets(events: np.ndarray) -> Iterator[Chunk]:
 
 
 def _live(camera: Camera) -> Iterator[Chunk]:
-    """What an event camera sent in every PERIOD_US; times begin near 0 and go on by the clock in silence."""
+    """The events of a camera in every PERIOD_US; times begin near 0 and go on by the clock in silence."""
     first_us: int | None = None
     newest_us, heard = 0, time.monotonic()
     with camera:
@@ -146,7 +146,7 @@ def _live(camera: Camera) -> Iterator[Chunk]:
 
 
 def _capture(target: int | str, name: str) -> cv2.VideoCapture:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what goes wrong is said below, once
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a fault is reported below, once
     capture = cv2.VideoCapture(target)
     if not capture.isOpened():
         hint = "plug one in, or try --source digit-3" if isinstance(target, int) else "is it a video?"

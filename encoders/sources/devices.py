@@ -52,11 +52,11 @@ class EventcvDriver:
     @staticmethod
     def _choose(library: Any, address: Address) -> str:
         """The serial of the camera meant: the one named, or the first of the maker."""
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             cameras = library.list_cameras()
         if not cameras:
-            hint = "; ".join(str(warning.message) for warning in told)
+            hint = "; ".join(str(warning.message) for warning in caught)
             raise SourceError(f"{NO_CAMERA}. {hint}".rstrip(". "))
         if address.kind == "usb":
             found = [camera for camera in cameras if camera["serial"] == address.target]

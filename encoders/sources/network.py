@@ -102,7 +102,7 @@ class UdpDriver:
         self._buffer = bytearray(4 << 20)
 
     def advice(self) -> str | None:
-        """What to change when the system grants less buffer than a fast camera needs."""
+        """Say what to change when the system grants less buffer than a fast camera needs."""
         if self.buffer_bytes >= WANTED_BUFFER:
             return None
         return (

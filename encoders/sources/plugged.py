@@ -22,15 +22,17 @@ class Plugged(NamedTuple):
 def plugged_in(libraries: Mapping[str, Any] | None = None) -> tuple[list[Plugged], list[str]]:
     """Every camera that is seen, and sentences on what could not be asked. `libraries` stand in for the real ones."""
     found, remarks = list(_webcams(Path(VIDEO_DEVICES))), []
-    for name, look in (("eventcv", _eventcv), ("dv_processing", _dv_processing)):
+    for name, list_cameras in (("eventcv", _eventcv), ("dv_processing", _dv_processing)):
         try:
             library = (
                 libraries[name] if libraries and name in libraries else library_of(name, "a USB camera", "cameras")
             )
-            with warnings.catch_warnings(record=True) as told:
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found += [camera for camera in look(library) if camera.source not in {other.source for other in found}]
-            remarks += [str(warning.message) for warning in told]
+                found += [
+                    camera for camera in list_cameras(library) if camera.source not in {other.source for other in found}
+                ]
+            remarks += [str(warning.message) for warning in caught]
         except SourceError as error:
             remarks.append(str(error))
         except Exception as error:  # a foreign library may raise anything

@@ -8,7 +8,7 @@
     file:PATH?speed=1&loop=1                    a recording, in real time
 
 A source is a thread that reads a driver and puts packets into a bounded queue; when the queue is full the oldest packet
-goes, and is counted. Nothing blocks for ever: read() waits no longer than it is told, close() ends the thread.
+goes, and is counted. Nothing blocks for ever: read() waits no longer than its timeout, close() ends the thread.
 """
 
 import importlib.util
@@ -107,23 +107,23 @@ class Source:
 
     @property
     def running(self) -> bool:
-        """Is there more to come, or still something to read?"""
+        """Whether more is to come, or something is left to read."""
         with self._ready:
             return bool(self._queue) or not self._ended
 
     @property
     def n_outside(self) -> int:
-        """Events off the sensor, dropped."""
+        """Number of events off the sensor, which were dropped."""
         return self._sanitiser.counters.n_outside
 
     @property
     def n_backward(self) -> int:
-        """Times that were lower than the one before."""
+        """Number of steps back in time."""
         return self._sanitiser.counters.n_backward
 
     @property
     def n_restarts(self) -> int:
-        """Clock restarts among these."""
+        """Number of clock restarts among the steps back."""
         return self._sanitiser.counters.n_restarts
 
     def read(self, timeout_s: float = READ_S) -> Events | None:

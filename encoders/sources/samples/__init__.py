@@ -24,7 +24,7 @@ class Shipped:
 
 @lru_cache(maxsize=1)
 def listing() -> tuple[Shipped, ...]:
-    """What is on offer; nothing where the folder has no index."""
+    """The shipped samples; none where the folder has no index."""
     index = SAMPLES / "index.json"
     if not index.is_file():
         return ()
@@ -32,7 +32,7 @@ def listing() -> tuple[Shipped, ...]:
 
 
 def names() -> tuple[str, ...]:
-    """Those that `t64_of` and `events_of` know."""
+    """Names of the samples that `t64_of` and `events_of` take."""
     return tuple(sample.name for sample in listing())
 
 
@@ -44,5 +44,5 @@ def t64_of(name: str) -> bytes:
 
 
 def events_of(name: str) -> Events:
-    """One recording's EVENTS."""
+    """The EVENTS of a sample."""
     return WireDecoder("t64").decode([t64_of(name)], 0)

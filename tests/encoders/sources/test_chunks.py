@@ -1,4 +1,4 @@
-"""What the demo looks at: pieces of a recording in their time, rounds of a sample, and sources that are none."""
+"""Chunks of live input: a recording in pieces, rounds of a sample, and sources that are none."""
 
 from itertools import islice
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_a_cameras_frames_have_the_clocks_time(monkeypatch: pytest.MonkeyPatch) 
     assert [chunk.t_us for chunk in found] == [0, 25_000, 100_000]
 
 
-class FrameTracker:
+class ScriptedCamera:
     """An event camera whose clock begins at 7 s: what each read gives, and how long it takes."""
 
     def __init__(self, now: list[float], *reads: tuple[float, Events | None]) -> None:
@@ -108,7 +108,7 @@ class FrameTracker:
         self.now[0] += left if took < 0 else took
         return packet
 
-    def __enter__(self) -> "FrameTracker":
+    def __enter__(self) -> "ScriptedCamera":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,7 +121,7 @@ def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silen
     now = [50.0]
     monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
     first, second = at(7_000_000, 7_000_900), at(7_001_000)
-    camera = FrameTracker(now, (-1, None), (0.001, first), (-1, second), (-1, None), (-1, None), (-1, at(7_400_000)))
+    camera = ScriptedCamera(now, (-1, None), (0.001, first), (-1, second), (-1, None), (-1, None), (-1, at(7_400_000)))
     found = list(sources._live(camera))  # type: ignore[arg-type]
     assert camera.closed
     assert [chunk.packet["t"].tolist() for chunk in found] == [[0, 900, 1000], [], [], [400_000]]  # type: ignore[index]
