@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     network, card = load(folder)
     name = name_of(folder)
     if args.web is not None:
-        from spikesight.service.page.standalone import write_folder  # the service's page is not needed for a file
+        from spikesight.app.standalone import write_folder
 
         print(summary(args.web, write_folder(args.web, network, card, name)))
         print(f"try it: python -m http.server --directory {args.web} 8080, then open http://localhost:8080")

@@ -15,16 +15,17 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.window import Window
 from spikesight.models.novelty import UNKNOWN
 from spikesight.models.steps import Prediction
+from spikesight.service.page.colours import COLOURS, Colour
 
 Picture = np.ndarray  # uint8 [H, W, 3], RGB
-Colour = tuple[int, int, int]
 
-GROUND: Colour = (16, 20, 27)
-BACK: Colour = (24, 30, 39)
-VIVID_ON, VIVID_OFF = (94, 170, 255), (255, 158, 66)
-DIM_ON, DIM_OFF = (44, 78, 158), (122, 74, 38)  # within 0.09 relative luminance of the ground
-PANEL, LINE, INK, INK_2 = (31, 38, 48), (52, 62, 76), (232, 237, 244), (154, 167, 183)
-TONES: tuple[Colour, ...] = ((109, 177, 255), (255, 171, 92), (79, 209, 181), (207, 154, 245), (227, 207, 91))
+GROUND, BACK, PANEL, LINE, BAR, INK, INK_2 = (
+    COLOURS[name] for name in ("event-ground", "window", "window-panel", "window-line", "window-bar", "ink", "ink-2")
+)
+VIVID_ON, VIVID_OFF, DIM_ON, DIM_OFF = (
+    COLOURS[f"event-{name}"] for name in ("on", "off", "on-dim", "off-dim")
+)  # the dim ones within 0.09 relative luminance of the ground
+TONES = tuple(COLOURS[f"p{number}"] for number in range(1, 6))
 
 DECAY_US = 600_000  # time constant of fading; never below 300 ms
 RELEASE_US = 2_500_000
@@ -246,7 +247,7 @@ def _bars(
         _text(canvas, labels[k], left, middle + 5, 13, INK if chosen else INK_2, bold=chosen)
         cv2.rectangle(canvas, (start, middle - 3), (start + length, middle + 3), LINE, -1)
         if share >= 0.005:
-            tone = TONES[0] if chosen else (64, 100, 140)
+            tone = TONES[0] if chosen else BAR
             cv2.rectangle(canvas, (start, middle - 3), (start + int(length * share), middle + 3), tone, -1)
         _text(canvas, f"{share:.0%}", start + length + 10, middle + 5, 13, INK if chosen else INK_2)
 

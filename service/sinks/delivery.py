@@ -1,4 +1,4 @@
-"""From whoever answers to a sink: one thread keeps messages on disk, another sends them until they are taken."""
+"""Delivery of predictions to a sink: one thread keeps messages on disk, another sends them until they are taken."""
 
 import json
 import random
@@ -34,7 +34,7 @@ class Delivery:
         self.name, self._sink, self._queue, self._back_off_s = name, sink, queue, back_off_s
         self.n_sent = self.n_dropped = 0
         self._new: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        self._faults: set[str] = set()  # of the disk, as they were said
+        self._faults: set[str] = set()  # of the disk, as they were logged
         self._waiting = threading.Condition()
         self._ending, self._closing = threading.Event(), threading.Event()  # of the keeper, of the sender
         self._keeper = threading.Thread(target=self._keep, name=f"queue of {name}", daemon=True)
@@ -65,7 +65,7 @@ class Delivery:
         self._sender.join(LAST_S)
 
     def _keep(self) -> None:
-        """The first thread: records to the disk, all that have come at once."""
+        """The first thread: writes records to the disk, all that have come at once."""
         while (record := self._new.get()) is not None:
             records = [record]
             while len(records) < PIECE:
@@ -80,7 +80,7 @@ class Delivery:
             self._put([message_of(record) for record in records])
 
     def _put(self, messages: list[Message]) -> None:
-        """To the disk, as soon as it takes them: what is posted meanwhile stays in memory, up to its bound."""
+        """Write to the disk, as soon as it takes them; records posted meanwhile stay in memory, up to its bound."""
         for attempt in range(1 << 62):
             try:
                 self.n_dropped += self._queue.put(messages)
@@ -97,7 +97,7 @@ class Delivery:
             self._waiting.notify()
 
     def _send(self) -> None:
-        """The second thread: the oldest messages to the sink. What it holds is closed by it, when it is at its end."""
+        """The second thread: sends the oldest messages to the sink, and closes sink and queue at the end."""
         try:
             while True:
                 with self._waiting:
@@ -116,7 +116,7 @@ class Delivery:
             self._queue.close()
 
     def _ask(self, fault: str, work: Callable[[], T]) -> T | None:
-        """What the queue answers; None where the disk fails, which is said once."""
+        """The queue's answer; None where the disk fails, which is logged once."""
         try:
             answer = work()
         except sqlite3.Error as error:
@@ -160,10 +160,11 @@ def message_of(record: dict[str, Any]) -> Message:
     return Message(identity, json.dumps({"id": identity, **record}).encode())
 
 
-def told(address: str) -> str:
-    """What logs and metrics call a sink: users, paths and queries may hold secrets.
+def public_name(address: str) -> str:
+    """A sink's name in logs and metrics: without users, paths and queries, which may hold secrets.
 
-    >>> [told(text) for text in ("https://me@host:9/services/T0/xyz?key=1", "file:/var/seen.jsonl", "chat:token@room")]
+    >>> addresses = "https://me@host:9/services/T0/xyz?key=1", "file:/var/seen.jsonl", "chat:token@room"
+    >>> [public_name(address) for address in addresses]
     ['https://host:9', 'file:seen.jsonl', 'chat:']
     """
     kind, _, rest = address.partition(":")
@@ -175,12 +176,12 @@ def told(address: str) -> str:
 
 def open_delivery(address: str, name: str = "") -> Delivery:
     """A sink's string to its delivery, which first sends what waits on disk since last time. Raises SinkError."""
-    return Delivery(name or told(address), open_sink(address), DiskQueue(queue_path(address)))
+    return Delivery(name or public_name(address), open_sink(address), DiskQueue(queue_path(address)))
 
 
 def open_deliveries(addresses: Sequence[str]) -> tuple[Delivery, ...]:
-    """All of a service's; those that would be told alike are numbered. Raises SinkError, and then none is open."""
-    names = [told(address) for address in addresses]
+    """All of a service's; those with one public name are numbered. Raises SinkError, and then none is open."""
+    names = [public_name(address) for address in addresses]
     with ExitStack() as opened:
         made: list[Delivery] = []
         for n, (address, name) in enumerate(zip(addresses, names)):
@@ -202,7 +203,7 @@ class Deliveries(Collector):
         self._all = tuple(deliveries)
 
     def post(self, record: dict[str, Any]) -> None:
-        """To each of them."""
+        """Send a record to every sink."""
         for delivery in self._all:
             delivery.post(record)
 

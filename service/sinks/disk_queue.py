@@ -29,7 +29,7 @@ class DiskQueue:
 
     def __init__(self, path: Path, most: int = MOST) -> None:
         self._most, self._lock = most, Lock()
-        self._done = 0  # messages up to this number are done with, also where the disk could not be told
+        self._done = 0  # messages up to this number are done, also where the disk failed to record it
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)

@@ -30,31 +30,31 @@ class Mqtt:
         except ImportError:
             raise SinkError("mqtt:// needs paho-mqtt: pip install 'spikesight[mqtt]'") from None
         self._client: Any = None
-        self._told: SimpleQueue[int] = SimpleQueue()  # numbers of messages that were acknowledged, and LEFT
+        self._acknowledged: SimpleQueue[int] = SimpleQueue()  # numbers of messages, and LEFT
 
     def send(self, message: Message) -> None:
         try:
             self._client = self._client or self._connected()
             number = self._client.publish(self._topic, message.body, qos=1).mid
-            while (told := self._told.get(timeout=TIMEOUT_S)) not in (number, LEFT):
+            while (acknowledged := self._acknowledged.get(timeout=TIMEOUT_S)) not in (number, LEFT):
                 pass
         except (OSError, Empty) as error:
-            told, reason = LEFT, f"does not answer ({type(error).__name__})"
+            acknowledged, reason = LEFT, f"does not answer ({type(error).__name__})"
         else:
             reason = "has ended the connection, or refused it"
-        if told == LEFT:
+        if acknowledged == LEFT:
             self.close()
             raise SinkLost(f"the broker {self._host} {reason}")
 
     def _connected(self) -> Any:
-        told = self._told = SimpleQueue()  # of this connection alone
+        acknowledged = self._acknowledged = SimpleQueue()  # of this connection alone
         client = self._library.Client(self._library.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         if self._user is not None:
             client.username_pw_set(unquote(self._user), unquote(self._password or ""))
         if self._secure:
             client.tls_set()
-        client.on_publish = lambda _client, _userdata, number, *_: told.put(number)
-        client.on_disconnect = lambda *_: told.put(LEFT)
+        client.on_publish = lambda _client, _userdata, number, *_: acknowledged.put(number)
+        client.on_disconnect = lambda *_: acknowledged.put(LEFT)
         client.connect_timeout = TIMEOUT_S
         client.connect(self._host, self._port, keepalive=30)
         client.loop_start()

@@ -43,7 +43,7 @@ class UnknownCamera(ServiceError):
 
 
 class Viewer(Generic[T]):
-    """What one follower is told, newest kept: text, and pictures where it shows them, or packets of events."""
+    """A follower's queue of the newest messages: JSON text and pictures, or packets of events."""
 
     def __init__(self, pictures: bool = False) -> None:
         self.pictures = pictures
@@ -52,7 +52,7 @@ class Viewer(Generic[T]):
         self.ended = False
 
     def put(self, message: T) -> None:
-        """In the event loop."""
+        """Add a message. In the event loop."""
         self._messages.append(message)
         self._wake.set()
 
@@ -84,23 +84,23 @@ class Camera:
         self._stop = threading.Event()
         self._stream: CameraStream
         self._seq = 0
-        self._seen: deque[NDArray] = deque()  # events since the last picture, where somebody is shown pictures
+        self._seen: deque[NDArray] = deque()  # events since the last picture, where a viewer wants pictures
         self._thread = threading.Thread(target=self._watch, name=f"camera {identity}", daemon=True)
 
     def start(self) -> None:
-        """Begin to look. Raises SettingsError where the model takes images, or has no such bins."""
+        """Start the stream and its thread. Raises SettingsError where the model takes images, or has no such bins."""
         self._stream = CameraStream(self, self.model())
         self._thread.start()
 
     def model(self) -> Model:
-        """What looks through the camera: the default model, as it is now. Raises SettingsError."""
+        """The model that classifies the camera's events: the default one, as it is now. Raises SettingsError."""
         try:
             return self._registry.get(None, self._bin_ms)
         except WrongBin as error:
             raise SettingsError(str(error)) from None
 
     def close(self) -> None:
-        """End the thread and the source; viewers are told."""
+        """End the thread, the source and the viewers' streams."""
         self.stop()
         self.source.close()
         if self._thread.is_alive():
@@ -142,14 +142,14 @@ class Camera:
             yield listener
 
     @contextmanager
-    def _following(self, all_of_them: "set[Viewer[T]]", viewer: "Viewer[T]") -> "Iterator[Viewer[T]]":
-        all_of_them.add(viewer)
+    def _following(self, group: "set[Viewer[T]]", viewer: "Viewer[T]") -> "Iterator[Viewer[T]]":
+        group.add(viewer)
         if not self.source.running:
             viewer.end()
         try:
             yield viewer
         finally:
-            all_of_them.discard(viewer)
+            group.discard(viewer)
 
     def _watch(self) -> None:
         """The camera's thread."""
@@ -157,7 +157,7 @@ class Camera:
         while not self._stop.is_set() and self.source.running:
             packet = self.source.read_waiting(stream.model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
-                if self._shown():
+                if self._pictured():
                     self._seen.append(packet[:: max(1, len(packet) // PICTURE_EVENTS)])
                 if self._listeners:
                     self.post(lambda packet=packet: self.hand(packet))
@@ -167,7 +167,7 @@ class Camera:
                     fresh = CameraStream(self, model, stream.core.dropped)
                     stream.close()
                     stream = fresh
-                stream.look(packet)
+                stream.push(packet)
             except (Stopped, SettingsError):
                 break
         stream.close()
@@ -178,23 +178,23 @@ class Camera:
     # In the event loop.
 
     def tell(self, core: StreamCore, answer: Answer, queue_ms: float) -> None:
-        """One step's prediction to every viewer, with a picture of the events since the last one."""
+        """Send one step's prediction to every viewer, with a picture of the events since the last one."""
         self._seq += 1
         core.sent(1)
         self._report.tell(core.model.name, answer)
         seen = [self._seen.popleft() for _ in range(len(self._seen))]
         if not self._viewers:
             return
-        picture = (joined(seen) if seen else core.session.seen[:0], self.source.size) if self._shown() else None
+        picture = (joined(seen) if seen else core.session.seen[:0], self.source.size) if self._pictured() else None
         ticket = Ticket(self._seq, time.time() * 1e3, True, picture)
-        core.looked(ticket)
+        core.located(ticket)
         for message in core.answer(ticket, answer, queue_ms):
             for viewer in self._viewers:
                 if viewer.pictures or isinstance(message.data, str):
                     viewer.put(message.data)
 
-    def _shown(self) -> bool:
-        """Whether somebody is shown pictures."""
+    def _pictured(self) -> bool:
+        """Whether a viewer wants pictures."""
         return any(viewer.pictures for viewer in list(self._viewers))
 
     def hand(self, packet: NDArray) -> None:
@@ -208,7 +208,7 @@ class Camera:
 
 
 def name_of(source: Source) -> str:
-    """What others are told of a source: of a file its name alone."""
+    """A source's public name: of a file its name without folders."""
     address = source.address
     return f"file:{PurePath(address.target).name}" if address.kind == "file" else address.text
 
@@ -226,7 +226,7 @@ class CameraStream:
         self.core.dropped = dropped
         self.job = model.scheduler.open(self, request=False)
 
-    def look(self, packet: NDArray | None) -> None:
+    def push(self, packet: NDArray | None) -> None:
         """A packet, or silence: its inputs to the scheduler. Raises Stopped."""
         if packet is not None and len(packet):
             for batch in self.core.events(packet, Ticket(0, 0.0)):
@@ -235,14 +235,14 @@ class CameraStream:
             self._submit(batch)
 
     def _submit(self, batch: Batch) -> None:
-        """What waits gives way to what is new, where that is too much."""
+        """Submit, and drop waiting inputs where they are too many with these."""
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.take_back(len(self.model.scheduler.drop_waiting(self.job)))
         inputs, _ = self.core.admit(batch)
         self.model.scheduler.submit(self.job, inputs, lend=True)
 
     def close(self) -> None:
-        """The job is wanted no more."""
+        """Close the job."""
         self.model.scheduler.close(self.job)
 
     # Called by whoever steps the network.
@@ -266,7 +266,7 @@ class Cameras(Collector):
         self._by_id: dict[str, Camera] = {}
 
     def start(self, sources: tuple[Source, ...], runtime: Runtime, post: Post) -> None:
-        """Look through every source, and post what is to be told of it. Raises SettingsError."""
+        """Classify the events of every source, and `post` the records for sinks. Raises SettingsError."""
         settings = runtime.settings
         for number, source in enumerate(sources):
             report = Report(post, name_of(source), every_step=settings.sinks_every_step)
@@ -291,7 +291,7 @@ class Cameras(Collector):
             yield family
 
     def bodies(self) -> list[CameraBody]:
-        """All of them."""
+        """The state of all cameras."""
         return [camera.body() for camera in self._by_id.values()]
 
     def close(self) -> None:

@@ -65,10 +65,10 @@ class Live:
         self.say([self.core.ready()])
 
     def ends(self) -> list[Coroutine[Any, Any, None]]:
-        """What goes on until the stream is over."""
+        """The tasks that run until the stream is over."""
         ends: list[Coroutine[Any, Any, None]] = [self.read_all(), self.outbox.write(), self.watch(), self.reading()]
         if self.camera is not None:
-            ends.append(self.look(self.camera))
+            ends.append(self.follow_camera(self.camera))
         if self.core.hello.live and self.core.session.pipeline is not None:
             ends.append(self.tick(self.core.session.pipeline.contract.bin_us / 1e6))
         return ends
@@ -99,8 +99,8 @@ class Live:
                 else:
                     await self.control(message.get("text") or "")
 
-    async def look(self, camera: Camera) -> None:
-        """A camera's packets in place of a client's. Raises Ended when it has ended."""
+    async def follow_camera(self, camera: Camera) -> None:
+        """Take a camera's packets in place of a client's. Raises Ended when it has ended."""
         with camera.listening() as packets:
             for seq in count(1):
                 packet = await packets.next(0.5)
@@ -120,7 +120,7 @@ class Live:
             await self.snapshot()
 
     async def take(self, frame: Frame) -> None:
-        """One frame or packet: its inputs to the scheduler, or what is wrong with it. Raises Ended 1003."""
+        """Submit the inputs of one frame or packet, or answer what is wrong with it. Raises Ended 1003."""
         if self.camera is not None:
             raise Ended(1003, "a camera's stream takes no packets")
         batches, threaded = self.core.batches(frame), slow(frame)
@@ -139,7 +139,7 @@ class Live:
             more = not batch.last
 
     async def submit(self, batch: Batch) -> None:
-        """Inputs to the scheduler: as many as wait for their answers at most, or in place of what waits."""
+        """Submit inputs: at most as many as may wait for answers, or in place of those that wait."""
         core, before = self.core, self.core.dropped
         if batch.inputs and core.hello.mode == "freshest":
             self.say(core.take_back(len(self.model.scheduler.drop_waiting(self.job))))

@@ -72,7 +72,8 @@ class Hello(Body):
     source: str | None = Field(default=None, description="a camera of the service instead of packets of the client")
     raw: bool = Field(default=False, description="no noise filter and no window, whatever the model asks for")
     window: tuple[float, float, float] | None = Field(
-        default=None, description="left, top and side in pixels: the part to look at, in place of one that follows"
+        default=None,
+        description="left, top and side in pixels of a fixed region of interest, in place of a tracked one",
     )
     restore: str | None = Field(default=None, description="a session's snapshot, base64")
     lesson: str | None = Field(
@@ -80,7 +81,7 @@ class Hello(Body):
     )
 
     @model_validator(mode="after")
-    def whole_size(self) -> "Hello":
+    def check_size(self) -> "Hello":
         """Half a size would be ignored in silence."""
         if bool(self.width) != bool(self.height):
             raise ValueError("width and height go together")
@@ -216,8 +217,8 @@ class Ticket:
     seq: int
     t_ms: float
     last: bool = False  # of its message
-    picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, shown after the last answer
-    window: tuple[float, float, float] | None = None  # left, top and side of what was looked at
+    picture: tuple[NDArray, SensorSize] | None = None  # its events and their sensor, sent after the last answer
+    window: tuple[float, float, float] | None = None  # left, top and side of the network's window
     events: tuple[int, int] = (0, 0)  # that came in this stream, and that the filter kept
 
 

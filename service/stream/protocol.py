@@ -1,7 +1,7 @@
 """A live stream without I/O: messages in, inputs of the network and messages out; outcomes in, messages out.
 
 No socket, no task, no scheduler. A client's stream (`live`) and a camera of the service (`cameras`) own those; which
-message an input belongs to, what gives way to what is new, and what is said about it are the same for both.
+message an input belongs to, which inputs are dropped for newer ones, and the answers are the same for both.
 
 Two threads may take part: one that hands in messages and ticks and sends what comes of them, and whoever steps the
 network, who calls `read` alone.
@@ -114,12 +114,12 @@ class StreamCore:
         if frame.kind == IMAGE:
             inputs = self.session.frame(decode_image(frame.payload, self.max_pixels), t_us)
             self._keep(ticket, self.session.seen)
-            yield Batch(self.looked(ticket), inputs)
+            yield Batch(self.located(ticket), inputs)
         else:
             yield from self.events(self._decoder.decode(frame.kind, frame.payload, t_us), ticket)
 
     def events(self, events: NDArray, ticket: Ticket) -> Iterator[Batch]:
-        """The same for a packet's events."""
+        """The inputs of a packet's events, cut where it spans many bins."""
         if len(events):
             self._newest = int(events["t"][-1]), self._clock()
         self._keep(ticket, events)
@@ -127,7 +127,7 @@ class StreamCore:
         for number, part in enumerate(parts, 1):
             jump, skipped = self._jump(part)
             inputs = jump + self.session.push(part)
-            yield Batch(self.looked(ticket), inputs, number == len(parts), skipped)
+            yield Batch(self.located(ticket), inputs, number == len(parts), skipped)
 
     def _jump(self, events: NDArray) -> tuple[list[Input], int]:
         """Where the freshest count, a silence of more bins than may wait is a jump of time: its bins are not made.
@@ -143,8 +143,8 @@ class StreamCore:
         inputs = self.session.flush()
         return inputs, silent - len(inputs)
 
-    def looked(self, ticket: Ticket) -> Ticket:
-        """The message, with what is looked at now and how many events came and were kept so far."""
+    def located(self, ticket: Ticket) -> Ticket:
+        """The message with the network's window now, and the counts of events received and kept so far."""
         window, pipeline = self.session.window, self.session.pipeline
         ticket.window = None if window is None else (window.left, window.top, window.side)
         ticket.events = (0, 0) if pipeline is None else (pipeline.filter.n_events, pipeline.filter.n_kept)
@@ -165,14 +165,14 @@ class StreamCore:
         return False
 
     def tick(self) -> Batch | None:
-        """When no events come: the bins that the clock closes, a still scene. None when it closes none."""
+        """The inputs of bins that the clock closes while no events come, a still scene; None when it closes none."""
         pipeline = self.session.pipeline
         if self._newest is None or pipeline is None:
             return None
         t_us, came = self._newest
         now_us = t_us + int((self._clock() - came) * 1e6) - LATE_BINS * pipeline.contract.bin_us
         inputs = self.session.tick(now_us) if now_us > t_us else []
-        return Batch(self.looked(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
+        return Batch(self.located(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
 
     def move(self, model: Model) -> None:
         """Go on on another model of the same contract; nothing may be unsent."""

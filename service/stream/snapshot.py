@@ -83,13 +83,13 @@ def inflated(body: bytes) -> bytes:
 
 
 def header(session: Session) -> Values:
-    """What a snapshot must be of."""
+    """The model and weights that a snapshot must be of."""
     classifier = session.classifier
     return {"format": FORMAT, "model": classifier.name, "weights": classifier.fingerprint}
 
 
 def track_state(session: Session) -> Values:
-    """The read-out, and what it was told."""
+    """The read-out, its smoothing and its evidence."""
     track, steady = session.track, session.track.steady
     arrays = {"readout": track.readout.recent, "mean": steady.mean, "evidence": steady.evidence}
     arrays["strangest"] = track.evidence.strangest
@@ -99,30 +99,33 @@ def track_state(session: Session) -> Values:
 
 
 def apply(session: Session, values: Values) -> None:
-    """Read-out, counters and open bin. Raises ValueError or KeyError for anything unexpected, SnapshotError if told."""
+    """Restore read-out, counters and open bin.
+
+    Raises SnapshotError for other weights, ValueError or KeyError for anything else unexpected.
+    """
     wanted = header(session)
     if values["format"] != FORMAT or values["model"] != wanted["model"]:
         raise ValueError
     if values["weights"] != wanted["weights"]:
         raise SnapshotError("the snapshot is of this model at another bin, or of weights that it no longer has")
-    front, told = part("front", values), part("track", values)
-    if len(wanted) + len(front) + len(told) != len(values) or told.keys() != track_state(session).keys():
+    front, stored = part("front", values), part("track", values)
+    if len(wanted) + len(front) + len(stored) != len(values) or stored.keys() != track_state(session).keys():
         raise ValueError
     session.restore(front)
-    restore_track(session, told)
+    restore_track(session, stored)
 
 
 def restore_track(session: Session, values: Values) -> None:
     """Set the read-out. Raises ValueError where no stream leads there."""
     track, classes = session.track, len(session.classifier.labels)
     seen, index, steps = integer(values["seen"]), values["steady"], integer(values["window"])
-    readout, mean, evidence = told = [values[name] for name in ("readout", "mean", "evidence")]
+    readout, mean, evidence = stored = [values[name] for name in ("readout", "mean", "evidence")]
     if seen:
         shape = min(seen, track.readout.steps), track.width
         readout = array(readout, shape, np.float64, -LARGEST_LOGIT, LARGEST_LOGIT)
         mean = array(mean, (classes + 2,), np.float64)
         evidence = array(evidence, (classes + 2,), np.float64, 0, OTHER)
-    elif any(one is not None for one in told) or values["spikes"] or values["synops"]:
+    elif any(one is not None for one in stored) or values["spikes"] or values["synops"]:
         raise ValueError
     strangest = values["strangest"]
     if (strangest is None) != (track.rule is None or seen == 0) or (strangest is None) != (steps == 0):

@@ -1,4 +1,4 @@
-"""One teaching session: its examples, its newest head, and who is told of them."""
+"""One teaching session: its examples, its newest head, and its followers."""
 
 import time
 from collections.abc import Callable

@@ -84,15 +84,15 @@ class TeachingSessions:
         self.runtime.registry.let_go(identity)
 
     def expire(self) -> None:
-        """End those that nobody used in time, and look again when the next one may be over."""
+        """End those that nobody used in time, and arrange the next check."""
         idle_s, now = self.runtime.settings.lesson_idle_s, time.monotonic()
         for identity, (session, _) in list(self._open.items()):
             if not session.followers and session.used + idle_s < now:
                 self.end(identity)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(idle_s + 1, self._again)
+            self._timer = asyncio.get_running_loop().call_later(idle_s + 1, self._check_again)
 
-    def _again(self) -> None:
+    def _check_again(self) -> None:
         self._timer = None
         if self._open:
             self.expire()

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import SensorSize
 from spikesight.models.steps import Input
 from spikesight.models.teach.few_shot import EmbeddedExample
+from spikesight.service.page.colours import COLOURS
 
 SENSOR = SensorSize(320, 240)
 STEPS, BIN_US = 10, 31_000  # of an example
 LEAST_ACTIVE = 60  # lit places in all steps of an example together
-GROUND, BRIGHTER, DARKER = np.array([[16, 20, 27], [94, 170, 255], [255, 158, 66]], np.float32)  # RGB
+GROUND, BRIGHTER, DARKER = np.array([COLOURS[f"event-{name}"] for name in ("ground", "on", "off")], np.float32)  # RGB
 
 
 def moves(window: list[Input]) -> bool:

@@ -29,7 +29,7 @@ from spikesight.models.checkpoint import load  # noqa: E402
 from spikesight.models.classifier import Classifier  # noqa: E402
 from spikesight.models.shipped import find  # noqa: E402
 from spikesight.service.client import Client  # noqa: E402
-from spikesight.service.page.standalone import write_folder  # noqa: E402
+from spikesight.app.standalone import write_folder  # noqa: E402
 from tests.support.inputs.things import passing  # noqa: E402
 from tests.support.serving.static import static  # noqa: E402
 

@@ -4,3 +4,11 @@ export const $ = (id) => document.getElementById(id);
 
 /** The value of a variable such as "--accent" under the colour scheme that is on. */
 export const cssVariable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+if (!cssVariable("--event-ground")) {
+  // Not every browser holds modules back until the style sheet is there.
+  await new Promise((go) => document.querySelector("link[rel=stylesheet]").addEventListener("load", go, { once: true }));
+}
+
+/** A variable of colours.css as [r, g, b]. */
+export const rgb = (name) => cssVariable(name).match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));

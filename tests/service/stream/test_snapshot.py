@@ -45,7 +45,7 @@ BIN, TOLD = "front.binner.", "track."
 
 
 def forged(change: Change, data: bytes = DATA) -> bytes:
-    """The same snapshot with other contents, signed again."""
+    """A snapshot with its contents changed, signed again."""
     tensors = load(zlib.decompress(signed(data, KEY)))
     values = json.loads(tensors.pop("numbers").tobytes())
     values |= tensors

@@ -1,6 +1,8 @@
 // A sheet of paper: drawn on with mouse, pen or finger, or written on by a button.
 
-const PAPER = "#f3efe6", INK = "#26303c";
+import { cssVariable } from "../../shared/dom.js";
+
+const PAPER = cssVariable("--paper"), INK = cssVariable("--pen");
 const PEN = 0.085; // of the sheet's height
 
 /** The ten digits as strokes through points of the unit square: to show without a pen. */

@@ -1,6 +1,7 @@
 // Recording: the pictures as a video, or the predictions as lines of JSON. Saved by the browser; nothing is uploaded.
 
 import { percent } from "../../shared/answer.js";
+import { cssVariable } from "../../shared/dom.js";
 import { inWords } from "../../shared/tasks.js";
 
 const SIZE = { width: 960, height: 420 };
@@ -59,7 +60,7 @@ export class VideoRecorder {
 
   draw() {
     const { context } = this;
-    context.fillStyle = "#10141b";
+    context.fillStyle = cssVariable("--event-ground");
     context.fillRect(0, 0, SIZE.width, SIZE.height);
     for (const [i, view] of [this.source, this.events].entries()) {
       const scale = Math.min(472 / view.width, 354 / view.height);
@@ -67,7 +68,7 @@ export class VideoRecorder {
       context.imageSmoothingEnabled = scale < 3;
       context.drawImage(view, 4 + i * 480 + (472 - w) / 2, 4 + (354 - h) / 2, w, h);
     }
-    context.fillStyle = "#e8edf4";
+    context.fillStyle = cssVariable("--record-ink");
     context.font = "600 30px system-ui, sans-serif";
     context.fillText(this.label, 16, 400);
   }

@@ -1,8 +1,8 @@
 // A sample as the network is fed it: one frame a step, and all of it as a raster of pixels over steps.
 
-import { cssVariable } from "../../shared/dom.js";
+import { cssVariable, rgb } from "../../shared/dom.js";
 
-const GROUND = [16, 20, 27], ON = [94, 170, 255], OFF = [255, 158, 66];
+const [GROUND, ON, OFF] = ["--event-ground", "--event-on", "--event-off"].map(rgb);
 const ROWS = 96; // pixels of the raster
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

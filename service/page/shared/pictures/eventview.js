@@ -3,11 +3,12 @@
 // and fro lately, colours come near to the ground (no two differ by 0.09 in relative luminance then) and new events are
 // averaged in instead of set, so that flicker settles to a still tone. Vividness comes back slowly.
 
+import { rgb } from "../dom.js";
 import { LINEAR } from "./safety.js";
 
-const GROUND = [16, 20, 27];
-const VIVID = { on: [94, 170, 255], off: [255, 158, 66] };
-const DIM = { on: [44, 78, 158], off: [122, 74, 38] };
+const GROUND = rgb("--event-ground");
+const VIVID = { on: rgb("--event-on"), off: rgb("--event-off") };
+const DIM = { on: rgb("--event-on-dim"), off: rgb("--event-off-dim") };
 const LEVELS = 64;
 const SAMPLES_X = 32, SAMPLES_Y = 24;
 const DIM_SHARE = 0.22; // strength of the dim colours beside the vivid ones

@@ -1,8 +1,9 @@
 // A recording as a small picture for a button: where its first events made a pixel brighter (blue) or darker (orange).
 
+import { rgb } from "../dom.js";
 import { T64_BYTES } from "../sources/t64.js";
 
-const GROUND = [16, 20, 27], ON = [94, 170, 255], OFF = [255, 158, 66];
+const [GROUND, ON, OFF] = ["--event-ground", "--event-on", "--event-off"].map(rgb);
 const SHARE = 1 / 3; // of the events: one saccade, so that both sides of a stroke keep their colour
 
 /** A canvas of width x height; bytes: t64 events. */

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikesight.app import standalone
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
 from spikesight.models.export.parity import ExportError
-from spikesight.service.page import standalone
 from tests.support.exporting import CARD, CONFIG, require_onnx
 from tests.support.models import lively, some_known
 
