@@ -23,13 +23,13 @@ ROOT = HERE.parents[2]
 sys.path[:0] = [str(HERE.parent), str(ROOT)]
 import take  # noqa: E402
 
+from spikesight.app.standalone import write_folder  # noqa: E402
 from spikesight.app.webcam.demo import Demo  # noqa: E402
 from spikesight.encoders.sources.chunks import open_source  # noqa: E402
 from spikesight.models.checkpoint import load  # noqa: E402
 from spikesight.models.classifier import Classifier  # noqa: E402
 from spikesight.models.shipped import find  # noqa: E402
 from spikesight.service.client import Client  # noqa: E402
-from spikesight.app.standalone import write_folder  # noqa: E402
 from tests.support.inputs.things import passing  # noqa: E402
 from tests.support.serving.static import static  # noqa: E402
 
