@@ -93,7 +93,7 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
         "name": name,
         "labels": card.labels,
         "contract": asdict(card.contract),
-        "known": card.known and card.known.facts(),
+        "known": card.novelty and card.novelty.facts(),
         "steady": steady_rules(card),
         "raster": raster_of(network, state),
         "state": {key: list(tensor.shape[1:]) for key, tensor in state.items()},

@@ -156,7 +156,7 @@ def _check_labels(card: Card, classes: int) -> None:
 def _given(network: nn.Module, card: Card) -> dict[str, Tensor]:
     """The tensors of a checkpoint: weights, and what `known` and commitments are judged by."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    for prefix, judge in ((KNOWN, card.known), (CONFORMAL, card.conformal)):
+    for prefix, judge in ((KNOWN, card.novelty), (CONFORMAL, card.conformal)):
         if judge is not None:
             tensors |= {prefix + n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in judge.state().items()}
     return tensors
@@ -179,7 +179,7 @@ def sha256_of(path: Path) -> str:
 
 def _written(card: Card) -> dict[str, Any]:
     """The card's fields that config.json holds."""
-    fields = asdict(replace(card, known=None, conformal=None))
+    fields = asdict(replace(card, novelty=None, conformal=None))
     return {name: value for name, value in fields.items() if name not in ("known", "conformal")}
 
 
@@ -301,4 +301,4 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
             raise CheckpointError(f"{WEIGHTS}: {name} has values that are not finite")
     network.load_state_dict(tensors)
     _check_labels(card, config.classes)
-    return network.eval(), replace(card, known=known, conformal=conformal)
+    return network.eval(), replace(card, novelty=known, conformal=conformal)

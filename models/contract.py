@@ -15,7 +15,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Contract:
-    """What a network must be fed: it travels with the weights, and every room obeys it or refuses."""
+    """What a network must be fed: it travels with the weights, and every part obeys it or refuses."""
 
     kind: Literal["events", "image"]
     channels: int  # of the network's input; events: 2, channel 0 OFF, 1 ON
@@ -91,7 +91,7 @@ class Contract:
         return round(self.trained_us / self.bin_us) if self.kind == "events" else 1
 
     def at(self, bin_ms: float) -> "Contract":
-        """The same network's contract at bins of `bin_ms`: as long a window and a read-out, in more steps.
+        """The contract of the network at bins of `bin_ms`: as long a window and a read-out, in more steps.
 
         Raises ValueError, in a sentence for whoever asked for the bin.
         """
@@ -119,15 +119,13 @@ class Card:
     labels: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on what, how often
-    known: NoveltyDetector | None = field(
-        default=None, compare=False
-    )  # beside the weights in their file, not in config.json
+    novelty: NoveltyDetector | None = field(default=None, compare=False)  # beside the weights, not in config.json
     conformal: Conformal | None = field(default=None, compare=False)  # likewise
 
     def at(self, bin_ms: float) -> "Card":
-        """The same network's card at bins of `bin_ms`; raises ValueError as `Contract.at` does."""
+        """The card of the network at bins of `bin_ms`; raises ValueError as `Contract.at` does."""
         contract = self.contract.at(bin_ms)
         if contract == self.contract:
             return self
-        known = self.known and novelty_at(self.known, contract.bin_us, contract.trained_us, contract.horizon)
-        return replace(self, contract=contract, known=known)
+        novelty = self.novelty and novelty_at(self.novelty, contract.bin_us, contract.trained_us, contract.horizon)
+        return replace(self, contract=contract, novelty=novelty)

@@ -7,7 +7,7 @@ Floats = NDArray[np.float64]
 
 
 def softmax(logits: Floats) -> Floats:
-    """Along the last axis; for the many windows of a calibration (compiled.py has a step's)."""
+    """Softmax along the last axis; for many windows at once (novelty/compiled.py has a step's)."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
@@ -19,7 +19,7 @@ def energy(logits: Floats) -> Floats:
 
 
 def running_mean(steps: NDArray) -> Floats:
-    """Of [M, T, ...] along T."""
+    """Running means along T of [M, T, ...]."""
     shape = (1, -1, *[1] * (steps.ndim - 2))
     return np.cumsum(steps, 1, dtype=np.float64) / np.arange(1, steps.shape[1] + 1).reshape(shape)
 

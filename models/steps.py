@@ -250,13 +250,13 @@ class Track:
         self,
         labels: tuple[str, ...],
         horizon: int,
-        known: NoveltyDetector | None = None,
+        novelty: NoveltyDetector | None = None,
         steady: StableLabel | None = None,
         rule: ConformalRule | None = None,
     ) -> None:
-        self.labels, self.known = labels, known
+        self.labels, self.novelty = labels, novelty
         self.readout = Readout(horizon)  # of logits; where `known` is judged of rates, active inputs, missed events too
-        self.width = len(labels) + (0 if known is None else known.width + 2)
+        self.width = len(labels) + (0 if novelty is None else novelty.width + 2)
         self.steady = replace(steady or StableLabel(), inertia=max(horizon, LEAST_INERTIA))
         self.rule, self.evidence = rule, Evidence()
         self.spikes = self.synops = 0
@@ -276,7 +276,7 @@ class Track:
             self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
             self.spikes, self.synops, self.evidence = 0, 0, Evidence()
         self.kind, values = inputs[-1].kind, outcome.logits
-        if self.known is not None:
+        if self.novelty is not None:
             seen = np.array([(np.count_nonzero(given.x), given.n_missed) for given in inputs], np.float32)
             values = np.concatenate([values, outcome.rates, seen], 1)
         if self.rule is not None:
@@ -287,7 +287,7 @@ class Track:
         self.synops += outcome.synops
 
     def commitment(self, judged: Judged) -> Commitment | None:
-        """What may be said after the step that was absorbed last; nothing of what is unknown or nothing is a label."""
+        """The possible labels after the step that was absorbed last; what is unknown or nothing commits to none."""
         if self.rule is None:
             return None
         found = self.evidence.commitment(self.rule.trials, self.labels, self.rule.error_rate)
@@ -297,10 +297,10 @@ class Track:
         """What the steps of the read-out are taken for; at least one step was absorbed."""
         mean, classes = self.readout.mean, len(self.labels)
         assert mean is not None
-        if self.known is None:
+        if self.novelty is None:
             return Judged(softmax(mean), 1.0, False)
         steps = min(self.readout.seen, self.readout.steps)
-        return self.known.judge(mean[:-1], classes, steps, self.kind, float(mean[-1]))
+        return self.novelty.judge(mean[:-1], classes, steps, self.kind, float(mean[-1]))
 
     def answer(self, given: Input, outcome: Outcome) -> Answer:
         """The answer after the step that was absorbed last, `given` its input."""
@@ -314,7 +314,7 @@ class Track:
             label=NOTHING if judged.nothing else UNKNOWN if judged.known < KEPT else self.labels[index],
             index=index,
             probabilities=tuple(judged.probabilities.tolist()),
-            known=None if self.known is None else judged.known,
+            known=None if self.novelty is None else judged.known,
             n_events=given.n_events,
             spikes=sum(outcome.layer_spikes),
             synops=outcome.synops,

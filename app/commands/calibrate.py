@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     say("calibrating ...")
     known, measured = calibrate_novelty(network, data)
     metrics = {**card.metrics, "known": measured}
-    card = replace(card, known=with_bins(network, data, known), metrics=metrics)
+    card = replace(card, novelty=with_bins(network, data, known), metrics=metrics)
     save(args.to or folder, network, replace(card, conformal=conformal_of(network, card, data)))
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "

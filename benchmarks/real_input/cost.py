@@ -30,7 +30,7 @@ def stepping(classifier: Classifier, inputs: list[Input]) -> float:
 def rows(classifier: Classifier, recordings: Sequence[Item]) -> None:
     """Print and keep the table of one calibrated model of events."""
     begin(engine_status())
-    plain = Classifier(classifier.network, replace(classifier.card, known=None, conformal=None), classifier.name)
+    plain = Classifier(classifier.network, replace(classifier.card, novelty=None, conformal=None), classifier.name)
     judged = Classifier(classifier.network, replace(classifier.card, conformal=None), classifier.name)
     inputs = inputs_of(classifier, recordings)
     timings = paired(

@@ -228,7 +228,7 @@ def with_answers(classifier: Classifier, things: dict[str, Things], count: int) 
 
 def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
     """Print and keep the tables of one model: up to `count` things a row."""
-    if classifier.known is None:
+    if classifier.novelty is None:
         print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `known` needs")
         return
     begin(f"{classifier.name}: what it was trained on", OWN)

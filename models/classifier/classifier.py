@@ -49,9 +49,9 @@ class Classifier:
         self, network: nn.Module, card: Card, name: str = "model", engine: Engine | None = None, ann_macs: int = 0
     ) -> None:
         self.network, self.card, self.name = network.eval(), card, name
-        self.contract, self.labels, self.known = card.contract, card.labels, card.known
+        self.contract, self.labels, self.novelty = card.contract, card.labels, card.novelty
         self.origin: Origin = origin_of(self.network)
-        shape, layers = self.contract.shape, 0 if self.known is None else self.known.layers
+        shape, layers = self.contract.shape, 0 if self.novelty is None else self.novelty.layers
         reason = why_not(self.network)
         self.runs_on = f"PyTorch ({reason})" if reason else "the engine"
         if engine is None and not reason:
@@ -63,7 +63,7 @@ class Classifier:
         macs = self.ann_macs if self.origin == "ann" else None
         self.layer_names: tuple[str, ...] = neuron_names(self.network) if macs is None else ()
         self._plain = Plain(self.network, layers, macs) if self._engine is None else None
-        if self.known is not None and self._rates_width() != self.known.width:
+        if self.novelty is not None and self._rates_width() != self.novelty.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
 
     def _rates_width(self) -> int:
@@ -73,7 +73,7 @@ class Classifier:
         return self.step(torch.zeros(1, *self.contract.shape), self._zero).rates.shape[1]
 
     def at(self, bin_ms: float) -> "Classifier":
-        """The same model at bins of `bin_ms`, its weights shared. Raises ValueError outside of the contract's range."""
+        """The model at bins of `bin_ms`, its weights shared. Raises ValueError outside of the contract's range."""
         card = self.card.at(bin_ms)
         if card is self.card:
             return self
@@ -112,7 +112,7 @@ class Classifier:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of weights, contract and classes: what a stream's state belongs to, whatever the model is called."""
+        """A digest of weights, contract and classes: what a stream's state belongs to, whatever the model is called."""
         return fingerprint(self.network, self.card)
 
     def initial_state(self, n: int = 1) -> State:
@@ -127,8 +127,8 @@ class Classifier:
 
     def track(self, steady: StableLabel | None = None, error_rate: float = ERROR_RATE) -> Track:
         """The read-out's side of a new stream, which commits itself where it errs at most so often."""
-        promise = None if self.trials is None else ConformalRule(self.trials, error_rate)
-        return Track(self.labels, self.contract.horizon, self.known, steady, promise)
+        rule = None if self.trials is None else ConformalRule(self.trials, error_rate)
+        return Track(self.labels, self.contract.horizon, self.novelty, steady, rule)
 
     def step(self, x: Tensor, state: State) -> Step:
         """One step of N streams: x [N, C, H, W] (uint8 or float) and their states.

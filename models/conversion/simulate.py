@@ -60,7 +60,7 @@ def chunks(
 
 
 def shown_steps(longest: int) -> list[int]:
-    """The T that a curve of accuracy is told at: the powers of two up to its longest T, and that T."""
+    """The T that a curve of accuracy is listed at: the powers of two up to its longest T, and that T."""
     return sorted({*(2**k for k in range(longest.bit_length())), longest})
 
 

@@ -174,7 +174,7 @@ class Engine:
         return self.plan.rates_size if self._head is None else self._head.width
 
     def at(self, span: float) -> "Engine":
-        """The same network with steps that last the share `span` of the trained ones; the weights are shared."""
+        """The engine for steps that last the share `span` of the trained ones; the weights are shared."""
         twin = copy.copy(self)
         twin.plan = replace(self.plan, layers=[NativeLayer.from_buffer_copy(layer) for layer in self.plan.layers])
         for layer in twin.plan.layers:

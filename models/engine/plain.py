@@ -40,7 +40,7 @@ class Plain:
         return Step(torch.cat(logits), stack_states(list(after)), *map(torch.cat, others))
 
     def _step(self, x: Tensor, state: State) -> Step:
-        """Of one stream."""
+        """The state of one stream."""
         with self._turn:
             logits, after = self.network(x[None].float(), state)
             counts = self._meter.read()

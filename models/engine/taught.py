@@ -49,11 +49,11 @@ class TaughtHead:
         )
 
     def at(self, span: float) -> "TaughtHead":
-        """The same with steps that last the share `span` of the trained ones."""
+        """The head for steps that last the share `span` of the trained ones."""
         return replace(self, length=self.length_at(span))
 
     def state(self, n: int) -> State:
-        """Of n streams before their first step."""
+        """The state of n streams before their first step."""
         sums = torch.zeros(n, self.slices + 1, self.weight.shape[1] // self.slices)
         return {SLICES: sums, STEPS: torch.zeros(n, 1)}
 

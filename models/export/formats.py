@@ -84,7 +84,7 @@ def stepping(network: nn.Module, span: Tensor | None) -> Iterator[None]:
 
 def metadata(card: Card, state: State) -> dict[str, str]:
     """What a user of the file must know, as text."""
-    known = {"spikesight.known": json.dumps(card.known.facts())} if card.known else {}
+    known = {"spikesight.known": json.dumps(card.novelty.facts())} if card.novelty else {}
     return {
         **known,
         "spikesight.contract": json.dumps(asdict(card.contract)),
@@ -132,7 +132,7 @@ def make_traceable(network: nn.Module, card: Card, window: int | None, spanned: 
     state = start_state(network, card.contract)
     x = example_inputs(card.contract, window or 1)
     batch = torch.export.Dim("batch", min=1, max=4096)
-    module = Flat(network, tuple(state), window is not None, card.known.layers if card.known else 0, spanned).eval()
+    module = Flat(network, tuple(state), window is not None, card.novelty.layers if card.novelty else 0, spanned).eval()
     dynamic: dict[str, Any] = {"x": {1 if window else 0: batch}}
     span = (torch.tensor(0.5),) if spanned else ()
     if state:  # an ANN has none
@@ -163,7 +163,7 @@ def write_onnx(network: nn.Module, card: Card, path: Path, window: int | None, s
             dynamo=True,
             dynamic_shapes=trace.dynamic,
             input_names=["x", *(["span"] if spanned else []), *(f"state.{key}" for key in trace.state)],
-            output_names=["logits", *(f"after.{key}" for key in trace.state), *(["rates"] if card.known else [])],
+            output_names=["logits", *(f"after.{key}" for key in trace.state), *(["rates"] if card.novelty else [])],
             verbose=False,
         )
     trace.module.close()
@@ -235,7 +235,7 @@ def export(
     network: nn.Module, card: Card, kind: str, path: Path | str, *, window: int | None = None, any_bin: bool = False
 ) -> Parity:
     """Write `path` if what it holds behaves as the network does; `window`: a form of that many steps, not of one;
-    `any_bin`: one that is told with every step how long it is, compared at the shortest.
+    `any_bin`: one whose every step takes its length as an input, compared at the shortest.
 
     Raises ExportError; nothing is written then.
     """

@@ -103,7 +103,7 @@ def processor_name() -> str:
 
 
 def named_in(cpuinfo: str) -> str:
-    """The same from the text of /proc/cpuinfo.
+    """The processor's name from the text of /proc/cpuinfo.
 
     >>> named_in("model name\\t: Fast CPU\\ncpu family\\t: 6\\nmodel\\t\\t: 207\\n")
     'Fast CPU (family 6, model 207)'
@@ -139,7 +139,7 @@ def compiler_name(command: tuple[str, ...]) -> str:
 
 
 def fingerprint(*more: object) -> str:
-    """Of the sources, and of whatever else a library depends on: 24 digits."""
+    """A digest of the sources and of whatever else a library depends on, 24 digits."""
     digest = hashlib.sha256(repr((FLAGS, NO_RUNTIME, more)).encode())
     for path in sorted(SOURCES.rglob("*.*")):
         digest.update(path.read_bytes())

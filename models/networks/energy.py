@@ -40,7 +40,7 @@ def spiking_energy(report: Report, precision: str = "fp32") -> Energy:
 
 
 def ann_energy(macs: float, activations: float, precision: str = "fp32") -> Energy:
-    """The same for an ANN of dense multiply-accumulates: weight read, partial sum read and written, activations."""
+    """E of an ANN of dense multiply-accumulates: weight read, partial sum read and written, activations."""
     mac, _ = PICOJOULES[precision]
     size = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
     compute = mac * macs

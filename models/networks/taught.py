@@ -102,7 +102,7 @@ class TaughtNetwork(nn.Module):
         self.head = nn.Linear(observed * config.slices, config.classes)
 
     def _count_channels(self) -> list[int]:
-        """Of each neuron layer."""
+        """The rates of each neuron layer."""
         config, state = self.config, State()
         x = torch.zeros(1, 1, config.backbone.in_channels, config.height, config.width)
         with torch.no_grad():
@@ -124,7 +124,7 @@ class TaughtNetwork(nn.Module):
         return torch.sqrt(self.memory(self.observed(x_seq, rates), state) + LEAST_RATE)
 
     def whole(self, x_seq: Tensor, rates: Tensor) -> Tensor:
-        """The same after the last step of a whole window of T steps, from nothing: [N, F]."""
+        """The features after the last step of a window of T steps from zero state: [N, F]."""
         slices = self.observed(x_seq, rates).unflatten(0, (self.config.slices, -1)).mean(1)
         return torch.sqrt(slices.transpose(0, 1).flatten(1) + LEAST_RATE)
 

@@ -33,7 +33,7 @@ class Pace(NamedTuple):
 
 
 def pace(beta: float, theta: float, span: Span, *, delay: bool) -> Pace:
-    """Of a step that lasts the share `span` of the trained one; a spike subtracts `theta`, with or without delay."""
+    """Constants of a step that lasts the share `span` of the trained one; a spike subtracts `theta`, delayed or not."""
     keep = beta**span
     share = span if beta == 1 else (1 - keep) / (1 - beta)
     return Pace(keep, share * beta, share * (theta if delay else beta * theta))

@@ -30,18 +30,18 @@ class Trials:
     largest: Floats  # [n], ascending: of the true label over the whole window
 
     def strangeness(self, logits: Floats, steps: int) -> Floats:
-        """Of every label, [..., K], from the logits [..., K] of the `steps`-th step."""
+        """The strangeness of every label [..., K], from the logits [..., K] of the `steps`-th step."""
         scaled = logits / self.temperature[min(steps, len(self.temperature)) - 1]
         return -scaled - energy(scaled)[..., None]
 
     def p_values(self, strangest: Floats) -> Floats:
-        """[K], of the labels' largest strangeness so far."""
+        """The p-values [K] of the labels' largest strangeness so far."""
         n = len(self.largest)
         return (1 + n - np.searchsorted(self.largest, strangest, "left")) / (n + 1)
 
 
 class Commitment(NamedTuple):
-    """What may be said after a step."""
+    """A conformal prediction set after a step."""
 
     committed: str | None  # the label that is left, once it is the only one
     set: tuple[str, ...]  # the labels that are possible, the likeliest first

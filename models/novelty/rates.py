@@ -40,7 +40,7 @@ class Rates:
         return note
 
     def read(self) -> Tensor:
-        """Of the last forward pass."""
+        """The rates of the last forward pass, float32 [T, N, R]."""
         return torch.cat([self._seen[number] for number in range(len(self._modules))], 2)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from spikesight.models.statistics import Floats, energy, fit_temperature, moments, quantile
 
 RECORDED, WEBCAM, CAMERA = range(3)
-"""Kinds of input: recordings and stills; a webcam's frames through the eye; an event camera's through its window."""
+"""Kinds of input: recordings and stills; a webcam's tracked frames; an event camera's events through a window."""
 UNKNOWN, NOTHING = "unknown", "nothing"
 """Labels of an input that is none of the classes, and of too few events to say."""
 SHOWN, KEPT = 0.9, 0.5
@@ -75,12 +75,12 @@ class ClassDistance:
         return cls(centres, (vectors / np.sqrt(values)).T)
 
     def scores(self, features: NDArray) -> Floats:
-        """Of features [..., D]: float64 [..., K], the squared distance to each class mean."""
+        """Squared distances of features [..., D] to each class mean, float64 [..., K]."""
         placed = np.asarray(features, np.float64) @ self.whiten.T
         return ((placed[..., None, :] - self._placed) ** 2).sum(-1)
 
     def score(self, features: NDArray) -> Floats:
-        """Of features [..., D]: float64 [...], the squared distance to the nearest class mean."""
+        """Squared distances of features [..., D] to the nearest class mean, float64 [...]."""
         return self.scores(features).min(-1)
 
     def state(self) -> dict[str, NDArray]:
@@ -161,7 +161,7 @@ class NoveltyDetector:
         return {**stacked, "layers": np.array([self.layers], np.float32)}
 
     def facts(self) -> dict[str, Any]:
-        """The same in words and lists, for those who judge elsewhere (the page without a server, an export)."""
+        """The state as names and lists, for those who judge elsewhere (the page without a server, an export)."""
         kinds = []
         for distance, lines in self.kinds:
             lists = {f.name: [float(f"{v:.7g}") for v in getattr(lines, f.name)] for f in fields(Lines)}

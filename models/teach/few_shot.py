@@ -199,7 +199,7 @@ class FewShotLearner:
         return best
 
     def _without_input(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of [M, 1 + copies, F]."""
+        """Features [M, 1 + copies, F] with what the network itself sees alone, not the input's."""
         config, some = self._config, features.shape[:2]
         kept = sum(self.network.channels) * config.places**2
         return features.reshape(*some, config.slices, -1)[..., :kept].reshape(*some, -1)
@@ -232,7 +232,7 @@ def _errors(judged: Judged, labels: NDArray[np.int64]) -> float:
 class Taught:
     """A head and what it was learnt from."""
 
-    lesson: FewShotLearner
+    learner: FewShotLearner
     labels: tuple[str, ...]
     truth: NDArray[np.int64]  # [M]
     pieces: NDArray[np.int64]  # [M]
@@ -244,12 +244,12 @@ class Taught:
     def checkpoint(self, training: dict, metrics: dict) -> tuple[TaughtNetwork, Card]:
         """The network and its card."""
         head = fit(self.features, self.truth, len(self.labels), self.judged.temperature)
-        network = self.lesson.with_head(head, self.with_input)
-        return network, Card(self.lesson.contract, self.labels, training, metrics, self._known(network))
+        network = self.learner.with_head(head, self.with_input)
+        return network, Card(self.learner.contract, self.labels, training, metrics, self._known(network))
 
     def _known(self, network: TaughtNetwork) -> NoveltyDetector | None:
         """What tells the unknown, from the examples and what was made of them unseen; None for too few."""
-        layers = layers_to_watch(network.backbone, self.lesson.contract.shape, WATCHED)
+        layers = layers_to_watch(network.backbone, self.learner.contract.shape, WATCHED)
         rates = network.watched(torch.from_numpy(self.features[:, 0])[None], layers)[0].double().numpy()
         seen = ~np.isnan(self.judged.scores[:, 0])
         logits = self.judged.scores / self.judged.temperature

@@ -68,7 +68,7 @@ def endpoints(runtime: Runtime) -> dict[str, Endpoint]:
             Spec("steps", "INT64", (-1,)),
             Spec("spikes", "INT64", (-1,)),
             Spec("synops", "INT64", (-1,)),
-            *((Spec("known", "FP32", (-1,)),) if model.classifier.known is not None else ()),
+            *((Spec("known", "FP32", (-1,)),) if model.classifier.novelty is not None else ()),
         )
         image = (Spec("image", "BYTES", (-1,)),)
         x = (Spec("x", "FP32", (-1, -1, *model.classifier.contract.shape)),)

@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_onnx()
     place = tmp_path_factory.mktemp("web")
     network = lively(CONFIG)
-    save(place / "model", network, replace(DIGITS, known=some_known(network, DIGITS.contract)))
+    save(place / "model", network, replace(DIGITS, novelty=some_known(network, DIGITS.contract)))
     assert main(["export", str(place / "model"), "--web", str(place / "site")]) == 0
     assert sorted(path.name for path in place.iterdir()) == ["model", "site"]
     return place / "site"

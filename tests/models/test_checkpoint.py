@@ -154,10 +154,10 @@ def test_settings_are_known_by_their_former_names(tmp_path: Path) -> None:
 
 def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
     network, card = load(folder)
-    assert card.known is None, "saved without"
+    assert card.novelty is None, "saved without"
     known = some_known(network, CONTRACT)
-    save(folder, network, replace(card, known=known))
-    again = load(folder)[1].known
+    save(folder, network, replace(card, novelty=known))
+    again = load(folder)[1].novelty
     assert again is not None
     for name, array in known.state().items():
         np.testing.assert_array_equal(again.state()[name], array)
@@ -178,7 +178,7 @@ def test_known_of_another_network_is_refused(folder: Path) -> None:
     network, card = load(folder)
     other = SpikingResNet(ResNetConfig("ms", (1, 1), (12, 8), in_channels=2, classes=2))
     with pytest.raises(CheckpointError, match="spikesight calibrate"):
-        Classifier(network, replace(card, known=some_known(other, CONTRACT)))
+        Classifier(network, replace(card, novelty=some_known(other, CONTRACT)))
 
 
 FULL = """

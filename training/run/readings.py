@@ -136,7 +136,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
         begin_us=np.array(begin),
         probabilities=np.stack(probabilities),
         streamed=np.stack(streamed),
-        known=None if classifier.known is None else np.array(known, float),
+        known=None if classifier.novelty is None else np.array(known, float),
         quiet=len(rows) - len(kept),
         shared=tuple(shared),
         sources=tuple(sources),
@@ -232,8 +232,8 @@ def _answers(
         steps = min(len(window.inputs), contract.horizon)
         mean = values[len(window.inputs) - steps : len(window.inputs), n].mean(0)
         probabilities, known = softmax(mean[:k]), None
-        if classifier.known is not None:
-            probabilities, known, _ = classifier.known.judge(mean, k, steps, window.inputs[0].kind)
+        if classifier.novelty is not None:
+            probabilities, known, _ = classifier.novelty.judge(mean, k, steps, window.inputs[0].kind)
         rows.append((window.source, window.begin_us, window.n_events, probabilities, known, streamed))
     return rows
 

@@ -218,11 +218,11 @@ def write_report(
         known = with_bins(network, data, known)
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
-    conformal = conformal_of(network, replace(card_of(metrics), known=known), data)
-    save(model, network, replace(card_of(metrics), known=known))
+    conformal = conformal_of(network, replace(card_of(metrics), novelty=known), data)
+    save(model, network, replace(card_of(metrics), novelty=known))
     metrics["stream"] = stream_accuracy(model, data) if data.test_items else None
     metrics["ann_macs"] = Classifier.load(model).ann_macs
-    save(model, network, replace(card_of(metrics), known=known, conformal=conformal))
+    save(model, network, replace(card_of(metrics), novelty=known, conformal=conformal))
     rows = [",".join(["truth", *data.labels])]
     rows += [",".join([label, *map(str, row)]) for label, row in zip(data.labels, test.confusion.tolist())]
     write_whole(folder / "confusion.csv", "\n".join(rows) + "\n")

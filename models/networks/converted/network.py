@@ -181,7 +181,7 @@ class ConvertedNetwork(nn.Module):
         return module(merged(inputs[0])).unflatten(0, inputs[0].shape[:2])
 
     def at_once(self, node: Node, inputs: list[Tensor]) -> Tensor:
-        """The same for values [N, ...] that do not change. Raises ConversionError, naming the layer."""
+        """The node's output for values [N, ...] that do not change. Raises ConversionError, naming the layer."""
         try:
             return inputs[0] + inputs[1] if node.op == "add" else unhooked(self.layers[node.name], inputs[0])
         except RuntimeError as error:

@@ -86,7 +86,7 @@ class SpikeLayer(Neuron):
     def _compiled(
         self, x_seq: Tensor, held: list[Tensor], steps: int, bias: Tensor | None, ages: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """The same in one compiled pass over memory; keeps the layout (channels last or first) of the currents."""
+        """All steps in one compiled pass over memory; keeps the layout (channels last or first) of the currents."""
         last = x_seq.ndim == 5 and not x_seq[0].is_contiguous()
         layout = torch.channels_last if last else torch.contiguous_format
         shape = x_seq.shape[1:]

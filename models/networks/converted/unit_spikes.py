@@ -24,7 +24,7 @@ def scaled_weight(weight: Tensor, scale: Tensor, groups: int) -> Tensor:
 
 @torch.no_grad()
 def unit_spikes(network: ConvertedNetwork) -> ConvertedNetwork:
-    """The same network with amplitudes of 1 (levels of a multi-threshold spike: powers of two)."""
+    """An equal network with amplitudes of 1 (levels of a multi-threshold spike: powers of two)."""
     nodes: list[Node] = []
     scales: dict[str, Tensor | None] = {}  # what a node's stored value must be multiplied by, [C]
     weights: dict[str, Tensor] = {}

@@ -70,14 +70,16 @@ def test_what_was_measured_is_said_and_kept(
         "spikesight.training.run.novelty.calibrate_novelty", lambda _, given: (asked.append(given), (None, measured))[1]
     )
     monkeypatch.setattr("spikesight.training.run.novelty_bins.with_bins", lambda *_: known)
-    monkeypatch.setattr("spikesight.training.run.conformal.conformal_of", lambda _, card, __: asked.append(card.known))
+    monkeypatch.setattr(
+        "spikesight.training.run.conformal.conformal_of", lambda _, card, __: asked.append(card.novelty)
+    )
     words = ["--root", "there", "--cache", "kept", "--sheets", "9", "--to", str(tmp_path / "k")]
     assert main(["calibrate", str(tmp_path / "m"), *words]) == 0
     assert asked == [("nmnist", "there", "kept", 9), data, known]
     kept = load(tmp_path / "k")[1]
     assert kept.metrics == {"accuracy": 0.5, "known": measured}
-    assert kept.known is not None
-    assert load(tmp_path / "m")[1].known is None
+    assert kept.novelty is not None
+    assert load(tmp_path / "m")[1].novelty is None
     said = capsys.readouterr().out.splitlines()
     assert said[:-1] == ["reading what it was trained on ...", "calibrating ..."]
     assert said[-1] == (
@@ -85,4 +87,4 @@ def test_what_was_measured_is_said_and_kept(
         "0.2 -> 0.1"
     )
     assert main(["calibrate", str(tmp_path / "m")]) == 0
-    assert load(tmp_path / "m")[1].known is not None, "without --to the model itself"
+    assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"

@@ -30,7 +30,7 @@ def test_trained_models_and_their_roads(capsys: pytest.CaptureFixture[str]) -> N
         classifier = Classifier.load(find(name))
         assert row["origin"] == classifier.origin
         assert row["labels"] == list(classifier.labels)
-        assert (row["known"] is None) == (classifier.card.known is None)
+        assert (row["known"] is None) == (classifier.card.novelty is None)
         assert row["sha256"] == hashlib.sha256((find(name) / "model.safetensors").read_bytes()).hexdigest()
         assert row["sha256"] == json.loads((find(name) / "config.json").read_text()).get("sha256"), (
             f"{name} was saved by a version before the SHA-256 of weights: load and save it anew"

@@ -30,7 +30,7 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_onnx()
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     network = lively(CONFIG)
-    parity = export(network, replace(CARD, known=some_known(network, CONTRACT)), "onnx", path)
+    parity = export(network, replace(CARD, novelty=some_known(network, CONTRACT)), "onnx", path)
     assert not any(module._forward_hooks for module in network.modules())
     assert parity.steps == 50
     assert parity.logits < 1e-4

@@ -61,7 +61,7 @@ def test_the_checkpoint_is_the_head(with_input: bool) -> None:
     taught = lesson().learn(with_input)
     network, card = taught.checkpoint({}, {})
     assert card.labels == ("lying", "standing")
-    assert card.known is None  # twelve are too few to fix a threshold on
+    assert card.novelty is None  # twelve are too few to fix a threshold on
     made = lesson(count=1)
     logits = network.head(torch.from_numpy(taught.features[:, 0]))
     assert logits.argmax(1).tolist() == taught.truth.tolist()
@@ -100,7 +100,7 @@ def test_varied_copies_are_learnt_with_an_example() -> None:
 
 def test_enough_examples_bring_a_judgement_of_the_unknown() -> None:
     _, card = lesson(count=12).learn().checkpoint({}, {})
-    assert card.known is not None
+    assert card.novelty is not None
 
 
 def test_it_says_what_to_show_next() -> None:
@@ -211,7 +211,7 @@ def test_the_unknown_is_told_by_distances_of_heads_that_did_not_see_it(monkeypat
     taught = lesson(count=12).learn()
     _, card = taught.checkpoint({}, {})
     ((training, validation, shrink, distances),) = asked
-    assert card.known is not None
+    assert card.novelty is not None
     assert (shrink, distances.shape) == (0.1, (24, 1))
     assert training.labels.tolist() == validation.labels.tolist() == taught.truth.tolist()
     roots, fold = np.sqrt(training.rates[:, 0]), folds(taught.truth, taught.pieces)
@@ -228,8 +228,8 @@ def test_a_distance_is_measured_in_at_most_256_channels(width: int, layers: int)
         for label in ("lying", "standing"):
             made.show(drawn(label, seed))
     _, card = made.learn(False).checkpoint({}, {})
-    assert card.known is not None
-    assert card.known.layers == layers
+    assert card.novelty is not None
+    assert card.novelty.layers == layers
 
 
 @pytest.mark.parametrize("telling", ["the layers", "the input"])

@@ -182,7 +182,7 @@ def test_services_restore_what_services_with_their_key_wrote() -> None:
 def test_the_running_score_goes_on_where_it_was() -> None:
     network = tiny().network
     known = some_known(network, EVENT_CONTRACT)
-    classifier = Classifier(network, Card(EVENT_CONTRACT, LABELS, known=known), "tiny")
+    classifier = Classifier(network, Card(EVENT_CONTRACT, LABELS, novelty=known), "tiny")
     events = some_events(600, span_us=200_000)
     whole = Alone(Session(classifier, SensorSize(**SENSOR)))
     answers = whole.step(whole.session.push(events))

@@ -39,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_a_training_ends_with_a_calibrated_model(finished: tuple[Path, Path]) -> None:
     root, model = finished
     classifier = Classifier.load(model)
-    assert classifier.known is not None
+    assert classifier.novelty is not None
     assert classifier.card.metrics["known"]["validation"] == 2 * 34, "as they are, and augmented"
     item = sorted((root / "Test" / "0").glob("*.bin"))[0]
     from spikesight.encoders.sample import read_sample
@@ -56,11 +56,11 @@ def test_the_command_gives_an_old_model_what_its_training_would(
     root, model = finished
     network, card = load(model)
     old = root / "old"
-    save(old, network, replace(card, known=None))
-    assert load(old)[1].known is None
+    save(old, network, replace(card, novelty=None))
+    assert load(old)[1].novelty is None
     assert main(["calibrate", str(old), "--root", str(root), "--cache", str(root / "cache")]) == 0
     assert "calibration error" in capsys.readouterr().out
-    again, before = load(old)[1].known, card.known
+    again, before = load(old)[1].novelty, card.novelty
     assert again is not None
     assert before is not None
     for name, array in again.state().items():

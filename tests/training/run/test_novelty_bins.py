@@ -31,7 +31,7 @@ def test_recordings_of_the_validation_are_known_at_shorter_bins(finished: tuple[
     root, model = finished
     data = load_data(small_config(root, val_fraction=0.35, shortest_bin_us=5000))
     classifier = Classifier.load(model).at(bin_ms)
-    assert classifier.known is not None
+    assert classifier.novelty is not None
     known = []
     for item in data.val_items:
         inputs = classifier.event_inputs(*read_item(item))[: classifier.contract.steps]
@@ -45,10 +45,10 @@ def test_recordings_of_the_validation_are_known_at_shorter_bins(finished: tuple[
 def test_a_model_of_one_bin_is_left_as_it_is(finished: tuple[Path, Path]) -> None:
     root, model = finished
     network, card = load(model)
-    assert card.known is not None
-    assert sorted(card.known.bins) == [5000, 10_000]
+    assert card.novelty is not None
+    assert sorted(card.novelty.bins) == [5000, 10_000]
     data = load_data(small_config(root, val_fraction=0.35))
-    assert with_bins(network, data, card.known) is card.known
+    assert with_bins(network, data, card.novelty) is card.novelty
 
 
 def test_what_is_shown_is_what_a_stream_shows(finished: tuple[Path, Path]) -> None:

@@ -87,4 +87,4 @@ def test_a_sample_is_right_from_the_first_label_shown_through_its_loop(name: str
         session.reset()  # as the page does at the recording's end
     labels = set(shown) - {""}
     assert labels <= words
-    assert labels or classifier.known is None, "a model that was never calibrated may lack the evidence"
+    assert labels or classifier.novelty is None, "a model that was never calibrated may lack the evidence"
