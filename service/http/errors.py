@@ -42,6 +42,14 @@ class Stopped(ServiceError):
         super().__init__(503, "the service is shutting down", {"Retry-After": "5"})
 
 
+class OutOfMemory(ServiceError):
+    """The kernel ended a decoder because the machine or the container had no memory left."""
+
+    def __init__(self) -> None:
+        sentence = "the service has too little memory for this now: try again in a moment, or send a smaller one"
+        super().__init__(503, sentence, {"Retry-After": "5"})
+
+
 class Expired(ServiceError):
     """The deadline passed before the answer."""
 

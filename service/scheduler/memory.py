@@ -11,6 +11,7 @@ SERVICE = 448 * MIB  # of the service itself and of the decoders' warm process, 
 LEAST, MOST = 64 * MIB, 1024 * MIB  # of one call
 CALLS, FEW = 4, 2  # at once: more than cores, so that two slow ones leave room; and where memory is scarce
 ENOUGH = 256 * MIB  # of one call, before more of them run at once
+KILLS = ("memory.events", "memory.oom_control")  # files with a line "oom_kill N": v2 and v1
 FILES = ("memory.max", "memory.limit_in_bytes")
 OWN, MOUNTED, TOTAL = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"), Path("/proc/meminfo")
 
@@ -24,6 +25,15 @@ def limit(own: Path = OWN, mounted: Path = MOUNTED, total: Path = TOTAL) -> int 
         for name in FILES:
             found += [int(text) for text in _lines(group / name) if text.isdecimal()]
     return min(found, default=None)
+
+
+def oom_kills(own: Path = OWN, mounted: Path = MOUNTED) -> int:
+    """How many processes of this control group the kernel has ended for want of memory; 0 where it does not say."""
+    for group in _groups(own, mounted):
+        for line in (line for name in KILLS for line in _lines(group / name)):
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def shares(limit: int | None) -> tuple[int, int]:

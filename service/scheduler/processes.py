@@ -35,8 +35,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spikesight.models.native.memory import give_back
+from spikesight.service.http.errors import OutOfMemory
 from spikesight.service.scheduler.answer import received, send
-from spikesight.service.scheduler.memory import limit, shares
+from spikesight.service.scheduler.memory import limit, oom_kills, shares
 from spikesight.service.scheduler.sandbox import confine, environment, first_to_go
 
 T = TypeVar("T")
@@ -64,8 +65,8 @@ class Ended(Exception):
 class Processes:
     """A warm process with forks for calls. Used from one event loop; started and stopped with the service."""
 
-    def __init__(self, *modules: str) -> None:
-        self._modules = modules
+    def __init__(self, *modules: str, oom_kills: Callable[[], int] = oom_kills) -> None:
+        self._modules, self._oom_kills = modules, oom_kills
         self._lock = threading.Lock()
         self._warm: tuple[subprocess.Popen[bytes], socket.socket] | None = None
         self._folders = ""
@@ -99,7 +100,7 @@ class Processes:
         """What `function` returns or raises in a process of its own. `deadline` is on time.monotonic().
 
         Raises TimeoutError at the deadline, and a call that has not begun by then never does; Killed when the process
-        ends by a limit or a fault; Ended when the service stops.
+        ends by a limit or a fault; OutOfMemory when the kernel ended it; Ended when the service stops.
         """
         if self._threads is None:
             raise Ended
@@ -135,7 +136,7 @@ class Processes:
             self._threads.submit(give_back)
 
     def _call(self, work: tuple[Any, ...], deadline: float) -> tuple[bool, Any]:
-        begin = time.monotonic()
+        begin, oom_kills = time.monotonic(), self._oom_kills()
         if begin >= deadline:
             raise TimeoutError
         ours, theirs = socket.socketpair()
@@ -153,6 +154,8 @@ class Processes:
                 raise TimeoutError from None
             if self._threads is None:
                 raise Ended from None
+            if self._oom_kills() > oom_kills:
+                raise OutOfMemory from None
             raise Killed(time.monotonic() - begin >= CPU_S) from None
 
     def _hand_over(self, theirs: socket.socket) -> None:

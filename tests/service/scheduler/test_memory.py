@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.service.scheduler.memory import MIB, limit, shares
+from spikesight.service.scheduler.memory import MIB, limit, oom_kills, shares
 
 GIB = 2**30
 
@@ -40,6 +40,21 @@ def test_the_least_limit_counts(own: str, files: dict[str, str], expected: int, 
 
 def test_a_system_that_says_nothing_has_no_limit(tmp_path: Path) -> None:
     assert limit(tmp_path / "none", tmp_path, tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/a\n", {"a/memory.events": "oom 3\noom_kill 2\noom_group_kill 1\n", "memory.events": "oom_kill 9\n"}, 2),
+        ("0::/host/path/of/it\n", {"memory.events": "low 0\noom_kill 4\n"}, 4),
+        ("4:memory:/x\n", {"memory/x/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"}, 5),
+        ("0::/\n", {}, 0),
+    ],
+)
+def test_what_the_kernel_ended_is_counted(own: str, files: dict[str, str], expected: int, tmp_path: Path) -> None:
+    tree(tmp_path, {"cgroup": own})
+    tree(tmp_path / "mounted", files)
+    assert oom_kills(tmp_path / "cgroup", tmp_path / "mounted") == expected
 
 
 @pytest.mark.attack(

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import pytest
 
 from spikesight.encoders.events import EVENTS, SensorSize
 from spikesight.encoders.sample import Sample
+from spikesight.service.http.errors import OutOfMemory
 from spikesight.service.scheduler.answer import LARGE
 from spikesight.service.scheduler.processes import CALLS, MEMORY, Ended, Killed, Processes
 from tests.support.processes import endless
@@ -201,6 +203,24 @@ def test_memory_is_limited() -> None:
             await processes.run(greedy, deadline=within(PATIENCE_S))
 
     talk(work)
+
+
+@pytest.mark.attack("load", "files for which a container has no memory left, when the kernel ends their decoder", "503")
+def test_a_decoder_that_the_kernel_ends_for_want_of_memory_is_no_damaged_file() -> None:
+    kills = count()  # one more whenever it is asked
+
+    async def run() -> None:
+        processes = Processes(__name__, oom_kills=lambda: next(kills))
+        processes.start()
+        try:
+            with pytest.raises(OutOfMemory) as caught:
+                await processes.run(ended, deadline=within(PATIENCE_S))
+            assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "5"})
+            assert await processes.run(doubled, 3, deadline=within(PATIENCE_S)) == 6
+        finally:
+            processes.stop()
+
+    asyncio.run(run())
 
 
 def test_a_process_that_ends_is_replaced_and_leaves_no_file(folder: Path) -> None:

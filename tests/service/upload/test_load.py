@@ -15,6 +15,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.service import runtime
 from spikesight.service.api import create_app
+from spikesight.service.http.errors import OutOfMemory, Stopped
 from spikesight.service.http.shares import Line
 from spikesight.service.scheduler.processes import Ended, Processes
 from spikesight.service.upload import decode as decoding
@@ -94,15 +95,18 @@ def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
         assert client.post("/v2/models/tiny/infer", content=b" " * 100_000).status_code == 504
 
 
-def test_calls_that_the_service_ends_are_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("error", "sentence"), [(Ended, str(Stopped())), (OutOfMemory, str(OutOfMemory()))])
+def test_calls_that_end_through_no_fault_of_the_file_are_503(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: type[Exception], sentence: str
+) -> None:
     async def run(*_: object, **__: object) -> None:
-        raise Ended
+        raise error
 
     monkeypatch.setattr(Processes, "run", run)
     sample = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
     tensors = client.post("/v2/models/tiny/infer", content=b" " * 100_000)
     for answer in (sample, tensors):
-        assert (answer.status_code, answer.json()) == (503, {"error": "the service is shutting down"})
+        assert (answer.status_code, answer.json()) == (503, {"error": sentence})
 
 
 def test_event_stream_files_are_read(client: TestClient, tmp_path: Path) -> None:
