@@ -17,8 +17,6 @@ from spikesight.app.recordings import record
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
-from spikesight.encoders.sources.address import SourceEnded
-from spikesight.encoders.sources.source import Source, parse
 from tests.support.processes import ROOT
 from tests.support.waiting import until
 
@@ -165,33 +163,6 @@ def test_what_was_lost_and_why_it_ended_are_said(
     assert target.read_text().count("\n") >= 5
 
 
-def test_a_clock_that_begins_anew_goes_on_in_the_file() -> None:
-    parts = [make_events([100, 200], [1, 1], [1, 1], [1, 1]), make_events([300, 5, 6], [1] * 3, [1] * 3, [1] * 3)]
-
-    class Two:
-        size = SENSOR
-
-        def __init__(self) -> None:
-            self.parts = [*parts]
-
-        def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002
-            if not self.parts:
-                raise SourceEnded
-            return self.parts.pop(0) if len(self.parts) != 1 else _far(self.parts.pop())
-
-        def close(self) -> None:
-            pass
-
-    def _far(part: Events) -> Events:
-        part = part.copy()
-        part["t"][0] += 10_000_000
-        return part
-
-    with Source(parse("webcam:0"), lambda _: Two()) as source:
-        t = np.concatenate(list(record.pieces(source, 60)))["t"]
-    assert t.tolist() == [100, 200, 10_000_300, 10_000_300, 10_000_301]
-
-
 def test_a_terminated_recording_keeps_what_has_come(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -244,22 +215,6 @@ def test_emulate_mnist(tmp_path: Path, movement: str) -> None:
     found = read_recording(tmp_path / "out" / files[0])
     assert found.format == "nmnist"
     assert 500 < len(found.events) < 9000
-
-
-def test_emulate_a_video(tmp_path: Path) -> None:
-    path = tmp_path / "v.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
-    for k in range(8):
-        frame = np.full((48, 64, 3), 30, np.uint8)
-        frame[10:30, 5 * k : 5 * k + 12] = 220
-        writer.write(frame)
-    writer.release()
-    target = tmp_path / "v.h5"
-    assert main(["emulate", str(path), str(target)]) == 0
-    found = read_recording(target)
-    assert found.size == SensorSize(64, 48)
-    assert len(found.events) > 1000
-    assert int(found.events["t"][-1]) <= 280_000
 
 
 def test_emulate_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
