@@ -68,6 +68,7 @@ def test_labels_that_are_not_one_a_class_are_not_saved(tmp_path: Path, labels: t
         (lambda d: d.update(extra=1), "exactly"),
         (lambda d: d["network"].update(code="import os"), "unknown fields: code"),
         (lambda d: d["network"].update(block="../../x"), "must be one of"),
+        (lambda d: d["network"]["neuron"].update(kind="gru"), "unknown kind of neuron"),
         (lambda d: d["network"].update(widths=[10**9, 1]), "8192 channels"),
         (lambda d: d["network"].pop("block") and d["network"].update(depths="no"), "must be a list"),
         (lambda d: d["card"]["contract"].pop("steps"), "lacks steps"),

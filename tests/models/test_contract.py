@@ -66,14 +66,6 @@ def test_what_contradicts_itself_is_refused(contract: Contract, wrong: dict[str,
         replace(contract, **wrong)
 
 
-def test_an_image_needs_no_sensor_and_no_mean() -> None:
-    bare = replace(IMAGE, mean=(), std=())
-    assert (bare.sensor_width, bare.bin_us, bare.mean) == (0, 0, ())
-    assert replace(IMAGE, std=(1e-9,) * 3).std[0] == 1e-9
-    assert replace(EVENTS, frame="object").frame == "object"
-    assert replace(EVENTS, input_us=10_001).trained_us == 10_001
-
-
 def test_what_follows_from_it() -> None:
     assert EVENTS.shape == (2, 16, 12)
     assert (EVENTS.horizon, replace(EVENTS, readout=3).horizon) == (4, 3)

@@ -229,11 +229,6 @@ def test_a_reset_within_a_window_ends_its_evidence_and_that_of_another_label() -
     assert [answered(track, [[0.0, 9.0]]).steady for _ in range(9)][-1] == "b"
 
 
-def test_a_stream_is_judged_over_ten_steps_at_least() -> None:
-    assert [Track(LABELS, horizon).steady.inertia for horizon in (1, 10, 11)] == [10, 10, 11]
-    assert Track(LABELS, 12, steady=StableLabel(margin=0.3)).steady.margin == 0.3
-
-
 def test_a_prediction_is_written_as_the_service_promises() -> None:
     track = Track(LABELS, 4)
     prediction = answered(track, [[0.0, 9.0]]).prediction

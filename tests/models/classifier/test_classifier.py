@@ -223,14 +223,6 @@ def test_a_model_of_one_bin_or_of_images_says_so() -> None:
         Contract("image", 1, 28, 28, 4, "direct").at(5)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"shortest_bin_us": 10_001}, {"input_us": 10_000}, {"shortest_bin_us": 1000, "encoding": "count"}]
-)
-def test_contracts_that_contradict_themselves_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="shortest_bin_us"):
-        replace(CONTRACT, **wrong)  # type: ignore[arg-type]
-
-
 def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKESIGHT_PRECISION", "none that it knows")
     classifier = tiny()

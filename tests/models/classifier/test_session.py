@@ -187,12 +187,6 @@ def test_frames_of_another_size_reset_what_was_given_before_answered_or_not(befo
     assert not any(given.reset for given in filmed((30, 41), before + 3))
 
 
-def test_a_large_frame_is_thinned() -> None:
-    session = Session(CLASSIFIER)
-    session.frame(np.zeros((1000, 2000, 3), np.uint8), 0)
-    assert (session.sensor.width, session.sensor.height) == (500, 250)
-
-
 @pytest.mark.parametrize(("encoding", "a_frame"), [("direct", 1), ("rate", 1), ("latency", IMAGE_CONTRACT.steps)])
 def test_frames_of_an_image_model(encoding: str, a_frame: int) -> None:
     session = Session(tiny(replace(IMAGE_CONTRACT, encoding=encoding), "pixels"))

@@ -47,11 +47,6 @@ def test_where_no_method_is_named_the_steps_decide(one_layer: nn.Module, small_i
         assert made.config.rule == METHODS[usual(steps)].rule
 
 
-def test_where_no_steps_are_named_there_are_32(one_layer: nn.Module, small_images: Tensor) -> None:
-    found, expected = convert(one_layer, [small_images]), convert(one_layer, [small_images], steps=32)
-    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), expected.state_dict().values()))
-
-
 def test_one_step_and_rows_of_features_will_do() -> None:
     ann = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
     network = convert(ann, [torch.randn(9, 5)], "ours", steps=1)

@@ -160,44 +160,6 @@ def test_calibration_keeps_within_its_memory(
     assert images_that_fit(network, small_images[:1], 100_000) == 1
 
 
-def test_the_memory_is_that_of_one_image_in_many_steps(
-    one_layer: nn.Module, small_images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(convert_module, "CALIBRATED_VALUES", 4 * 8 * 8 * 8 * 10)
-    some = convert(one_layer, [small_images], "mmse-light", steps=8)
-    network = convert(one_layer, [small_images], "mmse", steps=8)
-    calibrate.calibrate(network, small_images[:10], 8, repair=False, search=False, light=True)
-    assert all(
-        torch.equal(a, b) for a, b in zip(some.state_dict().values(), network.state_dict().values(), strict=True)
-    )
-
-
-def test_candidates_lie_between_a_third_and_a_fifth_more() -> None:
-    """A current that is a candidate itself comes out as it is, in one step."""
-    for share in (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2):
-        layer = SpikeLayer(METHODS["half"].rule, 1)
-        layer.key = "n"
-        layer.theta.fill_(2.0)
-        current = torch.full((1, 1, 1), 2 * share)
-        search_threshold(layer, lambda x, layer=layer: layer(x, {}, 1), current, current[0], Code())
-        assert float(layer.theta) == pytest.approx(2 * share)
-
-
-def test_candidates_are_tried_on_the_first_images() -> None:
-    """Those behind the 32nd are as they may be."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(40, 4, generator=generator)
-    x[32:] *= 30
-    found = []
-    for images in (x[:32], x):
-        network = fed((spiking("n", "l"),))
-        network.neurons()["n"].theta.fill_(1.5)
-        calibrate.calibrate(network, images, 4, repair=False, search=True, light=False)
-        found.append(network.neurons()["n"].theta.clone())
-    assert torch.equal(*found)
-    assert not (found[0] == 1.5).all()
-
-
 def fed(behind: tuple[Node, ...], shape: tuple[int, ...] = (4,)) -> ConvertedNetwork:
     """A linear layer that gives what it takes, and nodes behind it."""
     nodes = (Node("x", "input"), Node("l", "linear", ("x",), shape=(4, 4)), *behind)
@@ -205,34 +167,6 @@ def fed(behind: tuple[Node, ...], shape: tuple[int, ...] = (4,)) -> ConvertedNet
     network.layers["l"].weight.copy_(torch.eye(4))  # type: ignore[operator, union-attr]
     network.layers["l"].bias.zero_()  # type: ignore[operator, union-attr]
     return network
-
-
-def test_a_bias_is_corrected_twice() -> None:
-    network, steps = fed((spiking("n", "l"),)), 4
-    x = torch.rand(16, 4, generator=torch.Generator().manual_seed(1)) * 2
-    calibrate.calibrate(network, x, steps, repair=False, search=False, light=True)
-
-    def counted(bias: Tensor) -> Tensor:  # of a threshold of one, with nothing in the membrane
-        return ((x + bias) * steps).floor().clamp(0, steps) / steps
-
-    bias, shifts = torch.zeros(4), []
-    for _ in range(3):
-        shifts.append((x - counted(bias)).mean(0))
-        bias = bias + shifts[-1]
-    torch.testing.assert_close(network.layers["l"].bias, shifts[0] + shifts[1])
-    assert (shifts[2].abs() > 1e-3).any(), "a third one would have changed something"
-
-
-def test_weights_hold_on_to_the_anns_by_a_tenth() -> None:
-    layer = nn.Linear(3, 2).requires_grad_(False)
-    x, target = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)), torch.randn(50, 2)
-    ones = torch.cat([x, torch.ones(50, 1)], 1).double()
-    gram = ones.T @ ones
-    hold = torch.diag(torch.tensor([1.0, 1, 1, 0]).double()) * 0.1 * gram.diagonal()[:3].mean()
-    change = torch.linalg.solve(gram + hold, ones.T @ (target - layer(x)).double()).float()
-    weight, bias = regression(layer, x, target)
-    torch.testing.assert_close(weight, change[:3].T, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(bias, change[3], rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_fitted_is_left_alone() -> None:

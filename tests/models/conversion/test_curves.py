@@ -1,14 +1,12 @@
 """Early exits and audits, step by step against what they are by their words."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.conversion import simulate
 from spikesight.models.conversion.ann_to_snn import convert, graph_of
 from spikesight.models.conversion.audit import audit, mean_outputs
-from spikesight.models.conversion.simulate import Curve, chunks, curve, runner, shown_steps
+from spikesight.models.conversion.simulate import chunks, curve, runner
 from spikesight.models.conversion.thresholds import by_channel, walk
 from spikesight.models.networks.converted.graph import Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
@@ -37,11 +35,6 @@ def test_every_image_stops_at_its_first_sure_step(
         assert found.exit_right[confidence].tolist() == [bool(right[t, n]) for n, t in enumerate(first)]
         later += sum(first)
     assert 0 < later < 3 * 24 * (STEPS - 1)
-
-
-def test_an_accuracy_is_of_the_steps_that_it_names() -> None:
-    found = Curve(np.array([1, 2, 4, 3]), 8, {}, {})
-    assert [found.accuracy(steps) for steps in (1, 2, 3, 4)] == [12.5, 25, 50, 37.5]
 
 
 def test_chunks_are_as_long_as_asked_and_share_one_run(one_layer: nn.Module, small_images: Tensor) -> None:
@@ -88,22 +81,6 @@ def test_an_audit_counts_the_dead_the_saturated_and_the_silent() -> None:
     assert (row.dead, row.saturated) == (0, 0)
 
 
-@pytest.mark.parametrize(("full", "words"), [(2, "differ"), (3, "saturated")])
-def test_more_than_half_saturated_is_a_problem_of_its_own(full: int, words: str) -> None:
-    network = in_a_row(SpikeRule("if", v0=0.0, inclusive=True))
-    x = torch.tensor([[4.0] * full + [0.25] * (4 - full)])
-    assert words in audit(network, x, 8).problems[0]
-    assert not audit(network, torch.full((2, 4), 0.25), 8).problems
-
-
-@pytest.mark.parametrize(("current", "wrong"), [(2.0, False), (2.01, True)])
-def test_half_wrong_and_half_saturated_is_no_problem_yet(current: float, wrong: bool) -> None:
-    network = in_a_row(SpikeRule("if", v0=0.0, inclusive=True))
-    problems = audit(network, torch.tensor([[current, 1e-9, 0.0, 0.0]]), 2).problems  # 1 where 2 is wanted; one silent
-    assert bool(problems) == wrong
-    assert all("differ" in problem for problem in problems)
-
-
 @pytest.mark.parametrize("name", ["settled", "multi-diff", "few-spikes", "half"])
 def test_mean_outputs_are_those_that_the_answer_counts(name: str, one_layer: nn.Module, small_images: Tensor) -> None:
     network = convert(one_layer, [small_images], name, steps=8)
@@ -126,30 +103,6 @@ def test_mean_outputs_are_those_that_the_answer_counts(name: str, one_layer: nn.
     a = walk(graph_of(one_layer, small_images), small_images, lambda _, z: z.relu())
     assert a.shape == (24, 3)
     assert by_channel(mean).shape == (4, 24 * 64)
-
-
-@pytest.mark.parametrize(
-    ("engine", "images", "lengths"), [(False, 13, [4, 4, 2]), (False, 65, [1] * 10), (True, 2, [10])]
-)
-def test_chunks_are_as_long_as_whoever_runs_them_likes(
-    engine: bool, images: int, lengths: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(simulate, "can_run", lambda _: engine)
-    network, calls = in_a_row(SpikeRule()), list[int]()
-
-    def run(x: Tensor, _: object, steps: int) -> tuple[Tensor, dict[str, Tensor]]:
-        calls.append(steps)
-        return torch.zeros(steps, len(x), 4), {}
-
-    list(chunks(network, torch.zeros(images, 4), 10, run=run))
-    assert calls == lengths
-    calls.clear()
-    list(chunks(network, torch.zeros(1, 4), 300, run=run))
-    assert calls == ([256, 44] if engine else [64, 64, 64, 64, 44])
-
-
-def test_a_curve_is_told_at_powers_of_two_and_its_end() -> None:
-    assert [shown_steps(longest) for longest in (1, 2, 5, 8)] == [[1], [1, 2], [1, 2, 4, 5], [1, 2, 4, 8]]
 
 
 def test_neurons_that_pause_once_are_not_saturated() -> None:

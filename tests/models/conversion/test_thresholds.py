@@ -7,18 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.conversion import thresholds
 from spikesight.models.conversion.ann_to_snn import convert, graph_of
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.thresholds import (
     currents_by_neuron,
-    effective_levels,
     gauss_threshold,
     mmse_threshold,
     percentile,
     poisson,
     quantise,
-    some,
 )
 from spikesight.models.networks.ann import Qcfs, SmallCnn, with_qcfs
 from spikesight.models.networks.converted.rules import SpikeRule
@@ -138,22 +135,6 @@ def test_mmse_looks_far_below_a_lonely_peak() -> None:
     assert float(mmse_threshold(a, 1, SpikeRule("if", v0=0.5, inclusive=True))) == pytest.approx(0.2, abs=1e-6)
 
 
-def test_mmse_looks_down_to_6_per_cent_of_a_peak() -> None:
-    a = torch.full((1, 1001), 0.05)
-    a[0, 0] = 1.0
-    assert float(mmse_threshold(a, 1, SpikeRule("if", v0=0.5, inclusive=True))) == pytest.approx(0.06, abs=1e-6)
-
-
-def test_the_least_percentile_is_the_least_value() -> None:
-    assert percentile(torch.tensor([[3.0, 1, 2, -1], [0, 0, 5, 0]]), 1).tolist() == [1, 5]
-
-
-def test_a_search_looks_at_some_values_of_many() -> None:
-    values = torch.arange(8192)[None]
-    assert torch.equal(some(values), values[:, ::2])
-    assert torch.equal(some(values[:, :8191]), values[:, :8191])
-
-
 def test_currents_of_many_images_are_picked_evenly() -> None:
     ann = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
     x = torch.randn(32768, 2, generator=torch.Generator().manual_seed(0))
@@ -169,23 +150,3 @@ def test_several_thresholds_round_to_their_smallest_level() -> None:
     found = quantise(a, torch.ones(1, 1), 2, SpikeRule("multi", 3, v0=0.0))
     assert found.tolist() == [[0, 0, 0, 1 / 8, 0.5, 1, 1]]
     assert quantise(a, torch.ones(1, 1), 2, SpikeRule("if", v0=0.0)).tolist() == [[0, 0, 0, 0, 0.5, 0.5, 1]]
-
-
-def test_levels_of_the_gaussian_rule() -> None:
-    rules = [SpikeRule("multi", 4, v0=0.0), SpikeRule("multi", 3, v0=0.0), SpikeRule("cascade", 4), SpikeRule("if")]
-    assert [effective_levels(rule) for rule in rules] == [8, 4, 8, 8]
-
-
-def test_spike_norm_looks_at_64_images_for_at_most_32_steps(
-    one_layer: nn.Module, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x, drawn = torch.randn(70, 3, 8, 8, generator=torch.Generator().manual_seed(3)), list[tuple[int, ...]]()
-
-    def noted(images: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        drawn.append((len(images), steps, generator.initial_seed()))
-        return poisson(images, steps, generator)
-
-    monkeypatch.setattr(thresholds, "poisson", noted)
-    for steps, seed in ((40, {}), (32, {}), (7, {"seed": 3})):
-        convert(one_layer, [x[:40], x[40:]], "sengupta", steps=steps, **seed)
-    assert drawn == [(64, 32, 0), (64, 32, 0), (64, 7, 3)]

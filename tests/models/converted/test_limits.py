@@ -19,21 +19,6 @@ PAD = Node("p", "pad", ("x",), padding=(0, 0, 0, 0, 1, 1))
 
 
 @pytest.mark.parametrize(
-    ("node", "change"),
-    [
-        (CONV, {"shape": (1 << 20, 1, 1, 1)}),
-        (CONV, {"stride": (4096, 1), "padding": (0, 4096), "dilation": (4096, 4096)}),
-        (CONV, {"groups": 4}),
-        (MAX, {"kernel": (1, 4096), "stride": (4096, 1), "padding": (4096, 0), "dilation": (1, 4096)}),
-        (AVG, {"kernel": (4096, 1), "stride": (1, 4096), "padding": (0, 4096)}),
-        (PAD, {"padding": (0, 8192, 0, 0, 0, 0)}),
-    ],
-)
-def test_the_largest_and_smallest_that_a_node_may_have(node: Node, change: dict[str, object]) -> None:
-    replace(node, **change)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
     ("node", "change", "words"),
     [
         (CONV, {"op": "convolve"}, "unknown operation"),

@@ -43,51 +43,6 @@ def test_time_taken_by_others_is_left_out_and_a_busy_machine_says_nothing() -> N
     assert autotune.judged([quiet, disturbed] * 2) is None  # every second run is another one
 
 
-@pytest.mark.parametrize(
-    ("first", "later", "density"),
-    [
-        (3, 3.5, 0.1),  # densities of 0.1 and 0.125
-        (3.5, 3, 0.1),
-        (3, 3.7, None),  # 0.1 and 0.135
-        (1.001, 1.24, 0.01),  # 0.01 and 0.0196: less than the least that is told apart
-        (1.001, 1.3, None),  # 0.01 and 0.022
-    ],
-)
-def test_every_second_run_may_say_as_much_more_and_no_more(first: float, later: float, density: float | None) -> None:
-    found = autotune.judged([seconds(1, 2, 4, 9, dense=first), seconds(1, 2, 4, 9, dense=later)] * 2)
-    assert found == (None if density is None else pytest.approx(0.95 * density, rel=0.01))
-
-
-@pytest.mark.parametrize(("width", "side"), [(64, 20), (128, 14), (256, 7)])
-def test_frames_to_be_timed_are_as_large_as_layers_have_and_as_much_work_for_either_kernel(
-    width: int, side: int
-) -> None:
-    for kernel, frames in ((1, 18), (3, 2)):
-        spikes = autotune.spikes_for(Kind("float", kernel, True, width), 0.4)
-        assert spikes.shape == (frames, 1, width, 2 * side, 2 * side)
-        assert float(spikes[..., ::2, ::2].float().mean()) == pytest.approx(0.4, abs=0.01)
-        assert int(spikes.sum()) == int(spikes[..., ::2, ::2].sum()), "one of each pool's four places"
-        assert spikes.unique().tolist() == [0, 1]
-    sums = autotune.spikes_for(Kind("float", 3, False, width), 0.4)
-    assert sums.unique().tolist() == [0, 1, 2], "what is no spike may be a sum of two"
-    assert not autotune.can_time(Kind("float", 3, True, 512)), "it would take too long"
-
-
-@pytest.mark.parametrize(("seconds", "runs"), [(2.5, 0), (3.5, 4), (8.5, 9), (1e9, 10)])
-def test_four_to_ten_runs_are_judged(seconds: float, runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, kind = [0.0], KINDS[0]
-
-    def spent(_: object) -> float:
-        clock[0] += 1.0
-        return 7.0
-
-    monkeypatch.setattr(autotune.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(autotune, "prepare", lambda _: {None: None})
-    monkeypatch.setattr(autotune, "spent", spent)
-    monkeypatch.setattr(autotune, "judged", len)
-    assert autotune.measure([kind], seconds) == ({kind: runs} if runs else {})
-
-
 @native
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if library() is not None and autotune.can_time(kind)], ids=str)
 def test_what_is_timed_is_what_is_said(kind: Kind) -> None:
@@ -149,27 +104,3 @@ def test_no_density_lets_a_stream_notice_its_company(
     network, x_seq = lively(EVENT), inputs(4, 3, size=(34, 34))
     engine = Engine(network, 34, 34, precision=precision)
     assert_no_bit_changes(engine, x_seq)
-
-
-def test_kinds_are_timed_in_turns_and_judged_when_often_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, prepared, kinds = [0.0], list[object](), ["a", "b", "c"]
-    monkeypatch.setattr(autotune.time, "monotonic", lambda: clock[0])
-
-    def prepare(kind: object) -> dict[float | None, object]:
-        prepared.append(kind)
-        return dict.fromkeys([*autotune.DENSITIES, None], kind)
-
-    def spent(kind: object) -> float:
-        clock[0] += 1.0 if kind == "b" else 0.0
-        return 7.0
-
-    monkeypatch.setattr(autotune, "prepare", prepare)
-    monkeypatch.setattr(autotune, "spent", spent)
-    monkeypatch.setattr(autotune, "judged", lambda runs: None if len(runs) > autotune.LEAST_RUNS else len(runs))
-    a_turn = len(autotune.DENSITIES) + 1
-    enough = autotune.LEAST_RUNS * a_turn - 0.5
-    assert autotune.measure(kinds, enough) == dict.fromkeys("ab", autotune.LEAST_RUNS)  # type: ignore[arg-type]
-    assert prepared == kinds
-    clock[0] = 0.0
-    assert autotune.measure(["b", "c"], a_turn * (autotune.LEAST_RUNS - 1) - 0.5) == {}, "too few"  # type: ignore[arg-type, list-item]
-    assert autotune.measure(["a"]) == {}, "too busy to say"  # type: ignore[arg-type, list-item]

@@ -29,20 +29,6 @@ def test_the_class_of_a_convolution(channels: int, width: int) -> None:
     assert Kind.of(channels, 1, binary=False, product="pairs") == Kind("pairs", 1, False, width)
 
 
-def test_shipped_numbers() -> None:
-    assert {width: default(Kind("matrix", 3, True, width)) for width in (64, 128, 512)} == {
-        64: 0.04,
-        128: 0.03,
-        512: 0.03,
-    }
-    assert [default(Kind("matrix in three", 3, True, width)) for width in (64, 128, 256, 512)] == [0.13, 0.1, 0.11, 0.2]
-    assert [default(Kind("pairs", kernel, True, 64)) for kernel in (1, 3)] == [0.08, 0.2]
-    assert [default(Kind("float", 1, binary, 256)) for binary in (True, False)] == [0.4, 0.2]
-    assert [default(Kind("float", 3, binary, 64)) for binary in (True, False)] == [0.5, 0.42]
-    assert [default(Kind("float", 3, binary, 128)) for binary in (True, False)] == [0.36, 0.36]
-    assert table() == {kind: default(kind) for kind in KINDS}
-
-
 def measured(value: float) -> dict[Kind, float]:
     return dict.fromkeys(KINDS[:3], value)
 
@@ -78,14 +64,3 @@ def test_what_was_measured_is_chosen_by_and_said() -> None:
     assert break_even(130, 5, binary=True, product="float") == 0.17
     assert break_even(130, 5, binary=False, product="float") == 0.36
     assert "events are visited below float 17% of a 3x3 convolution (measured here)" in describe()
-
-
-@pytest.mark.parametrize(
-    ("processor", "source"),
-    [("AMD EPYC (family 26, model 2)", "shipped for this processor"), ("Other (family 6, model 99)", "defaults")],
-)
-def test_where_the_numbers_are_from(processor: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(densities, "processor_name", lambda: processor)
-    line = describe()
-    assert line.startswith(f"on {processor} events are visited below float 36%, pairs 20%, matrix 3%, ")
-    assert line.endswith(f"({source})")

@@ -1,15 +1,13 @@
 """What a step frees stays with the process, so that the next one does not pay for its pages."""
 
 import gc
-import os
 import platform
 import resource
 
 import numpy as np
 import pytest
 
-from spikesight.models.native import memory as module
-from spikesight.models.native.memory import give_back, keep_libraries, keep_membranes, keep_memory
+from spikesight.models.native.memory import give_back, keep_libraries, keep_membranes
 from tests.support.processes import in_fresh_process
 from tests.support.serving.servers import resident
 
@@ -31,41 +29,6 @@ def test_freed_blocks_are_taken_again_without_page_faults() -> None:
     before = faults()
     steps(100)
     assert faults() - before < 100 * 64  # a quarter of the blocks' pages would be 6,400
-
-
-class Told:
-    """A C library that writes down what its allocator is told, and agrees (1) to all but `refused`."""
-
-    TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8  # of glibc's malloc.h: its interface
-
-    def __init__(self, *refused: int) -> None:
-        self.said: dict[int, int] = {}
-        self.refused = refused
-
-    def mallopt(self, parameter: int, value: int) -> int:
-        self.said[parameter] = value
-        return int(parameter not in self.refused)
-
-
-def test_what_the_allocator_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Told()
-    monkeypatch.setattr(module.ctypes, "CDLL", lambda _: told)
-    for name in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
-        monkeypatch.delenv(name)
-    assert keep_memory(12345)
-    assert told.said == {Told.TRIM_THRESHOLD: 12345, Told.MMAP_THRESHOLD: 12345}
-    assert keep_memory()
-    assert set(told.said.values()) == {2**30}, "a command's tensors, up to a gibibyte"
-    assert keep_membranes()
-    assert told.said[Told.TRIM_THRESHOLD] == 128 * 2**20
-    assert told.said[Told.MMAP_THRESHOLD] == 32 * 2**20, "the most that glibc takes"
-    assert told.said[Told.ARENA_MAX] == 1, "one heap, whose end `give_back` reaches"
-
-
-@pytest.mark.parametrize("refused", [Told.TRIM_THRESHOLD, Told.MMAP_THRESHOLD, Told.ARENA_MAX])
-def test_an_allocator_that_does_not_agree_is_not_said_to(monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
-    monkeypatch.setattr(module.ctypes, "CDLL", lambda _: Told(refused))
-    assert not keep_membranes()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library: its allocator is left as it is")

@@ -184,23 +184,6 @@ def test_asking_for_a_zero_state_changes_nothing_of_a_network(training: bool) ->
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        {"depths": (1,)},
-        {"widths": (0, 1)},
-        {"block": "no"},
-        {"pool": "no"},
-        {"widths": (4, 99999)},
-        {"downsample": "no"},
-        {"bottleneck": True, "widths": (4, 6)},
-    ],
-)
-def test_impossible_shapes_are_refused(options: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        replace(TINY, **options)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
     ("good", "bad"),
     [
         ({"depths": (1, 1)}, {"depths": (1, 0)}),

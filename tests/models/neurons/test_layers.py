@@ -244,15 +244,3 @@ def test_states_stack_and_split() -> None:
     assert joined["a"].shape == (3, 2)
     for got, expected in zip(split_state(joined), states):
         assert all(torch.equal(got[key], expected[key]) for key in expected)
-
-
-@pytest.mark.parametrize(
-        "options",
-    [
-        {"beta": 1.5}, {"theta": 0}, {"surrogate": "no"}, {"reset": "no"}, {"beta": 1, "learn_beta": True},
-        {"kind": "clif"}, {"kind": "psn", "taps": 0},
-    ],
-)  # fmt: skip
-def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        NeuronConfig(**options)

@@ -53,12 +53,6 @@ def test_the_first_layers_are_watched_up_to_so_many_channels(most: int, layers: 
     assert layers_to_watch(network, (2, 17, 13), most) == layers
 
 
-@pytest.mark.parametrize("width", [13, 16])
-def test_where_nobody_says_64_channels_are_watched(width: int) -> None:
-    network = SpikingResNet(ResNetConfig("ms", (3,), (width,)))
-    assert layers_to_watch(network, (2, 17, 13)) == 4, "a fifth layer of 13 would make 65"
-
-
 @pytest.mark.skipif(library() is None, reason=engine_status())
 @pytest.mark.parametrize("which", [slice(None), slice(0, 1)], ids=["all channels", "the first"])
 def test_a_channel_of_which_all_fire_has_the_rate_one(which: slice) -> None:

@@ -72,30 +72,3 @@ def test_half_of_the_pieces_are_every_second_one() -> None:
     for piece in (1, 3, 5):  # which look like the next class
         shown.features[3 * piece : 3 * piece + 3] = np.roll(shown.features[3 * piece : 3 * piece + 3], 1, 0)
     assert report(shown)["half"] == 1.0
-
-
-def test_the_three_worst_pairs_are_named() -> None:
-    pairs = [["a", "b", 0.4], ["a", "c", 0.3], ["b", "c", 0.2], ["c", "d", 0.1]]
-    said = advice._advice({"accuracy": 0.96, "confused": pairs, "half": 0.9}, taught([], []))
-    assert said == [
-        f"show more of {a} and {b}: {share:.0%} of them are taken for each other" for a, b, share in pairs[:3]
-    ]
-
-
-@pytest.mark.parametrize(
-    ("half", "sentence"),
-    [
-        (0.7, "twice the pieces brought +20.0%; half as much again should add about 10.0%"),
-        (0.86, "twice the pieces brought +4.0%; half as much again should add about 2.0%"),
-        (0.87, "twice the pieces brought +3.0%; more of the same would add little: 1.5%"),
-        (0.95, "twice the pieces brought -5.0%; more of the same would add little: 0.0%"),
-    ],
-)
-def test_what_more_of_the_same_would_bring(half: float, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(advice, "_half", lambda _: half)
-    chosen = [0] * 18 + [1, 2]  # nine of ten, no pair above a twentieth of its examples
-    told = report(taught(chosen + [1] * 20 + [2] * 20, [0] * 20 + [1] * 20 + [2] * 20))
-    monkeypatch.setattr(advice, "ENOUGH", 0.97)
-    told = advice._advice(told | {"accuracy": 0.9}, taught([], []))
-    assert told[-1] == sentence
-    assert advice._advice({"accuracy": 0.97, "confused": [], "half": half}, taught([], [])) == [advice.DONE]

@@ -13,8 +13,8 @@ from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.score import ClassDistance, Windows
 from spikesight.models.teach import few_shot as lesson_module
 from spikesight.models.teach.advice import DONE, report
-from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, _errors, pieces_of, places_of
-from spikesight.models.teach.head import Judged, folds
+from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of, places_of
+from spikesight.models.teach.head import folds
 from tests.support.models import lively
 
 SENSOR = SensorSize(64, 64)
@@ -139,14 +139,6 @@ def test_the_only_piece_of_a_class_is_divided_into_five_of_time() -> None:
     assert pieces_of(mixed).tolist() == [0, 2, 1, 3, 0], "b's two showings are two pieces, a's three are two"
 
 
-def test_errors_are_shares_and_ties_are_broken_by_how_far_off() -> None:
-    scores = np.array([[0.8, 0.2], [0.4, 0.6], [0.9, 0.3], [np.nan, np.nan]])
-    labels = np.array([0, 1, 1, 0])
-    squares = np.mean([[0.04, 0.04], [0.16, 0.16], [0.81, 0.49]])
-    assert _errors(Judged(scores, 1.0), labels) == pytest.approx(1 / 3 + 1e-3 * squares)
-    assert _errors(Judged(scores * np.nan, 1.0), labels) == 0
-
-
 def test_examples_are_dropped_and_renamed_by_number_and_name() -> None:
     made = lesson(count=2)
     assert [one.number for one in made.shown] == [0, 1, 2, 3]
@@ -178,27 +170,6 @@ def test_a_lesson_has_the_contract_of_its_sensor_and_window() -> None:
     assert places_of(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max"))) == 4
 
 
-def test_a_lesson_has_one_slice_and_no_copies_unless_told() -> None:
-    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000)
-    made.show(drawn("lying", 0))
-    assert made.shown[0].features.shape[0] == 1
-    sliced = lesson(count=1).shown[0].features
-    assert sliced.shape == (1, 2 * made.shown[0].features.shape[1])
-
-
-@pytest.mark.parametrize(("blocks", "places"), [(3, 4), (4, 2), (5, 1)])
-def test_small_maps_have_few_places(blocks: int, places: int) -> None:
-    assert places_of(lively(ResNetConfig("ms", (1,) * blocks, (4,) * blocks, pool="max"))) == places
-
-
-def test_a_picture_ends_at_255() -> None:
-    made = lesson(count=0)
-    counts = np.zeros((6, 1, 2, 32, 32), np.uint8)
-    counts[:, 0, 1, 3, 4] = 43, 43, 43, 43, 43, 40  # 255
-    counts[:, 0, 0, 3, 4] = 43, 43, 43, 43, 43, 41  # 256
-    assert made.seen("a", "b", counts).picture[:, 3, 4].tolist() == [255, 255]
-
-
 def test_the_unknown_is_told_by_distances_of_heads_that_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of roots of rates, their covariance a tenth of the way to a sphere, an example's by the other folds."""
     asked: list[tuple[Any, ...]] = []
@@ -219,17 +190,6 @@ def test_the_unknown_is_told_by_distances_of_heads_that_did_not_see_it(monkeypat
         others = fold != fold[n]
         expected = ClassDistance.fit(roots[others], taught.truth[others], shrink=0.1).score(roots[n])
         assert distances[n, 0] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("width", "layers"), [(64, 4), (65, 3)])
-def test_a_distance_is_measured_in_at_most_256_channels(width: int, layers: int) -> None:
-    made = FewShotLearner(lively(ResNetConfig("ms", (1, 1, 1), (width,) * 3, pool="max")), SENSOR, 2, 50_000)
-    for seed in range(10):
-        for label in ("lying", "standing"):
-            made.show(drawn(label, seed))
-    _, card = made.learn(False).checkpoint({}, {})
-    assert card.novelty is not None
-    assert card.novelty.layers == layers
 
 
 @pytest.mark.parametrize("telling", ["the layers", "the input"])
