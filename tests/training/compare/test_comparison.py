@@ -10,17 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from spikesight.models.contract import Contract
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.networks.ann import ANNS, Qcfs
 from spikesight.models.networks.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.training.compare import comparison
 from spikesight.training.compare.ann import ann_settings
 from spikesight.training.compare.comparison import Comparison, joined
-from spikesight.training.compare.config import QUICK, CompareConfig
+from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.costs import Stepwise, activations, metered_steps
 from spikesight.training.compare.results import AnnResult, Cost, Curve, CurvePiece, StdpResult, Trial
-from spikesight.training.data import Data, Frames
 from spikesight.training.data.pictures import Images
 from spikesight.training.flags import RENAMED, RETIRED
 from tests.support.inputs.data_sets import write_idx, write_stripes
@@ -190,18 +188,6 @@ def test_what_is_left_out_is_not_asked_for(tmp_path: Path) -> None:
     assert not Asked(replace(config, stdp_neurons=0), tmp_path, 1).run().stdp
 
 
-@pytest.mark.parametrize(("steps", "asked"), [(500, ["work/ours/500"]), (501, [])])
-def test_operations_of_long_runs_are_not_counted(steps: int, asked: list[str], tmp_path: Path) -> None:
-    compared, names = Asked(CompareConfig(), tmp_path, 1), list[str]()
-    compared.test = Images(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, int))
-    compared.conversion_key = lambda method, aim: {method: aim}  # type: ignore[method-assign,assignment,return-value]
-    compared.prepared = lambda images: torch.zeros(len(images.labels))  # type: ignore[method-assign]
-    work = {"2": Cost(1.0, 2.0)}
-    compared.store = SimpleNamespace(get=lambda *job: names.append(job[1]) or SimpleNamespace(work=work))  # type: ignore[assignment]
-    assert Comparison.work(compared, nn.Identity(), "ours", 8, steps) == (work if asked else {})
-    assert names == asked
-
-
 def test_a_direct_network_has_the_anns_shape_and_the_usual_settings(tmp_path: Path) -> None:
     config = CompareConfig(data="d", root="r", direct_epochs=4, train_images=50, images=9, seed=5)
     compared, asked = Asked(config, tmp_path, 3), list[Any]()
@@ -221,78 +207,6 @@ def test_a_direct_network_has_the_anns_shape_and_the_usual_settings(tmp_path: Pa
     assert {name: settings[name] for name in wanted} == wanted
     assert settings.items() >= (RETIRED | dict.fromkeys(RENAMED, 0)).items(), "what earlier versions kept is found"
     assert not settings.keys() & set(RENAMED.values())
-
-
-@pytest.mark.parametrize("stopped", [False, True])
-def test_a_direct_run_goes_on_and_its_best_network_is_read_at_every_step(
-    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compared, done = Asked(CompareConfig(train_images=3, images=150, seed=5), tmp_path, 1), list[Any]()
-    labels = np.arange(150) % 3
-    compared.test = Images(np.zeros((150, 1, 2, 2), np.uint8) + labels[:, None, None, None].astype(np.uint8), labels)
-    compared.data_key = lambda: {}  # type: ignore[method-assign]
-    compared.store = SimpleNamespace(get=lambda *job: job[3]())  # type: ignore[assignment]
-    (tmp_path / "last").touch() if stopped else None
-    frames = Frames(np.arange(8)[:, None], np.arange(8))
-    contract = Contract("image", 1, 2, 2, 2, "direct")
-    data = Data(train=frames, val=frames, test=frames, labels=("a", "b", "c"), contract=contract, split={}, recorded=8)
-
-    class Stopped:
-        progress_path = tmp_path / "last"
-
-        def __init__(self, data: Data, folder: Path) -> None:
-            done.append((data.train.labels.tolist(), folder.name[: len("direct-direct-arctan-2-")]))
-
-        def resume(self) -> None:
-            done.append("resumed")
-
-        def train(self) -> None:
-            done.append("trained")
-
-    def network(x_seq: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Sure of class 0 in the first step, and with more of the pixels' class in the second."""
-        shown = (x_seq[0, :, 0, 0, 0] * 255).round().long()
-        first = nn.functional.one_hot(torch.zeros_like(shown), 3).float()
-        return torch.stack([first, 3 * nn.functional.one_hot(shown, 3)]), {}
-
-    monkeypatch.setattr(comparison, "load_data", lambda settings: done.append(settings.output) or data)
-    monkeypatch.setattr(comparison, "Run", Stopped)
-    monkeypatch.setattr(comparison, "load", lambda folder: done.append(folder.name) or (network, None))
-    monkeypatch.setattr(comparison, "measure", lambda _, x_seq: x_seq.shape)
-    monkeypatch.setattr(comparison, "cost_of", lambda shape: shape)
-    found = Comparison.direct(compared, "direct/arctan/2")
-    rows = sorted(np.random.default_rng(5).permutation(8)[:3].tolist())
-    resumed = ["resumed"] if stopped else []
-    assert done == [str(tmp_path), (rows, "direct-direct-arctan-2-"), *resumed, "trained", "best"]
-    assert (found.correct, found.images) == ([50, 150], 150)
-    assert found.work == {"2": (2, 16, 1, 2, 2)}
-
-
-@pytest.mark.parametrize(
-    ("steps", "count", "begins"),
-    [(6, 24, [0]), (100, 1001, [0, 1000]), (200, 1001, [0, 500, 1000]), (20_000, 25, [0, 10, 20])],
-)
-def test_long_curves_are_stored_in_small_pieces(
-    steps: int, count: int, begins: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compared, asked, made = Asked(CompareConfig(), tmp_path, 1), list[Any](), list[Any]()
-    compared.test = Images(np.zeros((1001, 1, 2, 2), np.uint8), np.zeros(1001, int))
-    compared.conversion_key = lambda method, aim: {method: aim}  # type: ignore[method-assign,assignment,return-value]
-    compared.work = lambda *given: given[1:]  # type: ignore[method-assign,assignment,return-value]
-    compared.store = SimpleNamespace(get=lambda *job: asked.append(job[1:3]) or job[1])  # type: ignore[assignment]
-    monkeypatch.setattr(comparison, "joined", lambda *given: made.append(given))
-    for method, wanted in (("ours", steps), (FEW, METHODS[FEW].rule.levels)):
-        Comparison.conversion(compared, nn.Identity(), method, steps, 4, count)
-        if method == "ours":
-            ends = [*begins[1:], count]
-            assert asked == [
-                (f"convert/ours/{steps}/{begin}", {"ours": 4, "steps": steps, "to": end})
-                for begin, end in zip(begins, ends)
-            ]
-        assert {key["steps"] for _, key in asked} == {wanted}
-        assert made == [([name for name, _ in asked], method, (method, 4, wanted))]
-        asked.clear()
-        made.clear()
 
 
 FEW = next(name for name, method in METHODS.items() if method.rule.kind == "few")
@@ -321,17 +235,3 @@ def test_pieces_are_joined_by_their_counts() -> None:
     assert (found.method, found.correct, found.images, found.work) == ("half", [4, 8], 8, work)
     assert (found.ann_accuracy, found.seconds) == (75.0, 2.5)
     assert found.exits == {str(e): (2.0, 50.0) for e in (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)}
-
-
-def test_what_is_compared_when_nothing_else_is_said() -> None:
-    sizes = {
-        "tune_epochs": 0, "tune_images": 50_000, "train_images": 60_000, "ann_epochs": 3, "direct_epochs": 3,
-        "held": 1000, "steps": 64, "aim": 32, "aims": (4, 8, 16), "multi_steps": 16, "multi_aim": 8, "images": 2000,
-        "chosen_images": 10_000, "long_steps": 2500, "long_images": 200, "qcfs_epochs": 0, "calibration": 512,
-        "stdp_neurons": 100, "stdp_images": 20_000, "stdp_seeds": (0, 1, 2), "seed": 0,
-    }  # fmt: skip
-    assert {name: value for name, value in vars(CompareConfig()).items() if name in sizes} == sizes
-    assert {name: value for name, value in QUICK.items() if name not in ("direct", "methods", "multi", "long")} == {
-        "train_images": 6000, "held": 500, "steps": 32, "aims": (8,), "images": 500, "chosen_images": 500,
-        "long_steps": 500, "long_images": 50, "calibration": 256, "stdp_images": 3000, "stdp_seeds": (0,),
-    }  # fmt: skip

@@ -8,14 +8,9 @@ import pytest
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.results import AnnResult, Cost, Curve, Results, StdpResult, Trial
 from spikesight.training.compare.tables import (
-    accuracy_table,
-    bits_of,
     claims,
-    found_by,
     needs_hundreds,
-    report_of,
     steps_to,
-    with_interval,
 )
 
 
@@ -56,12 +51,6 @@ def test_the_first_step_from_which_on_it_is_good() -> None:
     assert steps_to(curve("x", [1]), 1) == 1
 
 
-def test_columns_are_powers_of_two_and_the_end_of_the_longest() -> None:
-    table = accuracy_table([curve("x", [1] * 6), curve("x", [1] * 3)])
-    assert table[0] == ["method", "T = 1", "T = 2", "T = 4", "T = 6", "images"]
-    assert accuracy_table([curve("x", [1] * 8)])[0][1:-1] == ["T = 1", "T = 2", "T = 4", "T = 8"]
-
-
 @pytest.mark.parametrize(
     ("correct", "images", "expected"),
     [
@@ -74,14 +63,6 @@ def test_columns_are_powers_of_two_and_the_end_of_the_longest() -> None:
 )
 def test_whether_hundreds_of_steps_are_needed(correct: list[int], images: int, expected: bool | None) -> None:
     assert needs_hundreds(curve("x", correct, images), 80) is expected
-
-
-def test_words_and_bits() -> None:
-    assert with_interval(900, 1000) == "90.00 (88.0 to 91.7)"
-    assert found_by(curve("x", [1, 90]), 90, "who") == "who is there from T = 2"
-    assert found_by(curve("x", [1, 90]), 91, "who") == "who is not there by T = 2"
-    assert [bits_of("ours", steps) for steps in (1, 2, 4, 32)] == [bits_of("no such method", s) for s in (1, 2, 4, 32)]
-    assert bits_of("multi", 4) > bits_of("ours", 4)
 
 
 def told(**changes: Any) -> dict[str, str]:
@@ -104,11 +85,3 @@ def test_claims_turn_where_the_numbers_do() -> None:
     assert told(binary=[curve("ours", [10] * 398 + [99, 99])], multi=[])[latency] == "does not hold"
     assert "any conversion needs hundreds of steps" not in told(binary=[], multi=[])
     assert "conversion (Rueckauer) needs hundreds of steps" not in told(binary=slow, multi=[], long=[])
-
-
-def test_stored_counts_are_the_energy_modules() -> None:
-    found = report_of(Cost(2.0, 3.0, 0.25, 4.0, 5.0), 7)
-    assert (found.steps, found.spike_rate, found.activation_sparsity, found.spikes) == (7, 0.25, 0.75, 4.0)
-    assert (found.footprint_bytes, found.parameters, found.connection_sparsity, found.by_layer) == (0, 0, 0.0, {})
-    work = found.work
-    assert (work.effective_macs, work.effective_acs, work.dense, work.neuron_updates) == (2.0, 3.0, 0.0, 5.0)

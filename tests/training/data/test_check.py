@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from spikesight.training.data import check
 from spikesight.training.data.check import EXPECTED, check_data, check_sets
 from spikesight.training.data.load import DATA_NAMES
 from spikesight.training.data.sets import DataError, MissingDataError
@@ -123,12 +122,6 @@ def test_what_a_folder_of_pictures_lacks_is_said(tmp_path: Path) -> None:
     (tmp_path / "n01" / "0.JPEG").unlink()
     few = "  a class has fewer than two samples: give it more, or remove its folder"
     assert check_data(str(tmp_path)).lines[1:] == (missing, few, "  3 files opened, all readable")
-
-
-def test_files_that_are_opened_are_spread_from_the_first_to_the_last() -> None:
-    assert check._spread(range(40), every=False) == list(range(40))
-    assert check._spread(range(41), every=False) == [*range(39), 40]
-    assert check._spread(range(41), every=True) == list(range(41))
 
 
 def test_complete_sets_have_as_many_samples_as_were_published() -> None:

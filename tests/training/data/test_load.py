@@ -297,14 +297,6 @@ def test_the_moments_of_images_are_those_of_a_channel_over_all_of_them() -> None
     assert mean == tuple(few.mean((0, 1, 3, 4)).round(4).tolist()), "spread evenly"
 
 
-def test_recordings_are_listed_in_a_card_up_to_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "digest", str)
-    monkeypatch.setattr(load, "MOST_DIGESTS", 2)
-    items = [Item(Path(name), 0) for name in "aba"]
-    assert load._digests(items) == ("a", "b")
-    assert load._digests([*items, Item(Path("c"), 1)]) == ()
-
-
 def test_kept_pictures_have_the_form_of_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(load, "holds_pictures", lambda _: True)

@@ -10,7 +10,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import Folder, Take
-from spikesight.training.data.own import CROP_SIDE, _coverage, _items, _summary, _typical, list_own, rate_of, window_for
+from spikesight.training.data.own import CROP_SIDE, _coverage, _items, _summary, list_own, rate_of, window_for
 from spikesight.training.data.separate import Stretch
 from spikesight.training.data.sets import DataError, Item, Window
 from spikesight.training.data.windows import SLOT_US, Scan
@@ -73,11 +73,6 @@ def test_a_crop_is_a_small_square() -> None:
 
 def test_rates_are_those_of_slots_with_events() -> None:
     assert rate_of([counted(0, 0, 4), counted(0, 8, 6)]) == 6 * 1e6 / SLOT_US
-
-
-def test_a_typical_window_is_the_median() -> None:
-    scans = [counted(1, 1, 5, 5, 9, 9)]
-    assert _typical([Stretch(0, 0, 6 * SLOT_US)], scans, 2 * SLOT_US) == 10
 
 
 def items(scan: Scan, stretch: Stretch, length: int, hop: int, typical: float = 100.0) -> list[tuple[int, int]]:

@@ -99,14 +99,6 @@ def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(monkeypatch: pyt
         assert list(fit_conformal(classifier, items).trials) == [1000 * ms for ms in bins]
 
 
-def test_strangers_are_not_read() -> None:
-    classifier: Any = SimpleNamespace(labels=("a",), trials=TRIALS)
-    strangers: Any = [SimpleNamespace(label="b")]
-    assert held_out(classifier, strangers) == []
-    known: Any = [SimpleNamespace(label="a")]
-    assert held_out(SimpleNamespace(labels=("a",), trials=None), known) == []  # type: ignore[arg-type]
-
-
 def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[tuple[list[Any], list[int]]] = []
 

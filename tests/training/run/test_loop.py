@@ -1,4 +1,4 @@
-"""Parts of the loop by themselves, with clocks and batches that are the test's: order, checkpoints, words, the card."""
+"""Parts of the training loop: one step, what an epoch reports and keeps, the card."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,6 @@ from spikesight.training.run import loop
 from spikesight.training.run.evaluate import Evaluation, LayerActivity
 from spikesight.training.run.loop import Run
 from spikesight.training.run.resume import Progress
-from spikesight.training.step.batches import seeded
 from spikesight.training.step.optimiser import learning_rate
 from tests.support.models import EVENT_CONTRACT, LABELS
 
@@ -27,71 +26,6 @@ def bare(rank: int = 0, **settings: Any) -> Any:
     run.processes, run.progress, run.stop_asked = Processes(run.device), Progress(), False
     run.processes.rank, run.average, run.last_state, run.weights = rank, None, None, None
     return run
-
-
-def clock(monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
-    ticks = iter(times)
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
-
-
-@pytest.mark.parametrize(("batch", "looks"), [(4, 3), (1, 12)])
-def test_the_time_that_is_told_is_that_of_the_quicker_step(
-    batch: int, looks: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, asked, loss = bare(epochs=6, batch_size=batch), list[Any](), nn.Parameter(torch.ones(1))
-    run.data, run.steps_an_epoch = SimpleNamespace(train=range(10), val=range(36)), 2
-    made = SimpleNamespace(x_seq=None, targets=None)
-    run.batches = SimpleNamespace(make=lambda rows, step: asked.append((rows.tolist(), step)) or made)
-    monkeypatch.setattr(loop, "Trainee", lambda *_: lambda *_: SimpleNamespace(logits=None))
-    monkeypatch.setattr(loop, "total_loss", lambda *_, **__: loss.sum())
-    clock(monkeypatch, 0.0, 50.0, 60.0, 80.0)
-    assert run.minutes() == pytest.approx(6 * (2 + looks) * 20 / 60), "a look is a third of a step"
-    assert asked == [(list(range(batch)), 0)] * 2
-
-
-class Bar:
-    """What tqdm is told."""
-
-    def __init__(self, **how: Any) -> None:
-        self.how, self.updates, self.words = how, 0, list[dict[str, Any]]()
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def update(self) -> None:
-        self.updates += 1
-
-    def set_postfix(self, **words: Any) -> None:
-        self.words.append(words)
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_an_epoch_goes_on_from_its_batch_in_the_order_of_its_seed(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, bars = bare(rank, seed=3, batch_size=2, epochs=4, save_minutes=1.0), list[Bar]()
-    seen, expected, saved = list[list[int]](), list[Any](), list[int]()
-    run.data, run.steps_an_epoch = SimpleNamespace(train=range(7)), 3
-    run.progress = Progress(epoch=1, batch=1, step=4, loss_sum=1.0, correct=1, seen=2)
-    run.batches = SimpleNamespace(expect=lambda rows: expected.append(None if rows is None else rows.tolist()))
-    run.train_batch = lambda rows: seen.append(rows.tolist()) or (0.5, 1)
-    run.save = lambda: saved.append(run.progress.step)
-    monkeypatch.setattr(loop, "tqdm", lambda **how: bars.append(Bar(**how)) or bars[-1])
-    clock(monkeypatch, 100.0, 160.0, 160.5, 161.0)
-    run.train_epoch()
-    order = torch.randperm(7, generator=seeded(3, 2, 1)).tolist()
-    assert seen == [order[2:4], order[4:6]]
-    assert expected == [order[4:6], None]
-    assert saved == [6], "once more than a minute has gone by"
-    p = run.progress
-    assert (p.loss_sum, p.correct, p.seen, p.batch, p.step) == (2.0, 3, 6, 3, 6)
-    (bar,) = bars
-    how = {"total": 3, "initial": 1, "desc": "epoch 2/4", "leave": False, "mininterval": 1}
-    assert bar.how == {**how, "disable": True if rank else None}
-    assert bar.updates == 2
-    losses = [{"loss": text, "accuracy": "0.5000", "refresh": False} for text in ("0.3750", "0.3333")]
-    assert bar.words == losses
 
 
 @pytest.mark.parametrize(("carry", "clip"), [(0.0, 0.0), (0.25, 2.5)])

@@ -197,24 +197,6 @@ def test_windows_are_running_means_of_parts_that_count_alike() -> None:
     np.testing.assert_allclose(found.weights, [1 / 40] * 40 + [1 / 3] * 3)
 
 
-def test_what_is_measured_is_cooled_by_the_temperature_of_its_kind() -> None:
-    logits = np.array([[[9.0, 9.0], [2.0, 0.0]], [[9.0, 9.0], [0.0, 3.0]], [[9.0, 9.0], [4.0, 0.0]]])
-    validation: Any = SimpleNamespace(
-        logits=logits, labels=np.array([0, 1, 1]), weights=np.array([1.0, 1.0, 2.0]), kinds=np.array([0, 2, 2])
-    )
-    kinds = [SimpleNamespace(lines=SimpleNamespace(temperature=[7.0, t])) for t in (2.0, 4.00049)]
-    judged: Any = SimpleNamespace(kinds=kinds, layers=3, width=5, active=np.array([1.0, 2.26]))
-    found = novelty._measured(judged, SimpleNamespace(labels=range(8)), validation)  # type: ignore[arg-type]
-    before, cooled = (softmax(logits[:, 1] / np.array(t)[:, None]) for t in ([1, 1, 1], [2.0, 4.00049, 4.00049]))
-    assert found == {
-        "layers": 3, "channels": 5, "kinds": 2, "training": 8, "validation": 3, "temperatures": [2.0, 4.0],
-        "calibration_error": round(calibration_error(cooled, validation.labels, validation.weights), 4),
-        "calibration_error_before": round(calibration_error(before, validation.labels, validation.weights), 4),
-        "fewest_inputs": 2.3,
-    }  # fmt: skip
-    assert found["calibration_error"] != found["calibration_error_before"]
-
-
 def test_a_network_without_neurons_is_not_calibrated() -> None:
     data: Any = SimpleNamespace(contract=SimpleNamespace(shape=(2, 4, 4)))
     with pytest.raises(ValueError, match="no neurons to watch"):

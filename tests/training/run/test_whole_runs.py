@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,8 +21,6 @@ from spikesight.training.run.evaluate import Evaluation
 from spikesight.training.run.fit import dry_run, fit, run_folder
 from spikesight.training.run.loop import Run, TrainingError
 from spikesight.training.run.resume import Progress
-from spikesight.training.step.batches import carried_state, seeded
-from spikesight.training.step.optimiser import learning_rate
 from tests.support.inputs.data_sets import small_config, write_takes
 from tests.support.processes import ROOT
 
@@ -128,47 +125,12 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(root: Path) -
     assert len(losses) == 2
 
 
-def test_the_schedule_warms_up_then_falls_to_zero() -> None:
-    config = TrainConfig.of(epochs=10, lr=1.0, warmup_epochs=2.0)
-    rates = [learning_rate(config, step, 5) for step in range(50)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[9] == rates[10] == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.01
-
-
-def test_carried_membranes_come_from_other_samples_or_are_zero() -> None:
-    last = {"a": torch.arange(1.0, 65).view(64, 1), "b": torch.arange(1.0, 65).view(64, 1, 1).expand(64, 2, 3)}
-    state = carried_state({}, last, 0.5, seeded(0))
-    kept = state["a"].flatten() != 0
-    assert 16 < kept.sum() < 48
-    assert torch.equal(state["a"].flatten(), state["b"][:, 0, 0])
-    assert not torch.equal(state["a"][kept], last["a"][kept])
-    assert carried_state({}, None, 0.5, seeded(0)) == {}
-
-
 def test_unknown_network_and_missing_gpu_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown network"):
         build_network(TrainConfig(network="no"), 10)
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA GPU"):
             choose_device("cuda")
-
-
-def test_run_folders_are_numbered(tmp_path: Path) -> None:
-    config = TrainConfig(output=str(tmp_path), name="a")
-    run_folder(config).mkdir()
-    assert run_folder(config).name == "a-2"
-
-
-def test_the_optimiser_decays_weights_only(root: Path) -> None:
-    config = small_config(root)
-    run = Run(load_data(config), root / "runs" / "x")
-    decayed, other = run.optimiser.param_groups
-    assert decayed["weight_decay"] == config.optimisation.weight_decay
-    assert other["weight_decay"] == 0
-    assert all(p.ndim > 1 for p in decayed["params"])
-    assert asdict(run.progress)["epoch"] == 0
 
 
 def test_every_epoch_has_an_order_of_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,11 +173,6 @@ def test_a_frozen_network_learns_its_last_layer_alone(root: Path) -> None:
     assert all(name.startswith("readout") for name in changed)
     with pytest.raises(ValueError, match="--init-from"):
         small_config(root, freeze=True)
-
-
-def test_recordings_start_with_membranes_of_a_stream(root: Path) -> None:
-    assert load_data(small_config(root)).config.carry == 0.3
-    assert load_data(small_config(root, carry=0.0)).config.carry == 0.0
 
 
 def test_a_folder_is_described_before_it_is_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,7 @@ import torch
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.distributed import Processes
-from spikesight.training.step.augment import fewer_steps
 from spikesight.training.step.batches import Batches, carried_state, encode, evaluation_input, seeded, training_input
-from spikesight.training.step.turns import turn
 
 EVENTS = Contract("events", 2, 5, 6, 3, "binary", 6, 5, 1000)
 IMAGES = Contract("image", 3, 4, 4, 2, "direct", mean=(0.5, 0.25, 0.0), std=(0.25, 0.5, 1.0))
@@ -133,18 +131,3 @@ def test_membranes_are_kept_and_exchanged_by_the_generator() -> None:
     drawn = torch.rand(6, generator=seeded(3))
     none = carried_state({}, last, float(drawn.min()), seeded(3))["v"]
     assert not none.any(), "a draw must lie below the chance"
-
-
-def test_settings_reach_the_batch() -> None:
-    square = data(turn=True, random_steps=1)
-    square.train = SimpleNamespace(frames=square.train.frames[..., :5], labels=np.arange(8) % 4)
-    square.labels = ("down", "left", "right", "up")
-    made, draws = Batches(square, PROCESSES).make(np.arange(6), 2), seeded(0, 1, 2)
-    stored, targets = turn(
-        torch.from_numpy(square.train.frames[:6]), torch.arange(6) % 4, square.labels, draws
-    )  # fmt: skip
-    x_seq = fewer_steps(training_input(stored, square.config, EVENTS, draws), 1, draws)
-    assert torch.equal(made.x_seq, x_seq)
-    assert torch.equal(made.targets, targets)
-    cuda: Any = SimpleNamespace(device=SimpleNamespace(type="cuda"))
-    assert Batches(data(), cuda).works_ahead

@@ -9,8 +9,7 @@ import pytest
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.training.data.sets import DataError, Item
-from spikesight.training.teach import examples
-from spikesight.training.teach.examples import COPIES, MOST_WITH_COPIES, Plan, _chosen, copies_for, plan, read_examples
+from spikesight.training.teach.examples import Plan, _chosen, plan, read_examples
 
 SENSOR = SensorSize(20, 16)
 
@@ -99,11 +98,6 @@ def test_more_than_there_is_room_for_are_thinned_evenly() -> None:
     assert [len(_chosen(items(3, 3, 3), ("a", "b", "c"), 0, 0, 2))] == [3], "one of each at least"
 
 
-def test_few_examples_have_most_copies() -> None:
-    assert (COPIES, MOST_WITH_COPIES) == (5, 2000)
-    assert [copies_for(count) for count in (1, 333, 334, 1000, 1001, 9999)] == [5, 5, 4, 1, 0, 0]
-
-
 def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
     first, second = record(tmp_path / "a.npz", 0.5), record(tmp_path / "b.npz", 0.5)
     whole = Plan(("x", "y"), (Item(first, 1, begin_us=77), Item(second, 0)), SENSOR, 64, 4, 1000)
@@ -117,17 +111,3 @@ def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
     first.write_bytes(b"PK\3\4")
     with pytest.raises(DataError, match=r"a\.npz"):
         list(read_examples(whole))
-
-
-def test_sizes_of_examples_and_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (examples.MOST, examples.MOST_WINDOWS, examples.CLIP_STEPS, examples.CLIP_SLICES) == (1000, 500, 64, 4)
-    assert (examples.WINDOW_STEPS, examples.WINDOW_SLICES) == (10, 1)
-    monkeypatch.setattr(examples, "MOST", 4)
-    monkeypatch.setattr(examples, "MOST_WINDOWS", 6)
-    for label in ("cup", "phone"):
-        for n in range(5):
-            record(tmp_path / label / f"{n}.npz", 0.64, rate=500)
-    assert len(plan(tmp_path).items) == 4
-    assert len(plan(tmp_path, window_ms=320).items) == 6
-    first, _ = plan(tmp_path, shots=1, seed=3).items
-    assert first.path.name == f"{np.random.default_rng(3).permutation(5)[0]}.npz"

@@ -1,7 +1,6 @@
 """A head learnt from a folder, on a small network: what is counted, what is kept in its card."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -58,15 +57,3 @@ def test_shots_are_drawn_by_their_seed(features: str, tmp_path: Path) -> None:
         assert told["examples"] == {"cup": 2, "phone": 2}
         cards.append(load(tmp_path / "model")[1].training["recordings"])
     assert cards[0] == cards[1] != cards[2]
-
-
-def test_seconds_are_those_of_showing_and_of_learning(
-    features: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number, label in enumerate(("cup", "phone")):
-        record(tmp_path / "things" / label / "a.npz", 1.0, rate=500 + 300 * number)
-    ticks = iter([100.0, 103.4567, 104.0])
-    monkeypatch.setattr("spikesight.training.teach.teach.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
-    told = teach(tmp_path / "things", tmp_path / "model", features=features, layout="classes", window_ms=200)
-    assert (told["show_s"], told["learn_s"], told["window_ms"]) == (3.46, 0.54, 200.0)
-    assert told["model"] == str(tmp_path / "model")
