@@ -189,19 +189,6 @@ def solid(height: int, width: int) -> Any:
     return np.pad(np.ones((height, width), np.uint8), 3)
 
 
-def test_what_is_too_thick_or_too_full_for_strokes() -> None:
-    assert [drawing._is_solid(solid(41, width)) for width in (13, 14)] == [False, True]
-    hollow = solid(41, 31)
-    for column in range(5, 17):
-        hollow[5:42, column] = 0
-    filled = int(hollow.sum()) / (40 * 30)
-    assert 0.6 < filled < 0.75
-    assert not drawing._is_solid(hollow)
-    bar = solid(60, 9)  # its middle is five pixels from the ground
-    assert [drawing._is_thick(bar, length) for length in (17, 18)] == [True, False]
-    assert drawing._is_thick(np.ones((9, 60), np.uint8), 17), "the picture's edge is ground"
-
-
 def box(left: float, top: float, width: float, height: float) -> Drawing:
     return Drawing(np.zeros((1, 1), np.float32), left, top, width, height, 0.5, 9.0)
 

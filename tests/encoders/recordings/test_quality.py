@@ -5,7 +5,7 @@ import pytest
 
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.preprocess.filters import HotPixels
-from spikesight.encoders.recordings.quality import Quality
+from spikesight.encoders.recordings.quality import FULL, FULL_TIME, Quality
 
 SIZE = SensorSize(64, 48)
 
@@ -105,18 +105,6 @@ def test_nothing_and_little_is_no_fault() -> None:
     assert quality.faults(n_dropped=5) == []
 
 
-def test_the_share_of_full_time_is_of_the_hundredths_that_are_over() -> None:
-    quality = judged(scene(0))
-    quality._second, quality._full = 2, 150
-    assert [fault.says for fault in quality.faults() if fault.kind == "saturation"] == [
-        "the sensor is near its limit 75% of the time: move it less, or let it see less"
-    ]
-    for full, found in ((2, 0), (3, 1)):  # one in a hundred is not yet too often
-        quality._full = full
-        assert sum(fault.kind == "saturation" for fault in quality.faults()) == found
-    assert quality.faults(quality.n_events)[0].says.startswith("50.0% of the events are lost")
-
-
 def test_what_is_measured_is_what_is_defined() -> None:
     """Of ON events of whole seconds: the periodogram at a lamp's frequency beyond chance, by all that could swing."""
     events = merged(scene(3, seconds=3.2), lamp(100, 0.9, 3))
@@ -129,53 +117,17 @@ def test_what_is_measured_is_what_is_defined() -> None:
     depth = 2 * (swing / sum(float(one.sum()) ** 2 for one in on)) ** 0.5
     hz, found = quality.flicker() or (0, 0.0)
     assert (hz, found) == (100, pytest.approx(depth, rel=1e-9))
-    assert quality._power == pytest.approx(power)
     assert quality.seconds == pytest.approx(int(t[-1]) / 1e6)
     assert quality.rate == pytest.approx(len(events) / (int(t[-1]) / 1e6))
     assert quality.busiest == np.bincount(t // 10_000).max()
-    assert quality._full == np.count_nonzero(np.bincount(t[t < whole * 1_000_000] // 10_000) > 0.5 * 64 * 48)
-    assert quality._pixels.sum() == quality.n_events == len(events)
-    assert quality._pixels[events["y"][5], events["x"][5]] >= 1
+    assert quality.n_events == len(events)
 
 
-@pytest.mark.parametrize(
-    ("at_hz", "around", "events", "expected"),
-    [
-        ({100: 6_100.0}, 0.0, 100.0, (100, 2 * (6_000 / 10_000) ** 0.5)),
-        ({120: 200.1}, 0.0, 100.0, (120, 2 * (100.1 / 10_000) ** 0.5)),
-        ({120: 200.0}, 0.0, 100.0, None),  # a depth of 0.2 is not seen yet
-        ({100: 6_100.0}, 610.0, 100.0, None),  # ten times what is around it
-        ({100: 6_100.1}, 610.0, 100.0, (100, 2 * (6_000.1 / 10_000) ** 0.5)),
-        ({100: 300.0, 120: 400.0}, 0.0, 100.0, (100, 2 * (200 / 10_000) ** 0.5)),
-        ({}, 0.0, 0.0, None),
-    ],
-)
-def test_a_lamp_stands_out(
-    at_hz: dict[int, float], around: float, events: float, expected: tuple[int, float] | None
-) -> None:
-    quality = Quality(SIZE)
-    quality._power[:] = around
-    quality._power[:60] = quality._power[160:] = 1e9  # who looks there finds no peak
-    for hz, power in at_hz.items():
-        quality._power[hz] = power
-    quality._on_events, quality._on_squares = events, events**2
-    assert quality.flicker() == (expected and (expected[0], pytest.approx(expected[1])))
-
-
-def test_faults_at_their_limits() -> None:
-    quality = judged(scene(0))
-    quality._last = quality._first + 999_999
-    assert quality.faults(n_dropped=5) == []
-    quality._last += 1
-    assert [fault.kind for fault in quality.faults(n_dropped=1)] == ["drops"]
-    quality._second, quality._full = 0, 2
-    assert [fault.says[:40] for fault in quality.faults()] == ["the sensor is near its limit 2% of the t"]
-
-
-@pytest.mark.parametrize(("events", "told"), [(20, False), (21, True)])
-def test_hot_pixels_may_have_a_fiftieth_of_the_events(events: int, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    quality = judged(scene(0))
-    quality._pixels[:], quality.n_events = 0, 1000
-    quality._pixels[3, 4] = events
-    monkeypatch.setattr(quality, "hot", lambda: quality._pixels > 0)
-    assert [fault.kind for fault in quality.faults()] == ["hot pixels"] * told
+@pytest.mark.parametrize(("share", "full"), [(0.9, False), (1.1, True)])
+def test_saturation_is_of_the_hundredths_that_are_full(share: float, full: bool) -> None:
+    """One hundredth of a second more than FULL_TIME of two seconds, each with about FULL events a pixel."""
+    count, n = round(share * FULL * 64 * 48), round(FULL_TIME * 200) + 1
+    t = 10_000 * np.repeat(np.arange(n), count)
+    pixels = np.tile(np.arange(count), n)
+    quality = judged(merged(make_events(t, pixels % 64, pixels // 64, pixels % 2), make_events([2e6], [0], [0], [1])))
+    assert [fault.kind for fault in quality.faults()] == ["saturation"] * full

@@ -5,9 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import Counters, Events, EventsError, SensorSize, make_events
-from spikesight.encoders.recordings import files
-from spikesight.encoders.recordings.files import RecordingReader, detect_format, packets, sensor_of, write_recording
+from spikesight.encoders.events import MAX_SIDE, Events, EventsError, SensorSize, make_events
+from spikesight.encoders.recordings.files import (
+    RecordingReader,
+    detect_format,
+    packets,
+    read_recording,
+    sensor_of,
+    write_recording,
+)
 from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS
 
@@ -16,35 +22,31 @@ def at(*t: int) -> Events:
     return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
 
-def places(*xy: tuple[int, int]) -> Events:
-    return make_events([0] * len(xy), [x for x, _ in xy], [y for _, y in xy], [1] * len(xy))
-
-
 @pytest.mark.parametrize(
-    ("events", "name", "size"),
+    ("suffix", "places", "size"),
     [
-        (places((0, 0)), "csv", (1, 1)),
-        (places((3, 0), (0, 5)), "csv", (4, 6)),
-        (places((2047, 2047)), "csv", (2048, 2048)),
-        (places((2048, 5), (5, 2048), (3, 2)), "csv", (4, 3)),
-        (places((-1, 5), (5, -1), (0, 2)), "csv", (1, 3)),
-        (places((-1, 0), (2048, 0)), "csv", None),
-        (places((0, 0)), "nmnist", (34, 34)),
-        (places((33, 33)), "nmnist", (34, 34)),
-        (places((34, 5)), "nmnist", (35, 6)),
-        (places((5, 34)), "nmnist", (6, 35)),
+        ("csv", [(3, 0), (0, 5)], (4, 6)),
+        ("csv", [(MAX_SIDE - 1, MAX_SIDE - 1)], (MAX_SIDE, MAX_SIDE)),
+        ("csv", [(MAX_SIDE, 5), (5, MAX_SIDE), (-1, 5), (3, 2)], (4, 3)),
+        ("csv", [(-1, 0), (MAX_SIDE, 0)], None),
+        ("bin", [(33, 33)] * 9, (34, 34)),
+        ("bin", [(34, 5), (0, 0)], (35, 6)),
     ],
 )
-def test_the_smallest_sensor_that_holds_all(events: Events, name: str, size: tuple[int, int] | None) -> None:
-    assert files._smallest_sensor(events, name) == (size and SensorSize(*size))
-
-
-def test_remarks_name_what_was_met() -> None:
-    assert files._remarks(Counters(), DAVIS) == []
-    assert files._remarks(Counters(1, 2, 0), DAVIS) == [
-        "1 events outside the 240x180 sensor were dropped",
-        "time steps back 2 times (0 clock restarts); events were put in order",
-    ]
+def test_a_file_that_names_no_sensor_has_the_smallest_that_holds_all(
+    suffix: str, places: list[tuple[int, int]], size: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "csv":
+        path.write_text("t,x,y,p\n" + "".join(f"{n},{x},{y},1\n" for n, (x, y) in enumerate(places)))
+    else:
+        x, y = zip(*places)
+        write_recording(path, make_events(range(len(x)), x, y, [1] * len(x)), DAVIS)
+    if size is None:
+        with pytest.raises(RecordingError, match="no event"):
+            read_recording(path)
+    else:
+        assert sensor_of(path) == read_recording(path).size == SensorSize(*size)
 
 
 def test_one_record_is_a_recording(tmp_path: Path) -> None:
@@ -79,15 +81,6 @@ def test_pieces_on_their_way_to_a_file(pieces: list[list[int]], says: str | None
             write_recording(tmp_path / "a.npz", [at(*t) for t in pieces], DAVIS, warn=told.append)
         assert list(tmp_path.iterdir()) == []
     assert told == []
-
-
-@pytest.mark.parametrize(("first", "told"), [((1 << 24) - 1, False), (1 << 24, True), ((1 << 24) + 5, True)])
-def test_the_first_time_of_all_pieces_is_told_where_it_does_not_fit(first: int, told: bool, tmp_path: Path) -> None:
-    words: list[str] = []
-    write_recording(tmp_path / "a", [at(first), at(first + (1 << 25))], DAVIS, "evt3", warn=words.append)
-    assert words == (
-        [f"evt3 times have 24 bits: the file begins at {first % (1 << 24):,} us, not at {first:,} us"] if told else []
-    )
 
 
 @pytest.mark.parametrize(
