@@ -76,14 +76,10 @@ def test_ctrl_c_and_a_service_without_grace_end_at_once(number: int, grace_s: fl
     assert asyncio.run(served.on_tick(1))
 
 
-def test_how_long_connections_live() -> None:
-    served, _ = made(drain_s=0.3)
-    config = served.config
-    assert config.timeout_graceful_shutdown == 1
-    assert made(drain_s=7.9)[0].config.timeout_graceful_shutdown == 7
-    assert (config.ws_ping_interval, config.ws_ping_timeout, config.timeout_keep_alive) == (20, 20, 30)
+def test_messages_are_as_long_as_the_settings_say_and_not_compressed() -> None:
+    config = made()[0].config
     assert (config.ws_max_size, config.ws_per_message_deflate) == (Settings().max_message, False)
-    assert (config.access_log, config.server_header, config.proxy_headers) == (False, False, False)
+    assert not config.proxy_headers, "whom to believe is for the gate to say"
 
 
 @pytest.mark.parametrize("started", [True, False])
