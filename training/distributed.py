@@ -54,10 +54,10 @@ class Processes:
         return tensor
 
     def wait(self) -> None:
-        """Until all have come here."""
+        """Block until every process has called this."""
 
     def close(self) -> None:
-        """The end of the run."""
+        """Leave the process group, at the end of the run."""
 
 
 class ManyProcesses(Processes):

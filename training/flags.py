@@ -144,7 +144,7 @@ def resolve(args: argparse.Namespace) -> TrainConfig:
 
 
 ON_RESUME = ("root", "cache", "device", "threads", "output", "save_minutes", "log_to")
-"""What may change when a run goes on: where things lie and run, not what is computed."""
+"""Settings that may change when a run is resumed: paths and execution, nothing that is computed."""
 
 
 def resumed(folder: Path, args: argparse.Namespace) -> TrainConfig:

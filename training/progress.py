@@ -1,4 +1,4 @@
-"""What a run shows while it works: a bar on a terminal, and lines that are out at once, wherever they go."""
+"""Progress of a run: a bar on a terminal, and lines that are flushed at once."""
 
 from collections.abc import Iterable
 from functools import partial

@@ -286,7 +286,7 @@ class Comparison:
 
 
 def joined(pieces: list[CurvePiece], method: str, work: dict[str, Cost]) -> Curve:
-    """The pieces of a curve as one."""
+    """One curve from the results of its pieces, weighted by their images."""
     images = sum(p.images for p in pieces)
     exits = {
         e: (sum(p.exits[e][0] for p in pieces) / images, 100 * sum(p.exits[e][1] for p in pieces) / images)

@@ -1,4 +1,4 @@
-"""What networks of a comparison cost: operations counted on a few images."""
+"""Operations of the networks of a comparison, counted on a few images."""
 
 from collections.abc import Sequence
 

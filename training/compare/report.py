@@ -108,7 +108,7 @@ def curves_picture(results: Results, path: Path, curves: Iterable[Curve], title:
 
 
 def opening(results: Results) -> str:
-    """What was compared, how it was chosen, and on how many images."""
+    """The paragraph on the networks compared, how they were chosen, and on how many images."""
     config, ann = results.config, results.ann
     return (
         f"Network {config.network}. ANN: {ann.accuracy:.2f} % on {ann.images} test images, "

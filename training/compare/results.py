@@ -1,4 +1,4 @@
-"""What the jobs of a comparison measure, and how it lies in JSON: field names are keys, unknown keys are ignored."""
+"""Results of a comparison's jobs, and their JSON: field names are keys, unknown keys are ignored."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -9,7 +9,7 @@ from spikesight.training.compare.config import CompareConfig
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image costs: additions, multiply-adds and the energy they take."""
+    """The mean cost of one image: additions, multiply-adds, spikes and membrane updates."""
 
     macs: float  # multiply-accumulates, those with zero left out
     acs: float  # accumulates that spikes cause
@@ -25,7 +25,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a job gives: every kind of result is stored with the job's name and how long it took."""
+    """The result of a job, stored with the job's name and its duration in seconds."""
 
     name: str = ""
     seconds: float = 0.0
@@ -125,7 +125,7 @@ class Curve(Result):
 
     @property
     def steps(self) -> int:
-        """The longest T."""
+        """The largest number of steps T that was measured."""
         return len(self.correct)
 
     def at(self, steps: int) -> float:

@@ -28,7 +28,7 @@ def steps_to(result: Curve, target: float) -> int | None:
 
 
 def accuracy_table(results: Sequence[Curve]) -> Table:
-    """Methods by T."""
+    """A table of accuracies in per cent: a row a method, a column a number of steps T."""
     at = shown_steps(max(r.steps for r in results))
     rows = [["method", *(f"T = {t}" for t in at), "images"]]
     for r in results:

@@ -101,7 +101,7 @@ def noisy(events: Events, sensor: SensorSize, emulation: Emulation, seed: int) -
 
 
 def file_stamps(items: Sequence[Item]) -> list[tuple[str, int, int]]:
-    """What tells a file from its successor of the same name."""
+    """(path, bytes, modification time in ns) of each item's file: a changed file has another stamp."""
     return [(str(i.path), i.path.stat().st_size, i.path.stat().st_mtime_ns) for i in items]
 
 

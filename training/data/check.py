@@ -1,4 +1,4 @@
-"""What of a data set is there: complete, partial, broken or missing. `spikesight doctor --data` prints it."""
+"""The state of a data set: complete, partial, broken or missing. `spikesight doctor --data` prints it."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -49,7 +49,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder holds."""
+    """The recordings of a folder, and how its layout names their classes."""
 
     path: Path
     layout: Layout

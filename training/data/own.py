@@ -110,7 +110,7 @@ def _items(
 def _summary(
     folder: Folder, scans: Sequence[Scan], window: Window, hop_us: int, parts: dict[Part, list[Item]]
 ) -> list[str]:
-    """What is in the folder and how it is cut; one line a class."""
+    """Sentences on the folder's contents and its windows; one line a class."""
     takes, labels = folder.takes, folder.labels
     seconds = sum(s.length_us for s in scans) / 1e6
     millions = sum(s.n_events for s in scans) / 1e6

@@ -29,7 +29,7 @@ class Images:
         return len(self.labels)
 
     def subset(self, count: int, seed: int = 0) -> "Images":
-        """`count` of them drawn without replacement, or all; the same for the same seed."""
+        """`count` images drawn without replacement, or all; they follow from the seed."""
         if count >= len(self):
             return self
         return self.shuffled(seed)[:count]
@@ -38,7 +38,7 @@ class Images:
         return Images(self.pixels[rows], self.labels[rows])
 
     def shuffled(self, seed: int = 0) -> "Images":
-        """All of them in an order that the seed decides."""
+        """All images in a random order that follows from the seed."""
         order = np.random.default_rng(seed).permutation(len(self))
         return Images(self.pixels[order], self.labels[order])
 

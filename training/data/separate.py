@@ -44,7 +44,7 @@ class Separation:
 def separate(
     takes: Sequence[Take], scans: Sequence[Scan], window_us: int, fraction: float = 0.15, seed: int = 0
 ) -> Separation:
-    """What each recording is used for; parts that the folder names itself stay as they are.
+    """Divide recordings into training, validation and test; parts that the folder names itself stay as they are.
 
     `fraction` of the recordings or sessions, at least one, choose the model. Raises DataError where a class is too
     short to be divided.
@@ -115,7 +115,7 @@ def _by_class(
     found: Separation, takes: Sequence[Take], scans: Sequence[Scan], pool: Sequence[int], needed: list[Part],
     fraction: float, seed: int, window_us: int,
 ) -> None:  # fmt: skip
-    """Of every class whole recordings where it has enough of them, else stretches of one."""
+    """Divide each class: whole recordings where it has enough of them, else stretches of one in time."""
     what = " and ".join(_named(part) for part in reversed(needed))
     by_recording, shared, alone = [], [], []
     for label in sorted({takes[index].label for index in pool}):

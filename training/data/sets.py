@@ -1,4 +1,4 @@
-"""What a data set is, before and after binning: listings of files, arrays of frames, and the splits of a run."""
+"""Types of data sets, before and after binning: listings of files, arrays of frames, the splits of a run."""
 
 import hashlib
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a set of recordings holds; `test` is empty where the set has no test split of its own.
+    """The samples of a set of recordings; `test` is empty where the set has no test split of its own.
 
     A folder of one's own comes divided, in windows: `val` is not None, and `notes` say what was done, in sentences.
     """

@@ -21,7 +21,7 @@ SATURATED = 0.98  # of the steps of a split: a channel this busy says nothing
 
 @dataclass(frozen=True)
 class LayerActivity:
-    """One neuron layer on a split."""
+    """Firing statistics of one neuron layer over a split."""
 
     rate: float  # mean spikes a neuron a step
     dead: float  # share of channels that never fire
@@ -30,7 +30,7 @@ class LayerActivity:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network does on a split: windowed, every window from zero state."""
+    """Accuracy, loss and layer activity of a network on a split, every window from zero state."""
 
     accuracy: float  # 0 to 1
     loss: float
@@ -46,7 +46,7 @@ class Evaluation:
         return {name: layer.rate for name, layer in self.layers.items()}
 
     def warnings(self) -> list[str]:
-        """Layers that cannot learn or say anything, in words."""
+        """A sentence for each kind of layer that is silent, mostly dead or saturated."""
         silent = [name for name, layer in self.layers.items() if layer.rate == 0]
         dead = [name for name, layer in self.layers.items() if 0.5 < layer.dead < 1]
         full = [name for name, layer in self.layers.items() if layer.saturated > 0.5]

@@ -128,7 +128,7 @@ class Run:
         self.last_state = carried and {key: self.processes.share(tensor) for key, tensor in carried.items()}
 
     def card(self, metrics: dict[str, Any]) -> Card:
-        """What the checkpoint says of itself."""
+        """The model card of a checkpoint: contract, labels, recipe and metrics."""
         flat = self.config.flat()
         recipe = {k: v for k, v in flat.items() if k not in ("root", "cache", "output", "threads")}
         recipe["data"] = self.data.split["data"]

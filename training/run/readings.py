@@ -1,4 +1,4 @@
-"""What a model answers to every window of a set of recordings: by itself, and within an endless stream."""
+"""A model's predictions for every window of a set of recordings: each from zero state, and within one stream."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace

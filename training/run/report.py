@@ -1,4 +1,4 @@
-"""What a run leaves behind: metrics files, environment, curves, confusion matrix, model card and the model itself."""
+"""The files that a run writes: metrics, environment, curves, confusion matrix, model card and the model itself."""
 
 import csv
 import io

@@ -21,7 +21,7 @@ from spikesight.training.step.turns import turn
 
 
 class Batch(NamedTuple):
-    """What one optimiser step learns from."""
+    """The n samples that one optimiser step trains on, and their labels."""
 
     step: int
     x_seq: Tensor  # [T, n, C, H, W], augmented
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Makes the batches of one run."""
+    """Makes a run's batches: reads rows (ahead where reading is slow), encodes and augments them."""
 
     def __init__(self, data: Data, processes: Processes) -> None:
         self._data, self._processes = data, processes

@@ -14,7 +14,7 @@ from spikesight.training.config import TrainConfig
 
 
 class Pass(NamedTuple):
-    """What a training pass gives."""
+    """The result of one training forward pass over T steps of N samples."""
 
     logits: Tensor  # [T, N, K]
     state: State

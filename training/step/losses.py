@@ -94,7 +94,7 @@ def total_loss(
     logits: Tensor, targets: Tensor, objective: Objective, teacher_logits: Tensor | None = None,
     firing_rate: Tensor | None = None, weights: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """What a run minimises: its loss (`weights` [K] of the classes), the teacher's share and the price of spikes."""
+    """The scalar loss of a run: its own (class `weights` [K]), the distillation term and the spike penalty."""
     logits = logits.float()
     if objective.loss == "tet":
         loss = tet_loss(logits, targets, objective.label_smoothing, weights, objective.tet_weight)

@@ -24,7 +24,7 @@ WINDOW_STEPS, WINDOW_SLICES = 10, 1  # of a window of something that goes on
 
 @dataclass(frozen=True)
 class Plan:
-    """What is read of a folder, and how the network is fed."""
+    """The examples that a folder gives, and the bins that the network is fed with."""
 
     labels: tuple[str, ...]
     items: tuple[Item, ...]  # in the order of files and time
