@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spikesight.models.novelty.score import Kind, Lines, NoveltyDetector, rows_of
+from spikesight.models.novelty.score import Kind, Lines, NoveltyDetector, lines_of, rows_of
 from spikesight.models.statistics import Floats
 
 
@@ -26,7 +26,7 @@ def novelty_at(known: NoveltyDetector, bin_us: int, trained_us: int, horizon: in
     share = 1.0 if longer == shorter else np.log(bin_us / shorter) / np.log(longer / shorter)
     times = bin_us * np.arange(1, horizon + 1, dtype=np.float64)
     lines = [
-        Lines(*(1 - share) * rows_at(few, shorter, times) + share * rows_at(many, longer, times))
+        lines_of((1 - share) * rows_at(few, shorter, times) + share * rows_at(many, longer, times))
         for few, many in zip(bins[shorter], bins[longer])
     ]
     return NoveltyDetector(known.layers, [Kind(kind.distance, own) for kind, own in zip(known.kinds, lines)])

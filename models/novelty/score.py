@@ -107,6 +107,12 @@ class Lines:
     active: Floats  # input values a step that are not zero: fewer than this are nothing
 
 
+ROWS = (
+    "temperature", "distance_mean", "distance_spread", "energy_mean", "energy_spread", "shown", "kept", "active",
+)  # fmt: skip
+"""The order of lines as an array [8, T]: that of the compiled loops, and of files of 0.2.0 and before."""
+
+
 class Judged(NamedTuple):
     """What a window is taken for."""
 
@@ -153,12 +159,15 @@ class NoveltyDetector:
         return Judged(probabilities, max(known, 0.0), known < 0 and missed < line[-1])
 
     def state(self) -> dict[str, NDArray]:
-        """Everything as arrays, float32, a kind a row: what a checkpoint holds."""
-        states = [{**kind.distance.state(), "lines": np.stack(rows_of(kind.lines))} for kind in self.kinds]
-        stacked = {name: np.stack([state[name] for state in states]).astype(np.float32) for name in states[0]}
-        for bin_us, lines in self.bins.items():
-            stacked[f"{bin_us}{AT_BIN}"] = np.stack([rows_of(each) for each in lines]).astype(np.float32)
-        return {**stacked, "layers": np.array([self.layers], np.float32)}
+        """Everything as arrays by name, float32, a kind a row: what a checkpoint holds."""
+        states = [kind.distance.state() for kind in self.kinds]
+        stacked = {name: np.stack([state[name] for state in states]) for name in states[0]}
+        spans = {"lines": [kind.lines for kind in self.kinds], **{f"{n}{AT_BIN}": of for n, of in self.bins.items()}}
+        for span, of in spans.items():
+            for row in ROWS:
+                stacked[f"{span}.{row}"] = np.stack([getattr(lines, row) for lines in of])
+        stacked["layers"] = np.array([self.layers])
+        return {name: array.astype(np.float32) for name, array in stacked.items()}
 
     def facts(self) -> dict[str, Any]:
         """The state as names and lists, for those who judge elsewhere (the page without a server, an export)."""
@@ -172,6 +181,7 @@ class NoveltyDetector:
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "NoveltyDetector":
         """The inverse of `state`. Raises ValueError for arrays that do not fit together or are not finite."""
+        state = gathered(state)
         at_bins = {name: array for name, array in state.items() if name.endswith(AT_BIN)}
         state = {name: array for name, array in state.items() if name not in at_bins}
         if set(state) != {"centres", "whiten", "lines", "layers"}:
@@ -189,16 +199,39 @@ class NoveltyDetector:
         return cls(int(layers[0]), found, checked_bins(at_bins, len(kinds)))
 
 
+def gathered(state: dict[str, NDArray]) -> dict[str, NDArray]:
+    """The state with the lines of each span as one array [kinds, 8, T], as files of before have them. Raises
+    ValueError where some are missing.
+    """
+    found, spans = dict[str, NDArray](), dict[str, dict[str, NDArray]]()
+    for name, array in state.items():
+        span, _, row = name.rpartition(".")
+        if row in ROWS:
+            spans.setdefault(span, {})[row] = array
+        else:
+            found[name] = array
+    for span, lines in spans.items():
+        if span in found or len(lines) != len(ROWS) or len({array.shape for array in lines.values()}) != 1:
+            raise ValueError(f"it must have {', '.join(ROWS)} of each window, all of one length")
+        found[span] = np.stack([lines[row] for row in ROWS], -2)
+    return found
+
+
 def rows_of(lines: Lines) -> list[Floats]:
-    """The fields one after another, float64 [T] each."""
-    return [getattr(lines, f.name) for f in fields(Lines)]
+    """The lines in the order of ROWS, float64 [T] each."""
+    return [getattr(lines, row) for row in ROWS]
+
+
+def lines_of(rows: Sequence[Floats] | NDArray) -> Lines:
+    """The inverse of `rows_of`."""
+    return Lines(**dict(zip(ROWS, np.asarray(rows, np.float64), strict=True)))
 
 
 def checked(rows: NDArray) -> Lines:
     """Lines of an array [8, T]. Raises ValueError."""
-    if rows.shape[0] != len(fields(Lines)) or not rows.shape[1]:
+    if rows.shape[0] != len(ROWS) or not rows.shape[1]:
         raise ValueError("its lines must be [8, T]")
-    lines = Lines(*np.asarray(rows, np.float64))
+    lines = lines_of(rows)
     if min(lines.temperature.min(), lines.distance_spread.min(), lines.energy_spread.min()) <= 0:
         raise ValueError("temperatures and spreads must be positive")
     if not (lines.kept > lines.shown).all():
@@ -261,7 +294,7 @@ def fit_lines(kinds: Sequence[ClassDistance], of: Windows, distances: Floats | N
             far = distance.score(np.sqrt(of.rates[valid, at])) if distances is None else distances[valid, at]
             temperature = fit_temperature(logits[:, at], labels, weights, 1 / (len(labels) + 1))
             rows.append((temperature, *kind_lines(far, energy(logits[:, at]), weights), fewest))
-        found.append(Lines(*np.array(rows, np.float64).T))
+        found.append(lines_of(np.array(rows, np.float64).T))
     return found
 
 

@@ -164,8 +164,9 @@ def test_what_known_is_judged_by_lies_beside_the_weights(folder: Path) -> None:
         np.testing.assert_array_equal(again.state()[name], array)
     unseal(folder)
     tensors = load_file(folder / WEIGHTS)
+    shorter = {name: tensor[:, :3].clone() for name, tensor in tensors.items() if name.startswith("known.lines.")}
     for change, message in (
-        ({"known.lines": tensors["known.lines"][:, :, :3].clone()}, "windows of 3 steps"),
+        (shorter, "windows of 3 steps"),
         ({"known.centres": tensors["known.centres"][:, :, :2].clone()}, "must be"),
         ({"known.more": torch.zeros(1)}, "must have"),
         ({"known.whiten": tensors["known.whiten"] * torch.nan}, "finite"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikesight.models.novelty.bins import novelty_at
-from spikesight.models.novelty.score import ClassDistance, Kind, Lines, NoveltyDetector, rows_of
+from spikesight.models.novelty.score import ClassDistance, Kind, Lines, NoveltyDetector, gathered, rows_of
 
 TRAINED_US, WIDTH, KINDS = 10_000, 3, 2
 SPAN_US = 40_000
@@ -56,8 +56,8 @@ def test_there_is_nothing_below_the_shortest_and_for_a_model_of_one_bin() -> Non
 
 
 def test_lines_at_shorter_bins_go_round_and_broken_ones_are_refused() -> None:
-    state = KNOWN.state()
-    again = NoveltyDetector.from_state(state)
+    again = NoveltyDetector.from_state(KNOWN.state())
+    state = gathered(KNOWN.state())
     assert sorted(again.bins) == [1000, 4000]
     for bin_us, kinds in again.bins.items():
         for found, expected in zip(kinds, KNOWN.bins[bin_us], strict=True):

@@ -18,6 +18,7 @@ from spikesight.models.novelty.score import (
     checked_bins,
     fewest_active,
     fit_novelty,
+    gathered,
     kind_lines,
     rows_of,
 )
@@ -114,9 +115,12 @@ def test_each_kind_of_input_is_known_by_itself() -> None:
 
 
 def test_what_earlier_versions_wrote_is_of_one_kind() -> None:
-    old = {name: array if name == "layers" else array[0] for name, array in KNOWN.state().items()}
+    """Lines as one array [8, T], by the order of their rows."""
+    state = gathered(KNOWN.state())
+    assert set(state) == {"centres", "whiten", "lines", "layers"}
     of = windows(50, 9)
-    np.testing.assert_allclose(judged(NoveltyDetector.from_state(old), of, 2), judged(KNOWN, of, 2), atol=1e-4)
+    for old in (state, {name: array if name == "layers" else array[0] for name, array in state.items()}):
+        np.testing.assert_allclose(judged(NoveltyDetector.from_state(old), of, 2), judged(KNOWN, of, 2), atol=1e-4)
 
 
 def test_too_few_active_inputs_are_nothing() -> None:
@@ -187,11 +191,12 @@ def test_its_arrays_hold_all_of_it_and_nothing_else_is_taken() -> None:
     of = windows(50, 9)
     np.testing.assert_allclose(judged(NoveltyDetector.from_state(state), of, 2), judged(KNOWN, of, 2), atol=1e-4)
     for change in (
-        {"lines": state["lines"][:, :, :0]},
-        {"lines": state["lines"][0]},
-        {"lines": np.repeat(state["lines"], 2, 0)},
-        {"lines": state["lines"] * np.nan},
-        {"lines": state["lines"] * 0},
+        {"lines.kept": state["lines.kept"][:, :0]},
+        {"lines.kept": state["lines.kept"][0]},
+        {name: np.repeat(state[name], 2, 0) for name in state if name.startswith("lines.")},
+        {"lines.kept": state["lines.kept"] * np.nan},
+        {"lines.kept": state["lines.kept"] * 0 - 99},
+        {"lines": np.zeros((1, 8, STEPS))},
         {"whiten": state["whiten"][:, :3]},
         {"layers": np.zeros(2, np.float32)},
         {"more": np.zeros(1)},
@@ -267,7 +272,7 @@ def test_facts_are_what_the_state_holds() -> None:
     assert (facts["layers"], facts["slope"]) == (2, pytest.approx(np.log(9)))
     np.testing.assert_allclose(kind["centres"], state["centres"][0], atol=1e-6)
     np.testing.assert_allclose(kind["whiten"], state["whiten"][0], atol=1e-6)
-    np.testing.assert_allclose([kind["lines"][f.name] for f in fields(Lines)], state["lines"][0], rtol=1e-6)
+    np.testing.assert_allclose([kind["lines"][f.name] for f in fields(Lines)], gathered(state)["lines"][0], rtol=1e-6)
     assert all(round(value, 6) == value for row in kind["centres"] for value in row)
 
 
