@@ -1,4 +1,4 @@
-"""Recordings on disk -> events, and back. The format is told by content; damage is a warning or one RecordingError."""
+"""Recordings on disk -> events, and back. The content tells the format; damage is a warning or one RecordingError."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator

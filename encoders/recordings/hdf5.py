@@ -20,7 +20,7 @@ HDF5PLUGIN = {32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32015: "Zstanda
 
 
 MOST_OBJECTS = 1 << 15  # arrays and groups of one file: twenty minutes of pictures beside the events are less
-MOST_TABLES = 1 << 10  # arrays that are looked at, where no names tell which are t, x, y and p
+MOST_TABLES = 1 << 10  # arrays that are tried, where no names tell which are t, x, y and p
 
 
 def open_hdf5(path: Path) -> Opened:
