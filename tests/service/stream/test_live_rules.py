@@ -102,18 +102,6 @@ def test_others_wait_until_there_is_room_for_them(n: int, room: int) -> None:
     assert log == [room, ("job", list(range(n)))]
 
 
-def test_a_stream_waits_for_as_many_answers_as_it_must() -> None:
-    made, _ = live()
-    made.core.unsent = 5
-
-    async def progress() -> None:
-        made.core.unsent -= 1
-
-    made.outbox.progress = progress
-    asyncio.run(made.unsent(2))
-    assert made.core.unsent == 2
-
-
 def test_a_snapshot_of_another_model_is_refused() -> None:
     made, log = live()
     state: State = {}
@@ -127,26 +115,6 @@ def test_a_snapshot_of_another_model_is_refused() -> None:
     assert caught.value.code == 1008
     made.core.restore = lambda _: None
     made.restore()
-
-
-def test_a_snapshot_is_packed_beside_the_event_loop_in_its_turn() -> None:
-    made, log = live(slow_work=Turns().account())
-    packed_in = list[threading.Thread]()
-
-    async def in_thread(work: Callable[[], Any]) -> Any:
-        return await asyncio.to_thread(work)
-
-    def packed(state: State, key: bytes) -> Outgoing:
-        packed_in.append(threading.current_thread())
-        return Outgoing(f"{state} {key}")
-
-    made.runtime.in_thread, made.core.snapshot = in_thread, packed
-    made.runtime.in_thread = in_thread
-    made.runtime.mailbox.resolve = lambda future, state: future.set_result(state)
-    made.model.scheduler.snapshot = lambda _, take: take({})
-    asyncio.run(made.snapshot())
-    assert log == [("{} b'key'", 0)]
-    assert packed_in != [threading.main_thread()]
 
 
 def test_silence_ends_a_stream_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,30 +196,25 @@ def test_others_are_served_between_the_messages_of_a_burst() -> None:
         assert "another" in log[log.index(before) : log.index(after)]
 
 
-def test_who_leaves_too_much_unread_is_told() -> None:
-    made, _ = live()
-    made.outbox.unread = asyncio.Event()
-    made.outbox.unread.set()
-    with pytest.raises(Ended, match="the answers are not read") as caught:
-        asyncio.run(made.reading())
-    assert caught.value.code == 1008
-
-
-def test_a_snapshot_is_of_all_that_was_submitted() -> None:
+def test_a_snapshot_is_of_all_that_was_submitted_and_packed_beside_the_event_loop() -> None:
     made, log = live(slow_work=Turns().account())
-    made.core.unsent, made.core.snapshot = 3, lambda state, key: Outgoing(f"{state} {key}")
+    made.core.unsent = 3
 
     async def progress() -> None:
         made.core.unsent -= 1
 
     async def in_thread(work: Callable[[], Outgoing]) -> Outgoing:
-        return work()
+        return await asyncio.to_thread(work)
+
+    def packed(state: State, key: bytes) -> Outgoing:
+        assert threading.current_thread() is not threading.main_thread()
+        return Outgoing(f"{state} {key}")
 
     def snapshot(_: str, tell: Callable[[str], None]) -> None:
         log.append(made.core.unsent)
         tell("state")
 
-    made.outbox.progress, made.model.scheduler.snapshot = progress, snapshot
+    made.outbox.progress, made.model.scheduler.snapshot, made.core.snapshot = progress, snapshot, packed
     made.runtime.in_thread = in_thread
     made.runtime.mailbox.resolve = lambda future, state: future.set_result(state)
     asyncio.run(made.snapshot())
