@@ -17,7 +17,7 @@ const TASKS = [
     hint: "Hold what it has learnt before the camera, and move it a little.",
   },
 ];
-const ROADS = { direct: "", converted: ", converted", ann: ", ANN" };
+const ORIGINS = { direct: "", converted: ", converted", ann: ", ANN" };
 
 /** {title, hint, unknown, nothing}: the words for a model with these labels. */
 export const taskOf = (labels) => TASKS.find(({ fits }) => fits(labels ?? []));
@@ -30,7 +30,7 @@ export function inWords(label, labels) {
 
 /** "Digits from events": what one of GET /v1/models is for; its name too where another is for the same, or alone. */
 export function titleOf(model, models = []) {
-  const plain = ({ labels, contract, origin }) => (taskOf(labels).title ? `${taskOf(labels).title} from ${contract.kind === "events" ? "events" : "pictures"}${ROADS[origin] ?? ""}` : "");
+  const plain = ({ labels, contract, origin }) => (taskOf(labels).title ? `${taskOf(labels).title} from ${contract.kind === "events" ? "events" : "pictures"}${ORIGINS[origin] ?? ""}` : "");
   const title = plain(model);
   if (!title) return model.name;
   return models.filter((other) => plain(other) === title).length > 1 ? `${title} (${model.name})` : title;

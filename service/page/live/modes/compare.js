@@ -5,8 +5,8 @@ import { titleOf } from "../../shared/tasks.js";
 import * as server from "../net/server.js";
 import { pill } from "../panel/connection.js";
 import * as state from "../state.js";
-import { Column, roadOf } from "../views/comparecolumn.js";
-import { showLookedAt } from "../views/lookedat.js";
+import { Column, originOf } from "../views/comparecolumn.js";
+import { showRoi } from "../views/roi.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 import { ask, Rounds, Streaming } from "./broadcast.js";
 
@@ -41,7 +41,7 @@ export class Compare {
 
   // ---- which models
 
-  /** Image models before event models, in the order of the roads. */
+  /** Image models before event models, in the order of their origins. */
   get models() {
     const place = ({ contract, origin }) => (contract.kind === "image" ? 0 : 10) + ORDER.indexOf(origin);
     return [...state.models].sort((a, b) => place(a) - place(b));
@@ -65,7 +65,7 @@ export class Compare {
       box.checked = names.has(model.name);
       box.addEventListener("change", () => this.pick(model.name, box.checked));
       label.className = "chip";
-      label.title = `${model.name}: ${roadOf(model)}`;
+      label.title = `${model.name}: ${originOf(model)}`;
       label.append(box, titleOf(model, state.models));
       return label;
     }));
@@ -104,7 +104,7 @@ export class Compare {
     this.streams = [];
     this.rounds = this.again = null;
     $("events-pane").hidden = false;
-    showLookedAt(null);
+    showRoi(null);
     pill("idle");
   }
 
@@ -208,7 +208,7 @@ export class Compare {
   draw(nowMs) {
     if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
     else this.events.lastMs = nowMs;
-    showLookedAt(this.window);
+    showRoi(this.window);
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();
@@ -234,7 +234,7 @@ export class Compare {
 
   /** For screen readers: the answers, when they have changed, at most every two seconds. */
   speak(sums) {
-    const words = this.columns.flatMap(({ model }, i) => (sums[i] ? [`${roadOf(model)}: ${this.columns[i].said(sums[i])}`] : [])).join(". ");
+    const words = this.columns.flatMap(({ model }, i) => (sums[i] ? [`${originOf(model)}: ${this.columns[i].said(sums[i])}`] : [])).join(". ");
     const nowMs = performance.now(), waitMs = this.spokenMs + SPEAK_MS - nowMs;
     clearTimeout(this.later);
     if (!words || words === this.spoken) return;

@@ -6,7 +6,7 @@ import { notice } from "../../shared/notice.js";
 import { Stream, unpackBits } from "../net/stream.js";
 import { Connection, pill } from "../panel/connection.js";
 import * as state from "../state.js";
-import { showLookedAt } from "../views/lookedat.js";
+import { showRoi } from "../views/roi.js";
 import { Meters } from "../views/meters.js";
 import { Promised } from "../views/conformal.js";
 import { Raster, Trace } from "../../shared/pictures/plots.js";
@@ -51,7 +51,7 @@ export class Single extends OneStream {
   }
 
   close() {
-    showLookedAt(null);
+    showRoi(null);
     this.recording.stop();
     this.files.close();
     this.stream.close();
@@ -110,7 +110,7 @@ export class Single extends OneStream {
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
-    showLookedAt(state.source === "file" ? this.files.window : latest?.window);
+    showRoi(state.source === "file" ? this.files.window : latest?.window);
     if (state.source === "file") return;
     raster.draw();
     recording.draw();

@@ -9,7 +9,7 @@ const BARS = 40; // steps of a stream that are shown
 const WORDED = 10; // so few bars have room for their label
 
 /** What the column is called. */
-export function roadOf({ origin, contract }) {
+export function originOf({ origin, contract }) {
   return origin === "direct" && contract.kind === "events" ? "Direct SNN, events" : ORIGINS[origin];
 }
 
@@ -21,9 +21,9 @@ export class Column {
     this.model = model;
     this.root = element("section", "pane column");
     this.root.dataset.origin = model.origin;
-    this.root.setAttribute("aria-label", `${roadOf(model)}: ${model.name}`);
+    this.root.setAttribute("aria-label", `${originOf(model)}: ${model.name}`);
     const head = element("header");
-    head.append(element("h3", "", roadOf(model)), element("p", "note", model.name));
+    head.append(element("h3", "", originOf(model)), element("p", "note", model.name));
     this.label = element("strong", "", "–");
     this.sure = element("span", "confidence");
     const answer = element("p", "label");

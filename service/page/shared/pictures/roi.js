@@ -1,4 +1,4 @@
-// The part of a picture that is looked at: an outline over its canvas.
+// A region of interest: an outline over the canvas of a picture.
 
 export class RoiBox {
   constructor() {
@@ -6,7 +6,7 @@ export class RoiBox {
     this.outline.setAttribute("aria-hidden", "true");
   }
 
-  /** square: [left, top, side] in pixels of the canvas, or nothing where all of it is looked at. */
+  /** square: [left, top, side] in pixels of the canvas, or nothing where all of it is seen. */
   draw(canvas, square) {
     const { outline } = this;
     outline.hidden = !square;

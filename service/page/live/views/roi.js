@@ -1,4 +1,4 @@
-// The window that a model looks through, over the picture that its pixels are counted in: in every mode the same.
+// The region of interest of a model, over the picture that its pixels are counted in, in every mode.
 
 import { $ } from "../../shared/dom.js";
 import { RoiBox } from "../../shared/pictures/roi.js";
@@ -6,8 +6,8 @@ import * as state from "../state.js";
 
 const roi = new RoiBox();
 
-/** square: [left, top, side] as an answer has it, or nothing; a sheet to draw on is looked at as a whole. */
-export function showLookedAt(square) {
+/** square: [left, top, side] as an answer has it, or nothing; a sheet to draw on is seen whole. */
+export function showRoi(square) {
   const pictured = state.framed() || state.source === "file";
   roi.draw($(pictured ? "preview" : "events"), $("pad").hidden ? square : null);
 }
