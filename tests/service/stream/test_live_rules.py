@@ -196,7 +196,7 @@ def test_others_are_served_between_the_messages_of_a_burst() -> None:
         assert "another" in log[log.index(before) : log.index(after)]
 
 
-def test_a_snapshot_is_of_all_that_was_submitted_and_packed_beside_the_event_loop() -> None:
+def test_a_snapshot_is_of_all_that_was_submitted() -> None:
     made, log = live(slow_work=Turns().account())
     made.core.unsent = 3
 
