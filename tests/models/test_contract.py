@@ -66,14 +66,6 @@ def test_what_contradicts_itself_is_refused(contract: Contract, wrong: dict[str,
         replace(contract, **wrong)
 
 
-def test_what_follows_from_it() -> None:
-    assert EVENTS.shape == (2, 16, 12)
-    assert (EVENTS.horizon, replace(EVENTS, readout=3).horizon) == (4, 3)
-    assert (EVENTS.bins_us, FINE.bins_us) == ((10_000, 10_000), (1_000, 10_000))
-    assert (EVENTS.shown_bins, IMAGE.shown_bins) == (1, 1)
-    assert (EVENTS.still, EVENTS.frame, EVENTS.filter_us, EVENTS.window) == ("plain", "sensor", 0, "")
-
-
 def test_a_shorter_bin_is_as_long_a_window_in_more_steps() -> None:
     fine = FINE.at(1)
     assert (fine.bin_us, fine.steps, fine.readout, fine.input_us, fine.shown_bins) == (1_000, 40, 20, 10_000, 10)

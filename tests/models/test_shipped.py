@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesight.models.checkpoint import save, sha256_of
+from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
 from spikesight.models.shipped import find
-from spikesight.models.shipped.index import _accuracy, describe, licence_of
+from spikesight.models.shipped.index import describe, licence_of
 from spikesight.training.data import read_idx
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.processes import ROOT
@@ -66,23 +66,6 @@ def test_what_they_cost() -> None:
         assert (find(name) / "model.safetensors").stat().st_size <= 1_000_000
 
 
-@pytest.mark.parametrize("name", ORIGINS)
-def test_a_record_says_what_a_model_is(name: str) -> None:
-    folder, card = find(name), Classifier.load(find(name)).card
-    found, contract = describe(folder), card.contract
-    accuracy, tested = _accuracy(card)
-    assert accuracy is not None
-    assert 0.9 < accuracy < 1
-    assert found == {
-        "name": name, "task": "10 classes from images", "origin": ORIGINS[name], "classes": 10,
-        "input": f"images as 1x{contract.height}x{contract.width}", "steps": str(contract.steps),
-        "bytes": (folder / "model.safetensors").stat().st_size, "accuracy": accuracy, "tested": 10_000,
-        "known": card.metrics.get("known"), "licence": licence_of(folder),
-        "sha256": sha256_of(folder / "model.safetensors"), "labels": list("0123456789"),
-    }  # fmt: skip
-    assert tested == 10_000
-
-
 def test_a_record_of_events_that_was_never_tested(tmp_path: Path) -> None:
     save(tmp_path / "mine", tiny().network, Card(EVENT_CONTRACT, LABELS, metrics={"known": {"a": 1}}))
     found = describe(tmp_path / "mine")
@@ -90,15 +73,6 @@ def test_a_record_of_events_that_was_never_tested(tmp_path: Path) -> None:
     assert found["input"] == "events of a 24x32 sensor as 2x16x12"
     assert (found["steps"], found["accuracy"], found["tested"], found["licence"]) == ("4 of 10 ms", None, None, "")
     assert found["known"] == {"a": 1}
-
-
-def test_accuracies_are_read_as_training_and_as_conversion_write_them() -> None:
-    for metrics, expected in (
-        ({"test": {"accuracy": 0.75, "count": 8}}, (0.75, 8)),
-        ({"correct": 9, "test_images": 12}, (0.75, 12)),
-        ({}, (None, None)),
-    ):
-        assert _accuracy(Card(EVENT_CONTRACT, LABELS, metrics=metrics)) == expected
 
 
 @pytest.mark.parametrize(

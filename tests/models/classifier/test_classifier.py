@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from spikesight.encoders.dvs import StreamBinner
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier, encoder_for
@@ -51,22 +50,6 @@ def recording(n: int = 400, seed: int = 0, span_us: int = 95_000) -> np.ndarray:
     return make_events(
         t, random.integers(0, SENSOR.width, n), random.integers(0, SENSOR.height, n), random.random(n) < 0.5
     )
-
-
-@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 400), max_size=12))
-@settings(max_examples=40)
-def test_any_cutting_into_packets_gives_bit_identical_logits(seed: int, cuts: list[int]) -> None:
-    events = recording(seed=seed)
-    offline = [p.logits for p in CLASSIFIER.predict_events(events, SENSOR)]
-    binner = StreamBinner(encoder_for(CONTRACT, SENSOR))
-    edges = [0, *sorted(cuts), len(events)]
-    bins = [b for begin, end in pairwise(edges) for b in binner.push(events[begin:end])] + binner.flush()
-    state, live = CLASSIFIER.initial_state(), []
-    for b in bins:
-        result = CLASSIFIER.step(torch.from_numpy(b.x[None]), state)
-        state = result.state
-        live.append(tuple(result.logits[0].tolist()))
-    assert live == offline
 
 
 def test_a_recording_in_pieces_gives_the_same_inputs_one_at_a_time() -> None:

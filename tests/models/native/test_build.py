@@ -93,15 +93,6 @@ def test_a_macs_features_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert targets.supported_isas() == ("neon",)
 
 
-def test_only_linux_is_asked_for_the_matrix_unit() -> None:
-    asking = {path.name for path in targets.SOURCES.rglob("*.*") if "sys/syscall.h" in path.read_text()}
-    assert asking == {"matrix.h"}, "which asks where __AMX_BF16__ is defined"
-    built = {
-        name for name, made in targets.SYSTEMS.items() if any("-mamx-bf16" in flags for flags in made.isas.values())
-    }
-    assert built == {"linux-x86_64"}
-
-
 def test_a_switch_and_a_wish_that_this_processor_cannot_grant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     off = found(monkeypatch, tmp_path, SPIKESIGHT_NATIVE="0")
     assert off == (None, "none", "switched off by SPIKESIGHT_NATIVE=0")
@@ -150,29 +141,6 @@ def test_the_systems_compiler_is_tried_before_the_package(
     assert [targets.compiler_name(command) for command in targets.find_compilers()] == order
     monkeypatch.setenv("CXX", "clang++")
     assert targets.find_compilers() == ([("/bin/clang++",)] if "clang++" in there else [])
-
-
-def test_a_library_is_compiled_unit_by_unit_and_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
-    monkeypatch.setattr(targets, "run", lambda command, _: asked.append(command))
-    units = [path.stem for path in sorted(targets.SOURCES.rglob("*.cpp"))]
-    targets.compile_library(("/bin/g++",), "elsewhere", ("-mfma",), tmp_path / "k.so", tmp_path)
-    *each, link = asked
-    assert sorted(Path(command[-1]).stem for command in each) == sorted(units)
-    assert all(command[:2] == ["/bin/g++", "-c"] and "-mfma" in command for command in each)
-    objects = [str(tmp_path / f"{unit}.o") for unit in units]
-    assert link == ["/bin/g++", "-shared", "-pthread", *objects, "-o", str(tmp_path / "k.so")]
-    asked.clear()
-    system = next(iter(targets.SYSTEMS))
-    zig = ("python", "-m", "ziglang", "c++")
-    targets.compile_library(zig, system, (), tmp_path / "k.so", tmp_path)
-    place = ["-target", targets.SYSTEMS[system].target]
-    assert asked[-1][:9] == ["python", "-m", "ziglang", "cc", "-shared", "-pthread", *place, "-s"]
-    assert all(command[:5] == [*zig, "-c"] for command in asked[:-1])
-    assert all(" ".join([*place, *targets.NO_RUNTIME]) in " ".join(command) for command in asked[:-1])
-    asked.clear()
-    targets.compile_library(zig, "elsewhere", (), tmp_path / "k.so", tmp_path)
-    assert "-target" not in asked[-1]
 
 
 def test_a_processor_is_named_with_its_family_and_model() -> None:

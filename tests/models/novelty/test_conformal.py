@@ -137,25 +137,3 @@ def test_trials_keep_the_largest_strangeness_of_the_true_label() -> None:
     np.testing.assert_allclose(trials.largest, np.sort(over_time[np.arange(30), :, labels].max(1)))
     expected = [fit_temperature(means[:, at], labels, np.ones(30), 1 / 31) for at in range(4)]
     np.testing.assert_allclose(trials.temperature, expected)
-
-
-GOOD = {"1000.temperature": np.ones(2, np.float32), "1000.largest": np.array([1, 1, 2], np.float32)}
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"1000.temperature": np.array([1.0, 0.0])}, "temperatures must be positive"),
-        ({"1000.temperature": np.zeros(0)}, "must be finite lists"),
-        ({"1000.largest": np.array([1.0, np.inf])}, "must be finite lists"),
-        ({"1000.largest": np.array([[1.0]])}, "must be finite lists"),
-        ({"1000.largest": np.array([2.0, 1.0])}, "largest ascending"),
-        ({"2000.largest": np.ones(1)}, "temperature and largest by bin"),
-        ({"a.largest": np.ones(1), "a.temperature": np.ones(1)}, "temperature and largest by bin"),
-        ({"1000.more": np.ones(1)}, "temperature and largest by bin"),
-    ],
-)
-def test_each_fault_of_a_state_is_named(change: dict[str, np.ndarray], words: str) -> None:
-    assert Conformal.from_state(GOOD).trials[1000].largest.tolist() == [1, 1, 2], "equal ones are in order"
-    with pytest.raises(ValueError, match=words):
-        Conformal.from_state({**GOOD, **change})

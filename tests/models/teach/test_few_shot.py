@@ -13,7 +13,7 @@ from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.score import ClassDistance, Windows
 from spikesight.models.teach import few_shot as lesson_module
 from spikesight.models.teach.advice import DONE, report
-from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of, places_of
+from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, pieces_of
 from spikesight.models.teach.head import folds
 from tests.support.models import lively
 
@@ -152,22 +152,6 @@ def test_examples_are_dropped_and_renamed_by_number_and_name() -> None:
     assert made.shown[-1].number == 4, "a number is given once"
     with pytest.raises(IndexError):
         FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000).undo()
-
-
-def test_a_lesson_has_the_contract_of_its_sensor_and_window() -> None:
-    contract = lesson(count=0).contract
-    assert (contract.channels, contract.height, contract.width, contract.steps) == (2, 32, 32, 6)
-    assert (contract.sensor_width, contract.sensor_height, contract.bin_us) == (64, 64, 50_000)
-    assert (contract.frame, contract.readout, contract.shortest_bin_us) == ("object", 1, 1000)
-    network, card = lesson(count=0).untaught()
-    assert card.labels == ("untaught",)
-    assert network.config.input_places == 8
-    assert not network.head.weight.any()
-    assert not network.head.bias.any()
-    picture = lesson(count=1).shown[0].picture
-    assert picture.shape == (2, 32, 32)
-    assert picture.max() <= 6, "at most one event a cell and step"
-    assert places_of(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max"))) == 4
 
 
 def test_the_unknown_is_told_by_distances_of_heads_that_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
