@@ -1,4 +1,4 @@
-"""A folder of one's own recordings -> windows for training, validation and test, and what was done, in words."""
+"""A folder of one's own recordings -> windows for training, validation and test, and notes on what was done."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -44,13 +44,13 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
     for label in range(len(labels)):
         if not any(item.label == label for item in parts["train"]):
             raise DataError(f"class {labels[label]!r} has no window to train on: its recordings hold next to no events")
-    words = (
+    notes = (
         *_summary(folder, scans, window, hop_us, parts),
         *divided.notes,
         *_coverage(folder, scans, [item for items in parts.values() for item in items]),
     )
     train, val, test = (tuple(parts[part]) for part in parts)
-    return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, words)
+    return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, notes)
 
 
 def scan_all(paths: Sequence[Path]) -> list[Scan]:

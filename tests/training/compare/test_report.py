@@ -1,4 +1,4 @@
-"""The curves of a comparison: in per cent, with the band of their interval."""
+"""Reports of a comparison: blocks in both forms, a chapter for all that was measured."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Results of jobs: where they lie, how long they took, and what is said of them."""
+"""Keys of stored results."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Reports: what a run leaves behind, and the interval."""
+"""The files that a run leaves behind, and accuracy in one endless stream."""
 
 import csv
 import json
