@@ -48,9 +48,7 @@ class Runtime:
         self.mailbox = Mailbox()
         self.registry = Registry(settings, self.metrics, self.mailbox)
         self.decoder = DecodeThread(self.mailbox)
-        self.heavy = DecodeThread(
-            self.mailbox, "heavy"
-        )  # for what may take a second, so that small work never waits for it
+        self.heavy = DecodeThread(self.mailbox, "heavy")  # what may take a second, so that small work never waits
         self.line = Line(CALLS, max(1, CALLS // 2))
         self.processes = Processes("spikesight.service.upload.decode", "spikesight.service.protocol_v2.tensors")
         self.draining = False

@@ -21,7 +21,7 @@ SENTENCES = {
 
 
 class ServiceError(Exception):
-    """What a client is told in place of an answer: an HTTP status, one sentence, and headers if there are any."""
+    """A refusal: an HTTP status, one sentence, and headers if there are any."""
 
     def __init__(self, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(sentence)
@@ -78,7 +78,7 @@ async def http_error(_: Request, error: HTTPException) -> Response:
 
 
 async def invalid_parameters(_: Request, error: RequestValidationError) -> Response:
-    """A parameter of the wrong type: its name is said, its value is not."""
+    """A parameter of the wrong type: the answer has its name, not its value."""
     names = sorted({str(part) for item in error.errors() for part in item["loc"][1:2]})
     return refuse(400, f"these parameters are malformed: {', '.join(names)[:200]}" if names else SENTENCES[400])
 

@@ -80,7 +80,7 @@ class Proxies:
 
 
 class Lobby:
-    """Who is let in before it has said who it is: it holds no place of those who have.
+    """Streams that have not sent their hello yet: they take no place of those that have.
 
     At most `places` wait. When one more comes, of the client with most of them the one that has waited longest goes.
     """

@@ -118,11 +118,8 @@ class Processes:
             return result
         try:
             raise result
-        finally:
-            del (
-                result,
-                called,
-            )  # or this frame and the error hold each other, and the arguments, until the collector comes
+        finally:  # or this frame and the error hold each other, and the arguments, until the collector comes
+            del result, called
 
     def _give_back_after(self, deadline: float) -> None:
         """Memory that answers took is handed back once the last of them is over; among many that is too early."""
