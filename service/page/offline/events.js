@@ -85,6 +85,33 @@ function counts(targets, length) {
   return lines;
 }
 
+/** encoders/events.py's Order: events that are late count at the newest time before them; far behind is a clock restart. */
+class Order {
+  constructor(backUs) {
+    Object.assign(this, { backUs, newest: -Infinity });
+  }
+
+  /** The pieces of a packet in which time never falls, and whether a clock begins anew with them. */
+  pieces({ n, t, x, y, p }) {
+    const ordered = new Float64Array(n), pieces = [];
+    let begin = 0, anew = false;
+    const cut = (end) => {
+      const [times, ...others] = [ordered, x, y, p].map((column) => column.subarray(begin, end));
+      if (end > begin) pieces.push({ piece: { n: end - begin, t: times, x: others[0], y: others[1], p: others[2] }, anew });
+      begin = end;
+    };
+    for (let i = 0; i < n; i++) {
+      if (t[i] < this.newest - this.backUs) {
+        cut(i);
+        [anew, this.newest] = [true, t[i]];
+      }
+      ordered[i] = this.newest = Math.max(this.newest, t[i]);
+    }
+    cut(n);
+    return pieces;
+  }
+}
+
 /** encoders/dvs.py's StreamBinner, event by event: bins follow each other from the first event, behind a pool where the
  * sensor is larger than the one that the model was trained on. */
 export class StreamBinner {
@@ -93,6 +120,7 @@ export class StreamBinner {
     const sensor = { width: sensorWidth, height: sensorHeight };
     const small = { width: trained.sensor_width, height: trained.sensor_height };
     this.pool = pools(sensor, small) ? new Pool(sensor, small) : null;
+    this.order = new Order(backUs);
     const seen = this.pool ? small : sensor;
     Object.assign(this, { width, height, binUs: bin_us, ceiling: CEILINGS[encoding], seen, gapUs, backUs });
     Object.assign(this, grid(seen.width, seen.height, width, height));
@@ -109,13 +137,22 @@ export class StreamBinner {
 
   /** Bins {x Float32Array [2, H, W], startUs, endUs, nEvents, reset} that a packet closes. */
   push(events) {
-    const { n, t, x, y, p } = this.pool ? this.pool.push(events) : events;
+    if (!this.pool) return this.take(events);
+    const bins = [];
+    for (const { piece, anew } of this.order.pieces(events)) {
+      if (anew && this.origin !== null) this.stop(bins);
+      bins.push(...this.take(this.pool.push(piece)), ...this.tick(piece.t[piece.n - 1])); // time goes on
+    }
+    return bins;
+  }
+
+  /** The bins that events of the sensor that is binned close. */
+  take({ n, t, x, y, p }) {
     const bins = [];
     for (let i = 0; i < n; i++) {
       if (x[i] >= this.seen.width || y[i] >= this.seen.height) continue;
       this.add(this.reach(t[i], bins), x[i], y[i], p[i]);
     }
-    if (this.pool && events.n) bins.push(...this.tick(events.t[events.n - 1])); // time goes on
     return bins;
   }
 
