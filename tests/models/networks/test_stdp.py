@@ -136,7 +136,7 @@ def test_mnist_baseline(shared_data: Callable[[str], Path]) -> None:
 
     data = load_images("mnist", shared_data("mnist").parent)
     for seed in (0, 1, 2):
-        train, layer = data.train.some(20_000, seed), StdpLayer(StdpConfig(), seed)
+        train, layer = data.train.subset(20_000, seed), StdpLayer(StdpConfig(), seed)
         layer.learn(rates_of(train.pixels))
         layer.name(rates_of(train.pixels[:5000]), train.labels[:5000], 10)
         right = layer.predict(rates_of(data.test.pixels)) == data.test.labels
