@@ -1,4 +1,4 @@
-"""Tiny networks, spiking and not, that fire and have something to fold; classifiers and contracts for them."""
+"""Tiny networks, spiking and not, that fire and have something to fold; classifiers, contracts, an answer."""
 
 from dataclasses import replace
 
@@ -15,10 +15,25 @@ from spikesight.models.novelty.conformal import Conformal, Trials
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import Windows
 from spikesight.models.statistics import running_mean
+from spikesight.models.steps import Prediction
 
 LABELS = ("zero", "one", "two")
 EVENT_CONTRACT = Contract("events", 2, 16, 12, 4, "binary", sensor_width=24, sensor_height=32, bin_us=10_000)
 IMAGE_CONTRACT = Contract("image", 3, 16, 16, 3, "direct", mean=(0.5,) * 3, std=(0.25,) * 3)
+PREDICTION = Prediction(
+    step=4,
+    start_us=0,
+    end_us=20_000,
+    label="b",
+    index=1,
+    probabilities=(0.25, 0.75),
+    n_events=90,
+    spikes=120,
+    synops=3_000_000,
+    logits=(0.0, 0.0),
+    latency_ms=0.1,
+)
+"""An answer for tests of what is done with one."""
 
 
 def tiny(contract: Contract = EVENT_CONTRACT, name: str = "tiny", seed: int = 0) -> Classifier:

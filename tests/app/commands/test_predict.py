@@ -18,10 +18,9 @@ from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.steps import Prediction
 from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
 from tests.support.inputs.data_sets import write_takes
-from tests.support.models import promising
+from tests.support.models import PREDICTION, promising
 
 
 @pytest.fixture
@@ -192,34 +191,19 @@ def test_a_recording_of_one_sample_and_a_picture_are_one_line(
     assert seen["segments"] == []
 
 
-P = Prediction(
-    start_us=0,
-    end_us=1,
-    label="b",
-    index=1,
-    probabilities=(0.25, 0.75),
-    step=4,
-    n_events=9,
-    spikes=120,
-    synops=3_000_000,
-    latency_ms=0.1,
-    logits=(0.0, 0.0),
-)
-
-
 def test_words_for_an_answer() -> None:
     labels = ("a", "b")
-    assert _label(P, labels, "") == "b (75.0%)"
-    assert _label(replace(P, label="unknown"), labels, "") == "unknown (nearest: b)"
-    assert _label(replace(P, label="nothing"), labels, "") == "nothing"
-    assert _label(replace(P, label="nothing"), labels, "drawing") == "nothing (no drawing is in view)"
-    assert _label(replace(P, label="unknown"), labels, "drawing") == "unknown (nearest: b)"
-    busy = replace(P, label="unknown", n_events=0)
+    assert _label(PREDICTION, labels, "") == "b (75.0%)"
+    assert _label(replace(PREDICTION, label="unknown"), labels, "") == "unknown (nearest: b)"
+    assert _label(replace(PREDICTION, label="nothing"), labels, "") == "nothing"
+    assert _label(replace(PREDICTION, label="nothing"), labels, "drawing") == "nothing (no drawing is in view)"
+    assert _label(replace(PREDICTION, label="unknown"), labels, "drawing") == "unknown (nearest: b)"
+    busy = replace(PREDICTION, label="unknown", n_events=0)
     assert _label(busy, labels, "drawing") == "unknown (no drawing is in view)", "though much moves"
-    assert _cost(P, "direct") == "120 spikes in it"
-    assert _cost(P, "ann") == "3.00 M multiply-adds in it, no spikes"
+    assert _cost(PREDICTION, "direct") == "120 spikes in it"
+    assert _cost(PREDICTION, "ann") == "3.00 M multiply-adds in it, no spikes"
     classifier = promising()
-    held = _line(Path("f"), replace(P, committed="two"), classifier)
+    held = _line(Path("f"), replace(PREDICTION, committed="two"), classifier)
     assert held == "f: b (nearest: one) after step 4, committed to two, 120 spikes in it"
 
 

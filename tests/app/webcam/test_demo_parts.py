@@ -12,8 +12,7 @@ from spikesight.app.webcam import demo as webcam
 from spikesight.app.webcam.demo import Demo, Recorder, line_of, watch
 from spikesight.encoders.roi.window import Window as Window2D
 from spikesight.encoders.sources.chunks import open_source
-from spikesight.models.steps import Prediction
-from tests.support.models import tiny
+from tests.support.models import PREDICTION, tiny
 
 
 class Clock:
@@ -127,26 +126,11 @@ def test_what_is_recorded_ends_with_the_seconds_that_are_asked_for(monkeypatch: 
         assert kept == [100_000, 500_000]
         said: list[str] = []
         demo, looked = seen(100, 500, 501)
-        demo.see = lambda chunk, looked=looked: looked.append(chunk.t_us) or [P]
+        demo.see = lambda chunk, looked=looked: looked.append(chunk.t_us) or [PREDICTION]
         watch(demo, 0.5, recorder, said.append)
         assert looked == [100_000, 500_000]
         assert kept == [100_000, 500_000] * 2
-        assert said == [line_of(P)] * 2
-
-
-P = Prediction(
-    start_us=0,
-    end_us=1_234_567,
-    label="b",
-    index=1,
-    probabilities=(0.25, 0.75),
-    step=4,
-    n_events=90,
-    spikes=1200,
-    synops=3_000_000,
-    latency_ms=0.16,
-    logits=(0.0, 0.0),
-)
+        assert said == [line_of(PREDICTION)] * 2
 
 
 def test_a_video_lasts_as_long_as_its_source_and_keeps_its_colours(tmp_path: Path) -> None:
@@ -166,23 +150,23 @@ def test_a_video_lasts_as_long_as_its_source_and_keeps_its_colours(tmp_path: Pat
 def test_meters_are_of_the_last_second(monkeypatch: pytest.MonkeyPatch) -> None:
     demo, clock = Demo(tiny(), open_source("digit-3")), Clock(monkeypatch)
     assert demo.meters() == []
-    demo._remember([P, P])
+    demo._remember([PREDICTION, PREDICTION])
     clock.now += 0.5
-    demo._remember([P])
+    demo._remember([PREDICTION])
     clock.now += 0.5
     demo._remember([])
     assert demo.recent == [(10.5, 90)], "a second ago is no longer"
-    assert demo.history == [P.probabilities] * 3
-    demo._remember([P] * 300)
+    assert demo.history == [PREDICTION.probabilities] * 3
+    demo._remember([PREDICTION] * 300)
     assert len(demo.history) == webcam.HISTORY
-    demo.answer = SimpleNamespace(prediction=P, steady="two")  # type: ignore[assignment]
+    demo.answer = SimpleNamespace(prediction=PREDICTION, steady="two")  # type: ignore[assignment]
     demo.classifier = SimpleNamespace(ann_macs=12_000_000, origin="direct", labels=("a", "b"))  # type: ignore[assignment]
     demo.recent = [(0.0, 1234), (0.0, 1)]
     demo.threshold = 0.256
     demo.session = SimpleNamespace(pipeline=None, window=None)  # type: ignore[assignment]
     assert demo.meters() == [
-        ("Events", "1,235 /s"), ("Spikes", "1,200 a step"), ("Synaptic operations", "3.00 M, 25% of ANN"),
-        ("Step time", "0.2 ms"), ("Threshold", "0.26"),
+        ("Events", "1,235 /s"), ("Spikes", "120 a step"), ("Synaptic operations", "3.00 M, 25% of ANN"),
+        ("Step time", "0.1 ms"), ("Threshold", "0.26"),
     ]  # fmt: skip
     demo.classifier = SimpleNamespace(ann_macs=0, origin="ann", labels=("a", "b"))  # type: ignore[assignment]
     assert demo.meters()[1:3] == [("Spikes", "none: an ANN"), ("Synaptic operations", "3.00 M, 300000000% of ANN")]

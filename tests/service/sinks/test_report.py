@@ -7,23 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.models.steps import Answer, Prediction
+from spikesight.models.steps import Answer
 from spikesight.service.sinks.report import Report, record_of
+from tests.support.models import PREDICTION
 
-STEP = Prediction(
-    start_us=0,
-    end_us=20_000,
-    label="b",
-    index=1,
-    probabilities=(0.123456, 0.876544),
-    step=2,
-    n_events=9,
-    spikes=120,
-    synops=3000,
-    latency_ms=0.1,
-    logits=(0.0, 0.0),
-    known=0.98765,
-)
+STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), known=0.98765)
 
 
 def answer(steady: str) -> Answer:
@@ -46,7 +34,7 @@ def test_what_is_said_of_an_answer() -> None:
     assert abs((at - before).total_seconds()) < 60
     assert at.utcoffset() is not None
     assert record == {
-        "source": "cam", "model": "m", "t_us": 20_000, "step": 2, "label": "a", "step_label": "b",
+        "source": "cam", "model": "m", "t_us": 20_000, "step": 4, "label": "a", "step_label": "b",
         "probability": 0.8765, "known": 0.9877,
     }  # fmt: skip
     unknown = answer("a")._replace(prediction=replace(STEP, known=None))
