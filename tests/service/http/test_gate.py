@@ -1,57 +1,257 @@
-"""The gate's parts by themselves: hosts, buckets, secrets; and settings."""
+"""Who is let in: hosts, origins, tokens, rates, sizes and headers, on requests made by hand."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
-from spikesight.service.http.gate import Hosts, TokenBucket, same_secret
+from spikesight.service.http.gate import MAX_CLIENTS, MAX_PATH, Gate, RateLimit, TokenBucket, headers_of, same_secret
 from spikesight.service.settings import Settings
+from tests.support.serving.http import TOKEN
+
+OURS = {"host": "127.0.0.1"}
+FOREIGN = {**OURS, "origin": "http://evil.example"}
+ALLOWED = {**OURS, "origin": "https://app.example"}
+PREFLIGHT = {"access-control-request-method": "POST"}
+
+
+class Asked:
+    """A gate before an app that reads its body and answers; it writes down who asked it."""
+
+    def __init__(self, *, draining: bool = False, full: bool = False, **changes: Any) -> None:
+        self.clients: list[str] = []
+        self.gate = Gate(self.app, Settings(**changes), lambda: draining, lambda: full)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.clients.append(scope["client"][0] if scope["client"] else "")
+        while scope["type"] == "http" and (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"answered"})
+
+    def messages(self, scope: Scope, body: Iterable[bytes] = (b"",)) -> list[Message]:
+        parts, sent = list(body), list[Message]()
+
+        async def receive() -> Message:
+            if scope["type"] == "websocket":
+                return {"type": "websocket.connect"}
+            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        asyncio.run(self.gate(scope, receive, send))
+        return sent
+
+    def answer(self, body: Iterable[bytes] = (b"",), **of: Any) -> tuple[int, dict[bytes, bytes], bytes]:
+        start, *rest = self.messages(scope_of(**of), body)
+        return start["status"], dict(start["headers"]), b"".join(message.get("body", b"") for message in rest)
+
+    def status(self, **of: Any) -> int:
+        return self.answer(**of)[0]
+
+
+def scope_of(
+    path: str = "/v1/models",
+    method: str = "GET",
+    kind: str = "http",
+    headers: dict[str, str] | list[tuple[str, str]] = OURS,
+    client: tuple[str, int] | None = ("10.0.0.1", 1),
+) -> Scope:
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    raw = [(name.encode(), value.encode()) for name, value in pairs]
+    extensions = {"websocket.http.response": {}}
+    return {"type": kind, "path": path, "method": method, "headers": raw, "client": client, "extensions": extensions}
+
+
+GUARDED = ("/v1/models", "/v1/", "/v2", "/v2/models", "/metrics", "/openapi.json", "/docs", "/samples/a")
+OPEN = ("/", "/app.js", "/health/live", "/v2/health/ready", "/v1")
+
+
+@pytest.mark.parametrize(("path", "guarded"), [(p, True) for p in GUARDED] + [(p, False) for p in OPEN])
+def test_what_the_token_guards(path: str, guarded: bool) -> None:
+    asked = Asked(token=TOKEN)
+    status, headers, _ = asked.answer(path=path)
+    assert (status, headers.get(b"www-authenticate")) == ((401, b"Bearer") if guarded else (200, None))
+    assert asked.status(path=path, headers={**OURS, "authorization": f"Bearer {TOKEN}"}) == 200
+    assert Asked().status(path=path) == 200
 
 
 @pytest.mark.parametrize(
-    ("host", "good"),
+    ("kind", "given", "good"),
     [
-        ("localhost", True),
-        ("LOCALHOST:8000", True),
-        ("127.0.0.1:80", True),
-        ("[::1]:80", True),
-        ("192.168.0.7:9000", True),
-        ("box.local", True),
-        ("evil.example", False),
-        ("box.local.evil.example", False),
-        ("127.0.0.1.evil.example", False),
-        ("", False),
-        ("a/b", False),
-        ("x@localhost", False),
-        ("localhost:80:80", False),
-        ("[::1", False),
-        ("[::1]evil", False),
+        ("websocket", None, True),  # it may say it in its hello
+        ("websocket", "", False),
+        ("websocket", "Bearer wrong", False),
+        ("websocket", f"Basic {TOKEN}", False),
+        ("websocket", f"Bearer {TOKEN}", True),
+        ("http", None, False),
+        ("http", f"Basic {TOKEN}", False),
+        ("http", f"bearer  {TOKEN} ", True),
+        ("http", f"Bearer {TOKEN}x", False),
+        ("http", "Bearer", False),
     ],
 )
-def test_hosts(host: str, good: bool) -> None:
-    assert Hosts(Settings(allowed_hosts=("Box.local",))).allow(host) == good
+def test_where_a_token_may_stand(kind: str, given: str | None, good: bool) -> None:
+    headers = OURS if given is None else {**OURS, "authorization": given}
+    assert Asked(token=TOKEN).status(kind=kind, headers=headers) == (200 if good else 401)
+    assert not same_secret("\udc80", TOKEN)
 
 
-def test_bucket_refills() -> None:
-    bucket = TokenBucket.full(2.0, 0.0)
-    assert [bucket.take(0.0) for _ in range(3)] == [True, True, False]
-    assert bucket.take(0.5)
-    assert not bucket.take(0.5)
-    assert [bucket.take(1000.0) for _ in range(3)] == [True, True, False], "a long silence saves up one second's worth"
+def test_who_is_leaving_and_who_is_full() -> None:
+    leaving, full = Asked(draining=True), Asked(full=True)
+    status, headers, _ = leaving.answer()
+    assert (status, headers[b"retry-after"], headers[b"connection"]) == (503, b"5", b"close")
+    assert leaving.status(path="/health/live") == full.status() == 200
+    for path in ("/v1/predict", "/v2/models/a/infer", "/v1/encode"):
+        status, headers, _ = full.answer(path=path, method="POST")
+        assert (status, headers[b"retry-after"]) == (503, b"1")
+        assert Asked().status(path=path, method="POST") == 200
 
 
-def test_a_slow_bucket_still_holds_one() -> None:
-    bucket = TokenBucket.full(0.1, 0.0)
-    assert [bucket.take(now) for now in (0.0, 9.0, 10.1, 1000.0, 1001.0)] == [True, False, True, True, False]
+def test_rates_are_of_addresses_and_not_of_health() -> None:
+    asked = Asked(requests_per_s=1)
+    assert [asked.status() for _ in range(2)] == [200, 429]
+    assert asked.status(client=("10.0.0.2", 1)) == 200
+    assert [asked.status(client=None) for _ in range(2)] == [200, 429]
+    assert [asked.status(path="/health/live") for _ in range(3)] == [200] * 3
+    assert asked.answer()[1][b"retry-after"] == b"1"
 
 
-def test_secrets() -> None:
-    assert same_secret("abc", "abc")
-    assert not same_secret("abd", "abc")
-    assert not same_secret("\udc80", "abc")
+@pytest.mark.attack("load", "one IPv6 network, each time from another address of it", "one client's rate")
+def test_a_network_of_ipv6_addresses_has_one_rate() -> None:
+    asked = Asked(requests_per_s=1)
+    assert [asked.status(client=(f"2001:db8::{n}", 1)) for n in range(2)] == [200, 429]
 
 
-def test_settings_come_from_the_environment_and_keep_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKESIGHT_MAX_QUEUE", "5")
-    monkeypatch.setenv("SPIKESIGHT_TOKEN", "0123456789abcdef")
-    settings = Settings()
-    assert settings.max_queue == 5
-    assert "0123456789abcdef" not in repr(settings)
+@pytest.mark.attack("load", "X-Forwarded-For of who is no trusted proxy, or before what it added", "not believed")
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("10.0.0.1", ["192.0.2.7"], "192.0.2.7"),
+        ("10.0.0.1", ["198.51.100.1, 192.0.2.7, 10.0.0.2"], "192.0.2.7"),
+        ("10.0.0.1", ["192.0.2.7", "10.0.0.2"], "192.0.2.7"),  # a proxy may add a line of its own
+        ("10.0.0.1", ["10.0.0.2"], "10.0.0.2"),
+        ("10.0.0.1", ["192.0.2.7, nonsense"], "10.0.0.1"),
+        ("10.0.0.1", [""], "10.0.0.1"),
+        ("192.0.2.9", ["198.51.100.1"], "192.0.2.9"),
+    ],
+)
+def test_trusted_proxies_say_who_asks(peer: str, forwarded: list[str], client: str) -> None:
+    asked = Asked(trusted_proxies=("10.0.0.0/8",))
+    asked.status(headers=[*OURS.items(), *(("x-forwarded-for", line) for line in forwarded)], client=(peer, 1))
+    assert asked.clients == [client]
+
+
+def test_the_least_recent_address_is_forgotten_first() -> None:
+    rate = RateLimit(1.0, lambda: 0.0)
+    assert all(rate.allows(str(n)) for n in range(MAX_CLIENTS))
+    assert not rate.allows("0"), "it is remembered, and the most recent now"
+    assert rate.allows("one more")
+    assert not rate.allows("0")
+    assert rate.allows("1"), "it was the least recent"
+
+
+@pytest.mark.parametrize(
+    ("rate", "asked", "taken"),
+    [
+        (2.0, [0, 0, 0, 0.5, 0.5], [True, True, False, True, False]),
+        (2.0, [0, 1000, 1000, 1000], [True, True, True, False]),  # a long silence saves up one second's worth
+        (0.1, [0, 9, 10.1, 1000, 1001], [True, False, True, True, False]),  # a slow bucket still holds one
+    ],
+)
+def test_buckets_refill(rate: float, asked: list[float], taken: list[bool]) -> None:
+    bucket = TokenBucket.full(rate, 0.0)
+    assert [bucket.take(now) for now in asked] == taken
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        ({"method": "OPTIONS"}, 400),
+        ({"method": "OPTIONS", "headers": FOREIGN | PREFLIGHT}, 400),
+        ({"method": "OPTIONS", "headers": ALLOWED}, 400),
+        ({"method": "OPTIONS", "headers": ALLOWED | PREFLIGHT}, 204),
+        ({"method": "GET", "headers": FOREIGN}, 200),
+        ({"method": "HEAD", "headers": FOREIGN}, 200),
+        ({"method": "POST", "headers": FOREIGN}, 403),
+        ({"method": "DELETE", "headers": FOREIGN}, 403),
+        ({"method": "POST", "headers": {**OURS, "origin": "http://127.0.0.1"}}, 200),
+        ({"method": "POST", "headers": {**OURS, "origin": "https://127.0.0.1"}}, 200),
+        ({"method": "POST", "headers": {**OURS, "origin": "ftp://127.0.0.1"}}, 403),
+        ({"method": "POST", "headers": ALLOWED}, 200),
+        ({"method": "POST", "headers": {**OURS, "sec-fetch-site": "cross-site"}}, 403),
+        ({"method": "POST", "headers": {**OURS, "sec-fetch-site": "same-site"}}, 200),
+        ({"method": "POST", "headers": {"host": "LOCALHOST:80", "origin": "http://localhost:80"}}, 200),
+        ({"kind": "websocket", "headers": FOREIGN}, 403),
+        ({"kind": "websocket", "headers": OURS}, 200),
+        ({"kind": "websocket", "headers": {**OURS, "origin": "http://127.0.0.1"}}, 200),
+        ({"method": "POST", "headers": {**OURS, "content-encoding": "gzip"}}, 415),
+        ({"method": "POST", "headers": {**OURS, "content-encoding": "Identity"}}, 200),
+        ({"headers": {}}, 400),
+        ({"path": "/" + "a" * (MAX_PATH - 1)}, 200),
+        ({"path": "/" + "a" * MAX_PATH}, 414),
+    ],
+)
+def test_whose_page_asks_for_what(of: dict[str, Any], expected: int) -> None:
+    assert Asked(allowed_origins=("https://app.example",)).status(**of) == expected
+
+
+@pytest.mark.parametrize(
+    ("good", "hosts"),
+    [
+        (True, "localhost LOCALHOST:8000 127.0.0.1:80 [::1] [::1]:80 192.168.0.7:9000 10.1.2.3:99 box.local:65535"),
+        (False, "evil.example box.local.evil.example 127.0.0.1.evil.example a/b x@localhost localhost:80:80 [::1"),
+        (False, "[::1]evil [::1]80 [] :80 localhost:8o localhost:٣ ä"),
+    ],
+)
+def test_hosts(good: bool, hosts: str) -> None:
+    gate = Asked(allowed_hosts=("Box.local",)).gate
+    assert {host for host in hosts.split() if gate.hosts.allow(host) != good} == set()
+
+
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(pieces: int) -> None:
+    asked, body = Asked(max_body=400), [b"x" * (400 // pieces)] * pieces
+    assert asked.answer(body, path="/v1/predict", method="POST")[0::2] == (200, b"answered")
+    code, headers, said = asked.answer([*body, b"x"], path="/v1/predict", method="POST")
+    assert (code, json.loads(said)) == (413, {"error": "the request is larger than 400 bytes"})
+    assert headers[b"connection"] == b"close"
+
+
+@pytest.mark.parametrize(("length", "code"), [("400", 200), ("401", 413), ("9" * 400, 413), ("x", 200), ("٤٠١", 200)])
+def test_a_length_is_believed_where_it_is_one(length: str, code: int) -> None:
+    assert Asked(max_body=400).status(method="POST", headers={**OURS, "content-length": length}) == code
+
+
+@pytest.mark.parametrize(("headers", "shared"), [(OURS, False), (FOREIGN, False), (ALLOWED, True)])
+def test_every_answer_has_the_pages_headers_and_cors_where_it_is_wished(headers: dict, shared: bool) -> None:
+    asked = Asked(allowed_origins=("https://app.example",))
+    for method, code in (("GET", 200), ("OPTIONS", 400)):
+        status, sent, body = asked.answer(method=method, headers=headers)
+        assert status == code
+        assert sent[b"x-content-type-options"] == b"nosniff"
+        assert b"default-src 'none'" in sent[b"content-security-policy"]
+        origin = sent.get(b"access-control-allow-origin"), sent.get(b"vary")
+        assert origin == ((b"https://app.example", b"origin") if shared else (None, None))
+    assert (sent[b"content-type"], sent[b"content-length"]) == (b"application/json", b"%d" % len(body))
+    if shared:
+        _, sent, body = asked.answer(method="OPTIONS", headers=headers | PREFLIGHT)
+        assert (body, sent.get(b"content-length", b"0")) == (b"", b"0")
+        assert sent[b"access-control-max-age"]
+
+
+def test_a_socket_is_refused_in_its_handshake_or_closed() -> None:
+    scope = scope_of(kind="websocket", headers=FOREIGN)
+    start, body = Asked().messages(scope)
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 403)
+    assert list(json.loads(body["body"])) == ["error"]
+    scope["extensions"] = {}
+    assert Asked().messages(scope) == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_of_headers_that_come_twice_the_last_counts() -> None:
+    assert headers_of({"headers": [(b"a", b"1"), (b"a", b"2"), (b"b", b"\xe4")]}) == {"a": "2", "b": "ä"}

@@ -64,12 +64,9 @@ def through(*messages: dict[str, Any]) -> list[dict[str, Any]]:
     async def send(message: Any) -> None:
         out.append(dict(message))
 
-    async def run() -> None:
-        made = ForPeople(send)
-        for message in messages:
-            await made(message)
-
-    asyncio.run(run())
+    made = ForPeople(send)
+    for message in messages:
+        asyncio.run(made(message))
     return out
 
 
@@ -78,13 +75,13 @@ def start(status: int, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
 
 
 def body(data: bytes, more: bool = False) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": data, "more_body": more}
+    return {"type": "http.response.body", "body": data, **({"more_body": True} if more else {})}
 
 
 @pytest.mark.parametrize("data", [b"no JSON", b"[1]", b'{"words": 1}', b""])
 def test_a_refusal_of_another_form_stays_as_it_is(data: bytes) -> None:
-    kind = (b"content-type", b"text/plain")
-    assert through(start(404, kind), body(data)) == [start(404, kind), {"type": "http.response.body", "body": data}]
+    messages = start(404, (b"content-type", b"text/plain")), body(data)
+    assert through(*messages) == [*messages]
 
 
 def test_a_refusal_in_pieces_is_one_page_and_keeps_its_other_headers() -> None:

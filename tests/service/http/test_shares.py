@@ -2,8 +2,8 @@
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 from starlette.requests import HTTPConnection
@@ -11,8 +11,6 @@ from starlette.requests import HTTPConnection
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.shares import MOST_WAITING, Line, Lobby, Shares, address_of, client_key
 from tests.support.waiting import PATIENCE_S
-
-T = TypeVar("T")
 
 
 def test_an_address_holds_its_share_and_no_more() -> None:
@@ -60,6 +58,22 @@ def test_who_is_one_client(one: str, other: str, same: bool) -> None:
     assert (address_of(asked[0]) == address_of(asked[1])) is same
 
 
+async def settled() -> None:
+    """Whoever can go on has gone on."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def ended(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, PATIENCE_S))
+
+
 def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest() -> None:
     lobby, left = Lobby(3), list[str]()
 
@@ -70,26 +84,23 @@ def test_in_a_full_lobby_the_client_with_most_loses_the_one_that_waited_longest(
         except TimeoutError:
             left.append(f"{client}{number}")
 
-    async def run() -> None:
+    async def scenario() -> None:
         tasks: list[asyncio.Task[None]] = []
         for number, client in enumerate("abbbcc"):
             tasks.append(asyncio.create_task(wait(client, number)))
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await settled()
         while len(left) < 3:
             await asyncio.sleep(0)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await ended(*tasks)
 
-    asyncio.run(run())
+    run(scenario())
     assert left == ["b1", "b2", "c4"]
 
 
 def test_who_has_left_the_lobby_makes_room() -> None:
     lobby = Lobby(1)
 
-    async def run() -> None:
+    async def scenario() -> None:
         for client in "ab":
             async with lobby.wait(client, 3600):
                 await asyncio.sleep(0)
@@ -97,7 +108,7 @@ def test_who_has_left_the_lobby_makes_room() -> None:
             async with lobby.wait("c", 0):
                 await asyncio.Event().wait()
 
-    asyncio.run(run())
+    run(scenario())
 
 
 class Clock:
@@ -109,29 +120,20 @@ class Clock:
         return self.now
 
 
-def in_turn(line: Line, work: Callable[[Line], Awaitable[T]]) -> T:
-    return asyncio.run(asyncio.wait_for(work(line), PATIENCE_S))  # type: ignore[arg-type]
-
-
-async def settled() -> None:
-    """Whoever can go on has gone on."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 @pytest.mark.attack("load", "one address with many slow uploads", "half of the decoders at most; others go first")
 def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> None:
-    clock, went = Clock(), []
+    clock, went = Clock(), list[str]()
+    line = Line(4, 2, clock)
 
-    async def one(line: Line, name: str, client: str) -> None:
+    async def one(name: str, client: str) -> None:
         await line.take(client)
         went.append(name)
 
-    async def work(line: Line) -> None:
-        waiting = [asyncio.create_task(one(line, f"greedy{n}", "greedy")) for n in range(6)]
+    async def scenario() -> None:
+        waiting = [asyncio.create_task(one(f"greedy{n}", "greedy")) for n in range(6)]
         await settled()
         assert went == ["greedy0", "greedy1"], "half of the places, though nobody else asks"
-        waiting += [asyncio.create_task(one(line, f"other{n}", f"other{n}")) for n in range(3)]
+        waiting += [asyncio.create_task(one(f"other{n}", f"other{n}")) for n in range(3)]
         await settled()
         assert went[2:] == ["other0", "other1"]
         clock.now += 5
@@ -141,22 +143,21 @@ def test_one_client_leaves_places_to_others_and_who_had_least_goes_first() -> No
         line.give("other0", 1)
         await settled()
         assert went[5:] == ["greedy2"], "the others are served"
-        late = asyncio.create_task(one(line, "again", "other0"))
+        waiting.append(asyncio.create_task(one("again", "other0")))
         await settled()
         line.give("greedy", 1)
         await settled()
         assert went[6:] == ["again"], "a second, where the greedy one had six"
-        for task in (*waiting, late):
-            task.cancel()
-        await asyncio.gather(*waiting, late, return_exceptions=True)
+        await ended(*waiting)
 
-    in_turn(Line(4, 2, clock), work)
+    run(scenario())
 
 
 def test_what_was_had_is_forgotten() -> None:
     clock = Clock()
+    line = Line(1, 1, clock)
 
-    async def work(line: Line) -> None:
+    async def scenario() -> None:
         for client, seconds in (("a", 8.0), ("b", 1.0)):
             await line.take(client)
             line.give(client, seconds)
@@ -165,11 +166,13 @@ def test_what_was_had_is_forgotten() -> None:
         assert line.had("a") == pytest.approx(1)
         assert line.had("nobody") == 0
 
-    in_turn(Line(1, 1, clock), work)
+    run(scenario())
 
 
 def test_who_leaves_the_line_takes_no_place() -> None:
-    async def work(line: Line) -> None:
+    line = Line(1, 1)
+
+    async def scenario() -> None:
         await line.take("a")
         gone, given = (asyncio.create_task(line.take(name)) for name in ("b", "c"))
         await settled()
@@ -180,20 +183,20 @@ def test_who_leaves_the_line_takes_no_place() -> None:
         await settled()
         await line.take("d")
 
-    in_turn(Line(1, 1), work)
+    run(scenario())
 
 
 def test_a_client_may_have_so_many_waiting() -> None:
-    async def work(line: Line) -> None:
+    line = Line(1, 1)
+
+    async def scenario() -> None:
         tasks = [asyncio.create_task(line.take("a")) for _ in range(MOST_WAITING + 1)]
         await settled()
         with pytest.raises(Overloaded):
             await line.take("a")
-        other = asyncio.create_task(line.take("b"))
+        tasks.append(asyncio.create_task(line.take("b")))
         await settled()
-        assert not other.done()
-        for task in (*tasks, other):
-            task.cancel()
-        await asyncio.gather(*tasks, other, return_exceptions=True)
+        assert not tasks[-1].done()
+        await ended(*tasks)
 
-    in_turn(Line(1, 1), work)
+    run(scenario())

@@ -15,75 +15,66 @@ class Clock:
         return self.now
 
 
-async def work(account: Account, clock: Clock, seconds: float, log: list[str], name: str) -> None:
-    async with account:
-        clock.now += seconds
-        log.append(name)
+class Bench:
+    """Turns whose pieces of work are written down."""
 
+    def __init__(self) -> None:
+        self.clock, self.log = Clock(), list[str]()
+        self.turns = Turns(self.clock)
 
-async def steadily(account: Account, clock: Clock, seconds: float, log: list[str], name: str, n: int) -> None:
-    for _ in range(n):
-        await work(account, clock, seconds, log, name)
+    async def work(self, account: Account, name: str, seconds: float = 1.0, n: int = 1) -> None:
+        for _ in range(n):
+            async with account:
+                self.clock.now += seconds
+                self.log.append(name)
 
 
 def test_who_has_had_least_goes_first() -> None:
-    clock, log = Clock(), list[str]()
-    turns = Turns(clock)
+    bench = Bench()
+    greedy, modest = bench.turns.account(), bench.turns.account()
 
     async def run() -> None:
-        await asyncio.gather(
-            steadily(turns.account(), clock, 5.0, log, "greedy", 3),
-            steadily(turns.account(), clock, 1.0, log, "modest", 6),
-        )
+        await asyncio.gather(bench.work(greedy, "greedy", 5.0, 3), bench.work(modest, "modest", 1.0, 6))
 
     asyncio.run(run())
-    assert log == ["greedy", *["modest"] * 5, "greedy", "modest", "greedy"]
+    assert bench.log == ["greedy", *["modest"] * 5, "greedy", "modest", "greedy"]
 
 
 def test_a_new_account_has_no_more_saved_up_than_who_works() -> None:
-    clock, log = Clock(), list[str]()
-    turns = Turns(clock)
-    old, new = turns.account(), turns.account()
+    bench = Bench()
+    old, new = bench.turns.account(), bench.turns.account()
 
     async def run() -> None:
-        await steadily(old, clock, 1.0, log, "old", 50)
-        log.clear()
-        await asyncio.gather(steadily(new, clock, 1.0, log, "new", 4), steadily(old, clock, 1.0, log, "old", 4))
+        await bench.work(old, "old", n=50)
+        bench.log.clear()
+        await asyncio.gather(bench.work(new, "new", n=4), bench.work(old, "old", n=4))
 
     asyncio.run(run())
-    assert "old" in log[:3], "fifty seconds are not made up for"
+    assert "old" in bench.log[:3], "fifty seconds are not made up for"
 
 
 def test_the_loop_goes_round_between_two_pieces() -> None:
-    clock, log = Clock(), list[str]()
-    account = Turns(clock).account()
-
-    async def other() -> None:
-        while "end" not in log:
-            log.append("other")
-            await asyncio.sleep(0)
+    bench = Bench()
 
     async def run() -> None:
-        beside = asyncio.create_task(other())
-        for _ in range(5):
-            await work(account, clock, 1.0, log, "piece")
-        log.append("end")
-        await beside
+        working = asyncio.create_task(bench.work(bench.turns.account(), "piece", n=5))
+        while not working.done():
+            bench.log.append("other")
+            await asyncio.sleep(0)
 
     asyncio.run(run())
-    assert "piece piece" not in " ".join(log)
+    assert "piece piece" not in " ".join(bench.log)
 
 
 def test_who_leaves_while_it_waits_or_has_just_got_its_turn_holds_nobody_up() -> None:
-    clock, log = Clock(), list[str]()
-    turns = Turns(clock)
+    bench = Bench()
 
     async def run() -> None:
-        holds = turns.account()
+        holds = bench.turns.account()
         await holds.__aenter__()
-        waits = asyncio.create_task(work(turns.account(), clock, 1.0, log, "waits"))
-        granted = asyncio.create_task(work(turns.account(), clock, 1.0, log, "granted"))
-        last = asyncio.create_task(work(turns.account(), clock, 1.0, log, "last"))
+        waits, granted, last = (
+            asyncio.create_task(bench.work(bench.turns.account(), name)) for name in ("waits", "granted", "last")
+        )
         await asyncio.sleep(0)
         waits.cancel()
         await holds.__aexit__()
@@ -94,4 +85,4 @@ def test_who_leaves_while_it_waits_or_has_just_got_its_turn_holds_nobody_up() ->
         await last
 
     asyncio.run(run())
-    assert log == ["last"]
+    assert bench.log == ["last"]
