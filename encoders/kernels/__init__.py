@@ -1,6 +1,6 @@
 """Compiled loops of the encoders, imported only where they are needed: numba takes its time.
 
-Each module is named after what calls it. Slow and plain twins of all of them, in numpy, are under tests/support.
+Each module is named after what calls it. Tests hold them against plain Python.
 """
 
 from functools import cache

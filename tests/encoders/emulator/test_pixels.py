@@ -1,4 +1,4 @@
-"""The pixel model against its definition, compiled loops against plain ones, EventCV as a second opinion."""
+"""The pixel model against its definition, EventCV as a second opinion."""
 
 import math
 
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel, log_levels, thresholds
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
-from tests.support.oracles.events import by_oracles
 
 SIZE = SensorSize(24, 18)
 ROOMY = PixelModel(leak_hz=0, max_events=20_000)
@@ -41,7 +40,6 @@ def test_levels_are_linear_then_logarithmic() -> None:
     assert (np.diff(levels) > 0).all()
 
 
-@pytest.mark.usefixtures("engine")
 def test_a_ramp_gives_one_event_a_threshold() -> None:
     camera = Emulator(SIZE, EXACT)
     camera.push(np.full((18, 24), 50, np.uint8), 0)
@@ -56,7 +54,6 @@ def test_a_ramp_gives_one_event_a_threshold() -> None:
     assert set(counts.ravel().tolist()) == {math.floor(math.log(250 / 50) / 0.2)}
 
 
-@pytest.mark.usefixtures("engine")
 def test_one_big_step_gives_distinct_interpolated_times() -> None:
     camera = Emulator(SIZE, EXACT)
     camera.push(np.full((18, 24), 30, np.uint8), 0)
@@ -69,25 +66,6 @@ def test_one_big_step_gives_distinct_interpolated_times() -> None:
     check_events(events, SIZE)
 
 
-@pytest.mark.parametrize("params", [CLEAN, EXACT, EVERYTHING, PixelModel(noise_hz=5, cutoff_hz=30)])
-def test_compiled_and_plain_loops_agree_to_the_bit(params: PixelModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = []
-    for plain in (False, True):
-        if plain:
-            by_oracles(monkeypatch)
-        camera = Emulator(SIZE, params, seed=5)
-        runs.append((play(camera, video(12)), camera))
-    for first, second in zip(runs[0][0], runs[1][0]):
-        assert np.array_equal(first, second)
-        check_events(first, SIZE)
-    first, second = runs[0][1].state, runs[1][1].state
-    assert first is not None
-    assert second is not None
-    assert np.array_equal(first.reference, second.reference)
-    assert np.array_equal(first.free_us, second.free_us)
-
-
-@pytest.mark.usefixtures("engine")
 def test_splitting_an_interval_changes_no_count() -> None:
     before, after = np.full((18, 24), 40, np.uint8), np.full((18, 24), 200, np.uint8)
     whole, split = Emulator(SIZE, ROOMY, seed=2), Emulator(SIZE, ROOMY, seed=2)
@@ -99,7 +77,6 @@ def test_splitting_an_interval_changes_no_count() -> None:
     assert sum(len(events) > 0 for events in two) == 2
 
 
-@pytest.mark.usefixtures("engine")
 def test_the_limit_only_postpones() -> None:
     frames = [np.full((18, 24), 40, np.uint8), *[np.full((18, 24), 200, np.uint8)] * 60]
     tight = Emulator(SIZE, PixelModel(leak_hz=0, max_events=100))
@@ -109,7 +86,6 @@ def test_the_limit_only_postpones() -> None:
     assert tight.n_waiting == 0
 
 
-@pytest.mark.usefixtures("engine")
 def test_the_refractory_time_holds_per_pixel() -> None:
     events = np.concatenate(play(Emulator(SIZE, PixelModel(refractory_us=5_000)), video(20), 10_000))
     order = np.lexsort((events["t"], events["x"], events["y"]))
@@ -119,7 +95,6 @@ def test_the_refractory_time_holds_per_pixel() -> None:
     assert np.diff(events["t"])[same].min() >= 5_000
 
 
-@pytest.mark.usefixtures("engine")
 def test_noise_and_leak_have_the_rates_asked_for() -> None:
     frame = np.zeros((18, 24), np.uint8)
     noisy = np.concatenate(play(Emulator(SIZE, PixelModel(leak_hz=0, noise_hz=5)), [frame] * 601, 10_000))
@@ -131,7 +106,6 @@ def test_noise_and_leak_have_the_rates_asked_for() -> None:
     assert len(leaky) / (24 * 18 * 6) == pytest.approx(2, rel=0.1)
 
 
-@pytest.mark.usefixtures("engine")
 def test_a_steady_camera_ignores_the_lamp() -> None:
     still = video(1)[0].astype(float) * 0.5 + 60
     flicker = [(still * (1 + 0.3 * math.sin(2.1 * k))).astype(np.uint8) for k in range(20)]

@@ -48,7 +48,6 @@ def background(events: Events, time_us: int) -> list[bool]:
     return keep
 
 
-@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("time_us", [1, 3_000, 100_000])
 def test_they_equal_the_plain_reference(time_us: int) -> None:
     events = random_events(3000, 1)
@@ -131,7 +130,6 @@ def test_a_state_that_no_stream_leads_to_is_refused(name: str, change: dict) -> 
         one.restore(one.state() | change)
 
 
-@pytest.mark.usefixtures("engine")
 def test_where_there_is_much_noise_an_event_needs_three_others_around_it_lately() -> None:
     events = random_events(1500, 4, 30_000)
     t, x, y = (events[name].astype(int) for name in "txy")

@@ -39,7 +39,6 @@ def film(seed: int) -> list[np.ndarray]:
     return [np.tile(60 + 150 * np.clip(edge - places + 0.5, 0, 1), (40, 1)).astype(np.uint8) for edge in edges]
 
 
-@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("pieces", [1, 3, 50])
 def test_an_event_for_each_area_of_events_however_the_stream_is_cut(pieces: int) -> None:
     events = random_events(20_000, 1)

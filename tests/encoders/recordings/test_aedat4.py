@@ -11,9 +11,9 @@ from spikesight.encoders.kernels import aedat4 as kernels
 from spikesight.encoders.recordings import aedat4
 from spikesight.encoders.recordings.files import packets, read_recording, write_recording
 from spikesight.encoders.recordings.format import RecordingError
-from tests.support.oracles.events import RECORD
 
 SIZE = SensorSize(240, 180)
+RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
 
 
 def some_events(n: int, seed: int = 0) -> Events:
@@ -45,7 +45,6 @@ def rewritten(folder: Path, packets: list[tuple[int, bytes]], compression: int =
     return path
 
 
-@pytest.mark.usefixtures("engine")
 def test_packets_of_all_sizes_between_those_of_other_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aedat4, "READ_BYTES", 1000)
     events = some_events(3000)
@@ -58,7 +57,6 @@ def test_packets_of_all_sizes_between_those_of_other_streams(tmp_path: Path, mon
     assert sum(map(len, packets(path))) == 3000
 
 
-@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(
     ("tail", "words"),
     [

@@ -8,13 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.kernels import text as loops
 from spikesight.encoders.recordings import text
 from spikesight.encoders.recordings.columns import find_columns
 from spikesight.encoders.recordings.files import detect_format, read_recording
 from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, random_events
-from tests.support.oracles.events import rows as plain_rows
 
 EVENTS = random_events(2000, DAVIS)
 TABLE = np.stack([EVENTS[name].astype(np.float64) for name in "txyp"], axis=1)
@@ -208,37 +206,6 @@ def test_names_of_columns() -> None:
     assert found is not None
     assert (found.places, found.unit) == ({"t": 0, "x": 1, "y": 2, "p": 3}, "ms")
     assert find_columns(["ts", "x", "y", "p"]).unit is None  # type: ignore[union-attr]
-
-
-def test_the_loop_of_rows_is_its_plain_twin() -> None:
-    rng = np.random.default_rng(3)
-    cells = [
-        "0",
-        "-12",
-        "3.25",
-        "1e3",
-        "-2.5E-2",
-        "True",
-        "false",
-        "x",
-        "",
-        "1.2.3",
-        "e5",
-        "+7",
-        ".5",
-        "5.",
-        "1e",
-        "--1",
-    ]
-    for mark in ",; ":
-        for _ in range(300):
-            text_of = "\n".join(mark.join(rng.choice(cells, int(rng.integers(3, 6)))) for _ in range(3)) + "\n"
-            data = np.frombuffer(bytearray(text_of.encode()), np.uint8)
-            columns = np.array([1, -1, 0, 2])
-            ours, theirs = np.zeros((3, 4)), np.zeros((3, 4))
-            answers = [rows(data, ord(mark), columns, out) for rows, out in ((loops.rows, ours), (plain_rows, theirs))]
-            assert answers[0] == answers[1], text_of
-            assert np.allclose(ours[: answers[0][0]], theirs[: answers[0][0]], rtol=1e-15)
 
 
 def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

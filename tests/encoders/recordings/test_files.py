@@ -26,7 +26,6 @@ from spikesight.encoders.recordings.format import Format, Opened, RecordingError
 from tests.support.inputs.samples import DAVIS, from_eventcv, random_events, written
 
 
-@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("name", WRITABLE)
 def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
     if name == "es":
@@ -115,7 +114,6 @@ def test_nmnist_agrees_with_tonic(shared_data: Callable[[str], Path]) -> None:
         assert all(np.array_equal(ours.events[name], theirs[name]) for name in "txyp")
 
 
-@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(("name", "bits"), [("evt2", 34), ("evt3", 24), ("dat", 32)])
 def test_clocks_that_wrap_are_unwrapped(name: str, bits: int, tmp_path: Path) -> None:
     path, events, _ = written(tmp_path, name, first_us=(1 << bits) - 200_000)

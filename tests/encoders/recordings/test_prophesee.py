@@ -13,7 +13,6 @@ from spikesight.encoders.recordings import format, prophesee
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, written
-from tests.support.oracles.events import by_oracles
 
 
 def test_expelliarmus_reads_our_evt2(tmp_path: Path) -> None:
@@ -68,7 +67,6 @@ def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> E
     return np.concatenate(parts)
 
 
-@pytest.mark.usefixtures("engine")
 def test_evt3_vectors() -> None:
     words, expected = vector_words()
     for cut in range(len(words) + 1):
@@ -80,22 +78,14 @@ def test_evt3_vectors() -> None:
 @pytest.mark.parametrize(
     ("decoder", "record"), [(prophesee.Evt2, 4), (prophesee.Evt21, 8), (prophesee.Evt3, 2), (prophesee.Dat, 8)]
 )
-def test_compiled_and_plain_loops_decode_noise_alike(
-    decoder: type, record: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_noise_in_two_pieces_is_what_it_is_whole(decoder: type, record: int) -> None:
     rng = np.random.default_rng(1)
     for _ in range(25):
         data = rng.integers(0, 256, record * int(rng.integers(0, 2000))).astype(np.uint8)
         cut = len(data) // 2 // record * record
-        monkeypatch.undo()
         one = decoder()
-        compiled = np.concatenate([decoded(one, data[:cut]), decoded(one, data[cut:])])
-        whole = decoded(decoder(), data, 100_000)
-        by_oracles(monkeypatch)
-        two = decoder()
-        plain = np.concatenate([decoded(two, data[:cut]), decoded(two, data[cut:])])
-        assert np.array_equal(compiled, plain)
-        assert np.array_equal(compiled, whole)
+        pieces = np.concatenate([decoded(one, data[:cut]), decoded(one, data[cut:])])
+        assert np.array_equal(pieces, decoded(decoder(), data, 100_000))
 
 
 def test_evt21_with_halves_in_order(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from spikesight.models.engine.densities import KINDS, Kind, break_even, default
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.native.build import library
 from tests.support.models import lively
-from tests.support.oracles.networks import EVENT, assert_no_bit_changes, inputs
+from tests.support.networks import EVENT, assert_no_bit_changes, inputs
 
 native = pytest.mark.skipif(library() is None, reason=engine_status())
 

@@ -26,7 +26,7 @@ from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_
 from spikesight.models.neurons.layers import at_pace
 from spikesight.models.neurons.state import State
 from tests.support.models import lively
-from tests.support.oracles.networks import EVENT, assert_equal_to_network, inputs
+from tests.support.networks import EVENT, assert_equal_to_network, inputs
 from tests.support.processes import in_fresh_process
 from tests.support.threads import together
 
@@ -333,7 +333,7 @@ STATUS = "from spikesight.models.engine.engine import engine_status; print(engin
 ALONE = """
 import torch
 from tests.support.models import lively
-from tests.support.oracles.networks import EVENT, inputs
+from tests.support.networks import EVENT, inputs
 from spikesight.models.contract import Card, Contract
 from spikesight.models.classifier import Classifier
 from spikesight.models.neurons.state import split_state

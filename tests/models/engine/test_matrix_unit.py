@@ -9,7 +9,7 @@ from spikesight.models.engine.engine import Engine
 from spikesight.models.engine.plan import has_matrix_unit, split
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
 from tests.support.models import lively
-from tests.support.oracles.networks import assert_no_bit_changes, inputs
+from tests.support.networks import assert_no_bit_changes, inputs
 
 needs_it = pytest.mark.skipif(not has_matrix_unit(), reason="this CPU has no matrix unit")
 WIDE = replace(NETWORKS["event-medium"], depths=(1, 1, 1), widths=(32, 64, 96))  # all multiples of a block

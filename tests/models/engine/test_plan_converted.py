@@ -12,7 +12,7 @@ from spikesight.models.networks.converted.graph import Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork, Scale
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
-from tests.support.oracles.networks import assert_equal_to_network
+from tests.support.networks import assert_equal_to_network
 
 IF = SpikeRule("if", v0=0.5)
 native = pytest.mark.skipif(library() is None, reason=engine_status())

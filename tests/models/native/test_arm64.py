@@ -19,7 +19,7 @@ from spikesight.models.engine.engine import MEMBRANES, Engine
 from spikesight.models.native.build import POINTER, build
 from spikesight.models.native.targets import NO_RUNTIME, SOURCES, SYSTEMS, compile_library
 from tests.support.models import lively
-from tests.support.oracles.networks import EVENT, inputs
+from tests.support.networks import EVENT, inputs
 
 EMULATOR, LIBC = shutil.which("qemu-aarch64"), Path("/usr/aarch64-linux-gnu")
 ZIGLANG = (sys.executable, "-m", "ziglang", "c++")

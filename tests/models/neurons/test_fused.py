@@ -12,7 +12,7 @@ from spikesight.models.neurons.config import PAPER_LIF, PLIF, NeuronConfig
 from spikesight.models.neurons.fused import can_fuse, fused_steps
 from spikesight.models.neurons.layers import make_neuron
 from spikesight.models.neurons.surrogate import SURROGATES
-from tests.support.oracles.networks import leaves, plain_steps
+from tests.support.networks import leaves, plain_steps
 
 pytestmark = pytest.mark.skipif(library() is None, reason=engine_status())
 OPTIONS = list(itertools.product(("subtract", "zero"), *[(False, True)] * 4))

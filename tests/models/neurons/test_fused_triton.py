@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.oracles.networks import leaves, plain_steps
+from tests.support.networks import leaves, plain_steps
 from tests.support.processes import in_fresh_process
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is first imported

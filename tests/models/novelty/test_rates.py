@@ -11,7 +11,7 @@ from spikesight.models.networks.ann import CifarResNet
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from tests.support.models import lively, warmed
-from tests.support.oracles.networks import inputs
+from tests.support.networks import inputs
 
 
 def plain_rates(network: nn.Module, layers: int, x_seq: torch.Tensor) -> torch.Tensor:

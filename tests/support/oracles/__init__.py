@@ -1,1 +1,0 @@
-"""What compiled loops are held against: the same equations in plain numpy and torch."""
