@@ -1,56 +1,42 @@
-"""aedat4: the compiled loops against the lz4 package and against the plain reader, whole and damaged."""
+"""AEDAT 4: packets of many streams, the compiled loops against the lz4 package, damage that reaches nothing else."""
 
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.kernels import aedat4 as kernels
+from spikesight.encoders.events import Events
+from spikesight.encoders.kernels import aedat4 as loops
 from spikesight.encoders.recordings import aedat4
-from spikesight.encoders.recordings.files import packets, read_recording, write_recording
+from spikesight.encoders.recordings.aedat4 import AEDAT4_MARK, LZ4, NONE, header, packets_of
+from spikesight.encoders.recordings.files import packets, read_recording
 from spikesight.encoders.recordings.format import RecordingError
+from tests.support.inputs.samples import DAVIS, random_events
 
-SIZE = SensorSize(240, 180)
-RECORD = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("", "V3")])
-
-
-def some_events(n: int, seed: int = 0) -> Events:
-    rng = np.random.default_rng(seed)
-    t = np.sort(rng.integers(0, 400_000, n))
-    return make_events(t, rng.integers(0, 240, n), rng.integers(0, 180, n), rng.integers(0, 2, n))
+lz4 = pytest.importorskip("lz4.frame")
 
 
-def flatbuffer(events: Events) -> bytes:
-    """A size-prefixed EventPacket: its table has one field, the records."""
-    records = np.zeros(len(events), RECORD)
-    for name in "txyp":
-        records[name] = events[name]
-    body = struct.pack("<I4sHHHxxiI", 16, b"EVTS", 6, 8, 4, 8, 4) + struct.pack("<I", len(events)) + records.tobytes()
-    return struct.pack("<I", len(body)) + body
+def of_stream_0(*parts: Events) -> list[tuple[int, bytes]]:
+    return [(0, packet) for part in parts for packet in packets_of(part)]
 
 
-def rewritten(folder: Path, packets: list[tuple[int, bytes]], compression: int = 0) -> Path:
-    """A file with the header that EventCV writes, but other packets (number of their stream, bytes)."""
-    path = folder / "rewritten.aedat4"
-    write_recording(path, some_events(10), SIZE)
-    header = aedat4._header(path)
-    head = bytearray(path.read_bytes()[: header.start])
-    table = len(aedat4.AEDAT4_MARK) + 4
-    root = struct.unpack_from("<I", head, table)[0]
-    struct.pack_into("<i", head, table + aedat4._field_place(bytes(head[table:]), root, 0), compression)
-    struct.pack_into("<q", head, table + aedat4._field_place(bytes(head[table:]), root, 1), -1)
-    path.write_bytes(head + b"".join(struct.pack("<ii", stream, len(data)) + data for stream, data in packets))
-    return path
+def written(folder: Path, given: Iterable[tuple[int, bytes]], compression: int = NONE) -> Path:
+    """A file of these packets (number of their stream, bytes)."""
+    body = b"".join(struct.pack("<ii", stream, len(data)) + data for stream, data in given)
+    (folder / "a.aedat4").write_bytes(AEDAT4_MARK + header(DAVIS, compression) + body)
+    return folder / "a.aedat4"
 
 
 def test_packets_of_all_sizes_between_those_of_other_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aedat4, "READ_BYTES", 1000)
-    events = some_events(3000)
-    parts = [(0, flatbuffer(events[a:b])) for a, b in ((0, 1), (1, 30), (30, 30), (30, 1500), (1500, 3000))]
-    others = [(1, bytes(3)), (2, bytes(70_000)), (1, b""), (7, bytes(992)), (1, bytes(5))]
-    path = rewritten(tmp_path, [packet for pair in zip(others, parts) for packet in pair])
+    events = random_events(3000, DAVIS)
+    parts = of_stream_0(*(events[a:b] for a, b in ((0, 1), (1, 30), (30, 1500), (1500, 3000))))
+    others = [(1, bytes(3)), (2, bytes(70_000)), (1, b""), (7, bytes(992))]
+    path = written(tmp_path, [packet for pair in zip(others, parts) for packet in pair])
     recording = read_recording(path)
     assert np.array_equal(recording.events, events)
     assert recording.warnings == ()
@@ -70,37 +56,72 @@ def test_packets_of_all_sizes_between_those_of_other_streams(tmp_path: Path, mon
     ],
 )
 def test_damage_at_the_end_is_told(tail: bytes, words: str, tmp_path: Path) -> None:
-    events = some_events(50)
-    path = rewritten(tmp_path, [(0, flatbuffer(events))])
+    events = random_events(50, DAVIS)
+    path = written(tmp_path, of_stream_0(events))
     path.write_bytes(path.read_bytes() + tail)
     recording = read_recording(path)
     assert np.array_equal(recording.events, events)
-    assert len(recording.warnings) == 1
-    assert words in recording.warnings[0]
+    (warning,) = recording.warnings
+    assert words in warning
+
+
+def test_packets_end_where_the_table_of_them_begins(tmp_path: Path) -> None:
+    events = random_events(60, DAVIS)
+    given = of_stream_0(events[:50], events[50:])
+    path = written(tmp_path, given)
+    data = bytearray(path.read_bytes())
+    table, begin = data.index(struct.pack("<q", -1)), len(AEDAT4_MARK + header(DAVIS, NONE))
+    for place, n in ((len(data) - 8 - len(given[1][1]), 50), (begin, 0), (begin - 1, 60), (len(data) + 1, 60)):
+        struct.pack_into("<q", data, table, place)
+        path.write_bytes(data)
+        assert sum(map(len, aedat4.open_aedat4(path).chunks)) == n
+
+
+PACKET = next(packets_of(random_events(2, DAVIS)))
+changes = st.lists(st.tuples(st.integers(0, 31), st.integers(0, 255)), max_size=2)
+
+
+@given(changes=changes, end=st.integers(0, len(PACKET)))
+def test_nothing_outside_a_packet_is_read(changes: list[tuple[int, int]], end: int) -> None:
+    packet = bytearray(PACKET)
+    for place, value in changes:
+        packet[place] = value
+    found = set()
+    for fill in (0, 1, 255):
+        around = np.full(end + 80, fill, np.uint8)
+        around[40 : 40 + end] = packet[:end]
+        found.add(loops.records(around, 40, 40 + end))
+    assert len(found) == 1
+    ((first, count),) = found
+    assert count <= 0 or 40 <= first <= first + 16 * count <= 40 + end
+    if not changes:
+        assert (first, count) == ((72, 2) if end == len(PACKET) else (0, -1))
+
+
+@pytest.mark.parametrize("place", [14, 18])
+def test_a_packet_without_events_is_no_damage(place: int) -> None:
+    """Its vtable is too short for the field of the records, or has no place for it."""
+    packet = np.frombuffer(bytearray(PACKET), np.uint8)
+    packet[place] &= 5 if place == 14 else 0
+    assert loops.records(packet, 0, len(packet)) == (0, 0)
 
 
 def some_bytes(rng: np.random.Generator) -> bytes:
     """What LZ4 makes much, something and nothing of: runs, repeats near and far, short ones in themselves, records."""
     parts: list[bytes] = []
     for _ in range(int(rng.integers(1, 12))):
-        length = int(rng.choice([1, 7, 40, 300, 5000]))
-        match int(rng.integers(0, 5)):
-            case 0:
-                parts.append(bytes([int(rng.integers(0, 256))]) * length)
-            case 1:
-                parts.append(rng.bytes(int(rng.integers(1, 20))) * (length // 10 + 1))
-            case 2:
-                period = int(rng.integers(4, 18))
-                parts.append((rng.bytes(period) * 6)[: period + 18] + rng.bytes(20))
-            case 3:
-                parts.append(flatbuffer(some_events(length // 16 + 1, length)))
-            case _:
-                parts.append(rng.bytes(length))
+        length, period = int(rng.choice([1, 7, 40, 300, 5000])), int(rng.integers(4, 18))
+        parts += [
+            bytes([int(rng.integers(0, 256))]) * length,
+            rng.bytes(int(rng.integers(1, 20))) * (length // 10 + 1),
+            (rng.bytes(period) * 6)[: period + 18] + rng.bytes(20),
+            *packets_of(random_events(length // 16 + 1, DAVIS)),
+            rng.bytes(length),
+        ][int(rng.integers(0, 5)) :][:1]
     return b"".join(parts)
 
 
 def test_lz4_frames_unpack_as_by_the_lz4_package() -> None:
-    lz4 = pytest.importorskip("lz4.frame")
     rng = np.random.default_rng(0)
     for _ in range(150):
         data = some_bytes(rng)
@@ -113,188 +134,40 @@ def test_lz4_frames_unpack_as_by_the_lz4_package() -> None:
             content_checksum=bool(rng.integers(0, 2)),
             store_size=bool(rng.integers(0, 2)),
         )
-        frame = np.frombuffer(packed, np.uint8).copy()
-        size = kernels.unpacked_size(frame, 0, len(frame))
+        frame = np.frombuffer(packed, np.uint8)
+        size = loops.unpacked_size(frame, 0, len(frame))
         assert size >= len(data)
         for room in (size, len(data)):  # also where there is not a byte to spare
             out = np.full(room + 64, 77, np.uint8)
-            assert kernels.unpack(frame, 0, out[:room]) == len(data)
+            assert loops.unpack(frame, 0, out[:room]) == len(data)
             assert out[: len(data)].tobytes() == data
             assert (out[room:] == 77).all()
         if len(data) > 1:
-            assert kernels.unpack(frame, 0, out[: len(data) - 1]) == -1
+            assert loops.unpack(frame, 0, out[: len(data) - 1]) == -1
 
 
-def test_damaged_lz4_writes_nothing_outside() -> None:
-    lz4 = pytest.importorskip("lz4.frame")
+def test_damaged_lz4_reads_and_writes_nothing_outside() -> None:
     rng = np.random.default_rng(1)
-    out = np.zeros(70_000 + 64, np.uint8)
-    for _ in range(400):
-        frame = np.frombuffer(lz4.compress(some_bytes(rng)[:60_000]), np.uint8).copy()
+    for n in range(400):
+        data = some_bytes(rng)[: 60_000 if n % 4 else 60]
+        frame = bytearray(lz4.compress(data))
         for place in rng.integers(7, len(frame), int(rng.integers(1, 9))):
             frame[place] = rng.integers(0, 256)
-        room = int(rng.integers(0, 70_000))
-        out[room:] = 77
-        if kernels.unpacked_size(frame, 0, len(frame)) >= 0:
-            assert -1 <= kernels.unpack(frame, 0, out[:room]) <= room
-        assert (out[room:] == 77).all()
+        end, room, filled = int(rng.integers(0, len(frame) + 1)), int(rng.integers(0, 70_000)), set()
+        for fill in (0, 255):
+            around = np.full(len(frame) + 64, fill, np.uint8)
+            around[:end] = frame[:end]
+            out = np.full(room + 64, 77, np.uint8)
+            whole = loops.unpacked_size(around, 0, end) >= 0
+            filled.add(loops.unpack(around, 0, out[:room]) if whole else None)
+            assert (out[room:] == 77).all()
+        assert len(filled) == 1
+        assert filled == {None} or -1 <= max(filled) <= room
 
 
 def test_a_frame_that_would_fill_the_memory_is_damage(tmp_path: Path) -> None:
     blocks = b"".join(struct.pack("<I", 1) + b"\0" for _ in range(65))  # of up to 4 MiB each, as they say
     bomb = struct.pack("<IBBB", 0x184D2204, 0x40, 0x70, 0) + blocks + bytes(4)
-    assert kernels.unpacked_size(np.frombuffer(bomb, np.uint8).copy(), 0, len(bomb)) == -1
+    assert loops.unpacked_size(np.frombuffer(bomb, np.uint8), 0, len(bomb)) == -1
     with pytest.raises(RecordingError, match="no events"):
-        read_recording(rewritten(tmp_path, [(0, bomb)], compression=1))
-
-
-def block(*parts: tuple[bytes, int, int]) -> np.ndarray:
-    """An LZ4 block of (literals, offset, length) in a row; offset 0: the last literals, without a match."""
-    made = b""
-    for literals, offset, length in parts:
-        many, long = len(literals), length - 4
-        made += bytes([min(many, 15) << 4 | (min(long, 15) if offset else 0)])
-        made += more(many - 15) if many >= 15 else b""
-        made += literals
-        if offset:
-            made += struct.pack("<H", offset) + (more(long - 15) if long >= 15 else b"")
-    return np.frombuffer(made, np.uint8).copy()
-
-
-def more(rest: int) -> bytes:
-    return b"\xff" * (rest // 255) + bytes([rest % 255])
-
-
-@pytest.mark.parametrize(
-    ("parts", "expected"),
-    [
-        ([(b"abcd", 4, 4)], b"abcdabcd"),
-        ([(b"ab", 2, 9)], b"ab" + b"ababababa"),
-        ([(b"x", 1, 4)], b"xxxxx"),
-        ([(b"x" * 14, 14, 18)], b"x" * 32),
-        ([(b"x" * 15, 15, 19)], b"x" * 34),
-        ([(b"y" * 270, 270, 274), (b"end", 0, 0)], b"y" * 544 + b"end"),
-        ([(bytes(range(16)), 16, 18), (b"z", 0, 0)], bytes(range(16)) + bytes(range(16)) + b"\0\1z"),
-        ([(bytes(range(20)), 20, 20), (b"", 5, 40), (b"q" * 40, 0, 0)], None),
-    ],
-)
-def test_blocks_by_hand_fill_their_room_to_the_last_byte(
-    parts: list[tuple[bytes, int, int]], expected: bytes | None
-) -> None:
-    packed = block(*parts)
-    unpacked = expected or pytest.importorskip("lz4.block").decompress(packed.tobytes(), uncompressed_size=200)
-    for spare in (0, 1, 15, 16, 63, 64, 65, 200):
-        room = len(unpacked) + spare
-        out = np.full(room + 64, 77, np.uint8)
-        assert kernels.lz4_block(packed, 0, len(packed), out[:room], 0) == len(unpacked)
-        assert out[: len(unpacked)].tobytes() == unpacked
-        assert (out[room:] == 77).all()
-    assert kernels.lz4_block(packed, 0, len(packed), np.zeros(len(unpacked) - 1, np.uint8), 0) == -1
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        block((b"abcd", 5, 4)),  # reaches before the beginning
-        block((b"abcd", 4, 4))[:-1],  # half an offset
-        block((b"x" * 15, 15, 19))[:-1],  # no length of the match
-        block((b"x" * 300, 0, 0))[:1],  # no length of the literals
-        block((b"x" * 300, 0, 0))[:-1],  # a literal too few
-        np.frombuffer(b"\x40abcd\x00\x00", np.uint8).copy(),  # an offset of nothing
-    ],
-)
-def test_blocks_that_are_damaged(wrong: np.ndarray) -> None:
-    for room in (64, 500):
-        assert kernels.lz4_block(wrong, 0, len(wrong), np.zeros(room, np.uint8), 0) == -1
-
-
-def test_a_block_reaches_into_what_was_written_before() -> None:
-    out = np.frombuffer(b"before" + bytes(20), np.uint8).copy()
-    packed = block((b"", 6, 6))
-    assert kernels.lz4_block(packed, 0, len(packed), out, 6) == 12
-    assert out[:12].tobytes() == b"beforebefore"
-
-
-def test_packets_end_where_the_table_of_them_begins(tmp_path: Path) -> None:
-    events = some_events(60)
-    path = rewritten(tmp_path, [(0, flatbuffer(events[:50])), (0, flatbuffer(events[50:]))])
-    data, head = bytearray(path.read_bytes()), aedat4._header(path)
-    table = len(data) - len(flatbuffer(events[50:])) - 8
-    at = len(aedat4.AEDAT4_MARK) + 4
-    root = struct.unpack_from("<I", data, at)[0]
-    for place, n in ((table, 50), (head.start, 0), (head.start - 1, 60), (len(data), 60), (len(data) + 1, 60)):
-        struct.pack_into("<q", data, at + aedat4._field_place(bytes(data[at:]), root, 1), place)
-        path.write_bytes(data)
-        found = [part for part in aedat4.open_aedat4(path).chunks if len(part)]
-        assert sum(map(len, found)) == n
-
-
-def numbered(
-    root: int = 20, vtable: int = 4, size: int = 6, offset: int = 4, vector: int = 4, count: int = 1
-) -> bytearray:
-    """A packet by its places: root table, its vtable with one field, the vector's place and length, one record."""
-    data = bytearray(24 + 4 + 4 + 4 + 16)
-    struct.pack_into("<II", data, 0, len(data) - 4, root - 4)
-    struct.pack_into("<HHH", data, 8, size, 8, offset)
-    struct.pack_into("<i", data, 20, root - 8 if vtable == 4 else vtable)
-    struct.pack_into("<I", data, 24, vector)
-    struct.pack_into("<I", data, 28, count)
-    return data
-
-
-@pytest.mark.parametrize(
-    ("data", "end", "found"),
-    [
-        (numbered(), 48, (32, 1)),
-        (numbered(), 47, (0, -1)),
-        (numbered(count=0), 32, (32, 0)),
-        (numbered(count=0), 31, (0, -1)),
-        (numbered(count=0), 27, (0, -1)),
-        (numbered(), 23, (0, -1)),
-        (numbered(offset=0), 24, (0, 0)),
-        (numbered(size=5), 24, (0, 0)),
-        (numbered(size=6, offset=0), 24, (0, 0)),
-        (numbered(vtable=21), 48, (0, -1)),  # before the packet
-        (numbered(vtable=-24), 48, (0, 0)),  # a length of 0 at the very end
-        (numbered(vtable=-25), 48, (0, -1)),
-        (numbered(vector=20), 48, (48, 0)),
-        (numbered(vector=21), 48, (0, -1)),
-        (numbered(), 7, (0, -1)),
-    ],
-)
-def test_where_records_lie(data: bytearray, end: int, found: tuple[int, int]) -> None:
-    for shift in (0, 5):
-        table = np.frombuffer(bytes(shift) + data[:end], np.uint8).copy()
-        begin, count = kernels.records(table, shift, shift + end)
-        assert (begin - shift if count >= 0 and begin else begin, count) == found
-
-
-def vtable_at_the_end(length: int) -> np.ndarray:
-    """A root table whose vtable is the last `length` bytes."""
-    data = bytearray(12 + length)
-    struct.pack_into("<III", data, 0, len(data) - 4, 4, (8 - 12) & 0xFFFFFFFF)
-    data[12:] = struct.pack("<HHH", 6, 8, 0)[:length]
-    return np.frombuffer(bytes(data), np.uint8).copy()
-
-
-@pytest.mark.parametrize(("length", "found"), [(6, (0, 0)), (5, (0, -1)), (4, (0, -1)), (3, (0, -1))])
-def test_a_vtable_is_read_to_its_end(length: int, found: tuple[int, int]) -> None:
-    table = vtable_at_the_end(length)
-    assert kernels.records(table, 0, len(table)) == found
-
-
-@pytest.mark.parametrize("compression", [0, 1, 2])
-def test_what_evutils_writes_is_read(compression: int, tmp_path: Path) -> None:
-    """Its header's XML names the streams by number, without the paths that DV gives them."""
-    writer = pytest.importorskip("evutils.io").EventWriter
-    from evutils.types import Event_dtype
-
-    events, path = some_events(20_000), tmp_path / "theirs.aedat4"
-    theirs = np.zeros(len(events), Event_dtype)
-    for name in "txyp":
-        theirs[name] = events[name]
-    with writer(path, width=SIZE.width, height=SIZE.height, compression=compression) as file:
-        file.write(theirs)
-    read = read_recording(path)
-    assert (read.size, read.warnings) == (SIZE, ())
-    assert np.array_equal(read.events, events)
+        read_recording(written(tmp_path, [(0, bomb)], LZ4))

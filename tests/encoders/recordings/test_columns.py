@@ -1,27 +1,29 @@
-"""Tables of many makers: which column is which, what times count, and rows that are none."""
+"""Tables of many makers in text, NumPy's files and HDF5: what is read in them, and what are no events."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings import text
-from spikesight.encoders.recordings.columns import find_columns
-from spikesight.encoders.recordings.files import detect_format, read_recording
+from spikesight.encoders.recordings import arrays, hdf5, text
+from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.samples import DAVIS, random_events
 
 EVENTS = random_events(2000, DAVIS)
-TABLE = np.stack([EVENTS[name].astype(np.float64) for name in "txyp"], axis=1)
+COLUMNS = {name: EVENTS[name].astype(np.int64) for name in "txyp"}
+TABLE = np.stack(list(COLUMNS.values()), axis=1)
 
 
-def same(path: Path, *, note: str = "", size: SensorSize = DAVIS) -> None:
+def same(path: Path, *, note: str = "", size: SensorSize | None = DAVIS, later_us: int = 0) -> None:
     """The file holds EVENTS, and its one remark, if any, has these words."""
     found = read_recording(path)
-    assert np.array_equal(found.events, EVENTS)
+    expected = EVENTS.copy()
+    expected["t"] += later_us
+    assert np.array_equal(found.events, expected)
     assert found.size == size
     assert len(found.warnings) == bool(note)
     assert note in " ".join(found.warnings)
@@ -29,23 +31,20 @@ def same(path: Path, *, note: str = "", size: SensorSize = DAVIS) -> None:
 
 def lines(order: str = "txyp", seconds: bool = False, mark: str = ",", point: str = "") -> str:
     rows = []
-    for t, x, y, p in EVENTS.tolist():
+    for n, (t, x, y, p) in enumerate(EVENTS.tolist()):
         cells = {"t": f"{t / 1e6:.6f}" if seconds else f"{t}{point}", "x": str(x), "y": str(y), "p": str(int(p))}
-        rows.append(mark.join(cells[key] for key in order))
+        rows.append(mark.join((cells | {"n": str(n), "b": str(p)})[key] for key in order))
     return "\n".join(rows) + "\n"
-
-
-@pytest.mark.parametrize("order", ["txyp", "xytp", "xypt"])
-def test_columns_without_names_are_told_by_their_values(order: str, tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text(lines(order))
-    same(tmp_path / "a.csv")
-    np.save(tmp_path / "a.npy", TABLE[:, ["txyp".index(key) for key in order]].astype(np.int64))
-    same(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize(
     ("head", "body", "note"),
     [
+        ("", lines("txyp"), ""),
+        ("", lines("xytp"), ""),
+        ("", lines("xypt", mark=";"), ""),
+        ("x,y,polarity,timestamp\n", lines("xypt"), ""),
+        ("n,t,x,y,p\n", lines("ntxyb"), ""),  # an index, and True and False
         ("\ufefft,x,y,p\n", lines(), ""),  # a mark of UTF-8, as spreadsheets write it
         ("t,x@240,y@180,on\r\n", lines().replace("\n", "\r\n"), ""),  # faery's
         ("timestamp_us;x;y;polarity\n", lines(mark=";"), ""),
@@ -61,22 +60,16 @@ def test_text_of_many_makes(head: str, body: str, note: str, tmp_path: Path) -> 
     same(tmp_path / "a.txt", note=note)
 
 
-def test_an_index_column_is_left_out(tmp_path: Path) -> None:
-    rows = [f"{n},{t},{x},{y},{p}\n" for n, (t, x, y, p) in enumerate(EVENTS.tolist())]
-    (tmp_path / "a.csv").write_text(",t,x,y,p\n" + "".join(rows))  # True and False
-    same(tmp_path / "a.csv")
-    (tmp_path / "a.csv").write_text("".join(rows))
-    with pytest.raises(RecordingError, match="rows have 5 cells, and no line on top that names them"):
-        read_recording(tmp_path / "a.csv")
+@pytest.mark.parametrize("head", ["t,x@640,y@480,p\n", "640 480\n"])
+def test_a_sensor_on_top_is_the_files(head: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(head + "1 2 3 1\n".replace(" ", "," if "@" in head else " "))
+    assert read_recording(tmp_path / "a.txt").size == SensorSize(640, 480)
 
 
-@pytest.mark.parametrize("wrong", ["1,2,3", "1,2,3,1,5", "1,2,three,1", "", "1,,3,1", "1,2,3,inf", "nan,2,3,1"])
+@pytest.mark.parametrize("wrong", ["1,2,3", "1,2,3,1,5", "1,2,three,1", "1,,3,1", "1,2,3,inf", "nan,2,3,1"])
 def test_every_row_is_checked(wrong: str, tmp_path: Path) -> None:
     good = lines().splitlines()
     (tmp_path / "a.csv").write_text("\n".join(["t,x,y,p", *good[:1000], wrong, *good[1000:], ""]))
-    if not wrong:
-        same(tmp_path / "a.csv")
-        return
     with pytest.raises(RecordingError, match="line 1002 is no row of 4 numbers"):
         read_recording(tmp_path / "a.csv")
 
@@ -93,123 +86,166 @@ def test_the_line_that_is_wrong_is_named_wherever_the_reader_stopped_for_breath(
     rows = [f"{n},1,2,1" for n in range(300)]
     rows[place:place] = ["", "1,2,three,1"]
     (tmp_path / "a.csv").write_bytes((head + end.join([*rows, ""])).encode())
-    wrong = head.count("\n") + place + 2
-    assert (tmp_path / "a.csv").read_bytes().split(b"\n")[wrong - 1].startswith(b"1,2,three")
-    with pytest.raises(RecordingError, match=f"line {wrong} is no row of 4 numbers"):
+    with pytest.raises(RecordingError, match=f"line {head.count(chr(10)) + place + 2} is no row of 4 numbers"):
         read_recording(tmp_path / "a.csv")
 
 
-def test_a_last_line_that_is_cut_short_is_told(tmp_path: Path) -> None:
+def test_lines_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text("t,x,y,p\n1,2,3,1\n2,3")
     found = read_recording(tmp_path / "a.csv")
     assert (len(found.events), found.warnings) == (1, ("the last line is cut short",))
-
-
-@pytest.mark.parametrize(
-    ("t", "name", "note"),
-    [
-        (EVENTS["t"] * 1000, "timestamp_ns", ""),
-        (EVENTS["t"] * 1000 + 1_700_000_000 * 10**9, "t", "as nanoseconds"),
-        (EVENTS["t"].astype(np.float64), "t", "as microseconds"),
-        (EVENTS["t"] + 0.25, "t", "as microseconds"),
-        (EVENTS["t"] / 1e6, "t", "as seconds"),
-        (EVENTS["t"] / 1e3, "time_ms", ""),
-        (EVENTS["t"] + 1_700_000_000 * 10**6, "t", ""),
-        (EVENTS["t"].astype(np.uint32), "ts", ""),
-    ],
-)
-def test_the_unit_of_times(t: NDArray[np.generic], name: str, note: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", **{name: t, "x": EVENTS["x"], "y": EVENTS["y"], "p": EVENTS["p"]})
-    found = read_recording(tmp_path / "a.npz")
-    assert np.array_equal(found.events["t"] - found.events["t"][0], EVENTS["t"] - EVENTS["t"][0])
-    assert note in " ".join(found.warnings)
-    assert len(found.warnings) == bool(note)
-
-
-def test_arrays_of_numpy(tmp_path: Path) -> None:
-    kind = np.dtype([("x", "<u2"), ("y", "<u2"), ("p", "?"), ("t", "<i8")])
-    records = np.zeros(len(EVENTS), kind)
-    for key in "txyp":
-        records[key] = EVENTS[key]
-    whole = TABLE.astype(np.int64)
-    for number, array in enumerate((records, whole, np.asfortranarray(whole))):
-        np.save(tmp_path / f"{number}.npy", array)
-        np.savez_compressed(tmp_path / f"{number}.npz", events=array, name="a")
-        for suffix in ("npy", "npz"):
-            same(tmp_path / f"{number}.{suffix}")
-    np.save(tmp_path / "wrong.npy", np.zeros((3, 5)))
-    with pytest.raises(RecordingError, match="not four columns"):
-        read_recording(tmp_path / "wrong.npy")
-    (tmp_path / "cut.npy").write_bytes((tmp_path / "0.npy").read_bytes()[:-5])
-    with pytest.raises(RecordingError, match="ends too early"):
-        read_recording(tmp_path / "cut.npy")
-
-
-def test_tables_of_hdf5(tmp_path: Path) -> None:
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w") as file:  # v2e
-        file["events"] = TABLE.astype(np.uint32)
-    same(path)
-    with h5py.File(path, "w") as file:  # MVSEC: seconds since 1970, polarities -1 and 1
-        table = np.stack([TABLE[:, 1], TABLE[:, 2], 1.5e9 + TABLE[:, 0] / 1e6, 2 * TABLE[:, 3] - 1], axis=1)
-        file["davis/left/events"], file["davis/left/image_raw_ts"] = table, np.zeros(4)
-    found = read_recording(path)
-    assert np.abs(found.events["t"] - 1_500_000_000_000_000 - EVENTS["t"]).max() <= 1
-    assert np.array_equal(found.events["p"], EVENTS["p"])
-    with h5py.File(path, "w") as file:  # DSEC
-        for key in "txyp":
-            file[f"events/{key}"] = EVENTS[key]
-        file["t_offset"] = 51_648_500_000
-    assert np.array_equal(read_recording(path).events["t"], EVENTS["t"] + 51_648_500_000)
-    with h5py.File(path, "w") as file:  # ESIM
-        for key, name in (("t", "ts"), ("x", "xs"), ("y", "ys"), ("p", "ps")):
-            file[f"events/{name}"] = EVENTS[key] / 1e6 if key == "t" else EVENTS[key]
-        file.attrs["sensor_resolution"] = (180, 240)
-    same(path, note="as seconds")
-
-
-def test_a_filter_that_is_not_there_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w") as file:
-        for key in "txyp":
-            file.create_dataset(f"events/{key}", data=EVENTS[key], chunks=(2000,), compression=1)
-    data = path.read_bytes()
-    with h5py.File(path) as file:
-        plist = file["events/t"].id.get_create_plist()  # type: ignore[union-attr]
-        assert plist.get_filter(0)[0] == 1
-    deflate = b"\x01\x00\x08\x00\x01\x00\x01\x00deflate\x00"
-    assert data.count(deflate) == 4
-    path.write_bytes(data.replace(deflate, b"\xcf\x8e" + deflate[2:]))
-    with pytest.raises(RecordingError, match="packed with ECF: install Prophesee's plug-in"):
-        read_recording(path)
-
-
-def test_packed_with_blosc(tmp_path: Path) -> None:
-    hdf5plugin = pytest.importorskip("hdf5plugin")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        for key in "txyp":
-            file.create_dataset(f"events/{key}", data=EVENTS[key], chunks=(500,), **hdf5plugin.Blosc())
-    same(tmp_path / "a.h5")
-
-
-def test_asl_dvs_stands_upright(tmp_path: Path) -> None:
-    savemat = pytest.importorskip("scipy.io").savemat
-    columns = {"ts": EVENTS["t"], "x": EVENTS["x"], "y": 179 - EVENTS["y"], "pol": EVENTS["p"].astype(np.uint8)}
-    savemat(tmp_path / "a.mat", {key: value[:, np.newaxis] for key, value in columns.items()})
-    assert detect_format(tmp_path / "a.mat") == "mat"
-    same(tmp_path / "a.mat")
-
-
-def test_names_of_columns() -> None:
-    assert find_columns(["x", "y", "p"]) is None
-    found = find_columns(["Timestamp (ms)", "X", "Y", '"polarity"'])
-    assert found is not None
-    assert (found.places, found.unit) == ({"t": 0, "x": 1, "y": 2, "p": 3}, "ms")
-    assert find_columns(["ts", "x", "y", "p"]).unit is None  # type: ignore[union-attr]
-
-
-def test_a_line_without_an_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text, "READ_BYTES", 1000)
     (tmp_path / "a.csv").write_text("t,x,y,p\n1,2,3,1\n" + "1" * 3000)
     with pytest.raises(RecordingError, match="has no end"):
         read_recording(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("0,1,2,3,1\n")
+    with pytest.raises(RecordingError, match="rows have 5 cells, and no line on top that names them"):
+        read_recording(tmp_path / "a.csv")
+
+
+RECORDS = np.zeros(2000, [("x", "<u2"), ("y", "<u2"), ("p", "?"), ("t", "<i8")])
+for key in "txyp":
+    RECORDS[key] = EVENTS[key]
+ARRAYS = {
+    "records": RECORDS,
+    "table": TABLE,
+    "by columns": np.asfortranarray(TABLE),
+    "other order": TABLE[:, [1, 2, 0, 3]],
+    "unsigned": TABLE.astype(np.uint32),
+}
+WRONG = {
+    "objects": np.array([None, 1]),
+    "nothing a row": np.zeros((7, 0)),
+    "bytes of nothing": np.zeros(7, "V0"),
+    "a number": np.zeros(()),
+    "a cube": np.zeros((7, 4, 1)),
+    "three columns": TABLE[:, :3],
+    "five columns": np.zeros((7, 5)),
+    "one column": TABLE[:, 0],
+    "texts": TABLE.astype("U8"),
+    "complex": TABLE.astype(complex),
+    "records in rows": RECORDS[:, np.newaxis],
+    "records of three": RECORDS[["x", "y", "p"]],
+}
+
+
+def stored(folder: Path, array: np.ndarray, kind: str) -> Path:
+    """An array in a file, behind one that is no events where the file can hold two."""
+    path = folder / f"a.{kind}"
+    if kind == "npy":
+        np.save(path, array, allow_pickle=True)
+    elif kind == "npz":
+        np.savez_compressed(path, before=np.zeros(3), events=array)
+    else:
+        with h5py.File(path, "w") as file:
+            file["before"], file["z/events"] = np.zeros(3), array
+    return path
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+@pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
+def test_arrays_that_are_events(case: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (arrays, hdf5):
+        monkeypatch.setattr(module, "ROWS", 999)
+    same(stored(tmp_path, ARRAYS[case], kind))
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
+def test_arrays_that_are_none(case: str, kind: str, tmp_path: Path) -> None:
+    if kind == "h5" and case in ("objects", "texts", "bytes of nothing"):
+        pytest.skip("h5py does not write it")
+    with pytest.raises(RecordingError, match=r"no whole npy array|no table|not four columns|no events|no plain"):
+        read_recording(stored(tmp_path, WRONG[case], kind))
+
+
+def test_an_array_that_is_cut(tmp_path: Path) -> None:
+    path = stored(tmp_path, RECORDS, "npy")
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(RecordingError, match="ends too early"):
+        read_recording(path)
+
+
+@pytest.mark.parametrize(
+    ("more", "size", "says"),
+    [
+        ({"width": [640], "height": [480]}, SensorSize(640, 480), ""),
+        ({"width": np.uint64(640), "height": [480, 7]}, DAVIS, ""),
+        ({"width": [], "height": [480]}, DAVIS, ""),
+        ({"width": [2049], "height": [480]}, DAVIS, ""),
+        ({"p": COLUMNS["p"][:6]}, None, "differ in"),
+        ({"t": COLUMNS["t"][:, np.newaxis]}, None, "differ in"),
+    ],
+)
+def test_columns_of_npz_and_hdf5(more: dict[str, Any], size: SensorSize, says: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **(COLUMNS | more))  # type: ignore[arg-type]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, values in (COLUMNS | more).items():
+            if len(name) == 1:
+                file[f"deep/events/{name}"] = values
+            elif np.ndim(values) and len(values) == 1:
+                file.attrs[name] = values
+    for path in (tmp_path / "a.npz", tmp_path / "a.h5"):
+        if says:
+            with pytest.raises(RecordingError, match=says):
+                read_recording(path)
+        else:
+            same(path, size=size)
+
+
+def in_hdf5(folder: Path, names: dict[str, str], attributes: dict[str, Any], **more: Any) -> Path:
+    """An HDF5 file of the columns by these names, seconds where t is `ts`."""
+    with h5py.File(folder / "a.h5", "w") as file:
+        for key, name in names.items():
+            file[f"events/{name}"] = COLUMNS[key] / 1e6 if name == "ts" else COLUMNS[key]
+        for name, values in more.items():
+            file[name] = values
+        file.attrs.update(attributes)
+    return folder / "a.h5"
+
+
+PLAIN = {name: name for name in "txyp"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "size"),
+    [
+        ({"sensor_resolution": (480, 640)}, (640, 480)),
+        ({"sensor_resolution": (480, 640, 1), "width": 500, "height": 400}, (500, 400)),
+        ({"geometry": "640x480"}, (640, 480)),
+        ({"geometry": "640x480x1", "width": 500, "height": 400}, (500, 400)),
+        ({"geometry": "640xy"}, (240, 180)),
+        ({"geometry": 7}, (240, 180)),
+    ],
+)
+def test_sensors_of_hdf5(attributes: dict[str, Any], size: tuple[int, int], tmp_path: Path) -> None:
+    same(in_hdf5(tmp_path, PLAIN, attributes), size=SensorSize(*size))
+
+
+@pytest.mark.parametrize(("offset", "us"), [(51_648_500_000, 51_648_500_000), ([70], 70), ([70, 71], 0), ([], 0)])
+def test_dsec_s_offset_of_times_is_one_number(offset: Any, us: int, tmp_path: Path) -> None:
+    same(in_hdf5(tmp_path, PLAIN, {}, t_offset=offset), later_us=us)
+
+
+def test_esim_s_and_mvsec_s_seconds(tmp_path: Path) -> None:
+    same(in_hdf5(tmp_path, {"t": "ts", "x": "xs", "y": "ys", "p": "ps"}, {}), note="as seconds")
+    table = np.stack([TABLE[:, 1], TABLE[:, 2], 1.5e9 + TABLE[:, 0] / 1e6, 2 * TABLE[:, 3] - 1], axis=1)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["davis/left/events"], file["davis/left/image_raw_ts"] = table, np.zeros(4)
+    found = read_recording(tmp_path / "a.h5").events
+    assert np.abs(found["t"] - 1_500_000_000_000_000 - EVENTS["t"]).max() <= 1
+    assert np.array_equal(found["p"], EVENTS["p"])
+
+
+def test_filters_of_hdf5_that_are_there_and_that_are_not(tmp_path: Path) -> None:
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    path = tmp_path / "a.h5"
+    for packing in (hdf5plugin.Blosc(), {"compression": 1}):
+        with h5py.File(path, "w") as file:
+            for key in "txyp":
+                file.create_dataset(f"events/{key}", data=EVENTS[key], chunks=(2000,), **packing)
+        same(path)
+    deflate = b"\x01\x00\x08\x00\x01\x00\x01\x00deflate\x00"
+    path.write_bytes(path.read_bytes().replace(deflate, b"\xcf\x8e" + deflate[2:]))
+    with pytest.raises(RecordingError, match="packed with ECF: install Prophesee's plug-in"):
+        read_recording(path)

@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from spikesight.encoders.emulator.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
@@ -58,11 +59,18 @@ def random_events(n: int, size: SensorSize, span_us: int = 400_000, seed: int = 
 
 def written(folder: Path, name: str, n: int = 3000, **options: int) -> tuple[Path, Events, SensorSize]:
     """A recording of random events in the format `name`: its path, its events and its sensor."""
+    if name == "es":
+        pytest.importorskip("faery")
     size = SIZES.get(name, DAVIS)
     events = random_events(n, size, **options)
     path = folder / f"recording{FORMATS[name].suffixes[0]}"
     write_recording(path, events, size, name)
     return path, events, size
+
+
+def at(*t: int) -> Events:
+    """Events of one pixel at these times."""
+    return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
 
 def one(t: int, x: int, y: int, p: int) -> Events:

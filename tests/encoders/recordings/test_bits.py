@@ -1,0 +1,329 @@
+"""AEDAT 2 and 3.1, EVT 2.0, 2.1 and 3.0, DAT and N-MNIST to the bit: words by hand, clocks, and what headers tell."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.kernels import LARGEST_PACKET
+from spikesight.encoders.recordings import aedat, format, nmnist, prophesee
+from spikesight.encoders.recordings.files import read_recording, write_recording
+from tests.support.inputs.samples import DAVIS, one, random_events, written
+
+DVS, DAVIS346, ATIS = SensorSize(128, 128), SensorSize(346, 260), SensorSize(304, 240)
+LATE = (5 << 12) + 67  # us
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "event", "data"),
+    [
+        ("aedat2", DVS, (7, 0, 0, 0), struct.pack(">II", 127 << 8 | 127 << 1 | 1, 7)),
+        ("aedat2", DVS, (0xFFFFFFFF, 127, 126, 1), struct.pack(">II", 1 << 8, 0xFFFFFFFF)),
+        ("aedat2", DAVIS, (7, 239, 0, 1), struct.pack(">II", 179 << 22 | 1 << 11, 7)),
+        ("aedat2", DAVIS346, (7, 0, 259, 0), struct.pack(">II", 345 << 12, 7)),
+        ("aedat3", DAVIS, ((1 << 31) + 7, 9, 5, 1), struct.pack("<iiiiII", 1, 1, 1, 1, 9 << 17 | 5 << 2 | 3, 7)),
+        ("evt2", DAVIS, (LATE, 9, 7, 1), struct.pack("<II", 8 << 28 | LATE >> 6, 1 << 28 | 3 << 22 | 9 << 11 | 7)),
+        (
+            "evt21",
+            DAVIS,
+            (LATE, 40, 7, 1),
+            struct.pack("<4I", 8 << 28 | LATE >> 6, 0, 1 << 28 | 3 << 22 | 1 << 16 | 7, 256),
+        ),
+        ("evt3", DAVIS, (LATE, 9, 7, 1), struct.pack("<4H", 0x8005, 0x6043, 0x0007, 0x2809)),
+        ("dat", DAVIS, (LATE, 9, 7, 1), struct.pack("<II", LATE, 1 << 28 | 7 << 14 | 9)),
+        ("nmnist", SensorSize(256, 240), ((1 << 23) - 1, 33, 30, 1), bytes([33, 30, 0xFF, 0xFF, 0xFF])),
+        ("nmnist", SensorSize(256, 240), (0x010203, 3, 4, 0), bytes([3, 4, 1, 2, 3])),
+    ],
+)
+def test_words_by_hand(
+    name: str, size: SensorSize, event: tuple[int, int, int, int], data: bytes, tmp_path: Path
+) -> None:
+    write_recording(tmp_path / "a", one(*event), size, name)
+    assert (tmp_path / "a").read_bytes().endswith(data)
+    assert read_recording(tmp_path / "a").events.tolist() == [(*event[:3], event[3] > 0)]
+
+
+def decoded(decode: format.Decode, data: NDArray[np.uint8], room: int = 64) -> Events:
+    """All events of whole records, through arrays for `room` events each."""
+    parts = [np.empty(0, EVENTS)]
+    while len(data):
+        out = np.empty(room, EVENTS)
+        n, used = decode(data, out)
+        parts.append(out[:n])
+        data = data[used:]
+    return np.concatenate(parts)
+
+
+DECODERS = {
+    prophesee.Evt2: 4,
+    prophesee.Evt21: 8,
+    prophesee.Evt3: 2,
+    prophesee.Dat: 8,
+    nmnist.Nmnist: 5,
+    lambda: aedat.Aedat2(DVS, davis=False): 8,
+    lambda: aedat.Aedat2(DAVIS, davis=True): 8,
+}
+
+
+@pytest.mark.parametrize(("decoder", "record"), DECODERS.items())
+def test_noise_is_decoded_alike_however_it_is_cut(decoder: type, record: int) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(25):
+        data = rng.integers(0, 256, record * int(rng.integers(0, 2000))).astype(np.uint8)
+        one, cut = decoder(), record * int(rng.integers(0, len(data) // record + 1))
+        pieces = np.concatenate([decoded(one, data[:cut]), decoded(one, data[cut:])])
+        assert np.array_equal(pieces, decoded(decoder(), data, 100_000))
+
+
+ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
+
+
+@pytest.mark.parametrize(
+    ("decoder", "words", "events"),
+    [
+        (  # nothing counts before a time base; one of zero is one
+            prophesee.Evt2,
+            np.array([1 << 28 | ON, 8 << 28, 1 << 28 | ON, ON, 8 << 28 | 1, 1 << 28 | ON], "<u4"),
+            [(5, 3, 4, True), (5, 3, 4, False), (64 + 5, 3, 4, True)],
+        ),
+        (
+            prophesee.Evt21,
+            np.array([1 << 60 | ON << 32 | 5, 8 << 60, 1 << 60 | ON << 32 | 5, ON << 32 | 1 << 31], "<u8"),
+            [(5, 3, 4, True), (5, 5, 4, True), (5, 34, 4, False)],
+        ),
+        (  # row 5, base column 100 ON, vectors of 12, 12 and 8 columns, a single event, a new row
+            prophesee.Evt3,
+            np.array([0x8001, 0x6002, 5, 0x3864, 0x4009, 0x4800, 0x5081, 0x2007, 6, 0x6003, 0x3028, 0x5001], "<u2"),
+            [(0x1002, x, 5, True) for x in (100, 103, 123, 124, 131)] + [(0x1002, 7, 5, False), (0x1003, 40, 6, False)],
+        ),
+        (
+            prophesee.Dat,
+            np.array([5, 1 << 28 | 9 << 14 | 300, 3, 0x3FFF << 14 | 0x3FFF], "<u4"),
+            [(5, 300, 9, True), (3, 0x3FFF, 0x3FFF, False)],
+        ),
+        (  # of the ATIS: column in 9 bits, row in 8, polarity in bit 17
+            lambda: prophesee.Dat(first_version=True),
+            np.array([5, 1 << 17 | 0xFF << 9 | 0x1FF, 6, 1 << 18 | 1 << 9 | 2], "<u4"),
+            [(5, 511, 255, True), (6, 2, 1, False)],
+        ),
+        (  # of a DVS128, whose clock wraps; frames and signals are no events
+            lambda: aedat.Aedat2(DVS, davis=False),
+            np.array([1, 0xFFFFFFF0, 1 << 15, 0xFFFFFFF1, 1 << 31, 0xFFFFFFF2, 0, 5], ">u4"),
+            [(0xFFFFFFF0, 127, 127, False), ((1 << 32) + 5, 127, 127, True)],
+        ),
+        (
+            lambda: aedat.Aedat2(DAVIS, davis=True),
+            np.array([1 << 31, 1, 1 << 10, 2, 1 << 9, 3, 1 << 30, 4], ">u4"),
+            [(3, 239, 179, False), (4, 239, 179 - 256, False)],
+        ),
+        (  # a row of 240 moves the clock on
+            nmnist.Nmnist,
+            np.array([1, 2, 0x80, 0, 3, 0, 240, 0, 0, 0, 4, 239, 1, 2, 3, 0, 240, 0, 0, 0, 5, 6, 0, 0, 7], "u1"),
+            [(3, 1, 2, True), (0x010203 + 8192, 4, 239, False), (7 + 2 * 8192, 5, 6, False)],
+        ),
+    ],
+)
+def test_what_words_mean(decoder: type, words: NDArray[np.generic], events: list[tuple[int, int, int, bool]]) -> None:
+    for room in (40, 100):
+        assert decoded(decoder(), words.view(np.uint8), room).tolist() == events
+
+
+def by_hand(name: str, first: int) -> tuple[bytes, int]:
+    """The words of one event at column 5 and row 7, ON, the lowest byte of its time word `first`; and its time."""
+    if name == "evt3":
+        return np.array([0x8300 | first, 0x600A, 0x0007, 0x2800 | 5], "<u2").tobytes(), (0x300 | first) << 12 | 10
+    high = 0x0A2000 | first  # a blank and the end of a line
+    words = [8 << 28 | high, 1 << 28 | 3 << 22 | 5 << 11 | 7]
+    if name == "evt2":
+        return np.array(words, "<u4").tobytes(), high << 6 | 3
+    return np.array([words[0], 0, 1 << 28 | 3 << 22 | 7, 1 << 5], "<u4").tobytes(), high << 6 | 3
+
+
+@pytest.mark.parametrize("end", [b"", b"% end\n"])
+@pytest.mark.parametrize("name", ["evt2", "evt21", "evt3"])
+def test_data_behind_a_header_may_begin_with_any_byte(name: str, end: bytes, tmp_path: Path) -> None:
+    header = {"evt2": b"% evt 2.0\n", "evt21": b"% evt 2.1\n% format EVT21;endianness=legacy\n", "evt3": b"% evt 3.0\n"}
+    path = tmp_path / "a.raw"
+    for first in range(256):
+        data, t = by_hand(name, first)
+        path.write_bytes(header[name] + b"% geometry 640x480\n" + end + data)
+        recording = read_recording(path)
+        assert recording.events.tolist() == [(t, 5, 7, True)], first
+        assert (recording.size, recording.warnings) == (SensorSize(640, 480), ())
+
+
+def test_an_end_line_ends_a_header_whatever_follows(tmp_path: Path) -> None:
+    """What follows here would be a line of a header, too; an empty line before the end is none of its ends."""
+    data = np.array([0x8000, 0x0007, 0x2805], "<u2").tobytes()
+    (tmp_path / "a").write_bytes(b"% evt 3.0\n%\n% geometry 640x480\n% end\n" + b"% date 2024\n" + data)
+    recording = read_recording(tmp_path / "a")
+    assert ([event[1:] for event in recording.events.tolist()], recording.size.width) == ([(5, 7, True)], 640)
+
+
+@pytest.mark.parametrize("end", [b"", b"# End of ASCII Header\r\n", b"#End Of ASCII Header\r\n"])
+def test_aedat2_data_may_begin_with_any_byte(end: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.aedat"
+    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: eu.seebetter.ini.chips.davis.Davis346B\r\n"
+    for first in range(0x40):  # rows above are off the sensor
+        address = first << 24 | 0x05 << 16 | 0x0A << 8  # 0x0A: the end of a line
+        path.write_bytes(header + end + struct.pack(">IiIi", address, 9, 1 << 22, 11))
+        assert read_recording(path).events["t"].tolist() == [9, 11], first
+
+
+def test_evt21_with_halves_in_order(tmp_path: Path) -> None:
+    path, events, _ = written(tmp_path, "evt21", n=300)
+    header, _, body = path.read_bytes().partition(b"% end\n")
+    words = np.frombuffer(body, "<u4").reshape(-1, 2)[:, ::-1]
+    path.write_bytes(header.replace(b"endianness=legacy;", b"") + b"% end\n" + words.tobytes())
+    assert np.array_equal(read_recording(path).events, events)
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        ("% geometry 2048x2048", (2048, 2048)),
+        ("% geometry 2049x2", None),
+        ("% geometry 2x0", None),
+        ("% geometry 1x1\n% width 5\n% height 6", (1, 1)),
+        ("% Width 5\n% Height 6", (5, 6)),
+        ("% format EVT2;height=6;width=5", (5, 6)),
+        ("% width 5", None),
+        ("% width 5\n% plugin gen41", (1280, 720)),
+        ("% system gen31", (640, 480)),
+        ("% plugin_name hal_plugin_imx636_evk4", (1280, 720)),
+        ("% nothing", None),
+    ],
+)
+def test_the_sensor_of_a_header(header: str, size: tuple[int, int] | None, tmp_path: Path) -> None:
+    path, _, _ = written(tmp_path, "evt2")
+    path.write_bytes(f"% evt 2.0\n{header}\n".encode() + path.read_bytes().partition(b"% end\n")[2])
+    assert prophesee.open_raw(path).size == (size and SensorSize(*size))
+
+
+def time_words(kind: str, *steps: int, others: int = 0) -> bytes:
+    """Behind a header that names nothing: time words so far from each other, then words that are none."""
+    base, bits = (8 << 12, 12) if kind == "<u2" else (8 << 28, 28)
+    words = [base | int(t) % (1 << bits) for t in np.cumsum([0x120, *steps])]
+    return b"% date\n" + np.array(words + [0] * others, kind).tobytes()
+
+
+STEP = 1 << 14
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"% evt 2.0\n", "evt2"),
+        (b"% evt 2.1\n", "evt21"),
+        (b"% format EVT21;a=b\n", "evt21"),
+        (b"% format EVT3;height=1\n", "evt3"),
+        (b"% version 2\n", "dat"),
+        (b"% date\n\x00\x08", "dat"),
+        (b"% date\n\x00\x07", None),
+        (b"% evt 4\n\x00\x01", None),
+        (time_words("<u4", STEP), "evt2"),
+        (time_words("<u4", STEP + 1), "evt3"),
+        (time_words("<u4"), None),
+        (time_words("<u4", *[1] * 19, 1 << 20), None),
+        (time_words("<u4", *[1] * 20, 1 << 20), "evt2"),
+        (time_words("<u4", 1, others=3997), "evt2"),
+        (time_words("<u4", 1, others=3998), None),
+        (time_words("<u2", 0, 1, 1), "evt3"),
+        (time_words("<u2", 2), None),
+        (time_words("<u2", *[1] * 0xEE1), "evt3"),
+    ],
+)
+def test_an_encoding_is_told_by_the_header_or_by_time_words(head: bytes, name: str | None) -> None:
+    assert prophesee.file_format(head) == name
+
+
+@pytest.mark.parametrize(
+    ("header", "word", "size", "t", "x"),
+    [
+        (b"", (1 << 18) - 1, ATIS, 9, 511),
+        (b"", 1 << 18, None, 9, 0),
+        (b"% version 1\n", 1 << 18 | 3, ATIS, 9, 3),
+        (b"% Version 1\n% Width 64\n% Height 48\n", 3, SensorSize(64, 48), 9, 3),
+        (b"% version 2\n", 515, None, 9, 515),
+        (b"% version 2\n% geometry 320x240\n% t0 1000\n", 5, SensorSize(320, 240), 1009, 5),
+        (b"% version 2\n% t0 1000000000000000\n", 515, None, 9, 515),
+    ],
+)
+def test_versions_of_dat(header: bytes, word: int, size: SensorSize | None, t: int, x: int, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"% date\n" + header + b"\x00\x08" + struct.pack("<II", 9, word))
+    opened = prophesee.open_dat(tmp_path / "a")
+    events = np.concatenate(list(opened.chunks))
+    assert (opened.size, events["t"].tolist(), events["x"].tolist()) == (size, [t], [x])
+    assert len(opened.notes) == (header == b"")
+
+
+@pytest.mark.parametrize("size", [DVS, DAVIS, DAVIS346])
+def test_aedat2_without_a_camera_name_goes_by_the_addresses(size: SensorSize, tmp_path: Path) -> None:
+    events, path = random_events(2000, size), tmp_path / "some.aedat"
+    write_recording(path, events, size, "aedat2")
+    lines = [line for line in path.read_bytes().split(b"\r\n", 3) if not line.startswith(b"# AEChip")]
+    path.write_bytes(b"\r\n".join(lines))
+    recording = read_recording(path)
+    assert recording.size == size
+    assert np.array_equal(recording.events, events)
+    assert "names no camera" in recording.warnings[0]
+
+
+def packet(number: int, size: int = 8, overflows: int = 0, kind: int = 1, given: int | None = None) -> bytes:
+    """A packet of AEDAT 3.1 with so many events, none of them valid."""
+    header = aedat.PACKET_HEADER.pack(kind, 0, size, 4, overflows, number, number, number)
+    return header + bytes(size * max(number, 0) if given is None else given)
+
+
+SHORT, LOST = ["the last packet is cut short"], ["a packet header makes no sense; what follows it is lost"]
+GOOD = aedat.PACKET_HEADER.pack(1, 0, 8, 4, 1, 2, 2, 2) + struct.pack("<4I", 9 << 17 | 5 << 2 | 3, 7, 1, 0x7FFFFFFF)
+FOUND = [((1 << 31) + 7, 9, 5, True), ((1 << 32) - 1, 0, 0, False)]
+
+
+@pytest.mark.parametrize(
+    ("data", "n", "notes"),
+    [
+        (packet(1) + GOOD, 2, []),
+        (packet(3, kind=2) + GOOD, 2, []),
+        (packet(0, overflows=(1 << 30) - 1) + GOOD, 2, []),
+        (packet(LARGEST_PACKET // 8, kind=2, given=0), 0, []),
+        (packet(LARGEST_PACKET // 8 + 1, kind=2, given=0) + GOOD, 0, LOST),
+        (packet(0, overflows=1 << 30) + GOOD, 0, LOST),
+        (packet(0, overflows=-1) + GOOD, 0, LOST),
+        (packet(0, size=7) + GOOD, 0, LOST),
+        (packet(-1) + GOOD, 0, LOST),
+        (packet(1)[:27], 0, SHORT),
+        (GOOD[:-1], 1, SHORT),
+    ],
+)
+def test_packets_of_aedat3(data: bytes, n: int, notes: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + data)
+    opened = aedat.open_aedat3(tmp_path / "a")
+    assert np.concatenate([np.empty(0, EVENTS), *opened.chunks]).tolist() == FOUND[:n]
+    assert opened.notes == notes
+
+
+def times(*t: int) -> bytes:
+    return b"".join(bytes([n % 200, 250, *at.to_bytes(3, "big")]) for n, at in enumerate(t))
+
+
+@pytest.mark.parametrize(
+    ("head", "size", "good"),
+    [
+        (times(1), 5, True),
+        (times(1) + b"\x01", 6, False),
+        (times(1)[:4], 4, False),
+        (bytes(10), 10, False),
+        (times(1) * 2, 10, False),
+        (times(1, 2) + b"\x00", 11, True),
+        (times(2, 1), 10, False),
+        (times(*range(50), *range(51)), 505, False),
+        (times(*range(50), *range(52)), 510, True),
+        (b"\t\n\r ~abcdefghij", 15, False),
+    ],
+)
+def test_what_looks_like_nmnist(head: bytes, size: int, good: bool) -> None:
+    assert nmnist.looks_like_nmnist(head, size) == good

@@ -1,0 +1,139 @@
+"""Other programs' readers and writers, and real files: they read what we write, and we read what they do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tonic.io
+
+from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.recordings.files import packets, read_recording, write_recording
+from tests.support.inputs.samples import DAVIS, from_eventcv, random_events, written
+
+
+def columns(found: object, *names: str) -> Events:
+    """Another program's arrays, by its names of t, x, y and p."""
+    take = found.__getitem__ if hasattr(found, "__getitem__") else lambda name: getattr(found, name)  # type: ignore[union-attr]
+    return make_events(*(np.asarray(take(name)).astype(np.int64) for name in names))
+
+
+def by_faery(path: Path) -> Events:
+    faery = pytest.importorskip("faery")
+    parts = [*faery.events_stream_from_file(path, dimensions_fallback=(240, 180))]
+    return columns(np.concatenate(parts), "t", "x", "y", "on")
+
+
+def by_expelliarmus(path: Path) -> Events:
+    return columns(pytest.importorskip("expelliarmus").Wizard(encoding="evt2").read(str(path)), *"txyp")
+
+
+def by_evutils(path: Path) -> Events:
+    with pytest.importorskip("evutils.io").EventReader(str(path)) as chunks:
+        return np.concatenate([columns(chunk, *"txyp") for chunk in chunks])
+
+
+def by_evt3(path: Path) -> Events:
+    found = pytest.importorskip("evt3").decode_file(str(path))
+    return columns(found, "timestamp", "x", "y", "polarity")
+
+
+def by_tonic(path: Path) -> Events:
+    version, start, *_ = tonic.io.read_aedat_header_from_file(str(path))
+    found = tonic.io.get_aer_events_from_file(str(path), version, start)
+    address = found["address"]
+    return make_events(found["timeStamp"], address >> 17, address >> 2 & 0x7FFF, address >> 1 & 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        *((name, from_eventcv) for name in ("csv", "aedat4", "evt2", "evt3", "dat", "hdf5", "npz")),
+        *((name, by_faery) for name in ("aedat4", "evt2", "evt3", "dat", "es")),
+        ("evt2", by_expelliarmus),
+        ("evt21", by_evutils),
+        ("evt3", by_evt3),
+        ("aedat3", by_tonic),
+    ],
+)
+def test_others_read_what_we_write(name: str, read: Callable[[Path], Events], tmp_path: Path) -> None:
+    path, events, _ = written(tmp_path, name)
+    path = path.rename(path.with_suffix(".raw")) if name.startswith("evt") else path  # they go by the name
+    assert np.array_equal(read(path), events)
+
+
+@pytest.mark.parametrize("suffix", ["txt", "npz", "h5", "aedat4", "dat", "raw"])
+def test_we_read_what_eventcv_writes(suffix: str, tmp_path: Path) -> None:
+    import eventcv
+
+    events, path = random_events(3000, DAVIS), tmp_path / f"theirs.{suffix}"
+    table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
+    eventcv.save(eventcv.from_numpy(table, sensor_size=(240, 180), time_unit="us"), str(path))
+    assert np.array_equal(read_recording(path).events, events)
+
+
+@pytest.mark.parametrize("compression", [0, 1, 2])
+def test_what_evutils_writes_is_read(compression: int, tmp_path: Path) -> None:
+    """Its header's XML names the streams by number, without the paths that DV gives them."""
+    writer = pytest.importorskip("evutils.io").EventWriter
+    from evutils.types import Event_dtype
+
+    events, path = random_events(20_000, DAVIS), tmp_path / "theirs.aedat4"
+    theirs = np.zeros(len(events), Event_dtype)
+    for name in "txyp":
+        theirs[name] = events[name]
+    with writer(path, width=240, height=180, compression=compression) as file:
+        file.write(theirs)
+    read = read_recording(path)
+    assert (read.size, read.warnings) == (DAVIS, ())
+    assert np.array_equal(read.events, events)
+
+
+@pytest.mark.parametrize("read", [by_evt3, from_eventcv, lambda path: read_recording(path).events])
+def test_all_count_the_wraps_of_a_silence(read: Callable[[Path], Events], tmp_path: Path) -> None:
+    events = random_events(400, DAVIS)
+    events["t"][200:] += 50_000_000
+    events["t"][300:] += 16_000_000  # from late in one turn of the clock to early in the next
+    write_recording(tmp_path / "a.raw", events, DAVIS, "evt3")
+    assert np.array_equal(read(tmp_path / "a.raw"), events)
+
+
+def test_davis_aedat2_agrees_with_tonic(tmp_path: Path) -> None:
+    size, path = SensorSize(346, 260), tmp_path / "davis.aedat"
+    events = random_events(500, size)
+    write_recording(path, events, size, "aedat2")
+    first, rest = path.read_bytes().split(b"\r\n", 1)
+    path.write_bytes(first + b"\r\n# Creation time: 1 2 3\r\n" + rest)
+    side, _, theirs = tonic.io.read_davis_346(str(path))
+    assert side == (size.width, size.height)
+    assert np.array_equal(read_recording(path).events, events)
+    assert np.array_equal(columns(theirs, *"txyp"), events)
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        *((name, from_eventcv) for name in ("davis346.aedat4", "evt2.raw", "evt3.raw", "gen4.dat")),
+        ("evt3.raw", by_evt3),
+        ("dvs.es", by_faery),
+    ],
+)
+def test_real_files(name: str, read: Callable[[Path], Events], shared_data: Callable[[str], Path]) -> None:
+    path = shared_data(f"recordings/{name}")
+    recording = read_recording(path)
+    assert np.array_equal(recording.events, read(path))
+    assert recording.warnings == ()
+    assert sum(map(len, packets(path, 50_000))) == len(recording.events)
+
+
+def test_nmnist_agrees_with_tonic(shared_data: Callable[[str], Path]) -> None:
+    kind = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
+    for path in sorted(shared_data("nmnist/Test").glob("*/*.bin"))[::10]:
+        ours = read_recording(path)
+        assert ours.size == SensorSize(34, 34)
+        assert np.array_equal(ours.events, columns(tonic.io.read_mnist_file(str(path), dtype=kind), *"txyp"))
+
+
+def test_evt3_and_dat_of_one_camera_agree(shared_data: Callable[[str], Path]) -> None:
+    first, second = (read_recording(shared_data(f"recordings/{name}")).events for name in ("evt3.raw", "gen4.dat"))
+    assert all(np.array_equal(first[name], second[name]) for name in "xyp")
