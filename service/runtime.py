@@ -110,10 +110,6 @@ class Runtime:
         self.decoder.stop()
         self.heavy.stop()
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run `work` in the decoding thread."""
-        return await self.decoder.run(work)
-
     @asynccontextmanager
     async def decoding(self, client: str, deadline: float) -> AsyncIterator[None]:
         """A turn at the decoders, held until what was decoded is used up. Raises Expired, Overloaded."""

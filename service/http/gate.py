@@ -6,13 +6,12 @@ Host can bend; only on `scope["path"]`.
 
 import hmac
 import ipaddress
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -46,12 +45,18 @@ class Refusal:
 
     status: int
     error: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """What the client gets, on HTTP and in a WebSocket's handshake."""
+        if self.status == 204:
+            return Response(status_code=204, headers=self.headers)
+        return JSONResponse({"error": self.error}, self.status, self.headers)
 
 
 TOO_MANY_STREAMS = {
-    "total": Refusal(503, "too many streams: try again later", ((b"retry-after", b"5"),)),
-    "own": Refusal(429, "too many streams of this address: close one first", ((b"retry-after", b"5"),)),
+    "total": Refusal(503, "too many streams: try again later", {"retry-after": "5"}),
+    "own": Refusal(429, "too many streams of this address: close one first", {"retry-after": "5"}),
 }
 
 
@@ -178,29 +183,25 @@ class Gate:
             if refusal is None:
                 await self.app(scope, receive, send)
             else:
-                await deny(scope, receive, send, refusal)
+                await deny_open(WebSocket(scope, receive, send), refusal)
             return
         origin = headers.get("origin")
         shared = origin is not None and origin in self.settings.allowed_origins
         if wants_page(headers):
             send = ForPeople(send)
         limited = Limited(receive, send, self.settings.max_body, cors(origin) if shared else ())
-        if refusal is not None:
-            await answer(limited.send, refusal)
-            return
         length = headers.get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length[:18]) > self.settings.max_body:
-            await answer(limited.send, self.too_large())
-            return
+        if refusal is None and length.isascii() and length.isdigit() and int(length[:18]) > self.settings.max_body:
+            refusal = self.too_large()
         try:
-            await self.app(scope, limited.receive, limited.send)
+            await (self.app if refusal is None else refusal.response())(scope, limited.receive, limited.send)
         except TooLarge:
             if not limited.started:
-                await answer(limited.send, self.too_large())
+                await self.too_large().response()(scope, receive, limited.send)
 
     def too_large(self) -> Refusal:
         """413."""
-        return Refusal(413, f"the request is larger than {self.settings.max_body} bytes", ((b"connection", b"close"),))
+        return Refusal(413, f"the request is larger than {self.settings.max_body} bytes", {"connection": "close"})
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
         """Why this request is not let in, or None."""
@@ -218,22 +219,22 @@ class Gate:
         open_path = path.startswith(OPEN_PREFIXES)
         if not open_path and path.startswith(GUARDED_PREFIXES) and not self.token_good(scope, headers):
             return Refusal(
-                401, "a valid token is needed: send Authorization: Bearer TOKEN", ((b"www-authenticate", b"Bearer"),)
+                401, "a valid token is needed: send Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"}
             )
         client = client_key(scope["client"][0]) if scope.get("client") else ""
         if not open_path and not self.rate.allows(client):
-            return Refusal(429, "too many requests: slow down", ((b"retry-after", b"1"),))
+            return Refusal(429, "too many requests: slow down", {"retry-after": "1"})
         if not open_path and self.draining():
-            return Refusal(503, "the service is shutting down", ((b"retry-after", b"5"), (b"connection", b"close")))
+            return Refusal(503, "the service is shutting down", {"retry-after": "5", "connection": "close"})
         if path.endswith(WORK_SUFFIXES) and self.full():  # as cheap as a refusal can be: the body is not read
-            return Refusal(503, "the service is busy: try again in a moment", ((b"retry-after", b"1"),))
+            return Refusal(503, "the service is busy: try again in a moment", {"retry-after": "1"})
         return None
 
     def http_refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
         """Preflights, what strangers' pages want done, what operators alone may, and bodies that hide their size."""
         if scope["method"] == "OPTIONS":
             if "access-control-request-method" in headers and headers.get("origin") in self.settings.allowed_origins:
-                return Refusal(204, "", ((b"access-control-max-age", b"600"),))
+                return Refusal(204, "", {"access-control-max-age": "600"})
             return Refusal(400, "requests from other origins are not allowed")
         if scope["method"] not in ("GET", "HEAD") and not self.own_page(headers):
             return Refusal(
@@ -311,37 +312,9 @@ def cors(origin: str | None) -> tuple[tuple[bytes, bytes], ...]:
     )
 
 
-def json_body(refusal: Refusal) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """The refusal's body and headers."""
-    body = b"" if refusal.status == 204 else json.dumps({"error": refusal.error}).encode()
-    kind = [] if refusal.status == 204 else [(b"content-type", b"application/json")]
-    return body, [*kind, (b"content-length", str(len(body)).encode()), *refusal.headers]
-
-
-async def answer(send: Send, refusal: Refusal) -> None:
-    """Send a refusal."""
-    body, headers = json_body(refusal)
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def deny(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
-    """Refuse a WebSocket in its handshake."""
-    await receive()  # websocket.connect
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    body, headers = json_body(refusal)
-    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
-
-
 async def deny_open(socket: WebSocket, refusal: Refusal) -> None:
-    """Refuse a WebSocket that the routes already have."""
-    body, headers = json_body(refusal)
-    if "websocket.http.response" not in socket.scope.get("extensions", {}):
-        await socket.close(1013, refusal.error)
-        return
-    response = Response(body, refusal.status)
-    response.raw_headers = headers
-    await socket.send_denial_response(response)
+    """Refuse a WebSocket that is not accepted yet, in its handshake where the server can."""
+    if "websocket.http.response" in socket.scope.get("extensions", {}):
+        await socket.send_denial_response(refusal.response())
+    else:
+        await socket.close(1013 if "retry-after" in refusal.headers else 1008, refusal.error)

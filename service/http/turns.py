@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Turns:
@@ -58,6 +61,12 @@ class Turns:
         self._busy = False
 
 
+class Worker(Protocol):
+    """A thread that does work in order."""
+
+    async def run(self, work: Callable[[], T]) -> T: ...
+
+
 class Account:
     """What one of those who share has had so far; `async with` is one turn."""
 
@@ -71,3 +80,16 @@ class Account:
     async def __aexit__(self, *_: object) -> None:
         self._had += self._turns.clock() - self._begun
         self._turns.give()
+
+
+class ThreadAccount(Account):
+    """An account whose turns are in a thread, one piece of work after another."""
+
+    def __init__(self, turns: Turns, thread: Worker) -> None:
+        super().__init__(turns)
+        self._thread, self._mine = thread, asyncio.Lock()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do it after all that was asked for before; what it returns or raises."""
+        async with self._mine, self:
+            return await self._thread.run(work)

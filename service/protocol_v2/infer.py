@@ -55,7 +55,7 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
     if len(data) <= INLINE_BYTES:
         asked = tensors.parse(data, header, found.inputs)
     elif document <= INLINE_BYTES:
-        asked = await runtime.in_thread(lambda: tensors.parse(data, header, found.inputs))
+        asked = await runtime.decoder.run(lambda: tensors.parse(data, header, found.inputs))
     else:  # a thread would not do: the parser of JSON lets no other run
         deadline = runtime.deadline()
         try:
@@ -109,7 +109,7 @@ def sample_count(runtime: Runtime, asked: InferRequest) -> int:
 async def batch_of(
     runtime: Runtime, found: Endpoint, asked: InferRequest, deadline: float, client: str
 ) -> list[list[Input]]:
-    """The inputs of every sample. Raises V2Error, UploadError, Expired."""
+    """The inputs of every sample. Raises V2Error, ServiceError, Expired."""
     (value,) = asked.inputs.values()
     settings, model = runtime.settings, found.model
     if isinstance(value, list):
@@ -120,7 +120,7 @@ async def batch_of(
             return inputs_of(model.classifier, sample, settings.max_recording_steps)
 
         made = [await load(runtime, model, (data, ""), use, client, deadline, WEB_IMAGES) for data in value]
-        return await runtime.in_thread(lambda: [inputs() for inputs in made])
+        return await runtime.decoder.run(lambda: [inputs() for inputs in made])
     if not 1 <= value.shape[1] <= settings.max_recording_steps:
         raise V2Error(
             f"a sample must have 1 to {settings.max_recording_steps} steps", 400 if not value.shape[1] else 413

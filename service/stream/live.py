@@ -12,6 +12,7 @@ from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, SessionError
 from spikesight.service.http.errors import Stopped
 from spikesight.service.http.gate import TokenBucket
+from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.stream.cameras import Camera
@@ -41,7 +42,7 @@ class Live:
         self.bucket = TokenBucket.full(self.settings.messages_per_s, time.monotonic())
         self.outbox = Outbox(socket, self.core.sent, self.settings.max_unread)
         self.turn = asyncio.Lock()  # messages and ticks, one at a time
-        self.work, self.slow_work = runtime.turns.account(), runtime.decoder_turns.account()
+        self.work, self.slow_work = runtime.turns.account(), ThreadAccount(runtime.decoder_turns, runtime.decoder)
         self.end: Ended | None = None
         self.heard = time.monotonic()
         self.job = model.scheduler.open(self, request=False)
@@ -133,8 +134,11 @@ class Live:
         """One message's batches, each of them made when it is this stream's turn."""
         more = True
         while more:
-            async with self.slow_work if threaded else self.work:
-                batch = await self.runtime.in_thread(lambda: next(batches)) if threaded else next(batches)
+            if threaded:
+                batch = await self.slow_work.run(lambda: next(batches))
+            else:
+                async with self.work:
+                    batch = next(batches)
             await self.submit(batch)
             more = not batch.last
 
@@ -172,8 +176,8 @@ class Live:
         future: asyncio.Future[State] = asyncio.get_running_loop().create_future()
         self.model.scheduler.snapshot(self.job, lambda state: self.runtime.mailbox.resolve(future, state))
         state = await future
-        async with self.slow_work:  # a large sensor's takes a while
-            self.say([await self.runtime.in_thread(lambda: self.core.snapshot(state, self.runtime.snapshot_key))])
+        key = self.runtime.snapshot_key
+        self.say([await self.slow_work.run(lambda: self.core.snapshot(state, key))])  # a large sensor's takes a while
 
     async def tick(self, every_s: float) -> None:
         """For live sources: steps go on in silence."""

@@ -107,7 +107,7 @@ class StreamCore:
     def batches(self, frame: Frame) -> Iterator[Batch]:
         """The inputs of one frame or packet, cut where it spans many bins; the last batch says so.
 
-        Work is done as the batches are asked for; see `slow`. Raises UploadError, PacketError or SessionError.
+        Work is done as the batches are asked for; see `slow`. Raises ServiceError, PacketError or SessionError.
         """
         ticket = self._latest = Ticket(frame.seq, frame.t_ms)
         t_us = round(frame.t_ms * 1e3)

@@ -66,7 +66,7 @@ class TeachingStream(Live):
     def show(self, label: str | None) -> None:
         """Take inputs as examples of this class from now on; None: of none, and learn those so far.
 
-        Raises TeachingError.
+        Raises ServiceError.
         """
         self._cutter = self._new_cutter()
         self.label = None

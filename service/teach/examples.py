@@ -6,16 +6,12 @@ from collections.abc import Callable, Iterable
 from spikesight.models.steps import Input
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.errors import Overloaded, ServiceError
-from spikesight.service.teach.turns import Turns
+from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.teach.windows import frames_of
 
 MAX_CLASSES = 32
 MAX_WAITING = 16  # examples and uploads whose features are not there yet
 FULL = "the session is full: take examples back, or save the model and begin another session"
-
-
-class TeachingError(ServiceError):
-    """What a teaching session cannot do as it stands."""
 
 
 class Examples:
@@ -25,7 +21,7 @@ class Examples:
     """
 
     def __init__(
-        self, few_shot: FewShotLearner, turns: Turns, most: int, changed: Callable[[int | None], None]
+        self, few_shot: FewShotLearner, turns: ThreadAccount, most: int, changed: Callable[[int | None], None]
     ) -> None:
         self.most = most
         self._few_shot, self._turns, self._changed = few_shot, turns, changed
@@ -57,16 +53,16 @@ class Examples:
         return str(self._pieces)
 
     def check_room(self, label: str) -> None:
-        """Raise TeachingError where no example of this class can be taken, Overloaded where too many wait."""
+        """Raise ServiceError where no example of this class can be taken, Overloaded where too many wait."""
         if self._waiting >= MAX_WAITING:
             raise Overloaded
         if len(self._few_shot.shown) + self._waiting >= self.most:
-            raise TeachingError(409, FULL)
+            raise ServiceError(409, FULL)
         if len({*self._few_shot.labels, label}) > MAX_CLASSES:
-            raise TeachingError(409, f"a session has at most {MAX_CLASSES} classes")
+            raise ServiceError(409, f"a session has at most {MAX_CLASSES} classes")
 
     def offer(self, label: str, piece: str, window: list[Input]) -> None:
-        """Take an example of a stream, unless it comes too fast. Raises TeachingError."""
+        """Take an example of a stream, unless it comes too fast. Raises ServiceError."""
         if self._waiting < MAX_WAITING:
             self.check_room(label)
             task = asyncio.create_task(self.take(label, piece, lambda: [window]))
@@ -99,35 +95,35 @@ class Examples:
         return max(0, self.most - len(self._few_shot.shown))
 
     def get(self, number: int) -> EmbeddedExample:
-        """The example of this number. Raises TeachingError 404."""
+        """The example of this number. Raises ServiceError 404."""
         for example in self._few_shot.shown:
             if example.number == number:
                 return example
-        raise TeachingError(404, "the session has no example of that number")
+        raise ServiceError(404, "the session has no example of that number")
 
     def drop(self, number: int) -> None:
-        """Take one example back. Raises TeachingError 404."""
+        """Take one example back. Raises ServiceError 404."""
         self.get(number)
         self._few_shot.drop(number)
         self._changed(None)
 
     def forget(self, label: str) -> None:
-        """Take a class back. Raises TeachingError 404."""
+        """Take a class back. Raises ServiceError 404."""
         self._check_class(label)
         self._few_shot.forget(label)
         self._changed(None)
 
     def rename(self, label: str, to: str) -> None:
-        """Give a class another name. Raises TeachingError 404, and 409 where another class has it."""
+        """Give a class another name. Raises ServiceError 404, and 409 where another class has it."""
         self._check_class(label)
         if to != label and to in self._few_shot.labels:
-            raise TeachingError(409, "another class has that name: take it back first")
+            raise ServiceError(409, "another class has that name: take it back first")
         self._few_shot.rename(label, to)
         self._changed(None)
 
     def _check_class(self, label: str) -> None:
         if label not in self._few_shot.labels:
-            raise TeachingError(404, "the session has no class of that name")
+            raise ServiceError(404, "the session has no class of that name")
 
     def close(self) -> None:
         """Keep none, and take no more."""

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 from spikesight.models.teach.few_shot import EmbeddedExample
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.logs import log
+from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.teach.examples import Examples, TeachingError
+from spikesight.service.teach.examples import Examples
 from spikesight.service.teach.heads import Head
-from spikesight.service.teach.turns import Turns
 
 FEW, SHARE = 3, 20  # a head is learnt anew after so many examples, or this part of all
 NOT_READY = "the session has no model yet: show examples of at least two classes"
@@ -25,7 +26,7 @@ class Learner:
         self,
         examples: Examples,
         make: Callable[[list[EmbeddedExample], list[str]], tuple[Head | None, Model]],
-        turns: Turns,
+        turns: ThreadAccount,
         serve: Callable[[Model], None],
         notify: Callable[[], None],
     ) -> None:
@@ -73,9 +74,9 @@ class Learner:
             self._notify()
 
     def ready(self) -> Head:
-        """The newest head. Raises TeachingError 409 before there is one."""
+        """The newest head. Raises ServiceError 409 before there is one."""
         if self.head is None:
-            raise TeachingError(409, NOT_READY)
+            raise ServiceError(409, NOT_READY)
         return self.head
 
     def close(self) -> None:

@@ -10,10 +10,10 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import shipped
 from spikesight.models.steps import Input
 from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.scheduler.saved import entries, unfit_to_save
 from spikesight.service.teach.bodies import LABEL, TakenBody, TeachingBody
-from spikesight.service.teach.examples import TeachingError
 from spikesight.service.teach.saving import archive, write
 from spikesight.service.teach.session import TeachingSession
 from spikesight.service.teach.sessions import TeachingSessions
@@ -44,10 +44,10 @@ def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 def label_of(text: str) -> str:
-    """A class's name, trimmed. Raises TeachingError 400."""
+    """A class's name, trimmed. Raises ServiceError 400."""
     label = text.strip()
     if not 1 <= len(label) <= LABEL or not label.isprintable():
-        raise TeachingError(400, f"a class's name has 1 to {LABEL} printable characters")
+        raise ServiceError(400, f"a class's name has 1 to {LABEL} printable characters")
     return label
 
 
@@ -166,7 +166,7 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
 async def add_upload(
     sessions: TeachingSessions, session: TeachingSession, label: str, request: Request, name: str
 ) -> TakenBody:
-    """Take an upload's windows. Raises UploadError, TeachingError."""
+    """Take an upload's windows. Raises ServiceError."""
     session.examples.check_room(label)
     runtime, classifier = sessions.runtime, session.learner.model.classifier
     data, name = await read_body(request, name)
@@ -190,10 +190,10 @@ async def add_upload(
 
 
 async def save(sessions: TeachingSessions, session: TeachingSession, name: str) -> None:
-    """Write and serve. Raises TeachingError, ServiceError."""
+    """Write and serve. Raises ServiceError."""
     registry, folder = sessions.runtime.registry, sessions.runtime.settings.save_to
     if folder is None:
-        raise TeachingError(403, NOT_KEPT)
+        raise ServiceError(403, NOT_KEPT)
     check_name(name)
     await session.learner.settled()
     head = session.learner.ready()
@@ -202,9 +202,9 @@ async def save(sessions: TeachingSessions, session: TeachingSession, name: str) 
         there = [path.name for path in entries(folder)]
         taken = {other.casefold() for other in (*there, *shipped(), *(model.name for model in registry.all()))}
         if name.casefold() in taken and name != session.saved:
-            raise TeachingError(409, "a model of that name is there already: choose another")
+            raise ServiceError(409, "a model of that name is there already: choose another")
         if name not in there and len(there) >= MAX_SAVED:
-            raise TeachingError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
+            raise ServiceError(409, f"{MAX_SAVED} models are saved already: take one out of the folder first")
         write(folder / name, head.network, head.card)
         registry.serve(Classifier.load(folder / name), folder / name)
 
@@ -214,7 +214,7 @@ async def save(sessions: TeachingSessions, session: TeachingSession, name: str) 
 
 
 async def download(session: TeachingSession, name: str) -> Response:
-    """The model's folder as a ZIP file. Raises TeachingError, ServiceError."""
+    """The model's folder as a ZIP file. Raises ServiceError."""
     check_name(name)
     await session.learner.settled()
     head = session.learner.ready()
@@ -224,6 +224,6 @@ async def download(session: TeachingSession, name: str) -> Response:
 
 
 def check_name(name: str) -> None:
-    """Raise TeachingError 400 where it is none for a model's folder."""
+    """Raise ServiceError 400 where it is none for a model's folder."""
     if reason := unfit_to_save(name):
-        raise TeachingError(400, f"the model needs another name: {reason}")
+        raise ServiceError(400, f"the model needs another name: {reason}")

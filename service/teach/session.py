@@ -5,14 +5,13 @@ from collections.abc import Callable
 
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.teach.few_shot import FewShotLearner
+from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.threads import DecodeThread
 from spikesight.service.teach.bodies import TaughtClass, TeachingBody
 from spikesight.service.teach.examples import Examples
 from spikesight.service.teach.heads import HeadMaker
 from spikesight.service.teach.learner import Learner
-from spikesight.service.teach.turns import Turns
 from spikesight.service.teach.windows import BIN_US, SENSOR, STEPS
 
 NOT_YET = {"accuracy": None, "advice": ["show examples of at least two classes"]}
@@ -20,19 +19,19 @@ REPORTED = ("accuracy", "correct", "count", "interval", "confused", "advice")
 
 
 class TeachingSession:
-    """A client's session on the network of `features`. Made in the teaching `thread`, used in the event loop.
+    """A client's session on the network of `features`. Made in the teaching thread, used in the event loop.
 
     `used`: when it last was, on time.monotonic(): taught, asked for, or its network stepped for anybody.
     `followers` are given the state at every change, and None at the end.
     """
 
-    def __init__(self, identity: str, features: Model, runtime: Runtime, thread: DecodeThread) -> None:
+    def __init__(self, identity: str, features: Model, runtime: Runtime, turns: ThreadAccount) -> None:
         network = features.classifier.network
         assert isinstance(network, SpikingResNet)
         self.id, self.features, self.used = identity, features.name, time.monotonic()
         self.followers: set[Callable[[TeachingBody | None], None]] = set()
         self.saved: str | None = None
-        self.turns = Turns(thread)
+        self.turns = turns
         self._settings = runtime.settings
         few_shot = FewShotLearner(network, SENSOR, STEPS, BIN_US)
         self.examples = Examples(few_shot, self.turns, runtime.settings.max_examples, self.changed)

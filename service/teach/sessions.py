@@ -3,18 +3,15 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
-from typing import TypeVar
 
 from spikesight.models.teach.few_shot import gives_features
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.shares import Shares
+from spikesight.service.http.turns import ThreadAccount, Turns
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.threads import DecodeThread
 from spikesight.service.teach.session import TeachingSession
-
-T = TypeVar("T")
 
 NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"
 UNFIT = "that model cannot give features: name a spiking network that takes events"
@@ -30,7 +27,7 @@ class TeachingSessions:
         self.runtime = runtime
         self._shares = Shares(settings.max_lessons, settings.max_lessons_per_client)
         self._open: dict[str, tuple[TeachingSession, str]] = {}  # with their clients
-        self._thread = DecodeThread(runtime.mailbox, "teach")
+        self._thread, self._turns = DecodeThread(runtime.mailbox, "teach"), Turns(time.perf_counter)
         self._timer: asyncio.TimerHandle | None = None
 
     async def begin(self, client: str, features: str | None) -> TeachingSession:
@@ -41,7 +38,8 @@ class TeachingSessions:
             raise Overloaded if reached == "total" else ServiceError(429, TOO_MANY)
         try:
             identity = f"lesson-{secrets.token_hex(12)}"
-            session = await self.run(lambda: TeachingSession(identity, model, self.runtime, self._thread))
+            turns = ThreadAccount(self._turns, self._thread)
+            session = await turns.run(lambda: TeachingSession(identity, model, self.runtime, turns))
         except BaseException:
             self._shares.give(client)
             raise
@@ -60,10 +58,6 @@ class TeachingSessions:
             if gives_features(model.classifier.network, model.classifier.contract):
                 return model
         raise ServiceError(409, NONE_FITS)
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Do work in the teaching thread."""
-        return await self._thread.run(work)
 
     def get(self, identity: str) -> TeachingSession:
         """By id. Raises ServiceError 404."""

@@ -20,12 +20,13 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
 from spikesight.models.steps import Input
 from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, Body, StepBody
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import run_inputs
 from spikesight.service.upload.decode import kind_of
-from spikesight.service.upload.load import UploadError, inputs_of, load, refusing
+from spikesight.service.upload.load import inputs_of, load, refusing
 from spikesight.service.upload.predict import read_body, step_body
 
 CODES = ("dvs", *IMAGE_ENCODERS)
@@ -94,7 +95,7 @@ def router(runtime: Runtime) -> APIRouter:
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> EncodeBody:
         if encoding not in CODES:
-            raise UploadError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
+            raise ServiceError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
         served = runtime.registry.get(model)
         served.scheduler.check_room()
         upload = await read_body(request, name)
@@ -106,11 +107,11 @@ def router(runtime: Runtime) -> APIRouter:
 async def encode(
     runtime: Runtime, model: Model, upload: tuple[bytes, str], encoding: str, steps: int, client: str
 ) -> EncodeBody:
-    """Decode, encode, and step the model where it reads this code. Raises UploadError, Overloaded, Expired."""
+    """Decode, encode, and step the model where it reads this code. Raises ServiceError, Overloaded, Expired."""
     deadline, classifier = runtime.deadline(), model.classifier
     with runtime.admitted(model):
         if encoding != "dvs" and refusing(lambda: kind_of(*upload)) == "recording":
-            raise UploadError(400, "a recording is events already: choose dvs")
+            raise ServiceError(400, "a recording is events already: choose dvs")
         draw = await load(
             runtime, model, upload, lambda sample: drawn(classifier, sample, encoding, steps), client, deadline
         )
@@ -137,7 +138,7 @@ async def encode(
 
 
 def drawn(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> tuple[Encoded, bytes | None]:
-    """A sample in one of the codes, and a recording's long exposure. Raises UploadError."""
+    """A sample in one of the codes, and a recording's long exposure. Raises ServiceError."""
     events, size = sample.events, sample.size
     png = None if events is None or size is None else cv2.imencode(".png", exposure(events, size))[1].tobytes()
     return encoded(classifier, sample, encoding, steps), png
@@ -161,7 +162,7 @@ def binned(inputs: list[Input]) -> Encoded:
 
 
 def encoded(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> Encoded:
-    """A sample in one of the codes. Raises UploadError."""
+    """A sample in one of the codes. Raises ServiceError."""
     contract, pixels = classifier.contract, sample.pixels
     if pixels is None or (encoding == "dvs" and contract.kind == "events"):
         return binned(inputs_of(classifier, sample, MAX_BINS))

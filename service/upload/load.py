@@ -16,10 +16,6 @@ from spikesight.service.upload.decode import IMAGES, DecodeError, Kind, cheap, d
 T = TypeVar("T")
 
 
-class UploadError(ServiceError):
-    """A sample that cannot be classified, with the HTTP status that says why."""
-
-
 async def load(
     runtime: Runtime,
     model: Model,
@@ -33,7 +29,7 @@ async def load(
     decode a small image.
 
     Everything else has been decoded and used by then, in the client's turn: in a process of its own, and in the thread
-    for heavy work. Raises UploadError, and so does what is returned; Overloaded, and Expired at the deadline, which is
+    for heavy work. Raises ServiceError, and so does what is returned; Overloaded, and Expired at the deadline, which is
     on time.monotonic().
     """
     data, name = upload
@@ -42,7 +38,7 @@ async def load(
         return lambda: use(refusing(lambda: decode(data, name, max_pixels, formats)))
     kind: Kind = refusing(lambda: kind_of(data, name))
     if kind == "recording" and model.classifier.contract.kind != "events":
-        raise UploadError(400, f"the model {model.name} takes images: send one, or name another model")
+        raise ServiceError(400, f"the model {model.name} takes images: send one, or name another model")
     async with runtime.decoding(client, deadline):
         sample = await decoded(runtime, kind, (data, name, max_pixels, formats), deadline)
         made = await runtime.in_heavy_thread(lambda: use(sample), deadline)
@@ -52,33 +48,33 @@ async def load(
 async def decoded(
     runtime: Runtime, kind: Kind, upload: tuple[bytes, str, int, frozenset[str]], deadline: float
 ) -> Sample:
-    """The sample, from a process of its own. Raises UploadError, Expired, Stopped."""
+    """The sample, from a process of its own. Raises ServiceError, Expired, Stopped."""
     try:
         return await runtime.processes.run(decode, *upload, deadline=deadline)
     except DecodeError as error:
-        raise UploadError(error.status, error.sentence) from None
+        raise ServiceError(error.status, error.sentence) from None
     except TimeoutError:
         raise Expired from None
     except Ended:
         raise Stopped from None
     except Killed as killed:
         if killed.spent:
-            raise UploadError(413, f"the {kind} takes too long to decode: send a smaller one") from None
-        raise UploadError(400, f"the {kind} cannot be decoded: it is damaged, or asks for too much memory") from None
+            raise ServiceError(413, f"the {kind} takes too long to decode: send a smaller one") from None
+        raise ServiceError(400, f"the {kind} cannot be decoded: it is damaged, or asks for too much memory") from None
 
 
 def refusing(call: Callable[[], T]) -> T:
-    """What `call` returns; its DecodeError becomes an UploadError."""
+    """What `call` returns; its DecodeError becomes an ServiceError."""
     try:
         return call()
     except DecodeError as error:
-        raise UploadError(error.status, error.sentence) from None
+        raise ServiceError(error.status, error.sentence) from None
 
 
 def inputs_of(
     classifier: Classifier, sample: Sample, max_steps: int, pipeline: InputPipeline | None = None
 ) -> list[Input]:
-    """A sample's inputs. Raises UploadError 413 for a recording of more than `max_steps` bins, before any is made."""
+    """A sample's inputs. Raises ServiceError 413 for a recording of more than `max_steps` bins, before any is made."""
     events, bin_us = sample.events, classifier.contract.bin_us
     if events is None or sample.size is None:
         return classifier.inputs(sample)
@@ -87,5 +83,5 @@ def inputs_of(
         binner = pipeline.binner
         steps = int(progress_us(events, bin_us, binner.gap_us, binner.back_us)[-1]) // bin_us + 1
         if steps > max_steps:
-            raise UploadError(413, f"the recording has {steps} steps; this service takes at most {max_steps}")
+            raise ServiceError(413, f"the recording has {steps} steps; this service takes at most {max_steps}")
     return list(pipeline.recording([events]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from spikesight.service.upload.load import UploadError
+from spikesight.service.http.errors import ServiceError
 
 MAX_PART_HEADER = 8192  # bytes
 BAD_FORM = "the form is malformed: send multipart/form-data with one file in the field 'file'"
@@ -27,7 +27,7 @@ class _Form:
         self.parts += 1
         self.disposition = b""
         if self.parts > 1:
-            raise UploadError(400, "the form has more than one part: send one file in the field 'file'")
+            raise ServiceError(400, "the form has more than one part: send one file in the field 'file'")
 
     def header_name(self, data: bytes, start: int, end: int) -> None:
         self.name += data[start:end]
@@ -39,7 +39,7 @@ class _Form:
 
     def check(self) -> None:
         if len(self.name) + len(self.header) > MAX_PART_HEADER:
-            raise UploadError(400, BAD_FORM)
+            raise ServiceError(400, BAD_FORM)
 
     def header_end(self) -> None:
         if self.name.lower() == b"content-disposition":
@@ -49,7 +49,7 @@ class _Form:
     def headers_finished(self) -> None:
         kind, options = parse_options_header(self.disposition)
         if kind != b"form-data" or options.get(b"name") != b"file":
-            raise UploadError(400, "the form needs one file in the field 'file'")
+            raise ServiceError(400, "the form needs one file in the field 'file'")
         self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
@@ -60,11 +60,11 @@ class _Form:
 
 
 def file_of(content_type: str, body: bytes) -> tuple[bytes, str]:
-    """The file's bytes and its name as the client wrote it. Raises UploadError 400."""
+    """The file's bytes and its name as the client wrote it. Raises ServiceError 400."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 200:
-        raise UploadError(400, BAD_FORM)
+        raise ServiceError(400, BAD_FORM)
     form = _Form()
     parser = MultipartParser(
         boundary,
@@ -82,7 +82,7 @@ def file_of(content_type: str, body: bytes) -> tuple[bytes, str]:
         parser.write(body)
         parser.finalize()
     except FormParserError:
-        raise UploadError(400, BAD_FORM) from None
+        raise ServiceError(400, BAD_FORM) from None
     if not form.complete or form.parts != 1:
-        raise UploadError(400, BAD_FORM)
+        raise ServiceError(400, BAD_FORM)
     return b"".join(form.data), form.filename

@@ -11,11 +11,12 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.steps import Answer, Input
 from spikesight.service.http.bodies import PredictBody, StepBody
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import Result, Wanted, run_undecoded
 from spikesight.service.upload.decode import INLINE_BYTES, Kind, kind_of
-from spikesight.service.upload.load import UploadError, inputs_of, load
+from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.multipart import file_of
 
 RAW_TYPES = ("application/octet-stream", "image/jpeg", "image/png", "image/webp", "image/bmp", "image/x-ms-bmp", "")
@@ -35,7 +36,7 @@ class Options:
 async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
     """The sample's bytes and its file name: those of a form's field `file`, or the raw body and `name`.
 
-    Raises UploadError.
+    Raises ServiceError.
     """
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
@@ -45,14 +46,14 @@ async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
             return file_of(content_type, body)
         return await asyncio.to_thread(file_of, content_type, body)
     if kind not in RAW_TYPES:
-        raise UploadError(415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream")
+        raise ServiceError(415, "send multipart/form-data with a field 'file', or raw bytes as image/* or octet-stream")
     return await request.body(), name
 
 
 async def predict(
     runtime: Runtime, model: Model, data: bytes, name: str, options: Options, client: str = ""
 ) -> PredictBody:
-    """Decode, step and answer. Raises UploadError, Overloaded, Expired."""
+    """Decode, step and answer. Raises ServiceError, Overloaded, Expired."""
     deadline = runtime.deadline()
     begin = time.perf_counter()
     warnings: list[str] = []

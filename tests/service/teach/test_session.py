@@ -14,12 +14,12 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.steps import Input
 from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
-from spikesight.service.http.errors import Overloaded
+from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
-from spikesight.service.teach.examples import MAX_CLASSES, MAX_WAITING, Examples, TeachingError
+from spikesight.service.teach.examples import MAX_CLASSES, MAX_WAITING, Examples
 from spikesight.service.teach.learner import FEW, SHARE, Learner
 from spikesight.service.teach.windows import (
     BIN_US,
@@ -178,11 +178,11 @@ def test_no_more_is_taken_than_there_is_room_for() -> None:
         bench.examples.check_room("a")
         rest = await bench.give("a", 4)
         assert len(rest) == 2
-        with pytest.raises(TeachingError, match="the session is full"):
+        with pytest.raises(ServiceError, match="the session is full"):
             bench.examples.check_room("a")
         bench.examples.drop(rest[1])
         bench.examples.check_room("b")
-        with pytest.raises(TeachingError, match="no example of that number"):
+        with pytest.raises(ServiceError, match="no example of that number"):
             bench.examples.drop(rest[1])
         assert bench.examples.get(rest[0]).number == rest[0]
         await bench.learner.settled()
@@ -200,7 +200,7 @@ def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
             bench.examples.check_room(f"class {number}")
             await bench.give(f"class {number}", 1)
         bench.examples.check_room("class 0")
-        with pytest.raises(TeachingError, match=f"at most {MAX_CLASSES} classes"):
+        with pytest.raises(ServiceError, match=f"at most {MAX_CLASSES} classes"):
             bench.examples.check_room("one more")
         await bench.learner.settled()
         bench.thread.open.clear()
@@ -249,10 +249,10 @@ def test_classes_change_their_names_and_followers_hear_of_it() -> None:
             assert [(one.label, one.examples) for one in heard[-1].classes] == [("a", [0]), ("b", [1, 2])]
             session.examples.rename("a", "a")
             session.examples.rename("a", "c")
-            with pytest.raises(TeachingError, match="another class has that name"):
+            with pytest.raises(ServiceError, match="another class has that name"):
                 session.examples.rename("c", "b")
             for call in (lambda: session.examples.rename("a", "x"), lambda: session.examples.forget("a")):
-                with pytest.raises(TeachingError, match="no class of that name"):
+                with pytest.raises(ServiceError, match="no class of that name"):
                     call()
             await session.learner.settled()
             assert heard[-1].ready
@@ -275,7 +275,7 @@ def test_what_cannot_be_learnt_is_logged_and_the_session_goes_on(caplog: pytest.
         await bench.learner.settled()
         assert (bench.learner.version, bench.learner.head, bench.learner.learning) == (0, None, False)
         assert "a head was not learnt" in caplog.text
-        with pytest.raises(TeachingError, match="show examples of at least two classes"):
+        with pytest.raises(ServiceError, match="show examples of at least two classes"):
             bench.learner.ready()
 
     asyncio.run(run())

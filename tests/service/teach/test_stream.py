@@ -14,11 +14,11 @@ from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.service.api import create_app
 from spikesight.service.client import Bad, Client, ClientError, Message, Picture, Prediction, Ready, Stream
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.settings import Settings
 from spikesight.service.stream.protocol import Outgoing
 from spikesight.service.stream.teaching import TeachingStream
 from spikesight.service.teach.bodies import TeachingBody
-from spikesight.service.teach.examples import TeachingError
 from spikesight.service.teach.remote import RemoteTeaching
 from tests.service.teach.conftest import SENSOR, SIZE, moving
 from tests.support.models import tiny
@@ -135,7 +135,7 @@ def test_what_cannot_be_shown_is_the_answer_to_no_message() -> None:
     stream.say = said.extend  # type: ignore[method-assign,assignment]
 
     def show(label: str | None) -> None:
-        raise TeachingError(400, f"{label} is no name")
+        raise ServiceError(400, f"{label} is no name")
 
     stream.show = show  # type: ignore[method-assign]
     asyncio.run(stream.control('{"type": "show", "class": "x"}'))

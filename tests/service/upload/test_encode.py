@@ -14,8 +14,8 @@ from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.sample import Sample
 from spikesight.encoders.sources import samples
 from spikesight.service.api import create_app
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload.encode import MAX_BINS, MAX_STEPS, SIDE, encoded, exposure, small
-from spikesight.service.upload.load import UploadError
 from tests.support.inputs.samples import picture
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
 from tests.support.serving.http import post, status_of, talk
@@ -149,5 +149,5 @@ def test_recordings_are_shown_up_to_a_limit(bins: int, shown: bool) -> None:
     if shown:
         assert len(encoded(tiny(), sample, "dvs", 9).frames) == bins
     else:
-        with pytest.raises(UploadError, match=f"{bins} steps; this service takes at most {MAX_BINS}"):
+        with pytest.raises(ServiceError, match=f"{bins} steps; this service takes at most {MAX_BINS}"):
             encoded(tiny(), sample, "dvs", 9)

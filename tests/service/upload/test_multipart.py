@@ -2,7 +2,7 @@
 
 import pytest
 
-from spikesight.service.upload.load import UploadError
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload.multipart import BAD_FORM, MAX_PART_HEADER, _Form, file_of
 
 KIND = "multipart/form-data; boundary=b"
@@ -30,7 +30,7 @@ def test_boundaries_have_a_length(length: int, good: bool) -> None:
     if good:
         assert file_of(kind, body) == (b"x", "f.png")
     else:
-        with pytest.raises(UploadError, match="malformed"):
+        with pytest.raises(ServiceError, match="malformed"):
             file_of(kind, body)
 
 
@@ -38,9 +38,9 @@ def test_a_parts_header_has_a_most() -> None:
     part = _Form()
     part.header_name(b"X-Long", 0, 6)
     part.header_value(bytes(MAX_PART_HEADER), 6, MAX_PART_HEADER)
-    with pytest.raises(UploadError, match="malformed"):
+    with pytest.raises(ServiceError, match="malformed"):
         part.header_value(b"x", 0, 1)
-    with pytest.raises(UploadError, match="malformed"):
+    with pytest.raises(ServiceError, match="malformed"):
         file_of(KIND, form((f"{HEAD}\r\nX-Long: {'a' * MAX_PART_HEADER}", b"x")))
 
 
@@ -59,7 +59,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_such_form_is_one_sentence(case: str) -> None:
     body, sentence = REFUSED[case]
-    with pytest.raises(UploadError) as caught:
+    with pytest.raises(ServiceError) as caught:
         file_of(KIND, body)
     assert caught.value.status == 400
     assert sentence in str(caught.value)

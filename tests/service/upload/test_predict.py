@@ -11,11 +11,11 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.encoders.roi.window import Window
 from spikesight.models.steps import Answer, Prediction
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import Result
 from spikesight.service.scheduler.threads import Mailbox
-from spikesight.service.upload.load import UploadError
 from spikesight.service.upload.predict import Options, answer_body, read_body
 from tests.support.models import tiny
 from tests.support.serving.servers import settings
@@ -89,6 +89,6 @@ def test_raw_bytes_have_the_name_they_are_sent_with(kind: str | None) -> None:
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", "image/gif", "multipart/mixed"])
 def test_bodies_of_other_kinds_are_refused(kind: str) -> None:
-    with pytest.raises(UploadError, match="send multipart/form-data with a field 'file'") as caught:
+    with pytest.raises(ServiceError, match="send multipart/form-data with a field 'file'") as caught:
         posted(kind)
     assert caught.value.status == 415
