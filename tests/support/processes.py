@@ -1,10 +1,20 @@
-"""The project's folder, and Python code in a process of its own."""
+"""The project's folder, Python code in a process of its own, and calls in the service's processes for files."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
+
+from spikesight.service.scheduler.processes import Processes
+from tests.support.waiting import PATIENCE_S
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,3 +37,27 @@ def in_fresh_process(code: str, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+@dataclass
+class Caller:
+    """Calls functions in processes of their own, which may take so long."""
+
+    processes: Processes
+
+    async def __call__(self, function: Callable[..., T], *arguments: Any, seconds: float = PATIENCE_S) -> T:
+        return await self.processes.run(function, *arguments, deadline=time.monotonic() + seconds)
+
+
+def with_processes(module: str, work: Callable[[Caller], Awaitable[T]], **options: Any) -> T:
+    """What `work` returns of calls of this module's functions; the processes are stopped afterwards."""
+
+    async def run() -> T:
+        processes = Processes(module, **options)
+        processes.start()
+        try:
+            return await work(Caller(processes))
+        finally:
+            processes.stop()
+
+    return asyncio.run(run())

@@ -29,6 +29,15 @@ def test_the_slowest_of_a_requests_samples_is_its_time(results: list[Any]) -> No
     assert (body["inference_count"], body["execution_count"]) == (len(results), 2), "two ticks ended all of them"
 
 
+def test_a_batch_that_answers_two_requests_is_one_execution() -> None:
+    counts, executions = Statistics(), []
+    for samples, ticks in ((1, {4}), (1, {4}), (2, {4, 5, 6}), (1, {6})):
+        counts.success(samples, ticks=ticks, queue_s=0, input_s=0, infer_s=0, output_s=0)
+        executions.append(counts.body("")["execution_count"])
+    assert executions == [1, 1, 3, 3]
+    assert counts.body("")["inference_count"] == 5
+
+
 def test_an_answer_that_took_no_time_of_its_own_is_never_less_than_none() -> None:
     found = SimpleNamespace(statistics=Statistics())
     now = time.perf_counter()

@@ -44,13 +44,18 @@ def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
 
 def test_errors_of_ours_come_back_as_they_are() -> None:
     good, found = unpacked(pickle.dumps((False, DecodeError(413, "too large"))))
-    assert not good
-    assert isinstance(found, DecodeError)
-    assert (found.status, found.sentence) == (413, "too large")
+    assert (good, type(found), found.status, found.sentence) == (False, DecodeError, 413, "too large")
 
 
-def test_so_many_arrays_come_beside_the_rest() -> None:
-    ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
+@pytest.fixture
+def ends() -> tuple[Connection, Connection]:
+    """Both ends of a line."""
+    ours, theirs = socket.socketpair()
+    return Connection(ours.detach()), Connection(theirs.detach())
+
+
+def test_so_many_arrays_come_beside_the_rest(ends: tuple[Connection, Connection]) -> None:
+    ours, theirs = ends
     arrays = [np.full(LARGE, n, np.uint8) for n in range(MOST_ARRAYS + 2)]
     sender = threading.Thread(target=send, args=(theirs, (True, [*arrays, np.zeros(LARGE - 1, np.uint8)])))
     sender.start()
@@ -62,22 +67,18 @@ def test_so_many_arrays_come_beside_the_rest() -> None:
     assert all(np.array_equal(one, made) for one, made in zip(found, arrays))
 
 
-def test_more_than_the_limit_is_not_read_and_a_cut_answer_is_none() -> None:
-    ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
+def test_an_answer_that_is_too_large_cut_or_oddly_begun_is_none(ends: tuple[Connection, Connection]) -> None:
+    ours, theirs = ends
     with pytest.raises(pickle.UnpicklingError):
         arrays_from(ours, [99, 1], 99)
-    theirs._send(b"cut")  # type: ignore[attr-defined]
-    theirs.close()
-    with pytest.raises(EOFError):
-        arrays_from(ours, [4], 99)
-
-
-def test_sizes_that_are_none_are_refused() -> None:
-    ours, theirs = (Connection(end.detach()) for end in socket.socketpair())
     theirs.send_bytes(b"odd")
     theirs.send_bytes(pickle.dumps((True, 1)))
     with pytest.raises(pickle.UnpicklingError):
         received(ours, 99)
+    theirs._send(b"cut")  # type: ignore[attr-defined]
+    theirs.close()
+    with pytest.raises(EOFError):
+        arrays_from(ours, [4], 99)
 
 
 @pytest.mark.attack("recordings", "a decoder's answer that is none", "refused")

@@ -1,21 +1,17 @@
 """What a process for strangers' files reaches: its own folder. Everything else of the machine is tried from within."""
 
-import asyncio
 import os
 import socket
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from spikesight.service.scheduler import sandbox
-from spikesight.service.scheduler.processes import Processes
+from tests.support.processes import Caller, with_processes
 from tests.support.waiting import PATIENCE_S
 
-T = TypeVar("T")
 SECRET = "a-token-that-nobody-else-may-know"
 landlock = pytest.mark.skipif(not sandbox.version(), reason="this kernel has no Landlock")
 
@@ -23,10 +19,6 @@ landlock = pytest.mark.skipif(not sandbox.version(), reason="this kernel has no 
 def read(path: str) -> bytes:
     with open(path, "rb") as file:  # noqa: PTH123 - as a library would
         return file.read(1 << 16)
-
-
-def listed(path: str) -> list[str]:
-    return os.listdir(path)  # noqa: PTH208
 
 
 def written(path: str) -> int:
@@ -38,10 +30,6 @@ def linked(path: str) -> None:
     read(str(Path(tempfile.gettempdir(), "link")))
 
 
-def removed(path: str) -> None:
-    Path(path).unlink()
-
-
 def connected(port: int) -> None:
     socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
 
@@ -50,16 +38,8 @@ def signalled(pid: int) -> None:
     os.kill(pid, 0)
 
 
-def memory_of(pid: int) -> bytes:
-    return read(f"/proc/{pid}/mem")
-
-
 def variables() -> dict[str, str]:
     return dict(os.environ)
-
-
-def identity() -> int:
-    return os.getpid()
 
 
 def kept(n: int) -> list[str]:
@@ -74,18 +54,6 @@ def kept(n: int) -> list[str]:
     with tempfile.TemporaryFile() as file:
         file.write(b"x")
     return sorted(path.name for path in own.rglob("*"))
-
-
-def asked(work: Callable[[Processes], Awaitable[T]]) -> T:
-    async def run() -> T:
-        processes = Processes(__name__)
-        processes.start()
-        try:
-            return await work(processes)
-        finally:
-            processes.stop()
-
-    return asyncio.run(run())
 
 
 @pytest.fixture
@@ -107,12 +75,12 @@ def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("HDF5_PLUGIN_PATH", "/somewhere")
 
-    async def work(processes: Processes) -> tuple[dict[str, str], bytes]:
-        fork = await processes.run(identity, deadline=time.monotonic() + PATIENCE_S)
-        found = await processes.run(variables, deadline=time.monotonic() + PATIENCE_S)
+    async def work(call: Caller) -> tuple[dict[str, str], bytes]:
+        fork = await call(os.getpid)
+        found = await call(variables)
         return found, read(f"/proc/{fork}/environ")
 
-    found, as_begun = asked(work)
+    found, as_begun = with_processes(__name__, work)
     assert found["HDF5_PLUGIN_PATH"] == "/somewhere"
     assert SECRET not in found.values()
     assert SECRET.encode() not in as_begun
@@ -128,7 +96,7 @@ def test_nothing_else_is_reached(secrets: Path) -> None:
     before = sorted(secrets.iterdir())
     private = str(secrets / "private")
 
-    async def work(processes: Processes) -> list[object]:
+    async def work(call: Caller) -> list[object]:
         with socket.create_server(("127.0.0.1", 0)) as server:
             tries: list[tuple[Callable[..., object], str | int]] = [
                 (read, private),
@@ -139,13 +107,13 @@ def test_nothing_else_is_reached(secrets: Path) -> None:
                 (read, f"/proc/{os.getpid()}/environ"),
                 (read, f"/proc/{os.getpid()}/cmdline"),
                 (read, f"{tempfile.gettempdir()}/../{secrets.name}/private"),
-                (memory_of, os.getpid()),
-                (listed, "/"),
-                (listed, str(secrets)),
+                (read, f"/proc/{os.getpid()}/mem"),
+                (os.listdir, "/"),
+                (os.listdir, str(secrets)),
                 (written, private),
                 (written, str(secrets / "new")),
                 (linked, private),
-                (removed, private),
+                (os.unlink, private),
                 (connected, server.getsockname()[1]),
                 (signalled, os.getpid()),
             ]
@@ -154,30 +122,30 @@ def test_nothing_else_is_reached(secrets: Path) -> None:
                 if sandbox.version() < {connected: 4, signalled: 6}.get(function, 1):
                     continue
                 try:
-                    await processes.run(function, what, deadline=time.monotonic() + PATIENCE_S)
+                    await call(function, what)
                 except PermissionError:
                     continue
                 reached.append((function.__name__, what))
             return reached
 
-    assert asked(work) == []
+    assert with_processes(__name__, work) == []
     assert sorted(secrets.iterdir()) == before
     assert (secrets / "private").read_text() == SECRET
 
 
 def test_its_own_folder_is_its_own_for_one_call(secrets: Path) -> None:
-    async def work(processes: Processes) -> list[list[str]]:
-        return [await processes.run(kept, 100, deadline=time.monotonic() + PATIENCE_S) for _ in range(6)]
+    async def work(call: Caller) -> list[list[str]]:
+        return [await call(kept, 100) for _ in range(6)]
 
-    assert asked(work) == [["folder", "other"]] * 6
+    assert with_processes(__name__, work) == [["folder", "other"]] * 6
     assert [path.name for path in secrets.iterdir()] == ["private"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="this system has no such score")
 @pytest.mark.usefixtures("secrets")
 def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
-    async def work(processes: Processes) -> int:
-        fork = await processes.run(identity, deadline=time.monotonic() + PATIENCE_S)
+    async def work(call: Caller) -> int:
+        fork = await call(os.getpid)
         return int(read(f"/proc/{fork}/oom_score_adj"))
 
-    assert asked(work) > int(read("/proc/self/oom_score_adj"))
+    assert with_processes(__name__, work) > int(read("/proc/self/oom_score_adj"))

@@ -2,19 +2,27 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from spikesight.service.scheduler.threads import DecodeThread, Mailbox
 
 
-def test_results_errors_and_order() -> None:
-    async def talk() -> None:
+def in_loop(talk: Callable[[Mailbox], Awaitable[None]]) -> None:
+    """Run it with a mailbox of its loop."""
+
+    async def run() -> None:
         mailbox = Mailbox()
         mailbox.attach(asyncio.get_running_loop())
-        decoder = DecodeThread(mailbox)
-        done: list[int] = []
-        gate = threading.Event()
+        await talk(mailbox)
+
+    asyncio.run(run())
+
+
+def test_results_errors_and_order() -> None:
+    async def talk(mailbox: Mailbox) -> None:
+        decoder, done, gate = DecodeThread(mailbox), list[int](), threading.Event()
 
         def note(n: int) -> int:
             done.append(n)
@@ -31,72 +39,61 @@ def test_results_errors_and_order() -> None:
         await asyncio.sleep(0)
         gate.set()
         assert await waiting
-        assert await asyncio.gather(*results) == [0, 1, 2, 3, 4]
-        assert done == [0, 1, 2, 3, 4]
+        assert await asyncio.gather(*results) == done == [0, 1, 2, 3, 4]
         with pytest.raises(LookupError):
             await decoder.run(fail)
         decoder.submit(fail)  # logged; the thread goes on
         assert await decoder.run(lambda: 7) == 7
         decoder.stop()
 
-    asyncio.run(talk())
+    in_loop(talk)
 
 
 def test_calls_wait_for_the_end_of_a_tick_and_run_in_the_loops_thread() -> None:
-    async def talk() -> None:
-        mailbox, ran = Mailbox(), list[int]()
-        mailbox.post(lambda: ran.append(0))
-        mailbox.flush()
-        assert not mailbox.call_soon(lambda: None)
-        assert not ran, "there is no loop yet"
-        mailbox.attach(asyncio.get_running_loop())
+    async def talk(mailbox: Mailbox) -> None:
+        ran, done = list[int](), asyncio.get_running_loop().create_future()
         mailbox.post(lambda: ran.append(threading.get_ident()))
         assert not ran
         mailbox.flush()
-        assert ran == [0, threading.get_ident()], "at once, in the loop's own thread"
+        assert ran == [threading.get_ident()], "at once, in the loop's own thread"
         assert mailbox.call_soon(lambda: ran.append(1))
         assert 1 not in ran
         await asyncio.sleep(0)
         assert ran[-1] == 1
-        lent: list[bool] = []
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def elsewhere() -> None:
-            lent.append(mailbox.call_soon(lambda: None))
-            mailbox.resolve(done, threading.get_ident())
+            mailbox.post(lambda: ran.append(threading.get_ident()))
+            mailbox.resolve(done, mailbox.call_soon(lambda: None))
             mailbox.flush()
 
-        other = threading.Thread(target=elsewhere)
-        other.start()
-        assert await done == other.ident
-        other.join()
-        assert lent == [False]
+        threading.Thread(target=elsewhere).start()
+        assert not await done, "another thread's call is not taken"
+        assert ran[-1] == threading.get_ident()
 
-    asyncio.run(talk())
+    in_loop(talk)
 
 
 def test_a_future_that_is_done_stays_as_it_is() -> None:
-    async def talk() -> None:
-        mailbox = Mailbox()
-        mailbox.attach(asyncio.get_running_loop())
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async def talk(mailbox: Mailbox) -> None:
+        done, gone = (asyncio.get_running_loop().create_future() for _ in range(2))
         gone.cancel()
         mailbox.resolve(done, 1)
-        mailbox.resolve(done, 2)
-        mailbox.reject(done, LookupError())
-        mailbox.resolve(gone, 3)
-        mailbox.reject(gone, LookupError())
+        for future in (done, gone):
+            mailbox.resolve(future, 2)
+            mailbox.reject(future, LookupError())
         mailbox.flush()
         assert done.result() == 1
         assert gone.cancelled()
 
-    asyncio.run(talk())
+    in_loop(talk)
 
 
-def test_a_loop_that_is_closed_gets_no_calls() -> None:
+@pytest.mark.parametrize("attached", [False, True])
+def test_where_no_loop_runs_nothing_is_called(attached: bool) -> None:
     mailbox, loop = Mailbox(), asyncio.new_event_loop()
-    mailbox.attach(loop)
+    if attached:
+        mailbox.attach(loop)
     loop.close()
     mailbox.post(lambda: pytest.fail("it was called"))
     mailbox.flush()
+    assert attached or not mailbox.call_soon(lambda: None)

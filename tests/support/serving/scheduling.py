@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,11 +40,12 @@ class Listener:
     outcomes: list[Outcome] = field(default_factory=list)
     steps: int = 0
     errors: list[Exception] = field(default_factory=list)
+    queue_ms: list[float] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)  # that handed something over
     done: threading.Event = field(default_factory=threading.Event)
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
-        assert queue_ms >= 0
+        self.queue_ms.append(queue_ms)
         assert all(given.x.shape == SHAPE for given in inputs)
         assert len(inputs) == len(outcome.logits)
         self.outcomes.append(outcome)
@@ -87,9 +89,9 @@ class Gated(Classifier):
 
 
 @contextmanager
-def scheduling(classifier: Classifier, **options: int) -> Iterator[Scheduler]:
+def scheduling(classifier: Classifier, **options: Any) -> Iterator[Scheduler]:
     """A scheduler that runs, and whose thread has ended afterwards."""
-    scheduler = Scheduler(classifier, **options)  # type: ignore[arg-type]
+    scheduler = Scheduler(classifier, **options)
     scheduler.start()
     try:
         yield scheduler
@@ -108,6 +110,11 @@ def open_with(
     job = scheduler.open(listener, request=request, deadline=deadline)
     scheduler.submit(job, given)
     return job, listener
+
+
+def equal(listener: Listener, given: list[Input]) -> bool:
+    """Whether it hears, in the end, what these inputs give without any company, bit for bit."""
+    return np.array_equal(listener.wait().logits, alone(given))
 
 
 def alone(given: list[Input]) -> list[np.ndarray]:
