@@ -8,7 +8,7 @@ Large JSON is parsed in a process of its own (`scheduler.processes`), so this mo
 
 import json
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NoReturn
 
@@ -273,23 +273,18 @@ class Output:
 
 
 def select(request: InferRequest, available: dict[str, Output], labels: tuple[str, ...]) -> list[Output]:
-    """The outputs that were asked for, in that order. Raises V2Error."""
+    """The outputs that were asked for, in that order; that they are there was checked before."""
     wishes = request.wishes or tuple(Wish(name, request.binary) for name in available)
-    chosen: list[Output] = []
-    for wish in wishes:
-        output = available.get(wish.name)
-        if output is None:
-            raise V2Error(f"unknown output; this model gives {', '.join(available)}")
-        if wish.classes:
-            output = classified(output, wish.classes, labels)
-        chosen.append(Output(output.name, output.datatype, output.shape, output.value, wish.binary))
-    return chosen
+    chosen = [(available[wish.name], wish) for wish in wishes]
+    return [
+        replace(classified(output, wish.classes, labels) if wish.classes else output, binary=wish.binary)
+        for output, wish in chosen
+    ]
 
 
 def classified(output: Output, classes: int, labels: tuple[str, ...]) -> Output:
     """The classification extension: the highest values as `value:index:label`, BYTES [N, k]."""
-    if not isinstance(output.value, np.ndarray) or len(output.shape) != 2:
-        raise V2Error(f"output {output.name} cannot be classified")
+    assert isinstance(output.value, np.ndarray)
     k = min(classes, output.shape[1])
     order = np.argsort(-output.value, axis=1, kind="stable")[:, :k]
     texts = [
