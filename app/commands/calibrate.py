@@ -25,39 +25,29 @@ CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "wind
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a shipped model or a checkpoint folder; its file of weights is written anew")
-    parser.add_argument(
-        "--data", default="", help="what it was trained on: a name or a folder, as for train-dvs (default: by its card)"
-    )
-    parser.add_argument("--root", default="", help="where named data sets lie (default data)")
-    parser.add_argument(
-        "--paper-clips",
-        "--sheets",
-        type=int,
-        help="clips of digits on paper, filmed, that count as in distribution, too",
-    )
-    parser.add_argument("--cache", default="", help="where binned recordings are kept (as for train-dvs)")
-    parser.add_argument("--to", type=Path, help="write the calibrated model to this folder and leave the other alone")
+    add = parser.add_argument
+    add("model", help="a shipped model or a checkpoint folder; its file of weights is written anew")
+    add("--data", help="what it was trained on: a name or a folder, as for train-dvs (default: by its card)")
+    add("--root", help="where named data sets lie (default data)")
+    clips = "clips of digits on paper, filmed, that count as in distribution, too"
+    add("--paper-clips", "--sheets", type=int, help=clips)
+    add("--cache", help="where binned recordings are kept (as for train-dvs)")
+    add("--to", type=Path, help="write the calibrated model to this folder and leave the other alone")
 
 
-def settings(card: "Card", data: str, root: str, cache: str, paper_clips: int | None = None) -> "TrainConfig":
-    """The settings of the training as the card tells them, as far as they choose and read the data.
+def settings(card: "Card", **given: str | int | None) -> "TrainConfig":
+    """The settings of the training as the card tells them, as far as they choose and read the data, and what is given.
 
     Raises ValueError where the card names no data.
     """
     from spikesight.training.config import TrainConfig
     from spikesight.training.flags import RENAMED, SETTINGS, from_mapping
 
-    recipe = {
-        name: value for name, value in card.training.get("recipe", {}).items() if name in SETTINGS.keys() | RENAMED
-    }
-    config = from_mapping(TrainConfig(), recipe, "the model's card")
-    named = {"data": data, "root": root, "cache": cache}
-    config = config.replaced(**{name: value for name, value in named.items() if value})
-    if paper_clips is not None:
-        config = config.replaced(paper_clips=paper_clips)
-    if not data and "data" not in recipe:
+    given = {name: value for name, value in given.items() if value is not None}
+    recipe = {name: v for name, v in card.training.get("recipe", {}).items() if name in SETTINGS.keys() | RENAMED}
+    if "data" not in recipe.keys() | given:
         raise ValueError("the model's card does not say what it was trained on: give --data")
+    config = from_mapping(TrainConfig(), recipe, "the model's card").replaced(**given)
     config = config.replaced(**{name: getattr(card.contract, name) for name in CONTRACT})
     return config.replaced(crop="object" if card.contract.frame == "object" else "none")
 
@@ -74,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     folder = find(args.model)
     network, card = load(folder)
     say("reading what it was trained on ...")
-    data = load_data(settings(card, args.data, args.root, args.cache, args.paper_clips))
+    asked = {"data": args.data, "root": args.root, "cache": args.cache, "paper_clips": args.paper_clips}
+    data = load_data(settings(card, **asked))
     if data.labels != card.labels:
         raise ValueError(f"the data's classes are {', '.join(data.labels)}; the model's are {', '.join(card.labels)}")
     say("calibrating ...")

@@ -1,7 +1,7 @@
 """`spikesight compare`: the seed paper as one command."""
 
 import argparse
-from dataclasses import fields, replace
+from typing import get_args
 
 from spikesight.training.compare.comparison import Comparison
 from spikesight.training.compare.config import QUICK, CompareConfig
@@ -18,42 +18,31 @@ layer, and write one report (report.html, report.md). An interrupted comparison 
 def configure(parser: argparse.ArgumentParser) -> None:
     """One flag a setting; lists are separated by commas, `none` is an empty one."""
     for name, setting in read_settings(CompareConfig).items():
-        kind = type(setting.default)
-        parser.add_argument(
-            "--" + name.replace("_", "-"),
-            type=str if kind is tuple else kind,
-            default=None,
-            help=f"{setting.help} (default {default_text(setting.default)})",
-        )
+        kind, default = type(setting.default), setting.default
+        if kind is tuple:
+            kind = listed_ints if get_args(setting.hint)[0] is int else listed
+            default = ",".join(map(str, default))
+        help_text = f"{setting.help} (default {default})"
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=argparse.SUPPRESS, help=help_text)
     parser.add_argument(
         "--quick", action="store_true", help="minutes instead of hours: fewer images, methods and epochs"
     )
 
 
-def default_text(default: object) -> str:
-    """A default as the flag takes it."""
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+def listed(text: str) -> tuple[str, ...]:
+    """A comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip() not in ("", "none"))
 
 
-def listed(text: str, example: tuple[object, ...]) -> tuple[object, ...]:
-    """A comma-separated list, of numbers where the example has numbers."""
-    parts = [p.strip() for p in text.split(",") if p.strip() and p.strip() != "none"]
-    return tuple(int(p) for p in parts) if example and isinstance(example[0], int) else tuple(parts)
-
-
-def settings(args: argparse.Namespace) -> CompareConfig:
-    """Defaults, then --quick, then the flags that were given."""
-    config = replace(CompareConfig(), **QUICK) if args.quick else CompareConfig()
-    for f in fields(CompareConfig):
-        value = getattr(args, f.name)
-        if value is not None:
-            config = replace(config, **{f.name: listed(value, f.default) if isinstance(f.default, tuple) else value})
-    return config
+def listed_ints(text: str) -> tuple[int, ...]:
+    """A comma-separated list of whole numbers."""
+    return tuple(map(int, listed(text)))
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, convert and report, or go on where a stopped comparison was; the exit code."""
-    comparison = Comparison(settings(args))
+    given = {name: value for name, value in vars(args).items() if name != "quick"}
+    comparison = Comparison(CompareConfig(**{**(QUICK if args.quick else {}), **given}))
     markdown, page = write_report(comparison.run(), comparison.folder)
     print(f"report: {page} and {markdown}")
     return 0

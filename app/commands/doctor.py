@@ -5,7 +5,7 @@ import importlib.util
 import platform
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
@@ -81,10 +81,8 @@ def check_compute() -> Iterator[Finding]:
     if library() is not None:
         calibrated()
         yield Finding("ok", "engine", describe())
-    if torch.cuda.is_available():
-        yield Finding("ok", "gpu", torch.cuda.get_device_name())
-    else:
-        yield Finding("ok", "gpu", "none; training and serving run on the CPU")
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; training and serving run on the CPU"
+    yield Finding("ok", "gpu", gpu)
 
 
 def check_cameras() -> Iterator[Finding]:
@@ -151,20 +149,12 @@ def check_data_sets(wanted: str, root: str) -> Iterator[Finding]:
             yield Finding("FIX" if "WARNING" in line else state, "data", line)
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
-    check_python,
-    check_packages,
-    check_compute,
-    check_cameras,
-    check_port,
-    check_models,
-)
+CHECKS = check_python, check_packages, check_compute, check_cameras, check_port, check_models
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", metavar="NAME|FOLDER", help="also look at a data set; 'all': every known one in --root"
-    )
+    data = "also look at a data set; 'all': the named ones in --root"
+    parser.add_argument("--data", metavar="NAME|FOLDER", help=data)
     parser.add_argument("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import io
 import json
 import sys
 from pathlib import Path
@@ -29,18 +28,15 @@ ROWS = {"windows": "", "one second": "seconds", "recordings": "recordings", "as 
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a shipped model's name or a checkpoint folder")
-    parser.add_argument("data", metavar="DATA", help="a folder, or a data set's name")
-    parser.add_argument("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
-    parser.add_argument(
-        "--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names"
-    )
-    parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
-    parser.add_argument(
-        "--corrupt", action="store_true", help="whole recordings, and again under each of a suite of corruptions"
-    )
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
-    parser.add_argument("--json", action="store_true", help="one line of JSON in place of the table")
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="a shipped model's name or a checkpoint folder")
+    add("data", metavar="DATA", help="a folder, or a data set's name")
+    add("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
+    add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names")
+    add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
+    add("--corrupt", action="store_true", help="whole recordings, and again under each of a suite of corruptions")
+    add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
+    add("--json", action="store_true", help="one line of JSON in place of the table")
 
 
 def _line(name: str, figures: dict[str, Any], width: int = 20) -> str:
@@ -81,19 +77,17 @@ def _corrupt(classifier: "Classifier", args: argparse.Namespace, readings: "Read
     own = [source for source in readings.sources if source.label in classifier.labels]
     if not own:
         raise ValueError("--corrupt is for recordings of events of the model's classes; there are none")
-    figures: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     for row in corrupted(classifier, own, rows(args.data, args.root, own)):
-        figures.append(row)
+        measured.append(row)
         if not args.json:
             refused = "" if row["refused"] is None else f"   {row['refused']:.1%} unknown"
             say(_line(f"{row['name']} {row['strength']}", row, 36) + refused)
-    found = summary(figures)
+    found = summary(measured)
     if not args.json:
-        worst = found["worst"]
-        print(
-            f"lost by a corruption, mean: {found['mean_loss']:.1f} points; most by {worst['name']} {worst['strength']}"
-        )
-    return {"corruptions": figures, **found}
+        lost, worst = found["mean_loss"], found["worst"]
+        print(f"lost by a corruption, mean: {lost:.1f} points; most by {worst['name']} {worst['strength']}")
+    return {"corruptions": measured, **found}
 
 
 def _write(folder: Path, found: dict[str, Any]) -> None:
@@ -101,10 +95,9 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     labels, confusion = found["labels"], found["confusion"]
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerows([["truth", *labels], *([label, *row] for label, row in zip(labels, confusion))])
-    (folder / "confusion.csv").write_text(table.getvalue())
+    with (folder / "confusion.csv").open("w", newline="") as table:
+        rows = ([label, *row] for label, row in zip(labels, confusion))
+        csv.writer(table, lineterminator="\n").writerows([["truth", *labels], *rows])
     (folder / "evaluation.json").write_text(json.dumps(found, indent=1) + "\n")
     side = 2.5 + 0.4 * min(len(labels), 40)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
@@ -143,11 +136,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{readings.quiet} windows with next to no events are left out", file=sys.stderr)
     if readings.shared:
         names = ", ".join(readings.shared[:3]) + (", ..." if len(readings.shared) > 3 else "")
-        print(
-            f"WARNING: {len(readings.shared)} of these recordings were trained on or chose the model ({names}): "
-            "this says nothing of others",
-            file=sys.stderr,
-        )
+        shared = f"{len(readings.shared)} of these recordings were trained on or chose the model ({names})"
+        print(f"WARNING: {shared}: this says nothing of others", file=sys.stderr)
     if not found["count"] and "unknown" in found:
         print(f"{classifier.name} has none of these classes; it has {', '.join(classifier.labels)}", file=sys.stderr)
     if not args.json:

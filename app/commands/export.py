@@ -20,21 +20,14 @@ differ, nothing is written. Needs the extra: pip install 'spikesight[export]'.
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", help="the folder of a checkpoint, or the name of a shipped model (see `spikesight models`)"
-    )
-    parser.add_argument("--format", choices=sorted(FORMATS), default="onnx", help="of the file (default onnx)")
-    parser.add_argument("--out", type=Path, help="the file (default: the model's name, in this folder)")
-    parser.add_argument("--window", type=int, help="onnx, torch: a form of that many steps at once instead of one step")
-    parser.add_argument(
-        "--bin-ms",
-        type=bin_ms,
-        metavar="B|any",
-        help="onnx, torch: steps of that length, in the model's range; any: a further input, span, says it",
-    )
-    parser.add_argument(
-        "--web", type=Path, metavar="DIR", help="write a new folder with a page and all it needs instead of one file"
-    )
+    add = parser.add_argument
+    add("checkpoint", help="the folder of a checkpoint, or the name of a shipped model (see `spikesight models`)")
+    add("--format", choices=sorted(FORMATS), default="onnx", help="of the file (default onnx)")
+    add("--out", type=Path, help="the file (default: the model's name, in this folder)")
+    add("--window", type=int, help="onnx, torch: a form of that many steps at once instead of one step")
+    length = "onnx, torch: steps of that length, in the model's range; any: a further input, span, says it"
+    add("--bin-ms", type=bin_ms, metavar="B|any", help=length)
+    add("--web", type=Path, metavar="DIR", help="write a new folder with a page and all it needs instead of one file")
 
 
 def bin_ms(text: str) -> float | str:
@@ -52,9 +45,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--window must lie in 1 to 1000")
     others = args.window, args.out, args.bin_ms
     if args.web is not None and (any(one is not None for one in others) or args.format != "onnx"):
-        raise ValueError(
-            "--web goes without --format, --out, --window and --bin-ms: the folder's network is one step in ONNX"
-        )
+        raise ValueError("--web goes without --format, --out, --window and --bin-ms: it holds one step in ONNX")
     folder = find(args.checkpoint)
     network, card = load(folder)
     name = name_of(folder)

@@ -11,7 +11,7 @@ from spikesight.app.recordings.progress import watched
 
 if TYPE_CHECKING:
     from spikesight.models.classifier import Classifier
-    from spikesight.models.steps import Answer, Prediction, Segment
+    from spikesight.models.steps import Answer, Prediction
 
 DESCRIPTION = """\
 Classify images and recordings; one line a file, and what happened when in a recording of more than two windows.
@@ -25,14 +25,14 @@ readable; the others are classified all the same."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP, TIFF) and recordings")
-    parser.add_argument("--model", metavar="NAME|FOLDER", help="a shipped model or a checkpoint folder")
-    parser.add_argument("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
-    parser.add_argument(
-        "--error-rate", type=float, metavar="E", help="stop once committed: wrong at most for this share of recordings"
-    )
-    parser.add_argument("--steps", action="store_true", help="one line a step, not only the last")
-    parser.add_argument("--json", action="store_true", help="one line of JSON a file")
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help="images (JPEG, PNG, WebP, BMP, TIFF) and recordings")
+    add("--model", metavar="NAME|FOLDER", help="a shipped model or a checkpoint folder")
+    add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
+    rate = "stop once committed: wrong at most for this share of recordings"
+    add("--error-rate", type=float, metavar="E", help=rate)
+    add("--steps", action="store_true", help="one line a step, not only the last")
+    add("--json", action="store_true", help="one line of JSON a file")
 
 
 def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> "Iterator[Answer]":
@@ -57,12 +57,6 @@ def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> 
         print(f"{path}: {warning}", file=sys.stderr)
 
 
-def _cost(prediction: "Prediction", origin: str) -> str:
-    if origin == "ann":
-        return f"{prediction.synops / 1e6:.2f} M multiply-adds in it, no spikes"
-    return f"{prediction.spikes} spikes in it"
-
-
 def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, classifier: "Classifier") -> None:
     from spikesight.encoders.sample import IMAGE_SUFFIXES
     from spikesight.models.classifier import LONGEST_SAMPLE
@@ -76,56 +70,38 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
         spikes, synops = spikes + last.spikes, synops + last.synops
         timeline.push(answer)
         if args.steps and args.json:
-            steps.append({"step": last.step, "label": last.label, "confidence": max(last.probabilities)})
+            steps.append({"step": last.step, "label": last.label, "confidence": last.confidence})
         elif args.steps:
             print(_line(path, last, classifier))
     if last is None:
         return
     segments = timeline.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
     if args.json:
-        answer = {
-            "file": str(path),
-            "label": last.label,
-            "known": last.known,
-            "committed": last.committed,
-            "set": last.set,
-            "risk": last.risk,
-            "probabilities": dict(zip(classifier.labels, last.probabilities)),
-            "step": last.step,
-            "spikes": spikes,
-            "synops": synops,
-            "segments": [segment._asdict() for segment in segments],
-        }
-        if args.steps:
-            answer["steps"] = steps
-        print(json.dumps(answer))
+        found: dict[str, object] = {"file": str(path), "spikes": spikes, "synops": synops}
+        found |= {name: getattr(last, name) for name in ("label", "known", "committed", "set", "risk", "step")}
+        found["probabilities"] = dict(zip(classifier.labels, last.probabilities))
+        found["segments"] = [segment._asdict() for segment in segments]
+        print(json.dumps(found | ({"steps": steps} if args.steps else {})))
     elif not args.steps:
         print(_line(path, last, classifier))
-        if count > LONGEST_SAMPLE * classifier.contract.steps:
-            print(*map(_segment_line, segments), sep="\n")
-
-
-def _segment_line(segment: "Segment") -> str:
-    """A segment's times and label, for people."""
-    sure = "" if segment.confidence is None else f" ({segment.confidence:.1%})"
-    return f"  {segment.start_us / 1e6:.2f} to {segment.end_us / 1e6:.2f} s: {segment.label}{sure}"
+        for segment in segments if count > LONGEST_SAMPLE * classifier.contract.steps else []:
+            sure = "" if segment.confidence is None else f" ({segment.confidence:.1%})"
+            print(f"  {segment.start_us / 1e6:.2f} to {segment.end_us / 1e6:.2f} s: {segment.label}{sure}")
 
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
-    label = _label(p, classifier.labels, classifier.contract.window)
+    """A step for people: the label, how sure it is or which class is nearest, and what it cost."""
+    label, nearest = p.label, classifier.labels[p.index]
+    if label == nearest:
+        label += f" ({max(p.probabilities):.1%})"
+    elif classifier.contract.window == "drawing" and (label == "nothing" or not p.n_events):
+        label += " (no drawing is in view)"  # no event of this step went to the network
+    elif label != "nothing":
+        label += f" (nearest: {nearest})"
     committed = f", committed to {p.committed}" if p.committed is not None else ""
-    return f"{path}: {label} after step {p.step}{committed}, {_cost(p, classifier.origin)}"
-
-
-def _label(p: "Prediction", labels: tuple[str, ...], window: str) -> str:
-    """The label and how sure it is; of what is no class of the model, the class that is nearest to it."""
-    if p.label == labels[p.index]:
-        return f"{p.label} ({max(p.probabilities):.1%})"
-    if window == "drawing" and (p.label == "nothing" or not p.n_events):  # no event of this step was looked at
-        return f"{p.label} (no drawing is in view)"
-    if p.label == "nothing":
-        return p.label
-    return f"{p.label} (nearest: {labels[p.index]})"
+    ann = f"{p.synops / 1e6:.2f} M multiply-adds in it, no spikes"
+    cost = ann if classifier.origin == "ann" else f"{p.spikes} spikes in it"
+    return f"{path}: {label} after step {p.step}{committed}, {cost}"
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,29 +16,34 @@ Every flag is also a variable: SPIKESIGHT_PORT=9000, SPIKESIGHT_TOKEN=..., see `
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command's flags."""
+    """The command's flags; those of a setting have its name, and are absent where they are not given."""
+    parser.argument_default = argparse.SUPPRESS
     add = parser.add_argument
-    add("--model", action="append", metavar="NAME|FOLDER", help="a shipped model or a folder; repeat for several")
+    add("--model", dest="models", action="append", metavar="NAME|FOLDER", help="a shipped model or a folder; repeat")
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", type=int, help="port to listen on (8000); 0 takes a free one")
     add("--token", help="bearer token every client must send (better: SPIKESIGHT_TOKEN)")
-    add("--insecure", action="store_const", const=True, help="listen beyond this machine without a token")
-    add("--allow-host", action="append", metavar="NAME", help="a further host name to answer to")
-    add("--allow-origin", action="append", metavar="ORIGIN", help="a page of another origin that may use the service")
-    add("--trusted-proxy", action="append", metavar="ADDRESS", help="a proxy whose X-Forwarded-For says who asks")
-    add("--camera", action="append", metavar="SOURCE", help="an event source the service opens; repeat for several")
+    add("--insecure", action="store_true", help="listen beyond this machine without a token")
+    add("--allow-host", dest="allowed_hosts", action="append", metavar="NAME", help="a further host name to answer to")
+    origin = "a page of another origin that may use the service"
+    add("--allow-origin", dest="allowed_origins", action="append", metavar="ORIGIN", help=origin)
+    proxy = "a proxy whose X-Forwarded-For says who asks"
+    add("--trusted-proxy", dest="trusted_proxies", action="append", metavar="ADDRESS", help=proxy)
+    add("--camera", dest="cameras", action="append", metavar="SOURCE", help="an event source it opens; repeat")
     add("--bin-ms", dest="camera_bin_ms", type=float, metavar="B", help="length of a step of the cameras' streams")
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
-    add("--to", action="append", metavar="SINK", help="send cameras' predictions: https://, mqtt://, file:; repeat")
-    add("--every-step", action="store_const", const=True, help="send every step, not only changes of the steady label")
+    sinks = "send cameras' predictions: https://, mqtt://, file:; repeat"
+    add("--to", dest="sinks", action="append", metavar="SINK", help=sinks)
+    every = "send every step, not only changes of the steady label"
+    add("--every-step", dest="sinks_every_step", action="store_true", help=every)
     add("--max-batch", type=int, help="streams and images stepped together (8)")
     add("--max-queue", type=int, help="requests waiting or running (32)")
     add("--threads", type=int, help="threads of the model (1)")
-    add("--cluster", action="store_true", help="serve from several processes, on Ray Serve (extra [cluster])")
+    add("--cluster", action="store_true", default=False, help="serve from several processes, on Ray Serve ([cluster])")
     add("--replicas", type=int, default=2, metavar="N", help="processes of --cluster (2)")
     add("--log-format", choices=("text", "json"), help="how logs are written (text)")
-    add("--ssl-certfile", help="certificate, for https")
-    add("--ssl-keyfile", help="its key")
+    add("--ssl-certfile", default=None, help="certificate, for https")
+    add("--ssl-keyfile", default=None, help="its key")
 
 
 def settings_from(args: argparse.Namespace) -> "Settings":
@@ -47,18 +52,8 @@ def settings_from(args: argparse.Namespace) -> "Settings":
 
     from spikesight.service.settings import Settings
 
-    lists = {"models": args.model, "allowed_hosts": args.allow_host, "allowed_origins": args.allow_origin}
-    lists |= {"cameras": args.camera, "sinks": args.to, "trusted_proxies": args.trusted_proxy}
-    given: dict[str, object] = {name: tuple(values) for name, values in lists.items() if values}
-    flags = "host", "port", "token", "insecure", "camera_bin_ms", "save_to", "max_batch", "max_queue", "threads"
-    for name in (*flags, "log_format"):
-        value = getattr(args, name)
-        if value is not None:
-            given[name] = value
-    if args.every_step:
-        given["sinks_every_step"] = True
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(**{name: value for name, value in vars(args).items() if name in Settings.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
@@ -75,9 +70,8 @@ def listen(host: str, port: int) -> socket.socket:
         sock.close()
         if error.errno == errno.EADDRINUSE:
             raise ValueError(f"port {port} is taken: choose another with --port {port + 1}") from None
-        raise ValueError(
-            f"cannot listen on {host} port {port}: {(error.strerror or 'no reason given').lower()}"
-        ) from None
+        why = (error.strerror or "no reason given").lower()
+        raise ValueError(f"cannot listen on {host} port {port}: {why}") from None
     return sock
 
 
@@ -89,7 +83,8 @@ def address(host: str, port: int, secure: bool) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(args.threads or 1))  # before torch is imported: spinning threads cost
+    threads = getattr(args, "threads", 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # before torch is imported: spinning threads cost
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**24))  # before cv2 is imported
     settings = settings_from(args)
     settings.check()
@@ -123,12 +118,5 @@ def serve_on(sock: socket.socket, settings: "Settings", args: argparse.Namespace
 
         return serve_cluster(settings, args.replicas, sock, args.ssl_certfile, args.ssl_keyfile, greeting)
     sinks = open_deliveries(settings.sinks)
-    sources = tuple(open_source(text) for text in settings.cameras)
-    return serve(
-        create_app(settings, sources=sources, sinks=sinks),
-        sock,
-        settings,
-        args.ssl_certfile,
-        args.ssl_keyfile,
-        greeting,
-    )
+    app = create_app(settings, sources=tuple(map(open_source, settings.cameras)), sinks=sinks)
+    return serve(app, sock, settings, args.ssl_certfile, args.ssl_keyfile, greeting)

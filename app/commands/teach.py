@@ -17,20 +17,15 @@ held-out pieces; then which examples to add."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, metavar="FOLDER", help="recordings, in a layout that train-dvs takes")
-    parser.add_argument("--to", required=True, type=Path, metavar="MODEL", help="the folder to write the model to")
-    parser.add_argument("--shots", type=int, default=0, metavar="K", help="examples a class, at random; without, all")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of that draw (default 0)")
-    parser.add_argument(
-        "--features", default="nmnist", metavar="MODEL", help="the frozen network: a name or folder (default nmnist)"
-    )
-    parser.add_argument(
-        "--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of the folder's names"
-    )
-    parser.add_argument(
-        "--window-ms", type=int, default=0, help="length of an example; without, as suits the recordings"
-    )
-    parser.add_argument("--json", action="store_true", help="one line of JSON in place of sentences")
+    add = parser.add_argument
+    add("--data", required=True, metavar="FOLDER", help="recordings, in a layout that train-dvs takes")
+    add("--to", required=True, type=Path, metavar="MODEL", help="the folder to write the model to")
+    add("--shots", type=int, default=0, metavar="K", help="examples a class, at random; without, all")
+    add("--seed", type=int, default=0, metavar="S", help="of that draw (default 0)")
+    add("--features", default="nmnist", metavar="MODEL", help="the frozen network: a name or folder (default nmnist)")
+    add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of the folder's names")
+    add("--window-ms", type=int, default=0, help="length of an example; without, as suits the recordings")
+    add("--json", action="store_true", help="one line of JSON in place of sentences")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,15 +33,8 @@ def run(args: argparse.Namespace) -> int:
 
     if min(args.shots, args.window_ms, args.seed) < 0:
         raise ValueError("--shots, --seed and --window-ms cannot be negative")
-    result = teach(
-        args.data,
-        args.to,
-        features=args.features,
-        shots=args.shots,
-        seed=args.seed,
-        layout=args.layout,
-        window_ms=args.window_ms,
-    )
+    options = {"features": args.features, "shots": args.shots, "seed": args.seed, "layout": args.layout}
+    result = teach(args.data, args.to, **options, window_ms=args.window_ms)
     print(json.dumps(result) if args.json else _sentences(result))
     return 0
 

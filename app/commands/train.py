@@ -38,9 +38,8 @@ class _HelpAll(argparse.Action):
     """Print every flag, and stop."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        full = argparse.ArgumentParser(
-            prog=parser.prog, description=parser.description, formatter_class=parser.formatter_class
-        )
+        shape = {"description": parser.description, "formatter_class": parser.formatter_class}
+        full = argparse.ArgumentParser(prog=parser.prog, **shape)
         configure_all(full)
         full.print_help()
         full.exit()
@@ -63,14 +62,13 @@ def _configure(parser: argparse.ArgumentParser, common: Collection[str] | None) 
     from spikesight.training.flags import add_settings
 
     parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
-    parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="list every flag and stop")
-    parser.add_argument(
-        "--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win"
-    )
-    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
-    parser.add_argument("--print-config", action="store_true", help="print the resolved settings and stop")
-    parser.add_argument("--dry-run", action="store_true", help="one batch through the whole path, then stop")
-    parser.add_argument("--json", action="store_true", help="one line of JSON with the result at the end")
+    add = parser.add_argument
+    add("--help-all", action=_HelpAll, nargs=0, help="list every flag and stop")
+    add("--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win")
+    add("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
+    add("--print-config", action="store_true", help="print the resolved settings and stop")
+    add("--dry-run", action="store_true", help="one batch through the whole path, then stop")
+    add("--json", action="store_true", help="one line of JSON with the result at the end")
     add_settings(parser, common)
 
 

@@ -44,22 +44,19 @@ class Picture:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument(
-        "source",
-        type=Path,
-        metavar="IN",
-        help=f"folder of images or of MNIST files, a video, or one of {', '.join(MOTION_SETS)}",
-    )
-    parser.add_argument("target", type=Path, metavar="OUT", help="folder, or for a video a file")
-    parser.add_argument("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
-    parser.add_argument("--format", default="nmnist", choices=WRITABLE, help="of the recordings (default: nmnist)")
-    parser.add_argument("--movement", default="saccades", choices=list(MOVEMENTS))
-    parser.add_argument("--count", type=int, default=0, help="only so many images, the same number of each class")
-    parser.add_argument("--light", action="store_true", help="light on dark stays so (N-MNIST has it the other way)")
-    parser.add_argument("--threshold", type=float, help="contrast of one event, in log intensity")
-    parser.add_argument("--noise", type=float, help="noise events of a pixel a second")
-    parser.add_argument("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
-    parser.add_argument("--seed", type=int, default=0)
+    add = parser.add_argument
+    of = f"folder of images or of MNIST files, a video, or one of {', '.join(MOTION_SETS)}"
+    add("source", type=Path, metavar="IN", help=of)
+    add("target", type=Path, metavar="OUT", help="folder, or for a video a file")
+    add("--size", type=SensorSize.parse, metavar="WxH", help="sensor (default: 34x34; a video's own)")
+    add("--format", default="nmnist", choices=WRITABLE, help="of the recordings (default: nmnist)")
+    add("--movement", default="saccades", choices=list(MOVEMENTS))
+    add("--count", type=int, default=0, help="only so many images, the same number of each class")
+    add("--light", action="store_true", help="light on dark stays so (N-MNIST has it the other way)")
+    add("--threshold", type=float, help="contrast of one event, in log intensity")
+    add("--noise", type=float, help="noise events of a pixel a second")
+    add("--steady", action="store_true", help="video: take out what all pixels share (lamp flicker)")
+    add("--seed", type=int, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,12 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.source.is_dir():
         raise EventsError(f"there is no {args.source}")
     sensor = args.size or SensorSize(34, 34)
-    options: dict[str, Any] = {"inverted": not args.light}
-    if args.threshold is not None:
-        options |= {"threshold_on": args.threshold, "threshold_off": args.threshold}
-    if args.noise is not None:
-        options |= {"noise_hz": args.noise}
-    movement = MOVEMENTS[args.movement](**options)
+    movement = MOVEMENTS[args.movement](inverted=not args.light, **_pixels(args))
     suffix = FORMATS[args.format].suffixes[0]
     done = n = 0
     for index, picture in enumerate(chosen(pictures(args.source), args.count)):
@@ -84,9 +76,7 @@ def run(args: argparse.Namespace) -> int:
         if not len(events):
             print(f"warning: {picture.label}/{picture.name} gives no events")
             continue
-        folder = args.target / picture.label
-        folder.mkdir(parents=True, exist_ok=True)
-        write_recording(folder / f"{picture.name}{suffix}", events, sensor, args.format)
+        _write(args.target / picture.label / f"{picture.name}{suffix}", events, sensor, args.format)
         done, n = done + 1, n + len(events)
     if not done:
         raise EventsError(f"there are no images in {args.source}: neither <class>/<image> files nor MNIST's IDX files")
@@ -94,17 +84,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _pixels(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags change of the pixel model."""
+    given = {"threshold_on": args.threshold, "threshold_off": args.threshold, "noise_hz": args.noise}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _write(path: Path, events: Events, sensor: SensorSize, name: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_recording(path, events, sensor, name)
+
+
 def _motions(args: argparse.Namespace) -> int:
     sensor, count = args.size or SENSOR, args.count or 100
     prefix, recording = MOTION_SETS[str(args.source)]
     done = 0
     for motion in MOTIONS:
-        folder = args.target / motion
-        folder.mkdir(parents=True, exist_ok=True)
         for seed in range(args.seed, args.seed + count):
             events = recording(motion, sensor, seed=seed)
             if len(events):  # a still scene may give none
-                write_recording(folder / f"{prefix}{seed:05d}.npz", events, sensor)
+                _write(args.target / motion / f"{prefix}{seed:05d}.npz", events, sensor, "npz")
                 done += 1
     print(f"{args.target}: {done} recordings of {len(MOTIONS)} motions, {sensor} pixels")
     return 0
@@ -156,8 +155,7 @@ def _video(args: argparse.Namespace) -> int:
     size = args.size or SensorSize(
         int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     )
-    threshold = args.threshold or 0.2
-    params = PixelModel(threshold_on=threshold, threshold_off=threshold, noise_hz=args.noise or 0.0, steady=args.steady)
+    params = PixelModel(steady=args.steady, **_pixels(args))
     name = format_of(args.target)
     n = write_recording(args.target, video_events(capture, Emulator(size, params, args.seed), rate), size, name)
     print(f"{args.target}: {n:,} events of {size} pixels, {name}")

@@ -34,17 +34,14 @@ class Summary:
     busiest_per_s: float  # events a second in the busiest 10 ms
     warnings: tuple[str, ...]
 
-    @property
-    def seconds(self) -> float:
-        return (self.last_us - self.first_us) / 1e6
-
     def text(self) -> str:
         """A few lines for people."""
-        rate = self.events / self.seconds if self.seconds else 0.0
+        seconds = (self.last_us - self.first_us) / 1e6
+        rate = self.events / seconds if seconds else 0.0
         lines = [
             f"{self.file}: {self.format}, {SensorSize(self.width, self.height)} pixels, {self.bytes:,} bytes",
             f"  events    {self.events:,}, {100 * self.on / self.events:.1f} % ON",
-            f"  span      {self.seconds:.6g} s, from {self.first_us:,} to {self.last_us:,} us",
+            f"  span      {seconds:.6g} s, from {self.first_us:,} to {self.last_us:,} us",
             f"  rate      {rate:,.0f} events/s; in the busiest 10 ms {self.busiest_per_s:,.0f}",
         ]
         return "\n".join([*lines, *(f"  warning   {warning}" for warning in self.warnings)])
@@ -63,20 +60,8 @@ def summarise(path: Path) -> Summary:
         busiest = max(busiest, len(packet))
     if first is None:
         raise RecordingError(f"there are no events in {path}")
-    size = opened.size
-    return Summary(
-        str(path),
-        opened.format,
-        path.stat().st_size,
-        size.width,
-        size.height,
-        n,
-        first,
-        last,
-        on,
-        busiest * 100.0,
-        opened.warnings(),
-    )
+    where = str(path), opened.format, path.stat().st_size, opened.size.width, opened.size.height
+    return Summary(*where, n, first, last, on, busiest * 100.0, opened.warnings())
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             summary = summarise(path)
         except RecordingError as error:
-            print(f"{error}")
+            print(error)
             failed = 2
             continue
         print(json.dumps(asdict(summary)) if args.json else summary.text())

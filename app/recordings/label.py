@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -43,36 +45,29 @@ class Mark:
 
 
 def stretch(text: str) -> tuple[float, float]:
-    """`1.2-3.4` -> (1.2, 3.4); `3` -> (3.0, 4.0). Raises ValueError."""
+    """`1.2-3.4` -> (1.2, 3.4); `3` -> (3.0, 4.0). Raises ArgumentTypeError."""
     begin, dash, end = text.partition("-")
     try:
         found = float(begin), float(end) if dash else float(begin) + 1
     except ValueError:
-        raise ValueError(f"'{text}' is no stretch; write FROM-TO in seconds, for example 1.2-3.4") from None
+        raise ArgumentTypeError(f"'{text}' is no stretch; write FROM-TO in seconds, for example 1.2-3.4") from None
     if not 0 <= found[0] < found[1] < 1e9:
-        raise ValueError(f"'{text}' is no stretch: it must begin at 0 or later and end after it begins")
+        raise ArgumentTypeError(f"'{text}' is no stretch: it must begin at 0 or later and end after it begins")
     return found
 
 
 def mark(text: str) -> Mark:
-    """`1.2-3.4=wave` -> Mark. Raises ValueError."""
+    """`1.2-3.4=wave` -> Mark. Raises ArgumentTypeError."""
     place, equals, label = (part.strip() for part in text.partition("="))
     if not equals or not label or label.startswith(".") or any(c in label for c in "/\\\0"):
-        raise ValueError(f"'{text}' is no mark; write FROM-TO=CLASS, for example 1.2-3.4=wave")
+        raise ArgumentTypeError(f"'{text}' is no mark; write FROM-TO=CLASS, for example 1.2-3.4=wave")
     return Mark(*stretch(place), label)
-
-
-def _argument(text: str) -> Mark:
-    try:
-        return mark(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="pieces go to FOLDER/<class>/")
-    parser.add_argument("--mark", type=_argument, action="append", default=[], metavar="FROM-TO=CLASS")
+    parser.add_argument("--mark", type=mark, action="append", default=[], metavar="FROM-TO=CLASS")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,32 +93,22 @@ def part(file: Path, size: SensorSize, begin_s: float, end_s: float) -> Iterator
 
 def write(file: Path, size: SensorSize, marks: Sequence[Mark], to: Path) -> Iterator[tuple[Path, int]]:
     """Each mark as a recording <to>/<class>/<name>-<from>-<to> in the file's own format, where that can be written."""
-    suffix = _suffix(file)
+    try:
+        format_of(file)
+        suffix = file.suffix.lower()
+    except RecordingError:  # we only read what it is in
+        suffix = ".aedat4"
     for one in marks:
         path = to / one.label / f"{file.stem}-{one.begin_s:g}-{one.end_s:g}{suffix}"
         pieces = part(file, size, one.begin_s, one.end_s)
-        head = next(pieces, None)
-        if head is None:
+        if (head := next(pieces, None)) is None:
             raise RecordingError(f"there are no events between {one.begin_s:g} s and {one.end_s:g} s of {file}")
         path.parent.mkdir(parents=True, exist_ok=True)
-
-        def joined(head: Events = head, pieces: Iterator[Events] = pieces) -> Iterator[Events]:
-            yield head
-            yield from pieces
-
-        yield (
-            path,
-            write_recording(path, joined(), size, warn=lambda text: print(f"warning: {text}", file=sys.stderr)),
-        )
+        yield path, write_recording(path, chain([head], pieces), size, warn=_warn)
 
 
-def _suffix(file: Path) -> str:
-    """The file's own where we write its format, else that of AEDAT 4."""
-    try:
-        format_of(file)
-    except RecordingError:
-        return ".aedat4"
-    return file.suffix.lower()
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def asked(file: Path, size: SensorSize) -> list[Mark]:
@@ -141,7 +126,7 @@ def asked(file: Path, size: SensorSize) -> list[Mark]:
             return marks
         try:
             _answer(word, marks, file, size)
-        except (ValueError, OSError) as error:
+        except (ArgumentTypeError, ValueError, OSError) as error:
             print(error)
 
 

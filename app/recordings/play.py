@@ -5,12 +5,13 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.app.recordings.sinks import DvSink, open_sink, waited
-from spikesight.app.recordings.virtual_camera import Delivery, Faults, VirtualCamera, looped, schedule
+from spikesight.app.recordings.virtual_camera import Delivery, Faults, looped, play, schedule
 from spikesight.encoders.binning import cells_of, grid_for
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import RecordingReader
@@ -31,22 +32,19 @@ SHADES = "  .:-=+*#%@"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
-    parser.add_argument("file", metavar="FILE")
-    parser.add_argument("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path or udp://host:port?format=t64")
-    parser.add_argument("--speed", type=float, default=1.0, help="2 is twice as fast (default: 1)")
-    parser.add_argument("--loop", type=int, default=1, metavar="N", help="play N times; 0 is for ever (default: 1)")
-    parser.add_argument("--packet", type=float, default=5.0, metavar="MS", help="length of a packet (default: 5)")
-    parser.add_argument(
-        "--wait", type=float, default=30.0, metavar="S", help="wait for a receiver over TCP (default: 30)"
-    )
-    parser.add_argument("--burst", type=int, default=1, metavar="N", help="hold back N packets and send them together")
-    parser.add_argument("--jitter", type=float, default=0.0, metavar="MS", help="packets are late by up to this")
-    parser.add_argument("--gap", type=interval, action="append", default=[], metavar="FROM:LENGTH", help="send nothing")
-    parser.add_argument(
-        "--disconnect", type=interval, action="append", default=[], metavar="FROM:LENGTH", help="close the connection"
-    )
-    parser.add_argument("--clock-reset", type=float, default=0.0, metavar="S", help="the clock begins again at 0")
-    parser.add_argument("--seed", type=int, default=0, help="of the jitter")
+    add, spans = parser.add_argument, {"type": interval, "action": "append", "default": [], "metavar": "FROM:LENGTH"}
+    add("file", metavar="FILE")
+    add("--to", metavar="ADDRESS", help="dv://host:port, dv+unix:///path or udp://host:port?format=t64")
+    add("--speed", type=float, default=1.0, help="2 is twice as fast (default: 1)")
+    add("--loop", type=int, default=1, metavar="N", help="play N times; 0 is for ever (default: 1)")
+    add("--packet", type=float, default=5.0, metavar="MS", help="length of a packet (default: 5)")
+    add("--wait", type=float, default=30.0, metavar="S", help="wait for a receiver over TCP (default: 30)")
+    add("--burst", type=int, default=1, metavar="N", help="hold back N packets and send them together")
+    add("--jitter", type=float, default=0.0, metavar="MS", help="packets are late by up to this")
+    add("--gap", **spans, help="send nothing")
+    add("--disconnect", **spans, help="close the connection")
+    add("--clock-reset", type=float, default=0.0, metavar="S", help="the clock begins again at 0")
+    add("--seed", type=int, default=0, help="of the jitter")
 
 
 def interval(text: str) -> tuple[float, float]:
@@ -68,13 +66,7 @@ def run(args: argparse.Namespace) -> int:
         return RecordingReader(args.file, size).packets(round(args.packet * 1000))
 
     rounds = args.loop if args.loop > 0 else float("inf")
-    faults = Faults(
-        burst=args.burst,
-        jitter_ms=args.jitter,
-        gaps_s=tuple(args.gap),
-        disconnect_s=tuple(args.disconnect),
-        clock_reset_s=args.clock_reset,
-    )
+    faults = Faults(args.burst, args.jitter, tuple(args.gap), tuple(args.disconnect), args.clock_reset)
     deliveries = schedule(looped(packets, rounds), faults, speed=args.speed, seed=args.seed)
     if args.to:
         return _send(args, size, deliveries)
@@ -83,12 +75,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _send(args: argparse.Namespace, size: SensorSize, deliveries: Iterable[Delivery]) -> int:
     sink = open_sink(args.to, size)
-    with VirtualCamera(sink) as camera:
+    with closing(sink):
         say(f"{args.file}, {size} pixels, to {args.to}")
         if isinstance(sink, DvSink) and not waited(lambda: sink.n_clients > 0, args.wait):
             print(f"nobody connected within {args.wait:g} s", file=sys.stderr)
             return 1
-        camera.play(deliveries)
+        play(sink, deliveries)
     missed = f", {sink.n_missed:,} while nobody was connected" if sink.n_missed else ""
     print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
     return 0

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import WRITABLE, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
@@ -102,7 +104,7 @@ def pieces(source: Source, seconds: float, clock: Callable[[], float] = time.mon
                 return
             if packet is None:
                 continue
-            for part in monotonic_runs(packet):
+            for part in np.split(packet, np.flatnonzero(np.diff(packet["t"]) < 0) + 1):  # where time steps back
                 shift = max(shift, newest - int(part["t"][0]))
                 moved = part.copy()
                 moved["t"] += shift
@@ -110,14 +112,3 @@ def pieces(source: Source, seconds: float, clock: Callable[[], float] = time.mon
                 yield moved
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-
-
-def monotonic_runs(packet: Events) -> Iterator[Events]:
-    """A packet cut where its time steps back (at clock restarts; the source has put everything else in order)."""
-    begin = 0
-    t = packet["t"]
-    for index in range(1, len(packet)) if bool((t[1:] < t[:-1]).any()) else ():
-        if t[index] < t[index - 1]:
-            yield packet[begin:index]
-            begin = index
-    yield packet[begin:]

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from spikesight.encoders.events import Events, SensorSize
@@ -31,24 +30,6 @@ def waited(done: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-class Sink(Protocol):
-    """Where a virtual camera sends to."""
-
-    n_missed: int
-
-    @property
-    def n_sent(self) -> int: ...
-
-    @property
-    def n_dropped(self) -> int: ...
-
-    def send(self, events: Events) -> None: ...
-
-    def connect(self, *, connected: bool) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class UdpSink:
@@ -235,6 +216,10 @@ class _Client:
                 pass
         self._leave()
         self._link.close()
+
+
+Sink = UdpSink | DvSink
+"""Where recordings are played to."""
 
 
 def open_sink(text: str, size: SensorSize) -> Sink:

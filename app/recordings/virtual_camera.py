@@ -4,9 +4,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Self
-
-import numpy as np
 
 from spikesight.app.recordings.sinks import Sink
 from spikesight.encoders.events import Events
@@ -42,23 +39,26 @@ def schedule(packets: Iterable[Events], faults: Faults, *, speed: float = 1.0, s
     for packet in packets:
         origin = int(packet["t"][0]) if origin is None else origin
         at_s = (int(packet["t"][-1]) - origin) / 1e6
-        cut = any(begin <= at_s < begin + length for begin, length in faults.disconnect_s)
+        cut = _within(at_s, faults.disconnect_s)
         if cut != down:
             down = cut
             latest = max(latest, at_s / speed)
             yield Delivery(latest, None, connected=not down)
-        if cut or any(begin <= at_s < begin + length for begin, length in faults.gaps_s):
+        if cut or _within(at_s, faults.gaps_s):
             continue
         held.append(_reset(packet, origin, faults.clock_reset_s))
         if len(held) < faults.burst:
             continue
-        late_s = chance.uniform(0, faults.jitter_ms) / 1e3
-        latest = max(latest, at_s / speed + late_s)
+        latest = max(latest, at_s / speed + chance.uniform(0, faults.jitter_ms) / 1e3)
         for one in held:
             yield Delivery(latest, one)
         held = []
     for one in held:
         yield Delivery(max(latest, at_s / speed), one)
+
+
+def _within(at_s: float, spans_s: tuple[tuple[float, float], ...]) -> bool:
+    return any(begin <= at_s < begin + length for begin, length in spans_s)
 
 
 def _reset(packet: Events, origin: int, clock_reset_s: float) -> Events:
@@ -70,48 +70,33 @@ def _reset(packet: Events, origin: int, clock_reset_s: float) -> Events:
     return moved
 
 
-class VirtualCamera:
+def play(
+    sink: Sink,
+    deliveries: Iterable[Delivery],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Send what a schedule says when it says it. `clock` and `sleep` are stood in for by tests."""
-
-    def __init__(
-        self,
-        sink: Sink,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.sink, self._clock, self._sleep = sink, clock, sleep
-
-    def play(self, deliveries: Iterable[Delivery]) -> None:
-        """All of them, in time."""
-        begin = self._clock()
-        for delivery in deliveries:
-            self._sleep(max(0.0, begin + delivery.at_s - self._clock()))
-            if delivery.events is None:
-                self.sink.connect(connected=delivery.connected)
-            else:
-                self.sink.send(delivery.events)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.sink.close()
+    begin = clock()
+    for delivery in deliveries:
+        sleep(max(0.0, begin + delivery.at_s - clock()))
+        if delivery.events is None:
+            sink.connect(connected=delivery.connected)
+        else:
+            sink.send(delivery.events)
 
 
 def looped(packets: Callable[[], Iterable[Events]], rounds: float) -> Iterator[Events]:
     """A recording's packets again and again, time going on from round to round."""
-    shift = end = done = 0
+    end = done = 0
     while done < rounds:
-        first = True
+        shift: int | None = None
         for packet in packets():
-            if first:
+            if shift is None:
                 shift = end + 10_000 - int(packet["t"][0]) if done else 0
-                first = False
-            moved = packet
-            if shift:
-                moved = packet.copy()
-                moved["t"] += np.int64(shift)
+            moved = packet.copy()
+            moved["t"] += shift
             end = int(moved["t"][-1])
             yield moved
         done += 1

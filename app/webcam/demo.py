@@ -3,7 +3,6 @@
 import argparse
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +33,8 @@ RECORD_HZ = 30
 HISTORY = 240  # steps of the evidence plot
 THRESHOLD = (0.05, 1.0)  # of the pixel model, log intensity
 LATE_S = 0.1  # further behind than this, pictures are skipped, never predictions
+LAST_S = 2.0  # how long the last picture stays, or until a key is pressed
+PICTURE_S = 0.03  # while nothing changes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -122,27 +123,21 @@ class Demo:
         if chunk.frame is not None:
             self.camera = chunk.frame
         inputs = inputs_of(self.session, chunk)
-        self._surface(chunk.t_us)
+        sensor = self.session.sensor
+        if self.surface.levels.shape != (sensor.height, sensor.width):
+            self.surface = Surface.blank(sensor, chunk.t_us)
+        self.surface = self.surface.seen(self.session.seen, chunk.t_us)
         predictions = []
         for given in inputs:
             self.answer = self.stepper.step(given)
             predictions.append(self.answer.prediction)
             if self.report is not None:
                 self.report.tell(self.classifier.name, self.answer)
-        self._remember(predictions)
-        return predictions
-
-    def _surface(self, now_us: int) -> None:
-        sensor = self.session.sensor
-        if self.surface.levels.shape != (sensor.height, sensor.width):
-            self.surface = Surface.blank(sensor, now_us)
-        self.surface = self.surface.seen(self.session.seen, now_us)
-
-    def _remember(self, predictions: list[Prediction]) -> None:
         now = time.perf_counter()
         self.history = [*self.history, *(p.probabilities for p in predictions)][-HISTORY:]
         self.recent = [(at, n) for at, n in self.recent if now - at < 1]
         self.recent += [(now, p.n_events) for p in predictions]
+        return predictions
 
     def do(self, action: str) -> None:
         """One of the window's actions, but quitting."""
@@ -175,21 +170,17 @@ class Demo:
             keys=("PAUSED    " if self.paused else "") + HINTS,
         )
 
-    def _share_kept(self) -> str:
-        """What the noise filter leaves, where there is one."""
-        pipeline = self.session.pipeline
-        if pipeline is None or pipeline.filter.plain or not pipeline.filter.n_events:
-            return ""
-        return f", {pipeline.filter.n_kept / pipeline.filter.n_events:.0%} kept"
-
     def meters(self) -> list[tuple[str, str]]:
         """Name and value of each meter."""
         if self.answer is None:
             return []
-        p = self.answer.prediction
+        p, pipeline = self.answer.prediction, self.session.pipeline
+        events = f"{sum(n for _, n in self.recent):,} /s"
+        if pipeline is not None and not pipeline.filter.plain and pipeline.filter.n_events:
+            events += f", {pipeline.filter.n_kept / pipeline.filter.n_events:.0%} kept"  # by the noise filter
         share = p.synops / max(self.classifier.ann_macs, 1)
         return [
-            ("Events", f"{sum(n for _, n in self.recent):,} /s{self._share_kept()}"),
+            ("Events", events),
             ("Spikes", "none: an ANN" if self.classifier.origin == "ann" else f"{p.spikes:,} a step"),
             ("Synaptic operations", f"{p.synops / 1e6:.2f} M, {share:.0%} of ANN"),
             ("Step time", f"{p.latency_ms:.1f} ms"),
@@ -232,13 +223,13 @@ def line_of(prediction: Prediction) -> str:
     )
 
 
-def watch(demo: Demo, seconds: float, recorder: Recorder | None, say: Callable[[str], None] = print) -> None:
+def watch(demo: Demo, seconds: float, recorder: Recorder | None) -> None:
     """Without a window: a line a step, as fast as the source allows."""
     for chunk in demo.source.chunks:
         if chunk.t_us > seconds * 1e6:
             return
         for prediction in demo.see(chunk):
-            say(line_of(prediction))
+            print(line_of(prediction))
         if recorder:
             recorder.add(demo.picture(), chunk.t_us)
 
@@ -247,18 +238,16 @@ def watch_window(demo: Demo, window: Window, seconds: float, recorder: Recorder 
     """With a window: in real time; pictures are skipped when late, predictions never."""
     begin = time.perf_counter()
     for chunk in demo.source.chunks:
-        for action in window.actions():
-            if action == "quit":
-                return
-            demo.do(action)
-        while demo.paused:
-            window.show(demo.picture())
-            time.sleep(0.03)
-            begin += 0.03
+        while True:
             for action in window.actions():
                 if action == "quit":
                     return
                 demo.do(action)
+            if not demo.paused:
+                break
+            window.show(demo.picture())
+            time.sleep(PICTURE_S)
+            begin += PICTURE_S
         if chunk.t_us > seconds * 1e6:
             return
         demo.see(chunk)
@@ -268,13 +257,7 @@ def watch_window(demo: Demo, window: Window, seconds: float, recorder: Recorder 
         if ahead > -LATE_S:
             window.show(demo.picture())
             time.sleep(max(0.0, ahead))
-    if not demo.source.live:
-        keep_last(demo, window)
-
-
-def keep_last(demo: Demo, window: Window, seconds: float = 2.0) -> None:
-    """Show the last picture for `seconds`, or until a key is pressed."""
-    until = time.perf_counter() + seconds
+    until = time.perf_counter() + (0.0 if demo.source.live else LAST_S)
     while time.perf_counter() < until and not window.actions():
         window.show(demo.picture())
-        time.sleep(0.03)
+        time.sleep(PICTURE_S)

@@ -7,6 +7,7 @@ of set, so that flicker settles to a still tone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ AVERAGED = 0.15  # weight of a new event where the picture is dim
 NEVER_US = -(2**60)
 LEVELS = 64
 
-MARGIN, STRIP, FOOT = 16, 176, 58  # pixels
+WIDTH, MARGIN, STRIP, FOOT = 1120, 16, 176, 58  # pixels
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,15 @@ def paint(surface: Surface) -> Picture:
     return palette(surface.gain)[(surface.levels * LEVELS).astype(np.intp) + LEVELS]
 
 
+class Box(NamedTuple):
+    """A place on the picture, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 def draw(
     surface: Surface,
     prediction: Prediction | None,
@@ -155,34 +165,39 @@ def draw(
     meters: Sequence[tuple[str, str]] = (),
     keys: str = "",
     window: Window | None = None,
-    width: int = 1120,
 ) -> Picture:
-    """One picture of `width` pixels: what is seen, what is predicted, how it came to be.
+    """One picture WIDTH pixels wide: what is seen, what is predicted, how it came to be.
 
     `camera` RGB [H, W, 3] is shown beside the events; `history` [steps, K] are the probabilities of the latest steps;
-    `meters` are (name, value) pairs; `keys` is the line of key hints; `window` is the
-    region of interest, in pixels of the camera's picture, or of the events where there is none.
+    `meters` are (name, value) pairs; `keys` is the line of key hints; `window` is the region of interest, in pixels of
+    the camera's picture, or of the events where there is none.
     """
-    side = (width - 3 * MARGIN) // 2
+    full, side = WIDTH - 2 * MARGIN, (WIDTH - 3 * MARGIN) // 2
     tall = side * 3 // 4
-    canvas = np.full((tall + STRIP + FOOT + 4 * MARGIN, width, 3), BACK, np.uint8)
+    canvas = np.full((tall + STRIP + FOOT + 4 * MARGIN, WIDTH, 3), BACK, np.uint8)
     views = [paint(surface)] if camera is None else [camera, paint(surface)]
     if window is not None:
         views[0] = framed(views[0], window)
-    if len(views) == 1:
-        _place(canvas, views[0], MARGIN, MARGIN, width - 2 * MARGIN, tall)
-    for n, view in enumerate(views if len(views) == 2 else []):
-        _place(canvas, view, MARGIN + n * (side + MARGIN), MARGIN, side, tall)
+    wide = full if len(views) == 1 else side
+    for n, view in enumerate(views):
+        _place(canvas, view, Box(MARGIN + n * (side + MARGIN), MARGIN, wide, tall))
     top = tall + 2 * MARGIN
-    _card(canvas, MARGIN, top, width - 2 * MARGIN, STRIP)
+    cv2.rectangle(canvas, (MARGIN, top), (MARGIN + full, top + STRIP), PANEL, -1)
+    cv2.rectangle(canvas, (MARGIN, top), (MARGIN + full, top + STRIP), LINE, 1)
     if prediction is not None:
         best = labels.index(steady) if steady in labels else prediction.index
         label = steady or prediction.label
-        _label(canvas, label, note(label, labels, best, prediction), 2 * MARGIN, top, width // 4)
-        _bars(canvas, prediction, labels, best, width // 4 + MARGIN, top + 14, width * 7 // 20, STRIP - 28)
+        size = 72 if len(label) <= 3 else max(22, min(52, int(1.55 * (WIDTH // 4 - MARGIN) / len(label))))
+        _text(canvas, label, 2 * MARGIN, top + 96, size, INK, bold=True)
+        _text(canvas, note(label, labels, best, prediction), 2 * MARGIN, top + 134, 19, INK_2)
+        bars = Box(WIDTH // 4 + MARGIN, top + 14, WIDTH * 7 // 20, STRIP - 28)
+        _bars(canvas, prediction.probabilities, labels, best, bars)
     if history is not None and len(history) > 1:
-        _traces(canvas, history, width * 5 // 8 + MARGIN, top + 16, width * 3 // 8 - 3 * MARGIN, STRIP - 32)
-    _meters(canvas, meters, MARGIN, top + STRIP + MARGIN, width - 2 * MARGIN)
+        _traces(canvas, history, Box(WIDTH * 5 // 8 + MARGIN, top + 16, WIDTH * 3 // 8 - 3 * MARGIN, STRIP - 32))
+    for n, (name, value) in enumerate(meters):
+        left = MARGIN + n * (full // len(meters))
+        _text(canvas, name, left, top + STRIP + MARGIN + 6, 12, INK_2)
+        _text(canvas, value, left, top + STRIP + MARGIN + 26, 17, INK, bold=True)
     _text(canvas, keys, MARGIN, canvas.shape[0] - 14, 13, INK_2)
     return canvas
 
@@ -195,20 +210,14 @@ def framed(view: Picture, window: Window) -> Picture:
     return view
 
 
-def _place(canvas: Picture, view: Picture, left: int, top: int, width: int, height: int) -> None:
+def _place(canvas: Picture, view: Picture, box: Box) -> None:
     """Scale a view into a box, whole, on a dark ground; few pixels stay squares."""
-    scale = min(width / view.shape[1], height / view.shape[0])
-    size = (max(1, round(view.shape[1] * scale)), max(1, round(view.shape[0] * scale)))
+    scale = min(box.width / view.shape[1], box.height / view.shape[0])
+    width, height = max(1, round(view.shape[1] * scale)), max(1, round(view.shape[0] * scale))
     way = cv2.INTER_NEAREST if scale > 3 else cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
-    scaled = cv2.resize(view, size, interpolation=way)
-    x, y = left + (width - size[0]) // 2, top + (height - size[1]) // 2
-    canvas[top : top + height, left : left + width] = GROUND
-    canvas[y : y + size[1], x : x + size[0]] = scaled
-
-
-def _card(canvas: Picture, left: int, top: int, width: int, height: int) -> None:
-    cv2.rectangle(canvas, (left, top), (left + width, top + height), PANEL, -1)
-    cv2.rectangle(canvas, (left, top), (left + width, top + height), LINE, 1)
+    x, y = box.left + (box.width - width) // 2, box.top + (box.height - height) // 2
+    canvas[box.top : box.top + box.height, box.left : box.left + box.width] = GROUND
+    canvas[y : y + height, x : x + width] = cv2.resize(view, (width, height), interpolation=way)
 
 
 def note(label: str, labels: Sequence[str], best: int, prediction: Prediction) -> str:
@@ -218,33 +227,17 @@ def note(label: str, labels: Sequence[str], best: int, prediction: Prediction) -
     return f"nearest: {labels[best]}" if label == UNKNOWN else ""
 
 
-def _label(canvas: Picture, steady: str, below: str, left: int, top: int, width: int) -> None:
-    size = 72 if len(steady) <= 3 else max(22, min(52, int(1.55 * (width - MARGIN) / len(steady))))
-    _text(canvas, steady, left, top + 96, size, INK, bold=True)
-    _text(canvas, below, left, top + 134, 19, INK_2)
-
-
-def _bars(
-    canvas: Picture,
-    prediction: Prediction,
-    labels: Sequence[str],
-    best: int,
-    left: int,
-    top: int,
-    width: int,
-    height: int,
-) -> None:
+def _bars(canvas: Picture, probabilities: Sequence[float], labels: Sequence[str], best: int, box: Box) -> None:
     """A bar a class, the best one in full tone: all of them up to ten, else the ten most likely."""
     order = list(range(len(labels)))
     if len(order) > 10:
-        order = sorted(order, key=lambda k: -prediction.probabilities[k])[:10]
-    pitch = height / max(len(order), 1)
-    name_width = min(width // 3, 10 + max((_width(labels[k], 13) for k in order), default=0))
+        order = sorted(order, key=lambda k: -probabilities[k])[:10]
+    pitch = box.height / max(len(order), 1)
+    name_width = min(box.width // 3, 10 + max((_width(labels[k], 13) for k in order), default=0))
+    start, length = box.left + name_width, box.width - name_width - 52
     for row, k in enumerate(order):
-        chosen, middle = k == best, int(top + pitch * (row + 0.5))
-        share = prediction.probabilities[k]
-        start, length = left + name_width, width - name_width - 52
-        _text(canvas, labels[k], left, middle + 5, 13, INK if chosen else INK_2, bold=chosen)
+        chosen, middle, share = k == best, int(box.top + pitch * (row + 0.5)), probabilities[k]
+        _text(canvas, labels[k], box.left, middle + 5, 13, INK if chosen else INK_2, bold=chosen)
         cv2.rectangle(canvas, (start, middle - 3), (start + length, middle + 3), LINE, -1)
         if share >= 0.005:
             tone = TONES[0] if chosen else BAR
@@ -252,23 +245,16 @@ def _bars(
         _text(canvas, f"{share:.0%}", start + length + 10, middle + 5, 13, INK if chosen else INK_2)
 
 
-def _traces(canvas: Picture, history: np.ndarray, left: int, top: int, width: int, height: int) -> None:
+def _traces(canvas: Picture, history: np.ndarray, box: Box) -> None:
     """The probabilities of the leading classes over the latest steps."""
     for level in (0, 0.5, 1):
-        y = round(top + height * (1 - level))
-        cv2.line(canvas, (left, y), (left + width, y), LINE, 1)
+        y = round(box.top + box.height * (1 - level))
+        cv2.line(canvas, (box.left, y), (box.left + box.width, y), LINE, 1)
     leaders = np.argsort(-history[-60:].mean(0), kind="stable")[: len(TONES) - 1]
-    xs = left + np.linspace(0, width, len(history))
+    xs = box.left + np.linspace(0, box.width, len(history))
     for tone, k in reversed(list(zip(TONES, leaders))):
-        points = np.stack([xs, top + height * (1 - history[:, k])], 1).round().astype(np.int32)
+        points = np.stack([xs, box.top + box.height * (1 - history[:, k])], 1).round().astype(np.int32)
         cv2.polylines(canvas, [points], False, tone, 2, cv2.LINE_AA)
-
-
-def _meters(canvas: Picture, meters: Sequence[tuple[str, str]], left: int, top: int, width: int) -> None:
-    pitch = width // max(len(meters), 1)
-    for n, (name, value) in enumerate(meters):
-        _text(canvas, name, left + n * pitch, top + 6, 12, INK_2)
-        _text(canvas, value, left + n * pitch, top + 26, 17, INK, bold=True)
 
 
 FACE = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None  # OpenCV 5 brings outline fonts

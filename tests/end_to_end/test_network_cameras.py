@@ -1,6 +1,7 @@
 """A recording played by the virtual camera over TCP and UDP gives, in the running service, the offline predictions."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from http.client import HTTPConnection
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from spikesight.app.recordings.sinks import DvSink, Sink, UdpSink
-from spikesight.app.recordings.virtual_camera import Faults, VirtualCamera, schedule
+from spikesight.app.recordings.virtual_camera import Faults, play, schedule
 from spikesight.encoders.emulator.saccades import saccades
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.sources import network
@@ -66,10 +67,10 @@ def test_live_predictions_are_the_offline_ones(kind: str, monkeypatch: pytest.Mo
         viewer = HTTPConnection("127.0.0.1", port, timeout=30)
         viewer.request("GET", "/v1/cameras/0/events")
         answer = viewer.getresponse()
-        with VirtualCamera(sink) as camera:
+        with closing(sink):
             while isinstance(sink, DvSink) and not sink.n_clients:
                 pass
-            camera.play(schedule(packets, Faults(burst=3), speed=AT_ONCE))
+            play(sink, schedule(packets, Faults(burst=3), speed=AT_ONCE))
             found: list[dict] = []
             while len(found) < len(expected):
                 line = answer.readline().decode()

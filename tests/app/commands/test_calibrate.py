@@ -1,8 +1,7 @@
-"""`spikesight calibrate`: which data it reads follows from the model's card and the flags."""
+"""`spikesight calibrate`: which data it reads follows from the model's card and the flags; what it writes."""
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -10,35 +9,27 @@ from spikesight.app.cli import main
 from spikesight.app.commands.calibrate import CONTRACT, settings
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card
-from spikesight.training.config import TrainConfig
 from tests.support.exporting import CARD, CONFIG
-from tests.support.inputs.data_sets import write_takes
-from tests.support.models import lively, some_known
+from tests.support.inputs.data_sets import write_nmnist, write_takes
+from tests.support.models import lively
 
 
 def card(**recipe: object) -> Card:
     return replace(CARD, training={"recipe": recipe})
 
 
-def test_the_cards_recipe_is_followed() -> None:
-    config = settings(card(data="nmnist", root="there", seed=7, split_seed=3, unheard_of=1), "", "", "")
-    assert (config.data, config.root, config.seed) == ("nmnist", "there", 7)
+def test_the_cards_recipe_is_followed_and_flags_win() -> None:
+    own = card(data="nmnist", root="there", seed=7, sheets=5, unheard_of=1)
+    config = settings(own, data=None)
+    assert (config.data, config.root, config.seed, config.emulation.paper_clips) == ("nmnist", "there", 7, 5)
     assert all(getattr(config, name) == getattr(CARD.contract, name) for name in CONTRACT)
     assert config.crop == "none"
-    aligned = replace(card(data="nmnist"), contract=replace(CARD.contract, frame="object"))
-    assert settings(aligned, "", "", "").crop == "object"
-
-
-def test_flags_win_over_the_recipe() -> None:
-    config = settings(card(data="nmnist", root="there", sheets=5), "mine", "here", "kept", paper_clips=0)
+    assert settings(replace(own, contract=replace(CARD.contract, frame="object"))).crop == "object"
+    config = settings(own, data="mine", root="here", cache="kept", paper_clips=0)
     assert (config.data, config.root, config.cache, config.emulation.paper_clips) == ("mine", "here", "kept", 0)
-    assert settings(card(data="nmnist", sheets=5), "", "", "").emulation.paper_clips == 5
-    assert settings(card(), "mine", "", "").data == "mine"
-
-
-def test_a_card_that_names_no_data() -> None:
+    assert settings(card(), data="mine").data == "mine"
     with pytest.raises(ValueError, match="does not say what it was trained on: give --data"):
-        settings(CARD, "", "", "")
+        settings(CARD)
 
 
 def test_other_classes_than_the_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,42 +40,22 @@ def test_other_classes_than_the_models(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "k").exists()
 
 
-def test_what_was_measured_is_said_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    measured = {
-        "training": 8, "validation": 4, "temperatures": [1.5], "calibration_error": 0.1,
-        "calibration_error_before": 0.2,
-    }  # fmt: skip
-    network, asked = lively(CONFIG), list[object]()
-
-    def read(config: TrainConfig) -> tuple[object, ...]:
-        return config.data, config.root, config.cache, config.emulation.paper_clips
-
-    known = some_known(network, CARD.contract)
-    data = SimpleNamespace(labels=CARD.labels)
-    old = replace(CARD, training={"recipe": {"data": "nmnist"}}, metrics={"accuracy": 0.5, "known": "old"})
-    save(tmp_path / "m", network, old)
-    monkeypatch.setattr("spikesight.training.data.load_data", lambda config: asked.append(read(config)) or data)
-    monkeypatch.setattr(
-        "spikesight.training.run.novelty.calibrate_novelty", lambda _, given: (asked.append(given), (None, measured))[1]
+def test_what_was_measured_is_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_nmnist(tmp_path / "data", 3, train=24)
+    recipe = {"data": "nmnist", "root": str(tmp_path / "data"), "val_fraction": 0.5}
+    metrics = {"accuracy": 0.5, "known": "old"}
+    save(
+        tmp_path / "m", lively(CONFIG), replace(CARD, labels=tuple("012"), training={"recipe": recipe}, metrics=metrics)
     )
-    monkeypatch.setattr("spikesight.training.run.novelty_bins.with_bins", lambda *_: known)
-    monkeypatch.setattr(
-        "spikesight.training.run.conformal.conformal_of", lambda _, card, __: asked.append(card.novelty)
-    )
-    words = ["--root", "there", "--cache", "kept", "--sheets", "9", "--to", str(tmp_path / "k")]
-    assert main(["calibrate", str(tmp_path / "m"), *words]) == 0
-    assert asked == [("nmnist", "there", "kept", 9), data, known]
+    words = ["calibrate", str(tmp_path / "m"), "--cache", str(tmp_path / "cache")]
+    assert main([*words, "--to", str(tmp_path / "k")]) == 0
     kept = load(tmp_path / "k")[1]
-    assert kept.metrics == {"accuracy": 0.5, "known": measured}
+    measured = kept.metrics["known"]
+    assert kept.metrics["accuracy"] == 0.5
     assert kept.novelty is not None
     assert load(tmp_path / "m")[1].novelty is None
-    said = capsys.readouterr().out.splitlines()
-    assert said[:-1] == ["reading what it was trained on ...", "calibrating ..."]
-    assert said[-1] == (
-        f"{tmp_path / 'k'}: from 8 training and 4 validation samples; temperatures [1.5], expected calibration error "
-        "0.2 -> 0.1"
-    )
-    assert main(["calibrate", str(tmp_path / "m")]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"{tmp_path / 'k'}: from {measured['training']} training and {measured['validation']} valid")
+    assert said.endswith(f"{measured['calibration_error_before']} -> {measured['calibration_error']}")
+    assert main(words) == 0
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"

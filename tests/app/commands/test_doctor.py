@@ -6,6 +6,7 @@ import warnings
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import eventcv
 import pytest
 
 from spikesight.app.cli import main
@@ -15,34 +16,35 @@ from tests.support.inputs.data_sets import write_takes
 from tests.support.models import tiny
 
 
-def test_every_check_says_something() -> None:
-    for check in doctor.CHECKS:
-        findings = list(check())
-        assert findings, check.__name__
-        assert all(f.text for f in findings)
-
-
-def test_data_sets_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_every_check_says_something_and_the_last_line_counts_what_is_to_mend(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
-    missing = list(doctor.check_data_sets("nmnist", str(tmp_path)))
-    assert missing[0].state == "FIX"
-    every = list(doctor.check_data_sets("all", str(tmp_path)))
-    assert {f.state for f in every} == {"note"}
-    main(["doctor", "--data", "all", "--root", str(tmp_path)])
-    assert "nmnist" in capsys.readouterr().out
+    code = main(["doctor"])
+    *lines, last = capsys.readouterr().out.splitlines()
+    broken = sum(line.startswith("FIX") for line in lines)
+    assert {line[6:].split()[0] for line in lines} >= {"python", "packages", "gpu", "cameras", "port", "models"}
+    assert (code, last) == ((1, f"{broken} to mend") if broken else (0, "nothing to mend"))
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter([doctor.Finding("FIX", "a", "x")] * 2),))
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "2 to mend"
 
 
-def test_dropped_data_is_something_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(doctor, "CHECKS", ())
+    monkeypatch.setattr("spikesight.training.data.images.DEBIAN_FASHION", tmp_path / "none")
     write_takes(tmp_path / "short", ["cup.npz", "phone.npz"], 8)  # gaps of a second each
-    found = [f for f in doctor.check_data_sets(str(tmp_path / "short"), "data") if f.state == "FIX"]
-    assert len(found) == 1
-    assert "of the events are used" in found[0].text
-    assert main(["doctor", "--data", str(tmp_path / "short")]) == 1
     write_takes(tmp_path / "long", [f"{name}-{n}.npz" for name in ("cup", "phone") for n in range(3)], 4)
-    assert main(["doctor", "--data", str(tmp_path / "long")]) == 0
+    for data, code, states, words in (
+        ("nmnist", 1, {"FIX"}, "nmnist"),
+        ("all", 0, {"note"}, "nmnist"),
+        (str(tmp_path / "short"), 1, {"FIX", "ok"}, "of the events are used"),
+        (str(tmp_path / "long"), 0, {"ok"}, ""),
+    ):
+        assert main(["doctor", "--data", data, "--root", str(tmp_path)]) == code
+        *lines, _ = capsys.readouterr().out.splitlines()
+        assert {line.split()[0] for line in lines} <= states
+        assert words in "".join(lines)
+        assert sum(line.startswith("FIX") for line in lines) <= 1 or data == "nmnist"
 
 
 @pytest.mark.parametrize(
@@ -72,25 +74,25 @@ def test_what_is_missing_is_to_mend_or_to_note(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_cameras_that_are_seen_and_a_driver_that_warns(monkeypatch: pytest.MonkeyPatch) -> None:
-    import eventcv
-
     def warns() -> list[str]:
         warnings.warn("no right to open it\nmore of it", stacklevel=1)
         return []
 
-    for listing, wanted in (
-        (lambda: ["EVK4"], ("ok", "EVK4")),
-        (lambda: [], ("ok", "no event camera on USB")),
-        (warns, ("FIX", "no right to open it")),
+    for listing, state, text in (
+        (lambda: ["EVK4"], "ok", "EVK4"),
+        (lambda: [], "ok", "no event camera on USB"),
+        (warns, "FIX", "no right to open it"),
     ):
         monkeypatch.setattr(eventcv, "list_cameras", listing)
         (finding,) = doctor.check_cameras()
-        assert finding.state == wanted[0]
-        assert finding.text.startswith(wanted[1])
+        assert finding.state == state
+        assert finding.text.startswith(text)
         assert "\n" not in finding.text
 
 
-def test_shipped_models_none_one_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shipped_models_none_one_without_an_engine_and_a_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("spikesight.models.shipped.SHIPPED", tmp_path)
     assert [f.state for f in doctor.check_models()] == ["FIX"]
     save(tmp_path / "good", tiny().network, tiny().card)
@@ -100,18 +102,8 @@ def test_shipped_models_none_one_and_a_broken_one(tmp_path: Path, monkeypatch: p
     assert (good.state, worse.state) == ("ok", "FIX")
     assert good.text.startswith("good: 3 classes, events, trained with spikes, runs on the engine")
     assert worse.text.startswith("worse: ")
-
-
-def test_the_last_line_counts_what_is_to_mend(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    two = [doctor.Finding("FIX", "a", "x"), doctor.Finding("note", "b", "y"), doctor.Finding("FIX", "c", "z")]
-    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter(two),))
-    assert main(["doctor"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "2 to mend"
-    monkeypatch.setattr(doctor, "CHECKS", (lambda: iter(two[1:2]),))
-    assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.splitlines() == ["note  b          y", "nothing to mend"]
+    monkeypatch.setattr("spikesight.models.engine.engine.why_not", lambda _: "no compiler")
+    assert next(doctor.check_models()).text.endswith("runs on PyTorch (no compiler)")
 
 
 def test_a_port_that_was_just_left_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,14 +114,5 @@ def test_a_port_that_was_just_left_is_free(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(doctor, "SERVICE_PORT", port)
     assert list(doctor.check_port()) == [doctor.Finding("ok", "port", f"{port} is free")]
     with socket.create_server(("127.0.0.1", port)):
-        words = f"{port} is taken: spikesight serve --port {port + 1}"
-        assert list(doctor.check_port()) == [doctor.Finding("note", "port", words)]
-
-
-def test_a_model_that_the_engine_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    classifier = tiny()
-    monkeypatch.setattr("spikesight.models.shipped.shipped", lambda: {"m": Path("m")})
-    monkeypatch.setattr("spikesight.models.checkpoint.load", lambda _: (classifier.network, classifier.card))
-    monkeypatch.setattr("spikesight.models.engine.engine.why_not", lambda _: "no compiler")
-    (finding,) = doctor.check_models()
-    assert finding.text == "m: 3 classes, events, trained with spikes, runs on PyTorch (no compiler)"
+        (taken,) = doctor.check_port()
+    assert (taken.state, taken.text) == ("note", f"{port} is taken: spikesight serve --port {port + 1}")

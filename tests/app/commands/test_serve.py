@@ -13,6 +13,7 @@ from spikesight.app.commands import serve
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.service.settings import Settings
 
 
 @pytest.mark.attack("host, token, origins", "`serve` beyond loopback without token or `--insecure`", "exit 2")
@@ -35,12 +36,16 @@ def test_ways_out(capsys: pytest.CaptureFixture[str]) -> None:
         assert says in capsys.readouterr().err
 
 
+def given(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    serve.configure(parser)
+    return parser.parse_args(words)
+
+
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKESIGHT_PORT", "9000")
     monkeypatch.setenv("SPIKESIGHT_MAX_BATCH", "5")
-    parser = argparse.ArgumentParser()
-    serve.configure(parser)
-    chosen = serve.settings_from(parser.parse_args(["--port", "9001", "--model", "a", "--model", "b"]))
+    chosen = serve.settings_from(given("--port", "9001", "--model", "a", "--model", "b"))
     assert (chosen.port, chosen.max_batch, chosen.models) == (9001, 5, ("a", "b"))
 
 
@@ -74,45 +79,30 @@ def test_a_broken_model_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
-    parser = argparse.ArgumentParser()
-    serve.configure(parser)
     words = f"""--model m --host box --port 1 --token 0123456789abcdef --insecure --allow-host h --allow-origin https://o
         --camera c --bin-ms 2.5 --save-to {tmp_path} --to file:x --every-step --max-batch 3 --max-queue 4 --threads 5
         --log-format json --trusted-proxy 10.0.0.1"""
-    chosen = serve.settings_from(parser.parse_args(words.split()))
+    chosen = serve.settings_from(given(*words.split()))
     wanted = {
         "models": ("m",), "host": "box", "port": 1, "insecure": True, "allowed_hosts": ("h",),
         "allowed_origins": ("https://o",), "cameras": ("c",), "camera_bin_ms": 2.5, "sinks": ("file:x",),
         "sinks_every_step": True, "max_batch": 3, "max_queue": 4, "threads": 5, "log_format": "json",
-        "trusted_proxies": ("10.0.0.1",),
+        "trusted_proxies": ("10.0.0.1",), "save_to": tmp_path,
     }  # fmt: skip
     assert {name: getattr(chosen, name) for name in wanted} == wanted
-    assert str(chosen.save_to) == str(tmp_path)
     assert chosen.token is not None
-    plain = serve.settings_from(parser.parse_args([]))
-    assert not plain.sinks_every_step
-    assert not plain.insecure
-
-
-def given(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    serve.configure(parser)
-    return parser.parse_args(words)
+    assert serve.settings_from(given()) == Settings()
 
 
 @pytest.mark.parametrize(("words", "threads"), [([], "1"), (["--threads", "3"], "3")])
 def test_libraries_are_told_before_they_are_imported(
     words: list[str], threads: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("OMP_NUM_THREADS", "OPENCV_IO_MAX_IMAGE_PIXELS")
-    for name in names:
-        monkeypatch.setenv(name, "put back afterwards")
-        monkeypatch.delenv(name)
-    bound: list[tuple[str, int]] = []
-    monkeypatch.setattr(serve, "serve_on", lambda sock, *_: bound.append(sock.getsockname()) or 7)
-    assert serve.run(given("--port", "0", *words)) == 7
-    assert [os.environ[name] for name in names] == [threads, str(2**24)]
-    assert bound[0][0] == "127.0.0.1"
+    monkeypatch.setattr(os, "environ", environment := {})
+    monkeypatch.setattr(serve, "serve_on", lambda sock, *_: sock.getsockname()[0] == "127.0.0.1")
+    assert serve.run(given("--port", "0", *words))
+    assert environment["OMP_NUM_THREADS"] == threads
+    assert "OPENCV_IO_MAX_IMAGE_PIXELS" in environment
 
 
 def test_a_port_that_was_just_left_is_taken_again() -> None:

@@ -1,5 +1,9 @@
-"""info, transcode and record at their edges: the first and last events, files that are there, clocks that step."""
+"""`spikesight info`, `transcode` and `record`: what is in a file, cut out of it, and written from a source."""
 
+import json
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,59 +11,98 @@ import numpy as np
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.app.recordings.info import summarise
-from spikesight.app.recordings.record import monotonic_runs, pieces
+from spikesight.app.recordings import record
+from spikesight.app.recordings.record import pieces
+from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
+from tests.support.processes import ROOT
+from tests.support.serving.servers import free_port
+from tests.support.waiting import until
 
 SENSOR = SensorSize(40, 30)
+TIMES = [5, 100_005, 499_999 + 5, 500_000 + 5, 1_500_004, 1_500_005]
 
 
 def at(*t: int) -> Events:
     return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
 
 
-def test_a_single_event_has_no_rate(tmp_path: Path) -> None:
+@pytest.fixture
+def recording(tmp_path: Path) -> tuple[Path, Events]:
+    t = 5_000_000 + np.arange(0, 300_000, 100)
+    events = make_events(t, np.arange(3000) % 40, np.arange(3000) % 30, np.arange(3000) % 3 == 0)
+    path = tmp_path / "a.raw"
+    write_recording(path, events, SENSOR)
+    return path, events
+
+
+def test_info(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+    path, _ = recording
+    assert main(["info", str(path)]) == 0
+    text = capsys.readouterr().out
+    for words in ("evt2, 40x30 pixels", "3,000, 33.3 % ON", "0.2999 s", f"{3000 / 0.2999:,.0f} events/s", "10,000"):
+        assert words in text
+    assert main(["info", str(path.with_name("none")), str(path), "--json"]) == 2, "the others are read all the same"
+    first, second = capsys.readouterr().out.splitlines()
+    assert "no such file" in first
+    found = json.loads(second)
+    assert (found["events"], found["on"], found["first_us"], found["last_us"]) == (3000, 1000, 5_000_000, 5_299_900)
+    assert (found["format"], found["width"], found["height"]) == ("evt2", 40, 30)
+    assert (found["bytes"], found["busiest_per_s"]) == (path.stat().st_size, 10_000)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert main(["info", str(path)]) == 0
+    assert "cut short" in capsys.readouterr().out
+
+
+def test_a_single_event_has_no_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_recording(tmp_path / "a.npz", at(7), SENSOR)
-    assert "0 events/s; in the busiest 10 ms 100" in summarise(tmp_path / "a.npz").text()
+    assert main(["info", str(tmp_path / "a.npz")]) == 0
+    assert "0 events/s; in the busiest 10 ms 100" in capsys.readouterr().out
 
 
-def test_packets_are_cut_where_time_steps_back() -> None:
-    def runs(*t: int) -> list[list[int]]:
-        return [run["t"].tolist() for run in monotonic_runs(at(*t))]
-
-    assert runs(1, 2, 2, 3) == [[1, 2, 2, 3]]
-    assert runs(5, 1) == [[5], [1]]
-    assert runs(1, 5, 5, 2, 3, 0) == [[1, 5, 5], [2, 3], [0]]
-
-
-class Packets:
-    """A source of packets, None where nothing came."""
-
-    def __init__(self, *parts: Events | None) -> None:
-        self.parts = parts
-
-    def packets(self) -> Iterator[Events | None]:
-        yield from self.parts
+def test_transcode(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+    path, events = recording
+    for suffix in (".aedat4", ".csv", ".npz", ".h5", ".dat", ".evt3", ".evt21"):
+        target = path.with_suffix(suffix)
+        assert main(["transcode", str(path), str(target)]) == 0
+        assert ("few programs read EVT 2.1" in capsys.readouterr().out) == (suffix == ".evt21")
+        assert np.array_equal(read_recording(target).events, events)
+    target = path.with_suffix(".bin")
+    words = ["convert-events", str(path), str(target), "--zero", "--start", "0.1", "--seconds", "0.05"]
+    assert main([*words, "--filter", "on"]) == 0
+    kept = read_recording(target).events
+    assert kept["t"].tolist() == [t for t in range(0, 50_000, 100) if (t // 100 + 1000) % 3 == 0]
+    assert main(["transcode", str(path), str(path.with_suffix(".aedat2")), "--filter", "blur"]) == 2
 
 
-def recorded(*parts: Events | None, seconds: float = 60.0, now: list[float] | None = None) -> list[int]:
-    times = iter(now or [0.0] * 100)
-    found = list(pieces(Packets(*parts), seconds, clock=lambda: next(times)))  # type: ignore[arg-type]
-    return np.concatenate([at(), *found])["t"].tolist()
+@pytest.mark.parametrize("pieces", [1, 3, 6])
+def test_from_the_first_event_on_and_the_end_is_left_out(pieces: int) -> None:
+    def times(start: float, seconds: float, zero: bool = False) -> list[int]:
+        def parts() -> Iterator[Events]:
+            yield from np.array_split(at(*TIMES), pieces)
+            assert seconds > 2, "nothing is read behind the end"
+
+        return [int(t) for part in cut(parts(), start, seconds, zero=zero) for t in part["t"]]
+
+    assert times(0.0, float("inf")) == TIMES
+    assert times(0.5, 1.0) == TIMES[3:5]
+    assert times(0.5, 1.0, zero=True) == [0, 999_999]
+    assert times(0.0, 0.1, zero=True) == [0]
+    assert times(9.0, 3.0) == []
+    part = at(*TIMES)
+    list(cut([part], 0.0, 9.0, zero=True))
+    assert part["t"].tolist() == TIMES, "what is given is not changed"
 
 
-def test_a_clock_that_restarts_goes_on_in_the_file() -> None:
-    assert recorded(at(100, 200), None, at(5, 6), at(7)) == [100, 200, 200, 201, 202]
-    assert recorded(at(100), at(100)) == [100, 100]
-    assert recorded(at(50, 5)) == [50, 50]
-    assert recorded(at(-5, 10)) == [0, 15]
-    assert recorded(at(0)) == [0]
-
-
-def test_a_recording_ends_when_its_time_is_over() -> None:
-    parts = [at(n) for n in range(5)]
-    assert recorded(*parts, seconds=2.0, now=[10.0, 10.5, 11.999, 12.0, 13.0]) == [0, 1]
+def test_an_old_file_stays_until_the_new_one_is_whole(recording: tuple[Path, Events]) -> None:
+    path, _ = recording
+    target = path.with_suffix(".bin")
+    target.write_bytes(b"precious")
+    assert main(["transcode", str(path), str(target), "--force", "--size", "400x300"]) == 2
+    assert target.read_bytes() == b"precious"
+    assert sorted(p.name for p in path.parent.iterdir()) == ["a.bin", "a.raw"]
 
 
 @pytest.mark.parametrize("command", ["record", "transcode"])
@@ -76,3 +119,90 @@ def test_a_file_that_is_there_stays_unless_it_is_forced(command: str, tmp_path: 
     assert main([command, source, str(other)]) == 2, "its name tells no format"
     assert main([command, source, str(other), "--format", "csv"]) == 0
     assert other.read_text().startswith("t,x,y,p\n")
+
+
+class Unplugged:
+    """A source that gives two packets and is gone, or is stopped; it has lost some events."""
+
+    size, fault, n_dropped, n_outside = SENSOR, "the device has gone", 1234, 5
+
+    def __init__(self, *parts: Events | None, stopped: bool = False) -> None:
+        self.parts, self.stopped = parts, stopped
+
+    def __enter__(self) -> "Unplugged":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def packets(self) -> Iterator[Events | None]:
+        yield from self.parts
+        if self.stopped:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_was_lost_and_why_it_ended_are_said(
+    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = Unplugged(at(100, 5_100), None, at(20_100, 20_100, 20_100), stopped=stopped), tmp_path / "a.npz"
+    monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
+    assert main(["record", "usb:", str(target)]) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [
+        "recording usb:, 40x30 pixels; Ctrl-C ends it",
+        *(["stopped"] if stopped else []),
+        "warning: 1,234 events dropped",
+        "warning: 5 events off the sensor",
+        "the source ended: the device has gone",
+    ]
+    assert out.splitlines() == [f"{target}: 5 events, npz", "250 events/s, in the busiest 10 ms 300"]
+
+
+def recorded(*parts: Events | None, seconds: float = 60.0, now: list[float] | None = None) -> list[int]:
+    times = iter(now or [0.0] * 100)
+    found = list(pieces(Unplugged(*parts), seconds, clock=lambda: next(times)))  # type: ignore[arg-type]
+    return np.concatenate([at(), *found])["t"].tolist()
+
+
+def test_a_clock_that_restarts_goes_on_in_the_file() -> None:
+    assert recorded(at(100, 200), None, at(5, 6), at(7)) == [100, 200, 200, 201, 202]
+    assert recorded(at(100), at(100)) == [100, 100]
+    assert recorded(at(50, 5)) == [50, 50]
+    assert recorded(at(1, 5, 5, 2, 3, 0)) == [1, 5, 5, 5, 6, 6]
+    assert recorded(at(-5, 10)) == [0, 15]
+
+
+def test_a_recording_ends_when_its_time_is_over() -> None:
+    parts = [at(n) for n in range(5)]
+    assert recorded(*parts, seconds=2.0, now=[10.0, 10.5, 11.999, 12.0, 13.0]) == [0, 1]
+
+
+def test_a_terminated_recording_keeps_what_has_come(tmp_path: Path) -> None:
+    target, part, port = tmp_path / "some.dat", tmp_path / ".some.part.dat", free_port()
+    command = [sys.executable, "-m", "spikesight", "record", f"udp://127.0.0.1:{port}?format=t64&size={SENSOR}"]
+    events = make_events(range(3000), [1] * 3000, [2] * 3000, [1, 0] * 1500)
+    with subprocess.Popen([*command, str(target)], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "recording udp" in process.stderr.readline()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            out.sendto(pack(events, "t64"), ("127.0.0.1", port))
+        until(lambda: part.exists() and part.stat().st_size >= 8 * len(events))
+        process.terminate()
+        assert process.wait(60) == 0
+    assert np.array_equal(read_recording(target).events, events)
+
+
+def test_what_is_wrong_is_said_once_while_it_is_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    t = np.sort(random.integers(0, 2_500_000, 50_000))
+    x, y = random.integers(0, 40, 50_000), random.integers(0, 30, 50_000)
+    x[::5], y[::5] = 7, 11
+    path = tmp_path / "a.npz"
+    write_recording(path, make_events(t, x, y, random.random(50_000) < 0.5), SENSOR)
+    assert main(["record", f"file:{path}?speed=0", str(tmp_path / "b.raw")]) == 0
+    said = capsys.readouterr()
+    assert "after 1 s: 1 hot pixels give 20% of the events" in said.err
+    assert said.err.count("hot pixels") == 1
+    assert main(["record", "nothing", str(tmp_path / "c.dat")]) == 2
+    assert "is no source" in capsys.readouterr().err

@@ -6,6 +6,8 @@ import json
 import socket
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,25 +15,25 @@ import pytest
 
 from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
-from spikesight.app.webcam.demo import Demo, line_of
-from spikesight.app.webcam.window import Window
+from spikesight.app.webcam.demo import Demo, Recorder, line_of
+from spikesight.app.webcam.window import NoDisplay, Window
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.chunks import REST_PERIODS, open_source
+from spikesight.encoders.sources.chunks import open_source
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import shipped
 from spikesight.service.stream.messages import encode_t64
+from tests.contracts.test_ann_served import ann
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from tests.support.serving.servers import free_port
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     classifier = tiny()
-    folder = tmp_path / "tiny"
-    save(folder, classifier.network, classifier.card)
-    return folder
+    save(tmp_path / "tiny", classifier.network, classifier.card)
+    return tmp_path / "tiny"
 
 
 @pytest.fixture
@@ -51,48 +53,53 @@ def run(*words: str) -> int:
     return cli.main(["webcam", *words])
 
 
-def test_video_without_a_window(model: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--source", str(video), "--model", str(model), "--no-window") == 0
-    lines = capsys.readouterr().out.splitlines()
+def lines_of(capsys: pytest.CaptureFixture[str], *words: object) -> list[str]:
+    """What the command prints without a window."""
+    assert run("--source", *map(str, words), "--no-window") == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_video_is_predicted_and_recorded(
+    model: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = lines_of(capsys, video, "--model", model, "--record", tmp_path / "out.mp4")
     assert len(lines) > 20
     assert all(" events " in line and line.endswith(" ms") for line in lines)
+    capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert capture.read()[0]
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 15
 
 
-def test_predictions_are_sent(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions_are_sent(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("SPIKESIGHT_QUEUES", str(tmp_path / "queues"))
     every, changes = tmp_path / "every.jsonl", tmp_path / "changes.jsonl"
-    words = ["--source", "digit-3", "--model", str(model), "--no-window"]
-    assert run(*words, "--to", f"file:{every}", "--every-step") == 0
-    assert run(*words, "--to", f"file:{changes}") == 0
+    lines_of(capsys, "digit-3", "--model", model, "--to", f"file:{every}", "--every-step")
+    lines_of(capsys, "digit-3", "--model", model, "--to", f"file:{changes}")
     steps = [json.loads(line) for line in every.read_text().splitlines()]
-    labels = [step["label"] for step in steps]
     assert [step["step"] for step in steps] == list(range(1, len(steps) + 1))
-    told = [json.loads(line) for line in changes.read_text().splitlines()] if changes.exists() else []
-    assert [message["label"] for message in told] == [label for label, _ in itertools.groupby(["", *labels])][1:]
+    sent = [json.loads(line)["label"] for line in changes.read_text().splitlines()] if changes.exists() else []
+    assert sent == [label for label, _ in itertools.groupby(["", *(step["label"] for step in steps)])][1:]
     assert {message["source"] for message in steps} == {"digit-3"}
 
 
-def test_sample_equals_the_classifiers_own_steps(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--source", "digit-3", "--model", str(model), "--no-window") == 0
-    said = capsys.readouterr().out.splitlines()
-    source = open_source("digit-3")
+def test_a_sample_gives_the_classifiers_own_steps(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines, source = lines_of(capsys, "digit-3", "--model", model), open_source("digit-3")
     assert source.sensor is not None
-    events = np.concatenate([g.packet for g in source.chunks if g.packet is not None])
+    events = np.concatenate([chunk.packet for chunk in source.chunks if chunk.packet is not None])
     own = Classifier.load(model).predict_events(events, source.sensor)
-    shared = min(len(own), len(said))
-    assert shared >= 30
-    for line, prediction in zip(said[:shared], own):
+    assert min(len(own), len(lines)) >= 30
+    for line, prediction in zip(lines, own):
         assert line.rsplit("spikes", 1)[0] == line_of(prediction).rsplit("spikes", 1)[0]
 
 
-def test_recording_file(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rng = np.random.default_rng(0)
-    t = np.sort(rng.integers(0, 200_000, 900))
-    events = make_events(t, rng.integers(0, 24, 900), rng.integers(0, 18, 900), rng.random(900) < 0.5)
-    path = tmp_path / "some.aedat4"
-    write_recording(path, events, SensorSize(24, 18))
-    assert run("--source", str(path), "--model", str(model), "--no-window", "--seconds", "0.1") == 0
-    assert 5 <= len(capsys.readouterr().out.splitlines()) <= 11
+def test_a_recording_ends_after_the_seconds_that_are_asked_for(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    t, ones = np.arange(0, 200_000, 200), np.ones(1000)
+    write_recording(tmp_path / "some.aedat4", make_events(t, ones, ones, ones), SensorSize(24, 18))
+    assert 5 <= len(lines_of(capsys, tmp_path / "some.aedat4", "--model", model, "--seconds", "0.1")) <= 11
 
 
 class Reader(io.StringIO):
@@ -110,21 +117,15 @@ class Reader(io.StringIO):
         return written
 
 
-def test_live_source(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Reader(10)
+def test_a_live_source_until_ctrl_c(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, port, stop = Reader(10), free_port(), threading.Event()
     monkeypatch.setattr("sys.stdout", terminal)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    stop = threading.Event()
 
     def send() -> None:
-        rng = np.random.default_rng(0)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
             for n in range(10_000):
-                t = 5_000_000 + n * 5000 + np.sort(rng.integers(0, 5000, 60))
-                events = make_events(t, rng.integers(0, 34, 60), rng.integers(0, 34, 60), rng.random(60) < 0.5)
-                out.sendto(encode_t64(events), ("127.0.0.1", port))
+                t = 5_000_000 + n * 5000 + np.arange(0, 5000, 100)
+                out.sendto(encode_t64(make_events(t, t % 34, t % 31, t % 200 == 0)), ("127.0.0.1", port))
                 if stop.wait(0.005):
                     return
 
@@ -142,99 +143,18 @@ def test_live_source(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert times == sorted(times)
 
 
-def test_record_out(model: Path, video: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.mp4"
-    assert run("--source", str(video), "--model", str(model), "--no-window", "--record", str(out)) == 0
-    capture = cv2.VideoCapture(str(out))
-    good, frame = capture.read()
-    assert good
-    assert frame.shape[1] == 1120
-    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 15
-    capture.release()
-
-
-def test_record_where_nothing_can_be_written(model: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = "/nowhere/at/all/out.mp4"
-    assert run("--source", str(video), "--model", str(model), "--no-window", "--record", out) == 2
-    assert "cannot be written" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("dummy_display")
-def test_window(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pressed = iter([["less events"], ["mirror"], ["reset"], ["pause"], ["pause"], ["more events"]])
-    shown = []
-    monkeypatch.setattr(Window, "actions", lambda _: next(pressed, []))
-    show = Window.show
-    monkeypatch.setattr(Window, "show", lambda self, picture: (shown.append(picture), show(self, picture)))
-    monkeypatch.setattr(webcam.keep_last, "__defaults__", (0.05,))
-    assert run("--source", str(video), "--model", str(model)) == 0
-    assert len(shown) >= 2
-    assert all(picture.shape == shown[0].shape for picture in shown)
-
-
-@pytest.mark.usefixtures("dummy_display")
-def test_quit(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Window, "actions", lambda _: ["quit"])
-    assert run("--source", str(video), "--model", str(model)) == 0
-
-
-@pytest.mark.usefixtures("dummy_display")
-def test_a_sample_begins_again_in_a_window() -> None:
-    once = list(open_source("digit-3").chunks)
-    looped = list(itertools.islice(open_source("digit-3", loop=True).chunks, 2 * len(once) + REST_PERIODS))
-    times = [chunk.t_us for chunk in looped]
-    assert times == sorted(times)
-    packets = [chunk.packet for chunk in looped if chunk.packet is not None and len(chunk.packet)]
-    first, second = packets[: len(once)], packets[len(once) :]
-    assert [len(packet) for packet in first] == [len(packet) for packet in second]
-    events = np.concatenate(packets)["t"]
-    assert np.all(np.diff(events) >= 0)
-    assert max(np.diff(events)) > 500_000, "a rest between two rounds"
-
-
-def test_actions(model: Path) -> None:
-    demo = Demo(Classifier.load(model), open_source("digit-3"))
-    demo.do("less events")
-    assert demo.threshold > Demo.threshold
-    for _ in range(200):
-        demo.do("more events")
-    assert demo.threshold == webcam.THRESHOLD[0]
-    demo.do("pause")
-    assert demo.paused
-    assert demo.picture().shape[1] == 1120
-    assert demo.meters() == []
-
-
-def test_reset_takes_the_membranes_back(model: Path) -> None:
-    demo = Demo(Classifier.load(model), open_source("digit-3"))
-    chunks = list(demo.source.chunks)
-    before = [p for chunk in chunks[:3] for p in demo.see(chunk)]
-    demo.do("reset")
-    after = demo.see(chunks[3])
-    assert before[-1].step > 1
-    assert after[0].step == 1
-
-
-def test_image_model_sees_frames(video: Path) -> None:
-    demo = Demo(tiny(IMAGE_CONTRACT, "pixels"), open_source(str(video)))
-    predictions = [p for chunk in demo.source.chunks for p in demo.see(chunk)]
-    assert predictions
-    assert EVENT_CONTRACT.kind == "events"
-
-
-@pytest.mark.parametrize("source", ["97", "nothing-of-that-name", "udp://no-port", __file__])
-def test_sources_that_do_not_open(source: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SourceError) as error:
-        open_source(source)
-    assert str(error.value)
-    capsys.readouterr()
-
-
-@pytest.mark.skipif(len(shipped()) < 2, reason="fewer than two models are shipped")
-def test_a_sample_brings_its_model(capsys: pytest.CaptureFixture[str]) -> None:
-    for source, label in (("digit-3", "3"), ("digit-7", "7"), ("circle", "right"), ("square", "left")):
-        assert run("--source", source, "--no-window") == 0
-        assert capsys.readouterr().out.splitlines()[-1].split()[2] == label
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--source", "nothing-of-that-name"], "no source 'nothing-of-that-name'"),
+        (["--source", __file__], "test_demo.py"),
+        (["--source", "digit-3", "--model", "nobody"], "no model 'nobody'"),
+        (["--source", "digit-3", "--record", "/nowhere/at/all/out.mp4"], "cannot be written"),
+    ],
+)
+def test_mistakes_are_one_sentence(words: list[str], sentence: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(*words, "--no-window") == 2
+    assert sentence in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_without_shipped_models_one_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +163,176 @@ def test_without_shipped_models_one_must_be_named(monkeypatch: pytest.MonkeyPatc
         webcam.default_model("digit-3")
 
 
-def test_no_model_of_that_name(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--source", "digit-3", "--model", "nobody", "--no-window") == 2
-    assert "no model 'nobody'" in capsys.readouterr().err
+@pytest.mark.skipif(len(shipped()) < 2, reason="fewer than two models are shipped")
+@pytest.mark.parametrize(
+    ("source", "label"), [("digit-3", "3"), ("digit-7", "7"), ("circle", "right"), ("square", "left")]
+)
+def test_a_sample_brings_its_model(source: str, label: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lines_of(capsys, source)[-1].split()[2] == label
+
+
+@pytest.mark.usefixtures("dummy_display")
+def test_a_window_shows_pictures_until_the_source_ends(
+    model: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pressed = iter([["less events"], ["mirror"], ["reset"], ["pause"], ["pause"], ["more events"]])
+    shown, show = [], Window.show
+    monkeypatch.setattr(Window, "actions", lambda _: next(pressed, []))
+    monkeypatch.setattr(Window, "show", lambda self, picture: (shown.append(picture), show(self, picture)))
+    monkeypatch.setattr(webcam, "LAST_S", 0.05)
+    assert run("--source", str(video), "--model", str(model)) == 0
+    assert len(shown) >= 2
+    assert all(picture.shape == shown[0].shape for picture in shown)
+
+
+@pytest.mark.usefixtures("dummy_display")
+def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
+    with Window("Spikesight: digit-3") as window:
+        window.show(np.zeros((60, 80, 3), np.uint8))
+        pygame = window.pygame
+        assert pygame.display.get_caption()[0] == "Spikesight: digit-3"
+        assert window.screen is not None
+        assert window.screen.get_size() == (80, 60)
+        for text, key in ((" ", pygame.K_SPACE), ("Q", pygame.K_q), ("x", pygame.K_x), ("", pygame.K_ESCAPE)):
+            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, unicode=text, key=key))
+        pygame.event.post(pygame.event.Event(pygame.QUIT))
+        assert window.actions() == ["pause", "quit", "quit", "quit"]
+        window.screen = smaller = pygame.display.set_mode((40, 30), pygame.RESIZABLE)
+        window.show(np.full((60, 80, 3), (200, 0, 5), np.uint8))
+        assert smaller.get_at((20, 15))[:3] == (200, 0, 5)
+    assert not pygame.display.get_init()
+
+
+def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
+    monkeypatch.setenv("DISPLAY", ":77")
+    with pytest.raises(NoDisplay, match="--no-window"):
+        Window("test")
+
+
+def test_actions(model: Path) -> None:
+    demo = Demo(Classifier.load(model), open_source("digit-3"))
+    assert demo.meters() == []
+    demo.do("less events")
+    assert demo.threshold > Demo.threshold
+    for _ in range(200):
+        demo.do("more events")
+    assert demo.threshold == min(webcam.THRESHOLD)
+    demo.do("pause")
+    assert demo.paused
+    chunks = list(demo.source.chunks)
+    before = [p for chunk in chunks[:3] for p in demo.see(chunk)]
+    demo.do("reset")
+    assert before[-1].step > demo.see(chunks[3])[0].step == 1
+
+
+def test_a_mirror_turns_the_cameras_picture_alone(video: Path) -> None:
+    demo = Demo(tiny(IMAGE_CONTRACT, "pixels"), open_source(str(video)))
+    assert [p for chunk in demo.source.chunks for p in demo.see(chunk)], "a model of images sees frames"
+    plain = demo.picture()
+    demo.do("mirror")
+    turned = demo.picture()
+    tall, half = 400, plain.shape[1] // 2
+    assert np.array_equal(plain[:tall, half:], turned[:tall, half:]), "the events"
+    assert np.abs(plain[16:tall, 16:half].astype(int) - turned[16:tall, 16:half]).mean() > 1
+
+
+@pytest.mark.parametrize("spikes", [True, False])
+def test_meters_are_of_the_last_step_and_the_last_second(spikes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    classifier = tiny() if spikes else Classifier(ann(channels=2), tiny().card)
+    demo, counts = Demo(classifier, open_source("digit-3")), list[int]()
+    for chunk in itertools.islice(demo.source.chunks, 40):
+        counts.append(sum(p.n_events for p in demo.see(chunk)))
+        clock.now += 0.1
+    assert demo.answer is not None
+    events, spoken, operations, *_ = (value for _, value in demo.meters())
+    assert events.split(" ")[0] == f"{sum(counts[-10:]):,}"
+    last = demo.answer.prediction
+    assert spoken == (f"{last.spikes:,} a step" if spikes else "none: an ANN")
+    assert operations.startswith(f"{last.synops / 1e6:.2f} M")
+    assert classifier.contract == EVENT_CONTRACT
+
+
+class Clock:
+    """Seconds that pass where somebody sleeps, and so many for each picture that is shown."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, picture_s: float = 0.0) -> None:
+        self.now, self.shown, self.picture_s = 10.0, list[float](), picture_s
+        monkeypatch.setattr(webcam, "time", self)
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+    def show(self, _: np.ndarray) -> None:
+        self.shown.append(self.now - 10.0)
+        self.now += self.picture_s
+
+    def window(self, *pressed: list[str]) -> Any:
+        keys = iter(pressed)
+        return SimpleNamespace(show=self.show, actions=lambda: next(keys, []))
+
+
+def watched(clock: Clock, *times_ms: int, live: bool = True, keys: tuple[list[str], ...] = (), **words: Any) -> Any:
+    """The times of the chunks that were seen and of the pictures that were kept, of chunks at these times."""
+    seen, kept = list[int](), list[int]()
+
+    def do(action: str) -> None:
+        demo.paused = action == "pause" and not demo.paused
+
+    source = SimpleNamespace(chunks=[SimpleNamespace(t_us=1000 * t) for t in times_ms], live=live)
+    demo: Any = SimpleNamespace(source=source, paused=False, picture=lambda: np.zeros(1), do=do)
+    demo.see = lambda chunk: seen.append(chunk.t_us // 1000)
+    recorder: Any = SimpleNamespace(add=lambda _, t_us: kept.append(t_us // 1000))
+    webcam.watch_window(demo, clock.window(*keys), words.get("seconds", 9), recorder)
+    return seen, kept
+
+
+def test_a_window_shows_a_source_in_its_time_and_then_its_last_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    assert watched(clock, 100, 400, 500, live=False, seconds=0.45) == ([100, 400], [100, 400])
+    assert clock.shown == pytest.approx([0.0, 0.1])
+    clock = Clock(monkeypatch)
+    watched(clock, 100, live=False)
+    assert clock.now == pytest.approx(10.1 + webcam.LAST_S, abs=2 * webcam.PICTURE_S)
+    clock = Clock(monkeypatch)
+    watched(clock, 100, live=False, keys=([], [], ["mirror"]))
+    assert len(clock.shown) == 2, "a key ends it"
+
+
+def test_pictures_are_skipped_when_late_and_predictions_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, times = Clock(monkeypatch, picture_s=0.3), [0, 50, 100, 250, 900]
+    monkeypatch.setattr(webcam, "LAST_S", 0.0)
+    assert watched(clock, *times, live=False) == (times, times)
+    assert clock.shown == pytest.approx([0.0, 0.3, 0.6])
+    clock = Clock(monkeypatch, picture_s=0.3)
+    watched(clock, *times)
+    assert len(clock.shown) == len(times), "what is live is never late"
+
+
+def test_a_pause_moves_the_sources_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(webcam, "LAST_S", 0.0)
+    assert watched(clock, 30, 90, live=False, keys=(["pause"], [], [], ["pause"]))[0] == [30, 90]
+    pause_s = 3 * webcam.PICTURE_S
+    assert clock.shown[-2:] == pytest.approx([pause_s, pause_s + 0.03])
+    for keys in ((["quit"],), (["pause"], ["quit"])):
+        assert watched(clock, 30, 90, keys=keys)[0] == []
+
+
+def test_a_video_lasts_as_long_as_its_source_and_keeps_its_colours(tmp_path: Path) -> None:
+    recorder, picture = Recorder(tmp_path / "out.mp4"), np.zeros((49, 65, 3), np.uint8)
+    picture[..., 0] = 200
+    for t_us in (0, 33_000, 100_000, 99_000, 1_000_000):
+        recorder.add(picture, t_us)
+    recorder.close()
+    video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == pytest.approx(video.get(cv2.CAP_PROP_FPS), abs=1.1)
+    good, frame = video.read()
+    assert good
+    assert frame.shape == (48, 64, 3), "even sides"
+    assert frame[20, 20].argmax() == 2, "red, which OpenCV reads last"
