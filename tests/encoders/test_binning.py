@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.binning import bin_events, cells_of, grid_for
 from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events, make_events
-from spikesight.encoders.kernels import binning as loops
 
 SENSOR = SensorSize(17, 9)
 
@@ -131,39 +130,3 @@ def test_cells_are_those_that_bins_light() -> None:
     lit[cells] = 1
     np.testing.assert_array_equal(lit.reshape(2, 6, 8), bin_events(events, 0, 60, 1, sensor, size)[0])
     assert 0 < len(cells) < 60, "some lie beside what the network sees"
-
-
-def test_tables_are_shared_and_read_only() -> None:
-    grid = grid_for(SENSOR, None)
-    assert grid is grid_for(SENSOR, None)
-    assert not grid.columns.flags.writeable
-
-
-def test_the_loop_adds_or_begins_anew_and_says_what_is_wrong() -> None:
-    columns, rows = np.array([0, 1, 1 << 30], np.uint32), np.array([0, 2], np.uint32)
-    events = make_events([3, 9, 10, 12, 19, 20], [0, 1, 1, 2, 1, 0], [0, 1, 1, 0, 1, 0], [0, 1, 1, 1, 1, 0])
-    for clear, ceiling in ((False, 255), (True, 255), (False, 5), (True, 1)):
-        out, totals = np.full((2, 2, 2, 2), 4, np.uint8), np.array([10, 20])
-        assert loops.fill_counts(events[:5], 0, 10, columns, rows, np.uint8(ceiling), out, totals, clear) == 0
-        counts = np.full((2, 2, 2, 2), 0 if clear else 4)
-        np.add.at(counts, ([0, 0, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]), 1)  # one event lies nowhere
-        assert out.tolist() == np.minimum(counts, ceiling).tolist()
-        assert totals.tolist() == [12, 22]
-    out, totals = np.zeros((2, 2, 2, 2), np.uint8), np.zeros(2, np.int64)
-
-    def fault(t: int, x: int, y: int) -> int:
-        given = make_events([5, 5, 5, t, 6], [0, 0, 0, x, 0], [0, 0, 0, y, 0], [1] * 5)
-        return loops.fill_counts(given, 0, 10, columns, rows, np.uint8(255), out, totals, False)
-
-    assert [fault(5, 3, 0), fault(5, 0, 2), fault(5, -1, 0)] == [loops.OUTSIDE] * 3
-    assert (fault(5, 2, 1), fault(-3, 0, 0), fault(11, 0, 0)) == (0, loops.UNSORTED, loops.UNSORTED)
-    assert [loops.first_at_or_after(events, t) for t in (0, 3, 4, 12, 20, 21)] == [0, 0, 1, 3, 5, 6]
-
-
-@pytest.mark.parametrize("shown", [2, 5])
-def test_a_bin_shows_what_its_cells_saw_lately(shown: int) -> None:
-    opened, since = np.array([0, 1, 3, 0, 0], np.uint8), np.array([0, 4, shown, shown - 1, shown], np.uint16)
-    x, known = np.zeros(5, np.uint8), since.copy()
-    loops.turn(opened, shown, since, x)
-    assert since.tolist() == np.where(opened, 0, np.minimum(known + 1, shown)).tolist()
-    assert x.tolist() == [int(shown > 1), 1, 1, 0, 0]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikesight.encoders.dvs import BINS_AT_ONCE, Bin, DvsEncoder, StreamBinner, beginning, progress_us, shown_in
+from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning, progress_us, shown_in
 from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events, make_events
 
 SENSOR = SensorSize(13, 7)
@@ -123,20 +123,6 @@ def test_ticks_only_close_bins_earlier(seed: int, hop: int) -> None:
     assert same(bins, run_stream(ENCODER, [events]))
 
 
-def test_silence_closes_bins_up_to_the_gap_and_no_further() -> None:
-    binner = StreamBinner(ENCODER, gap_us=10_000)
-    assert binner.tick(5) == []
-    assert binner.push(make_events([0], [1], [1], [1])) == []
-    bins = binner.tick(3_500)
-    assert [b.n_events for b in bins] == [1, 0, 0]
-    assert len(binner.tick(4_000_000_000)) == 7  # not a bin for every millisecond of an hour
-    assert binner.tick(5_000_000_000) == []
-    assert binner.push(make_events([5_000_000_001], [1], [1], [1])) == []
-    (last,) = binner.flush()
-    assert last.reset
-    assert last.start_us == 5_000_000_001
-
-
 def test_a_source_that_is_looked_at_goes_on_without_events() -> None:
     binner = StreamBinner(ENCODER)
     bins = [b for t_us in range(500, 3_000_000, 500) for b in binner.look(t_us)]
@@ -169,15 +155,6 @@ def test_through_a_window_time_goes_by_all_events_in_order_however_they_are_cut(
     assert len(bins) == (bins[-1].end_us - bins[0].start_us) // 1000
 
 
-def test_a_clock_restart_resets_and_loses_nothing() -> None:
-    early, late = random_events(100, 3000, 3), random_events(100, 3000, 4)
-    late["t"] += 10_000_000
-    bins = run_stream(ENCODER, [late, early])
-    assert sum(b.n_events for b in bins) == 200
-    assert [b.reset for b in bins].count(True) == 1
-    assert next(b for b in bins if b.reset).start_us == int(early["t"][0])
-
-
 def test_events_off_the_sensor_are_counted_and_dropped() -> None:
     binner = StreamBinner(ENCODER)
     binner.push(make_events([0, 1, 2], [0, 13, -1], [0, 0, 0], [1, 1, 1]))
@@ -192,11 +169,6 @@ def test_a_long_packet_is_binned_in_pieces() -> None:
     assert len(bins) > 800
     again = StreamBinner(ENCODER)
     assert same(bins, [b for k in range(0, 5000, 7) for b in again.push(events[k : k + 7])])
-
-
-def test_one_cell_saturates() -> None:
-    events = make_events(np.zeros(1000), np.zeros(1000), np.zeros(1000), np.ones(1000))
-    assert run_stream(ENCODER, [events[k : k + 100] for k in range(0, 1000, 100)])[0].x[1, 0, 0] == 255
 
 
 @pytest.mark.parametrize("bad", [{"mode": "counts"}, {"bin_us": 0}, {"steps": 0}, {"size": (0, 3)}])
@@ -283,13 +255,6 @@ def told(bins: list[Bin]) -> list[tuple[int, int, bool]]:
     return [(b.start_us, b.n_events, b.reset) for b in bins]
 
 
-def test_what_it_is_without_anybodys_wish() -> None:
-    encoder = DvsEncoder(SENSOR, (7, 13))
-    assert (encoder.bin_us, encoder.steps, encoder.mode) == (10_000, 10, "binary")
-    binner = StreamBinner(encoder)
-    assert (binner.gap_us, binner.back_us, binner.shown) == (1_000_000, 100_000, 1)
-
-
 def counts(binner: StreamBinner) -> tuple[int, int, int]:
     return binner.n_backward, binner.n_restarts, binner.n_gaps
 
@@ -353,16 +318,6 @@ def test_an_open_bin_is_the_streams_last_and_only_with_events() -> None:
     binner.look(50)
     assert binner.flush() == [], "nothing came"
     assert told(binner.push(at(99)) + binner.flush()) == [(99, 1, True)]
-
-
-def test_bins_are_closed_in_pieces_of_at_most_so_many() -> None:
-    binner = StreamBinner(DvsEncoder(SENSOR, (7, 13), bin_us=10), gap_us=1_000_000)
-    for n in (BINS_AT_ONCE - 1, BINS_AT_ONCE, BINS_AT_ONCE + 1, 3 * BINS_AT_ONCE):
-        start = 1_000_000 * n
-        bins = binner.push(at(start, start + 10 * n, start + 10 * n + 9)) + binner.flush()
-        assert sum(b.n_events for b in bins) == 3
-        assert len(bins) == n + 1
-        assert bins[-1].end_us == start + 10 * n + 10
 
 
 def test_an_upper_bound_of_bins() -> None:

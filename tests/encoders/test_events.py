@@ -75,20 +75,6 @@ def test_small_steps_back_are_sorted_stably() -> None:
     assert events["t"].tolist() == [100, 300, 200, 200]
 
 
-def test_a_restart_goes_on_from_the_time_before() -> None:
-    events = at(1_000_000, 1_000_010, 5, 15)
-    out, counters = sanitise(events, SENSOR)
-    assert out["t"].tolist() == [1_000_000, 1_000_010, 1_000_010, 1_000_020]
-    assert counters == Counters(0, 1, 1)
-    kept, counters = sanitise(events, SENSOR, keep_restarts=True)
-    assert kept["t"].tolist() == [1_000_000, 1_000_010, 5, 15]
-    assert counters.n_restarts == 1
-
-
-def test_counters_add_up() -> None:
-    assert Counters(1, 2, 3) + Counters(4, 5, 6) == Counters(5, 7, 9)
-
-
 @given(st.lists(st.tuples(st.integers(-(2**40), 2**40), st.integers(-20, 20), st.integers(-20, 20)), max_size=60))
 def test_whatever_comes_in_good_events_go_out(rows: list[tuple[int, int, int]]) -> None:
     t, x, y = (np.array(column, np.int64) for column in zip(*rows)) if rows else (np.zeros(0, np.int64),) * 3
@@ -117,21 +103,6 @@ def test_joined_pieces_are_one_array_also_where_a_piece_is_a_view() -> None:
     pieces = [events[:2], events[2:2], events[2:8:2], events[8:]]
     assert np.array_equal(joined(pieces), np.concatenate(pieces))
     assert joined([events]) is events
-
-
-def test_thousands_of_restarts_are_not_searched_through_for_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random bytes as a recording: a clock that restarts at every tenth event."""
-
-    class Walked(list[int]):
-        def __contains__(self, _: object) -> bool:
-            raise AssertionError("searched")
-
-    found = module._restarts
-    monkeypatch.setattr(module, "_restarts", lambda *given: Walked(found(*given)))
-    t = np.tile(np.arange(10) * 1_000_000, 300)
-    kept, counters = sanitise(make_events(t, 0 * t, 0 * t, 0 * t), SENSOR)
-    assert (counters.n_backward, counters.n_restarts) == (299, 299)
-    assert np.array_equal(kept["t"], np.concatenate([9_000_000 * n + np.arange(10) * 1_000_000 for n in range(300)]))
 
 
 FAR = 2**60

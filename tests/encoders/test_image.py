@@ -74,13 +74,6 @@ def test_snntorch_linear_latency() -> None:
     assert torch.equal(Latency(10)(X), theirs)
 
 
-def test_golden_burst() -> None:
-    spikes = Burst(20, most=5, closest=1, widest=4)(torch.tensor([1.0, 0.5, 0.1, 0.0]))
-    trains = ["".join(str(int(bit)) for bit in column) for column in spikes.T]
-    assert trains == ["11111" + "0" * 15, "101010" + "0" * 14, "1" + "0" * 19, "0" * 20]
-    assert Burst(20, most=5).decode(spikes).tolist() == pytest.approx([1.0, 0.6, 0.2, 0.0])
-
-
 MAKERS: dict[str, Any] = {
     "latency log": lambda steps: Latency(steps, "log"),
     "latency grow": lambda steps: Latency(steps, "grow"),
@@ -131,33 +124,10 @@ def test_latency_codes(name: str, values: list[float], steps: int) -> None:
     assert torch.equal(spikes[:, :1], encoder(x[:1]))
 
 
-def test_latency_from_a_later_step() -> None:
-    assert steps_of(Latency(10, first=4)(torch.tensor([1.0, 0.0]))) == [4, 9]
-    assert steps_of(FirstSpike(10)(torch.tensor([1.0, 0.009]))) == [0, None]
-
-
 def test_equal_ratios_give_equal_delays() -> None:
     x = torch.tensor([0.9, 0.3, 0.1], dtype=torch.float64)
     encoder = WeberFechner(30)
     assert torch.allclose(encoder.times(x / 3) - encoder.times(x), encoder.times(torch.tensor([1 / 3])))
-
-
-@pytest.mark.parametrize("name", ["latency", "latency grow", "weber_fechner", "phase", "burst", "direct"])
-def test_codes_can_be_read_back(name: str) -> None:
-    x = torch.linspace(0.02, 1 - 2**-8, 50)
-    encoder = MAKERS[name](200 if name != "burst" else 30)
-    error = (encoder.decode(encoder(x)) - x).abs()
-    tolerance = {
-        "phase": 2**-8,
-        "burst": 0.2,
-        "latency grow": 1.0,
-        "latency": 0.0026,
-        "weber_fechner": 0.02,
-        "direct": 1e-5,
-    }
-    assert float(error.max()) <= tolerance[name]
-    if name == "phase":
-        assert torch.equal(encoder.decode(encoder(x)), (x * 256).floor() / 256)
 
 
 def inverse(mapping: str, share: float, span: int) -> float:

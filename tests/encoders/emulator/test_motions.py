@@ -1,71 +1,77 @@
-"""Drawn motions: the events of each move as its name says, on average over seeds."""
+"""Drawn and filmed motions: the events of each move as its name says, on average over seeds, before rich pictures."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from spikesight.app.cli import main
+from spikesight.encoders.emulator.filmed import cut, dead_leaves, filmed_recording
 from spikesight.encoders.emulator.motions import MOTIONS, SENSOR, motion_recording
-from spikesight.encoders.events import EventsError, SensorSize, check_events
+from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 from spikesight.encoders.recordings.files import read_recording
 
 SEEDS = range(12)
+both = pytest.mark.parametrize("record", [motion_recording, filmed_recording])
 
 
-def tracks(motion: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Median place of the events (x, y) in each tenth of a recording, by seed."""
-    found = []
+@both
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_recordings_are_valid_repeatable_and_all_different(record: Callable[..., Events], motion: str) -> None:
+    first, again, other = (record(motion, seed=s) for s in (5, 5, 6))
+    check_events(first, SENSOR)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert len(other) > 0 or motion == "still"
+    assert first["t"].max(initial=0) <= 800_000
+
+
+@both
+@pytest.mark.parametrize(
+    ("motion", "axis", "sign"), [("left", "x", -1), ("right", "x", 1), ("up", "y", -1), ("down", "y", 1)]
+)
+def test_straight_motions_go_where_they_say(record: Callable[..., Events], motion: str, axis: str, sign: int) -> None:
+    way = []
     for seed in SEEDS:
-        events = motion_recording(motion, seed=seed)
-        cuts = np.searchsorted(events["t"], np.arange(0, 800_001, 80_000))
-        parts = [events[a:b] for a, b in pairwise(cuts) if b - a > 30]
-        found.append((np.array([np.median(p["x"]) for p in parts]), np.array([np.median(p["y"]) for p in parts])))
-    return found
-
-
-@pytest.mark.parametrize(("motion", "axis", "sign"), [("left", 0, -1), ("right", 0, 1), ("up", 1, -1), ("down", 1, 1)])
-def test_straight_motions_go_where_they_say(motion: str, axis: int, sign: int) -> None:
-    moved = [float(np.diff(track[axis]).sum()) for track in tracks(motion)]
-    assert np.median(moved) * sign > 5
+        events = record(motion, seed=seed)
+        early, late = events[events["t"] < 250_000], events[events["t"] > 550_000]
+        way.append(np.median(late[axis]) - np.median(early[axis]) if min(len(early), len(late)) else 0.0)
+    assert np.mean(way) * sign > 2
 
 
 @pytest.mark.parametrize(("motion", "sign"), [("clockwise", 1), ("counter-clockwise", -1)])
 def test_circles_turn_as_they_say(motion: str, sign: int) -> None:
-    # The signed area of the track; y grows downwards, so clockwise is positive.
-    areas = [float(np.sum(x[:-1] * np.diff(y) - y[:-1] * np.diff(x))) for x, y in tracks(motion)]
+    """By the signed area of the track of medians; y grows downwards, so clockwise is positive."""
+    areas = []
+    for seed in SEEDS:
+        events = motion_recording(motion, seed=seed)
+        cuts = np.searchsorted(events["t"], np.arange(0, 800_001, 80_000))
+        track = [[np.median(events[a:b]["x"]), np.median(events[a:b]["y"])] for a, b in pairwise(cuts) if b - a > 30]
+        x, y = np.array(track).T
+        areas.append(float(np.sum(x[:-1] * np.diff(y) - y[:-1] * np.diff(x))))
     assert np.median(areas) * sign > 0
 
 
-@pytest.mark.parametrize(("motion", "grows"), [("push", True), ("pull", False)])
-def test_push_grows_and_pull_shrinks(motion: str, grows: bool) -> None:
-    def spread(events: np.ndarray) -> float:
-        return float(np.std(events["x"]) + np.std(events["y"]))
-
+@pytest.mark.parametrize(("motion", "sign"), [("push", 1), ("pull", -1)])
+def test_push_grows_and_pull_shrinks(motion: str, sign: int) -> None:
     changes = []
     for seed in SEEDS:
         events = motion_recording(motion, seed=seed)
         third = len(events) // 3
-        changes.append(spread(events[-third:]) - spread(events[:third]))
-    assert (np.median(changes) > 0) == grows
+        early, late = (float(np.std(e["x"]) + np.std(e["y"])) for e in (events[:third], events[len(events) - third :]))
+        changes.append(late - early)
+    assert np.median(changes) * sign > 0
 
 
-@pytest.mark.parametrize("motion", MOTIONS)
-def test_recordings_are_valid_repeatable_and_all_different(motion: str) -> None:
-    first, again, other = (motion_recording(motion, seed=s) for s in (5, 5, 6))
-    check_events(first, SENSOR)
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-    assert len(first) > 0
-    assert first["t"][-1] <= 800_000
-
-
-def test_other_sensors_and_unknown_motions() -> None:
+@both
+def test_other_sensors_and_unknown_motions(record: Callable[..., Events]) -> None:
     sensor = SensorSize(48, 30)
-    check_events(motion_recording("left", sensor, seed=1), sensor)
+    check_events(record("push", sensor, seed=1), sensor)
     with pytest.raises(EventsError, match="no motion"):
-        motion_recording("sideways", seed=0)
+        record("sideways", seed=0)
 
 
 def test_the_command_writes_a_folder_to_train_on(tmp_path: Path) -> None:
@@ -75,3 +81,24 @@ def test_the_command_writes_a_folder_to_train_on(tmp_path: Path) -> None:
     recording = read_recording(files[0])
     assert recording.size == SENSOR
     assert np.array_equal(recording.events, motion_recording(files[0].parent.name, seed=7))
+
+
+def test_pictures_have_the_spectrum_of_photographs() -> None:
+    """Amplitude falls about as 1 / f: 1.2 lies between white noise (0) and a picture without detail (2 and more)."""
+    slopes = []
+    for seed in range(6):
+        picture = dead_leaves(128, 128, np.random.default_rng(seed)) - 100
+        amplitude = np.abs(np.fft.fftshift(np.fft.fft2(picture * np.outer(np.hanning(128), np.hanning(128)))))
+        y, x = np.mgrid[-64:64, -64:64]
+        ring = np.round(np.hypot(x, y)).astype(int)
+        mean = [amplitude[ring == r].mean() for r in (4, 24)]
+        slopes.append(-np.log(mean[1] / mean[0]) / np.log(24 / 4))
+    assert 0.8 < np.mean(slopes) < 1.8
+
+
+def test_cut_outs_have_an_inside_and_an_outside() -> None:
+    for seed in range(8):
+        mask = cut(64, np.random.default_rng(seed))
+        assert mask.shape == (64, 64)
+        assert 0.02 < mask.mean() < 0.98
+        assert mask[32, 32] > 0.9 or cv2.countNonZero((mask > 0.5).astype(np.uint8)) > 64

@@ -8,24 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.saccades import Saccades, saccade_events, saccades
+from spikesight.encoders.emulator.saccades import Saccades, saccades
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 from spikesight.encoders.recordings.files import read_recording
-from tests.support.inputs.samples import drawing
 
 
 def digit() -> NDArray[np.uint8]:
     image = np.zeros((28, 28), np.uint8)
     image[5:23, 9:12] = image[5:8, 9:20] = 255
     return image
-
-
-def test_saccades_are_seeded() -> None:
-    events = saccades(digit(), seed=3)
-    check_events(events, SensorSize(34, 34))
-    assert 1500 < len(events) < 8000
-    assert np.array_equal(events, saccades(digit(), seed=3))
-    assert not np.array_equal(events, saccades(digit(), seed=4))
 
 
 def test_saccades_fit_any_image_and_sensor() -> None:
@@ -66,12 +57,3 @@ def test_saccades_resemble_the_recordings(shared_data: Callable[[str], Path]) ->
     assert np.std(ratios) < 0.1
     assert np.mean(maps) > 0.93
     assert np.mean(films) > 0.5
-
-
-def test_the_camera_sees_the_same_for_the_same_seed() -> None:
-    image, sensor = drawing(28, 28, 4, 8), SensorSize(34, 34)
-    first, again, other = (saccade_events(image, sensor, "digit", seed=s) for s in (1, 1, 2))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-    assert np.all(np.diff(first["t"]) >= 0)
-    assert 500 < len(first) < 20_000

@@ -5,10 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator import filmed, handheld, motions
-from spikesight.encoders.emulator.corruptions import SUITE, Corruption
+from spikesight.encoders.emulator import filmed, handheld
 from spikesight.encoders.emulator.noise import HOT_HZ, with_noise
-from spikesight.encoders.emulator.saccades import MOVEMENTS, Saccades, saccades
+from spikesight.encoders.emulator.saccades import MOVEMENTS, Saccades, saccade_events, saccades
 from spikesight.encoders.events import EventsError, SensorSize, make_events
 from tests.support.inputs.samples import drawing
 
@@ -22,13 +21,8 @@ def sheet(seed: int) -> np.ndarray:
     return np.stack([frame for _, frame in handheld.frames(page, 4 / handheld.RATE_HZ, random)])
 
 
-def corrupted(row: Corruption, seed: int) -> np.ndarray:
-    return row.fault(saccades(DIGIT), SMALL, np.random.default_rng(seed))
-
-
 MADE: dict[str, Callable[[int], np.ndarray]] = {
-    "drawn": lambda seed: motions.motion_recording("left", seed=seed, duration_ms=200),
-    "filmed": lambda seed: filmed.filmed_recording("left", CAMERA, seed=seed, duration_ms=200),
+    "digit": lambda seed: saccade_events(DIGIT, SMALL, "digit", seed=seed),
     "sheet": sheet,
     "leaves": lambda seed: filmed.dead_leaves(60, 80, np.random.default_rng(seed)),
     **{name: lambda seed, kind=kind: saccades(DIGIT, movement=kind(), seed=seed) for name, kind in MOVEMENTS.items()},
@@ -40,12 +34,6 @@ def test_a_seed_gives_the_same_each_time_and_another_one_something_else(name: st
     make = MADE[name]
     np.testing.assert_array_equal(make(3), make(3))
     assert not np.array_equal(make(3), make(4))
-
-
-@pytest.mark.parametrize("row", SUITE, ids=lambda row: f"{row.name} {row.strength}")
-def test_a_corruption_of_a_seed_is_the_same_each_time_and_does_something(row: Corruption) -> None:
-    np.testing.assert_array_equal(corrupted(row, 3), corrupted(row, 3))
-    assert not np.array_equal(corrupted(row, 3), saccades(DIGIT))
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -6,12 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.preprocess import drawing
 from spikesight.encoders.preprocess.drawing import (
     Drawing,
     Search,
-    _encloses,
-    _ink,
     dark_drawing,
     find_drawing,
     is_frame,
@@ -148,73 +145,3 @@ def test_a_frame_is_no_narrow_one(height: int, frame: bool) -> None:
     assert is_frame(sides) == frame
     sides[height - 5 : 15 + height, 95:115] = 0
     assert not is_frame(sides), "a corner is missing"
-
-
-def ends(*bars: tuple[int, int, int, int], largest: float = drawing.LARGEST) -> list[tuple[int, int, int, int]]:
-    """Boxes of the groups in a picture 60 high and 80 wide that has ink in these boxes (left, top, width, height)."""
-    ink = np.zeros((60, 80), np.float32)
-    for left, top, width, height in bars:
-        ink[top : top + height, left : left + width] = 0.5
-    return [group[2:] for group in drawing._groups(ink, 0.49, drawing.NEVER, largest)]
-
-
-@pytest.mark.parametrize(
-    ("bar", "kept"),
-    [
-        ((2, 2, 5, 5), True), ((1, 2, 5, 5), False), ((2, 1, 5, 5), False),
-        ((73, 20, 5, 5), True), ((74, 20, 5, 5), False), ((20, 53, 5, 5), True), ((20, 54, 5, 5), False),
-        ((20, 20, 9, 1), True), ((20, 20, 8, 1), False), ((20, 20, 4, 4), False), ((20, 20, 1, 9), True),
-        ((9, 20, 58, 2), True), ((9, 20, 59, 2), False),
-    ],
-)  # fmt: skip
-def test_what_may_be_a_part_of_a_drawing(bar: tuple[int, int, int, int], kept: bool) -> None:
-    assert ends(bar) == ([bar] if kept else [])
-
-
-def test_parts_near_a_larger_one_go_with_it() -> None:
-    assert ends((20, 20, 20, 10), (36, 32, 4, 3)) == [(20, 20, 20, 15)], "the middle of it is near enough"
-    assert ends((20, 20, 20, 10), (50, 22, 4, 3)) == [(20, 20, 20, 10)], "alone it is shorter than any drawing"
-    assert ends((20, 20, 20, 10), (36, 32, 3, 3)) == [(20, 20, 20, 10)], "a speck"
-
-
-def test_together_they_are_not_longer_than_the_longest_either() -> None:
-    parts = (10, 20, 10, 36), (14, 12, 6, 4)  # 44 of 60 cells together
-    assert (10, 12, 10, 44) in ends(*parts, largest=0.74)
-    assert (10, 12, 10, 44) not in ends(*parts, largest=0.73)
-    assert ends(parts[0], largest=0.6) == [parts[0]]
-    assert ends(parts[0], largest=0.59) == []
-
-
-def solid(height: int, width: int) -> Any:
-    return np.pad(np.ones((height, width), np.uint8), 3)
-
-
-def box(left: float, top: float, width: float, height: float) -> Drawing:
-    return Drawing(np.zeros((1, 1), np.float32), left, top, width, height, 0.5, 9.0)
-
-
-@pytest.mark.parametrize(
-    ("inner", "inside"),
-    [
-        ((10, 20, 30, 40), True),
-        ((11, 21, 28, 38), True),
-        ((9, 20, 30, 40), False),
-        ((10, 19, 30, 40), False),
-        ((10, 20, 31, 40), False),
-        ((10, 20, 30, 41), False),
-    ],
-)
-def test_a_box_in_another(inner: tuple[float, float, float, float], inside: bool) -> None:
-    assert _encloses(box(10, 20, 30, 40), box(*inner)) == inside
-
-
-def test_a_box_in_pixels_of_another_size() -> None:
-    scaled = box(10, 20, 30, 40).scaled(0.5)
-    assert (scaled.left, scaled.top, scaled.width, scaled.height, scaled.ground) == (5, 10, 15, 20, 9)
-
-
-def test_ink_is_how_much_darker_than_its_ground() -> None:
-    ink, ground = _ink(hook(page(200), 50, width=7))
-    assert ground.mean() == pytest.approx(200 / 255, abs=0.02)
-    assert ink.max() == pytest.approx(1 - 52 / 202, abs=0.01)
-    assert ink[:20].max() == 0

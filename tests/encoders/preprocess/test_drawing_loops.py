@@ -54,12 +54,6 @@ def test_tones_of_strokes_and_of_the_ground_around_them() -> None:
         assert loops.tones(strokes, close, close, ink, ground)[3] < 0, "there is no ring"
 
 
-def test_a_quantile_of_few_values() -> None:
-    for n in range(1, 12):
-        values = np.random.default_rng(n).random(n, np.float32)
-        assert loops.quantile(values, 0.8) == np.float32(np.quantile(values, 0.8))
-
-
 def test_groups_are_parts_near_a_larger_one() -> None:
     for seed in range(10):
         _, _, stats, centres = cv2.connectedComponentsWithStats(blobs(seed))
@@ -77,25 +71,6 @@ def test_groups_are_parts_near_a_larger_one() -> None:
             left, top = stats[chosen > 0, :2].min(0)
             right, bottom = (stats[chosen > 0, :2] + stats[chosen > 0, 2:4]).max(0)
             assert box.tolist() == [left, top, right - left, bottom - top]
-
-
-def test_a_group_begins_with_a_part_that_is_long_enough_either_way() -> None:
-    bars = [[0, 0, 80, 60, 4000], [10, 10, 9, 1, 9], [30, 30, 1, 9, 9], [50, 50, 3, 3, 9], [5, 20, 71, 2, 100]]
-    stats = np.array(bars, np.int32)
-    centres = stats[:, :2] + (stats[:, 2:4] - 1) / 2
-    kept = np.array([False, True, True, True, True])
-    for shortest, longest, heads in ((5, 70, [1, 2]), (9, 71, [4, 1, 2]), (10, 70, []), (3, 9, [1, 2, 3])):
-        members, boxes = loops.groups(stats, centres, kept, shortest, longest, 4, REACH, -1.0, 0.5)
-        assert boxes.tolist() == [bars[head][:4] for head in heads]
-        assert members.tolist() == [[int(n == head) for n in range(5)] for head in heads]
-    members, boxes = loops.groups(stats, centres, kept, 5, 70, 1, REACH, -1.0, 0.5)
-    assert boxes.tolist() == [[10, 10, 9, 1]], "so many and no more"
-    near = np.array([[0, 0, 80, 60, 4000], [10, 10, 20, 10, 100], [20, 18, 4, 5, 6], [34, 10, 9, 9, 50]], np.int32)
-    middles = near[:, :2] + (near[:, 2:4] - 1) / 2
-    members, boxes = loops.groups(near, middles, np.array([False, True, True, True]), 5, 70, 1, 1.0, -1.0, 0.06)
-    assert (members.tolist(), boxes.tolist()) == ([[0, 1, 1, 1]], [[10, 10, 33, 13]])
-    members, boxes = loops.groups(near, middles, np.array([False, True, True, True]), 5, 70, 1, 0.92, -1.0, 0.061)
-    assert (members.tolist(), boxes.tolist()) == ([[0, 1, 0, 0]], [[10, 10, 20, 10]])
 
 
 def grown(stats: np.ndarray, fits: np.ndarray, members: np.ndarray, gap: float) -> np.ndarray:

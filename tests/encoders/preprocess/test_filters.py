@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import eventcv
 import numpy as np
 import pytest
 from hypothesis import given
@@ -169,17 +168,6 @@ def test_an_edge_that_is_never_still_is_no_hot_pixel() -> None:
     assert np.argwhere(hot.mask).tolist() == [[6, 5]]
     late = kept["t"] >= events["t"][0] + 100_000
     assert ((kept["x"] == 15) & late).any()
-
-
-def test_eventcv_agrees() -> None:
-    events = random_events(3000, 4)
-    table = np.stack([events["x"], events["y"], events["t"], events["p"]], axis=1).astype(np.int64)
-    stream = eventcv.from_numpy(table, sensor_size=(24, 16), time_unit="us")
-    for theirs, ours in (
-        (stream.refractory_filter(5_000), Refractory(SIZE, 5_000)),
-        (stream.background_activity_filter(2_000), BackgroundActivity(SIZE, 2_000)),
-    ):
-        assert np.array_equal(theirs.numpy()[:, 2].astype(np.int64), ours(events)["t"])
 
 
 def test_filters_by_name() -> None:

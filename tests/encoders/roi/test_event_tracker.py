@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from copy import copy
 from itertools import repeat
 
 import numpy as np
@@ -124,16 +123,6 @@ def test_what_a_search_found_is_taken_one_step_later(late_us: int, taken: bool) 
     assert tracker.window is None
     tracker(some(CONFIRMING * SEARCH_US + late_us, 10, 10))
     assert (tracker.window is not None) == taken
-
-
-def test_a_search_goes_on_a_little_with_each_packet() -> None:
-    tracker = Scripted(script := iter([drawn("bar")] * 2))
-    tracker(some(0, 10, 10))
-    left = []
-    for late_us in range(3):
-        tracker(some(SEARCH_US + late_us, 10, 10))
-        left.append(len(list(copy(script))))
-    assert left == [2, 1, 1], "begun, over, and nothing more"
 
 
 def test_only_events_near_the_strokes_and_in_the_window_are_kept() -> None:

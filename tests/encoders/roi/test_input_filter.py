@@ -8,7 +8,6 @@ from spikesight.encoders.emulator.handheld import draw_sheet, frames
 from spikesight.encoders.emulator.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
-from spikesight.encoders.preprocess.drawing import find_drawing
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, GATE_US
 from spikesight.encoders.roi.confirmation import CONFIRMING
 from spikesight.encoders.roi.event_tracker import SEARCH_US
@@ -170,16 +169,3 @@ def test_news_counts_what_was_kept_and_dropped_once() -> None:
     assert tracked.news() == (0, 0)
     tracked(events[2000:2500])
     assert sum(tracked.news()) == 500
-
-
-@pytest.mark.parametrize("light", [False, True])
-def test_a_drawing_is_found_on_a_sheet_on_a_desk(light: bool) -> None:
-    picture = np.random.default_rng(3).integers(0, 255, (12, 16), np.uint8)
-    picture = np.asarray(cv2.resize(picture, (640, 480), interpolation=cv2.INTER_CUBIC), np.uint8)
-    picture[80:400, 150:500] = 40 if light else 225
-    cv2.polylines(picture, [np.array([[250, 150], [390, 150], [300, 330]])], False, 220 if light else 30, 20)
-    drawing = find_drawing(picture)
-    assert drawing is not None
-    box = (drawing.left, drawing.top, drawing.left + drawing.width, drawing.top + drawing.height)
-    assert np.allclose(box, (240, 140, 400, 340), atol=10)
-    assert abs(drawing.ground - (40 if light else 225)) < 20

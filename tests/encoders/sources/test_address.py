@@ -1,5 +1,7 @@
 """A source by its string: kinds, targets and options, and one sentence for every mistake."""
 
+import sys
+
 import pytest
 
 from spikesight.encoders.events import SensorSize
@@ -16,9 +18,7 @@ from spikesight.encoders.sources.source import open_source, parse
         ("dv://10.0.0.2:7777", "dv", "10.0.0.2", 7777),
         ("dv+unix:///tmp/a%20b.sock", "dv+unix", "/tmp/a b.sock", 0),
         ("udp://[::1]:3333?format=t32&size=64x48", "udp", "::1", 3333),
-        ("webcam:1", "webcam", "1", 0),
         ("file:/a/b.raw?speed=2&loop=1", "file", "/a/b.raw", 0),
-        ("speck", "speck", "", 0),
     ],
 )
 def test_addresses(text: str, kind: str, target: str, port: int) -> None:
@@ -34,11 +34,19 @@ def test_wrong_addresses_get_one_sentence(text: str) -> None:
         parse(text)
 
 
-def test_options_are_checked() -> None:
-    address = parse("file:x?speed=fast")
-    with pytest.raises(SourceError, match="speed=fast"):
-        address.number("speed", 1)
-    assert parse("udp://h:1?size=64x48").size() == SensorSize(64, 48)
+def test_options_have_a_lowest_value() -> None:
+    address = parse("udp://h:1?size=64x48&speed=0&rate=2.5&bad=x&low=-1&none=nan")
+    assert address.number("speed", 1.0) == 0.0
+    assert address.number("rate", 1.0, 2.5) == 2.5
+    assert address.number("unsaid", 7.0, 9.0) == 7.0
+    for name, lowest, least in (("rate", 2.6, "2.6"), ("bad", 0.0, "0"), ("low", 0.0, "0"), ("none", 0.0, "0")):
+        with pytest.raises(SourceError, match=rf"{name}=\S+ in '.*' must be a number of at least {least}"):
+            address.number(name, 1.0, lowest)
+    assert [parse(f"udp://h:1?{option}").size() for option in ("size=64x48", "size=", "")] == [
+        SensorSize(64, 48), None, None
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="WIDTHxHEIGHT"):
+        parse("udp://h:1?size=5").size()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +57,7 @@ def test_options_are_checked() -> None:
     ],
 )
 def test_a_missing_library_is_named(text: str, module: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, module, None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SourceError, match=words):
         open_source(text)
 
@@ -60,14 +68,11 @@ def test_a_new_driver_is_a_source_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_a_library_of_the_system_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert lacking(ImportError("libusb-1.0.so.0: cannot open shared object file")).endswith("apt install libusb-1.00")
     assert lacking(ImportError("no libfoo.so.1: here")) == "no libfoo.so.1: here"
-    with pytest.raises(SourceError, match=r"a camera needs no_such_library: pip install 'spikesight\[cameras\]'"):
-        library_of("no_such_library", "a camera", "cameras")
 
     def broken(_: str) -> None:
-        raise ImportError("libatomic.so.1: cannot open shared object file")
+        raise ImportError("libusb-1.0.so.0: cannot open shared object file")
 
     monkeypatch.setattr("spikesight.encoders.sources.address.importlib.import_module", broken)
-    with pytest.raises(SourceError, match=r"needs it, which does not load: it wants libatomic\.so\.1 of the system"):
+    with pytest.raises(SourceError, match=r"needs it, which does not load: it wants libusb-1\.0\.so\.0 .*libusb-1\.00"):
         library_of("it", "a camera", "cameras")

@@ -1,4 +1,4 @@
-"""Chunks of live input: a recording in pieces, rounds of a sample, and sources that are none."""
+"""Chunks of live input: a recording in pieces, rounds of a sample, videos, cameras, and sources that are none."""
 
 from itertools import islice
 from pathlib import Path
@@ -9,54 +9,62 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources import chunks as sources
 from spikesight.encoders.sources.address import SourceError
-from spikesight.encoders.sources.chunks import PERIOD_US, REST_PERIODS, Chunk, open_source
+from spikesight.encoders.sources.chunks import PERIOD_US, REST_PERIODS, Chunk, of_events, open_source
 from spikesight.models.classifier.session import Session, inputs_of
+from tests.support.inputs.samples import at
 from tests.support.models import tiny
 
+SENSOR = SensorSize(9, 8)
 
-def at(*t: int) -> Events:
-    return make_events(t, [1] * len(t), [2] * len(t), [1] * len(t))
+
+def times(chunk: Chunk) -> list[int]:
+    assert chunk.packet is not None
+    return chunk.packet["t"].tolist()
 
 
 def test_a_recording_is_cut_into_periods_from_its_first_event() -> None:
     events = at(5_000_000, 5_000_000 + PERIOD_US - 1, 5_000_000 + PERIOD_US, 5_000_000 + 3 * PERIOD_US)
-    found = list(sources._packets(events))
+    found = list(of_events(events, SENSOR).chunks)
     assert [chunk.t_us for chunk in found] == [PERIOD_US * n for n in range(1, 5)]
-    assert [chunk.packet["t"].tolist() for chunk in found] == [  # type: ignore[index]
-        [0, PERIOD_US - 1],
-        [PERIOD_US],
-        [],
-        [3 * PERIOD_US],
-    ]
+    assert [times(chunk) for chunk in found] == [[0, PERIOD_US - 1], [PERIOD_US], [], [3 * PERIOD_US]]
     assert events["t"][0] == 5_000_000, "what was given stays"
-    (only,) = sources._packets(at(7))
-    assert (only.t_us, only.packet["t"].tolist()) == (PERIOD_US, [0])  # type: ignore[index]
+    (only,) = of_events(at(7), SENSOR).chunks
+    assert (only.t_us, times(only)) == (PERIOD_US, [0])
+    assert list(of_events(at(), SENSOR).chunks) == []
 
 
 def test_a_sample_rests_between_its_rounds() -> None:
-    events = at(100, 100 + PERIOD_US)
-    rounds = list(islice(sources._again(events), 2 * (2 + REST_PERIODS)))
-    times = [chunk.t_us for chunk in rounds]
-    assert times == [PERIOD_US * n for n in range(1, len(rounds) + 1)]
-    packets = [chunk.packet for chunk in rounds if chunk.packet is not None and len(chunk.packet)]
-    again = (2 + REST_PERIODS) * PERIOD_US
-    assert [packet["t"].tolist() for packet in packets] == [[0], [PERIOD_US], [again], [again + PERIOD_US]]
+    once, loop = open_source("digit-3"), open_source("digit-3", loop=True)
+    assert (once.name, once.live, once.sensor) == ("digit-3", False, SensorSize(34, 34))
+    first = list(once.chunks)
+    whole = len(first) + REST_PERIODS
+    found = list(islice(loop.chunks, 2 * whole))
+    assert [chunk.t_us for chunk in found] == [PERIOD_US * n for n in range(1, 2 * whole + 1)]
+    assert not any(times(chunk) for chunk in found[len(first) : whole])
+    again = [[t + whole * PERIOD_US for t in times(chunk)] for chunk in first]
+    assert [times(chunk) for chunk in found[whole : whole + len(first)]] == again
 
 
 def test_a_chunk_closes_the_bins_before_it() -> None:
     session = Session(tiny(), SensorSize(24, 32))
     assert [given.n_events for given in inputs_of(session, Chunk(35_000, packet=at(0, 1, 12_000)))] == [2, 1, 0]
-    frames = Session(tiny())
-    assert inputs_of(frames, Chunk(10_000, frame=np.zeros((32, 24, 3), np.uint8))) == []
+    assert inputs_of(Session(tiny()), Chunk(10_000, frame=np.zeros((32, 24, 3), np.uint8))) == []
 
 
 class Capture:
-    def __init__(self, rate: float, frames: int) -> None:
-        self.rate, self.frames, self.released = rate, frames, 0
+    """What OpenCV opens: three frames at a rate."""
+
+    def __init__(self, rate: float = 25.0, opened: bool = True) -> None:
+        self.rate, self.frames, self.opened, self.released = rate, 3, opened, 0
+
+    def isOpened(self) -> bool:
+        return self.opened
+
+    def set(self, *_: object) -> None: ...
 
     def get(self, what: int) -> float:
         assert what == cv2.CAP_PROP_FPS
@@ -71,100 +79,72 @@ class Capture:
 
 
 @pytest.mark.parametrize(
-    ("rate", "period_us"),
-    [(25.0, 40_000), (1.0, 1_000_000), (1000.0, 1_000), (0.0, PERIOD_US), (0.9, PERIOD_US), (1001.0, PERIOD_US)],
+    ("rate", "period_us"), [(25.0, 40_000), (1000.0, 1_000), (0.0, PERIOD_US), (0.9, PERIOD_US), (1001.0, PERIOD_US)]
 )
-def test_a_videos_frames_come_in_its_time_and_colours(rate: float, period_us: int) -> None:
-    capture = Capture(rate, 3)
-    found = list(sources._frames(capture, live=False))  # type: ignore[arg-type]
+def test_a_videos_frames_come_in_its_time_and_colours(
+    rate: float, period_us: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture, path = Capture(rate), tmp_path / "a.mp4"
+    path.touch()
+    monkeypatch.setattr(sources.cv2, "VideoCapture", {str(path): capture}.get)
+    source = open_source(str(path))
+    assert (source.name, source.live, source.sensor) == ("a.mp4", False, None)
+    found = list(source.chunks)
     assert [chunk.t_us for chunk in found] == [period_us, 2 * period_us, 3 * period_us]
     assert found[0].frame is not None
     assert found[0].frame[0, 0].tolist() == [3, 2, 1], "RGB"
     assert capture.released == 1
 
 
-def test_a_cameras_frames_have_the_clocks_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webcams_frames_have_the_clocks_time(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([5000, 5000, 5025, 5100])
     monkeypatch.setattr(sources.cv2, "getTickCount", lambda: next(ticks))
     monkeypatch.setattr(sources.cv2, "getTickFrequency", lambda: 1000.0)
-    found = list(sources._frames(Capture(25.0, 3), live=True))  # type: ignore[arg-type]
-    assert [chunk.t_us for chunk in found] == [0, 25_000, 100_000]
-
-
-class ScriptedCamera:
-    """An event camera whose clock begins at 7 s: what each read gives, and how long it takes."""
-
-    def __init__(self, now: list[float], *reads: tuple[float, Events | None]) -> None:
-        self.now, self.reads, self.closed = now, list(reads), False
-
-    @property
-    def running(self) -> bool:
-        return bool(self.reads)
-
-    def read(self, left: float) -> Events | None:
-        took, packet = self.reads.pop(0)
-        assert 0 < left <= PERIOD_US / 1e6
-        self.now[0] += left if took < 0 else took
-        return packet
-
-    def __enter__(self) -> "ScriptedCamera":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.closed = True
+    monkeypatch.setattr(sources.cv2, "VideoCapture", {0: Capture()}.get)
+    source = open_source("0")
+    assert (source.name, source.live, source.sensor) == ("camera 0", True, None)
+    assert [chunk.t_us for chunk in source.chunks] == [0, 25_000, 100_000]
 
 
 def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    now = [50.0]
+    now, reads = [50.0], [None, at(7_000_000, 7_000_900), at(7_001_000), None, None, at(7_400_000)]
+
+    class Camera:
+        """Its clock begins at 7 s; the second read comes at once, the others take as long as they may."""
+
+        size, closed = SENSOR, False
+        running = property(lambda _: bool(reads))
+
+        def read(self, left: float) -> Any:
+            assert 0 < left <= PERIOD_US / 1e6
+            now[0] += 0.001 if len(reads) == 5 else left
+            return reads.pop(0)
+
+        def close(self) -> None:
+            Camera.closed = True
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
     monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    first, second = at(7_000_000, 7_000_900), at(7_001_000)
-    camera = ScriptedCamera(now, (-1, None), (0.001, first), (-1, second), (-1, None), (-1, None), (-1, at(7_400_000)))
-    found = list(sources._live(camera))  # type: ignore[arg-type]
-    assert camera.closed
-    assert [chunk.packet["t"].tolist() for chunk in found] == [[0, 900, 1000], [], [], [400_000]]  # type: ignore[index]
+    monkeypatch.setattr(sources, "open_camera", {"usb:7": Camera()}.get)
+    source = open_source("usb:7")
+    assert (source.name, source.live, source.sensor) == ("usb:7", True, SENSOR)
+    found = list(source.chunks)
+    assert Camera.closed
+    assert [times(chunk) for chunk in found] == [[0, 900, 1000], [], [], [400_000]]
     assert [chunk.t_us for chunk in found] == pytest.approx([1000, 1000, 1000 + PERIOD_US, 400_000], abs=2)
 
 
-class Webcam(Capture):
-    """One that OpenCV has opened."""
-
-    def __init__(self, opened: bool) -> None:
-        super().__init__(30.0, 0)
-        self.opened, self.told = opened, list[tuple[int, float]]()
-
-    def isOpened(self) -> bool:
-        return self.opened
-
-    def set(self, what: int, value: float) -> None:
-        self.told.append((what, value))
-
-
-def test_of_a_webcam_the_newest_frame_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: dict[int | str, Webcam] = {0: Webcam(True), "a.mp4": Webcam(True), "b.mp4": Webcam(False)}
-    monkeypatch.setattr(sources.cv2, "VideoCapture", made.get)
-    quiet: list[int] = []
-    monkeypatch.setattr(sources.cv2.utils.logging, "setLogLevel", quiet.append)
-    source = open_source("0")
-    assert (source.name, source.live, source.sensor) == ("camera 0", True, None)
-    assert made[0].told == [(cv2.CAP_PROP_BUFFERSIZE, 1)]
-    assert quiet == [cv2.utils.logging.LOG_LEVEL_SILENT]
-    assert sources._capture("a.mp4", "a.mp4") is made["a.mp4"]
-    assert not made["a.mp4"].told
-    with pytest.raises(SourceError, match=r"b\.mp4 does not open: is it a video\?"):
-        sources._capture("b.mp4", "b.mp4")
-
-
-def test_what_can_be_opened(tmp_path: Path) -> None:
-    write_recording(tmp_path / "a.npz", at(0, 50_000), SensorSize(9, 8))
+def test_a_recording_of_the_users(tmp_path: Path) -> None:
+    write_recording(tmp_path / "a.npz", at(0, 50_000), SENSOR)
     recording = open_source(str(tmp_path / "a.npz"))
-    assert (recording.name, recording.live, recording.sensor) == ("a.npz", False, SensorSize(9, 8))
+    assert (recording.name, recording.live, recording.sensor) == ("a.npz", False, SENSOR)
     assert len(list(recording.chunks)) == 2
-    sample = open_source("digit-3")
-    assert (sample.name, sample.live, sample.sensor) == ("digit-3", False, SensorSize(34, 34))
-    assert len(list(sample.chunks)) < 20
-    assert len(list(islice(open_source("digit-3", loop=True).chunks, 100))) == 100
 
 
 @pytest.mark.parametrize(
@@ -173,27 +153,13 @@ def test_what_can_be_opened(tmp_path: Path) -> None:
         ("nothing", "no source 'nothing': give a webcam's number"),
         ("99", "plug one in, or try --source digit-3"),
         ("udp://", "udp"),
+        ("a.mp4", r"a\.mp4 does not open: is it a video\?"),
+        ("a.txt", r"videos: \.avi"),
     ],
 )
-def test_what_cannot_be_opened(text: str, says: str) -> None:
+def test_what_cannot_be_opened(text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "a.txt"):
+        Path(name).write_bytes(b"nothing of the kind")
     with pytest.raises(SourceError, match=says):
         open_source(text)
-
-
-@pytest.mark.parametrize("name", ["a.mp4", "a.txt"])
-def test_files_that_are_neither_videos_nor_recordings(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(b"nothing of the kind")
-    with pytest.raises(SourceError, match=r"is it a video\?|videos: \.avi"):
-        open_source(str(tmp_path / name))
-
-
-def test_a_live_source_is_opened_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    camera: Any = SimpleNamespace(size=SensorSize(40, 30), close=lambda: None)
-    asked: list[object] = []
-    monkeypatch.setattr(sources, "open_camera", lambda text: asked.append(text) or camera)
-    monkeypatch.setattr(sources, "_live", lambda given: asked.append(given) or iter(()))
-    for text in ("udp://127.0.0.1:9?size=40x30&format=t64", "prophesee", "usb:7"):
-        source = open_source(text)
-        assert (source.name, source.live, source.sensor) == (text, True, SensorSize(40, 30))
-        assert asked == [text, camera]
-        asked.clear()

@@ -89,12 +89,9 @@ def test_this_machine_has_no_camera(text: str) -> None:
         open_source(text)
 
 
-def test_a_speck_needs_the_makers_library() -> None:
+def test_a_speck() -> None:
     with pytest.raises(SourceError, match="from its maker"):
         open_source("speck")
-
-
-def test_a_speck_stand_in() -> None:
     spike = SimpleNamespace(timestamp=5, x=1, y=2, p=1)
     sink = SimpleNamespace(get_events=lambda: [spike, SimpleNamespace()])
     model = SimpleNamespace(get_source_node=lambda: None, apply_configuration=lambda _: None)
@@ -113,8 +110,11 @@ def test_a_speck_stand_in() -> None:
     driver = devices.SpeckDriver(parse("speck"), library)
     found = driver.read(0.1)
     assert found is not None
-    assert found.tolist() == [(5, 1, 2, True)]
+    assert (found.tolist(), driver.size.width) == ([(5, 1, 2, True)], 128)
     driver.close()
+    library.device.get_unopened_devices = lambda: [SimpleNamespace(device_type_name="dynapcnn")]
+    with pytest.raises(SourceError, match="No Speck found"):
+        devices.SpeckDriver(parse("speck"), library)
 
 
 def test_a_webcam_goes_through_the_pixel_model() -> None:
@@ -143,12 +143,19 @@ def test_a_webcam_goes_through_the_pixel_model() -> None:
     driver.close()
 
 
-def test_a_webcam_that_does_not_open() -> None:
-    library = SimpleNamespace(VideoCapture=lambda _: SimpleNamespace(isOpened=lambda: False))
-    with pytest.raises(SourceError, match="webcam 3 does not open"):
-        devices.WebcamDriver(parse("webcam:3"), library)
-    with pytest.raises(SourceError, match="webcam:0"):
-        devices.WebcamDriver(parse("webcam:front"), library)
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("webcam:3", "webcam 3 does not open"),
+        ("webcam", "webcam 0 does not open"),
+        ("webcam:front", "webcam:0"),
+        ("webcam:7?threshold=0.0099", r"at least 0\.01"),
+    ],
+)
+def test_webcams_that_do_not_open(text: str, says: str) -> None:
+    library = SimpleNamespace(VideoCapture=lambda number: SimpleNamespace(isOpened=lambda: number == 7))
+    with pytest.raises(SourceError, match=says):
+        devices.WebcamDriver(parse(text), library)
 
 
 class DvCamera:

@@ -1,66 +1,88 @@
-"""A file as a source: played in its own time, at other speeds and in a loop."""
+"""A recording as a source: played in its own time, at other speeds and in a loop, on a clock that only sleep moves."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spikesight.encoders.events import Events, make_events
+from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.sources import file
 from spikesight.encoders.sources.address import SourceEnded, SourceError
+from spikesight.encoders.sources.file import FileDriver
 from spikesight.encoders.sources.source import open_source, parse
-from tests.support.inputs.sources import SENSOR
+from tests.support.inputs.samples import at
 
 
-class Clock:
-    """A clock that only sleep moves on."""
+def driver(tmp_path: Path, options: str, *t: int) -> tuple[FileDriver, list[float]]:
+    """The driver of a file with events at these times, and how long it slept."""
+    path, now, slept = tmp_path / "a.npz", [10.0], list[float]()
+    write_recording(path, at(*t), SensorSize(4, 4))
 
-    now = 0.0
+    def sleep(seconds: float) -> None:
+        slept.append(round(seconds, 6))
+        now[0] += seconds
 
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> tuple[Path, Events]:
-    events = make_events(100_000 + np.arange(0, 100_000, 50), np.arange(2000) % 34, np.arange(2000) % 30, np.ones(2000))
-    path = tmp_path / "a.dat"
-    write_recording(path, events, SENSOR)
-    return path, events
+    return FileDriver(parse(f"file:{path}{options}"), lambda: now[0], sleep), slept
 
 
-@pytest.mark.parametrize("speed", [1.0, 4.0])
-def test_a_file_is_played_in_its_own_time(recording: tuple[Path, Events], speed: float) -> None:
-    path, events = recording
-    clock = Clock()
-    driver = file.FileDriver(parse(f"file:{path}?speed={speed}&packet_ms=10"), clock, clock.sleep)
-    assert driver.size == SENSOR
-    found: list[Events] = []
-    while sum(map(len, found)) < len(events):
-        part = driver.read(0.004)
-        if part is not None:
-            found.append(part)
-            assert clock.now == pytest.approx((int(part["t"][-1]) - 100_000) / 1e6 / speed, abs=1e-6)
+def rest(made: FileDriver) -> list[list[int]]:
+    found: list[list[int]] = []
+    while True:
+        try:
+            part = made.read(100.0)
+        except SourceEnded:
+            return found
+        assert part is not None
+        found.append(part["t"].tolist())
+
+
+@pytest.mark.parametrize(
+    ("options", "packets", "slept"),
+    [
+        ("", [[1000, 3_000], [6_001], [11_000]], [0.002, 0.003001, 0.004999]),  # until the end of each 5 ms
+        ("?speed=2&packet_ms=20&loop=0", [[1000, 3_000, 6_001, 11_000]], [0.005]),
+        ("?speed=0&packet_ms=2", [[1000], [3_000], [6_001], [11_000]], []),
+    ],
+)
+def test_a_file_is_played_in_its_time(
+    options: str, packets: list[list[int]], slept: list[float], tmp_path: Path
+) -> None:
+    made, found = driver(tmp_path, options, 1000, 3_000, 6_001, 11_000)
+    assert made.size == SensorSize(4, 4)
+    assert rest(made) == packets
+    assert found == slept
+
+
+def test_a_read_waits_no_longer_than_it_is_told(tmp_path: Path) -> None:
+    made, slept = driver(tmp_path, "", 0, 1, 100_000)
+    assert made.read(1.0) is not None
+    assert made.read(0.06) is None
+    assert made.read(0.039999) is not None, "what is left is no longer than the time"
+    assert slept == [0.000001, 0.06, 0.039999]
+
+
+def test_a_round_goes_on_a_packet_after_the_one_before(tmp_path: Path) -> None:
+    made, _ = driver(tmp_path, "?speed=0&loop=1&packet_ms=2", 7_000, 9_000)
+    found = [part["t"].tolist() for part in (made.read(1.0) for _ in range(5)) if part is not None]
+    assert found == [[7_000], [9_000], [11_000], [13_000], [15_000]]
+    made.close()
     with pytest.raises(SourceEnded):
-        driver.read(0.004)
-    assert np.array_equal(np.concatenate(found), events)
+        made.read(1.0)
 
 
-def test_a_looped_file_goes_on(recording: tuple[Path, Events]) -> None:
-    path, events = recording
-    with open_source(f"file:{path}?speed=0&loop=1") as source:
+def test_packets_have_a_shortest(tmp_path: Path) -> None:
+    assert rest(driver(tmp_path, "?speed=0&packet_ms=0.1", 0, 99, 100)[0]) == [[0, 99], [100]]
+    with pytest.raises(SourceError, match="packet_ms"):
+        driver(tmp_path, "?packet_ms=0.09", 0)
+
+
+def test_a_looped_file_is_one_source(tmp_path: Path) -> None:
+    write_recording(tmp_path / "a.dat", make_events(np.arange(2000) * 50, *[[1] * 2000] * 3), SensorSize(4, 4))
+    with open_source(f"file:{tmp_path}/a.dat?speed=0&loop=1") as source:
         found = [part for part, _ in zip((p for p in source.packets(2) if p is not None), range(50))]
     t = np.concatenate(found)["t"]
     assert (np.diff(t) >= 0).all()
     assert int(t[-1] - t[0]) > 2 * 100_000
     assert source.n_restarts == 0
-    assert len(events) == 2000
-
-
-def test_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         open_source(f"file:{tmp_path}/none.raw")

@@ -1,118 +1,157 @@
 """One source of whatever kind: its queue, restarts, losses and reconnection, with a scripted driver."""
 
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.sources.address import Address, SourceLost
-from spikesight.encoders.sources.source import Source
-from tests.support.inputs.sources import Script, packet
+from spikesight.encoders.sources import source as module
+from spikesight.encoders.sources.address import Address, SourceError, SourceLost
+from spikesight.encoders.sources.source import Source, open_source
+from tests.support.inputs.sources import SENSOR, Script, packet
 from tests.support.waiting import PATIENCE_S, until
 
 
-def run(*scripts: Script, kind: str = "udp", **options: Any) -> tuple[Source, list[Events]]:
-    waiting = list(scripts)
+def opener(*answers: Script | Exception) -> module.OpenDriver:
+    """Opens these scripts one after the other, or fails; after them nobody is there."""
+    waiting = list(answers)
 
     def open_driver(_: Address) -> Script:
-        if not waiting:
-            raise SourceLost("nobody there")
-        return waiting.pop(0)
+        answer = waiting.pop(0) if waiting else SourceLost("nobody there")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    options.setdefault("back_off_s", (0.001,))
-    source = Source(Address(kind, kind), open_driver, **options)
-    with source:
+    return open_driver
+
+
+def run(*answers: Script | Exception, kind: str = "udp", **options: Any) -> tuple[Source, list[Events]]:
+    with Source(Address(kind, kind), opener(*answers), **{"back_off_s": (0.001,), **options}) as source:
         found = [part for part in source.packets(2.0) if part is not None]
     return source, found
+
+
+def queued(sizes: list[int], **limits: int) -> Source:
+    """A source whose driver has given packets of these sizes and ended."""
+    script = Script([packet(1000 * k, n) for k, n in enumerate(sizes)])
+    source = Source(Address("udp", "udp"), opener(script), **limits)
+    until(lambda: script.closed)
+    return source
+
+
+def firsts(parts: Any) -> list[int]:
+    return [int(part["t"][0]) for part in parts if part is not None]
 
 
 def test_packets_come_in_order_and_the_end_is_told() -> None:
     script = Script([packet(0), None, packet(100)])
     source, found = run(script)
-    assert [int(part["t"][0]) for part in found] == [0, 100]
+    assert firsts(found) == [0, 100]
+    assert (source.running, source.read(0.01), script.closed, source.n_events) == (False, None, 1, 20)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limits", "held", "dropped"),
+    [
+        ([1] * 4, {"max_packets": 4}, [0, 1000, 2000, 3000], 0),
+        ([1] * 5, {"max_packets": 4}, [1000, 2000, 3000, 4000], 1),
+        ([10, 10], {"max_events": 20}, [0, 1000], 0),
+        ([10, 11], {"max_events": 20}, [1000], 10),
+        ([50], {"max_events": 20}, [0], 0),  # the newest stays, however large
+        ([0, 3, 0], {}, [1000], 0),  # nothing is no packet
+    ],
+)
+def test_the_oldest_go_when_nobody_reads(
+    sizes: list[int], limits: dict[str, int], held: list[int], dropped: int
+) -> None:
+    source = queued(sizes, **limits)
+    assert firsts(source.packets(0)) == held
+    assert (source.n_dropped, source.n_events) == (dropped, sum(sizes))
     assert not source.running
-    assert source.read(0.01) is None
-    assert script.closed == 1
-    assert source.n_events == 20
-
-
-def test_the_oldest_go_when_nobody_reads() -> None:
-    script = Script([packet(k * 100) for k in range(50)])
-    source = Source(Address("udp", "udp"), lambda _: script, max_packets=5)
-    source._thread.join(PATIENCE_S)
-    assert source.n_dropped == 45 * 10
-    assert [int(part["t"][0]) for part in source.packets(0) if part is not None] == [4500, 4600, 4700, 4800, 4900]
-    source.close()
-    small = Source(Address("udp", "udp"), lambda _: Script([packet(k * 100) for k in range(9)]), max_events=25)
-    small._thread.join(2)
-    assert (len(list(small.packets(0))), small.n_dropped) == (2, 70)
 
 
 def test_who_is_late_reads_all_that_waits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikesight.encoders.sources.source.MAX_JOINED", 45)
-    source = Source(Address("udp", "udp"), lambda _: Script([packet(k * 100) for k in range(8)]))
-    source._thread.join(PATIENCE_S)
-    first, second = source.read_waiting(0), source.read_waiting(0)
+    monkeypatch.setattr(module, "MAX_JOINED", 45)
+    source = queued([10] * 8)
+    first, second, none = (source.read_waiting(0) for _ in range(3))
     assert first is not None
     assert second is not None
-    assert (len(first), len(second)) == (50, 30), "no more than asked for, and a packet"
+    assert (len(first), len(second), none) == (50, 30, None), "no more than asked for, and a packet"
     assert first["t"].tolist() == sorted(first["t"])
-    assert int(second["t"][0]) == 500
-    assert source.read_waiting(0) is None
-    source.close()
+    assert int(second["t"][0]) == 5000
 
 
 def test_bad_events_and_restarts_are_counted() -> None:
     source, found = run(Script([packet(1_000_000), packet(999_995), packet(5), packet(20, x=99)]))
-    assert [int(part["t"][0]) for part in found] == [1_000_000, 1_000_009, 5]
+    assert firsts(found) == [1_000_000, 1_000_009, 5]
     assert (source.n_outside, source.n_backward, source.n_restarts) == (10, 2, 1)
 
 
-def test_a_lost_device_is_opened_again() -> None:
+def test_a_lost_device_is_opened_again_until_it_is_there() -> None:
     first, second = Script([packet(0), SourceLost("unplugged")]), Script([packet(0), packet(50)])
-    source, found = run(first, second)
-    assert len(found) == 3
-    assert source.n_reopened == 1
-    assert first.closed >= 1
+    source, found = run(first, SourceLost("a"), ValueError("b"), OSError("c"), second)
+    assert (len(found), source.n_reopened, source.fault) == (3, 1, None)
+    assert first.closed
 
 
-def test_a_file_is_not_opened_again_and_a_defect_is_told() -> None:
-    source, found = run(Script([packet(0), OSError("disk gone")]), Script([packet(5)]), kind="file")
-    assert len(found) == 1
-    assert source.fault == "disk gone"
-    source, _ = run(Script([ZeroDivisionError("oh")]))
-    assert source.fault is not None
-    assert "ZeroDivisionError" in source.fault
+def test_waits_between_two_openings_grow_and_then_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    wait = threading.Event.wait
+    monkeypatch.setattr(
+        threading.Event, "wait", lambda self, s=None: waits.append(s) if s in (0.1, 0.2, 0.4) else wait(self, s)
+    )
+    run(Script([SourceLost("x")]), *[SourceLost("y")] * 4, Script([]), back_off_s=(0.1, 0.2, 0.4))
+    assert waits == [0.1, 0.2, 0.4, 0.4, 0.4]
 
 
-def test_another_sensor_after_reconnection_ends_it() -> None:
-    source, _ = run(Script([SourceLost("x")]), Script([packet(0)], SensorSize(9, 9)))
-    assert source.fault == "the sensor is 9x9 now, it was 34x30"
+@pytest.mark.parametrize(
+    ("kind", "answers", "fault"),
+    [
+        ("file", [Script([packet(0), OSError("disk gone")]), Script([packet(5)])], "disk gone"),
+        ("udp", [Script([packet(0), ZeroDivisionError("oh")])], "udp failed: ZeroDivisionError: oh"),
+        (
+            "udp",
+            [Script([packet(0), SourceLost("x")]), Script([packet(0)], SensorSize(9, 9))],
+            "the sensor is 9x9 now, it was 34x30",
+        ),
+    ],
+)
+def test_what_is_not_opened_again_says_why(kind: str, answers: list[Script], fault: str) -> None:
+    source, found = run(*answers, kind=kind)
+    assert (len(found), source.fault, source.n_reopened) == (1, fault, 0)
 
 
 def test_close_interrupts_the_wait_to_reconnect() -> None:
-    source = Source(Address("udp", "udp"), _failing_second_time(), back_off_s=(600.0,))
+    script = Script([SourceLost("gone")])
+    source = Source(Address("udp", "udp"), opener(script), back_off_s=(600.0,))
     until(lambda: source.fault is not None, "it does not wait to reconnect")
-    begin = time.monotonic()
     source.close()
     source.close()
-    assert time.monotonic() - begin < PATIENCE_S
-    assert not source._thread.is_alive()
-
-
-def _failing_second_time() -> Callable[[Address], Script]:
-    scripts = [Script([SourceLost("gone")])]
-    return lambda _: scripts.pop() if scripts else (_ for _ in ()).throw(SourceLost("still gone"))
+    until(lambda: not source.running)
 
 
 def test_reading_and_closing_from_two_threads() -> None:
-    script = Script([None] * 100_000)
-    source = Source(Address("udp", "udp"), lambda _: script)
-    reader = threading.Thread(target=lambda: list(source.packets(5.0)))
+    source = Source(Address("udp", "udp"), opener(Script([None] * 100_000)))
+    reader = threading.Thread(target=lambda: list(source.packets(PATIENCE_S)))
     reader.start()
     source.close()
-    reader.join(5)
+    reader.join(PATIENCE_S)
     assert not reader.is_alive()
+
+
+def test_a_source_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, tries = [0.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: now.__setitem__(0, round(now[0] + seconds, 6)))
+
+    def nobody(_: Address) -> Script:
+        tries.append(now[0])
+        raise SourceLost("nobody there")
+
+    for wait_s in (1.0, 0.0):
+        with pytest.raises(SourceError, match="nobody there"):
+            open_source("webcam:0", drivers={"webcam": nobody}, wait_s=wait_s)
+    assert tries == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0]
+    with open_source("webcam:0", drivers={"webcam": opener(Script([packet(0)]))}) as source:
+        assert source.size == SENSOR
