@@ -65,9 +65,10 @@ def test_the_limit_only_postpones() -> None:
 
 def test_noise_and_leak_have_the_rates_asked_for() -> None:
     rates = []
-    for grey, pixels in ((0, {"noise_hz": 5}), (255, {"noise_hz": 5}), (0, {"sigma": 0, "leak_hz": 2})):
+    noisy, leaky = PixelModel(leak_hz=0, noise_hz=5), PixelModel(sigma=0, leak_hz=2)
+    for grey, pixels in ((0, noisy), (255, noisy), (0, leaky)):
         frames = [np.full((18, 24), grey, np.uint8)] * 601
-        events = np.concatenate(play(Emulator(SIZE, PixelModel(**{"leak_hz": 0, **pixels})), frames, 10_000))
+        events = np.concatenate(play(Emulator(SIZE, pixels), frames, 10_000))
         rates.append((len(events) / (24 * 18 * 6), events["p"].mean()))
     assert rates == [pytest.approx(row, rel=0.1) for row in ((5, 0.5), (1.25, 0.5), (2, 1))]  # bright: a quarter
 

@@ -35,7 +35,7 @@ def run(*answers: Script | Exception, kind: str = "udp", **options: Any) -> tupl
 def queued(sizes: list[int], **limits: int) -> Source:
     """A source whose driver has given packets of these sizes and ended."""
     script = Script([packet(1000 * k, n) for k, n in enumerate(sizes)])
-    source = Source(Address("udp", "udp"), opener(script), **limits)
+    source = Source(Address("udp", "udp"), opener(script), **limits)  # type: ignore[arg-type]
     until(lambda: script.closed)
     return source
 
