@@ -185,7 +185,7 @@ def time_epoch(root: Path, device: torch.device, **changes: object) -> None:
     recipe = from_mapping(TrainConfig(), read_yaml(recipe_path("cifar_direct")), "cifar_direct")
     wishes = {"epochs": 1, "teacher_weight": 0.0, "root": str(root), "device": device.type, **changes}
     try:
-        data = load_data(recipe.replaced(**wishes))
+        data = load_data(replace(recipe, **wishes))
     except MissingDataError as error:
         print(f"no epoch of cifar_direct: {error}")
         report.row("not run", sentence(error))
@@ -200,22 +200,28 @@ def time_epoch(root: Path, device: torch.device, **changes: object) -> None:
 
 def noise_config(device: torch.device) -> TrainConfig:
     """Two epochs of four steps each."""
-    return TrainConfig.of(
-        network="image-small", steps=2, epochs=2, batch_size=8, warmup_epochs=0.0, ema=0.9, device=device.type
+    return TrainConfig(
+        network="image-small",
+        steps=2,
+        epochs=2,
+        batch_size=8,
+        warmup_epochs=0.0,
+        ema=0.9,
+        device=device.type,  # type: ignore[arg-type]
     )
 
 
 class Stopped(Run):
     """A run that is asked to stop before its sixth step, as by Ctrl-C."""
 
-    def train_batch(self, rows: np.ndarray) -> tuple[float, int]:
+    def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:
         self.stop_asked = self.progress.step == 5
-        return super().train_batch(rows)
+        return super().train_batch(rows, later)
 
 
 def check_resume(device: torch.device, pictures: Path) -> bool:
     """Whether a run that was stopped and gone on with ends with the weights of one that was not."""
-    data = load_data(noise_config(device).replaced(data=str(pictures)))
+    data = load_data(replace(noise_config(device), data=str(pictures)))
     whole = Run(data, pictures.with_name("whole"))
     whole.train()
     with suppress(KeyboardInterrupt):

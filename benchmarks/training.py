@@ -49,10 +49,10 @@ def network(ann: bool = False) -> SpikingResNet:
     return net.train()
 
 
-def our_step(net: SpikingResNet, x_seq: Tensor, labels: Tensor, **options: object) -> Step:
+def our_step(net: SpikingResNet, x_seq: Tensor, labels: Tensor, **options: Any) -> Step:
     """A step as the loop takes it."""
-    config = TrainConfig.of(loss="mean" if not options.get("truncate") else "tet", **options)
-    if config.execution.channels_last:
+    config = TrainConfig(loss="mean" if not options.get("truncate") else "tet", **options)
+    if config.channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainee = Trainee(net, config, x_seq.device)
     optimiser = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)

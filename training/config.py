@@ -1,138 +1,58 @@
-"""The settings of a training run, each with the help of its flag; related settings are records."""
+"""The settings of a training run, each with the help of its flag."""
 
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 
 class Section(str):
     """The title of a group of settings, annotated at the group's first."""
 
 
-@dataclass(frozen=True)
-class Emulation:
-    """what joins a data set of digits"""
+RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
+    ("emulated_count repeat step_epochs epochs batch_size", "be positive", lambda value: value >= 1),
+    ("lr", "be positive", lambda value: value > 0),
+    (
+        "paper_clips printed noise_hz window_ms hop_ms steps bin_us shortest_bin_us height width channels filter_us "
+        "resize random_steps truncate slope clip_norm spike_penalty teacher_weight shift checkpoint_steps threads",
+        "not be negative",
+        lambda value: value >= 0,
+    ),
+    ("val_fraction", "lie between 0 and 1", lambda value: 0 < value < 1),
+    ("hot zoom", "lie in [0, 1]", lambda value: 0 <= value <= 1),
+    ("ema label_smoothing drop noise", "lie in [0, 1)", lambda value: 0 <= value < 1),
+    ("carry", "lie in [0, 1] or be -1", lambda value: value == -1 or 0 <= value <= 1),
+    ("channels", "be 1 or 3", lambda value: value in (0, 1, 3)),
+)
+"""Names of settings, and what their values must."""
 
-    emulated: Annotated[Literal["", "mnist"], "images that join the training set as emulated events"] = ""
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one run. Order of precedence: these defaults, then --config FILE.yaml, then flags."""
+
+    data: Annotated[str, Section("data"), "a data set by name, or a folder of recordings or pictures"] = "nmnist"
+    root: Annotated[str, "where named data sets lie"] = "data"
+    val_fraction: Annotated[float, "share of the training samples that choose the model"] = 0.15
+    cache: Annotated[str, "folder of binned frames"] = ".cache"
+    layout: Annotated[
+        Literal["auto", "classes", "sessions", "flat"],
+        Section("a folder of your own recordings"),
+        "what names of files and folders tell",
+    ] = "auto"
+    window_ms: Annotated[int, "length of a window; 0 takes what suits the rate of events"] = 0
+    hop_ms: Annotated[int, "from one training window's begin to the next; 0 is half a window"] = 0
+    emulated: Annotated[
+        Literal["", "mnist"],
+        Section("what joins a data set of digits"),
+        "images that join the training set as emulated events",
+    ] = ""
     emulated_count: Annotated[int, "how many images are emulated"] = 10_000
     repeat: Annotated[int, "copies of each recording and each clip in the training set, beside emulated ones"] = 1
     paper_clips: Annotated[int, "clips that join, of digits on paper held before a webcam or an event camera"] = 0
     printed: Annotated[int, "digits of fonts that join images of written ones"] = 0
     noise_hz: Annotated[float, "added sensor noise: at most, events a pixel a second"] = 0.0
     hot: Annotated[float, "added hot pixels: at most, their share"] = 0.0
-
-    def __post_init__(self) -> None:
-        if min(self.emulated_count, self.repeat) < 1:
-            raise ValueError("emulated_count and repeat must be positive")
-        if min(self.paper_clips, self.printed, self.noise_hz) < 0 or not 0 <= self.hot <= 1:
-            raise ValueError("paper_clips, printed and noise_hz must not be negative, hot must lie in [0, 1]")
-
-
-@dataclass(frozen=True)
-class Folder:
-    """a folder of your own recordings"""
-
-    layout: Annotated[Literal["auto", "classes", "sessions", "flat"], "what names of files and folders tell"] = "auto"
-    window_ms: Annotated[int, "length of a window; 0 takes what suits the rate of events"] = 0
-    hop_ms: Annotated[int, "from one training window's begin to the next; 0 is half a window"] = 0
-
-    def __post_init__(self) -> None:
-        if min(self.window_ms, self.hop_ms) < 0:
-            raise ValueError("window_ms and hop_ms must not be negative")
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """optimisation"""
-
-    optimiser: Annotated[Literal["adamw", "sgd"], "optimiser; sgd has momentum 0.9"] = "adamw"
-    lr: Annotated[float, "peak learning rate, after the warm-up"] = 2e-3
-    schedule: Annotated[Literal["cosine", "step", "constant"], "cosine to 0; step: times 0.1"] = "cosine"
-    step_epochs: Annotated[int, "epochs from one step of the step schedule to the next"] = 30
-    warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 1.0
-    weight_decay: Annotated[float, "weight decay, of weights with more than one axis"] = 0.01
-    clip_norm: Annotated[float, "largest gradient norm; 0 is off"] = 1.0
-    ema: Annotated[float, "decay of the moving average of weights that the model gets; 0 is off"] = 0.0
-
-    def __post_init__(self) -> None:
-        if self.step_epochs < 1 or self.clip_norm < 0:
-            raise ValueError("step_epochs must be positive, clip_norm not negative")
-        if self.lr <= 0 or not 0 <= self.ema < 1:
-            raise ValueError("lr must be positive, ema in [0, 1)")
-
-
-@dataclass(frozen=True)
-class Objective:
-    """what is minimised"""
-
-    loss: Annotated[
-        Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"], "loss; see training/step/losses.py"
-    ] = "tet"
-    tet_weight: Annotated[float, "weight of TET's pull of all logits towards 1"] = 1e-3
-    label_smoothing: Annotated[float, "label smoothing of cross-entropies"] = 0.0
-    teacher: Annotated[str, "distil from this model (folder or shipped name) or ANN weights file"] = ""
-    teacher_weight: Annotated[float, "weight of the distillation in the loss"] = 0.5
-    spike_penalty: Annotated[float, "weight of the mean firing rate in the loss"] = 0.0
-    class_weights: Annotated[Literal["auto", "on", "off"], "rare classes count more; auto: in own folders"] = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1 or min(self.spike_penalty, self.teacher_weight) < 0:
-            raise ValueError("label_smoothing must lie in [0, 1), spike_penalty and teacher_weight from 0")
-
-    @property
-    def spiking_readout(self) -> bool:
-        """Whether the loss reads the spikes of a last neuron layer."""
-        return self.loss in ("mse_rate", "ce_count", "mse_count")
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """augmentation of the training samples"""
-
-    shift: Annotated[int, "random shifts, pixels each way"] = 2
-    rotate: Annotated[float, "random turns, degrees each way"] = 10.0
-    shear: Annotated[float, "random shear, degrees each way"] = 0.0
-    zoom: Annotated[float, "images: least share of the area that a random crop takes; 0 is off"] = 0.0
-    flip: Annotated[bool, "mirror left and right (not for digits or gestures with a direction)"] = False
-    swap: Annotated[bool, "exchange ON and OFF events in half of the windows"] = False
-    turn: Annotated[bool, "recordings of directions: quarter turns and mirror images, labels with them"] = False
-    drop: Annotated[float, "recordings: highest share of events dropped from a window"] = 0.2
-    noise: Annotated[float, "recordings: highest share of a window's cells that get a stray event"] = 0.0
-
-    def __post_init__(self) -> None:
-        if self.shift < 0 or not 0 <= self.drop < 1 or not 0 <= self.zoom <= 1 or not 0 <= self.noise < 1:
-            raise ValueError("shift must not be negative, drop and noise must lie in [0, 1), zoom in [0, 1]")
-
-
-@dataclass(frozen=True)
-class Execution:
-    """where and how it runs"""
-
-    device: Annotated[Literal["auto", "cpu", "cuda"], "where it trains; auto: the GPU when there is one"] = "auto"
-    precision: Annotated[Literal["fp32", "bf16"], "bf16: autocast, membranes stay float32"] = "fp32"
-    channels_last: Annotated[bool, "NHWC memory layout of the convolutions"] = False
-    sparse_convs: Annotated[bool, "CPU: event-driven 3x3 convolutions where spikes are few; exact"] = False
-    compile: Annotated[bool, "torch.compile"] = False
-    checkpoint_steps: Annotated[int, "gradient checkpointing: steps a piece; 0 is off"] = 0
-    threads: Annotated[int, "torch threads; 0 leaves torch's choice"] = 0
-
-    def __post_init__(self) -> None:
-        if min(self.checkpoint_steps, self.threads) < 0:
-            raise ValueError("checkpoint_steps and threads must not be negative")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Settings of one run. Order of precedence: these defaults, then --config FILE.yaml, then flags.
-
-    What belongs together lies in records; flags and YAML name every setting flat: `lr`, not `optimisation.lr`.
-    """
-
-    data: Annotated[str, Section("data"), "a data set by name, or a folder of recordings or pictures"] = "nmnist"
-    root: Annotated[str, "where named data sets lie"] = "data"
-    val_fraction: Annotated[float, "share of the training samples that choose the model"] = 0.15
-    cache: Annotated[str, "folder of binned frames"] = ".cache"
-    folder: Folder = Folder()
-    emulation: Emulation = Emulation()
     steps: Annotated[
         int, Section("input; 0 or empty: what suits the data set"), "T: bins of a window, or steps of an image"
     ] = 0
@@ -160,55 +80,65 @@ class TrainConfig:
     carry: Annotated[float, "chance to start with another sample's state; -1: 0.3 for recordings"] = -1.0
     random_steps: Annotated[int, "each batch runs a random number of steps, this or more; 0 is off"] = 0
     truncate: Annotated[int, "truncated back-propagation through time: steps a piece; 0 is off"] = 0
-    optimisation: Optimisation = Optimisation()
-    objective: Objective = Objective()
-    augmentation: Augmentation = Augmentation()
+    optimiser: Annotated[Literal["adamw", "sgd"], Section("optimisation"), "optimiser; sgd has momentum 0.9"] = "adamw"
+    lr: Annotated[float, "peak learning rate, after the warm-up"] = 2e-3
+    schedule: Annotated[Literal["cosine", "step", "constant"], "cosine to 0; step: times 0.1"] = "cosine"
+    step_epochs: Annotated[int, "epochs from one step of the step schedule to the next"] = 30
+    warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 1.0
+    weight_decay: Annotated[float, "weight decay, of weights with more than one axis"] = 0.01
+    clip_norm: Annotated[float, "largest gradient norm; 0 is off"] = 1.0
+    ema: Annotated[float, "decay of the moving average of weights that the model gets; 0 is off"] = 0.0
+    loss: Annotated[
+        Literal["mean", "tet", "mse_rate", "ce_count", "mse_count"],
+        Section("what is minimised"),
+        "loss; see training/step/losses.py",
+    ] = "tet"
+    tet_weight: Annotated[float, "weight of TET's pull of all logits towards 1"] = 1e-3
+    label_smoothing: Annotated[float, "label smoothing of cross-entropies"] = 0.0
+    teacher: Annotated[str, "distil from this model (folder or shipped name) or ANN weights file"] = ""
+    teacher_weight: Annotated[float, "weight of the distillation in the loss"] = 0.5
+    spike_penalty: Annotated[float, "weight of the mean firing rate in the loss"] = 0.0
+    class_weights: Annotated[Literal["auto", "on", "off"], "rare classes count more; auto: in own folders"] = "auto"
+    shift: Annotated[int, Section("augmentation of the training samples"), "random shifts, pixels each way"] = 2
+    rotate: Annotated[float, "random turns, degrees each way"] = 10.0
+    shear: Annotated[float, "random shear, degrees each way"] = 0.0
+    zoom: Annotated[float, "images: least share of the area that a random crop takes; 0 is off"] = 0.0
+    flip: Annotated[bool, "mirror left and right (not for digits or gestures with a direction)"] = False
+    swap: Annotated[bool, "exchange ON and OFF events in half of the windows"] = False
+    turn: Annotated[bool, "recordings of directions: quarter turns and mirror images, labels with them"] = False
+    drop: Annotated[float, "recordings: highest share of events dropped from a window"] = 0.2
+    noise: Annotated[float, "recordings: highest share of a window's cells that get a stray event"] = 0.0
     seed: Annotated[int, Section("the run"), "seed of splits, weights and batches"] = 0
     output: Annotated[str, "folder of run folders"] = "runs"
     name: Annotated[str, "the run's folder; default: data and network"] = ""
     save_minutes: Annotated[float, "a checkpoint at least this often, and at every epoch's end"] = 2.0
     log_to: Annotated[Literal["", "tensorboard"], "a further log beside metrics.csv; needs the extra"] = ""
-    execution: Execution = Execution()
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        Section("where and how it runs"),
+        "where it trains; auto: the GPU when there is one",
+    ] = "auto"
+    precision: Annotated[Literal["fp32", "bf16"], "bf16: autocast, membranes stay float32"] = "fp32"
+    channels_last: Annotated[bool, "NHWC memory layout of the convolutions"] = False
+    sparse_convs: Annotated[bool, "CPU: event-driven 3x3 convolutions where spikes are few; exact"] = False
+    compile: Annotated[bool, "torch.compile"] = False
+    checkpoint_steps: Annotated[int, "gradient checkpointing: steps a piece; 0 is off"] = 0
+    threads: Annotated[int, "torch threads; 0 leaves torch's choice"] = 0
 
     def __post_init__(self) -> None:
-        sizes = (self.height, self.width, self.channels, self.resize)
-        times = (self.steps, self.bin_us, self.shortest_bin_us, self.filter_us, self.random_steps, self.truncate)
-        if min(*sizes, *times) < 0:
-            raise ValueError("numbers of steps, pixels, channels and microseconds must not be negative")
-        if min(self.epochs, self.batch_size) < 1:
-            raise ValueError("epochs and batch_size must be positive")
-        if not 0 < self.val_fraction < 1 or not (self.carry == -1 or 0 <= self.carry <= 1) or self.slope < 0:
-            raise ValueError(
-                "val_fraction must lie between 0 and 1, carry in [0, 1] or be -1, slope must not be negative"
-            )
-        if self.truncate and (self.objective.teacher or self.objective.loss != "tet"):
+        for names, rule, holds in RANGES:
+            if wrong := [name for name in names.split() if not holds(getattr(self, name))]:
+                raise ValueError(f"{wrong[0]} must {rule}")
+        if self.truncate and (self.teacher or self.loss != "tet"):
             raise ValueError("--truncate needs a loss that every step has for itself: --loss tet, with no --teacher")
-        if self.truncate and self.execution.checkpoint_steps:
+        if self.truncate and self.checkpoint_steps:
             raise ValueError("--truncate already bounds memory: use it or --checkpoint-steps, not both")
         if self.freeze and not self.init_from:
             raise ValueError("--freeze keeps the layers of a trained model: name it with --init-from")
-        if self.crop == "object" and (self.window or self.encoding not in ("", "binary") or self.emulation.emulated):
+        if self.crop == "object" and (self.window or self.encoding not in ("", "binary") or self.emulated):
             raise ValueError("--crop object is for binary recordings, with neither --window nor --emulated")
-        if self.channels not in (0, 1, 3):
-            raise ValueError("channels must be 1 or 3")
 
-    @classmethod
-    def of(cls, **values: Any) -> "TrainConfig":
-        """From settings by their flat names."""
-        return cls().replaced(**values)
-
-    def replaced(self, **values: Any) -> "TrainConfig":
-        """With other values of settings, by their flat names. Raises TypeError for an unknown name."""
-        for f in fields(self):
-            record = getattr(self, f.name)
-            if is_dataclass(record) and not isinstance(record, type):
-                own = {name: values.pop(name) for name in vars(record) if name in values}
-                values[f.name] = replace(record, **own)
-        return replace(self, **values)
-
-    def flat(self) -> dict[str, Any]:
-        """Every setting by its flat name, in the order of the fields."""
-        found: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            found |= vars(value) if is_dataclass(value) else {name: value}
-        return found
+    @property
+    def spiking_readout(self) -> bool:
+        """Whether the loss reads the spikes of a last neuron layer."""
+        return self.loss in ("mse_rate", "ce_count", "mse_count")

@@ -1,10 +1,10 @@
-"""Settings of a run from flags, YAML files and recipes: one flag a field of the records, by one flat name each."""
+"""Settings of a run from flags, YAML files and recipes: one flag a field."""
 
 import argparse
 import difflib
 import typing
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,21 +41,22 @@ class Setting:
 
 
 def read_settings(kind: type, section: str = "settings") -> dict[str, Setting]:
-    """The settings of a dataclass and of the records in it, by flat name, from their annotations."""
+    """The settings of a dataclass by name, from its annotations."""
     found: dict[str, Setting] = {}
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
-        if is_dataclass(hint):
-            found |= read_settings(typing.cast(type, hint), hint.__doc__ or name)
-            continue
         plain, *notes, text = typing.get_args(hint)
         section = notes[0] if notes else section
         found[name] = Setting(plain, getattr(kind, name), section, text)
     return found
 
 
+def _choices(hint: Any) -> tuple[str, ...]:
+    """The values of a Literal; none for other types."""
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
 def _plain_type(hint: Any) -> type:
-    arguments = typing.get_args(hint)
-    return type(arguments[0]) if typing.get_origin(hint) is Literal else hint
+    return str if _choices(hint) else hint
 
 
 def add_settings(parser: argparse.ArgumentParser, common: Collection[str] | None = None) -> None:
@@ -63,29 +64,28 @@ def add_settings(parser: argparse.ArgumentParser, common: Collection[str] | None
 
     `common` names those that the help lists, in one group; None lists all.
     """
-    groups: dict[str, argparse._ArgumentGroup] = {}
+    groups: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
         title = setting.section if common is None else "settings (--help-all lists all)"
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         flags = ["--" + flag.replace("_", "-") for flag in (name, FORMER.get(name)) if flag]
-        is_literal = typing.get_origin(setting.hint) is Literal
-        choices = typing.get_args(setting.hint) if is_literal else None
+        choices = _choices(setting.hint)
         options: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         if setting.hint is not bool:
             metavar = "|".join(filter(None, choices)) if choices else name.upper()
-            options = {"type": _plain_type(setting.hint), "choices": choices, "metavar": metavar}
+            options = {"type": _plain_type(setting.hint), "choices": choices or None, "metavar": metavar}
         text = f"{setting.help} (default {setting.default!r})".replace("%", "%%")
         listed = common is None or name in common
         groups[title].add_argument(*flags, default=None, help=text if listed else argparse.SUPPRESS, **options)
 
 
 SETTINGS = read_settings(TrainConfig)
-"""Every setting by its flat name, which flags and YAML use."""
+"""Every setting by its name."""
 
 
 def from_mapping(config: TrainConfig, values: Mapping[str, Any], where: str) -> TrainConfig:
-    """`config` with values replaced, by their flat names; an unknown name is refused with the nearest known one."""
+    """`config` with values replaced; an unknown name is refused with the nearest known one."""
     clean: dict[str, Any] = {}
     for given, value in values.items():
         name = RENAMED.get(given, given)
@@ -101,8 +101,10 @@ def from_mapping(config: TrainConfig, values: Mapping[str, Any], where: str) -> 
             value = float(value)
         if type(value) is not wanted:
             raise ValueError(f"{where}: {name} must be of type {wanted.__name__}, not {value!r}")
+        if (choices := _choices(SETTINGS[name].hint)) and value not in choices:
+            raise ValueError(f"{where}: {name} must be one of {', '.join(filter(None, choices))}, not {value!r}")
         clean[name] = value
-    return config.replaced(**clean)
+    return replace(config, **clean)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -157,10 +159,10 @@ def resumed(folder: Path, args: argparse.Namespace) -> TrainConfig:
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The settings as YAML by their flat names, in the order of the fields."""
-    return yaml.safe_dump(config.flat(), sort_keys=False)
+    """The settings as YAML, in the order of the fields."""
+    return yaml.safe_dump(dict(vars(config)), sort_keys=False)
 
 
 def former_settings(config: TrainConfig) -> dict[str, Any]:
     """The settings as earlier versions wrote them: what their results are found by."""
-    return RETIRED | {FORMER.get(name, name): value for name, value in config.flat().items()}
+    return RETIRED | {FORMER.get(name, name): value for name, value in vars(config).items()}

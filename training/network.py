@@ -41,7 +41,7 @@ def build_network(config: TrainConfig, classes: int, channels: int = 2) -> Spiki
             in_channels=channels,
             classes=classes,
             neuron=neuron_config(config),
-            spiking_readout=config.objective.spiking_readout,
+            spiking_readout=config.spiking_readout,
         )
     )
 

@@ -47,9 +47,9 @@ def settings(card: "Card", **given: str | int | None) -> "TrainConfig":
     recipe = {name: v for name, v in card.training.get("recipe", {}).items() if name in SETTINGS.keys() | RENAMED}
     if "data" not in recipe.keys() | given:
         raise ValueError("the model's card does not say what it was trained on: give --data")
-    config = from_mapping(TrainConfig(), recipe, "the model's card").replaced(**given)
-    config = config.replaced(**{name: getattr(card.contract, name) for name in CONTRACT})
-    return config.replaced(crop="object" if card.contract.frame == "object" else "none")
+    own = {name: getattr(card.contract, name) for name in CONTRACT}
+    config = replace(from_mapping(TrainConfig(), recipe, "the model's card"), **given, **own)
+    return replace(config, crop="object" if card.contract.frame == "object" else "none")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -53,11 +53,11 @@ for label, x in (("left", 2), ("right", 13)):
         write_recording(Path("corners", label, f"{n}.lights"), events, SensorSize(16, 16))
 read = read_recording("corners/left/0.lights")
 assert (read.format, len(read.events)) == ("lights", 50)
-listing = list_data(TrainConfig.of(data="corners", root="."))
+listing = list_data(TrainConfig(data="corners", root="."))
 assert (listing.labels, len(listing.train)) == (("left", "right"), 8)
 with open_source("lights:") as source:
     assert sum(len(packet) for packet in source.packets() if packet is not None) == 3
-assert sum(p.numel() for p in build_network(TrainConfig.of(network="lights-tiny"), 2).parameters())
+assert sum(p.numel() for p in build_network(TrainConfig(network="lights-tiny"), 2).parameters())
 from blinking_lights import Mlp, MlpConfig
 contract = Contract("events", 2, 16, 16, 4, "binary", 16, 16, 5_000)
 torch.manual_seed(0)

@@ -135,8 +135,8 @@ def test_the_second_of_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     cpu = torch.device("cpu")
     with pytest.raises(ValueError, match="--batch-size 5 must be a multiple of the 2 processes"):
-        join_processes(TrainConfig.of(batch_size=5), cpu)
-    processes = join_processes(TrainConfig.of(batch_size=4), cpu)
+        join_processes(TrainConfig(batch_size=5), cpu)
+    processes = join_processes(TrainConfig(batch_size=4), cpu)
     assert (processes.rank, processes.world, processes.main) == (1, 2, False)
     x = torch.arange(8.0).view(2, 4)
     assert processes.share(x).tolist() == [[4, 5, 6, 7]]
@@ -153,7 +153,7 @@ def test_the_second_of_two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(processes, ManyProcesses)
     assert processes._accelerator.done == ["waited", "ended"]  # type: ignore[attr-defined]
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert type(join_processes(TrainConfig.of(batch_size=5), cpu)) is Processes
+    assert type(join_processes(TrainConfig(batch_size=5), cpu)) is Processes
 
 
 @pytest.mark.usefixtures("no_curves")

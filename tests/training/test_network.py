@@ -28,7 +28,7 @@ def events(steps: int = 6) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["lif", "if", "plif", "clif", "psn"])
 def test_every_kind_of_neuron_can_be_asked_for(kind: str) -> None:
-    config = neuron_config(TrainConfig.of(neuron=kind, theta=0.5, surrogate="triangular", slope=2.0))
+    config = neuron_config(TrainConfig(neuron=kind, theta=0.5, surrogate="triangular", slope=2.0))
     assert (config.theta, config.surrogate, config.slope) == (0.5, "triangular", 2.0)
     assert (config.beta == 1) == (kind == "if")
     assert config.learn_beta == (kind == "plif")
@@ -123,6 +123,6 @@ def test_a_model_teacher_answers_by_its_mean_logits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["lif", "plif", "clif"])
 def test_the_leak_that_was_asked_for_is_taken(kind: str) -> None:
-    assert neuron_config(TrainConfig.of(neuron=kind, beta=0.8)).beta == 0.8
-    assert neuron_config(TrainConfig.of(neuron=kind, learn_beta=True)).learn_beta
-    assert neuron_config(TrainConfig.of(neuron="lif")).slope == neuron_config(TrainConfig.of(slope=0.0)).slope
+    assert neuron_config(TrainConfig(neuron=kind, beta=0.8)).beta == 0.8
+    assert neuron_config(TrainConfig(neuron=kind, learn_beta=True)).learn_beta
+    assert neuron_config(TrainConfig(neuron="lif")).slope == neuron_config(TrainConfig(slope=0.0)).slope

@@ -16,7 +16,7 @@ from spikesight.training.run.loop import Run
 
 def ann_settings(epochs: int, *, lr: float = 0.05, shift: int = 2, flip: bool = False, seed: int = 0) -> TrainConfig:
     """SGD with warm-up over a tenth of the run and cosine to zero; `shift` in pixels each way."""
-    return TrainConfig.of(
+    return TrainConfig(
         steps=1, encoding="direct", neuron="relu", loss="mean", epochs=epochs, batch_size=128, optimiser="sgd", lr=lr,
         warmup_epochs=0.1 * epochs, weight_decay=5e-4, clip_norm=5.0, shift=shift, flip=flip, rotate=0.0, drop=0.0,
         seed=seed, device="cpu", channels_last=True, save_minutes=inf,

@@ -206,14 +206,14 @@ class Comparison:
         c, test = self.config, self.test[: self.config.images]
         encoding, surrogate, steps = spec.split("/")
         channels, height, width = test.pixels.shape[1:]
-        settings = TrainConfig.of(
+        settings = TrainConfig(
             data=c.data, root=c.root, network=c.network, encoding=encoding, surrogate=surrogate, steps=int(steps),
             height=height, width=width, channels=channels,
             epochs=c.direct_epochs, batch_size=128, lr=4e-3, warmup_epochs=0.3, ema=0.995, loss="tet",
             seed=c.seed, device="cpu", rotate=0.0, drop=0.0, flip=channels == 3, channels_last=True,
             cache=str(self.folder / "cache"), output=str(self.folder),
         )  # fmt: skip
-        decisive = former_settings(settings.replaced(root="", cache="", output=""))
+        decisive = former_settings(replace(settings, root="", cache="", output=""))
         training = {**self.data_key(), "settings": decisive, "images": c.train_images}
 
         def job() -> Curve:

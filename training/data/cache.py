@@ -17,7 +17,7 @@ from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter
 from spikesight.models.contract import Contract
-from spikesight.training.config import Emulation
+from spikesight.training.config import TrainConfig
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import Frames, Item
 from spikesight.training.data.windows import cut
@@ -86,17 +86,17 @@ def filtered(events: Events, sensor: SensorSize, contract: Contract) -> Events:
     return InputFilter(sensor, sensor, contract.filter_us, follow=contract.window == "drawing")(events)
 
 
-def noise_key(emulation: Emulation) -> list[float]:
+def noise_key(config: TrainConfig) -> list[float]:
     """What of the settings decides the added noise; JSON-able."""
-    return [emulation.noise_hz, emulation.hot]
+    return [config.noise_hz, config.hot]
 
 
-def noisy(events: Events, sensor: SensorSize, emulation: Emulation, seed: int) -> Events:
+def noisy(events: Events, sensor: SensorSize, config: TrainConfig, seed: int) -> Events:
     """Events with the noise of a worse sensor, up to the settings' amount; half of the seeds add none."""
     random = np.random.default_rng(seed)
     if random.random() < 0.5:
         return events
-    rate, hot = random.uniform(0, emulation.noise_hz), random.uniform(0, emulation.hot)
+    rate, hot = random.uniform(0, config.noise_hz), random.uniform(0, config.hot)
     return with_noise(events, sensor, rate, hot, random=random)
 
 
@@ -106,7 +106,7 @@ def file_stamps(items: Sequence[Item]) -> list[tuple[str, int, int]]:
 
 
 def bin_items(
-    items: Sequence[Item], contract: Contract, folder: Path, what: str, noise: Emulation | None = None, copy: int = 0
+    items: Sequence[Item], contract: Contract, folder: Path, what: str, noise: TrainConfig | None = None, copy: int = 0
 ) -> Frames:
     """Recordings as frames, kept in `folder`; every sensor size is brought to the contract's.
 

@@ -36,17 +36,17 @@ def _training_digits(root: Path) -> tuple[np.ndarray, np.ndarray, int]:
 def emulate_mnist(config: TrainConfig, contract: Contract, left_out: frozenset[int]) -> Frames:
     """The first `emulated_count` MNIST training images but those left out, moved by saccades before the sensor."""
     images, labels, size = _training_digits(Path(config.root))
-    emulation, sensor = config.emulation, sensor_of(contract)
-    chosen = [index for index in range(len(images)) if index not in left_out][: emulation.emulated_count]
+    sensor = sensor_of(contract)
+    chosen = [index for index in range(len(images)) if index not in left_out][: config.emulated_count]
     encode = encoder(contract, sensor)
 
     def samples() -> Iterator[np.ndarray]:
         for index in chosen:
-            events = noisy(saccade_events(images[index], sensor, "digit", seed=index), sensor, emulation, index)
+            events = noisy(saccade_events(images[index], sensor, "digit", seed=index), sensor, config, index)
             yield encode(filtered(events, sensor, contract))[:, 0]
 
     key = {"mnist": [size, chosen], "sensor": str(sensor), "contract": contract_key(contract)}
-    key["noise"] = noise_key(emulation)
+    key["noise"] = noise_key(config)
     binned = cached(Path(config.cache), key, len(chosen), sample_shape(contract), samples(), "emulating MNIST")
     return Frames(binned, labels[chosen].astype(np.int64))
 

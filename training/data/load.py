@@ -92,7 +92,7 @@ def load_data(config: TrainConfig) -> Data:
     config = resolve(config, listing)
     if isinstance(listing, Listing):
         return _load_recordings(listing, config)
-    if config.emulation.emulated:
+    if config.emulated:
         raise DataError("--emulated joins emulated events to recordings; this data set holds images")
     if config.crop != "none":
         raise DataError("--crop is for recordings of events; this data set holds images")
@@ -163,19 +163,19 @@ def _training_recordings(
     `left_out` are MNIST's images in the validation split: nobody's handwriting is trained on as an emulation and
     validated on as a recording.
     """
-    emulation, folder = config.emulation, Path(config.cache)
-    if emulation.printed:
+    folder = Path(config.cache)
+    if config.printed:
         raise DataError("--printed joins digits of fonts to images; this data set holds recordings")
-    if emulation.paper_clips and not emulation.emulated:
+    if config.paper_clips and not config.emulated:
         raise DataError("--paper-clips join digits that are emulated: give --emulated mnist, too")
-    noise = emulation if emulation.noise_hz or emulation.hot else None
-    copies = [bin_items(items, contract, folder, "binning train", noise, n) for n in range(emulation.repeat)]
-    if not emulation.emulated:
+    noise = config if config.noise_hz or config.hot else None
+    copies = [bin_items(items, contract, folder, "binning train", noise, n) for n in range(config.repeat)]
+    if not config.emulated:
         return copies[0]
     if _still(labels) != "digit":
         raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
-    films = film_paper_clips(config, contract, left_out, range(emulation.paper_clips)) if emulation.paper_clips else []
-    return join([*copies, emulate_mnist(config, contract, left_out), *emulation.repeat * films], folder)
+    films = film_paper_clips(config, contract, left_out, range(config.paper_clips)) if config.paper_clips else []
+    return join([*copies, emulate_mnist(config, contract, left_out), *config.repeat * films], folder)
 
 
 def _still(labels: Sequence[str]) -> Literal["digit", "plain"]:
@@ -191,10 +191,10 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     mean, std = _moments(train) if config.encoding == "direct" else ((), ())
     still = _still(images.labels)
     written = len(train)
-    if config.emulation.printed:
+    if config.printed:
         if still != "digit" or train.frames.shape[1:] != (1, 1, 28, 28):
             raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
-        train = _with_print(train, config.emulation.printed, config.seed)
+        train = _with_print(train, config.printed, config.seed)
     contract = Contract(
         kind="image", channels=train.frames.shape[2], height=config.height, width=config.width, steps=config.steps,
         encoding=config.encoding, mean=mean, std=std, still=still,

@@ -22,7 +22,7 @@ SPARSE = 0.05  # windows with fewer events than this share of the median's say n
 
 def list_own(config: TrainConfig, path: Path) -> Listing:
     """All windows of a folder's recordings, divided into training, validation and test. Raises DataError."""
-    folder = read_folder(path, config.folder.layout)
+    folder = read_folder(path, config.layout)
     labels = folder.labels
     if len(labels) < 2:
         raise DataError(
@@ -34,7 +34,7 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
     window = window_for(config, takes, scans)
     length_us = window.steps * window.bin_us
     divided = separate(takes, scans, length_us, config.val_fraction, config.seed)
-    hop_us = config.folder.hop_ms * 1000 or -(-length_us // 2)
+    hop_us = config.hop_ms * 1000 or -(-length_us // 2)
     apart_us = max(hop_us, length_us)  # what is counted must not overlap
     hops: dict[Part, int] = {"train": hop_us, "val": apart_us, "test": apart_us}
     typical = _typical(divided.train, scans, length_us)
@@ -63,13 +63,13 @@ def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]
     fewest = min(Counter(take.label for take in takes if take.part == "train").values())
     window = suits([s for s, take in zip(scans, takes) if take.part == "train"], fewest)
     steps, bin_us = config.steps or window.steps, config.bin_us
-    if config.folder.window_ms and bin_us and not config.steps:
-        steps = max(1, config.folder.window_ms * 1000 // bin_us)
-    elif config.folder.window_ms and not bin_us:
-        bin_us = max(1, config.folder.window_ms * 1000 // steps)
-    elif config.folder.window_ms and steps * bin_us != config.folder.window_ms * 1000:
+    if config.window_ms and bin_us and not config.steps:
+        steps = max(1, config.window_ms * 1000 // bin_us)
+    elif config.window_ms and not bin_us:
+        bin_us = max(1, config.window_ms * 1000 // steps)
+    elif config.window_ms and steps * bin_us != config.window_ms * 1000:
         raise ValueError(
-            f"--window-ms {config.folder.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
+            f"--window-ms {config.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
         )
     return replace(in_crop(window, config.crop), steps=steps, bin_us=bin_us or window.bin_us)
 

@@ -1,6 +1,7 @@
 """What a network does on a split, every window from zero state."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,42 +48,36 @@ class Evaluation:
 
     def warnings(self) -> list[str]:
         """A sentence for each kind of layer that is silent, mostly dead or saturated."""
-        silent = [name for name, layer in self.layers.items() if layer.rate == 0]
-        dead = [name for name, layer in self.layers.items() if 0.5 < layer.dead < 1]
-        full = [name for name, layer in self.layers.items() if layer.saturated > 0.5]
-        return [
-            f"{what}: {', '.join(names)}"
-            for what, names in (
-                ("silent layers", silent),
-                ("layers with more than half of their channels dead", dead),
-                ("layers with more than half of their channels saturated", full),
-            )
-            if names
-        ]
+        found = {
+            "silent layers": [name for name, layer in self.layers.items() if layer.rate == 0],
+            "layers with more than half of their channels dead": [
+                name for name, layer in self.layers.items() if 0.5 < layer.dead < 1
+            ],
+            "layers with more than half of their channels saturated": [
+                name for name, layer in self.layers.items() if layer.saturated > 0.5
+            ],
+        }
+        return [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
 
 
-class _Channels:
-    """Counts spikes by channel of every neuron layer."""
+@contextmanager
+def _channel_spikes(network: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """By neuron layer, float64 [C]: the share of a channel's neurons that fire, summed over steps and samples."""
+    sums: dict[str, Tensor] = {}
 
-    def __init__(self, network: nn.Module) -> None:
-        self.spikes: dict[str, Tensor] = {}
-        self.places: dict[str, int] = {}  # neurons of a channel
-        self._handles = [
-            module.register_forward_hook(self._hook(name))
-            for name, module in network.named_modules()
-            if isinstance(module, Neuron)
-        ]
-
-    def _hook(self, name: str) -> Any:
+    def counting(name: str) -> Any:
         def count(_: nn.Module, __: Any, spikes: Tensor) -> None:
-            found = spikes.count_nonzero(dim=(0, 1)) if spikes.ndim == 3 else spikes.flatten(3).ne(0).sum((0, 1, 3))
-            self.spikes[name] = self.spikes.get(name, 0) + found
-            self.places[name] = spikes[0, 0, 0].numel()
+            fired = spikes.ne(0).reshape(*spikes.shape[:3], -1).mean(3, dtype=torch.float64)
+            sums[name] = sums.get(name, 0) + fired.sum((0, 1))
 
         return count
 
-    def close(self) -> None:
-        for handle in self._handles:
+    neurons = [(name, module) for name, module in network.named_modules() if isinstance(module, Neuron)]
+    handles = [module.register_forward_hook(counting(name)) for name, module in neurons]
+    try:
+        yield sums
+    finally:
+        for handle in handles:
             handle.remove()
 
 
@@ -103,45 +98,32 @@ def evaluate(
     processes: Processes | None = None,
 ) -> Evaluation:
     """Every window from zero state; without a contract, the frames are binned events."""
-    processes = processes or Processes(device)
-    network.eval()
-    meter, channels = Meter(network), _Channels(network)
+    processes, count = processes or Processes(device), len(frames)
+    if count < processes.world:
+        raise ValueError(f"{count} samples to evaluate are fewer than the {processes.world} processes")
+    size = min(EVALUATION_BATCH, -(-count // processes.world))  # so that every process has some
     steps = frames.frames.shape[1] if contract is None or contract.kind == "events" else contract.steps
-    confusion = np.zeros((classes, classes), np.int64)
-    loss, synops, by_step = 0.0, 0, torch.zeros(steps, dtype=torch.float64)
-    if len(frames) < processes.world:
-        raise ValueError(f"{len(frames)} samples to evaluate are fewer than the {processes.world} processes")
-    size = min(EVALUATION_BATCH, -(-len(frames) // processes.world))  # so that every process has some
-    for stored, labels in batches(frames, size, processes.rank, processes.world):
-        stored = stored.to(device)
-        x_seq = stored.transpose(0, 1).float() if contract is None else evaluation_input(stored, contract)
-        logits, _ = network(x_seq)
-        logits = logits.float().cpu()
-        running = logits.cumsum(0) / torch.arange(1, len(logits) + 1).view(-1, 1, 1)
-        by_step += (running.argmax(2) == labels).sum(1)
-        loss += float(nn.functional.cross_entropy(running[-1], labels, reduction="sum"))
-        np.add.at(confusion, (labels.numpy(), running[-1].argmax(1).numpy()), 1)
-        synops += int(meter.read().synops.sum())
-    names = list(meter.layer_names)
+    confusion, totals = torch.zeros(classes, classes, dtype=torch.int64), torch.zeros(2 + steps, dtype=torch.float64)
+    meter = Meter(network.eval())
+    with _channel_spikes(network) as channels:
+        for stored, labels in batches(frames, size, processes.rank, processes.world):
+            stored = stored.to(device)
+            x_seq = stored.transpose(0, 1).float() if contract is None else evaluation_input(stored, contract)
+            logits = network(x_seq)[0].float().cpu()
+            running = logits.cumsum(0) / torch.arange(1, len(logits) + 1).view(-1, 1, 1)
+            totals[0] += nn.functional.cross_entropy(running[-1], labels, reduction="sum")
+            totals[1] += meter.read().synops.sum().cpu()
+            totals[2:] += (running.argmax(2) == labels).sum(1)
+            confusion.index_put_((labels, running[-1].argmax(1)), torch.ones_like(labels), accumulate=True)
     meter.close()
-    channels.close()
-    totals = processes.sum(torch.tensor([loss, synops, *by_step.tolist()], dtype=torch.float64)).cpu()
-    confusion = processes.sum(torch.from_numpy(confusion)).cpu().numpy()
-    layers = {
-        name: _activity(processes.sum(channels.spikes[name]).cpu(), channels.places[name] * steps * len(frames))
-        for name in names
-    }
-    count = len(frames)
-    accuracy = int(np.trace(confusion)) / count
-    by_step_shares = (totals[2:] / count).tolist()
-    return Evaluation(
-        accuracy, float(totals[0]) / count, count, confusion, by_step_shares, layers, float(totals[1]) / count
-    )
+    loss, synops, *by_step = (processes.sum(totals).cpu() / count).tolist()
+    confusion = processes.sum(confusion).cpu().numpy()
+    layers = {name: _activity(processes.sum(channels[name]).cpu() / (steps * count)) for name in meter.layer_names}
+    return Evaluation(int(np.trace(confusion)) / count, loss, count, confusion, by_step, layers, synops)
 
 
-def _activity(spikes: Tensor, chances: int) -> LayerActivity:
-    """From spikes by channel; `chances` is how often each channel could have fired."""
-    rates = spikes.double() / chances
+def _activity(rates: Tensor) -> LayerActivity:
+    """From spikes a neuron a step by channel."""
     return LayerActivity(
         float(rates.mean()), float((rates == 0).double().mean()), float((rates >= SATURATED).double().mean())
     )

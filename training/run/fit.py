@@ -38,9 +38,9 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
 
     Raises ValueError and TrainingError.
     """
-    if config.execution.threads:
-        torch.set_num_threads(config.execution.threads)
-    processes = join_processes(config, choose_device(config.execution.device))
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    processes = join_processes(config, choose_device(config.device))
     run = Run(load_on_all(config, processes), folder, processes)
     if resume:
         run.resume()
@@ -59,8 +59,8 @@ def fit(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str,
 
 def dry_run(config: TrainConfig) -> float:
     """One batch through the whole path, nothing written but the cache; its loss."""
-    if config.execution.threads:
-        torch.set_num_threads(config.execution.threads)
+    if config.threads:
+        torch.set_num_threads(config.threads)
     run = Run(load_data(config), Path(config.output))
     rows = np.arange(min(config.batch_size, len(run.data.train)))
     return run.train_batch(rows)[0] / len(rows)

@@ -47,7 +47,7 @@ class Run:
     ) -> None:
         config = self.config = data.config
         self.folder, self.data = folder, data
-        self.processes = processes or Processes(choose_device(config.execution.device))
+        self.processes = processes or Processes(choose_device(config.device))
         self.device = self.processes.device
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
         if config.init_from:
@@ -56,17 +56,15 @@ class Run:
             freeze(self.network)
         self.weights = self._class_weights()
         self.network.to(self.device)
-        if config.execution.channels_last:
+        if config.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.execution.sparse_convs:
+        if config.sparse_convs:
             use_event_convolutions(self.network)
         self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
-        teacher = config.objective.teacher
+        teacher = config.teacher
         self.teacher = load_teacher(weights_path(teacher), data.contract, self.device) if teacher else None
-        self.average = (
-            {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.optimisation.ema else None
-        )
-        self.optimiser = make_optimiser(self.network, config.optimisation)
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.ema else None
+        self.optimiser = make_optimiser(self.network, config)
         self.progress = Progress()
         self.last_state: State | None = None
         self.steps_an_epoch = max(1, len(data.train) // config.batch_size)
@@ -75,7 +73,7 @@ class Run:
         self.log = MetricsLog(folder, config.log_to) if self.processes.main else None
 
     def _class_weights(self) -> Tensor | None:
-        wish, own = self.config.objective.class_weights, bool(self.data.notes)
+        wish, own = self.config.class_weights, bool(self.data.notes)
         if wish == "off" or (wish == "auto" and not own):
             return None
         weights = class_weights(torch.from_numpy(self.data.train.labels), len(self.data.labels))
@@ -98,10 +96,10 @@ class Run:
             begin = time.monotonic()
             batch = self.batches.make(rows, 0)
             logits = trainee(batch.x_seq, {}).logits
-            total_loss(logits, batch.targets, config.objective, weights=self.weights).backward()
+            total_loss(logits, batch.targets, config, weights=self.weights).backward()
             took = min(took, time.monotonic() - begin)
-        looks = len(self.data.val) / max(1, len(rows)) / 3  # a pass without gradients
-        return config.epochs * (self.steps_an_epoch + looks) * took / 60
+        validation = len(self.data.val) / max(1, len(rows)) / 3  # a pass without gradients
+        return config.epochs * (self.steps_an_epoch + validation) * took / 60
 
     @property
     def progress_path(self) -> Path:
@@ -129,39 +127,42 @@ class Run:
 
     def card(self, metrics: dict[str, Any]) -> Card:
         """The model card of a checkpoint: contract, labels, recipe and metrics."""
-        flat = self.config.flat()
-        recipe = {k: v for k, v in flat.items() if k not in ("root", "cache", "output", "threads")}
+        settings = vars(self.config)
+        recipe = {k: v for k, v in settings.items() if k not in ("root", "cache", "output", "threads")}
         recipe["data"] = self.data.split["data"]
         for name in ("init_from", "teacher"):
-            recipe[name] = Path(flat[name]).name
+            recipe[name] = Path(settings[name]).name
         counts = {"train": len(self.data.train), "val": len(self.data.val), "test": len(self.data.test)}
         made = {"recipe": recipe, "samples": counts, "recordings": list(self.data.digests)}
         return Card(self.data.contract, self.data.labels, made, metrics)
 
-    def train_batch(self, rows: np.ndarray) -> tuple[float, int]:
-        """One optimiser step; (loss summed over this process's samples, how many of them were right)."""
+    def train_batch(self, rows: np.ndarray, later: np.ndarray | None = None) -> tuple[float, int]:
+        """One optimiser step; (loss summed over this process's samples, how many of them were right).
+
+        `later` are the rows of the next step, which may be read meanwhile.
+        """
         config, step = self.config, self.progress.step
-        _, x_seq, targets, generator = self.batches.take(rows, step)
+        _, x_seq, targets, generator = self.batches.take(rows, step, later)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, step, self.steps_an_epoch)
         self.optimiser.zero_grad()
         state = carried_state({}, self.last_state, config.carry, generator)
-        value, logits, state = self._forward_backward(x_seq, targets, state)
+        value, logits, state = self.forward_backward(x_seq, targets, state)
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss became {value} at step {step}: lower --lr or set --clip-norm; "
                 f"the last checkpoint is {self.progress_path}"
             )
-        if config.optimisation.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.parameters(), config.optimisation.clip_norm)
+        if config.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
         self.optimiser.step()
         if config.carry > 0:
             self.last_state = {key: tensor.detach() for key, tensor in state.items()}
         if self.average is not None:
-            update_average(self.average, self.network, config.optimisation.ema, step)
+            update_average(self.average, self.network, config.ema, step)
         return value * len(targets), int((logits.mean(0).argmax(1) == targets).sum())
 
-    def _forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
+    def forward_backward(self, x_seq: Tensor, targets: Tensor, state: State) -> tuple[float, Tensor, State]:
         """(loss, logits [T, n, K], state after); the gradients are in place unless the loss is not finite."""
         teacher_logits = None
         if self.teacher is not None:
@@ -171,7 +172,7 @@ class Run:
         total, parts = 0.0, []
         for piece in x_seq.split(self.config.truncate or len(x_seq)):
             out = self.trainee(piece, state)
-            loss = total_loss(out.logits, targets, self.config.objective, teacher_logits, out.firing_rate, self.weights)
+            loss = total_loss(out.logits, targets, self.config, teacher_logits, out.firing_rate, self.weights)
             loss = loss * (len(piece) / len(x_seq))
             value = float(loss.detach())
             total += value
@@ -203,8 +204,7 @@ class Run:
         with bar:
             while p.batch < self.steps_an_epoch:
                 rows, later = (order[n * config.batch_size :][: config.batch_size] for n in (p.batch, p.batch + 1))
-                self.batches.expect(later if p.batch + 1 < self.steps_an_epoch else None)
-                loss, correct = self.train_batch(rows)
+                loss, correct = self.train_batch(rows, later if p.batch + 1 < self.steps_an_epoch else None)
                 p.loss_sum, p.correct, p.seen = p.loss_sum + loss, p.correct + correct, p.seen + len(rows)
                 p.batch, p.step = p.batch + 1, p.step + 1
                 bar.update()
@@ -220,14 +220,10 @@ class Run:
 
     def _agreed(self, wish: bool) -> bool:
         """Whether any process wishes it."""
-        if self.processes.world == 1:
-            return wish
         return float(self.processes.sum(torch.tensor(float(wish)))) > 0
 
     def _sum_progress(self) -> None:
         """Sums of this process become those of all; afterwards only the main process goes on from them."""
-        if self.processes.world == 1:
-            return
         p = self.progress
         sums = self.processes.sum(torch.tensor([p.loss_sum, p.correct], dtype=torch.float64)).tolist()
         p.loss_sum, p.correct = (sums[0], int(sums[1])) if self.processes.main else (0.0, 0)
@@ -236,9 +232,7 @@ class Run:
         """Validate, keep the best, write metrics and the checkpoint."""
         p, network = self.progress, self.shipped_network()
         self._sum_progress()
-        val = evaluate(
-            network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes
-        )  # fmt: skip
+        val = evaluate(network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes)
         row = self._row(val, seconds)
         p.rows.append(row)
         if (val.accuracy, -val.loss) > (p.best_val, -p.best_loss):

@@ -73,7 +73,7 @@ def augmenting(data: Data) -> Prepare:
 
     Stray events are left out, for the filter removes them: with them, anything scattered would be in distribution.
     """
-    config, generator = data.config.replaced(noise=0.0), seeded(data.config.seed, 3)
+    config, generator = replace(data.config, noise=0.0), seeded(data.config.seed, 3)
     return partial(training_input, config=config, contract=data.contract, generator=generator)
 
 
@@ -104,15 +104,15 @@ def _spread(frames: Frames, most: int, rows: range | None = None) -> Frames:
 
 def _training_parts(data: Data) -> list[tuple[Frames, int]]:
     """The recordings once each and what was emulated beside them, which are one kind; films by each kind of camera."""
-    emulation = data.config.emulation
-    if not emulation.emulated:
+    config = data.config
+    if not config.emulated:
         return [(_spread(data.train, MOST_TRAINING), RECORDED)]
-    first = data.recorded * emulation.repeat
-    rows = range(data.recorded), range(first, min(first + emulation.emulated_count, len(data.train)))
+    first = data.recorded * config.repeat
+    rows = range(data.recorded), range(first, min(first + config.emulated_count, len(data.train)))
     parts = [(_spread(data.train, MOST_TRAINING // 2, each), RECORDED) for each in rows if len(each)]
-    if emulation.paper_clips:
+    if config.paper_clips:
         left_out = shown_images(data.split["val"])
-        films = film_paper_clips(data.config, data.contract, left_out, range(emulation.paper_clips))
+        films = film_paper_clips(config, data.contract, left_out, range(config.paper_clips))
         parts += zip(films, (WEBCAM, CAMERA))
     return parts
 
@@ -120,15 +120,14 @@ def _training_parts(data: Data) -> list[tuple[Frames, int]]:
 def validation_parts(data: Data, spare: int = SPARE) -> list[tuple[Frames, int]]:
     """The validation split; `spare` fresh emulations and half as many filmed clips where the run trained on such."""
     parts, config = [(_spread(data.val, MOST_VALIDATION), RECORDED)], data.config
-    emulation = config.emulation
-    if emulation.emulated:
+    if config.emulated:
         validation = shown_images(data.split["val"])
         shown = shown_images(data.split["train"]) | validation
-        used = frozenset(range(emulation.emulated_count + len(shown)))
-        fresh = replace(emulation, emulated_count=spare)
-        parts.append((emulate_mnist(replace(config, emulation=fresh), data.contract, used | shown), RECORDED))
-        if emulation.paper_clips:
-            clips = range(emulation.paper_clips, emulation.paper_clips + spare // 2)
+        used = frozenset(range(config.emulated_count + len(shown)))
+        fresh = replace(config, emulated_count=spare)
+        parts.append((emulate_mnist(fresh, data.contract, used | shown), RECORDED))
+        if config.paper_clips:
+            clips = range(config.paper_clips, config.paper_clips + spare // 2)
             films = film_paper_clips(config, data.contract, validation, clips)
             parts += zip(films, (WEBCAM, CAMERA))
     return [(part, kind) for part, kind in parts if len(part)]

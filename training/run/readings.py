@@ -70,8 +70,8 @@ def read_set(classifier: Classifier, data: str, root: str = "data", layout: str 
     if contract.kind == "image":
         if data not in DATA_NAMES and Path(data).is_dir() and not holds_pictures(Path(data)):
             raise ValueError(f"{classifier.name} takes images, and {data} holds none in <class>/<file>")
-        form = {"height": contract.height, "width": contract.width, "channels": contract.channels}
-        images = list_data(TrainConfig.of(data=data, root=root, **form))
+        size = {"height": contract.height, "width": contract.width, "channels": contract.channels}
+        images = list_data(replace(TrainConfig(data=data, root=root), **size))
         assert isinstance(images, ImageSet)
         return _read_images(classifier, images)
     folder = read_folder(data, layout, classifier.labels)

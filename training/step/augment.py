@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from spikesight.training.config import Augmentation
+from spikesight.training.config import TrainConfig
 
 
-def augment(frames: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
+def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
     """frames float [N, T, C, H, W] of events -> the same shape: moved, perhaps mirrored or swapped, events dropped."""
     if config.rotate or config.shift or config.flip or config.shear:
         n, t, c, h, w = frames.shape
@@ -38,7 +38,7 @@ def swap_polarity(frames: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(swapped.to(frames.device).view(-1, 1, 1, 1, 1), frames.flip(2), frames)
 
 
-def move_images(images: Tensor, config: Augmentation, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], generator: torch.Generator) -> Tensor:
     """images [N, C, R, R'] in [0, 1] -> [N, C, H, W]: a random crop where they are larger, moved, perhaps mirrored."""
     n, _, *kept = images.shape
     larger = tuple(kept) != size
@@ -68,7 +68,7 @@ def motions(
     n: int,
     kept: tuple[int, int],
     size: tuple[int, int],
-    config: Augmentation,
+    config: TrainConfig,
     generator: torch.Generator,
     *,
     zoom: float = 0.0,

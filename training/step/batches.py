@@ -37,12 +37,6 @@ class Batches:
         slow_rows = processes.device.type == "cuda" or not isinstance(data.train.frames, np.ndarray)
         self._maker = ThreadPoolExecutor(1) if slow_rows else None
         self._ahead: Future[Batch] | None = None
-        self._expected: np.ndarray | None = None
-
-    @property
-    def works_ahead(self) -> bool:
-        """Whether the next batch is made while this one is learnt."""
-        return self._maker is not None
 
     def make(self, rows: np.ndarray, step: int) -> Batch:
         """This process's share of the augmented batch of a step; the draws follow from seed and step alone."""
@@ -51,32 +45,26 @@ class Batches:
         rows = np.sort(rows)
         stored = torch.from_numpy(np.array(train.frames[rows])).to(device)
         targets = torch.from_numpy(train.labels[rows]).to(device)
-        if config.augmentation.turn:
+        if config.turn:
             stored, targets = turn(stored, targets, self._data.labels, generator)
         x_seq = training_input(stored, config, self._data.contract, generator)
         x_seq = fewer_steps(x_seq, config.random_steps, generator)
         return Batch(step, self._processes.share(x_seq, 1), self._processes.share(targets), generator)
 
-    def expect(self, rows: np.ndarray | None) -> None:
-        """The rows that the step after the coming one will learn from."""
-        self._expected = rows
-
-    def take(self, rows: np.ndarray, step: int) -> Batch:
-        """The batch of this step; begins to make the expected one."""
+    def take(self, rows: np.ndarray, step: int, later: np.ndarray | None = None) -> Batch:
+        """The batch of this step; begins to make that of the step after it, of the rows `later`."""
         batch = self._ahead.result() if self._ahead is not None else None
         if batch is None or batch.step != step:
             batch = self.make(rows, step)
-        expected, self._ahead = self._expected, None
-        if self._maker is not None and expected is not None:
-            self._ahead = self._maker.submit(self.make, expected, step + 1)
+        self._ahead = self._maker.submit(self.make, later, step + 1) if self._maker and later is not None else None
         return batch
 
 
 def training_input(stored: Tensor, config: TrainConfig, contract: Contract, generator: torch.Generator) -> Tensor:
     """uint8 [N, T or 1, C, H, W] to augmented x_seq float32 [T, N, C, H, W]."""
     if contract.kind == "events":
-        return augment(stored.float(), config.augmentation, generator).transpose(0, 1).contiguous()
-    images = move_images(stored[:, 0].float() / 255, config.augmentation, (contract.height, contract.width), generator)
+        return augment(stored.float(), config, generator).transpose(0, 1).contiguous()
+    images = move_images(stored[:, 0].float() / 255, config, (contract.height, contract.width), generator)
     return encode(images, contract, generator)
 
 

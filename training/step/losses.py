@@ -1,4 +1,4 @@
-"""Losses over logits [T, N, K] and targets: class numbers [N], or shares of the classes [N, K]."""
+"""Losses over logits (or spikes) [T, N, K] and class numbers [N]; the weights [K] are those of the classes."""
 
 from collections.abc import Callable
 
@@ -6,71 +6,59 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot
 
-from spikesight.training.config import Objective
+from spikesight.training.config import TrainConfig
+
+RIGHT_RATE, WRONG_RATE = 0.8, 0.2
+"""Spikes a step that `mse_count` asks of the right class and of the others."""
+TEMPERATURE = 2.0
+"""Softens both answers of a distillation."""
 
 
-def mean_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+def mean_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
     """Cross-entropy of the logits' mean over time."""
-    return cross_entropy(logits.mean(0), targets, weights, label_smoothing=smoothing)
+    return cross_entropy(logits.mean(0), targets, weights, label_smoothing=config.label_smoothing)
 
 
-def tet_loss(
-    logits: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None, weight: float = 1e-3
-) -> Tensor:
+def tet_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
     """Temporal efficient training (Deng et al. 2022): cross-entropy of every step, and a pull of all logits towards 1.
 
     It makes the read-out valid at every step, which a stream needs.
     """
-    repeated = targets.repeat(len(logits), *[1] * (targets.ndim - 1))
-    every_step = cross_entropy(logits.flatten(0, 1), repeated, weights, label_smoothing=smoothing)
-    return (1 - weight) * every_step + weight * (logits - 1).square().mean()
+    repeated, pull = targets.repeat(len(logits)), config.tet_weight
+    every_step = cross_entropy(logits.flatten(0, 1), repeated, weights, label_smoothing=config.label_smoothing)
+    return (1 - pull) * every_step + pull * (logits - 1).square().mean()
 
 
-def mse_rate_loss(spikes: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+def mse_rate_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
     """Mean square of (firing rate - target): rate 1 for the right class, 0 for the others."""
-    return _mean((spikes.mean(0) - smooth(targets, spikes.shape[2], smoothing)).square(), targets, weights)
+    return _mean_square(spikes.mean(0) - _shares(spikes, targets, config), targets, weights)
 
 
-def ce_count_loss(spikes: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+def ce_count_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
     """Cross-entropy of the spike counts."""
-    return cross_entropy(spikes.sum(0), targets, weights, label_smoothing=smoothing)
+    return cross_entropy(spikes.sum(0), targets, weights, label_smoothing=config.label_smoothing)
 
 
-def mse_count_loss(
-    spikes: Tensor,
-    targets: Tensor,
-    smoothing: float = 0.0,
-    weights: Tensor | None = None,
-    right: float = 0.8,
-    wrong: float = 0.2,
-) -> Tensor:
-    """(1 / T) mean((count - T target)^2) with target rates 0.8 for the right class and 0.2 for the others."""
-    shares = smooth(targets, spikes.shape[2], smoothing)
-    wanted = wrong + (right - wrong) * shares
-    steps = len(spikes)
-    return _mean((spikes.sum(0) - steps * wanted).square(), targets, weights) / steps
+def mse_count_loss(spikes: Tensor, targets: Tensor, config: TrainConfig, weights: Tensor | None) -> Tensor:
+    """(1 / T) mean((count - T rate)^2), with a rate for the right class and one for the others."""
+    rates = WRONG_RATE + (RIGHT_RATE - WRONG_RATE) * _shares(spikes, targets, config)
+    return _mean_square(spikes.sum(0) - len(spikes) * rates, targets, weights) / len(spikes)
 
 
-def _mean(values: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """The mean of values [N, K]; samples count as their class's weight [K]."""
+def _shares(spikes: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    """Shares of the classes [N, K], of which label smoothing spreads its part evenly."""
+    smoothing, classes = config.label_smoothing, spikes.shape[2]
+    return one_hot(targets, classes) * (1 - smoothing) + smoothing / classes
+
+
+def _mean_square(values: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean square of values [N, K]; samples count as their class's weight."""
     if weights is None:
-        return values.mean()
-    return (values.mean(1) * weights[targets]).sum() / weights[targets].sum()
+        return values.square().mean()
+    return (values.square().mean(1) * weights[targets]).sum() / weights[targets].sum()
 
 
-def smooth(targets: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Shares of the classes [N, K], `smoothing` of them spread evenly."""
-    shares = one_hot(targets, classes).float() if targets.ndim == 1 else targets
-    return shares * (1 - smoothing) + smoothing / classes
-
-
-def class_weights(labels: Tensor, classes: int) -> Tensor | None:
-    """[K]: 1 by the number of samples of a class, 1 on average over the samples; None where all have as many."""
-    counts = torch.bincount(labels, minlength=classes).float()
-    return None if bool((counts == counts[0]).all()) else len(labels) / classes / counts.clamp(min=1)
-
-
-LOSSES: dict[str, Callable[..., Tensor]] = {
+LOSSES: dict[str, Callable[[Tensor, Tensor, TrainConfig, Tensor | None], Tensor]] = {
     "mean": mean_loss,
     "tet": tet_loss,
     "mse_rate": mse_rate_loss,
@@ -79,30 +67,28 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-TEMPERATURE = 2.0
-"""Softens both answers of a distillation."""
+def class_weights(labels: Tensor, classes: int) -> Tensor | None:
+    """[K]: 1 by the number of samples of a class, 1 on average over the samples; None where all have as many."""
+    counts = torch.bincount(labels, minlength=classes).float()
+    return None if bool((counts == counts[0]).all()) else len(labels) / classes / counts.clamp(min=1)
 
 
-def distillation(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def distillation(logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """KL divergence from the teacher's softened answer [N, K] to the mean logits', times T^2 (Hinton et al. 2015)."""
-    ours = log_softmax(logits.mean(0) / temperature, 1)
-    theirs = log_softmax(teacher_logits / temperature, 1)
-    return kl_div(ours, theirs, log_target=True, reduction="batchmean") * temperature**2
+    ours = log_softmax(logits.mean(0) / TEMPERATURE, 1)
+    theirs = log_softmax(teacher_logits / TEMPERATURE, 1)
+    return kl_div(ours, theirs, log_target=True, reduction="batchmean") * TEMPERATURE**2
 
 
 def total_loss(
-    logits: Tensor, targets: Tensor, objective: Objective, teacher_logits: Tensor | None = None,
+    logits: Tensor, targets: Tensor, config: TrainConfig, teacher_logits: Tensor | None = None,
     firing_rate: Tensor | None = None, weights: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The scalar loss of a run: its own (class `weights` [K]), the distillation term and the spike penalty."""
     logits = logits.float()
-    if objective.loss == "tet":
-        loss = tet_loss(logits, targets, objective.label_smoothing, weights, objective.tet_weight)
-    else:
-        loss = LOSSES[objective.loss](logits, targets, objective.label_smoothing, weights)
+    loss = LOSSES[config.loss](logits, targets, config, weights)
     if teacher_logits is not None:
-        weight = objective.teacher_weight
-        loss = (1 - weight) * loss + weight * distillation(logits, teacher_logits, TEMPERATURE)
-    if firing_rate is not None and objective.spike_penalty:
-        loss = loss + objective.spike_penalty * firing_rate.to(torch.float32)
+        loss = (1 - config.teacher_weight) * loss + config.teacher_weight * distillation(logits, teacher_logits)
+    if firing_rate is not None and config.spike_penalty:
+        loss = loss + config.spike_penalty * firing_rate.float()
     return loss

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spikesight.training.config import Optimisation, TrainConfig
+from spikesight.training.config import TrainConfig
 
 
-def make_optimiser(network: nn.Module, config: Optimisation) -> torch.optim.Optimizer:
+def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Weights decay; biases, norms and the neurons' parameters do not."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     other = [p for p in network.parameters() if p.ndim <= 1]
@@ -20,15 +20,14 @@ def make_optimiser(network: nn.Module, config: Optimisation) -> torch.optim.Opti
 
 def learning_rate(config: TrainConfig, step: int, steps_an_epoch: int) -> float:
     """Linear warm-up; then a cosine to zero, or times 0.1 each `step_epochs`, or constant."""
-    o = config.optimisation
-    warmup, total = o.warmup_epochs * steps_an_epoch, config.epochs * steps_an_epoch
+    warmup, total = config.warmup_epochs * steps_an_epoch, config.epochs * steps_an_epoch
     if step < warmup:
-        return o.lr * (step + 1) / warmup
-    if o.schedule == "constant":
-        return o.lr
-    if o.schedule == "step":
-        return o.lr * 0.1 ** (step // (o.step_epochs * steps_an_epoch))
-    return o.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+        return config.lr * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "step":
+        return config.lr * 0.1 ** (step // (config.step_epochs * steps_an_epoch))
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 
 @torch.no_grad()

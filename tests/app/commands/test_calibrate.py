@@ -21,12 +21,12 @@ def card(**recipe: object) -> Card:
 def test_the_cards_recipe_is_followed_and_flags_win() -> None:
     own = card(data="nmnist", root="there", seed=7, sheets=5, unheard_of=1)
     config = settings(own, data=None)
-    assert (config.data, config.root, config.seed, config.emulation.paper_clips) == ("nmnist", "there", 7, 5)
+    assert (config.data, config.root, config.seed, config.paper_clips) == ("nmnist", "there", 7, 5)
     assert all(getattr(config, name) == getattr(CARD.contract, name) for name in CONTRACT)
     assert config.crop == "none"
     assert settings(replace(own, contract=replace(CARD.contract, frame="object"))).crop == "object"
     config = settings(own, data="mine", root="here", cache="kept", paper_clips=0)
-    assert (config.data, config.root, config.cache, config.emulation.paper_clips) == ("mine", "here", "kept", 0)
+    assert (config.data, config.root, config.cache, config.paper_clips) == ("mine", "here", "kept", 0)
     assert settings(card(), data="mine").data == "mine"
     with pytest.raises(ValueError, match="does not say what it was trained on: give --data"):
         settings(CARD)

@@ -99,7 +99,7 @@ def test_a_run_goes_on_in_its_own_folder_with_its_own_settings(
     words = ["--resume", str(run_at(tmp_path / "some", 100, small_config(root, epochs=9)))]
     assert train_dvs([*words, "--threads", "2"]) == 0
     ((config, folder, resume),) = fitted
-    assert (config.execution.threads, config.epochs, folder, resume) == (2, 9, tmp_path / "some", True)
+    assert (config.threads, config.epochs, folder, resume) == (2, 9, tmp_path / "some", True)
     assert capsys.readouterr().out == f"run folder: {tmp_path / 'some'}\n"
     assert train_dvs([*words, "--epochs", "3"]) == 2
     assert "--epochs cannot change when a run goes on" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import gzip
 import pickle
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,14 +51,14 @@ def write_nmnist(root: Path, classes: int = 2, train: int = 8, test: int = 3) ->
     return root
 
 
-def small_config(root: Path, **changes: object) -> TrainConfig:
+def small_config(root: Path, **changes: Any) -> TrainConfig:
     """Settings of a run of seconds on `write_nmnist(root)`."""
-    options: dict[str, object] = {
+    options: dict[str, Any] = {
         "data": "nmnist", "root": str(root), "cache": str(root / "cache"), "output": str(root / "runs"), "steps": 3,
         "bin_us": 30_000, "height": 17, "width": 17, "network": "event-small", "epochs": 2, "batch_size": 4,
         "device": "cpu", "val_fraction": 0.25, "warmup_epochs": 0.0, **changes,
     }  # fmt: skip
-    return TrainConfig.of(**options)
+    return TrainConfig(**options)
 
 
 RANDOM = np.random.default_rng(0)

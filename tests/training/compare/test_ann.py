@@ -32,18 +32,18 @@ def test_short_recipe_learns() -> None:
 
 def test_rate_and_augmentation() -> None:
     config = ann_settings(10, lr=0.1, shift=2, flip=True)
-    optimisation = config.optimisation
+    optimisation = config
     assert (optimisation.optimiser, optimisation.weight_decay, optimisation.clip_norm) == ("sgd", 5e-4, 5.0)
     assert (optimisation.warmup_epochs, config.batch_size, config.save_minutes) == (1.0, 128, inf)
-    assert (ann_settings(5).optimisation.lr, ann_settings(5).augmentation.shift) == (0.05, 2)
-    assert (config.augmentation.rotate, config.augmentation.drop, config.augmentation.flip) == (0, 0, True)
+    assert (ann_settings(5).lr, ann_settings(5).shift) == (0.05, 2)
+    assert (config.rotate, config.drop, config.flip) == (0, 0, True)
     rates = [learning_rate(config, step, 10) for step in range(100)]
     assert max(rates) == pytest.approx(0.1)
     assert rates[0] < rates[5]
     assert rates[-1] < 1e-3
     x = torch.rand(16, 3, 8, 8)
-    first = move_images(x, config.augmentation, (8, 8), torch.Generator().manual_seed(1))
+    first = move_images(x, config, (8, 8), torch.Generator().manual_seed(1))
     assert first.shape == x.shape
-    assert torch.equal(first, move_images(x, config.augmentation, (8, 8), torch.Generator().manual_seed(1)))
+    assert torch.equal(first, move_images(x, config, (8, 8), torch.Generator().manual_seed(1)))
     assert not torch.equal(first, x)
-    assert torch.equal(move_images(x, ann_settings(10, shift=0).augmentation, (8, 8), torch.Generator()), x)
+    assert torch.equal(move_images(x, ann_settings(10, shift=0), (8, 8), torch.Generator()), x)

@@ -12,7 +12,7 @@ import pytest
 
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.models.contract import Contract
-from spikesight.training.config import Emulation
+from spikesight.training.config import TrainConfig
 from spikesight.training.data import cache
 from spikesight.training.data.cache import (
     bin_items,
@@ -87,7 +87,7 @@ def test_copies_windows_and_noise_are_kept_apart(tmp_path: Path, monkeypatch: py
     keys: list[dict[str, Any]] = []
     monkeypatch.setattr(cache, "cached", lambda _, key, *__: keys.append(key) or np.zeros(1))
     (tmp_path / "a").touch()
-    noise = Emulation(noise_hz=0.5, hot=0.25)
+    noise = TrainConfig(noise_hz=0.5, hot=0.25)
     whole, part = Item(tmp_path / "a", 0), Item(tmp_path / "a", 1, begin_us=70, length_us=300)
     assert bin_items([whole, part], CONTRACT, tmp_path, "binning").labels.tolist() == [0, 1]
     bin_items([whole], CONTRACT, tmp_path, "binning")
@@ -109,7 +109,7 @@ def test_a_numbered_copy_has_noise_of_its_own_for_each_item(tmp_path: Path, monk
     monkeypatch.setattr(cache, "cached", lambda *given: [*given[4]])
     monkeypatch.setattr(cache, "file_stamps", lambda _: [])
     items = [Item(tmp_path / str(n), 0) for n in range(3)]
-    for noise, copy in ((None, 0), (Emulation(), 0), (Emulation(), 2)):
+    for noise, copy in ((None, 0), (TrainConfig(), 0), (TrainConfig(), 2)):
         bin_items(items, CONTRACT, tmp_path, "binning", noise, copy)
     assert starts == [5, 0, 0] * 3
     assert seeds == [0, 1, 2, 6, 7, 8]
@@ -126,7 +126,7 @@ def test_a_file_that_was_changed_is_another(tmp_path: Path) -> None:
 
 
 def test_about_half_of_the_samples_get_noise() -> None:
-    noise = Emulation(noise_hz=50.0)
+    noise = TrainConfig(noise_hz=50.0)
     events = random_events(200, SENSOR)
     added = [len(noisy(events, SENSOR, noise, seed)) - len(events) for seed in range(40)]
     assert 10 <= sum(n == 0 for n in added) <= 30

@@ -89,13 +89,13 @@ def test_a_window_may_be_a_little_off_and_somewhat_larger_or_smaller(
 
 
 def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhere(config: TrainConfig) -> None:
-    wanted = config.replaced(emulated_count=3, noise_hz=2.0)
+    wanted = replace(config, emulated_count=3, noise_hz=2.0)
     made = emulated.emulate_mnist(wanted, CONTRACT, frozenset({0, 2}))
     assert made.labels.tolist() == [1, 3, 4]
     image = emulated.read_idx(Path(config.root) / "train-images-idx3-ubyte")[0]
     for frames, seed in zip(made.frames, (1, 3, 4)):
         events = emulated.saccade_events(image, SMALL, "digit", seed=seed)
-        events = emulated.filtered(emulated.noisy(events, SMALL, wanted.emulation, seed), SMALL, CONTRACT)
+        events = emulated.filtered(emulated.noisy(events, SMALL, wanted, seed), SMALL, CONTRACT)
         expected = emulated.encoder(CONTRACT, SMALL)(events)[:, 0]
         np.testing.assert_array_equal(frames, expected)
 
@@ -113,9 +113,9 @@ def test_images_are_emulated_in_their_order_without_those_that_are_shown_elsewhe
 def test_what_was_kept_of_other_wishes_is_not_what_is_given(
     wishes: dict[str, Any], contract: Contract, left_out: frozenset[int], config: TrainConfig, tmp_path: Path
 ) -> None:
-    before = config.replaced(emulated_count=3, cache=str(tmp_path / "shared"))
+    before = replace(config, emulated_count=3, cache=str(tmp_path / "shared"))
     kept = emulated.emulate_mnist(before, CONTRACT, frozenset({9}))
-    after = before.replaced(**wishes)
+    after = replace(before, **wishes)
     alone = emulated.emulate_mnist(replace(after, cache=str(tmp_path / "own")), contract, left_out)
     assert not np.array_equal(alone.frames, kept.frames)
     np.testing.assert_array_equal(emulated.emulate_mnist(after, contract, left_out).frames, alone.frames)

@@ -27,7 +27,7 @@ from tests.support.inputs.data_sets import (
 
 def image_config(root: Path, data: str, **changes: object) -> TrainConfig:
     options = {"data": data, "steps": 0, "bin_us": 0, "height": 0, "width": 0, **changes}
-    return small_config(root).replaced(**options)  # type: ignore[arg-type]
+    return replace(small_config(root), **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("place", ["", "mnist", "MNIST/raw"])
@@ -150,7 +150,6 @@ def test_pictures_on_disk_train_like_kept_ones(tmp_path: Path, monkeypatch: pyte
         run = Run(load_data(config), tmp_path / "runs" / str(kept))
         run.train_epoch()
         runs.append(run)
-    assert [run.batches.works_ahead for run in runs] == [False, True]
     states = [run.network.state_dict() for run in runs]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 

@@ -58,7 +58,7 @@ def test_a_folder_of_classes_is_split_and_the_split_is_written(tmp_path: Path) -
     for label, name in enumerate(("left", "right")):
         for number in range(12):
             write_nmnist_file(tmp_path / "set" / name / f"{number}.bin", digit_events(label, number))
-    config = small_config(tmp_path).replaced(data=str(tmp_path / "set"))
+    config = replace(small_config(tmp_path), data=str(tmp_path / "set"))
     data = load_data(config)
     assert data.labels == ("left", "right")
     assert not data.split["official_test"]
@@ -68,7 +68,7 @@ def test_a_folder_of_classes_is_split_and_the_split_is_written(tmp_path: Path) -
     assert not parts[1] & parts[2]
     assert len(parts[0] | parts[1] | parts[2]) == 24
     assert load_data(config).split == data.split
-    assert load_data(config.replaced(seed=1)).split != data.split
+    assert load_data(replace(config, seed=1)).split != data.split
 
 
 @pytest.mark.parametrize(("classes", "still"), [(10, "digit"), (3, "plain")])
@@ -93,7 +93,7 @@ def test_what_was_not_asked_for_is_the_sets_own_and_what_was_stays() -> None:
     images = ImageSet("pixels", ("a", "b"), Frames(np.zeros((2, 1, 3, 10, 12), np.uint8), np.zeros(2, int)), None)
 
     def found(of: Listing | ImageSet, **wishes: Any) -> tuple[Any, ...]:
-        made = resolve(TrainConfig.of(**wishes), of)
+        made = resolve(TrainConfig(**wishes), of)
         return made.steps, made.bin_us, made.shortest_bin_us, made.height, made.width, made.encoding, made.carry
 
     assert found(listing) == (7, 31_000, 2000, 20, 24, "binary", 0.3)
@@ -131,7 +131,7 @@ def test_frames_equal_the_encoder_and_labels_the_folders(root: Path) -> None:
 
 
 def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> None:
-    config = small_config(root).replaced(crop="object", filter_us=2000, height=0, width=0)
+    config = replace(small_config(root), crop="object", filter_us=2000, height=0, width=0)
     data = load_data(config)
     contract = data.contract
     assert (contract.frame, contract.filter_us, contract.shape) == ("object", 2000, (2, 32, 32))
@@ -140,10 +140,10 @@ def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> N
         recording = read_recording(item.path)
         fed = classifier.event_inputs(recording.events, recording.size)
         np.testing.assert_array_equal(frames, [given.x for given in fed])
-    whole = load_data(small_config(root).replaced(height=32, width=32))
+    whole = load_data(replace(small_config(root), height=32, width=32))
     assert not np.array_equal(whole.test.frames, data.test.frames)
     with pytest.raises(ValueError, match="crop"):
-        config.replaced(window="drawing")
+        replace(config, window="drawing")
 
 
 def test_the_cache_is_used_and_follows_files_and_contract(root: Path) -> None:
@@ -154,7 +154,7 @@ def test_the_cache_is_used_and_follows_files_and_contract(root: Path) -> None:
     load_data(config)
     assert sorted((root / "cache").glob("*.npy")) == cached
     assert [p.stat().st_mtime_ns for p in cached] == stamps
-    load_data(config.replaced(bin_us=10_000))
+    load_data(replace(config, bin_us=10_000))
     assert len(list((root / "cache").glob("*.npy"))) == 2 * len(cached)
     write_nmnist_file(root / "Test" / "0" / "00000.bin", digit_events(0, 77, count=50))
     before = load_data(replace(config)).test.frames[0].sum()
@@ -215,8 +215,8 @@ def write_mnist(root: Path, count: int = 12) -> None:
 def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes=10, train=3, test=1)
     write_mnist(tmp_path)
-    config = small_config(tmp_path).replaced(emulated="mnist", emulated_count=5)
-    data, plain = load_data(config), load_data(config.replaced(emulated=""))
+    config = replace(small_config(tmp_path), emulated="mnist", emulated_count=5)
+    data, plain = load_data(config), load_data(replace(config, emulated=""))
     assert len(data.train) == len(plain.train) + 5
     assert data.recorded == len(plain.train)
     shown = {int(Path(name).stem) - 1 for name in data.split["val"]}  # recording 00001 shows image 0
@@ -225,23 +225,23 @@ def test_emulated_images_join_only_the_training_set(tmp_path: Path) -> None:
     assert data.train.frames[-1].any()
     assert len(data.val) == len(plain.val)
     assert len(data.test) == len(plain.test)
-    assert len(load_data(config.replaced(repeat=2)).train) == len(data.train) + data.recorded
+    assert len(load_data(replace(config, repeat=2)).train) == len(data.train) + data.recorded
 
 
 def test_what_joins_something_else_is_refused(tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes=10, train=3, test=1)
     with pytest.raises(DataError, match="digits of fonts to images"):
-        load_data(small_config(tmp_path).replaced(printed=4))
+        load_data(replace(small_config(tmp_path), printed=4))
     with pytest.raises(DataError, match="give --emulated mnist"):
-        load_data(small_config(tmp_path).replaced(paper_clips=4))
+        load_data(replace(small_config(tmp_path), paper_clips=4))
 
 
 def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:
     write_mnist(tmp_path, 40)
     for part in ("images-idx3", "labels-idx1"):
         (tmp_path / f"t10k-{part}-ubyte").write_bytes((tmp_path / f"train-{part}-ubyte").read_bytes())
-    config = TrainConfig.of(data="mnist", root=str(tmp_path))
-    data, plain = load_data(config.replaced(printed=4)), load_data(config)
+    config = TrainConfig(data="mnist", root=str(tmp_path))
+    data, plain = load_data(replace(config, printed=4)), load_data(config)
     assert np.array_equal(data.train.frames[-4:], printed(4, config.seed).frames)
     assert data.train.labels.tolist() == [*plain.train.labels, *printed(4, config.seed).labels]
     assert (data.contract, data.split) == (plain.contract, plain.split)
@@ -250,13 +250,13 @@ def test_printed_digits_join_images_of_written_ones(tmp_path: Path) -> None:
     for path in tmp_path.glob("*-ubyte"):
         path.rename(other / path.name)
     with pytest.raises(DataError, match="classes 0 to 9"):
-        load_data(config.replaced(data="fashionmnist", printed=4))
+        load_data(replace(config, data="fashionmnist", printed=4))
 
 
 def test_emulated_digits_need_ten_digit_classes(root: Path) -> None:
     write_mnist(root)
     with pytest.raises(DataError, match="ten digits"):
-        load_data(small_config(root).replaced(emulated="mnist", emulated_count=3))
+        load_data(replace(small_config(root), emulated="mnist", emulated_count=3))
 
 
 def test_the_quick_reader_reads_what_the_careful_one_does(root: Path) -> None:
@@ -303,18 +303,18 @@ def test_kept_pictures_have_the_form_of_the_input(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(load, "find_imagenet", lambda root: root / "found")
     none = ImageSet("none", (), Frames(np.zeros((0, 1, 1, 1, 1)), np.zeros(0, int)), None)
     monkeypatch.setattr(load, "list_pictures", lambda *given: asked.append(given) or none)
-    larger = list_data(TrainConfig.of(data="some/mine", height=16, width=24, resize=20, channels=1))
+    larger = list_data(TrainConfig(data="some/mine", height=16, width=24, resize=20, channels=1))
     assert isinstance(larger, ImageSet)
     assert larger.size == (16, 24), "what the network gets"
-    list_data(TrainConfig.of(data="mine"))
-    list_data(TrainConfig.of(data="imagenet", root="r", resize=256))
-    list_data(TrainConfig.of(data="mine", height=30, width=20, resize=20))
+    list_data(TrainConfig(data="mine"))
+    list_data(TrainConfig(data="imagenet", root="r", resize=256))
+    list_data(TrainConfig(data="mine", height=30, width=20, resize=20))
     assert asked == [
         (Path("some/mine"), "mine", 20, 30, 1), (Path("mine"), "mine", 64, 64, 3),
         (Path("r/found"), "imagenet", 256, 256, 3), (Path("mine"), "mine", 30, 20, 3),
     ]  # fmt: skip
     with pytest.raises(ValueError, match="--resize 19 is smaller"):
-        list_data(TrainConfig.of(data="mine", height=30, width=20, resize=19))
+        list_data(TrainConfig(data="mine", height=30, width=20, resize=19))
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_each_copy_of_the_training_set_has_noise_of_its_own(
         "set", ("x", "y"), tuple(items[:3]), (items[5],), SensorSize(9, 8), Window(3, 1000, 8, 9), tuple(items[3:5]),
         ("words",),
     )  # fmt: skip
-    config = resolve(TrainConfig.of(**settings), listing)
+    config = resolve(TrainConfig(**settings), listing)
     found = load._load_recordings(listing, config)
     assert asked == [*(("binning train", copy) for copy in copies), ("binning val", None), ("binning test", None)]
     assert (found.recorded, found.notes, found.digests) == (3, ("words",), tuple("abcde"))
@@ -353,7 +353,7 @@ def test_a_picture_that_was_changed_is_decoded_anew(tmp_path: Path) -> None:
             path = tmp_path / "pictures" / "train" / str(label) / f"{number}.bmp"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), np.full((8, 8, 3), 10 * number, np.uint8))
-    config = TrainConfig.of(data=str(tmp_path / "pictures"), cache=str(tmp_path / "cache"), resize=8, height=8, width=8)
+    config = TrainConfig(data=str(tmp_path / "pictures"), cache=str(tmp_path / "cache"), resize=8, height=8, width=8)
     before = np.array(load_data(config).train.frames)
     paths = sorted((tmp_path / "pictures").rglob("*.bmp"))
     sizes = [path.stat().st_size for path in paths]

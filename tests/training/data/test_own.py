@@ -33,7 +33,7 @@ SCANS = [counted(*[10] * 60), counted(*[10] * 60), counted(*[10] * 60)]
 
 
 def window(**settings: Any) -> tuple[int, int]:
-    found = window_for(TrainConfig.of(**settings), TAKES, SCANS)
+    found = window_for(TrainConfig(**settings), TAKES, SCANS)
     return found.steps, found.bin_us
 
 
@@ -55,7 +55,7 @@ HOPS: list[tuple[dict[str, int], int]] = [({}, 150_000), ({"hop_ms": 100}, 100_0
 
 @pytest.mark.parametrize(("settings", "hop_us"), HOPS)
 def test_windows_overlap_by_half_in_training_alone(settings: dict[str, Any], hop_us: int, day: Path) -> None:
-    listing = list_own(TrainConfig.of(window_ms=300, val_fraction=0.3, **settings), day)
+    listing = list_own(TrainConfig(window_ms=300, val_fraction=0.3, **settings), day)
     assert listing.val is not None
     assert f"every {hop_us / 1000:g} ms in training" in listing.notes[1]
     for items, apart_us in ((listing.train, hop_us), (listing.val, max(hop_us, 300_000))):
@@ -65,9 +65,9 @@ def test_windows_overlap_by_half_in_training_alone(settings: dict[str, Any], hop
 
 
 def test_a_crop_is_a_small_square() -> None:
-    found = window_for(TrainConfig.of(crop="object"), TAKES, SCANS)
+    found = window_for(TrainConfig(crop="object"), TAKES, SCANS)
     assert (found.height, found.width) == (CROP_SIDE, CROP_SIDE)
-    plain = window_for(TrainConfig.of(crop="none"), TAKES, SCANS)
+    plain = window_for(TrainConfig(crop="none"), TAKES, SCANS)
     assert (plain.height, plain.width) == (34, 34)
 
 
@@ -153,6 +153,6 @@ def test_the_sensor_is_that_of_the_first_recording(tmp_path: Path) -> None:
     for name, sensor in (("cat", SensorSize(20, 10)), ("dog", SensorSize(40, 30))):
         t = np.arange(0, 9_000_000, 500)
         write_recording(tmp_path / f"{name}.npz", make_events(t, t % 19, t % 9, t % 2), sensor)
-    listing = list_own(TrainConfig.of(window_ms=300), tmp_path)
+    listing = list_own(TrainConfig(window_ms=300), tmp_path)
     assert listing.sensor == SensorSize(20, 10)
     assert (listing.window.height, listing.window.width) == (10, 20)

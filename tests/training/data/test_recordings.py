@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_cifar10dvs(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
     listing = list_cifar10dvs(tmp_path)
     assert listing.labels == ("airplane", "cat")
     assert [i.label for i in listing.train] == [0, 0, 0, 1, 1, 1]
-    config = small_config(tmp_path).replaced(data="cifar10dvs", steps=0, bin_us=0, height=0, width=0)
+    config = replace(small_config(tmp_path), data="cifar10dvs", steps=0, bin_us=0, height=0, width=0)
     data = load_data(config)
     assert data.train.frames.shape[1:] == (10, 2, 48, 48)
     assert data.train.frames[0].any()
@@ -105,7 +106,7 @@ SETS: dict[str, Callable[[Path], Path]] = {
 @pytest.mark.parametrize("name", SETS)
 def test_every_set_becomes_frames_with_its_own_contract(name: str, tmp_path: Path) -> None:
     SETS[name](tmp_path)
-    config = small_config(tmp_path).replaced(data=name, steps=0, bin_us=0, height=0, width=0)
+    config = replace(small_config(tmp_path), data=name, steps=0, bin_us=0, height=0, width=0)
     data, window = load_data(config), RECORDED[name](tmp_path).window
     assert data.train.frames.shape[1:] == (window.steps, 2, window.height, window.width)
     assert data.train.frames[0].any()
@@ -113,7 +114,7 @@ def test_every_set_becomes_frames_with_its_own_contract(name: str, tmp_path: Pat
     assert (data.config.steps, data.config.encoding) == (window.steps, "binary")
     assert len(data.val) >= len(data.labels)
     if name != "dvsgesture":
-        other = load_data(config.replaced(seed=5))
+        other = load_data(replace(config, seed=5))
         assert other.split["test"] == data.split["test"]  # the test is the same for every seed
         assert other.split["val"] != data.split["val"]
 
@@ -142,7 +143,7 @@ def test_a_folder_chooses_its_own_window(tmp_path: Path) -> None:
         for number in range(5):
             events = digit_events(label, number, length_us=500_000)
             write_nmnist_file(tmp_path / "set" / name / f"{number}.bin", events)
-    config = small_config(tmp_path).replaced(data=str(tmp_path / "set"), steps=0, bin_us=0, height=0, width=0)
+    config = replace(small_config(tmp_path), data=str(tmp_path / "set"), steps=0, bin_us=0, height=0, width=0)
     settled = resolve(config, list_data(config))
     assert (settled.steps, settled.height, settled.width) == (10, 34, 34)
     assert 45_000 <= settled.bin_us <= 50_000

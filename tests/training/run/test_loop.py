@@ -1,105 +1,156 @@
-"""Parts of the training loop: one step, what an epoch reports and keeps, the card."""
+"""Parts of the training loop: one step, what an epoch reports, keeps and orders, the card."""
 
+import os
+import signal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from spikesight.training.config import TrainConfig
-from spikesight.training.distributed import Processes
-from spikesight.training.run import loop
-from spikesight.training.run.evaluate import Evaluation, LayerActivity
-from spikesight.training.run.loop import Run
-from spikesight.training.run.resume import Progress
+from spikesight.training.data import load_data
+from spikesight.training.distributed import choose_device
+from spikesight.training.network import build_network
+from spikesight.training.run.evaluate import Evaluation
+from spikesight.training.run.fit import fit
+from spikesight.training.run.loop import Run, TrainingError
+from spikesight.training.run.resume import load_progress
 from spikesight.training.step.optimiser import learning_rate
-from tests.support.models import EVENT_CONTRACT, LABELS
+from tests.support.inputs.data_sets import small_config
+
+ROWS = np.arange(4)
 
 
-def bare(rank: int = 0, **settings: Any) -> Any:
-    """A run of which only what a test needs is there."""
-    run: Any = Run.__new__(Run)
-    run.config, run.network, run.device = TrainConfig.of(**settings), nn.Linear(1, 1), torch.device("cpu")
-    run.processes, run.progress, run.stop_asked = Processes(run.device), Progress(), False
-    run.processes.rank, run.average, run.last_state, run.weights = rank, None, None, None
-    return run
+def made(root: Path, name: str = "x", **settings: Any) -> Run:
+    return Run(load_data(small_config(root, **settings)), root / "runs" / name)
 
 
-@pytest.mark.parametrize(("carry", "clip"), [(0.0, 0.0), (0.25, 2.5)])
-def test_a_step_sets_its_rate_clips_and_keeps_membranes_as_it_was_told(
-    carry: float, clip: float, monkeypatch: pytest.MonkeyPatch
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in run.network.named_parameters()}
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.01])
+def test_a_step_goes_by_its_rate_and_no_further_than_the_clipped_gradient(root: Path, clip: float) -> None:
+    run = made(root, optimiser="sgd", lr=0.5, weight_decay=0.0, clip_norm=clip, epochs=4)
+    run.progress.step = 3
+    before = weights(run)
+    run.train_batch(ROWS)
+    went = float(torch.stack([(p - before[n]).norm() for n, p in weights(run).items()]).norm())
+    longest = learning_rate(run.config, 3, run.steps_an_epoch) * 0.01
+    assert (went == pytest.approx(longest, rel=1e-3)) if clip else (went > 2 * longest)
+
+
+@pytest.mark.parametrize("carry", [0.0, 0.25])
+def test_membranes_are_kept_for_the_next_step_where_they_are_carried(root: Path, carry: float) -> None:
+    run = made(root, carry=carry)
+    run.train_batch(ROWS)
+    assert (run.last_state is not None) == bool(carry)
+    assert not any(tensor.requires_grad for tensor in (run.last_state or {}).values())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_it_changes_a_weight(root: Path) -> None:
+    run = made(root, "nan")
+    with torch.no_grad():
+        run.network.get_parameter("readout.bias").fill_(float("nan"))
+    before = weights(run)
+    with pytest.raises(TrainingError, match="lower --lr"):
+        run.train()
+    assert all(torch.equal(tensor.nan_to_num(), before[name].nan_to_num()) for name, tensor in weights(run).items())
+
+
+def test_every_epoch_has_an_order_of_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, orders = made(root, "orders"), list[list[int]]()
+    monkeypatch.setattr(run, "train_batch", lambda rows, _: (orders[-1].extend(rows.tolist()), (0.0, 0))[1])
+    for _ in range(2):
+        orders.append([])
+        run.train_epoch()
+        run.progress.next_epoch()
+    assert len(orders[0]) == len(set(orders[0])) == len(orders[1])
+    assert orders[0] != orders[1]
+
+
+def test_ctrl_c_saves_and_stops(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(root, "stopped", save_minutes=99.0)
+    step = run.train_batch
+
+    def interrupted(*rows: Any) -> tuple[float, int]:
+        if run.progress.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(*rows)
+
+    monkeypatch.setattr(run, "train_batch", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert signal.getsignal(signal.SIGINT) == before
+    assert load_progress(run.progress_path, run.network, run.optimiser)[1]["step"] == 2
+
+
+def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, best = made(root, "ties"), []
+    losses = iter([0.5, 0.7, 0.3, 0.3])
+
+    def measured(*_: object) -> Evaluation:
+        return Evaluation(0.5, next(losses), 2, np.eye(2, dtype=np.int64), [0.5], {}, 0.0)
+
+    monkeypatch.setattr("spikesight.training.run.loop.evaluate", measured)
+    for _ in range(4):
+        run.progress.seen = run.progress.step = 1
+        run.finish_epoch(0.0)
+        best.append(run.progress.best_epoch)
+    assert best == [0, 0, 2, 2]
+
+
+def test_an_epoch_says_what_it_measured_and_which_layers_are_silent(
+    root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, asked, clipped = bare(carry=carry, clip_norm=clip, epochs=4), list[Any](), list[float]()
-    run.progress.step, run.steps_an_epoch = 7, 5
-    run.optimiser = torch.optim.SGD(run.network.parameters(), 1.0)
-    targets = torch.tensor([0, 1, 1])
-    logits = torch.tensor([[[0.0, 1.0], [0.0, 1.0], [3.0, 0.0]], [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]])
-    state = {"v": torch.ones(3, requires_grad=True)}
-    run.batches = SimpleNamespace(take=lambda _, step: (step, "x_seq", targets, "generator"))
-    run._forward_backward = lambda *_: (0.5, logits, state)
-    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda _, norm: clipped.append(norm))
-    monkeypatch.setattr(loop, "carried_state", lambda *given: asked.append(given) or {})
-    assert run.train_batch(np.arange(3)) == (1.5, 1)
-    assert clipped == ([clip] if clip else [])
-    assert run.optimiser.param_groups[0]["lr"] == learning_rate(run.config, 7, 5)
-    assert asked == [({}, None, carry, "generator")]
-    assert (run.last_state is None) == (not carry)
-    if carry:
-        assert not run.last_state["v"].requires_grad
+    run = made(root, "silent", theta=1e9, epochs=1)
+    run.train()
+    (row,), said = run.progress.rows, capsys.readouterr().out
+    assert f"epoch 1/1  loss {row['train_loss']:.4f}" in said
+    assert f"val {row['val_accuracy']:.4f}" in said
+    assert "WARNING: silent layers" in said
+    assert "--init-from wake them" in said
+    silent = [name.removeprefix("rate/") for name, value in row.items() if name.startswith("rate/") and not value]
+    assert f"silent layers: {', '.join(silent)} " in said.replace("\n", " ")
+    assert all(row[f"dead/{name}"] == 1 and row[f"saturated/{name}"] == 0 for name in silent)
+    assert row["lr"] == learning_rate(run.config, run.steps_an_epoch - 1, run.steps_an_epoch)
 
 
-def measured(accuracy: float, rate: float) -> Evaluation:
-    layers = {"stem": LayerActivity(rate, 0.25, 0.125)}
-    return Evaluation(accuracy, 0.6, 8, np.eye(2, dtype=np.int64), [accuracy], layers, 123.0)
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_an_epochs_row_its_words_and_the_best_network(
-    rank: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run, found, saved = bare(rank, epochs=5), iter([measured(0.75, 0.0), measured(0.5, 0.5)]), list[Any]()
-    written: list[int] = []
-    run.data = SimpleNamespace(val="val", labels=("a", "b"), contract="contract")
-    run.steps_an_epoch, run.folder = 10, Path("runs")
-    run.shipped_network, run.card, run.save = lambda: "network", lambda metrics: metrics, lambda: saved.append("state")
-    run.log = None if rank else SimpleNamespace(write=lambda rows: written.append(len(rows)))
-    monkeypatch.setattr(loop, "evaluate", lambda *_: next(found))
-    monkeypatch.setattr(loop, "save", lambda *given: saved.append(given))
-    for epoch in (2, 3):
-        assert run.progress.epoch == (epoch if epoch == 3 else 0)
-        run.progress = Progress(**{**vars(run.progress), "epoch": epoch, "step": 10 * epoch + 10, "loss_sum": 4.0})
-        run.progress.correct, run.progress.seen = 6, 8
-        run.finish_epoch(12.3456)
-    best = (Path("runs/checkpoints/best"), "network", {"val_accuracy": 0.75})
-    assert saved == [*([] if rank else [best]), "state", "state"]
-    assert (run.progress.best_epoch, run.progress.best_val, run.progress.best_loss) == (2, 0.75, 0.6)
-    assert written == ([] if rank else [1, 2])
-    assert run.progress.rows[0] == {
-        "epoch": 3, "train_loss": 0.5, "train_accuracy": 0.75, "val_loss": 0.6, "val_accuracy": 0.75,
-        "lr": learning_rate(run.config, 29, 10), "seconds": 12.35, "synops": 123.0, "rate/stem": 0.0,
-        "dead/stem": 0.25, "saturated/stem": 0.125,
-    }  # fmt: skip
-    said = [
-        "epoch 3/5  loss 0.5000  train 0.7500  val 0.7500  (12 s)  WARNING: silent layers: stem "
-        "(longer windows, --theta 0.5 or --init-from wake them)",
-        "epoch 4/5  loss 0.5000  train 0.7500  val 0.5000  (12 s)",
-    ]
-    assert capsys.readouterr().out.splitlines() == ([] if rank else said)
-
-
-def test_the_card_has_the_recipe_without_the_places_it_ran_at() -> None:
-    run = bare(root="r", cache="c", output="o", threads=3, data="x", init_from="some/net", teacher="runs/t", lr=0.5)
-    run.data = SimpleNamespace(
-        split={"data": "mine"}, train=range(5), val=range(3), test=range(2), digests=("d",), contract=EVENT_CONTRACT,
-        labels=LABELS,
-    )  # fmt: skip
+def test_the_card_has_the_recipe_without_the_places_it_ran_at(root: Path) -> None:
+    run = made(root, threads=3, lr=0.5)
     card = run.card({"accuracy": 0.5})
-    recipe = card.training["recipe"]
-    assert set(recipe) == set(run.config.flat()) - {"root", "cache", "output", "threads"}
-    assert [recipe[name] for name in ("data", "init_from", "teacher", "lr")] == ["mine", "net", "t", 0.5]
-    assert card.training["samples"] == {"train": 5, "val": 3, "test": 2}
-    assert (card.training["recordings"], card.labels, card.contract) == (["d"], LABELS, EVENT_CONTRACT)
-    assert card.metrics == {"accuracy": 0.5}
+    recipe, data = card.training["recipe"], run.data
+    assert recipe == {k: v for k, v in vars(run.config).items() if k not in ("root", "cache", "output", "threads")}
+    assert card.training["samples"] == {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
+    assert card.training["recordings"] == list(data.digests)
+    assert (card.labels, card.contract, card.metrics) == (data.labels, data.contract, {"accuracy": 0.5})
+
+
+def test_a_frozen_network_learns_its_last_layer_alone(root: Path) -> None:
+    fit(small_config(root, name="first", epochs=1), root / "runs" / "first")
+    run = made(root, "frozen", freeze=True, init_from=str(root / "runs" / "first" / "model"))
+    assert run.card({}).training["recipe"]["init_from"] == "model"
+    start = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+    run.train_epoch()
+    changed = {name for name, tensor in run.network.state_dict().items() if not torch.equal(tensor, start[name])}
+    assert changed
+    assert all(name.startswith("readout") for name in changed)
+
+
+def test_the_time_is_told_without_a_change_to_the_run(root: Path) -> None:
+    run = made(root, "timed")
+    before = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+    assert 0 < run.minutes() < 5
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.network.state_dict().items())
+    assert all(parameter.grad is None for parameter in run.network.parameters())
+
+
+def test_unknown_network_and_missing_gpu_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown network"):
+        build_network(TrainConfig(network="no"), 10)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA GPU"):
+            choose_device("cuda")

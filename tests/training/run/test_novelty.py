@@ -124,7 +124,7 @@ def emulations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     asked: list[tuple[Any, ...]] = []
 
     def emulate(config: TrainConfig, contract: object, left_out: frozenset[int]) -> Frames:
-        asked.append((config.emulation.emulated_count, contract, left_out))
+        asked.append((config.emulated_count, contract, left_out))
         return numbered(2)
 
     def film(_: TrainConfig, contract: object, left_out: frozenset[int], clips: range) -> list[Frames]:
@@ -138,7 +138,7 @@ def emulations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 def some_data(**settings: Any) -> Any:
     split = {"train": ["0/00003.bin", "0/00007.bin"], "val": ["1/00002.bin", "x.bin"]}
-    config = TrainConfig.of(**settings)
+    config = TrainConfig(**settings)
     return SimpleNamespace(config=config, train=numbered(15), val=numbered(5), recorded=3, contract="c", split=split)
 
 
@@ -204,8 +204,8 @@ def test_a_network_without_neurons_is_not_calibrated() -> None:
 
 
 def test_augmented_samples_have_no_stray_events_and_draws_of_their_own() -> None:
-    data: Any = SimpleNamespace(config=TrainConfig.of(seed=4, noise=0.5, drop=0.3), contract="contract")
+    data: Any = SimpleNamespace(config=TrainConfig(seed=4, noise=0.5, drop=0.3), contract="contract")
     prepare: Any = novelty.augmenting(data)
     given = prepare.keywords
-    assert (given["config"], given["contract"]) == (data.config.replaced(noise=0.0), "contract")
+    assert (given["config"], given["contract"]) == (replace(data.config, noise=0.0), "contract")
     assert given["generator"].initial_seed() == seeded(4, 3).initial_seed()

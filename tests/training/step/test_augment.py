@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikesight.training.config import Augmentation
+from spikesight.training.config import TrainConfig
 from spikesight.training.step.augment import augment, crop_middle, drop_events, fewer_steps, motions, move_images
 
-PLAIN = Augmentation(shift=0, rotate=0.0, drop=0.0)
+PLAIN = TrainConfig(shift=0, rotate=0.0, drop=0.0)
 CASES = {
     "nothing": PLAIN,
     "shift": replace(PLAIN, shift=3),
@@ -20,7 +20,7 @@ CASES = {
     "shear": replace(PLAIN, shear=20.0),
     "drop": replace(PLAIN, drop=0.9),
     "noise": replace(PLAIN, noise=0.3),
-    "all": Augmentation(shift=2, rotate=10.0, drop=0.5, flip=True),
+    "all": TrainConfig(shift=2, rotate=10.0, drop=0.5, flip=True),
 }
 EVERY = pytest.mark.parametrize("config", CASES.values(), ids=list(CASES))
 
@@ -34,7 +34,7 @@ def generator(seed: int = 3) -> torch.Generator:
 
 
 @EVERY
-def test_binary_shape_and_input_kept(config: Augmentation) -> None:
+def test_binary_shape_and_input_kept(config: TrainConfig) -> None:
     x = frames()
     before = x.clone()
     y = augment(x, config, generator())
@@ -85,7 +85,7 @@ def test_dropping_only_removes_and_keeps_some_samples_whole() -> None:
 
 
 @EVERY
-def test_one_step_one_sample_and_empty_frames(config: Augmentation) -> None:
+def test_one_step_one_sample_and_empty_frames(config: TrainConfig) -> None:
     assert not augment(torch.zeros(1, 1, 2, 5, 7), config, generator()).any()
 
 

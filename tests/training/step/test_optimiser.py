@@ -14,7 +14,7 @@ STEPS = 10  # an epoch
 
 
 def rates(*steps: int, **options: Any) -> list[float]:
-    config = TrainConfig.of(**{"lr": 0.4, "epochs": 5, "warmup_epochs": 1.0, **options})
+    config = TrainConfig(**{"lr": 0.4, "epochs": 5, "warmup_epochs": 1.0, **options})
     return [learning_rate(config, step, STEPS) for step in steps]
 
 
@@ -42,14 +42,14 @@ def network() -> nn.Module:
 
 
 def test_weights_decay_and_nothing_else() -> None:
-    config = TrainConfig.of(weight_decay=0.3, lr=0.01).optimisation
+    config = TrainConfig(weight_decay=0.3, lr=0.01)
     made = make_optimiser(network(), config)
     assert isinstance(made, torch.optim.AdamW)
     decayed, other = made.param_groups
     assert (decayed["weight_decay"], other["weight_decay"], decayed["lr"], other["lr"]) == (0.3, 0.0, 0.01, 0.01)
     assert [p.ndim for p in decayed["params"]] == [4, 2]
     assert [p.ndim for p in other["params"]] == [1, 1, 1, 1]
-    sgd = make_optimiser(network(), TrainConfig.of(optimiser="sgd", lr=0.01).optimisation)
+    sgd = make_optimiser(network(), TrainConfig(optimiser="sgd", lr=0.01))
     assert isinstance(sgd, torch.optim.SGD)
     assert [group["momentum"] for group in sgd.param_groups] == [0.9, 0.9]
 
