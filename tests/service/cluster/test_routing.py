@@ -61,6 +61,31 @@ def test_a_key_may_be_spelled_in_any_way() -> None:
     assert wish(rb'{"parameters": {"sequence\u005fid": 5}}') == SequenceWish(5, False, False)
 
 
+SEQUENCE = b'{"parameters": {"sequence_id": 5, "sequence_end": true}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "there"),
+    [
+        ("/v2/models/a.steps/infer", SEQUENCE, True),
+        ("/v2/models/a%2esteps/infer", SEQUENCE, True),
+        ("/v2/models/a.steps/infer/", SEQUENCE, False),
+        ("/models/a.steps/infer", SEQUENCE, False),
+        ("/infer", SEQUENCE, False),
+        ("/v2/models/a/infer", SEQUENCE, False),
+        (PATH, b'{"parameters": {"sequence": 5}}', False),
+        (PATH, b'{"parameters": {"sequence_id": 0}}', False),
+        (PATH, b'["sequence_id"]', False),
+        (PATH, b'{"x": "sequence_id"}', False),
+    ],
+)
+def test_which_requests_are_of_a_sequence(path: str, body: bytes, there: bool) -> None:
+    found = asyncio.run(sequence_wish(path, body, {}))
+    assert found == (("a.steps", SequenceWish(5, False, True)) if there else None)
+    for length, same in ((str(len(body)), found), ("x", None)):
+        assert asyncio.run(sequence_wish(path, body + b"raw", {"inference-header-content-length": length})) == same
+
+
 def test_a_large_document_is_not_given_to_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parser of JSON lets no other thread run: sixteen megabytes stopped every stream for half a second."""
     parsed: list[int] = []
