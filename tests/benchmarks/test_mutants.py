@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mutants.make import mutants, sample
-from benchmarks.mutants.reach import answering, names_at
+from benchmarks.mutants.reach import answering
 
 SOURCE = '''"""Ä docstring with 3 and a < b."""
 
@@ -20,7 +20,6 @@ async def größe(a: int, b: float = 0.5) -> bool:
     if a < LIMIT and not b:
         raise ValueError(f"{a + 1} is too small: 7")
     a += 1
-    rest = "x" + str(a)
     with lock, open(rest) as file:
         print(file, sep=rest)
     await file.ready
@@ -51,37 +50,18 @@ def test_every_kind_of_fault_and_none_in_numbers_and_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("a + b", "(a - b)"),
-        ("a // b", "(a * b)"),
-        ("a % b", "(a * b)"),
-        ("a << b", "(a >> b)"),
-        ("a & b", "(a | b)"),
-        ("a >= b", "(a < b)"),
-        ("a == b", "(a != b)"),
-        ("a is b", "(a is not b)"),
-        ("x.y = 0", "pass"),
-        ("x[0] = a", "pass"),
-        ("f(a, b, c=1)", "(f(b, a, c=1))"),
-    ],
-)
-def test_what_stands_in_the_place(before: str, after: str) -> None:
-    assert (before, after) in faults(before)
-
-
-@pytest.mark.parametrize(
     ("source", "found"),
     [
+        ("a // b", {("a // b", "(a * b)")}),
+        ("a is b", {("a is b", "(a is not b)")}),
+        ("f(a, b, c=1)", {("f(a, b, c=1)", "(f(b, a, c=1))"), ("f(a, b, c=1)", "pass")}),
         ("x = torch.cat(parts, 1)", {("torch.cat(parts, 1)", "(torch.cat(1, parts))"), ("1", "0")}),
         ("x = y.mean(0)", {("0", "1")}),
         ("x = f(y, dim=-1)", {("-1", "0")}),
-        ("x = f(*a, b)", set()),
-        ("x = f(a, a)", set()),
-        ("x = range(3)", set()),
+        *((source, set()) for source in ("x = f(*a, b)", "x = f(a, a)", "x = range(3)")),
     ],
 )
-def test_arguments_and_axes(source: str, found: set[tuple[str, str]]) -> None:
+def test_what_stands_in_the_place(source: str, found: set[tuple[str, str]]) -> None:
     assert faults(source) == found
 
 
@@ -90,15 +70,13 @@ def test_a_fault_changes_its_place_alone_and_compiles() -> None:
     for one in mutants("a.py", SOURCE):
         changed = one.applied(SOURCE)
         ast.parse(changed)
-        assert changed != SOURCE
         assert one.before in lines[one.line - 1]
-        others = changed.splitlines()
-        assert [n for n in range(len(lines)) if lines[n] != others[n]] == [one.line - 1]
+        assert [n for n, (a, b) in enumerate(zip(lines, changed.splitlines())) if a != b] == [one.line - 1]
 
 
-def project(root: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
     files = {
-        "encoders/__init__.py": "",
         "encoders/near.py": "A = 1\n\n\ndef used() -> int:\n    x[0] = 2 + 3\n    return f(2, 3) if x else 4\n",
         "encoders/user.py": "from spikesight.encoders.near import used\n",
         "tests/encoders/test_near.py": "import spikesight.encoders.near  # " + "long " * 99,
@@ -110,31 +88,22 @@ def project(root: Path) -> None:
         "tests/service/test_other.py": "",
     }
     for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
 
 
-def test_samples_are_those_of_their_seed(tmp_path: Path) -> None:
-    project(tmp_path)
-    chosen = sample(tmp_path, "encoders", 3, 1)
-    assert chosen == sample(tmp_path, "encoders", 3, 1)
+def test_samples_are_those_of_their_seed(project: Path) -> None:
+    chosen = sample(project, "encoders", 3, 1)
+    assert chosen == sample(project, "encoders", 3, 1)
     assert len({(one.begin, one.after) for one in chosen}) == 3
-    assert {one.package for one in chosen} == {"encoders"}
-    assert len(sample(tmp_path, "encoders", 99, 1)) == 4
-    assert len({tuple(sample(tmp_path, "encoders", 2, seed)) for seed in range(8)}) > 2
+    assert len(sample(project, "encoders", 99, 1)) == 4
+    assert len({tuple(sample(project, "encoders", 2, seed)) for seed in range(8)}) > 2
 
 
-def test_the_nearest_tests_are_asked_first(tmp_path: Path) -> None:
-    project(tmp_path)
+def test_the_nearest_tests_are_asked_first(project: Path) -> None:
     named, far = "tests/service/test_named.py", "tests/service/test_far.py"
     beside = ["tests/encoders/test_beside.py", "tests/encoders/test_user.py"]
     own = "tests/encoders/test_near.py"
-    assert answering(tmp_path, "encoders/near.py", 5) == [own, named, far, *beside]
-    assert answering(tmp_path, "encoders/near.py", 1) == [own, far, named, *beside]
-
-
-def test_a_lines_names_are_those_around_it() -> None:
-    source = (
-        "class A:\n    x = 1\n\n    def f(self):\n        def g():\n            return 1\n        return g\n\n\ny = 2\n"
-    )
-    assert [names_at(source, line) for line in (2, 6, 7, 10)] == [{"A"}, {"A", "f", "g"}, {"A", "f"}, set()]
+    assert answering(project, "encoders/near.py", 5) == [own, named, far, *beside]
+    assert answering(project, "encoders/near.py", 1) == [own, far, named, *beside]

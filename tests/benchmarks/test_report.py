@@ -1,6 +1,5 @@
 """What a benchmark measured is kept as JSON that names the processor, the command and no path of the machine."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -8,36 +7,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common import report
-from spikesight.models.native.targets import named_in, processor_name
-
-CPUINFO = """processor\t: 0
-vendor_id\t: AuthenticAMD
-cpu family\t: 25
-model\t\t: 17
-model name\t: AMD EPYC
-flags\t\t: fpu avx2 fma avx512f avx512_bf16 sha_ni
-
-processor\t: 1
-model name\t: another
-"""
-
-
-def test_the_processor_is_named_with_its_model() -> None:
-    name = named_in(CPUINFO)
-    assert name == "AMD EPYC (family 25, model 17)"
-    assert report.slug(name) == "amd-epyc-family-25-model-17"
-    assert named_in("")
-    assert processor_name()
-    assert set(report.instruction_sets()) <= set(report.SETS)
 
 
 def test_the_command_has_no_json_and_no_path_of_the_machine() -> None:
     argv = [str(report.ROOT / "benchmarks" / "engine.py"), "--rounds", "3", "--json", "/x/y.json", "--ann", "/x/a.th"]
     assert report.command(argv) == "python -m benchmarks.engine --rounds 3 --ann '<a.th>'"
     assert report.command([*argv[:3], "--json=/x/y.json"]) == "python -m benchmarks.engine --rounds 3"
-    assert (
-        report.command([str(report.ROOT / "benchmarks" / "mutants" / "__main__.py")]) == "python -m benchmarks.mutants"
-    )
+    package = str(report.ROOT / "benchmarks" / "mutants" / "__main__.py")
+    assert report.command([package]) == "python -m benchmarks.mutants"
 
 
 def test_a_repeated_table_replaces_its_own_and_keeps_the_others(
@@ -75,6 +52,3 @@ def test_every_benchmark_keeps_its_rows() -> None:
         if "def main()" in source:
             assert "report.option(parser)" in source, path.name
             assert "report.write(" in source, path.name
-    parser = argparse.ArgumentParser()
-    report.option(parser)
-    assert parser.parse_args(["--json", "x.json"]).json == Path("x.json")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from torch import nn
 
 from spikesight.app.cli import main
 from spikesight.models.checkpoint import save
@@ -19,36 +18,16 @@ from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.export.formats import export
 from spikesight.models.networks.ann import as_ann
-from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from spikesight.models.neurons.config import RECTIFIER
+from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.service.api import create_app
 from spikesight.service.stream.messages import Frame
+from tests.support.exporting import require_onnx
 from tests.support.inputs.samples import picture
-from tests.support.models import EVENT_CONTRACT
+from tests.support.models import EVENT_CONTRACT, ann
 from tests.support.serving.servers import settings
 
 CONTRACT = Contract("image", 1, 12, 12, 1, "direct", mean=(0.2,), std=(0.4,))
 CARD = Card(CONTRACT, ("a", "b", "c"))
-
-
-def ann(block: str = "plain", channels: int = 1) -> SpikingResNet:
-    """A small network of rectifiers whose batch norms do something."""
-    torch.manual_seed(0)
-    config = ResNetConfig(
-        block,  # type: ignore[arg-type]
-        (1, 1),
-        (4, 8),
-        shortcut="pad",
-        in_channels=channels,
-        classes=3,
-        neuron=RECTIFIER,
-    )
-    network = SpikingResNet(config).eval()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.3, 0.3)
-    return network
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +38,17 @@ def classifier() -> Classifier:
 def test_one_pass_every_multiply_add_no_spike(classifier: Classifier) -> None:
     image = np.random.default_rng(0).integers(0, 256, (12, 12), np.uint8)
     (only,) = classifier.predict_image(image)
+    assert (classifier.origin, classifier.layer_names) == ("ann", ())
     assert (only.step, only.spikes, only.synops) == (1, 0, classifier.ann_macs)
     with torch.no_grad():
         expected = as_ann(classifier.network)((torch.from_numpy(image)[None, None] / 255 - 0.2) / 0.4)
     torch.testing.assert_close(torch.tensor(only.logits), expected[0])
-    assert classifier.origin == "ann"
-    assert classifier.layer_names == ()
 
 
 def test_it_has_no_state_alone_and_in_company(classifier: Classifier) -> None:
     x = torch.randn(3, 1, 12, 12)
-    assert classifier.initial_state(3) == {}
     together = classifier.step(x, classifier.initial_state(3))
-    assert together.state == {}
+    assert classifier.initial_state(3) == together.state == {}
     assert together.layer_spikes.shape == (3, 0)
     assert together.synops.tolist() == [classifier.ann_macs] * 3
     for n in range(3):
@@ -89,8 +66,7 @@ def test_an_ann_of_events_sees_each_bin_alone() -> None:
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
 def test_it_is_exported(kind: str, tmp_path: Path) -> None:
     if kind == "onnx":
-        pytest.importorskip("onnxscript")
-        pytest.importorskip("onnxruntime")
+        require_onnx()
     parity = export(ann(), CARD, kind, tmp_path / f"ann{'.onnx' if kind == 'onnx' else '.pt2'}")
     assert parity.membranes == 0
     assert parity.logits < 1e-3
@@ -131,11 +107,10 @@ def test_the_service_runs_it(classifier: Classifier) -> None:
         (body,) = client.get("/v1/models").json()["models"]
         assert body["origin"] == body["road"] == "ann"
         assert body["layers"] == []
-        given = {"inputs": [{"name": "x", "shape": [1, 1, 12, 12], "datatype": "FP32", "data": [0.5] * 144}]}
-        metadata = client.get("/v2/models/relu.steps").json()
-        given["inputs"][0]["name"] = metadata["inputs"][0]["name"]
-        given["inputs"][0]["shape"] = [1, 1, 1, 12, 12][-len(metadata["inputs"][0]["shape"]) :]
-        answer = client.post("/v2/models/relu.steps/infer", json=given)
+        (tensor,) = client.get("/v2/models/relu.steps").json()["inputs"]
+        shape = [1, 1, 1, 12, 12][-len(tensor["shape"]) :]
+        given = {"name": tensor["name"], "shape": shape, "datatype": "FP32", "data": [0.5] * 144}
+        answer = client.post("/v2/models/relu.steps/infer", json={"inputs": [given]})
         assert answer.status_code == 200, answer.text
         refused = client.post("/v1/predict?name=a.bin", content=bytes(50))
         assert refused.status_code == 400
@@ -147,10 +122,3 @@ def test_the_service_runs_it(classifier: Classifier) -> None:
             said = socket.receive_json()
             assert said["synops"] == classifier.ann_macs
             assert base64.b64decode(said["raster"]) == b""
-
-
-def test_predict_says_what_it_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path / "ann", ann(), CARD)
-    (tmp_path / "a.png").write_bytes(picture())
-    assert main(["predict", "--model", str(tmp_path / "ann"), str(tmp_path / "a.png")]) == 0
-    assert "M multiply-adds in it, no spikes" in capsys.readouterr().out

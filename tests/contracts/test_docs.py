@@ -2,7 +2,6 @@
 
 import ast
 import copy
-import importlib.util
 import json
 import re
 import shlex
@@ -12,7 +11,6 @@ from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,17 +25,13 @@ from spikesight.models.neurons.surrogate import SURROGATES
 from spikesight.training.data import DATA_NAMES
 from spikesight.training.flags import recipe_path
 from spikesight.training.step.losses import LOSSES
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, script
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = pytest.mark.parametrize("page", DOCS, ids=[p.relative_to(ROOT).as_posix() for p in DOCS])
+MAKE = script("docs/make/make_docs.py")
 SHELL = ("sh", "bash", "shell", "console")
 NEEDS = re.compile(r"#\s*needs\b", re.IGNORECASE)  # the first line of a Python block that is not run here
-OURS = ("spikesight", "train-dvs")
-OTHERS = {
-    "cd", "curl", "docker", "export", "git", "helm", "journalctl", "kill", "kubectl", "make", "mkdir", "nginx", "npx",
-    "openssl", "perf_analyzer", "pip", "pipx", "podman", "python", "python3", "ray", "sudo", "systemctl", "torchrun",
-}  # fmt: skip
 REGISTRIES = (
     ("spikesight.encoders.image", "IMAGE_ENCODERS"),
     ("spikesight.models.checkpoint", "NETWORK_KINDS"),
@@ -57,19 +51,8 @@ NAMED: dict[str, tuple[str, ...]] = {
 
 
 @cache
-def generator() -> ModuleType:
-    """docs/make/make_docs.py as a module."""
-    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "docs" / "make" / "make_docs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@cache
 def flags_of(command: str) -> frozenset[str]:
-    return frozenset(generator().flags_of(generator().parser_of(command))) | {"-h", "--help"}
+    return frozenset(MAKE.flags_of(MAKE.parser_of(command))) | {"-h", "--help"}
 
 
 @dataclass(frozen=True)
@@ -83,8 +66,7 @@ class Block:
 
 def blocks(page: Path) -> Iterator[Block]:
     """Fenced blocks, and paragraphs indented by four spaces."""
-    language, begin, lines = "", 0, []
-    fenced = False
+    language, begin, lines, fenced = "", 0, [], False
     for number, line in enumerate(page.read_text().splitlines(), 1):
         if line.lstrip().startswith("```"):
             if fenced:
@@ -107,10 +89,6 @@ def anchor(heading: str) -> str:
     return plain.replace(" ", "-")
 
 
-def anchors(page: Path) -> set[str]:
-    return {anchor(line.lstrip("#")) for line in prose(page).splitlines() if line.startswith("#")}
-
-
 @PAGES
 def test_links_resolve(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
@@ -121,7 +99,8 @@ def test_links_resolve(page: Path) -> None:
         assert linked.exists(), f"{page.name} links to {target}, which does not exist"
         assert linked.is_relative_to(ROOT), f"{page.name} links out of the project: {target}"
         if fragment and linked.suffix == ".md":
-            assert fragment in anchors(linked), f"{page.name} links to {target}: no such heading"
+            headings = {anchor(line.lstrip("#")) for line in prose(linked).splitlines() if line.startswith("#")}
+            assert fragment in headings, f"{page.name} links to {target}: no such heading"
 
 
 def spans(page: Path) -> Iterator[str]:
@@ -165,49 +144,38 @@ def check_commands(where: str, lines: Iterable[str]) -> None:
 
 
 @PAGES
-def test_shell_blocks_use_known_commands(page: Path) -> None:
+def test_shell_blocks_name_targets_and_scripts_that_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for block in blocks(page):
-        if block.language not in SHELL:
-            continue
-        for line in block.text.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.strip().removeprefix("$ "), comments=True)
-            while words and re.fullmatch(r"\w+=.*", words[0]):
-                words.pop(0)
-            if not words:
-                continue
-            name = words[0].removeprefix(".venv/bin/")
-            assert name in {*OURS, *OTHERS}, f"{page.name}: unknown command in: {line.strip()}"
+        for line in block.text.replace("\\\n", " ").splitlines() if block.language in SHELL else ():
+            name, *words = shlex.split(line.strip().removeprefix("$ "), comments=True) or [""]
             if name == "make":
-                for word in words[1:]:
-                    assert "=" in word or word in targets, f"{page.name}: no target {word} in the Makefile"
-            for word in words[1:] if name in ("python", "python3") else ():
-                script = word.endswith(".py")
-                assert not script or (ROOT / word).is_file(), f"{page.name}: no script {word}"
+                assert all("=" in word or word in targets for word in words), f"{page.name}: no such target: {line}"
+            if name.removeprefix(".venv/bin/") in ("python", "python3"):
+                scripts = [word for word in words if word.endswith(".py")]
+                assert all((ROOT / word).is_file() for word in scripts), f"{page.name}: no such script: {line}"
 
 
 @PAGES
 def test_our_command_lines_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    samples = {sample.name for sample in shipped_samples.listing()}
+    sources = {sample.name for sample in shipped_samples.listing()} | set(kinds())
     for block in blocks(page):
         for line in block.text.replace("\\\n", " ").splitlines() if block.language in ("", *SHELL) else ():
-            if not re.match(r"\s*(\.venv/bin/)?(spikesight |train-dvs)", line):
+            if not re.match(r"\s*(\.venv/bin/)?(spikesight |train-dvs)", line) or "--help" in line:
                 continue
             name, *words = shlex.split(line, comments=True)
             command = words.pop(0) if name.endswith("spikesight") else "train"
-            if "--help" in words:
-                continue
             try:
-                args = generator().parser_of(command).parse_args(words)
-                if command == "webcam" and re.fullmatch(r"[a-z-]+\d*", args.source):
-                    assert args.source in {*samples, *kinds()}, f"{page.name}: no source {args.source}"
+                args = MAKE.parser_of(command).parse_args(words)
             except SystemExit:
                 pytest.fail(f"{page.name}: {line.strip()}: {capsys.readouterr().err.strip().splitlines()[-1]}")
+            if command == "webcam" and re.fullmatch(r"[a-z-]+\d*", args.source):
+                assert args.source in sources, f"{page.name}: no source {args.source}"
 
 
-@pytest.mark.parametrize("name", generator().PAGES)
+@pytest.mark.parametrize("name", MAKE.PAGES)
 def test_generated_pages_are_up_to_date(name: str) -> None:
-    made, kept = generator().PAGES[name](), (ROOT / "docs" / name).read_text()
+    made, kept = MAKE.PAGES[name](), (ROOT / "docs" / name).read_text()
     assert kept == made, f"docs/{name} is out of date: run python docs/make/make_docs.py"
 
 

@@ -175,10 +175,7 @@ def test_every_folder_has_its_link_and_no_link_is_needed(tmp_path: Path) -> None
         (tmp_path / "spikesight" / name).write_text(f"../{name}")  # what git leaves there
     program = "import spikesight.models.steps as m; import spikesight; print(spikesight.list_models()[0], m.__file__)"
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True,
+    )  # fmt: skip
     assert done.stdout.split() == ["nmnist", str(tmp_path / "models" / "steps.py")], done.stderr

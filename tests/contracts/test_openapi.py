@@ -40,23 +40,14 @@ def test_every_route(case, port: int) -> None:
 
 
 @pytest.mark.attack("names and methods", "unknown queries", "400")
-@pytest.mark.parametrize(
-    ("path", "says"),
-    [
-        ("/v1/models?nothing=1", "unknown parameter: this path takes none"),
-        ("/v1/encodings?a=b", "unknown parameter: this path takes none"),
-        ("/samples/digit-3?a", "unknown parameter: this path takes none"),
-        ("/v1/cameras/0/events?x=1", "unknown parameter: this path takes none"),
-    ],
-)
-def test_unknown_parameters_are_refused(port: int, path: str, says: str) -> None:
-    answer = talk(port, get(path))
-    assert (status_of(answer), body_of(answer)) == (400, {"error": says})
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/encodings", "/samples/digit-3", "/v1/cameras/0/events"])
+def test_unknown_parameters_are_refused(port: int, path: str) -> None:
+    answer = talk(port, get(f"{path}?a=b"))
+    assert (status_of(answer), body_of(answer)) == (400, {"error": "unknown parameter: this path takes none"})
 
 
 def test_a_misspelt_parameter_of_a_prediction_is_refused(port: int) -> None:
     answer = talk(port, post("/v1/predict?step=1", picture(), "Content-Type: image/png"))
     assert status_of(answer) == 400
-    assert body_of(answer)["error"].endswith(
-        "this path takes bin_ms, confidence, error_rate, logits, model, name, raw, steps"
-    )
+    taken = "bin_ms, confidence, error_rate, logits, model, name, raw, steps"
+    assert body_of(answer)["error"].endswith(f"this path takes {taken}")

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.conformal import Conformal, Trials
 from spikesight.models.novelty.rates import Rates, layers_to_watch
@@ -66,6 +67,12 @@ def lively(config: ResNetConfig, seed: int = 0) -> SpikingResNet:
                 module.weight.copy_(between(0.6, 1.4, module.weight))
                 module.bias.copy_(between(-0.4, 0.4, module.bias))
     return network
+
+
+def ann(block: str = "plain", channels: int = 1) -> SpikingResNet:
+    """A small network of rectifiers whose batch norms do something."""
+    config = ResNetConfig(block, (1, 1), (4, 8), shortcut="pad", in_channels=channels, classes=3, neuron=RECTIFIER)  # type: ignore[arg-type]
+    return lively(config)
 
 
 def settled(network: nn.Module, seed: int = 0) -> nn.Module:

@@ -1,6 +1,7 @@
 """The project's folder, Python code in a process of its own, and calls in the service's processes for files."""
 
 import asyncio
+import importlib.util
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from spikesight.service.scheduler.processes import Processes
@@ -17,6 +19,16 @@ from tests.support.waiting import PATIENCE_S
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def script(path: str) -> ModuleType:
+    """A file of the project that belongs to no package, as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def endless(*_: object) -> None:

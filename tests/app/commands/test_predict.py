@@ -16,10 +16,9 @@ from spikesight.encoders.sources import samples
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.service.stream.messages import EVENTS_T64, PacketDecoder
-from tests.contracts.test_ann_served import ann
 from tests.support.inputs.data_sets import write_takes
 from tests.support.inputs.samples import seven
-from tests.support.models import EVENT_CONTRACT, PREDICTION, promising, tiny
+from tests.support.models import EVENT_CONTRACT, PREDICTION, ann, promising, tiny
 
 Captured = pytest.CaptureFixture[str]
 

@@ -24,8 +24,7 @@ from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import shipped
 from spikesight.service.stream.messages import encode_t64
-from tests.contracts.test_ann_served import ann
-from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, tiny
+from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, tiny
 from tests.support.serving.servers import free_port
 
 
