@@ -42,7 +42,7 @@ def calibrate_novelty(network: nn.Module, data: Data) -> tuple[NoveltyDetector, 
         raise ValueError("this network has no neurons to watch")
     forward = forwarder(network, data.contract, layers)
     plain, moved = partial(evaluation_input, contract=data.contract), augmenting(data)
-    training = run_windows(forward, [(part, moved, kind) for part, kind in _training_parts(data)], data.contract)
+    training = run_windows(forward, [(part, moved, kind) for part, kind in training_parts(data)], data.contract)
     parts = [(part, prepare, kind) for part, kind in validation_parts(data) for prepare in (plain, moved)]
     validation = run_windows(forward, parts, data.contract)
     known = fit_novelty(layers, training, validation)
@@ -102,7 +102,7 @@ def _spread(frames: Frames, most: int, rows: range | None = None) -> Frames:
     return frames.take(np.array(rows)[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
 
 
-def _training_parts(data: Data) -> list[tuple[Frames, int]]:
+def training_parts(data: Data) -> list[tuple[Frames, int]]:
     """The recordings once each and what was emulated beside them, which are one kind; films by each kind of camera."""
     config = data.config
     if not config.emulated:
@@ -139,17 +139,6 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np
     at = np.minimum((sure * bins).astype(int), bins - 1)
     share = weights / weights.sum()
     return float(sum(abs((share * (sure - right))[at == b].sum()) for b in range(bins)))
-
-
-def calibration_floor(probabilities: np.ndarray, draws: int = 200) -> float:
-    """The mean error that as many samples measure of a perfectly calibrated model with these probabilities [M, K].
-
-    Few samples make an error of their own: of 300 digits, 98.7 % of them right, about 0.01.
-    """
-    random, sums = np.random.default_rng(0), np.cumsum(probabilities, 1)
-    ones = np.ones(len(probabilities))
-    labels = [(sums[:, :-1] < random.random((len(sums), 1))).sum(1) for _ in range(draws)]
-    return float(np.mean([calibration_error(probabilities, drawn, ones) for drawn in labels]))
 
 
 def _measured(known: NoveltyDetector, training: Windows, validation: Windows) -> dict[str, Any]:

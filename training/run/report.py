@@ -38,28 +38,23 @@ def write_whole(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """metrics.csv and metrics.jsonl, one row an epoch."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / "metrics.csv", table.getvalue())
-    write_whole(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-
-
 class MetricsLog:
-    """metrics.csv and metrics.jsonl always, and TensorBoard where it was asked for."""
+    """metrics.csv and metrics.jsonl, a row an epoch, and TensorBoard where it was asked for."""
 
     def __init__(self, folder: Path, log_to: str) -> None:
-        self._folder, self._log_to, self._board = folder, log_to, None
-        if log_to == "tensorboard" and find_spec("tensorboard") is None:
+        self._folder, self._wants_board, self._board = folder, log_to == "tensorboard", None
+        if self._wants_board and find_spec("tensorboard") is None:
             raise ValueError("--log-to tensorboard needs the extra: pip install 'spikesight[logging]'")
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """All rows to the files, the newest to TensorBoard."""
-        write_metrics(self._folder, rows)
-        if self._log_to != "tensorboard":
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(self._folder / "metrics.csv", table.getvalue())
+        write_whole(self._folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        if not self._wants_board:
             return
         from torch.utils.tensorboard import SummaryWriter
 

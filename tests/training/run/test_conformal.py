@@ -19,7 +19,6 @@ from spikesight.training.run.conformal import (
     Paths,
     assess,
     conformal_of,
-    evenly,
     fit_conformal,
     held_out,
     read_paths,
@@ -32,13 +31,6 @@ TRIALS = Trials(np.ones(3), np.linspace(0, 0.5, 99))  # of recordings that were 
 
 def told(*paths: list[list[float]], labels: list[int], rate: float = 0.05) -> dict[str, Any]:
     return assess(TRIALS, Paths(np.array(paths, float), np.array(labels)), rate, 10.0)
-
-
-def test_sure_from_the_second_step_on() -> None:
-    found = told([UNSURE, SURE, SURE], [UNSURE, UNSURE, SURE], labels=[0, 0])
-    strange = float(TRIALS.strangeness(np.array(UNSURE), 1)[0])
-    assert strange > 0.5, "all labels were too strange in the first step"
-    assert (found["count"], found["error_rate"]) == (2, 0.05)
 
 
 def test_what_is_left_is_committed_to_at_its_time() -> None:
@@ -64,12 +56,6 @@ def test_half_of_all_within_a_time_or_never() -> None:
     assert median(late, [SURE] * 3, late) == 7.5
     assert median(unsure, [SURE] * 3) == 2.5
     assert median(unsure, unsure, [SURE] * 3) is None
-
-
-def test_up_to_so_many_spread_evenly() -> None:
-    assert evenly(range(11), 3) == [0, 5, 10]
-    assert evenly(range(3), 3) == evenly(range(3), 9) == [0, 1, 2]
-    assert evenly([4], 9) == [4]
 
 
 def test_too_few_recordings_give_no_conformal_sets(capsys: pytest.CaptureFixture[str]) -> None:
