@@ -16,12 +16,9 @@ from torch import Tensor
 
 
 class Surrogate(Protocol):
-    """A derivative in place of the step's: `derivative(x)` has the shape and dtype of x; `peak` is its value at 0."""
+    """A derivative in place of the step's: `derivative(x)` has the shape and dtype of x."""
 
     def derivative(self, x: Tensor) -> Tensor: ...
-
-    @property
-    def peak(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,6 @@ class Arctan:
     """(alpha / 2) / (1 + (pi alpha x / 2)^2); area 1. The seed paper's choice and the project's default."""
 
     slope: float = 2.0
-
-    @property
-    def peak(self) -> float:
-        return self.slope / 2
 
     def derivative(self, x: Tensor) -> Tensor:
         return self.slope / 2 / (1 + (math.pi / 2 * self.slope * x).square())
@@ -44,10 +37,6 @@ class FastSigmoid:
 
     slope: float = 25.0
 
-    @property
-    def peak(self) -> float:
-        return 1.0
-
     def derivative(self, x: Tensor) -> Tensor:
         return (1 + self.slope * x.abs()).square().reciprocal()
 
@@ -57,10 +46,6 @@ class Sigmoid:
     """k p (1 - p) with p = sigmoid(k x); area 1. As sigmoid(k x) sigmoid(-k x): finite and even for every finite x."""
 
     slope: float = 4.0
-
-    @property
-    def peak(self) -> float:
-        return self.slope / 4
 
     def derivative(self, x: Tensor) -> Tensor:
         return self.slope * torch.sigmoid(self.slope * x) * torch.sigmoid(-self.slope * x)
@@ -72,10 +57,6 @@ class Triangular:
 
     slope: float = 1.0
 
-    @property
-    def peak(self) -> float:
-        return 1 / self.slope
-
     def derivative(self, x: Tensor) -> Tensor:
         return (self.slope - x.abs()).clamp_min(0) / self.slope**2
 
@@ -85,10 +66,6 @@ class Rectangular:
     """alpha where |x| < 1 / (2 alpha), else 0; area 1."""
 
     slope: float = 1.0
-
-    @property
-    def peak(self) -> float:
-        return self.slope
 
     def derivative(self, x: Tensor) -> Tensor:
         return self.slope * (x.abs() < 0.5 / self.slope).to(x.dtype)

@@ -1,6 +1,8 @@
 """Slow and plain computations that compiled ones are held against."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +33,36 @@ def leaves(steps: int, shape: tuple[int, ...], seed: int = 0) -> tuple[Tensor, T
     v.flatten()[::7] = 0.75
     x_seq[0].flatten()[::7] = 0.375
     return x_seq.requires_grad_(), v.requires_grad_()
+
+
+class Passes(NamedTuple):
+    """A layer of neurons forward and backward: what goes in, from either side, and what comes out."""
+
+    config: NeuronConfig
+    given: tuple[Tensor, Tensor, Tensor | None]  # x_seq, the state before, the leak
+    behind: tuple[Tensor, Tensor]  # gradients of spikes and of the state after
+    out: tuple[Tensor, Tensor]  # spikes, the state after
+    gradients: tuple[Tensor, ...]  # of what was given
+
+    def expect(self, out: tuple[Tensor, Tensor], gradients: Sequence[Tensor | None]) -> None:
+        """These are the spikes and the state to the bit, and the gradients but for the order of sums."""
+        assert 0 < out[0].mean() < 1
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(out, self.out))
+        for ours, theirs in zip(gradients, self.gradients, strict=True):
+            assert ours is not None
+            tolerance = 2e-6 if ours.ndim else 5e-6  # the leak's gradient is one sum over everything
+            assert (ours - theirs).abs().max() <= tolerance * max(1.0, float(theirs.abs().max()))
+
+
+def plain_passes(config: NeuronConfig, steps: int = 6, shape: tuple[int, ...] = (3, 5, 7)) -> Passes:
+    """Those of the plain loop; the leak is given where it is learnt."""
+    x_seq, v = leaves(steps, shape)
+    beta = torch.tensor(0.6, requires_grad=True) if config.learn_beta else None
+    out = plain_steps(x_seq, v, config, beta)
+    generator = torch.Generator().manual_seed(1)
+    behind = torch.randn(out[0].shape, generator=generator), torch.randn(v.shape, generator=generator)
+    gradients = torch.autograd.grad(out, [x_seq, v] if beta is None else [x_seq, v, beta], behind)
+    return Passes(config, (x_seq, v, beta), behind, (out[0].detach(), out[1].detach()), gradients)
 
 
 EVENT = replace(NETWORKS["event-medium"], depths=(1, 1), widths=(16, 32))
