@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.engine.engine import MEMBRANES, Engine
+from spikesight.models.engine.engine import Engine, EngineResult
 from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.neurons.config import NeuronConfig
@@ -77,18 +77,29 @@ def inputs(
     return (torch.rand(steps, streams, channels, *size, generator=generator) < density).to(torch.uint8)
 
 
+def assert_same(a: EngineResult, b: EngineResult, streams: slice = slice(None)) -> None:
+    """The results of one run are those of some streams of another, bit for bit."""
+    assert torch.equal(a.logits, b.logits[:, streams])
+    assert torch.equal(a.rates, b.rates[:, streams])
+    assert all(torch.equal(a.state[key], value[streams]) for key, value in b.state.items())
+    for name in ("layer_spikes", "synops", "raster"):
+        assert torch.equal(getattr(a, name), getattr(b, name)[streams]), name
+
+
 def assert_no_bit_changes(engine: Engine, x_seq: Tensor) -> None:
     """Every stream alone, and all of them step by step, give what the whole x_seq [T, N, C, H, W] gives at once."""
     together = engine.run(x_seq)
     for n in range(x_seq.shape[1]):
-        alone = engine.run(x_seq[:, n : n + 1])
-        assert torch.equal(alone.logits, together.logits[:, n : n + 1])
-        assert torch.equal(alone.state[MEMBRANES], together.state[MEMBRANES][n : n + 1])
-    state, steps = None, []
+        mine = slice(n, n + 1)
+        assert_same(engine.run(x_seq[:, mine]), together, mine)
+    state, steps = engine.initial_state(x_seq.shape[1]), []
     for x in x_seq:
-        result = engine.run(x[None], state)
+        given = {key: value.clone() for key, value in state.items()}
+        result = engine.run(x[None].float(), state)
+        assert all(torch.equal(state[key], value) for key, value in given.items()), "a state is a value"
         state, steps = result.state, [*steps, result.logits]
     assert torch.equal(torch.cat(steps), together.logits)
+    assert all(torch.equal(state[key], value) for key, value in together.state.items())
 
 
 def assert_equal_to_network(network: nn.Module, x_seq: Tensor) -> None:

@@ -58,19 +58,28 @@ def test_what_is_timed_is_what_is_said(kind: Kind) -> None:
         assert use.event_driven == (choice == "events")
 
 
+@pytest.mark.parametrize(
+    ("channels", "width"), [(1, 64), (64, 64), (127, 64), (128, 128), (255, 128), (256, 256), (2048, 512)]
+)
+def test_the_class_of_a_convolution(channels: int, width: int) -> None:
+    assert Kind.of(channels, 7, binary=True, product="float") == Kind("float", 3, True, width)
+    assert Kind.of(channels, 1, binary=False, product="pairs") == Kind("pairs", 1, False, width)
+
+
 @native
 def test_a_table_is_measured_once_and_the_first_process_wins(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind, busy = Kind("float", 3, True, 64), Kind("float", 1, True, 64)
+    kind, busy = Kind("float", 3, True, 128), Kind("float", 1, True, 64)
     monkeypatch.setattr(autotune, "measure", lambda kinds: {k: 0.123 for k in kinds if k != busy})
     autotune.calibrated()
-    assert break_even(64, 3, binary=True, product="float") == 0.123
+    assert break_even(130, 5, binary=True, product="float") == 0.123
     assert densities.table()[busy] == default(busy)  # what could not be measured
+    assert "float 12%" in densities.describe()
     assert "measured here" in densities.describe()
     monkeypatch.setattr(autotune, "measure", lambda _: pytest.fail("measured again"))
     autotune.calibrated()
     densities.keep({kind: 0.5})  # of a process that began at the same time
     assert densities.table()[kind] == 0.123
-    (file,) = cache.glob("densities-*.json")
+    (file,) = cache.glob("*.json")
     assert json.loads(file.read_text())["processor"]
 
 
@@ -80,18 +89,20 @@ def test_a_machine_too_busy_to_measure_tries_again(cache: Path, monkeypatch: pyt
     autotune.calibrated()
     assert not list(cache.glob("*.json"))
     assert "defaults" in densities.describe()
+    monkeypatch.setattr(densities, "KNOWN", ("",))  # a processor that is known
+    monkeypatch.setattr(autotune, "measure", lambda _: pytest.fail("measured again"))
+    autotune.calibrated()
 
 
 @native
-def test_a_broken_table_and_a_known_processor_have_the_defaults(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    densities.kept_file().write_text('{"densities": {"3x3": "much"}}')
-    autotune.calibrated()
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"densities": 5}', '{"densities": {"a": "x"}}'])
+@pytest.mark.usefixtures("cache")
+def test_a_table_that_cannot_be_trusted_is_as_none(text: str) -> None:
+    densities.kept_file().write_text(text)
     assert densities.table() == {kind: default(kind) for kind in KINDS}
-    for file in cache.glob("*.json"):
-        file.unlink()
-    monkeypatch.setattr(densities, "KNOWN", ("",))
-    autotune.calibrated()
-    assert not list(cache.glob("*.json"))
+    shares = {"none": -0.01, "least": 0, "most": 1, "more": 1.01}
+    densities.kept_file().write_text(json.dumps({"densities": shares}))
+    assert densities.read_kept() == {"least": 0.0, "most": 1.0}
 
 
 @native

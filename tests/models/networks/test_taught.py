@@ -8,24 +8,31 @@ import torch
 
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card, Contract
-from spikesight.models.engine.engine import Engine, can_run
+from spikesight.models.engine.engine import Engine, engine_status
+from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig
-from spikesight.models.networks.taught import LEAST_RATE, Memory, TaughtConfig, TaughtNetwork, in_places
+from spikesight.models.networks.taught import LEAST_RATE, SLICES, STEPS, Memory, TaughtConfig, TaughtNetwork, in_places
 from spikesight.models.neurons.layers import at_pace
+from spikesight.models.neurons.state import State
 from tests.support.models import lively
+from tests.support.networks import assert_no_bit_changes
 
 BACKBONE = ResNetConfig("ms", (1, 1), (4, 8), pool="max")
 CONFIG = TaughtConfig(BACKBONE, 3, window=6, slices=3, places=2, input_places=4, height=16, width=16)
 CONTRACT = Contract("events", 2, 16, 16, 6, "binary", 64, 48, 10_000, frame="object", readout=1)
 
 
-@pytest.fixture(scope="module")
-def network() -> TaughtNetwork:
-    network = TaughtNetwork(CONFIG).eval()
+def made(config: TaughtConfig) -> TaughtNetwork:
+    network = TaughtNetwork(config).eval()
     network.backbone.load_state_dict(lively(BACKBONE).state_dict())
     with torch.no_grad():
         network.head.weight.normal_(generator=torch.Generator().manual_seed(1))
     return network
+
+
+@pytest.fixture(scope="module")
+def network() -> TaughtNetwork:
+    return made(CONFIG)
 
 
 def spikes(steps: int, streams: int = 2) -> torch.Tensor:
@@ -68,32 +75,26 @@ def test_the_state_carries_everything(network: TaughtNetwork) -> None:
 
 
 @torch.inference_mode()
-def test_the_engine_gives_the_same_and_company_changes_no_bit(network: TaughtNetwork) -> None:
-    if not can_run(network):
-        pytest.skip("no native kernels here")
-    x, engine = spikes(14, 3), Engine(network, 16, 16, rates=2)
-    result = engine.run(x)
-    expected, _ = network(x.float())
-    assert torch.allclose(result.logits, expected, atol=1e-4)
-    features = network.features(x, network.rates(x, {}), {})
-    assert torch.allclose(result.rates, network.watched(features, 2), atol=1e-5)
-    state = engine.initial_state(1)
-    for step in range(14):
-        alone = engine.run(x[step : step + 1, 1:2], state)
-        state = alone.state
-        assert torch.equal(alone.logits[0, 0], result.logits[step, 1])
-
-
-@torch.inference_mode()
+@pytest.mark.skipif(library() is None, reason=engine_status())
 @pytest.mark.parametrize("span", [1.0, 0.5, 0.16])
-def test_at_another_pace_the_engine_follows_the_network(network: TaughtNetwork, span: float) -> None:
-    if not can_run(network):
-        pytest.skip("no native kernels here")
-    twin, x = at_pace(network, span), spikes(30)
+@pytest.mark.parametrize(("slices", "input_places", "rates"), [(3, 4, 2), (1, 0, 0), (2, 4, 1), (6, 2, 5)])
+def test_the_engine_gives_the_same_and_company_changes_no_bit(
+    slices: int, input_places: int, rates: int, span: float
+) -> None:
+    """Over more than two windows: first while slices fill, then while the oldest is left behind."""
+    network = made(replace(CONFIG, slices=slices, input_places=input_places))
+    twin, x = at_pace(network, span), spikes(round(15 / span), 3)
     assert isinstance(twin, TaughtNetwork)
-    result = Engine(network, 16, 16, rates=2).at(span).run(x)
-    assert torch.allclose(result.logits, twin(x.float())[0], atol=1e-4)
-    assert twin.memory.length == round(2 / span)
+    engine = Engine(network, 16, 16, rates=rates).at(span)
+    result, state = engine.run(x), State()
+    features = twin.features(x, twin.rates(x, state), state)
+    assert torch.allclose(result.logits, twin.head(features), atol=1e-4)
+    assert torch.allclose(result.rates, twin.watched(features, rates), atol=1e-5)
+    assert result.rates.shape[2] == sum(network.channels[:rates])
+    assert all(torch.allclose(result.state[key], state[key], atol=1e-4) for key in (SLICES, STEPS))
+    assert_no_bit_changes(engine, x)
+    still = x[:1].expand(5, -1, -1, -1, -1)
+    assert torch.equal(engine.run(still).logits, engine.run(still.contiguous()).logits)
 
 
 @torch.no_grad()
