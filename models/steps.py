@@ -29,10 +29,10 @@ class Input(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one step of a batch of streams gives."""
+    """What one step of N streams gives; of a run of T steps logits and rates have T in front, and counts are sums."""
 
     logits: Tensor  # [N, K]
-    state: State  # after the step
+    state: State  # after it
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
     raster: Tensor  # uint8 [N, R]

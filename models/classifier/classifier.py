@@ -137,7 +137,7 @@ class Classifier:
         """
         if self._engine is not None:
             result = self._engine.run(x[None], state)
-            return Step(result.logits[0], *result[1:5], result.rates[0])
+            return result._replace(logits=result.logits[0], rates=result.rates[0])
         assert self._plain is not None
         return self._plain.step(x, state)
 
@@ -149,7 +149,7 @@ class Classifier:
         not for use.
         """
         if self._engine is not None:
-            return Step(*self._engine.run(x_seq, state))
+            return self._engine.run(x_seq, state)
         results: list[Step] = []
         for x in x_seq:
             results.append(self.step(x, results[-1].state if results else state))

@@ -7,7 +7,6 @@ batch, or cut into other batches gives the same logits, bit for bit. Counts of s
 of the same pass.
 """
 
-import copy
 import ctypes
 import os
 import weakref
@@ -28,6 +27,7 @@ from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.neurons.state import State
+from spikesight.models.steps import Step
 
 if TYPE_CHECKING:
     from spikesight.models.engine.taught import TaughtHead
@@ -37,15 +37,8 @@ PRECISIONS = ("fp32", "bf16")
 CHOICES = {"auto": 0, "events": 1, "dense": 2}
 
 
-class EngineResult(NamedTuple):
-    """What a run gives; counts are summed over its steps."""
-
-    logits: Tensor  # [T, N, K]
-    state: State
-    layer_spikes: Tensor  # int64 [N, L]
-    synops: Tensor  # int64 [N]
-    raster: Tensor  # uint8 [N, R]
-    rates: Tensor  # float32 [T, N, S]: channels of the first layers, shares of their neurons that fired
+EngineResult = Step
+"""What a run gives: logits [T, N, K] and rates [T, N, S] of each step, counts summed over them."""
 
 
 class LayerUse(NamedTuple):
@@ -120,8 +113,6 @@ class Engine:
         rates: int = 0,
         places: int = 1,
     ) -> None:
-        if library() is None:
-            raise RuntimeError(engine_status())
         if reason := why_not(network):
             raise RuntimeError(f"the engine does not run this network: {reason}")
         rounded, head = rounds_weights(precision), None
@@ -136,36 +127,25 @@ class Engine:
             plan = make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
         if plan.shape[1:] != (height, width):
             raise ValueError(f"this network takes {plan.shape[1]}x{plan.shape[2]} inputs, not {height}x{width}")
-        self._load(plan, choice, head)
+        self._open(plan, choice, head)
 
     @classmethod
     def of(cls, plan: Plan, choice: str) -> "Engine":
-        """One that runs layers planned by hand. Raises RuntimeError where there are no kernels."""
+        """One that runs layers planned by hand, where there are kernels."""
         engine = cls.__new__(cls)
-        engine._load(plan, choice)
+        engine._open(plan, choice)
         return engine
 
-    def _load(self, plan: Plan, choice: str, head: "TaughtHead | None" = None) -> None:
-        """Take a plan, and hand it to the native side."""
-        if (lib := library()) is None:
-            raise RuntimeError(engine_status())
-        self.plan, self._force, self.library, self._head = plan, CHOICES[choice], lib, head
+    def _open(self, plan: Plan, choice: str, head: "TaughtHead | None" = None) -> None:
+        """Hand a plan to the native side."""
+        lib = library()
+        assert lib is not None
+        self.plan, self._choice, self.library, self._head = plan, choice, lib, head
         self.shape, self.classes, self.state_size = plan.shape, plan.classes, plan.state_size
-        self.is_signed = any(buffer.is_signed for buffer in plan.buffers)
-        self._open()
-
-    def _open(self) -> None:
-        """Hand the plan to the native side."""
-        plan, lib = self.plan, self.library
         layers = (NativeLayer * len(plan.layers))(*plan.layers)
         buffers = (NativeBuffer * len(plan.buffers))(*plan.buffers)
-        self._handle = lib.engine_plan(
-            ctypes.addressof(buffers),
-            len(buffers),
-            ctypes.addressof(layers),
-            len(layers),
-            ctypes.addressof(plan.readout),
-        )
+        parts = ctypes.addressof(buffers), len(buffers), ctypes.addressof(layers), len(layers)
+        self._handle = lib.engine_plan(*parts, ctypes.addressof(plan.readout))
         weakref.finalize(self, lib.engine_free, self._handle)
 
     @property
@@ -175,13 +155,12 @@ class Engine:
 
     def at(self, span: float) -> "Engine":
         """The engine for steps that last the share `span` of the trained ones; the weights are shared."""
-        twin = copy.copy(self)
-        twin.plan = replace(self.plan, layers=[NativeLayer.from_buffer_copy(layer) for layer in self.plan.layers])
-        for layer in twin.plan.layers:
+        plan = replace(self.plan, layers=[NativeLayer.from_buffer_copy(layer) for layer in self.plan.layers])
+        for layer in plan.layers:
             if layer.neuron:
                 set_pace(layer, span)
-        twin._head = self._head and self._head.at(span)
-        twin._open()
+        twin = Engine.__new__(Engine)
+        twin._open(plan, self._choice, self._head and self._head.at(span))
         return twin
 
     def initial_state(self, n: int = 1) -> State:
@@ -225,7 +204,7 @@ class Engine:
             layers,
             rows,
             self.plan.rates_size,
-            self._force,
+            CHOICES[self._choice],
             int(frozen),
         )
         if self.library.engine_run(self._handle, ctypes.addressof(call)):
@@ -248,16 +227,12 @@ class Engine:
                     uses.append(LayerUse(name + suffix, reached / possible, scattered / frames, spent / 1e9))
         return uses
 
-    def _unit(self, name: str) -> Tensor:
-        """What 1 in the membranes of this layer is to the network, [C, 1, 1]."""
-        return self.plan.scales.get(name, torch.ones(1)).view(-1, 1, 1)
-
     def to_network_state(self, state: State) -> State:
         """The engine's state as the plain network's: a float32 [N, C, H, W] for each neuron layer."""
-        flat = state[MEMBRANES]
-        parts: State = {}
+        flat, parts = state[MEMBRANES], State()
         for name, (first, channels, height, width) in self.plan.states.items():
             size = height * width * padded(channels)
             maps = flat[:, first : first + size].unflatten(1, (height, width, padded(channels)))
-            parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * self._unit(name)
+            unit = self.plan.scales.get(name, torch.ones(1)).view(-1, 1, 1)
+            parts[name] = maps[..., :channels].permute(0, 3, 1, 2) * unit
         return parts
