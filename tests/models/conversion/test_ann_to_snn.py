@@ -1,6 +1,7 @@
 """Conversion: every method comes to its ANN, in the published order; SpikingJelly's converter as an oracle."""
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spikesight.models.conversion.ann_to_snn import build_network, check_against, convert
+from spikesight.models.conversion.ann_to_snn import TOLERANCE, build_network, check_against, convert
 from spikesight.models.conversion.methods import METHODS, Method, usual
 from spikesight.models.conversion.simulate import curve, predictions
 from spikesight.models.networks.ann import CifarResNet, stage, with_qcfs
@@ -19,26 +20,21 @@ from tests.support.models import warmed
 
 
 def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:
-    with pytest.raises(ConversionError, match="calibration images"):
-        convert(resnet, [])
-    with pytest.raises(ConversionError, match="calibration images"):
-        convert(resnet, [images[:0]])
-    with pytest.raises(ConversionError, match="steps must be positive"):
-        convert(resnet, [images], steps=0)
-    with pytest.raises(ConversionError, match="not finite"):
-        convert(resnet, [images / 0])
-    with pytest.raises(ConversionError, match="float"):
-        convert(resnet, [images.to(torch.uint8)])
-    with pytest.raises(ConversionError, match=r"float \[N, C, H, W\], not torch.float32 \(16, 3, 144\)"):
-        convert(resnet, [images.flatten(2)])
-    with pytest.raises(ConversionError, match="unknown method"):
-        convert(resnet, [images], "magic")
-    with pytest.raises(ConversionError, match="QCFS"):
-        convert(resnet, [images], "qcfs")
     broken = CifarResNet(1).eval()
     broken.layer1[0].conv1.weight.data[0, 0, 0, 0] = torch.nan  # type: ignore[union-attr, index]
-    with pytest.raises(ConversionError, match=r"layer1\.0\.conv1\.weight has values that are not finite"):
-        convert(broken, [images])
+    for ann, batches, options, words in (
+        (resnet, [], {}, "calibration images"),
+        (resnet, [images[:0]], {}, "calibration images"),
+        (resnet, [images], {"steps": 0}, "steps must be positive"),
+        (resnet, [images / 0], {}, "not finite"),
+        (resnet, [images.to(torch.uint8)], {}, "float"),
+        (resnet, [images.flatten(2)], {}, r"float \[N, C, H, W\], not torch.float32 \(16, 3, 144\)"),
+        (resnet, [images], {"method": "magic"}, "unknown method"),
+        (resnet, [images], {"method": "qcfs"}, "QCFS"),
+        (broken, [images], {}, r"layer1\.0\.conv1\.weight has values that are not finite"),
+    ):
+        with pytest.raises(ConversionError, match=words):
+            convert(ann, batches, **options)  # type: ignore[arg-type]
 
 
 def test_where_no_method_is_named_the_steps_decide(one_layer: nn.Module, small_images: Tensor) -> None:
@@ -54,23 +50,21 @@ def test_one_step_and_rows_of_features_will_do() -> None:
 
 
 @pytest.mark.parametrize("largest", [0.01, 50.0])
-@pytest.mark.parametrize(("share", "same"), [(0.9e-3, True), (1.1e-3, False)])
-def test_a_graph_is_its_ann_to_a_thousandth(
-    largest: float, share: float, same: bool, one_layer: nn.Module, small_images: Tensor
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_a_graph_that_is_not_its_ann_is_refused(
+    largest: float, share: float, one_layer: nn.Module, small_images: Tensor
 ) -> None:
-    """Of its largest logit, or of one."""
+    """Farther from it than a share of its largest logit, or of one."""
     ann = copy.deepcopy(one_layer)
     with torch.no_grad():
         scale = largest / float(ann(small_images).abs().max())
         ann[-1].weight.mul_(scale)  # type: ignore[index, operator, union-attr]
         ann[-1].bias.mul_(scale)  # type: ignore[index, operator, union-attr]
     network, traced = build_network(ann, small_images, METHODS["half"].rule)
-    network.layers[network.config.nodes[-1].name].bias.add_(share * max(1.0, largest))  # type: ignore[operator, union-attr]
-    if same:
+    moved = share * TOLERANCE * max(1.0, largest)
+    network.layers[network.config.nodes[-1].name].bias.add_(moved)  # type: ignore[operator, union-attr]
+    with pytest.raises(ConversionError, match="differ from the ANN's by") if share > 1 else nullcontext():
         check_against(ann, network, traced, small_images)
-    else:
-        with pytest.raises(ConversionError, match="logits differ from the ANN's by"):
-            check_against(ann, network, traced, small_images)
 
 
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in ("hard-reset", "qcfs", "sengupta")])
@@ -84,16 +78,6 @@ def test_every_method_comes_to_the_ann(name: str, resnet: nn.Module, images: Ten
         expected = resnet(images)
     error = float((predictions(network, images, steps) - expected).abs().max() / expected.abs().max())
     assert error < (0.2 if name in ("rueckauer-max", "rueckauer", "half", "ltb", "mmse", "ours", "bounded") else 0.05)
-
-
-def test_hard_reset_fails(resnet: nn.Module, images: Tensor) -> None:
-    with torch.no_grad():
-        expected = resnet(images)
-
-    def error(name: str) -> float:
-        return float((predictions(convert(resnet, [images], name), images, 200) - expected).abs().mean())
-
-    assert error("hard-reset") > 4 * error("rueckauer")
 
 
 def test_spikes_equal_spikingjelly(images: Tensor) -> None:

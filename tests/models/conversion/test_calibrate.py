@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.conversion import ann_to_snn as convert_module
 from spikesight.models.conversion import calibrate
-from spikesight.models.conversion.ann_to_snn import convert, graph_of, images_that_fit
-from spikesight.models.conversion.audit import audit
+from spikesight.models.conversion.ann_to_snn import CALIBRATED, CALIBRATED_VALUES, convert, graph_of, images_that_fit
 from spikesight.models.conversion.calibrate import Code, bias_source, regression, repaired, search_threshold
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import predictions
@@ -20,17 +18,7 @@ from spikesight.models.networks.converted.graph import Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.converted.neurons import AGE, SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
-
-
-@pytest.mark.parametrize(("calibrated", "plain"), [("mmse-light", "mmse"), ("multi-repaired", "multi-diff")])
-def test_calibrated_biases_bring_the_means_together(
-    calibrated: str, plain: str, resnet: nn.Module, images: Tensor
-) -> None:
-    def gap(name: str) -> float:
-        network = convert(resnet, [images], name, steps=8)
-        return sum(row.bias for row in audit(network, images, 8, graph_of(resnet, images)).rows)
-
-    assert gap(calibrated) < gap(plain) / 2
+from tests.support.models import warmed
 
 
 def test_corrections_add_up_to_the_mean() -> None:
@@ -46,35 +34,23 @@ def test_a_mean_is_of_the_steps_that_count_or_of_the_only_one(values: list[float
     assert Code(first).mean(torch.tensor(values, dtype=torch.float32)[:, None]).tolist() == [mean]
 
 
-def lstsq(x: Tensor, y: Tensor) -> Tensor:
-    return torch.linalg.lstsq(torch.cat([x, torch.ones(len(x), 1)], 1), y).solution
-
-
-def test_regression_is_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "RIDGE", 0.0)
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.Linear(6, 2)], ids=str)
+def test_regression_is_least_squares_with_a_ridge(layer: nn.Conv2d | nn.Linear) -> None:
+    """Of the change, in which the ridge's equations ask every weight, but no bias, to be 0."""
     generator = torch.Generator().manual_seed(0)
-    x, layer = torch.randn(40, 3, 9, 9, generator=generator), nn.Conv2d(3, 5, 3, stride=2, padding=1)
     layer.requires_grad_(False)
+    x = torch.randn((40, 3, 9, 9) if isinstance(layer, nn.Conv2d) else (50, 6), generator=generator)
     target = torch.randn(layer(x).shape, generator=generator)
     weight, bias = regression(layer, x, target)
-    windows = nn.functional.unfold(x, 3, padding=1, stride=2).transpose(1, 2).flatten(0, 1)
-    best = lstsq(windows, target.flatten(2).transpose(1, 2).flatten(0, 1))
-    torch.testing.assert_close((layer.weight + weight).flatten(1).T, best[:-1], rtol=1e-3, atol=1e-4)
-    assert layer.bias is not None
-    torch.testing.assert_close(layer.bias + bias, best[-1], rtol=1e-3, atol=1e-4)
-    linear = nn.Linear(6, 2).requires_grad_(False)
-    x, target = torch.randn(50, 6, generator=generator), torch.randn(50, 2, generator=generator)
-    weight, bias = regression(linear, x, target)
-    torch.testing.assert_close((linear.weight + weight).T, lstsq(x, target)[:-1], rtol=1e-3, atol=1e-4)
-
-
-def test_a_strong_ridge_holds_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "RIDGE", 1e9)
-    layer = nn.Linear(6, 2).requires_grad_(False)
-    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
-    weight, bias = regression(layer, x, layer(x) + 1)
-    assert float(weight.abs().max()) < 1e-6
-    torch.testing.assert_close(bias, torch.ones(2), rtol=1e-4, atol=1e-4)
+    missing = target - layer(x)
+    if isinstance(layer, nn.Conv2d):
+        x = nn.functional.unfold(x, 3, padding=1, stride=2).transpose(1, 2).flatten(0, 1)
+        missing = missing.flatten(2).transpose(1, 2).flatten(0, 1)
+    hold = (calibrate.RIDGE * x.square().sum(0).mean()).sqrt() * torch.eye(x.shape[1])
+    rows = torch.cat([nn.functional.pad(x, (0, 1), value=1.0), nn.functional.pad(hold, (0, 1))])
+    best = torch.linalg.lstsq(rows, nn.functional.pad(missing, (0, 0, 0, len(hold)))).solution
+    torch.testing.assert_close(weight.flatten(1).T, best[:-1], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(bias, best[-1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("code", [Code(), Code(2), Code(differential=True)])
@@ -124,19 +100,13 @@ def test_search_takes_the_nearest_candidate(first: int) -> None:
 
 def test_repair_brings_the_logits_nearer(small_images: Tensor) -> None:
     torch.manual_seed(0)
-    ann = SmallCnn(3).train()
-    for module in ann.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        ann(small_images)
-    wanted = walk(graph_of(ann.eval(), small_images), small_images)
+    ann = warmed(SmallCnn(3), small_images)
+    wanted = walk(graph_of(ann, small_images), small_images)
 
     def error(repair: bool) -> float:
         method = replace(METHODS["ours"], repair=repair, search=False, light=False)
-        return float(
-            (predictions(convert(ann, [small_images], method, steps=6), small_images, 6) - wanted).square().mean()
-        )
+        network = convert(ann, [small_images], method, steps=6)
+        return float((predictions(network, small_images, 6) - wanted).square().mean())
 
     assert error(repair=True) < 0.7 * error(repair=False)
 
@@ -149,15 +119,13 @@ def test_a_silent_layer_is_left_as_it_is() -> None:
     torch.testing.assert_close(layer.bias + bias, torch.ones(4), rtol=1e-5, atol=1e-5)
 
 
-def test_calibration_keeps_within_its_memory(
-    one_layer: nn.Module, small_images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_calibration_keeps_within_its_memory(one_layer: nn.Module, small_images: Tensor) -> None:
     network = graph_of(one_layer, small_images)
-    assert images_that_fit(network, small_images[:1], 32) == 128
-    assert images_that_fit(network, small_images[:1], 1 << 14) == 64, "a gigabyte of spikes"
-    monkeypatch.setattr(convert_module, "CALIBRATED_VALUES", 4 * 8 * 8 * 32 * 10)
-    assert images_that_fit(network, small_images[:1], 32) == 10
-    assert images_that_fit(network, small_images[:1], 100_000) == 1
+    spikes = 4 * 8 * 8  # of an image and step
+    fits = [images_that_fit(network, small_images[:1], steps) for steps in (32, 1 << 14, 1 << 16, 1 << 30)]
+    assert fits[0] == CALIBRATED
+    assert [n * spikes for n in fits[1:3]] == [CALIBRATED_VALUES >> 14, CALIBRATED_VALUES >> 16]
+    assert fits[3] == 1
 
 
 def fed(behind: tuple[Node, ...], shape: tuple[int, ...] = (4,)) -> ConvertedNetwork:

@@ -1,0 +1,131 @@
+"""Runs of a converted network, what is read off them, and audits: against what they are by their words."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikesight.models.conversion.ann_to_snn import convert, graph_of
+from spikesight.models.conversion.audit import audit, mean_outputs
+from spikesight.models.conversion.simulate import chunks, curve, predictions
+from spikesight.models.networks.converted.graph import ConversionError, Node
+from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
+from spikesight.models.networks.converted.rules import SpikeRule
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
+
+STEPS = 11
+
+
+@pytest.mark.parametrize("chunk", [1, 4, None])
+def test_every_image_stops_at_its_first_sure_step(
+    chunk: int | None, one_layer: nn.Module, small_images: Tensor
+) -> None:
+    network = convert(one_layer, [small_images], "half", steps=8)
+    labels = torch.arange(len(small_images)) % 3
+    answers = torch.cat([torch.cat(list(chunks(network, part, STEPS, chunk)), 0) for part in small_images.split(9)], 1)
+    sure, right = answers.softmax(2).amax(2), answers.argmax(2) == labels
+    confidences = [float(sure.quantile(q)) for q in (0.1, 0.5, 0.9)]
+    found = curve(network, small_images, labels, STEPS, batch=9, chunk=chunk, confidences=confidences)
+    assert found.correct.tolist() == right.sum(1).tolist()
+    assert found.images == 24
+    assert found.accuracy(STEPS) == pytest.approx(100 * int(right[-1].sum()) / 24)
+    later = 0
+    for confidence in confidences:
+        first = [next((t for t in range(STEPS) if sure[t, n] > confidence), STEPS - 1) for n in range(24)]
+        assert found.exit_steps[confidence].tolist() == [t + 1 for t in first]
+        assert found.exit_right[confidence].tolist() == [bool(right[t, n]) for n, t in enumerate(first)]
+        later += sum(first)
+    assert 0 < later < 3 * 24 * (STEPS - 1)
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 5])
+@pytest.mark.parametrize("name", ["ours", "multi", "multi-diff", "settled"])
+def test_an_answer_is_the_mean_of_the_steps_that_count(
+    name: str, chunk: int | None, resnet: nn.Module, images: Tensor
+) -> None:
+    """By the engine where it takes the network."""
+    network = convert(resnet, [images], name, steps=8)
+    logits = network(images[None], None, 12)[0].double()
+    parts = list(chunks(network, images, 12, chunk))
+    assert all(len(part) <= (chunk or 12) for part in parts)
+    found = torch.cat(parts)
+    for t in range(1, 13):
+        expected = logits[(t // 2 if name == "settled" else 0) : t].mean(0)
+        assert int(((found[t - 1] - expected).abs().amax(1) > 1e-3).sum()) <= 4  # rounding at a threshold
+    torch.testing.assert_close(found[-1], predictions(network, images, 12))
+
+
+def in_a_row() -> ConvertedNetwork:
+    """Four neurons that are fed four numbers."""
+    nodes = (Node("x", "input"), Node("l", "linear", ("x",), shape=(4, 4)), Node("n", "neuron", ("l",), "four", (4,)))
+    network = ConvertedNetwork(ConvertedConfig(nodes, SpikeRule("if", v0=0.0, inclusive=True), (4,), 4))
+    network.layers["l"].weight.copy_(torch.eye(4))  # type: ignore[operator, union-attr]
+    network.layers["l"].bias.zero_()  # type: ignore[operator, union-attr]
+    return network
+
+
+def test_an_audit_counts_the_dead_the_saturated_and_the_silent() -> None:
+    network = in_a_row()
+    x = torch.tensor([[0.5, 1.0, 0.05, -1.0], [0.25, 2.0, 0.05, -1.0]])  # for 8 steps: 4, 8, 0, 0; 2, 8, 0, 0 spikes
+    found = audit(network, x, 8)
+    (row,) = found.rows
+    assert row.layer == "four"
+    assert row.error == pytest.approx(
+        float((x.relu() - torch.tensor([[0.5, 1, 0, 0], [0.25, 1, 0, 0]])).norm()) / float(x.relu().norm())
+    )
+    assert row.bias == pytest.approx((0.5 + 0.05) / 4 / float(x.relu().mean()))
+    assert row.rate == pytest.approx((4 + 8 + 2 + 8) / (8 * 8))
+    assert (row.dead, row.saturated) == (pytest.approx(1 / 3), pytest.approx(2 / 6))
+    assert not row.silent
+    assert "| four | " in found.table()
+    (row,) = audit(network, -x.abs(), 8).rows
+    assert (row.dead, row.saturated, row.silent) == (0, 0, False)
+    (row,) = audit(network, torch.tensor([[7 / 8, 7 / 8, 7 / 8, 0.0]]), 8).rows
+    assert row.saturated == 0, "each of them pauses once"
+    for inputs, words in (
+        (x / 1000, "silent"),
+        (x * 9, "saturated"),
+        (torch.tensor([[0.08, 0.08, 0.08, 0.1]]), "differ"),
+    ):
+        with pytest.raises(ConversionError, match=f"four: .*{words}"):
+            audit(network, inputs, 12).raise_if_bad()
+
+
+def test_audit_sees_a_wrong_scale_at_a_join(resnet: nn.Module, images: Tensor) -> None:
+    network = convert(resnet, [images], "rueckauer-max")
+    units = unit_spikes(network)
+    assert not audit(units, images, 128, network).problems
+    assert not audit(units, images, 128).problems
+    scale = next(name for name in units.layers if name.endswith("_scale"))
+    units.layers[scale].factor.mul_(3)  # type: ignore[operator, union-attr]
+    with pytest.raises(ConversionError, match=r"layer1\.0\.relu2: .*differ"):
+        audit(units, images, 128, network).raise_if_bad()
+
+
+@pytest.mark.parametrize("name", ["settled", "multi-diff", "few-spikes", "half"])
+def test_mean_outputs_are_those_that_the_answer_counts(name: str, one_layer: nn.Module, small_images: Tensor) -> None:
+    network, steps = convert(one_layer, [small_images], name, steps=8), 10
+    trains: list[Tensor] = []
+    (layer,) = network.neurons().values()
+    handle = layer.register_forward_hook(lambda _, __, out: trains.append(out))
+    network(small_images[None], None, steps)
+    handle.remove()
+    (train,) = trains
+    if layer.rule.differential:
+        expected = (train / torch.arange(1, steps + 1).view(-1, 1, 1, 1, 1)).sum(0)
+    else:
+        expected = train[network.config.first_step(steps) :].mean(0)
+    means, rates = mean_outputs(network, small_images, steps)
+    (mean,), (rate,) = means.values(), rates.values()
+    torch.testing.assert_close(mean, expected)
+    assert rate == pytest.approx(float((train != 0).float().mean()))
+
+
+@pytest.mark.parametrize(("calibrated", "plain"), [("mmse-light", "mmse"), ("multi-repaired", "multi-diff")])
+def test_calibrated_biases_bring_the_means_together(
+    calibrated: str, plain: str, resnet: nn.Module, images: Tensor
+) -> None:
+    def gap(name: str) -> float:
+        network = convert(resnet, [images], name, steps=8)
+        return sum(row.bias for row in audit(network, images, 8, graph_of(resnet, images)).rows)
+
+    assert gap(calibrated) < gap(plain) / 2
