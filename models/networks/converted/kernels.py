@@ -9,8 +9,7 @@ import numpy as np
 from spikesight.encoders.kernels.loop import loop
 
 BLOCK = 1024
-ZERO, HALF = np.float32(0), np.float32(0.5)
-SHARE, TOLERANCE = np.float32(0.75), np.float32(1 - 1e-3)
+ZERO, SHARE, TOLERANCE = np.float32(0), np.float32(0.75), np.float32(1 - 1e-3)
 
 
 @loop
@@ -35,21 +34,6 @@ def fire_if(x, v, theta, limit, low, high, amplitude, out):
                     if low is not None:
                         after = min(max(after, lo[i]), hi[i])
                     row[i] = after
-
-
-@loop
-def fire_zero(x, v, floor, limit, amplitude, out):
-    """As fire_if, but a spike leaves the membrane at zero (v = floor, counted from its start)."""
-    steps, batch, width = out.shape
-    last = x.shape[0] - 1
-    for n in range(batch):
-        for t in range(steps):
-            current, spikes, row = x[min(t, last), n], out[t, n], v[n]
-            for i in range(width):
-                u = row[i] + current[i]
-                fired = u >= limit[i]
-                spikes[i] = amplitude[i] if fired else ZERO
-                row[i] = floor[i] if fired else u
 
 
 @loop

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from spikesight.models.networks.converted.differential import corrections, currents, rate_corrections
 from spikesight.models.networks.converted.graph import AFFINE, ConversionError, Node, check_nodes, follow
@@ -42,17 +41,6 @@ class Slice(nn.Module):
         return x[:, :, :: self.stride[0], :: self.stride[1]]
 
 
-class Pad(nn.Module):
-    """Zeros around [C, H, W]; sizes as torch.nn.functional.pad takes them."""
-
-    def __init__(self, node: Node) -> None:
-        super().__init__()
-        self.sizes = node.padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x, self.sizes)
-
-
 def build(node: Node, rule: SpikeRule) -> nn.Module | None:
     """The module of a node; None for the input and for sums."""
     if node.op == "conv":
@@ -78,8 +66,11 @@ def build(node: Node, rule: SpikeRule) -> nn.Module | None:
         return nn.AdaptiveAvgPool2d(node.kernel)  # type: ignore[arg-type]
     if node.op == "flatten":
         return nn.Flatten()
-    simple = {"slice": lambda: Slice(node), "pad": lambda: Pad(node), "scale": lambda: Scale(node.shape[0])}
-    return simple[node.op]() if node.op in simple else None
+    if node.op == "slice":
+        return Slice(node)
+    if node.op == "pad":
+        return nn.ZeroPad3d(node.padding)  # type: ignore[arg-type]
+    return Scale(node.shape[0]) if node.op == "scale" else None
 
 
 @dataclass(frozen=True)

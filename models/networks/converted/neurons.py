@@ -48,7 +48,8 @@ class SpikeLayer(Neuron):
         if any(v.shape != x_seq.shape[1:] for v in held):
             raise ValueError(f"state of {self.key} is {tuple(held[0].shape)}, input needs {tuple(x_seq.shape[1:])}")
         fast = x_seq.dtype == torch.float32 and x_seq.device.type == "cpu"
-        run = self._compiled if fast and self.rule.kind != "cascade" else self._stepped
+        plain = self.rule.kind == "cascade" or self.rule.reset == "zero"  # which nobody runs in earnest
+        run = self._compiled if fast and not plain else self._stepped
         ages = state[AGE] if self.rule.differential else torch.zeros(x_seq.shape[1])
         spikes, after = run(x_seq, held, steps, bias, ages)
         state.update(zip(self.slots(), after))
@@ -117,8 +118,6 @@ class SpikeLayer(Neuron):
             limit = limit if self.rule.inclusive else np.nextafter(limit, np.float32(np.inf))
             if self.rule.kind == "signed":
                 kernels.fire_signed(x, *states, theta, limit, -start, amplitude, spikes)
-            elif self.rule.reset == "zero":
-                kernels.fire_zero(x, *states, -start, limit, amplitude, spikes)
             else:
                 low, high = (np.float32(bound) * theta for bound in self.rule.room) if self.rule.room else (None, None)
                 kernels.fire_if(x, *states, theta, limit, low, high, amplitude, spikes)

@@ -106,7 +106,7 @@ def test_mean_outputs_are_those_that_the_answer_counts(name: str, one_layer: nn.
     network, steps = convert(one_layer, [small_images], name, steps=8), 10
     trains: list[Tensor] = []
     (layer,) = network.neurons().values()
-    handle = layer.register_forward_hook(lambda _, __, out: trains.append(out))
+    handle = layer.register_forward_hook(lambda _, __, out, into=trains: into.append(out))
     network(small_images[None], None, steps)
     handle.remove()
     (train,) = trains

@@ -13,9 +13,10 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import predictions
-from spikesight.models.networks.ann import SmallCnn
+from spikesight.models.networks.ann import CifarResNet, SmallCnn
 from spikesight.models.networks.converted.network import ConvertedNetwork
-from tests.support.models import card, warmed
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
+from tests.support.models import Functional, card, warmed
 
 STREAMED = [name for name, method in METHODS.items() if method.streams and method.threshold != "qcfs"]
 
@@ -69,10 +70,7 @@ def test_few_spikes_need_their_window(resnet: nn.Module, images: Tensor) -> None
         network(images[None], None, 4)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n for n in STREAMED if n not in ("hard-reset", "rueckauer-max", "multi8", "half", "mmse", "dcgs", "multi8-diff")],
-)
+@pytest.mark.parametrize("name", ["bounded", "signed", "multi-repaired", "cascade"])
 def test_checkpoint_round_trip_and_prediction(name: str, resnet: nn.Module, images: Tensor, tmp_path: Path) -> None:
     network = convert(resnet, [images], name, steps=8)
     save(tmp_path / "model", network, card())
@@ -88,3 +86,39 @@ def test_checkpoint_round_trip_and_prediction(name: str, resnet: nn.Module, imag
     x = classifier.encode_image(picture)
     direct, _ = network(x[:1], None, 8)
     np.testing.assert_allclose(np.array([a.logits for a in answers]).mean(0), direct[:, 0].mean(0), atol=2e-2)
+
+
+def test_units_give_the_same_logits(images: Tensor) -> None:
+    for ann in (warmed(CifarResNet(1), images), warmed(SmallCnn(3), images), warmed(Functional(), images)):
+        network = convert(ann, [images], "ours", steps=8).double()
+        units = unit_spikes(network)
+        x = images[:2].double()[None]
+        torch.testing.assert_close(units(x, None, 8)[0], network(x, None, 8)[0], rtol=1e-9, atol=1e-9)
+        seen: list[Tensor] = []
+        for layer in units.neurons().values():
+            layer.register_forward_hook(lambda _, __, out, into=seen: into.append(torch.unique(out)))
+        units(x, None, 4)
+        assert set(torch.cat(seen).tolist()) <= {0.0, 1.0}
+
+
+class TwoNeurons(nn.Module):
+    """The sum of two layers of neurons, whose thresholds are far apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+        self.relu1, self.relu2, self.last = nn.ReLU(), nn.ReLU(), nn.Linear(4 * 12 * 12, 3)
+        with torch.no_grad():
+            self.right.weight.mul_(10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last((self.relu1(self.left(x)) + self.relu2(self.right(x))).flatten(1))
+
+
+def test_spikes_of_different_size_are_scaled_before_they_meet(images: Tensor) -> None:
+    torch.manual_seed(0)
+    network = convert(TwoNeurons().eval(), [images], "half", steps=8).double()
+    one, other = network.neurons().values()
+    assert not torch.equal(one.amplitude, other.amplitude)
+    x = images[:2].double()[None]
+    torch.testing.assert_close(unit_spikes(network)(x, None, 8)[0], network(x, None, 8)[0], rtol=1e-9, atol=1e-9)

@@ -8,14 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from spikesight.models.networks.ann import Qcfs
-from spikesight.models.networks.converted.rules import (
-    SpikeRule,
-    differential_step,
-    few_spikes,
-    rule_step,
-)
+from spikesight.models.conversion.methods import METHODS
+from spikesight.models.export.formats import equations_only
+from spikesight.models.networks.converted.kernels import BLOCK
+from spikesight.models.networks.converted.neurons import AGE, SpikeLayer
+from spikesight.models.networks.converted.rules import SpikeRule, differential_step, few_spikes, rule_step
 
 VARYING = (1.25, -0.75, -1.25, 0.5, 0.25, -0.5)
 
@@ -28,22 +27,6 @@ def run_rule(rule: SpikeRule, inputs: Sequence[float], theta: float = 1.0) -> tu
         q, v, sent = rule_step(torch.tensor([x]).double(), v, sent, limit, rule)
         train.append(float(q) * theta)
     return train, float(v) + rule.start * theta
-
-
-@pytest.mark.parametrize(
-    ("v0", "inclusive", "z", "train"),
-    [
-        (0.0, True, 9 / 32, "00010001"),
-        (0.5, True, 9 / 32, "01000100"),
-        (0.5, True, 0.25, "01000100"),
-        (0.5, False, 0.25, "00100010"),
-        (0.0, True, 0.25, "00010001"),
-        (0.0, False, 0.25, "00001000"),
-    ],
-)
-def test_if_trains(v0: float, inclusive: bool, z: float, train: str) -> None:
-    spikes, _ = run_rule(SpikeRule("if", v0=v0, inclusive=inclusive), [z] * 8)
-    assert "".join(str(int(s)) for s in spikes) == train
 
 
 def test_bounds_forget_old_debts_and_dues() -> None:
@@ -123,13 +106,6 @@ def test_if_is_the_quantised_relu_at_every_step(z: Fraction, theta: Fraction, ha
         assert sum(spikes[:steps]) == expected
 
 
-@pytest.mark.parametrize("level", [-1, 0.9, 1, 2.9, 3, 5.5, 7.1, 9])
-def test_if_returns_the_qcfs_value(level: float) -> None:
-    expected = {-1: 0, 0.9: 0, 1: 2, 2.9: 2, 3: 4, 5.5: 6, 7.1: 8, 9: 8}[level]
-    assert float(Qcfs(4, 8.0)(torch.tensor(float(level))).detach()) == expected
-    assert sum(run_rule(SpikeRule("if", inclusive=True), [level] * 4, 8.0)[0]) / 4 == expected
-
-
 @pytest.mark.parametrize(
     ("good", "bad"),
     [
@@ -138,6 +114,7 @@ def test_if_returns_the_qcfs_value(level: float) -> None:
         ({"v0": 0.0}, {"v0": -0.01}),
         ({"v0": 0.99}, {"v0": 1.0}),
         ({"reset": "zero"}, {"reset": "none"}),
+        ({"kind": "if"}, {"kind": "signed", "reset": "zero"}),
         ({"kind": "multi", "differential": True}, {"kind": "cascade", "differential": True}),
         ({"bounds": (-1e6, 0.5)}, {"bounds": (-1.1e6, 0.5)}),
         ({"bounds": (0.5, 1e6)}, {"bounds": (0.5, 1.1e6)}),
@@ -147,5 +124,44 @@ def test_if_returns_the_qcfs_value(level: float) -> None:
 def test_each_number_of_a_rule_has_its_bounds(good: dict[str, Any], bad: dict[str, Any]) -> None:
     made = SpikeRule(**good)
     assert {name: getattr(made, name) for name in good} == good
-    with pytest.raises(ValueError, match=r"levels|v0|reset|differential|bounds"):
+    with pytest.raises(ValueError, match=r"levels|v0|reset|differential|bounds|kind"):
         SpikeRule(**bad)
+
+
+RULES = [METHODS[name].rule for name in ("rueckauer", "hard-reset", "ours", "bounded", "signed", "multi", "multi-diff")]
+RANDOM = torch.Generator().manual_seed(0)
+
+
+def eighths(*shape: int) -> Tensor:
+    return torch.randint(-12, 13, shape, generator=RANDOM) / 8
+
+
+WIDE = torch.randn(1, 2, 2, BLOCK // 2 + 300, generator=RANDOM)
+CASES: dict[str, tuple[tuple[float, ...], Tensor, Tensor, int]] = {  # thresholds, currents, states, steps
+    "random currents": ((0.5, 1.0, 1.5), torch.randn(7, 2, 3, 5, 4, generator=RANDOM), torch.zeros(2, 3, 5, 4), 7),
+    "potentials at a limit": ((0.5, 1.0, 2.0), eighths(9, 2, 3, 6, 5), eighths(2, 3, 6, 5), 9),
+    "a current that stays, of more neurons than a block": ((0.5, 1.5), WIDE, torch.zeros(WIDE.shape[1:]), 5),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_compiled_rules_equal_the_equations(rule: SpikeRule, case: str, channels_last: bool) -> None:
+    theta, x_seq, held, steps = CASES[case]
+    if channels_last and x_seq.ndim == 5:
+        x_seq = x_seq.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x_seq.shape[:2])
+    layer = SpikeLayer(rule, len(theta))
+    layer.key = "n"
+    layer.theta.copy_(torch.tensor(theta))
+    layer.amplitude.copy_(layer.theta)
+    fast, slow = ({AGE: torch.tensor([0.0, 3.0])} | {slot: held.clone() for slot in layer.slots()} for _ in range(2))
+    bias = eighths(1, *x_seq.shape[2:])
+    spikes = layer(x_seq, fast, steps, bias)
+    with equations_only(layer):
+        assert torch.equal(layer(x_seq, slow, steps, bias), spikes)
+    assert spikes.shape == (steps, *x_seq.shape[1:])
+    assert len(spikes.unique()) >= (2 if rule.kind == "if" else 3)
+    assert all(spikes[:, n, c].flatten(1)[:, -300:].any() for n in range(2) for c in range(len(theta)))
+    for slot in layer.slots():
+        torch.testing.assert_close(fast[slot], slow[slot], rtol=0, atol=1e-6)
