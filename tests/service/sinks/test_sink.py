@@ -1,12 +1,10 @@
 """Sinks by their strings: what is no address, a file of lines, and a broker that goes and comes back."""
 
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from spikesight.service.sinks import sink as module
 from spikesight.service.sinks.delivery import Delivery
 from spikesight.service.sinks.disk_queue import DiskQueue
 from spikesight.service.sinks.messages import Message, SinkError, SinkLost
@@ -38,19 +36,6 @@ def test_addresses_that_cannot_be_sent_to(address: str, sentence: str, monkeypat
         open_sink(address)
 
 
-def test_an_installed_package_adds_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-
-    def extended(group: str, registries: dict[Any, dict[str, Any]]) -> None:
-        assert group == "sinks"
-        for registry in registries.values():
-            monkeypatch.setitem(registry, "lamp", opened.append)
-
-    monkeypatch.setattr(module, "extend", extended)
-    assert open_sink("lamp:green") is None
-    assert opened == ["lamp:green"]
-
-
 def test_lines_follow_a_file_that_is_moved_away(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     sink = open_sink(f"file:{path}")
@@ -65,16 +50,10 @@ def test_lines_follow_a_file_that_is_moved_away(tmp_path: Path) -> None:
         sink.send(Message("c", b"{}"))
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
+def test_a_broker_that_restarts_loses_nothing(tmp_path: Path) -> None:
     require_broker()
     broker = Broker(tmp_path)
     broker.start()
-    yield broker
-    broker.stop()
-
-
-def test_a_broker_that_restarts_loses_nothing(broker: Broker, tmp_path: Path) -> None:
     subscriber = Subscriber(broker.port, "door/#")
     sink = open_sink(f"mqtt://127.0.0.1:{broker.port}/door/camera%200")
     delivery = Delivery("broker", sink, DiskQueue(tmp_path / "q.sqlite3"), (0.05,))
@@ -88,8 +67,18 @@ def test_a_broker_that_restarts_loses_nothing(broker: Broker, tmp_path: Path) ->
     subscriber.wait_for(300)
     delivery.close()
     subscriber.close()
+    broker.stop()
     assert sorted(message["n"] for message in subscriber.distinct()) == list(range(300))
     assert delivery.n_dropped == 0
+
+
+def trusted_by_its_certificate_alone(address: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send a message in vain, and one that is taken."""
+    with pytest.raises(SinkLost, match="SSLCertVerificationError"):
+        open_sink(address).send(Message("a", b'{"id": "a"}'))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
+    with closing(open_sink(address)) as sink:
+        sink.send(Message("b", b'{"id": "b"}'))
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")  # paho drops one whose handshake failed
@@ -99,13 +88,8 @@ def test_a_broker_over_tls_is_trusted_by_its_certificate_alone(tmp_path: Path, m
     broker = Broker(tmp_path, certificate)
     broker.start()
     subscriber = Subscriber(broker.port, "door", certificate)
-    sink = open_sink(f"mqtts://localhost:{broker.port}/door")
-    with pytest.raises(SinkLost, match="SSLCertVerificationError"):
-        sink.send(Message("a", b'{"id": "a"}'))
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
-    sink.send(Message("b", b'{"id": "b"}'))
+    trusted_by_its_certificate_alone(f"mqtts://localhost:{broker.port}/door", certificate, monkeypatch)
     subscriber.wait_for(1)
-    sink.close()
     subscriber.close()
     broker.stop()
     assert subscriber.came == [{"id": "b"}]
@@ -118,12 +102,7 @@ def test_a_webhook_over_https_is_trusted_by_its_certificate_alone(
     monkeypatch.setenv("SPIKESIGHT_WEBHOOK_SECRET", SECRET)
     receiver = Receiver(tls=certificate.context())
     receiver.start()
-    with pytest.raises(SinkLost, match="SSLCertVerificationError"):
-        open_sink(receiver.url).send(Message("a", b'{"id": "a"}'))
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.certificate))
-    sink = open_sink(receiver.url)
-    sink.send(Message("b", b'{"id": "b"}'))
-    sink.close()
+    trusted_by_its_certificate_alone(receiver.url, certificate, monkeypatch)
     receiver.stop()
     assert receiver.came == [{"id": "b"}]
 
