@@ -4,11 +4,11 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from http.client import HTTPConnection
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceEnded
 from spikesight.encoders.sources.source import Source
+from spikesight.models.classifier import Classifier
 from spikesight.models.steps import Input, Outcome
 from spikesight.service.api import create_app
 from spikesight.service.client import Client, ClientError, Picture, Prediction
@@ -129,28 +130,22 @@ def test_steps_of_a_camera_may_be_shorter() -> None:
         assert {one["end_us"] - one["start_us"] for one in server_sent(port, 5)} == {2000}
         with Client(f"http://127.0.0.1:{port}").stream(source="0") as stream:
             assert stream.ready["step_us"] == 2000
-    app = create_app(settings(camera_bin_ms=2), (tiny(),), (source(100),))
-    with pytest.raises(SettingsError, match="bin_ms must be"), TestClient(app):
+
+
+@pytest.mark.parametrize(
+    ("model", "bin_ms", "says"), [(tiny(), 2, "bin_ms must be"), (tiny(IMAGE_CONTRACT), None, "takes images")]
+)
+def test_a_camera_needs_a_model_of_events_at_its_bin(model: Classifier, bin_ms: float | None, says: str) -> None:
+    app = create_app(settings(camera_bin_ms=bin_ms), (model,), (source(100),))
+    with pytest.raises(SettingsError, match=says), TestClient(app):
         pass
-    with pytest.raises(SettingsError, match="name one with --camera"):
-        Settings(camera_bin_ms=2).check()
 
 
 @pytest.mark.parametrize("name", ["0", "udp://127.0.0.1:3333"])
-def test_a_stream_may_follow_a_camera(port: int, name: str) -> None:
-    messages = []
-    with Client(f"http://127.0.0.1:{port}").stream(source=name, picture=True) as stream:
-        for message in stream.receive(PATIENCE_S):
-            messages.append(message)
-            if len(messages) == 8:
-                break
-    assert {type(message) for message in messages} == {Prediction, Picture}
-
-
-def test_who_wants_no_pictures_gets_none_beside_one_who_does(port: int) -> None:
+def test_streams_may_follow_a_camera_with_its_pictures_or_without(port: int, name: str) -> None:
     client = Client(f"http://127.0.0.1:{port}")
-    with client.stream(source="0", picture=True) as shown, client.stream(source="0") as plain:
-        assert any(isinstance(message, Picture) for message in islice(shown.receive(PATIENCE_S), 8))
+    with client.stream(source=name, picture=True) as shown, client.stream(source=name) as plain:
+        assert {type(message) for message in islice(shown.receive(PATIENCE_S), 8)} == {Prediction, Picture}
         assert {type(message) for message in islice(plain.receive(PATIENCE_S), 8)} == {Prediction}
 
 
@@ -224,56 +219,49 @@ def test_who_follows_a_camera_is_told_of_its_end_and_nothing_goes_on_after_it() 
         assert caught.value.status == 1001
 
 
-def test_a_camera_needs_a_model_of_events() -> None:
-    eye = source(10)
-    with pytest.raises(SettingsError), TestClient(create_app(settings(), (tiny(IMAGE_CONTRACT),), (eye,))):
-        pass
-    eye.close()
-
-
 class Told:
     """A viewer of what it is given; None: nothing in time."""
 
     def __init__(self, *messages: str | bytes | None) -> None:
-        self.messages, self.waits = list(messages), list[float]()
+        self.messages = list(messages)
 
     @property
     def ended(self) -> bool:
         return not self.messages
 
-    async def next(self, timeout_s: float) -> str | bytes | None:
-        self.waits.append(timeout_s)
+    async def next(self, timeout_s: float) -> str | bytes | None:  # noqa: ARG002
         return self.messages.pop(0)
 
 
-def sent_to(viewer: Told, draining: Callable[[], bool] = lambda: False) -> list[str]:
-    eye: Any = SimpleNamespace(viewing=lambda: nullcontext(viewer))
+HEARD, ANSWER, STILL, END = (
+    '{"a": 1}',
+    'event: prediction\ndata: {"a": 1}\n\n',
+    ": still here\n\n",
+    "event: end\ndata: {}\n\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("messages", "drains_after", "sent"),
+    [
+        ([HEARD, None, b"a picture", HEARD, None], 99, [ANSWER, ANSWER, END]),
+        ([HEARD, HEARD, None], 1, [ANSWER, END]),
+        ([None] * 30, 99, [END]),  # the thirtieth is the camera's end
+        ([None] * 31, 99, [STILL, END]),  # silence is broken every fifteen seconds
+        ([None] * 62, 99, [STILL, STILL, END]),
+        ([*[None] * 20, HEARD, *[None] * 21], 99, [ANSWER, END]),  # whoever hears something needs no more
+    ],
+)
+def test_server_sent_events_end_with_the_camera_or_the_service(
+    messages: list[str | bytes | None], drains_after: int, sent: list[str]
+) -> None:
+    eye: Any = SimpleNamespace(viewing=lambda: nullcontext(Told(*messages)))
+    asked = count()
 
     async def run() -> list[str]:
-        return [part async for part in cameras.server_sent(eye, draining)]
+        return [part async for part in cameras.server_sent(eye, lambda: next(asked) >= drains_after)]
 
-    return asyncio.run(run())
-
-
-PREDICTION = 'event: prediction\ndata: {"a": 1}\n\n'
-END = "event: end\ndata: {}\n\n"
-
-
-def test_server_sent_events_end_with_the_camera_or_the_service() -> None:
-    viewer = Told('{"a": 1}', None, b"a picture", '{"a": 1}', None)
-    assert sent_to(viewer) == [PREDICTION, PREDICTION, END]
-    assert set(viewer.waits) == {0.5}
-    looks = iter([False, True])
-    assert sent_to(Told('{"a": 1}', '{"a": 1}', None), lambda: next(looks)) == [PREDICTION, END]
-
-
-def test_silence_is_broken_every_fifteen_seconds() -> None:
-    still = ": still here\n\n"
-    assert sent_to(Told(*[None] * 30)) == [END], "the thirtieth is the camera's end"
-    assert sent_to(Told(*[None] * 31)) == [still, END]
-    assert sent_to(Told(*[None] * 62)) == [still, still, END]
-    heard = [*[None] * 20, '{"a": 1}', *[None] * 20, None]
-    assert sent_to(Told(*heard)) == [PREDICTION, END], "whoever hears something needs no more"
+    assert asyncio.run(run()) == sent
 
 
 def test_the_newest_is_kept_for_who_is_slow() -> None:

@@ -34,6 +34,11 @@ def shipped(name: str, bin_ms: float | None = None) -> Classifier:
 
 
 @cache
+def committing() -> Classifier:
+    return promising()
+
+
+@cache
 def taught(bin_ms: float) -> Classifier:
     return tiny(OBJECT, "taught").at(bin_ms)
 
@@ -66,6 +71,7 @@ MADE: dict[str, tuple[Callable[[], Session], SensorSize]] = {
         for ms in (31, 10, 5, 1)
         for size in (SMALL, LARGE)
     },
+    "a model that commits itself": (lambda: Session(committing(), SMALL), SMALL),
     "nmnist, 640 pixels": (lambda: Session(shipped("nmnist"), SensorSize(640, 480)), SensorSize(640, 480)),
     "nmnist, raw": (lambda: Session(shipped("nmnist", 5), LARGE, raw=True), LARGE),
     "nmnist, a fixed window": (lambda: Session(shipped("nmnist", 5), LARGE, fixed=Window(60, 20, 200)), LARGE),
@@ -174,6 +180,15 @@ def test_what_was_asked_for_and_not_yet_done_is_kept() -> None:
     whole = played(make, acts, [2])
     assert whole == played(make, acts)
     assert [one[4] for one in whole[2][0]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("a model that commits itself", "committed"), ("nmnist at 31 ms, 34 pixels", "known")]
+)
+def test_these_streams_rule_out_classes_and_tell_how_familiar_they_are(name: str, field: str) -> None:
+    alone = Alone(MADE[name][0]())
+    answers = alone.step(alone.session.push(trembling(SMALL)))
+    assert any(getattr(answer.prediction, field) is not None for answer in answers)
 
 
 def test_every_part_of_a_state_is_a_copy() -> None:

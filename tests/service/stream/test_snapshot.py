@@ -4,7 +4,6 @@ import base64
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,11 @@ import pytest
 from safetensors.numpy import load, save
 
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session
-from spikesight.models.contract import Card
 from spikesight.service.client import Client, ClientError, Snapshot
 from spikesight.service.stream.snapshot import SnapshotError, pack, sign, signed, unpack
 from tests.support.inputs.samples import some_events
-from tests.support.models import EVENT_CONTRACT, LABELS, promising, some_known, tiny
+from tests.support.models import EVENT_CONTRACT, tiny
 from tests.support.serving.servers import running
 from tests.support.serving.streams import SENSOR, STREAM, Alone, answered
 from tests.support.waiting import PATIENCE_S
@@ -177,74 +174,3 @@ def test_services_restore_what_services_with_their_key_wrote() -> None:
             error = refusal(first, base64.b64encode(bad).decode())
             assert error.status == 1008
             assert "not signed" in str(error)
-
-
-def test_the_running_score_goes_on_where_it_was() -> None:
-    network = tiny().network
-    known = some_known(network, EVENT_CONTRACT)
-    classifier = Classifier(network, Card(EVENT_CONTRACT, LABELS, novelty=known), "tiny")
-    events = some_events(600, span_us=200_000)
-    whole = Alone(Session(classifier, SensorSize(**SENSOR)))
-    answers = whole.step(whole.session.push(events))
-    first = Alone(Session(classifier, SensorSize(**SENSOR)))
-    early = first.step(first.session.push(events[:300]))
-    second = Alone(Session(classifier, SensorSize(**SENSOR)))
-    second.stepper.state = unpack(second.session, pack(first.session, first.stepper.state, KEY), KEY)
-    late = second.step(second.session.push(events[300:]))
-    assert len(late) > 3
-    told = [(a.prediction.label, a.prediction.known, a.steady) for a in early + late]
-    assert told == [(a.prediction.label, a.prediction.known, a.steady) for a in answers]
-    assert all(known is not None for _, known, _ in told)
-
-
-def test_the_sums_of_a_large_sensor_go_on_where_they_were() -> None:
-    contract = CLASSIFIER.contract
-    large = SensorSize(4 * contract.sensor_width, 4 * contract.sensor_height)
-    random = np.random.default_rng(3)
-    places = random.integers(0, large.width, 40_000), random.integers(0, large.height, 40_000)
-    events = make_events(np.sort(random.integers(0, 100_000, 40_000)), *places, np.ones(40_000))
-    first, second = np.array_split(events, 2)
-    whole, left, right = (Alone(Session(CLASSIFIER, large)) for _ in range(3))
-    whole.step(whole.session.push(first))
-    left.step(left.session.push(first))
-    unpack(right.session, pack(left.session, left.stepper.state, KEY), KEY)
-    wanted, bins = whole.session.push(second), right.session.push(second)
-    assert len(wanted) > 2
-    assert sum(given.n_events for given in wanted) > 20
-    for one, other in zip(wanted, bins, strict=True):
-        assert np.array_equal(one.x, other.x)
-        assert one.n_events == other.n_events
-
-
-def test_at_a_shorter_bin_the_stream_goes_on_bit_for_bit_and_no_other_bin_takes_its_snapshot() -> None:
-    fine = tiny(replace(EVENT_CONTRACT, shortest_bin_us=1000)).at(2)
-    events = some_events(600, span_us=100_000)
-    whole = Alone(Session(fine, SensorSize(**SENSOR)))
-    answers = whole.step(whole.session.push(events))
-    first = Alone(Session(fine, SensorSize(**SENSOR)))
-    early = first.step(first.session.push(events[:300]))
-    data = pack(first.session, first.stepper.state, KEY)
-    second = Alone(Session(fine, SensorSize(**SENSOR)))
-    second.stepper.state = unpack(second.session, data, KEY)
-    late = second.step(second.session.push(events[300:]))
-    assert [a.prediction.logits for a in early + late] == [a.prediction.logits for a in answers]
-    assert min(len(early), len(late)) > 10
-    with pytest.raises(SnapshotError):
-        unpack(fresh(), data, KEY)
-
-
-def test_what_was_ruled_out_stays_so() -> None:
-    classifier, events = promising(), some_events(600, span_us=200_000)
-    whole = Alone(Session(classifier, SensorSize(**SENSOR)))
-    answers = whole.step(whole.session.push(events))
-    first = Alone(Session(classifier, SensorSize(**SENSOR)))
-    early = first.step(first.session.push(events[:300]))
-    second = Alone(Session(classifier, SensorSize(**SENSOR)))
-    data = pack(first.session, first.stepper.state, KEY)
-    second.stepper.state = unpack(second.session, data, KEY)
-    late = second.step(second.session.push(events[300:]))
-    told = [(a.prediction.committed, a.prediction.set, a.prediction.risk) for a in early + late]
-    assert told == [(a.prediction.committed, a.prediction.set, a.prediction.risk) for a in answers]
-    assert any(committed is not None for committed, _, _ in told)
-    with pytest.raises(SnapshotError):
-        unpack(fresh(), data, KEY)  # of a model that promises nothing
