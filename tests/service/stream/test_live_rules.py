@@ -66,7 +66,12 @@ async def live(client: Client, **changes: Any) -> AsyncIterator[Live]:
     await runtime.start()
     socket: Any = client
     try:
-        yield Live(socket, runtime, runtime.registry.get(None), Hello(type="hello", protocol=1, **SENSOR))
+        yield Live(
+            socket,
+            runtime,
+            runtime.registry.get(None),
+            Hello.model_validate({"type": "hello", "protocol": 1, **SENSOR}),
+        )
     finally:
         await runtime.stop()
 
