@@ -1,50 +1,38 @@
-"""A multipart form with one file, from bytes already in memory and bounded."""
-
-from dataclasses import dataclass, field
+"""A multipart form with one file, from bytes already in memory and bounded; the parser bounds headers."""
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from spikesight.service.http.errors import ServiceError
 
-MAX_PART_HEADER = 8192  # bytes
 BAD_FORM = "the form is malformed: send multipart/form-data with one file in the field 'file'"
 
 
-@dataclass
 class _Form:
     """What the parser has met so far."""
 
-    header: bytes = b""
-    name: bytes = b""
-    disposition: bytes = b""
-    filename: str = ""
-    data: list[bytes] = field(default_factory=list)
-    parts: int = 0
-    complete: bool = False
+    def __init__(self) -> None:
+        self.name = self.value = self.disposition = b""  # the header that is read, and the part's disposition
+        self.filename = ""
+        self.data: list[bytes] = []
+        self.parts = 0
+        self.complete = False
 
     def begin(self) -> None:
         self.parts += 1
-        self.disposition = b""
         if self.parts > 1:
             raise ServiceError(400, "the form has more than one part: send one file in the field 'file'")
 
     def header_name(self, data: bytes, start: int, end: int) -> None:
         self.name += data[start:end]
-        self.check()
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
-        self.header += data[start:end]
-        self.check()
-
-    def check(self) -> None:
-        if len(self.name) + len(self.header) > MAX_PART_HEADER:
-            raise ServiceError(400, BAD_FORM)
+        self.value += data[start:end]
 
     def header_end(self) -> None:
         if self.name.lower() == b"content-disposition":
-            self.disposition = self.header
-        self.name = self.header = b""
+            self.disposition = self.value
+        self.name = self.value = b""
 
     def headers_finished(self) -> None:
         kind, options = parse_options_header(self.disposition)
@@ -61,8 +49,7 @@ class _Form:
 
 def file_of(content_type: str, body: bytes) -> tuple[bytes, str]:
     """The file's bytes and its name as the client wrote it. Raises ServiceError 400."""
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not 1 <= len(boundary) <= 200:
         raise ServiceError(400, BAD_FORM)
     form = _Form()

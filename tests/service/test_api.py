@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 
 from spikesight.encoders.events import SensorSize
 from spikesight.models.checkpoint import save
@@ -41,7 +40,7 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
-def refused(answer: Response) -> tuple[int, str]:
+def refused(answer: Any) -> tuple[int, str]:
     """A refusal's status and its sentence, which is all that it says."""
     ((name, sentence),) = answer.json().items()
     assert name == "error"

@@ -1,18 +1,44 @@
-"""Image bytes to pixels: sizes from headers, upright, 8 bit RGB, and nothing but DecodeError."""
+"""Image bytes to pixels: sizes and scans from headers, to the byte; upright 8 bit RGB, and nothing but DecodeError."""
 
 import contextlib
 import struct
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from spikesight.service.upload.decode import SIZES, DecodeError, decode_image, image_format
+from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.recordings import files
+from spikesight.encoders.recordings.files import FORMATS, Recording
+from spikesight.encoders.recordings.hdf5 import rows_of
+from spikesight.service.upload import decode as module
+from spikesight.service.upload.decode import (
+    CHEAP_BYTES,
+    CHEAP_PIXELS,
+    CHEAP_SCANS,
+    MAX_MARKERS,
+    MAX_SCANNED,
+    MAX_SCANS,
+    SIZES,
+    DecodeError,
+    cheap,
+    check_size,
+    decode_image,
+    image_format,
+    kind_of,
+    largest_size,
+    small_on_large,
+    suffix_of,
+)
 from tests.support.inputs.samples import picture
-from tests.support.serving.hostile import webp_with_size
+from tests.support.serving.hostile import png, webp_with_size, with_scans
 
 SUFFIXES = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp"}
 ALL = frozenset(SUFFIXES.values())
@@ -35,16 +61,12 @@ def test_progressive_and_lossless_sizes() -> None:
     assert set(SIZES["webp"](webp_with_size(300, 1000))) == {(300, 1000), (40, 30)}
 
 
-def test_colours_are_rgb() -> None:
+def test_pixels_are_eight_bit_rgb() -> None:
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes BGR
     assert decode_image(cv2.imencode(".png", red)[1].tobytes(), 100)[0, 0].tolist() == [255, 0, 0]
-
-
-def test_grey_deep_and_alpha_become_eight_bit_rgb() -> None:
     deep = np.full((5, 6), 65535, np.uint16)
-    alpha = np.dstack([np.full((5, 6), 9, np.uint8)] * 4)
-    for pixels in (deep, alpha, deep.astype(np.uint8)):
+    for pixels in (deep, np.dstack([np.full((5, 6), 9, np.uint8)] * 4), deep.astype(np.uint8)):
         got = decode_image(cv2.imencode(".png", pixels)[1].tobytes(), 100)
         assert (got.shape, got.dtype) == ((5, 6, 3), np.uint8)
 
@@ -52,8 +74,7 @@ def test_grey_deep_and_alpha_become_eight_bit_rgb() -> None:
 def exif_turned(data: bytes, orientation: int) -> bytes:
     """The JPEG with an EXIF orientation."""
     tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
-    body = b"Exif\0\0" + tiff
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+    return data[:2] + segment(0xE1, b"Exif\0\0" + tiff) + data[2:]
 
 
 @pytest.mark.attack("images", "EXIF-rotated", "200, upright")
@@ -61,14 +82,6 @@ def test_exif_rotation_is_applied() -> None:
     data = picture(".jpg", (40, 30))
     assert decode_image(exif_turned(data, 6), 10_000).shape == (40, 30, 3)
     assert decode_image(exif_turned(data, 1), 10_000).shape == (30, 40, 3)
-
-
-def test_the_limit_is_on_pixels() -> None:
-    data = picture(size=(40, 30))
-    assert decode_image(data, 1200).shape == (30, 40, 3)
-    with pytest.raises(DecodeError, match="40 x 30") as caught:
-        decode_image(data, 1199)
-    assert caught.value.status == 413
 
 
 def test_bmp_is_for_uploads_only() -> None:
@@ -90,3 +103,206 @@ def test_damage_is_an_upload_error_or_pixels(suffix: str, cut: int, at: int, put
     data = data[:at] + put + data[at + len(put) :]
     with contextlib.suppress(DecodeError):
         assert decode_image(data, 1000, formats=ALL).shape[2] == 3
+
+
+def jpeg(*segments: bytes) -> bytes:
+    return b"\xff\xd8" + b"".join(segments)
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def frame(marker: int, width: int, height: int) -> bytes:
+    return segment(marker, struct.pack(">BHHB", 8, height, width, 3))
+
+
+SMALL = frame(0xC0, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("segments", "sizes"),
+    [
+        *(([frame(marker, 40, 30)], [(40, 30)]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC)),
+        *(([frame(marker, 40, 30)], []) for marker in (0xC4, 0xC8, 0xCC)),
+        # fill bytes and markers without a length are passed over
+        (
+            [segment(0xE1, b"exif"), SMALL, b"\xff\xff\xff", b"\xff\x01", b"\xff\xd0", frame(0xC2, 8, 9)],
+            [(4, 3), (8, 9)],
+        ),
+        *(([SMALL, bytes([0xFF, end, 0, 2]), frame(0xC0, 9, 9)], [(4, 3)]) for end in (0xDA, 0xD9)),
+        ([b"\x00\x00\x00\x00", SMALL], []),
+        ([b"\xff\xe0\x00"], []),
+        ([b"\xff" * (MAX_MARKERS - 2), SMALL], [(4, 3)]),
+        ([b"\xff" * (MAX_MARKERS + 1), SMALL], []),
+    ],
+)
+def test_frame_headers_of_a_jpeg(segments: list[bytes], sizes: list[tuple[int, int]]) -> None:
+    assert list(SIZES["jpeg"](jpeg(*segments))) == sizes
+
+
+def windows_bitmap(height: int, compression: int) -> bytes:
+    return b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 5, height, 1, 24, compression) + bytes(20)
+
+
+CANVAS = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\x2b\x01\x00" + b"\xe7\x03\x00"
+LOSSY = b"VP8 " + struct.pack("<I", 11) + bytes(6) + struct.pack("<HH", 0xC000 | 40, 0x4000 | 30) + b"\0" + b"\0"
+LOSSLESS = b"VP8L" + struct.pack("<I", 5) + b"\x2f" + struct.pack("<I", 39 | 29 << 14 | 7 << 28)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "sizes"),
+    [
+        ("png", png(7, 9), [(7, 9)]),
+        ("png", png(7, 9).replace(b"IHDR", b"IHDX"), []),
+        ("webp", b"RIFF\0\0\0\0WEBP" + CANVAS + LOSSY + LOSSLESS, [(300, 1000), (40, 30), (40, 30)]),
+        ("webp", b"RIFF\0\0\0\0WEBPICCP" + struct.pack("<I", 3) + b"abc\0" + LOSSLESS, [(40, 30)]),
+        ("bmp", b"BM" + bytes(12) + struct.pack("<IHH", 12, 5, 6) + bytes(20), [(5, 6)]),
+        *(("bmp", windows_bitmap(height, plain), [(5, 6)]) for plain in (0, 3) for height in (6, -6)),
+        *(("bmp", windows_bitmap(6, packed), []) for packed in (1, 2)),
+    ],
+)
+def test_headers_of_the_other_kinds(kind: str, data: bytes, sizes: list[tuple[int, int]]) -> None:
+    assert list(SIZES[kind](data)) == sizes
+    assert image_format(data) == kind
+
+
+def test_bitmaps_are_told_by_the_size_of_their_header() -> None:
+    def told(size: int, reserved: int = 0) -> str | None:
+        return image_format(b"BM" + bytes(4) + bytes([reserved]) + bytes(7) + struct.pack("<I", size) + bytes(size))
+
+    known = [size for size in range(200) if told(size) == "bmp"]
+    assert known == [12, 40, 52, 56, 108, 124], "OS/2's, Windows', and those with masks and colour spaces (V2 to V5)"
+    assert told(40, reserved=1) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "size"),
+    [
+        ("png", png(0, 9), (0, 0)),
+        ("png", png(9, 0), (0, 0)),
+        ("png", png(1, 1), (1, 1)),
+        ("png", b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR\0", (0, 0)),
+        ("jpeg", jpeg(frame(0xC0, 4, 30), frame(0xC0, 20, 5)), (4, 30)),
+        ("jpeg", jpeg(SMALL, frame(0xC0, 0, 5)), (0, 0)),
+        ("jpeg", jpeg(), (0, 0)),
+    ],
+)
+def test_the_largest_size_counts_and_one_that_makes_no_sense_is_none(kind: str, data: bytes, size: object) -> None:
+    assert largest_size(kind, data) == size
+
+
+def scanned(n: int, width: int = 8, height: int = 8) -> bytes:
+    return jpeg(frame(0xC2, width, height), b"\xff\xda" * n)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "most", "status"),
+    [
+        ("png", png(30, 40), 1200, 200),
+        ("png", png(30, 40), 1199, 413),
+        ("png", png(0, 40), 1199, 400),
+        ("png", png(30, 40) + b"\xff\xda" * 99, 1200, 200),
+        ("jpeg", scanned(MAX_SCANS), 2**40, 200),
+        ("jpeg", scanned(MAX_SCANS + 1), 2**40, 413),
+        ("jpeg", scanned(32, 2**12, MAX_SCANNED // 2**17), 2**40, 200),
+        ("jpeg", scanned(33, 2**12, MAX_SCANNED // 2**17), 2**40, 413),
+    ],
+)
+def test_pixels_and_scans_have_a_most(kind: str, data: bytes, most: int, status: int) -> None:
+    found = 200
+    try:
+        check_size(kind, data, most)
+    except DecodeError as error:
+        found = error.status
+    assert found == status
+
+
+SIDE = round(CHEAP_PIXELS**0.5)
+
+
+@pytest.mark.parametrize(
+    ("data", "is_cheap"),
+    [
+        (picture(".png"), True),
+        (picture(".jpg"), True),
+        (png(SIDE, SIDE), True),
+        (png(SIDE, SIDE + 1), False),
+        (png(4, 4).ljust(CHEAP_BYTES, b"\0"), True),
+        (png(4, 4).ljust(CHEAP_BYTES + 1, b"\0"), False),
+        (scanned(CHEAP_SCANS), True),
+        (scanned(CHEAP_SCANS + 1), False),
+        (with_scans(64, 2), False),
+        (picture(".webp"), False),
+        (picture(".bmp"), False),
+        (b"", False),
+    ],
+)
+def test_only_small_plain_images_stay_in_the_service(data: bytes, is_cheap: bool) -> None:
+    assert cheap(data) == is_cheap
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("a.bin", ".bin"),
+        ("A.NPZ", ".npz"),
+        ("x.tar.gz", ".gz"),
+        ("a.b c", ""),
+        ("a.", ""),
+        ("bin", ""),
+        ("a.123456789", ""),
+        ("../../etc/passwd", ""),
+        ("a.bin\n", ""),
+        ("x" * 100 + ".npz", ".npz"),
+    ],
+)
+def test_of_a_name_the_suffix_counts(name: str, suffix: str) -> None:
+    assert suffix_of(name) == suffix
+
+
+def test_what_an_upload_is() -> None:
+    assert kind_of(picture(), "a.bin") == "image"
+    for data in (b"% evt 3.0", b"1 2 3 1\n", *(kind.mark for kind in FORMATS.values() if kind.mark)):
+        assert kind_of(data, "") == "recording"
+    assert kind_of(b"anything", "x.BIN") == "recording"
+    for data, code in ((b"", 400), (b"anything", 415), (b"<svg>", 415), (b"GIF89a", 415)):
+        with pytest.raises(DecodeError) as caught:
+            kind_of(data, "x.gif")
+        assert caught.value.status == code
+
+
+def test_rows_of_hdf5_are_those_of_its_table_of_events(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"], file["deep/b"], file["c"] = np.zeros(3), np.zeros((7, 4)), 5
+    assert rows_of(tmp_path / "a.h5") == 7
+
+
+def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_EVENTS", 5)
+    path = tmp_path / "a.csv"
+    path.write_text("t,x,y,p\n" + "1,2,3,1\n" * 5)
+    assert len(module.read_claimed(path).events) == 5
+    path.write_text("t,x,y,p\n" + "1,2,3,1\n" * 6)
+    with pytest.raises(DecodeError, match="has 6 events; this service takes at most 5"):
+        module.read_claimed(path)
+
+
+@pytest.mark.parametrize(("x", "y", "told"), [(63, 63, True), (64, 63, False), (63, 64, False), (0, 0, True)])
+def test_a_corner_of_a_large_sensor_is_told(x: int, y: int, told: bool) -> None:
+    recording = Recording(make_events([0], [x], [y], [1]), SensorSize(128, 128), "aedat2")
+    said = "".join(small_on_large(recording))
+    assert (f"within {x + 1}x{y + 1} of a sensor of 128x128" in said) == bool(said) == told
+    assert small_on_large(replace(recording, format="aedat3")) == ()
+
+
+@pytest.mark.attack("recordings", "vectors that unpack to more events than a process has memory for", "413")
+@pytest.mark.parametrize("where", ["joined", "Sanitiser"])
+def test_what_does_not_fit_into_memory_is_too_large(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(files, where, full if where == "joined" else lambda _: SimpleNamespace(push=full))
+    with pytest.raises(DecodeError, match="more memory than an upload may take") as caught:
+        module.decode(b"t,x,y,p\n1,2,3,1\n", "")
+    assert caught.value.status == 413

@@ -44,32 +44,31 @@ def model() -> Model:
     return Model(tiny(), settings(), Metrics(), Mailbox())
 
 
-def test_the_last_step_speaks_and_times_are_rounded_to_microseconds(model: Model) -> None:
+def test_the_last_step_speaks_and_what_was_asked_for_is_added(model: Model) -> None:
     body = answer_body(model, "recording", result(1, 2), Options(), [], None)
     assert (body.model, body.kind, body.label, body.index, body.confidence) == ("tiny", "recording", "label 2", 2, 0.7)
     assert body.probabilities == {"zero": 0.1, "one": 0.2, "two": pytest.approx(0.7)}
     assert (body.step, body.spikes, body.synops, body.n_events, body.early) == (9, 31, 32, 33, True)
-    assert (body.latency_ms, body.queue_ms) == (2.346, 1.235)
+    assert (body.latency_ms, body.queue_ms) == (2.346, 1.235), "rounded to microseconds"
     left_out = body.steps, body.logits, body.warnings, body.window, body.events_in, body.events_kept
     assert left_out == (None,) * 6
-
-
-def test_what_was_asked_for_is_added(model: Model) -> None:
-    sight = InputFilter(SensorSize(64, 48), SensorSize(34, 34), fixed=Window(1, 2, 30))
-    sight.n_events, sight.n_kept = 7, 5
-    body = answer_body(model, "image", result(1, 2), Options(logits=True, steps=True), ["odd"], sight)
+    filtered = InputFilter(SensorSize(64, 48), SensorSize(34, 34), fixed=Window(1, 2, 30))
+    filtered.n_events, filtered.n_kept = 7, 5
+    body = answer_body(model, "image", result(1, 2), Options(logits=True, steps=True), ["odd"], filtered)
     assert (body.logits, body.warnings, body.window) == ([0.5, 1.5, 2.5], ["odd"], (1, 2, 30))
     assert (body.events_in, body.events_kept) == (7, 5)
-    assert body.steps is not None
-    for step, own in zip((1, 2), body.steps, strict=True):
-        assert (own.step, own.start_us, own.end_us) == (step, step * 1000, step * 1000 + 999)
-        assert (own.label, own.index) == (f"label {step}", step % 3)
-        assert own.confidence == max(own.probabilities) == own.probabilities[step % 3]
-        assert (own.n_events, own.spikes, own.synops, own.logits) == (step + 4, step + 5, step + 6, [1, 2, 3])
-        assert (own.known, own.committed, own.set, own.risk) == (0.25, "c", ("d",), 0.125)
-    alone = answer_body(model, "image", result(1), Options(steps=True), [], None).steps
-    assert alone is not None
-    assert alone[0].logits is None
+
+
+@pytest.mark.parametrize("logits", [True, False])
+def test_every_step_has_its_own_fields(model: Model, logits: bool) -> None:
+    steps = answer_body(model, "image", result(1, 2), Options(logits=logits, steps=True), [], None).steps
+    assert steps is not None
+    for number, own in zip((1, 2), steps, strict=True):
+        wanted = vars(prediction(number, number % 3)) | {"confidence": max(own.probabilities)}
+        del wanted["latency_ms"]
+        assert own.model_dump() == wanted | {
+            "probabilities": list(wanted["probabilities"]), "logits": [1, 2, 3] if logits else None,
+        }  # fmt: skip
 
 
 def posted(kind: str | None, name: str = "") -> tuple[bytes, str]:
