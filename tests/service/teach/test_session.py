@@ -56,17 +56,12 @@ def test_an_example_moves_where_enough_places_are_lit_in_all_its_steps() -> None
     assert frames_of(steps).shape == (2, 1, 2, 32, 32)
 
 
-@pytest.mark.parametrize(
-    ("shown_bins", "reset", "starts"), [(1, -1, [0, 1]), (1, 5, [5, 5 + STEPS]), (3, -1, [2]), (3, 4, [6])]
-)
-def test_examples_are_cut_from_inputs_that_follow_each_other(shown_bins: int, reset: int, starts: list[int]) -> None:
-    cutter = WindowCutter(shown_bins)
-    cut = [cutter.push(step(number=n, reset=n == reset)) for n in range(reset + 1 + 2 * shown_bins * STEPS)]
+@pytest.mark.parametrize(("shown_bins", "reset", "first"), [(1, -1, 0), (1, 5, 5), (3, -1, 2), (3, 4, 6)])
+def test_examples_are_cut_from_inputs_that_follow_each_other(shown_bins: int, reset: int, first: int) -> None:
+    cutter, length = WindowCutter(shown_bins), shown_bins * STEPS
+    cut = [cutter.push(step(number=n, reset=n == reset)) for n in range(reset + 1 + 2 * length)]
     found = [[given.start_us for given in one] for one in cut if one is not None]
-    length = shown_bins * STEPS
-    first = (reset if reset > 0 else 0) + shown_bins - 1
     assert found == [list(range(start, start + length, shown_bins)) for start in (first, first + length)]
-    assert first == starts[0]
 
 
 def test_a_picture_is_blue_where_it_became_brighter_and_orange_where_darker() -> None:
@@ -82,16 +77,7 @@ def test_a_picture_is_blue_where_it_became_brighter_and_orange_where_darker() ->
     assert np.all((np.minimum(GROUND, BRIGHTER) < faint) & (faint < BRIGHTER)), "between ground and colour"
 
 
-class Inline:
-    """Does work at once, or when it is let go on."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.open.set()
-
-    async def run(self, work: Callable[[], Any]) -> Any:
-        await self.open.wait()
-        return work()
+MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
 
 
 class Featureless(FewShotLearner):
@@ -104,30 +90,32 @@ class Featureless(FewShotLearner):
 
 
 class Bench:
-    """Examples and a learner that counts what a head would be learnt from."""
+    """Examples and a learner that counts what a head would be learnt from; work is done at once, or when `open`."""
 
     def __init__(self, most: int = 500) -> None:
         network = MODEL.classifier.network
         assert isinstance(network, SpikingResNet)
-        self.thread = Inline()
+        self.open = asyncio.Event()
+        self.open.set()
         self.learnt: list[int] = []
         self.served: list[Model] = []
-        thread: Any = self.thread
+        turns: Any = self
         self.few_shot = Featureless(network, SENSOR, STEPS, BIN_US)
-        self.examples = Examples(self.few_shot, thread, most, lambda added: self.learner.update(added))
-        self.learner = Learner(self.examples, self.make, thread, self.served.append, lambda: None)
+        self.examples = Examples(self.few_shot, turns, most, lambda added: self.learner.update(added))
+        self.learner = Learner(self.examples, self.make, turns, self.served.append, lambda: None)
         self.learnt.clear()
+
+    async def run(self, work: Callable[[], Any]) -> Any:
+        await self.open.wait()
+        return work()
 
     def make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[None, Model]:
         assert recordings == []
         self.learnt.append(len(examples))
         return None, MODEL
 
-    async def give(self, label: str, count: int) -> list[int]:
+    async def give(self, label: str, count: int = 1) -> list[int]:
         return await self.examples.take(label, self.examples.piece(), lambda: [window()] * count)
-
-
-MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
 
 
 def test_a_head_is_learnt_anew_after_a_few_examples_or_a_share_of_all() -> None:
@@ -135,20 +123,17 @@ def test_a_head_is_learnt_anew_after_a_few_examples_or_a_share_of_all() -> None:
         bench = Bench()
         for _ in range(FEW):
             assert bench.learnt == []
-            await bench.give("a", 1)
+            await bench.give("a")
             await asyncio.sleep(0)
         many = 5 * SHARE
-        await bench.give("a", many - FEW)
-        await asyncio.sleep(0)
-        assert bench.learnt == [FEW, many]
-        await bench.give("a", many // SHARE - 1)
-        await asyncio.sleep(0)
-        assert bench.learnt == [FEW, many]
-        await bench.learner.settled()
-        assert bench.learnt == [FEW, many, many + 4], "whoever waits has all examples"
-        assert bench.learner.version == len(bench.served) == 3
-        await bench.learner.settled()
-        assert bench.learner.version == 3
+        for more in (many - FEW, many // SHARE - 1):
+            await bench.give("a", more)
+            await asyncio.sleep(0)
+            assert bench.learnt == [FEW, many]
+        for _ in range(2):
+            await bench.learner.settled()
+            assert bench.learnt == [FEW, many, many + 4], "whoever waits has all examples"
+            assert bench.learner.version == len(bench.served) == 3
 
     asyncio.run(run())
 
@@ -156,13 +141,13 @@ def test_a_head_is_learnt_anew_after_a_few_examples_or_a_share_of_all() -> None:
 def test_what_comes_while_a_head_is_learnt_is_learnt_after_it() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.thread.open.clear()
+        bench.open.clear()
         bench.learner.update()
         bench.learner.update()
         assert bench.learner.learning
         await asyncio.sleep(0)
         bench.learner.update()
-        bench.thread.open.set()
+        bench.open.set()
         await bench.learner.settled()
         assert len(bench.learnt) == 2
         assert not bench.learner.learning
@@ -173,8 +158,7 @@ def test_what_comes_while_a_head_is_learnt_is_learnt_after_it() -> None:
 def test_no_more_is_taken_than_there_is_room_for() -> None:
     async def run() -> None:
         bench = Bench(most=5)
-        first = await bench.give("a", 3)
-        assert len(first) == 3
+        assert len(await bench.give("a", 3)) == 3
         bench.examples.check_room("a")
         rest = await bench.give("a", 4)
         assert len(rest) == 2
@@ -187,8 +171,7 @@ def test_no_more_is_taken_than_there_is_room_for() -> None:
         assert bench.examples.get(rest[0]).number == rest[0]
         await bench.learner.settled()
         bench.examples.close()
-        assert await bench.give("a", 1) == []
-        assert bench.examples.all() == []
+        assert await bench.give("a") == bench.examples.all() == []
 
     asyncio.run(run())
 
@@ -198,18 +181,18 @@ def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
         bench = Bench()
         for number in range(MAX_CLASSES):
             bench.examples.check_room(f"class {number}")
-            await bench.give(f"class {number}", 1)
+            await bench.give(f"class {number}")
         bench.examples.check_room("class 0")
         with pytest.raises(ServiceError, match=f"at most {MAX_CLASSES} classes"):
             bench.examples.check_room("one more")
         await bench.learner.settled()
-        bench.thread.open.clear()
+        bench.open.clear()
         for _ in range(MAX_WAITING + 3):
             bench.examples.offer("class 0", "1", window())
             await asyncio.sleep(0)
         with pytest.raises(Overloaded):
             bench.examples.check_room("class 0")
-        bench.thread.open.set()
+        bench.open.set()
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
         assert bench.few_shot.counts()["class 0"] == 1 + MAX_WAITING
         bench.examples.check_room("class 0")
@@ -224,45 +207,17 @@ def test_classes_are_so_many_also_when_they_come_at_once() -> None:
     async def run() -> None:
         bench = Bench()
         for number in range(MAX_CLASSES - 2):
-            await bench.give(f"class {number}", 1)
+            await bench.give(f"class {number}")
         await bench.learner.settled()
-        bench.thread.open.clear()
-        coming = asyncio.gather(*(bench.give(label, 1) for label in ("class 0", *"abcdefgh")))
+        bench.open.clear()
+        coming = asyncio.gather(*(bench.give(label) for label in ("class 0", *"abcdefgh")))
         await asyncio.sleep(0)
         bench.examples.rename("class 0", "another")
-        bench.thread.open.set()
+        bench.open.set()
         taken = await coming
         assert len(bench.few_shot.labels) == MAX_CLASSES
         assert [len(numbers) for numbers in taken] == [1, 1, *[0] * 7], "first come, first served"
         await bench.learner.settled()
-
-    asyncio.run(run())
-
-
-def test_classes_change_their_names_and_followers_hear_of_it() -> None:
-    async def run() -> None:
-        async with teaching() as (_, sessions):
-            session, heard = await sessions.begin("a", None), []
-            session.followers.add(heard.append)
-            for label, number in (("a", 1), ("b", 2)):
-                await session.examples.take(label, session.examples.piece(), lambda number=number: [window()] * number)
-            assert [(one.label, one.examples) for one in heard[-1].classes] == [("a", [0]), ("b", [1, 2])]
-            session.examples.rename("a", "a")
-            session.examples.rename("a", "c")
-            with pytest.raises(ServiceError, match="another class has that name"):
-                session.examples.rename("c", "b")
-            for call in (lambda: session.examples.rename("a", "x"), lambda: session.examples.forget("a")):
-                with pytest.raises(ServiceError, match="no class of that name"):
-                    call()
-            await session.learner.settled()
-            assert heard[-1].ready
-            made = session.learner.model.classifier
-            assert made.ann_macs == Classifier(made.network, made.card, "counted anew").ann_macs
-            session.examples.forget("b")
-            await session.learner.settled()
-            assert ([one.label for one in heard[-1].classes], heard[-1].ready) == (["c"], False)
-            sessions.end(session.id)
-            assert heard[-1] is None
 
     asyncio.run(run())
 
@@ -277,5 +232,35 @@ def test_what_cannot_be_learnt_is_logged_and_the_session_goes_on(caplog: pytest.
         assert "a head was not learnt" in caplog.text
         with pytest.raises(ServiceError, match="show examples of at least two classes"):
             bench.learner.ready()
+
+    asyncio.run(run())
+
+
+def test_classes_change_their_names_and_followers_hear_of_it() -> None:
+    async def run() -> None:
+        async with teaching() as (_, sessions):
+            session, heard = await sessions.begin("a", None), []
+            session.followers.add(heard.append)
+            for label, number in (("a", 1), ("b", 2)):
+                await session.examples.take(label, session.examples.piece(), lambda number=number: [window()] * number)
+            assert [(one.label, one.examples) for one in heard[-1].classes] == [("a", [0]), ("b", [1, 2])]
+            session.examples.rename("a", "a")
+            session.examples.rename("a", "c")
+            for call, says in (
+                (lambda: session.examples.rename("c", "b"), "another class has that name"),
+                (lambda: session.examples.rename("a", "x"), "no class of that name"),
+                (lambda: session.examples.forget("a"), "no class of that name"),
+            ):
+                with pytest.raises(ServiceError, match=says):
+                    call()
+            await session.learner.settled()
+            assert heard[-1].ready
+            made = session.learner.model.classifier
+            assert made.ann_macs == Classifier(made.network, made.card, "counted anew").ann_macs
+            session.examples.forget("b")
+            await session.learner.settled()
+            assert ([one.label for one in heard[-1].classes], heard[-1].ready) == (["c"], False)
+            sessions.end(session.id)
+            assert heard[-1] is None
 
     asyncio.run(run())

@@ -1,18 +1,21 @@
-"""What one session may take of what all share: the teaching thread, threads of models; and what is a use of it."""
+"""What a session may take of what all share (the teaching thread, threads of models), and when an unused one ends."""
 
 import asyncio
 import threading
 from collections import Counter
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from spikesight.models.steps import Input, Outcome
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.scheduler.queue import Job
-from spikesight.service.scheduler.registry import WrongBin
+from spikesight.service.scheduler.registry import UnknownModel, WrongBin
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.teach import routes
+from spikesight.service.teach import sessions as module
 from spikesight.service.teach.session import TeachingSession
 from tests.service.teach.conftest import teaching
 from tests.support.waiting import PATIENCE_S, until
@@ -108,5 +111,44 @@ def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatch) -> 
             await asyncio.gather(*asked, routes.download(other, "other"))
             assert packed.index("other") <= 1
             assert Counter(packed) == {"greedy": 40, "other": 1}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.attack("teaching", "sessions left alone", "forgotten after 30 minutes")
+def test_an_unused_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with teaching(lesson_idle_s=60) as (_, sessions):
+            now = [0.0]
+            monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+            idle, followed = await sessions.begin("a", None), await sessions.begin("a", None)
+            followed.followers.add(lambda _: None)
+            idle.used = followed.used = 0.0
+            now[0] = 59
+            assert sessions.get(idle.id) is idle
+            now[0] = 59 + 60
+            assert sessions.get(idle.id) is idle, "it was asked for a minute ago"
+            now[0] = 59 + 60 + 61
+            assert sessions.get(followed.id) is followed
+            with pytest.raises(ServiceError, match="no teaching session of that id"):
+                sessions.get(idle.id)
+            monkeypatch.undo()
+
+    asyncio.run(scenario())
+
+
+def test_an_unused_session_ends_though_nobody_asks() -> None:
+    async def scenario() -> None:
+        async with teaching(lesson_idle_s=0.01) as (runtime, sessions):
+            identity = (await sessions.begin("a", None)).id
+
+            def ended() -> bool:
+                with suppress(UnknownModel):
+                    runtime.registry.get(identity)
+                    return False
+                return True
+
+            assert not ended()
+            await asyncio.to_thread(until, ended, "the end of the session")
 
     asyncio.run(scenario())

@@ -64,7 +64,7 @@ def test_every_step_has_its_own_fields(model: Model, logits: bool) -> None:
     steps = answer_body(model, "image", result(1, 2), Options(logits=logits, steps=True), [], None).steps
     assert steps is not None
     for number, own in zip((1, 2), steps, strict=True):
-        wanted = vars(prediction(number, number % 3)) | {"confidence": max(own.probabilities)}
+        wanted: dict[str, Any] = {**vars(prediction(number, number % 3)), "confidence": max(own.probabilities)}
         del wanted["latency_ms"]
         assert own.model_dump() == wanted | {
             "probabilities": list(wanted["probabilities"]), "logits": [1, 2, 3] if logits else None,
