@@ -98,18 +98,8 @@ def changed(key: str, values: Any, dtype: np.dtype = TABLE) -> Callable[[NDArray
     return change
 
 
-def seconds(events: NDArray[np.void]) -> NDArray[np.void]:
-    out = shaped(events, TABLE)
-    out["t"] /= 1e6
-    return out
-
-
-def renamed(events: NDArray[np.void], **names: str) -> NDArray[np.void]:
-    return recfunctions.rename_fields(events, names)
-
-
 WRONG: dict[str, tuple[Callable[[NDArray[np.void]], Any], str]] = {
-    "times in seconds": (seconds, r"field t .* whole microseconds: of seconds"),
+    "times in seconds": (lambda e: changed("t", e["t"] / 1e6)(e), r"field t .* whole microseconds: of seconds"),
     "a time that is none": (changed("t", [np.nan]), "field t .* not finite"),
     "an endless time": (changed("t", [np.inf]), "field t .* not finite"),
     "a far time": (changed("t", [2**62], TONIC), "field t .* it may from"),
@@ -117,7 +107,10 @@ WRONG: dict[str, tuple[Callable[[NDArray[np.void]], Any], str]] = {
     "a column beyond": (changed("x", [34], METAVISION), "outside the 34x34 sensor"),
     "a column that would wrap": (changed("x", [65536 + 3], TABLE), "field x .* may from 0 to 2047"),
     "a row below zero": (changed("y", [-1], TABLE), "field y .* may from 0 to 2047"),
-    "half a column": (lambda e: renamed(shaped(e, TABLE), p="x", x="p"), "field p .* it may from -1 to 1"),
+    "half a column": (
+        lambda e: recfunctions.rename_fields(shaped(e, TABLE), {"p": "x", "x": "p"}),
+        "field p .* it may from -1 to 1",
+    ),
     "polarity of 2": (changed("p", [2], BIG), "field p .* it may from -1 to 1"),
     "polarity of 0.5": (changed("p", [0.5]), "field p .* fractions"),
     "no polarity": (lambda e: e[["t", "x", "y"]].copy(), "need one field p"),
