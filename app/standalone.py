@@ -70,11 +70,8 @@ def copy_page(folder: Path) -> None:
     source, vendor = PAGE / "offline" / "vendor", folder / "offline" / "vendor"
     shutil.copyfile(source / "LICENSE", folder / "LICENSE-onnxruntime.txt")
     vendor.mkdir()
-    contents = {
-        "ort.js": (source / "ort.js").read_bytes(),
-        "ort.wasm": lzma.decompress((source / "ort.wasm.xz").read_bytes()),
-    }
-    for name, content in contents.items():
+    compiled = lzma.decompress((source / "ort.wasm.xz").read_bytes())
+    for name, content in {"ort.js": (source / "ort.js").read_bytes(), "ort.wasm": compiled}.items():
         if hashlib.sha256(content).hexdigest() != RUNTIME[name]:
             raise ExportError(f"{name} of ONNX Runtime Web is damaged: install Spikesight again")
         (vendor / name).write_bytes(content)
@@ -84,17 +81,18 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
     """model.json, pixels.f32 (float32 [3, H, W]: ON and OFF thresholds, first references) and the recordings."""
     pixels = PixelModel()
     (folder / "pixels.f32").write_bytes(pixel_maps(pixels).astype("<f4").tobytes())
-    samples = [sample for sample in shipped_samples.listing() if fits(sample.label, card.labels)]
+    samples = [one for one in shipped_samples.listing() if set(re.split(r"\W+", one.label)) & set(card.labels)]
     (folder / "samples").mkdir()
     for sample in samples:
         (folder / "samples" / f"{sample.name}.t64").write_bytes(shipped_samples.t64_of(sample.name))
     state = start_state(network, card.contract, 1)
+    evidence = {"first": FIRST, "other": OTHER, "least": LEAST_SHARE, "lull": LULL, "margin": MARGIN}
     facts: dict[str, Any] = {
         "name": name,
         "labels": card.labels,
         "contract": asdict(card.contract),
         "known": card.novelty and card.novelty.facts(),
-        "steady": steady_rules(card),
+        "steady": {**evidence, "inertia": max(card.contract.horizon, LEAST_INERTIA), "kept": KEPT},
         "raster": raster_of(network, state),
         "state": {key: list(tensor.shape[1:]) for key, tensor in state.items()},
         "pixels": {
@@ -108,13 +106,6 @@ def write_facts(folder: Path, network: nn.Module, card: Card, name: str) -> None
     (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def steady_rules(card: Card) -> dict[str, float]:
-    """The numbers of the rule for the label that is shown."""
-    inertia = max(card.contract.horizon, LEAST_INERTIA)
-    evidence = {"first": FIRST, "other": OTHER, "least": LEAST_SHARE, "lull": LULL, "margin": MARGIN}
-    return {**evidence, "inertia": inertia, "kept": KEPT}
-
-
 def raster_of(network: nn.Module, state: State) -> list[dict[str, Any]]:
     """Which neurons the spike raster shows, layer by layer: a spike is a membrane above `theta` after the step. Only of
     neurons that are reset one step later (`delay`), for of others the membrane does not tell.
@@ -125,10 +116,8 @@ def raster_of(network: nn.Module, state: State) -> list[dict[str, Any]]:
         total = state[layer.key][0].numel()
         rows = min(RASTER_ROWS_A_LAYER, total)
         picked = [row * total // rows for row in range(rows)]
-        config = layer.config
-        shown.append(
-            {"name": name, "key": layer.key, "theta": config.theta, "inclusive": config.inclusive, "rows": picked}
-        )
+        threshold = {"theta": layer.config.theta, "inclusive": layer.config.inclusive}
+        shown.append({"name": name, "key": layer.key, **threshold, "rows": picked})
     return shown
 
 
@@ -139,8 +128,3 @@ def pixel_maps(pixels: PixelModel) -> np.ndarray:
     off = thresholds(pixels.threshold_off, pixels.sigma, shape, generator)
     start = generator.uniform(-0.5, 0.5, shape) * np.minimum(on, off)
     return np.stack([on, off, start.astype(np.float32)])
-
-
-def fits(label: str, labels: tuple[str, ...]) -> bool:
-    """Whether a recording's label holds a word that the network knows."""
-    return not set(re.split(r"\W+", label)).isdisjoint(labels)

@@ -6,9 +6,8 @@ import platform
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from spikesight.encoders.sources.address import SourceError, library_of
 
@@ -29,8 +28,7 @@ SERVICE_PORT = 8000
 ORIGINS = {"direct": "trained with spikes", "converted": "converted from an ANN", "ann": "an ANN, for comparison"}
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the report."""
 
     state: Literal["ok", "note", "FIX"]
@@ -108,10 +106,9 @@ def check_port() -> Iterator[Finding]:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
         try:
             s.bind(("127.0.0.1", SERVICE_PORT))
+            yield Finding("ok", "port", f"{SERVICE_PORT} is free")
         except OSError:
             yield Finding("note", "port", f"{SERVICE_PORT} is taken: spikesight serve --port {SERVICE_PORT + 1}")
-            return
-    yield Finding("ok", "port", f"{SERVICE_PORT} is free")
 
 
 def check_models() -> Iterator[Finding]:
@@ -131,8 +128,7 @@ def check_models() -> Iterator[Finding]:
         except CheckpointError as error:
             yield Finding("FIX", "models", f"{name}: {error}")
             continue
-        reason = why_not(network)
-        runs_on = f"PyTorch ({reason})" if reason else "the engine"
+        runs_on = f"PyTorch ({reason})" if (reason := why_not(network)) else "the engine"
         words = f"{len(card.labels)} classes, {card.contract.kind}, {ORIGINS[origin_of(network)]}, runs on {runs_on}"
         yield Finding("ok", "models", f"{name}: {words}")
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from dataclasses import asdict
 from typing import Any
 
 DESCRIPTION = """Two tables: networks to train, and trained models of this installation.
@@ -26,7 +25,6 @@ def describe(name: str) -> dict[str, object]:
     config = NETWORKS[name]
     with torch.device("meta"):
         network = SpikingResNet(config)
-    shape = asdict(config)
     return {
         "name": name,
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -35,7 +33,8 @@ def describe(name: str) -> dict[str, object]:
         "depths": "-".join(map(str, config.depths)),
         "widths": "-".join(map(str, config.widths)),
         "stem": f"{config.stem}, pool {config.pool}",
-        **{key: shape[key] for key in ("in_channels", "classes")},
+        "in_channels": config.in_channels,
+        "classes": config.classes,
     }
 
 

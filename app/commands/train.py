@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from spikesight.training.progress import say
@@ -34,33 +35,13 @@ COMMON = (
 """The settings that --help lists; --help-all lists every one."""
 
 
-class _HelpAll(argparse.Action):
-    """Print every flag, and stop."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        shape = {"description": parser.description, "formatter_class": parser.formatter_class}
-        full = argparse.ArgumentParser(prog=parser.prog, **shape)
-        configure_all(full)
-        full.print_help()
-        full.exit()
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags: its own, and one a setting, of which the help lists the common ones."""
-    _configure(parser, COMMON)
-
-
-def configure_all(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags, and list all of them in the help, with the data sets by name."""
+def configure(parser: argparse.ArgumentParser, common: Collection[str] | None = COMMON) -> None:
+    """Add the command's flags: its own, and one a setting, of which the help lists the common ones, or for None all."""
     from spikesight.training.data.load import DATA_NAMES
-
-    parser.description = f"{parser.description}\n\nData sets by name: {', '.join(DATA_NAMES)}."
-    _configure(parser, None)
-
-
-def _configure(parser: argparse.ArgumentParser, common: Collection[str] | None) -> None:
     from spikesight.training.flags import add_settings
 
+    if common is None:
+        parser.description = f"{parser.description}\n\nData sets by name: {', '.join(DATA_NAMES)}."
     parser.usage = f"{parser.prog} [--config FILE.yaml] [--data DATA] [--root ROOT] [further flags, below]"
     add = parser.add_argument
     add("--help-all", action=_HelpAll, nargs=0, help="list every flag and stop")
@@ -72,6 +53,20 @@ def _configure(parser: argparse.ArgumentParser, common: Collection[str] | None) 
     add_settings(parser, common)
 
 
+configure_all = partial(configure, common=None)
+
+
+class _HelpAll(argparse.Action):
+    """Print every flag, and stop."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        shape = {"description": parser.description, "formatter_class": parser.formatter_class}
+        full = argparse.ArgumentParser(prog=parser.prog, **shape)
+        configure_all(full)
+        full.print_help()
+        full.exit()
+
+
 def _resumed(args: argparse.Namespace, output: str) -> Path:
     if args.resume != "auto":
         return Path(args.resume)
@@ -79,12 +74,6 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
     if not found:
         raise ValueError(f"nothing to resume in {output}: no run there has a checkpoint")
     return found[-1].parent.parent
-
-
-def _say(text: str) -> None:
-    """Print, in the first of the processes that torchrun may have started."""
-    if os.environ.get("RANK", "0") == "0":
-        say(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,11 +96,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"one batch went through; loss {dry_run(config):.4f}")
         return 0
     folder = folder or run_folder(config)
-    _say(f"run folder: {folder}")
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun may have started
+    if first:
+        say(f"run folder: {folder}")
     try:
         metrics = fit(config, folder, resume=bool(args.resume))
     except KeyboardInterrupt:
-        _say(f"stopped; go on with: train-dvs --resume {folder}")
+        if first:
+            say(f"stopped; go on with: train-dvs --resume {folder}")
         return 128 + signal.SIGINT
     except TrainingError as error:
         print(f"train-dvs: {error}", file=sys.stderr)

@@ -64,7 +64,8 @@ class DvSink:
     def __init__(self, size: SensorSize, host: str = "", port: int = 0, path: str = "") -> None:
         self._size, self._place = size, (host, port, path)
         self.n_missed = 0  # events that no reader was there for
-        self._n_sent_before = self._n_dropped_before = 0  # to readers that have left
+        self.n_sent = 0  # events that have gone out
+        self.n_dropped = 0  # events dropped because a reader was too slow, or left before they had gone out
         self._clients: list[_Client] = []
         self._lock = threading.Lock()
         self._server: socket.socket | None = None
@@ -78,8 +79,7 @@ class DvSink:
             self._server.close()
             self._server = None
             for client in self._connected():
-                client.end()
-            self._connected()
+                client.leave(socket.SHUT_WR)  # what has been sent still arrives
         if connected:
             self._server = self._listen()
             threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
@@ -104,17 +104,20 @@ class DvSink:
                 return
             with self._lock:
                 if self._server is server:
-                    self._clients.append(_Client(link, header(self._size, NONE)))
+                    self._clients.append(_Client(link, header(self._size, NONE), self.count))
                 else:
                     link.close()
 
     def _connected(self) -> list["_Client"]:
         with self._lock:
-            for client in [client for client in self._clients if client.gone]:
-                self._clients.remove(client)
-                self._n_sent_before += client.n_sent
-                self._n_dropped_before += client.n_dropped
+            self._clients = [client for client in self._clients if not client.gone]
             return list(self._clients)
+
+    def count(self, sent: int = 0, dropped: int = 0) -> None:
+        """Of events that a reader was sent, or lost."""
+        with self._lock:
+            self.n_sent += sent
+            self.n_dropped += dropped
 
     @property
     def n_clients(self) -> int:
@@ -125,16 +128,6 @@ class DvSink:
     def n_waiting(self) -> int:
         """Bytes that the readers have not taken yet."""
         return sum(client.n_waiting for client in self._connected())
-
-    @property
-    def n_sent(self) -> int:
-        """Events that have gone out."""
-        return sum(client.n_sent for client in self._connected()) + self._n_sent_before
-
-    @property
-    def n_dropped(self) -> int:
-        """Events dropped because a reader was too slow, or left before they had gone out."""
-        return sum(client.n_dropped for client in self._connected()) + self._n_dropped_before
 
     def send(self, events: Events) -> None:
         if not len(events):
@@ -160,10 +153,9 @@ class DvSink:
 class _Client:
     """One reader's connection, with a thread that sends what is put and one that sees it leave."""
 
-    def __init__(self, link: socket.socket, greeting: bytes) -> None:
-        self._link, self._waiting = link, deque([(greeting, 0)])
+    def __init__(self, link: socket.socket, greeting: bytes, count: Callable[..., None]) -> None:
+        self._link, self._count, self._waiting = link, count, deque([(greeting, 0)])
         self.n_waiting = len(greeting)  # bytes
-        self.n_sent = self.n_dropped = 0  # events
         self.gone = False
         self._changed = threading.Condition()
         threading.Thread(target=self._send, daemon=True).start()
@@ -173,20 +165,17 @@ class _Client:
         """Send it in time, or, where too much waits already, drop it."""
         with self._changed:
             if self.gone or self.n_waiting + len(data) > SLOW_CLIENT_BYTES:
-                self.n_dropped += n_events
+                self._count(dropped=n_events)
                 return
             self._waiting.append((data, n_events))
             self.n_waiting += len(data)
             self._changed.notify()
 
-    def end(self) -> None:
-        """Close the connection; what has been sent still arrives."""
-        self._leave(socket.SHUT_WR)
-
-    def _leave(self, how: int = socket.SHUT_RDWR) -> None:
+    def leave(self, how: int = socket.SHUT_RDWR) -> None:
+        """Close the connection."""
         with self._changed:
             self.gone = True
-            self.n_dropped += sum(n_events for _, n_events in self._waiting)
+            self._count(dropped=sum(n_events for _, n_events in self._waiting))
             self._waiting.clear()
             self._changed.notify()
         with suppress(OSError):
@@ -202,19 +191,19 @@ class _Client:
             try:
                 self._link.sendall(data)
             except OSError:
-                self._leave()
+                self.leave()
                 return
             with self._changed:
                 if not self.gone:
                     self._waiting.popleft()
                     self.n_waiting -= len(data)
-                    self.n_sent += n_events
+                    self._count(sent=n_events)
 
     def _listen(self) -> None:
         with suppress(OSError):
             while self._link.recv(4096):
                 pass
-        self._leave()
+        self.leave()
         self._link.close()
 
 

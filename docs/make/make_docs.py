@@ -16,7 +16,6 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # this folder is no package
@@ -39,11 +38,10 @@ Written by `docs/make/make_docs.py` from the code; a test fails when this page i
 
 def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of one command, as `spikesight` builds it."""
-    from spikesight.app.cli import COMMANDS
+    from spikesight.app.cli import module_of
 
-    module_name, summary = COMMANDS[name]
-    module = import_module(module_name)
-    parser = argparse.ArgumentParser(prog=f"spikesight {name}", description=getattr(module, "DESCRIPTION", summary))
+    module = module_of(name)
+    parser = argparse.ArgumentParser(prog=f"spikesight {name}", description=module.DESCRIPTION)
     getattr(module, "configure_all", module.configure)(parser)
     return parser
 

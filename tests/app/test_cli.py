@@ -4,7 +4,7 @@ import argparse
 import io
 import runpy
 import sys
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,10 +56,10 @@ def test_errors_become_exit_codes(error: BaseException, code: int, said: str, mo
         def close(self) -> None:
             closed.append(self.getvalue())
 
-    module, closed, errors = ModuleType("broken_command"), list[str](), Errors()
-    module.configure, module.run = lambda _: None, run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "broken_command", module)
-    monkeypatch.setitem(cli.COMMANDS, "broken", ("broken_command", "fails"))
+    closed, errors = list[str](), Errors()
+    broken = SimpleNamespace(DESCRIPTION="fails", configure=lambda _: None, run=run)
+    monkeypatch.setattr(cli, "module_of", lambda _: broken)
+    monkeypatch.setitem(cli.COMMANDS, "broken", ("broken", "fails"))
     monkeypatch.setattr(sys, "stderr", errors)
     assert cli.main(["broken"]) == code
     assert said in errors.getvalue()

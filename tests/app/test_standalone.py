@@ -35,12 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_all_that_the_page_asks_for_is_there(folder: Path) -> None:
     for path in (*folder.rglob("*.js"), folder / "index.html"):
-        if path.name == "ort.js":
-            continue
-        text = path.read_text()
-        wanted = re.findall(r'from "(\.[^"]+)"|(?:src|href)="([^":]+)"', text)
+        wanted = re.findall(r'from "(\.[^"]+)"|(?:src|href)="([^":]+)"', path.read_text())
         for name in filter(None, (name for pair in wanted for name in pair)):
-            assert name.startswith("#") or (path.parent / name).is_file(), f"{path.name} asks for {name}"
+            assert path.name == "ort.js" or name[0] == "#" or (path.parent / name).is_file(), f"{path.name}: {name}"
     assert "MIT" in (folder / "LICENSE-onnxruntime.txt").read_text()
     assert (folder / "offline" / "vendor" / "ort.wasm").read_bytes()[:4] == b"\0asm"
 
@@ -49,19 +46,16 @@ def test_nothing_but_own_scripts_may_run(folder: Path) -> None:
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (folder / "index.html").read_text())
     assert policy is not None
     rules = dict(rule.strip().split(" ", 1) for rule in policy.group(1).split(";"))
-    assert rules["default-src"] == "'none'"
-    assert rules["script-src"] == "'self' 'wasm-unsafe-eval'"
-    assert rules["connect-src"] == "'self'"
+    wanted = {"default-src": "'none'", "script-src": "'self' 'wasm-unsafe-eval'", "connect-src": "'self'"}
+    assert rules.items() >= wanted.items()
 
 
 def test_facts_of_the_network(folder: Path) -> None:
     facts = json.loads((folder / "model.json").read_text())
-    assert facts["labels"] == ["0", "1", "3"]
-    assert facts["contract"]["bin_us"] == 10_000
+    assert (facts["labels"], facts["contract"]["bin_us"]) == (["0", "1", "3"], DIGITS.contract.bin_us)
     (known,) = facts["known"]["kinds"]
     assert len(known["centres"]) == 3
     assert len(known["lines"]["kept"]) == facts["contract"]["steps"]
-    assert facts["steady"]["inertia"] == 10
     assert {sample["name"] for sample in facts["samples"]} == {"digit-0", "digit-3"}
     assert (folder / "samples" / "digit-3.t64").read_bytes() == samples.t64_of("digit-3")
     assert facts["pixels"]["levels"] == log_levels(PixelModel().linear_below).tolist()
@@ -73,31 +67,21 @@ def test_pixels_are_those_of_the_emulator(folder: Path) -> None:
     emulator.push(np.zeros((240, 320), np.uint8), 0)
     assert emulator.state is not None
     assert np.array_equal(emulator.state.reference, start)  # ln I of black is 0
-    for threshold, levels in ((on, np.arange(0, 1, 0.05)), (off, -np.arange(0, 1, 0.05))):
-        assert 0.19 < threshold.mean() < 0.21, levels
     assert np.array_equal(emulator._on, on)
     assert np.array_equal(emulator._off, off)
 
 
-def test_refused_and_nothing_left(tmp_path: Path) -> None:
-    image = Card(Contract("image", 2, 17, 13, 4, "direct"), ("a", "b", "c"))
-    with pytest.raises(ExportError, match="takes events"):
-        standalone.write_folder(tmp_path / "new", lively(CONFIG), image, "image")
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "letter.txt").write_text("keep me")
-    with pytest.raises(ExportError, match="not an empty folder"):
-        standalone.write_folder(tmp_path / "full", lively(CONFIG), CARD, "model")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "letter.txt"]
+def test_refused_and_nothing_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "images", lively(CONFIG), Card(Contract("image", 2, 17, 13, 4, "direct"), ("a", "b", "c")))
+    save(tmp_path / "events", lively(CONFIG), CARD)
+    before = sorted(tmp_path.rglob("*"))
+    for model, site, sentence in (("images", "new", "takes events"), ("events", "images", "not an empty folder")):
+        assert main(["export", str(tmp_path / model), "--web", str(tmp_path / site)]) == 2
+        assert sentence in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_damaged_runtime_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(standalone.RUNTIME, "ort.wasm", "0" * 64)
     with pytest.raises(ExportError, match=r"ort\.wasm .* is damaged"):
         standalone.copy_page(tmp_path)
-
-
-def test_flags_that_do_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path / "model", lively(CONFIG), CARD)
-    command = ["export", str(tmp_path / "model"), "--web", str(tmp_path / "site")]
-    assert main([*command, "--window", "3"]) == 2
-    assert "--web goes without" in capsys.readouterr().err
