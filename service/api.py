@@ -23,6 +23,7 @@ from spikesight.service.http.bodies import (
     PredictBody,
     ReadyBody,
     SampleBody,
+    content,
 )
 from spikesight.service.http.fast_path import FastPath
 from spikesight.service.http.gate import Gate
@@ -126,7 +127,7 @@ def health(runtime: Runtime) -> APIRouter:
         "/metrics",
         summary="Prometheus metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={200: content("text/plain")},
     )
     async def metrics() -> Response:
         return Response(runtime.metrics.text(), media_type=CONTENT_TYPE)
@@ -210,7 +211,7 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         summary="One recording's events, 13 bytes each: t u64, x u16, y u16, on u8, little-endian",
         response_class=Response,
         responses={
-            200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+            200: content("application/octet-stream"),
             404: {"model": ErrorBody, "description": "no such recording"},
         },
     )

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -109,6 +108,9 @@ class Ready:
 
 
 Message = Prediction | Ack | Bad | Picture | Snapshot | TeachingBody | Ready
+KINDS: dict[str, type[Prediction | Ack | Bad | Snapshot | TeachingBody | Ready]] = {
+    "prediction": Prediction, "ack": Ack, "error": Bad, "snapshot": Snapshot, "lesson": TeachingBody, "ready": Ready,
+}  # fmt: skip
 
 
 class Client:
@@ -118,8 +120,8 @@ class Client:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not an http address")
-        self.url, self.token, self.timeout_s = url.rstrip("/"), token, timeout_s
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self.url, self.timeout_s, self._parts = url.rstrip("/"), timeout_s, parts
+        self.authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def models(self) -> ModelsBody:
         """The models and what they must be fed."""
@@ -155,11 +157,12 @@ class Client:
         """The answer to an image or recording, a file or its bytes (then `name` tells N-MNIST's .bin)."""
         if isinstance(sample, Path):
             sample, name = sample.read_bytes(), sample.name
-        wanted: dict[str, Any] = {"model": model, "name": name, "confidence": confidence}
-        wanted |= {"error_rate": error_rate, "bin_ms": bin_ms}
-        given: dict[str, Any] = {key: value for key, value in wanted.items() if value != ""}
-        path = "/v1/predict" + query(**given, logits="1" if logits else None, steps="1" if steps else None)
-        return PredictBody.model_validate_json(self._ask("POST", path, sample, "application/octet-stream"))
+        wanted = query(
+            model=model, name=name or None, confidence=confidence, error_rate=error_rate, bin_ms=bin_ms,
+            logits="1" if logits else None, steps="1" if steps else None,
+        )  # fmt: skip
+        body = self._ask("POST", f"/v1/predict{wanted}", sample, "application/octet-stream")
+        return PredictBody.model_validate_json(body)
 
     def teach(self, features: str | None = None) -> RemoteTeaching:
         """Begin a teaching session; its `id` is what `stream(lesson=...)` takes."""
@@ -173,13 +176,12 @@ class Client:
 
     def _ask(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
         headers = {"Content-Type": kind} if kind else {}
-        if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token}"
-        connection = (HTTPSConnection if self._secure else HTTPConnection)(
-            self._host, self._port, timeout=self.timeout_s
+        secure = self._parts.scheme == "https"
+        connection = (HTTPSConnection if secure else HTTPConnection)(
+            self._parts.hostname or "", self._parts.port, timeout=self.timeout_s
         )
         try:
-            connection.request(method, path, body, headers)
+            connection.request(method, path, body, headers | self.authorization)
             answer = connection.getresponse()
             data = answer.read()
         except (OSError, HTTPException) as error:
@@ -203,12 +205,10 @@ class Stream:
     """A live stream: send frames and packets, receive messages. A context manager."""
 
     def __init__(self, client: Client, hello: dict[str, Any]) -> None:
-        headers = {} if client.token is None else {"Authorization": f"Bearer {client.token}"}
-        address = "ws" + client.url.removeprefix("http") + "/v1/stream"
         try:
             opened = connect(
-                address,
-                additional_headers=headers,
+                "ws" + client.url.removeprefix("http") + "/v1/stream",
+                additional_headers=client.authorization,
                 compression=None,
                 open_timeout=client.timeout_s,
                 max_size=64 * 2**20,
@@ -267,9 +267,7 @@ class Stream:
     def __enter__(self) -> "Stream":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _frame(self, kind: int, payload: bytes, t_ms: float | None) -> int:
@@ -310,15 +308,8 @@ def parse(data: str | bytes) -> Message:
     kind = body.pop("type", None)
     if kind == "prediction":
         body["raster"] = np.unpackbits(np.frombuffer(base64.b64decode(body["raster"]), np.uint8))
-        return Prediction(**body)
-    if kind == "ack":
-        return Ack(**body)
-    if kind == "error":
-        return Bad(**body)
-    if kind == "snapshot":
-        return Snapshot(**body)
-    if kind == "lesson":
-        return TeachingBody(**body)
-    if kind == "ready":
-        return Ready(body["model"], body["labels"])
-    raise ClientError(0, f"unknown message {kind!r}")
+    elif kind == "ready":
+        body = {name: body[name] for name in ("model", "labels")}
+    if kind not in KINDS:
+        raise ClientError(0, f"unknown message {kind!r}")
+    return KINDS[kind](**body)

@@ -154,9 +154,9 @@ class Session:
         values |= {"threshold": self.pixels.threshold_on, "noise_hz": float(self.pixels.noise_hz)}
         if self.pipeline is not None:
             values |= under("binner", vars(self.pipeline.binner.snapshot()))
-            values |= under("sight", self.pipeline.filter.state())
+            values |= under("filter", self.pipeline.filter.state())
         if self.tracker is not None:
-            values |= under("eye", self.tracker.state())
+            values |= under("tracker", self.tracker.state())
         elif self._emulator is not None:
             values |= under("pixels", self._emulator.carried())
         return values
@@ -172,9 +172,9 @@ class Session:
         self.settings(real(values["threshold"], 0.01, 100), real(values["noise_hz"], 0, 1e6))
         if self.pipeline is not None:
             self.pipeline.binner.restore(open_bin(part("binner", values)))
-            self.pipeline.filter.restore(part("sight", values))
+            self.pipeline.filter.restore(part("filter", values))
             if self.tracker is not None:
-                self.tracker.restore(part("eye", values))
+                self.tracker.restore(part("tracker", values))
                 self.pipeline.kind = WEBCAM if frames else self.pipeline.kind
             elif frames:
                 self._pixels().restore(part("pixels", values))

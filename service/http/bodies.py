@@ -132,6 +132,12 @@ class CameraBody(Body):
     n_outside: int = Field(default=0, description="events off the sensor")
 
 
+def content(kind: str) -> dict[str, Any]:
+    """A route's description of bytes of this type."""
+    schema = {"type": "string"} if kind.startswith("text/") else {"type": "string", "format": "binary"}
+    return {"content": {kind: {"schema": schema}}}
+
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorBody, "description": text}
     for code, text in {

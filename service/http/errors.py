@@ -92,14 +92,11 @@ async def known_parameters(asked: HTTPConnection) -> None:
         raise ServiceError(400, f"unknown parameter: this path takes {', '.join(sorted(taken)) or 'none'}")
 
 
-async def service_error(_: Request, error: ServiceError) -> Response:
-    """A request that cannot be served; the error carries its own answer."""
+async def service_error(_: Request, error: ServiceError | SessionError) -> Response:
+    """A request that cannot be served: the error carries its own answer, or this model cannot take its values."""
+    if isinstance(error, SessionError):
+        return refuse(400, str(error))
     return refuse(error.status, str(error), error.headers)
-
-
-async def session_error(_: Request, error: SessionError) -> Response:
-    """Values that this model cannot take."""
-    return refuse(400, str(error))
 
 
 async def disconnected(_: Request, __: ClientDisconnect) -> Response:
@@ -116,7 +113,7 @@ HANDLERS: dict[int | type[Exception], Handler] = {
     HTTPException: http_error,
     RequestValidationError: invalid_parameters,
     ServiceError: service_error,
-    SessionError: session_error,
+    SessionError: service_error,
     ClientDisconnect: disconnected,
     Exception: unexpected,
 }

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from spikesight.encoders.events import joined
 from spikesight.encoders.sources.source import Source
 from spikesight.models.steps import Answer, Input, Outcome
-from spikesight.service.http.bodies import CameraBody, ErrorBody
+from spikesight.service.http.bodies import CameraBody, ErrorBody, content
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.runtime import Runtime
@@ -313,7 +313,7 @@ def router(cameras: Cameras, draining: Callable[[], bool]) -> APIRouter:
         summary="A camera's predictions as server-sent events",
         response_class=StreamingResponse,
         responses={
-            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            200: content("text/event-stream"),
             404: {"model": ErrorBody, "description": "no such camera"},
         },
     )

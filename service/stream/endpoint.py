@@ -14,13 +14,11 @@ from spikesight.service.http.gate import TOO_MANY_STREAMS, bearer, deny_open, sa
 from spikesight.service.http.logs import event, log
 from spikesight.service.http.shares import Lobby, Shares, address_of
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model, UnknownModel, WrongBin
 from spikesight.service.settings import Settings
-from spikesight.service.stream.cameras import Camera, Cameras, UnknownCamera
+from spikesight.service.stream.cameras import Camera, Cameras
 from spikesight.service.stream.live import Live
 from spikesight.service.stream.messages import Ended, Hello, fault, ready_text
 from spikesight.service.stream.teaching import TeachingStream
-from spikesight.service.teach.session import TeachingSession
 from spikesight.service.teach.sessions import TeachingSessions
 
 CLOSE_S = 2.0  # what a client gets to read why its stream is closed
@@ -71,15 +69,19 @@ async def converse(
     socket: WebSocket, hello: Hello, runtime: Runtime, cameras: Cameras, sessions: TeachingSessions
 ) -> None:
     """The stream itself, once its hello is there. Raises Ended."""
-    teaching = None if hello.lesson is None else teaching_of(sessions, hello.lesson)
-    camera = None if hello.source is None else camera_of(cameras, hello.source)
+    try:
+        teaching = None if hello.lesson is None else sessions.get(hello.lesson)
+        camera = None if hello.source is None else cameras.get(hello.source)
+        model = teaching.learner.model if teaching else runtime.registry.get(hello.model, hello.bin_ms)
+    except ServiceError as error:
+        raise Ended(1008, str(error)) from None
     if teaching is not None:
         live = TeachingStream(socket, runtime, teaching, hello, camera)
     elif camera is not None and hello.model is None and hello.bin_ms is None:
         await relay(socket, camera, hello)
         return
     else:
-        live = Live(socket, runtime, model_of(runtime, hello), hello, camera)
+        live = Live(socket, runtime, model, hello, camera)
     name, begin = live.model.counted_as, time.monotonic()
     gauge = runtime.metrics.sessions.labels(name)
     gauge.inc()
@@ -90,32 +92,6 @@ async def converse(
         gauge.dec()
         live.model.scheduler.close(live.job)
         event("stream closed", model=name, steps=live.job.steps, seconds=round(time.monotonic() - begin, 1))
-
-
-def model_of(runtime: Runtime, hello: Hello) -> Model:
-    """Raises Ended."""
-    try:
-        return runtime.registry.get(hello.model, hello.bin_ms)
-    except UnknownModel:
-        raise Ended(1008, "no model of that name") from None
-    except WrongBin as error:
-        raise Ended(1008, str(error)) from None
-
-
-def teaching_of(sessions: TeachingSessions, identity: str) -> TeachingSession:
-    """Raises Ended."""
-    try:
-        return sessions.get(identity)
-    except ServiceError as error:
-        raise Ended(1008, str(error)) from None
-
-
-def camera_of(cameras: Cameras, name: str) -> Camera:
-    """Raises Ended."""
-    try:
-        return cameras.get(name)
-    except UnknownCamera:
-        raise Ended(1008, "no camera of that name") from None
 
 
 async def relay(socket: WebSocket, camera: Camera, hello: Hello) -> None:

@@ -16,7 +16,7 @@ from spikesight.service.http.turns import ThreadAccount
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.stream.cameras import Camera
-from spikesight.service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text
+from spikesight.service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text, parse_frame
 from spikesight.service.stream.outbox import Outbox, end_all
 from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore, slow
 from spikesight.service.upload.decode import DecodeError
@@ -93,7 +93,7 @@ class Live:
             if not self.bucket.take(self.heard):
                 raise Ended(1008, "too many messages a second")
             data = message.get("bytes")
-            frame = None if data is None else self.core.frame(data)
+            frame = None if data is None else parse_frame(data)
             async with self.turn:
                 if frame is not None:
                     await self.take(frame)

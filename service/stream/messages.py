@@ -23,14 +23,6 @@ PICTURE = struct.Struct("<IIIHH")  # seq, step, n, width, height
 PICTURE_EVENTS = 4096  # at most so many events a picture, evenly thinned
 
 
-class MessageError(ValueError):
-    """A message that breaks the stream's protocol; `code` is the close code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 CLOSED = {
     1001: "no message for too long",
     1008: "the stream broke a rule",
@@ -147,19 +139,19 @@ class Frame:
     payload: bytes
 
     def pack(self) -> bytes:
-        """The message's bytes."""
+        """The message's bytes; `parse_frame` reads them."""
         return HEADER.pack(self.seq, self.t_ms, self.kind, b"\0\0\0") + self.payload
 
 
 def parse_frame(data: bytes) -> Frame:
-    """The header and payload of a binary message; MessageError 1003 when it is no frame."""
+    """The header and payload of a binary message; raises Ended 1003 when it is no frame."""
     if len(data) < HEADER.size:
-        raise MessageError(1003, f"a binary message starts with a header of {HEADER.size} bytes")
+        raise Ended(1003, f"a binary message starts with a header of {HEADER.size} bytes")
     seq, t_ms, kind, reserved = HEADER.unpack_from(data)
     if kind not in KINDS or reserved != b"\0\0\0":
-        raise MessageError(1003, "unknown kind of frame")
+        raise Ended(1003, "unknown kind of frame")
     if not 0 <= t_ms < 2**53:
-        raise MessageError(1003, "the capture time must be milliseconds, 0 or more")
+        raise Ended(1003, "the capture time must be milliseconds, 0 or more")
     return Frame(seq, t_ms, kind, data[HEADER.size :])
 
 

@@ -29,7 +29,6 @@ from spikesight.service.stream.messages import (
     Ended,
     Frame,
     Hello,
-    MessageError,
     PacketDecoder,
     ResetMessage,
     SettingsMessage,
@@ -37,7 +36,6 @@ from spikesight.service.stream.messages import (
     ack_text,
     fault,
     pack_picture,
-    parse_frame,
     prediction_text,
     ready_text,
     snapshot_text,
@@ -96,13 +94,6 @@ class StreamCore:
         self._newest: tuple[int, float] | None = None  # the newest event's time, and when it came
 
     # Messages in.
-
-    def frame(self, data: bytes) -> Frame:
-        """A binary message's header and payload. Raises Ended 1003."""
-        try:
-            return parse_frame(data)
-        except MessageError as error:
-            raise Ended(error.code, str(error)) from None
 
     def batches(self, frame: Frame) -> Iterator[Batch]:
         """The inputs of one frame or packet, cut where it spans many bins; the last batch says so.

@@ -22,7 +22,7 @@ from spikesight.models.novelty.conformal import Evidence
 from spikesight.models.steps import OTHER, Readout
 
 MAX_BYTES = 64 * 2**20
-FORMAT = 8
+FORMAT = 9
 SIGNATURE_BYTES = 32
 LARGEST_LOGIT = float(np.finfo(np.float32).max)
 

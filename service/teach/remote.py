@@ -1,7 +1,6 @@
 """A client's side of a teaching session; `spikesight.service.client.Client.teach` begins one."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -69,9 +68,7 @@ class RemoteTeaching:
     def __enter__(self) -> "RemoteTeaching":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def _state(self, method: str, below: str = "", **wanted: Any) -> TeachingBody:

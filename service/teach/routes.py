@@ -9,7 +9,7 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import shipped
 from spikesight.models.steps import Input
-from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody
+from spikesight.service.http.bodies import REFUSALS, SAMPLE_BODY, ErrorBody, content
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.scheduler.saved import entries, unfit_to_save
@@ -124,7 +124,7 @@ def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
         "/{identity}/examples/{number}",
         summary="A picture of an example's events",
         response_class=Response,
-        responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}} | refusals(404),
+        responses={200: content("image/png")} | refusals(404),
     )
     async def get_example(identity: Identity, number: Number) -> Response:
         picture = picture_of(sessions.get(identity).examples.get(number))
@@ -154,8 +154,7 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
         "/{identity}/model.zip",
         summary="The model's folder as a ZIP file",
         response_class=Response,
-        responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
-        | refusals(404, 409, 507),
+        responses={200: content("application/zip")} | refusals(404, 409, 507),
     )
     async def get_archive(
         identity: Identity, name: Annotated[str, Query(description="of the folder inside")] = "taught"

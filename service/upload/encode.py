@@ -156,16 +156,12 @@ def exposure(events: Events, size: SensorSize) -> NDArray[np.uint8]:
     return (18 + 222 * np.minimum(1, counts / most) ** 0.7).astype(np.uint8).reshape(size.height, size.width)
 
 
-def binned(inputs: list[Input]) -> Encoded:
-    """The bins of events that an event model is fed."""
-    return Encoded(np.stack([small(given.x) for given in inputs]), False, inputs)
-
-
 def encoded(classifier: Classifier, sample: Sample, encoding: str, steps: int) -> Encoded:
     """A sample in one of the codes. Raises ServiceError."""
     contract, pixels = classifier.contract, sample.pixels
     if pixels is None or (encoding == "dvs" and contract.kind == "events"):
-        return binned(inputs_of(classifier, sample, MAX_BINS))
+        inputs = inputs_of(classifier, sample, MAX_BINS)
+        return Encoded(np.stack([small(given.x) for given in inputs]), False, inputs)
     if encoding == "dvs":
         sensor = SensorSize(SIDE, SIDE)
         events = saccade_events(pixels, sensor, contract.still, seed=0)

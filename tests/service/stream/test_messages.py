@@ -17,9 +17,9 @@ from spikesight.service.stream.messages import (
     EVENTS_AER,
     EVENTS_T32,
     EVENTS_T64,
+    Ended,
     Frame,
     Hello,
-    MessageError,
     PacketDecoder,
     PacketError,
     Ticket,
@@ -111,7 +111,7 @@ def test_frames_there_and_back(t_ms: float) -> None:
     ],
 )
 def test_what_is_no_frame(data: bytes) -> None:
-    with pytest.raises(MessageError) as caught:
+    with pytest.raises(Ended) as caught:
         parse_frame(data)
     assert caught.value.code == 1003
 

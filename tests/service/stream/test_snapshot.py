@@ -121,7 +121,7 @@ def test_only_this_keys_snapshots_are_read(data: bytes) -> None:
         lambda s: s.update({"front.noise_hz": -1.0}),
         lambda s: s.update({"front.frames": None}),
         lambda s: s.update({"front.reset": 0}),
-        lambda s: s.update({"front.sight.n_kept": -1}),
+        lambda s: s.update({"front.filter.n_kept": -1}),
         lambda s: s.update(format=1),
         lambda s: s.update(model="other"),
     ],
