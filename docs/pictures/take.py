@@ -36,8 +36,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent / "encoders" / "sources" / "samples"), str(HERE.parent.parent)]
 from draw import digit  # noqa: E402
 
-from tests.support.browsers.chromium import FAKE_CAMERA, mjpeg  # noqa: E402
-from tests.support.inputs.things import clip  # noqa: E402
+from tests.support.chromium import FAKE_CAMERA  # noqa: E402
+from tests.support.inputs.things import clip, mjpeg  # noqa: E402
 
 WIDE, PHONE = (1320, 890), (390, 844)
 PLAYED_S = 1.6  # the first round of a shipped recording of 0.3 s, played at a quarter of its speed

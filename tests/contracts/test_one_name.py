@@ -136,10 +136,8 @@ def test_commands_work_beside_packages_of_these_names(theirs: Path, place: Path,
     if replicas and place == ROOT:
         pytest.skip("the cluster's processes are started from the wheel")
     write_recording(theirs / "one.aedat4", digit_events(0, 0), SensorSize(34, 34))  # for the decoder's process
-    served = Served(*["--cluster", "--replicas", str(replicas)] if replicas else [])
-    try:
+    with Served(*["--cluster", "--replicas", str(replicas)] if replicas else []) as served:
         assert {served.client.predict(theirs / "one.aedat4").label for _ in range(4)}
-    finally:
         served.process.terminate()
         served.finish()
 

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,26 +21,27 @@ from tests.support.serving.streams import STREAM, predictions
 from tests.support.waiting import until
 
 SENSOR = SensorSize(EVENT_CONTRACT.sensor_width, EVENT_CONTRACT.sensor_height)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install 'spikesight[cluster]'"),
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc: replicas cannot be found"),
+]
+
+
+def read(path: Path) -> str:
+    """Empty where the process has ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def descendants(pid: int) -> dict[int, str]:
     """Every process below this one, with its command line."""
-    parents: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents.setdefault(int(fields[1]), []).append(int(status.parent.name))
     found: dict[int, str] = {}
-    todo = parents.get(pid, [])
-    while todo:
-        child = todo.pop()
-        try:
-            found[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        todo += parents.get(child, [])
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, read(children).split()):
+            found |= {child: read(Path(f"/proc/{child}/cmdline")).replace("\0", " ")} | descendants(child)
     return found
 
 
@@ -60,13 +62,12 @@ class Load:
         self.events = some_events(6000, span_us=2_000_000)
         self.expected = [p.logits for p in tiny().predict_events(self.events, SENSOR)][:-1]
         self.label = served.client.predict(picture()).label
-        self.images: list[object] = []
-        self.streams: list[object] = []
-        self.frames: list[object] = []
+        self.images, self.streams, self.frames = list[object](), list[object](), list[object]()
         work = [self.ask] * 4 + [self.send] * 6 + [self.show] * 2
         self.threads = [threading.Thread(target=one) for one in work]
         for thread in self.threads:
             thread.start()
+        until(lambda: len(self.images) >= 20)
 
     def ask(self) -> None:
         after = 0
@@ -100,8 +101,10 @@ class Load:
         except ClientError as error:
             self.frames.append(error.status)
 
-    def check(self) -> None:
-        """Wait for all: every image was answered; streams were moved or told."""
+    def survives(self, kill: Callable[[], object]) -> None:
+        """Every image is answered; streams are moved, or closed with the code for it."""
+        kill()
+        self.killed.set()
         for thread in self.threads:
             thread.join()
         print(len(self.images), "images;", self.streams, self.frames)
@@ -113,65 +116,43 @@ class Load:
         assert set(self.frames) <= {"answered", 1012, 1001}, self.frames
 
 
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install 'spikesight[cluster]'")
+def ends(served: Served) -> None:
+    served.process.send_signal(signal.SIGTERM)
+    errors = served.finish()
+    assert served.process.returncode == 0, errors
 
 
-@pytest.mark.slow
-@needs_ray
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc: replicas cannot be found")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_replica_killed_or_stopped_under_load(tmp_path: Path, end: signal.Signals) -> None:
-    made = tiny()
-    save(tmp_path / "tiny", made.network, made.card)
-    served = Served("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2")
-    below: dict[int, str] = {}
-    try:
-        load = Load(served)
-        until(lambda: len(load.images) >= 20)
-        before = replicas(served)
+    save(tmp_path / "tiny", tiny().network, tiny().card)
+    with Served("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2") as served:
+        load, before = Load(served), replicas(served)
         assert len(before) == 2
-        os.kill(before[0], end)
-        load.killed.set()
-        load.check()
-
-        back = lambda: gauge(served) >= 2 and len(replicas(served)) >= 2  # noqa: E731
-        until(back, "it was not replaced", 3 * PATIENCE_S)  # Ray takes its time with one that is stopped
-
-        other = tiny(seed=5)
-        save(tmp_path / "tiny", other.network, other.card)
-        assert all(
-            os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) for pid in replicas(served)
-        )
-        old = served.client.predict(picture(), logits=True).logits
-        served.process.send_signal(signal.SIGHUP)
-
-        def renewed() -> bool:
-            return all(served.client.predict(picture(), logits=True).logits != old for _ in range(4))
-
-        until(renewed, "the models were not loaded again", 3 * PATIENCE_S)  # Ray deploys anew
-
+        load.survives(lambda: os.kill(before[0], end))
         below = descendants(served.process.pid)
-        served.process.send_signal(signal.SIGTERM)
-        errors = served.finish()
-        assert served.process.returncode == 0, errors
-        until(
-            lambda: not any(line and Path(f"/proc/{pid}/cmdline").exists() for pid, line in below.items()), "left over"
-        )
-    finally:
-        if served.process.poll() is None:
+        try:
+            back = lambda: gauge(served) >= 2 and len(replicas(served)) >= 2  # noqa: E731
+            until(back, "it was not replaced", 3 * PATIENCE_S)  # Ray takes its time with one that is stopped
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in replicas(served)} == {own}
+
+            other = tiny(seed=5)
+            save(tmp_path / "tiny", other.network, other.card)
+            old = served.client.predict(picture(), logits=True).logits
+            served.process.send_signal(signal.SIGHUP)
+
+            def renewed() -> bool:
+                return all(served.client.predict(picture(), logits=True).logits != old for _ in range(4))
+
+            until(renewed, "the models were not loaded again", 3 * PATIENCE_S)  # Ray deploys anew
             below = descendants(served.process.pid)
-            served.process.kill()
-            served.finish()
-        for pid in below:
-            if Path(f"/proc/{pid}").exists():
+            ends(served)
+            until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in below), "left over")
+        finally:
+            for pid in filter(lambda pid: Path(f"/proc/{pid}/exe").exists(), below):
                 os.kill(pid, signal.SIGKILL)
-        for pipe in (served.process.stdout,):
-            if pipe is not None:
-                pipe.close()
 
 
-@pytest.mark.slow
-@needs_ray
 def test_a_node_killed_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
@@ -179,25 +160,16 @@ def test_a_node_killed_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     save(tmp_path / "tiny", tiny().network, tiny().card)
     node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}  # room for one replica
     machines = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    served = None
+    words = ("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2")
     try:
         other = machines.add_node(**node)
-        words = ("--model", str(tmp_path / "tiny"), "--cluster", "--replicas", "2")
-        served = Served(*words, RAY_ADDRESS=machines.address)
-        until(lambda: gauge(served) == 2, "a replica on each node")
-        load = Load(served)
-        until(lambda: len(load.images) >= 20)
-        machines.remove_node(other, allow_graceful=False)
-        load.killed.set()
-        load.check()
-        machines.add_node(**node)
-        until(lambda: gauge(served) == 2, "the new node has a replica", 3 * PATIENCE_S)
-        assert served.client.predict(picture()).label == load.label
-        served.process.send_signal(signal.SIGTERM)
-        errors = served.finish()
-        assert served.process.returncode == 0, errors
+        with Served(*words, RAY_ADDRESS=machines.address) as served:
+            until(lambda: gauge(served) == 2, "a replica on each node")
+            load = Load(served)
+            load.survives(lambda: machines.remove_node(other, allow_graceful=False))
+            machines.add_node(**node)
+            until(lambda: gauge(served) == 2, "the new node has a replica", 3 * PATIENCE_S)
+            assert served.client.predict(picture()).label == load.label
+            ends(served)
     finally:
-        if served is not None and served.process.poll() is None:
-            served.process.kill()
-            served.finish()
         machines.shutdown()

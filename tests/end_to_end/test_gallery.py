@@ -13,10 +13,9 @@ from pathlib import Path
 import cv2
 import pytest
 
-from tests.support.browsers.chromium import digit_on_paper
 from tests.support.gallery import GALLERY, USES, run, words_of
 from tests.support.inputs.data_sets import write_stripes
-from tests.support.inputs.things import passing
+from tests.support.inputs.things import digit_on_paper, passing
 from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.servers import Served
 from tests.support.waiting import until
@@ -72,12 +71,10 @@ def test_the_switch_is_heard_at_the_broker(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_reader_reads_a_digit() -> None:
     cv2.imwrite("digit.png", digit_on_paper(0))
-    served = Served()
-    words = words_of("A reader of digits by REST")
-    words = [word.replace("http://127.0.0.1:8000", served.url.rstrip("/")) for word in words]
-    answer = subprocess.run([*words, "--silent"], capture_output=True, text=True, check=True).stdout
-    served.process.terminate()
-    served.finish()
+    with Served() as served:
+        words = words_of("A reader of digits by REST")
+        words = [word.replace("http://127.0.0.1:8000", served.url) for word in words]
+        answer = subprocess.run([*words, "--silent"], capture_output=True, text=True, check=True).stdout
     assert json.loads(answer)["label"] == "3"
 
 

@@ -4,17 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from spikesight.app.cli import main
-from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.files import write_recording
-from tests.support.inputs.things import clip
+from tests.support.inputs.things import clip, filmed
 
 pytestmark = pytest.mark.usefixtures("no_curves")
-FPS, SENSOR = 30, SensorSize(160, 120)
 SHORT, LONG, DAY = 0, 1, 2  # takes of the first day begin at their number, so do those of another day
 LAYOUTS = {
     "class folders": ("classes", "{kind}/{take}.npz", SHORT),
@@ -29,22 +25,19 @@ Filmed = dict[tuple[str, int], Path]
 
 
 @pytest.fixture(scope="module")
-def filmed(tmp_path_factory: pytest.TempPathFactory) -> Filmed:
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Filmed:
     """Two things before a camera, in every take."""
     folder, found = tmp_path_factory.mktemp("filmed"), {}
     for kind in ("mug", "key"):
         for take, seconds in SECONDS.items():
-            camera, parts = Emulator(SENSOR, seed=take), []
-            for n, frame in enumerate(clip(kind, 10 + take, FPS * seconds, FPS)):
-                parts.append(camera.push(frame[::2, ::2].mean(2).astype(np.uint8), n * 1_000_000 // FPS))
-            found[kind, take] = folder / f"{kind}{take}.npz"
-            write_recording(found[kind, take], np.concatenate(parts), SENSOR)
+            frames = clip(kind, 10 + take, 30 * seconds)
+            found[kind, take] = filmed(folder / f"{kind}{take}.npz", frames, SensorSize(160, 120), take)
     return found
 
 
-def lay_out(filmed: Filmed, root: Path, pattern: str, takes: tuple[int, ...]) -> None:
+def lay_out(recordings: Filmed, root: Path, pattern: str, takes: tuple[int, ...]) -> None:
     """Copies of these takes, in a layout."""
-    for (kind, take), path in filmed.items():
+    for (kind, take), path in recordings.items():
         if take in takes:
             to = root / pattern.format(kind=kind, take=take, part="test" if take == takes[-1] else "train")
             to.parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +53,12 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict, str]:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_folder_is_taken_as_it_is(
-    name: str, filmed: Filmed, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, recordings: Filmed, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout, pattern, takes = LAYOUTS[name]
     monkeypatch.chdir(tmp_path)
-    lay_out(filmed, tmp_path / "things", pattern, TAKES[takes])
-    lay_out(filmed, tmp_path / "another day", "{kind}.npz", TAKES[DAY])
+    lay_out(recordings, tmp_path / "things", pattern, TAKES[takes])
+    lay_out(recordings, tmp_path / "another day", "{kind}.npz", TAKES[DAY])
     words = ["--network", "event-small", "--epochs", "1", "--crop", "object", "--window-ms", "200", "--hop-ms", "200"]
     run, out = said(capsys, "train", "--data", "things", *words)
     assert f"layout {layout}: 2 classes, {2 * len(TAKES[takes])} recordings" in out

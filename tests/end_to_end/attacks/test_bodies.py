@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import socket
 import zlib
 
@@ -20,56 +21,42 @@ from tests.support.waiting import until
 
 @pytest.mark.attack("body", "over the limit, by length or chunked", "413 JSON")
 def test_bodies_over_the_limit_get_413(port: int) -> None:
-    big = bytes(200_001)
-    by_length = talk(port, get("/v1/predict", "Content-Length: 200001", "Content-Type: image/png", method="POST"))
-    assert status_of(by_length) == 413
-    assert list(body_of(by_length)) == ["error"]
-    chunk = b"%x\r\n%s\r\n" % (len(big), big)
+    for length, statuses in ((200_001, [413]), (10**20 - 1, [400, 413])):
+        answer = talk(port, get("/v1/predict", f"Content-Length: {length}", "Content-Type: image/png", method="POST"))
+        assert status_of(answer) in statuses
+        assert list(body_of(answer)) == ["error"]
     chunked = get("/v1/predict", "Transfer-Encoding: chunked", "Content-Type: image/png", method="POST")
-    assert status_of(talk(port, chunked + chunk + b"0\r\n\r\n")) == 413
-    assert status_of(
-        talk(port, get("/v2/models/tiny/infer", "Content-Length: 99999999999999999999", method="POST"))
-    ) in (400, 413)
+    assert status_of(talk(port, chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (200_001, bytes(200_001)))) == 413
 
 
 @pytest.mark.attack("body", "Content-Encoding gzip, deflate, br", "415")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
 def test_compressed_bodies_get_415(port: int, encoding: str) -> None:
-    body = zlib.compress(bytes(10_000))
+    headers = f"Content-Encoding: {encoding}", "Content-Type: image/png"
     for path in ("/v1/predict", "/v2/models/tiny/infer"):
-        assert (
-            status_of(talk(port, post(path, body, f"Content-Encoding: {encoding}", "Content-Type: image/png"))) == 415
-        )
+        assert status_of(talk(port, post(path, zlib.compress(bytes(10_000)), *headers))) == 415
 
 
 @pytest.mark.attack(
     "body", "1,001 parts or files, 100 KB part header, `;` form, long preamble, no end, two files", "400 or 413"
 )
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", [*FORMS, "no boundary", "urlencoded"])
 def test_hostile_forms_get_400_or_413(port: int, name: str) -> None:
-    answer = talk(port, post("/v1/predict", FORMS[name], "Content-Type: multipart/form-data; boundary=b"))
-    assert status_of(answer) in (400, 413, 415)
-    assert list(body_of(answer)) == ["error"]
-    assert not LEAK.search(answer.decode("latin-1"))
-
-
-def test_urlencoded_semicolons_get_415(port: int) -> None:
-    answer = talk(port, post("/v1/predict", b"a;" * 50_000, "Content-Type: application/x-www-form-urlencoded"))
-    assert status_of(answer) == 415
-
-
-def test_a_form_without_boundary_gets_400(port: int) -> None:
-    assert status_of(talk(port, post("/v1/predict", b"x", "Content-Type: multipart/form-data"))) == 400
+    others = {
+        "no boundary": (b"x", "multipart/form-data", (400,)),
+        "urlencoded": (b"a;" * 50_000, "application/x-www-form-urlencoded", (415,)),
+    }
+    body, kind, statuses = others.get(name) or (FORMS[name], "multipart/form-data; boundary=b", (400, 413, 415))
+    status, answer = predict(port, body, kind)
+    assert status in statuses
+    assert list(answer) == ["error"]
 
 
 @pytest.mark.attack("body", "client leaves while sending", "no traceback in the log")
 def test_a_client_that_leaves_makes_no_noise(port: int, caplog: pytest.LogCaptureFixture) -> None:
     def answered() -> list[str]:
         """The counters of this route."""
-        metrics = talk(port, get("/metrics")).decode()
-        return [
-            line for line in metrics.splitlines() if line.startswith("spikesight_requests_total") and "predict" in line
-        ]
+        return re.findall(r"^spikesight_requests_total.*predict.*", talk(port, get("/metrics")).decode(), re.MULTILINE)
 
     before = answered()
     with socket.create_connection(("127.0.0.1", port)) as peer:

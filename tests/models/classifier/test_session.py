@@ -18,8 +18,8 @@ from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError, StableLabel
 from spikesight.service.stream.snapshot import SnapshotError, pack, unpack
-from tests.support.browsers.chromium import digit_on_paper
 from tests.support.inputs.samples import some_events
+from tests.support.inputs.things import digit_on_paper
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, promising, tiny
 from tests.support.serving.streams import Alone
 

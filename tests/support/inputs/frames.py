@@ -1,62 +1,59 @@
-"""A WebSocket by hand: what it may be sent is up to the test."""
+"""A WebSocket whose frames are up to the test: the websockets library's protocol without its connection."""
 
 import json
 import socket
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame, Opcode
+from websockets.uri import parse_uri
 
 from tests.support.serving.http import PATIENCE_S
 
-UPGRADE = (
-    b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
-CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 HELLO = json.dumps({"type": "hello", "protocol": 1}).encode()
 
 
-def frame(opcode: int, data: bytes = b"", *, fin: bool = True) -> bytes:
-    """A client's frame of at most 125 bytes, masked with zeros."""
-    assert len(data) < 126
-    return bytes([fin << 7 | opcode, 0x80 | len(data)]) + bytes(4) + data
+def frame(opcode: Opcode, data: bytes = b"", *, fin: bool = True) -> bytes:
+    """A client's frame."""
+    return Frame(opcode, data, fin).serialize(mask=True)
 
 
-def connected(port: int) -> socket.socket:
-    """A WebSocket that has said nothing yet."""
-    peer = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
-    peer.sendall(UPGRADE)
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += peer.recv(1)
-    assert b" 101 " in head
-    return peer
+class Peer:
+    """A client that has said nothing yet, and answers no ping."""
+
+    def __init__(self, peer: socket.socket, protocol: ClientProtocol) -> None:
+        self.socket, self._protocol, self._frames = peer, protocol, self._received()
+        protocol.send_request(protocol.connect())
+        peer.sendall(b"".join(protocol.data_to_send()))
+        next(self._frames)  # the answer to the handshake
+
+    def _received(self) -> Iterator[Frame]:
+        while data := self.socket.recv(65536):
+            self._protocol.receive_data(data)
+            yield from self._protocol.events_received()  # type: ignore[misc]
+
+    def heard(self) -> tuple[int, bytes]:
+        """The next frame of the server: its opcode and payload."""
+        frame = next(self._frames)
+        return frame.opcode, bytes(frame.data)
+
+    def closed(self) -> tuple[int, str]:
+        """Read on until the server closes; its code and reason."""
+        close = Close.parse(next(data for opcode, data in iter(self.heard, None) if opcode is Opcode.CLOSE))
+        return close.code, close.reason
 
 
-def exactly(peer: socket.socket, n: int) -> bytes:
-    """The next n bytes."""
-    got = b""
-    while len(got) < n:
-        part = peer.recv(n - len(got))
-        assert part, "the connection ended without a close frame"
-        got += part
-    return got
+@contextmanager
+def connected(port: int) -> Iterator[Peer]:
+    """A WebSocket to the stream of the server at this port."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as peer:
+        yield Peer(peer, ClientProtocol(parse_uri(f"ws://127.0.0.1:{port}/v1/stream")))
 
 
-def heard(peer: socket.socket) -> tuple[int, bytes]:
-    """The next frame of the server: its opcode and payload."""
-    first, length = exactly(peer, 2)
-    if length == 126:
-        (length,) = struct.unpack("!H", exactly(peer, 2))
-    return first & 15, exactly(peer, length)
-
-
-def closed(peer: socket.socket) -> tuple[int, str]:
-    """Read on until the server closes; its code and reason."""
-    while True:
-        opcode, data = heard(peer)
-        if opcode == CLOSE:
-            return struct.unpack("!H", data[:2])[0], data[2:].decode()
-
-
-FRAGMENTS = frame(TEXT, b"{", fin=False) + frame(CONT, b" ", fin=False) * 20_000
-EMPTY = frame(BINARY, fin=False) + frame(CONT, fin=False) * 20_000
-PINGS, PONGS = frame(PING, b"x") * 20_000, frame(PONG) * 20_000
+FLOODS = {
+    "fragments": frame(Opcode.TEXT, b"{", fin=False) + frame(Opcode.CONT, b" ", fin=False) * 20_000,
+    "empty": frame(Opcode.BINARY, fin=False) + frame(Opcode.CONT, fin=False) * 20_000,
+    "pings": frame(Opcode.PING, b"x") * 20_000,
+    "pongs": frame(Opcode.PONG) * 20_000,
+}

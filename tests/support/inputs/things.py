@@ -1,12 +1,16 @@
 """Clips of drawn things before a camera, each seed another light, ground and path: turned by a hand, or walking by."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.emulator.handheld import texture
+from spikesight.encoders.emulator.pixels import Emulator
+from spikesight.encoders.events import SensorSize
+from spikesight.encoders.recordings.files import write_recording
 
 KINDS = ("mug", "key", "star")
 
@@ -73,3 +77,31 @@ def figure() -> NDArray[np.float32]:
     cv2.circle(mask, (35, 24), 20, 1.0, -1)
     cv2.ellipse(mask, (35, 120), (32, 76), 0, 0, 360, 1.0, -1)
     return cv2.GaussianBlur(mask, (0, 0), 1.2).astype(np.float32)
+
+
+def digit_on_paper(turn: float) -> NDArray[np.uint8]:
+    """A card with a 3 that moves on a small circle; uint8 [480, 640, 3]."""
+    frame = np.full((480, 640, 3), (88, 84, 80), np.uint8)
+    x, y = round(320 + 40 * np.cos(turn)), round(240 + 30 * np.sin(turn))
+    cv2.rectangle(frame, (x - 120, y - 150), (x + 120, y + 150), (225, 228, 230), -1)
+    cv2.putText(frame, "3", (x - 82, y + 95), cv2.FONT_HERSHEY_SIMPLEX, 8.5, (40, 36, 34), 30, cv2.LINE_AA)
+    return frame
+
+
+def one_turn(shown: Callable[[float], NDArray[np.uint8]], frames: int = 45) -> list[NDArray[np.uint8]]:
+    """What is shown, once around."""
+    return [shown(2 * np.pi * n / frames) for n in range(frames)]
+
+
+def mjpeg(path: Path, frames: list[NDArray[np.uint8]]) -> Path:
+    """A video for Chromium's fake camera: JPEGs one after another, played at 30 a second."""
+    path.write_bytes(b"".join(cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames))
+    return path
+
+
+def filmed(path: Path, frames: Iterable[NDArray[np.uint8]], size: SensorSize, seed: int = 0) -> Path:
+    """Frames of any size at 30 a second as an event camera records them."""
+    camera = Emulator(size, seed=seed)
+    small = (cv2.resize(frame.mean(2).astype(np.uint8), (size.width, size.height)) for frame in frames)
+    write_recording(path, (camera.push(np.asarray(grey), n * 100_000 // 3) for n, grey in enumerate(small)), size)
+    return path

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -41,12 +41,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = (), **changes: object) -> Iterator[int]:
-    """A real server in a thread; its port."""
+def running(
+    app: Starlette | None = None, classifiers: tuple[Classifier, ...] = (), *, port: int = 0, **changes: object
+) -> Iterator[int]:
+    """A real server in a thread, on a free port or this one; its port."""
     wanted = Settings(**{**PATIENT, **changes})  # type: ignore[arg-type]
     app = app or create_app(wanted, classifiers or (tiny(),))
     listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+    listening.bind(("127.0.0.1", port))
     served: Server = server(app, wanted)
     thread = threading.Thread(target=served.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -63,8 +66,8 @@ def running(app: Starlette | None = None, classifiers: tuple[Classifier, ...] = 
 START = [sys.executable, "-m", "spikesight", "serve"]
 
 
-class Served:
-    """A service in a process of its own."""
+class Served(AbstractContextManager["Served"]):
+    """A service in a process of its own, which ends with the `with` at the latest."""
 
     def __init__(self, *flags: str, **environment: str) -> None:
         self._errors = TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the service
@@ -73,7 +76,7 @@ class Served:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "SPIKESIGHT_DEADLINE_S": "60", **environment},
         )
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
@@ -90,9 +93,14 @@ class Served:
     def finish(self) -> str:
         """Wait for the end; everything it logged."""
         self.process.communicate(timeout=PATIENCE_S)
-        logged = self.log()
-        self._errors.close()
-        return logged
+        if not self._errors.closed:
+            self._logged = self.log()
+            self._errors.close()
+        return self._logged
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.finish()
 
     def children(self) -> list[str]:
         """Process ids of its children; empty where there is no /proc."""
