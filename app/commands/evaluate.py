@@ -17,6 +17,7 @@ How often a model is right on a folder of recordings, or on a named set's test s
   spikesight evaluate runs/mine/model another_day/       flat files, classes or sessions, as train-dvs takes them
   spikesight evaluate nmnist nmnist --root data          a shipped model on a named set
   spikesight evaluate nmnist nmnist --root data --bin-ms 2         the same weights at steps of 2 ms
+  spikesight evaluate nmnist nmnist --root data --baselines nmnist  and ridge and RBF on counts, learnt from its Train
   spikesight evaluate nmnist nmnist --root data --corrupt          what is left when a camera shakes, flickers, ...
   spikesight evaluate runs/mine/model another_day/ --to report    confusion.csv, confusion.png, evaluation.json
 
@@ -34,6 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--root", default="data", metavar="FOLDER", help="where named data sets lie (default data)")
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of a folder's names")
     add("--bin-ms", type=float, metavar="B", help="length of a step, in the model's range")
+    add(
+        "--baselines",
+        metavar="TRAIN",
+        help="beside ridge and an RBF kernel on log counts, learnt from this set or folder",
+    )
     add("--corrupt", action="store_true", help="whole recordings, and again under each of a suite of corruptions")
     add("--to", type=Path, metavar="FOLDER", help="write confusion.csv, confusion.png, evaluation.json")
     add("--json", action="store_true", help="one line of JSON in place of the table")
@@ -46,6 +52,8 @@ def _line(name: str, figures: dict[str, Any], width: int = 20) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
+    from spikesight.training.run.baselines import sentences
+
     rows = {name: found[key] if key else found for name, key in ROWS.items() if not key or key in found}
     if found["count"]:
         print(f"{'':20} {'accuracy':>8}   95 % interval      right")
@@ -62,6 +70,8 @@ def _print(found: dict[str, Any]) -> None:
             f"({low:.2%} to {high:.2%}) of {p['count']} recordings; "
             f"{p['committed']} were committed to{soon}, {p['wrong']} of them wrong"
         )
+    for line in sentences(found.get("baselines", [])):
+        print(line)
     if "unknown" in found:
         u = found["unknown"]
         taken = ", ".join(f"{label} {count}" for label, count in u["taken_for"].items())
@@ -120,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, say what gives cause for doubt, print the figures."""
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
-    from spikesight.training.run.assessment import assess
+    from spikesight.training.run.assessment import assess, beside_model
     from spikesight.training.run.conformal import held_out
     from spikesight.training.run.readings import read_set
 
@@ -130,6 +140,9 @@ def run(args: argparse.Namespace) -> int:
     found = assess(readings)
     if tables := held_out(classifier, readings.sources):
         found["commitments"] = tables
+    if args.baselines:
+        learnt = read_set(classifier, args.baselines, args.root, args.layout, "train")
+        found["baselines"] = beside_model(learnt, readings)
     for line in readings.notes:
         print(line, file=sys.stderr)
     if readings.quiet:

@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sentences(result: dict[str, Any]) -> str:
+    from spikesight.training.run.baselines import sentences
+
     lines = [f"examples: {', '.join(f'{count} of {label}' for label, count in result['examples'].items())}"]
     if result["accuracy"] is not None:
         low, high = result["interval"]
@@ -47,6 +49,6 @@ def _sentences(result: dict[str, Any]) -> str:
             f"held out: {result['correct']} of {result['count']} right, {result['accuracy']:.1%} "
             f"({low:.1%} to {high:.1%})"
         )
-    lines += result["advice"]
+    lines += [*sentences(result["baselines"]), *result["advice"]]
     lines.append(f"{result['model']}: try it with spikesight serve --model {result['model']}")
     return "\n".join(lines)

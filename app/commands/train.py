@@ -79,6 +79,7 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
 def run(args: argparse.Namespace) -> int:
     """Train, go on, or only show what would be done."""
     from spikesight.training.flags import resolve, resumed, to_yaml
+    from spikesight.training.run.baselines import sentences
     from spikesight.training.run.fit import dry_run, fit, run_folder
     from spikesight.training.run.loop import TrainingError
 
@@ -115,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
         f"test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['count']}, "
         f"95 % interval {low:.4f} to {high:.4f}); model in {folder / 'model'}"
     )
+    for line in sentences(metrics.get("baselines", [])):
+        print(line)
     print(f"serve it with: spikesight serve --model {folder / 'model'}")
     if args.json:
         print(json.dumps({"run": os.fspath(folder), **metrics}))

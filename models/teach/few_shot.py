@@ -116,8 +116,8 @@ class FewShotLearner:
         """Examples of each class."""
         return {label: sum(shown.label == label for shown in self.shown) for label in self.labels}
 
-    def show(self, example: Example) -> None:
-        """Take one example. Raises ValueError for one of fewer than two events."""
+    def show(self, example: Example) -> NDArray[np.uint8]:
+        """Take one example; what the network is fed, [T, 2, H, W]. Raises ValueError for fewer than two events."""
         if len(example.events) < 2:
             raise ValueError("an example needs at least two events")
         size, steps, bin_us = (SIDE, SIDE), self.contract.steps, self.contract.bin_us
@@ -125,6 +125,7 @@ class FewShotLearner:
         looks = [events, *(varied(events, size, steps * bin_us, random) for _ in range(self.copies))]
         x = np.stack([steps_of(look, size, bin_us, steps) for look in looks], 1)
         self.shown.append(self.seen(example.label, example.piece, x))
+        return x[:, 0]
 
     def seen(self, label: str, piece: str, x: NDArray[np.uint8]) -> EmbeddedExample:
         """What the head sees of a window as a network of this contract is fed it, [T, N, 2, H, W], with its copies;

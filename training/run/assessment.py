@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from spikesight.models.novelty import KEPT
 from spikesight.models.statistics import interval
+from spikesight.training.run.baselines import Pairs, predictions
 from spikesight.training.run.novelty import calibration_error
 from spikesight.training.run.readings import Readings
 
@@ -29,8 +30,7 @@ def assess(readings: Readings) -> dict[str, Any]:
     does not have are left out of all these and stand under `unknown`.
     """
     r = readings
-    place = {label: n for n, label in enumerate(r.labels)}
-    truth = np.array([place.get(label, -1) for label in r.classes])[r.truth]
+    truth = truth_of(r)
     own = truth >= 0
     found: dict[str, Any] = {"labels": list(r.labels), **_right(truth, r.probabilities)}
     if r.streamed is not None:
@@ -54,6 +54,26 @@ def assess(readings: Readings) -> dict[str, Any]:
         found["unknown"] = _unknown(r, own)
     found |= {"quiet": r.quiet, "shared": list(r.shared)}
     return found
+
+
+def beside_model(learnt: Readings, asked: Readings) -> list[dict[str, Any]]:
+    """The rows of `Pairs.beside`: baselines learnt from the windows of one set, asked those of another, of the model's
+    classes alone. Raises ValueError for images.
+    """
+    if learnt.counts is None or asked.counts is None:
+        raise ValueError("baselines are for recordings of events")
+    theirs, truth = truth_of(learnt), truth_of(asked)
+    known, own = theirs >= 0, truth >= 0
+    if len(np.unique(theirs[known])) < 2 or not own.any():
+        raise ValueError("baselines need recordings of two of the model's classes to learn from, and one to be asked")
+    answers = predictions(learnt.counts[known], theirs[known], asked.counts[own])
+    return Pairs(truth[own], asked.probabilities[own].argmax(1), asked.recording[own]).beside(answers)
+
+
+def truth_of(readings: Readings) -> NDArray[np.int64]:
+    """The class of each window [M] among the model's; -1 for one that it does not have."""
+    place = {label: n for n, label in enumerate(readings.labels)}
+    return np.array([place.get(label, -1) for label in readings.classes])[readings.truth]
 
 
 def _right(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:

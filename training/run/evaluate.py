@@ -40,6 +40,7 @@ class Evaluation:
     accuracy_by_step: list[float]  # with the mean over the first t steps
     layers: dict[str, LayerActivity]
     synops: float  # a sample
+    chosen: np.ndarray  # int64 [M], the class of each window of this process
 
     @property
     def firing_rates(self) -> dict[str, float]:
@@ -104,7 +105,7 @@ def evaluate(
     size = min(EVALUATION_BATCH, -(-count // processes.world))  # so that every process has some
     steps = frames.frames.shape[1] if contract is None or contract.kind == "events" else contract.steps
     confusion, totals = torch.zeros(classes, classes, dtype=torch.int64), torch.zeros(2 + steps, dtype=torch.float64)
-    meter = Meter(network.eval())
+    meter, chosen = Meter(network.eval()), list[Tensor]()
     with _channel_spikes(network) as channels:
         for stored, labels in batches(frames, size, processes.rank, processes.world):
             stored = stored.to(device)
@@ -114,12 +115,14 @@ def evaluate(
             totals[0] += nn.functional.cross_entropy(running[-1], labels, reduction="sum")
             totals[1] += meter.read().synops.sum().cpu()
             totals[2:] += (running.argmax(2) == labels).sum(1)
-            confusion.index_put_((labels, running[-1].argmax(1)), torch.ones_like(labels), accumulate=True)
+            chosen.append(running[-1].argmax(1))
+            confusion.index_put_((labels, chosen[-1]), torch.ones_like(labels), accumulate=True)
     meter.close()
     loss, synops, *by_step = (processes.sum(totals).cpu() / count).tolist()
     confusion = processes.sum(confusion).cpu().numpy()
     layers = {name: _activity(processes.sum(channels[name]).cpu() / (steps * count)) for name in meter.layer_names}
-    return Evaluation(int(np.trace(confusion)) / count, loss, count, confusion, by_step, layers, synops)
+    accuracy, answers = int(np.trace(confusion)) / count, torch.cat(chosen).numpy()
+    return Evaluation(accuracy, loss, count, confusion, by_step, layers, synops, answers)
 
 
 def _activity(rates: Tensor) -> LayerActivity:

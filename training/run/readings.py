@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from spikesight.training.data.recordings import read_item, recorded
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 from spikesight.training.data.windows import PACKET_US, starts
 from spikesight.training.progress import counted
+from spikesight.training.run.baselines import log_counts
 from spikesight.training.step.batches import evaluation_input
 
 AT_ONCE = 32  # windows that run through the network together
@@ -47,6 +48,7 @@ class Readings:
     recording: NDArray[np.int64]  # [M]
     begin_us: NDArray[np.int64]  # [M], from the recording's first event; 0 for images
     probabilities: NDArray[np.float64]  # [M, K], each window from zero state; calibrated where the model is
+    counts: NDArray[np.float32] | None = None  # [M, F], what baselines see of each window; None for images
     streamed: NDArray[np.float64] | None = None  # [M, K], at each window's end in one stream that is never reset
     known: NDArray[np.float64] | None = None  # [M] in [0, 1]; None where the model cannot tell
     quiet: int = 0  # windows left out, which hold next to no events
@@ -55,15 +57,17 @@ class Readings:
     sources: tuple[Source, ...] = ()  # the recordings by their numbers
 
 
-def read_set(classifier: Classifier, data: str, root: str = "data", layout: str = "auto") -> Readings:
-    """The answers to a named set's test split below `root`, or to a folder (its test/ where it has one).
+def read_set(
+    classifier: Classifier, data: str, root: str = "data", layout: str = "auto", part: Literal["test", "train"] = "test"
+) -> Readings:
+    """The answers to a named set's split below `root`, or to that folder of a folder; to all where it has none.
 
     Raises DataError, and ValueError for images before a model of events or the other way round.
     """
     contract = classifier.contract
     if contract.kind == "events" and data in recorded():
         listing = recorded()[data](Path(root))
-        items = listing.test or listing.train
+        items = (part == "test" and listing.test) or listing.train
         return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items])
     if contract.kind == "events" and (data in DATA_NAMES or holds_pictures(Path(data))):
         raise ValueError(f"{classifier.name} takes events, and {data} holds images: spikesight emulate makes events")
@@ -75,10 +79,10 @@ def read_set(classifier: Classifier, data: str, root: str = "data", layout: str 
         assert isinstance(images, ImageSet)
         return _read_images(classifier, images)
     folder = read_folder(data, layout, classifier.labels)
-    takes = [take for take in folder.takes if take.part == "test"] or list(folder.takes)
+    takes = [take for take in folder.takes if take.part == part] or list(folder.takes)
     notes = [f"layout {folder.layout}: {len(takes)} recordings"]
     if len(takes) < len(folder.takes):
-        notes[0] += f" of test/, {len(folder.takes) - len(takes)} others left alone"
+        notes[0] += f" of {part}/, {len(folder.takes) - len(takes)} others left alone"
     found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in takes])
     return replace(found, notes=tuple(notes))
 
@@ -106,7 +110,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
     if not sources:
         raise MissingDataError("there are no recordings to evaluate on")
     stream = _Stream(classifier)
-    rows: list[tuple[int, int, int, NDArray, float | None, NDArray]] = []
+    rows: list[_Answer] = []
     waiting: list[tuple[_Window, NDArray]] = []
     progress = counted(sources, "evaluating", "recording")
     for number, source in enumerate(progress):
@@ -119,15 +123,15 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
                 rows += _answers(classifier, waiting)
                 waiting = []
     rows += _answers(classifier, waiting)
-    least = max(1.0, SPARSE * float(np.median([row[2] for row in rows]))) if rows else 1.0
-    kept = [row for row in rows if row[2] >= least]
+    least = max(1.0, SPARSE * float(np.median([row.n_events for row in rows]))) if rows else 1.0
+    kept = [row for row in rows if row.n_events >= least]
     if not kept:
         raise DataError("no window of these recordings holds events enough to be classified")
     classes = tuple(sorted({source.label for source in sources}))
     by_label = {label: n for n, label in enumerate(classes)}
     trained = set(classifier.card.training.get("recordings", ()))
     shared = [s.item.name for s in sources if trained and digest(s.item.path) in trained]
-    recording, begin, _, probabilities, known, streamed = zip(*kept)
+    recording, begin, _, probabilities, known, streamed, counts = zip(*kept)
     return Readings(
         labels=classifier.labels,
         classes=classes,
@@ -135,6 +139,7 @@ def read_recordings(classifier: Classifier, sources: Sequence[Source], change: C
         recording=np.array(recording),
         begin_us=np.array(begin),
         probabilities=np.stack(probabilities),
+        counts=np.stack(counts),
         streamed=np.stack(streamed),
         known=None if classifier.novelty is None else np.array(known, float),
         quiet=len(rows) - len(kept),
@@ -214,10 +219,19 @@ class _Stream:
         return self.readout.probabilities()
 
 
-def _answers(
-    classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]]
-) -> list[tuple[int, int, int, NDArray, float | None, NDArray]]:
-    """(recording, begin, events, probabilities, known, streamed probabilities) of windows, each from zero state."""
+class _Answer(NamedTuple):
+    """What a window from zero state is answered, and what a stream answers at its end."""
+
+    recording: int
+    begin_us: int
+    n_events: int
+    probabilities: NDArray[np.float64]
+    known: float | None
+    streamed: NDArray[np.float64]
+    counts: NDArray[np.float32]
+
+
+def _answers(classifier: Classifier, waiting: Sequence[tuple[_Window, NDArray]]) -> list[_Answer]:
     if not waiting:
         return []
     contract, k = classifier.contract, len(classifier.labels)
@@ -227,14 +241,15 @@ def _answers(
     done = classifier.run(x_seq, classifier.initial_state(len(waiting)))
     active = x_seq.flatten(2).count_nonzero(2).float()
     values = torch.cat([done.logits.float(), done.rates, active[..., None]], 2).double().numpy()
-    rows = []
+    counts, rows = log_counts(x_seq.transpose(0, 1).numpy()), []
     for n, (window, streamed) in enumerate(waiting):
         steps = min(len(window.inputs), contract.horizon)
         mean = values[len(window.inputs) - steps : len(window.inputs), n].mean(0)
         probabilities, known = softmax(mean[:k]), None
         if classifier.novelty is not None:
             probabilities, known, _ = classifier.novelty.judge(mean, k, steps, window.inputs[0].kind)
-        rows.append((window.source, window.begin_us, window.n_events, probabilities, known, streamed))
+        answer = window.source, window.begin_us, window.n_events, probabilities, known, streamed, counts[n]
+        rows.append(_Answer(*answer))
     return rows
 
 

@@ -24,6 +24,7 @@ from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, read_item
 from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
+from spikesight.training.run.baselines import beside_network, sentences
 from spikesight.training.run.conformal import conformal_of
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.novelty import calibrate_novelty
@@ -151,6 +152,7 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     what, active = "Spiking network", "Firing rates (spikes a neuron a step, on the test split)"
     if data.config.neuron == "relu":
         what, active = "ANN", "Shares of activations that are not zero (on the test split)"
+    beside = "\n".join(f"- {line}" for line in sentences(metrics.get("baselines", [])))
     own = "the data set's own test split" if data.split["official_test"] else "a seeded split set aside"
     return f"""---
 license: unknown  # the trainer's to say
@@ -174,6 +176,8 @@ metrics: [accuracy]
 | synaptic operations a sample | {t["synops"]:.0f} |
 | multiply-adds of the same ANN {ann_sees} | {macs} |
 | seed | {data.config.seed} |
+
+{beside}
 
 {active}:
 
@@ -207,6 +211,9 @@ def write_report(
         "samples": card.training["samples"],
         "recorded": data.recorded,
     }
+    if data.test_items:
+        recording = np.unique([str(item.path) for item in data.test_items], return_inverse=True)[1]
+        metrics["baselines"] = beside_network(data.train, data.test, test.chosen, recording)
     known = None
     try:
         known, metrics["known"] = calibrate_novelty(network, data)

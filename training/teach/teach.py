@@ -4,12 +4,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.recordings.format import path_of
 from spikesight.models.checkpoint import save
 from spikesight.models.teach.advice import report
-from spikesight.models.teach.few_shot import FewShotLearner, backbone
+from spikesight.models.teach.few_shot import FewShotLearner, Taught, backbone
+from spikesight.models.teach.head import folds
 from spikesight.training.progress import counted
+from spikesight.training.run.baselines import Pairs, log_counts, predictions
 from spikesight.training.teach.examples import copies_for, plan, read_examples
 
 
@@ -36,9 +41,11 @@ def teach(
     learner = FewShotLearner(
         network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items))
     )
-    for example in counted(read_examples(found), "showing", count=len(found.items)):
-        if len(example.events) > 1:
-            learner.show(example)
+    inputs = [
+        log_counts(learner.show(example)[None])[0]
+        for example in counted(read_examples(found), "showing", count=len(found.items))
+        if len(example.events) > 1
+    ]
     shown = time.perf_counter()
     taught = learner.learn()
     summary: dict[str, Any] = {
@@ -48,6 +55,7 @@ def teach(
         "features": features,
         "input": taught.with_input,
         **report(taught),
+        "baselines": _baselines(taught, np.stack(inputs)),
     }
     stamps = sorted({digest(item.path) for item in found.items})
     training = {
@@ -57,6 +65,23 @@ def teach(
         "features": features,
         "recordings": stamps,
     }
-    save(to, *taught.checkpoint(training, {key: summary[key] for key in ("accuracy", "correct", "count", "interval")}))
+    save(
+        to,
+        *taught.checkpoint(
+            training, {key: summary[key] for key in ("accuracy", "correct", "count", "interval", "baselines")}
+        ),
+    )
     end = time.perf_counter()
     return summary | {"model": str(to), "show_s": round(shown - begin, 2), "learn_s": round(end - shown, 2)}
+
+
+def _baselines(taught: Taught, counts: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """The baselines on the same examples [M, F], each by what has seen nothing of its piece, as the head was judged."""
+    fold, chosen = folds(taught.truth, taught.pieces), dict[str, NDArray[np.int64]]()
+    for number in range(fold.max() + 1):
+        out = fold == number
+        for name, answers in predictions(counts[~out], taught.truth[~out], counts[out]).items():
+            chosen.setdefault(name, np.full(len(fold), -1))[out] = answers
+    judged = fold >= 0
+    pairs = Pairs(taught.truth[judged], taught.judged.scores[judged].argmax(1), taught.pieces[judged])
+    return pairs.beside({name: answers[judged] for name, answers in chosen.items()})

@@ -51,6 +51,17 @@ def test_a_folder_in_json_files_and_a_table(model: str, day: str, tmp_path: Path
     assert f"{found['correct']} of {found['count']}" in out
 
 
+def test_baselines_are_asked_the_same_windows(model: str, tmp_path: Path, capsys: Captured) -> None:
+    write_takes(tmp_path, ["train/one-1.npz", "train/two-1.npz", "test/one-2.npz", "test/two-2.npz"], 0.4)
+    command = ["evaluate", model, str(tmp_path), "--baselines", str(tmp_path)]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["recordings"]["count"] == 2
+    assert [row["count"] for row in found["baselines"]] == [found["count"]] * 2
+    assert main(command) == 0
+    assert "RBF kernel on log counts" in capsys.readouterr().out
+
+
 def test_every_corruption_has_a_row(model: str, day: str, capsys: Captured) -> None:
     assert main(["evaluate", model, day, "--corrupt", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

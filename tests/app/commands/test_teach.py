@@ -21,11 +21,13 @@ def test_what_is_learnt_is_said_and_a_model(things: str, tmp_path: Path, capsys:
     assert main([*words, "--to", str(tmp_path / "few"), "--shots", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["labels"], found["examples"], found["count"]) == (["cup", "phone"], {"cup": 5, "phone": 5}, 10)
+    assert [row["count"] for row in found["baselines"]] == [10, 10]
     assert spikesight.load(tmp_path / "few").labels == ("cup", "phone")
     assert main([*words, "--to", str(tmp_path / "all"), "--window-ms", "100"]) == 0
     out = capsys.readouterr().out
     assert "examples: 24 of cup, 24 of phone" in out
     assert "held out" in out
+    assert "ridge on log counts" in out
     assert main(["evaluate", str(tmp_path / "few"), things, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["shared"]) == 10
 

@@ -124,7 +124,7 @@ def test_layers_that_say_nothing_are_named() -> None:
         "dead": LayerActivity(0.1, 0.51, 0.0), "half full": LayerActivity(0.1, 0.0, 0.5),
         "full": LayerActivity(0.9, 0.0, 0.51),
     }  # fmt: skip
-    result = Evaluation(0.5, 1.0, 1, np.eye(2, dtype=np.int64), [0.5], layers, 0.0)
+    result = Evaluation(0.5, 1.0, 1, np.eye(2, dtype=np.int64), [0.5], layers, 0.0, np.zeros(1, int))
     assert result.warnings() == [
         "silent layers: silent", "layers with more than half of their channels dead: dead",
         "layers with more than half of their channels saturated: full",

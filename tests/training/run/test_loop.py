@@ -93,7 +93,7 @@ def test_of_equal_accuracies_the_lower_loss_is_kept(root: Path, monkeypatch: pyt
     losses = iter([0.5, 0.7, 0.3, 0.3])
 
     def measured(*_: object) -> Evaluation:
-        return Evaluation(0.5, next(losses), 2, np.eye(2, dtype=np.int64), [0.5], {}, 0.0)
+        return Evaluation(0.5, next(losses), 2, np.eye(2, dtype=np.int64), [0.5], {}, 0.0, np.zeros(2, int))
 
     monkeypatch.setattr("spikesight.training.run.loop.evaluate", measured)
     for _ in range(4):

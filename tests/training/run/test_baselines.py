@@ -1,0 +1,53 @@
+"""Baselines on log counts, and how a network stands beside them."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+from spikesight.training.run.baselines import Pairs, log_counts, predictions, sentences
+
+
+def test_counts_lose_no_event_and_know_place_polarity_and_order() -> None:
+    frames = np.zeros((2, 6, 2, 40, 32), np.uint8)
+    frames[0, :, 1, :20] = 1  # ON above, all the time
+    frames[1, 5, 0, 20:] = 1  # OFF below, at the end
+    counts = np.expm1(log_counts(frames)).reshape(2, -1, 2, 16, 16)
+    assert counts.sum((1, 2, 3, 4)) == pytest.approx(frames.sum((1, 2, 3, 4)))
+    assert not counts[0, :, 0].any()
+    assert not counts[0, :, 1, 9:].any()
+    assert not counts[1, :-1].any()
+
+
+def test_small_windows_are_not_enlarged() -> None:
+    frames = np.random.default_rng(0).integers(0, 3, (3, 2, 2, 8, 8), dtype=np.uint8)
+    assert np.expm1(log_counts(frames)) == pytest.approx(frames.reshape(3, -1), abs=1e-5)
+
+
+def test_a_kernel_learns_what_no_line_divides() -> None:
+    random = np.random.default_rng(1)
+    x = random.uniform(-1, 1, (400, 2)).astype(np.float32)
+    y = (np.hypot(*x.T) > 0.6).astype(np.int64)
+    found = predictions(x[:300], y[:300], x[300:])
+    line, kernel = (accuracy_score(y[300:], answers) for answers in found.values())
+    assert kernel > 0.95 > line
+
+
+def test_pairs_count_recordings_and_not_their_windows() -> None:
+    truth, recording = np.repeat([0, 1, 0, 1], 50), np.repeat(np.arange(4), 50)
+    better = Pairs(truth, truth, recording).beside({"always 0": np.zeros_like(truth)})[0]
+    assert (better["won"], better["lost"], better["correct"]) == (2, 0, 100)
+    assert better["p"] == 0.5  # two coins
+    assert Pairs(truth, truth, recording).beside({"the same": truth})[0]["p"] == 1
+
+
+def test_which_is_better_is_said_where_it_can_be_told() -> None:
+    truth = np.tile([0, 1], 20)
+    wrong, alone = 1 - truth, np.arange(40)
+    said = {
+        "network": sentences(Pairs(truth, truth, alone).beside({"a": wrong})),
+        "baseline": sentences(Pairs(truth, wrong, alone).beside({"a": truth})),
+        "neither": sentences(Pairs(truth, truth, alone).beside({"a": truth})),
+    }
+    assert "the network is better" in said["network"][0]
+    assert "BETTER than the network" in said["baseline"][0]
+    assert "as good as" in said["neither"][0]
