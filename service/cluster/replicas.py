@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 ALIVE_S = 3.0  # what a replica gets to say that it lives: a busy machine is no reason to leave it
@@ -102,24 +105,14 @@ def summed(bodies: list[Any]) -> Any:
 
 def summed_metrics(texts: list[bytes]) -> bytes:
     """Prometheus expositions of the same service, added up sample by sample."""
-    lines: dict[str, float] = {}
-    heads: dict[str, str] = {}
+    families: dict[str, Metric] = {}
+    sums: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
     for text in texts:
         for family in text_string_to_metric_families(text.decode()):
             for sample in family.samples:
-                if sample.name.endswith("_created"):
-                    continue
-                labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
-                key = f"{sample.name}{{{labels}}}" if labels else sample.name
-                heads.setdefault(
-                    key, f"# HELP {family.name} {family.documentation}\n# TYPE {family.name} {family.type}\n"
-                )
-                lines[key] = lines.get(key, 0.0) + sample.value
-    written: set[str] = set()
-    out: list[str] = []
-    for key, value in lines.items():
-        if heads[key] not in written:
-            written.add(heads[key])
-            out.append(heads[key])
-        out.append(f"{key} {value}\n")
-    return "".join(out).encode()
+                if not sample.name.endswith("_created"):
+                    families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                    sums[family.name, sample.name, tuple(sample.labels.items())] += sample.value
+    for (family_name, name, labels), value in sums.items():
+        families[family_name].add_sample(name, dict(labels), value)
+    return generate_latest(cast(CollectorRegistry, SimpleNamespace(collect=families.values)))

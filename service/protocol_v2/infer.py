@@ -10,14 +10,13 @@ from fastapi import Request, Response
 
 from spikesight.encoders.sample import Sample
 from spikesight.models.steps import Input
-from spikesight.service.http.errors import Expired, ServiceError, Stopped
 from spikesight.service.http.shares import address_of
 from spikesight.service.protocol_v2 import tensors
 from spikesight.service.protocol_v2.endpoints import LABEL, STEPS, Endpoint
 from spikesight.service.protocol_v2.sequences import Sequences
 from spikesight.service.protocol_v2.tensors import InferRequest, Output, V2Error
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.processes import Ended, Killed
+from spikesight.service.scheduler.processes import Killed
 from spikesight.service.scheduler.request import Result, Wanted, run_inputs
 from spikesight.service.upload.decode import WEB_IMAGES, image_format
 from spikesight.service.upload.load import inputs_of, load
@@ -37,10 +36,8 @@ async def infer(runtime: Runtime, sequences: Sequences, found: Endpoint, request
         results, samples, decoded = await work(runtime, sequences, found, asked, client)
         outputs = tensors.select(asked, available(found, results), found.model.classifier.labels)
         body, length = tensors.answer(found.name, outputs, asked.id)
-    except Exception as error:
+    except Exception:
         found.statistics.fail(time.perf_counter() - begin)
-        if isinstance(error, V2Error):
-            raise ServiceError(error.status, error.message) from None
         raise
     account(found, results, samples, begin, decoded)
     if length is None:
@@ -61,10 +58,6 @@ async def understand(runtime: Runtime, data: bytes, header: str | None, found: E
         try:
             async with runtime.decoding(client, deadline):
                 asked = await runtime.processes.run(tensors.parse, data, header, found.inputs, deadline=deadline)
-        except TimeoutError:
-            raise Expired from None
-        except Ended:
-            raise Stopped from None
         except Killed:
             raise V2Error("the body asks for too much: send the tensors as binary", 413) from None
     known = {spec.name: spec for spec in found.outputs}

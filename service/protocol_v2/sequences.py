@@ -4,20 +4,14 @@ import time
 from dataclasses import dataclass, field
 
 from spikesight.models.steps import Input, Outcome
-from spikesight.service.http.errors import Overloaded, ServiceError
+from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.shares import Shares
+from spikesight.service.protocol_v2.tensors import V2Error
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.scheduler.request import RequestReceiver, Result, Wanted
 from spikesight.service.scheduler.threads import Mailbox
 
 TOO_MANY = "too many sequences of this address: end one first"
-
-
-class SequenceError(ServiceError):
-    """A sequence that is unknown, busy, or one too many."""
-
-    def __init__(self, sentence: str, status: int = 400) -> None:
-        super().__init__(status, sentence)
 
 
 class Sequence:
@@ -52,24 +46,24 @@ class Sequences:
     _open: dict[tuple[str, int | str], Sequence] = field(default_factory=dict)
 
     def begin(self, model: Model, identity: int | str, client: str) -> Sequence:
-        """A new sequence; one of the same id ends. Raises Overloaded, SequenceError: 429 at the address's share."""
+        """A new sequence; one of the same id ends. Raises Overloaded, V2Error: 429 at the address's share."""
         self.expire()
         key = (model.name, identity)
         if key in self._open:
             self.end(self.resume(model, identity))
         if (reached := self.shares.take(client)) is not None:
-            raise Overloaded if reached == "total" else SequenceError(TOO_MANY, 429)
+            raise Overloaded if reached == "total" else V2Error(TOO_MANY, 429)
         sequence = self._open[key] = Sequence(model, identity, client)
         return sequence
 
     def resume(self, model: Model, identity: int | str) -> Sequence:
-        """One that was begun. Raises SequenceError."""
+        """One that was begun. Raises V2Error."""
         self.expire()
         sequence = self._open.get((model.name, identity))
         if sequence is None or sequence.job.closed:
-            raise SequenceError("unknown sequence: begin it with sequence_start")
+            raise V2Error("unknown sequence: begin it with sequence_start")
         if sequence.receiver is not None:
-            raise SequenceError("the sequence has a request running: send one after the other")
+            raise V2Error("the sequence has a request running: send one after the other")
         return sequence
 
     def end(self, sequence: Sequence) -> None:

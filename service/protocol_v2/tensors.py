@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesight.service.http.errors import ServiceError
+
 DATATYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype("?"),
     **{f"UINT{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4, 8)},
@@ -30,15 +32,11 @@ LENGTH = struct.Struct("<I")
 Value = NDArray | list[bytes]
 
 
-class V2Error(Exception):
-    """A request that breaks the protocol, with its HTTP status."""
+class V2Error(ServiceError):
+    """A request that breaks the protocol."""
 
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message, status)  # both: it comes from another process
-        self.message, self.status = message, status
-
-    def __str__(self) -> str:
-        return self.message
+    def __init__(self, sentence: str, status: int = 400) -> None:
+        super().__init__(status, sentence)
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,6 @@ def document_of(data: bytes) -> dict[str, Any]:
 
     try:
         document = json.loads(data, parse_constant=refuse)
-    except V2Error:
-        raise
     except (ValueError, RecursionError):
         raise V2Error("the body is not JSON") from None
     if not isinstance(document, dict):

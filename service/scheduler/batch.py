@@ -1,6 +1,5 @@
 """One batch: gathered, stepped, split into the shares of its jobs, and delivered."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -30,15 +29,12 @@ def step_batch(classifier: Classifier, zero: State, batch: list[Work]) -> Step:
 
 def split(result: Step, took_s: float, tick: int) -> Iterator[Outcome]:
     """Each job's share of a batch that made one step, or several."""
-    logits, raster = result.logits.float().numpy(), result.raster.numpy()
-    logits = logits[None] if logits.ndim == 2 else logits
-    rates = result.rates.numpy()
-    rates = rates[None] if rates.ndim == 2 else rates
-    finite = [True] * logits.shape[1]
-    if not math.isfinite(logits.sum(dtype=np.float64)):  # of float32 numbers: beyond range only where one of them is
-        finite = [bool(np.isfinite(logits[:, n]).all()) for n in range(len(finite))]
+    logits, rates, raster = result.logits.float().numpy(), result.rates.numpy(), result.raster.numpy()
+    if logits.ndim == 2:  # one step
+        logits, rates = logits[None], rates[None]
+    finite = np.logical_and.reduce(np.isfinite(logits), axis=(0, 2))
     for n, (spikes, synops) in enumerate(zip(result.layer_spikes.tolist(), result.synops.tolist())):
-        yield Outcome(logits[:, n], spikes, synops, raster[n], took_s * 1e3, tick, finite[n], rates[:, n])
+        yield Outcome(logits[:, n], spikes, synops, raster[n], took_s * 1e3, tick, bool(finite[n]), rates[:, n])
 
 
 def deliver(work: Work, made: Outcome, queue_ms: float) -> bool:

@@ -47,12 +47,9 @@ def shares(limit: int | None) -> tuple[int, int]:
     """
     if limit is None:
         return CALLS, MOST
-    calls, size = FEW, 0
-    for more in (CALLS, FEW):
-        calls, size = more, (limit - SERVICE) // (2 * more + 2)
-        if size >= ENOUGH:
-            break
-    return calls, max(LEAST, min(MOST, size))
+    sizes = {calls: (limit - SERVICE) // (2 * calls + 2) for calls in (CALLS, FEW)}
+    calls = CALLS if sizes[CALLS] >= ENOUGH else FEW
+    return calls, max(LEAST, min(MOST, sizes[calls]))
 
 
 def _groups(own: Path, mounted: Path) -> Iterator[Path]:

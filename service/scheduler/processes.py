@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spikesight.models.native.memory import give_back
-from spikesight.service.http.errors import OutOfMemory
+from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
 from spikesight.service.scheduler.answer import received, send
 from spikesight.service.scheduler.memory import limit, oom_kills, shares
 from spikesight.service.scheduler.sandbox import confine, environment, first_to_go
@@ -58,10 +58,6 @@ class Killed(Exception):
         self.spent = spent
 
 
-class Ended(Exception):
-    """The service stops: it was nobody's fault."""
-
-
 class Processes:
     """A warm process with forks for calls. Used from one event loop; started and stopped with the service."""
 
@@ -80,7 +76,7 @@ class Processes:
         self._threads.submit(self._begin)
 
     def stop(self) -> None:
-        """Kill whatever runs; calls under way raise Ended."""
+        """Kill whatever runs; calls under way raise Stopped."""
         with self._lock:
             threads, self._threads = self._threads, None
             self._end()
@@ -99,20 +95,22 @@ class Processes:
     async def run(self, function: Callable[..., T], *arguments: Any, deadline: float) -> T:
         """What `function` returns or raises in a process of its own. `deadline` is on time.monotonic().
 
-        Raises TimeoutError at the deadline, and a call that has not begun by then never does; Killed when the process
-        ends by a limit or a fault; OutOfMemory when the kernel ended it; Ended when the service stops.
+        Raises Expired at the deadline, and a call that has not begun by then never does; Killed when the process ends
+        by a limit or a fault; OutOfMemory when the kernel ended it; Stopped when the service stops.
         """
         if self._threads is None:
-            raise Ended
+            raise Stopped
         self._give_back_after(deadline)
         work = function, arguments
         loop, left = asyncio.get_running_loop(), max(0.0, deadline - time.monotonic())
         called = loop.run_in_executor(self._threads, self._call, work, deadline)
         try:
             good, result = await asyncio.wait_for(called, left)
+        except TimeoutError:
+            raise Expired from None
         except asyncio.CancelledError:
             if called.cancelled() and self._threads is None:  # it had not begun when the service stopped
-                raise Ended from None
+                raise Stopped from None
             raise
         if good:
             return result
@@ -150,7 +148,7 @@ class Processes:
             if time.monotonic() >= deadline:
                 raise TimeoutError from None
             if self._threads is None:
-                raise Ended from None
+                raise Stopped from None
             if self._oom_kills() > oom_kills:
                 raise OutOfMemory from None
             raise Killed(time.monotonic() - begin >= CPU_S) from None

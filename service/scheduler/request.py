@@ -147,8 +147,16 @@ async def run_undecoded(
             receiver.begin(len(inputs))
             return inputs
 
+        def elsewhere() -> None:
+            try:
+                if not job.closed:
+                    model.scheduler.submit(job, counted())
+            except Exception as error:
+                receiver.failed(error)
+                mailbox.flush()
+
         if not model.scheduler.submit_undecoded(job, counted):
-            offload(lambda: _decode_and_submit(model, job, counted, mailbox))
+            offload(elsewhere)
 
     return await _answered(model, submit, mailbox, deadline, wanted)
 
@@ -164,14 +172,3 @@ async def _answered(
         return await receiver.result(deadline)
     finally:
         model.scheduler.close(job)
-
-
-def _decode_and_submit(model: Model, job: Job, decode: Callable[[], list[Input]], mailbox: Mailbox) -> None:
-    """In another thread than the model's; what `decode` raises goes to the receiver."""
-    if job.closed:
-        return
-    try:
-        model.scheduler.submit(job, decode())
-    except Exception as error:
-        job.receiver.failed(error)
-        mailbox.flush()

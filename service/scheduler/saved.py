@@ -1,6 +1,7 @@
 """Models that somebody saved: what of a folder is served, and what is left out, with a warning that says why."""
 
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,22 +12,14 @@ from spikesight.service.http.logs import event
 
 def entries(folder: Path | None) -> list[Path]:
     """What lies in the folder and may be a model, by name: all but files, and what is hidden."""
-    if folder is None:
+    if folder is None or not folder.exists():  # it is made when the first model is saved
         return []
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not is_file(path))
+        there = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
-        if not isinstance(error, FileNotFoundError):  # it is made when the first model is saved
-            leave_out(folder.name, error)
+        leave_out(folder.name, error)
         return []
-
-
-def is_file(path: Path) -> bool:
-    """Whether it is a file; False where a link leads to what may not be read."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+    return sorted(path for path in there if not os.path.isfile(path))  # noqa: PTH113 - never raises
 
 
 def fitting(folder: Path | None, taken: Iterable[str]) -> Iterator[Path]:

@@ -7,9 +7,9 @@ from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.steps import Input
-from spikesight.service.http.errors import Expired, ServiceError, Stopped
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.processes import Ended, Killed
+from spikesight.service.scheduler.processes import Killed
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.upload.decode import IMAGES, DecodeError, Kind, cheap, decode, kind_of
 
@@ -53,10 +53,6 @@ async def decoded(
         return await runtime.processes.run(decode, *upload, deadline=deadline)
     except DecodeError as error:
         raise ServiceError(error.status, error.sentence) from None
-    except TimeoutError:
-        raise Expired from None
-    except Ended:
-        raise Stopped from None
     except Killed as killed:
         if killed.spent:
             raise ServiceError(413, f"the {kind} takes too long to decode: send a smaller one") from None

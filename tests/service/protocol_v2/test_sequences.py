@@ -9,7 +9,8 @@ import pytest
 
 from spikesight.service.http.errors import Expired, Overloaded
 from spikesight.service.http.shares import Shares
-from spikesight.service.protocol_v2.sequences import SequenceError, Sequences
+from spikesight.service.protocol_v2.sequences import Sequences
+from spikesight.service.protocol_v2.tensors import V2Error
 from spikesight.service.scheduler.registry import Model
 from tests.support.models import tiny
 from tests.support.serving.scheduling import inputs, serving
@@ -45,7 +46,7 @@ def test_places_are_few_and_fewer_for_one_address() -> None:
     async def use(sequences: Sequences, model: Model) -> None:
         for identity in (1, 2):
             sequences.begin(model, identity, "a")
-        with pytest.raises(SequenceError) as caught:
+        with pytest.raises(V2Error) as caught:
             sequences.begin(model, 3, "a")
         assert caught.value.status == 429
         sequences.begin(model, 3, "b")
@@ -61,7 +62,7 @@ def test_one_request_of_a_sequence_after_the_other() -> None:
         sequence = sequences.begin(model, 1, "a")
         running = asyncio.create_task(sequences.run(sequence, inputs(3), time.monotonic() + PATIENCE_S))
         await asyncio.sleep(0)  # it has begun
-        with pytest.raises(SequenceError, match="send one after the other"):
+        with pytest.raises(V2Error, match="send one after the other"):
             sequences.resume(model, 1)
         await running
         assert sequences.resume(model, 1) is sequence

@@ -19,9 +19,9 @@ import pytest
 
 from spikesight.encoders.events import EVENTS, SensorSize
 from spikesight.encoders.sample import Sample
-from spikesight.service.http.errors import OutOfMemory
+from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
 from spikesight.service.scheduler.answer import LARGE
-from spikesight.service.scheduler.processes import CALLS, MEMORY, Ended, Killed, Processes
+from spikesight.service.scheduler.processes import CALLS, MEMORY, Killed, Processes
 from tests.support.processes import Caller, endless, with_processes
 from tests.support.waiting import PATIENCE_S, until
 
@@ -167,7 +167,7 @@ def test_a_call_that_does_not_end_is_killed_at_its_deadline_and_holds_nobody_up(
         for task in stuck:
             task.cancel()
         for _ in range(2 * CALLS):
-            with pytest.raises(TimeoutError):
+            with pytest.raises(Expired):
                 await call(endless, seconds=0.2)
         return beside
 
@@ -181,7 +181,7 @@ def test_what_has_expired_in_the_queue_is_not_begun(folder: Path) -> None:
         for late in (True, False):
             held = [asyncio.create_task(call(endless, seconds=1)) for _ in range(CALLS)]
             await asyncio.sleep(0)  # they are in the queue first
-            with pytest.raises(TimeoutError) if late else nullcontext():
+            with pytest.raises(Expired) if late else nullcontext():
                 await call(marked, seconds=0.1 if late else PATIENCE_S)
             await asyncio.gather(*held, return_exceptions=True)
             await call(doubled, 1)
@@ -258,7 +258,7 @@ def test_calls_that_the_service_ends_are_told_from_calls_that_fail(folder: Path)
         await asyncio.to_thread(call.processes.stop)
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [type(result) for result in talk(work)] == [Ended] * (CALLS + 2)
+    assert [type(result) for result in talk(work)] == [Stopped] * (CALLS + 2)
 
 
 @pytest.mark.parametrize("dies", [False, True])
@@ -283,7 +283,7 @@ def test_what_was_stopped_stays_stopped() -> None:
     for _ in range(2):  # the second finds nothing to kill
         processes.stop()
         assert processes._warm is None
-    with pytest.raises(Ended):
+    with pytest.raises(Stopped):
         asyncio.run(Caller(processes)(doubled, 1))
 
 

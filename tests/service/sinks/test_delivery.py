@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_a_foreign_sink_that_fails_is_asked_again(tmp_path: Path) -> None:
         if len(taken) < 3:
             raise KeyError("mood")
 
-    moody = SimpleNamespace(send=send, close=lambda: None)
+    moody: Any = SimpleNamespace(send=send, close=lambda: None)
     delivery = Delivery("moody", moody, DiskQueue(tmp_path / "q.sqlite3"), QUICK)
     delivery.post({})
     until(lambda: delivery.n_sent == 1)

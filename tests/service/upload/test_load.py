@@ -16,7 +16,7 @@ from spikesight.service import runtime
 from spikesight.service.api import create_app
 from spikesight.service.http.errors import OutOfMemory, Stopped
 from spikesight.service.http.shares import Line
-from spikesight.service.scheduler.processes import Ended, Processes
+from spikesight.service.scheduler.processes import Processes
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import DecodeError, decode
 from tests.support.inputs.samples import picture, some_events
@@ -96,7 +96,7 @@ def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
         assert client.post("/v2/models/tiny/infer", content=b" " * 100_000).status_code == 504
 
 
-@pytest.mark.parametrize(("error", "sentence"), [(Ended, str(Stopped())), (OutOfMemory, str(OutOfMemory()))])
+@pytest.mark.parametrize(("error", "sentence"), [(Stopped, str(Stopped())), (OutOfMemory, str(OutOfMemory()))])
 def test_calls_that_end_through_no_fault_of_the_file_are_503(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, error: type[Exception], sentence: str
 ) -> None:
