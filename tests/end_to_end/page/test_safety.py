@@ -9,7 +9,7 @@ import pytest
 
 from spikesight.app.webcam.overlay import luminance
 from tests.support.chromium import Visit, Visitor, has_models, needs_chromium
-from tests.support.inputs.samples import coat, empty_desk, face
+from tests.support.inputs.samples import empty_desk, face
 from tests.support.inputs.things import one_turn
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
@@ -19,7 +19,7 @@ Show = Callable[[list[np.ndarray]], object]
 Check = Callable[[Visit], None]
 
 
-@pytest.mark.parametrize("shown", [empty_desk, coat, face], ids=lambda shown: shown.__name__)
+@pytest.mark.parametrize("shown", [empty_desk, face], ids=lambda shown: shown.__name__)
 def test_no_label_where_there_is_no_digit(
     shown: Callable[[float], np.ndarray], visit: Visitor, before_the_camera: Show
 ) -> None:

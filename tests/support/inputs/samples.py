@@ -106,22 +106,8 @@ def from_eventcv(path: Path) -> Events:
 
 
 def empty_desk(turn: float) -> np.ndarray:
-    """Nothing but a desk, which does not move; uint8 [480, 640, 3] of a moment, as are coat and face."""
+    """Nothing but a desk, which does not move; uint8 [480, 640, 3] of a moment, as is a face."""
     return grainy(DESK, turn)
-
-
-def coat(turn: float) -> np.ndarray:
-    """Woven cloth with a collar, a seam and buttons, which breathes."""
-    x, y = np.meshgrid(np.arange(640), np.arange(480))
-    picture = np.repeat((70 + 8 * np.sin(x / 3) * np.sin(y / 3) + 20 * np.sin(x / 90))[..., None], 3, 2)
-    shift = np.array([20 * np.cos(turn), 12 * np.sin(turn)])
-    for line in ([[320, 180], [320, 480]], [[320, 180], [200, 0]], [[320, 180], [440, 0]], [[130, 0], [250, 130]]):
-        begin, end = (tuple(map(int, np.array(point) + shift)) for point in line)
-        cv2.line(picture, begin, end, (30, 30, 34), 5, cv2.LINE_AA)
-    for height in (240, 330, 420):
-        middle = tuple(map(int, np.array([345, height]) + shift))
-        cv2.circle(picture, middle, 14, (25, 22, 20), -1, cv2.LINE_AA)
-    return grainy(picture, turn)
 
 
 def face(turn: float) -> np.ndarray:

@@ -52,16 +52,8 @@ def jpeg_with_size(width: int, height: int) -> bytes:
 def webp_with_size(width: int, height: int) -> bytes:
     """A WebP whose header promises a size."""
     canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    inner = picture(".webp")[12:]
-    return (
-        b"RIFF"
-        + struct.pack("<I", 4 + 18 + len(inner))
-        + b"WEBPVP8X"
-        + struct.pack("<I", 10)
-        + bytes(4)
-        + canvas
-        + inner
-    )
+    inner = b"WEBPVP8X" + struct.pack("<II", 10, 0) + canvas + picture(".webp")[12:]
+    return b"RIFF" + struct.pack("<I", len(inner)) + inner
 
 
 BOMBS = {
