@@ -22,7 +22,7 @@ from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.conversion.simulate import curve
-from spikesight.models.networks.ann import ANNS, build_for, guess_name, read_state, with_qcfs
+from spikesight.models.networks.ann import ANNS, build_for, read_state, with_qcfs
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.metering import dense_macs, measure
 from spikesight.models.networks.resnet import NETWORKS
@@ -115,8 +115,7 @@ class Comparison:
         flip = self.train.pixels.shape[1] == 3
         shift = 4 if flip else 2
         if c.weights:
-            state = read_state(Path(c.weights))
-            network = build_for(c.network if c.network in ANNS else guess_name(state), state)
+            network = build_for(c.network, read_state(Path(c.weights)))
             if not c.tune_epochs:
                 return network
             chosen = self.train.subset(c.tune_images, c.seed)

@@ -1,8 +1,10 @@
 """Results of a comparison's jobs, and their JSON: field names are keys, unknown keys are ignored."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
+
+from pydantic import TypeAdapter
 
 from spikesight.training.compare.config import CompareConfig
 
@@ -43,12 +45,7 @@ class Result:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        values = {f.name: document[f.name] for f in fields(cls) if f.name in document}
-        if "work" in values:
-            values["work"] = {steps: Cost(**cost) for steps, cost in values["work"].items()}
-        if "exits" in values:
-            values["exits"] = {confidence: tuple(pair) for confidence, pair in values["exits"].items()}
-        return cls(**values)
+        return TypeAdapter(cls).validate_python(document)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,18 +164,3 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        given = {f.name: document["config"][f.name] for f in fields(CompareConfig) if f.name in document["config"]}
-        config = replace(CompareConfig(), **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
-        curves = ("chosen", "aimed", "binary", "multi", "direct", "long")
-        return cls(
-            config=config,
-            data=document["data"],
-            classes=document["classes"],
-            ann=AnnResult.from_json(document["ann"]),
-            trials=[Trial.from_json(r) for r in document["trials"]],
-            stdp=[StdpResult.from_json(r) for r in document["stdp"]],
-            **{name: [Curve.from_json(r) for r in document[name]] for name in curves},
-        )

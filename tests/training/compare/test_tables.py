@@ -1,4 +1,4 @@
-"""Every table of a comparison, from results made by hand: cells as they were, claims at their turning points."""
+"""Tables and claims of a comparison, from results made by hand, at their turning points."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,11 +7,7 @@ import pytest
 
 from spikesight.training.compare.config import CompareConfig
 from spikesight.training.compare.results import AnnResult, Cost, Curve, Results, StdpResult, Trial
-from spikesight.training.compare.tables import (
-    claims,
-    needs_hundreds,
-    steps_to,
-)
+from spikesight.training.compare.tables import claims, equal_work, needs_hundreds, steps_to
 
 
 def curve(method: str, correct: list[int], images: int = 100, **more: Any) -> Curve:
@@ -85,3 +81,23 @@ def test_claims_turn_where_the_numbers_do() -> None:
     assert told(binary=[curve("ours", [10] * 398 + [99, 99])], multi=[])[latency] == "does not hold"
     assert "any conversion needs hundreds of steps" not in told(binary=[], multi=[])
     assert "conversion (Rueckauer) needs hundreds of steps" not in told(binary=slow, multi=[], long=[])
+
+
+def test_equal_work_reads_each_conversion_at_the_largest_step_that_fits() -> None:
+    def run(method: str, correct: list[int], costs: dict[str, float]) -> Curve:
+        return curve(method, correct, work={t: Cost(c / 2, c / 2) for t, c in costs.items()})
+
+    results = replace(
+        RESULTS,
+        direct=[run("direct/arctan/2", [50, 80], {"2": 3e6})],
+        chosen=[curve("ours", [1])],
+        aimed=[run("ours made for T = 4", [1, 2, 3, 70], {"4": 9e6})],
+        binary=[run("ours", [10, 90, 20, 95], {"2": 2e6, "3": 3e6, "4": 4e6}), run("half", [9], {"1": 1e6})],
+    )
+    rows = [row[:4] for row in equal_work(results)[1:]]
+    assert [row[:3] for row in rows] == [
+        ["direct/arctan/2", "2", "3.00"],
+        ["... ours made for T = 4", "none fits", ""],
+        ["... ours", "3", "3.00"],
+    ]
+    assert rows[2][3].startswith("20.00")
