@@ -22,7 +22,7 @@ from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.encoders.sources.source import kinds, parse
 from spikesight.models.conversion.methods import METHODS
 from spikesight.models.neurons.surrogate import SURROGATES
-from spikesight.training.data import DATA_NAMES
+from spikesight.training.data.load import DATA_NAMES
 from spikesight.training.flags import recipe_path
 from spikesight.training.step.losses import LOSSES
 from tests.support.processes import ROOT, script

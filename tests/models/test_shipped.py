@@ -12,7 +12,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
 from spikesight.models.shipped import find
 from spikesight.models.shipped.index import describe, licence_of
-from spikesight.training.data import read_idx
+from spikesight.training.data.images import read_idx
 from tests.support.models import EVENT_CONTRACT, LABELS, tiny
 from tests.support.processes import ROOT
 

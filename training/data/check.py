@@ -1,6 +1,5 @@
 """The state of a data set: complete, partial, broken or missing. `spikesight doctor --data` prints it."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from spikesight.training.config import TrainConfig
+from spikesight.training.data.images import PictureRows
 from spikesight.training.data.load import DATA_NAMES, list_data
 from spikesight.training.data.recordings import read_item
-from spikesight.training.data.sets import DataError, Frames, ImageSet, Listing, MissingDataError
+from spikesight.training.data.sets import DataError, ImageSet, Listing, MissingDataError
 
 EXPECTED: dict[str, tuple[int, int]] = {
     "nmnist": (60_000, 10_000),
@@ -27,7 +27,8 @@ EXPECTED: dict[str, tuple[int, int]] = {
     "imagenet": (1_281_167, 50_000),
 }
 """(training, test) samples of the complete public sets."""
-LOOKED_AT = 40  # files opened unless every one is asked for
+OPENED = 40  # files, unless every one is asked for
+OWN = "a folder of your own"
 
 State = Literal["complete", "partial", "broken", "missing", "own"]
 
@@ -56,22 +57,22 @@ def check_data(data: str, root: str | Path = "data", *, every: bool = False) -> 
 
     Never raises for missing or damaged data: that is its answer.
     """
-    config = TrainConfig(data=data, root=str(root))
     try:
-        listing = list_data(config)
+        listing = list_data(TrainConfig(data=data, root=str(root)))
     except DataError as error:
         state: State = "missing" if isinstance(error, MissingDataError) else "broken"
         return DataReport(data, state, 0, 0, 0, 0, (), (f"{data}: {state}. {error}",))
-    if isinstance(listing, Listing):
-        items = [*listing.train, *listing.test]
-        broken, opened = _open(items, read_item, every) if listing.val is None else ([], len({i.path for i in items}))
-        train, test = len(listing.train), len(listing.test)
-        labels = np.array([i.label for i in listing.train], int)
-    else:
-        broken, opened = _open_images(listing, every)
-        train, test = len(listing.train), len(listing.test or ())
+    if not isinstance(listing, Listing):
+        sets = [part for part in (listing.train, listing.test) if part is not None]
+        opened = [_open(range(len(s)), s.frames.__getitem__, every) for s in sets if isinstance(s.frames, PictureRows)]
         labels = listing.train.labels
-    return _report(listing, train, test, labels, broken, opened)
+    elif listing.val is None:
+        opened = [_open([*listing.train, *listing.test], read_item, every)]
+        labels = np.array([item.label for item in listing.train], int)
+    else:  # divided already, every file read
+        return _own_report(listing)
+    broken, count = [sentence for found, _ in opened for sentence in found], sum(n for _, n in opened)
+    return _report(listing, labels, broken, count)
 
 
 def check_sets(root: str | Path) -> list[tuple[str, bool, str]]:
@@ -81,48 +82,40 @@ def check_sets(root: str | Path) -> list[tuple[str, bool, str]]:
     return found or [("data", False, f"none of {', '.join(DATA_NAMES)} lies in {root}")]
 
 
-def _spread(items: Sequence[Any], every: bool) -> list[Any]:
-    count = len(items) if every else min(len(items), LOOKED_AT)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
-
-
 def _open(items: Sequence[Any], read: Callable[[Any], object], every: bool) -> tuple[list[str], int]:
-    broken, chosen = [], _spread(items, every)
-    for item in chosen:
+    """(a sentence for each that cannot be read, how many were opened)."""
+    count = len(items) if every else min(len(items), OPENED)
+    broken = []
+    for index in np.linspace(0, len(items) - 1, count).astype(int):
         try:
-            read(item)
+            read(items[index])
         except DataError as error:
             broken.append(str(error))
-    return broken, len(chosen)
+    return broken, count
 
 
-def _open_images(images: ImageSet, every: bool) -> tuple[list[str], int]:
-    broken: list[str] = []
-    opened = 0
-    for frames in (images.train, images.test):
-        if isinstance(frames, Frames) and not isinstance(frames.frames, np.ndarray):
-            found, count = _open(range(len(frames)), frames.frames.__getitem__, every)
-            broken, opened = broken + found, opened + count
-    return broken, opened
+def _title(listing: Listing | ImageSet, words: str, test: int) -> str:
+    train, classes = len(listing.train), len(listing.labels)
+    return f"{listing.name}: {words}; {train} training and {test} test samples of {classes} classes"
 
 
-def _report(
-    listing: Listing | ImageSet, train: int, test: int, labels: np.ndarray, broken: list[str], opened: int
-) -> DataReport:
-    name, classes = listing.name, len(listing.labels)
-    full = EXPECTED.get(name)
+def _own_report(listing: Listing) -> DataReport:
+    train, test = len(listing.train), len(listing.test)
+    opened = len({item.path for item in (*listing.train, *listing.test)})
+    lines = [_title(listing, OWN, test), *(f"  {line}" for line in listing.notes)]
+    return DataReport(listing.name, "own", train, test, len(listing.labels), opened, (), tuple(lines))
+
+
+def _report(listing: Listing | ImageSet, labels: np.ndarray, broken: list[str], opened: int) -> DataReport:
+    name, classes, full = listing.name, len(listing.labels), EXPECTED.get(listing.name)
+    train, test = len(listing.train), len(listing.test or ())
     state: State = "own" if full is None else "complete" if (train, test) == full else "partial"
-    counts = Counter(labels.tolist())
-    words = {"own": "a folder of your own", "complete": "complete", "partial": "partial"}[state]
-    lines = [f"{name}: {words}; {train} training and {test} test samples of {classes} classes"]
-    if isinstance(listing, Listing) and listing.val is not None:  # divided already, every file read
-        sparse = [f"  {line}" for line in listing.notes]
-        return DataReport(name, state, train, test, classes, opened, (), (*lines, *sparse))
+    lines = [_title(listing, OWN if state == "own" else state, test)]
     if full is not None and state == "partial":
         lines.append(f"  the published set has {full[0]} and {full[1]}: training works, results are not comparable")
     if test == 0:
         lines.append("  no test split of its own: one is set aside, the same for every seed")
-    if any(counts[n] < 2 for n in range(classes)):
+    if np.bincount(labels, minlength=classes).min() < 2:
         lines.append("  a class has fewer than two samples: give it more, or remove its folder")
     if broken:
         state = "broken"
@@ -131,6 +124,3 @@ def _report(
     elif opened:
         lines.append(f"  {opened} files opened, all readable")
     return DataReport(name, state, train, test, classes, opened, tuple(broken[:10]), tuple(lines))
-
-
-__all__ = ["EXPECTED", "DataReport", "check_data", "check_sets"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from spikesight.encoders.preprocess.fit import fit_plain
 from spikesight.encoders.sample import IMAGE_SUFFIXES
-from spikesight.training.data.recordings import CIFAR10, class_folders, items_of
+from spikesight.training.data.recordings import CIFAR10, class_folders, held_items, items_of
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError
 
 PICTURES = tuple(sorted(IMAGE_SUFFIXES))
@@ -62,29 +62,32 @@ def find_idx(root: Path, name: str, stem: str) -> Path:
         for file in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
             if (folder / file).is_file():
                 return folder / file
-    title, how = {
-        "mnist": ("MNIST", "torchvision.datasets.MNIST"),
-        "fashionmnist": ("Fashion-MNIST", "torchvision.datasets.FashionMNIST"),
-    }[name]
+    title, kind = ("MNIST", "MNIST") if name == "mnist" else ("Fashion-MNIST", "FashionMNIST")
     also = ", or install Debian's dataset-fashion-mnist" if name == "fashionmnist" else ""
-    raise MissingDataError(
-        f"no {stem}(.gz) in {root} or {root / IDX_FOLDERS[name][0]}: {title}'s four IDX files are needed. "
-        f"Download them with python -c \"import torchvision; {how}('{root}', download=True)\"{also}"
-    )
+    needed = f"no {stem}(.gz) in {root} or {root / IDX_FOLDERS[name][0]}: {title}'s four IDX files are needed"
+    raise _missing(needed, kind, root, also)
 
 
-def _idx_split(root: Path, name: str, split: str) -> Frames:
-    images = read_idx(find_idx(root, name, f"{split}-images-idx3-ubyte"))
-    labels = read_idx(find_idx(root, name, f"{split}-labels-idx1-ubyte"))
-    if images.ndim != 3 or labels.shape != images.shape[:1]:
-        raise DataError(f"the {split} images and labels of {name} do not belong together")
-    return Frames(images[:, None, None], labels.astype(np.int64))
+def _missing(needed: str, kind: str, root: Path, also: str = "") -> MissingDataError:
+    """What is needed, and how torchvision downloads it."""
+    download = f"python -c \"import torchvision; torchvision.datasets.{kind}('{root}', download=True)\""
+    return MissingDataError(f"{needed}. Download it with {download}{also}")
+
+
+def _list_idx(root: Path, name: str, labels: tuple[str, ...]) -> ImageSet:
+    sets = []
+    for split in ("train", "t10k"):
+        images = read_idx(find_idx(root, name, f"{split}-images-idx3-ubyte"))
+        classes = read_idx(find_idx(root, name, f"{split}-labels-idx1-ubyte"))
+        if images.ndim != 3 or classes.shape != images.shape[:1]:
+            raise DataError(f"the {split} images and labels of {name} do not belong together")
+        sets.append(Frames(images[:, None, None], classes.astype(np.int64)))
+    return ImageSet(name, labels, *sets)
 
 
 def list_mnist(root: Path) -> ImageSet:
     """MNIST (LeCun et al. 1998), 60000 and 10000 images, 28 x 28."""
-    train, test = (_idx_split(root, "mnist", split) for split in ("train", "t10k"))
-    return ImageSet("mnist", tuple("0123456789"), train, test)
+    return _list_idx(root, "mnist", tuple("0123456789"))
 
 
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -92,8 +95,7 @@ FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
 
 def list_fashionmnist(root: Path) -> ImageSet:
     """Fashion-MNIST (Xiao et al. 2017), 60000 and 10000 images, 28 x 28."""
-    train, test = (_idx_split(root, "fashionmnist", split) for split in ("train", "t10k"))
-    return ImageSet("fashionmnist", FASHION, train, test)
+    return _list_idx(root, "fashionmnist", FASHION)
 
 
 class _Restricted(pickle.Unpickler):
@@ -161,10 +163,7 @@ def list_cifar10(root: Path) -> ImageSet:
         if (folder / "data_batch_1").is_file():
             train = _cifar_python(folder, [f"data_batch_{n}" for n in range(1, 6)], "labels")
             return ImageSet("cifar10", CIFAR10, train, _cifar_python(folder, ["test_batch"], "labels"))
-    raise MissingDataError(
-        f"CIFAR-10 is not in {root}: it needs cifar-10-batches-py/. Download it with "
-        f"python -c \"import torchvision; torchvision.datasets.CIFAR10('{root}', download=True)\""
-    )
+    raise _missing(f"CIFAR-10 is not in {root}: it needs cifar-10-batches-py/", "CIFAR10", root)
 
 
 def list_cifar100(root: Path) -> ImageSet:
@@ -177,10 +176,7 @@ def list_cifar100(root: Path) -> ImageSet:
                 names = _read_cifar_pickle(folder / "meta")["fine_label_names"]
                 labels = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
             return ImageSet("cifar100", labels, train, test)
-    raise MissingDataError(
-        f"CIFAR-100 is not in {root}: it needs cifar-100-python/. Download it with "
-        f"python -c \"import torchvision; torchvision.datasets.CIFAR100('{root}', download=True)\""
-    )
+    raise _missing(f"CIFAR-100 is not in {root}: it needs cifar-100-python/", "CIFAR100", root)
 
 
 IMAGES: dict[str, Callable[[Path], ImageSet]] = {
@@ -241,20 +237,15 @@ def holds_pictures(path: Path) -> bool:
 def list_pictures(path: Path, name: str, height: int, width: int, channels: int) -> ImageSet:
     """Pictures laid out <class>/<file> or train/<class>/<file> with test/ or val/<class>/<file> (ImageNet's layout)."""
     base, test, labels = class_folders(path)
-    train = _pictures(items_of(base, labels) if base != path else _items(path, labels))
+    train, held = _pictures(items_of(base, labels)), _pictures(held_items(test, labels))
     if len(labels) < 2 or not train:
         raise MissingDataError(f"{path} needs at least two class folders with pictures in them; found {len(labels)}")
-    held = _pictures(items_of(test, labels)) if test else ()
 
     def frames(items: tuple[Item, ...]) -> Frames:
         rows = PictureRows(tuple(i.path for i in items), channels, height, width)
         return Frames(rows, np.array([i.label for i in items], np.int64))
 
     return ImageSet(name, labels, frames(train), frames(held) if held else None, tuple(i.name for i in train))
-
-
-def _items(path: Path, labels: Sequence[str]) -> tuple[Item, ...]:
-    return tuple(Item(f, n) for n, label in enumerate(labels) for f in sorted((path / label).rglob("*")) if f.is_file())
 
 
 def _pictures(items: tuple[Item, ...]) -> tuple[Item, ...]:

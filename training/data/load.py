@@ -5,7 +5,7 @@ one that is the same for every seed. Both are written into the run.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ IMAGE_STEPS = 4
 STREAM_CARRY = 0.3  # of recordings: what the model will see is a stream, whose membranes are never at rest
 MOST_DIGESTS = 10_000  # recordings of larger sets are not listed in the card
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
+MEASURED = 5000  # training images whose moments are taken
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
 DATA_NAMES = (*RECORDED, *IMAGES, "imagenet")
 ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE_ENCODERS}
@@ -99,28 +100,22 @@ def load_data(config: TrainConfig) -> Data:
     return _load_images(listing, config)
 
 
-@dataclass(frozen=True)
-class _Split:
-    train: np.ndarray  # rows
-    val: np.ndarray
-    test: np.ndarray  # rows of the training samples; empty where the set has its own test
-
-
-def _split(labels: np.ndarray, names: Sequence[str], own_test: bool, fraction: float, seed: int) -> _Split:
+def _split(labels: np.ndarray, names: Sequence[str], own_test: bool, config: TrainConfig) -> dict[str, np.ndarray]:
+    """Rows of the training samples by part; none to test on where the set has its own test."""
     rows, test = np.arange(len(labels)), np.array([], int)
     if not own_test:
         rows, test = held_out(names or list(map(str, rows)), labels, TEST_FRACTION)
-    rest, val = split_indices(labels[rows], fraction, seed)
-    return _Split(rows[rest], rows[val], test)
+    rest, val = split_indices(labels[rows], config.val_fraction, config.seed)
+    return {"train": rows[rest], "val": rows[val], "test": test}
 
 
-def _divided(listing: Listing, fraction: float, seed: int) -> dict[str, Sequence[Item]]:
+def _divided(listing: Listing, config: TrainConfig) -> dict[str, Sequence[Item]]:
     """The recordings, or their windows, of each part."""
     if listing.val is not None:
         return {"train": listing.train, "val": listing.val, "test": listing.test}
     labels = np.array([item.label for item in listing.train])
-    split = _split(labels, [item.name for item in listing.train], bool(listing.test), fraction, seed)
-    chosen = {part: [listing.train[i] for i in getattr(split, part)] for part in ("train", "val", "test")}
+    rows = _split(labels, [item.name for item in listing.train], bool(listing.test), config)
+    chosen = {part: [listing.train[i] for i in of] for part, of in rows.items()}
     return {**chosen, "test": listing.test or chosen["test"]}
 
 
@@ -130,7 +125,7 @@ def _digests(items: Sequence[Item]) -> tuple[str, ...]:
 
 
 def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
-    chosen = _divided(listing, config.val_fraction, config.seed)
+    chosen, folder = _divided(listing, config), Path(config.cache)
     contract = Contract(
         kind="events", channels=2, height=config.height, width=config.width, steps=config.steps,
         encoding=config.encoding, sensor_width=listing.sensor.width, sensor_height=listing.sensor.height,
@@ -138,14 +133,14 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         filter_us=config.filter_us, window=config.window, frame="object" if config.crop == "object" else "sensor",
     )  # fmt: skip
     names = {part: [item.name for item in items] for part, items in chosen.items()}
-    folder = Path(config.cache)
+    official = listing.val is None and bool(listing.test)
     return Data(
         train=_training_recordings(chosen["train"], listing.labels, contract, config, shown_images(names["val"])),
         val=bin_items(chosen["val"], contract, folder, "binning val"),
         test=bin_items(chosen["test"], contract, folder, "binning test"),
         labels=listing.labels,
         contract=contract,
-        split=_split_record(listing.name, config.seed, listing.val is None and bool(listing.test), names),
+        split={"data": listing.name, "seed": config.seed, "official_test": official, **names},
         test_items=tuple(chosen["test"]),
         val_items=tuple(chosen["val"]),
         recorded=len(chosen["train"]),
@@ -168,12 +163,12 @@ def _training_recordings(
         raise DataError("--printed joins digits of fonts to images; this data set holds recordings")
     if config.paper_clips and not config.emulated:
         raise DataError("--paper-clips join digits that are emulated: give --emulated mnist, too")
+    if config.emulated and _still(labels) != "digit":
+        raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
     noise = config if config.noise_hz or config.hot else None
     copies = [bin_items(items, contract, folder, "binning train", noise, n) for n in range(config.repeat)]
     if not config.emulated:
         return copies[0]
-    if _still(labels) != "digit":
-        raise DataError("--emulated mnist needs the ten digits 0 to 9 as classes")
     films = film_paper_clips(config, contract, left_out, range(config.paper_clips)) if config.paper_clips else []
     return join([*copies, emulate_mnist(config, contract, left_out), *config.repeat * films], folder)
 
@@ -184,52 +179,43 @@ def _still(labels: Sequence[str]) -> Literal["digit", "plain"]:
 
 
 def _load_images(images: ImageSet, config: TrainConfig) -> Data:
-    split = _split(images.train.labels, images.names, images.test is not None, config.val_fraction, config.seed)
-    folder = Path(config.cache)
-    train, val = (_rows(images.train, rows, folder) for rows in (split.train, split.val))
-    test = _rows(images.train, split.test, folder) if images.test is None else _rows(images.test, None, folder)
+    own, folder = images.test, Path(config.cache)
+    rows = _split(images.train.labels, images.names, own is not None, config)
+    train, val, test = (_rows(images.train, of, folder) for of in rows.values())
+    test = test if own is None else _rows(own, np.arange(len(own)), folder)
     mean, std = _moments(train) if config.encoding == "direct" else ((), ())
-    still = _still(images.labels)
-    written = len(train)
-    if config.printed:
-        if still != "digit" or train.frames.shape[1:] != (1, 1, 28, 28):
-            raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
-        train = _with_print(train, config.printed, config.seed)
     contract = Contract(
         kind="image", channels=train.frames.shape[2], height=config.height, width=config.width, steps=config.steps,
-        encoding=config.encoding, mean=mean, std=std, still=still,
+        encoding=config.encoding, mean=mean, std=std, still=_still(images.labels),
     )  # fmt: skip
-    parts: dict[str, Any] = {
-        part: [images.names[i] for i in rows] if images.names else rows.tolist()
-        for part, rows in (("train", split.train), ("val", split.val), ("test", split.test))
-    }
-    if not images.names:  # tens of thousands of numbers that follow from the others
-        parts["train"] = f"the other {written} training images"
-    if images.test is not None:
+    parts: dict[str, Any] = {part: of.tolist() for part, of in rows.items()}
+    if images.names:
+        parts = {part: [images.names[i] for i in of] for part, of in rows.items()}
+    else:  # tens of thousands of numbers that follow from the others
+        parts["train"] = f"the other {len(train)} training images"
+    if own is not None:
         parts["test"] = f"all {len(test)} of the set's own"
+    if config.printed:
+        train = _with_print(train, contract, config)
     return Data(
-        train=train, val=val, test=test, labels=images.labels, contract=contract,
-        split=_split_record(images.name, config.seed, images.test is not None, parts),
-        recorded=len(train), config=config,
+        train=train, val=val, test=test, labels=images.labels, contract=contract, recorded=len(train), config=config,
+        split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts},
     )  # fmt: skip
 
 
-def _with_print(written: Frames, count: int, seed: int) -> Frames:
+def _with_print(written: Frames, contract: Contract, config: TrainConfig) -> Frames:
+    if contract.still != "digit" or written.frames.shape[1:] != (1, 1, 28, 28):
+        raise DataError("--printed joins digits of fonts to grey images of 28 x 28 pixels, of classes 0 to 9")
     from spikesight.training.data.printed import printed  # draws by matplotlib, which takes long to load
 
-    extra = printed(count, seed)
+    extra = printed(config.printed, config.seed)
     return Frames(np.concatenate([written.frames, extra.frames]), np.concatenate([written.labels, extra.labels]))
 
 
-def _split_record(name: str, seed: int, own_test: bool, parts: dict[str, Any]) -> dict[str, Any]:
-    return {"data": name, "seed": seed, "official_test": own_test, **parts}
-
-
-def _rows(frames: Frames, rows: np.ndarray | None, folder: Path) -> Frames:
+def _rows(frames: Frames, rows: np.ndarray, folder: Path) -> Frames:
     """Some rows; pictures on disk are decoded once and kept, unless they are too many."""
     if not isinstance(frames.frames, PictureRows):
-        return frames if rows is None else frames.take(rows)
-    rows = np.arange(len(frames)) if rows is None else rows
+        return frames.take(rows)
     pictures, labels = frames.frames.only(rows), frames.labels[rows]
     shape = pictures.shape[1:]
     if not len(rows) or len(rows) * int(np.prod(shape)) > KEEP_DECODED_BYTES:
@@ -240,14 +226,13 @@ def _rows(frames: Frames, rows: np.ndarray | None, folder: Path) -> Frames:
     return Frames(cached(folder, key, len(rows), shape, samples, "decoding pictures"), labels)
 
 
-def _moments(frames: Frames, count: int = 5000) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation a channel, of values in [0, 1], over up to `count` training images."""
-    rows = np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int)
-    sums, squares, seen = 0.0, 0.0, 0
+def _moments(frames: Frames) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation a channel, of values in [0, 1], over some training images spread evenly."""
+    rows = np.linspace(0, len(frames) - 1, min(MEASURED, len(frames))).astype(int)
+    means = []
     for part in np.array_split(rows, max(1, len(rows) // 500)):
         values = np.asarray(frames.frames[part], np.float64) / 255
-        sums, squares = sums + values.sum((0, 1, 3, 4)), squares + (values**2).sum((0, 1, 3, 4))
-        seen += values.size // values.shape[2]
-    mean = sums / seen
-    std = np.sqrt(np.maximum(squares / seen - mean**2, 1e-6))
-    return tuple(round(float(v), 4) for v in np.atleast_1d(mean)), tuple(round(float(v), 4) for v in np.atleast_1d(std))
+        means.append(len(part) * np.stack([values.mean((0, 1, 3, 4)), (values**2).mean((0, 1, 3, 4))]))
+    mean, square = np.sum(means, 0) / len(rows)
+    std = np.sqrt(np.maximum(square - mean**2, 1e-6))
+    return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())

@@ -28,25 +28,22 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, count: int, seed: int = 0) -> "Images":
-        """`count` images drawn without replacement, or all; they follow from the seed."""
-        if count >= len(self):
-            return self
-        return self.shuffled(seed)[:count]
-
-    def __getitem__(self, rows: slice) -> "Images":
+    def __getitem__(self, rows: slice | np.ndarray) -> "Images":
         return Images(self.pixels[rows], self.labels[rows])
 
     def shuffled(self, seed: int = 0) -> "Images":
         """All images in a random order that follows from the seed."""
-        order = np.random.default_rng(seed).permutation(len(self))
-        return Images(self.pixels[order], self.labels[order])
+        return self[np.random.default_rng(seed).permutation(len(self))]
+
+    def subset(self, count: int, seed: int = 0) -> "Images":
+        """`count` images drawn without replacement, or all; they follow from the seed."""
+        return self if count >= len(self) else self.shuffled(seed)[:count]
 
     def split(self, count: int, seed: int = 0) -> tuple["Images", "Images"]:
         """(the others in their order, `count` of them set aside); at most half are set aside."""
         aside = np.zeros(len(self), bool)
         aside[np.random.default_rng([seed, 1]).permutation(len(self))[: min(count, len(self) // 2)]] = True
-        return Images(self.pixels[~aside], self.labels[~aside]), Images(self.pixels[aside], self.labels[aside])
+        return self[~aside], self[aside]
 
 
 @dataclass(frozen=True)
@@ -79,17 +76,9 @@ def load_images(data: str, root: Path, size: tuple[int, int, int] = (3, 32, 32))
     else:
         raise DataError(f"{data!r} is neither a folder of pictures nor one of {', '.join(IMAGES)}")
     train = _images(found.train)
-    if found.test is not None:
-        return Pictures(found.name, found.labels, mean, std, train, _images(found.test))
     held = np.arange(len(train)) % 7 == 6
-    return Pictures(
-        found.name,
-        found.labels,
-        mean,
-        std,
-        Images(train.pixels[~held], train.labels[~held]),
-        Images(train.pixels[held], train.labels[held]),
-    )
+    train, test = (train, _images(found.test)) if found.test is not None else (train[~held], train[held])
+    return Pictures(found.name, found.labels, mean, std, train, test)
 
 
 def pictures_below(folder: Path, count: int, size: tuple[int, int, int]) -> np.ndarray:

@@ -4,7 +4,7 @@ A listing reads no events; it names files, classes and readers.
 """
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,17 @@ def _files(folder: Path, suffix: str = "") -> list[Path]:
 
 
 def items_of(path: Path, labels: Sequence[str], *, suffix: str = "", reader: str = "recording") -> tuple[Item, ...]:
-    """The files below <path>/<class>/; a class that is not among the labels is refused."""
-    known = {label: index for index, label in enumerate(labels)}
-    items: list[Item] = []
-    for folder in _folders(path):
-        if folder.name not in known:
-            raise DataError(f"class {folder.name!r} of {path.name} is not among the training classes")
-        items += [Item(file, known[folder.name], reader) for file in _files(folder, suffix)]
-    return tuple(items)
+    """The files below <path>/<class>/, class by class."""
+    return tuple(Item(file, n, reader) for n, label in enumerate(labels) for file in _files(path / label, suffix))
+
+
+def held_items(path: Path | None, labels: Sequence[str], **how: str) -> tuple[Item, ...]:
+    """`items_of` a test folder; a class that is not among the training's is refused."""
+    if path is None:
+        return ()
+    if strange := [folder.name for folder in _folders(path) if folder.name not in labels]:
+        raise DataError(f"class {strange[0]!r} of {path.name} is not among the training classes")
+    return items_of(path, labels, **how)
 
 
 def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
@@ -53,37 +56,29 @@ def list_folder(
 ) -> Listing:
     """A set laid out <class>/<file>, or train/<class>/<file> and test/<class>/<file> (any capitals)."""
     base, test, labels = class_folders(path)
-    items = tuple(Item(file, n, reader) for n, label in enumerate(labels) for file in _files(base / label, suffix))
+    items = items_of(base, labels, suffix=suffix, reader=reader)
     if len(labels) < 2 or not items:
         raise MissingDataError(f"{path} needs at least two class folders with recordings in them; found {len(labels)}")
-    held = items_of(test, labels, suffix=suffix, reader=reader) if test else ()
-    return Listing(name, labels, items, held, sensor, window)
+    return Listing(name, labels, items, held_items(test, labels, suffix=suffix, reader=reader), sensor, window)
 
 
-def items_of_class(folder: Path, label: int, suffix: str = "") -> Iterator[Item]:
-    """Every file below one class folder."""
-    return (Item(file, label) for file in _files(folder, suffix))
-
-
-def _place(root: Path, folders: Sequence[str], holds: Callable[[Path], bool]) -> Path | None:
-    """The first of root, root/<folder> that holds the data."""
-    return next((p for p in (root, *(root / f for f in folders)) if p.is_dir() and holds(p)), None)
-
-
-def _missing(title: str, root: Path, layout: str, tonic_name: str) -> DataError:
+def _find(root: Path, title: str, tonic_name: str, layout: str, holds: Callable[[Path], object]) -> Path:
+    """The first of root and the folders below it of Tonic's name that holds the data. Raises MissingDataError."""
+    for folder in (root, root / tonic_name.lower(), root / tonic_name):
+        if folder.is_dir() and holds(folder):
+            return folder
     with_tonic = f"python -c \"import tonic; tonic.datasets.{tonic_name}('{root}')\""
     if importlib.util.find_spec("tonic") is None:
         with_tonic = f"pip install 'spikesight[datasets]', pip install --no-deps tonic, and {with_tonic}"
-    return MissingDataError(
+    raise MissingDataError(
         f"{title} is not in {root}: it needs {layout}. Download it with {with_tonic} or from its authors"
     )
 
 
 def list_nmnist(root: Path) -> Listing:
     """N-MNIST (Orchard et al. 2015): Train/<digit>/<id>.bin and Test/<digit>/<id>.bin; 60000 and 10000 recordings."""
-    path = _place(root, ("nmnist", "NMNIST"), lambda p: (p / "Train").is_dir())
-    if path is None:
-        raise _missing("N-MNIST", root, "Train/<digit>/*.bin and Test/<digit>/*.bin", "NMNIST")
+    layout = "Train/<digit>/*.bin and Test/<digit>/*.bin"
+    path = _find(root, "N-MNIST", "NMNIST", layout, lambda p: (p / "Train").is_dir())
     return list_folder(path, "nmnist", SensorSize(34, 34), Window(10, 31_000, 34, 34, 1000), reader="nmnist")
 
 
@@ -95,17 +90,14 @@ GESTURES = (
 
 def list_dvsgesture(root: Path) -> Listing:
     """DVS128 Gesture (Amir et al. 2017) cut: ibmGestureTrain|Test/<user>_<light>/<class>.npy; 1077 and 264."""
-    path = _place(root, ("dvsgesture", "DVSGesture"), lambda p: (p / "ibmGestureTrain").is_dir())
-    if path is None:
-        layout = "ibmGestureTrain/<user>_<light>/<class>.npy and ibmGestureTest/..."
-        raise _missing("DVS128 Gesture", root, layout, "DVSGesture")
+    layout = "ibmGestureTrain/<user>_<light>/<class>.npy and ibmGestureTest/..."
+    path = _find(root, "DVS128 Gesture", "DVSGesture", layout, lambda p: (p / "ibmGestureTrain").is_dir())
     sets = []
     for folder in ("ibmGestureTrain", "ibmGestureTest"):
-        files = _files(path / folder, ".npy") if (path / folder).is_dir() else []
-        numbers = [(file, file.stem) for file in files]
-        if odd := [file for file, stem in numbers if not stem.isdigit() or int(stem) >= len(GESTURES)]:
+        files = _files(path / folder, ".npy")
+        if odd := [file for file in files if not file.stem.isdigit() or int(file.stem) >= len(GESTURES)]:
             raise DataError(f"{odd[0].parent.name}/{odd[0].name}: gestures are named 0.npy to {len(GESTURES) - 1}.npy")
-        sets.append(tuple(Item(file, int(stem), "gesture") for file, stem in numbers))
+        sets.append(tuple(Item(file, int(file.stem), "gesture") for file in files))
     return Listing("dvsgesture", GESTURES, sets[0], sets[1], SensorSize(128, 128), Window(16, 100_000, 64, 64))
 
 
@@ -114,11 +106,10 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 def list_cifar10dvs(root: Path) -> Listing:
     """CIFAR10-DVS (Li et al. 2017): <class>/*.aedat4, 1000 a class; no test split of its own."""
-    path = _place(root, ("cifar10dvs", "CIFAR10DVS"), lambda p: any((p / c).is_dir() for c in CIFAR10))
-    if path is None:
-        raise _missing("CIFAR10-DVS", root, "<class>/*.aedat4 for the ten classes", "CIFAR10DVS")
+    layout = "<class>/*.aedat4 for the ten classes"
+    path = _find(root, "CIFAR10-DVS", "CIFAR10DVS", layout, lambda p: any((p / c).is_dir() for c in CIFAR10))
     labels = tuple(c for c in CIFAR10 if (path / c).is_dir())
-    items = tuple(i for n, c in enumerate(labels) for i in items_of_class(path / c, n, ".aedat4"))
+    items = items_of(path, labels, suffix=".aedat4")
     return Listing("cifar10dvs", labels, items, (), SensorSize(128, 128), Window(10, 130_000, 48, 48))
 
 
@@ -127,9 +118,8 @@ def list_ncaltech101(root: Path) -> Listing:
 
     Recordings differ in size; none is larger than 240 x 180, and each is centred in the contract's shape.
     """
-    path = _place(root, ("ncaltech101", "NCALTECH101"), lambda p: (p / "Caltech101").is_dir())
-    if path is None:
-        raise _missing("N-Caltech101", root, "Caltech101/<class>/*.bin", "NCALTECH101")
+    layout = "Caltech101/<class>/*.bin"
+    path = _find(root, "N-Caltech101", "NCALTECH101", layout, lambda p: (p / "Caltech101").is_dir())
     labels = tuple(p.name for p in _folders(path / "Caltech101"))
     items = items_of(path / "Caltech101", labels, suffix=".bin")
     return Listing("ncaltech101", labels, items, (), SensorSize(240, 180), Window(10, 31_000, 60, 80))
@@ -137,9 +127,8 @@ def list_ncaltech101(root: Path) -> Listing:
 
 def list_asldvs(root: Path) -> Listing:
     """ASL-DVS (Bi et al. 2019): .../<letter>/*.mat, 100800 recordings; no test split of its own."""
-    path = _place(root, ("asldvs", "ASLDVS"), lambda p: next(p.rglob("*.mat"), None) is not None)
-    if path is None:
-        raise _missing("ASL-DVS", root, "<letter>/*.mat, or Yin*/<letter>/*.mat", "ASLDVS")
+    layout = "<letter>/*.mat, or Yin*/<letter>/*.mat"
+    path = _find(root, "ASL-DVS", "ASLDVS", layout, lambda p: next(p.rglob("*.mat"), None))
     files = [f for f in _files(path, ".mat") if len(f.parent.name) == 1 and f.parent.name.isalpha()]
     labels = tuple(sorted({f.parent.name.lower() for f in files}))
     items = tuple(Item(f, labels.index(f.parent.name.lower())) for f in files)
@@ -186,12 +175,8 @@ def _read_gesture(path: Path) -> Read:
     if table.ndim != 2 or table.shape[1] != 4:
         raise ValueError(f"an array [events, 4] is needed, not {table.shape}")
     t = (table[:, 3].astype(np.float64) * 1000).round().astype(np.int64)
-    return _on_sensor(make_events(t, table[:, 0], table[:, 1], table[:, 2]), SensorSize(128, 128))
-
-
-def _on_sensor(events: Events, sensor: SensorSize) -> Read:
-    kept, _ = sanitise(events, sensor)
-    return kept, sensor
+    sensor = SensorSize(128, 128)
+    return sanitise(make_events(t, table[:, 0], table[:, 1], table[:, 2]), sensor)[0], sensor
 
 
 READERS: dict[str, Callable[[Path], Read]] = {

@@ -18,6 +18,9 @@ LEAST_GAP_US, GAP_SHARE = 1_000_000, 0.05  # between stretches of one recording:
 TEST_FRACTION = 0.15  # set aside for the test where a set has no test split of its own
 
 
+NAMES = {"val": "validation", "test": "test"}
+
+
 @dataclass(frozen=True)
 class Stretch:
     """A piece of a recording, in microseconds from its first event."""
@@ -38,7 +41,7 @@ class Separation:
 
     def of(self, part: Part) -> list[Stretch]:
         """The stretches of one part."""
-        return {"train": self.train, "val": self.val, "test": self.test}[part]
+        return getattr(self, part)
 
 
 def separate(
@@ -50,26 +53,23 @@ def separate(
     short to be divided.
     """
     found = Separation()
+    whole = [Stretch(index, 0, scan.length_us) for index, scan in enumerate(scans)]
     for index, take in enumerate(takes):
         if take.part != "train":
-            found.of(take.part).append(_whole(index, scans))
+            found.of(take.part).append(whole[index])
     needed: list[Part] = [part for part in ("test", "val") if not found.of(part)]
     pool = [index for index, take in enumerate(takes) if take.part == "train"]
     sessions = _common_sessions(takes, pool)
     if not needed:
-        found.train += [_whole(index, scans) for index in pool]
+        found.train += [whole[index] for index in pool]
         found.notes.append("validation and test: the folder's own val/ and test/")
     elif len(sessions) > 1:
-        _by_session(found, takes, scans, pool, sessions, needed, fraction, window_us)
+        _by_session(found, takes, whole, pool, sessions, needed, fraction, window_us)
     else:
-        _by_class(found, takes, scans, pool, needed, fraction, seed, window_us)
+        _by_class(found, takes, whole, pool, needed, fraction, seed, window_us)
     if found.test and "test" not in needed and needed:
         found.notes.append("test: the folder's own test split")
     return found
-
-
-def _whole(index: int, scans: Sequence[Scan]) -> Stretch:
-    return Stretch(index, 0, scans[index].length_us)
 
 
 def _common_sessions(takes: Sequence[Take], pool: Sequence[int]) -> list[str]:
@@ -82,70 +82,66 @@ def _common_sessions(takes: Sequence[Take], pool: Sequence[int]) -> list[str]:
 
 
 def _by_session(
-    found: Separation, takes: Sequence[Take], scans: Sequence[Scan], pool: Sequence[int], sessions: list[str],
+    found: Separation, takes: Sequence[Take], whole: Sequence[Stretch], pool: Sequence[int], sessions: list[str],
     needed: list[Part], fraction: float, window_us: int,
 ) -> None:  # fmt: skip
     """Whole sessions for what is needed, the last ones; of two sessions the second is divided in time."""
-    rest = list(sessions)
-    held: dict[str, Part] = {}
-    if len(rest) > len(needed):
-        for later, part in reversed(list(enumerate(reversed(needed)))):
+    rest, held = sessions, dict[str, Part]()
+    if len(sessions) > len(needed):
+        for n, part in enumerate(needed):
             share = TEST_FRACTION if part == "test" else fraction
-            count = min(max(1, round(share * len(sessions))), len(rest) - later - 1)
-            held |= dict.fromkeys(rest[-count:], part)
-            rest = rest[:-count]
-        for part in reversed(needed):
-            names = ", ".join(name for name, of in held.items() if of == part)
-            found.notes.append(f"{_named(part)}: session {names}, of which training sees nothing")
+            count = min(max(1, round(share * len(sessions))), len(rest) - len(needed) + n)
+            rest, chosen = rest[:-count], rest[-count:]
+            held |= dict.fromkeys(chosen, part)
+            found.notes.insert(0, f"{NAMES[part]}: session {', '.join(chosen)}, of which training sees nothing")
     else:
         found.notes.append(f"validation and test: session {rest[-1]}, of which training sees nothing, divided in time")
     for index in pool:
         session = takes[index].session
-        if session in held:
-            found.of(held[session]).append(_whole(index, scans))
-        elif not held and session == rest[-1]:
-            parts = _divided(takes[index], _whole(index, scans), (1.0, 1.0), window_us)
-            found.val.append(parts[0])
-            found.test.append(parts[1])
+        if not held and session == sessions[-1]:
+            _halve(found, takes[index], whole[index], window_us)
         else:
-            found.train.append(_whole(index, scans))
+            found.of(held.get(session, "train")).append(whole[index])
+
+
+def _halve(found: Separation, take: Take, whole: Stretch, window_us: int) -> None:
+    """The first half for validation, the second for the test."""
+    val, test = _divided(take, whole, (1.0, 1.0), window_us)
+    found.val.append(val)
+    found.test.append(test)
 
 
 def _by_class(
-    found: Separation, takes: Sequence[Take], scans: Sequence[Scan], pool: Sequence[int], needed: list[Part],
+    found: Separation, takes: Sequence[Take], whole: Sequence[Stretch], pool: Sequence[int], needed: list[Part],
     fraction: float, seed: int, window_us: int,
 ) -> None:  # fmt: skip
     """Divide each class: whole recordings where it has enough of them, else stretches of one in time."""
-    what = " and ".join(_named(part) for part in reversed(needed))
+    what = " and ".join(NAMES[part] for part in reversed(needed))
     by_recording, shared, alone = [], [], []
     for label in sorted({takes[index].label for index in pool}):
         mine = [index for index in pool if takes[index].label == label]
         if len(mine) == 1:
             alone.append(label)
             shares = (0.8, 0.2) if len(needed) == 1 else (0.7, 0.15, 0.15)
-            parts = _divided(takes[mine[0]], _whole(mine[0], scans), shares, window_us)
+            parts = _divided(takes[mine[0]], whole[mine[0]], shares, window_us)
             found.train.append(parts[0])
             for part, stretch in zip(reversed(needed), parts[1:]):
                 found.of(part).append(stretch)
         elif len(mine) == len(needed):  # two, for validation and test: one of them for both
             shared.append(label)
             last = mine[_hashed(takes, mine, 0.5)[1][0]]
-            parts = _divided(takes[last], _whole(last, scans), (1.0, 1.0), window_us)
-            found.val.append(parts[0])
-            found.test.append(parts[1])
-            found.train += [_whole(index, scans) for index in mine if index != last]
+            _halve(found, takes[last], whole[last], window_us)
+            found.train += [whole[index] for index in mine if index != last]
         else:
             by_recording.append(label)
-            rest = mine
-            if "test" in needed:
-                kept, chosen = _hashed(takes, rest, TEST_FRACTION)
-                found.test += [_whole(rest[n], scans) for n in chosen]
-                rest = [rest[n] for n in kept]
-            if "val" in needed:
-                kept, chosen = split_indices(np.zeros(len(rest), int), fraction, seed)
-                found.val += [_whole(rest[n], scans) for n in chosen]
-                rest = [rest[n] for n in kept]
-            found.train += [_whole(index, scans) for index in rest]
+            for part in needed:
+                if part == "test":
+                    kept, chosen = _hashed(takes, mine, TEST_FRACTION)
+                else:
+                    kept, chosen = split_indices(np.zeros(len(mine), int), fraction, seed)
+                found.of(part).extend(whole[mine[n]] for n in chosen)
+                mine = [mine[n] for n in kept]
+            found.train += [whole[index] for index in mine]
     if by_recording:
         found.notes.append(f"{what}: whole recordings, none of which is trained on ({_list(by_recording)})")
     if shared:
@@ -162,23 +158,19 @@ def _hashed(takes: Sequence[Take], mine: Sequence[int], fraction: float) -> tupl
     return held_out(names, np.zeros(len(mine), int), fraction)
 
 
-def _named(part: Part) -> str:
-    return {"train": "training", "val": "validation", "test": "test"}[part]
-
-
 def _list(labels: Sequence[str]) -> str:
     return ", ".join(labels[:6]) + (f" and {len(labels) - 6} more classes" if len(labels) > 6 else "")
 
 
-def _divided(take: Take, stretch: Stretch, shares: tuple[float, ...], window_us: int) -> list[Stretch]:
-    """Pieces of these shares with gaps between them. Raises DataError where one holds no whole window."""
-    length = stretch.end_us - stretch.begin_us
+def _divided(take: Take, whole: Stretch, shares: tuple[float, ...], window_us: int) -> list[Stretch]:
+    """Pieces of a recording of these shares, with gaps. Raises DataError where one holds no whole window."""
+    length = whole.end_us
     gap = round(max(window_us, LEAST_GAP_US, GAP_SHARE * length))
     room = length - gap * (len(shares) - 1)
-    pieces, begin = [], float(stretch.begin_us)
+    pieces, begin = [], 0.0
     for share in shares:
         end = begin + room * share / sum(shares)
-        pieces.append(Stretch(stretch.take, round(begin), round(end)))
+        pieces.append(Stretch(whole.take, round(begin), round(end)))
         begin = end + gap
     if min(piece.end_us - piece.begin_us for piece in pieces) < window_us:
         raise DataError(
@@ -187,6 +179,3 @@ def _divided(take: Take, stretch: Stretch, shares: tuple[float, ...], window_us:
             f"{max(50, round(room * min(shares) / sum(shares) / 4000))}"
         )
     return pieces
-
-
-__all__ = ["Separation", "Stretch", "separate"]

@@ -1,7 +1,7 @@
 """Types of data sets, before and after binning: listings of files, arrays of frames, the splits of a run."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -125,23 +125,20 @@ class Data:
     digests: tuple[str, ...] = ()  # of the recordings that train and choose the model, where they are not too many
 
 
-def split_indices(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+Rest = tuple[np.ndarray, np.ndarray]  # (rows that are left, rows that are chosen), both ascending
+
+
+def split_indices(labels: np.ndarray, fraction: float, seed: int) -> Rest:
     """(rest, chosen): about `fraction` of each class chosen, at least one and never all; the same for the same seed.
 
     >>> rest, chosen = split_indices(np.repeat([0, 1], 10), 0.2, seed=0)
     >>> len(rest), len(chosen)
     (16, 4)
     """
-    random = np.random.default_rng(seed)
-    chosen = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        chosen.append(random.permutation(members)[: _share(len(members), fraction)])
-    picked = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(labels)), picked), picked
+    return _split(labels, fraction, np.random.default_rng(seed).permutation)
 
 
-def held_out(names: Sequence[str], labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def held_out(names: Sequence[str], labels: np.ndarray, fraction: float) -> Rest:
     """(rest, test) for a set with no test split: by the SHA-256 of the names, so that it is the same for every seed.
 
     >>> rest, test = held_out([f"a/{n}" for n in range(10)], np.zeros(10, int), 0.2)
@@ -149,15 +146,16 @@ def held_out(names: Sequence[str], labels: np.ndarray, fraction: float) -> tuple
     (8, [2, 3])
     """
     keys = np.array([hashlib.sha256(name.encode()).hexdigest() for name in names])
+    return _split(labels, fraction, lambda rows: rows[np.argsort(keys[rows], kind="stable")])
+
+
+def _split(labels: np.ndarray, fraction: float, ordered: Callable[[np.ndarray], np.ndarray]) -> Rest:
+    """The first of each class's rows, in an order of theirs. Raises DataError for a class of one sample."""
     chosen = []
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        chosen.append(members[np.argsort(keys[members], kind="stable")][: _share(len(members), fraction)])
+        rows = np.flatnonzero(labels == label)
+        if len(rows) < 2:
+            raise DataError("every class needs at least two samples, one to train on and one to choose the model by")
+        chosen.append(ordered(rows)[: min(len(rows) - 1, max(1, round(fraction * len(rows))))])
     picked = np.sort(np.concatenate(chosen))
     return np.setdiff1d(np.arange(len(labels)), picked), picked
-
-
-def _share(count: int, fraction: float) -> int:
-    if count < 2:
-        raise DataError("every class needs at least two samples, one to train on and one to choose the model by")
-    return min(count - 1, max(1, round(fraction * count)))

@@ -1,6 +1,7 @@
 """Windows of long recordings: how many events lie where, what length suits, and the windows cut in bounded memory."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,18 +44,25 @@ class Scan:
         return int(self.counts[begin_us // SLOT_US : -(-end_us // SLOT_US)].sum())
 
 
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What goes wrong with a recording is a DataError that names it."""
+    try:
+        yield
+    except (RecordingError, ValueError, OSError) as error:
+        raise DataError(f"{path.parent.name}/{path.name} cannot be read: {error}") from None
+
+
 def scan(path: Path) -> Scan:
     """Read a recording once. Raises DataError, which names it."""
     counts, first = np.zeros(0, np.int64), 0
-    try:
+    with _naming(path):
         reader = RecordingReader(path)
         for packet in reader.packets(PACKET_US):
             first = first if len(counts) else int(packet["t"][0])
             found = np.bincount((packet["t"] - first) // SLOT_US, minlength=len(counts))
             found[: len(counts)] += counts
             counts = found
-    except (RecordingError, ValueError, OSError) as error:
-        raise DataError(f"{path.parent.name}/{path.name} cannot be read: {error}") from None
     return Scan(reader.size, first, counts)
 
 
@@ -97,7 +105,7 @@ def cut(path: Path, begins: Sequence[int], length_us: int) -> Iterator[tuple[Eve
     Times begin at 0 with each window. Only the events of one window and a piece of the file are in memory. Raises
     DataError, which names the file.
     """
-    try:
+    with _naming(path):
         reader = RecordingReader(path)
         packets, held, first, more = reader.packets(PACKET_US), empty_events(), None, True
         for begin in begins:
@@ -114,8 +122,3 @@ def cut(path: Path, begins: Sequence[int], length_us: int) -> Iterator[tuple[Eve
             window = held[: high - low].copy()
             window["t"] -= start
             yield window, reader.size
-    except (RecordingError, ValueError, OSError) as error:
-        raise DataError(f"{path.parent.name}/{path.name} cannot be read: {error}") from None
-
-
-__all__ = ["Scan", "cut", "scan", "starts", "suits"]

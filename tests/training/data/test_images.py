@@ -12,7 +12,8 @@ import torch
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.training.config import TrainConfig
-from spikesight.training.data import IMAGES, DataError, images, load_data
+from spikesight.training.data import DataError, images, load_data
+from spikesight.training.data.images import IMAGES
 from spikesight.training.run.loop import Run
 from spikesight.training.step.batches import evaluation_input, training_input
 from tests.support.inputs.data_sets import (

@@ -15,21 +15,13 @@ from spikesight.encoders.dvs import DvsEncoder
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
-from spikesight.training.data import (
-    DataError,
-    list_data,
-    list_nmnist,
-    load,
-    load_data,
-    read_folder,
-    read_idx,
-    read_item,
-    split_indices,
-)
+from spikesight.training.data import DataError, list_data, list_nmnist, load, load_data, read_item
+from spikesight.training.data.folders import read_folder
+from spikesight.training.data.images import read_idx
 from spikesight.training.data.load import resolve
 from spikesight.training.data.printed import printed
-from spikesight.training.data.sets import Frames, ImageSet, Item, Listing, Window
-from tests.support.inputs.data_sets import digit_events, small_config, write_nmnist, write_nmnist_file
+from spikesight.training.data.sets import Frames, ImageSet, Item, Listing, Window, split_indices
+from tests.support.inputs.data_sets import digit_events, small_config, write_cifar10, write_nmnist, write_nmnist_file
 from tests.support.models import tiny
 
 
@@ -284,17 +276,18 @@ def test_real_recordings(shared_data: Callable[[str], Path]) -> None:
     assert len(listing.test) == 100
 
 
-def test_the_moments_of_images_are_those_of_a_channel_over_all_of_them() -> None:
-    random = np.random.default_rng(0)
-    frames = random.integers(0, 256, (1203, 1, 3, 2, 1), np.uint8)
-    frames[:, :, 2] = 51
-    mean, std = load._moments(Frames(frames, np.zeros(1203, int)))
-    values = frames / 255
-    assert mean == tuple(values.mean((0, 1, 3, 4)).round(4).tolist())
-    assert std == (*values.std((0, 1, 3, 4)).round(4).tolist()[:2], 0.001), "none is nothing"
-    few = frames[[0, 400, 801, 1202]] / 255
-    mean, _ = load._moments(Frames(frames, np.zeros(1203, int)), 4)
-    assert mean == tuple(few.mean((0, 1, 3, 4)).round(4).tolist()), "spread evenly"
+def test_the_moments_of_images_are_those_of_a_channel_over_some_spread_evenly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cifar10(tmp_path)
+    config = TrainConfig(data="cifar10", root=str(tmp_path))
+    data = load_data(config)
+    values = data.train.frames / 255
+    assert data.contract.mean == tuple(values.mean((0, 1, 3, 4)).round(4).tolist())
+    assert data.contract.std == tuple(values.std((0, 1, 3, 4)).round(4).tolist())
+    monkeypatch.setattr(load, "MEASURED", 2)
+    few = values[[0, -1]]
+    assert load_data(config).contract.mean == tuple(few.mean((0, 1, 3, 4)).round(4).tolist())
 
 
 def test_kept_pictures_have_the_form_of_the_input(monkeypatch: pytest.MonkeyPatch) -> None:

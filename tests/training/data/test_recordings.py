@@ -10,7 +10,8 @@ import pytest
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
-from spikesight.training.data import DataError, list_data, load_data, read_item, recordings, resolve
+from spikesight.training.data import DataError, list_data, load_data, read_item, recordings
+from spikesight.training.data.load import resolve
 from spikesight.training.data.recordings import (
     RECORDED,
     list_asldvs,
