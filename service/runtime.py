@@ -101,7 +101,6 @@ class Runtime:
         self.decoder.submit(load)
 
     async def stop(self) -> None:
-        """End every thread and process."""
         self.draining = True
         with suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
@@ -146,7 +145,6 @@ class Runtime:
             model.scheduler.leave(n)
 
     def full(self) -> bool:
-        """Whether every model's queue is full."""
         return self.registry.full()
 
     def turned_away(self) -> None:

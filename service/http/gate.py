@@ -103,7 +103,6 @@ class RateLimit:
 
 
 def same_secret(given: str, expected: str) -> bool:
-    """Compare in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
 
 
@@ -200,7 +199,6 @@ class Gate:
                 await self.too_large().response()(scope, receive, limited.send)
 
     def too_large(self) -> Refusal:
-        """413."""
         return Refusal(413, f"the request is larger than {self.settings.max_body} bytes", {"connection": "close"})
 
     def refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:

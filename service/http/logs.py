@@ -81,8 +81,6 @@ class Counts(Protocol):
 
 
 class Observer:
-    """Wraps the app."""
-
     def __init__(self, app: ASGIApp, metrics: Counts) -> None:
         self.app, self.metrics = app, metrics
         self._seen: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # by route and status, both bounded

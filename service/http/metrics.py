@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -28,33 +29,24 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter("spikesight_requests_total", "HTTP requests", ["route", "status"], registry=registry)
-        self.request_s = Histogram(
-            "spikesight_request_seconds", "request to answer", ["route"], registry=registry, buckets=SECONDS
-        )
-        self.queue_s = Histogram(
-            "spikesight_queue_seconds", "input to step", ["model"], registry=registry, buckets=SECONDS
-        )
-        self.step_s = Histogram(
-            "spikesight_step_seconds", "one step of a batch", ["model"], registry=registry, buckets=SECONDS
-        )
-        self.decode_s = Histogram(
-            "spikesight_decode_seconds", "bytes to input", ["model"], registry=registry, buckets=SECONDS
-        )
-        self.batch = Histogram("spikesight_batch_size", "streams a step", ["model"], registry=registry, buckets=BATCH)
-        self.steps = Counter("spikesight_steps_total", "steps of streams and requests", ["model"], registry=registry)
-        self.synops = Counter("spikesight_synops_total", "synaptic operations", ["model"], registry=registry)
-        self.spikes = Counter("spikesight_spikes_total", "spikes", ["model"], registry=registry)
-        self.sessions = Gauge("spikesight_sessions", "live streams", ["model"], registry=registry)
-        self.depth = Gauge("spikesight_queue_depth", "requests waiting or running", ["model"], registry=registry)
-        self.dropped = Counter(
-            "spikesight_dropped_steps_total", "inputs of streams that were skipped", ["model"], registry=registry
-        )
-        self.events = Counter(
-            "spikesight_events_total", "events of streams, kept or dropped by the filter", ["model", "filter"],
-            registry=registry,
-        )  # fmt: skip
-        self.refused = Counter("spikesight_refused_total", "requests refused", ["reason"], registry=registry)
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        seconds = partial(Histogram, registry=registry, buckets=SECONDS)
+        by_model = ["model"]
+        self.requests = counter("spikesight_requests_total", "HTTP requests", ["route", "status"])
+        self.request_s = seconds("spikesight_request_seconds", "request to answer", ["route"])
+        self.queue_s = seconds("spikesight_queue_seconds", "input to step", by_model)
+        self.step_s = seconds("spikesight_step_seconds", "one step of a batch", by_model)
+        self.decode_s = seconds("spikesight_decode_seconds", "bytes to input", by_model)
+        self.batch = Histogram("spikesight_batch_size", "streams a step", by_model, registry=registry, buckets=BATCH)
+        self.steps = counter("spikesight_steps_total", "steps of streams and requests", by_model)
+        self.synops = counter("spikesight_synops_total", "synaptic operations", by_model)
+        self.spikes = counter("spikesight_spikes_total", "spikes", by_model)
+        self.sessions = gauge("spikesight_sessions", "live streams", by_model)
+        self.depth = gauge("spikesight_queue_depth", "requests waiting or running", by_model)
+        self.dropped = counter("spikesight_dropped_steps_total", "inputs of streams that were skipped", by_model)
+        events = "events of streams, kept or dropped by the filter"
+        self.events = counter("spikesight_events_total", events, ["model", "filter"])
+        self.refused = counter("spikesight_refused_total", "requests refused", ["reason"])
 
     def ticker(self, model: str) -> Callable[[Tick], None]:
         """Counts one model's ticks; its labels are looked up once."""
@@ -82,19 +74,13 @@ class ProxyMetrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "spikesight_front_requests_total", "HTTP requests", ["route", "status"], registry=registry
-        )
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.requests = counter("spikesight_front_requests_total", "HTTP requests", ["route", "status"])
         self.request_s = Histogram(
             "spikesight_front_request_seconds", "request to answer", ["route"], registry=registry, buckets=SECONDS
         )
-        self.replicas = Gauge("spikesight_front_replicas", "replicas that answer", registry=registry)
-        self.missing = Gauge(
-            "spikesight_front_replicas_missing",
-            "replicas that are not in these sums: they did not answer",
-            registry=registry,
-        )
-        self.retried = Counter(
-            "spikesight_front_retried_total", "requests given to a further replica", registry=registry
-        )
-        self.moved = Counter("spikesight_front_moved_total", "streams moved to another replica", registry=registry)
+        self.replicas = gauge("spikesight_front_replicas", "replicas that answer")
+        missing = "replicas that are not in these sums: they did not answer"
+        self.missing = gauge("spikesight_front_replicas_missing", missing)
+        self.retried = counter("spikesight_front_retried_total", "requests given to a further replica")
+        self.moved = counter("spikesight_front_moved_total", "streams moved to another replica")

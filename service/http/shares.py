@@ -134,7 +134,6 @@ class Shares:
         return "total" if self.taken >= self.total else None
 
     def give(self, client: str) -> None:
-        """Give a place back."""
         self._held[client] -= 1
         if not self._held[client]:
             del self._held[client]

@@ -35,13 +35,6 @@ BACKLOG = 64  # messages a slow viewer may lie behind; the oldest are dropped
 KEEP_ALIVE_S = 15.0
 
 
-class UnknownCamera(ServiceError):
-    """No camera of that id."""
-
-    def __init__(self) -> None:
-        super().__init__(404, "no camera of that id: GET /v1/cameras lists them")
-
-
 class Viewer(Generic[T]):
     """A follower's queue of the newest messages: JSON text and pictures, or packets of events."""
 
@@ -57,7 +50,6 @@ class Viewer(Generic[T]):
         self._wake.set()
 
     def end(self) -> None:
-        """No more will come."""
         self.ended = True
         self._wake.set()
 
@@ -81,7 +73,7 @@ class Camera:
         self._registry, self._mailbox, self._bin_ms = registry, mailbox, settings.camera_bin_ms
         self._viewers: set[Viewer[str | bytes]] = set()
         self._listeners: set[Viewer[NDArray]] = set()
-        self._stop = threading.Event()
+        self.stopping = threading.Event()  # the thread ends at its next step
         self._stream: CameraStream
         self._seq = 0
         self._seen: deque[NDArray] = deque()  # events since the last picture, where a viewer wants pictures
@@ -93,7 +85,7 @@ class Camera:
         self._thread.start()
 
     def model(self) -> Model:
-        """The model that classifies the camera's events: the default one, as it is now. Raises SettingsError."""
+        """What classifies the camera's events: the default one, as it is now. Raises SettingsError."""
         try:
             return self._registry.get(None, self._bin_ms)
         except WrongBin as error:
@@ -101,16 +93,12 @@ class Camera:
 
     def close(self) -> None:
         """End the thread, the source and the viewers' streams."""
-        self.stop()
+        self.stopping.set()
         self.source.close()
         if self._thread.is_alive():
             self._thread.join(5)
         self.post(self._end)
         self._mailbox.flush()
-
-    def stop(self) -> None:
-        """Have the thread end at its next step."""
-        self._stop.set()
 
     def post(self, call: Callable[[], None]) -> None:
         """Have the event loop call. From any thread."""
@@ -152,9 +140,8 @@ class Camera:
             group.discard(viewer)
 
     def _watch(self) -> None:
-        """The camera's thread."""
         stream = self._stream
-        while not self._stop.is_set() and self.source.running:
+        while not self.stopping.is_set() and self.source.running:
             packet = self.source.read_waiting(stream.model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
                 if self._pictured():
@@ -194,11 +181,9 @@ class Camera:
                     viewer.put(message.data)
 
     def _pictured(self) -> bool:
-        """Whether a viewer wants pictures."""
         return any(viewer.pictures for viewer in list(self._viewers))
 
     def hand(self, packet: NDArray) -> None:
-        """A packet to every listener."""
         for listener in self._listeners:
             listener.put(packet)
 
@@ -242,13 +227,11 @@ class CameraStream:
         self.model.scheduler.submit(self.job, inputs, lend=True)
 
     def close(self) -> None:
-        """Close the job."""
         self.model.scheduler.close(self.job)
 
     # Called by whoever steps the network.
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
-        """One step was made."""
         _, answer = self.core.read(inputs, outcome)
         self.camera.post(lambda: self.camera.tell(self.core, answer, queue_ms))
         return False
@@ -256,7 +239,7 @@ class CameraStream:
     def failed(self, error: Exception) -> None:
         """The job is closed: the thread ends at its next step."""
         event("camera failed", camera=self.camera.id, reason=type(error).__name__)
-        self.camera.stop()
+        self.camera.stopping.set()
 
 
 class Cameras(Collector):
@@ -275,11 +258,11 @@ class Cameras(Collector):
             self._by_id[camera.id] = camera
 
     def get(self, wanted: str) -> Camera:
-        """By id, or by the source's string. Raises UnknownCamera."""
+        """By id, or by the source's string. Raises ServiceError 404."""
         for camera in self._by_id.values():
             if wanted in (camera.id, camera.source.address.text):
                 return camera
-        raise UnknownCamera
+        raise ServiceError(404, "no camera of that id: GET /v1/cameras lists them")
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Events of every camera for /metrics: read, dropped and off the sensor."""
@@ -291,11 +274,9 @@ class Cameras(Collector):
             yield family
 
     def bodies(self) -> list[CameraBody]:
-        """The state of all cameras."""
         return [camera.body() for camera in self._by_id.values()]
 
     def close(self) -> None:
-        """End every camera."""
         for camera in self._by_id.values():
             camera.close()
 

@@ -62,7 +62,6 @@ class Live:
             raise self.end
 
     def greet(self) -> None:
-        """The answer to hello."""
         self.say([self.core.ready()])
 
     def ends(self) -> list[Coroutine[Any, Any, None]]:
@@ -114,7 +113,6 @@ class Live:
                         await self.submit_all(batches)
 
     async def control(self, text: str) -> None:
-        """Follow a text message."""
         async with self.work:
             wanted = self.core.control(text)
         if wanted:
@@ -205,14 +203,12 @@ class Live:
         raise Ended(1008, "the answers are not read")
 
     def say(self, messages: Iterable[Outgoing]) -> None:
-        """Into the outbox."""
         for message in messages:
             self.outbox.say(message.data, message.settles)
 
     # Called by whoever steps the network.
 
     def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:
-        """One step was made."""
         ticket, answer = self.core.read(inputs, outcome)
         self.runtime.mailbox.post(lambda: self.say(self.core.answer(ticket, answer, queue_ms)))
         return False

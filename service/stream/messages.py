@@ -220,7 +220,6 @@ def text(**fields: Any) -> str:
 
 
 def ready_text(model: "Model") -> str:
-    """The answer to hello."""
     classifier = model.classifier
     return text(
         type="ready",
@@ -235,7 +234,6 @@ def ready_text(model: "Model") -> str:
 
 
 def prediction_text(ticket: Ticket, answer: "Answer", queue_ms: float, dropped: int, *, logits: bool = False) -> str:
-    """One step's prediction."""
     prediction = answer.prediction
     return text(
         type="prediction",
@@ -273,5 +271,4 @@ def error_text(seq: int, error: str) -> str:
 
 
 def snapshot_text(model: str, state: bytes) -> str:
-    """A session's state."""
     return text(type="snapshot", model=model, state=base64.b64encode(state).decode())

@@ -214,13 +214,11 @@ class StreamCore:
         return messages + self._picture(ticket, answer.prediction.step) if ticket.last else messages
 
     def sent(self, settles: int) -> None:
-        """A message has left."""
         self._sent += settles
 
     # Snapshots.
 
     def ready(self) -> Outgoing:
-        """The answer to hello."""
         return Outgoing(ready_text(self.model))
 
     def snapshot(self, state: State, key: bytes) -> Outgoing:

@@ -126,7 +126,6 @@ class Examples:
             raise ServiceError(404, "the session has no class of that name")
 
     def close(self) -> None:
-        """Keep none, and take no more."""
         self._closed = True
         self._few_shot.shown = []
         for task in list(self._tasks):

@@ -80,5 +80,4 @@ class Learner:
         return self.head
 
     def close(self) -> None:
-        """Learn no more."""
         self._closed = True

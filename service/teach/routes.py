@@ -52,7 +52,6 @@ def label_of(text: str) -> str:
 
 
 def router(sessions: TeachingSessions) -> APIRouter:
-    """All routes of teaching sessions."""
     routes = APIRouter(prefix="/v1/teach", tags=["teach"])
     add_session(routes, sessions)
     add_examples(routes, sessions)
@@ -61,7 +60,6 @@ def router(sessions: TeachingSessions) -> APIRouter:
 
 
 def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
-    """Begin, state, end; classes."""
 
     @routes.post("", summary="Begin a teaching session", responses=refusals(404, 409, 429, 503))
     async def post_session(
@@ -104,7 +102,6 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
 
 
 def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
-    """Add, see, take back."""
 
     @routes.post(
         "/{identity}/examples",
@@ -138,7 +135,6 @@ def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
 
 
 def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
-    """Save, download."""
 
     @routes.post(
         "/{identity}/save",

@@ -48,14 +48,12 @@ class TeachingSession:
         self.learner.update(added)
 
     def tell(self) -> None:
-        """Give the state to all followers."""
         if self.followers:
             body = self.body()
             for follower in list(self.followers):
                 follower(body)
 
     def body(self) -> TeachingBody:
-        """The state."""
         head = self.learner.head
         report = NOT_YET if head is None else head.report
         return TeachingBody(

@@ -121,5 +121,4 @@ def answer_body(
 
 
 def step_body(answer: Answer, logits: bool) -> StepBody:
-    """One step of the answer."""
     return StepBody(**answer.prediction.fields(logits=logits))

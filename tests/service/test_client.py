@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,9 @@ def test_what_is_no_address(address: str) -> None:
 
 
 def test_the_token_goes_along_and_a_wrong_one_is_refused(url: str, client: Client) -> None:
-    assert client.models().default == "tiny"
+    until(client.ready, "models and decoders are warm")
+    assert (client.models().default, client.cameras()) == ("tiny", [])
+    assert client.samples()[0].width > 0
     for token in (None, "another token that is long"):
         stranger = Client(url, token)
         with pytest.raises(ClientError, match="token") as caught:
@@ -91,19 +94,27 @@ def test_every_wish_of_a_prediction_is_sent(client: Client, tmp_path: Path) -> N
     assert len(full.steps) == full.step
     early = client.predict(picture(), confidence=0.34)
     assert early.step <= full.step
-    for wrong in ({"model": "nobody"}, {"confidence": 2.0}, {"error_rate": 0.0}, {"bin_ms": -1.0}):
-        with pytest.raises(ClientError) as caught:
-            client.predict(picture(), **wrong)  # type: ignore[arg-type]
-        assert caught.value.status in (400, 404)
+
+
+@pytest.mark.parametrize(
+    ("data", "wrong", "status"),
+    [
+        (picture(), {"model": "nobody"}, 404),
+        (picture(), {"confidence": 2.0}, 400),
+        (picture(), {"error_rate": 0.0}, 400),
+        (picture(), {"bin_ms": -1.0}, 400),
+        (b"no picture", {"name": "x.png"}, 415),
+    ],
+)
+def test_refusals_have_their_status(client: Client, data: bytes, wrong: dict[str, Any], status: int) -> None:
     with pytest.raises(ClientError) as caught:
-        client.predict(b"no picture", name="x.png")
-    assert caught.value.status == 415
+        client.predict(data, **wrong)
+    assert caught.value.status == status
 
 
-def test_what_the_service_offers(client: Client) -> None:
-    until(client.ready, "models and decoders are warm")
-    assert client.samples()[0].width > 0
-    assert client.cameras() == []
+@pytest.mark.parametrize("data", [b"", b"no json", b"[1]", b"{}", b"5"])
+def test_what_is_no_refusal_of_ours_is_told_by_its_status(data: bytes) -> None:
+    assert sentence(data, 418) == "the service answered 418"
 
 
 def test_a_stream_there_and_back(client: Client) -> None:
@@ -158,12 +169,6 @@ def test_a_stream_that_the_service_closes(client: Client) -> None:
             stream.reset()
 
 
-def test_sentences() -> None:
-    assert sentence(b'{"error": "no"}', 400) == "no"
-    for data in (b"", b"no json", b"[1]", b"{}", b"5"):
-        assert sentence(data, 418) == "the service answered 418"
-
-
 def test_every_kind_of_message() -> None:
     assert parse(text(type="ack", seq=1, t=2.5, dropped=3)) == Ack(1, 2.5, 3)
     assert parse(text(type="error", seq=1, error="e")) == Bad(1, "e")
@@ -193,6 +198,5 @@ def test_pictures_are_what_was_packed() -> None:
     made = parse(pack_picture(4, 5, 32, 24, events))
     assert isinstance(made, Picture)
     assert (made.seq, made.step, made.width, made.height) == (4, 5, 32, 24)
-    assert np.array_equal(made.x, events["x"])
-    assert np.array_equal(made.y, events["y"])
-    assert np.array_equal(made.on, events["p"].astype(bool))
+    for got, name in ((made.x, "x"), (made.y, "y"), (made.on, "p")):
+        assert np.array_equal(got, events[name])

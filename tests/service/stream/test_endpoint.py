@@ -125,12 +125,6 @@ def test_foreign_origins_get_403(port: int, origin: str) -> None:
     assert list(json.loads(caught.value.response.body or b"")) == ["error"]
 
 
-def test_our_own_origin_is_welcome(port: int) -> None:
-    with raw(port, origin=f"http://127.0.0.1:{port}") as socket:
-        socket.send(hello())
-        assert json.loads(socket.recv(5))["type"] == "ready"
-
-
 @pytest.mark.attack("WebSocket", "bad token in the handshake / in hello", "401 / close 1008")
 @pytest.mark.attack("WebSocket", "flood", "1008 above the rate cap")
 @pytest.mark.attack("WebSocket", "too many streams", "503 in the handshake")
