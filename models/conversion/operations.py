@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from spikesight.models.networks.converted.graph import ConversionError, Node
-from spikesight.models.networks.folding import folded, norm_line
+from spikesight.models.networks.folding import folded, norm_line, numbers
 
 
 class Reader:
@@ -33,8 +32,7 @@ class Reader:
         return self.alias[node]
 
     def affine(self, fx_node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
-        weight = module.weight.detach().double()
-        bias = torch.zeros(weight.shape[0]).double() if module.bias is None else module.bias.detach().double()
+        weight, bias = numbers(module)
         if isinstance(module, nn.Linear):
             self.add(fx_node, "linear", (only(fx_node),), shape=tuple(weight.shape))
         else:

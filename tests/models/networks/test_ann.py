@@ -43,12 +43,6 @@ def test_qcfs_learns_its_level() -> None:
     assert float(activation.level.grad) > 0  # type: ignore[arg-type]
 
 
-def test_qcfs_is_a_staircase_of_so_many_steps() -> None:
-    z = torch.tensor([-9.0, 0.0, 0.99, 1.0, 2.99, 3.0, 4.99, 5.0, 6.99, 7.0, 99.0])
-    assert Qcfs()(z).tolist() == [0, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8]
-    assert Qcfs(2, 1.0)(torch.tensor([0.24, 0.25, 0.74, 0.75])).tolist() == [0, 0.5, 0.5, 1]
-
-
 def test_qcfs_is_what_an_if_neuron_counts() -> None:
     z = torch.linspace(-1, 2.5, 200)[None].repeat(4, 1)
     neuron = NeuronConfig(beta=1.0, delay=False, inclusive=True)
@@ -58,6 +52,10 @@ def test_qcfs_is_what_an_if_neuron_counts() -> None:
         spike, state = step(x, state, neuron)
         spikes.append(spike)
     assert torch.equal(torch.stack(spikes).mean(0), Qcfs(4, 1.0)(z[0]).detach())
+    assert torch.equal(8 * torch.stack(spikes).mean(0), Qcfs(4, 8.0)(8 * z[0]).detach())
+    network = with_qcfs(CifarResNet(1), 8, 2.0)
+    assert not any(isinstance(m, nn.ReLU) for m in network.modules())
+    assert [m.levels for m in network.modules() if isinstance(m, Qcfs)] == [8] * 7
 
 
 def test_an_ann_of_blocks_is_its_twin_step_by_step() -> None:
@@ -107,12 +105,6 @@ def test_weights_of_another_network_are_refused() -> None:
     counters = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     assert fits(CifarResNet(1), counters)
     assert not fits(CifarResNet(1, 1), state)
-
-
-def test_with_qcfs_replaces_every_relu() -> None:
-    network = with_qcfs(CifarResNet(1), 8, 2.0)
-    assert not any(isinstance(m, nn.ReLU) for m in network.modules())
-    assert sum(isinstance(m, Qcfs) for m in network.modules()) == 7
 
 
 def test_names_are_found_by_shapes(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -107,9 +108,8 @@ def test_full_inputs_take_the_dense_way(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_only_what_has_the_form_is_replaced() -> None:
-    assert fits(nn.Conv2d(16, 16, 3, padding=1, bias=False))
-    assert not fits(nn.Conv2d(2, 16, 3, padding=1, bias=False))
-    assert not fits(nn.Conv2d(16, 16, 3, padding=1))
-    assert not fits(nn.Conv2d(16, 16, 3, 2, 1, bias=False))
-    assert not fits(nn.Conv2d(16, 10, 3, padding=1, bias=False))
-    assert not fits(nn.Conv2d(16, 16, 1, bias=False))
+    form: dict[str, Any] = {"in_channels": 16, "out_channels": 16, "kernel_size": 3, "padding": 1, "bias": False}
+    assert fits(nn.Conv2d(**form))
+    others = {"in_channels": 2, "out_channels": 10, "kernel_size": 1, "padding": 0, "bias": True, "stride": 2}
+    for name, value in others.items():
+        assert not fits(nn.Conv2d(**{**form, name: value}))

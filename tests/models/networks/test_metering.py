@@ -1,17 +1,23 @@
-"""Operation counts: exact against brute force, padding and stride respected."""
+"""Operation counts: exact against brute force and NeuroBench, padding and stride respected; and what they cost."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from spikesight.models.conversion.ann_to_snn import convert
+from spikesight.models.networks.converted.unit_spikes import unit_spikes
+from spikesight.models.networks.energy import ann_energy, quantised_energy, spiking_energy
 from spikesight.models.networks.metering import (
     DenseMeter,
     Meter,
+    Report,
     Work,
     connection_sparsity,
     dense_macs,
     footprint,
+    layer_operations,
     measure,
     reach,
 )
@@ -144,3 +150,65 @@ def test_a_raster_shows_neurons_spread_evenly_that_fired_in_any_step() -> None:
     reached = torch.outer(torch.tensor([2.0, 3, 2]), torch.tensor([2.0, 3, 3, 3, 2]))
     events = 2 * (x_seq * reached).sum((0, 2, 3, 4))
     assert found.synops.tolist() == (events + 2 * (out != 0).sum((0, 2))).int().tolist()
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 6, 3, 2, 1, groups=2), nn.Conv2d(4, 6, 3, 1, 0), nn.Linear(4, 6)])
+def test_layer_operations_equal_brute_force(layer: nn.Conv2d | nn.Linear) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, 4) if isinstance(layer, nn.Linear) else (3, 4, 7, 5)
+    x = (torch.rand(shape, generator=generator) < 0.4).float() * 2.5
+    for zero in (False, True):
+        if zero:
+            layer.weight.data[0] = 0
+        active, weight = (x != 0).float(), (layer.weight != 0).float()
+        if isinstance(layer, nn.Linear):
+            expected = float((active @ weight.T).sum())
+        else:
+            expected = float(
+                nn.functional.conv2d(active, weight, None, layer.stride, layer.padding, 1, layer.groups).sum()
+            )
+        assert layer_operations(layer, x) == expected
+    assert layer_operations(layer, x, dense=True) >= expected
+
+
+def test_counts_equal_neurobench(resnet: nn.Module, images: Tensor) -> None:
+    """NeuroBench's own synaptic operations on the same inputs of each layer, and its idea of which are accumulates."""
+    layers_module = pytest.importorskip("neurobench.metrics.utils.layers", exc_type=ImportError)
+    network, images = unit_spikes(convert(resnet, [images], "half", steps=4)), images[:4]
+    seen: list[tuple[str, nn.Module, Tensor]] = []
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda module, inputs: seen.append((name, module, inputs[0]))
+
+    hooks = [
+        module.register_forward_pre_hook(keep(name))
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
+    x_seq = images[None].expand(3, *images.shape)
+    network(x_seq, None)
+    for hook in hooks:  # NeuroBench calls the layers again
+        hook.remove()
+    theirs: dict[str, float] = {}
+    spiking: dict[str, bool] = {}
+    for name, module, x in seen:
+        count, binary = layers_module.single_layer_MACs(x, module)
+        theirs[name], spiking[name] = theirs.get(name, 0) + count / len(images), binary
+    report = measure(network, x_seq)
+    assert {name: count for name, (count, _) in report.by_layer.items()} == pytest.approx(theirs)
+    assert {name: only for name, (_, only) in report.by_layer.items()} == spiking
+
+
+@pytest.mark.parametrize(
+    ("precision", "mac", "ac", "size"), [("fp32", 4.6, 0.9, 4), ("fp16", 1.5, 0.4, 2), ("int8", 0.23, 0.03, 1)]
+)
+def test_each_precision_has_its_costs(precision: str, mac: float, ac: float, size: int) -> None:
+    report = Report(4, 0, 0, 0.0, 0.9, 0.1, 1e4, Work(1e6, 2e6, 0.0, 1e5), {})
+    spiking, ann = spiking_energy(report, precision), ann_energy(3e6, 2e5, precision)
+    assert spiking.compute == pytest.approx(mac + ac * 2.1)
+    assert spiking.with_memory == pytest.approx(spiking.compute + 24.96 * size * 9.2)
+    assert ann.compute == pytest.approx(3 * mac)
+    assert ann.with_memory == pytest.approx(ann.compute + 24.96 * size * 9.4)
+    few = quantised_energy(3e6, 2e5, 4)  # bits: products by their square, traffic in proportion
+    assert few.compute == pytest.approx(ann_energy(3e6, 2e5, "int8").compute / 4)
+    assert few.with_memory == pytest.approx(few.compute + 24.96 / 2 * 9.4)

@@ -28,6 +28,8 @@ def test_layer_learns_without_labels() -> None:
     layer = small(0)
     with pytest.raises(ValueError, match="no names"):
         layer.predict(rates_of(pixels))
+    with pytest.raises(ValueError, match="rates must be"):
+        layer.learn(rates_of(pixels)[:, :5])
     before = layer.weights.copy()
     layer.learn(rates_of(pixels))
     assert np.abs(layer.weights.sum(0) - 20).max() < 0.5
@@ -35,24 +37,11 @@ def test_layer_learns_without_labels() -> None:
     assert (layer.weights <= 1.01).all()
     assert np.abs(layer.weights - before).mean() > 0.01
     assert (layer.threshold > 0).sum() >= 8  # homeostasis brings most neurons into play
+    learnt = layer.weights.copy()
     layer.name(rates_of(pixels), labels, 4)
+    assert np.array_equal(layer.weights, learnt), "naming teaches nothing"
     test, expected = stripes(200, seed=1)
     assert (layer.predict(rates_of(test)) == expected).mean() > 0.9
-
-
-def test_layer_repeats_itself_and_does_not_learn_when_asked() -> None:
-    rates = rates_of(stripes(60)[0])
-    first, second = small(3), small(3)
-    first.learn(rates)
-    second.learn(rates)
-    assert np.array_equal(first.weights, second.weights)
-    held = first.weights.copy()
-    first.name(rates, np.zeros(60, int), 1)
-    assert np.array_equal(first.weights, held)
-    with pytest.raises(ValueError, match="rates must be"):
-        first.learn(rates[:, :5])
-    with pytest.raises(ValueError, match="peak"):
-        StdpConfig(peak=0)
 
 
 def plain(layer: StdpLayer, rates: np.ndarray, *, learn: bool) -> np.ndarray:
