@@ -1,6 +1,7 @@
 """`known` at shorter bins: lines of its own at a few, between them those of both neighbours at the same time."""
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,20 +56,55 @@ def test_there_is_nothing_below_the_shortest_and_for_a_model_of_one_bin() -> Non
     assert novelty_at(NoveltyDetector(2, KNOWN.kinds), 5000, TRAINED_US, 8) is None
 
 
-def test_lines_at_shorter_bins_go_round_and_broken_ones_are_refused() -> None:
+def test_its_arrays_hold_all_of_it() -> None:
     again = NoveltyDetector.from_state(KNOWN.state())
-    state = gathered(KNOWN.state())
     assert sorted(again.bins) == [1000, 4000]
     for bin_us, kinds in again.bins.items():
         for found, expected in zip(kinds, KNOWN.bins[bin_us], strict=True):
             np.testing.assert_allclose(rows_of(found), rows_of(expected), rtol=1e-6)
-    wrong = {
-        "x.lines": state["1000.lines"],
-        "2000.lines": state["1000.lines"][:1],
-        "4000.lines": state["4000.lines"][0],
-        "1000.lines": -state["1000.lines"],
-        "3000.lines": np.full_like(state["1000.lines"], np.nan),
-    }
-    for name, array in wrong.items():
-        with pytest.raises(ValueError, match=r"."):
-            NoveltyDetector.from_state({**state, name: array})
+    assert again.layers == KNOWN.layers
+    for found, expected in zip(again.kinds, KNOWN.kinds, strict=True):
+        np.testing.assert_allclose(rows_of(found.lines), rows_of(expected.lines), rtol=1e-6)
+        np.testing.assert_array_equal(found.distance.centres, expected.distance.centres)
+
+
+STATE = KNOWN.state()
+OLD = gathered(STATE)  # as earlier versions wrote it: the lines of each span as one array [kinds, 8, T]
+
+
+def set_row(row: int, value: float) -> dict[str, Any]:
+    lines = OLD["lines"].copy()
+    lines[0, row, 1] = value
+    return {"lines": lines}
+
+
+@pytest.mark.parametrize(
+    ("state", "change", "words"),
+    [
+        (STATE, {"lines.kept": STATE["lines.kept"][:, :0]}, "all of one length"),
+        (STATE, {"lines.kept": STATE["lines.kept"][0]}, "all of one length"),
+        (STATE, {"lines.kept": STATE["lines.kept"] * np.nan}, "finite"),
+        (STATE, {"lines": OLD["lines"]}, "it must have"),
+        (STATE, {"more": np.zeros(1)}, "it must have"),
+        (STATE, {"layers": np.zeros(2, np.float32)}, r"layers must be \[1\]"),
+        (STATE, {"whiten": STATE["whiten"][:1]}, "three axes"),
+        (STATE, {"whiten": STATE["whiten"][:, :2]}, r"\[K, D\]"),
+        (STATE, {"whiten": STATE["whiten"][:, :, :2]}, r"\[K, D\]"),
+        (STATE, {"centres": STATE["centres"][:, :0]}, r"\[K, D\]"),
+        (OLD, {"lines": OLD["lines"][:, :7]}, r"must be \[8, T\]"),
+        (OLD, {"lines": OLD["lines"][..., :0]}, r"must be \[8, T\]"),
+        *((OLD, set_row(row, 0.0), "must be positive") for row in (0, 2, 4)),
+        (OLD, set_row(6, OLD["lines"][0, 5, 1]), "above"),
+        (OLD, {"x.lines": OLD["1000.lines"]}, "named by their microseconds"),
+        (OLD, {"-5.lines": OLD["1000.lines"]}, "named by their microseconds"),
+        (OLD, {"1000000000.lines": OLD["1000.lines"]}, "named by their microseconds"),
+        (OLD, {"2000.lines": OLD["1000.lines"][:1]}, "named by their microseconds"),
+        (OLD, {"4000.lines": OLD["4000.lines"][0]}, "named by their microseconds"),
+        (OLD, {"1000.lines": -OLD["1000.lines"]}, "must be positive"),
+        (OLD, {"3000.lines": OLD["1000.lines"] * np.nan}, "finite"),
+    ],
+)
+def test_arrays_that_cannot_be_are_refused(state: dict[str, Any], change: dict[str, Any], words: str) -> None:
+    NoveltyDetector.from_state(state)
+    with pytest.raises(ValueError, match=words):
+        NoveltyDetector.from_state(state | change)

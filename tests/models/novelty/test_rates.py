@@ -4,13 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.native.build import library
-from spikesight.models.networks.ann import CifarResNet
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.novelty.rates import Rates, layers_to_watch
-from tests.support.models import lively, warmed
+from tests.support.models import lively
 from tests.support.networks import inputs
 
 
@@ -36,15 +34,6 @@ def test_the_engine_notes_the_rates_of_the_network(block: str, layers: int) -> N
     torch.testing.assert_close(noted.rates, expected, rtol=0, atol=1e-6)
     assert torch.equal(noted.logits, plainly.logits)
     assert plainly.rates.shape == (4, 3, 0)
-
-
-@pytest.mark.skipif(library() is None, reason=engine_status())
-def test_of_a_converted_network() -> None:
-    ann = warmed(CifarResNet(8), torch.randn(32, 3, 16, 16))
-    network = convert(ann, [torch.randn(32, 3, 16, 16)], steps=4)
-    x_seq = torch.randn(1, 2, 3, 16, 16).expand(5, -1, -1, -1, -1)
-    noted = Engine(network, 16, 16, rates=2).run(x_seq)
-    torch.testing.assert_close(noted.rates, plain_rates(network, 2, x_seq), rtol=0, atol=2e-2)
 
 
 @pytest.mark.parametrize(("most", "layers"), [(10, 1), (16, 1), (32, 2), (48, 3), (999, 7)])

@@ -14,15 +14,12 @@ from spikesight.models.novelty.score import (
     Lines,
     NoveltyDetector,
     Windows,
-    checked,
-    checked_bins,
     fewest_active,
     fit_novelty,
     gathered,
-    kind_lines,
     rows_of,
 )
-from spikesight.models.statistics import energy, moments, quantile, softmax
+from spikesight.models.statistics import energy, quantile, softmax
 
 CLASSES, WIDTH, STEPS = 3, 8, 4
 RANDOM = np.random.default_rng(0)
@@ -183,28 +180,6 @@ def test_weights_are_repetitions() -> None:
     )
 
 
-def test_its_arrays_hold_all_of_it_and_nothing_else_is_taken() -> None:
-    state = KNOWN.state()
-    assert sum(array.nbytes for array in state.values()) < 4 * (
-        WIDTH * (WIDTH + CLASSES) + len(fields(Lines)) * STEPS + 2
-    )
-    of = windows(50, 9)
-    np.testing.assert_allclose(judged(NoveltyDetector.from_state(state), of, 2), judged(KNOWN, of, 2), atol=1e-4)
-    for change in (
-        {"lines.kept": state["lines.kept"][:, :0]},
-        {"lines.kept": state["lines.kept"][0]},
-        {name: np.repeat(state[name], 2, 0) for name in state if name.startswith("lines.")},
-        {"lines.kept": state["lines.kept"] * np.nan},
-        {"lines.kept": state["lines.kept"] * 0 - 99},
-        {"lines": np.zeros((1, 8, STEPS))},
-        {"whiten": state["whiten"][:, :3]},
-        {"layers": np.zeros(2, np.float32)},
-        {"more": np.zeros(1)},
-    ):
-        with pytest.raises(ValueError, match=r"must|it "):
-            NoveltyDetector.from_state(state | change)
-
-
 def test_too_little_is_refused() -> None:
     with pytest.raises(ValueError, match="20 at least"):
         fit_novelty(1, windows(50, 1), windows(19, 2))
@@ -212,18 +187,6 @@ def test_too_little_is_refused() -> None:
         ClassDistance.fit(np.zeros((0, 3)), np.zeros(0, int))
     with pytest.raises(ValueError, match="equals its class mean"):
         ClassDistance.fit(np.ones((9, 3)), np.zeros(9, int))
-
-
-def test_lines_are_quantiles_of_both_scores_standardised() -> None:
-    random = np.random.default_rng(5)
-    far, cold, weights = np.exp(random.normal(size=300)), random.normal(-3, 2, 300), random.uniform(1, 2, 300)
-    found = kind_lines(far, cold, weights)
-    (a, b), (c, d) = moments(np.log(far), weights), moments(cold, weights)
-    strange = (np.log(far) - a) / b + (cold - c) / d
-    assert found[:4] == (a, b, c, d)
-    assert found[4:] == (quantile(strange, weights, 0.95), quantile(strange, weights, 0.99))
-    same = kind_lines(np.zeros(30), np.full(30, 2.0), np.ones(30))
-    assert same == pytest.approx((np.log(1e-12), 1e-6, 2.0, 1e-6, 0.0, 0.1)), "the lines are a tenth apart at least"
 
 
 def test_the_fewest_active_inputs_are_half_of_what_nearly_all_windows_of_some_kind_have() -> None:
@@ -237,35 +200,6 @@ def test_the_fewest_active_inputs_are_half_of_what_nearly_all_windows_of_some_ki
     assert fewest_active(replace(both, active=active[::-1] + 10), 0) == 0.5 * 11
 
 
-def good_lines(steps: int = 2) -> NDArray[np.float64]:
-    return np.stack([[value] * steps for value in (1.0, -1.0, 0.5, -2.0, 0.5, 1.0, 1.5, 3.0)])
-
-
-def test_lines_that_cannot_be_are_refused() -> None:
-    assert checked(good_lines()).kept.tolist() == [1.5, 1.5]
-    for row, value, words in ((0, 0.0, "positive"), (2, 0.0, "positive"), (4, -1.0, "positive"), (6, 1.0, "above")):
-        wrong = good_lines()
-        wrong[row, 1] = value
-        with pytest.raises(ValueError, match=words):
-            checked(wrong)
-    for wrong in (good_lines()[:7], good_lines(0)):
-        with pytest.raises(ValueError, match=r"must be \[8, T\]"):
-            checked(wrong)
-
-
-def test_shorter_bins_are_named_by_their_microseconds() -> None:
-    found = checked_bins({"999999999.lines": good_lines()[None]}, 1)
-    assert list(found) == [999_999_999]
-    for name, lines in (
-        ("1000000000.lines", good_lines()[None]),
-        ("-5.lines", good_lines()[None]),
-        ("5.lines", good_lines()),
-        ("5.lines", np.stack([good_lines()] * 2)),
-    ):
-        with pytest.raises(ValueError, match="lines at shorter bins"):
-            checked_bins({name: lines}, 1)
-
-
 def test_facts_are_what_the_state_holds() -> None:
     facts, state = KNOWN.facts(), KNOWN.state()
     (kind,) = facts["kinds"]
@@ -274,17 +208,6 @@ def test_facts_are_what_the_state_holds() -> None:
     np.testing.assert_allclose(kind["whiten"], state["whiten"][0], atol=1e-6)
     np.testing.assert_allclose([kind["lines"][f.name] for f in fields(Lines)], gathered(state)["lines"][0], rtol=1e-6)
     assert all(round(value, 6) == value for row in kind["centres"] for value in row)
-
-
-def test_the_distance_must_fit_together() -> None:
-    for centres, whiten in (
-        (np.zeros(3), np.eye(3)),
-        (np.zeros((2, 3)), np.eye(2)),
-        (np.zeros((2, 3)), np.zeros((3, 2))),
-        (np.zeros((0, 3)), np.eye(3)),
-    ):
-        with pytest.raises(ValueError, match=r"\[K, D\]"):
-            ClassDistance(centres, whiten)
 
 
 def test_a_covariance_is_shrunk_towards_a_sphere() -> None:
