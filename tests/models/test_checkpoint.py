@@ -136,16 +136,6 @@ def test_missing_and_broken_files_are_refused(folder: Path, tmp_path: Path) -> N
         load(folder)
 
 
-def test_a_read_out_is_no_longer_than_the_window(folder: Path) -> None:
-    for readout in (0, CONTRACT.steps):
-        edit(folder, lambda d, n=readout: d["card"]["contract"].update(readout=n))
-        assert load(folder)[1].contract.readout == readout
-    for readout in (-1, CONTRACT.steps + 1):
-        edit(folder, lambda d, n=readout: d["card"]["contract"].update(readout=n))
-        with pytest.raises(CheckpointError, match="readout must lie between 0 and steps"):
-            load(folder)
-
-
 def test_settings_are_known_by_their_former_names(tmp_path: Path) -> None:
     folder = tmp_path / "converted"
     shutil.copytree(find("mnist-converted"), folder)

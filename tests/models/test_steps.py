@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from spikesight.models.classifier.inputs import Rest
 from spikesight.models.novelty import NOTHING, UNKNOWN
@@ -88,12 +87,6 @@ def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
     again = steady.restarted()
     assert again.label(LABELS) == "a"
     assert shown(again, [B] * 5) == ["a"] * 5
-
-
-def test_a_lead_below_the_margin_is_no_evidence() -> None:
-    close = Judged(np.array([0.4, 0.6]), 1.0, False)
-    assert shown(StableLabel(margin=0.1), [A] * 10 + [close] * 200)[-1] == "b"
-    assert shown(StableLabel(margin=0.3), [A] * 10 + [close] * 200)[-1] == "a"
 
 
 @pytest.mark.parametrize(
@@ -286,19 +279,18 @@ def test_a_segment_ends_where_no_step_follows() -> None:
     assert timeline((0, 10, "", 0.5)) == timeline() == []
 
 
-def test_each_step_is_judged_by_the_steps_that_were_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = some_known(lively(CONFIG), CARD.contract)
-    horizon, asked = CARD.contract.horizon, list[int]()
-
-    def judge(mean: NDArray[np.float64], classes: int, steps: int, *_: object) -> Judged:
-        assert mean.shape == (classes + known.width + 1,)
-        asked.append(steps)
-        return A
-
-    monkeypatch.setattr(known, "judge", judge)
-    track, rates = Track(CARD.labels, horizon, known), np.zeros((1, known.width), np.float32)
-    outcome = Outcome(np.zeros((1, len(CARD.labels)), np.float32), [0], 0, NONE, 0.0, rates=rates)
-    for number in range(horizon + 2):
-        track.absorb([Input(np.ones(CARD.contract.shape, np.uint8), number, number + 1, 4, False)], outcome)
-        track.judge()
-    assert asked == [*range(1, horizon + 1), horizon, horizon]
+def test_each_step_is_judged_by_the_steps_that_were_seen() -> None:
+    known, horizon = some_known(lively(CONFIG), CARD.contract), CARD.contract.horizon
+    track, rates = Track(CARD.labels, horizon, known), np.full((1, known.width), 0.1, np.float32)
+    outcome = Outcome(np.eye(3, dtype=np.float32)[:1], [0], 0, NONE, 0.0, rates=rates)
+    given, seen = Input(np.ones(CARD.contract.shape, np.uint8), 0, 1, 4, False), []
+    for number in range(1, horizon + 3):
+        track.absorb([given], outcome)
+        mean = track.readout.mean
+        assert mean is not None
+        expected = known.judge(mean[:-1], len(CARD.labels), min(number, horizon))
+        found = track.judge()
+        assert (found.known, found.nothing) == (expected.known, expected.nothing)
+        np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+        seen.append(found.probabilities[0])
+    assert len(set(seen)) == horizon, "each length of the window has a temperature of its own"

@@ -102,28 +102,26 @@ def test_a_model_and_its_twins_at_other_bins_in_threads() -> None:
     assert_alike_in_threads(jobs, 1)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "none of those"])  # which the engine takes, and does not
-def test_a_taught_model_in_threads(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKESIGHT_PRECISION", precision)
-    contract = replace(EVENT_CONTRACT, shortest_bin_us=1000)
+def residual(block: str, *, spiking_readout: bool) -> SpikingResNet:
+    return lively(ResNetConfig(block, (1, 1), (8, 16), in_channels=2, classes=3, spiking_readout=spiking_readout))  # type: ignore[arg-type]
+
+
+def taught() -> TaughtNetwork:
     torch.manual_seed(0)
     backbone = ResNetConfig("ms", (1, 1), (8, 16), pool="max", in_channels=2, classes=2)
-    config = TaughtConfig(backbone, 3, window=4, slices=2, places=1, input_places=2, height=16, width=12)
-    network = TaughtNetwork(config)
+    network = TaughtNetwork(TaughtConfig(backbone, 3, 4, slices=2, places=1, input_places=2, height=16, width=12))
     network.backbone.load_state_dict(lively(backbone).state_dict())
-    made = Classifier(network, Card(contract, LABELS))
-    assert_alike_in_threads([*recordings(made), *recordings(made.at(5), 1), *recordings(made, 1)])
+    return network
 
 
-@pytest.mark.parametrize("spiking_readout", [True, False])  # which the engine does not take, and does
-@pytest.mark.parametrize("block", ["plain", "sew", "ms"])
-def test_any_network_and_its_twins_in_threads(block: str, spiking_readout: bool) -> None:
-    config = ResNetConfig(block, (1, 1), (8, 16), in_channels=2, classes=3, spiking_readout=spiking_readout)  # type: ignore[arg-type]
-    made = Classifier(lively(config), Card(replace(EVENT_CONTRACT, shortest_bin_us=1000), LABELS))
-    sensor = SensorSize(24, 32)
-    shown = events(1, sensor)
-    twins: list[Job] = [lambda: made.at(5).predict_events(shown, sensor)]
-    assert_alike_in_threads([*recordings(made, 3), *twins])
+@pytest.mark.parametrize("precision", ["fp32", "none of those"])  # which the engine takes, and does not
+@pytest.mark.parametrize("kind", ["plain", "sew", "ms", "spiking read-out", "taught"])
+def test_any_network_and_its_twins_in_threads(kind: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKESIGHT_PRECISION", precision)
+    block, spiking = ("ms", True) if kind == "spiking read-out" else (kind, False)
+    network = taught() if kind == "taught" else residual(block, spiking_readout=spiking)
+    made = Classifier(network, Card(replace(EVENT_CONTRACT, shortest_bin_us=1000), LABELS))
+    assert_alike_in_threads([*recordings(made, 3), *recordings(made.at(5), 1)])
 
 
 LOADED_TOGETHER = """
@@ -174,9 +172,3 @@ def test_a_model_that_lies_in_no_folder_is_not_pickled_but_copied() -> None:
         assert copy.copy(one) is copy.deepcopy(one) is one
     shipped_one = spikesight.load("nmnist")
     assert copy.deepcopy([shipped_one])[0].predict(digit(7)).label == "7"
-
-
-def test_the_network_of_a_model_may_still_be_copied() -> None:
-    network = tiny().network
-    assert isinstance(network, SpikingResNet)
-    assert copy.deepcopy(network).stem is not network.stem

@@ -14,15 +14,13 @@ from torch import nn
 
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.models.checkpoint import save
-from spikesight.models.classifier import Classifier, encoder_for
+from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
 from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.neurons.state import split_state, stack_states
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import name_of
-from spikesight.models.steps import Readout
 from tests.support.models import EVENT_CONTRACT, promising, tiny
 
 SENSOR = SensorSize(22, 16)  # not square, and not the network's size
@@ -81,50 +79,10 @@ def test_one_prediction_a_bin_with_the_bins_own_times() -> None:
     assert 0 < predictions[-1].synops < CLASSIFIER.ann_macs
 
 
-def test_a_window_in_one_batch_agrees_with_the_steps() -> None:
-    events = recording(span_us=39_000)
-    x_seq = encoder_for(CONTRACT, SENSOR)(events)
-    with torch.no_grad():
-        logits, _ = CLASSIFIER.network(torch.from_numpy(x_seq).float())
-    predictions = CLASSIFIER.predict_events(events, SENSOR)
-    torch.testing.assert_close(torch.tensor([p.logits for p in predictions]), logits[: len(predictions), 0])
-
-
 def test_no_events_are_a_prediction_like_any_other() -> None:
     (only,) = CLASSIFIER.predict_events(empty_events(), SENSOR)
     assert only.n_events == 0
     assert sum(only.probabilities) == pytest.approx(1)
-
-
-def test_streams_in_a_batch_step_as_if_alone() -> None:
-    xs = [torch.randint(0, 2, (1, 2, 8, 11), dtype=torch.uint8) for _ in range(3)]
-    states = [CLASSIFIER.initial_state() for _ in xs]
-    for _ in range(3):
-        together = CLASSIFIER.step(torch.cat(xs), stack_states(states))
-        alone = [CLASSIFIER.step(x, s) for x, s in zip(xs, states)]
-        for n, one in enumerate(alone):
-            torch.testing.assert_close(together.logits[n], one.logits[0])
-            assert torch.equal(together.layer_spikes[n], one.layer_spikes[0])
-        states = split_state(together.state)
-
-
-def test_state_is_a_value() -> None:
-    state = CLASSIFIER.initial_state()
-    before = {k: v.clone() for k, v in state.items()}
-    CLASSIFIER.step(torch.ones(1, 2, 8, 11), state)
-    assert all(torch.equal(before[k], state[k]) for k in state)
-
-
-def test_readout_is_the_mean_of_the_last_steps_alone() -> None:
-    readout = Readout(4)
-    values = np.random.default_rng(0).normal(size=(9, 3))
-    for n, value in enumerate(values, 1):
-        readout = readout.push(value[None])
-        assert readout.mean is not None
-        np.testing.assert_allclose(readout.mean, values[max(0, n - 4) : n].mean(0))
-        assert readout.seen == n
-    with pytest.raises(ValueError, match="no step"):
-        Readout(4).probabilities()
 
 
 @pytest.mark.parametrize("still", ["digit", "plain"])
@@ -184,28 +142,6 @@ def test_at_shorter_bins_any_cutting_gives_the_same_bits(bin_ms: int, cuts: list
     assert sum(p.n_events for p in predictions) == len(events)
 
 
-def test_at_shorter_bins_the_window_and_the_read_out_last_as_long() -> None:
-    fine = FINE.at(2)
-    assert (fine.contract.steps, fine.contract.horizon, fine.contract.shown_bins) == (20, 20, 5)
-    assert fine.contract.at(10) == FINE.contract
-    assert FINE.at(10) is FINE
-    assert fine.labels == FINE.labels
-    assert FINE.contract.bins_us == fine.contract.bins_us == (1000, 10_000)
-
-
-@pytest.mark.parametrize("bin_ms", [0, -1, 0.5, 1.5, 11, float("nan"), float("inf")])
-def test_bins_outside_of_the_contracts_range_are_refused(bin_ms: float) -> None:
-    with pytest.raises(ValueError, match=r"^bin_ms must be whole milliseconds from 1 to 10 for this model$"):
-        FINE.at(bin_ms)
-
-
-def test_a_model_of_one_bin_or_of_images_says_so() -> None:
-    with pytest.raises(ValueError, match=r"^bin_ms must be 10 for this model$"):
-        CLASSIFIER.at(5)
-    with pytest.raises(ValueError, match="takes images"):
-        Contract("image", 1, 28, 28, 4, "direct").at(5)
-
-
 def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKESIGHT_PRECISION", "none that it knows")
     classifier = tiny()
@@ -217,8 +153,8 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: py
         state = steps[-1].state
     assert torch.equal(done.logits, torch.stack([step.logits for step in steps]))
     assert torch.equal(done.rates, torch.stack([step.rates for step in steps]))
-    assert torch.equal(done.layer_spikes, steps[0].layer_spikes + steps[1].layer_spikes + steps[2].layer_spikes)
-    assert torch.equal(done.synops, steps[0].synops + steps[1].synops + steps[2].synops)
+    assert torch.equal(done.layer_spikes, sum(step.layer_spikes for step in steps))
+    assert torch.equal(done.synops, sum(step.synops for step in steps))
     assert all(torch.equal(done.state[key], state[key]) for key in state)
 
 

@@ -12,7 +12,7 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
 from spikesight.encoders.roi.window import Window
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
-from spikesight.models.classifier.session import Session, luma, pieces
+from spikesight.models.classifier.session import FRAME_SIDE, Session, luma, pieces, thinned
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.shipped import find
@@ -111,41 +111,26 @@ def test_a_busy_scene_without_a_drawing_is_unknown_and_faint_noise_is_nothing() 
         assert len(said) > 15
 
 
-def test_a_long_silence_is_a_gap_that_resets() -> None:
-    events = np.concatenate([some_events(100), some_events(100, seed=1)])
-    events["t"][100:] += 60_000_000
-    alone = Alone(Session(CLASSIFIER, SENSOR))
-    answers = alone.step(alone.session.push(events) + alone.session.flush())
-    assert sum(answer.reset for answer in answers) == 1
-    first_after = next(n for n, answer in enumerate(answers) if answer.reset)
-    assert answers[first_after].prediction.step == 1
-    assert logits(answers)[first_after:] == offline(some_events(100, seed=1))
-
-
-def test_time_going_back_resets_and_says_so() -> None:
-    alone = Alone(Session(CLASSIFIER, SENSOR))
-    first = some_events(100)
+@pytest.mark.parametrize("shift_us", [60_000_000, -10_000_000])
+def test_behind_a_long_silence_or_a_clock_that_goes_back_the_network_begins_anew(shift_us: int) -> None:
+    first, second = some_events(100), some_events(100, seed=1)
     first["t"] += 10_000_000
-    alone.step(alone.session.push(first))
-    answers = alone.step(alone.session.push(some_events(100, seed=2)) + alone.session.flush())
-    assert any(answer.reset for answer in answers)
-    assert logits(answers)[-1] == offline(some_events(100, seed=2))[-1]
+    second["t"] += 10_000_000 + shift_us
+    alone = Alone(Session(CLASSIFIER, SENSOR))
+    answers = alone.step(alone.session.push(first) + alone.session.push(second) + alone.session.flush())
+    (at,) = [n for n, answer in enumerate(answers) if answer.reset]
+    assert answers[at].prediction.step == 1
+    assert logits(answers)[at:] == offline(second)
 
 
-def test_an_empty_window_is_a_prediction() -> None:
+def test_an_empty_window_is_a_prediction_and_a_reset_that_of_the_next_input() -> None:
     alone = Alone(Session(CLASSIFIER, SENSOR))
     alone.step(alone.session.push(make_events([0], [1], [1], [1])))
+    alone.session.reset()
     answers = alone.step(alone.session.tick(35_000))
     assert [answer.prediction.n_events for answer in answers] == [1, 0, 0]
+    assert [answer.reset for answer in answers] == [True, False, False]
     assert alone.session.push(empty_events()) == []
-
-
-def test_reset_marks_the_next_input() -> None:
-    session = Session(CLASSIFIER, SENSOR)
-    session.push(make_events([0], [1], [1], [1]))
-    session.reset()
-    inputs = session.tick(25_000)
-    assert [given.reset for given in inputs] == [True, False]
 
 
 def test_pieces_bound_the_bins_and_keep_them() -> None:
@@ -297,3 +282,20 @@ def test_time_goes_on_to_the_last_event_whatever_was_let_through() -> None:
     assert session.push(pair) == []
     assert [given.n_events for given in session.push(lone)] == [2, 0, 0]
     assert session.push(lone[:0]) == []
+
+
+def test_grey_has_the_weights_of_its_colours() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    assert abs(luma(colours) - colours @ np.array([0.299, 0.587, 0.114])).max() < 1.5
+    assert luma(np.full((1, 1, 3), 255, np.uint8)) == 255
+    grey = colours[..., 0]
+    assert luma(grey) is grey
+
+
+@pytest.mark.parametrize(("longest", "factor"), [(FRAME_SIDE, 1), (FRAME_SIDE + 1, 2), (2 * FRAME_SIDE + 1, 3)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_large_frames_are_thinned_by_whole_factors(longest: int, factor: int, axis: int) -> None:
+    grey = (np.arange(longest * 9) % 251).astype(np.uint8).reshape((longest, 9) if axis == 0 else (9, longest))
+    made = thinned(grey)
+    assert np.array_equal(made, grey[::factor, ::factor])
+    assert made.flags.c_contiguous
