@@ -1,3 +1,5 @@
+"""Files of ONNX and torch.export: each behaves as the network does, or is not written."""
+
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -79,8 +81,6 @@ def test_a_file_for_any_bin_is_told_how_long_each_step_is(kind: str, tmp_path: P
         assert check_parity(at_pace(network, span), run, contract).logits < 1e-4
     with pytest.raises(ExportError):
         check_parity(at_pace(network, 0.5), run, contract)
-    with pytest.raises(ExportError, match="its own bin alone"):
-        export(network, CARD, kind, path, any_bin=True)
 
 
 def test_a_pace_that_a_format_or_a_model_has_not_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,44 +97,23 @@ def test_a_pace_that_a_format_or_a_model_has_not_is_refused(tmp_path: Path, caps
     assert not (tmp_path / "m.nir").exists()
 
 
-def test_a_window_of_steps(tmp_path: Path) -> None:
-    assert export(lively(SMALLEST), CARD, "torch", tmp_path / "w.pt2", window=3).steps == 51
-
-
-def test_a_network_in_training_is_exported_as_it_answers(tmp_path: Path) -> None:
+def test_a_network_in_training_is_exported_as_it_answers_and_in_a_window(tmp_path: Path) -> None:
     path = tmp_path / "a" / "folder" / "model.pt2"
-    export(lively(SMALLEST).train(), CARD, "torch", path)
-    assert check_parity(lively(SMALLEST).eval(), FORMATS["torch"].read(path, None), CONTRACT).logits < 1e-4
+    assert export(lively(SMALLEST).train(), CARD, "torch", path, window=3).steps == 51
+    assert check_parity(lively(SMALLEST), FORMATS["torch"].read(path, 3), CONTRACT, 3).logits < 1e-4
 
 
-def test_only_what_lies_on_the_processor_is_exported(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="only a network on the CPU"):
-        export(lively(SMALLEST).to("meta"), CARD, "torch", tmp_path / "model.pt2")
-
-
-@pytest.mark.parametrize("change", [{}, {"shortest_bin_us": 1000, "input_us": 20_000}])
-def test_a_model_of_one_bin_has_no_file_for_any(change: dict[str, int], tmp_path: Path) -> None:
-    card = replace(CARD, contract=replace(CONTRACT, **change))  # type: ignore[arg-type]
-    with pytest.raises(ExportError, match="its own bin alone"):
-        export(lively(SMALLEST), card, "torch", tmp_path / "model.pt2", any_bin=True)
-
-
-def test_the_first_layer_that_differs_is_named() -> None:
-    network = lively(CONFIG)
-
-    def broken(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
-        logits, after = network(x_seq, state)
-        return logits, {**after, "blocks.0.neuron2": after["blocks.0.neuron2"] + 0.5}
-
-    with pytest.raises(ExportError, match=r"after step 1, \d+ neurons of blocks\.0\.neuron2 differ"):
-        check_parity(network, broken, CONTRACT)
-
-    def wrong_readout(x_seq: Tensor, state: State) -> tuple[Tensor, State]:
-        logits, after = network(x_seq, state)
-        return logits + 1, after
-
-    with pytest.raises(ExportError, match="logits of the read-out differ"):
-        check_parity(network, wrong_readout, CONTRACT)
+def test_what_is_not_exported_is_said_and_not_begun(tmp_path: Path) -> None:
+    other = replace(CARD, contract=replace(CONTRACT, shortest_bin_us=1000, input_us=20_000))
+    for network, card, name, options, words in (
+        (lively(SMALLEST).to("meta"), CARD, "m.pt2", {}, "only a network on the CPU"),
+        (lively(SMALLEST), CARD, "m.onnx", {}, r"must end in \.pt2"),
+        (lively(SMALLEST), CARD, "m.pt2", {"any_bin": True}, "its own bin alone"),
+        (lively(SMALLEST), other, "m.pt2", {"any_bin": True}, "its own bin alone"),
+    ):
+        with pytest.raises(ExportError, match=words):
+            export(network, card, "torch", tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,15 +168,6 @@ def test_eventcv_carries_the_state(onnx_file: Path) -> None:
         expected = network(x_seq)[0].numpy()
     for x, logits in zip(x_seq, expected):
         assert np.abs(np.asarray(stateful(x.numpy())) - logits).max() < 1e-4
-
-
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save(tmp_path / "model", lively(SMALLEST), CARD)
-    assert main(["export", str(tmp_path / "model"), "--format", "torch", "--out", str(tmp_path / "model.pt2")]) == 0
-    assert "over 50 steps" in capsys.readouterr().out
-    assert (tmp_path / "model.pt2").stat().st_size > 1000
-    assert main(["export", str(tmp_path / "model"), "--format", "torch", "--out", str(tmp_path / "model.onnx")]) == 2
-    assert "must end in .pt2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["half", "multi-diff"])

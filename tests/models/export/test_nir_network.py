@@ -13,6 +13,7 @@ from spikesight.models.export.formats import export
 from spikesight.models.export.nir_network import LAYERS, NirNetwork, read_nir
 from spikesight.models.export.parity import ExportError, example_inputs
 from spikesight.models.networks.resnet import ResNetConfig
+from spikesight.models.neurons.config import NeuronConfig
 from tests.support.exporting import CARD, CONTRACT
 from tests.support.models import lively
 
@@ -29,8 +30,9 @@ def test_a_graph_of_others(tmp_path: Path) -> None:
     bias = generator.normal(size=6).astype(np.float32)
     graph = nir.NIRGraph.from_list(nir.Affine(weight, bias), lif(6, 0.02, 2.0, 0.7), nir.Linear(second))
     nir.write(tmp_path / "other.nir", graph)
-    with pytest.raises(ExportError, match="how long a step is"):
-        read_nir(tmp_path / "other.nir")
+    for dt in (None, 0.0, -1.0):
+        with pytest.raises(ExportError, match="how long a step is"):
+            read_nir(tmp_path / "other.nir", dt)
     x_seq = torch.from_numpy(generator.normal(size=(9, 3, 4)).astype(np.float32))
     found, state = read_nir(tmp_path / "other.nir", dt=0.005)(x_seq)
     v, spikes = np.zeros((3, 6)), []
@@ -87,19 +89,18 @@ def test_a_delay_is_1_to_1000_steps(steps: int, good: bool) -> None:
 
 
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
-    ones = np.ones(2)
-    nir.write(tmp_path / "cuba.nir", nir.NIRGraph.from_list(nir.CubaLIF(ones, ones, ones, ones, ones)))
-    with pytest.raises(ExportError, match="CubaLIF, which is none of our layers"):
-        read_nir(tmp_path / "cuba.nir", dt=1e-3)
-    nir.write(tmp_path / "delay.nir", nir.NIRGraph.from_list(nir.Delay(ones * 0.0015)))
-    with pytest.raises(ExportError, match="whole steps"):
-        read_nir(tmp_path / "delay.nir", dt=1e-3)
-    nir.write(tmp_path / "uneven.nir", nir.NIRGraph.from_list(nir.Delay(np.array([0.001, 0.002]))))
-    with pytest.raises(ExportError, match="the same for all its signals"):
-        read_nir(tmp_path / "uneven.nir", dt=1e-3)
-    (tmp_path / "letter.nir").write_text("dear network")
+    ones, path = np.ones(2), tmp_path / "letter.nir"
+    for node, words in (
+        (nir.CubaLIF(ones, ones, ones, ones, ones), "CubaLIF, which is none of our layers"),
+        (nir.Delay(ones * 0.0015), "whole steps"),
+        (nir.Delay(np.array([0.001, 0.002])), "the same for all its signals"),
+    ):
+        nir.write(path, nir.NIRGraph.from_list(node))
+        with pytest.raises(ExportError, match=words):
+            read_nir(path, dt=1e-3)
+    path.write_text("dear network")
     with pytest.raises(ExportError, match=r"letter\.nir is not a NIR graph"):
-        read_nir(tmp_path / "letter.nir")
+        read_nir(path)
 
 
 def fill(layer: nn.Module, node: Any) -> None:
@@ -212,8 +213,24 @@ def test_a_linear_node_has_two_dimensions() -> None:
     assert LAYERS["Linear"](SimpleNamespace(weight=np.ones((2, 4))), 1.0)(torch.ones(1, 4)).tolist() == [[4, 4]]
 
 
-@pytest.mark.parametrize("dt", [0.0, -1.0])
-def test_a_step_lasts_some_time(dt: float, tmp_path: Path) -> None:
-    nir.write(tmp_path / "one.nir", nir.NIRGraph.from_list(nir.Scale(np.ones(2))))
-    with pytest.raises(ExportError, match="how long a step is"):
-        read_nir(tmp_path / "one.nir", dt=dt)
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_spikingjelly_spikes_as_we_do(tmp_path: Path) -> None:
+    """It reads our graphs by itself where every neuron is one node: the reset is to zero, at once."""
+    exchange = pytest.importorskip("spikingjelly.activation_based.nir_exchange")
+    neuron = NeuronConfig(reset="zero", delay=False)
+    network = lively(ResNetConfig("plain", (1,), (4,), pool="none", classes=3, neuron=neuron))
+    export(network, CARD, "nir", tmp_path / "model.nir")
+    x_seq = (torch.rand(12, 2, *CONTRACT.shape) < 0.3).float()
+    theirs, state = exchange.import_from_nir(nir.read(tmp_path / "model.nir"), dt=0.01), None
+    spikes: list[torch.Tensor] = []
+    theirs.get_submodule("neuron").register_forward_hook(lambda _m, _i, out: spikes.append(out[0]))
+    logits = []
+    with torch.no_grad():
+        for x in x_seq:
+            answer, state = theirs(x, state)
+            logits.append(answer)
+        ours, _ = network(x_seq)
+        first = network.get_submodule("neuron")(network.stem(x_seq.flatten(0, 1)).unflatten(0, x_seq.shape[:2]), {})
+    assert torch.equal(torch.stack(spikes), first)
+    assert 0.01 < first.mean() < 0.99
+    assert (torch.stack(logits) - ours).abs().max() < 1e-4
