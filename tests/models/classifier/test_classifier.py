@@ -153,8 +153,8 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: py
         state = steps[-1].state
     assert torch.equal(done.logits, torch.stack([step.logits for step in steps]))
     assert torch.equal(done.rates, torch.stack([step.rates for step in steps]))
-    assert torch.equal(done.layer_spikes, sum(step.layer_spikes for step in steps))
-    assert torch.equal(done.synops, sum(step.synops for step in steps))
+    assert torch.equal(done.layer_spikes, torch.stack([step.layer_spikes for step in steps]).sum(0))
+    assert torch.equal(done.synops, torch.stack([step.synops for step in steps]).sum(0))
     assert all(torch.equal(done.state[key], state[key]) for key in state)
 
 
