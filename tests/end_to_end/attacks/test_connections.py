@@ -48,22 +48,6 @@ def test_keep_alive_and_pipelining_live_on(port: int) -> None:
                 peer.recv(1)
 
 
-@pytest.mark.attack("connections", "200 KB header, 10,000 headers, 100 KB path", "431")
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
-        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
-    ],
-    ids=["200 KB header", "10,000 headers", "100 KB path"],
-)
-def test_large_headers_get_431(port: int, sent: bytes) -> None:
-    answer = talk(port, sent)
-    assert not answer or status_of(answer) == 431  # a client still sending may see a reset instead
-    assert alive(port)
-
-
 @pytest.mark.attack("connections", "one unfinished header, 50 MB", "431 or close after 16 KiB of raw bytes; no memory")
 def test_an_endless_header_costs_no_memory(port: int) -> None:
     before = resident()
@@ -128,30 +112,33 @@ def test_a_half_closed_client_gets_its_answer(port: int) -> None:
     assert status_of(got) == 200
 
 
+HEAD = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+WRONG = {
+    "200 KB header": (b"GET /" + HEAD + b"X: " + b"a" * 200_000, [431]),
+    "10,000 headers": (b"GET /" + HEAD + b"X: y\r\n" * 10_000, [431]),
+    "100 KB path": (b"GET /" + b"a" * 100_000 + HEAD, [431]),
+    "length and chunked": (b"POST /" + HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", [400]),
+    "garbage": (b"\x00\x01\x02 not http\r\n", [400]),
+    "version": (b"GET / HTTP/9.9\r\n", [400]),
+    "negative length": (b"POST /" + HEAD + b"Content-Length: -5\r\n", [400]),
+    "bad chunk": (b"POST /" + HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", [400]),
+    "http 2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n", [400]),
+    "absolute target": (b"GET http://127.0.0.1/health/live" + HEAD, [200]),
+    "two slashes": (b"GET //health/live" + HEAD, [200, 404]),
+    "options": (b"OPTIONS *" + HEAD, range(500)),
+    "connect": (b"CONNECT a:1" + HEAD, range(500)),
+    "percent": (b"GET /%" + HEAD, range(500)),
+}
+
+
+@pytest.mark.attack("connections", "200 KB header, 10,000 headers, 100 KB path", "431")
 @pytest.mark.attack("connections", "Content-Length with Transfer-Encoding, garbage, bad chunks", "400")
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"\x00\x01\x02 not http\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -5\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ],
-    ids=["length and chunked", "garbage", "version", "negative length", "bad chunk", "http 2"],
-)
-def test_broken_http_gets_400(port: int, sent: bytes) -> None:
-    answer = talk(port, sent)
-    assert status_of(answer) == 400
-    assert not LEAK.search(answer.decode("latin-1"))
-
-
 @pytest.mark.attack("connections", "absolute-form target, `OPTIONS *`, CONNECT", "no crash")
-@pytest.mark.parametrize(
-    "line", ["GET http://127.0.0.1/health/live", "OPTIONS *", "GET //health/live", "CONNECT a:1", "GET /%"]
-)
-def test_odd_targets_do_not_crash(port: int, line: str) -> None:
-    answer = talk(port, f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-    assert status_of(answer) < 500
+@pytest.mark.parametrize("name", WRONG)
+def test_requests_that_are_wrong_or_odd_are_answered_and_the_service_lives(port: int, name: str) -> None:
+    sent, statuses = WRONG[name]
+    answer = talk(port, sent + b"Connection: close\r\n\r\n")
+    if answer or 431 not in statuses:  # a client still sending may see a reset instead
+        assert status_of(answer) in statuses
+    assert not LEAK.search(answer.decode("latin-1"))
     assert alive(port)
