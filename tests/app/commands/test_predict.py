@@ -1,7 +1,6 @@
 """`spikesight predict`: one line a file, broken files told apart, JSON for programs."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,14 +181,3 @@ def test_words_for_an_answer(changes: dict, window: str, words: str) -> None:
 def test_an_ann_spends_multiply_adds() -> None:
     line = _line(Path("f"), PREDICTION, Classifier(ann(channels=2), tiny().card))
     assert line.endswith(f"{PREDICTION.synops / 1e6:.2f} M multiply-adds in it, no spikes")
-
-
-@pytest.mark.parametrize("words", ["it is damaged", "cannot read a.raw: it is damaged"])
-def test_a_file_is_named_once(words: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    def refuse(*_: object) -> Iterator[None]:
-        raise ValueError(words)
-        yield
-
-    monkeypatch.setattr("spikesight.app.commands.predict._answers", refuse)
-    assert main(["predict", "a.raw"]) == 2
-    assert capsys.readouterr().err.count("a.raw") == 1

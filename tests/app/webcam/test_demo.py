@@ -1,10 +1,7 @@
 """`spikesight webcam`: every kind of source, lines or a window, and a video of it."""
 
-import io
 import itertools
 import json
-import socket
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,9 +20,7 @@ from spikesight.encoders.sources.chunks import open_source
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import shipped
-from spikesight.service.stream.messages import encode_t64
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, ann, tiny
-from tests.support.serving.servers import free_port
 
 
 @pytest.fixture
@@ -99,47 +94,6 @@ def test_a_recording_ends_after_the_seconds_that_are_asked_for(
     t, ones = np.arange(0, 200_000, 200), np.ones(1000)
     write_recording(tmp_path / "some.aedat4", make_events(t, ones, ones, ones), SensorSize(24, 18))
     assert 5 <= len(lines_of(capsys, tmp_path / "some.aedat4", "--model", model, "--seconds", "0.1")) <= 11
-
-
-class Reader(io.StringIO):
-    """A terminal before which somebody sits who presses Ctrl-C after so many lines."""
-
-    def __init__(self, lines: int) -> None:
-        super().__init__()
-        self.left = lines
-
-    def write(self, text: str) -> int:
-        self.left -= text.count("\n")
-        written = super().write(text)
-        if self.left <= 0:
-            raise KeyboardInterrupt
-        return written
-
-
-def test_a_live_source_until_ctrl_c(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal, port, stop = Reader(10), free_port(), threading.Event()
-    monkeypatch.setattr("sys.stdout", terminal)
-
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-            for n in range(10_000):
-                t = 5_000_000 + n * 5000 + np.arange(0, 5000, 100)
-                out.sendto(encode_t64(make_events(t, t % 34, t % 31, t % 200 == 0)), ("127.0.0.1", port))
-                if stop.wait(0.005):
-                    return
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        source = f"udp://127.0.0.1:{port}?format=t64&size=34x34"
-        assert run("--source", source, "--model", str(model), "--no-window") == 130
-    finally:
-        stop.set()
-        sender.join()
-    times = [float(line.split()[0]) for line in terminal.getvalue().splitlines()]
-    assert len(times) == 10
-    assert times[0] < 0.1, "times begin near 0"
-    assert times == sorted(times)
 
 
 @pytest.mark.parametrize(
