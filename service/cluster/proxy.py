@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket
 from spikesight.service.cluster.failover import Cluster, relay
 from spikesight.service.cluster.replicas import ALIVE_S, Replica, Replicas, summed, summed_metrics
 from spikesight.service.cluster.routing import sequence_wish, target
-from spikesight.service.http.errors import HANDLERS, Expired, ServiceError, refuse
+from spikesight.service.http.errors import HANDLERS, Expired, refuse
 from spikesight.service.http.gate import TOO_MANY_STREAMS, Gate, deny_open
 from spikesight.service.http.logs import Observer, event
 from spikesight.service.http.metrics import CONTENT_TYPE, ProxyMetrics
@@ -41,6 +41,7 @@ POLL_S = 0.5
 GRACE_S = 1.0  # in which a replica's own word on a missed deadline may still arrive
 FORWARDED = (b"content-type", b"inference-header-content-length", b"range", b"if-none-match", b"accept")
 RETURNED = ("content-type", "inference-header-content-length", "retry-after", "allow", "etag", "content-range")
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"]
 BUSY = {"Retry-After": "1"}
 NOBODY = "no replica of the service is there: try again in a moment"
 
@@ -173,6 +174,7 @@ class Proxy:
                 tried.clear()  # all that were there are lost: others will come
                 await asyncio.sleep(0.05)
                 continue
+            tried.add(replica)
             try:
                 async with replica.call(until + GRACE_S - time.monotonic()):
                     answer = await self.once(replica, method, path, headers, body)
@@ -185,12 +187,10 @@ class Proxy:
                 event("replica lost a request", attempt=broken)
                 if broken == ATTEMPTS:
                     return refuse(500, "the model failed on this sample")
-                tried.add(replica)
                 continue
-            if answer.status != 503:
-                return answer.response()
             busy = answer.response()
-            tried.add(replica)
+            if answer.status != 503:
+                return busy
         return busy or refuse(503, NOBODY, BUSY)
 
     async def once(self, replica: Replica, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -332,16 +332,8 @@ def create_proxy(proxy: Proxy, reload: Callable[[], None] | None = None) -> Star
             Middleware(Observer, metrics=proxy.metrics),
             Middleware(Gate, settings=proxy.settings, draining=lambda: proxy.draining, full=proxy.full),
         ],
-        exception_handlers={ServiceError: HANDLERS[ServiceError], Exception: failed},
+        exception_handlers=HANDLERS,
     )
     app.router.redirect_slashes = False
     app.state.runtime = proxy
     return app
-
-
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"]
-
-
-async def failed(_: Request, __: Exception) -> Response:
-    """A defect of ours; the log has it."""
-    return refuse(500, "the service failed on this request")

@@ -10,11 +10,10 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,6 +28,7 @@ FRESH_S = 30.0  # a replica that has not reported for so long is forgotten
 REPORT_S = 1.0
 START_S = 120.0
 MISSING = "the cluster needs Ray: pip install 'spikesight[cluster]'"
+FAILED = "the replicas did not start: `spikesight serve` with the same models says why"
 
 
 class ClusterError(ValueError):
@@ -111,7 +111,7 @@ class Replica:
 
 
 class Cluster:
-    """Ray, the directory and the replicas; a context manager. Joins the cluster of RAY_ADDRESS, or starts its own."""
+    """Replicas in the cluster of RAY_ADDRESS, or in one of their own. Raises ClusterError where there can be none."""
 
     def __init__(self, settings: Settings, replicas: int) -> None:
         if settings.cameras:
@@ -134,10 +134,11 @@ class Cluster:
         except ImportError:
             raise ClusterError(MISSING) from None
 
-    def __enter__(self) -> "Cluster":
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Ray, the directory and the replicas, ended afterwards. Raises ClusterError."""
         import ray
         from ray import serve
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if self._local:
@@ -145,19 +146,28 @@ class Cluster:
             options |= {"num_cpus": cores, "include_dashboard": False}
         ray.init(**options)
         try:
-            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            made = ray.remote(Directory).options(num_cpus=0, scheduling_strategy=here)  # type: ignore[attr-defined]
-            self._directory = made.remote()  # beside the proxy: no other machine's end takes it away
-            serve.start(proxy_location="Disabled")
-            self._deploy()
-        except BaseException as error:
-            self.__exit__(None, None, None)
-            if isinstance(error, Exception):
-                raise ClusterError(
-                    "the replicas did not start: `spikesight serve` with the same models says why"
-                ) from error
-            raise
-        return self
+            try:
+                self._start()
+            except Exception as error:
+                raise ClusterError(FAILED) from error
+            yield
+        finally:
+            if self._local:
+                serve.shutdown()
+            else:
+                serve.delete(NAME)
+            ray.shutdown()
+
+    def _start(self) -> None:
+        import ray
+        from ray import serve
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        made = ray.remote(Directory).options(num_cpus=0, scheduling_strategy=here)  # type: ignore[attr-defined]
+        self._directory = made.remote()  # beside the proxy: no other machine's end takes it away
+        serve.start(proxy_location="Disabled")
+        self._deploy()
 
     def _deploy(self) -> None:
         from ray import serve
@@ -185,18 +195,6 @@ class Cluster:
         """Have every replica load its models from disk again."""
         self._generation += 1
         threading.Thread(target=self._deploy, daemon=True).start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        import ray
-        from ray import serve
-
-        if self._local:
-            serve.shutdown()
-        else:
-            serve.delete(NAME)
-        ray.shutdown()
 
 
 def environment(local: bool) -> None:
@@ -236,6 +234,7 @@ def serve_cluster(
     from spikesight.service.cluster.replicas import Replicas
     from spikesight.service.http.server import serve
 
-    with Cluster(settings, replicas) as cluster:
+    cluster = Cluster(settings, replicas)
+    with cluster.running():
         proxy = Proxy(settings, cluster.token, Replicas(cluster.known))
         return serve(create_proxy(proxy, cluster.reload), sock, settings, certificate, key, greeting)

@@ -114,11 +114,6 @@ class Queue:
         """Whether no job is open, and no request is admitted."""
         return not (self.open_jobs or self.admitted)
 
-    @property
-    def full(self) -> bool:
-        """Whether no further request is admitted."""
-        return self.admitted >= self.max_queue
-
     def admit(self, n: int) -> None:
         """Take n places for requests. Raises Overloaded."""
         if self.admitted + n > self.max_queue:

@@ -25,6 +25,7 @@ from spikesight.service.scheduler.threads import Mailbox
 from spikesight.service.settings import Settings
 
 TAUGHT_BINS = 3  # beside its own that a teaching session's model runs at; each is a network and a thread
+TOO_MANY_BINS = f"a teaching session runs at {TAUGHT_BINS} other bins at once: close one of its streams first"
 
 
 def warm_up(classifier: Classifier) -> None:
@@ -50,9 +51,6 @@ class UnknownModel(ServiceError):
 
 class WrongBin(ServiceError):
     """The model does not run at bins of this length."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(400, sentence)
 
 
 class NotLoaded(ServiceError):
@@ -114,7 +112,7 @@ class Model:
         try:
             bin_us = own.at(bin_ms).bin_us
         except ValueError as error:
-            raise WrongBin(str(error)) from None
+            raise WrongBin(400, str(error)) from None
         if bin_us == own.bin_us:
             return self
         with self._changing:
@@ -133,9 +131,7 @@ class Model:
         if len(self._at) == self._most_bins:
             idle = next((bin_us for bin_us, model in self._at.items() if model.scheduler.idle()), None)
             if idle is None:
-                raise WrongBin(
-                    f"a teaching session runs at {TAUGHT_BINS} other bins at once: close one of its streams first"
-                )
+                raise WrongBin(400, TOO_MANY_BINS)
             self._at.pop(idle).retire()
 
     def _all_bins(self) -> list["Model"]:

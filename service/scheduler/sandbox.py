@@ -67,8 +67,7 @@ def first_to_go() -> None:
 
 
 def _checked(number: int, *arguments: int | bytes | None) -> int:
-    result = _call(number, *arguments)
-    if result < 0:
+    if (result := _call(number, *arguments)) < 0:
         raise OSError(ctypes.get_errno(), "Landlock")
     return result
 

@@ -99,11 +99,11 @@ class Scheduler:
     @property
     def full(self) -> bool:
         """Whether no further request is admitted now."""
-        return self._queue.full
+        return self._queue.admitted >= self._queue.max_queue
 
     def check_room(self) -> None:
         """Raise Overloaded when the queue is full now: worth asking before a body is read."""
-        if self._queue.full:
+        if self.full:
             raise Overloaded
 
     def admit(self, n: int = 1) -> None:
@@ -300,7 +300,10 @@ class Scheduler:
             if batch:
                 self._step(batch)
         except Exception as error:
-            self._fail(batch, Broken(type(error).__name__))
+            with self._changed:
+                for work in batch:
+                    self._queue.fail(work.job, Broken(type(error).__name__))
+                self._notify_if_retiring()
 
     def _step(self, batch: list[Work]) -> None:
         batch.sort(key=Work.position)  # streams that stepped together stay together: nothing is copied
@@ -308,7 +311,10 @@ class Scheduler:
         try:
             result = step_batch(self.classifier, self._zero, batch)
         except Exception:
-            self._step_singly(batch)
+            if len(batch) == 1:
+                raise
+            for work in batch:  # each alone, so that one bad item does not fail the others
+                self._tick([work])
             return
         took, cpu = time.perf_counter() - begin, time.thread_time() - cpu
         queue_s = [begin - work.arrived for work in batch]
@@ -317,23 +323,6 @@ class Scheduler:
         self._job_step_s += 0.2 * (cpu / (steps * len(batch)) - self._job_step_s)
         with logged("counting a batch"):
             self._on_tick(Tick(len(batch), steps, took, queue_s, synops, spikes))
-
-    def _step_singly(self, batch: list[Work]) -> None:
-        """A batch failed: each of its jobs gets one more try alone, so that one bad item does not fail the others."""
-        for work in batch:
-            begin = time.perf_counter()
-            try:
-                result = step_batch(self.classifier, self._zero, [work])
-            except Exception as error:
-                self._fail([work], Broken(type(error).__name__))
-                continue
-            self._hand_out([work], result, [begin - work.arrived], time.perf_counter() - begin)
-
-    def _fail(self, batch: list[Work], error: Exception) -> None:
-        with self._changed:
-            for work in batch:
-                self._queue.fail(work.job, error)
-            self._notify_if_retiring()
 
     def _hand_out(self, batch: list[Work], result: Step, queue_s: list[float], took: float) -> tuple[int, int]:
         """New membranes to their jobs, outcomes to their receivers; total spikes and synaptic operations."""

@@ -6,9 +6,10 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import PurePath
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -66,39 +67,31 @@ class Delivery:
 
     def _keep(self) -> None:
         """The first thread: writes records to the disk, all that have come at once."""
-        while (record := self._new.get()) is not None:
-            records = [record]
-            while len(records) < PIECE:
-                try:
-                    following = self._new.get_nowait()
-                except Empty:
-                    break
-                if following is None:
-                    self._new.put(None)
-                    break
-                records.append(following)
-            self._put([message_of(record) for record in records])
+        for record in iter(self._new.get, None):
+            following = [self._new.get() for _ in range(min(PIECE - 1, self._new.qsize()))]
+            self._put([message_of(one) for one in (record, *following) if one is not None])
+            if None in following:
+                return
 
     def _put(self, messages: list[Message]) -> None:
         """Write to the disk, as soon as it takes them; records posted meanwhile stay in memory, up to its bound."""
-        for attempt in range(1 << 62):
+        for attempt in count():
             try:
                 self.n_dropped += self._queue.put(messages)
+                break
             except sqlite3.Error as error:
                 if not attempt:
                     log.warning("predictions to %s stay in memory, the disk does not take them: %s", self.name, error)
-                if self._ending.wait(self._pause(attempt)):
-                    self.n_dropped += len(messages)
-                    log.warning("%d predictions to %s are lost: the disk does not take them", len(messages), self.name)
-                    return
-            else:
-                break
+            if self._ending.wait(self._pause(attempt)):
+                self.n_dropped += len(messages)
+                log.warning("%d predictions to %s are lost: the disk does not take them", len(messages), self.name)
+                return
         with self._waiting:
             self._waiting.notify()
 
     def _send(self) -> None:
         """The second thread: sends the oldest messages to the sink, and closes sink and queue at the end."""
-        try:
+        with closing(self._queue), closing(self._sink):
             while True:
                 with self._waiting:
                     self._waiting.wait_for(lambda: len(self._queue) or self._closing.is_set())
@@ -111,9 +104,6 @@ class Delivery:
                     if not self._deliver(message):
                         return
                     self._ask("keeps those that were sent", lambda number=number: self._queue.done(number))
-        finally:
-            self._sink.close()
-            self._queue.close()
 
     def _ask(self, fault: str, work: Callable[[], T]) -> T | None:
         """The queue's answer; None where the disk fails, which is logged once."""
@@ -133,25 +123,25 @@ class Delivery:
 
     def _deliver(self, message: Message) -> bool:
         """Try until it is taken or refused; False when the end came first."""
-        for attempt in range(1 << 62):
+        for attempt in count():
             try:
                 self._sink.send(message)
             except SinkRefused as error:
                 self.n_dropped += 1
                 log.warning("a prediction to %s is dropped: %s", self.name, error)
-                return True
+                break
             except Exception as error:  # a foreign sink may raise anything: nothing is lost by waiting
                 if not attempt:
                     reason = error if isinstance(error, SinkLost) else type(error).__name__  # its text may hold secrets
                     log.warning("predictions to %s wait: %s", self.name, reason)
-                if self._closing.wait(self._pause(attempt)):
-                    return False
             else:
                 self.n_sent += 1
                 if attempt:
                     log.warning("predictions to %s go on after %d failures", self.name, attempt)
-                return True
-        return False
+                break
+            if self._closing.wait(self._pause(attempt)):
+                return False
+        return True
 
 
 def message_of(record: dict[str, Any]) -> Message:
@@ -182,12 +172,12 @@ def open_delivery(address: str, name: str = "") -> Delivery:
 def open_deliveries(addresses: Sequence[str]) -> tuple[Delivery, ...]:
     """All of a service's; those with one public name are numbered. Raises SinkError, and then none is open."""
     names = [public_name(address) for address in addresses]
+    made: list[Delivery] = []
     with ExitStack() as opened:
-        made: list[Delivery] = []
         for n, (address, name) in enumerate(zip(addresses, names)):
             number = names[:n].count(name) + 1
-            made.append(open_delivery(address, f"{name} {number}" if number > 1 else name))
-            opened.callback(made[-1].close)
+            delivery = open_delivery(address, f"{name} {number}" if number > 1 else name)
+            made.append(opened.enter_context(closing(delivery)))
         opened.pop_all()
     return tuple(made)
 
@@ -214,11 +204,12 @@ class Deliveries(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """For /metrics: sent, dropped, and waiting on disk."""
-        sent = CounterMetricFamily("spikesight_sink_sent", "messages that a sink has taken", labels=["sink"])
-        dropped = CounterMetricFamily("spikesight_sink_dropped", "messages that no sink will get", labels=["sink"])
-        waiting = GaugeMetricFamily("spikesight_sink_waiting", "messages on disk", labels=["sink"])
-        for delivery in self._all:
-            sent.add_metric([delivery.name], delivery.n_sent)
-            dropped.add_metric([delivery.name], delivery.n_dropped)
-            waiting.add_metric([delivery.name], delivery.n_waiting)
-        yield from (sent, dropped, waiting)
+        for family, name, text in (
+            (CounterMetricFamily, "sent", "messages that a sink has taken"),
+            (CounterMetricFamily, "dropped", "messages that no sink will get"),
+            (GaugeMetricFamily, "waiting", "messages on disk"),
+        ):
+            made = family(f"spikesight_sink_{name}", text, labels=["sink"])
+            for delivery in self._all:
+                made.add_metric([delivery.name], getattr(delivery, f"n_{name}"))
+            yield made

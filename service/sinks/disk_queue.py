@@ -4,12 +4,19 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
 
 from spikesight.service.sinks.messages import Message, SinkError
 
 MOST = 100_000  # messages of one queue: some 30 MB; beyond that the oldest go
+SET_UP = (
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, body BLOB)",
+)
 FOLDER = "SPIKESIGHT_QUEUES"  # where the queues lie; without it the user's folder of state
 
 
@@ -32,24 +39,15 @@ class DiskQueue:
         self._done = 0  # messages up to this number are done, also where the disk failed to record it
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+            with ExitStack() as opened:
+                connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+                self._file = opened.enter_context(closing(connection))
+                for line in SET_UP:
+                    self._file.execute(line)
+                self._n = self._file.execute("SELECT count(*) FROM messages").fetchone()[0]
+                opened.pop_all()
         except (sqlite3.Error, OSError) as error:
             raise SinkError(_fault(path, error)) from None
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._file.close()
-            raise SinkError(_fault(path, error)) from None
-
-    def _prepare(self) -> None:
-        for line in (
-            "PRAGMA locking_mode = EXCLUSIVE",
-            "PRAGMA journal_mode = WAL",
-            "PRAGMA synchronous = NORMAL",
-            "CREATE TABLE IF NOT EXISTS messages (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, body BLOB)",
-        ):
-            self._file.execute(line)
-        self._n = self._file.execute("SELECT count(*) FROM messages").fetchone()[0]
 
     def __len__(self) -> int:
         return self._n

@@ -58,7 +58,8 @@ def last_calls(ray: MagicMock) -> list[str]:
 
 def test_an_own_cluster_has_its_cores_and_ends_with_us(ray: MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    with Cluster(SETTINGS, 2) as cluster:
+    cluster = Cluster(SETTINGS, 2)
+    with cluster.running():
         assert ray.init.call_args.kwargs["num_cpus"] == 2 * 3
         asked = options(ray)
         assert (asked["num_replicas"], asked["graceful_shutdown_timeout_s"]) == (2, SETTINGS.drain_s)
@@ -75,7 +76,7 @@ def test_an_own_cluster_has_its_cores_and_ends_with_us(ray: MagicMock, monkeypat
 def test_in_somebody_elses_cluster_only_ours_ends(ray: MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     key = "0123456789abcdef0123456789abcdef"
-    with Cluster(Settings(models=("nmnist",), snapshot_key=key), 1):  # type: ignore[arg-type]
+    with Cluster(Settings(models=("nmnist",), snapshot_key=key), 1).running():  # type: ignore[arg-type]
         assert "num_cpus" not in ray.init.call_args.kwargs
         values, _, host, _ = bound(ray)
         assert (values["snapshot_key"], host) == (key, None)
@@ -86,13 +87,14 @@ def test_in_somebody_elses_cluster_only_ours_ends(ray: MagicMock, monkeypatch: p
 
 def test_a_start_that_fails_leaves_nothing_behind(ray: MagicMock) -> None:
     ray.serve.run.side_effect = RuntimeError("no room")
-    with pytest.raises(ClusterError, match="the replicas did not start"), Cluster(SETTINGS, 1):
+    with pytest.raises(ClusterError, match="the replicas did not start"), Cluster(SETTINGS, 1).running():
         pass
     assert last_calls(ray) == ["serve.shutdown", "shutdown"]
 
 
 def test_each_reload_is_another_generation(ray: MagicMock) -> None:
-    with Cluster(SETTINGS, 1) as cluster:
+    cluster = Cluster(SETTINGS, 1)
+    with cluster.running():
         for generation in (1, 2):
             cluster.reload()
             for thread in threading.enumerate():
