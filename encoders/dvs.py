@@ -76,18 +76,16 @@ class StreamBinner:
     Bins follow each other from the first event. The bins a stream gives depend on its events alone, not on how they
     were cut into packets, and not on tick(), which only closes bins earlier than the next event would:
 
-    - An event at most `back_us` behind the newest time counts at that newest time (`n_backward` counts them).
+    - An event at most `back_us` behind the newest time counts at that newest time.
     - One further behind is a clock restart: the open bin closes, and bins begin anew at the event, `reset` set.
     - After `gap_us` without events no more empty bins are made; the next event begins anew, `reset` set.
 
-    Events outside the sensor are dropped and counted in `n_outside`.
-
-    With `shown` above 1 a closed bin's x is what came in so many last bins, itself among them: 1 where any event fell.
+    Events outside the sensor are dropped. With `shown` above 1 a closed bin's x is what came in so many last bins,
+    itself among them: 1 where any event fell.
     """
 
     def __init__(self, encoder: DvsEncoder, *, gap_us: int = 1_000_000, back_us: int = BACK_US, shown: int = 1) -> None:
         self.encoder, self.gap_us, self.back_us, self.shown = encoder, gap_us, back_us, shown
-        self.n_outside = self.n_backward = self.n_restarts = self.n_gaps = 0
         self._grid = grid_for(encoder.sensor, encoder.size)
         self._origin: int | None = None  # start of the open bin; None before the first event and while idle
         self._last = 0  # time of the newest event
@@ -104,8 +102,7 @@ class StreamBinner:
         bins: list[Bin] = []
         packet = as_events(packet)
         if through is None:
-            packet, n_outside, n_backward = on_sensor(packet, self.encoder.sensor)
-            self.n_outside += n_outside
+            packet, _, n_backward = on_sensor(packet, self.encoder.sensor)
         else:
             n_backward = backward(packet)
         if not len(packet):
@@ -126,9 +123,7 @@ class StreamBinner:
         """The events with those that are late at the newest time before them."""
         times = np.ascontiguousarray(segment["t"])
         ordered = np.maximum.accumulate(np.maximum(times, self._floor()))
-        late = int(np.count_nonzero(ordered != times))
-        if late:
-            self.n_backward += late
+        if (ordered != times).any():
             segment = segment.copy()
             segment["t"] = ordered
         return segment
@@ -149,7 +144,6 @@ class StreamBinner:
         limit = self._last + self.gap_us
         self._close_until(min(now_us, limit), bins)
         if now_us > limit:
-            self.n_gaps += 1
             self._stop(bins)
         return bins
 
@@ -231,10 +225,7 @@ class StreamBinner:
         """Make ready for an event at `t`: go on, or begin anew there after a gap or a clock restart."""
         if self._origin is not None and (self._jumps(t, self._last, self._floor()) or t > self._horizon()):
             if t > self._last:
-                self.n_gaps += 1
                 self._close_until(self._last + self.gap_us, bins)
-            else:
-                self.n_restarts += 1
             self._stop(bins)
         if self._origin is None:
             self._origin = self._last = t

@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -94,9 +94,9 @@ NMNIST_SENSOR = SensorSize(34, 34)
 class Counters:
     """Counts of a sanitiser: events off the sensor (dropped), steps back in time, and clock restarts among them."""
 
-    n_outside: int = field(default=0)
-    n_backward: int = field(default=0)
-    n_restarts: int = field(default=0)
+    n_outside: int = 0
+    n_backward: int = 0
+    n_restarts: int = 0
 
     def __add__(self, other: "Counters") -> "Counters":
         return Counters(
@@ -104,9 +104,9 @@ class Counters:
         )
 
 
-def empty_events(n: int = 0) -> Events:
-    """`n` zeroed events."""
-    return np.zeros(n, EVENTS)
+def empty_events() -> Events:
+    """No events."""
+    return np.empty(0, EVENTS)
 
 
 def make_events(t: ArrayLike, x: ArrayLike, y: ArrayLike, p: ArrayLike) -> Events:
@@ -268,11 +268,9 @@ class Order:
         return ordered
 
 
-def sanitise(
-    events: Events, size: SensorSize, *, sort_within_us: int = SORT_WITHIN_US, keep_restarts: bool = False
-) -> tuple[Events, Counters]:
+def sanitise(events: Events, size: SensorSize) -> tuple[Events, Counters]:
     """One packet through a Sanitiser of its own; the events and the counters."""
-    sanitiser = Sanitiser(size, sort_within_us=sort_within_us, keep_restarts=keep_restarts)
+    sanitiser = Sanitiser(size)
     return sanitiser.push(events), sanitiser.counters
 
 

@@ -42,14 +42,19 @@ def _real(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Direct:
-    """The image at every step: the first convolution and its neurons do the coding (constant current)."""
+class Code:
+    """What every encoder has: the number of steps, and whether it draws from a generator."""
 
     random: ClassVar[bool] = False
     steps: int
 
     def __post_init__(self) -> None:
         _at_least("steps", self.steps, 1)
+
+
+@dataclass(frozen=True)
+class Direct(Code):
+    """The image at every step: the first convolution and its neurons do the coding (constant current)."""
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:  # noqa: ARG002
         return _real(images).unsqueeze(0).expand(self.steps, *images.shape)
@@ -60,16 +65,12 @@ class Direct:
 
 
 @dataclass(frozen=True)
-class Rate:
+class Rate(Code):
     """A Bernoulli spike each step with p = clamp(gain·x + offset, 0, 1) (snnTorch `rate`)."""
 
     random: ClassVar[bool] = True
-    steps: int
     gain: float = 1.0
     offset: float = 0.0
-
-    def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         p = (self.gain * _real(images) + self.offset).clamp(0, 1)
@@ -82,7 +83,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Latency:
+class Latency(Code):
     """One spike, the earlier the brighter; t0 = `first`, τ = T-1-t0.
 
     linear  t = t0 + τ·(1-x)                                                        (snnTorch, SpikingJelly)
@@ -94,15 +95,13 @@ class Latency:
     `clip`: an input below θ never fires. The three logarithmic codes here and in WeberFechner are different functions.
     """
 
-    random: ClassVar[bool] = False
-    steps: int
     mapping: str = "linear"
     threshold: float = 0.01
     clip: bool = False
     first: int = 0
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
+        super().__post_init__()
         if self.mapping not in ("linear", "log", "grow"):
             raise ValueError(f"there is no latency mapping '{self.mapping}'; choose linear, log or grow")
         if not 0 <= self.first < self.steps:
@@ -140,34 +139,20 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class FirstSpike:
+class FirstSpike(Latency):
     """Time to first spike: linear latency, and no spike at all below the threshold."""
 
-    random: ClassVar[bool] = False
-    steps: int
-    threshold: float = 0.01
-
-    def __post_init__(self) -> None:
-        Latency(self.steps, threshold=self.threshold)
-
-    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        return Latency(self.steps, threshold=self.threshold, clip=True)(images, generator)
-
-    def decode(self, x_seq: Tensor) -> Tensor:
-        """x from the step of the spike, 0 where there is none."""
-        return Latency(self.steps, threshold=self.threshold, clip=True).decode(x_seq)
+    clip: bool = True
 
 
 @dataclass(frozen=True)
-class WeberFechner:
+class WeberFechner(Code):
     """One spike at t = (T-1)·ln(1/x)/ln(1/x_min), none below x_min: equal ratios of x give equal delays."""
 
-    random: ClassVar[bool] = False
-    steps: int
     lowest: float = 2.0**-8
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
+        super().__post_init__()
         if not 0 < self.lowest < 1:
             raise ValueError(f"the lowest value must lie between 0 and 1, not {self.lowest}")
 
@@ -186,18 +171,16 @@ class WeberFechner:
 
 
 @dataclass(frozen=True)
-class Phase:
+class Phase(Code):
     """The bits of x, most significant first: spike k of K weighs 2^-k; x at most 1 - 2^-K; repeats with period K.
 
     (SpikingJelly `WeightedPhaseEncoder`.)
     """
 
-    random: ClassVar[bool] = False
-    steps: int
     bits: int = 8
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
+        super().__post_init__()
         if not 1 <= self.bits <= 24:
             raise ValueError(f"a phase code has 1 to 24 bits, not {self.bits}")
 
@@ -214,17 +197,15 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Burst:
+class Burst(Code):
     """⌈N_max·x⌉ spikes, ⌊T_max - (T_max - T_min)·x⌋ steps apart: more and closer for brighter; past T they are lost."""
 
-    random: ClassVar[bool] = False
-    steps: int
     most: int = 5
     closest: int = 1
     widest: int = 0  # steps between spikes of the darkest input; 0: as wide as `most` spikes fit into the time
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
+        super().__post_init__()
         _at_least("most", self.most, 1)
         _at_least("closest", self.closest, 1)
         if self.widest and self.widest < self.closest:
@@ -244,21 +225,19 @@ class Burst:
 
 
 @dataclass(frozen=True)
-class Delta:
+class Delta(Code):
     """+1 where an image sequence rises by `threshold` or more from one step to the next, -1 (if wanted) where it falls.
 
     It takes a sequence [T, N, C, H, W], or images [N, C, H, W], which stand still for all steps. The first step is
     compared with 0, or with itself when `padding` is on (snnTorch `delta`).
     """
 
-    random: ClassVar[bool] = False
-    steps: int
     threshold: float = 0.1
     falling: bool = True
     padding: bool = False
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
+        super().__post_init__()
         if not self.threshold > 0:
             raise ValueError(f"the threshold must be above 0, not {self.threshold}")
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders import kernels
-from spikesight.encoders.events import EVENTS, Events, empty_events, unwrap
+from spikesight.encoders.events import EVENTS, Events, empty_events, make_events, unwrap
 
 T64 = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
 T32 = np.dtype([("t", "<u4"), ("x", "<u2"), ("y", "<u2")])
@@ -62,10 +62,7 @@ class WireDecoder:
         return raw.view(EVENTS)  # coordinates above 32767 become negative: off any sensor
 
     def _t32(self, raw: NDArray[np.void]) -> Events:
-        events = np.empty(len(raw), EVENTS)
-        events["t"] = self._unwrapped(raw["t"])
-        events["x"], events["y"], events["p"] = raw["x"], raw["y"] >> 1, raw["y"] & 1
-        return events
+        return make_events(self._unwrapped(raw["t"]), raw["x"], raw["y"] >> 1, raw["y"] & 1)
 
     def _unwrapped(self, times: NDArray[np.uint32]) -> NDArray[np.int64]:
         t = unwrap(times.astype(np.int64), 32, self._last)
@@ -102,11 +99,7 @@ class WireDecoder:
 
 
 def _from_words(words: NDArray[np.uint32], t: NDArray[np.int64]) -> Events:
-    events = np.empty(len(words), EVENTS)
-    events["t"] = t
-    events["x"], events["y"] = words >> np.uint32(16) & np.uint32(0x7FFF), words & np.uint32(0x7FFF)
-    events["p"] = words >> np.uint32(15) & np.uint32(1)
-    return events
+    return make_events(t, words >> 16 & 0x7FFF, words & 0x7FFF, words >> 15 & 1)
 
 
 def encode(
@@ -127,12 +120,10 @@ def pack(events: Events, layout: str, *, big_endian: bool = False) -> bytes:
     elif layout == "t32":
         raw = np.empty(len(events), T32)
         raw["t"], raw["x"] = events["t"] & 0xFFFFFFFF, events["x"]
-        raw["y"] = events["y"].astype(np.uint16) << np.uint16(1) | events["p"].astype(np.uint16)
+        raw["y"] = events["y"] << 1 | events["p"]
     elif layout == "aestream":
-        raw = np.empty((len(events), 2), ">u4" if big_endian else "<u4")
-        x, y, p = (events[name].astype(np.uint32) for name in "xyp")
-        raw[:, 0] = x << np.uint32(16) | p << np.uint32(15) | y
-        raw[:, 1] = events["t"] & 0xFFFFFFFF
+        t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+        raw = np.stack([x << 16 | p << 15 | y, t & 0xFFFFFFFF], axis=1).astype(">u4" if big_endian else "<u4")
     else:
         raise ValueError(f"there is no layout '{layout}'; choose one of {', '.join(RECORD_BYTES)}")
     return raw.tobytes()

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         quality = Quality(source.size)
         packets = with_warnings(pieces(source, args.seconds), quality, lambda: source.n_dropped)
         n = write_recording(args.target, packets, source.size, name, warn=_warn)
-    for label, count in (("dropped", source.n_dropped), ("off the sensor", source.n_outside)):
+    for label, count in (("dropped", source.n_dropped), ("off the sensor", source.counters.n_outside)):
         if count:
             print(f"warning: {count:,} events {label}", file=sys.stderr)
     if source.fault:

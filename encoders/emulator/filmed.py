@@ -7,15 +7,14 @@ camera's pixels are finer than the recording's, which are summed from them (`pre
 """
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.emulator.motions import MOTIONS, SENSOR
+from spikesight.encoders.emulator.motions import HEADINGS, SENSOR, Pose, eased, number_of
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
-from spikesight.encoders.events import Events, EventsError, SensorSize, empty_events
+from spikesight.encoders.events import Events, SensorSize, empty_events
 from spikesight.encoders.preprocess.pool import Pool
 
 Plane = NDArray[np.float32]  # [H, W]
@@ -24,17 +23,7 @@ FRAMES_US = (16_667, 33_333, 40_000)
 NOISE = 5.0  # standard deviation in grey values, at most, of the finest pixels; larger ones average it
 
 
-@dataclass(frozen=True)
-class Route:
-    """Where a picture is in each frame, from the middle of the sensor: float64 [F]; lengths in sensor heights."""
-
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    angle: NDArray[np.float64]  # radians, growing clockwise
-
-
-Layer = tuple[Plane, Plane | None, Route]  # a picture, its cover (None: everywhere) and its way
+Layer = tuple[Plane, Plane | None, Pose]  # a picture, its cover (None: everywhere) and its way
 
 
 def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, duration_ms: int = 800) -> Events:
@@ -44,9 +33,7 @@ def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
     travel on a circle and rotation in place; `push` and `pull` are zooms of 1.15 to 4 times; `still` has a camera that
     shakes, or gives no events at all.
     """
-    if motion not in MOTIONS:
-        raise EventsError(f"there is no motion {motion!r}; choose one of {', '.join(MOTIONS)}")
-    random = np.random.default_rng([seed, MOTIONS.index(motion), 2])
+    random = np.random.default_rng([seed, number_of(motion), 2])
     fine, frame_us = int(random.choice(FINE)), int(random.choice(FRAMES_US))
     camera = SensorSize(fine * sensor.width, fine * sensor.height)
     times = np.arange(-(-duration_ms * 1000 // frame_us) + 1) * frame_us
@@ -92,12 +79,12 @@ def _pixels(random: np.random.Generator) -> PixelModel:
     )
 
 
-def _shake(motion: str, times: NDArray[np.int64], random: np.random.Generator) -> Route:
+def _shake(motion: str, times: NDArray[np.int64], random: np.random.Generator) -> Pose:
     """The whole scene before a hand-held camera: tremor that goes nowhere, about the middle; often none."""
     most = 0.03 if motion == "still" else 0.015
     amount = random.choice([0.0, random.uniform(0, most)])
     x, y, turn, zoom = (_tremor(times, random) for _ in range(4))
-    return Route(amount * x, amount * y, 1 + 0.5 * amount * zoom, amount * turn)
+    return Pose(amount * x, amount * y, 1 + 0.5 * amount * zoom, amount * turn)
 
 
 def _tremor(times: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float64]:
@@ -107,15 +94,14 @@ def _tremor(times: NDArray[np.int64], random: np.random.Generator) -> NDArray[np
     return np.sin(2 * math.pi * np.outer(times * 1e-6, hertz) + phase).mean(1)
 
 
-def _moved(motion: str, times: NDArray[np.int64], random: np.random.Generator) -> Route:
+def _moved(motion: str, times: NDArray[np.int64], random: np.random.Generator) -> Pose:
     """The motion alone, evenly or easing in and out, often over a part of the recording; 0 in its middle."""
     start, length = random.choice([0.0, random.uniform(0, 0.2)]), random.choice([1.0, random.uniform(0.6, 1.0)])
     line = ((times / max(1, times[-1]) - start) / min(length, 1 - start)).clip(0, 1)
-    ease = random.choice([0.0, random.uniform(0, 1)])
-    along = (1 - ease) * line + ease * (3 * line**2 - 2 * line**3) - 0.5
+    along = eased(line, random.choice([0.0, random.uniform(0, 1)])) - 0.5
     x, y, scale, angle = np.zeros_like(along), np.zeros_like(along), np.ones_like(along), np.zeros_like(along)
-    if motion in ("left", "right", "up", "down"):
-        heading = random.uniform(-0.3, 0.3) + {"right": 0, "down": 0.5, "left": 1, "up": 1.5}[motion] * math.pi
+    if motion in HEADINGS:
+        heading = random.uniform(-0.3, 0.3) + HEADINGS[motion]
         reach = random.uniform(0.2, 1.0)
         x, y = reach * math.cos(heading) * along, reach * math.sin(heading) * along
         scale = random.choice([1.0, random.uniform(0.75, 1.33)]) ** along  # it may come a little nearer, or go
@@ -130,23 +116,23 @@ def _moved(motion: str, times: NDArray[np.int64], random: np.random.Generator) -
             angle = random.choice([0.0, 1.0]) * (phase - phase[0])  # it may turn with its path
     elif motion in ("push", "pull"):
         scale = math.exp(random.uniform(math.log(1.15), math.log(4))) ** (along if motion == "push" else -along)
-    return Route(x, y, scale, angle)
+    return Pose(x, y, scale, angle)
 
 
-def _placed(motion: str, moved: Route, random: np.random.Generator) -> Route:
+def _placed(motion: str, moved: Pose, random: np.random.Generator) -> Pose:
     """The path of a cut-out somewhere near the middle, at some size and angle of its own."""
     near = 0.1 if motion in ("clockwise", "counter-clockwise") else 0.2
     x, y = random.uniform(-near, near, 2)
     angle = 0.0 if random.random() < 0.5 else random.uniform(-math.pi, math.pi)
-    return Route(x + moved.x, y + moved.y, random.uniform(0.5, 1.2) * moved.scale, angle + moved.angle)
+    return Pose(x + moved.x, y + moved.y, random.uniform(0.5, 1.2) * moved.scale, angle + moved.angle)
 
 
-def _joined(inner: Route, outer: Route) -> Route:
+def _joined(inner: Pose, outer: Pose) -> Pose:
     """A path inside a scene that itself moves; turns and zooms of the scene are about its middle, and small."""
-    return Route(inner.x + outer.x, inner.y + outer.y, inner.scale * outer.scale, inner.angle + outer.angle)
+    return Pose(inner.x + outer.x, inner.y + outer.y, inner.scale * outer.scale, inner.angle + outer.angle)
 
 
-def _laid(below: Plane, plane: Plane, mask: Plane | None, path: Route, frame: int) -> Plane:
+def _laid(below: Plane, plane: Plane, mask: Plane | None, path: Pose, frame: int) -> Plane:
     """One plane laid over the picture at its pose; where it ends it is mirrored (no mask) or cut (mask)."""
     height, width = below.shape
     zoom, angle = path.scale[frame], path.angle[frame]

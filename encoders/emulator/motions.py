@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
-from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize
+from spikesight.encoders.events import Events, EventsError, SensorSize
 
 MOTIONS = ("still", "left", "right", "up", "down", "clockwise", "counter-clockwise", "push", "pull")
 """As the camera sees them: `left` moves towards x = 0; `push` comes nearer and grows, `pull` goes away."""
 
+HEADINGS = {"right": 0.0, "down": 0.5 * math.pi, "left": math.pi, "up": 1.5 * math.pi}  # radians
 FRAME_US = 5_000  # the pixel model interpolates between frames
 SENSOR = SensorSize(64, 64)
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the object is in each frame: float64 [F] each; centre and scale in sensor heights, angle in radians."""
+    """Where a thing is in each frame: float64 [F] each; centre and scale in sensor heights, angle in radians."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -33,9 +34,7 @@ class Pose:
 
 def motion_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, duration_ms: int = 800) -> Events:
     """One recording of a motion, sorted, from time 0. The same seed gives the same events. Raises EventsError."""
-    if motion not in MOTIONS:
-        raise EventsError(f"there is no motion {motion!r}; choose one of {', '.join(MOTIONS)}")
-    random = np.random.default_rng([seed, MOTIONS.index(motion)])
+    random = np.random.default_rng([seed, number_of(motion)])
     frames = duration_ms * 1000 // FRAME_US + 1
     pose = _pose(motion, frames, random)
     level = random.uniform(30, 220)
@@ -57,15 +56,26 @@ def motion_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
         picture = _paint(background, patch, mask, pose, frame)
         light = 1 + flicker * math.sin(2 * math.pi * 100 * frame * FRAME_US * 1e-6)
         parts.append(camera.push((picture * light).clip(0, 255).astype(np.uint8), frame * FRAME_US))
-    return np.concatenate(parts) if parts else np.empty(0, EVENTS)
+    return np.concatenate(parts)
+
+
+def number_of(motion: str) -> int:
+    """Its place among MOTIONS. Raises EventsError."""
+    if motion not in MOTIONS:
+        raise EventsError(f"there is no motion {motion!r}; choose one of {', '.join(MOTIONS)}")
+    return MOTIONS.index(motion)
+
+
+def eased(line: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Progress from 0 to 1, so much of it easing in and out."""
+    return (1 - share) * line + share * (3 * line**2 - 2 * line**3)
 
 
 def _progress(frames: int, random: np.random.Generator) -> NDArray[np.float64]:
     """From 0 to 1 over a part of the recording, evenly or easing in and out; still before and after."""
     start, length = random.uniform(0, 0.25), random.uniform(0.6, 1.0)
     line = ((np.arange(frames) / max(1, frames - 1) - start) / min(length, 1 - start)).clip(0, 1)
-    ease = random.uniform(0, 1)
-    return (1 - ease) * line + ease * (3 * line**2 - 2 * line**3)
+    return eased(line, random.uniform(0, 1))
 
 
 def _wander(frames: int, amount: float, random: np.random.Generator) -> NDArray[np.float64]:
@@ -84,8 +94,8 @@ def _pose(motion: str, frames: int, random: np.random.Generator) -> Pose:
     scale = random.uniform(0.5, 1.1) * (1 + _wander(frames, shake, random))
     angle = random.uniform(-math.pi, math.pi) + _wander(frames, 5 * shake, random)
     reach = random.uniform(0.5, 1.1)
-    if motion in ("left", "right", "up", "down"):
-        tilt = random.uniform(-0.3, 0.3) + {"right": 0, "down": 0.5, "left": 1, "up": 1.5}[motion] * math.pi
+    if motion in HEADINGS:
+        tilt = random.uniform(-0.3, 0.3) + HEADINGS[motion]
         x = x + reach * math.cos(tilt) * (progress - 0.5)
         y = y + reach * math.sin(tilt) * (progress - 0.5)
     elif motion in ("clockwise", "counter-clockwise"):

@@ -6,7 +6,7 @@ and the held value moves by that threshold. Event times are interpolated between
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,20 +69,16 @@ class PixelState:
     draw: int  # random draws so far
     shift: float  # log intensity taken out as common to all pixels
 
-    def copy(self) -> "PixelState":
-        return replace(self, reference=self.reference.copy(), last=self.last.copy(), free_us=self.free_us.copy())
-
 
 class Emulator:
     """A stream of grey frames -> events. The same seed and frames give the same events, wherever the stream is cut.
 
-    `state` is None before the first frame; copy() it to go back to later.
+    `state` is None before the first frame.
     """
 
     def __init__(self, size: SensorSize, params: PixelModel | None = None, seed: int = 0) -> None:
         self.size, self.seed = size, seed
         self.state: PixelState | None = None
-        self.n_waiting = 0  # pixels whose events did not fit the limit of the last frame
         self.retune(params or PixelModel())
 
     def retune(self, params: PixelModel) -> None:
@@ -138,7 +134,7 @@ class Emulator:
             state.shift += float(np.median(change))
         shots = params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)
         alpha = 1 - math.exp(-2 * math.pi * params.cutoff_hz * seconds) if params.cutoff_hz else 1.0
-        n, self.n_waiting = kernels.compiled("emulator").frame_events(
+        n, _ = kernels.compiled("emulator").frame_events(
             np.ascontiguousarray(grey),
             self._levels - np.float32(state.shift),
             shots.astype(np.float32),

@@ -55,7 +55,7 @@ class Drawing:
         return replace(self, left=left, top=top, width=width, height=height)
 
 
-def find_drawing(image: Picture, levels: Sequence[float] = LEVELS) -> Drawing | None:
+def find_drawing(image: Picture) -> Drawing | None:
     """The drawing in uint8 [H, W] or RGB [H, W, 3], or None where there is none.
 
     Light is evened out by dividing by what the picture would be without ink (a morphological closing, wider than any
@@ -69,7 +69,7 @@ def find_drawing(image: Picture, levels: Sequence[float] = LEVELS) -> Drawing | 
     if factor < 1:
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
     dark, light = (
-        Search(dark_drawing(np.asarray(one, np.uint8), levels, gap=GAP)).result() for one in (image, 255 - image)
+        Search(dark_drawing(np.asarray(one, np.uint8), LEVELS, gap=GAP)).result() for one in (image, 255 - image)
     )
     if light is not None:
         light = replace(light, ground=255 - light.ground)
@@ -105,13 +105,8 @@ class Search(Generic[T]):
 
 def _encloses(outer: Drawing, inner: Drawing) -> bool:
     """Whether a box lies in another's."""
-    right, bottom = (inner.left + inner.width, inner.top + inner.height)
-    return (
-        outer.left <= inner.left
-        and outer.top <= inner.top
-        and right <= outer.left + outer.width
-        and bottom <= outer.top + outer.height
-    )
+    across = outer.left <= inner.left and inner.left + inner.width <= outer.left + outer.width
+    return across and outer.top <= inner.top and inner.top + inner.height <= outer.top + outer.height
 
 
 class Group(NamedTuple):

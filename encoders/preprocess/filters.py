@@ -71,28 +71,19 @@ class Recent:
         return np.dtype(np.uint16 if self.longest_us < 0xFFFF else np.uint32)
 
 
-class BackgroundActivity:
+class BackgroundActivity(Recent):
     """Keep an event only if one of the eight pixels around it had an event at most `time_us` ago (Delbruck 2008)."""
 
     def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
-        self.time_us = _positive("correlation time", time_us)
-        self._recent = Recent(size, self.time_us)
+        super().__init__(size, _positive("correlation time", time_us))
 
     def __call__(self, events: Events) -> Events:
         if not len(events):
             return events
-        self._recent.go_on(events)
+        self.go_on(events)
         keep = np.zeros(len(events), bool)
-        kernels.compiled("filters").background(events, self._recent.last, self.time_us, keep)
+        kernels.compiled("filters").background(events, self.last, self.longest_us, keep)
         return chosen(events, keep)
-
-    def state(self) -> Values:
-        """The state that is carried from packet to packet."""
-        return self._recent.state()
-
-    def restore(self, values: Values) -> None:
-        """Go on from the state of such a filter of the same sensor. Raises ValueError."""
-        self._recent.restore(values)
 
 
 class NoiseGate:
@@ -214,16 +205,6 @@ def hot_pixels(counts: NDArray[np.int64], deviations: float = 6.0) -> NDArray[np
     return mask
 
 
-class Polarity:
-    """Keep ON events only, or OFF events only."""
-
-    def __init__(self, on: bool = True) -> None:
-        self.on = on
-
-    def __call__(self, events: Events) -> Events:
-        return events[events["p"] == self.on]
-
-
 def chosen(events: Events, keep: NDArray[np.bool_]) -> Events:
     """`events[keep]`; numpy picks packed records many times more slowly."""
     out = np.empty(len(events), EVENTS)
@@ -238,14 +219,14 @@ def _positive(what: str, value: int) -> int:
 
 Filter = Callable[[Events], Events]
 
-FILTERS: dict[str, Callable[[SensorSize, int | None], Filter]] = {
-    "refractory": lambda size, value: Refractory(size, 1_000 if value is None else value),
-    "background": lambda size, value: BackgroundActivity(size, 10_000 if value is None else value),
-    "hot": lambda size, value: HotPixels(size, 1_000_000 if value is None else value),
-    "on": lambda _size, _value: Polarity(True),
-    "off": lambda _size, _value: Polarity(False),
+FILTERS: dict[str, Callable[..., Filter]] = {
+    "refractory": Refractory,
+    "background": BackgroundActivity,
+    "hot": HotPixels,
+    "on": lambda *_: lambda events: events[events["p"]],
+    "off": lambda *_: lambda events: events[~events["p"]],
 }
-"""Filters by name, made for a sensor, with a time in microseconds where they take one."""
+"""Filters by name, made for a sensor, and a time in microseconds if one is given."""
 
 
 def parse_filters(names: Iterable[str], size: SensorSize) -> Callable[[Iterable[Events]], Iterator[Events]]:
@@ -257,7 +238,7 @@ def parse_filters(names: Iterable[str], size: SensorSize) -> Callable[[Iterable[
             raise EventsError(
                 f"'{given}' is no filter; choose from {', '.join(FILTERS)}, with =MICROSECONDS if you like"
             )
-        chain.append(FILTERS[name](size, int(text) if equals else None))
+        chain.append(FILTERS[name](size, *([int(text)] if equals else [])))
 
     def passed(parts: Iterable[Events]) -> Iterator[Events]:
         for events in parts:

@@ -31,10 +31,9 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     return image if checked(image).ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
-def light_on_dark(grey: np.ndarray) -> np.ndarray:
-    """Inverted where the border is the brighter part, as for ink on paper."""
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    return 255 - grey if np.median(border) > grey.mean() else grey
+def _border(grey: np.ndarray) -> np.ndarray:
+    """The pixels along the four sides."""
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
 
 
 def fit_digit(image: np.ndarray, height: int, width: int, channels: int = 1) -> np.ndarray:
@@ -59,28 +58,22 @@ def _is_all(image: np.ndarray, found: Drawing) -> bool:
     No camera's picture is as long as a stretched one, in which a digit's hole may be found alone.
     """
     long = max(image.shape[:2]) > LONG * min(image.shape[:2])
-    return _even(image) and (long or abs(_border(image) - found.ground) < SAME * 255)
+    ground = float(np.median(_border(to_grey(image))))
+    return _even(image) and (long or abs(ground - found.ground) < SAME * 255)
 
 
 def _even(image: np.ndarray) -> bool:
     """Whether the picture's border is of one brightness, as where somebody drew on a screen or cut a scan."""
     grey = to_grey(image)
-    border = cv2.blur(grey, (5, 5))
-    border = np.concatenate([border[0], border[-1], border[:, 0], border[:, -1]]).astype(np.float32)
-    low, high = np.quantile(border, (0.02, 0.98))
+    low, high = np.quantile(_border(cv2.blur(grey, (5, 5))).astype(np.float32), (0.02, 0.98))
     return bool(high - low < EVEN * max(float(np.ptp(grey)), 1.0))
 
 
-def _border(image: np.ndarray) -> float:
-    """The brightness of the picture's border, 0 to 255."""
-    grey = to_grey(image)
-    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
-
-
 def _bare(image: np.ndarray) -> np.ndarray:
-    """float32 [h, w], 0 to 255: all that is brighter than the border, cut to its bounding box."""
-    grey = light_on_dark(to_grey(image)).astype(np.float32)
-    grey -= np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    """float32 [h, w], 0 to 255: all that is brighter than the border (darker, as ink on paper), cut to its box."""
+    grey = to_grey(image)
+    grey = (255 - grey if np.median(_border(grey)) > grey.mean() else grey).astype(np.float32)
+    grey -= np.median(_border(grey))
     grey = grey.clip(0) * (255 / max(float(grey.max()), 1.0))
     rows, columns = np.nonzero(grey > 64)
     if not len(rows):
@@ -152,13 +145,9 @@ def _thickness_along(drawing: np.ndarray, axis: int) -> float:
 
 def fit_plain(image: np.ndarray, height: int, width: int, channels: int = 3) -> np.ndarray:
     """uint8 [channels, height, width]: the largest centred part of the target's aspect ratio, resized."""
-    picture = (
-        to_grey(image)
-        if channels == 1
-        else image
-        if checked(image).ndim == 3
-        else cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-    )
+    picture = to_grey(image) if channels == 1 else checked(image)
+    if channels != 1 and picture.ndim == 2:
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
     h, w = picture.shape[:2]
     crop_h, crop_w = (h, max(1, h * width // height)) if w * height > h * width else (max(1, w * height // width), w)
     top, left = (h - crop_h) // 2, (w - crop_w) // 2

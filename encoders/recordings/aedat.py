@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, make_events, unwrap
 from spikesight.encoders.kernels import LARGEST_PACKET
-from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fit, text_header, word_chunks
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fitted, text_header, word_chunks
 
 CHIPS = {  # what a header's chip or source name says about the sensor; the longest name that fits counts
     "dvs128": SensorSize(128, 128),
@@ -47,28 +47,18 @@ class Aedat2:
     davis: bool
     last: int = -1
 
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """Decode records of bytes into the begin of `out`; how many events, and how many bytes they took."""
-        return fit(self.events, data, out, 8)
-
     def events(self, data: NDArray[np.uint8]) -> Events:
         """Events of bytes that are complete records."""
-        pairs = data.view(">u4").reshape(-1, 2)
-        address, t = pairs[:, 0].astype(np.uint32), pairs[:, 1].astype(np.int64)
+        address, t = data.view(">u4").reshape(-1, 2).astype(np.int64).T
         if self.davis:
-            kept = (address >> np.uint32(31) | address >> np.uint32(10) & np.uint32(1)) == 0
-            x = address >> np.uint32(12) & np.uint32(0x3FF)
-            y = address >> np.uint32(22) & np.uint32(0x1FF)
-            p = address >> np.uint32(11) & np.uint32(1)
+            kept = address & (1 << 31 | 1 << 10) == 0
+            x, y, p = address >> 12 & 0x3FF, address >> 22 & 0x1FF, address >> 11 & 1
         else:
-            kept = address >> np.uint32(15) == 0
-            x = address >> np.uint32(1) & np.uint32(0x7F)
-            y = address >> np.uint32(8) & np.uint32(0x7F)
-            p = address & np.uint32(1) ^ np.uint32(1)
+            kept = address >> 15 == 0
+            x, y, p = address >> 1 & 0x7F, address >> 8 & 0x7F, address & 1 ^ 1
         t = unwrap(t, 32, self.last)
         self.last = int(t[-1]) if len(t) else self.last
-        x, y = self.size.width - 1 - x.astype(np.int64), self.size.height - 1 - y.astype(np.int64)
-        events = make_events(t, x, y, p)
+        events = make_events(t, self.size.width - 1 - x, self.size.height - 1 - y, p)
         return events if bool(kept.all()) else events[kept]
 
 
@@ -87,7 +77,7 @@ def open_aedat2(path: Path) -> Opened:
             chip = "davis346"
         notes.append(f"the header names no camera; read as {chip.upper()}")
     decode = Aedat2(CHIPS[chip], davis=chip.startswith("davis"))
-    return Opened(CHIPS[chip], word_chunks(path, start, 8, decode, notes), notes)
+    return Opened(CHIPS[chip], word_chunks(path, start, 8, fitted(decode.events, 8), notes), notes)
 
 
 def write_aedat2(path: Path, parts: Parts, size: SensorSize) -> None:
@@ -107,15 +97,10 @@ def aedat2_words(events: Events, size: SensorSize, *, davis: bool) -> NDArray[np
     """Events as pairs of big-endian uint32: address, time."""
     if len(events) and int(events["t"][-1]) >= 1 << 32:
         raise RecordingError("AEDAT 2 holds times below 2^32 us only; let the recording begin at 0 (--zero)")
-    width, height = size.width, size.height
-    x, y = (width - 1 - events["x"]).astype(np.uint32), (height - 1 - events["y"]).astype(np.uint32)
-    p = events["p"].astype(np.uint32)
-    pairs = np.empty((len(events), 2), ">u4")
-    pairs[:, 0] = y << np.uint32(22) | x << np.uint32(12) | p << np.uint32(11)
-    if not davis:
-        pairs[:, 0] = y << np.uint32(8) | x << np.uint32(1) | (p ^ np.uint32(1))
-    pairs[:, 1] = events["t"]
-    return pairs
+    t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+    x, y = size.width - 1 - x, size.height - 1 - y
+    address = y << 22 | x << 12 | p << 11 if davis else y << 8 | x << 1 | p ^ 1
+    return np.stack([address, t], axis=1).astype(">u4")
 
 
 # ----------------------------------------------------------------------------------------------------------- AEDAT 3.1
@@ -157,10 +142,9 @@ def _aedat3_events(data: bytes, size: int, overflows: int) -> Events:
     """Polarity events: uint32 with valid (0), ON (1), y (2 to 16), x (17 to 31); int32 time; an overflow is 2^31 us."""
     records = np.frombuffer(data, np.uint8)[: len(data) // size * size].reshape(-1, size)
     words = np.ascontiguousarray(records[:, :8]).view("<u4")
-    word = words[:, 0]
-    t = (words[:, 1] & np.uint32(0x7FFFFFFF)).astype(np.int64) + (overflows << 31)
-    x, y = (word >> np.uint32(17)).astype(np.int64), (word >> np.uint32(2) & np.uint32(0x7FFF)).astype(np.int64)
-    return make_events(t, x, y, word >> np.uint32(1) & np.uint32(1))[(word & np.uint32(1)) == 1]
+    word, t = words.astype(np.int64).T
+    t = (t & 0x7FFFFFFF) + (overflows << 31)
+    return make_events(t, word >> 17, word >> 2 & 0x7FFF, word >> 1 & 1)[word & 1 == 1]
 
 
 def write_aedat3(path: Path, parts: Parts, size: SensorSize) -> None:
@@ -176,16 +160,10 @@ def write_aedat3(path: Path, parts: Parts, size: SensorSize) -> None:
 
 def aedat3_packets(events: Events) -> Iterator[bytes]:
     """Events as packets of at most 4096, each with its header; no packet spans an overflow of the clock."""
-    word = (
-        np.uint32(1)
-        | events["p"].astype(np.uint32) << np.uint32(1)
-        | events["y"].astype(np.uint32) << np.uint32(2)
-        | events["x"].astype(np.uint32) << np.uint32(17)
-    )
-    pairs = np.stack([word, (events["t"] & 0x7FFFFFFF).astype(np.uint32)], axis=1).astype("<u4")
-    overflow = events["t"] >> 31
-    cuts = np.flatnonzero(np.diff(overflow)) + 1
-    cuts = np.unique(np.concatenate([np.arange(0, len(events) + 4096, 4096).clip(max=len(events)), cuts, [0]]))
-    for begin, end in pairwise(cuts.tolist()):
+    t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+    pairs = np.stack([x << 17 | y << 2 | p << 1 | 1, t & 0x7FFFFFFF], axis=1).astype("<u4")
+    overflow = t >> 31
+    cuts = {0, len(t), *range(0, len(t), 4096), *(np.flatnonzero(np.diff(overflow)) + 1).tolist()}
+    for begin, end in pairwise(sorted(cuts)):
         n = end - begin
         yield PACKET_HEADER.pack(1, 0, 8, 4, int(overflow[begin]), n, n, n) + pairs[begin:end].tobytes()

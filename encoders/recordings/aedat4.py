@@ -210,7 +210,6 @@ class Aedat4Stream:
         self._stream, self._compressed = header.stream, header.compression != NONE
         self._held, self._need, self._skip = bytearray(), 8, 0
         self._scratch = np.empty(READ_BYTES, np.uint8)
-        self.n_damaged = 0  # packets
 
     def push(self, data: bytes | memoryview) -> Events:
         """Events of the packets that are whole by now. Raises RecordingError where the bytes make no sense."""
@@ -224,12 +223,11 @@ class Aedat4Stream:
         held, at, room = np.frombuffer(bytearray(self._held), np.uint8), 0, len(self._held) // 4
         while len(held) - at >= self._need:
             out = np.empty(room, EVENTS)
-            why, done, n, bad, need = loops.packets(
+            why, done, n, _, need = loops.packets(
                 held[at:], self._stream, self._compressed, self._scratch, out.view(np.uint8), 0
             )
             if why == loops.SENSELESS:
                 raise RecordingError(SENSELESS)
-            self.n_damaged += bad
             parts.append(out[:n])
             at += done
             self._need = need if why == loops.MORE else 8

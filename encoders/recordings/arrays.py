@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.columns import ROWS, Part, events_of, find_columns, parts_of, sensor
+from spikesight.encoders.recordings.columns import ROWS, Part, beside, events_of, find_columns, parts_of, sensor
 from spikesight.encoders.recordings.format import Opened, Parts, RecordingError
 
 MAGIC = b"\x93NUMPY"
@@ -63,6 +63,12 @@ class Array:
             return len(self.shape) == 1 and find_columns(self.dtype.names) is not None
         return len(self.shape) == 2 and self.shape[1] == 4 and self.dtype.kind in "iuf"
 
+    @property
+    def unit(self) -> str | None:
+        """Unit of the times, if a field's name tells."""
+        found = find_columns(self.dtype.names or ())
+        return found.unit if found else None
+
 
 def open_npy(path: Path) -> Opened:
     """An array of records with fields t, x, y, p, or four columns, whose order their values tell."""
@@ -71,7 +77,7 @@ def open_npy(path: Path) -> Opened:
     if not array.is_table:
         raise RecordingError("its array has no fields t, x, y and p, and not four columns")
     notes: list[str] = []
-    return Opened(None, events_of(_npy_parts(path), _unit(array), notes), notes)
+    return Opened(None, events_of(_npy_parts(path), array.unit, notes), notes)
 
 
 def _npy_parts(path: Path) -> Iterator[Part]:
@@ -86,11 +92,6 @@ def _array(opened: OpenFile, stack: ExitStack) -> Array:
         raise error if isinstance(error, RecordingError) else RecordingError("it is no whole npy array") from error
 
 
-def _unit(array: Array) -> str | None:
-    found = find_columns(array.dtype.names or ())
-    return found.unit if found else None
-
-
 def open_npz(path: Path) -> Opened:
     """Arrays t, x, y, p of equal length and, if there, width and height; or one array as in a .npy file."""
     notes: list[str] = []
@@ -100,11 +101,10 @@ def open_npz(path: Path) -> Opened:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             found = find_columns(names)
             if found is None:
-                table = next((name for name in names if _member(archive, name, stack).is_table), None)
-                if table is None:
-                    raise RecordingError("it holds no arrays t, x, y and p, and no table of them")
-                unit = _unit(_member(archive, table, stack))
-                return Opened(None, events_of(_table_parts(path, table), unit, notes), notes)
+                for name in names:
+                    if (array := _member(archive, name, stack)).is_table:
+                        return Opened(None, events_of(_table_parts(path, name), array.unit, notes), notes)
+                raise RecordingError("it holds no arrays t, x, y and p, and no table of them")
             columns = {key: names[place] for key, place in found.places.items()}
             if len({_member(archive, name, stack).shape for name in columns.values()}) != 1:
                 raise RecordingError("its arrays t, x, y and p differ in length")
@@ -135,9 +135,7 @@ def _table_parts(path: Path, name: str) -> Iterator[Part]:
 def _column_parts(path: Path, names: dict[str, str]) -> Iterator[Part]:
     with ExitStack() as stack:
         archive = stack.enter_context(zipfile.ZipFile(path))
-        columns = {key: _member(archive, name, stack).pieces() for key, name in names.items()}
-        for part in zip(*columns.values()):
-            yield dict(zip(columns, part))
+        yield from beside({key: _member(archive, name, stack).pieces() for key, name in names.items()})
 
 
 def write_npz(path: Path, parts: Parts, size: SensorSize) -> None:

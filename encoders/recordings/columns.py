@@ -93,6 +93,12 @@ def parts_of(tables: Iterable[NDArray[Any]]) -> Iterator[Part]:
             yield {key: table[:, order.index(key)] for key in "txyp"}
 
 
+def beside(columns: Mapping[str, Iterator[NDArray[Any]]]) -> Iterator[Part]:
+    """Pieces of the columns t, x, y and p, each by itself, as pieces of one table."""
+    for part in zip(*columns.values()):
+        yield dict(zip(columns, part))
+
+
 def events_of(parts: Iterable[Part], unit: str | None, notes: list[str], offset_us: int = 0) -> Iterator[Events]:
     """The events of pieces of one table. Where no name tells the unit, the first piece does. Raises RecordingError."""
     for part in parts:

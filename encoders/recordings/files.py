@@ -70,14 +70,10 @@ def recognised(head: bytes, size: int) -> str | None:
 
     A mark says more than the content, so all marks come first.
     """
-    return _marked(head, FORMATS) or _marked(head, formats()) or _fitting(head, size)
-
-
-def _marked(head: bytes, kinds: dict[str, Format]) -> str | None:
-    return next((name for name, kind in kinds.items() if kind.mark and head.startswith(kind.mark)), None)
-
-
-def _fitting(head: bytes, size: int) -> str | None:
+    for kinds in (lambda: FORMATS, formats):  # plug-ins are loaded where ours do not do
+        for name, kind in kinds().items():
+            if kind.mark and head.startswith(kind.mark):
+                return name
     return next((name for name, kind in FORMATS.items() if kind.fits and kind.fits(head, size)), None)
 
 

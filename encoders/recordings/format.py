@@ -13,6 +13,7 @@ from spikesight.encoders.events import EVENTS, Events, SensorSize
 
 HEAD_BYTES = 8192  # of a file, by which its format is told; a header is no longer
 CHUNK_BYTES = 4 << 20  # of a long file, what is turned into events at once: up to 2 million of them
+LONGEST_HEADER = 1 << 16  # bytes of text
 READ_BYTES = 1 << 17  # through a buffer of this size, which stays in the processor's cache
 LEAST_ROOM = 64  # events of one record and a little more fit any array that a decoder gets afresh
 
@@ -89,14 +90,16 @@ The rest of the bytes comes again with a fresh array. A decoder keeps what it mu
 """
 
 
-def fit(
-    own: Callable[[NDArray[np.uint8]], Events], data: NDArray[np.uint8], out: Events, record: int
-) -> tuple[int, int]:
-    """Use, as a Decode, a function that makes its own array of at most one event a record."""
-    data = data[: len(out) * record]
-    events = own(data)
-    out[: len(events)] = events
-    return len(events), len(data)
+def fitted(own: Callable[[NDArray[np.uint8]], Events], record: int) -> Decode:
+    """A Decode by a function that makes its own array, of at most one event a record of so many bytes."""
+
+    def decode(data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        data = data[: len(out) * record]
+        events = own(data)
+        out[: len(events)] = events
+        return len(events), len(data)
+
+    return decode
 
 
 def word_chunks(path: Path, start: int, record: int, decode: Decode, notes: list[str]) -> Pieces:
@@ -125,7 +128,7 @@ def _words(path: Path, start: int, record: int, decode: Decode, notes: list[str]
         yield events[:n]
 
 
-def text_header(file: BinaryIO, mark: str, end: str, longest: int = 1 << 16) -> list[str]:
+def text_header(file: BinaryIO, mark: str, end: str) -> list[str]:
     """The lines at the beginning of `file` that start with `mark`; leaves the file at the first byte after them.
 
     The line `end` (small letters, no blanks) is the last. Many files have none, and their data may begin with the byte
@@ -133,13 +136,13 @@ def text_header(file: BinaryIO, mark: str, end: str, longest: int = 1 << 16) -> 
     """
     begin, marked = file.tell(), mark[:1].encode()
     lines: list[str] = []
-    while file.tell() < longest and (raw := file.readline(4096)).startswith(marked) and raw.endswith(b"\n"):
+    while file.tell() < LONGEST_HEADER and (raw := file.readline(4096)).startswith(marked) and raw.endswith(b"\n"):
         lines.append(raw.decode("latin-1").strip())
         if lines[-1].replace(" ", "").lower() == end:
             return lines
     file.seek(begin)
     lines, ending = [], b"\n"
-    while file.tell() < longest:
+    while file.tell() < LONGEST_HEADER:
         place = file.tell()
         raw = file.readline(4096)
         line = _text(raw, ending)

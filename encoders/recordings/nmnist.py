@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fit, word_chunks
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, fitted, word_chunks
 
 
 @dataclass
@@ -18,10 +18,6 @@ class Nmnist:
     """
 
     ahead: int = 0
-
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """Decode records of bytes into the begin of `out`; how many events, and how many bytes they took."""
-        return fit(self.events, data, out, 5)
 
     def events(self, data: NDArray[np.uint8]) -> Events:
         """Events of bytes that are complete records."""
@@ -41,7 +37,7 @@ TEXT = bytes((9, 10, 13, *range(32, 127)))  # a file of nothing else is somebody
 def open_nmnist(path: Path) -> Opened:
     """A .bin file of N-MNIST or N-Caltech101; it names no sensor."""
     notes: list[str] = []
-    return Opened(None, word_chunks(path, 0, 5, Nmnist(), notes), notes)
+    return Opened(None, word_chunks(path, 0, 5, fitted(Nmnist().events, 5), notes), notes)
 
 
 def looks_like_nmnist(head: bytes, size: int) -> bool:
@@ -69,8 +65,5 @@ def nmnist_records(events: Events) -> NDArray[np.uint8]:
     t = events["t"]
     if len(t) and int(t[-1]) >= 1 << 23:
         raise RecordingError(".bin files hold times from 0 to 8.4 s only; shift or cut the recording")
-    records = np.empty((len(events), 5), np.uint8)
-    records[:, 0], records[:, 1] = events["x"], events["y"]
-    records[:, 2] = events["p"].astype(np.uint8) << 7 | (t >> 16 & 0x7F).astype(np.uint8)
-    records[:, 3], records[:, 4] = t >> 8 & 0xFF, t & 0xFF
-    return records
+    x, y, p = (events[name].astype(np.int64) for name in "xyp")
+    return np.stack([x, y, p << 7 | t >> 16, t >> 8 & 0xFF, t & 0xFF], axis=1).astype(np.uint8)

@@ -43,7 +43,6 @@ class Evt2:
     high: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """Decode records of bytes into the begin of `out`; how many events, and how many bytes they took."""
         data = data[: 4 * (len(out) - 1)]
         n, self.high = kernels.compiled("readers").evt2(data.view("<u4"), self.high, out.view(np.uint8))
         return n, len(data)
@@ -57,7 +56,6 @@ class Evt21:
     high: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """Decode records of bytes into the begin of `out`; how many events, and how many bytes they took."""
         n, used, self.high = kernels.compiled("readers").evt21(self._words(data), self.high, out.view(np.uint8))
         return n, 8 * used
 
@@ -73,7 +71,6 @@ class Evt3:
     state: NDArray[np.int64] = field(default_factory=lambda: np.array([-1, 0, 0, 0, 0, 0], np.int64))
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """Decode records of bytes into the begin of `out`; how many events, and how many bytes they took."""
         n, used = kernels.compiled("readers").evt3(data.view("<u2"), self.state, out.view(np.uint8))
         return n, 2 * used
 
@@ -86,7 +83,6 @@ class Dat:
     last: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        """Decode records of bytes into the begin of `out`; how many events, and how many bytes they took."""
         data = data[: 8 * (len(out) - 1)]
         words = data.view("<u4")
         if self.first_version:

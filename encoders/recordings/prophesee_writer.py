@@ -1,6 +1,7 @@
 """Writing Prophesee's raw formats, EVT 2.0, 2.1 and 3.0, and DAT, so that every reader gets the same events."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,24 +15,26 @@ from spikesight.encoders.recordings.prophesee import Words
 MOST_WRAPS = 1 << 20  # of a clock without an event: months of EVT3
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """One of the EVT formats: its names, its clock of so many bits, how it writes events and a time by itself."""
+
+    version: str
+    name: str
+    bits: int
+    words: Callable[[Events], Words]
+    time_word: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    kind: str
+
+
 def write_evt2(path: Path, parts: Parts, size: SensorSize) -> None:
     """EVT 2.0: a time word wherever the upper bits change (every 64 us at the earliest)."""
-    _save(path, "2.0", "EVT2", size, parts, evt2_words, lambda t: 8 << 28 | t >> 6 & 0x0FFFFFFF, "<u4", 34)
+    _save(path, parts, size, Encoding("2.0", "EVT2", 34, evt2_words, _time_word, "<u4"))
 
 
 def evt2_words(events: Events) -> Words:
     """Events as uint32 words, beginning with a time word."""
-    t = events["t"]
-    words = (
-        events["p"].astype(np.uint32) << np.uint32(28)
-        | (t & 0x3F).astype(np.uint32) << np.uint32(22)
-        | events["x"].astype(np.uint32) << np.uint32(11)
-        | events["y"].astype(np.uint32)
-    )
-    high = t >> 6
-    changes = _changes(high)
-    times = np.uint32(8 << 28) | (high[changes] & 0x0FFFFFFF).astype(np.uint32)
-    return np.insert(words, changes, times).astype("<u4")
+    return _with_times(events, events["x"].astype(np.int64) << 11).astype("<u4")
 
 
 def write_evt21(path: Path, parts: Parts, size: SensorSize) -> None:
@@ -40,24 +43,26 @@ def write_evt21(path: Path, parts: Parts, size: SensorSize) -> None:
     As the format is described, but few read it so: of three other readers evutils alone (EventCV reads other events,
     faery refuses).
     """
-    name = "EVT21;endianness=legacy"
-    _save(path, "2.1", name, size, parts, evt21_words, lambda t: t >> 6 & 0x0FFFFFFF | 8 << 28, "<u8", 34)
+    _save(path, parts, size, Encoding("2.1", "EVT21;endianness=legacy", 34, evt21_words, _time_word, "<u8"))
 
 
 def evt21_words(events: Events) -> Words:
     """Events as uint64 words, halves swapped, beginning with a time word."""
-    t, x = events["t"], events["x"].astype(np.uint64)
-    words = (
-        events["p"].astype(np.uint64) << np.uint64(28)
-        | (t & 0x3F).astype(np.uint64) << np.uint64(22)
-        | (x & ~np.uint64(31)) << np.uint64(11)
-        | events["y"].astype(np.uint64)
-        | np.uint64(1) << (x & np.uint64(31)) + np.uint64(32)
-    )
-    high = t >> 6
-    changes = _changes(high)
-    times = np.uint64(8 << 28) | (high[changes] & 0x0FFFFFFF).astype(np.uint64)
-    return np.insert(words, changes, times).astype("<u8")
+    x = events["x"].astype(np.int64)
+    return _with_times(events, (x & ~31) << 11 | np.int64(1) << (x & 31) + 32).astype("<u8")
+
+
+def _with_times(events: Events, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Words of EVT 2.0, or of 2.1 with their halves swapped: columns, rows, low times and polarities, and time words
+    before the first event and wherever the upper bits differ from those of the event before.
+    """
+    t, y, p = (events[name].astype(np.int64) for name in "typ")
+    changes = np.flatnonzero(np.diff(t >> 6, prepend=-1))
+    return np.insert(columns | p << 28 | (t & 0x3F) << 22 | y, changes, _time_word(t[changes]))
+
+
+def _time_word(t: NDArray[np.int64]) -> NDArray[np.int64]:
+    return 8 << 28 | t >> 6 & 0x0FFFFFFF
 
 
 def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
@@ -65,22 +70,15 @@ def write_evt3(path: Path, parts: Parts, size: SensorSize) -> None:
 
     Vectors that stand alone are read wrongly by several programs; single events are read by all.
     """
-    _save(path, "3.0", "EVT3", size, parts, evt3_words, lambda t: 8 << 12 | t >> 12 & 0xFFF, "<u2", 24)
+    _save(path, parts, size, Encoding("3.0", "EVT3", 24, evt3_words, lambda t: 8 << 12 | t >> 12 & 0xFFF, "<u2"))
 
 
 def evt3_words(events: Events) -> Words:
     """Events as uint16 words, beginning with time and row."""
-    t, y = events["t"], events["y"].astype(np.uint16)
-    high, low = t >> 12 & 0xFFF, (t & 0xFFF).astype(np.uint16)
-    words = np.zeros((len(events), 4), np.uint16)  # time high, time low, row, column
-    words[:, 0] = 0x8000 | high.astype(np.uint16)
-    words[:, 1] = 0x6000 | low
-    words[:, 2] = y
-    words[:, 3] = 0x2000 | events["p"].astype(np.uint16) << 11 | events["x"].astype(np.uint16)
+    t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+    words = np.stack([0x8000 | t >> 12 & 0xFFF, 0x6000 | t & 0xFFF, y, 0x2000 | p << 11 | x], axis=1)
     wanted = np.ones(words.shape, bool)
-    wanted[1:, 0] = np.diff(t >> 12) != 0
-    wanted[1:, 1] = np.diff(t) != 0
-    wanted[1:, 2] = np.diff(events["y"]) != 0
+    wanted[1:, :3] = np.diff(np.stack([t >> 12, t, y], axis=1), axis=0) != 0
     return words[wanted].astype("<u2")
 
 
@@ -99,52 +97,30 @@ def write_dat(path: Path, parts: Parts, size: SensorSize) -> None:
 
 def dat_words(events: Events) -> Words:
     """Events as pairs of uint32: time, then address and polarity."""
-    pairs = np.empty((len(events), 2), "<u4")
-    pairs[:, 0] = events["t"] & 0xFFFFFFFF
-    pairs[:, 1] = (
-        events["p"].astype(np.uint32) << np.uint32(28)
-        | events["y"].astype(np.uint32) << np.uint32(14)
-        | events["x"].astype(np.uint32)
-    )
-    return pairs
+    t, x, y, p = (events[name].astype(np.int64) for name in "txyp")
+    return np.stack([t & 0xFFFFFFFF, p << 28 | y << 14 | x], axis=1).astype("<u4")
 
 
-def _changes(high: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Where a time word must stand: before the first event and wherever the upper bits differ from the event before."""
-    return np.flatnonzero(np.concatenate([[True], high[1:] != high[:-1]])) if len(high) else np.zeros(0, np.intp)
-
-
-def _save(
-    path: Path,
-    version: str,
-    name: str,
-    size: SensorSize,
-    parts: Parts,
-    words: Callable[[Events], Words],
-    time_word: Callable[[int], int],
-    kind: str,
-    bits: int,
-) -> None:
+def _save(path: Path, parts: Parts, size: SensorSize, to: Encoding) -> None:
     """Header and words. Between events, each wrap of the clock shows as its last and its first time word.
 
     Readers count wraps by these; several count none but from the very end of the clock to its beginning.
     """
     header = (
-        f"% evt {version}\n% format {name};height={size.height};width={size.width}\n% geometry {size}\n"
+        f"% evt {to.version}\n% format {to.name};height={size.height};width={size.width}\n% geometry {size}\n"
         "% integrator_name spikesight\n% end\n"
     )
     last = -1
     with path.open("wb") as file:
         file.write(header.encode())
         for part in parts:
-            for events in _between_wraps(part, bits):
+            for events in _between_wraps(part, to.bits):
                 first = int(events["t"][0])
-                wraps = range((last >> bits) + 1, (first >> bits) + 1) if last >= 0 else range(0)
+                wraps = range((last >> to.bits) + 1, (first >> to.bits) + 1) if last >= 0 else range(0)
                 if len(wraps) > MOST_WRAPS:
-                    raise RecordingError(f"EVT {version} cannot hold a gap of {(first - last) / 8.64e10:.0f} days")
-                ends = [time_word((wrap << bits) + step) for wrap in wraps for step in (-1, 0)]
-                file.write(np.array(ends, kind).tobytes())
-                file.write(words(events).tobytes())
+                    raise RecordingError(f"EVT {to.version} cannot hold a gap of {(first - last) / 8.64e10:.0f} days")
+                ends = np.array([(wrap << to.bits) + step for wrap in wraps for step in (-1, 0)], np.int64)
+                file.write(to.time_word(ends).astype(to.kind).tobytes() + to.words(events).tobytes())
                 last = int(events["t"][-1])
 
 

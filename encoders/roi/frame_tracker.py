@@ -32,11 +32,11 @@ PIXELS = PixelModel(
 class FrameTracker:
     """Frames in, events of a sensor of `size` out, of the drawing in the `window`."""
 
-    def __init__(self, size: SensorSize, pixels: PixelModel = PIXELS) -> None:
+    def __init__(self, size: SensorSize) -> None:
         self.size = size
         self._unit = min(size.width, size.height) / 34
         self._path = NMNIST.corner(self._unit)
-        self._emulator = Emulator(size, pixels)
+        self._emulator = Emulator(size, PIXELS)
         self._held = Hysteresis()
         self._drawing: NDArray[np.float32] | None = None  # [28, 28], 0 to 255 ink
         self._t_us: int | None = None

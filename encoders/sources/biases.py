@@ -13,7 +13,7 @@ from typing import Any
 
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost, library_of
-from spikesight.encoders.sources.devices import NO_CAMERA
+from spikesight.encoders.sources.devices import NO_CAMERA, choose
 
 LINE = re.compile(r"\s*(-?\d+)\s*%\s*(?:bias_)?(\w+)\s*")  # of a bias file: the value, then the name
 RATE_PERIOD_US = 1000  # over which the chip counts events for its limit
@@ -54,13 +54,17 @@ class BiasedDriver:
         library = library or library_of("neuromorphic_drivers", "setting biases", "cameras")
         if "roi" in address.options or address.options.get("bias"):
             raise SourceError(f"roi and bias=adaptive do not go with single biases in '{address.text}': leave one out")
-        camera = _choose(library, address)
-        configuration = configured(getattr(library, camera.name.name.lower()), address)
         try:
-            self._camera = library.open(serial=camera.serial, configuration=configuration, iterator_timeout=READ_S)
+            kinds = {one.serial: one.name for one in library.list_devices() if one.serial is not None}
+        except Exception as error:  # a machine without USB: "Other error"
+            raise SourceError(f"{NO_CAMERA}. neuromorphic-drivers says: {error}") from None
+        serial = choose(address, [(serial, kind.name.lower(), kind.value) for serial, kind in kinds.items()])
+        configuration = configured(getattr(library, kinds[serial].name.lower()), address)
+        try:
+            self._camera = library.open(serial=serial, configuration=configuration, iterator_timeout=READ_S)
             found = self._camera.properties()
         except Exception as error:  # the library raises plain ones
-            raise SourceLost(f"camera {camera.serial} does not open: {error}") from error
+            raise SourceLost(f"camera {serial} does not open: {error}") from error
         self.size = SensorSize(int(found.width), int(found.height))
 
     def read(self, timeout_s: float) -> Events | None:  # noqa: ARG002  (the wait is set when it is opened)
@@ -93,20 +97,3 @@ def configured(module: Any, address: Address) -> Any:
         most = round(address.number("rate", 0, 1000) * RATE_PERIOD_US / 1e6)
         configuration.rate_limiter = module.RateLimiter(RATE_PERIOD_US, most)
     return configuration
-
-
-def _choose(library: Any, address: Address) -> Any:
-    """The camera meant: by its serial, or the first of the maker. Raises SourceError."""
-    try:
-        cameras = [camera for camera in library.list_devices() if camera.serial is not None]
-    except Exception as error:  # a machine without USB: "Other error"
-        raise SourceError(f"{NO_CAMERA}. neuromorphic-drivers says: {error}") from None
-    if address.kind == "usb":
-        found = [camera for camera in cameras if camera.serial == address.target]
-    else:
-        makers = {"prophesee": ("PROPHESEE", "CENTURYARKS"), "inivation": ("INIVATION",)}[address.kind]
-        found = [camera for camera in cameras if camera.name.name.startswith(makers)]
-    if not found:
-        others = ", ".join(f"{camera.name.value} (usb:{camera.serial})" for camera in cameras)
-        raise SourceError(f"there is no camera '{address.text}' here; plugged in: {others}" if others else NO_CAMERA)
-    return found[0]

@@ -51,45 +51,36 @@ def open_source(text: str, *, loop: bool = False) -> Source:
     `loop`: a sample, which lasts a third of a second, begins again and again.
     """
     if text.isdecimal():
-        return _film(_capture(int(text), f"camera {text}"), f"camera {text}", live=True)
+        return _film(int(text), f"camera {text}", live=True)
     path = Path(text)
     if path.is_file():
         return _file(path)
-    names = [sample.name for sample in samples.listing()]
-    if text in names:
-        sample = next(sample for sample in samples.listing() if sample.name == text)
+    if sample := next((sample for sample in samples.listing() if sample.name == text), None):
         events = samples.events_of(text)
-        return _recording(text, events, SensorSize(sample.width, sample.height), loop=loop)
+        sensor = SensorSize(sample.width, sample.height)
+        return Source(text, _again(events) if loop else _packets(events), live=False, sensor=sensor)
     if text.partition(":")[0].partition("?")[0] in kinds():
         camera = open_camera(text)
         return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close)
     raise SourceError(
         f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
-        f"or one of {', '.join(names)}"
+        f"or one of {', '.join(samples.names())}"
     )
 
 
 def _file(path: Path) -> Source:
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return _film(_capture(str(path), path.name), path.name, live=False)
+        return _film(str(path), path.name, live=False)
     try:
         recording = read_recording(path)
     except RecordingError as error:
         raise SourceError(f"{error} (videos: {', '.join(sorted(VIDEO_SUFFIXES))})") from None
-    return _recording(path.name, recording.events, recording.size)
+    return Source(path.name, _packets(recording.events), live=False, sensor=recording.size)
 
 
 def of_events(events: np.ndarray, sensor: SensorSize) -> Source:
     """Events (EVENTS), sorted and on this sensor, as a recording of them would be."""
-    return _recording("events", events, sensor)
-
-
-def _film(capture: cv2.VideoCapture, name: str, *, live: bool) -> Source:
-    return Source(name, _frames(capture, live=live), live=live, close=capture.release)
-
-
-def _recording(name: str, events: np.ndarray, size: SensorSize, *, loop: bool = False) -> Source:
-    return Source(name, _again(events) if loop else _packets(events), live=False, sensor=size)
+    return Source("events", _packets(events), live=False, sensor=sensor)
 
 
 def _again(events: np.ndarray) -> Iterator[Chunk]:
@@ -145,7 +136,7 @@ def _live(camera: Camera) -> Iterator[Chunk]:
                 yield Chunk(newest_us + max(0, silent_us), packet=empty_events())
 
 
-def _capture(target: int | str, name: str) -> cv2.VideoCapture:
+def _film(target: int | str, name: str, *, live: bool) -> Source:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a fault is reported below, once
     capture = cv2.VideoCapture(target)
     if not capture.isOpened():
@@ -153,7 +144,7 @@ def _capture(target: int | str, name: str) -> cv2.VideoCapture:
         raise SourceError(f"{name} does not open: {hint}")
     if isinstance(target, int):
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not a queue of old ones
-    return capture
+    return Source(name, _frames(capture, live=live), live=live, close=capture.release)
 
 
 def _frames(capture: cv2.VideoCapture, *, live: bool) -> Iterator[Chunk]:

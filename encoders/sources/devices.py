@@ -23,6 +23,23 @@ NO_CAMERA = (
 )
 
 
+MAKERS = {"prophesee": ("prophesee", "centuryarks"), "inivation": ("inivation", "davis", "dvx", "dvs")}
+
+
+def choose(address: Address, cameras: list[tuple[str, str, str]], hint: str = "") -> str:
+    """The serial of the camera meant, of (serial, kind, name) each: the one named, or the first of the maker.
+
+    Raises SourceError, with the hint where there is none at all.
+    """
+    if not cameras:
+        raise SourceError(f"{NO_CAMERA}. {hint}".rstrip(". "))
+    for serial, kind, _ in cameras:
+        if serial == address.target if address.kind == "usb" else kind.startswith(MAKERS[address.kind]):
+            return serial
+    others = ", ".join(f"{name} (usb:{serial})" for serial, _, name in cameras)
+    raise SourceError(f"there is no camera '{address.text}' here; plugged in: {others}")
+
+
 class EventcvDriver:
     """A camera on USB through EventCV: Prophesee EVK3 and EVK4, CenturyArks, DVXplorer, DAVIS346.
 
@@ -32,7 +49,10 @@ class EventcvDriver:
 
     def __init__(self, address: Address, library: Any = None) -> None:
         library = library or library_of("eventcv", "a USB event camera", "cameras")
-        serial = self._choose(library, address)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            cameras = [(one["serial"], str(one["kind"]), one["name"]) for one in library.list_cameras()]
+        serial = choose(address, cameras, "; ".join(str(warning.message) for warning in caught))
         options: dict[str, Any] = {"dt_ms": PACKET_MS}
         if address.options.get("rate"):
             options["max_event_rate"] = address.number("rate", 0)
@@ -48,25 +68,6 @@ class EventcvDriver:
             raise SourceLost(f"camera {serial} does not open; is another program using it?") from error
         width, height = self._camera.sensor_size
         self.size = SensorSize(int(width), int(height))
-
-    @staticmethod
-    def _choose(library: Any, address: Address) -> str:
-        """The serial of the camera meant: the one named, or the first of the maker."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            cameras = library.list_cameras()
-        if not cameras:
-            hint = "; ".join(str(warning.message) for warning in caught)
-            raise SourceError(f"{NO_CAMERA}. {hint}".rstrip(". "))
-        if address.kind == "usb":
-            found = [camera for camera in cameras if camera["serial"] == address.target]
-        else:
-            makers = {"prophesee": ("prophesee", "centuryarks"), "inivation": ("inivation", "davis", "dvx", "dvs")}
-            found = [camera for camera in cameras if str(camera["kind"]).startswith(makers[address.kind])]
-        if not found:
-            others = ", ".join(f"{camera['name']} (usb:{camera['serial']})" for camera in cameras)
-            raise SourceError(f"there is no camera '{address.text}' here; plugged in: {others}")
-        return found[0]["serial"]
 
     def read(self, timeout_s: float) -> Events | None:
         try:

@@ -24,14 +24,11 @@ def plugged_in(libraries: Mapping[str, Any] | None = None) -> tuple[list[Plugged
     found, remarks = list(_webcams(Path(VIDEO_DEVICES))), []
     for name, list_cameras in (("eventcv", _eventcv), ("dv_processing", _dv_processing)):
         try:
-            library = (
-                libraries[name] if libraries and name in libraries else library_of(name, "a USB camera", "cameras")
-            )
+            library = (libraries or {}).get(name) or library_of(name, "a USB camera", "cameras")
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                found += [
-                    camera for camera in list_cameras(library) if camera.source not in {other.source for other in found}
-                ]
+                for camera in list_cameras(library):
+                    found += [camera] if camera.source not in {other.source for other in found} else []
             remarks += [str(warning.message) for warning in caught]
         except SourceError as error:
             remarks.append(str(error))

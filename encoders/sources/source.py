@@ -16,11 +16,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from spikesight.encoders.events import Events, Sanitiser, SensorSize, empty_events, joined, sanitise
+from spikesight.encoders.events import Counters, Events, Sanitiser, SensorSize, empty_events, joined
 from spikesight.encoders.plugins import extend
 from spikesight.encoders.sources.address import (
     Address,
@@ -93,7 +92,7 @@ class Source:
         self._max_packets, self._max_events = max_packets, max_events
         self.n_events = self.n_dropped = self.n_reopened = 0
         self.fault: str | None = None  # why it stopped, or is waiting to open again
-        sanitise(empty_events(), SensorSize(1, 1))  # loads the compiled loop before the first packet is sent
+        Sanitiser(SensorSize(1, 1)).push(empty_events())  # loads the compiled loop before the first packet is sent
         self._driver = open_driver(address)  # the first opening fails here, in the caller's hands
         self.size = self._driver.size
         self._sanitiser = Sanitiser(self.size, sort_within_us=RESTART_US, keep_restarts=True)
@@ -112,19 +111,9 @@ class Source:
             return bool(self._queue) or not self._ended
 
     @property
-    def n_outside(self) -> int:
-        """Number of events off the sensor, which were dropped."""
-        return self._sanitiser.counters.n_outside
-
-    @property
-    def n_backward(self) -> int:
-        """Number of steps back in time."""
-        return self._sanitiser.counters.n_backward
-
-    @property
-    def n_restarts(self) -> int:
-        """Number of clock restarts among the steps back."""
-        return self._sanitiser.counters.n_restarts
+    def counters(self) -> Counters:
+        """Events off the sensor, which were dropped, steps back in time, and clock restarts among them."""
+        return self._sanitiser.counters
 
     def read(self, timeout_s: float = READ_S) -> Events | None:
         """The oldest packet, or None when none came in time (which is not the end: see `running`)."""
@@ -163,9 +152,7 @@ class Source:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _work(self) -> None:

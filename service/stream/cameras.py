@@ -114,7 +114,7 @@ class Camera:
             running=self.source.running,
             n_events=self.source.n_events,
             n_dropped=self.source.n_dropped,
-            n_outside=self.source.n_outside,
+            n_outside=self.source.counters.n_outside,
         )
 
     @contextmanager

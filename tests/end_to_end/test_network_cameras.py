@@ -82,4 +82,4 @@ def test_live_predictions_are_the_offline_ones(kind: str, monkeypatch: pytest.Mo
     assert [one["label"] for one in found] == [one.label for one in expected]
     for got, wanted in zip(found, expected):
         assert got["probabilities"] == pytest.approx(list(wanted.probabilities), abs=1e-6)
-    assert source.n_dropped == source.n_outside == 0
+    assert source.n_dropped == source.counters.n_outside == 0

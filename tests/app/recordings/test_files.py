@@ -14,7 +14,7 @@ from spikesight.app.cli import main
 from spikesight.app.recordings import record
 from spikesight.app.recordings.record import pieces
 from spikesight.app.recordings.transcode import cut
-from spikesight.encoders.events import Events, SensorSize, make_events
+from spikesight.encoders.events import Counters, Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from tests.support.processes import ROOT
@@ -124,7 +124,7 @@ def test_a_file_that_is_there_stays_unless_it_is_forced(command: str, tmp_path: 
 class Unplugged:
     """A source that gives two packets and is gone, or is stopped; it has lost some events."""
 
-    size, fault, n_dropped, n_outside = SENSOR, "the device has gone", 1234, 5
+    size, fault, n_dropped, counters = SENSOR, "the device has gone", 1234, Counters(5)
 
     def __init__(self, *parts: Events | None, stopped: bool = False) -> None:
         self.parts, self.stopped = parts, stopped

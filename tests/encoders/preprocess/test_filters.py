@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from spikesight.encoders.events import Events, EventsError, SensorSize, make_events
 from spikesight.encoders.preprocess.filters import (
+    FILTERS,
     BackgroundActivity,
     HotPixels,
     NoiseGate,
-    Polarity,
     Refractory,
     parse_filters,
 )
@@ -61,7 +61,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "gate": lambda: NoiseGate(SIZE, 2_000, from_hz=20.0),
     "background": lambda: BackgroundActivity(SIZE, 2_000),
     "hot": lambda: HotPixels(SIZE, 50_000, deviations=1.0),
-    "polarity": lambda: Polarity(False),
+    "polarity": lambda: FILTERS["off"](SIZE),
 }
 
 

@@ -108,11 +108,10 @@ def test_what_cannot_be_set_says_so(text: str, says: str) -> None:
         BiasedDriver(parse(text), stand_in([]))
 
 
-def test_no_camera_and_one_that_is_busy() -> None:
-    with pytest.raises(SourceError, match="No event camera found"):
-        BiasedDriver(parse("prophesee?bias.fo=1"), stand_in([], cameras=[]))
-    with pytest.raises(SourceLost, match="busy"):
-        BiasedDriver(parse("prophesee?bias.fo=1"), stand_in([], open=True))
+@pytest.mark.parametrize(("flaw", "says"), [({"cameras": []}, "No event camera found"), ({"open": True}, "busy")])
+def test_no_camera_and_one_that_is_busy(flaw: dict[str, Any], says: str) -> None:
+    with pytest.raises((SourceError, SourceLost), match=says):
+        BiasedDriver(parse("prophesee?bias.fo=1"), stand_in([], **flaw))
 
 
 def test_the_library_s_own_configurations_take_them() -> None:

@@ -83,6 +83,6 @@ def test_a_looped_file_is_one_source(tmp_path: Path) -> None:
     t = np.concatenate(found)["t"]
     assert (np.diff(t) >= 0).all()
     assert int(t[-1] - t[0]) > 2 * 100_000
-    assert source.n_restarts == 0
+    assert source.counters.n_restarts == 0
     with pytest.raises(SourceError, match="no such file"):
         open_source(f"file:{tmp_path}/none.raw")

@@ -13,7 +13,7 @@ from spikesight.encoders.events import Events
 from spikesight.encoders.packets import encode
 from spikesight.encoders.recordings.aedat4 import LZ4, NONE, framed, header, packets_of
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost
-from spikesight.encoders.sources.network import WANTED_BUFFER, DvDriver, UdpDriver
+from spikesight.encoders.sources.network import DvDriver, UdpDriver
 from spikesight.encoders.sources.source import Source, open_source, parse
 from tests.support.inputs.sources import SENSOR, packet
 from tests.support.serving.servers import free_port
@@ -57,7 +57,7 @@ def test_a_udp_source_survives_silence_noise_and_a_new_clock() -> None:
         send(driver.port, [*encode(packet(10_000_000), "t64"), b"odd", *encode(packet(7), "t64")])
         found = read_to(20, source.read)
     assert found["t"].tolist() == [*range(10_000_000, 10_000_010), *range(7, 17)]
-    assert source.n_restarts == 1
+    assert source.counters.n_restarts == 1
     assert driver.decoder.n_bytes_lost == 3
 
 
@@ -66,7 +66,6 @@ def test_only_the_allowed_sender_is_heard(allow: str, heard: bool) -> None:
     driver = udp(allow=allow)
     send(driver.port, list(encode(packet(0), "t64")))
     assert (driver.read(0.2) is not None) == heard
-    assert driver.n_refused == (not heard)
     driver.close()
 
 
@@ -79,9 +78,6 @@ def test_udp_mistakes_get_one_sentence() -> None:
     ):
         with pytest.raises(SourceError, match=says):
             open_source(f"udp://127.0.0.1:{text}")
-    for granted, advised in ((WANTED_BUFFER, False), (WANTED_BUFFER - 1, True)):
-        driver.buffer_bytes = granted
-        assert ("net.core.rmem_max" in str(driver.advice())) == advised
     driver.close()
 
 
@@ -105,7 +101,7 @@ def test_a_network_camera_that_dies_and_comes_back() -> None:
         second = read_to(10, source.read)
     sink.close()
     assert (first["t"].tolist(), second["t"].tolist()) == ([*range(1_000_000, 1_000_010)], [*range(50, 60)])
-    assert (source.n_reopened, source.n_restarts) == (1, 1)
+    assert (source.n_reopened, source.counters.n_restarts) == (1, 1)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.events import Counters, Events, SensorSize
 from spikesight.encoders.sources import source as module
 from spikesight.encoders.sources.address import Address, SourceError, SourceLost
 from spikesight.encoders.sources.source import Source, open_source
@@ -85,7 +85,7 @@ def test_who_is_late_reads_all_that_waits_at_once(monkeypatch: pytest.MonkeyPatc
 def test_bad_events_and_restarts_are_counted() -> None:
     source, found = run(Script([packet(1_000_000), packet(999_995), packet(5), packet(20, x=99)]))
     assert firsts(found) == [1_000_000, 1_000_009, 5]
-    assert (source.n_outside, source.n_backward, source.n_restarts) == (10, 2, 1)
+    assert source.counters == Counters(10, 2, 1)
 
 
 def test_a_lost_device_is_opened_again_until_it_is_there() -> None:
