@@ -270,7 +270,7 @@ class Cameras(Collector):
         for name, text in names.items():
             family = CounterMetricFamily(f"spikesight_camera_{name}", text, labels=["camera"])
             for camera in self._by_id.values():
-                family.add_metric([camera.id], getattr(camera.source, f"n_{name}"))
+                family.add_metric([camera.id], getattr(camera.body(), f"n_{name}"))
             yield family
 
     def bodies(self) -> list[CameraBody]:
