@@ -13,7 +13,13 @@ Learn to tell the classes of a folder of recordings, from few of them, in second
   spikesight evaluate runs/things another_day                and serve, predict, export, as any model
 
 Short recordings, five or more a class, are learnt as wholes; of longer ones windows. The accuracy it tells is that on
-held-out pieces; then which examples to add."""
+held-out sessions where names or files' times tell several with every class, else on held-out recordings."""
+
+
+ANOTHER_DAY = (
+    "another day, place or camera may be far below that: record every class again there, as <day>/<class>/<file>; "
+    "then whole days are held out"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +51,13 @@ def _sentences(result: dict[str, Any]) -> str:
     lines = [f"examples: {', '.join(f'{count} of {label}' for label, count in result['examples'].items())}"]
     if result["accuracy"] is not None:
         low, high = result["interval"]
+        what = "sessions it has not seen" if result["held_out"] == "sessions" else "more of the same recordings"
         lines.append(
-            f"held out: {result['correct']} of {result['count']} right, {result['accuracy']:.1%} "
+            f"held out, {what}: {result['correct']} of {result['count']} right, {result['accuracy']:.1%} "
             f"({low:.1%} to {high:.1%})"
         )
+        if result["held_out"] == "recordings":
+            lines.append(ANOTHER_DAY)
     lines += [*sentences(result["baselines"]), *result["advice"]]
     lines.append(f"{result['model']}: try it with spikesight serve --model {result['model']}")
     return "\n".join(lines)

@@ -8,9 +8,11 @@ Three layouts, each also below train/ with test/ or val/:
 """
 
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -37,13 +39,16 @@ SESSION_WORDS = frozenset(
 """Words that tell when, where or of whom a recording is, and not what it shows."""
 
 
+SITTING_GAP_S = 3600.0  # between files' times: somebody went away and came back
+
+
 @dataclass(frozen=True)
 class Take:
     """One recording of a folder."""
 
     path: Path
     label: str
-    session: str  # day, person or place it was taken in; empty where the names tell none
+    session: str  # day, person or place it was taken in, by the names, else by the files' times; empty where none tells
     part: Part
 
 
@@ -90,7 +95,27 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
     if unknown:
         raise DataError(f"class {min(unknown)!r} has no training recordings in {path}, only others")
     takes.sort(key=lambda take: take.path)
+    if not any(take.session for take in takes):
+        takes = _by_time(takes)
     return Folder(path, chosen, tuple(takes), tuple(f for f in files if f not in used))
+
+
+def sittings(takes: Sequence[Take]) -> bool:
+    """Whether there are several sessions and each holds every class: what is learnt from one can be asked another."""
+    labels = {take.label for take in takes}
+    of: dict[str, set[str]] = {}
+    for take in takes:
+        of.setdefault(take.session, set()).add(take.label)
+    return len(of) > 1 and "" not in of and all(found == labels for found in of.values())
+
+
+def _by_time(takes: list[Take]) -> list[Take]:
+    """Sessions by the times at which files were written, an hour or more apart, where each then holds every class."""
+    times = {take.path: take.path.stat().st_mtime for take in takes}
+    ordered = sorted(times.values())
+    begins = [late for early, late in pairwise(ordered) if late - early >= SITTING_GAP_S]
+    timed = [replace(take, session=f"sitting {bisect(begins, times[take.path]) + 1}") for take in takes]
+    return timed if sittings(timed) else takes
 
 
 def _suffixes() -> frozenset[str]:
@@ -202,7 +227,8 @@ def _by_name(stems: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def _read_name(stem: str, *, counted: bool) -> tuple[str, str]:
-    chunks = [chunk for chunk in re.split(r"[-_.\s()]+", stem) if chunk]
+    dated = re.sub(r"(\d{4})[-_.](\d{2})[-_.](\d{2})(?!\d)", r"\1\2\3", stem)
+    chunks = [chunk for chunk in re.split(r"[-_.\s()]+", dated) if chunk]
     kept = [chunk for chunk in chunks if not _is_session(chunk)]
     session = "-".join(c for c in chunks if _is_session(c) and (len(c) >= 6 or not (c.isdigit() or len(c) == 1)))
     if not kept:  # digits or letters as classes: 3-0001

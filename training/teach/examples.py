@@ -10,7 +10,7 @@ import numpy as np
 
 from spikesight.encoders.events import SensorSize
 from spikesight.models.teach.few_shot import Example
-from spikesight.training.data.folders import read_folder
+from spikesight.training.data.folders import read_folder, sittings
 from spikesight.training.data.own import SPARSE, scan_all
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import DataError, Item
@@ -32,6 +32,7 @@ class Plan:
     steps: int
     slices: int
     bin_us: int
+    sessions: dict[Path, str]  # of each file; empty where they tell none that every class was recorded in
 
 
 def copies_for(count: int) -> int:
@@ -70,7 +71,9 @@ def plan(path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, 
         least = max(1.0, SPARSE * float(np.median(counts)))
         items = [item for (item, _), count in zip(found, counts) if count >= least]
     items = _chosen(items, labels, shots, seed, MOST_WINDOWS if any(item.length_us for item in items) else MOST)
-    return Plan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us)
+    of = {take.path: take for take in takes}
+    sessions = {item.path: of[item.path].session for item in items} if sittings([of[i.path] for i in items]) else {}
+    return Plan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us, sessions)
 
 
 def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, most: int) -> list[Item]:
@@ -90,7 +93,7 @@ def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, m
 
 
 def read_examples(found: Plan) -> Iterator[Example]:
-    """The examples, one after another; a file is a piece. Raises DataError, which names the file."""
+    """The examples, one after another; a piece is a session, else a file. Raises DataError, which names the file."""
     for (path, length_us, label), group in groupby(found.items, lambda i: (i.path, i.length_us, i.label)):
         items = list(group)
         if length_us:
@@ -98,4 +101,4 @@ def read_examples(found: Plan) -> Iterator[Example]:
         else:
             parts = (read_item(replace(item, begin_us=0)) for item in items)
         for events, sensor in parts:
-            yield Example(found.labels[label], str(path), events, sensor)
+            yield Example(found.labels[label], found.sessions.get(path, str(path)), events, sensor)

@@ -41,11 +41,11 @@ def teach(
     learner = FewShotLearner(
         network, found.sensor, found.steps, found.bin_us, found.slices, copies_for(len(found.items))
     )
-    inputs = [
-        log_counts(learner.show(example)[None])[0]
-        for example in counted(read_examples(found), "showing", count=len(found.items))
-        if len(example.events) > 1
-    ]
+    files, inputs = list[str](), list[NDArray[np.float32]]()
+    for item, example in zip(found.items, counted(read_examples(found), "showing", count=len(found.items))):
+        if len(example.events) > 1:
+            inputs.append(log_counts(learner.show(example)[None])[0])
+            files.append(str(item.path))
     shown = time.perf_counter()
     taught = learner.learn()
     summary: dict[str, Any] = {
@@ -54,8 +54,9 @@ def teach(
         "window_ms": found.steps * found.bin_us / 1000,
         "features": features,
         "input": taught.with_input,
+        "held_out": "sessions" if found.sessions else "recordings",
         **report(taught),
-        "baselines": _baselines(taught, np.stack(inputs)),
+        "baselines": _baselines(taught, np.stack(inputs), np.unique(files, return_inverse=True)[1]),
     }
     stamps = sorted({digest(item.path) for item in found.items})
     training = {
@@ -75,13 +76,15 @@ def teach(
     return summary | {"model": str(to), "show_s": round(shown - begin, 2), "learn_s": round(end - shown, 2)}
 
 
-def _baselines(taught: Taught, counts: NDArray[np.float32]) -> list[dict[str, Any]]:
-    """The baselines on the same examples [M, F], each by what has seen nothing of its piece, as the head was judged."""
+def _baselines(taught: Taught, counts: NDArray[np.float32], recording: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """The baselines on the same examples, of these counts [M, F] and recordings [M], each by what has seen nothing of
+    its piece, as the head was judged.
+    """
     fold, chosen = folds(taught.truth, taught.pieces), dict[str, NDArray[np.int64]]()
     for number in range(fold.max() + 1):
         out = fold == number
         for name, answers in predictions(counts[~out], taught.truth[~out], counts[out]).items():
             chosen.setdefault(name, np.full(len(fold), -1))[out] = answers
     judged = fold >= 0
-    pairs = Pairs(taught.truth[judged], taught.judged.scores[judged].argmax(1), taught.pieces[judged])
+    pairs = Pairs(taught.truth[judged], taught.judged.scores[judged].argmax(1), recording[judged])
     return pairs.beside({name: answers[judged] for name, answers in chosen.items()})

@@ -100,7 +100,7 @@ def test_more_than_there_is_room_for_are_thinned_evenly() -> None:
 
 def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
     first, second = record(tmp_path / "a.npz", 0.5), record(tmp_path / "b.npz", 0.5)
-    whole = Plan(("x", "y"), (Item(first, 1, begin_us=77), Item(second, 0)), SENSOR, 64, 4, 1000)
+    whole = Plan(("x", "y"), (Item(first, 1, begin_us=77), Item(second, 0)), SENSOR, 64, 4, 1000, {})
     assert [(one.label, one.piece, len(one.events)) for one in read_examples(whole)] == [
         ("y", str(first), 1000), ("x", str(second), 1000),
     ]  # fmt: skip
@@ -111,3 +111,13 @@ def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
     first.write_bytes(b"PK\3\4")
     with pytest.raises(DataError, match=r"a\.npz"):
         list(read_examples(whole))
+
+
+def test_where_sessions_hold_every_class_a_session_is_a_piece(tmp_path: Path) -> None:
+    for day in ("monday", "sunday"):
+        for label in ("cup", "phone"):
+            record(tmp_path / day / label / "1.npz", 1.0)
+    found = plan(tmp_path, window_ms=250)
+    assert {one.piece for one in read_examples(found)} == {"monday", "sunday"}
+    alone = plan(tmp_path / "monday", window_ms=250)
+    assert {Path(one.piece).suffix for one in read_examples(alone)} == {".npz"}
